@@ -1,0 +1,68 @@
+# rushhour: every target sets up .venv by itself; `make` alone lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+RUN     = $(BIN)/rushhour
+SHELL  := /bin/sh
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help loadtest gate check test lint format bench up down clean lock venv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+loadtest: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
+	@$(RUN) run loadtest $(ARGS)
+
+gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.1.1)
+	@$(RUN) run gate $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+check: $(STAMP) ## one request per endpoint: does every connection come back? (RELEASE=1.1.1)
+	@$(RUN) check $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+test: $(STAMP) ## unit and integration tests, with branch coverage (ARGS="-k name" for a part)
+	@$(BIN)/coverage erase
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term)
+
+lint: $(STAMP) ## formatter, linter, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## measure every claim about speed, as ratios
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+up: $(STAMP) ## start primary, replica and service, and keep them up
+	@$(RUN) up $(ARGS)
+
+down: $(STAMP) ## stop what `make up` started
+	@$(RUN) down
+
+clean: ## remove .venv, caches, runs and kept database templates
+	@if [ -x $(RUN) ]; then $(RUN) down --templates; fi
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build runs
+
+lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev pyproject.toml \
+	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock $(ARGS)
+
+venv: $(STAMP)
+
+# The stamp is written last, so an interrupted install is never taken for a whole one.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "rushhour needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=python3.12, say."; exit 64; }
+	@echo "Setting up $(VENV) (once; about half a minute)"
+	@rm -f $(STAMP)
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "python3 -m venv failed: on Debian and Ubuntu, install the package python3-venv."; exit 64; }
+	@$(BIN)/python -m pip install -qq --root-user-action=ignore --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --no-index --no-build-isolation --editable .
+	@touch $(STAMP)

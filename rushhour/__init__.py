@@ -1,0 +1,1 @@
+"""Reproduces connection-pool exhaustion before release."""
