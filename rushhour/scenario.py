@@ -109,12 +109,32 @@ class Postgres:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class Target:
+    """The service under test, from the `service:` block at the top of the scenario file.
+
+    `command` and the values of `environment` may hold {python}, {host}, {port}, {workers}, {threads},
+    {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow} and {pool_timeout}.
+    Paths are relative to `root`, the folder of the scenario file, where the command runs.
+    """
+
+    name: str
+    command: str
+    health: str  # answers 200 when the service is ready
+    releases: tuple[str, ...]  # oldest first
+    schema: str  # SQL that creates the tables
+    environment: dict[str, str] = field(default_factory=dict)
+    check: tuple[str, ...] = ()  # "GET /path" or "POST /path {json}": one request per endpoint
+    root: str = "."
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Scenario:
     """One run: what stands under test, what comes at it, and what is expected of it."""
 
     name: str
+    target: Target
     load: Load
-    release: str  # "newest": the last of the service's releases
+    release: str  # one of target.releases
     expect: Literal["healthy", "exhausted"]
     description: str = ""
     cause: Annotated[str, _one_of("cause", CAUSES)] | None = None

@@ -264,7 +264,9 @@ class Environment:
     postgres: str | None = None
     locust: str | None = None
     sqlalchemy: str | None = None
-    limits: Mapping[str, str] = field(default_factory=dict)  # component -> how its capacity is limited, in words
+    limits: Mapping[str, str] = field(
+        default_factory=dict
+    )  # component -> how its capacity is limited, in words
 
 
 @dataclass(frozen=True, slots=True)

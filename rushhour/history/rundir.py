@@ -84,7 +84,7 @@ def _plain(value: object) -> Any:
     return str(value)
 
 
-class Recorder:
+class FactWriter:
     """Appends facts to the run's files as they come; safe to call from several threads.
 
     Each line is flushed, so a run that is killed keeps what it saw.
@@ -92,23 +92,8 @@ class Recorder:
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
-        self.anchor_monotonic_s = time.monotonic()
-        self.anchor_wall_s = time.time()
         self._files: dict[str, TextIO] = {}
         self._lock = threading.Lock()
-        run.logs.mkdir(parents=True, exist_ok=True)
-        run.agent.mkdir(parents=True, exist_ok=True)
-        self.event(f.ANCHOR, wall_s=self.anchor_wall_s, monotonic_s=self.anchor_monotonic_s)
-
-    def now_s(self) -> float:
-        """Seconds since the run's anchor."""
-        return time.monotonic() - self.anchor_monotonic_s
-
-    def event(self, name: str, **detail: Any) -> f.Event:
-        """Write an event that happens now, and return it."""
-        happened = f.Event(round(self.now_s(), 4), name, detail)
-        self.write([happened])
-        return happened
 
     def write(self, new: Iterable[object]) -> None:
         """Append facts, each to the file of its kind."""
@@ -129,6 +114,28 @@ class Recorder:
             self._files.clear()
 
 
+class Recorder(FactWriter):
+    """The harness's own writer: it sets the run's anchor, to which every `t_s` refers, and writes events."""
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__(run)
+        self.anchor_monotonic_s = time.monotonic()
+        self.anchor_wall_s = time.time()
+        run.logs.mkdir(parents=True, exist_ok=True)
+        run.agent.mkdir(parents=True, exist_ok=True)
+        self.event(f.ANCHOR, wall_s=self.anchor_wall_s, monotonic_s=self.anchor_monotonic_s)
+
+    def now_s(self) -> float:
+        """Seconds since the run's anchor."""
+        return time.monotonic() - self.anchor_monotonic_s
+
+    def event(self, name: str, **detail: Any) -> f.Event:
+        """Write an event that happens now, and return it."""
+        happened = f.Event(round(self.now_s(), 4), name, detail)
+        self.write([happened])
+        return happened
+
+
 def read_facts(path: Path, kind: type[T]) -> Iterator[T]:
     """The facts of one file; a last line that was cut short is left out, a bad line elsewhere is an error."""
     adapter = TypeAdapter(kind)
@@ -136,7 +143,9 @@ def read_facts(path: Path, kind: type[T]) -> Iterator[T]:
         try:
             yield adapter.validate_json(line)
         except ValidationError as error:
-            raise RunDataError(f"{path}: not a {kind.__name__}: {line[:120]!r}: {error.errors()[0]['msg']}") from None
+            raise RunDataError(
+                f"{path}: not a {kind.__name__}: {line[:120]!r}: {error.errors()[0]['msg']}"
+            ) from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -175,8 +184,12 @@ def load_history(run: RunDir) -> f.History:
     return f.History(
         environment=environment,
         events=tuple(read_facts(run.file("events.jsonl"), f.Event)),
-        requests=tuple(sorted(read_facts(run.file("requests.jsonl"), f.RequestCount), key=lambda row: row.t_s)),
-        generator=tuple(sorted(read_facts(run.file("generator.jsonl"), f.GeneratorSample), key=lambda row: row.t_s)),
+        requests=tuple(
+            sorted(read_facts(run.file("requests.jsonl"), f.RequestCount), key=lambda row: row.t_s)
+        ),
+        generator=tuple(
+            sorted(read_facts(run.file("generator.jsonl"), f.GeneratorSample), key=lambda row: row.t_s)
+        ),
         processes=of(f.AgentProcess),
         pools=of(f.PoolSample),
         checkouts=tuple(checkouts.values()),

@@ -1,0 +1,1 @@
+"""What is claimed about speed, as ratios measured in one run."""

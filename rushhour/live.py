@@ -1,0 +1,33 @@
+"""What is known while a run goes on, for the terminal (and later the web page)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGauge:
+    """One pool, summed over the service's processes, now."""
+
+    pool: str
+    checked_out: int
+    capacity: int | None
+    waiting: int
+    leaked: int
+    timeouts: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """The newest figures; None where nothing was seen yet. Rates are over the last whole second."""
+
+    elapsed_s: float = 0.0  # since the load started
+    users: int | None = None
+    rps: float | None = None
+    server_errors_per_s: float | None = None
+    requests: int = 0
+    server_errors: int = 0
+    pools: tuple[PoolGauge, ...] = ()
+    cpu_cores: Mapping[str, float] = field(default_factory=dict)  # component -> cores
+    cpu_limits: Mapping[str, float] = field(default_factory=dict)
+    lag_s: float | None = None
+    moments: tuple[str, ...] = ()  # "12.3 s  pool replica full: 30 of 30, 30 leaked"
