@@ -4,12 +4,12 @@ import re
 from dataclasses import field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from rushhour.thresholds import Threshold, parse_threshold
 
-STRICT: Final = ConfigDict(extra="forbid", strict=False)
+STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 SHAPES: Final = ("rush-hour", "ramp", "spike", "steady", "soak")
 SIZES: Final = ("tiny", "small", "medium", "large")
@@ -27,12 +27,14 @@ CAUSES: Final = (
     "none",
 )
 
+FROM_YAML: Final = "yaml"  # validation context of a file written by hand: there a duration needs its unit
+
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def parse_seconds(value: Any) -> Any:
+def parse_seconds(value: Any, info: ValidationInfo) -> Any:
     """`"90s"`, `"1m30s"`, `"500ms"` -> seconds; anything else is refused with what is allowed."""
-    if isinstance(value, float):  # already seconds: a scenario.json read back
+    if isinstance(value, float) and info.context != FROM_YAML:  # seconds already: a scenario.json read back
         return value
     text = str(value).strip()
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
@@ -70,7 +72,7 @@ class Load:
     duration: PositiveSeconds
     shape: Annotated[str, _one_of("shape", SHAPES)] = "rush-hour"
     locustfile: str = "locustfiles/referrals.py"
-    spawn_rate: Annotated[float, Field(gt=0)] = 40
+    spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
     warm_up: Annotated[Seconds, Field(ge=0)] = 10.0
     think_time: PositiveSeconds = 6.0  # median of the log-normal think time
     processes: Annotated[int, Field(ge=1)] = 1  # Locust processes on this machine
@@ -103,8 +105,8 @@ class Postgres:
     """Capacity of the two servers. `*_cores` caps CPU where the machine allows it; null leaves it open."""
 
     max_connections: Annotated[int, Field(ge=10)] = 100
-    primary_cores: Annotated[float, Field(gt=0)] | None = None
-    replica_cores: Annotated[float, Field(gt=0)] | None = 0.5
+    primary_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    replica_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.5
     nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 

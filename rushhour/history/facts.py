@@ -46,8 +46,8 @@ class RequestCount:
 class GeneratorSample:
     """generator.jsonl: one Locust process during one second.
 
-    `started` counts requests put on the wire, retries included (`retries` of them). Lateness is how much later
-    than planned a timer of the event loop fired. `cpu_cores` is that process's use (1.0 is a whole core).
+    `started` counts requests put on the wire, retries included (`retries` of them). Lateness is how much
+    later than planned a timer of the event loop fired. `cpu_cores` is that process's use (1.0 is a whole core).
     """
 
     t_s: int
@@ -103,7 +103,7 @@ class PoolSample:
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
-    """The application's frame in which a connection was checked out; `file` relative to the service's root."""
+    """The application's frame that checked a connection out; `file` relative to the service's root."""
 
     file: str
     line: int

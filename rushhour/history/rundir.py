@@ -171,7 +171,7 @@ def _pool_facts(path: Path) -> Iterator[f.PoolFact]:
 
 
 def load_history(run: RunDir) -> f.History:
-    """Read all of a run; files that are missing leave their part empty. Raises RunDataError on a broken file."""
+    """Read all of a run; a missing file leaves its part empty. Raises RunDataError on a broken one."""
     pool = list(_pool_facts(run.file("pool.jsonl")))
     checkouts = {(fact.pid, fact.id): fact for fact in pool if isinstance(fact, f.CheckOut)}
     environment = None
