@@ -54,19 +54,8 @@ class ScenarioFile:
 def load_scenarios(path: Path) -> ScenarioFile:
     """Read and validate a whole scenario file. Raises UsageError with every problem found."""
     root = read_yaml(path)
-    problems: list[str] = []
-    if unknown := [key for key in root.plain if key not in TOP_KEYS]:
-        problems += [
-            f"{path}:{root.line((key,))}: unknown key {key!r}; known: {', '.join(TOP_KEYS)}"
-            for key in unknown
-        ]
-    for key in ("service", "scenarios"):
-        if not isinstance(root.plain.get(key), dict) or not root.plain[key]:
-            line = root.line((key,))
-            problems.append(f"{path}:{line}: `{key}:` is missing or empty; it must be a mapping")
-    if not isinstance(root.plain.get("defaults", {}), dict):
-        problems.append(f"{path}:{root.line(('defaults',))}: `defaults:` must be a mapping")
-    if problems:
+    problems = _frame(path, root)
+    if not all(isinstance(root.plain.get(key), dict) and root.plain[key] for key in ("service", "scenarios")):
         raise UsageError(problems)
 
     service = root.child("service")
@@ -88,6 +77,23 @@ def load_scenarios(path: Path) -> ScenarioFile:
     if problems or target is None:
         raise UsageError(_once(problems))
     return ScenarioFile(path, target, scenarios, suites)
+
+
+def _frame(path: Path, root: Node) -> list[str]:
+    problems = [
+        f"{path}:{root.line((key,))}: unknown key {key!r}; known: {', '.join(TOP_KEYS)}"
+        for key in root.plain
+        if key not in TOP_KEYS
+    ]
+    problems += [
+        f"{path}:{root.line((key,))}: `{key}:` is missing or empty; it must be a mapping"
+        for key in ("service", "scenarios")
+        if not isinstance(root.plain.get(key), dict) or not root.plain[key]
+    ]
+    if not isinstance(root.plain.get("defaults", {}), dict):
+        problems.append(f"{path}:{root.line(('defaults',))}: `defaults:` must be a mapping")
+        root.plain["defaults"] = {}
+    return problems
 
 
 def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:

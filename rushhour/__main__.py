@@ -1,0 +1,5 @@
+"""`python -m rushhour`."""
+
+from rushhour.cli import main
+
+main()

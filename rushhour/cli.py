@@ -1,0 +1,190 @@
+"""Commands and exit codes: the only module that prints usage or exits."""
+
+import errno
+import functools
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from rushhour import commands
+from rushhour.commands import Options
+from rushhour.errors import RunDataError, StackError, UsageError
+
+Command = Callable[..., Any]
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class Exit(IntEnum):
+    """Exit codes; docs/verdict.md explains them."""
+
+    MET = 0
+    NOT_MET = 1
+    UNKNOWN = 2
+    USAGE = 64
+    FAULT = 70
+    INTERRUPTED = 130
+
+
+def exit_code(verdicts: Sequence[str]) -> Exit:
+    """0 when all passed; 1 when one failed; else 2 when one is unknown."""
+    if "fail" in verdicts:
+        return Exit.NOT_MET
+    return Exit.MET if verdicts and set(verdicts) == {"pass"} else Exit.UNKNOWN
+
+
+def _path(flag: str, default: str | None, text: str) -> Callable[[Command], Command]:
+    return click.option(flag, type=click.Path(path_type=Path), default=default, show_default=True, help=text)
+
+
+def run_options(command: Callable[..., int]) -> Command:
+    """The options of every command that brings a stack up, handed over as one `Options`."""
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> int:
+        options = Options(**{name: given.pop(name) for name in Options.__dataclass_fields__})
+        return command(options, **given)
+
+    decorated: Command = with_options
+    for option in (
+        _path("--postgres-bin", None, "PostgreSQL's bin folder, instead of the wheel's."),
+        _path("--runs", "runs", "Where run directories are kept."),
+        click.option("--release", help="Run with this release instead of the scenario's own."),
+        click.option(
+            "--stack",
+            type=click.Choice(["auto", "embedded"]),
+            default="auto",
+            show_default=True,
+            help="What stands under test. Embedded needs no container engine.",
+        ),
+        _path("--scenarios", "scenarios.yaml", "The scenario file."),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+runs_argument = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rushhour")
+def cli() -> None:
+    """Brings rush hour to a release before its customers do.
+
+    Exit codes: 0 every scenario met its expectation; 1 at least one did not; 2 none failed but at least one
+    is unknown; 64 bad usage or a bad scenario file; 70 a fault of rushhour itself; 130 interrupted.
+    """
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True)
+@run_options
+def run(options: Options, names: tuple[str, ...]) -> int:
+    """Run scenarios or suites, and judge them."""
+    return exit_code(commands.run(options, names))
+
+
+@cli.command()
+@click.option("--scenario", default="gate", show_default=True, help="Whose pool and service settings to use.")
+@run_options
+def check(options: Options, scenario: str) -> int:
+    """One request per endpoint: does every connection come back?"""
+    return exit_code([commands.check(options, scenario)])
+
+
+@cli.command()
+@runs_argument
+def judge(runs: tuple[Path, ...]) -> int:
+    """Judge saved runs again, and write their reports anew."""
+    return exit_code(commands.judge(runs))
+
+
+@cli.command()
+@runs_argument
+def report(runs: tuple[Path, ...]) -> int:
+    """Render the reports of saved runs again, and say where they are."""
+    commands.report(runs)
+    return Exit.MET
+
+
+@cli.command(name="list")
+@_path("--scenarios", "scenarios.yaml", "The scenario file.")
+def list_scenarios(scenarios: Path) -> int:
+    """List the scenarios and suites of the scenario file."""
+    commands.list_scenarios(scenarios)
+    return Exit.MET
+
+
+@cli.command()
+@click.option("--scenario", default="gate", show_default=True, help="Whose settings to use.")
+@run_options
+def up(options: Options, scenario: str) -> int:
+    """Start primary, replica and service, and hold them until Ctrl-C or `rushhour down`."""
+    commands.up(options, scenario)
+    return Exit.MET
+
+
+@cli.command()
+@click.option("--templates", is_flag=True, help="Also remove the kept database templates.")
+def down(templates: bool) -> int:
+    """Stop what `rushhour up` started, and remove what dead runs left."""
+    commands.down(templates)
+    return Exit.MET
+
+
+@cli.command()
+@_path("--postgres-bin", None, "PostgreSQL's bin folder, instead of the wheel's.")
+def doctor(postgres_bin: Path | None) -> int:
+    """Say what this machine can run, and what is missing."""
+    return Exit.MET if commands.doctor(postgres_bin) else Exit.UNKNOWN
+
+
+def _interrupt(signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(signum).name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: runs a command and exits with its code."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _interrupt)
+    sys.exit(int(_exit_of(arguments)))
+
+
+def _exit_of(arguments: Sequence[str] | None) -> int:
+    try:
+        return int(cli.main(args=arguments, standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return Exit.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return _tell("interrupted; what was started has been stopped", Exit.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last resort: everything is told in words
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Exit:
+    match error:
+        case UsageError() | RunDataError():
+            return _tell(error, Exit.USAGE)
+        case StackError():
+            return _tell(error, Exit.UNKNOWN)
+        case OSError() if error.errno in DISK_FULL:
+            what = error.filename or "a file of the run"
+            return _tell(f"{error.strerror}: {what}; free space and run again", Exit.UNKNOWN)
+    with tempfile.NamedTemporaryFile("w", prefix="rushhour-fault-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+    told = f"{type(error).__name__}: {error}\n  traceback in {file.name}"
+    return _tell(f"a fault of rushhour itself, please report it: {told}", Exit.FAULT)
+
+
+def _tell(what: object, code: Exit) -> Exit:
+    click.echo(f"rushhour: {what}", err=True)
+    return code

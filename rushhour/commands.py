@@ -1,0 +1,145 @@
+"""What each command does; `cli.py` parses and turns the results into exit codes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from rushhour.check import parse_request
+from rushhour.check_run import run_check
+from rushhour.doctor import examine
+from rushhour.errors import UsageError
+from rushhour.guard import Guard
+from rushhour.history import Recorder, RunDir, create_run_dir
+from rushhour.judging import judge_run, read_scenario, render_run
+from rushhour.report import lists, terminal
+from rushhour.run import pool_watcher, run_scenario
+from rushhour.scenario import Data, Scenario
+from rushhour.scenario_file import load_scenarios
+from rushhour.stack import Stack
+from rushhour.stack.embedded import EmbeddedStack, check_capacity
+from rushhour.stack.standing import bring_down, stand
+from rushhour.ui import make_screen
+from rushhour.verdict import Verdict
+
+console = Console()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every command that brings a stack up is given."""
+
+    scenarios: Path
+    stack: str
+    release: str | None
+    runs: Path
+    postgres_bin: Path | None
+
+
+def run(options: Options, names: Sequence[str]) -> list[str]:
+    """Run each scenario, print its summary, and compare them if there are several; the verdicts in order."""
+    chosen = _select(options, names)
+    results: list[tuple[Scenario, Verdict]] = []
+    with Guard() as guard:
+        stack = _stack(options, guard)
+        for number, scenario in enumerate(chosen, 1):
+            console.print(lists.title(scenario, number, len(chosen)))
+            run_dir, verdict = run_scenario(
+                scenario, stack, guard, options.runs, make_screen(console, scenario)
+            )
+            console.print(terminal.summary(verdict, scenario, run_dir.path))
+            results.append((scenario, verdict))
+    if len(results) > 1:
+        console.print(terminal.comparison(results))
+    return [verdict.verdict for _, verdict in results]
+
+
+def check(options: Options, name: str) -> str:
+    """Bring the stack up with little data, send one request per endpoint, and print what stayed out."""
+    scenario = replace(_select(options, [name])[0], data=Data(size="tiny"))
+    problems = []
+    for line in scenario.target.check:
+        try:
+            parse_request(line)
+        except ValueError as error:
+            problems.append(f"{options.scenarios}: service.check: {error}")
+    if problems or not scenario.target.check:
+        raise UsageError(
+            problems or [f"{options.scenarios}: service.check is empty: there is nothing to request"]
+        )
+    with Guard() as guard:
+        stack = _stack(options, guard)
+        run_dir = create_run_dir(options.runs, "check")
+        run_dir.write_json("scenario.json", scenario)
+        recorder = Recorder(run_dir)
+        screen = make_screen(console, scenario)
+        try:
+            with stack.up(scenario, run_dir, screen.progress) as running:
+                screen.done()
+                watcher = pool_watcher(scenario, running, recorder)
+                result = run_check(scenario.target.check, running, watcher, recorder)
+        finally:
+            screen.done()
+            recorder.close()
+    console.print(lists.check_summary(result, scenario, run_dir.path))
+    return result.verdict
+
+
+def judge(runs: Sequence[Path]) -> list[str]:
+    """Judge saved runs again; the verdicts in order."""
+    results = []
+    for path in runs:
+        run_dir = RunDir(path.resolve())
+        scenario, verdict = read_scenario(run_dir), judge_run(run_dir)
+        console.print(terminal.summary(verdict, scenario, run_dir.path))
+        results.append((scenario, verdict))
+    if len(results) > 1:
+        console.print(terminal.comparison(results))
+    return [verdict.verdict for _, verdict in results]
+
+
+def report(runs: Sequence[Path]) -> None:
+    """Render saved runs again from what they hold."""
+    for path in runs:
+        for written in render_run(RunDir(path.resolve())):
+            console.print(str(written), soft_wrap=True)
+
+
+def list_scenarios(path: Path) -> None:
+    """Print the scenarios and suites of a file."""
+    console.print(lists.scenario_list(load_scenarios(path)))
+
+
+def up(options: Options, name: str) -> None:
+    """Hold a stack up until it is interrupted."""
+    scenario = _select(options, [name])[0]
+    with Guard() as guard:
+        run_dir = create_run_dir(options.runs, "up")
+        screen = make_screen(console, scenario)
+        stand(_stack(options, guard), scenario, run_dir, screen.progress)
+
+
+def down(templates: bool) -> None:
+    """Stop what `up` started, and remove what dead runs left."""
+    for line in bring_down(templates=templates):
+        console.print(line, soft_wrap=True)
+
+
+def doctor(postgres_bin: Path | None) -> bool:
+    """Print what was found; whether the embedded stack can run."""
+    findings = examine(postgres_bin)
+    console.print(lists.doctor(findings))
+    return all(finding.ok for finding in findings)
+
+
+def _select(options: Options, names: Sequence[str]) -> list[Scenario]:
+    chosen = load_scenarios(options.scenarios).select(names, options.release)
+    problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
+    if problems:
+        raise UsageError(problems)
+    return chosen
+
+
+def _stack(options: Options, guard: Guard) -> Stack:
+    return EmbeddedStack(guard, postgres_bin=options.postgres_bin)

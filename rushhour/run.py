@@ -1,0 +1,115 @@
+"""Run one scenario: reads as the table of contents of the whole program."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushhour.environment import describe_environment
+from rushhour.errors import StackError
+from rushhour.guard import Guard
+from rushhour.history import Recorder, RunDir, create_run_dir
+from rushhour.history import facts as f
+from rushhour.judging import judge_run
+from rushhour.live import LiveState
+from rushhour.load.locust import LoadProcess, start_load
+from rushhour.observe.meters import ProcessTreeMeter
+from rushhour.observe.pools import PoolWatcher
+from rushhour.observe.watch import Watcher, watch
+from rushhour.scenario import Scenario
+from rushhour.stack import Progress, Running, Stack
+from rushhour.verdict import Verdict
+
+POLL_S = 0.2
+OVERTIME_S = 20.0  # Locust has this long, after its last request may have ended, to write and exit
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where a run shows how far it is."""
+
+    progress: Progress
+    live: Callable[[LiveState], None]
+    done: Callable[[], None]  # the live view ends here
+
+
+def run_scenario(
+    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, screen: Screen
+) -> tuple[RunDir, Verdict]:
+    """Bring the stack up, send the load, watch, and judge what the run directory then holds.
+
+    A stack that breaks makes the verdict unknown. KeyboardInterrupt passes through, after the run so far has
+    been judged and reported.
+    """
+    run = create_run_dir(runs, scenario.name)
+    run.write_json("scenario.json", scenario)
+    recorder = Recorder(run)
+    try:
+        observe_run(scenario, stack, guard, recorder, screen)
+        recorder.event(f.RUN_ENDED)
+    except StackError as error:
+        recorder.event(f.STACK_BROKE, what=str(error).splitlines()[0], log_tail=list(error.log_tail))
+    except KeyboardInterrupt:
+        recorder.event(f.INTERRUPTED)
+        judge_run(run)
+        raise
+    finally:
+        screen.done()
+        recorder.close()
+    return run, judge_run(run)
+
+
+def observe_run(scenario: Scenario, stack: Stack, guard: Guard, recorder: Recorder, screen: Screen) -> None:
+    """Stack up -> load + observe -> run directory; everything that was started is stopped on leaving."""
+    run = recorder.run
+    began_s = recorder.now_s()
+    run.write_json("environment.json", describe_environment(scenario, stack.name, limits={}))
+    with stack.up(scenario, run, screen.progress) as running:
+        recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
+        run.write_json("environment.json", describe_environment(scenario, stack.name, running.limits))
+        with watch(
+            recorder, running, pools=pool_watcher(scenario, running, recorder), extra_meters={}
+        ) as watcher:
+            load = start_load(scenario, running.service_url, run, recorder.anchor_wall_s, guard.environment)
+            try:
+                guard.adopt(load.pid)
+                watcher.add_meter("generator", ProcessTreeMeter(load.pid))
+                follow(scenario, load, running, watcher, screen)
+            finally:
+                load.stop()
+            watch_drain(scenario, running, watcher, screen)
+            recorder.event(f.DRAINED)
+
+
+def follow(scenario: Scenario, load: LoadProcess, running: Running, watcher: Watcher, screen: Screen) -> None:
+    """Until Locust has ended. Raises StackError when a part of the stack ends, or Locust does not."""
+    in_flight_s = max(scenario.load.client_timeout, scenario.pool.timeout)
+    deadline = time.monotonic() + scenario.load.duration + in_flight_s + OVERTIME_S
+    while load.poll() is None:
+        running.check_alive()
+        screen.live(watcher.state())
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"Locust has not ended {in_flight_s + OVERTIME_S:.0f} s after the load of "
+                f"{scenario.load.duration:g} s should have; see {load.log}"
+            )
+        time.sleep(POLL_S)
+
+
+def watch_drain(scenario: Scenario, running: Running, watcher: Watcher, screen: Screen) -> None:
+    """After the load: what is still held now did not come back by itself."""
+    until = time.monotonic() + scenario.load.drain
+    while time.monotonic() < until:
+        running.check_alive()
+        screen.live(watcher.state())
+        time.sleep(POLL_S)
+
+
+def pool_watcher(scenario: Scenario, running: Running, recorder: Recorder) -> PoolWatcher:
+    """Reads the agent's files, and names each pool after its server."""
+    return PoolWatcher(
+        agent_dir=recorder.run.agent,
+        anchor_monotonic_s=recorder.anchor_monotonic_s,
+        servers={f"{server.host}:{server.port}": server.name for server in running.servers},
+        root=Path(scenario.target.root),
+    )

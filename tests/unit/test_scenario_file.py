@@ -1,0 +1,191 @@
+"""Scenario files: what is accepted, and what a user is told about what is not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rushhour.errors import UsageError
+from rushhour.history import RunDir
+from rushhour.scenario import SCENARIO, SHAPES
+from rushhour.scenario_file import load_scenarios
+
+ROOT = Path(__file__).parents[2]
+
+UNIT = "is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h"
+
+GOOD = """\
+service:
+  name: shop
+  command: "{python} -m shop"
+  health: /health
+  releases: ["1.0", "1.1"]
+  schema: schema.sql
+defaults:
+  pool: { timeout: 5s }
+  thresholds: [queuepool_timeouts == 0]
+scenarios:
+  base:
+    load: { users: 20, duration: 1m30s, warm_up: 500ms, locustfile: users.py }
+    expect: healthy
+  broken:
+    extends: base
+    release: "1.0"
+    load: { users: 40 }
+    expect: exhausted
+    cause: saturation
+suites:
+  both: [base, broken]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "schema.sql").touch()
+    (tmp_path / "users.py").touch()
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "scenarios.yaml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        load_scenarios(write(folder, text))
+    return [problem.replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+def test_durations_defaults_and_extends(folder: Path) -> None:
+    file = load_scenarios(write(folder, GOOD))
+    base, broken = file.scenarios["base"], file.scenarios["broken"]
+    assert (base.load.duration, base.load.warm_up, base.pool.timeout) == (90.0, 0.5, 5.0)
+    assert base.release == "1.1", "the newest release unless one is named"
+    assert (broken.release, broken.load.users, broken.load.duration) == ("1.0", 40, 90.0)
+    assert broken.thresholds == base.thresholds
+    assert base.target.root == str(folder)
+
+
+def test_a_scenario_survives_its_run_directory(folder: Path) -> None:
+    scenario = load_scenarios(write(folder, GOOD)).scenarios["broken"]
+    run = RunDir(folder)
+    run.write_json("scenario.json", scenario)
+    assert SCENARIO.validate_json(json.dumps(run.read_json("scenario.json"))) == scenario
+
+
+def test_suites_are_expanded_once_and_in_order(folder: Path) -> None:
+    file = load_scenarios(write(folder, GOOD))
+    assert [one.name for one in file.select(["broken", "both"])] == ["broken", "base"]
+    assert {one.release for one in file.select(["both"], release="1.0")} == {"1.0"}
+
+
+def test_unknown_names_and_releases_are_told_together(folder: Path) -> None:
+    file = load_scenarios(write(folder, GOOD))
+    with pytest.raises(UsageError) as caught:
+        file.select(["bas", "both"], release="9")
+    first, second = caught.value.problems
+    assert "no scenario or suite 'bas'; did you mean base?" in first
+    assert "--release 9: shop has no such release; known: 1.0, 1.1" in second
+
+
+def test_every_problem_at_once_each_with_its_line(folder: Path) -> None:
+    text = """\
+service: { name: shop, command: x, health: /health, releases: ["1.0"], schema: schema.sql }
+defaults:
+  thresholds: [queuepool_timeouts == 0]
+  pool: { size: many }
+scenarios:
+  one:
+    load: { users: 10, duration: 60, locustfile: users.py, shape: sawtooth }
+    expect: healthy
+    relase: "1.0"
+  two:
+    load:
+      users: -1
+      duration: 5s
+      warm_up: 9 parsecs
+      locustfile: users.py
+    expect: perfect
+suites:
+  all: [one, three]
+nonsense: 1
+"""
+    assert problems(folder, text) == [
+        "scenarios.yaml:19: unknown key 'nonsense'; known: service, defaults, scenarios, suites",
+        f"scenarios.yaml:7: scenarios.one.load.duration: 60 {UNIT}",
+        f"scenarios.yaml:7: scenarios.one.load.shape: unknown shape 'sawtooth'; known: {', '.join(SHAPES)}",
+        "scenarios.yaml:4: scenarios.one.pool.size: input should be a valid integer, not 'many'",
+        "scenarios.yaml:9: scenarios.one.relase: unknown key 'relase'",
+        "scenarios.yaml:12: scenarios.two.load.users: input should be greater than 0, not -1",
+        f"scenarios.yaml:14: scenarios.two.load.warm_up: '9 parsecs' {UNIT}",
+        "scenarios.yaml:16: scenarios.two.expect: input should be 'healthy' or 'exhausted', not 'perfect'",
+        "scenarios.yaml:18: suite all: no scenario 'three'; known: one, two",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("users: 20, duration", "duration", ":12: scenarios.base.load.users: is missing"),
+        ("warm_up: 500ms", "warm_up: 2m", "warm_up 120 s leaves nothing to measure of duration 90 s"),
+        ("users: 20,", "users: 9000,", "9000 users at 40 a second need 225 s of 90 s"),
+        ("timeout: 5s", "timeout: 2m", "customers give up after 60 s, before the pool's time-out of 120 s"),
+        ('release: "1.0"', 'release: "2"', "broken.release: unknown release '2'; known: 1.0, 1.1"),
+        ("expect: exhausted", "expect: healthy", "`expect: healthy` contradicts `cause: saturation`"),
+        ("cause: saturation", "judge: http", "`judge: http` cannot name a cause"),
+        ("cause: saturation", "cause: gremlins", "unknown cause 'gremlins'; known: scope-never-removed"),
+        ("users.py", "users2.py", "no such file: users2.py"),
+        (
+            "extends: base",
+            "extends: bsae",
+            ":15: scenarios.broken.extends: no scenario 'bsae'; known: base, broken",
+        ),
+        ("extends: base", "extends: broken", "extends itself: broken -> broken"),
+        ("users: 20", "users: true", "input should be a valid integer, not True"),
+        ("users: 20", "users: '20'", "input should be a valid integer, not '20'"),
+        ("both: [base, broken]", "base: [broken]", "suite base has the name of a scenario"),
+        ("name: shop", "nmae: shop", "service.nmae: unknown key 'nmae'"),
+        ("scenarios:", "scenario:", "`scenarios:` is missing or empty"),
+        ("defaults:", "defaults: [", ": not YAML: "),
+        (
+            "expect: healthy",
+            "expect: healthy\n    expect: exhausted",
+            'not YAML: found duplicate key "expect"',
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_the_allowed_set(folder: Path, old: str, new: str, told: str) -> None:
+    assert old in GOOD
+    assert any(told in problem for problem in problems(folder, GOOD.replace(old, new, 1)))
+
+
+def test_a_mistake_in_the_defaults_is_told_once(folder: Path) -> None:
+    found = problems(folder, GOOD.replace("timeout: 5s", "timeout: 5s, siez: 3"))
+    assert found == ["scenarios.yaml:8: scenarios.base.pool.siez: unknown key 'siez'"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", ":1: is empty"), (b"- 1\n", ":1: holds a CommentedSeq"), (b"\xff\xfe\x00", "cannot be read")],
+)
+def test_files_that_are_not_scenario_files(folder: Path, content: bytes, told: str) -> None:
+    (folder / "scenarios.yaml").write_bytes(content)
+    with pytest.raises(UsageError, match=told):
+        load_scenarios(folder / "scenarios.yaml")
+
+
+def test_a_missing_file_says_where_to_run(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such file; run rushhour where scenarios\.yaml is"):
+        load_scenarios(folder / "scenarios.yaml")
+
+
+def test_the_shipped_file_is_valid() -> None:
+    file = load_scenarios(ROOT / "scenarios.yaml")
+    assert [one.name for one in file.select(["loadtest"])] == [
+        "staging",
+        "rush-hour",
+        "rush-hour-primary",
+        "rush-hour-hotfix",
+    ]
