@@ -1,0 +1,32 @@
+"""`make bench`: every claim about speed, measured now on this machine, as one table."""
+
+import importlib
+import sys
+
+from benchmarks.table import Row
+
+MODULES = ("agent", "recorder", "seeding", "stack", "check", "detection", "memory")
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, or all; exit code 1 when a bound was missed, 64 for an unknown name."""
+    if unknown := [name for name in names if name not in MODULES]:
+        print(f"no benchmark {', '.join(unknown)}; known: {', '.join(MODULES)}", file=sys.stderr)
+        return 64
+    rows: list[Row] = []
+    for name in names or MODULES:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        rows += importlib.import_module(f"benchmarks.{name}").run()
+    widths = [max(len(text) for text in column) for column in zip(*map(cells, rows), strict=True)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(cells(row), widths, strict=True)).rstrip())
+    return int(any(row.ok is False for row in rows))
+
+
+def cells(row: Row) -> tuple[str, str, str, str]:
+    """A row as text: verdict, name, figure, bound."""
+    return {True: "met", False: "MISSED", None: "-"}[row.ok], row.name, row.measured, row.bound
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
