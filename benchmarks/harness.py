@@ -23,7 +23,7 @@ def rushhour(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_history(runs: Path, *arguments: str) -> History:
-    """`rushhour run` with these arguments; what its run directory holds. Raises RuntimeError on exit 2 or above."""
+    """`rushhour run`, and what its run directory holds. Raises RuntimeError on exit 2 or above."""
     ended = rushhour("run", *arguments, "--runs", str(runs))
     if ended.returncode > 1:
         raise RuntimeError(
