@@ -115,7 +115,7 @@ class Target:
     """The service under test, from the `service:` block at the top of the scenario file.
 
     `command` and the values of `environment` may hold {python}, {host}, {port}, {workers}, {threads},
-    {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow} and {pool_timeout}.
+    {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow}, {pool_timeout} and {logs}.
     Paths are relative to `root`, the folder of the scenario file, where the command runs.
     """
 
