@@ -1,0 +1,74 @@
+"""CPU and memory of the run's components: readings of their meters turned into rates."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from rushhour.history.facts import HostSample
+from rushhour.meter import Meter, MeterReading
+
+_MB: Final = 1024 * 1024
+
+
+class HostSampler:
+    """Reads every meter; a sample is the use between a meter's last two readings.
+
+    So the first call gives no sample for a meter. A component that has ended is left out from then on.
+    `on_fault(component, error)` is told of a meter that fails otherwise; the others are still read.
+    """
+
+    def __init__(
+        self,
+        meters: Mapping[str, Meter],
+        now_s: Callable[[], float],
+        on_fault: Callable[[str, Exception], None],
+    ) -> None:
+        self._meters = dict(meters)
+        self._now_s = now_s
+        self._on_fault = on_fault
+        self._last: dict[str, tuple[float, MeterReading]] = {}
+
+    def add(self, component: str, meter: Meter) -> None:
+        """Read this meter too from now on, in place of one of the same name; safe from another thread."""
+        self._meters = {**self._meters, component: meter}
+
+    def sample(self) -> list[HostSample]:
+        """One sample per component; those of Docker may take a second each to answer."""
+        found = []
+        for component, meter in self._meters.items():
+            try:
+                reading = meter.read()
+            except ProcessLookupError:
+                self._last.pop(component, None)
+                continue
+            except Exception as error:  # noqa: BLE001 - reported; one meter's failure must not blind the rest
+                self._on_fault(component, error)
+                continue
+            at_s = time.monotonic()
+            last = self._last.get(component)
+            self._last[component] = (at_s, reading)
+            if last is not None and at_s > last[0]:
+                found.append(self._between(component, meter, last, (at_s, reading)))
+        return found
+
+    def _between(
+        self,
+        component: str,
+        meter: Meter,
+        before: tuple[float, MeterReading],
+        after: tuple[float, MeterReading],
+    ) -> HostSample:
+        (then_s, old), (at_s, new) = before, after
+        seconds = at_s - then_s
+        throttled = None
+        if new.throttled_s is not None and old.throttled_s is not None:
+            throttled = round(max(0.0, new.throttled_s - old.throttled_s) / seconds, 4)
+        return HostSample(
+            t_s=round(self._now_s(), 4),
+            component=component,
+            cpu_cores=round(max(0.0, new.cpu_s - old.cpu_s) / seconds, 4),
+            rss_mb=round(new.rss_bytes / _MB, 2),
+            processes=new.processes,
+            limit_cores=meter.limit_cores,
+            throttled_cores=throttled,
+        )

@@ -1,0 +1,164 @@
+"""Folds facts into what is known now, for the live view (pure); what it keeps does not grow with the run."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from rushhour.history import facts as f
+from rushhour.live import LiveState, PoolGauge
+
+Fact = f.PoolFact | f.ServerSample | f.HostSample | f.GeneratorSample | f.RequestCount | f.Event
+
+# A worker, process or component that is this much older than the newest of its kind has ended.
+_STALE_S: Final = 3.0
+_GONE_S: Final = 60.0  # it will not come back
+_STALE_HOST_S: Final = 5.0
+_STALE_WORKER_S: Final = 10.0  # workers of a distributed run report every three seconds
+_SETTLED_S: Final = 0.5  # after the end of a second its rows have been written
+_KEPT_SECONDS: Final = 30
+_KEPT_MOMENTS: Final = 12
+
+
+class LiveFold:
+    """Feed it facts as they come, in any order between kinds; ask for the state at any time."""
+
+    def __init__(self) -> None:
+        self._load_started_s: float | None = None
+        self._load_ended_s: float | None = None
+        self._requests = 0
+        self._server_errors = 0
+        self._seconds: dict[int, tuple[int, int]] = {}  # second -> requests, server errors that ended in it
+        self._workers: dict[str, f.GeneratorSample] = {}
+        self._pools: dict[str, dict[int, f.PoolSample]] = {}  # name -> process -> newest
+        self._past_timeouts: dict[str, int] = {}  # of processes that are no longer in _pools
+        self._host: dict[str, f.HostSample] = {}
+        self._replica: f.ServerSample | None = None
+        self._moments: deque[str] = deque(maxlen=_KEPT_MOMENTS)
+        self._log_errors_told = False
+
+    def feed(self, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            match fact:
+                case f.PoolSample():
+                    self._sample(fact)
+                case f.HostSample():
+                    self._host[fact.component] = fact
+                case f.ServerSample() if fact.in_recovery or fact.server == "replica":
+                    self._replica = fact
+                case f.GeneratorSample():
+                    last = self._workers.get(fact.worker)
+                    if last is None or fact.t_s >= last.t_s:
+                        self._workers[fact.worker] = fact
+                case f.RequestCount():
+                    self._count(fact)
+                case f.Event():
+                    self._event(fact)
+                case _:
+                    pass  # kept for the diagnosis, not for the live view
+
+    def state(self, now_s: float) -> LiveState:
+        """What is known at `now_s`, seconds since the run's anchor."""
+        workers = self._live_workers()
+        second = self._last_second(workers, now_s)
+        requests, errors = self._seconds.get(second, (0, 0)) if second is not None else (None, None)
+        host = self._live_host()
+        until_s = now_s if self._load_ended_s is None else self._load_ended_s
+        return LiveState(
+            elapsed_s=0.0 if self._load_started_s is None else max(0.0, until_s - self._load_started_s),
+            users=sum(sample.users for sample in workers) if workers else None,
+            rps=None if requests is None else float(requests),
+            server_errors_per_s=None if errors is None else float(errors),
+            requests=self._requests,
+            server_errors=self._server_errors,
+            pools=tuple(
+                gauge(name, processes.values(), self._past_timeouts.get(name, 0))
+                for name, processes in sorted(self._pools.items())
+            ),
+            cpu_cores={name: sample.cpu_cores for name, sample in host.items()},
+            cpu_limits={
+                name: sample.limit_cores for name, sample in host.items() if sample.limit_cores is not None
+            },
+            lag_s=None if self._replica is None else self._replica.lag_s,
+            moments=tuple(self._moments),
+        )
+
+    def _sample(self, sample: f.PoolSample) -> None:
+        processes = self._pools.setdefault(sample.pool, {})
+        if sample.pid not in processes:
+            for pid, last in list(processes.items()):
+                if sample.t_s - last.t_s > _GONE_S:
+                    del processes[pid]
+                    past = self._past_timeouts.get(sample.pool, 0)
+                    self._past_timeouts[sample.pool] = past + last.timeouts
+        processes[sample.pid] = sample
+
+    def _count(self, row: f.RequestCount) -> None:
+        errors = row.count if row.outcome in f.SERVER_ERRORS else 0
+        self._requests += row.count
+        self._server_errors += errors
+        old = self._seconds.get(row.t_s, (0, 0))
+        self._seconds[row.t_s] = (old[0] + row.count, old[1] + errors)
+        if len(self._seconds) > _KEPT_SECONDS:
+            del self._seconds[min(self._seconds)]
+
+    def _live_workers(self) -> list[f.GeneratorSample]:
+        newest = max((sample.t_s for sample in self._workers.values()), default=0)
+        return [sample for sample in self._workers.values() if newest - sample.t_s <= _STALE_WORKER_S]
+
+    def _last_second(self, workers: list[f.GeneratorSample], now_s: float) -> int | None:
+        """The newest second of which every worker has told, with time for its rows to be written."""
+        if not workers:
+            return None
+        second = min(sample.t_s for sample in workers)
+        return min(second, int(now_s - 1 - _SETTLED_S))
+
+    def _live_host(self) -> dict[str, f.HostSample]:
+        newest = max((sample.t_s for sample in self._host.values()), default=0.0)
+        return {name: sample for name, sample in self._host.items() if newest - sample.t_s <= _STALE_HOST_S}
+
+    def _event(self, event: f.Event) -> None:
+        if event.name == f.LOAD_STARTED:
+            self._load_started_s = event.t_s
+        elif event.name == f.LOAD_ENDED:
+            self._load_ended_s = event.t_s
+        elif event.name == f.LOG_ERRORS:
+            if self._log_errors_told:
+                return
+            self._log_errors_told = True
+        if (words := in_words(event)) is not None:
+            self._moments.append(f"{event.t_s:.1f} s  {words}")
+
+
+def gauge(name: str, samples: Iterable[f.PoolSample], past_timeouts: int = 0) -> PoolGauge:
+    """One pool over its processes, at least one: those that ended add their time-outs only."""
+    samples = list(samples)
+    newest = max(sample.t_s for sample in samples)
+    live = [sample for sample in samples if newest - sample.t_s <= _STALE_S]
+    capacities = [sample.capacity for sample in live]
+    return PoolGauge(
+        pool=name,
+        checked_out=sum(sample.checked_out for sample in live),
+        capacity=None if None in capacities else sum(capacity or 0 for capacity in capacities),
+        waiting=sum(sample.waiting for sample in live),
+        leaked=sum(sample.leaked for sample in live),
+        timeouts=past_timeouts + sum(sample.timeouts for sample in samples),
+    )
+
+
+def in_words(event: f.Event) -> str | None:
+    """A moment in a line; None for an event that is no news."""
+    try:
+        return _WORDS[event.name].format_map(event.detail) if event.name in _WORDS else None
+    except KeyError as missing:
+        return f"{event.name} (without {missing})"
+
+
+_WORDS: Final[dict[str, str]] = {
+    f.POOL_FULL: "pool {pool} full: {checked_out} of {capacity}, {leaked} leaked",
+    f.FIRST_TIMEOUT: "first QueuePool time-out: pool {pool}, {endpoint}",
+    f.LEAK_DETECTED: "leak in pool {pool}: {site}, {endpoint}, {leaked} out after their request",
+    f.SATURATION_DETECTED: "pool {pool} saturated: {waiting} wait, {checked_out} of {capacity} in use",
+    f.LOG_ERRORS: "first errors in {source}.log: {queuepool_timeouts} QueuePool time-outs, {errors} others",
+    f.STACK_BROKE: "{what}",
+    f.OBSERVER_FAULT: "observer {observer} failed: {error}",
+}

@@ -1,0 +1,110 @@
+"""Samples of one PostgreSQL server (14 to 18) through a superuser's connection, opened before the load."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import psycopg2
+
+from rushhour.history.facts import ServerSample
+from rushhour.observe.lag import LagEstimator
+from rushhour.observe.link import Link
+from rushhour.stack import Server
+
+DEADLINE_S: Final = 2.0  # one sample takes this long at most
+
+# One round trip. The views are read once each; every column is in PostgreSQL 14 to 18.
+# pg_stat_database.conflicts is the sum of pg_stat_database_conflicts, whose columns differ between versions.
+# The end of WAL on the primary, as far as the replica was told, is the receiver's latest_end_lsn; the
+# receiver's row disappears with its connection, then what was received is all that is known.
+_SQL: Final = """
+WITH clients AS MATERIALIZED (
+  SELECT coalesce(state, 'unknown') AS state, wait_event_type, wait_event, xact_start, state_change,
+         application_name = current_setting('application_name') AS own
+  FROM pg_stat_activity WHERE backend_type = 'client backend'
+), others AS (SELECT * FROM clients WHERE NOT own),
+receiver AS (SELECT status, latest_end_lsn FROM pg_stat_wal_receiver),
+wal AS (
+  SELECT pg_last_wal_replay_lsn() AS replayed,
+         greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),
+                  (SELECT max(latest_end_lsn) FROM receiver)) AS ending
+)
+SELECT
+  current_setting('max_connections')::int,
+  (SELECT coalesce(json_object_agg(state, n), '{}')
+     FROM (SELECT state, count(*) AS n FROM others GROUP BY state) AS by_state),
+  (SELECT coalesce(json_object_agg(wait, n), '{}')
+     FROM (SELECT wait_event_type || ':' || wait_event AS wait, count(*) AS n
+             FROM others WHERE wait_event IS NOT NULL GROUP BY wait) AS by_wait),
+  (SELECT count(*) FROM clients)::int,
+  (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM others)::float8,
+  (SELECT extract(epoch FROM clock_timestamp() - min(state_change)) FROM others
+    WHERE state LIKE 'idle in transaction%')::float8,
+  pg_is_in_recovery(),
+  CASE WHEN pg_is_in_recovery() THEN EXISTS (SELECT FROM receiver WHERE status = 'streaming')
+       ELSE EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming') END,
+  (SELECT ending - '0/0' FROM wal)::int8,
+  (SELECT replayed - '0/0' FROM wal)::int8,
+  extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
+  (SELECT sum(conflicts) FROM pg_stat_database)::int8,
+  (SELECT sum(xact_commit) FROM pg_stat_database)::int8,
+  (SELECT sum(xact_rollback) FROM pg_stat_database)::int8
+"""
+
+
+class ServerSampler:
+    """Samples one server; it belongs to one thread.
+
+    Works while the server is full (superuser_reserved_connections) and never blocks for longer than
+    DEADLINE_S. `now_s` gives seconds since the run's anchor.
+    """
+
+    def __init__(self, server: Server, now_s: Callable[[], float]) -> None:
+        self._server = server
+        self._now_s = now_s
+        self._link = Link(server.admin_dsn)
+        self._lag = LagEstimator()
+
+    def sample(self) -> ServerSample:
+        """What the server says now, or a sample with `error` when it says nothing."""
+        try:
+            row = self._link.fetch_row(_SQL, DEADLINE_S)
+        except (psycopg2.Error, TimeoutError) as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            return ServerSample(round(self._now_s(), 4), self._server.name, error=said)
+        return self._read(row)
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _read(self, row: tuple[Any, ...]) -> ServerSample:
+        (
+            max_connections, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
+            in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks,
+        ) = row  # fmt: skip
+        lag_s = lag_bytes = None
+        if in_recovery and replayed is not None:
+            lag_bytes = max(0, end - replayed)
+            lag_s = round(self._lag.update(time.monotonic(), end, replayed, commit_age_s), 4)
+        return ServerSample(
+            t_s=round(self._now_s(), 4),
+            server=self._server.name,
+            max_connections=max_connections,
+            states=states,
+            waits=waits,
+            connections=connections,
+            oldest_xact_s=_age(oldest_xact_s),
+            oldest_idle_in_xact_s=_age(oldest_idle_in_xact_s),
+            in_recovery=in_recovery,
+            streaming=streaming,
+            lag_s=lag_s,
+            lag_bytes=lag_bytes,
+            conflicts=conflicts,
+            commits=commits,
+            rollbacks=rollbacks,
+        )
+
+
+def _age(seconds: float | None) -> float | None:
+    """Not below zero: server processes read the clock a moment apart."""
+    return None if seconds is None else round(max(0.0, seconds), 4)

@@ -1,0 +1,36 @@
+"""Reads a growing file line by line, as its writer appends to it."""
+
+from pathlib import Path
+from typing import Final
+
+_CHUNK: Final = 1 << 20  # read per call at most, so that a huge backlog neither stalls nor swells the harness
+
+
+class Tail:
+    """Whole lines added to a file since the last call; a file that does not exist yet has none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._partial = b""
+
+    def lines(self) -> list[str]:
+        """New lines without their ends; starts over when the file was cut or replaced by a shorter one.
+
+        Bytes that are not UTF-8 become replacement characters. What comes after the last line end is kept
+        for the next call.
+        """
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return []
+        with file:
+            if file.seek(0, 2) < self._offset:
+                self._offset, self._partial = 0, b""
+            file.seek(self._offset)
+            new = file.read(_CHUNK)
+        self._offset += len(new)
+        *whole, self._partial = (self._partial + new).split(b"\n")
+        if len(self._partial) > _CHUNK:  # not a line of text; keep its end, which may still become one
+            self._partial = self._partial[-4096:]
+        return [line.rstrip(b"\r").decode("utf-8", "replace") for line in whole]
