@@ -1,0 +1,232 @@
+"""report.html: one file that opens offline and fetches nothing."""
+
+import base64
+import functools
+import gzip
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from rushhour.diagnosis import HeldSite
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.report import words
+from rushhour.report.holders import endpoints, still_out, top_holders
+from rushhour.report.panels import end_of, timeline
+from rushhour.report.series import Panel, Timeline
+from rushhour.report.source import Excerpt, excerpt
+from rushhour.scenario import Scenario
+from rushhour.verdict import Verdict
+from rushhour.window import find_window
+
+HOLDERS_SHOWN: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A call site of the diagnosis, with its source."""
+
+    held: HeldSite
+    source: Excerpt
+
+
+@dataclass(frozen=True, slots=True)
+class Plotly:
+    """plotly.js as the page carries it: gzip in base64, and the hash by which the page's policy allows it."""
+
+    packed: str
+    sha256: str
+
+
+def render_html(
+    scenario: Scenario,
+    history: History,
+    verdict: Verdict,
+    source_root: Path | None,
+    beside: Sequence[str] = (),
+) -> str:
+    """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
+    head, body, plotly = _asset("theme.js"), _asset("timeline.js"), _plotly()
+    picture = timeline(history)
+    end_s = history.time_of(f.LOAD_ENDED) or end_of(history)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in (_sha256(head), _sha256(body), plotly.sha256))
+    return str(
+        _template().render(
+            policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
+            css=Markup(_asset("report.css")),  # noqa: S704 - a file of this package, not input
+            theme_js=Markup(head),  # noqa: S704 - as above
+            timeline_js=Markup(body),  # noqa: S704 - as above
+            plotly=plotly.packed,
+            data=Markup(script_json(timeline_data(picture))),  # noqa: S704 - script_json escapes it
+            scenario=scenario,
+            verdict=verdict,
+            diagnosis=verdict.diagnosis,
+            tiles=_tiles(verdict),
+            sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in verdict.diagnosis.call_sites],
+            timeline=picture,
+            holders=top_holders(history, end_s)[:HOLDERS_SHOWN],
+            still_out=still_out(history, end_s),
+            endpoints=endpoints(history, find_window(history, scenario.load.warm_up)),
+            environment=_environment(scenario, history),
+            faults=_faults(history),
+            beside=beside,
+            complete=history.complete,
+        )
+    )
+
+
+def timeline_data(picture: Timeline) -> dict[str, Any]:
+    """The timeline as the page's script reads it; numbers to five digits, gaps as null."""
+    return {
+        "end": round(picture.end_s, 3),
+        "panels": [_panel(panel) for panel in picture.panels],
+        "moments": [
+            {
+                "t": round(m.t_s, 3),
+                "label": words.clean(m.label),
+                "detail": words.clean(m.detail),
+                "tone": m.tone,
+            }
+            for m in picture.moments
+        ],
+        "shaded": [[round(start, 3), round(end, 3), why] for start, end, why in picture.shaded],
+    }
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    return {
+        "key": panel.key,
+        "title": words.clean(panel.title),
+        "unit": panel.unit,
+        "log": panel.log,
+        "top": panel.floor_top,
+        "series": [
+            {
+                "name": words.clean(series.name),
+                "mark": series.mark,
+                "tone": series.tone,
+                "width": series.width_s,
+                "t": [round(t, 2) for t in series.t_s],
+                "v": [None if value is None else float(f"{value:.5g}") for value in series.values],
+            }
+            for series in panel.series
+        ],
+    }
+
+
+def script_json(value: object) -> str:
+    """JSON that may stand inside a script element: nothing in it can end the element or open another."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+@functools.cache
+def _template() -> Any:
+    loader = PackageLoader("rushhour.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    for name in ("count", "ms", "seconds", "cores", "clean", "metric", "threshold_value", "evidence_value"):
+        environment.filters[name] = getattr(words, name)
+    return environment.get_template("report.html.j2")
+
+
+def _asset(name: str) -> str:
+    return (importlib.resources.files("rushhour.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _plotly() -> Plotly:
+    script: str = get_plotlyjs()
+    packed = gzip.compress(script.encode("utf-8"), 9, mtime=0)
+    return Plotly(base64.b64encode(packed).decode("ascii"), _sha256(script))
+
+
+def _sha256(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
+    """Name, figure and a line of context of the numbers that are looked at first."""
+    get = verdict.metrics.get
+    requests, failures = get("requests"), get("http_5xx")
+    share = f"{failures / requests:.2%} of requests" if requests and failures is not None else ""
+    exhausted, detected = get("time_to_exhaustion_s"), get("time_to_detection_s")
+    return [
+        ("requests", words.count(requests), _of("{} requests/s", get("achieved_rps"), "{:,.0f}")),
+        ("HTTP 5xx", words.count(failures), share),
+        (
+            "pool time-outs",
+            words.count(get("queuepool_timeouts")),
+            _of("detected after {}", detected, "{:.1f} s"),
+        ),
+        (
+            "pool at its fullest",
+            words.share(get("pool_in_use_max"), get("pool_capacity")),
+            _of("full after {}", exhausted, "{:.1f} s"),
+        ),
+        (
+            "leaked connections",
+            words.count(get("leaked_connections")),
+            _of("{} waited at most", get("pool_waiters_max"), "{:,.0f}"),
+        ),
+        (
+            "p95 latency",
+            words.ms(get("p95_ms")),
+            f"p50 {words.ms(get('p50_ms'))}, p99 {words.ms(get('p99_ms'))}",
+        ),
+        ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
+        ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
+    ]
+
+
+def _of(words_: str, value: words.Number, form: str) -> str:
+    return "" if value is None else words_.format(form.format(value))
+
+
+def _environment(scenario: Scenario, history: History) -> list[tuple[str, str]]:
+    load, pool, service = scenario.load, scenario.pool, scenario.service
+    rows = [
+        (
+            "load",
+            f"{load.users:,} customers, {load.shape}, {words.seconds(load.duration)}, {load.locustfile}",
+        ),
+        ("think time", f"{words.seconds(load.think_time)} median; warm-up {words.seconds(load.warm_up)}"),
+        ("pool", f"{pool.size} + {pool.max_overflow}, time-out {words.seconds(pool.timeout)}"),
+        ("service", f"{scenario.target.name}, {service.workers} x {service.threads} threads"),
+        ("data", f"{scenario.data.size}, seed {scenario.data.seed}"),
+    ]
+    here = history.environment
+    if here is None:
+        return rows
+    found: list[tuple[str, object]] = [
+        ("started", here.started_at),
+        ("stack", here.stack),
+        ("PostgreSQL", here.postgres),
+        ("Locust", here.locust),
+        ("SQLAlchemy", here.sqlalchemy),
+        ("Python", here.python),
+        ("rushhour", f"{here.rushhour}, commit {here.commit}" if here.commit else here.rushhour),
+        ("machine", f"{here.platform}, {here.cpu_count} CPUs, {here.memory_mb / 1024:.1f} GiB"),
+        *((f"limit of {name}", how) for name, how in here.limits.items()),
+    ]
+    return rows + [(name, str(value)) for name, value in found if value is not None]
+
+
+def _faults(history: History) -> list[str]:
+    """What makes the numbers incomplete."""
+    told = [f"agent in process {one.pid}, {one.where}: {one.error}" for one in history.agent_faults]
+    told += [
+        f"observer {event.detail.get('observer')}: {event.detail.get('error')}"
+        for event in history.events
+        if event.name == f.OBSERVER_FAULT
+    ]
+    return list(dict.fromkeys(told))

@@ -1,0 +1,53 @@
+"""junit.xml: one test case per scenario, as CI servers show it."""
+
+from collections.abc import Sequence
+
+from junitparser import Error, Failure, JUnitXml, Properties, Property, TestCase, TestSuite
+
+from rushhour.report.words import clean, threshold_value
+from rushhour.verdict import Verdict
+
+
+def render_junit(verdicts: Sequence[Verdict]) -> str:
+    """A test suite of these verdicts: fail is a failure, unknown an error; metrics are properties."""
+    suite = TestSuite("rushhour")
+    for verdict in verdicts:
+        suite.add_testcase(_case(verdict))
+    document = JUnitXml("rushhour")
+    document.add_testsuite(suite)
+    text: bytes = document.tostring()  # type: ignore[no-untyped-call]  # junitparser's own gap
+    return text.decode("utf-8")
+
+
+def _case(verdict: Verdict) -> TestCase:
+    case = TestCase(f"{clean(verdict.scenario)} (release {clean(verdict.release)})")
+    case.classname = f"rushhour.{clean(verdict.stack)}"
+    told = [verdict.headline, *verdict.reasons]
+    told += [f"threshold {one.expr}: {threshold_value(one)}" for one in verdict.thresholds if not one.ok]
+    told += [f"cause {verdict.diagnosis.cause}: {verdict.diagnosis.summary}"]
+    told += [f"at {s.file}:{s.line} {s.function}" for s in verdict.diagnosis.call_sites]
+    told += [f"fix: {verdict.diagnosis.fix}"] if verdict.diagnosis.fix else []
+    if verdict.verdict != "pass":
+        kind = Failure if verdict.verdict == "fail" else Error
+        result = kind(clean(verdict.headline), clean(verdict.observed))
+        result.text = clean("\n".join(told))
+        case.result = [result]
+    case.system_out = clean("\n".join([*told, *(f"note: {note}" for note in verdict.notes)]))
+    case.append(_properties(verdict))  # type: ignore[no-untyped-call]  # as above
+    return case
+
+
+def _properties(verdict: Verdict) -> Properties:
+    told = [
+        ("expected", clean(verdict.expected)),
+        ("observed", verdict.observed),
+        ("cause", clean(verdict.diagnosis.cause)),
+    ]
+    told += [
+        (clean(name), "no data" if value is None else f"{value:.10g}")
+        for name, value in verdict.metrics.items()
+    ]
+    properties = Properties()  # type: ignore[no-untyped-call]  # as above
+    for name, value in told:
+        properties.add_property(Property(name, value))
+    return properties

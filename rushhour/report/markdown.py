@@ -1,0 +1,121 @@
+"""summary.md: a run or a suite as it reads well in a CI job's summary or a merge request."""
+
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.report.source import excerpt
+from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
+from rushhour.scenario import Scenario
+from rushhour.verdict import Verdict
+
+_SIGN = {"pass": "✅", "fail": "❌", "unknown": "⚠️"}
+_OK = {True: "✅", False: "❌", None: "⚠️ no data"}
+
+
+def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | None = None) -> str:
+    """One run: what happened, thresholds, diagnosis with the source line, metrics."""
+    lines = [
+        f"## {_SIGN[verdict.verdict]} {text(verdict.headline)}",
+        "",
+        (
+            f"**{text(verdict.scenario)}**, release {text(verdict.release)}, {text(verdict.stack)} stack, "
+            f"{scenario.load.users:,} customers: expected *{text(verdict.expected)}*, "
+            f"observed *{verdict.observed}*, verdict **{verdict.verdict}**."
+        ),
+        "",
+        *[f"- {text(reason)}" for reason in verdict.reasons],
+        "",
+        *_table(
+            "Thresholds",
+            ("", "threshold", "value"),
+            [(_OK[one.ok], code(one.expr), threshold_value(one)) for one in verdict.thresholds],
+        ),
+        *_diagnosis(verdict.diagnosis, source_root),
+        *([f"> {text(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
+        *_metrics(verdict),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def render_comparison(results: Sequence[tuple[Scenario, Verdict]]) -> str:
+    """A suite: one row per scenario."""
+    heads, rows = compared(results)
+    marked = [(*(text(cell) for cell in row[:-1]), f"{_SIGN[row[-1]]} {row[-1]}") for row in rows]
+    return "\n".join(_table("Scenarios compared", heads, marked)).rstrip() + "\n"
+
+
+def text(value: object) -> str:
+    """Words that Markdown shows as they are: no HTML, no table's bars, no emphasis, no mentions."""
+    plain = html.escape(" ".join(clean(value).split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|#~@])", r"\\\1", plain)
+
+
+def code(value: object) -> str:
+    """A code span; in a table a bar must be escaped even there."""
+    plain = " ".join(clean(value).split()).replace("|", "\\|")
+    ticks = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
+    pad = " " if plain[:1] == "`" or plain[-1:] == "`" else ""
+    return f"{ticks}{pad}{plain}{pad}{ticks}"
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    return [
+        f"### {title}",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|" + " --- |" * len(heads),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+    ]
+
+
+def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
+    lines = [
+        f"### Diagnosis: {text(diagnosis.cause)} ({diagnosis.confidence})",
+        "",
+        text(diagnosis.summary),
+        "",
+    ]
+    for site in diagnosis.call_sites:
+        lines += _site(site, root)
+    if diagnosis.amplifiers:
+        lines += ["Made worse by:", "", *[f"- {text(one)}" for one in diagnosis.amplifiers], ""]
+    if diagnosis.fix:
+        lines += [f"**Fix:** {text(diagnosis.fix)}", ""]
+    rows = [
+        (
+            text(one.signal),
+            text(evidence_value(one)),
+            text(one.meaning),
+            code(one.source) if one.source else "",
+        )
+        for one in diagnosis.evidence
+    ]
+    return lines + _table("Evidence", ("signal", "value", "what it says", "source"), rows)
+
+
+def _site(site: HeldSite, root: Path | None) -> list[str]:
+    endpoint = f", {text(site.endpoint)}" if site.endpoint else ""
+    lines = [
+        (
+            f"- {code(f'{site.file}:{site.line}')} {code(site.function)}{endpoint}: pool {text(site.pool)}, "
+            f"{site.held} out at the end of the load, {site.leaked} of them after their request had ended, "
+            f"longest {seconds(site.max_hold_s)}"
+        ),
+        "",
+    ]
+    found = excerpt(root, site.file, site.line, around=0).hit
+    return [*lines, f"      {clean(found)}", ""] if found else lines
+
+
+def _metrics(verdict: Verdict) -> list[str]:
+    rows = [(code(name), metric(name, value)) for name, value in verdict.metrics.items()]
+    if not rows:
+        return []
+    table = _table("Metrics", ("metric", "value"), rows)[2:]
+    return ["<details><summary>Metrics</summary>", "", *table, "</details>", ""]

@@ -1,0 +1,88 @@
+"""History -> the moments that the timeline marks, and the spans it shades."""
+
+from typing import Any, Final
+
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.report.series import Moment, Tone
+
+_PLAIN: Final[tuple[tuple[str, str, Tone], ...]] = (
+    (f.WARMUP_ENDED, "warm-up ended", "grey"),
+    (f.LOAD_ENDED, "load ended", "grey"),
+    (f.INTERRUPTED, "interrupted", "red"),
+    (f.STACK_BROKE, "stack broke", "red"),
+)
+
+
+def moments(history: History, zero: float) -> tuple[Moment, ...]:
+    """What happened when, in order; `zero` is the start of the load, in seconds since the anchor."""
+    found: list[Moment] = []
+    for name, label, tone in _PLAIN:
+        event = history.event(name)
+        if event is not None:
+            found.append(Moment(event.t_s - zero, label, _words(event.detail), tone))
+    found += _full_pools(history, zero)
+    found += _first_timeout(history, zero)
+    leak = history.event(f.LEAK_DETECTED)
+    if leak is not None:
+        site = _site(leak.detail.get("site"))
+        pool = leak.detail.get("pool", "")
+        found.append(Moment(leak.t_s - zero, "leak detected", f"pool {pool} {site}".strip(), "red"))
+    return tuple(sorted(found, key=lambda moment: moment.t_s))
+
+
+def shaded(history: History, zero: float, end: float) -> tuple[tuple[float, float, str], ...]:
+    """Spans that thresholds do not look at: (from, to, why), in seconds since the load started."""
+    spans = []
+    warm = history.time_of(f.WARMUP_ENDED)
+    if warm is not None and warm > zero:
+        spans.append((0.0, warm - zero, "warm-up"))
+    stopped = history.time_of(f.LOAD_ENDED)
+    if stopped is not None and zero + end > stopped:
+        spans.append((stopped - zero, end, "after the load"))
+    return tuple(spans)
+
+
+def _full_pools(history: History, zero: float) -> list[Moment]:
+    """The first time that each pool was full: as the harness saw it live, else from the samples."""
+    full: dict[str, Moment] = {}
+    for event in history.events:
+        if event.name == f.POOL_FULL:
+            pool = str(event.detail.get("pool", "?"))
+            detail = f"{event.detail.get('checked_out', '?')} of {event.detail.get('capacity', '?')} in use"
+            leaked = event.detail.get("leaked")
+            detail += f", {leaked} leaked" if leaked else ""
+            full.setdefault(pool, Moment(event.t_s - zero, f"pool {pool} full", detail, "red"))
+    for sample in history.pools:
+        if sample.pool not in full and sample.capacity and sample.checked_out >= sample.capacity:
+            detail = f"{sample.checked_out} of {sample.capacity} in use, {sample.leaked} leaked"
+            full[sample.pool] = Moment(sample.t_s - zero, f"pool {sample.pool} full", detail, "red")
+    return list(full.values())
+
+
+def _first_timeout(history: History, zero: float) -> list[Moment]:
+    event = history.event(f.FIRST_TIMEOUT)
+    if event is not None:
+        detail = f"{event.detail.get('endpoint') or ''} on pool {event.detail.get('pool', '?')}".strip()
+        return [Moment(event.t_s - zero, "first time-out", detail, "red")]
+    if history.pool_timeouts:
+        first = min(history.pool_timeouts, key=lambda timeout: timeout.t_s)
+        detail = f"{first.endpoint or ''} on pool {first.pool} after {first.waited_s:.1f} s".strip()
+        return [Moment(first.t_s - zero, "first time-out", detail, "red")]
+    return []
+
+
+def _site(site: Any) -> str:
+    if isinstance(site, dict):
+        return f"at {site.get('file')}:{site.get('line')} {site.get('function', '')}".strip()
+    return f"at {site}" if site else ""
+
+
+def _words(detail: Any) -> str:
+    if not isinstance(detail, dict):
+        return ""
+    return ", ".join(
+        f"{key.replace('_', ' ')} {value}"
+        for key, value in detail.items()
+        if isinstance(value, (str, int, float))
+    )

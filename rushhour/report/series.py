@@ -1,0 +1,132 @@
+"""Named series over time, and what keeps them small without losing a peak."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
+
+Mark = Literal["line", "step", "area", "bar", "limit"]
+Tone = Literal["blue", "orange", "green", "purple", "sky", "red", "grey"]
+
+MAX_POINTS = 2000  # of one series; a screen has fewer columns than this
+GAP_S = 3.0  # samples come at least once a second: a longer silence is drawn as a gap, never as a line
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a panel; a value of None is a gap. `width_s` is how long one bar lasts."""
+
+    name: str
+    mark: Mark
+    tone: Tone
+    t_s: tuple[float, ...]
+    values: tuple[float | None, ...]
+    width_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Series with one unit, drawn over each other; `floor_top` is the least upper end of its axis."""
+
+    key: str
+    title: str
+    unit: str
+    series: tuple[Series, ...]
+    log: bool = False
+    floor_top: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened at one time; `tone` is red for what went wrong."""
+
+    t_s: float
+    label: str
+    detail: str = ""
+    tone: Tone = "grey"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All panels over one axis of time, in seconds since the load started.
+
+    `shaded` are the spans outside of what was judged: the warm-up, and the watch after the load.
+    """
+
+    end_s: float
+    panels: tuple[Panel, ...]
+    moments: tuple[Moment, ...]
+    shaded: tuple[tuple[float, float, str], ...] = ()
+
+
+Point = tuple[float, float | None]
+
+
+def downsample(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
+    """At most about `limit` points: of each bucket its least, its greatest, and where a gap begins."""
+    if len(points) <= limit:
+        return list(points)
+    size = math.ceil(len(points) / (limit // 2))
+    kept: list[Point] = []
+    for start in range(0, len(points), size):
+        bucket = range(start, min(start + size, len(points)))
+        known = [(value, at) for at in bucket if (value := points[at][1]) is not None]
+        chosen = {at for at in bucket if points[at][1] is None and (at == 0 or points[at - 1][1] is not None)}
+        if known:
+            chosen |= {min(known)[1], max(known)[1]}
+        kept += [points[at] for at in sorted(chosen)]
+    return kept
+
+
+def break_gaps(points: Iterable[Point], gap_s: float = GAP_S) -> list[Point]:
+    """The same points, with a gap where nothing was seen for more than `gap_s`."""
+    broken: list[Point] = []
+    for t_s, value in points:
+        if broken and t_s - broken[-1][0] > gap_s and broken[-1][1] is not None:
+            broken.append((broken[-1][0] + gap_s / 2, None))
+        broken.append((t_s, value))
+    return broken
+
+
+def peaks(points: Sequence[Point], width_s: float, limit: int = MAX_POINTS) -> tuple[list[Point], float]:
+    """Bars of `width_s`, or wider ones, each as high as the highest it stands for; and their width."""
+    if len(points) <= limit:
+        return list(points), width_s
+    size = math.ceil(len(points) / limit)
+    wider: list[Point] = []
+    for start in range(0, len(points), size):
+        bucket = points[start : start + size]
+        middle = (bucket[0][0] + bucket[-1][0]) / 2
+        wider.append((middle, max((value for _, value in bucket if value is not None), default=None)))
+    return wider, width_s * size
+
+
+def line(name: str, mark: Mark, tone: Tone, points: Iterable[Point]) -> Series:
+    """A series of these points, gaps broken, kept small."""
+    kept = downsample(break_gaps(points))
+    return Series(name, mark, tone, tuple(t for t, _ in kept), tuple(value for _, value in kept))
+
+
+def bars(name: str, tone: Tone, points: Sequence[Point], width_s: float = 1.0) -> Series:
+    """A series of bars, kept small."""
+    kept, width = peaks(points, width_s)
+    return Series(name, "bar", tone, tuple(t for t, _ in kept), tuple(value for _, value in kept), width)
+
+
+def carried_sum(
+    samples: Iterable[T],
+    time_of: Callable[[T], float],
+    source_of: Callable[[T], Hashable],
+    value_of: Callable[[T], float],
+    stale_s: float = 1.5,
+) -> list[Point]:
+    """The sum over sources (processes, workers) at each sample, each source counted until it falls silent."""
+    newest: dict[Hashable, tuple[float, float]] = {}
+    points: list[Point] = []
+    for sample in sorted(samples, key=time_of):
+        now = time_of(sample)
+        newest[source_of(sample)] = (now, value_of(sample))
+        points.append((now, sum(value for seen, value in newest.values() if now - seen <= stale_s)))
+    return points

@@ -1,0 +1,24 @@
+"use strict";
+// Before the page is drawn: the reader's last choice, else what the system prefers.
+(() => {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  let chosen = null;
+  try { chosen = localStorage.getItem("rushhour-theme"); } catch { /* a browser may refuse storage to files */ }
+  const apply = () => {
+    document.documentElement.dataset.theme = chosen ?? (system.matches ? "dark" : "light");
+    document.dispatchEvent(new Event("themechange"));
+  };
+  const toggle = () => {
+    chosen = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem("rushhour-theme", chosen); } catch { /* as above */ }
+    apply();
+  };
+  system.addEventListener("change", apply);
+  addEventListener("beforeprint", () => {
+    document.documentElement.dataset.theme = "light";
+    document.dispatchEvent(new Event("themechange"));
+  });
+  addEventListener("afterprint", apply);
+  addEventListener("DOMContentLoaded", () => document.getElementById("theme").addEventListener("click", toggle));
+  apply();
+})();

@@ -1,0 +1,179 @@
+"""What is printed when a run has been judged, and the table that compares the runs of a suite."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.report.live_view import PlainLive, plain_line, render_live
+from rushhour.report.progress import PlainProgress, RichProgress
+from rushhour.report.source import excerpt
+from rushhour.report.words import clean, compared, evidence_value, seconds, threshold_value
+from rushhour.scenario import Scenario
+from rushhour.verdict import Verdict
+
+__all__ = [
+    "PlainLive",
+    "PlainProgress",
+    "RichProgress",
+    "comparison",
+    "plain_line",
+    "render_live",
+    "summary",
+]
+
+SITES_SHOWN: Final = 3
+WIDE: Final = 150  # columns from which the comparison has one row per scenario
+_STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
+_MARK: Final = {
+    True: Text("ok", "green"),
+    False: Text("failed", "bold red"),
+    None: Text("no data", "bold yellow"),
+}
+
+
+def summary(
+    verdict: Verdict, scenario: Scenario, run_path: Path, source_root: Path | None = None
+) -> RenderableType:
+    """What happened, in its first line; then why, where in the code, the numbers, and where the report is.
+
+    Source lines are read from `source_root`, or from the scenario's own root without one.
+    """
+    root = source_root if source_root is not None else Path(scenario.target.root)
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (verdict.verdict.upper(), _STYLE[verdict.verdict]), "  ", (clean(verdict.headline), "bold")
+        ),
+        Text(
+            f"{clean(verdict.scenario)}, release {clean(verdict.release)}, {clean(verdict.stack)} stack: "
+            f"expected {clean(verdict.expected)}, observed {verdict.observed}",
+            "dim",
+        ),
+    ]
+    parts += _section("Why", [_bullet(reason) for reason in verdict.reasons])
+    parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, root))
+    parts += _section("Evidence", [_evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
+    parts += _section("Thresholds", [_thresholds(verdict)] if verdict.thresholds else [])
+    parts += _section("Also seen", [_bullet(note) for note in verdict.notes])
+    parts += [Text(), Text.assemble("Report  ", (str(run_path / "report.html"), "cyan"), overflow="fold")]
+    return Group(*parts)
+
+
+def comparison(results: Sequence[tuple[Scenario, Verdict]]) -> RenderableType:
+    """A suite at a glance: one row per scenario where there is room, else one column per scenario."""
+    return _Comparison(results)
+
+
+class _Comparison:
+    def __init__(self, results: Sequence[tuple[Scenario, Verdict]]) -> None:
+        self._heads, self._rows = compared(results)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width >= WIDE:
+            yield self._wide()
+            return
+        room = options.max_width - 16  # the column of names
+        each = max(1, room // 16)
+        for start in range(0, len(self._rows), each):
+            yield self._narrow(self._rows[start : start + each])
+
+    def _wide(self) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for at, head in enumerate(self._heads):
+            table.add_column(head, justify="right" if 2 <= at <= 10 else "left", no_wrap=True)
+        for row in self._rows:
+            table.add_row(*(_cell(head, value) for head, value in zip(self._heads, row, strict=True)))
+        return table
+
+    def _narrow(self, rows: Sequence[tuple[str, ...]]) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+        table.add_column("", no_wrap=True)
+        for row in rows:
+            table.add_column(_in_two_lines(row[0]), justify="right")
+        for at, head in enumerate(self._heads[1:], 1):
+            table.add_row(head, *(_cell(head, row[at]) for row in rows))
+        return table
+
+
+def _cell(head: str, value: str) -> Text:
+    return Text(value, _STYLE.get(value, "") if head == "verdict" else "")
+
+
+def _in_two_lines(name: str, longest: int = 12) -> Text:
+    """`rush-hour-hotfix` as `rush-hour-` over `hotfix`."""
+    at = name.rfind("-")
+    return Text(f"{name[: at + 1]}\n{name[at + 1 :]}" if len(name) > longest and at > 0 else name)
+
+
+def _section(title: str, lines: Sequence[RenderableType]) -> list[RenderableType]:
+    return [Text(), Text(title, "bold underline"), *lines] if lines else []
+
+
+def _bullet(text: str) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text("•", "dim"), Text(clean(text)))
+    return grid
+
+
+def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        Text.assemble((clean(diagnosis.cause), "bold"), f" ({diagnosis.confidence})"),
+        Text(clean(diagnosis.summary)),
+    ]
+    for site in diagnosis.call_sites[:SITES_SHOWN]:
+        lines += _site(site, root)
+    hidden = len(diagnosis.call_sites) - SITES_SHOWN
+    if hidden > 0:
+        lines.append(Text(f"  and {hidden} more in the report", "dim"))
+    if diagnosis.amplifiers:
+        lines.append(Text.assemble(("Made worse by  ", "dim"), clean("; ".join(diagnosis.amplifiers))))
+    if diagnosis.fix:
+        lines.append(Text.assemble(("Fix  ", "bold green"), clean(diagnosis.fix)))
+    return lines
+
+
+def _site(site: HeldSite, root: Path) -> list[RenderableType]:
+    found = excerpt(root, site.file, site.line)
+    leaked = f" ({site.leaked} after their request had ended)" if site.leaked else ""
+    code = (
+        Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")
+    )
+    held = (
+        f"pool {clean(site.pool)}: {site.held} out at the end of the load{leaked}, "
+        f"{site.held_s:,.0f} connection-seconds, longest {seconds(site.max_hold_s)}"
+    )
+    return [
+        Text.assemble(
+            "  ",
+            (f"{clean(site.file)}:{site.line}", "bold"),
+            f" {clean(site.function)}",
+            (f"  {clean(site.endpoint)}" if site.endpoint else "", "dim"),
+        ),
+        Padding(code, (0, 0, 0, 4)),
+        Padding(Text(held), (0, 0, 0, 4)),
+    ]
+
+
+def _evidence(diagnosis: Diagnosis) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for one in diagnosis.evidence:
+        table.add_row(Text(clean(one.signal)), Text(evidence_value(one)), Text(clean(one.meaning)))
+    return table
+
+
+def _thresholds(verdict: Verdict) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    for one in verdict.thresholds:
+        table.add_row(_MARK[one.ok], Text(clean(one.expr)), Text(threshold_value(one)))
+    return table

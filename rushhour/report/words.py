@@ -1,0 +1,124 @@
+"""Numbers as words: one place for how the reports write counts, durations and metrics."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from rushhour.diagnosis import Evidence
+from rushhour.scenario import Scenario
+from rushhour.verdict import ThresholdResult, Verdict
+
+UNKNOWN: Final = "-"
+
+Number = float | int | None
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(text: object) -> str:
+    """Text without control characters, which neither XML nor a terminal should get from a log line."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def count(value: Number) -> str:
+    """`12,345`; an unknown number is a hyphen, never 0."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def ms(value: Number) -> str:
+    """`41 ms`, `30.0 s`."""
+    if value is None:
+        return UNKNOWN
+    return f"{value / 1000:,.1f} s" if value >= 10_000 else f"{value:,.{0 if value >= 10 else 1}f} ms"
+
+
+def seconds(value: Number) -> str:
+    """`4.2 s`, `3 min 10 s`."""
+    if value is None:
+        return UNKNOWN
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def cores(value: Number) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}"
+
+
+def share(part: Number, whole: Number) -> str:
+    """`30/30`, with a dash for what is unknown."""
+    return f"{count(part)}/{count(whole)}"
+
+
+def metric(name: str, value: Number) -> str:
+    """A metric of verdict.json with its unit, which its name carries."""
+    if value is None:
+        return "no data"
+    for ending, unit in (("_ms", "ms"), ("_s", "s"), ("_s_max", "s"), ("_rps", "requests/s")):
+        if name.endswith(ending):
+            return f"{value:,.6g} {unit}"
+    if name.endswith("_rate"):
+        return f"{value:.4%}"
+    if "_cores" in name:
+        return f"{value:.2f} cores"
+    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
+
+
+def threshold_value(result: ThresholdResult) -> str:
+    """The value of a threshold in the unit of its metric: percentiles are kept in ms, shares of 1 in %."""
+    if result.value is None:
+        return "no data"
+    if result.expr.rstrip().endswith("%"):
+        return f"{result.value:.3%}" if abs(result.value) < 0.01 else f"{result.value:.1%}"
+    if re.match(r"p\d", result.expr):
+        return ms(result.value)
+    if re.search(r"\d\s*(ms|s|m)$", result.expr):
+        return f"{result.value:,.3g} s"
+    return f"{result.value:,.6g}"
+
+
+def evidence_value(one: Evidence) -> str:
+    value = clean(one.value) if isinstance(one.value, str) else f"{one.value:,.6g}"
+    return f"{value} {clean(one.unit)}".rstrip()
+
+
+def compared(pairs: Sequence[tuple[Scenario, Verdict]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads and rows of the table that compares the scenarios of a suite."""
+    heads: tuple[str, ...] = (
+        "scenario",
+        "release",
+        "users",
+        "requests",
+        "5xx",
+        "pool time-outs",
+        "pool max",
+        "leaked",
+        "p95",
+        "CPU primary",
+        "CPU replica",
+        "observed",
+        "verdict",
+    )
+    rows: list[tuple[str, ...]] = []
+    for scenario, verdict in pairs:
+        get = verdict.metrics.get
+        rows.append(
+            (
+                clean(scenario.name),
+                clean(verdict.release),
+                count(scenario.load.users),
+                count(get("requests")),
+                count(get("http_5xx")),
+                count(get("queuepool_timeouts")),
+                share(get("pool_in_use_max"), get("pool_capacity")),
+                count(get("leaked_connections")),
+                ms(get("p95_ms")),
+                cores(get("primary_cpu_cores_mean")),
+                cores(get("replica_cpu_cores_mean")),
+                verdict.observed,
+                verdict.verdict,
+            )
+        )
+    return heads, rows
