@@ -1,0 +1,23 @@
+"""Whether the pools fit the servers (pure)."""
+
+from rushhour.scenario import Scenario
+from rushhour.stack.cluster import RESERVED_CONNECTIONS
+
+
+def check_capacity(scenario: Scenario) -> list[str]:
+    """Problems of a scenario whose service could open more connections to a server than the server takes.
+
+    Each worker process has pools of its own, one for each server.
+    """
+    pool, service, postgres = scenario.pool, scenario.service, scenario.postgres
+    wanted = service.workers * (pool.size + pool.max_overflow)
+    free = postgres.max_connections - RESERVED_CONNECTIONS
+    if wanted <= free:
+        return []
+    problem = (
+        f"scenario {scenario.name}: {service.workers} worker(s) x ({pool.size} + {pool.max_overflow}) "
+        f"connections = {wanted} to each server, which takes {free} (max_connections "
+        f"{postgres.max_connections} less {RESERVED_CONNECTIONS} reserved for observers); lower the pool or "
+        f"the workers, or set postgres.max_connections to at least {wanted + RESERVED_CONNECTIONS}"
+    )
+    return [problem]

@@ -1,0 +1,204 @@
+"""The stack that needs no Docker: primary, streaming replica and service as children of the harness."""
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rushhour.guard import Guard
+from rushhour.history import RunDir
+from rushhour.meter import Meter
+from rushhour.scenario import Scenario
+from rushhour.stack import Progress, Server
+from rushhour.stack.cluster import (
+    DATABASE,
+    SLOT,
+    PostgresServer,
+    Secrets,
+    primary_conninfo,
+    start_server,
+    wait_for_streaming,
+)
+from rushhour.stack.limits import Capacity, Limits
+from rushhour.stack.paths import cache_dir, open_cache, server_account
+from rushhour.stack.ports import HOST, free_port
+from rushhour.stack.postgres import Installation, install
+from rushhour.stack.service import STOP_GRACE_S, RunningService, start_service
+from rushhour.stack.template import Seeder, TemplateStore, clone, copy_configuration
+from rushhour.stack.work import work_dir
+
+SERVER_STOP_S: Final = 5.0
+
+# Adds to the environment what makes the service report its pools into a directory.
+Instrument = Callable[[Path, Mapping[str, str]], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedRunning:
+    """What is up."""
+
+    primary: PostgresServer
+    replica: PostgresServer
+    service: RunningService
+    meters: Mapping[str, Meter]
+    limits: Mapping[str, str]
+
+    @property
+    def service_url(self) -> str:
+        return self.service.url
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return tuple(
+            Server(one.name, HOST, one.port, DATABASE, one.admin_dsn) for one in (self.primary, self.replica)
+        )
+
+    def check_alive(self) -> None:
+        """Raises StackError, with the log's last lines, when a part of the stack has ended."""
+        for child in (self.primary.child, self.replica.child, self.service.child):
+            child.check_alive()
+
+
+class EmbeddedStack:
+    """Primary, replica and service on this machine; every process and file of it ends with the context.
+
+    By default the service carries the pool agent and the data comes from `rushhour.stack.seed`.
+    """
+
+    name: Final = "embedded"
+
+    def __init__(
+        self,
+        guard: Guard,
+        postgres_bin: Path | None = None,
+        cache: Path | None = None,
+        *,
+        seeder: Seeder | None = None,
+        instrument: Instrument | None = None,
+        choose_port: Callable[[], int] = free_port,
+    ) -> None:
+        self._guard = guard
+        self._postgres_bin = postgres_bin
+        self._cache = cache
+        self._seeder = seeder
+        self._instrument = instrument or _with_agent
+        self._choose_port = choose_port
+
+    @contextmanager
+    def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[EmbeddedRunning]:
+        """Bring the stack up. Raises StackError, with the log's last lines, when a part does not come up."""
+        account = server_account()
+        cache = open_cache(self._cache or cache_dir(), account)
+        run.logs.mkdir(parents=True, exist_ok=True)
+        run.agent.mkdir(parents=True, exist_ok=True)
+        installation = install(self._postgres_bin, cache, account)
+        store = TemplateStore(cache, self._guard, installation, self._seeder or _default_seeder())
+        schema = Path(scenario.target.root) / scenario.target.schema
+        with ExitStack() as exits:
+            work = exits.enter_context(work_dir(cache, self._guard))
+            with store.held(schema, scenario.data, run.logs / "template.log", progress) as template:
+                clone(template, work, self._guard, progress)
+            copy_configuration(work)
+            capacities = _capacities(self._guard, exits, scenario)
+            start = _Start(
+                self._guard,
+                exits,
+                installation,
+                template.passwords,
+                work,
+                scenario,
+                run,
+                self._instrument,
+                self._choose_port,
+            )
+            progress("start primary and replica")
+            primary = start.server("primary", capacities["primary"])
+            replica = start.replica(primary, capacities["replica"])
+            progress("start the service")
+            service = start.service(primary, replica, capacities["service"])
+            yield EmbeddedRunning(
+                primary,
+                replica,
+                service,
+                meters={name: capacity.meter() for name, capacity in capacities.items()},
+                limits={name: capacity.words for name, capacity in capacities.items()},
+            )
+
+
+def _capacities(guard: Guard, exits: ExitStack, scenario: Scenario) -> dict[str, Capacity]:
+    """Made before the processes and removed after them, since a group must be empty by then."""
+    limits = Limits(guard)
+    postgres = scenario.postgres
+    capacities = {
+        "primary": limits.capacity("primary", postgres.primary_cores, postgres.nice),
+        "replica": limits.capacity("replica", postgres.replica_cores, postgres.nice),
+        "service": limits.capacity("service", None, scenario.service.nice),
+    }
+    for capacity in capacities.values():
+        exits.callback(capacity.close)
+    return capacities
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What every part of one stack is started with; `exits` stops the parts in reverse order."""
+
+    guard: Guard
+    exits: ExitStack
+    installation: Installation
+    passwords: Secrets
+    work: Path
+    scenario: Scenario
+    run: RunDir
+    instrument: Instrument
+    choose_port: Callable[[], int]
+
+    def server(self, name: str, capacity: Capacity, **settings: str) -> PostgresServer:
+        server = start_server(
+            self.guard,
+            self.installation,
+            name,
+            self.work / name,
+            configuration=self.work,
+            passwords=self.passwords,
+            log=self.run.logs / f"{name}.log",
+            settings={"max_connections": str(self.scenario.postgres.max_connections), **settings},
+            stop_signal=signal.SIGQUIT,  # at once: the data is a clone that is thrown away
+            admit=capacity.admit,
+            choose_port=self.choose_port,
+        )
+        self.exits.callback(server.child.stop, SERVER_STOP_S)
+        return server
+
+    def replica(self, primary: PostgresServer, capacity: Capacity) -> PostgresServer:
+        conninfo = primary_conninfo(primary.port, self.passwords, self.work, self.installation)
+        replica = self.server("replica", capacity, primary_conninfo=conninfo, primary_slot_name=SLOT)
+        wait_for_streaming(primary, replica)
+        return replica
+
+    def service(self, primary: PostgresServer, replica: PostgresServer, capacity: Capacity) -> RunningService:
+        service = start_service(
+            self.guard,
+            self.scenario,
+            urls=(primary.url(self.scenario.target.name), replica.url(self.scenario.target.name)),
+            log=self.run.logs / "service.log",
+            instrument=lambda base: self.instrument(self.run.agent.resolve(), base),
+            admit=capacity.admit,
+            choose_port=self.choose_port,
+        )
+        self.exits.callback(service.child.stop, STOP_GRACE_S)
+        return service
+
+
+def _with_agent(out: Path, base: Mapping[str, str]) -> Mapping[str, str]:
+    from rushhour.agent import agent_environment  # noqa: PLC0415  # only where no other instrument was given
+
+    return agent_environment(out, base)
+
+
+def _default_seeder() -> Seeder:
+    from rushhour.stack import seed  # noqa: PLC0415  # only where no other seeder was given
+
+    return seed

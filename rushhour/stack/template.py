@@ -1,0 +1,267 @@
+"""Seeded clusters kept under the cache: built once, cloned for every run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Protocol
+
+import psycopg2
+
+from rushhour.child import Child, tail
+from rushhour.errors import StackError
+from rushhour.guard import Guard
+from rushhour.scenario import Data
+from rushhour.stack import Progress
+from rushhour.stack.cluster import (
+    CLEAN_STOP_S,
+    PostgresServer,
+    Secrets,
+    base_backup,
+    create_roles,
+    initdb,
+    start_server,
+)
+from rushhour.stack.locks import locked
+from rushhour.stack.paths import configuration_dir
+from rushhour.stack.postgres import Installation
+from rushhour.stack.work import CLUSTERS, in_use, require_room
+
+FORMAT: Final = 1  # raise it when what a template holds changes
+BUILD_TIMEOUT_S: Final = 3600.0
+CLONE_TIMEOUT_S: Final = 600.0
+ROOM_BESIDE_BYTES: Final = 128 * 2**20  # WAL and what the run itself writes
+
+# A standby must not have lower settings than the primary had when its base was taken, so the base is taken
+# with the lowest that a scenario may ask for.
+_LOWEST: Final = {"max_connections": "10"}
+_SEEDING: Final = _LOWEST | {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",  # COPY into a table made in the same transaction writes no WAL
+    "max_wal_senders": "0",
+    "max_wal_size": "8GB",
+    "wal_recycle": "off",  # finished WAL is removed, so that it is not cloned for ever
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "maintenance_work_mem": "256MB",
+    "log_min_duration_statement": "-1",
+}
+_BASE: Final = _LOWEST | {"autovacuum": "off", "wal_recycle": "off"}
+
+
+class Seeder(Protocol):
+    """Fills an empty database; `rushhour.stack.seed` is one."""
+
+    def fingerprint(self, schema: Path, data: Data) -> str:
+        """Changes whenever what `fill` would write changes."""
+        ...
+
+    def fill(self, dsn: str, schema: Path, data: Data, progress: Progress) -> object:
+        """Create the tables and their rows; `dsn` is that of the owner of the empty database."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A kept pair of clusters."""
+
+    path: Path
+    passwords: Secrets
+    size_bytes: int
+
+
+class TemplateStore:
+    """The templates of one cache: one run builds while others wait, and none removes what one clones."""
+
+    def __init__(self, cache: Path, guard: Guard, installation: Installation, seeder: Seeder) -> None:
+        self.root = cache / "templates"
+        self.guard = guard
+        self.installation = installation
+        self.seeder = seeder
+
+    def key(self, schema: Path, data: Data) -> str:
+        """The directory's name: size, seed, PostgreSQL version, and a hash of schema and seeding code."""
+        try:
+            print_of = self.seeder.fingerprint(schema, data)
+        except OSError as error:
+            raise StackError(f"the schema {schema} cannot be read: {error}") from error
+        version = self.installation.version
+        return f"{data.size}-seed{data.seed}-pg{version}-v{FORMAT}-{print_of[:16]}"
+
+    @contextmanager
+    def held(self, schema: Path, data: Data, log: Path, progress: Progress) -> Iterator[Template]:
+        """The template, built when it is missing; it is not removed while this context lasts."""
+        self.root.mkdir(exist_ok=True)
+        path = self.root / self.key(schema, data)
+        lock = path.with_name(path.name + ".lock")
+        if not path.exists():
+            with locked(
+                lock,
+                timeout_s=BUILD_TIMEOUT_S,
+                waiting=lambda: progress(f"another run builds the {data.size} data"),
+            ):
+                if not path.exists():
+                    self._build(path, schema, data, log, progress)
+        with locked(lock, shared=True, timeout_s=BUILD_TIMEOUT_S):
+            yield read_template(path)
+
+    def _build(self, path: Path, schema: Path, data: Data, log: Path, progress: Progress) -> None:
+        """Build in a directory of its own and rename it when whole; the caller holds the template's lock."""
+        remove_dead_builds(path)
+        build = path.with_name(f".building-{path.name}-{uuid.uuid4().hex[:8]}")
+        build.mkdir()
+        self.guard.remove_at_death(build)
+        try:
+            passwords = Secrets()
+            copy_configuration(build)
+            primary = build / "primary"
+            progress("initdb")
+            initdb(self.guard, self.installation, primary, passwords)
+            with self._started(primary, build, passwords, log, _SEEDING) as server:
+                create_roles(server)
+                self.seeder.fill(server.role_dsn, schema, data, progress)
+            progress("base backup for the replica")
+            with self._started(primary, build, passwords, log, _BASE) as server:
+                base_backup(self.guard, self.installation, server, build / "replica", build)
+            write_manifest(build, passwords)
+            os.sync()  # seeding ran without fsync: a power cut must not leave a hollow template
+            build.rename(path)
+        except psycopg2.Error as error:
+            raise StackError(
+                f"seeding failed: {str(error).strip()}; the last lines of {log}:", tail(log)
+            ) from error
+        except OSError as error:
+            raise StackError(f"the template cannot be built in {build}: {error}") from error
+        finally:
+            shutil.rmtree(build, ignore_errors=True)
+
+    @contextmanager
+    def _started(
+        self, data: Path, build: Path, passwords: Secrets, log: Path, settings: Mapping[str, str]
+    ) -> Iterator[PostgresServer]:
+        server = start_server(
+            self.guard,
+            self.installation,
+            "template",
+            data,
+            configuration=build,
+            passwords=passwords,
+            log=log,
+            settings=settings,
+            stop_signal=signal.SIGINT,  # a fast shutdown ends with a checkpoint
+        )
+        try:
+            yield server
+        except BaseException:
+            server.child.stop(grace_s=0)
+            raise
+        stop_clean(server.child)
+
+
+def stop_clean(child: Child) -> None:
+    """Stop a server so that its data directory is whole. Raises StackError when it did not end that way."""
+    child.stop(grace_s=CLEAN_STOP_S)
+    if child.poll() != 0:
+        raise StackError(
+            f"{child.name} did not shut down cleanly within {CLEAN_STOP_S:g} s (exit code {child.poll()}):",
+            child.tail(),
+        )
+
+
+def clone(template: Template, work: Path, guard: Guard, progress: Progress) -> None:
+    """Copy both clusters into a work directory, at once; by reference where the file system can."""
+    require_room(work, template.size_bytes + ROOM_BESIDE_BYTES, "cloning the databases")
+    progress("clone databases")
+    copies = {name: _copying(template.path / name, work / name, guard) for name in CLUSTERS}
+    try:
+        for name, copying in copies.items():
+            _, said = copying.communicate(timeout=CLONE_TIMEOUT_S)
+            if copying.returncode != 0:
+                lines = said.decode(errors="replace").splitlines()[-5:]
+                raise StackError(f"the {name}'s data cannot be copied to {work}; cp wrote:", lines)
+    except subprocess.TimeoutExpired:
+        raise StackError(f"copying {template.path} did not end within {CLONE_TIMEOUT_S:g} s") from None
+    finally:
+        for copying in copies.values():
+            if copying.poll() is None:
+                copying.kill()
+                copying.wait()
+
+
+def _copying(source: Path, target: Path, guard: Guard) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["cp", *_cp_options(), str(source), str(target)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C", **guard.environment},
+        start_new_session=True,
+    )
+
+
+@cache
+def _cp_options() -> tuple[str, ...]:
+    """How this system's cp copies by reference: GNU's, macOS's, or not at all."""
+    if os.uname().sysname == "Darwin":
+        return ("-c", "-R", "-p")
+    asked = subprocess.run(["cp", "--version"], capture_output=True, text=True, timeout=10, check=False)
+    return ("-a", "--reflink=auto") if "GNU" in asked.stdout else ("-a",)
+
+
+def copy_configuration(directory: Path) -> None:
+    """Put the configuration where the servers' account can read it, wherever the source tree lies."""
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        copied = directory / name
+        shutil.copyfile(configuration_dir() / name, copied)
+        copied.chmod(0o644)
+
+
+def write_manifest(build: Path, passwords: Secrets) -> None:
+    """Passwords and size, readable by the owner alone."""
+    size = sum(file.stat().st_size for file in build.rglob("*") if file.is_file() and not file.is_symlink())
+    manifest = build / "manifest.json"
+    manifest.touch(mode=0o600)
+    manifest.write_text(json.dumps({"passwords": asdict(passwords), "size_bytes": size}))
+
+
+def read_template(path: Path) -> Template:
+    """Raises StackError when it is not a whole template."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        return Template(path, Secrets(**manifest["passwords"]), int(manifest["size_bytes"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StackError(
+            f"{path} is not a whole template ({error}); `rushhour down --templates` removes it"
+        ) from error
+
+
+def remove_dead_builds(path: Path) -> None:
+    """What interrupted builds of this template left; the caller holds its lock, so no live build is met."""
+    for dead in path.parent.glob(f".building-{path.name}-*"):
+        if not in_use(dead / "primary"):
+            shutil.rmtree(dead, ignore_errors=True)
+
+
+def remove_templates(cache_path: Path) -> tuple[list[Path], list[Path]]:
+    """Remove every template that no run uses; returns those removed, and those that are in use."""
+    removed, kept = [], []
+    for lock in (cache_path / "templates").glob("*.lock"):
+        path = lock.with_name(lock.name.removesuffix(".lock"))
+        try:
+            with locked(lock, timeout_s=0):
+                remove_dead_builds(path)
+                if path.exists():
+                    shutil.rmtree(path)
+                    removed.append(path)
+        except StackError:
+            kept.append(path)
+    return removed, kept
