@@ -37,10 +37,10 @@ _FILE_OF: Final[dict[type, str]] = {
 
 
 def encode(fact: object) -> str:
-    """One line of JSON, with the `kind` of a pool fact first."""
+    """One line of JSON; a pool fact's own kind stands first, as `fact` (a pool's class is its `kind`)."""
     kind = _KIND_OF.get(type(fact))
     plain = dataclasses.asdict(fact)  # type: ignore[call-overload]
-    return json.dumps(({"kind": kind} | plain) if kind else plain, separators=(",", ":"), default=str)
+    return json.dumps(({"fact": kind} | plain) if kind else plain, separators=(",", ":"), default=str)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _pool_facts(path: Path) -> Iterator[f.PoolFact]:
     for number, line in _lines(path):
         try:
             plain = json.loads(line)
-            yield adapters[plain.pop("kind")].validate_python(plain)
+            yield adapters[plain.pop("fact")].validate_python(plain)
         except (ValueError, KeyError) as error:
             raise RunDataError(f"{path}:{number}: not a pool fact: {error}") from None
 
