@@ -1,6 +1,5 @@
 """CPU and memory of the run's components: readings of their meters turned into rates."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -13,8 +12,8 @@ _MB: Final = 1024 * 1024
 class HostSampler:
     """Reads every meter; a sample is the use between a meter's last two readings.
 
-    So the first call gives no sample for a meter. A component that has ended is left out from then on.
-    `on_fault(component, error)` is told of a meter that fails otherwise; the others are still read.
+    So the first call gives no sample for a meter. A component that has ended is left out. `now_s` is the
+    run's monotonic clock. `on_fault(component, error)` is told of a meter that fails; the others are read.
     """
 
     def __init__(
@@ -30,6 +29,7 @@ class HostSampler:
 
     def add(self, component: str, meter: Meter) -> None:
         """Read this meter too from now on, in place of one of the same name; safe from another thread."""
+        self._last.pop(component, None)
         self._meters = {**self._meters, component: meter}
 
     def sample(self) -> list[HostSample]:
@@ -44,7 +44,7 @@ class HostSampler:
             except Exception as error:  # noqa: BLE001 - reported; one meter's failure must not blind the rest
                 self._on_fault(component, error)
                 continue
-            at_s = time.monotonic()
+            at_s = self._now_s()
             last = self._last.get(component)
             self._last[component] = (at_s, reading)
             if last is not None and at_s > last[0]:
@@ -64,7 +64,7 @@ class HostSampler:
         if new.throttled_s is not None and old.throttled_s is not None:
             throttled = round(max(0.0, new.throttled_s - old.throttled_s) / seconds, 4)
         return HostSample(
-            t_s=round(self._now_s(), 4),
+            t_s=round(at_s, 4),
             component=component,
             cpu_cores=round(max(0.0, new.cpu_s - old.cpu_s) / seconds, 4),
             rss_mb=round(new.rss_bytes / _MB, 2),

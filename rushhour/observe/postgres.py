@@ -1,6 +1,5 @@
 """Samples of one PostgreSQL server (14 to 18) through a superuser's connection, opened before the load."""
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -85,7 +84,7 @@ class ServerSampler:
         lag_s = lag_bytes = None
         if in_recovery and replayed is not None:
             lag_bytes = max(0, end - replayed)
-            lag_s = round(self._lag.update(time.monotonic(), end, replayed, commit_age_s), 4)
+            lag_s = round(self._lag.update(self._now_s(), end, replayed, commit_age_s), 4)
         return ServerSample(
             t_s=round(self._now_s(), 4),
             server=self._server.name,
