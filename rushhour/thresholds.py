@@ -1,8 +1,116 @@
 """Thresholds, one line each: `p95{GET /customers/:id/referrals} < 600ms`."""
 
-from typing import Any
+import difflib
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from enum import StrEnum
+from typing import Any, Final, Literal
 
 from pydantic.dataclasses import dataclass
+
+
+class Unit(StrEnum):
+    """What a metric's bound is written in, and what it is kept in."""
+
+    COUNT = "a whole number"
+    SHARE = "a percentage (0.1%)"  # kept as a fraction of 1
+    DURATION_MS = "a duration (400ms, 1.5s)"  # kept in ms
+    DURATION_S = "a duration (500ms, 2s)"  # kept in s
+    RATE = "a number a second (50 or 50/s)"
+    CORES = "a number of CPU cores"
+
+
+Source = Literal["requests", "generator", "pools", "postgres", "host"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """A metric that a threshold can bound; `source` is the observer without which it has no data."""
+
+    name: str
+    unit: Unit
+    source: Source
+    meaning: str
+    per_endpoint: bool = False
+    field: str = ""  # its name in verdict.json, where that carries a unit
+
+    @property
+    def inside(self) -> bool:
+        """Whether only the harness can see it: a tester who only sends requests cannot."""
+        return self.source in ("pools", "postgres", "host")
+
+
+METRICS: Final[Mapping[str, MetricSpec]] = {
+    spec.name: spec
+    for spec in (
+        MetricSpec("p50", Unit.DURATION_MS, "requests", "median time to an answer", True, "p50_ms"),
+        MetricSpec(
+            "p90", Unit.DURATION_MS, "requests", "90th percentile of the time to an answer", True, "p90_ms"
+        ),
+        MetricSpec(
+            "p95", Unit.DURATION_MS, "requests", "95th percentile of the time to an answer", True, "p95_ms"
+        ),
+        MetricSpec(
+            "p99", Unit.DURATION_MS, "requests", "99th percentile of the time to an answer", True, "p99_ms"
+        ),
+        MetricSpec("requests", Unit.COUNT, "requests", "requests that ended", True),
+        MetricSpec("achieved_rps", Unit.RATE, "requests", "requests answered 2xx or 3xx, a second", True),
+        MetricSpec("throughput", Unit.RATE, "requests", "the same as achieved_rps", True, "achieved_rps"),
+        MetricSpec("offered_rps", Unit.RATE, "generator", "requests sent a second, retries included"),
+        MetricSpec("http_4xx", Unit.COUNT, "requests", "answers 4xx", True),
+        MetricSpec("http_5xx", Unit.COUNT, "requests", "answers 5xx, pool time-outs among them", True),
+        MetricSpec("http_5xx_rate", Unit.SHARE, "requests", "answers 5xx, of all requests", True),
+        MetricSpec("client_timeouts", Unit.COUNT, "requests", "customers who gave up waiting", True),
+        MetricSpec("connect_errors", Unit.COUNT, "requests", "connections refused, reset or closed", True),
+        MetricSpec("unanswered_rate", Unit.SHARE, "requests", "requests without any answer, of all", True),
+        MetricSpec(
+            "generator_lateness_p99",
+            Unit.DURATION_MS,
+            "generator",
+            "how late Locust's timers fired",
+            field="generator_lateness_p99_ms",
+        ),
+        MetricSpec("queuepool_timeouts", Unit.COUNT, "pools", "`QueuePool limit ... reached` raised"),
+        MetricSpec("leaked_connections", Unit.COUNT, "pools", "never came back after their request ended"),
+        MetricSpec("pool_in_use_max", Unit.SHARE, "pools", "fullest pool: connections out, of its capacity"),
+        MetricSpec("pool_waiters_max", Unit.COUNT, "pools", "fullest pool: most threads waiting at once"),
+        MetricSpec(
+            "replica_lag_max",
+            Unit.DURATION_S,
+            "postgres",
+            "most that the replica was behind",
+            field="replica_lag_s_max",
+        ),
+        MetricSpec("primary_cpu_cores_mean", Unit.CORES, "host", "CPU of the primary"),
+        MetricSpec("replica_cpu_cores_mean", Unit.CORES, "host", "CPU of the replica"),
+        MetricSpec("service_cpu_cores_mean", Unit.CORES, "host", "CPU of the service"),
+    )
+}
+
+OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
+
+_LINE: Final = re.compile(
+    r"(?P<metric>[^\s{<>=!~]+)\s*(?:\{(?P<endpoint>[^}]*)\})?\s*(?P<op>[<>=!~]+)\s*(?P<bound>.+)"
+)
+_ENDPOINT: Final = re.compile(r"[A-Z]+ /\S*")
+_BOUND: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>\D*)")
+_SCALES: Final[Mapping[Unit, Mapping[str, float]]] = {
+    Unit.COUNT: {"": 1.0},
+    Unit.SHARE: {"%": 0.01},
+    Unit.DURATION_MS: {"ms": 1.0, "s": 1000.0},
+    Unit.DURATION_S: {"ms": 0.001, "s": 1.0},
+    Unit.RATE: {"": 1.0, "/s": 1.0},
+    Unit.CORES: {"": 1.0},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +121,110 @@ class Threshold:
     metric: str
     endpoint: str | None
     operator: str
-    bound: float  # ms for percentiles, s for lag, a fraction of 1 for rates and shares
+    bound: float  # in the unit that the metric's `Unit` is kept in
+
+    def holds(self, value: float) -> bool:
+        """Whether a value of the metric, in the same unit, is within the bound."""
+        return OPERATORS[self.operator](value, self.bound)
 
 
-def parse_threshold(value: Any) -> Any:
-    """Raises ValueError that names the value and the allowed set."""
-    raise NotImplementedError
+def in_words(metric: str, value: float) -> str:
+    """A value of a metric as a person writes it: `0.26%`, `412 ms`, `15`."""
+    match METRICS[metric].unit:
+        case Unit.SHARE:
+            return f"{value * 100:.3g}%"
+        case Unit.DURATION_MS:
+            return f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"
+        case Unit.DURATION_S:
+            return f"{value:.3g} s"
+        case Unit.RATE:
+            return f"{value:,.4g}/s"
+        case Unit.CORES:
+            return f"{value:.2f} cores"
+        case Unit.COUNT:
+            return f"{value:,.0f}"
+
+
+def parse_threshold(value: Any) -> Threshold:
+    """A line such as `p95 < 400ms`, or a threshold read back from scenario.json.
+
+    Raises ValueError that names the value and what is allowed.
+    """
+    if isinstance(value, Threshold):
+        return value
+    if isinstance(value, Mapping):
+        return _read_back(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a threshold; write one as in `p95 < 400ms`")  # noqa: TRY004 - pydantic collects ValueErrors only
+    parts = _LINE.fullmatch(value.strip())
+    if parts is None:
+        raise ValueError(
+            f"{value!r} is not a threshold; write `metric operator bound`, as in `p95 < 400ms` "
+            "or `p95{GET /customers/:id/referrals} < 600ms`"
+        )
+    spec = _metric(parts["metric"], value)
+    bound = _bound(parts["bound"].strip(), spec, value)
+    _check_operator(parts["op"], spec, bound, value)
+    return Threshold(value.strip(), spec.name, _endpoint(parts["endpoint"], spec, value), parts["op"], bound)
+
+
+def _read_back(value: Mapping[Any, Any]) -> Threshold:
+    expected = {field.name for field in fields(Threshold)}
+    if set(value) != expected or not isinstance(value["expr"], str):
+        raise ValueError(f"{dict(value)!r} is not a threshold; write it as one line, as in `p95 < 400ms`")
+    return parse_threshold(value["expr"])
+
+
+def _metric(name: str, line: str) -> MetricSpec:
+    spec = METRICS.get(name)
+    if spec is None:
+        close = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"unknown metric {name!r} in {line!r}{hint} (known: {', '.join(METRICS)})")
+    return spec
+
+
+def _endpoint(text: str | None, spec: MetricSpec, line: str) -> str | None:
+    if text is None:
+        return None
+    if not spec.per_endpoint:
+        known = ", ".join(name for name, each in METRICS.items() if each.per_endpoint)
+        raise ValueError(f"{spec.name} is not known per endpoint, in {line!r}; these are: {known}")
+    endpoint = " ".join(text.split())
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise ValueError(
+            f"{text!r} is not an endpoint, in {line!r}; write its method and path, as in "
+            "{GET /customers/:id/referrals}"
+        )
+    return endpoint
+
+
+def _bound(text: str, spec: MetricSpec, line: str) -> float:
+    parts = _BOUND.fullmatch(text)
+    scales = _SCALES[spec.unit]
+    unit = parts["unit"].strip() if parts else ""
+    if parts is None or unit not in scales:
+        wrong = f"unit {unit!r}" if unit else f"bound {text!r}"
+        raise ValueError(f"{wrong} does not fit {spec.name}, in {line!r}; it takes {spec.unit}")
+    number = float(parts["number"])
+    if spec.unit is Unit.COUNT and not number.is_integer():
+        raise ValueError(f"bound {text!r} does not fit {spec.name}, in {line!r}; it takes {spec.unit}")
+    bound = number * scales[unit]
+    if not math.isfinite(bound) or (spec.unit is Unit.SHARE and bound > 1.0):
+        raise ValueError(f"bound {text!r} is out of range, in {line!r}; {spec.name} takes {spec.unit}")
+    return bound
+
+
+def _check_operator(symbol: str, spec: MetricSpec, bound: float, line: str) -> None:
+    """A bound that nothing or everything meets is a mistake: `x < 0` cannot hold, `x >= 0` cannot fail."""
+    if symbol not in OPERATORS:
+        raise ValueError(f"unknown operator {symbol!r} in {line!r}; known: {', '.join(OPERATORS)}")
+    if symbol == "==" and spec.unit is not Unit.COUNT and bound > 0:
+        raise ValueError(
+            f"{spec.name} is measured, not counted: `==` would never hold, in {line!r}; use <, <=, > or >="
+        )
+    top = 1.0 if spec.unit is Unit.SHARE else math.inf
+    if (symbol == "<" and bound == 0) or (symbol == ">" and bound == top):
+        raise ValueError(f"{line!r} can never hold: {spec.name} is never {symbol} {bound:g}")
+    if (symbol == ">=" and bound == 0) or (symbol == "<=" and bound == top):
+        raise ValueError(f"{line!r} always holds, so it checks nothing")

@@ -1,0 +1,35 @@
+"""Latency histograms of a run: decoded, merged, asked for percentiles (pure)."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hdrh.histogram import HdrHistogram
+
+LOWEST_US: Final = 1
+HIGHEST_US: Final = 300_000_000  # five minutes
+SIGNIFICANT_DIGITS: Final = 3
+
+
+def new_histogram() -> HdrHistogram:
+    """An empty histogram of microseconds, as facts.RequestCount defines it."""
+    return HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
+
+
+def merge(encoded: Iterable[str]) -> HdrHistogram:
+    """One histogram of all. Raises ValueError on text that is not an encoded histogram."""
+    merged = new_histogram()
+    for text in encoded:
+        try:  # hdrh raises five unrelated kinds of error here
+            merged.decode_and_add(text)
+        except Exception as error:
+            raise ValueError(
+                f"not an HDR histogram: {text[:40]!r}: {type(error).__name__}: {error}"
+            ) from error
+    return merged
+
+
+def percentile_ms(histogram: HdrHistogram, percentile: float) -> float | None:
+    """Milliseconds that `percentile` per cent of the values do not exceed; None when there are none."""
+    if not histogram.get_total_count():
+        return None
+    return float(histogram.get_value_at_percentile(percentile)) / 1000
