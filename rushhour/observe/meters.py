@@ -49,13 +49,14 @@ class ProcessTreeMeter:
     def read(self) -> MeterReading:
         """Read now; raises ProcessLookupError when the root process has ended, even if nobody reaped it."""
         now: dict[psutil.Process, _Seen] = {}
-        rss_bytes = 0
+        rss_bytes = processes = 0
         for process in self._members():
             try:
                 with process.oneshot():
                     times = process.cpu_times()
                     parent = process.ppid()
                     rss_bytes += process.memory_info().rss
+                    processes += process.status() != psutil.STATUS_ZOMBIE  # ended, and not reaped yet
             except psutil.NoSuchProcess:
                 if process == self._root:
                     _ended(self._pid)
@@ -64,7 +65,7 @@ class ProcessTreeMeter:
                 parent, times.user + times.system, times.children_user + times.children_system
             )
         self._account(now)
-        return MeterReading(self._cpu_s, rss_bytes, len(now))
+        return MeterReading(self._cpu_s, rss_bytes, processes)
 
     def _members(self) -> Iterator[psutil.Process]:
         """Parents before children, then those who left the tree because their parent ended.
