@@ -1,10 +1,14 @@
 """History -> the numbers of its connection pools (pure)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from rushhour.history import History
 from rushhour.history import facts as f
 from rushhour.window import Window
+
+# A process whose last sample is older than this, when the watch ended, had ended before.
+LAST_SAMPLE_WITHIN_S: Final = 2.0
 
 Key = tuple[int, str]  # a pool is one process's: pid and name
 
@@ -47,12 +51,24 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
         in_use_max=None if fullest is None else fullest.checked_out,
         capacity=None if fullest is None else fullest.capacity,
         waiters_max=None if fullest is None else _waiters(by_pool[fullest.pid, fullest.pool], window),
-        leaked=len(leaked_at_end(history, window)) if by_pool and window else None,
+        leaked=_leaked(history, by_pool, window),
         timeouts=max(counts, default=None),
         timeouts_agent=agent,
         timeouts_http=timeouts_http,
         timeouts_logged=logged,
     )
+
+
+def _leaked(history: History, by_pool: dict[Key, list[f.PoolSample]], window: Window | None) -> int | None:
+    """By single check-outs or by the pools' own samples, whichever saw more."""
+    if window is None or not by_pool:
+        return None
+    last = [
+        max((one for one in series if one.t_s <= window.end_s), key=lambda one: one.t_s, default=None)
+        for series in by_pool.values()
+    ]
+    counted = sum(one.leaked for one in last if one and one.t_s >= window.end_s - LAST_SAMPLE_WITHIN_S)
+    return max(len(leaked_at_end(history, window)), counted)
 
 
 def leaked_at_end(history: History, window: Window | None) -> tuple[f.CheckOut, ...]:

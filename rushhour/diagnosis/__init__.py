@@ -1,5 +1,6 @@
 """History -> cause, evidence, amplifiers (pure)."""
 
-from rushhour.diagnosis.findings import Diagnosis, Evidence, HeldSite
+from rushhour.diagnosis.choose import RULES, Rule, diagnose
+from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
 
-__all__ = ["Diagnosis", "Evidence", "HeldSite"]
+__all__ = ["RULES", "Confidence", "Diagnosis", "Evidence", "Finding", "HeldSite", "Rule", "diagnose"]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Confidence = Literal["certain", "likely", "possible"]
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -16,6 +18,18 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule makes of a run."""
+
+    cause: str
+    confidence: Confidence
+    share: float  # of the connections out at the worst moment, how many this cause accounts for
+    summary: str  # one sentence with the numbers
+    fix: str
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HeldSite:
     """A call site, ranked by the connection-seconds it held."""
 
@@ -24,7 +38,7 @@ class HeldSite:
     function: str
     endpoint: str | None
     pool: str
-    held: int  # connections out at the end of the load
+    held: int  # connections out when the watch ended, after the load had drained
     leaked: int  # of them, with their request ended
     held_s: float  # connection-seconds, warm-up included
     max_hold_s: float
@@ -35,7 +49,7 @@ class Diagnosis:
     """One primary cause, what made it worse, and the numbers behind it."""
 
     cause: str  # one of scenario.CAUSES
-    confidence: Literal["certain", "likely", "possible"]
+    confidence: Confidence
     summary: str  # one sentence with the numbers
     fix: str
     amplifiers: tuple[str, ...] = ()

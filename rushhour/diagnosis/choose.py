@@ -1,0 +1,100 @@
+"""Rules -> one primary cause, and what made it worse (pure)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from rushhour.diagnosis import saturation, scope_never_removed, slow_backend, unclosed_path
+from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
+from rushhour.diagnosis.signals import Signals, read_signals
+from rushhour.diagnosis.sites import held_sites
+from rushhour.history import History
+from rushhour.metrics import Metrics
+
+Rule = Callable[[Signals], Finding | None]
+
+# In the order of precedence. A leak comes first: it stays when load and server are well again, and a pool
+# that leaks is saturated as well. A server that does not answer saturates its pool, so it comes before that.
+RULES: Final[tuple[Rule, ...]] = (
+    scope_never_removed.find,
+    unclosed_path.find,
+    slow_backend.find,
+    saturation.find,
+)
+
+MAJOR_SHARE: Final = 0.5  # what holds less of a full pool than this did not fill it
+CPU_LIMIT_SHARE: Final = 0.9
+RETRY_SHARE: Final = 0.05
+
+
+def diagnose(history: History, metrics: Metrics) -> Diagnosis:
+    """Name the primary cause: the first by precedence that accounts for half of the connections out.
+
+    If none does, it is the one that accounts for most. All others become amplifiers.
+    """
+    signals = read_signals(history, metrics)
+    found = [finding for rule in RULES if (finding := rule(signals)) is not None]
+    sites = held_sites(history, metrics.window)
+    if not found:
+        return _none(signals, sites)
+    major = [finding for finding in found if finding.share >= MAJOR_SHARE]
+    primary = major[0] if major else max(found, key=lambda finding: finding.share)
+    others = [f"{finding.cause}: {finding.summary}" for finding in found if finding is not primary]
+    leak = signals.leak
+    if leak is not None and primary.cause in (scope_never_removed.CAUSE, unclosed_path.CAUSE):
+        # The line to mend first, though another may have held connections for longer.
+        sites = tuple(sorted(sites, key=lambda site: (site.pool != leak.pool, -site.leaked)))
+    return Diagnosis(
+        cause=primary.cause,
+        confidence=primary.confidence,
+        summary=primary.summary,
+        fix=primary.fix,
+        amplifiers=(*others, *_circumstances(signals)),
+        evidence=primary.evidence,
+        call_sites=sites,
+    )
+
+
+def _circumstances(signals: Signals) -> tuple[str, ...]:
+    """What is no cause by itself and yet makes one worse."""
+    found = []
+    pressure, metrics = signals.pressure, signals.metrics
+    if pressure and pressure.server_cpu_share is not None and pressure.server_cpu_share >= CPU_LIMIT_SHARE:
+        found.append(
+            f"CPU of the {pressure.pool} at {pressure.server_cpu_share:.0%} of its limit while the pool was "
+            "full: every query took longer"
+        )
+    if metrics.retries and metrics.all.requests and metrics.retries >= RETRY_SHARE * metrics.all.requests:
+        found.append(
+            f"retries: {metrics.retries:,} of {metrics.all.requests:,} requests were second attempts"
+        )
+    return tuple(found)
+
+
+def _none(signals: Signals, sites: tuple[HeldSite, ...]) -> Diagnosis:
+    pool = signals.metrics.pool
+    confidence: Confidence = "possible"
+    fix = ""
+    if pool.timeouts:
+        summary = f"{pool.timeouts:,} pool time-outs were seen, and no known cause fits what was observed."
+        fix = (
+            "Look at the pool's panel in the report and at the service's log; see docs/diagnosis.md, limits."
+        )
+    elif pool.in_use_max is None:
+        summary = "No pool time-out was seen; of the pools themselves nothing was seen either."
+    else:
+        confidence = "certain"
+        of = "" if pool.capacity is None else f" of {pool.capacity}"
+        summary = (
+            f"Every connection came back with its request; the fullest pool, {pool.name}, had at most "
+            f"{pool.in_use_max}{of} connections out."
+        )
+    evidence = [
+        Evidence(signal, value, source=source)
+        for signal, value, source in (
+            ("most connections out", pool.in_use_max, "pool.jsonl sample.checked_out"),
+            ("connections that never came back", pool.leaked, "pool.jsonl checkout.returned_s"),
+            ("pool time-outs", pool.timeouts, "pool.jsonl timeout"),
+        )
+        if value is not None
+    ]
+    return Diagnosis("none", confidence, summary, fix, evidence=tuple(evidence), call_sites=sites)

@@ -1,0 +1,62 @@
+"""The numbers that leaks are told by, as a reader can check them (pure)."""
+
+from rushhour.diagnosis.findings import Evidence
+from rushhour.diagnosis.leaks import LeakSignals
+from rushhour.diagnosis.sites import at
+
+
+def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
+    """The numbers that both kinds of leak are told by."""
+    found = [
+        Evidence(
+            "connections out although their request has ended",
+            leak.leaked,
+            source="pool.jsonl checkout: request_ended_s set, returned_s null",
+            meaning=f"of {leak.capacity}, when the watch ended" if leak.capacity else "when the watch ended",
+        ),
+        Evidence("taken at", at(leak.site), source="pool.jsonl checkout.site", meaning=leak.endpoint or ""),
+        Evidence("oldest of them", round(leak.oldest_s, 1), "s", "pool.jsonl checkout.taken_s"),
+        Evidence(
+            "threads that hold them",
+            leak.threads,
+            source="pool.jsonl checkout.thread",
+            meaning=f"at most {leak.most_per_thread} each, per call site",
+        ),
+    ]
+    if leak.checkouts is not None:
+        found.append(
+            Evidence(
+                "check-outs there that outlived their request",
+                f"{leak.outlived} of {leak.checkouts}",
+                source="pool.jsonl checkout, site.checkouts",
+                meaning="the others came back in time",
+            )
+        )
+    if leak.answered_per_checkout is not None:
+        found.append(
+            Evidence(
+                "requests answered per check-out",
+                round(leak.answered_per_checkout, 2),
+                source="requests.jsonl count / pool.jsonl site.checkouts",
+                meaning="above 1: later requests use what an earlier one took",
+            )
+        )
+    if leak.answered_while_full is not None:
+        found.append(
+            Evidence(
+                "requests answered after the whole pool had leaked",
+                leak.answered_while_full,
+                source="requests.jsonl outcome ok, pool.jsonl sample.leaked",
+                meaning="only threads that keep a connection can answer then",
+            )
+        )
+    if leak.collected:
+        found.append(
+            Evidence(
+                "brought back by garbage collection alone",
+                leak.collected,
+                source="pool.jsonl checkout.returned_by",
+                meaning="nothing kept it: it was dropped, not closed",
+            )
+        )
+    return tuple(found)

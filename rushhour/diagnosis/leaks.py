@@ -1,0 +1,162 @@
+"""Signals of connections that outlive their request (pure); docs/diagnosis.md says what each one tells."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.pool_metrics import leaked_at_end
+from rushhour.window import Window
+
+REUSED: Final = 1.5  # requests answered per check-out, from which on connections are used again
+NOT_REUSED: Final = 1.2  # up to which every request took a connection of its own
+ENOUGH_CHECKOUTS: Final = 5  # fewer say nothing about reuse
+ENOUGH_ANSWERED: Final = 5  # answers out of a pool that has nothing left to give
+NEARLY_ALL: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class LeakSignals:
+    """Connections of one pool that outlived their request; times in seconds since the load started."""
+
+    pool: str
+    site: f.CallSite  # the one that leaked most
+    endpoint: str | None
+    leaked: int  # still out when the watch ended
+    capacity: int | None  # of the pools concerned, over all processes
+    processes: int
+    threads: int  # distinct ones among the leaked
+    most_per_thread: int  # leaked by one thread at one call site
+    outlived: int  # check-outs of these call sites that outlived their request, come back or not
+    collected: int  # of them, those that only garbage collection brought back
+    checkouts: int | None  # all check-outs of these call sites
+    answered: int | None  # requests answered well by these endpoints
+    answered_while_full: int | None  # of them, after the last connection of the pool had leaked
+    first_s: float
+    last_s: float
+    oldest_s: float  # how long the oldest has been out
+
+    @property
+    def answered_per_checkout(self) -> float | None:
+        return self.answered / self.checkouts if self.answered is not None and self.checkouts else None
+
+    @property
+    def spans_requests(self) -> bool | None:
+        """Whether later requests go on using a connection that an earlier one took; None: cannot be told."""
+        if (self.answered_while_full or 0) >= ENOUGH_ANSWERED:
+            return True
+        per_checkout = self.answered_per_checkout
+        if per_checkout is None or not self.checkouts:
+            return None
+        if per_checkout >= REUSED and self.outlived >= NEARLY_ALL * self.checkouts:
+            return True
+        some_come_back = self.outlived < NEARLY_ALL * self.checkouts
+        if self.checkouts >= ENOUGH_CHECKOUTS and (per_checkout <= NOT_REUSED or some_come_back):
+            return False
+        return None
+
+    @property
+    def one_per_thread(self) -> bool:
+        """Whether no thread leaked twice at one call site: a thread-local registry keeps one for each."""
+        return self.most_per_thread <= 1
+
+    def of_capacity(self) -> str:
+        """`30 of 30 connections of pool replica`."""
+        of = "" if self.capacity is None else f" of {self.capacity}"
+        noun = "connection" if self.leaked == 1 and self.capacity is None else "connections"
+        return f"{self.leaked}{of} {noun} of pool {self.pool}"
+
+
+def leak_signals(history: History, window: Window | None) -> LeakSignals | None:
+    """Signals of the pool that leaked most; None when every connection came back with its request."""
+    if window is None:
+        return None
+    leaked = leaked_at_end(history, window)
+    collected = [
+        out
+        for out in history.checkouts
+        if out.returned_by == "gc"
+        and out.request_ended_s is not None
+        and out.returned_s is not None
+        and out.request_ended_s < out.returned_s <= window.end_s
+    ]
+    pools = Counter(out.pool for out in leaked) or Counter(out.pool for out in collected)
+    if not pools:
+        return None
+    pool = pools.most_common(1)[0][0]
+    leaked = tuple(out for out in leaked if out.pool == pool)
+    collected = [out for out in collected if out.pool == pool]
+    return _of_pool(history, window, pool, leaked, collected)
+
+
+def _of_pool(
+    history: History,
+    window: Window,
+    pool: str,
+    leaked: tuple[f.CheckOut, ...],
+    collected: list[f.CheckOut],
+) -> LeakSignals:
+    chosen = leaked or tuple(collected)
+    keys: set[SiteKey] = {(out.site, out.endpoint, out.pool) for out in chosen}
+    site, endpoint, _ = Counter((out.site, out.endpoint, out.pool) for out in chosen).most_common(1)[0][0]
+    per_thread = Counter((out.pid, out.thread, out.site) for out in leaked)
+    routes = {plain_endpoint(out.endpoint) for out in chosen if out.endpoint is not None}
+    capacities = {one.pid: one.capacity for one in history.pools if one.pool == pool}
+    pids = {out.pid for out in chosen}
+    known = [capacities.get(pid) for pid in pids]
+    taken = [out.taken_s - window.load_started_s for out in chosen]
+    full_from_s = _fully_leaked_from_s(history, window, pool)
+    return LeakSignals(
+        pool=pool,
+        site=site,
+        endpoint=endpoint,
+        leaked=len(leaked),
+        capacity=sum(one for one in known if one is not None) if None not in known else None,
+        processes=len(pids),
+        threads=len({(out.pid, out.thread) for out in leaked}),
+        most_per_thread=max(per_thread.values(), default=0),
+        outlived=sum(
+            (out.site, out.endpoint, out.pool) in keys and _outlived(out) for out in history.checkouts
+        ),
+        collected=len(collected),
+        checkouts=checkouts_at(history, window, keys),
+        answered=_answered(history, routes, window.load_started_s),
+        # The second in which it became full is shared with answers from before.
+        answered_while_full=None if full_from_s is None else _answered(history, routes, full_from_s + 1),
+        first_s=min(taken),
+        last_s=max(taken),
+        oldest_s=window.end_s - min(out.taken_s for out in chosen),
+    )
+
+
+def _outlived(out: f.CheckOut) -> bool:
+    return out.request_ended_s is not None and (
+        out.returned_s is None or out.returned_s > out.request_ended_s
+    )
+
+
+def _answered(history: History, routes: set[str], from_s: float) -> int | None:
+    """None when no request went to these routes by a name that can be matched."""
+    rows = [row for row in history.requests if plain_endpoint(row.endpoint) in routes]
+    if not rows:
+        return None
+    return sum(row.count for row in rows if row.outcome is f.Outcome.OK and row.t_s >= math.floor(from_s))
+
+
+def _fully_leaked_from_s(history: History, window: Window, pool: str) -> float | None:
+    """Since when every process's pool of this name has leaked all it has; None if it had not at the end."""
+    by_pid: dict[int, list[f.PoolSample]] = {}
+    for one in history.pools:
+        if one.pool == pool and one.t_s <= window.end_s:
+            by_pid.setdefault(one.pid, []).append(one)
+    since_s = []
+    for samples in by_pid.values():
+        free = [one.t_s for one in samples if not one.capacity or one.leaked < one.capacity]
+        leaked = [one.t_s for one in samples if one.t_s > max(free, default=-math.inf)]
+        if not leaked:
+            return None
+        since_s.append(min(leaked))
+    return max(since_s, default=None)

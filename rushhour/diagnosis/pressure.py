@@ -1,0 +1,179 @@
+"""Signals of a pool that was asked for more than it has (pure)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from rushhour.diagnosis.findings import Evidence
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.pool_metrics import is_out
+from rushhour.window import Window
+
+_BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
+
+
+@dataclass(frozen=True, slots=True)
+class PressureSignals:
+    """One pool of one process, from the first moment it was full to the last."""
+
+    pool: str
+    pid: int
+    capacity: int
+    full_s: float  # from first to last full sample
+    leaked_share: float  # means over the full samples, of the connections out
+    connecting_share: float  # counted by the pool, and not (yet) in the hands of the service
+    busy_share: float  # the rest: in use by requests
+    waiters_max: int
+    timeouts: int
+    arrivals_per_s: float | None  # check-outs, time-outs and growth of the queue
+    hold_mean_s: float | None
+    left_out: int  # still out when the watch ended, leaked ones not counted
+    active_share: float | None  # of the server's backends in a transaction, those that ran a query
+    server_cpu_share: float | None  # of what the server may use
+
+    @property
+    def queued(self) -> bool:
+        """Whether anybody had to wait."""
+        return self.waiters_max > 0 or self.timeouts > 0
+
+    @property
+    def wanted(self) -> float | None:
+        """Connections that the arrivals would keep busy (Little's law: arrival rate x mean hold)."""
+        if self.arrivals_per_s is None or self.hold_mean_s is None:
+            return None
+        return self.arrivals_per_s * self.hold_mean_s
+
+
+def pressure_signals(history: History, window: Window | None) -> PressureSignals | None:
+    """Signals of the pool that was full with the longest queue; None when none ever was full."""
+    if window is None:
+        return None
+    full: dict[tuple[int, str], list[f.PoolSample]] = {}
+    for one in history.pools:
+        if one.capacity and one.checked_out >= one.capacity and one.t_s <= window.end_s:
+            full.setdefault((one.pid, one.pool), []).append(one)
+    if not full:
+        return None
+    pid, pool = max(full, key=lambda key: (max(one.waiting for one in full[key]), len(full[key])))
+    samples = full[pid, pool]
+    from_s, to_s = samples[0].t_s, samples[-1].t_s
+    total = sum(one.checked_out for one in samples)
+    leaked = sum(one.leaked for one in samples) / total
+    connecting = sum(max(0, one.checked_out - one.live) for one in samples) / total
+    return PressureSignals(
+        pool=pool,
+        pid=pid,
+        capacity=samples[0].capacity or 0,
+        full_s=to_s - from_s,
+        leaked_share=leaked,
+        connecting_share=connecting,
+        busy_share=max(0.0, 1 - leaked - connecting),
+        waiters_max=max(one.waiting for one in samples),
+        timeouts=max(one.timeouts for one in history.pools if (one.pid, one.pool) == (pid, pool)),
+        arrivals_per_s=_arrivals_per_s(samples[0], samples[-1]),
+        hold_mean_s=_hold_mean_s(history, pid, pool, from_s, to_s),
+        left_out=_left_out(history, pid, pool, window.end_s),
+        active_share=_active_share(history, pool, from_s, to_s),
+        server_cpu_share=_cpu_share(history, pool, from_s, to_s),
+    )
+
+
+def _arrivals_per_s(first: f.PoolSample, last: f.PoolSample) -> float | None:
+    span_s = last.t_s - first.t_s
+    if span_s < 1:
+        return None
+    came = (
+        last.checkouts
+        - first.checkouts
+        + last.timeouts
+        - first.timeouts
+        + max(0, last.waiting - first.waiting)
+    )
+    return came / span_s
+
+
+def _hold_mean_s(history: History, pid: int, pool: str, from_s: float, to_s: float) -> float | None:
+    count, total_us = 0, 0.0
+    for one in history.times:
+        if (one.pid, one.pool) == (pid, pool) and from_s <= one.t_s <= to_s + 1:
+            count += sum(one.hold_us.values())
+            total_us += sum(bound * _BUCKET_MIDDLE * n for bound, n in one.hold_us.items())
+    return total_us / count / 1_000_000 if count else None
+
+
+def _left_out(history: History, pid: int, pool: str, end_s: float) -> int:
+    """Connections out at the end whose request has not ended."""
+    return sum(
+        is_out(out, end_s) and out.request_ended_s is None and (out.pid, out.pool) == (pid, pool)
+        for out in history.checkouts
+    )
+
+
+def _active_share(history: History, server: str, from_s: float, to_s: float) -> float | None:
+    active = idle = 0
+    for one in history.servers:
+        if one.server == server and from_s <= one.t_s <= to_s + 1:
+            active += one.states.get("active", 0)
+            idle += one.states.get("idle in transaction", 0)
+    return active / (active + idle) if active + idle else None
+
+
+def _cpu_share(history: History, server: str, from_s: float, to_s: float) -> float | None:
+    shares = [
+        one.cpu_cores / one.limit_cores
+        for one in history.host
+        if one.component == server and one.limit_cores and from_s <= one.t_s <= to_s + 1
+    ]
+    return sum(shares) / len(shares) if shares else None
+
+
+def pressure_evidence(pressure: PressureSignals) -> tuple[Evidence, ...]:
+    """The numbers of a full pool."""
+    found = [
+        Evidence("pool", f"{pressure.pool}, {pressure.capacity} connections", source="pool.jsonl sample"),
+        Evidence("full for", round(pressure.full_s, 1), "s", "pool.jsonl sample.checked_out"),
+        Evidence("most threads waiting", pressure.waiters_max, source="pool.jsonl sample.waiting"),
+        Evidence("pool time-outs", pressure.timeouts, source="pool.jsonl sample.timeouts"),
+        Evidence(
+            "held by requests that ran, while full",
+            round(pressure.busy_share * 100, 1),
+            "%",
+            "pool.jsonl sample.live, leaked, checked_out",
+            f"leaked {pressure.leaked_share:.0%}, still connecting {pressure.connecting_share:.0%}",
+        ),
+        Evidence(
+            "still out when the watch ended",
+            pressure.left_out,
+            source="pool.jsonl checkout",
+            meaning="the pool drained by itself" if not pressure.left_out else "held by requests without end",
+        ),
+    ]
+    if pressure.wanted is not None and pressure.arrivals_per_s and pressure.hold_mean_s:
+        found.append(
+            Evidence(
+                "connections wanted",
+                round(pressure.wanted, 1),
+                source="pool.jsonl sample.checkouts, times.hold_us",
+                meaning=f"{pressure.arrivals_per_s:.1f} arrivals/s x {pressure.hold_mean_s:.3g} s held",
+            )
+        )
+    if pressure.active_share is not None:
+        found.append(
+            Evidence(
+                "backends in a transaction that ran a query",
+                round(pressure.active_share * 100, 1),
+                "%",
+                "postgres.jsonl states",
+                "high: holds are spent in queries; low: they are spent on other things",
+            )
+        )
+    if pressure.server_cpu_share is not None:
+        found.append(
+            Evidence(
+                "CPU of the server, of its limit",
+                round(pressure.server_cpu_share * 100, 1),
+                "%",
+                "host.jsonl cpu_cores, limit_cores",
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,53 @@
+"""More is asked of the pool than it can serve: every connection is in use, and each comes back in time."""
+
+from rushhour.diagnosis.findings import Confidence, Finding
+from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
+from rushhour.diagnosis.signals import Signals
+
+CAUSE = "saturation"
+FIX = (
+    "Shorten the holds first: speed up the query, and release the connection before slow work that needs "
+    "none. Then size pool and threads together (threads beyond the pool only queue), within the server's "
+    "max_connections. Shed load early where demand can exceed both."
+)
+
+BUSY = 0.5
+
+
+def find(signals: Signals) -> Finding | None:
+    """A full pool with a queue, held by requests that were at work."""
+    pressure = signals.pressure
+    if pressure is None or pressure.busy_share < BUSY or not pressure.queued:
+        return None
+    return Finding(
+        cause=CAUSE,
+        confidence=_confidence(pressure),
+        share=pressure.busy_share,
+        summary=_summary(pressure),
+        fix=FIX,
+        evidence=pressure_evidence(pressure),
+    )
+
+
+def _confidence(pressure: PressureSignals) -> Confidence:
+    if pressure.left_out or (pressure.active_share is not None and pressure.active_share < BUSY):
+        return "possible"  # held, and not by queries: a cause that is not told apart yet
+    if pressure.wanted is not None and pressure.wanted >= pressure.capacity:
+        return "certain"
+    return "likely"
+
+
+def _summary(pressure: PressureSignals) -> str:
+    text = (
+        f"Pool {pressure.pool} was full for {pressure.full_s:.1f} s with {pressure.capacity} of "
+        f"{pressure.capacity} connections in use and up to {pressure.waiters_max} threads waiting"
+    )
+    if pressure.wanted is not None and pressure.arrivals_per_s and pressure.hold_mean_s:
+        text += (
+            f": {pressure.arrivals_per_s:.0f} arrivals a second, each holding one for "
+            f"{pressure.hold_mean_s * 1000:,.0f} ms, want {pressure.wanted:.0f}"
+        )
+    back = (
+        "all came back after the load" if not pressure.left_out else f"{pressure.left_out} did not come back"
+    )
+    return f"{text}; {back}."

@@ -1,0 +1,75 @@
+"""A thread-local (scoped) session that nobody removes: each thread keeps its first connection for good."""
+
+from rushhour.diagnosis.findings import Confidence, Finding
+from rushhour.diagnosis.leak_evidence import leak_evidence
+from rushhour.diagnosis.leaks import LeakSignals
+from rushhour.diagnosis.outside import Outside, outside_evidence
+from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
+
+CAUSE = "scope-never-removed"
+FIX = (
+    "Release the scoped session when the request ends: register a `teardown_appcontext` function that calls "
+    "`remove()` on it. Background jobs need a scope of their own, removed at the end of each job. A larger "
+    "pool only postpones this: it must then hold one connection per thread, for good."
+)
+
+
+def find(signals: Signals) -> Finding | None:
+    """Leaked connections that later requests of the same thread go on using."""
+    leak = signals.leak
+    if leak is None:
+        return None if signals.agent else _from_outside(signals.outside)
+    if not leak.leaked or not leak.one_per_thread or leak.collected or leak.spans_requests is False:
+        return None
+    return Finding(
+        cause=CAUSE,
+        confidence=_confidence(leak),
+        share=signals.leak_share,
+        summary=_summary(leak),
+        fix=FIX,
+        evidence=leak_evidence(leak),
+    )
+
+
+def _confidence(leak: LeakSignals) -> Confidence:
+    """A few connections on threads of their own may be chance; connections used again are not."""
+    if leak.spans_requests:
+        return "certain" if leak.leaked > 1 else "likely"
+    return "likely" if leak.leaked >= 3 else "possible"
+
+
+def _summary(leak: LeakSignals) -> str:
+    held = "is held by a request that has" if leak.leaked == 1 else "are held by requests that have"
+    text = f"{leak.of_capacity()} {held} ended, taken at {at(leak.site)}"
+    if leak.leaked > 1:
+        text += f", one for each of {leak.threads} threads"
+    if leak.spans_requests and leak.answered and leak.checkouts:
+        noun = "check-out" if leak.checkouts == 1 else "check-outs"
+        return (
+            f"{text}; {leak.answered:,} requests were answered with {leak.checkouts:,} {noun}: later "
+            "requests of a thread use what its first one took, so a thread-local session is never removed."
+        )
+    return (
+        f"{text}; a session that is kept per thread and never removed looks so, and so few requests cannot "
+        "tell it from a path that forgets to close."
+    )
+
+
+def _from_outside(outside: Outside) -> Finding | None:
+    """Sessions left idle in transaction, and endpoints that time out and answer side by side."""
+    if not outside.idle_after_load or outside.answered_between <= outside.timeouts_between:
+        return None
+    left = ", ".join(f"{count} on the {server}" for server, count in outside.idle_after_load.items())
+    return Finding(
+        cause=CAUSE,
+        confidence="possible",
+        share=1.0,
+        summary=(
+            f"Sessions stayed idle in transaction after the load ({left}), and the endpoints that timed out "
+            "went on answering: some threads seem to keep a connection. Without the pool agent the line that "
+            "took it is not known."
+        ),
+        fix=FIX,
+        evidence=outside_evidence(outside),
+    )

@@ -1,0 +1,46 @@
+"""All signals of a run, computed once, for the rules to judge (pure)."""
+
+from dataclasses import dataclass
+
+from rushhour.diagnosis.backend import BackendSignals, backend_signals
+from rushhour.diagnosis.leaks import LeakSignals, leak_signals
+from rushhour.diagnosis.outside import Outside, outside_signals
+from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
+from rushhour.history import History
+from rushhour.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the rules judge."""
+
+    metrics: Metrics
+    agent: bool  # whether pools were seen from inside
+    leak: LeakSignals | None
+    pressure: PressureSignals | None
+    backends: tuple[BackendSignals, ...]
+    outside: Outside
+
+    @property
+    def leak_share(self) -> float:
+        """Of the connections out, how many had leaked; the mean over the time its pool was full."""
+        if self.leak is None:
+            return 0.0
+        if self.pressure is not None and self.pressure.pool == self.leak.pool:
+            return self.pressure.leaked_share
+        if self.pressure is not None and self.pressure.queued:
+            return self.leak.leaked / self.leak.capacity if self.leak.capacity else 0.0
+        return 1.0  # nobody had to wait: what did not come back is all the trouble there is
+
+
+def read_signals(history: History, metrics: Metrics) -> Signals:
+    """Compute all signals."""
+    window = metrics.window
+    return Signals(
+        metrics=metrics,
+        agent=bool(history.pools),
+        leak=leak_signals(history, window),
+        pressure=pressure_signals(history, window),
+        backends=backend_signals(history, window),
+        outside=outside_signals(history, window),
+    )

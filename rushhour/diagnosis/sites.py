@@ -1,0 +1,98 @@
+"""Which call sites held connections, and for how long (pure)."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+from rushhour.diagnosis.findings import HeldSite
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.pool_metrics import is_out
+from rushhour.window import Window
+
+LISTED: Final = 10
+_VARIABLE: Final = re.compile(r"<[^>]*>|\{[^}]*\}|:\w+")
+
+SiteKey = tuple[f.CallSite, str | None, str]  # site, endpoint, pool
+
+
+@dataclass(slots=True)
+class _Tally:
+    held_s: float = 0.0
+    max_hold_s: float = 0.0
+    held: int = 0
+    leaked: int = 0
+
+
+def plain_endpoint(endpoint: str) -> str:
+    """One spelling for a route: the service says `/customers/<int:id>`, the customers `/customers/:id`."""
+    return _VARIABLE.sub(":id", endpoint)
+
+
+def at(site: f.CallSite | HeldSite) -> str:
+    """`app/referrals.py:88 list_referrals`."""
+    return f"{site.file}:{site.line} {site.function}"
+
+
+def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
+    """Call sites by the connection-seconds they held, most first, at most ten.
+
+    A connection that is out counts until the watch ended, or until its process did.
+    """
+    if window is None:
+        return ()
+    tallies: defaultdict[SiteKey, _Tally] = defaultdict(_Tally)
+    for total in _last_totals(history, window):
+        tally = tallies[total.site, total.endpoint, total.pool]
+        tally.held_s += total.held_s
+        tally.max_hold_s = max(tally.max_hold_s, total.max_hold_s)
+    ends = process_ends(history, window)
+    for out in history.checkouts:
+        tally = tallies[out.site, out.endpoint, out.pool]
+        if is_out(out, window.end_s):
+            age_s = max(0.0, ends.get(out.pid, window.end_s) - out.taken_s)
+            tally.held_s += age_s
+            tally.held += 1
+            tally.leaked += out.request_ended_s is not None
+        else:  # its seconds are in the site's total already
+            age_s = (out.returned_s or out.taken_s) - out.taken_s
+        tally.max_hold_s = max(tally.max_hold_s, age_s)
+    ranked = sorted(tallies.items(), key=lambda item: item[1].held_s, reverse=True)
+    return tuple(
+        HeldSite(
+            file=site.file,
+            line=site.line,
+            function=site.function,
+            endpoint=endpoint,
+            pool=pool,
+            held=tally.held,
+            leaked=tally.leaked,
+            held_s=round(tally.held_s, 3),
+            max_hold_s=round(tally.max_hold_s, 3),
+        )
+        for (site, endpoint, pool), tally in ranked[:LISTED]
+    )
+
+
+def process_ends(history: History, window: Window) -> dict[int, float]:
+    """Until when each process of the service was seen, no later than the end of the watch."""
+    ends: dict[int, float] = {}
+    for sample in history.pools:
+        ends[sample.pid] = min(window.end_s, max(sample.t_s, ends.get(sample.pid, 0.0)))
+    return ends
+
+
+def checkouts_at(history: History, window: Window, keys: set[SiteKey]) -> int | None:
+    """All check-outs of these call sites, notable or not; None where the agent wrote no totals."""
+    totals = [one for one in _last_totals(history, window) if (one.site, one.endpoint, one.pool) in keys]
+    return sum(one.checkouts for one in totals) if totals else None
+
+
+def _last_totals(history: History, window: Window) -> list[f.SiteTotal]:
+    """Totals as they stood when the watch ended: stopping the service gives back what had leaked."""
+    last: dict[tuple[int, SiteKey], f.SiteTotal] = {}
+    for one in history.sites:
+        if one.t_s <= window.end_s:
+            last[one.pid, (one.site, one.endpoint, one.pool)] = one
+    return list(last.values())

@@ -1,0 +1,64 @@
+"""A server that is slow or does not answer: connections wait for it, not for each other."""
+
+from rushhour.diagnosis.backend import BackendSignals, backend_evidence
+from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.signals import Signals
+
+CAUSE = "slow-or-dead-backend"
+FIX = (
+    "Find out what the server was doing: its log, locks and disk. In the service, bound every wait for it: "
+    "`connect_timeout`, TCP keepalives (`keepalives_idle`, `tcp_user_timeout`), `statement_timeout` and "
+    "`lock_timeout`, so that requests fail at once and give their connections back, and other routes live on."
+)
+
+STUCK_S = 3.0  # a spell from here on is no hiccup
+MANY_SLOW_CREATES = 3
+
+
+def find(signals: Signals) -> Finding | None:
+    """Effects that customers felt, on a server that showed a sign of its own."""
+    signed = [(_signs(backend), backend) for backend in signals.backends]
+    signs, backend = max(signed, key=lambda pair: (len(pair[0]), pair[1].full), default=((), None))
+    if not signs or backend is None or not _felt(signals, backend):
+        return None
+    pressure = signals.pressure
+    on_pool = pressure is not None and pressure.pool == backend.server
+    return Finding(
+        cause=CAUSE,
+        confidence="certain" if len(signs) > 1 else "likely",
+        share=1 - pressure.leaked_share if pressure is not None and on_pool else 1.0,
+        summary=f"The {backend.server} was slow or did not answer: {', '.join(signs)}.",
+        fix=FIX,
+        evidence=(
+            *backend_evidence(backend),
+            *(
+                (Evidence("full for", round(pressure.full_s, 1), "s", "pool.jsonl sample.checked_out"),)
+                if pressure is not None and on_pool
+                else ()
+            ),
+        ),
+    )
+
+
+def _signs(backend: BackendSignals) -> tuple[str, ...]:
+    signs = []
+    if backend.silent_s >= STUCK_S:
+        signs.append(f"it gave the observer no answer for {backend.silent_s:.0f} s")
+    if backend.connecting_s >= STUCK_S:
+        signs.append(
+            f"up to {backend.connecting_max} connections were stuck in connect, ping or reset "
+            f"for {backend.connecting_s:.0f} s"
+        )
+    if backend.slow_creates >= MANY_SLOW_CREATES and backend.slow_creates * 2 >= backend.creates:
+        signs.append(f"{backend.slow_creates} of {backend.creates} connections took over 1 s to open")
+    if backend.lock_waits_s >= STUCK_S:
+        signs.append(
+            f"up to {backend.lock_waits_max} backends waited for a lock, for {backend.lock_waits_s:.0f} s"
+        )
+    return tuple(signs)
+
+
+def _felt(signals: Signals, backend: BackendSignals) -> bool:
+    everything = signals.metrics.all
+    failed = everything.http_5xx + everything.client_timeouts
+    return backend.full or failed > 0 or bool(signals.metrics.pool.timeouts)

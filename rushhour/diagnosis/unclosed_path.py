@@ -1,0 +1,81 @@
+"""A path through the code that takes a connection and does not close it."""
+
+from rushhour.diagnosis.findings import Confidence, Finding
+from rushhour.diagnosis.leak_evidence import leak_evidence
+from rushhour.diagnosis.leaks import LeakSignals
+from rushhour.diagnosis.outside import Outside, outside_evidence
+from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
+
+CAUSE = "unclosed-path"
+FIX = (
+    "Close the session on every path: take it in a `with` block, so that early returns and exceptions give "
+    "the connection back too. Look first at what differs between the requests of this endpoint that leak and "
+    "those that do not. A larger pool only postpones this: each leaked connection is lost until the process "
+    "ends."
+)
+
+
+def find(signals: Signals) -> Finding | None:
+    """Leaked connections that no later request uses."""
+    leak = signals.leak
+    if leak is None:
+        return None if signals.agent else _from_outside(signals.outside)
+    if leak.spans_requests and leak.one_per_thread:
+        return None
+    if leak.one_per_thread and not leak.collected and leak.spans_requests is None:
+        return None  # too little is known: scope-never-removed is the more frequent cause
+    return Finding(
+        cause=CAUSE,
+        confidence=_confidence(leak),
+        share=signals.leak_share,
+        summary=_summary(leak),
+        fix=FIX,
+        evidence=leak_evidence(leak),
+    )
+
+
+def _confidence(leak: LeakSignals) -> Confidence:
+    if leak.spans_requests:  # used again, and yet several on one thread: more than one registry, or a mix
+        return "possible"
+    signs = (not leak.one_per_thread) + (leak.spans_requests is False) + bool(leak.collected)
+    return "certain" if signs > 1 else "likely"
+
+
+def _summary(leak: LeakSignals) -> str:
+    where = f"taken at {at(leak.site)}"
+    if not leak.leaked:
+        noun = "connection" if leak.collected == 1 else "connections"
+        return (
+            f"{leak.collected} {noun} of pool {leak.pool}, {where}, came back only when garbage collection "
+            "found them: a path drops its session without closing it."
+        )
+    held = "is held by a request that has" if leak.leaked == 1 else "are held by requests that have"
+    text = f"{leak.of_capacity()} {held} ended, {where}"
+    signs = []
+    if not leak.one_per_thread:
+        signs.append(f"one thread alone left {leak.most_per_thread}")
+    if leak.spans_requests is False and leak.checkouts is not None:
+        signs.append(
+            f"{leak.outlived:,} of {leak.checkouts:,} check-outs there did not come back with their request"
+        )
+    if leak.collected:
+        signs.append(f"{leak.collected} came back by garbage collection alone")
+    return f"{text}; {', '.join(signs)}, and no later request uses them: a path does not close its session."
+
+
+def _from_outside(outside: Outside) -> Finding | None:
+    if not outside.idle_after_load or outside.answered_between > outside.timeouts_between:
+        return None
+    left = ", ".join(f"{count} on the {server}" for server, count in outside.idle_after_load.items())
+    return Finding(
+        cause=CAUSE,
+        confidence="possible",
+        share=1.0,
+        summary=(
+            f"Sessions stayed idle in transaction after the load ({left}): connections do not come back. "
+            "Without the pool agent nothing is known of the line that took them."
+        ),
+        fix=FIX,
+        evidence=outside_evidence(outside),
+    )
