@@ -1,0 +1,215 @@
+"""The server sampler on real PostgreSQL: busy, full, paused, gone, and behind."""
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg2
+import psycopg2.extras
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812  # the library's class is in lower case
+
+from rushhour.guard import Guard
+from rushhour.history import RunDir
+from rushhour.history.facts import ServerSample
+from rushhour.observe.postgres import DEADLINE_S, ServerSampler
+from rushhour.stack import Server
+from rushhour.stack.bare import BareServer, bare_server
+from rushhour.stack.embedded import EmbeddedStack
+from tests.integration.stack_subject import RowsSeeder, quiet, subject
+
+SOON_S = 30.0
+MAX_CONNECTIONS = 12  # five of them are reserved for superusers
+
+
+@pytest.fixture(scope="module")
+def small(guard: Guard, cache: Path) -> Iterator[BareServer]:
+    """A server that is soon full, and that may be paused without harm to other tests."""
+    settings = {"max_connections": str(MAX_CONNECTIONS), "max_wal_senders": "1"}
+    with bare_server(guard, cache, settings=settings) as server:
+        yield server
+
+
+def sampler_of(dsn: str, port: int = 0) -> ServerSampler:
+    return ServerSampler(Server("primary", "127.0.0.1", port, "referrals", dsn), time.monotonic)
+
+
+@pytest.fixture
+def sampler(small: BareServer) -> Iterator[ServerSampler]:
+    """One that has its connection."""
+    with closing(sampler_of(small.dsn)) as sampler:
+        assert sampler.sample().error is None
+        yield sampler
+
+
+def until(sampler: ServerSampler, reached: Callable[[ServerSample], bool]) -> ServerSample:
+    deadline_s = time.monotonic() + SOON_S
+    while not reached(sample := sampler.sample()):
+        assert time.monotonic() < deadline_s, f"not reached within {SOON_S} s; last: {sample}"
+        time.sleep(0.05)
+    return sample
+
+
+def as_service(server: BareServer) -> Connection:
+    return psycopg2.connect(server.role_dsn, application_name="service")
+
+
+@contextmanager
+def as_admin(server: BareServer) -> Iterator[Connection]:
+    with closing(psycopg2.connect(server.dsn, application_name="test")) as connection:
+        connection.autocommit = True
+        yield connection
+
+
+def postmaster(server: BareServer) -> psutil.Process:
+    with as_admin(server) as admin, admin.cursor() as cursor:
+        cursor.execute("SELECT pg_read_file('postmaster.pid')")
+        row = cursor.fetchone()
+    assert row is not None
+    return psutil.Process(int(row[0].splitlines()[0]))
+
+
+@contextmanager
+def paused(server: BareServer) -> Iterator[None]:
+    """All of the server's processes stopped, as `docker pause` does; the kernel still takes connections."""
+    family = [root := postmaster(server), *root.children(recursive=True)]
+    try:
+        for process in family:
+            process.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        for process in family:
+            process.send_signal(signal.SIGCONT)
+
+
+def own_backends(server: BareServer) -> set[int]:
+    with as_admin(server) as admin, admin.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'rushhour'")
+        return {row[0] for row in cursor.fetchall()}
+
+
+def test_a_quiet_primary(sampler: ServerSampler) -> None:
+    sample = until(sampler, lambda sample: sample.connections == 1)  # other tests' backends have ended
+    assert (sample.states, sample.waits, sample.max_connections) == ({}, {}, MAX_CONNECTIONS)
+    assert (sample.in_recovery, sample.streaming, sample.conflicts) == (False, False, 0)
+    assert (sample.oldest_xact_s, sample.oldest_idle_in_xact_s) == (None, None)
+    assert (sample.lag_s, sample.lag_bytes) == (None, None)
+    assert sample.commits is not None
+    assert sample.commits > 0
+
+
+def test_states_waits_and_ages_of_the_service_but_not_of_the_observers(
+    small: BareServer, sampler: ServerSampler
+) -> None:
+    with closing(as_service(small)) as forgotten, closing(as_service(small)) as idle, ExitStack() as exits:
+        idle.autocommit = True
+        for connection in (forgotten, idle):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        busy = exits.enter_context(
+            closing(psycopg2.connect(small.role_dsn, application_name="service", async_=True))
+        )
+        psycopg2.extras.wait_select(busy)
+        busy.cursor().execute("SELECT pg_sleep(60)")
+        sample = until(sampler, lambda sample: sample.waits == {"Client:ClientRead": 2, "Timeout:PgSleep": 1})
+        assert sample.states == {"active": 1, "idle": 1, "idle in transaction": 1}
+        assert sample.connections == 4
+        later = until(sampler, lambda later: (later.oldest_idle_in_xact_s or 0) > 0.2)
+        assert sample.oldest_idle_in_xact_s is not None
+        assert later.oldest_xact_s is not None
+        assert later.oldest_idle_in_xact_s is not None
+        assert sample.oldest_idle_in_xact_s < later.oldest_idle_in_xact_s <= later.oldest_xact_s
+        with as_admin(small) as admin, admin.cursor() as cursor:  # closing does not end a query that runs
+            cursor.execute("SELECT pg_terminate_backend(%s)", (busy.info.backend_pid,))
+
+
+def test_a_full_server_is_still_seen(small: BareServer, sampler: ServerSampler) -> None:
+    with ExitStack() as exits:
+        deadline_s = time.monotonic() + SOON_S
+        refusal = ""
+        taken = 0
+        while "remaining connection slots" not in refusal:
+            assert time.monotonic() < deadline_s, f"never full; last: {refusal!r}"
+            try:
+                exits.enter_context(closing(as_service(small)))
+                taken += 1
+            except psycopg2.OperationalError as error:
+                refusal = str(error)
+        sample = sampler.sample()
+        assert sample.error is None
+        assert sum(sample.states.values()) >= taken
+        assert sample.connections is not None
+        # One that comes only now gets in too, through the reserved connections.
+        with closing(sampler_of(small.dsn)) as late:
+            assert late.sample().error is None
+
+
+def test_a_paused_server_costs_one_deadline_and_its_connection_is_kept(
+    small: BareServer, sampler: ServerSampler
+) -> None:
+    before = own_backends(small)
+    with paused(small):
+        began_s = time.monotonic()
+        sample = sampler.sample()
+        took_s = time.monotonic() - began_s
+        assert sample.error is not None
+        assert sample.error.startswith("waited 2.0 s for the server's answer")
+        assert (sample.server, sample.connections, sample.states) == ("primary", None, {})
+        assert took_s < DEADLINE_S * 5  # its own deadline, with room for a machine that is busy
+    assert until(sampler, lambda sample: sample.error is None).max_connections == MAX_CONNECTIONS
+    assert own_backends(small) == before
+
+
+def test_a_connection_that_the_server_ended_is_opened_anew(small: BareServer, sampler: ServerSampler) -> None:
+    before = own_backends(small)
+    with as_admin(small) as admin, admin.cursor() as cursor:
+        for pid in before:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    sample = sampler.sample()
+    assert sample.error is not None
+    assert "terminating connection due to administrator command" in sample.error
+    assert until(sampler, lambda sample: sample.error is None).max_connections == MAX_CONNECTIONS
+    assert not own_backends(small) & before
+
+
+def test_a_server_that_is_not_there_is_said_to_refuse() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with closing(sampler_of(f"host=127.0.0.1 port={port} user=postgres")) as sampler:
+        first, second = sampler.sample(), sampler.sample()
+    assert first.error is not None
+    assert "Connection refused" in first.error
+    assert second.error == "not connected; the next attempt comes within 2 s"
+
+
+def test_a_server_that_accepts_and_says_nothing_costs_one_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with closing(sampler_of(f"host=127.0.0.1 port={port} user=postgres")) as sampler:
+            assert sampler.sample().error == "waited 2.0 s for the connection to open"
+
+
+def test_a_replica_streams_falls_behind_and_catches_up(guard: Guard, cache: Path, tmp_path: Path) -> None:
+    stack = EmbeddedStack(guard, cache=cache, seeder=RowsSeeder())
+    with stack.up(subject(tmp_path), RunDir(tmp_path), quiet) as running:
+        on_primary, on_replica = (ServerSampler(server, time.monotonic) for server in running.servers)
+        with closing(on_primary), closing(on_replica):
+            assert until(on_primary, lambda sample: sample.streaming is True).in_recovery is False
+            level = until(on_replica, lambda sample: sample.lag_bytes == 0)
+            assert (level.in_recovery, level.streaming, level.lag_s) == (True, True, 0.0)
+            primary, replica = (psycopg2.connect(server.admin_dsn) for server in running.servers)
+            with closing(primary), closing(replica):
+                primary.autocommit = replica.autocommit = True
+                with primary.cursor() as writes, replica.cursor() as replays:
+                    replays.execute("SELECT pg_wal_replay_pause()")
+                    writes.execute("CREATE TABLE late AS SELECT generate_series(1, 1000) AS id")
+                    behind = until(on_replica, lambda sample: (sample.lag_s or 0) > 0.3)
+                    assert behind.lag_bytes is not None
+                    assert behind.lag_bytes > 10_000
+                    replays.execute("SELECT pg_wal_replay_resume()")
+                    level = until(on_replica, lambda sample: sample.lag_bytes == 0)
+                    assert level.lag_s == 0.0
