@@ -14,11 +14,14 @@ from rushhour.guard import Guard
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.judging import judge_run, read_scenario, render_run
 from rushhour.report import lists, terminal
+from rushhour.report.files import write_suite
 from rushhour.run import pool_watcher, run_scenario
 from rushhour.scenario import Data, Scenario
 from rushhour.scenario_file import load_scenarios
 from rushhour.stack import Stack
-from rushhour.stack.embedded import EmbeddedStack, check_capacity
+from rushhour.stack.capacity import check_capacity
+from rushhour.stack.embedded import EmbeddedStack
+from rushhour.stack.paths import cache_dir
 from rushhour.stack.standing import bring_down, stand
 from rushhour.ui import make_screen
 from rushhour.verdict import Verdict
@@ -51,6 +54,7 @@ def run(options: Options, names: Sequence[str]) -> list[str]:
             console.print(terminal.summary(verdict, scenario, run_dir.path))
             results.append((scenario, verdict))
     if len(results) > 1:
+        write_suite(options.runs, results)
         console.print(terminal.comparison(results))
     return [verdict.verdict for _, verdict in results]
 
@@ -103,7 +107,7 @@ def report(runs: Sequence[Path]) -> None:
     """Render saved runs again from what they hold."""
     for path in runs:
         for written in render_run(RunDir(path.resolve())):
-            console.print(str(written), soft_wrap=True)
+            _say(str(written))
 
 
 def list_scenarios(path: Path) -> None:
@@ -117,13 +121,16 @@ def up(options: Options, name: str) -> None:
     with Guard() as guard:
         run_dir = create_run_dir(options.runs, "up")
         screen = make_screen(console, scenario)
-        stand(_stack(options, guard), scenario, run_dir, screen.progress)
+        try:
+            stand(_stack(options, guard), scenario, run_dir, screen.progress, cache=cache_dir(), say=_say)
+        finally:
+            screen.done()
 
 
 def down(templates: bool) -> None:
     """Stop what `up` started, and remove what dead runs left."""
-    for line in bring_down(templates=templates):
-        console.print(line, soft_wrap=True)
+    for line in bring_down(cache_dir(), templates=templates):
+        _say(line)
 
 
 def doctor(postgres_bin: Path | None) -> bool:
@@ -139,6 +146,10 @@ def _select(options: Options, names: Sequence[str]) -> list[Scenario]:
     if problems:
         raise UsageError(problems)
     return chosen
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)
 
 
 def _stack(options: Options, guard: Guard) -> Stack:

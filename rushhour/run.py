@@ -82,7 +82,7 @@ def observe_run(scenario: Scenario, stack: Stack, guard: Guard, recorder: Record
 
 
 def follow(scenario: Scenario, load: LoadProcess, running: Running, watcher: Watcher, screen: Screen) -> None:
-    """Until Locust has ended. Raises StackError when a part of the stack ends, or Locust does not."""
+    """Until Locust has ended. Raises StackError when a part of the stack ends, or Locust not as it should."""
     in_flight_s = max(scenario.load.client_timeout, scenario.pool.timeout)
     deadline = time.monotonic() + scenario.load.duration + in_flight_s + OVERTIME_S
     while load.poll() is None:
@@ -94,6 +94,7 @@ def follow(scenario: Scenario, load: LoadProcess, running: Running, watcher: Wat
                 f"{scenario.load.duration:g} s should have; see {load.log}"
             )
         time.sleep(POLL_S)
+    load.check()
 
 
 def watch_drain(scenario: Scenario, running: Running, watcher: Watcher, screen: Screen) -> None:
