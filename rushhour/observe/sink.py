@@ -11,6 +11,7 @@ from rushhour.live import LiveState
 from rushhour.observe.live import Fact, LiveFold
 
 _REPEAT_AFTER_S: Final = 30.0  # the same fault of the same observer is written once in this time
+_ERROR_CHARACTERS: Final = 500
 
 
 class Sink:
@@ -42,7 +43,7 @@ class Sink:
 
     def fault(self, observer: str, error: Exception) -> None:
         """Write that an observer failed."""
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_ERROR_CHARACTERS]
         now_s = time.monotonic()
         with self._lock:
             last_text, last_s = self._told.get(observer, ("", 0.0))
