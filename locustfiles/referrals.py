@@ -1,0 +1,275 @@
+"""Customers of the referrals service, as sessions of its mobile app.
+
+    locust -f locustfiles/referrals.py --host http://127.0.0.1:8000 --users 50 --spawn-rate 5
+
+A customer opens the app (log-in, then the app itself fetches the summary), looks at their referrals (the
+heavy request), at one of them, sometimes goes back to the list or invites somebody, and closes the app. After
+a pause the next customer picks up. Every request is a Locust task of its own and all waiting is Locust's, so
+stopping a test ends those who wait at once and lets requests in flight finish.
+
+Settings: `locust -f locustfiles/referrals.py --help`, group "customers", or the environment.
+"""
+
+# Locust's events and user classes carry no types.
+# mypy: allow-untyped-calls, allow-untyped-decorators
+
+import argparse
+import math
+import random
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any, ClassVar
+
+from locust import FastHttpUser, events, task
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+
+THINK_SIGMA = 0.6  # of the log-normal think time: a mean of 1.2 medians, one in a hundred above 4 medians
+APP_S = (0.05, 0.3)  # the app sends its next request by itself, this soon
+BACK_TO_LIST = 0.5  # after a detail: back to the list, which is fetched again
+INVITE = 0.1  # after a detail: invite somebody
+RETRIES = 2  # the app tries again this often, on a 5xx and when the connection broke
+BACKOFF_S = 0.5  # the first retry comes after up to this long, each further one after up to twice as long
+PUSH_WITHIN_S = 2.0  # customers open the app this soon after a push notification
+CONNECT_TIMEOUT_S = 10.0
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def whole(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number
+
+
+def moments(text: str) -> tuple[float, ...]:
+    """Seconds since the start of the test, comma-separated, for argparse."""
+    return tuple(sorted(positive(part) for part in text.split(",") if part.strip()))
+
+
+@events.init_command_line_parser.add_listener
+def add_arguments(parser: LocustArgumentParser) -> None:
+    """Locust shows these in `--help` and in its web page."""
+    group = parser.add_argument_group("customers", "Who they are and how they behave")
+    group.add_argument(
+        "--customers",
+        type=whole,
+        default=10_000,
+        env_var="RUSHHOUR_CUSTOMERS",
+        help="their ids are 1 to this",
+    )
+    group.add_argument(
+        "--think-time", type=positive, default=6.0, env_var="RUSHHOUR_THINK_TIME_S", help="median, in seconds"
+    )
+    group.add_argument(
+        "--client-timeout",
+        type=positive,
+        default=60.0,
+        env_var="RUSHHOUR_CLIENT_TIMEOUT_S",
+        help="a customer waits this long for an answer, in seconds; keep it above the pool's time-out",
+    )
+    group.add_argument(
+        "--seed", type=int, default=1, env_var="RUSHHOUR_SEED", help="the same customers again"
+    )
+    group.add_argument(
+        "--push-at",
+        type=moments,
+        default="",
+        env_var="RUSHHOUR_PUSH_AT_S",
+        help="push notifications go out this many seconds into the test, comma-separated",
+    )
+    group.add_argument(
+        "--push-share",
+        type=share,
+        default=0.25,
+        env_var="RUSHHOUR_PUSH_SHARE",
+        help="this share of the waiting customers opens the app at a push",
+    )
+
+
+def draw_customer(rng: random.Random, customers: int) -> int:
+    """An id from 1 to `customers`; a half of the draws fall into the lowest eighth of the ids.
+
+    Those who refer much use the app much, and the seeded data gives the lowest ids the most referrals.
+    """
+    return 1 + min(int(customers * rng.random() ** 3), customers - 1)
+
+
+class Clock:
+    """When this test started, in this process: the zero of `--push-at`."""
+
+    started_s = time.monotonic()
+
+    @classmethod
+    def now_s(cls) -> float:
+        return time.monotonic() - cls.started_s
+
+
+@events.test_start.add_listener
+def start_clock(**_: Any) -> None:
+    Clock.started_s = time.monotonic()
+
+
+class Customer(FastHttpUser):
+    """One phone after another: a state machine whose steps are single requests.
+
+    A step sets what comes next (`_step`) and after how long (`_pause_s`).
+    """
+
+    concurrency = 1  # a phone sends one request at a time, over one connection
+    connection_timeout = CONNECT_TIMEOUT_S
+    numbers: ClassVar = count()
+
+    def __init__(self, environment: Environment) -> None:
+        settings: Any = environment.parsed_options
+        self.settings = settings
+        self.network_timeout = settings.client_timeout
+        super().__init__(environment)
+        worker = getattr(environment.runner, "worker_index", 0)
+        self.rng = random.Random(f"{settings.seed}/{worker}/{next(self.numbers)}")  # noqa: S311  # no secret
+        self._customer = 0
+        self._referral = 0
+        self._attempt = 0
+        self._pause_s = 0.0
+        self._step: Callable[[], None] = self.open_app
+        self._after_opening: Callable[[], None] = self.see_summary
+
+    @task
+    def act(self) -> None:
+        """One step: one request."""
+        self._step()
+
+    def wait_time(self) -> float:
+        """Until the next step; a push notification may cut it short."""
+        now_s = Clock.now_s()
+        push_s = self.next_push_s(now_s)
+        if self._attempt or push_s >= now_s + self._pause_s or self.rng.random() >= self.settings.push_share:
+            return self._pause_s
+        # The notification leads to the list: "your friend has joined, see your reward".
+        self._step, self._after_opening = self.open_app, self.see_list
+        return push_s - now_s + self.rng.uniform(0, PUSH_WITHIN_S)
+
+    def next_push_s(self, now_s: float) -> float:
+        """When the next push notification goes out, in seconds into the test; infinite without one."""
+        return next((push_s for push_s in self.settings.push_at if push_s > now_s), math.inf)
+
+    def open_app(self) -> None:
+        if not self._attempt:
+            self._customer = draw_customer(self.rng, self.settings.customers)
+        if self.ask("POST", "/login", "/login", json={"customer_id": self._customer}):
+            self.then(self._after_opening, self.rng.uniform(*APP_S))
+            self._after_opening = self.see_summary
+
+    def see_summary(self) -> None:
+        if self.ask("GET", f"/customers/{self._customer}/summary", "/customers/:id/summary"):
+            self.then(self.see_list, self.think())
+
+    def see_list(self) -> None:
+        path = f"/customers/{self._customer}/referrals"
+        answer = self.ask("GET", path, "/customers/:id/referrals", check=referral_ids)
+        if not answer:
+            return
+        ids = referral_ids(answer)
+        if ids:
+            self._referral = self.rng.choice(ids)
+            self.then(self.see_detail, self.think())
+        elif self.rng.random() < INVITE:
+            self.then(self.invite, self.think())
+        else:
+            self.close_app()
+
+    def see_detail(self) -> None:
+        if not self.ask("GET", f"/referrals/{self._referral}", "/referrals/:id"):
+            return
+        dice = self.rng.random()
+        if dice < BACK_TO_LIST:
+            self.then(self.see_list, self.think())
+        elif dice < BACK_TO_LIST + INVITE:
+            self.then(self.invite, self.think())
+        else:
+            self.close_app()
+
+    def invite(self) -> None:
+        friend = f"friend-{self.rng.getrandbits(48):012x}@example.test"
+        body = {"campaign_id": 1, "product_id": 1, "invitee_email": friend}
+        path = f"/customers/{self._customer}/referrals"
+        # Not tried again: after an error the app does not know whether the invitation was stored.
+        if self.ask("POST", path, "/customers/:id/referrals", json=body, retries=0):
+            self.then(self.see_list, self.rng.uniform(*APP_S))
+
+    def close_app(self) -> None:
+        self.then(self.open_app, self.away())
+
+    def think(self) -> float:
+        """Seconds between two looks at the screen: log-normal."""
+        return self.rng.lognormvariate(math.log(self.settings.think_time), THINK_SIGMA)
+
+    def away(self) -> float:
+        """Seconds from closing the app to the next customer's opening it."""
+        return self.think()
+
+    def then(self, step: Callable[[], None], pause_s: float) -> None:
+        self._step, self._pause_s, self._attempt = step, pause_s, 0
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        *,
+        json: Any = None,
+        retries: int = RETRIES,
+        check: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """Send one request; its answer, or None when the step is to be tried again or the customer gave up.
+
+        An answer that `check` cannot read is a failure.
+        """
+        context = {"retry": self._attempt} if self._attempt else {}
+        with self.client.request(
+            method, path, name=name, json=json, context=context, catch_response=True
+        ) as answer:
+            error = getattr(answer, "error", None)
+            good = 0 < answer.status_code < 400 and error is None
+            if good and check is not None:
+                try:
+                    check(answer)
+                except (ValueError, KeyError, TypeError) as unreadable:
+                    answer.failure(f"unexpected body: {unreadable!r}")
+                    good = False
+        if good:
+            return answer
+        broken = answer.status_code == 0 and not is_timeout(error)
+        if (broken or answer.status_code >= 500) and self._attempt < retries:
+            self._pause_s = self.rng.uniform(0, BACKOFF_S * 2**self._attempt)
+            self._attempt += 1
+        else:
+            self.close_app()
+        return None
+
+
+def is_timeout(error: Any) -> bool:
+    """Whether the customer's patience ended; nobody waits that long a second time."""
+    return isinstance(getattr(error, "original", error), TimeoutError)
+
+
+def referral_ids(answer: Any) -> list[int]:
+    """The ids in `{"referrals": [{"id": 1}, ...]}`."""
+    return [referral["id"] for referral in answer.json()["referrals"]]

@@ -1,0 +1,16 @@
+"""Environment variables through which the harness tells Locust, the plugin and the locustfiles what to do."""
+
+from typing import Final
+
+RUN_DIR: Final = "RUSHHOUR_RUN_DIR"
+ANCHOR_WALL_S: Final = "RUSHHOUR_ANCHOR_WALL_S"
+SHAPE: Final = "RUSHHOUR_SHAPE"
+DURATION_S: Final = "RUSHHOUR_DURATION_S"
+WARM_UP_S: Final = "RUSHHOUR_WARM_UP_S"
+
+# Read by locustfiles; each of them has its own default, so that it also runs with stock Locust.
+CUSTOMERS: Final = "RUSHHOUR_CUSTOMERS"
+THINK_TIME_S: Final = "RUSHHOUR_THINK_TIME_S"
+CLIENT_TIMEOUT_S: Final = "RUSHHOUR_CLIENT_TIMEOUT_S"
+SEED: Final = "RUSHHOUR_SEED"
+PUSH_AT_S: Final = "RUSHHOUR_PUSH_AT_S"

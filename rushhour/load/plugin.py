@@ -1,0 +1,128 @@
+"""The part of rushhour that Locust loads: `locust -f LOCUSTFILE,rushhour/load/plugin.py`.
+
+It chooses the number of customers (the shape) and records every request into the run directory
+`RUSHHOUR_RUN_DIR`. A locustfile with a shape of its own keeps it: Locust takes the first one it finds.
+"""
+
+# Locust's events and user classes carry no types.
+# mypy: allow-untyped-calls, allow-untyped-decorators
+
+import functools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import geventhttpclient.client
+from locust import LoadTestShape, events
+from locust.argument_parser import LocustArgumentParser
+from locust.clients import HttpSession
+from locust.contrib.fasthttp import FastHttpSession
+from locust.env import Environment
+from locust.runners import MasterRunner, Runner, WorkerRunner
+
+from rushhour.history import FactWriter, RunDir
+from rushhour.load.names import ANCHOR_WALL_S, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
+from rushhour.load.recorder import Tally, clock_since
+from rushhour.load.recording import Counter, Worker, Writer
+from rushhour.load.shapes import SHAPES, step_towards, users_at
+
+
+@events.init_command_line_parser.add_listener
+def add_arguments(parser: LocustArgumentParser) -> None:
+    """`--users` is the peak and `--spawn-rate` the most customers that come or go in a second."""
+    group = parser.add_argument_group("rushhour", "The shape of the load")
+    group.add_argument("--load-shape", choices=SHAPES, default="steady", env_var=SHAPE)
+    group.add_argument("--load-duration", type=float, default=60.0, env_var=DURATION_S, metavar="SECONDS")
+
+
+class Shape(LoadTestShape):
+    """Tells Locust, once a second, how many customers there are."""
+
+    use_common_options: ClassVar[bool] = True
+    finished = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._users = 0
+        self._ticked_s = -1.0
+
+    def reset_time(self) -> None:
+        super().reset_time()
+        self.finished, self._users, self._ticked_s = False, 0, -1.0
+
+    def tick(self) -> tuple[int, float] | None:
+        assert self.runner is not None  # noqa: S101  # Locust sets it before the first tick
+        options: Any = self.runner.environment.parsed_options
+        t_s = self.get_run_time()
+        if t_s >= options.load_duration:
+            self.finished = True
+            return None
+        wanted = users_at(options.load_shape, t_s, options.num_users or 1, options.load_duration)
+        rate = options.spawn_rate or 1.0
+        # No more than Locust can do until the next tick: a master is blocked, and deaf to the shape, until
+        # it has reached the number it was told.
+        self._users = step_towards(self._users, wanted, rate * (t_s - self._ticked_s))
+        self._ticked_s = t_s
+        return self._users, rate
+
+
+@events.init.add_listener
+def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
+    """Give this process its role. Raises, and so ends Locust, when the run directory is not known."""
+    now_s = clock_since(float(os.environ.get(ANCHOR_WALL_S) or time.time()))
+    if isinstance(runner, WorkerRunner):
+        tally = Tally(now_s, f"worker-{runner.worker_index}", time.process_time)
+        count_started(tally)
+        Worker(environment, runner, tally)
+        return
+    if not os.environ.get(RUN_DIR):
+        raise RuntimeError(f"set {RUN_DIR} to the directory that the recorder shall write to")
+    files = FactWriter(RunDir(Path(os.environ[RUN_DIR])))
+    writer = Writer(environment, runner, files, now_s, float(os.environ.get(WARM_UP_S) or 0))
+    if not isinstance(runner, MasterRunner):
+        tally = Tally(now_s, "local", time.process_time)
+        count_started(tally)
+        counter = Counter(runner, tally, writer.take)
+        environment.events.request.add_listener(counter.on_request)
+        environment.events.test_start.add_listener(lambda **_: counter.begin())
+        environment.events.test_stop.add_listener(lambda **_: counter.end())
+
+
+def count_started(tally: Tally) -> None:
+    """Count requests as they are sent: Locust itself tells only of those that ended."""
+    FastHttpSession.request = counted(FastHttpSession.request, tally)  # type: ignore[method-assign]
+    HttpSession.request = counted(HttpSession.request, tally)  # type: ignore[method-assign]
+
+
+def counted(request: Callable[..., Any], tally: Tally) -> Callable[..., Any]:
+    """`request`, counted. A locustfile marks a retry with `context={"retry": n}`."""
+
+    @functools.wraps(request)
+    def count_and_send(*args: Any, **kwargs: Any) -> Any:
+        context = kwargs.get("context")
+        tally.started(bool(context and context.get("retry")))
+        return request(*args, **kwargs)
+
+    return count_and_send
+
+
+def forbid_hidden_resends() -> None:
+    """Make one request of a customer one request on the wire.
+
+    geventhttpclient sends a GET again, up to twelve times with Locust's settings, when the server closed the
+    connection without an answer, and tells nobody. That would hide failures and multiply the load.
+    """
+    if not hasattr(geventhttpclient.client, "_may_retry_after_send_error"):
+        raise RuntimeError(
+            "this release of geventhttpclient resends requests in a way rushhour does not know"
+        )
+
+    def never(method: str) -> bool:  # noqa: ARG001  # called with it
+        return False
+
+    geventhttpclient.client._may_retry_after_send_error = never
+
+
+forbid_hidden_resends()

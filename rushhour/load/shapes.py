@@ -1,0 +1,55 @@
+"""How many customers there are at each moment of a run (pure); `plugin.py` tells Locust."""
+
+import math
+from bisect import bisect_right
+from typing import Final
+
+# A shape is a broken line through (share of the duration, share of the peak).
+_LINES: Final[dict[str, tuple[tuple[float, float], ...]]] = {
+    # A day: quiet morning, lunch, a calmer afternoon, then the evening peak, which stays to the end.
+    "rush-hour": (
+        (0.00, 0.10),
+        (0.08, 0.15),
+        (0.16, 0.40),
+        (0.22, 0.40),
+        (0.28, 0.25),
+        (0.50, 1.00),
+        (1.00, 1.00),
+    ),
+    "ramp": ((0.0, 0.0), (0.8, 1.0), (1.0, 1.0)),
+    # Twice at rest and once at the peak, so that recovery shows as well.
+    "spike": ((0.0, 0.2), (0.4, 0.2), (0.4, 1.0), (0.7, 1.0), (0.7, 0.2), (1.0, 0.2)),
+    "steady": ((0.0, 1.0), (1.0, 1.0)),
+    # A long plateau, then few customers again: what is still held then was not given back.
+    "soak": ((0.00, 0.1), (0.05, 1.0), (0.95, 1.0), (0.97, 0.1), (1.00, 0.1)),
+}
+
+SHAPES: Final = tuple(_LINES)
+
+# Push notifications, as shares of the duration: many customers act at once, on top of the peak.
+_PUSHES: Final[dict[str, tuple[float, ...]]] = {"rush-hour": (0.53,)}
+
+
+def users_at(shape: str, t_s: float, peak: int, duration_s: float) -> int:
+    """Customers wanted `t_s` seconds into a run, from 1 to `peak`. Raises KeyError for an unknown shape."""
+    line = _LINES[shape]
+    x = min(max(t_s / duration_s, 0.0), 1.0)
+    # bisect_right: where the line jumps, the value after the jump holds.
+    right = bisect_right([point[0] for point in line], x)
+    if right == len(line):
+        share = line[-1][1]
+    else:
+        (x0, y0), (x1, y1) = line[right - 1], line[right]
+        share = y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return min(max(round(share * peak), 1), peak)
+
+
+def step_towards(users: int, wanted: int, most: float) -> int:
+    """The next number of customers on the way from `users` to `wanted`: at most `most`, at least 1, away."""
+    step = max(1, math.floor(most))
+    return min(wanted, users + step) if wanted > users else max(wanted, users - step)
+
+
+def pushes(shape: str, duration_s: float) -> tuple[float, ...]:
+    """When push notifications go out, in seconds from the load's start."""
+    return tuple(share * duration_s for share in _PUSHES.get(shape, ()))
