@@ -51,6 +51,22 @@ sys.stdin.readline()
 """
 )
 
+# A grandchild burns; then it ends, its parent reaps it and ends, and is reaped in turn.
+GENERATIONS_END = (
+    BURN
+    + """
+import os, sys
+go_r, go_w = os.pipe(); up_r, up_w = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        burn(); os.write(up_w, b"x"); os.read(go_r, 1); os._exit(0)
+    os.wait(); os._exit(0)
+os.read(up_r, 1); print("burnt", flush=True)
+sys.stdin.readline(); os.write(go_w, b"x"); os.wait(); print("ended", flush=True)
+sys.stdin.readline()
+"""
+)
+
 
 @contextmanager
 def running(script: str) -> Iterator["subprocess.Popen[str]"]:
@@ -129,6 +145,19 @@ def test_nothing_is_lost_or_counted_twice_when_the_process_in_the_middle_ends() 
         assert says(process) == "released"
         alone = until(meter, lambda reading: reading.processes == 1)
         assert orphaned.cpu_s <= alone.cpu_s < burnt.cpu_s + BURN_S * 0.5
+
+
+def test_generations_that_end_between_two_readings_count_once() -> None:
+    with running(GENERATIONS_END) as process:
+        meter = ProcessTreeMeter(process.pid)
+        assert says(process) == "burnt"
+        burnt = meter.read()
+        assert (burnt.processes, burnt.cpu_s >= BURN_S * 0.9) == (3, True)
+        go_on(process)
+        assert says(process) == "ended"
+        ended = meter.read()
+        assert ended.processes == 1
+        assert burnt.cpu_s <= ended.cpu_s < burnt.cpu_s + BURN_S * 0.5
 
 
 def test_an_ended_root_is_a_lookup_error_even_before_it_is_reaped() -> None:
