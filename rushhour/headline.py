@@ -50,6 +50,8 @@ def _exhausted(metrics: Metrics, diagnosis: Diagnosis) -> str:
         text += f" {metrics.time_to_exhaustion_s:.0f} s into the load"
     if diagnosis.cause in LEAKS and leaking_site(diagnosis) is not None:
         text += f": {_held(metrics, diagnosis)}"
+    elif diagnosis.cause == "saturation":
+        text += f": all {pool.capacity} connections at work, up to {pool.waiters_max} threads waiting"
     elif diagnosis.cause != "none":
         text += f": {diagnosis.cause}"
     timeouts, requests = pool.timeouts or 0, metrics.all.requests

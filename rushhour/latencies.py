@@ -5,6 +5,8 @@ from typing import Final
 
 from hdrh.histogram import HdrHistogram
 
+from rushhour.errors import RunDataError
+
 LOWEST_US: Final = 1
 HIGHEST_US: Final = 300_000_000  # five minutes
 SIGNIFICANT_DIGITS: Final = 3
@@ -16,13 +18,13 @@ def new_histogram() -> HdrHistogram:
 
 
 def merge(encoded: Iterable[str]) -> HdrHistogram:
-    """One histogram of all. Raises ValueError on text that is not an encoded histogram."""
+    """One histogram of all. Raises RunDataError on text that is not an encoded histogram."""
     merged = new_histogram()
     for text in encoded:
         try:  # hdrh raises five unrelated kinds of error here
             merged.decode_and_add(text)
         except Exception as error:
-            raise ValueError(
+            raise RunDataError(
                 f"not an HDR histogram: {text[:40]!r}: {type(error).__name__}: {error}"
             ) from error
     return merged

@@ -36,10 +36,10 @@ def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> I
     if scenario.judge != "http" or not metrics.pool.leaked:
         return
     leaked, site = metrics.pool.leaked, leaking_site(diagnosis)
-    where = "" if site is None else f" of pool {site.pool}, taken at {at(site)}"
+    pool, where = ("", "") if site is None else (f" of pool {site.pool}", f", taken at {at(site)}")
     for_whom = "" if site is None or site.endpoint is None else f" for {site.endpoint}"
     noun = "connection" if leaked == 1 else "connections"
-    yield f"the agent saw {leaked} leaked {noun} all the same{where}{for_whom}"
+    yield f"the agent saw {leaked} leaked {noun}{pool} all the same{where}{for_whom}"
 
 
 def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:

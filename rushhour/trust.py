@@ -105,8 +105,8 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
     for worker, count in sorted(busy.items()):
         if count > CPU_SHARE * seconds[worker]:
             yield (
-                f"the load generator was starved of CPU: {worker} used {CPU_CORES:g} cores or more in {count} "
-                f"of {seconds[worker]} s; give it more processes"
+                f"the load generator was starved of CPU: {worker} used {CPU_CORES:g} cores or more in "
+                f"{count} of {seconds[worker]} s; give it more processes"
             )
     yield from _silent_workers(samples)
 

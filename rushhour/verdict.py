@@ -59,9 +59,10 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     failed = tuple(
         _violated(one, metrics) for one, result in zip(judged, results, strict=True) if result.ok is False
     )
-    observed = _observed(scenario, metrics, bool(failed), bool(void or blind))
+    observed = _observed(scenario, metrics, bool(failed), bool(blind))
     outcome: Outcome
     if void:
+        observed = "exhausted" if observed == "exhausted" else "unknown"
         outcome, reasons = "unknown", (*void, *_seen(scenario, metrics, failed))
     elif scenario.expect == "exhausted":
         outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, blind)
@@ -124,13 +125,13 @@ def _timeouts(scenario: Scenario, metrics: Metrics) -> int:
     return (metrics.pool.timeouts if scenario.judge == "all" else metrics.pool.timeouts_http) or 0
 
 
-def _observed(scenario: Scenario, metrics: Metrics, failed: bool, doubtful: bool) -> Observed:
-    """What was seen stays seen in a run that was cut short; `healthy` needs a run without doubt."""
+def _observed(scenario: Scenario, metrics: Metrics, failed: bool, blind: bool) -> Observed:
+    """What was seen was there, whatever was missed; `healthy` means that nothing was missed."""
     if _timeouts(scenario, metrics):
         return "exhausted"
     if failed or (scenario.judge == "all" and metrics.pool.leaked):
         return "degraded"
-    return "unknown" if doubtful else "healthy"
+    return "unknown" if blind else "healthy"
 
 
 def _judge_healthy(

@@ -38,7 +38,7 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
                 "requests answered per check-out",
                 round(leak.answered_per_checkout, 2),
                 source="requests.jsonl count / pool.jsonl site.checkouts",
-                meaning="above 1: later requests use what an earlier one took",
+                meaning="1: each takes a connection of its own; more: it uses what an earlier one took",
             )
         )
     if leak.answered_while_full is not None:

@@ -59,6 +59,11 @@ class LeakSignals:
         return None
 
     @property
+    def dropped(self) -> bool:
+        """Whether garbage collection finds such connections: no registry keeps what it can collect."""
+        return self.collected * 5 >= self.outlived > 0
+
+    @property
     def one_per_thread(self) -> bool:
         """Whether no thread leaked twice at one call site: a thread-local registry keeps one for each."""
         return self.most_per_thread <= 1
@@ -102,6 +107,7 @@ def _of_pool(
     chosen = leaked or tuple(collected)
     keys: set[SiteKey] = {(out.site, out.endpoint, out.pool) for out in chosen}
     site, endpoint, _ = Counter((out.site, out.endpoint, out.pool) for out in chosen).most_common(1)[0][0]
+    collected = [out for out in collected if (out.site, out.endpoint, out.pool) in keys]
     per_thread = Counter((out.pid, out.thread, out.site) for out in leaked)
     routes = {plain_endpoint(out.endpoint) for out in chosen if out.endpoint is not None}
     capacities = {one.pid: one.capacity for one in history.pools if one.pool == pool}

@@ -20,7 +20,7 @@ def find(signals: Signals) -> Finding | None:
     leak = signals.leak
     if leak is None:
         return None if signals.agent else _from_outside(signals.outside)
-    if not leak.leaked or not leak.one_per_thread or leak.collected or leak.spans_requests is False:
+    if not leak.leaked or not leak.one_per_thread or leak.dropped or leak.spans_requests is False:
         return None
     return Finding(
         cause=CAUSE,
@@ -44,11 +44,15 @@ def _summary(leak: LeakSignals) -> str:
     text = f"{leak.of_capacity()} {held} ended, taken at {at(leak.site)}"
     if leak.leaked > 1:
         text += f", one for each of {leak.threads} threads"
-    if leak.spans_requests and leak.answered and leak.checkouts:
-        noun = "check-out" if leak.checkouts == 1 else "check-outs"
+    if leak.spans_requests:
+        if leak.answered and leak.checkouts:
+            noun = "check-out" if leak.checkouts == 1 else "check-outs"
+            seen = f"{leak.answered:,} requests were answered with {leak.checkouts:,} {noun}"
+        else:
+            seen = f"{leak.answered_while_full:,} requests were answered after the whole pool had leaked"
         return (
-            f"{text}; {leak.answered:,} requests were answered with {leak.checkouts:,} {noun}: later "
-            "requests of a thread use what its first one took, so a thread-local session is never removed."
+            f"{text}; {seen}: later requests of a thread use what its first one took, so a thread-local "
+            "session is never removed."
         )
     return (
         f"{text}; a session that is kept per thread and never removed looks so, and so few requests cannot "

@@ -23,7 +23,7 @@ def find(signals: Signals) -> Finding | None:
         return None if signals.agent else _from_outside(signals.outside)
     if leak.spans_requests and leak.one_per_thread:
         return None
-    if leak.one_per_thread and not leak.collected and leak.spans_requests is None:
+    if leak.one_per_thread and not leak.dropped and leak.spans_requests is None:
         return None  # too little is known: scope-never-removed is the more frequent cause
     return Finding(
         cause=CAUSE,
@@ -38,7 +38,7 @@ def find(signals: Signals) -> Finding | None:
 def _confidence(leak: LeakSignals) -> Confidence:
     if leak.spans_requests:  # used again, and yet several on one thread: more than one registry, or a mix
         return "possible"
-    signs = (not leak.one_per_thread) + (leak.spans_requests is False) + bool(leak.collected)
+    signs = (not leak.one_per_thread) + (leak.spans_requests is False) + leak.dropped
     return "certain" if signs > 1 else "likely"
 
 
