@@ -79,6 +79,7 @@ def render_html(
             faults=_faults(history),
             beside=beside,
             complete=history.complete,
+            started=history.environment.started_at if history.environment else "",
         )
     )
 
@@ -166,7 +167,7 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
         (
             "pool time-outs",
             words.count(get("queuepool_timeouts")),
-            _of("detected after {}", detected, "{:.1f} s"),
+            _of("{} waiting at most", get("pool_waiters_max"), "{:,.0f}"),
         ),
         (
             "pool at its fullest",
@@ -176,7 +177,7 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
         (
             "leaked connections",
             words.count(get("leaked_connections")),
-            _of("{} waited at most", get("pool_waiters_max"), "{:,.0f}"),
+            _of("detected after {}", detected, "{:.1f} s"),
         ),
         (
             "p95 latency",

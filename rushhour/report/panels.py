@@ -78,7 +78,7 @@ def _users(history: History, zero: float) -> Panel | None:
     for sample in history.generator:
         total[sample.t_s] += sample.users
     points = _shift(((t + 0.5, float(users)) for t, users in sorted(total.items())), zero)
-    return Panel("users", "Customers", "customers", (line("customers", "line", "blue", points),))
+    return Panel("users", "Load", "customers", (line("active", "line", "blue", points),))
 
 
 def _per_second(counts: Counter[int], seconds: range, zero: float) -> list[Point]:

@@ -143,14 +143,15 @@
         visible: !hidden.has(`${panel.key}/${index}`),
       };
       if (bar) return { ...common, type: "bar", width: series.width * (long ? 1000 : 1), marker: { color: colour, line: { width: 0 } } };
-      const filled = series.mark === "area" || (series.mark === "step" && panel.key.startsWith("pool-"));
+      // A pool is filled from below with what has leaked, and from there up with what is in proper use.
+      const leaked = series.mark === "area", used = panel.key.startsWith("pool-") && series.mark === "step";
       return {
         ...common, type: "scatter", mode: "lines", connectgaps: false,
         line: {
           color: colour, width: limit ? 1.2 : series.tone === "grey" ? 1.2 : 1.6, dash: limit ? "6px,4px" : "solid",
           shape: series.mark === "step" || series.mark === "area" || limit ? "hv" : "linear",
         },
-        ...(filled ? { fill: "tozeroy", fillcolor: faint(colour, series.mark === "area" ? 0.35 : 0.12) } : {}),
+        ...(leaked ? { fill: "tozeroy", fillcolor: faint(colour, 0.3) } : used ? { fill: "tonexty", fillcolor: faint(colour, 0.18) } : {}),
       };
     }));
   }
@@ -182,10 +183,11 @@
     };
     data.panels.forEach((panel, at) => {
       const upper = 1 - (at * geometry.unit + geometry.head) / inner;
+      const whole = panel.unit !== "cores" && panel.unit !== "s"; // things that are counted
       const log = panel.log ? {
         type: "log", tickvals: [0.1, 1, 10, 100, 1000, 10000, 100000],
         ticktext: ["0.1 ms", "1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s"],
-      } : { nticks: 5, rangemode: "tozero" };
+      } : { nticks: 5, rangemode: "tozero", ...(whole && yRange(panel)[1] < 6 ? { dtick: 1 } : {}) };
       made[at ? `yaxis${at + 1}` : "yaxis"] = {
         domain: [Math.max(upper - geometry.plot / inner, 0), upper], anchor: "x", range: yRange(panel), fixedrange: true,
         gridcolor: grid, zeroline: false, showline: false, tickfont: { size: 10.5 }, separatethousands: true, ...log,
