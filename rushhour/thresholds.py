@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -103,13 +104,15 @@ _LINE: Final = re.compile(
 )
 _ENDPOINT: Final = re.compile(r"[A-Z]+ /\S*")
 _BOUND: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>\D*)")
-_SCALES: Final[Mapping[Unit, Mapping[str, float]]] = {
-    Unit.COUNT: {"": 1.0},
-    Unit.SHARE: {"%": 0.01},
-    Unit.DURATION_MS: {"ms": 1.0, "s": 1000.0},
-    Unit.DURATION_S: {"ms": 0.001, "s": 1.0},
-    Unit.RATE: {"": 1.0, "/s": 1.0},
-    Unit.CORES: {"": 1.0},
+_ONE: Final = Decimal(1)
+# Decimal, so that 70% is the 0.7 that 21 of 30 are.
+_SCALES: Final[Mapping[Unit, Mapping[str, Decimal]]] = {
+    Unit.COUNT: {"": _ONE},
+    Unit.SHARE: {"%": Decimal("0.01")},
+    Unit.DURATION_MS: {"ms": _ONE, "s": Decimal(1000)},
+    Unit.DURATION_S: {"ms": Decimal("0.001"), "s": _ONE},
+    Unit.RATE: {"": _ONE, "/s": _ONE},
+    Unit.CORES: {"": _ONE},
 }
 
 
@@ -206,10 +209,10 @@ def _bound(text: str, spec: MetricSpec, line: str) -> float:
     if parts is None or unit not in scales:
         wrong = f"unit {unit!r}" if unit else f"bound {text!r}"
         raise ValueError(f"{wrong} does not fit {spec.name}, in {line!r}; it takes {spec.unit}")
-    number = float(parts["number"])
-    if spec.unit is Unit.COUNT and not number.is_integer():
+    number = Decimal(parts["number"])
+    if spec.unit is Unit.COUNT and number != number.to_integral_value():
         raise ValueError(f"bound {text!r} does not fit {spec.name}, in {line!r}; it takes {spec.unit}")
-    bound = number * scales[unit]
+    bound = float(number * scales[unit])
     if not math.isfinite(bound) or (spec.unit is Unit.SHARE and bound > 1.0):
         raise ValueError(f"bound {text!r} is out of range, in {line!r}; {spec.name} takes {spec.unit}")
     return bound

@@ -75,7 +75,8 @@ def _none(signals: Signals, sites: tuple[HeldSite, ...]) -> Diagnosis:
     confidence: Confidence = "possible"
     fix = ""
     if pool.timeouts:
-        summary = f"{pool.timeouts:,} pool time-outs were seen, and no known cause fits what was observed."
+        seen = "1 pool time-out was" if pool.timeouts == 1 else f"{pool.timeouts:,} pool time-outs were"
+        summary = f"{seen} seen, and no known cause fits what was observed."
         fix = (
             "Look at the pool's panel in the report and at the service's log; see docs/diagnosis.md, limits."
         )

@@ -8,7 +8,7 @@ from typing import Final
 from rushhour.diagnosis.findings import HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.pool_metrics import is_out
+from rushhour.pool_metrics import LAST_SAMPLE_WITHIN_S, is_out
 from rushhour.window import Window
 
 LISTED: Final = 10
@@ -77,10 +77,13 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
 
 def process_ends(history: History, window: Window) -> dict[int, float]:
     """Until when each process of the service was seen, no later than the end of the watch."""
-    ends: dict[int, float] = {}
+    last: dict[int, float] = {}
     for sample in history.pools:
-        ends[sample.pid] = min(window.end_s, max(sample.t_s, ends.get(sample.pid, 0.0)))
-    return ends
+        last[sample.pid] = max(sample.t_s, last.get(sample.pid, 0.0))
+    return {
+        pid: window.end_s if seen_s >= window.end_s - LAST_SAMPLE_WITHIN_S else seen_s
+        for pid, seen_s in last.items()
+    }
 
 
 def checkouts_at(history: History, window: Window, keys: set[SiteKey]) -> int | None:

@@ -1,0 +1,130 @@
+"""A session per thread that nobody removes, against a path that does not close: how they are told apart."""
+
+import dataclasses
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.history import History
+from rushhour.metrics import measure
+from tests.unit import histories as h
+
+
+def diagnosed(history: History) -> Diagnosis:
+    return diagnose(history, measure(h.scenario(), history))
+
+
+def few(leaks: int, requests: int, checkouts: int, threads: int | None = None) -> History:
+    """Few requests: `leaks` connections are out after `requests` answers that took `checkouts` check-outs."""
+    story = h.Story(users=10)
+    story.requests(h.LIST, 1, 30, seconds=range(12, 12 + requests))
+    story.site(checkouts=checkouts, held_s=0.03 * (checkouts - leaks))
+    for number in range(leaks):
+        story.checkout(number, 12.0 + number, thread=f"t{number % (threads or leaks)}")
+    story.pool("replica", lambda t: h.Level(out=leaks, leaked=leaks, checkouts=checkouts))
+    return story.told()
+
+
+def test_one_request_and_one_leak_names_the_line_and_says_that_it_may_be_either() -> None:
+    found = diagnosed(few(leaks=1, requests=1, checkouts=1))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "possible")
+    assert "taken at app/referrals.py:88 list_referrals" in found.summary
+    assert "cannot tell it from a path that forgets to close" in found.summary
+
+
+def test_later_requests_that_need_no_check_out_tell_a_kept_session() -> None:
+    found = diagnosed(few(leaks=3, requests=20, checkouts=3))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
+
+
+def test_a_check_out_for_every_request_tells_an_unclosed_path() -> None:
+    found = diagnosed(few(leaks=6, requests=6, checkouts=6))
+    assert (found.cause, found.confidence) == ("unclosed-path", "likely")
+
+
+def test_some_that_come_back_and_some_that_do_not_tell_an_unclosed_path() -> None:
+    found = diagnosed(few(leaks=2, requests=40, checkouts=40))
+    assert (found.cause, found.confidence) == ("unclosed-path", "likely")
+    assert "2 of 40 check-outs there did not come back with their request" in found.summary
+
+
+def test_a_cached_answer_does_not_make_an_unclosed_path_a_kept_session() -> None:
+    """More answers than check-outs, but most check-outs came back: nothing was kept for later."""
+    assert diagnosed(few(leaks=2, requests=60, checkouts=20)).cause == "unclosed-path"
+
+
+def test_two_leaks_of_one_thread_tell_an_unclosed_path() -> None:
+    found = diagnosed(few(leaks=4, requests=4, checkouts=4, threads=2))
+    assert (found.cause, found.confidence) == ("unclosed-path", "likely")
+    assert "one thread alone left 2" in found.summary
+
+
+def test_two_sessions_kept_per_thread_are_still_kept_sessions() -> None:
+    """Two registries on one pool: each thread keeps one connection of each, taken at its own call site."""
+    story = h.Story()
+    story.requests(h.LIST, 5, 30)
+    story.requests(h.SUMMARY, 5, 30)
+    for number in range(10):
+        story.checkout(number, 12.0 + number, thread=f"t{number}")
+        story.checkout(
+            100 + number, 12.0 + number, thread=f"t{number}", site=h.OTHER_SITE, endpoint=h.SUMMARY
+        )
+    story.site(checkouts=10, held_s=0.0)
+    story.site(checkouts=10, held_s=0.0, site=h.OTHER_SITE, endpoint=h.SUMMARY)
+    story.pool("replica", lambda t: h.Level(out=20, leaked=20, checkouts=20))
+    assert diagnosed(story.told()).cause == "scope-never-removed"
+
+
+def test_what_garbage_collection_brings_back_was_dropped_and_not_kept() -> None:
+    history = few(leaks=4, requests=4, checkouts=4)
+    collected = tuple(
+        dataclasses.replace(out, returned_s=out.taken_s + 20, returned_by="gc") for out in history.checkouts
+    )
+    none_out = tuple(dataclasses.replace(one, leaked=0, checked_out=0) for one in history.pools)
+    found = diagnosed(dataclasses.replace(history, checkouts=collected, pools=none_out))
+    assert (found.cause, found.confidence) == ("unclosed-path", "likely")
+    assert found.summary.startswith(
+        "4 connections of pool replica, taken at app/referrals.py:88 list_referrals"
+    )
+    half = (*collected[:2], *history.checkouts[2:])
+    assert diagnosed(dataclasses.replace(history, checkouts=half)).cause == "unclosed-path"
+
+
+def test_one_stray_collected_session_does_not_hide_the_incident() -> None:
+    incident = h.incident()
+    story = h.Story()
+    story.checkout(900, 20.0, "t9", site=h.OTHER_SITE, returned_s=h.STARTED_S + 40, returned_by="gc")
+    both = (*incident.checkouts, *story.facts["checkouts"])
+    assert diagnosed(dataclasses.replace(incident, checkouts=both)).cause == "scope-never-removed"
+
+
+def test_a_leak_of_endpoints_whose_names_cannot_be_matched_is_named_with_less_confidence() -> None:
+    incident = h.incident()
+    renamed = tuple(dataclasses.replace(row, endpoint="GET /other") for row in incident.requests)
+    found = diagnosed(dataclasses.replace(incident, requests=renamed))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "likely")
+
+
+def test_connections_of_two_processes_are_counted_against_both_pools() -> None:
+    story = h.Story()
+    story.requests(h.LIST, 20, 30)
+    for number in range(30):
+        story.checkout(number, 12.0 + number, thread=f"t{number}")
+        story.checkout(number, 12.0 + number, thread=f"t{number}", pid=h.PID + 1)
+    story.site(checkouts=30, held_s=0.0)
+    story.site(checkouts=30, held_s=0.0, pid=h.PID + 1)
+    for pid in (h.PID, h.PID + 1):
+        story.pool("replica", lambda t: h.Level(out=30, leaked=30, checkouts=30), pid=pid)
+    found = diagnosed(story.told())
+    assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
+    assert found.summary.startswith("60 of 60 connections of pool replica")
+
+
+@settings(max_examples=40, deadline=None)
+@given(leaks=st.integers(2, 12), rounds=st.integers(2, 4))
+def test_the_kind_of_leak_does_not_depend_on_its_size(leaks: int, rounds: int) -> None:
+    kept = few(leaks=leaks, requests=leaks * rounds, checkouts=leaks)
+    assert diagnosed(kept).cause == "scope-never-removed"
+    forgotten = few(leaks=leaks, requests=leaks * (rounds + 4), checkouts=leaks * (rounds + 4))
+    assert diagnosed(forgotten).cause == "unclosed-path"
