@@ -5,6 +5,7 @@ from rushhour.diagnosis.sites import at
 from rushhour.metrics import Metrics
 from rushhour.scenario import Scenario
 from rushhour.thresholds import in_words
+from rushhour.wording import counted
 
 LEAKS = ("scope-never-removed", "unclosed-path")
 
@@ -76,7 +77,7 @@ def _held(metrics: Metrics, diagnosis: Diagnosis) -> str:
 
 def _served(metrics: Metrics, told: bool) -> str:
     everything, pool = metrics.all, metrics.pool
-    text = f"{everything.requests:,} requests, {everything.http_5xx:,} answered 5xx"
+    text = f"{counted(everything.requests, 'request')}, {everything.http_5xx:,} answered 5xx"
     if everything.p95_ms is not None:
         text += f", p95 {in_words('p95', everything.p95_ms)}"
     if told and pool.in_use_max is not None:

@@ -12,6 +12,7 @@ from rushhour.pool_metrics import LAST_SAMPLE_WITHIN_S
 from rushhour.scenario import Scenario
 from rushhour.thresholds import METRICS
 from rushhour.window import Window
+from rushhour.wording import counted
 
 
 def notes(
@@ -38,8 +39,7 @@ def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> I
     leaked, site = metrics.pool.leaked, leaking_site(diagnosis)
     pool, where = ("", "") if site is None else (f" of pool {site.pool}", f", taken at {at(site)}")
     for_whom = "" if site is None or site.endpoint is None else f" for {site.endpoint}"
-    noun = "connection" if leaked == 1 else "connections"
-    yield f"the agent saw {leaked} leaked {noun}{pool} all the same{where}{for_whom}"
+    yield f"the agent saw {counted(leaked, 'leaked connection')}{pool} all the same{where}{for_whom}"
 
 
 def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _counts_differ(metrics: Metrics) -> Iterator[str]:
 def _warm_up(history: History, window: Window) -> Iterator[str]:
     early = sum(window.load_started_s <= fact.t_s < window.measured_from_s for fact in history.pool_timeouts)
     if early:
-        yield f"{early:,} pool time-outs came during the warm-up and do not count"
+        yield f"{counted(early, 'pool time-out')} came during the warm-up and did not count"
 
 
 def _ended_processes(history: History, window: Window) -> Iterator[str]:

@@ -74,8 +74,9 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
     lasted_s = window.load_ended_s - window.load_started_s
     if history.complete and lasted_s < DURATION_SHARE * scenario.load.duration:
         yield f"the load ended after {lasted_s:.0f} s, and should have lasted {scenario.load.duration:.0f} s"
-    if history.complete and (metrics.users_max or 0) < USERS_SHARE * scenario.load.users:
-        yield f"only {metrics.users_max or 0:,} of {scenario.load.users:,} customers ever came"
+    users = metrics.users_max
+    if history.complete and users is not None and users < USERS_SHARE * scenario.load.users:
+        yield f"only {users:,} of {scenario.load.users:,} customers ever came"
     if metrics.all.http_4xx > HTTP_4XX_SHARE * metrics.all.requests:
         yield (
             f"{metrics.all.http_4xx:,} of {metrics.all.requests:,} requests were answered 4xx: the customers "

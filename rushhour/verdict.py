@@ -12,6 +12,7 @@ from rushhour.request_metrics import RequestMetrics
 from rushhour.scenario import Scenario
 from rushhour.thresholds import METRICS, Threshold, in_words, parse_threshold
 from rushhour.trust import why_blind, why_void
+from rushhour.wording import counted
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
@@ -155,11 +156,11 @@ def _judge_exhausted(
         pool = metrics.pool
         of = f" of {pool.capacity}" if pool.capacity else ""
         reason = (
-            f"expected exhaustion did not come: no pool time-out in {metrics.all.requests:,} requests, "
-            f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
+            "expected exhaustion did not come: no pool time-out in "
+            f"{counted(metrics.all.requests, 'request')}, the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
         )
         return "fail", (reason,)
-    came = f"exhaustion came as expected: {timeouts:,} pool time-outs"
+    came = f"exhaustion came as expected: {counted(timeouts, 'pool time-out')}"
     if scenario.cause is None:
         return "pass", (came,)
     if diagnosis.cause != scenario.cause:
@@ -173,11 +174,9 @@ def _seen(scenario: Scenario, metrics: Metrics, failed: tuple[str, ...]) -> tupl
     found = [f"seen until then: {text}" for text in failed]
     timeouts = _timeouts(scenario, metrics)
     if timeouts and not failed:
-        found.append(f"seen until then: {timeouts:,} pool time-outs")
+        found.append(f"seen until then: {counted(timeouts, 'pool time-out')}")
     if metrics.pool.leaked and scenario.judge == "all" and not failed:
-        found.append(
-            f"seen until then: {metrics.pool.leaked:,} connections out although their request has ended"
-        )
+        found.append(f"seen until then: {counted(metrics.pool.leaked, 'leaked connection')}")
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
 from rushhour.history import History
 from rushhour.metrics import Metrics
+from rushhour.wording import counted
 
 Rule = Callable[[Signals], Finding | None]
 
@@ -75,8 +76,7 @@ def _none(signals: Signals, sites: tuple[HeldSite, ...]) -> Diagnosis:
     confidence: Confidence = "possible"
     fix = ""
     if pool.timeouts:
-        seen = "1 pool time-out was" if pool.timeouts == 1 else f"{pool.timeouts:,} pool time-outs were"
-        summary = f"{seen} seen, and no known cause fits what was observed."
+        summary = f"{counted(pool.timeouts, 'pool time-out')}, and no known cause fits what was observed."
         fix = (
             "Look at the pool's panel in the report and at the service's log; see docs/diagnosis.md, limits."
         )

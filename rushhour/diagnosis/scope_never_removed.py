@@ -6,6 +6,7 @@ from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.outside import Outside, outside_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
+from rushhour.wording import counted
 
 CAUSE = "scope-never-removed"
 FIX = (
@@ -46,8 +47,7 @@ def _summary(leak: LeakSignals) -> str:
         text += f", one for each of {leak.threads} threads"
     if leak.spans_requests:
         if leak.answered and leak.checkouts:
-            noun = "check-out" if leak.checkouts == 1 else "check-outs"
-            seen = f"{leak.answered:,} requests were answered with {leak.checkouts:,} {noun}"
+            seen = f"{leak.answered:,} requests were answered with {counted(leak.checkouts, 'check-out')}"
         else:
             seen = f"{leak.answered_while_full:,} requests were answered after the whole pool had leaked"
         return (

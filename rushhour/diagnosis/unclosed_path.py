@@ -6,6 +6,7 @@ from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.outside import Outside, outside_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
+from rushhour.wording import counted
 
 CAUSE = "unclosed-path"
 FIX = (
@@ -45,10 +46,9 @@ def _confidence(leak: LeakSignals) -> Confidence:
 def _summary(leak: LeakSignals) -> str:
     where = f"taken at {at(leak.site)}"
     if not leak.leaked:
-        noun = "connection" if leak.collected == 1 else "connections"
         return (
-            f"{leak.collected} {noun} of pool {leak.pool}, {where}, came back only when garbage collection "
-            "found them: a path drops its session without closing it."
+            f"{counted(leak.collected, 'connection')} of pool {leak.pool}, {where}, came back only when "
+            "garbage collection found them: a path drops its session without closing it."
         )
     held = "is held by a request that has" if leak.leaked == 1 else "are held by requests that have"
     text = f"{leak.of_capacity()} {held} ended, {where}"

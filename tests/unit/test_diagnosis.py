@@ -53,8 +53,9 @@ def test_the_incident_is_told_with_its_numbers_and_its_line() -> None:
     found = diagnosed(h.incident())
     assert found.summary == (
         "30 of 30 connections of pool replica are held by requests that have ended, taken at "
-        "app/referrals.py:88 list_referrals, one for each of 30 threads; 2,250 requests were answered with 30 check-outs: later "
-        "requests of a thread use what its first one took, so a thread-local session is never removed."
+        "app/referrals.py:88 list_referrals, one for each of 30 threads; 2,250 requests "
+        "were answered with 30 check-outs: later requests of a thread use what its first one took, "
+        "so a thread-local session is never removed."
     )
     top = found.call_sites[0]
     assert (top.file, top.line, top.function) == ("app/referrals.py", 88, "list_referrals")
@@ -164,7 +165,7 @@ def test_timeouts_that_no_rule_explains_are_said_to_be_unexplained() -> None:
     story.pool("replica", lambda t: h.Level(out=3, timeouts=int(t >= 50)))
     found = diagnosed(story.told())
     assert (found.cause, found.confidence) == ("none", "possible")
-    assert found.summary == "1 pool time-out was seen, and no known cause fits what was observed."
+    assert found.summary == "1 pool time-out, and no known cause fits what was observed."
 
 
 def test_retries_are_an_amplifier() -> None:

@@ -1,0 +1,237 @@
+"""Pass, fail or unknown: what each run deserves, and what its first line says."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.scenario import Scenario
+from rushhour.verdict import Verdict, judge, verdict_json
+from tests.unit import histories as h
+
+
+def judged(scenario: Scenario, history: History) -> Verdict:
+    return judge(scenario, history, "embedded")
+
+
+def test_the_gate_fails_the_incident_and_its_first_line_says_why() -> None:
+    verdict = judged(h.scenario(), h.incident())
+    assert (verdict.verdict, verdict.observed, verdict.expected) == ("fail", "exhausted", "healthy")
+    assert verdict.headline == (
+        "gate (release 1.1): replica pool exhausted 41 s into the load: 30 of 30 connections held by "
+        "requests that had ended, taken at app/referrals.py:88 list_referrals; 15 of 5,215 requests timed out"
+    )
+    assert verdict.reasons == (
+        "queuepool_timeouts == 0 does not hold: 15",
+        "http_5xx_rate < 0.1% does not hold: 0.288%",
+        "leaked_connections == 0 does not hold: 30",
+        "pool_in_use_max < 80% does not hold: 100%",
+    )
+
+
+def test_the_gate_passes_the_hotfix() -> None:
+    verdict = judged(h.scenario(release="1.1.1"), h.healthy())
+    assert (verdict.verdict, verdict.observed) == ("pass", "healthy")
+    assert verdict.headline == (
+        "gate (release 1.1.1): 5,200 requests, 0 answered 5xx, p95 34 ms; replica pool at most 12 of 30 in "
+        "use, every connection came back"
+    )
+    assert all(one.ok for one in verdict.thresholds)
+    assert verdict.notes == ()
+
+
+def test_rush_hour_passes_when_the_expected_exhaustion_came_with_its_cause() -> None:
+    verdict = judged(h.rush_hour(), h.incident())
+    assert (verdict.verdict, verdict.observed) == ("pass", "exhausted")
+    assert verdict.expected == "exhausted (scope-never-removed)"
+    assert verdict.reasons == (
+        "exhaustion came as expected: 15 pool time-outs, cause scope-never-removed (certain)",
+    )
+    assert judged(h.rush_hour(cause=None), h.unclosed()).verdict == "pass"
+
+
+def test_rush_hour_fails_when_the_exhaustion_did_not_come() -> None:
+    verdict = judged(h.rush_hour(release="1.1.1"), h.healthy())
+    assert verdict.verdict == "fail"
+    assert verdict.headline == (
+        "rush-hour (release 1.1.1): expected exhaustion did not come: no pool time-out in 5,200 requests, "
+        "the replica pool had at most 12 of 30 connections out"
+    )
+
+
+def test_rush_hour_fails_when_the_cause_is_another() -> None:
+    verdict = judged(h.rush_hour(), h.saturated())
+    assert verdict.verdict == "fail"
+    assert "expected cause scope-never-removed, and the diagnosis is saturation" in verdict.headline
+
+
+def test_a_leak_fails_the_gate_before_the_first_timeout() -> None:
+    verdict = judged(h.scenario(thresholds=("leaked_connections == 0",)), h.incident(timeouts=0))
+    assert (verdict.verdict, verdict.observed) == ("fail", "degraded")
+    assert verdict.reasons == ("leaked_connections == 0 does not hold: 30",)
+    assert verdict.headline.endswith("list_referrals, and no request has timed out yet")
+    single = judged(h.scenario(), h.incident(leaked=1, timeouts=0))
+    assert "replica pool leaks: 1 of 30 connections held by a request that has ended" in single.headline
+
+
+def test_testers_see_nothing_and_are_told_what_the_agent_saw() -> None:
+    verdict = judged(h.testers(), h.staging(leaked=5))
+    assert (verdict.verdict, verdict.observed) == ("pass", "healthy")
+    assert verdict.headline == "staging (release 1.1): 5,200 requests, 0 answered 5xx, p95 36 ms"
+    (note,) = verdict.notes
+    assert note == (
+        "the agent saw 5 leaked connections of pool replica all the same, taken at app/referrals.py:88 "
+        f"list_referrals for {h.ROUTE}"
+    )
+    assert verdict.diagnosis.cause == "scope-never-removed"
+
+
+def test_testers_are_not_judged_on_what_they_cannot_see() -> None:
+    scenario = h.testers(thresholds=("p95 < 400ms", "leaked_connections == 0", "replica_lag_max < 2s"))
+    for history in (h.staging(), h.without_agent(h.healthy())):
+        verdict = judged(scenario, history)
+        assert verdict.verdict == "pass"
+        assert [one.expr for one in verdict.thresholds] == ["p95 < 400ms", "unanswered_rate < 1%"]
+        assert "not judged, since testers cannot see it: leaked_connections == 0, replica_lag_max < 2s" in (
+            verdict.notes
+        )
+    assert judged(scenario, h.incident()).observed == "exhausted"
+
+
+def test_a_slow_release_fails_though_no_connection_is_missing() -> None:
+    story = h.Story()
+    story.requests(h.LIST, 5, 700)
+    story.pool("replica", lambda t: h.Level(out=5 if t < 75 else 0, checkouts=int(t * 5)))
+    story.server("replica", {"active": 5}, range(77))
+    verdict = judged(h.scenario(), story.told())
+    assert (verdict.verdict, verdict.observed) == ("fail", "degraded")
+    assert verdict.headline.startswith("gate (release 1.1): p95 < 400ms does not hold: 700 ms; 325 requests")
+
+
+def test_a_service_that_answers_nobody_is_not_healthy() -> None:
+    story = h.Story()
+    story.requests(h.LIST, 49, 3)
+    story.requests(h.LIST, 1, 1, f.Outcome.CONNECT_ERROR)
+    verdict = judged(h.scenario(judge="http", thresholds=("http_5xx_rate < 0.1%",)), story.told())
+    assert verdict.verdict == "fail"
+    assert verdict.reasons == ("unanswered_rate < 1% does not hold: 2%",)
+    lenient = h.scenario(judge="http", thresholds=("unanswered_rate < 5%",))
+    assert [one.expr for one in judged(lenient, story.told()).thresholds] == ["unanswered_rate < 5%"]
+
+
+def test_timeouts_that_no_threshold_bounds_are_noted() -> None:
+    verdict = judged(h.scenario(thresholds=("p95 < 400ms",)), h.incident())
+    assert (verdict.verdict, verdict.observed) == ("pass", "exhausted")
+    assert "pool time-outs were seen, and no threshold bounds queuepool_timeouts" in verdict.notes
+
+
+def test_counts_of_timeouts_that_differ_are_noted() -> None:
+    incident = h.incident()
+    logless = tuple(event for event in incident.events if event.name != f.LOG_ERRORS)
+    verdict = judged(h.scenario(), dataclasses.replace(incident, events=logless))
+    (note,) = verdict.notes
+    assert note == (
+        "the counts of pool time-outs differ: the agent 15, the customers 15, the service's log 0; "
+        "the highest counts"
+    )
+
+
+def test_timeouts_of_the_warm_up_are_noted_and_do_not_count() -> None:
+    healthy = h.healthy()
+    story = h.Story()
+    story.timeout(4.0)
+    early = dataclasses.replace(healthy, pool_timeouts=tuple(story.facts["pool_timeouts"]))
+    verdict = judged(h.scenario(), early)
+    assert verdict.verdict == "pass"
+    assert verdict.notes == ("1 pool time-out came during the warm-up and did not count",)
+
+
+def test_verdict_json_holds_what_the_design_promises() -> None:
+    content = json.loads(json.dumps(verdict_json(judged(h.rush_hour(), h.incident()))))
+    assert content["scenario"] == "rush-hour"
+    assert content["release"] == "1.1"
+    assert content["stack"] == "embedded"
+    assert content["expected"] == "exhausted (scope-never-removed)"
+    assert content["observed"] == "exhausted"
+    assert content["verdict"] == "pass"
+    assert content["reasons"]
+    diagnosis = content["diagnosis"]
+    assert diagnosis["cause"] == "scope-never-removed"
+    assert diagnosis.keys() >= {"cause", "amplifiers", "evidence", "call_sites", "fix"}
+    site = diagnosis["call_sites"][0]
+    assert (site["file"], site["line"], site["function"]) == ("app/referrals.py", 88, "list_referrals")
+    assert (site["endpoint"], site["held"], site["max_hold_s"]) == (h.ROUTE, 30, 65.0)
+    assert content["thresholds"][0] == {"expr": "queuepool_timeouts == 0", "value": 15, "ok": False}
+    assert content["metrics"].keys() >= {
+        "requests", "offered_rps", "achieved_rps", "http_5xx", "queuepool_timeouts", "leaked_connections",
+        "pool_in_use_max", "pool_capacity", "pool_waiters_max", "time_to_exhaustion_s", "time_to_detection_s",
+        "p50_ms", "p95_ms", "p99_ms", "primary_cpu_cores_mean", "replica_cpu_cores_mean", "replica_lag_s_max",
+        "generator_lateness_p99_ms",
+    }  # fmt: skip
+    assert content["endpoints"][h.LIST]["http_5xx"] == 15
+
+
+ORDER = {"pass": 2, "unknown": 1, "fail": 0}
+
+
+def with_timeout(history: History, at_s: float) -> History:
+    """The same run with one more time-out, as the agent and its customer saw it."""
+    story = h.Story()
+    story.timeout(at_s)
+    row = h.request_row(int(h.STARTED_S + at_s), h.LIST, 1, 30_010, f.Outcome.QUEUEPOOL_TIMEOUT)
+    return dataclasses.replace(
+        history,
+        pool_timeouts=(*history.pool_timeouts, *story.facts["pool_timeouts"]),
+        requests=tuple(sorted((*history.requests, row), key=lambda one: one.t_s)),
+    )
+
+
+STORIES: dict[str, History] = {
+    "healthy": h.healthy(),
+    "staging": h.staging(),
+    "leak": h.incident(timeouts=0),
+    "incident": h.incident(),
+    "blind": h.without_agent(h.healthy()),
+    "cut": h.cut_short(h.healthy(), 60),
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(sorted(STORIES)),
+    at_s=st.floats(0, 74.9),
+    bound=st.integers(0, 20),
+    how=st.sampled_from(["all", "http"]),
+)
+def test_one_more_timeout_never_makes_a_release_look_better(
+    name: str, at_s: float, bound: int, how: str
+) -> None:
+    limits = (f"queuepool_timeouts <= {bound}", f"http_5xx <= {bound}", "http_5xx_rate < 0.1%", "p95 < 400ms")
+    scenario = h.scenario(judge=how, thresholds=limits)
+    before = judged(scenario, STORIES[name])
+    after = judged(scenario, with_timeout(STORIES[name], at_s))
+    assert ORDER[after.verdict] <= ORDER[before.verdict]
+
+
+@settings(max_examples=15, deadline=None)
+@given(name=st.sampled_from(sorted(STORIES)), leaked=st.integers(1, 30))
+def test_one_more_leak_never_makes_a_release_look_better(name: str, leaked: int) -> None:
+    history = STORIES[name]
+    story = h.Story()
+    for number in range(leaked):
+        story.checkout(5000 + number, 30.0, thread=f"more-{number}")
+    worse = dataclasses.replace(history, checkouts=(*history.checkouts, *story.facts["checkouts"]))
+    assert ORDER[judged(h.scenario(), worse).verdict] <= ORDER[judged(h.scenario(), history).verdict]
+
+
+@pytest.mark.parametrize("name", sorted(STORIES))
+def test_every_verdict_has_a_reason_and_a_headline(name: str) -> None:
+    for scenario in (h.scenario(), h.rush_hour(), h.testers()):
+        verdict = judged(scenario, STORIES[name])
+        assert verdict.reasons
+        assert verdict.headline.startswith(f"{scenario.name} (release 1.1): ")
+        assert "\n" not in verdict.headline

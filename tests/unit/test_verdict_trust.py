@@ -1,0 +1,240 @@
+"""Runs that cannot be believed are unknown: never a pass, and a fail only for what was seen for sure."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.scenario import Scenario
+from rushhour.verdict import Verdict, judge
+from tests.unit import histories as h
+
+Change = Callable[[History], History]
+
+
+def judged(scenario: Scenario, history: History) -> Verdict:
+    return judge(scenario, history, "embedded")
+
+
+def with_event(name: str, **detail: Any) -> Change:
+    def change(history: History) -> History:
+        event = f.Event(h.STARTED_S + 40, name, detail)
+        return dataclasses.replace(history, events=(*history.events, event))
+
+    return change
+
+
+def without_event(*names: str) -> Change:
+    def change(history: History) -> History:
+        return dataclasses.replace(
+            history, events=tuple(event for event in history.events if event.name not in names)
+        )
+
+    return change
+
+
+def with_generator(seconds: range, **changes: Any) -> Change:
+    """The generator's samples of these seconds of the load, changed."""
+
+    def change(history: History) -> History:
+        return dataclasses.replace(
+            history,
+            generator=tuple(
+                dataclasses.replace(one, **changes) if one.t_s - h.STARTED_S in seconds else one
+                for one in history.generator
+            ),
+        )
+
+    return change
+
+
+def ended_early(history: History) -> History:
+    events = tuple(
+        dataclasses.replace(event, t_s=h.STARTED_S + 50) if event.name == f.LOAD_ENDED else event
+        for event in history.events
+    )
+    return dataclasses.replace(history, events=events)
+
+
+def silent_worker(history: History) -> History:
+    lost = tuple(
+        dataclasses.replace(one, worker="worker-1", users=400)
+        for one in history.generator
+        if one.t_s < h.STARTED_S + 40
+    )
+    return dataclasses.replace(history, generator=(*history.generator, *lost))
+
+
+def all_4xx(history: History) -> History:
+    rows = tuple(dataclasses.replace(row, outcome=f.Outcome.HTTP_4XX) for row in history.requests)
+    return dataclasses.replace(history, requests=rows)
+
+
+VOID: list[tuple[str, Change, str]] = [
+    (
+        "killed",
+        lambda run: h.cut_short(run, 60),
+        "no run_ended event; the last of it was seen 60 s into a load",
+    ),
+    ("killed before the load", lambda run: h.cut_short(run, -1), "cut short before the load started"),
+    ("interrupted", with_event(f.INTERRUPTED, signal="SIGINT"), "the run was interrupted"),
+    ("broken stack", with_event(f.STACK_BROKE, what="replica ended"), "the stack broke: replica ended"),
+    ("no load", without_event(f.LOAD_STARTED), "the load never started"),
+    (
+        "nothing ended",
+        lambda run: dataclasses.replace(run, requests=()),
+        "no request ended after the warm-up",
+    ),
+    ("short load", ended_early, "the load ended after 50 s, and should have lasted 75 s"),
+    ("few users", with_generator(range(75), users=700), "only 700 of 800 customers ever came"),
+    ("wrong requests", all_4xx, "requests were answered 4xx: the customers ask for what does not exist"),
+    ("silence", lambda run: dataclasses.replace(run, generator=()), "wrote nothing about itself"),
+    ("late", with_generator(range(20, 40), lateness_p99_ms=350.0), "fired 350 ms late at p99 (bound 100 ms)"),
+    ("stall", with_generator(range(30, 31), lateness_max_ms=3500.0), "stood still for 3.5 s (bound 2 s)"),
+    ("starved", with_generator(range(20, 40), cpu_cores=0.97), "local used 0.9 cores or more in 20 of 65 s"),
+    ("lost worker", silent_worker, "Locust's worker-1 fell silent"),
+    (
+        "recorder",
+        with_event(f.OBSERVER_FAULT, observer="recorder", error="worker-1 was lost"),
+        "the load generator: worker-1 was lost",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), [case[1:] for case in VOID], ids=[case[0] for case in VOID])
+@pytest.mark.parametrize(
+    ("scenario", "history"),
+    [(h.scenario(), h.healthy()), (h.scenario(), h.incident()), (h.rush_hour(), h.incident())],
+    ids=["gate-healthy", "gate-incident", "rush-hour"],
+)
+def test_a_run_that_says_nothing_is_unknown_whatever_it_showed(
+    change: Change, why: str, scenario: Scenario, history: History
+) -> None:
+    verdict = judged(scenario, change(history))
+    assert verdict.verdict == "unknown"
+    assert verdict.observed in {"unknown", "exhausted"}
+    found = verdict.reasons[0]
+    assert why in found
+    assert verdict.headline == f"{scenario.name} (release 1.1): {found}"
+
+
+def test_what_was_seen_before_a_run_was_cut_short_is_told() -> None:
+    verdict = judged(h.scenario(), h.cut_short(h.incident(), 73))
+    assert verdict.observed == "exhausted"
+    assert "seen until then: leaked_connections == 0 does not hold: 30" in verdict.reasons
+
+
+def pool_gap(history: History) -> History:
+    """The agent was silent for 3 s."""
+    start_s = h.STARTED_S + 30
+    return dataclasses.replace(
+        history, pools=tuple(one for one in history.pools if not start_s < one.t_s < start_s + 3)
+    )
+
+
+def agent_fault(history: History) -> History:
+    fault = f.AgentFault(h.STARTED_S + 20, h.PID, "check-in", "KeyError: 7")
+    return dataclasses.replace(history, agent_faults=(fault,))
+
+
+def no_lag(history: History) -> History:
+    silent = tuple(
+        dataclasses.replace(one, lag_s=None, error="refused") if 40 < one.t_s < 50 else one
+        for one in history.servers
+    )
+    return dataclasses.replace(history, servers=silent)
+
+
+BLIND: list[tuple[str, Change, str]] = [
+    ("no agent", h.without_agent, "the pool agent never started in the service"),
+    ("gap", pool_gap, "no sample of any pool (pool.jsonl) for 3.0 s, from 30.0 s into the load (bound 2 s)"),
+    ("fault", agent_fault, "the pool agent failed in check-in: KeyError: 7"),
+    (
+        "observer",
+        with_event(f.OBSERVER_FAULT, observer="pools", error="no space left"),
+        "observer pools failed: no space left",
+    ),
+    ("unknown observer", with_event(f.OBSERVER_FAULT, observer="new", error="x"), "observer new failed: x"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), [case[1:] for case in BLIND], ids=[case[0] for case in BLIND])
+def test_a_run_that_may_have_missed_something_does_not_pass(change: Change, why: str) -> None:
+    for scenario, history in ((h.scenario(), h.healthy()), (h.rush_hour(), h.incident())):
+        verdict = judged(scenario, change(history))
+        assert verdict.verdict == "unknown"
+        assert any(why in reason for reason in verdict.reasons)
+    assert judged(h.scenario(), change(h.healthy())).observed == "unknown"
+
+
+@pytest.mark.parametrize("change", [case[1] for case in BLIND], ids=[case[0] for case in BLIND])
+def test_a_threshold_that_was_seen_to_fail_has_failed_all_the_same(change: Change) -> None:
+    assert judged(h.scenario(), change(h.incident())).verdict == "fail"
+
+
+@pytest.mark.parametrize("change", [case[1] for case in BLIND[:3]], ids=[case[0] for case in BLIND[:3]])
+def test_testers_need_no_agent(change: Change) -> None:
+    assert judged(h.testers(), change(h.staging())).verdict == "pass"
+
+
+def test_missing_lag_matters_only_to_who_bounds_it() -> None:
+    verdict = judged(h.scenario(), no_lag(h.healthy()))
+    assert verdict.verdict == "unknown"
+    assert verdict.reasons[0].startswith("no lag of the replica (postgres.jsonl) for 1")
+    unbound = h.scenario(thresholds=("queuepool_timeouts == 0", "leaked_connections == 0"))
+    assert judged(unbound, no_lag(h.healthy())).verdict == "pass"
+
+
+def test_an_observer_that_is_not_needed_is_noted() -> None:
+    scenario = h.scenario(thresholds=("queuepool_timeouts == 0", "leaked_connections == 0"))
+    change = with_event(f.OBSERVER_FAULT, observer="postgres replica", error="refused")
+    verdict = judged(scenario, change(h.healthy()))
+    assert verdict.verdict == "pass"
+    assert verdict.notes == ("observer postgres replica failed: refused",)
+
+
+def test_a_threshold_on_an_endpoint_that_nobody_asked_for_is_unknown() -> None:
+    verdict = judged(h.scenario(thresholds=("p95{GET /refferals} < 1s",)), h.healthy())
+    assert verdict.verdict == "unknown"
+    assert verdict.thresholds[0].ok is None
+    assert verdict.reasons == (
+        f"no data for p95{{GET /refferals}} < 1s: no request to that endpoint; seen: {h.LIST}, {h.SUMMARY}",
+    )
+
+
+def test_a_share_of_a_pool_without_limit_is_unknown() -> None:
+    healthy = h.healthy()
+    pools = tuple(dataclasses.replace(one, max_overflow=-1) for one in healthy.pools)
+    verdict = judged(h.scenario(), dataclasses.replace(healthy, pools=pools))
+    assert verdict.verdict == "unknown"
+    assert any("pool replica has no limit" in reason for reason in verdict.reasons)
+
+
+def test_a_process_that_fell_silent_while_another_went_on_is_noticed() -> None:
+    story = h.Story()
+    story.requests(h.LIST, 5, 20)
+    story.server("replica", {"active": 1}, range(77))
+    story.pool("replica", lambda t: h.Level(out=1))
+    story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
+    history = story.told()
+    silent = tuple(one for one in history.pools if one.pid == h.PID or not 40 < one.t_s < 45)
+    assert judged(h.scenario(), history).verdict == "pass"
+    verdict = judged(h.scenario(), dataclasses.replace(history, pools=silent))
+    assert verdict.verdict == "unknown"
+    assert verdict.reasons[0].startswith(f"no sample of process {h.PID + 1} (pool.jsonl) for 5")
+
+
+def test_processes_that_ended_are_noted() -> None:
+    story = h.Story()
+    story.requests(h.LIST, 5, 20)
+    story.server("replica", {"active": 1}, range(77))
+    story.pool("replica", lambda t: h.Level(out=1))
+    story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
+    history = story.told()
+    ended = tuple(one for one in history.pools if one.pid == h.PID or one.t_s < 45)
+    verdict = judged(h.scenario(), dataclasses.replace(history, pools=ended))
+    assert verdict.verdict == "pass"
+    assert verdict.notes[0].startswith(f"processes of the service that ended during the load: {h.PID + 1};")
