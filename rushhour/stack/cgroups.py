@@ -1,5 +1,6 @@
 """Control groups of version 1 and 2: a CPU quota, a weight, and exact figures of what a group used."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,19 +14,26 @@ from rushhour.errors import StackError
 from rushhour.meter import MeterReading
 from rushhour.reaper import group_pids
 
-# A group may run for quota out of every period; then all its threads stand still until the next one. With the
-# usual 100 ms and half a core, a query of 5 ms would run at full speed or stand still for up to 50 ms: a fast
-# machine that stutters. With 10 ms it takes about 10 ms, nearly always: a slower machine.
-PERIOD_US: Final = 10_000
-MIN_QUOTA_US: Final = 1_000  # the kernel's least
-MAX_PERIOD_US: Final = 1_000_000
+# A group may run for its quota out of every period; then all its threads stand still until the next one. With
+# the usual 100 ms and half a core, a query of 5 ms runs at full speed or stands still for up to 70 ms: a fast
+# machine that stutters. With 20 ms it takes 5 to 18 ms: near enough to a slower machine. Shorter still is
+# worse: each CPU takes the quota in slices, and where a period has fewer slices than CPUs that want one, the
+# same CPU comes first every time, and threads on another starved for 700 ms (measured: 10 ms, two CPUs).
+# So a group may spread over few CPUs, and its quota holds one slice for each of them.
+SLICE_US: Final = 5_000  # kernel.sched_cfs_bandwidth_slice_us, which few machines change
+MAX_PERIOD_US: Final = 1_000_000  # the kernel's most
 NICE_0_WEIGHT: Final = 1024
 
 
-def quota(cores: float) -> tuple[int, int]:
-    """Quota and period in microseconds; the period is longer only where the quota would be too small."""
-    period_us = min(MAX_PERIOD_US, max(PERIOD_US, round(MIN_QUOTA_US / cores)))
-    return max(MIN_QUOTA_US, round(cores * period_us)), period_us
+def spread(cores: float, cpus: int) -> int:
+    """Over how many CPUs a group of that many cores may spread: few enough for its slices."""
+    return min(cpus, 2 * math.ceil(cores))
+
+
+def quota(cores: float, cpus: int) -> tuple[int, int]:
+    """Quota and period in microseconds for a group that spreads over `cpus`."""
+    period_us = min(MAX_PERIOD_US, round(cpus * SLICE_US / cores))
+    return round(cores * period_us), period_us
 
 
 def weight(nice: int) -> int:
@@ -39,7 +47,7 @@ class CpuGroup(Protocol):
     @property
     def directories(self) -> Sequence[Path]: ...
 
-    def limit(self, cores: float) -> None: ...
+    def limit(self, cores: float, cpus: int) -> None: ...
 
     def weigh(self, nice: int) -> None:
         """Weigh the whole group like one process of that nice value, against the processes outside it."""
@@ -61,8 +69,8 @@ class GroupV1:
     def directories(self) -> Sequence[Path]:
         return (self.cpu,) if self.cpu == self.cpuacct else (self.cpu, self.cpuacct)
 
-    def limit(self, cores: float) -> None:
-        quota_us, period_us = quota(cores)
+    def limit(self, cores: float, cpus: int) -> None:
+        quota_us, period_us = quota(cores, cpus)
         (self.cpu / "cpu.cfs_period_us").write_text(str(period_us))
         (self.cpu / "cpu.cfs_quota_us").write_text(str(quota_us))
 
@@ -86,8 +94,8 @@ class GroupV2:
     def directories(self) -> Sequence[Path]:
         return (self.path,)
 
-    def limit(self, cores: float) -> None:
-        quota_us, period_us = quota(cores)
+    def limit(self, cores: float, cpus: int) -> None:
+        quota_us, period_us = quota(cores, cpus)
         (self.path / "cpu.max").write_text(f"{quota_us} {period_us}")
 
     def weigh(self, nice: int) -> None:
@@ -158,7 +166,7 @@ def find_hierarchy(proc: Path = Path("/proc")) -> Hierarchy:
 def _try_out(hierarchy: Hierarchy) -> None:
     group = hierarchy.make(f"rushhour-{os.getpid()}-probe-{os.urandom(3).hex()}")
     try:
-        group.limit(0.5)
+        group.limit(0.5, 2)
         group.weigh(10)
         group.cpu_s()
     finally:

@@ -24,6 +24,7 @@ SUPERUSER: Final = "postgres"
 REPLICATOR: Final = "replicator"
 ROLE: Final = "referrals"  # the service's; not a superuser, so reserved connections stay for the observers
 DATABASE: Final = "referrals"
+MAINTENANCE: Final = "template1"  # there in every cluster
 SLOT: Final = "replica"
 RESERVED_CONNECTIONS: Final = 5  # superuser_reserved_connections in postgresql.conf
 
@@ -33,6 +34,7 @@ START_TIMEOUT_S: Final = 30.0
 STREAM_TIMEOUT_S: Final = 30.0
 CLEAN_STOP_S: Final = 120.0
 PORT_ATTEMPTS: Final = 3
+STATUS_LINE: Final = 8  # of postmaster.pid: starting, standby, ready, stopping
 _CONNECT_TIMEOUT_S: Final = 3
 
 
@@ -109,14 +111,37 @@ def initdb(guard: Guard, installation: Installation, data: Path, passwords: Secr
         password_file.unlink()
 
 
+def sync_cluster(guard: Guard, installation: Installation, data: Path) -> None:
+    """Write a cluster that is not in use through to the disk."""
+    run_tool(
+        guard,
+        [installation.program("initdb"), "--sync-only", f"--pgdata={data}"],
+        environment=installation.environment,
+        account=installation.account,
+        timeout_s=BACKUP_TIMEOUT_S,
+    )
+
+
 def create_roles(server: PostgresServer) -> None:
     """The service's role and database, and the replica's role."""
     passwords = server.passwords
-    dsn = server.dsn(SUPERUSER, passwords.superuser, "postgres")
+    dsn = server.dsn(SUPERUSER, passwords.superuser, MAINTENANCE)
     with connected(dsn) as admin, admin.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD %s", (passwords.role,))
         cursor.execute(f"CREATE ROLE {REPLICATOR} LOGIN REPLICATION PASSWORD %s", (passwords.replicator,))
-        cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+        cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0")
+
+
+def drop_spare_databases(server: PostgresServer) -> None:
+    """Leave the service's database and template1, where maintenance connects.
+
+    Each database is 300 files, which every clone has to create; and creating files is slow where many were
+    removed a moment ago, as between the scenarios of a suite (ext4 does not use an inode again at once).
+    """
+    with connected(server.admin_dsn) as admin, admin.cursor() as cursor:
+        cursor.execute("ALTER DATABASE template0 IS_TEMPLATE false")
+        cursor.execute("DROP DATABASE template0")
+        cursor.execute("DROP DATABASE postgres")
 
 
 def base_backup(
@@ -212,7 +237,9 @@ def start_server(
         )
         server = PostgresServer(name, port, child, passwords)
         try:
-            wait_until(f"{name} to accept connections", partial(_refusal, server), child, START_TIMEOUT_S)
+            wait_until(
+                f"{name} to accept connections", partial(_refusal, server, data), child, START_TIMEOUT_S
+            )
         except BaseException as error:
             child.stop(grace_s=1)
             if isinstance(error, StackError) and lost_race(child.tail(50)) and attempt + 1 < PORT_ATTEMPTS:
@@ -222,10 +249,21 @@ def start_server(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _refusal(server: PostgresServer) -> str | None:
-    """Why the server does not take a connection yet; None when it does."""
+def _refusal(server: PostgresServer, data: Path) -> str | None:
+    """Why the server does not take a connection yet; None when it does.
+
+    Its own file is asked first, as pg_ctl does, so that nothing is sent to another program on the same port.
+    """
     try:
-        with connected(server.dsn(SUPERUSER, server.passwords.superuser, "postgres")):
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        lines = []
+    if len(lines) < STATUS_LINE or lines[0] != str(server.child.pid):
+        return "no postmaster.pid of this server yet"
+    if (status := lines[STATUS_LINE - 1].strip()) != "ready":
+        return f"status {status} in postmaster.pid"
+    try:
+        with connected(server.dsn(SUPERUSER, server.passwords.superuser, MAINTENANCE)):
             return None
     except psycopg2.OperationalError as error:
         return _last_line(error)

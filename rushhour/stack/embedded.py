@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rushhour.agent.environment import agent_environment
 from rushhour.guard import Guard
 from rushhour.history import RunDir
 from rushhour.meter import Meter
@@ -31,7 +32,7 @@ from rushhour.stack.work import work_dir
 
 SERVER_STOP_S: Final = 5.0
 
-# Adds to the environment what makes the service report its pools into a directory.
+# The variables to add to an environment, which make the service report its pools into a directory.
 Instrument = Callable[[Path, Mapping[str, str]], Mapping[str, str]]
 
 
@@ -83,7 +84,7 @@ class EmbeddedStack:
         self._postgres_bin = postgres_bin
         self._cache = cache
         self._seeder = seeder
-        self._instrument = instrument or _with_agent
+        self._instrument = instrument or agent_environment
         self._choose_port = choose_port
 
     @contextmanager
@@ -190,12 +191,6 @@ class _Start:
         )
         self.exits.callback(service.child.stop, STOP_GRACE_S)
         return service
-
-
-def _with_agent(out: Path, base: Mapping[str, str]) -> Mapping[str, str]:
-    from rushhour.agent import agent_environment  # noqa: PLC0415  # only where no other instrument was given
-
-    return agent_environment(out, base)
 
 
 def _default_seeder() -> Seeder:

@@ -14,7 +14,7 @@ from rushhour.guard import Guard
 from rushhour.meter import Meter
 from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.reaper import remove_all
-from rushhour.stack.cgroups import CpuGroup, GroupMeter, Hierarchy, find_hierarchy
+from rushhour.stack.cgroups import CpuGroup, GroupMeter, Hierarchy, find_hierarchy, spread
 
 REMOVE_TIMEOUT_S: Final = 3.0
 
@@ -43,19 +43,27 @@ class GroupCapacity:
         self._group = group
         self._cores = cores
         self._nice = nice
-        capped = "no limit" if cores is None else f"{cores:g} cores by cgroup v{version} quota"
-        self.words: Final = f"{capped}, weight of nice {nice} by cgroup v{version}"
+        self._cpus: set[int] | None = None
+        parts = [f"weight of nice {nice}"]
         # A weight instead of mere nice: where the kernel groups tasks by session (autogroup), a nice value
         # counts only within its session, and every child of ours and every backend of PostgreSQL has one of
         # its own, so mere nice would not yield to the generator.
         group.weigh(nice)
         if cores is not None:
-            group.limit(cores)
+            usable = len(os.sched_getaffinity(0))
+            cpus = spread(cores, usable)
+            group.limit(cores, cpus)
+            parts.insert(0, f"{cores:g} cores")
+            if cpus < usable:
+                self._cpus = last_cpus(cpus)
+                parts.insert(1, f"{cpus} of {usable} CPUs")
+        self.words: Final = f"{', '.join(parts)} by cgroup v{version}"
 
     def admit(self, pid: int) -> None:
         for directory in self._group.directories:
             (directory / "cgroup.procs").write_text(str(pid))
         be_nice(pid, self._nice)
+        pin(pid, self._cpus)
 
     def meter(self) -> Meter:
         return GroupMeter(self._group, self._cores)
@@ -71,37 +79,40 @@ class NiceCapacity:
     def __init__(self, why: str, cores: float | None, nice: int) -> None:
         self._nice = nice
         self._pid: int | None = None
-        self._cpus = None if cores is None else some_cpus(cores)
-        self._limit = None if self._cpus is None else float(len(self._cpus))
+        self._cpus: set[int] | None = None
         parts = [f"nice {nice}"]
-        if self._cpus is not None:
-            parts.insert(0, f"pinned to {len(self._cpus)} of {os.cpu_count()} CPUs")
+        if cores is not None and sys.platform == "linux":
+            usable, wanted = len(os.sched_getaffinity(0)), math.ceil(cores)
+            if wanted < usable:
+                self._cpus = last_cpus(wanted)
+                parts.insert(0, f"{wanted} of {usable} CPUs")
         asked = "" if cores is None else f" ({cores:g} cores were asked for)"
-        self.words: Final = f"no cgroup may be written: {' and '.join(parts)} only{asked}; {why}"
+        self.words: Final = f"no cgroup may be written; {' and '.join(parts)} only{asked}: {why}"
 
     def admit(self, pid: int) -> None:
         self._pid = pid
         be_nice(pid, self._nice)
-        if self._cpus is not None and sys.platform == "linux":
-            os.sched_setaffinity(pid, self._cpus)
+        pin(pid, self._cpus)
 
     def meter(self) -> Meter:
         """Raises StackError before a process was admitted."""
         if self._pid is None:
             raise StackError("a component without a process cannot be measured")
-        return ProcessTreeMeter(self._pid, self._limit)
+        return ProcessTreeMeter(self._pid, None if self._cpus is None else float(len(self._cpus)))
 
     def close(self) -> None:
         """Nothing is left behind."""
 
 
-def some_cpus(cores: float) -> set[int] | None:
-    """The last CPUs that this process may use, `cores` rounded up; None where pinning limits nothing."""
-    if sys.platform != "linux":
-        return None
-    usable = sorted(os.sched_getaffinity(0))
-    wanted = math.ceil(cores)
-    return set(usable[-wanted:]) if wanted < len(usable) else None
+def last_cpus(count: int) -> set[int]:
+    """The last CPUs that this process may use (Linux)."""
+    return set(sorted(os.sched_getaffinity(0))[-count:])
+
+
+def pin(pid: int, cpus: set[int] | None) -> None:
+    """Let a process and what it starts run on these CPUs only (Linux); None leaves it as it is."""
+    if cpus is not None:
+        os.sched_setaffinity(pid, cpus)
 
 
 def be_nice(pid: int, nice: int) -> None:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,18 +13,22 @@ POLL_S = 0.1
 
 
 @contextmanager
-def locked(
-    path: Path, *, shared: bool = False, timeout_s: float, waiting: Callable[[], None] = lambda: None
-) -> Iterator[None]:
-    """Hold the lock of a file, which is made when it is missing.
+def try_lock(path: Path, *, shared: bool = False) -> Iterator[bool]:
+    """Yields whether the lock could be taken at once; it is held for as long as the context lasts."""
+    descriptor = _open(path)
+    try:
+        yield _take(descriptor, shared)
+    finally:
+        os.close(descriptor)
 
-    `waiting` is called while another holds it. Raises StackError when the time is over.
-    """
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False, timeout_s: float) -> Iterator[None]:
+    """Hold the lock of a file, which is made when it is missing. Raises StackError when the time is over."""
     descriptor = _open(path)
     try:
         began_s = time.monotonic()
         while not _take(descriptor, shared):
-            waiting()
             if time.monotonic() - began_s > timeout_s:
                 raise StackError(f"waited {timeout_s:g} s for the lock {path}, which another run holds")
             time.sleep(POLL_S)

