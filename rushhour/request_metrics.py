@@ -12,7 +12,7 @@ from rushhour.window import Window
 # Ended without an answer.
 UNANSWERED: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.CLIENT_TIMEOUT, f.Outcome.OTHER_ERROR})
 # How long they took says nothing about how long customers waited.
-_NO_WAIT: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.OTHER_ERROR})
+NO_WAIT: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.OTHER_ERROR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> Re
         for row in rows
         if row.outcome is f.Outcome.OK and window and window.in_whole_second(row.t_s)
     )
-    latency = merge(row.latency for row in rows if row.outcome not in _NO_WAIT)
+    latency = merge(row.latency for row in rows if row.outcome not in NO_WAIT)
     return RequestMetrics(
         requests=total,
         achieved_rps=per_second(answered_ok, window),
