@@ -1,15 +1,10 @@
-"""History -> who held connections, and how each endpoint did: the tables under the timeline."""
+"""History -> who held connections, and which were still out: tables under the timeline."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import Final
 
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.latencies import merge
-from rushhour.window import Window
-
-_OTHER_FAILURES: Final = f.FAILURES - f.SERVER_ERRORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +32,6 @@ class StillOut:
     server_pid: int | None
     age_s: float
     ended_ago_s: float | None  # since its request ended; None: the request was still running
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointRow:
-    """One endpoint after the warm-up; percentiles in milliseconds over all outcomes."""
-
-    endpoint: str
-    requests: int
-    rps: float
-    server_errors: int
-    timeouts: int
-    other_failures: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
 
 
 _Key = tuple[f.CallSite, str, str | None]
@@ -112,36 +91,3 @@ def _out_at(history: History, at_s: float) -> list[f.CheckOut]:
 
 def _ended(live: f.CheckOut, at_s: float) -> bool:
     return live.request_ended_s is not None and live.request_ended_s <= at_s
-
-
-def endpoints(history: History, window: Window | None) -> list[EndpointRow]:
-    """Each endpoint after the warm-up, answers that came after the load included; the busiest first."""
-    if window is None:
-        return []
-    rows: dict[str, list[f.RequestCount]] = defaultdict(list)
-    for row in history.requests:
-        if row.t_s >= window.first_second:
-            rows[row.endpoint].append(row)
-    seconds = max(window.whole_seconds, 1)
-    table = [_endpoint(endpoint, group, seconds) for endpoint, group in rows.items()]
-    return sorted(table, key=lambda row: (-row.requests, row.endpoint))
-
-
-def _endpoint(endpoint: str, rows: list[f.RequestCount], seconds: int) -> EndpointRow:
-    count: Counter[f.Outcome] = Counter()
-    for row in rows:
-        count[row.outcome] += row.count
-    at = merge(row.latency for row in rows).get_percentile_to_value_dict([50.0, 95.0, 99.0, 100.0])
-    total = sum(count.values())
-    return EndpointRow(
-        endpoint=endpoint,
-        requests=total,
-        rps=total / seconds,
-        server_errors=sum(count[outcome] for outcome in f.SERVER_ERRORS),
-        timeouts=count[f.Outcome.QUEUEPOOL_TIMEOUT],
-        other_failures=sum(count[outcome] for outcome in _OTHER_FAILURES),
-        p50_ms=at[50.0] / 1000,
-        p95_ms=at[95.0] / 1000,
-        p99_ms=at[99.0] / 1000,
-        max_ms=at[100.0] / 1000,
-    )

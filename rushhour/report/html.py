@@ -19,13 +19,12 @@ from rushhour.diagnosis import HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
 from rushhour.report import words
-from rushhour.report.holders import endpoints, still_out, top_holders
+from rushhour.report.holders import still_out, top_holders
 from rushhour.report.panels import end_of, timeline
 from rushhour.report.series import Panel, Timeline
 from rushhour.report.source import Excerpt, excerpt
 from rushhour.scenario import Scenario
 from rushhour.verdict import Verdict
-from rushhour.window import find_window
 
 HOLDERS_SHOWN: Final = 12
 
@@ -74,7 +73,7 @@ def render_html(
             timeline=picture,
             holders=top_holders(history, end_s)[:HOLDERS_SHOWN],
             still_out=still_out(history, end_s),
-            endpoints=endpoints(history, find_window(history, scenario.load.warm_up)),
+            endpoints=sorted(verdict.endpoints.items(), key=lambda item: (-item[1].requests, item[0])),
             environment=_environment(scenario, history),
             faults=_faults(history),
             beside=beside,

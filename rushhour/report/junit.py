@@ -15,13 +15,15 @@ def render_junit(verdicts: Sequence[Verdict]) -> str:
         suite.add_testcase(_case(verdict))
     document = JUnitXml("rushhour")
     document.add_testsuite(suite)
+    document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser's own gap
     text: bytes = document.tostring()  # type: ignore[no-untyped-call]  # junitparser's own gap
-    return text.decode("utf-8")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text.decode("utf-8")}\n'
 
 
 def _case(verdict: Verdict) -> TestCase:
     case = TestCase(f"{clean(verdict.scenario)} (release {clean(verdict.release)})")
     case.classname = f"rushhour.{clean(verdict.stack)}"
+    case.append(_properties(verdict))  # type: ignore[no-untyped-call]  # as below
     told = [verdict.headline, *verdict.reasons]
     told += [f"threshold {one.expr}: {threshold_value(one)}" for one in verdict.thresholds if not one.ok]
     told += [f"cause {verdict.diagnosis.cause}: {verdict.diagnosis.summary}"]
@@ -33,7 +35,6 @@ def _case(verdict: Verdict) -> TestCase:
         result.text = clean("\n".join(told))
         case.result = [result]
     case.system_out = clean("\n".join([*told, *(f"note: {note}" for note in verdict.notes)]))
-    case.append(_properties(verdict))  # type: ignore[no-untyped-call]  # as above
     return case
 
 

@@ -14,7 +14,7 @@ from rushhour.scenario import Scenario
 
 LINE_EVERY_S: Final = 5.0  # where the view cannot be redrawn: a CI log
 MOMENTS_SHOWN: Final = 6
-_BAR: Final = 20
+_BAR: Final = 16  # with names and words, a line stays within 80 columns
 _COMPONENTS: Final = ("primary", "replica", "service")
 
 

@@ -28,6 +28,11 @@ def moments(history: History, zero: float) -> tuple[Moment, ...]:
         site = _site(leak.detail.get("site"))
         pool = leak.detail.get("pool", "")
         found.append(Moment(leak.t_s - zero, "leak detected", f"pool {pool} {site}".strip(), "red"))
+    saturated = history.event(f.SATURATION_DETECTED)
+    if saturated is not None:
+        pool, waiting = saturated.detail.get("pool", "?"), saturated.detail.get("waiting", "?")
+        detail = f"pool {pool}, {waiting} waiting"
+        found.append(Moment(saturated.t_s - zero, "saturation detected", detail, "red"))
     return tuple(sorted(found, key=lambda moment: moment.t_s))
 
 

@@ -20,6 +20,8 @@ _CLASSES: Final[tuple[tuple[f.Outcome, str, Tone], ...]] = (
     (f.Outcome.CLIENT_TIMEOUT, "client gave up", "sky"),
     (f.Outcome.OTHER_ERROR, "other error", "grey"),
 )
+# How long these took says nothing about how long customers waited; the metrics leave them out as well.
+_NO_WAIT: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.OTHER_ERROR})
 _SERVER_TONES: Final[dict[str, Tone]] = {"primary": "blue", "replica": "orange"}
 _SPARE_TONES: Final[tuple[Tone, ...]] = ("blue", "orange", "green", "purple", "sky")
 
@@ -130,7 +132,8 @@ def _latency(history: History, zero: float, seconds: range) -> Panel | None:
     window_s = max(1, math.ceil(len(seconds) / LATENCY_WINDOWS))
     windows: dict[int, list[str]] = defaultdict(list)
     for row in history.requests:
-        windows[(row.t_s - seconds.start) // window_s].append(row.latency)
+        if row.outcome not in _NO_WAIT:
+            windows[(row.t_s - seconds.start) // window_s].append(row.latency)
     quantiles: dict[float, list[Point]] = {50.0: [], 95.0: [], 99.0: []}
     for at, encoded in sorted(windows.items()):
         middle = seconds.start + (at + 0.5) * window_s

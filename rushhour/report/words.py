@@ -6,6 +6,7 @@ from typing import Final
 
 from rushhour.diagnosis import Evidence
 from rushhour.scenario import Scenario
+from rushhour.thresholds import in_words, parse_threshold
 from rushhour.verdict import ThresholdResult, Verdict
 
 UNKNOWN: Final = "-"
@@ -67,16 +68,8 @@ def metric(name: str, value: Number) -> str:
 
 
 def threshold_value(result: ThresholdResult) -> str:
-    """The value of a threshold in the unit of its metric: percentiles are kept in ms, shares of 1 in %."""
-    if result.value is None:
-        return "no data"
-    if result.expr.rstrip().endswith("%"):
-        return f"{result.value:.3%}" if abs(result.value) < 0.01 else f"{result.value:.1%}"
-    if re.match(r"p\d", result.expr):
-        return ms(result.value)
-    if re.search(r"\d\s*(ms|s|m)$", result.expr):
-        return f"{result.value:,.3g} s"
-    return f"{result.value:,.6g}"
+    """The value that a threshold was judged on, in the unit of its metric."""
+    return "no data" if result.value is None else in_words(parse_threshold(result.expr).metric, result.value)
 
 
 def evidence_value(one: Evidence) -> str:

@@ -3,15 +3,17 @@
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, Evidence, HeldSite
-from rushhour.history import Recorder, RunDir
+from rushhour.history import Recorder, RunDir, load_history
 from rushhour.history import facts as f
 from rushhour.latencies import new_histogram
+from rushhour.request_metrics import request_metrics
 from rushhour.scenario import Load, Scenario, Target
 from rushhour.verdict import ThresholdResult, Verdict
+from rushhour.window import find_window
 
 START_S = 3.0  # the load starts this long after the anchor
 LOAD_S = 70.0
@@ -70,7 +72,14 @@ def build(folder: Path, *, load_s: float = LOAD_S) -> SampleRun:
     run.write_json("scenario.json", scenario)
     run.write_json("environment.json", _environment())
     run.file("locust.html").write_text("<title>Locust</title>", encoding="utf-8")
-    return SampleRun(run, scenario, sample_verdict(), root)
+    history = load_history(run)
+    window = find_window(history, WARM_UP_S)
+    rows = [row for row in history.requests if row.t_s >= START_S + WARM_UP_S]
+    endpoints = {
+        name: request_metrics([row for row in rows if row.endpoint == name], window)
+        for name in {row.endpoint for row in rows}
+    }
+    return SampleRun(run, scenario, replace(sample_verdict(), endpoints=endpoints), root)
 
 
 def sample_scenario(root: Path, load_s: float = LOAD_S) -> Scenario:
