@@ -157,7 +157,8 @@ def _judge_exhausted(
         of = f" of {pool.capacity}" if pool.capacity else ""
         reason = (
             "expected exhaustion did not come: no pool time-out in "
-            f"{counted(metrics.all.requests, 'request')}, the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
+            f"{counted(metrics.all.requests, 'request')}, "
+            f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
         )
         return "fail", (reason,)
     came = f"exhaustion came as expected: {counted(timeouts, 'pool time-out')}"

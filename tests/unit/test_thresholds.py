@@ -1,6 +1,7 @@
 """Threshold lines: what they mean, and what is said about those that mean nothing."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,3 +144,8 @@ def test_every_metric_says_what_it_means() -> None:
     for spec in METRICS.values():
         assert spec.meaning
         assert re.fullmatch(r"[a-z0-9_]+", spec.name)
+
+
+def test_the_documentation_names_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs/verdict.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if f"`{name}`" not in page] == []
