@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -52,6 +52,17 @@ class Guard:
     def remove_at_death(self, path: Path) -> None:
         """Remove this directory when the harness ends; a control group is emptied first."""
         self._tell(do="remove", path=str(path))
+
+    def run_at_death(self, command: Sequence[str]) -> None:
+        """Run this command when the harness ends, once its processes are gone; it has a few seconds.
+
+        For what no signal reaches, such as containers: they are their engine's children, not ours.
+        """
+        self._tell(do="run", command=list(command))
+
+    def no_longer_run(self, command: Sequence[str]) -> None:
+        """Forget a command of `run_at_death`: what it would have done has been done."""
+        self._tell(do="forget", command=list(command))
 
     def __enter__(self) -> Self:
         package_root = str(Path(__file__).resolve().parents[1])

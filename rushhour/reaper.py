@@ -6,6 +6,7 @@ Run as `python -m rushhour.reaper OWNER SECONDS`. It exits 1 when something coul
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterable
@@ -30,14 +31,20 @@ class Book:
     owner: str
     adopted: dict[int, tuple[float, int]] = field(default_factory=dict)  # pid -> (start time, first signal)
     paths: list[Path] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
 
     def note(self, line: str) -> None:
         """One message of the harness."""
         message = json.loads(line)
-        if message["do"] == "adopt":
-            self.adopted[message["pid"]] = (message["created"], message["signal"])
-        else:
-            self.paths.append(Path(message["path"]))
+        match message["do"]:
+            case "adopt":
+                self.adopted[message["pid"]] = (message["created"], message["signal"])
+            case "remove":
+                self.paths.append(Path(message["path"]))
+            case "run":
+                self.commands.append(message["command"])
+            case "forget":
+                self.commands.remove(message["command"])
 
 
 def read_book(owner: str, messages: TextIO) -> Book:
@@ -120,6 +127,26 @@ def _send(process: psutil.Process, what: int) -> None:
         process.send_signal(what)
 
 
+def run_all(commands: Iterable[list[str]], deadline_s: float) -> list[list[str]]:
+    """Run commands side by side; returns those that failed or had not ended at the deadline."""
+    running, failed = [], []
+    for command in commands:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            running.append((command, process))
+        except OSError:
+            failed.append(command)
+    for command, process in running:
+        try:
+            code = process.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if code != 0:
+            failed.append(command)
+    return failed
+
+
 def remove_all(paths: Iterable[Path], deadline_s: float) -> list[Path]:
     """Remove directories and control groups; returns those that are left at the deadline."""
     left = list(paths)
@@ -152,7 +179,8 @@ def main() -> int:
     book = read_book(owner, sys.stdin)
     deadline_s = time.monotonic() + sweep_s
     left = end_all(book, deadline_s - 1)
-    return 1 if remove_all(book.paths, deadline_s) or left else 0
+    failed = run_all(book.commands, deadline_s)
+    return 1 if remove_all(book.paths, deadline_s) or left or failed else 0
 
 
 if __name__ == "__main__":
