@@ -1,8 +1,17 @@
 """The numbers that leaks are told by, as a reader can check them (pure)."""
 
+from typing import Final
+
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.sites import at
+
+
+_REUSE: Final = {
+    True: "later requests use what an earlier one took",
+    False: "each request took a connection of its own, or used one that came back",
+    None: "too few to tell whether later requests use what an earlier one took",
+}
 
 
 def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
@@ -29,7 +38,7 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
                 "check-outs there that outlived their request",
                 f"{leak.outlived} of {leak.checkouts}",
                 source="pool.jsonl checkout, site.checkouts",
-                meaning="the others came back in time",
+                meaning="" if leak.outlived >= leak.checkouts else "the others came back in time",
             )
         )
     if leak.answered_per_checkout is not None:
@@ -38,7 +47,7 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
                 "requests answered per check-out",
                 round(leak.answered_per_checkout, 2),
                 source="requests.jsonl count / pool.jsonl site.checkouts",
-                meaning="1: each takes a connection of its own; more: it uses what an earlier one took",
+                meaning=_REUSE[leak.spans_requests],
             )
         )
     if leak.answered_while_full is not None:

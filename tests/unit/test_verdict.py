@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushhour.history import History
+from rushhour.history import FactWriter, History, RunDir, load_history
 from rushhour.history import facts as f
-from rushhour.scenario import Scenario
+from rushhour.scenario import SCENARIO, Scenario
 from rushhour.verdict import Verdict, judge, verdict_json
 from tests.unit import histories as h
 
@@ -235,3 +236,17 @@ def test_every_verdict_has_a_reason_and_a_headline(name: str) -> None:
         assert verdict.reasons
         assert verdict.headline.startswith(f"{scenario.name} (release 1.1): ")
         assert "\n" not in verdict.headline
+
+
+@pytest.mark.parametrize("name", ["incident", "saturated", "healthy"])
+def test_a_saved_run_is_judged_as_the_run_was(name: str, tmp_path: Path) -> None:
+    history: History = getattr(h, name)()
+    writer = FactWriter(RunDir(tmp_path))
+    for series in dataclasses.fields(history):
+        if series.name != "environment":
+            writer.write(getattr(history, series.name))
+    writer.close()
+    for scenario in (h.scenario(), h.rush_hour()):
+        saved: Scenario = SCENARIO.validate_json(SCENARIO.dump_json(scenario))
+        again = judged(saved, load_history(RunDir(tmp_path)))
+        assert verdict_json(again) == verdict_json(judged(scenario, history))
