@@ -34,10 +34,12 @@ class RunningService:
     child: Child
 
 
-def placeholders(scenario: Scenario, port: int, primary_url: str, replica_url: str) -> dict[str, str]:
+def placeholders(
+    scenario: Scenario, port: int, primary_url: str, replica_url: str, logs: Path
+) -> dict[str, str]:
     """What command and environment may hold in braces."""
     return {
-        "python": shlex.quote(sys.executable),
+        "python": sys.executable,
         "host": HOST,
         "port": str(port),
         "workers": str(scenario.service.workers),
@@ -48,6 +50,7 @@ def placeholders(scenario: Scenario, port: int, primary_url: str, replica_url: s
         "pool_size": str(scenario.pool.size),
         "max_overflow": str(scenario.pool.max_overflow),
         "pool_timeout": f"{scenario.pool.timeout:g}",
+        "logs": str(logs.resolve()),
     }
 
 
@@ -61,8 +64,12 @@ def fill_in(template: str, values: Mapping[str, str], where: str) -> str:
 
 
 def service_command(scenario: Scenario, values: Mapping[str, str]) -> list[str]:
-    """The command, split as a shell would."""
-    return shlex.split(fill_in(scenario.target.command, values, "service.command"))
+    """The command, split as a shell would; what is filled in is never split."""
+    try:
+        parts = shlex.split(scenario.target.command)
+    except ValueError as error:
+        raise UsageError([f"service.command: {error}: {scenario.target.command}"]) from None
+    return [fill_in(part, values, "service.command") for part in parts]
 
 
 def service_environment(
@@ -94,7 +101,7 @@ def start_service(
     root = Path(scenario.target.root)
     for attempt in range(PORT_ATTEMPTS):
         port = choose_port()
-        values = placeholders(scenario, port, *urls)
+        values = placeholders(scenario, port, *urls, log.parent)
         command = service_command(scenario, values)
         environment = service_environment(scenario, values, os.environ)
         environment |= instrument(environment)

@@ -19,6 +19,7 @@ from rushhour.reaper import is_alive
 from rushhour.scenario import Scenario
 from rushhour.stack import Progress, Running, Stack
 from rushhour.stack.locks import locked
+from rushhour.stack.paths import open_cache, server_account
 from rushhour.stack.template import remove_templates
 from rushhour.stack.work import sweep
 
@@ -37,6 +38,7 @@ def stand(
     say: Callable[[str], object] = print,
 ) -> None:
     """Hold a stack up until Ctrl-C or SIGTERM. Raises StackError when a part of it ends before that."""
+    open_cache(cache, server_account())
     with _pid_file(cache), stack.up(scenario, run, progress) as running:
         with _told_to_go() as gone:
             for line in describe(running, run):
@@ -75,7 +77,7 @@ def _told_to_go() -> Iterator[threading.Event]:
 @contextmanager
 def _pid_file(cache: Path) -> Iterator[None]:
     standing = cache / "standing"
-    standing.mkdir(parents=True, exist_ok=True)
+    standing.mkdir(exist_ok=True)
     path = standing / f"{os.getpid()}.json"
     path.write_text(json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()}))
     try:

@@ -64,11 +64,11 @@ _BASE: Final = _LOWEST | {"autovacuum": "off", "wal_recycle": "off"}
 class Seeder(Protocol):
     """Fills an empty database; `rushhour.stack.seed` is one."""
 
-    def fingerprint(self, schema: Path, data: Data) -> str:
+    def fingerprint(self, schema: Path, data: Data, /) -> str:
         """Changes whenever what `fill` would write changes."""
         ...
 
-    def fill(self, dsn: str, schema: Path, data: Data, progress: Progress) -> object:
+    def fill(self, dsn: str, schema: Path, data: Data, progress: Progress, /) -> object:
         """Create the tables and their rows; `dsn` is that of the owner of the empty database."""
         ...
 

@@ -27,7 +27,7 @@ SCENARIO = Scenario(
     name="rush",
     target=Target(
         name="referrals",
-        command="{python} -m gunicorn --bind {host}:{port} -w {workers} {threads} 'app:create(\"x y\")'",
+        command="{python} -m gunicorn --bind {host}:{port} -w {workers} {logs}/x 'app:create(\"x y\")'",
         health="/health",
         releases=("1.0", "1.1"),
         schema="schema.sql",
@@ -68,16 +68,16 @@ def test_reserved_connections_are_those_of_the_configuration() -> None:
 
 
 def test_command_is_filled_in_and_split_as_a_shell_would() -> None:
-    values = placeholders(SCENARIO, 8123, "postgresql://p", "postgresql://r")
+    values = placeholders(SCENARIO, 8123, "postgresql://p", "postgresql://r", Path("/runs/a b/logs"))
     command = service_command(SCENARIO, values)
     assert command[1:] == [
-        *("-m", "gunicorn", "--bind", "127.0.0.1:8123", "-w", "2", "8"),
+        *("-m", "gunicorn", "--bind", "127.0.0.1:8123", "-w", "2", "/runs/a b/logs/x"),
         'app:create("x y")',
     ]
 
 
 def test_environment_is_the_base_and_the_scenario_alone() -> None:
-    values = placeholders(SCENARIO, 8123, "postgresql://p", "postgresql://r")
+    values = placeholders(SCENARIO, 8123, "postgresql://p", "postgresql://r", Path("/runs/a b/logs"))
     found = service_environment(SCENARIO, values, {"HOME": "/home/x", "AWS_SECRET": "s", "PATH": "/usr/bin"})
     path = found.pop("PATH").split(os.pathsep)
     assert path[-1] == "/usr/bin"
@@ -92,8 +92,14 @@ def test_environment_is_the_base_and_the_scenario_alone() -> None:
 
 def test_unknown_placeholder_names_those_that_are_known() -> None:
     odd = replace(SCENARIO, target=replace(SCENARIO.target, command="serve {prot}"))
-    with pytest.raises(UsageError, match=r"service.command: 'serve \{prot\}'.*known: \{python\}, \{host\}"):
-        service_command(odd, placeholders(SCENARIO, 1, "p", "r"))
+    with pytest.raises(UsageError, match=r"service.command: '\{prot\}'.*known: \{python\}, \{host\}"):
+        service_command(odd, placeholders(SCENARIO, 1, "p", "r", Path("/logs")))
+
+
+def test_open_quote_is_told() -> None:
+    odd = replace(SCENARIO, target=replace(SCENARIO.target, command="serve 'app"))
+    with pytest.raises(UsageError, match=r"service\.command: No closing quotation: serve 'app"):
+        service_command(odd, {})
 
 
 def test_missing_program_is_named(tmp_path: Path) -> None:

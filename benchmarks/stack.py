@@ -1,0 +1,43 @@
+"""How long until the stack is ready, from a kept template."""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks.harness import ROOT
+from benchmarks.table import Row
+from rushhour.guard import Guard
+from rushhour.history import RunDir
+from rushhour.scenario import Scenario
+from rushhour.scenario_file import load_scenarios
+from rushhour.stack.embedded import EmbeddedStack
+
+SCENARIO: Final = "rush-hour"
+STARTS: Final = 3
+BOUND_S: Final = 5.0
+
+
+def run() -> list[Row]:
+    """Primary, replica and service of `rush-hour` ready: the first start, which may seed, is not counted."""
+    scenario = load_scenarios(ROOT / "scenarios.yaml").scenarios[SCENARIO]
+    with Guard() as guard, tempfile.TemporaryDirectory() as runs:
+        stack = EmbeddedStack(guard)
+        _, *took_s = [ready_s(stack, scenario, Path(runs) / str(start)) for start in range(STARTS + 1)]
+    median_s = statistics.median(took_s)
+    return [
+        Row(
+            name=f"stack ready from a kept template, size {scenario.data.size}",
+            measured=f"{median_s:.2f} s (median of {STARTS}, {min(took_s):.2f} to {max(took_s):.2f} s)",
+            bound=f"at most {BOUND_S:g} s",
+            ok=median_s <= BOUND_S,
+        )
+    ]
+
+
+def ready_s(stack: EmbeddedStack, scenario: Scenario, run_dir: Path) -> float:
+    """Seconds until streaming is seen, the replica is in recovery and the service is healthy."""
+    began_s = time.monotonic()
+    with stack.up(scenario, RunDir(run_dir), lambda *_step, **_more: None):
+        return time.monotonic() - began_s
