@@ -1,0 +1,146 @@
+"""What the agent knows of this process: written by the service's threads, read by the sampler.
+
+No locks: the service's threads only call single dict and deque operations, which are atomic, so they can
+neither block nor deadlock, whatever gevent patched and whenever a process forks. Counting is the sampler's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .call_sites import Stack
+
+monotonic = time.monotonic  # bound before anything can patch it
+
+CLOSE, GC, DETACH, INVALIDATE = "close", "gc", "detach", "invalidate"
+BUCKETS = 64  # powers of two of a microsecond: more than any time that fits
+MAX_PENDING = 1_000_000  # events that wait for the sampler, should it starve: ten seconds of nothing but check-outs
+
+
+class Request:
+    """One request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
+
+    __slots__ = ("ended", "label", "method", "outer", "returned", "streams")
+
+    def __init__(self, method: str, outer: Request | None) -> None:
+        self.method = method
+        self.label: str | None = None  # "GET /customers/<int:customer_id>", once the route is known
+        self.outer = outer
+        self.ended: float | None = None
+        self.returned = False  # the framework has returned its response
+        self.streams = False  # the response is made while it is sent
+
+
+class Hold:
+    """One check-out. Plain slots without a constructor: it is made in the service's hot path. Times are monotonic."""
+
+    __slots__ = (
+        "began",
+        "got",
+        "how",
+        "opening",
+        "proxy",
+        "request",
+        "returned",
+        "slot",
+        "stack",
+        "taken",
+        "thread",
+    )
+
+    slot: Slot
+    proxy: weakref.ref[Any]  # the service's thread may look through it, the sampler must not: see tally.py
+    stack: Stack
+    request: Request | None
+    thread: int
+    began: float  # asked the pool
+    got: float  # left the queue; before a ping or a reconnect
+    opening: float  # seconds of that in which a connection was opened
+    taken: float  # has the connection
+    returned: float | None
+    how: str
+
+
+class Slot:
+    """What hangs on one of SQLAlchemy's connection records: its server's pid and the check-out it serves."""
+
+    __slots__ = ("got", "hold", "opening", "pool", "server_pid")
+
+    def __init__(self, pool: PoolState) -> None:
+        self.pool = pool
+        self.hold: Hold | None = None
+        self.server_pid: int | None = None
+        self.got = self.opening = 0.0  # of the check-out that is being made
+
+
+class PoolState:
+    """One pool of the service; a recreated pool goes on with its predecessor's. Counters are the sampler's."""
+
+    __slots__ = ("address", "connects", "creates", "holds", "id", "kind", "pool", "timeouts", "waits")
+
+    def __init__(self, number: int, pool: Any) -> None:
+        self.id = number
+        self.kind = type(pool).__name__
+        self.pool: weakref.ref[Any] = weakref.ref(pool)
+        self.address: tuple[str | None, int | None, str | None] = (None, None, None)  # host, port, database
+        self.reset()
+
+    def reset(self) -> None:
+        self.timeouts = self.connects = 0
+        self.waits, self.holds, self.creates = [0] * BUCKETS, [0] * BUCKETS, [0] * BUCKETS  # since the start
+
+
+class Timeout:
+    """One time-out that the pool raised to the application."""
+
+    __slots__ = ("at", "pool", "request", "stack", "waited")
+
+    def __init__(self, at: float, pool: PoolState, stack: Stack, request: Request | None, waited: float) -> None:
+        self.at = at
+        self.pool = pool
+        self.stack = stack
+        self.request = request
+        self.waited = waited
+
+
+class Book:
+    """All of it, for one process."""
+
+    def __init__(self) -> None:
+        self.pools: list[PoolState] = []
+        self.live: dict[Hold, Hold] = {}
+        self.ended: deque[Hold] = deque(maxlen=MAX_PENDING)
+        self.opened: deque[tuple[PoolState, float]] = deque(maxlen=MAX_PENDING)  # seconds to open a connection
+        self.timeouts: deque[Timeout] = deque(maxlen=MAX_PENDING)
+        self.modules: dict[str, str] = {}  # version of each library seen
+        self.routes: tuple[str, ...] = ()  # of the web framework: "GET /customers/<int:customer_id>"
+        self.faults: dict[tuple[str, str], int] = {}  # (where, error) -> times
+        self._pool_ids = itertools.count(1)
+
+    def pool_state(self, pool: Any) -> PoolState:
+        """The state that belongs to a pool; made on first sight."""
+        made = PoolState(next(self._pool_ids), pool)
+        kept: PoolState = pool.__dict__.setdefault("_rushhour_state", made)  # atomic: two threads get the same
+        if kept is made:
+            self.pools.append(made)
+        return kept
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Count an error of the agent's own; the first fifty kinds are kept."""
+        key = (where, f"{type(error).__name__}: {error}"[:300])
+        if key in self.faults or len(self.faults) < 50:
+            self.faults[key] = self.faults.get(key, 0) + 1
+
+    def start_over(self) -> None:
+        """In a forked child: forget what the parent did; its pools are kept, for the child has them too."""
+        self.live.clear()
+        for events in (self.ended, self.opened, self.timeouts):
+            events.clear()
+        self.faults.clear()
+        for state in self.pools:
+            state.reset()

@@ -1,0 +1,156 @@
+"""From a running frame to the application's call site, cheaply enough for every check-out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import CodeType, FrameType
+
+MAX_FRAMES = 4  # of the application, per stack
+MAX_STACKS = 20_000  # more than that is code generated at run time; then all are forgotten
+_SEEK = 400  # frames looked at in the slow path
+
+# A place in the code is one number: the address of its code object and the offset of the instruction. From 3.11
+# on the instructions lie within the code object, so their own address will do; before, it is made unique.
+STRIDE = 1 if sys.version_info >= (3, 11) else 1 << 24
+
+# What a source file is. Tested by identity in the hot path.
+APPLICATION = 1
+LIBRARY = 2  # third-party: a call site only where no application frame exists
+PLUMBING = 3  # SQLAlchemy, the standard library, the agent, code without a source file: never a call site
+FRAMEWORK = 4  # the web framework's dispatcher: beyond it are servers and middleware
+
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+_AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+class Site:
+    """One line of code; `file` is absolute."""
+
+    __slots__ = ("file", "function", "line")
+
+    def __init__(self, file: str, line: int, function: str) -> None:
+        self.file = file
+        self.line = line
+        self.function = function
+
+
+class Stack:
+    """Application frames, innermost first; it keeps their code alive, so that its key stays its own."""
+
+    __slots__ = ("codes", "sites")
+
+    def __init__(self, sites: tuple[Site, ...], codes: tuple[CodeType, ...]) -> None:
+        self.sites = sites
+        self.codes = codes
+
+
+UNKNOWN = Stack((Site("<unknown>", 0, "?"),), ())
+
+
+class Classifier:
+    """Tells what a source file is, by its path; cached per file."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, int] = {}
+        self._plumbing = [_AGENT]
+        self._frameworks: set[str] = set()
+        self._directory = os.getcwd()  # relative file names refer to where the process started
+
+    def add_plumbing(self, directory: str) -> None:
+        self._plumbing.append(directory + os.sep)
+        self.kinds.clear()
+
+    def add_framework(self, filename: str) -> None:
+        self._frameworks.add(filename)
+        self.kinds.clear()
+
+    def absolute(self, filename: str) -> str:
+        return os.path.normpath(os.path.join(self._directory, filename))
+
+    def kind(self, filename: str) -> int:
+        """Classify a code object's file, and remember it."""
+        found = self.kinds[filename] = self._classify(filename)
+        return found
+
+    def _classify(self, filename: str) -> int:
+        if filename in self._frameworks:
+            return FRAMEWORK
+        if filename.startswith("<") or not filename.endswith(".py"):
+            return PLUMBING  # generated code and templates: their line numbers are nobody's
+        path = self.absolute(filename)
+        if any(path.startswith(directory) for directory in self._plumbing):
+            return PLUMBING
+        if any(mark in path for mark in _INSTALLED):
+            return LIBRARY
+        return PLUMBING if path.startswith(_STDLIB) else APPLICATION
+
+
+def stack_finder(classifier: Classifier) -> Callable[[FrameType | None], Stack]:
+    """A function from a frame to its interned Stack.
+
+    The hot path names a place in the code by a number and not by its line, which CPython has to search for;
+    lines are looked up once per distinct stack.
+    """
+    kind_of = classifier.kinds.get
+    stacks: dict[tuple[int, ...], Stack] = {}
+
+    def find(start: FrameType | None) -> Stack:
+        frame = start
+        places: list[int] = []
+        while frame is not None:
+            code = frame.f_code
+            kind = kind_of(code.co_filename)
+            if kind == APPLICATION:
+                places.append(id(code) * STRIDE + frame.f_lasti)
+                if len(places) == MAX_FRAMES:
+                    break
+            elif kind != PLUMBING:
+                if kind is None:
+                    classifier.kind(code.co_filename)
+                    continue  # with the same frame
+                if kind == FRAMEWORK and places:
+                    break
+            frame = frame.f_back
+        key = tuple(places)
+        return stacks.get(key) or keep(start, key)
+
+    def keep(start: FrameType | None, key: tuple[int, ...]) -> Stack:
+        frames = _frames(start, APPLICATION, classifier.kinds)
+        if not frames:  # a service that is itself an installed package, or no Python caller at all
+            frames = _frames(start, LIBRARY, classifier.kinds)[:1]
+            if not frames:
+                return UNKNOWN
+            key = tuple(id(frame.f_code) * STRIDE + frame.f_lasti for frame in frames)
+            if key in stacks:
+                return stacks[key]
+        if len(stacks) >= MAX_STACKS:
+            stacks.clear()
+        sites = tuple(
+            Site(classifier.absolute(frame.f_code.co_filename), frame.f_lineno or 0, _name(frame.f_code))
+            for frame in frames
+        )
+        return stacks.setdefault(key, Stack(sites, tuple(frame.f_code for frame in frames)))
+
+    return find
+
+
+def _frames(frame: FrameType | None, wanted: int, kinds: dict[str, int]) -> list[FrameType]:
+    found: list[FrameType] = []
+    for _ in range(_SEEK):
+        if frame is None or len(found) == MAX_FRAMES:
+            break
+        kind = kinds.get(frame.f_code.co_filename)
+        if kind == wanted:
+            found.append(frame)
+        elif kind == FRAMEWORK and found:
+            break
+        frame = frame.f_back
+    return found
+
+
+def _name(code: CodeType) -> str:
+    """`Customers.list`, not `create_app.<locals>.Customers.list`."""
+    return getattr(code, "co_qualname", code.co_name).rpartition("<locals>.")[2]

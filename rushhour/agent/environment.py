@@ -1,0 +1,21 @@
+"""What starts the agent in a service: two environment variables, nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+OUT_VARIABLE = "RUSHHOUR_AGENT_DIR"
+INJECT_DIR = Path(__file__).resolve().parent / "inject"
+
+
+def agent_environment(out: Path, base: Mapping[str, str]) -> dict[str, str]:
+    """The variables to add to `base`, the environment that the service would have without the agent.
+
+    `out` is where each process of the service writes `<pid>.jsonl`; it must exist and be writable for the
+    service's user, as INJECT_DIR must be readable.
+    """
+    rest = [entry for entry in base.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    paths = [str(INJECT_DIR), *(entry for entry in rest if entry != str(INJECT_DIR))]
+    return {"PYTHONPATH": os.pathsep.join(paths), OUT_VARIABLE: str(out.resolve())}

@@ -1,0 +1,142 @@
+"""Knows which request of Flask runs here, its route, and when it has ended.
+
+A request is what `Flask.wsgi_app` brackets: teardown functions and signals are over when it returns, even
+where one of them failed. A streamed response ends when the server closes it. `with app.app_context()` in jobs
+and scripts is no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+
+from .book import Book, Request, monotonic
+from .call_sites import Classifier
+
+IMPLIED_METHODS = frozenset({"HEAD", "OPTIONS"})
+
+current_request: ContextVar[Request | None] = ContextVar("rushhour_request", default=None)
+
+
+class FlaskPatch:
+    """Puts the agent into Flask, and takes it out again."""
+
+    def __init__(self, book: Book, classifier: Classifier) -> None:
+        self._book = book
+        self._classifier = classifier
+        self._undo: list[Callable[[], None]] = []
+        self._seen_apps: set[int] = set()
+
+    def apply(self, flask: ModuleType) -> None:
+        """Patch the module that was just imported."""
+        original = flask.Flask.wsgi_app
+        self._book.modules["flask"] = _version()
+        self._classifier.add_framework(original.__code__.co_filename)
+        flask.Flask.wsgi_app = self._wsgi_app(original)
+        self._undo.append(lambda: setattr(flask.Flask, "wsgi_app", original))
+        for signal, handler in (
+            (flask.request_started, self._started(flask)),
+            (flask.request_finished, self._finished),
+        ):
+            signal.connect(handler, weak=False)
+            self._undo.append(lambda signal=signal, handler=handler: signal.disconnect(handler))  # type: ignore[misc]
+
+    def remove(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _wsgi_app(self, original: Any) -> Any:
+        fault = self._book.fault
+
+        def wsgi_app(app: Any, environ: Any, start_response: Any) -> Any:
+            request = None
+            try:
+                request = _begin(environ)
+            except Exception as error:
+                fault("request start", error)
+            try:
+                return original(app, environ, start_response)
+            finally:
+                try:
+                    if request is not None:
+                        _returned(request)
+                except Exception as error:
+                    fault("request end", error)
+
+        wsgi_app.__doc__ = original.__doc__
+        return wsgi_app
+
+    def _started(self, flask: ModuleType) -> Any:
+        def started(app: Any, **_: Any) -> None:
+            try:
+                request = current_request.get()
+                if request is not None:
+                    rule = flask.request.url_rule
+                    request.label = f"{request.method} {rule.rule if rule is not None else '(no route)'}"
+                if id(app) not in self._seen_apps:
+                    self._seen_apps.add(id(app))
+                    self._book.routes += routes_of(app)
+            except Exception as error:
+                self._book.fault("request started", error)
+
+        return started
+
+    def _finished(self, app: Any, response: Any = None, **_: Any) -> None:
+        del app
+        try:
+            request = current_request.get()
+            if request is None:
+                return
+            # Said anew each time: an error while finalizing replaces the response. A passed-through file is
+            # closed by the server, not by its response.
+            request.streams = bool(response.is_streamed and not response.direct_passthrough)
+            if request.streams:
+                response.call_on_close(lambda: _closed(request))
+        except Exception as error:
+            self._book.fault("request finished", error)
+
+
+def routes_of(app: Any) -> tuple[str, ...]:
+    """`GET /customers/<int:customer_id>` for each route and method of the application; static files left out."""
+    return tuple(
+        sorted(
+            f"{method} {rule.rule}"
+            for rule in app.url_map.iter_rules()
+            if rule.endpoint.rpartition(".")[2] != "static"
+            for method in (rule.methods or ())
+            if method not in IMPLIED_METHODS
+        )
+    )
+
+
+def _begin(environ: Any) -> Request:
+    outer = current_request.get()
+    if outer is not None and outer.returned:
+        outer = None  # a streamed response that its server never closed
+    request = Request(str(environ.get("REQUEST_METHOD", "?")), outer)
+    current_request.set(request)
+    return request
+
+
+def _returned(request: Request) -> None:
+    request.returned = True
+    if not request.streams:  # else it stays current: its generator may check out more
+        request.ended = monotonic()
+        current_request.set(request.outer)
+
+
+def _closed(request: Request) -> None:
+    request.ended = monotonic()
+    if current_request.get() is request:
+        current_request.set(request.outer)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # not needed where Flask is not
+
+    try:
+        return version("flask")
+    except PackageNotFoundError:
+        return "unknown"

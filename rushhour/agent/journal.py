@@ -1,0 +1,37 @@
+"""The file of one process: JSON lines, each written at once and whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Journal:
+    """Appends records to `<directory>/<pid>.jsonl`; raises OSError where that is not possible.
+
+    Bare file descriptors: no buffer that a fork could double, no lock, nothing that gevent patches.
+    """
+
+    def __init__(self, directory: str, pid: int) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(os.path.join(directory, f"{pid}.jsonl"), flags, 0o644)
+
+    def write(self, records: Iterable[Record]) -> None:
+        data = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records).encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def say(text: str) -> None:
+    """One line on stderr, if there is one."""
+    try:
+        os.write(2, f"rushhour agent: {text}\n".encode())
+    except OSError:
+        pass

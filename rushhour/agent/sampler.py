@@ -1,0 +1,168 @@
+"""The thread that writes ten samples a second, and its life across forks and exit.
+
+A bare thread on bare locks, bound before gevent can patch them: it runs beside an event loop, not inside it.
+It starts with the first pool, so processes without one stay single-threaded. It is stopped around a fork, for
+forking a process with threads is a hazard that Python warns of.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+from .book import Book, monotonic
+from .journal import Journal, say
+from .tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PERIOD_S = 0.1
+PAUSE_DEADLINE_S = 0.2  # how long a fork waits for a write in progress
+MAX_FAILED_TICKS = 50
+
+_start_thread, _new_lock = _thread.start_new_thread, _thread.allocate_lock
+
+
+class _Run:
+    """One life of the thread; `wake` is released to end it, `done` when it has ended."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.wake, self.done = _new_lock(), _new_lock()
+        self.wake.acquire()
+        self.done.acquire()
+
+
+class Sampler:
+    """Writes what the book holds to the process's file until the process ends or the file fails."""
+
+    def __init__(self, book: Book, directory: str, give_up: Callable[[], None]) -> None:
+        self._book = book
+        self._directory = directory
+        self._give_up = give_up  # called once when nothing can be written any more
+        self._run: _Run | None = None
+        self._paused = self._off = self._forked = False
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._journal: Journal | None = None
+        self._tally = Tally(self._book)
+        self._ticking = _new_lock()  # two lives may overlap for one tick
+        self._starting = _new_lock()
+
+    def announce(self) -> None:
+        """Open the file and write who this process is; raises OSError where it cannot."""
+        pid = os.getpid()
+        self._journal = Journal(self._directory, pid)
+        self._journal.write(
+            [
+                {
+                    "k": "start",
+                    "t": round(monotonic(), 6),
+                    "pid": pid,
+                    "ppid": os.getppid(),
+                    "python": platform.python_version(),
+                    "argv": list(getattr(sys, "orig_argv", sys.argv)),
+                    "forked": self._forked,
+                }
+            ]
+        )
+
+    def ensure_running(self) -> None:
+        """Start the thread unless it runs; cheap, and safe to call from any of the service's threads."""
+        if self._run is not None or self._off or self._paused or not self._starting.acquire(False):
+            return
+        try:
+            if self._run is None:
+                self._run = _Run()
+                _start_thread(self._loop, (self._run,))
+        finally:
+            self._starting.release()
+
+    def _loop(self, run: _Run) -> None:
+        failed = 0
+        try:
+            due = monotonic()
+            while not run.stopping and not self._off and failed < MAX_FAILED_TICKS:
+                failed = 0 if self._tick() else failed + 1
+                due = max(due + PERIOD_S, monotonic())  # late ticks are not made up for
+                run.wake.acquire(True, max(0.0, due - monotonic()))
+            if failed:
+                self._switch_off(f"{failed} samples failed in a row")
+        finally:
+            run.done.release()
+
+    def _tick(self, final: bool = False) -> bool:
+        if not self._ticking.acquire(True, PAUSE_DEADLINE_S):
+            return False
+        try:
+            if self._journal is None:
+                self.announce()
+            records = self._tally.tick(monotonic(), final)
+            if final:
+                records.append({"k": "exit", "t": round(monotonic(), 6)})
+            assert self._journal is not None  # noqa: S101  # for the type checker: `announce` made it
+            self._journal.write(records)
+            return True
+        except OSError as error:
+            self._switch_off(str(error))
+            return False
+        except Exception as error:
+            self._book.fault("sampling", error)
+            return False
+        finally:
+            self._ticking.release()
+
+    def _switch_off(self, reason: str) -> None:
+        if not self._off:
+            self._off = True
+            say(f"process {os.getpid()} is no longer observed: {reason}")
+            self._give_up()
+
+    def pause(self) -> None:
+        """Before a fork: let the thread end, if it does so soon."""
+        self._paused = True
+        run = self._run
+        if run is not None:
+            run.stopping = True
+            run.wake.release()
+            run.done.acquire(True, PAUSE_DEADLINE_S)
+
+    def resume(self) -> None:
+        """After a fork, in the parent."""
+        was_running, self._run, self._paused = self._run is not None, None, False
+        if was_running:
+            self.ensure_running()
+
+    def resume_in_child(self) -> None:
+        """After a fork, in the child: a file of its own, and nothing of the parent's check-outs."""
+        was_running, self._run, self._paused, self._forked = self._run is not None, None, False, True
+        if self._journal is not None:
+            self._journal.close()
+        self._start_over()
+        self._book.start_over()
+        if was_running:
+            self.ensure_running()
+
+    def finish(self) -> None:
+        """At exit: the last sample. A process that never had a pool has none."""
+        self.pause()
+        if self._run is not None and not self._off:
+            self._tick(final=True)
+        self._off = True
+
+
+def ignore_errors(book: Book, where: str, action: Callable[[], None]) -> Callable[[], None]:
+    """The action, with its errors counted as the agent's faults: for Python's own hooks."""
+
+    def act() -> None:
+        try:
+            action()
+        except Exception as error:
+            book.fault(where, error)
+
+    return act

@@ -1,0 +1,287 @@
+"""Watches SQLAlchemy's pools: from 1.4.24 on.
+
+There is no event for waiting, for a time-out or for the moment at which the caller has its connection, and an
+event costs more than a wrapped method: so methods are wrapped, and only `detach` is an event. Nothing here raises
+into the service, waits, or runs SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import FrameType, ModuleType
+from typing import Any
+
+from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
+from .call_sites import Classifier, Stack
+
+Undo = Callable[[], None]
+
+
+class PoolPatch:
+    """Puts the agent into SQLAlchemy's classes, and takes it out again."""
+
+    def __init__(
+        self,
+        book: Book,
+        classifier: Classifier,
+        find_stack: Callable[[FrameType | None], Stack],
+        request: ContextVar[Request | None],
+        on_pool: Callable[[], None],
+    ) -> None:
+        self._book = book
+        self._classifier = classifier
+        self._find_stack = find_stack
+        self._request = request
+        self._on_pool = on_pool  # called when a pool was first seen
+        self._undo: list[Undo] = []
+
+    def apply(self, sqlalchemy: ModuleType) -> None:
+        """Patch the classes of the module that was just imported."""
+        from sqlalchemy import event, exc, pool  # noqa: PLC0415  # here it is imported already
+        from sqlalchemy.engine import Engine  # noqa: PLC0415  # as above
+
+        self._book.modules["sqlalchemy"] = str(sqlalchemy.__version__)
+        self._classifier.add_plumbing(os.path.dirname(os.path.abspath(str(sqlalchemy.__file__))))
+        for owner in (pool.Pool, pool.SingletonThreadPool):
+            self._wrap(owner, "connect", lambda original: self._connect(original, exc.TimeoutError))
+        self._wrap(pool.QueuePool, "_do_get", self._do_get)
+        self._wrap(pool.Pool, "_return_conn", self._return_conn)
+        self._wrap(pool.Pool, "_create_connection", self._create_connection)
+        self._wrap(pool.Pool, "_should_wrap_creator", self._should_wrap_creator)
+        for owner in _subclasses(pool.Pool):
+            if "recreate" in vars(owner):
+                self._wrap(owner, "recreate", self._recreate)
+        self._wrap(Engine, "__init__", self._engine_init)
+        event.listen(pool.Pool, "detach", self._detach)
+        self._undo.append(lambda: event.remove(pool.Pool, "detach", self._detach))
+
+    def remove(self) -> None:
+        """Give SQLAlchemy its own methods back."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        if name in vars(owner):
+            self._undo.append(lambda: setattr(owner, name, original))
+        else:
+            self._undo.append(lambda: delattr(owner, name))
+        replacement = wrapper(original)
+        replacement.__name__, replacement.__doc__ = name, original.__doc__
+        replacement.__wrapped__ = original
+        setattr(owner, name, replacement)
+
+    def _state(self, pool: Any) -> PoolState:
+        state = self._book.pool_state(pool)
+        self._on_pool()
+        return state
+
+    def _slot(self, record: Any) -> Slot:
+        slot: Slot | None = record.__dict__.get("_rushhour_slot")
+        if slot is None:
+            slot = record._rushhour_slot = Slot(self._state(record._ConnectionRecord__pool))
+        return slot
+
+    def _connect(self, original: Any, timeout_error: type[BaseException]) -> Any:
+        """Pool.connect: the caller has its connection when this returns, and not before."""
+        book, live, fault = self._book, self._book.live, self._book.fault
+        find_stack, request, state_of = self._find_stack, self._request.get, self._state
+        frame_of, reference, get_ident = sys._getframe, weakref.ref, threading.get_ident
+
+        def connect(pool: Any) -> Any:
+            began = monotonic()
+            try:
+                proxy = original(pool)
+            except timeout_error:
+                try:
+                    now, stack = monotonic(), find_stack(frame_of(1))
+                    book.timeouts.append(Timeout(now, state_of(pool), stack, request(), now - began))
+                except Exception as error:
+                    fault("time-out", error)
+                raise
+            try:
+                slot = proxy._connection_record._rushhour_slot
+                if slot.hold is not None and _superseded(book, slot.hold, proxy):
+                    return proxy
+                hold = Hold()
+                hold.slot = slot
+                hold.began = began
+                hold.got = slot.got
+                hold.opening = slot.opening
+                hold.proxy = reference(proxy, _ignore)
+                hold.stack = find_stack(frame_of(1))
+                hold.request = request()
+                hold.thread = get_ident()
+                hold.returned = None
+                hold.taken = monotonic()
+                slot.hold = live[hold] = hold
+            except Exception as error:
+                fault("check-out", error)
+            return proxy
+
+        return connect
+
+    def _do_get(self, original: Any) -> Any:
+        """QueuePool._do_get: when its caller left the queue.
+
+        It calls itself again when another thread was faster; the outermost call writes last.
+        """
+        fault = self._book.fault
+
+        def _do_get(pool: Any) -> Any:
+            record = original(pool)
+            try:
+                record._rushhour_slot.got = monotonic()
+            except Exception as error:
+                fault("leaving the queue", error)
+            return record
+
+        return _do_get
+
+    def _return_conn(self, original: Any) -> Any:
+        """Pool._return_conn: a proxy was closed, invalidated or collected; no one else can have its record yet."""
+        ended, live, fault = self._book.ended, self._book.live, self._book.fault
+
+        def _return_conn(pool: Any, record: Any) -> Any:
+            try:
+                slot = record._rushhour_slot
+                hold, slot.hold, slot.opening = slot.hold, None, 0.0
+                if hold is not None:  # else: a check-out that failed on its way to the caller
+                    hold.returned = monotonic()
+                    if hold.proxy() is None:
+                        hold.how = GC
+                    else:
+                        hold.how = INVALIDATE if record.dbapi_connection is None else CLOSE
+                    if live.pop(hold, None) is not None:  # else: taken by the parent of this process
+                        ended.append(hold)
+            except Exception as error:
+                fault("check-in", error)
+            return original(pool, record)
+
+        return _return_conn
+
+    def _create_connection(self, original: Any) -> Any:
+        """Pool._create_connection: opens a connection for the caller who got past the queue."""
+        fault = self._book.fault
+
+        def _create_connection(pool: Any) -> Any:
+            began = monotonic()
+            record = original(pool)
+            try:
+                self._slot(record).opening = monotonic() - began
+            except Exception as error:
+                fault("new record", error)
+            return record
+
+        return _create_connection
+
+    def _should_wrap_creator(self, original: Any) -> Any:
+        """Pool._should_wrap_creator: it returns what opens every connection, reconnects included."""
+        book = self._book
+
+        def _should_wrap_creator(pool: Any, creator: Any) -> Any:
+            create = original(pool, creator)
+
+            def open_connection(record: Any) -> Any:
+                began = monotonic()
+                connection = create(record)
+                try:
+                    took = monotonic() - began
+                    slot = self._slot(record)
+                    slot.server_pid = _learn(slot.pool, connection)
+                    book.opened.append((slot.pool, took))
+                except Exception as error:
+                    book.fault("opening a connection", error)
+                return connection
+
+            return open_connection
+
+        return _should_wrap_creator
+
+    def _recreate(self, original: Any) -> Any:
+        """Pool.recreate, which `Engine.dispose()` calls: the new pool goes on with the old one's counters."""
+
+        def recreate(pool: Any) -> Any:
+            new = original(pool)
+            try:
+                state = self._state(pool)
+                new.__dict__["_rushhour_state"] = state
+                state.pool = weakref.ref(new)
+            except Exception as error:
+                self._book.fault("recreate", error)
+            return new
+
+        return recreate
+
+    def _engine_init(self, original: Any) -> Any:
+        """Engine.__init__(pool, dialect, url): a pool is known, with its address, before it is first used."""
+
+        def __init__(engine: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # stands in for it
+            original(engine, *args, **kwargs)
+            try:
+                state, url = self._state(engine.pool), engine.url
+                if state.address == (None, None, None):
+                    state.address = (url.host, url.port, url.database)
+            except Exception as error:
+                self._book.fault("engine", error)
+
+        return __init__
+
+    def _detach(self, connection: Any, record: Any) -> None:
+        """Comes when the record is back in the pool already; another thread may have taken it."""
+        del connection
+        try:
+            slot = getattr(record, "_rushhour_slot", None)
+            hold = None if slot is None else slot.hold
+            if hold is not None:
+                proxy = hold.proxy()
+                if proxy is None or proxy._connection_record is None:
+                    slot.hold, slot.opening = None, 0.0
+                    _end(self._book, hold, DETACH)
+        except Exception as error:
+            self._book.fault("detach", error)
+
+
+def _superseded(book: Book, hold: Hold, proxy: Any) -> bool:
+    """A record that comes out of the pool with a check-out on it.
+
+    Either it is the same proxy again (one per thread in SingletonThreadPool): True. Or the record went back
+    without a check-in, as it does in `detach()` before the event, or is shared (StaticPool): the old one ends.
+    """
+    if hold.proxy() is proxy:
+        return True
+    _end(book, hold, DETACH)
+    return False
+
+
+def _end(book: Book, hold: Hold, how: str) -> None:
+    hold.returned = monotonic()
+    hold.how = how
+    if book.live.pop(hold, None) is not None:
+        book.ended.append(hold)
+
+
+def _learn(state: PoolState, connection: Any) -> int | None:
+    """The server's pid, and the pool's address, from what psycopg and psycopg2 know without asking the server."""
+    info = getattr(connection, "info", None)
+    pid = getattr(info, "backend_pid", None)
+    if pid is None:
+        return None
+    state.address = (info.host, info.port, info.dbname)  # type: ignore[union-attr]  # it has backend_pid
+    return int(pid)
+
+
+def _subclasses(base: type) -> list[type]:
+    found = list(base.__subclasses__())
+    for cls in base.__subclasses__():
+        found += _subclasses(cls)
+    return found
+
+
+def _ignore(reference: Any) -> None:
+    """A weak reference without a callback is cleared too late from Python 3.15 on (cpython gh-135552)."""

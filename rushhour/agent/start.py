@@ -1,0 +1,51 @@
+"""Puts the agent into this process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import TYPE_CHECKING
+
+from .after_import import AfterImport
+from .book import Book
+from .call_sites import Classifier, stack_finder
+from .flask_requests import FlaskPatch, current_request
+from .journal import say
+from .sampler import Sampler, ignore_errors
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def install(directory: str) -> None:
+    """Observe this process, with its file in `directory`; one line on stderr and no effect if that fails."""
+    book = Book()
+    classifier = Classifier()
+    flask_patch = FlaskPatch(book, classifier)
+    undo = [flask_patch.remove]
+
+    def give_up() -> None:
+        for remove in undo:
+            ignore_errors(book, "removing patches", remove)()
+
+    sampler = Sampler(book, directory, give_up)
+    try:
+        sampler.announce()
+    except OSError as error:
+        say(f"process {os.getpid()} is not observed: {error}")
+        return
+
+    def patch_sqlalchemy(module: ModuleType) -> None:
+        from .sqlalchemy_pools import PoolPatch  # noqa: PLC0415  # it imports threading: not before gevent patches
+
+        patch = PoolPatch(book, classifier, stack_finder(classifier), current_request, sampler.ensure_running)
+        undo.append(patch.remove)
+        patch.apply(module)
+
+    AfterImport({"sqlalchemy": patch_sqlalchemy, "flask": flask_patch.apply}, book.fault).install()
+    os.register_at_fork(
+        before=ignore_errors(book, "before fork", sampler.pause),
+        after_in_parent=ignore_errors(book, "after fork", sampler.resume),
+        after_in_child=ignore_errors(book, "after fork in the child", sampler.resume_in_child),
+    )
+    atexit.register(ignore_errors(book, "exit", sampler.finish))
