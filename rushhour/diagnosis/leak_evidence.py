@@ -6,7 +6,6 @@ from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.sites import at
 
-
 _REUSE: Final = {
     True: "later requests use what an earlier one took",
     False: "each request took a connection of its own, or used one that came back",

@@ -179,3 +179,12 @@ def test_a_rule_finds_nothing_in_an_empty_history() -> None:
     empty = History(environment=None)
     nothing = read_signals(empty, measure(h.scenario(), empty))
     assert [rule(nothing) for rule in RULES] == [None] * len(RULES)
+
+
+def test_a_small_leak_of_another_pool_does_not_explain_a_saturated_one() -> None:
+    history = h.saturated()
+    story = h.Story()
+    story.checkout(1, 20.0, thread="t1", pool="primary", site=h.OTHER_SITE, endpoint=h.SUMMARY)
+    found = diagnosed(dataclasses.replace(history, checkouts=tuple(story.facts["checkouts"])))
+    assert found.cause == "saturation"
+    assert found.amplifiers[0].startswith("unclosed-path: 1 of 30 connections of pool primary is held")
