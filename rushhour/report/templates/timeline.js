@@ -285,7 +285,8 @@
 
   async function unpack() {
     if (!("DecompressionStream" in window)) throw new Error("this browser is too old to unpack the chart library");
-    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent.trim()), (c) => c.charCodeAt(0));
+    const text = atob(document.getElementById("plotly").textContent.trim()), packed = new Uint8Array(text.length);
+    for (let at = 0; at < text.length; at++) packed[at] = text.charCodeAt(at);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     element("script", "", document.head, await new Response(stream).text());
     if (!window.Plotly) throw new Error("the chart library did not start");

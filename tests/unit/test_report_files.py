@@ -1,0 +1,241 @@
+"""report.html, junit.xml and summary.md: whole, true to the verdict, and proof against what they quote."""
+
+import base64
+import gzip
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from plotly.offline import get_plotlyjs
+
+from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.history import History, load_history
+from rushhour.history import facts as f
+from rushhour.report.files import write_reports, write_suite
+from rushhour.report.html import render_html, script_json
+from rushhour.report.junit import render_junit
+from rushhour.report.markdown import code, render_comparison, render_markdown, text
+from rushhour.verdict import Verdict
+from tests.unit import sample_run
+from tests.unit.sample_run import SampleRun
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \x1b[31m `|` {{ 7*7 }}"
+
+
+class Tags(HTMLParser):
+    """The elements of a page, and the text outside of scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in {"script", "style"}:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
+    return sample_run.build(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture(scope="module")
+def history(sample: SampleRun) -> History:
+    return load_history(sample.run)
+
+
+@pytest.fixture(scope="module")
+def page(sample: SampleRun, history: History) -> str:
+    return render_html(sample.scenario, history, sample.verdict, sample.source_root, ["locust.html"])
+
+
+def test_all_reports_are_written_whole_beside_each_other(sample: SampleRun, history: History) -> None:
+    written = write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)
+    assert [path.name for path in written] == ["report.html", "junit.xml", "summary.md"]
+    assert all(path.stat().st_size > 500 for path in written)
+    assert not list(sample.run.path.glob(".*"))
+    links = {one["href"] for one in Tags(written[0].read_text(encoding="utf-8")).attributes("a")}
+    assert {"locust.html", "junit.xml", "summary.md", "requests.jsonl", "pool.jsonl"} <= links
+    assert all((sample.run.path / str(link)).exists() for link in links)
+
+
+def test_the_page_tells_the_verdict_the_line_and_the_numbers(sample: SampleRun, page: str) -> None:
+    told = Tags(page).text
+    for wanted in (
+        sample.verdict.headline,
+        "rows = session.scalars(heavy_join(customer_id)).all()",
+        "Diagnosis: scope-never-removed",
+        sample.verdict.diagnosis.fix,
+        "64 threads share a pool of 30",
+        "queuepool_timeouts == 0",
+        "30 connections out when the load ended",
+        "ThreadPoolExecutor-0_29",
+        "pool.jsonl sample.leaked",
+        "0.5 cores by cgroup cpu.max",
+        sample_run.HEAVY,
+        sample.verdict.notes[0],
+    ):
+        assert wanted in told
+    assert "did not go to its end" not in told
+
+
+def test_the_page_fetches_nothing_and_allows_no_script_but_its_own(page: str) -> None:
+    tags = Tags(page)
+    assert [one for one in tags.attributes("link") if one["href"] != "data:,"] == []
+    assert [one for one in tags.attributes("script") if "src" in one] == []
+    assert tags.attributes("img") == tags.attributes("iframe") == []
+    policy = next(one for one in tags.attributes("meta") if one.get("http-equiv"))["content"] or ""
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-inline" not in policy.split("style-src")[0]
+    assert "url(" not in page.split('id="plotly"', maxsplit=1)[0]
+
+
+def test_the_page_carries_plotly_whole(page: str) -> None:
+    packed = re.search(r'<script type="text/plain" id="plotly">([^<]+)<', page)
+    assert packed
+    assert gzip.decompress(base64.b64decode(packed[1])).decode("utf-8") == get_plotlyjs()
+    assert len(page) < 2_500_000
+
+
+def test_the_timeline_data_is_json_that_ends_no_script(page: str) -> None:
+    data = re.search(r'<script type="application/json" id="timeline-data">([^<]+)</script>', page)
+    assert data
+    picture = json.loads(data[1])
+    assert [one["key"] for one in picture["panels"]][4:6] == ["pool-replica", "pool-primary"]
+    assert picture["moments"][1]["label"] == "pool replica full"
+    assert json.loads(script_json({"a": EVIL})) == {"a": EVIL}
+    assert not set("<>&") & set(script_json({"a": EVIL}))
+
+
+def evil(sample: SampleRun) -> Verdict:
+    site = HeldSite(EVIL, 3, EVIL, EVIL, EVIL, 1, 1, 2.0, 2.0)
+    diagnosis = Diagnosis(EVIL, "likely", EVIL, EVIL, (EVIL,), sample.verdict.diagnosis.evidence, (site,))
+    return replace(
+        sample.verdict, headline=EVIL, reasons=(EVIL,), diagnosis=diagnosis, notes=(EVIL,), release=EVIL
+    )
+
+
+def test_nothing_that_was_quoted_becomes_markup_in_the_page(sample: SampleRun, history: History) -> None:
+    harmless = Tags(render_html(sample.scenario, history, sample.verdict, sample.source_root))
+    site = f.CallSite(EVIL, 1, EVIL)
+    quoted = replace(
+        history,
+        checkouts=tuple(replace(one, site=site, thread=EVIL, pool=EVIL) for one in history.checkouts),
+        pools=tuple(replace(one, pool=EVIL) if one.pool == "replica" else one for one in history.pools),
+        events=(*history.events, f.Event(30.0, f.OBSERVER_FAULT, {"observer": EVIL, "error": EVIL})),
+    )
+    page = render_html(sample.scenario, quoted, evil(sample), None)
+    tags = Tags(page)
+    assert len(tags.attributes("script")) == len(harmless.attributes("script")) == 4
+    assert tags.attributes("img") == []
+    assert "{{ 7*7 }}" in tags.text
+    assert "\x1b" not in page
+
+
+def test_a_run_cut_short_and_a_missing_source_are_said(sample: SampleRun, history: History) -> None:
+    cut = replace(history, events=tuple(e for e in history.events if e.name != f.RUN_ENDED))
+    moved = replace(
+        sample.verdict.diagnosis,
+        call_sites=(replace(sample.verdict.diagnosis.call_sites[0], file="gone.py"),),
+    )
+    told = Tags(
+        render_html(sample.scenario, cut, replace(sample.verdict, diagnosis=moved), sample.source_root)
+    ).text
+    assert "did not go to its end" in told
+    assert "No source excerpt: gone.py could not be read" in told
+
+
+def test_a_page_without_any_observation_still_tells_the_verdict(sample: SampleRun) -> None:
+    bare = Verdict(
+        scenario="rush-hour",
+        release="1.1",
+        stack="embedded",
+        expected="healthy",
+        observed="unknown",
+        verdict="unknown",
+        headline="Nothing was observed",
+        reasons=("the stack broke",),
+        diagnosis=Diagnosis("none", "possible", "", ""),
+    )
+    page = render_html(sample.scenario, History(environment=None), bare, None)
+    assert "Nothing was observed" in Tags(page).text
+    assert "timeline-data" not in page
+
+
+def test_junit_counts_failures_and_unknowns_and_carries_the_metrics(sample: SampleRun) -> None:
+    failed = replace(sample.verdict, verdict="fail", scenario="gate")
+    unknown = replace(sample.verdict, verdict="unknown", scenario="smoke")
+    root = ET.fromstring(render_junit([sample.verdict, failed, unknown]))  # noqa: S314 - our own text
+    suite = root.find("testsuite")
+    assert suite is not None
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
+        "tests": "3",
+        "failures": "1",
+        "errors": "1",
+    }
+    passed_case, failed_case, unknown_case = suite.findall("testcase")
+    assert passed_case.find("failure") is None
+    assert passed_case.find("error") is None
+    failure, error = failed_case.find("failure"), unknown_case.find("error")
+    assert failure is not None
+    assert error is not None
+    assert failure.get("message") == sample.verdict.headline
+    assert "threshold pool_in_use_max < 80%: 100%" in (failure.text or "")
+    assert "at app/queries.py:9 list_referrals" in (failure.text or "")
+    properties = {one.get("name"): one.get("value") for one in passed_case.iter("property")}
+    assert properties["queuepool_timeouts"] == "15"
+    assert properties["replica_lag_s_max"] == "no data"
+
+
+def test_junit_and_markdown_survive_what_they_quote(sample: SampleRun) -> None:
+    verdict = replace(evil(sample), verdict="fail")
+    root = ET.fromstring(render_junit([verdict]))  # noqa: S314 - our own text
+    failure = root.find("testsuite/testcase/failure")
+    assert failure is not None
+    assert "<script>alert(1)</script>" in (failure.text or "")
+    told = render_markdown(sample.scenario, verdict)
+    assert "<script>" not in re.sub(r"`+[^\n]*`+", "", told)
+    assert "\x1b" not in told
+
+
+def test_markdown_text_and_code_keep_their_meaning() -> None:
+    assert text("a|b *c* <d> @e") == r"a\|b \*c\* &lt;d&gt; \@e"
+    assert code("a`b") == "``a`b``"
+    assert code("a|b") == r"`a\|b`"
+
+
+def test_the_summary_starts_with_what_happened_and_shows_the_line(sample: SampleRun) -> None:
+    told = render_markdown(sample.scenario, sample.verdict, sample.source_root)
+    assert told.splitlines()[0].startswith("## ✅ Pool replica was exhausted as expected")
+    assert "| ❌ | `queuepool_timeouts == 0` | 15 |" in told
+    assert "rows = session.scalars(heavy_join(customer_id)).all()" in told
+    assert "| `p95_ms` | 41.2 ms |" in told
+
+
+def test_a_suite_is_compared_in_one_table(sample: SampleRun, tmp_path: Path) -> None:
+    other = replace(sample.verdict, scenario="gate", verdict="fail", release="1.1.1")
+    results = [(sample.scenario, sample.verdict), (replace(sample.scenario, name="gate"), other)]
+    table = render_comparison(results).splitlines()
+    assert table[2].count("|") == table[3].count("|") == table[4].count("|") == 14
+    assert table[5].endswith("| exhausted | ❌ fail |")
+    junit, summary = write_suite(tmp_path, results)
+    assert junit.read_text(encoding="utf-8").count("<testcase ") == 2
+    assert summary.read_text(encoding="utf-8").count("## ✅ Pool replica") == 1

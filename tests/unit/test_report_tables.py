@@ -1,0 +1,115 @@
+"""Who held connections, source excerpts, and numbers in words."""
+
+from pathlib import Path
+
+import pytest
+
+from rushhour.history import History, load_history
+from rushhour.history import facts as f
+from rushhour.report import words
+from rushhour.report.holders import still_out, top_holders
+from rushhour.report.source import excerpt
+from rushhour.verdict import ThresholdResult
+from tests.unit import sample_run
+
+SITE = f.CallSite("app/a.py", 3, "a")
+
+
+def check_out(at: int, taken: float, **more: float) -> f.CheckOut:
+    return f.CheckOut(taken + 1, 7, at, "replica", SITE, (), "GET /a", f"t{at}", 100 + at, taken, **more)  # type: ignore[arg-type]  # numbers for optional numbers
+
+
+def test_holders_are_ranked_by_connection_seconds_with_those_still_out(tmp_path: Path) -> None:
+    history = load_history(sample_run.build(tmp_path).run)
+    heavy, light = top_holders(history, sample_run.START_S + sample_run.LOAD_S)
+    assert (heavy.site, heavy.pool, heavy.out, heavy.leaked) == (sample_run.LEAK, "replica", 30, 30)
+    assert heavy.held_s > 1500
+    assert (light.site, light.checkouts, light.held_s, light.out) == (sample_run.LIGHT, 2400, 11.2, 0)
+
+
+def test_a_hold_that_came_back_is_counted_once() -> None:
+    history = History(
+        environment=None,
+        sites=(f.SiteTotal(20.0, 7, "replica", SITE, "GET /a", 1, 8.0, 8.0),),
+        checkouts=(check_out(1, 4.0, returned_s=12.0), check_out(2, 6.0, request_ended_s=6.5)),
+    )
+    (row,) = top_holders(history, end_s=10.0)
+    assert row.held_s == 8.0 + 4.0
+    assert (row.out, row.leaked) == (2, 1)
+    (row,) = top_holders(history, end_s=13.0)
+    assert (row.out, row.leaked) == (1, 1)
+
+
+def test_what_is_still_out_stands_oldest_first_with_whether_its_request_has_ended() -> None:
+    history = History(
+        environment=None,
+        checkouts=(check_out(1, 6.0), check_out(2, 4.0, request_ended_s=4.5), check_out(3, 11.0)),
+    )
+    rows = still_out(history, end_s=10.0)
+    assert [(row.thread, row.age_s, row.ended_ago_s) for row in rows] == [("t2", 6.0, 5.5), ("t1", 4.0, None)]
+
+
+def test_an_excerpt_holds_the_lines_around_the_call_site(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("one\ntwo\n  three\nfour\nfive\n", encoding="utf-8")
+    found = excerpt(tmp_path, "a.py", 3, around=1)
+    assert [(row.number, row.text, row.hit) for row in found.lines] == [
+        (2, "two", False),
+        (3, "  three", True),
+        (4, "four", False),
+    ]
+    assert found.hit == "three"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "problem"),
+    [
+        ("gone.py", 3, "could not be read: No such file"),
+        ("a.py", 9, "has 1 lines now; line 9 is not among them"),
+        ("a.py", 0, "line 0 is not among them"),
+        ("../secret.py", 1, "lies outside"),
+        ("/etc/passwd", 1, "lies outside"),
+        (".", 1, "could not be read"),
+    ],
+)
+def test_an_excerpt_says_why_there_is_none(tmp_path: Path, file: str, line: int, problem: str) -> None:
+    root = tmp_path / "service"
+    root.mkdir()
+    (root / "a.py").write_text("one\n", encoding="utf-8")
+    (tmp_path / "secret.py").write_text("secret\n", encoding="utf-8")
+    found = excerpt(root, file, line)
+    assert problem in found.problem
+    assert not found.lines
+
+
+def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
+    root = tmp_path / "service"
+    root.mkdir()
+    (tmp_path / "secret.py").write_text("secret\n", encoding="utf-8")
+    (root / "link.py").symlink_to(tmp_path / "secret.py")
+    assert "lies outside" in excerpt(root, "link.py", 1).problem
+    assert excerpt(None, "a.py", 1).problem == "no source folder was given"
+
+
+@pytest.mark.parametrize(
+    ("told", "words_"),
+    [
+        (words.count(None), "-"),
+        (words.count(12345.0), "12,345"),
+        (words.ms(8.25), "8.2 ms"),
+        (words.ms(412.4), "412 ms"),
+        (words.ms(30_012.0), "30.0 s"),
+        (words.seconds(24.44), "24.4 s"),
+        (words.seconds(190), "3 min 10 s"),
+        (words.seconds(7260), "2 h 1 min"),
+        (words.metric("p95_ms", 41.2), "41.2 ms"),
+        (words.metric("replica_lag_s_max", None), "no data"),
+        (words.metric("http_5xx_rate", 0.0026), "0.2600%"),
+        (words.metric("requests", 5589), "5,589"),
+        (words.metric("replica_cpu_cores_mean", 0.444), "0.44 cores"),
+        (words.threshold_value(ThresholdResult("p95{GET /a} < 1s", 412.0, ok=True)), "412 ms"),
+        (words.threshold_value(ThresholdResult("pool_in_use_max < 80%", 1.0, ok=False)), "100%"),
+        (words.threshold_value(ThresholdResult("replica_lag_max < 2s", None, ok=None)), "no data"),
+    ],
+)
+def test_numbers_carry_their_units_and_the_unknown_is_never_zero(told: str, words_: str) -> None:
+    assert told == words_
