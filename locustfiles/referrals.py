@@ -18,13 +18,14 @@ import math
 import random
 import time
 from collections.abc import Callable
-from itertools import count
+from itertools import accumulate, count
 from typing import Any, ClassVar
 
 from locust import FastHttpUser, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
+GROUP = 1_000  # the seeded customers come in groups of a thousand that are alike
 THINK_SIGMA = 0.6  # of the log-normal think time: a mean of 1.2 medians, one in a hundred above 4 medians
 APP_S = (0.05, 0.3)  # the app sends its next request by itself, this soon
 BACK_TO_LIST = 0.5  # after a detail: back to the list, which is fetched again
@@ -33,6 +34,7 @@ RETRIES = 2  # the app tries again this often, on a 5xx and when the connection 
 BACKOFF_S = 0.5  # the first retry comes after up to this long, each further one after up to twice as long
 PUSH_WITHIN_S = 2.0  # customers open the app this soon after a push notification
 CONNECT_TIMEOUT_S = 10.0
+START_WITHIN_S = 1.0  # a new customer's first request comes this soon
 
 
 def positive(text: str) -> float:
@@ -104,12 +106,22 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     )
 
 
-def draw_customer(rng: random.Random, customers: int) -> int:
-    """An id from 1 to `customers`; a half of the draws fall into the lowest eighth of the ids.
+def referrals_of(customer_id: int) -> int:
+    """How many referrals a customer of the seeded data has: most a few, a handful of each thousand hundreds.
 
-    Those who refer much use the app much, and the seeded data gives the lowest ids the most referrals.
+    The same as in rushhour/stack/dataset.py, which seeds them.
     """
-    return 1 + min(int(customers * rng.random() ** 3), customers - 1)
+    return max(0, 2_820 // (customer_id * 37 % GROUP + 6) - 5)
+
+
+ACTIVITY = tuple(accumulate(referrals_of(member) + 1 for member in range(1, GROUP + 1)))
+
+
+def draw_customer(rng: random.Random, customers: int) -> int:
+    """An id from 1 to `customers`: the more referrals one has, the more often one opens the app."""
+    [member] = rng.choices(range(1, GROUP + 1), cum_weights=ACTIVITY)
+    drawn: int = rng.randrange(max(1, customers // GROUP)) * GROUP + member
+    return (drawn - 1) % customers + 1
 
 
 class Clock:
@@ -150,6 +162,11 @@ class Customer(FastHttpUser):
         self._pause_s = 0.0
         self._step: Callable[[], None] = self.open_app
         self._after_opening: Callable[[], None] = self.see_summary
+
+    def on_start(self) -> None:
+        """Locust starts customers in batches, and they must not act in step."""
+        self._pause_s = self.rng.uniform(0, START_WITHIN_S)
+        self.wait()
 
     @task
     def act(self) -> None:

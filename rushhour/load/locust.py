@@ -18,6 +18,7 @@ from rushhour.load import names
 from rushhour.load.hosts import check_host
 from rushhour.load.shapes import pushes
 from rushhour.scenario import Scenario
+from rushhour.stack.dataset import CUSTOMERS
 
 PLUGIN: Final = Path(__file__).with_name("plugin.py")
 STOP_GRACE_S: Final = 8.0  # from SIGTERM to SIGKILL
@@ -168,9 +169,6 @@ def locust_environment(scenario: Scenario, run: RunDir, anchor_wall_s: float) ->
         names.SEED: str(load.seed),
         names.PUSH_AT_S: ",".join(f"{at_s:g}" for at_s in pushes(load.shape, load.duration)),
     }
-
-
-CUSTOMERS: Final = {"tiny": 1_000, "small": 10_000, "medium": 100_000, "large": 1_000_000}
 
 
 def _free_port() -> int:

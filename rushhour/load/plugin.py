@@ -8,6 +8,7 @@ It chooses the number of customers (the shape) and records every request into th
 # mypy: allow-untyped-calls, allow-untyped-decorators
 
 import functools
+import inspect
 import os
 import time
 from collections.abc import Callable
@@ -15,16 +16,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import geventhttpclient.client
-from locust import LoadTestShape, events
+from locust import LoadTestShape, User, events
 from locust.argument_parser import LocustArgumentParser
 from locust.clients import HttpSession
 from locust.contrib.fasthttp import FastHttpSession
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
+from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from rushhour.history import FactWriter, RunDir
 from rushhour.load.names import ANCHOR_WALL_S, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
-from rushhour.load.recorder import Tally, clock_since
+from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker, Writer
 from rushhour.load.shapes import SHAPES, step_towards, users_at
 
@@ -71,18 +73,19 @@ class Shape(LoadTestShape):
 @events.init.add_listener
 def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     """Give this process its role. Raises, and so ends Locust, when the run directory is not known."""
-    now_s = clock_since(float(os.environ.get(ANCHOR_WALL_S) or time.time()))
+    inspect.stack()  # Locust calls it as a test ends; a first call then would block requests for 0.3 s
+    clock = Clock.since(float(os.environ.get(ANCHOR_WALL_S) or time.time()))
     if isinstance(runner, WorkerRunner):
-        tally = Tally(now_s, f"worker-{runner.worker_index}", time.process_time)
+        tally = Tally(clock, f"worker-{runner.worker_index}", time.process_time)
         count_started(tally)
         Worker(environment, runner, tally)
         return
     if not os.environ.get(RUN_DIR):
         raise RuntimeError(f"set {RUN_DIR} to the directory that the recorder shall write to")
     files = FactWriter(RunDir(Path(os.environ[RUN_DIR])))
-    writer = Writer(environment, runner, files, now_s, float(os.environ.get(WARM_UP_S) or 0))
+    writer = Writer(environment, runner, files, clock, float(os.environ.get(WARM_UP_S) or 0))
     if not isinstance(runner, MasterRunner):
-        tally = Tally(now_s, "local", time.process_time)
+        tally = Tally(clock, "local", time.process_time)
         count_started(tally)
         counter = Counter(runner, tally, writer.take)
         environment.events.request.add_listener(counter.on_request)
@@ -125,4 +128,22 @@ def forbid_hidden_resends() -> None:
     geventhttpclient.client._may_retry_after_send_error = never
 
 
+def stop_without_a_last_request() -> None:
+    """Make a customer who is told to stop while waiting send nothing more.
+
+    Locust looks whether a customer waits, and kills it a moment later. When its wait ended in between, it is
+    killed in the middle of a request, which reached the server and is reported nowhere.
+    """
+    original = User.stop
+
+    def stop(self: User, force: bool = False) -> bool:
+        if self._state == LOCUST_STATE_WAITING:
+            self._state = LOCUST_STATE_STOPPING  # the wait's end looks for this
+            force = True
+        return bool(original(self, force))
+
+    User.stop = stop  # type: ignore[method-assign]
+
+
 forbid_hidden_resends()
+stop_without_a_last_request()

@@ -2,8 +2,10 @@
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 from hdrh.histogram import HdrHistogram
 
@@ -12,7 +14,7 @@ from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
 LOWEST_US: Final = 1
 HIGHEST_US: Final = 300_000_000
 DIGITS: Final = 3
-TICK_S: Final = 0.01  # the timer whose lateness is measured: a hundred a second, so that a p99 is one
+TICK_S: Final = 0.02  # the timer whose lateness is measured
 
 
 def new_histogram() -> HdrHistogram:
@@ -21,41 +23,92 @@ def new_histogram() -> HdrHistogram:
     return HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS, word_size=4)
 
 
-def clock_since(anchor_wall_s: float) -> Callable[[], float]:
-    """Seconds since an anchor on the wall clock; from now on the monotonic clock counts."""
-    zero_s = time.monotonic() - (time.time() - anchor_wall_s)
-    return lambda: time.monotonic() - zero_s
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Seconds since the run's anchor, on a monotonic clock that showed `zero_s` then."""
+
+    zero_s: float
+    monotonic: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def since(cls, anchor_wall_s: float) -> Self:
+        """A clock whose anchor is a time on the wall clock."""
+        return cls(time.monotonic() - (time.time() - anchor_wall_s))
+
+    def now_s(self) -> float:
+        return self.monotonic() - self.zero_s
+
+
+@dataclass(slots=True)
+class Second:
+    """Latencies, in ms, of the requests that ended within one second."""
+
+    t_s: int
+    ok: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    failed: defaultdict[tuple[str, str, Outcome], list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def rows(self, worker: str) -> Iterator[RequestCount]:
+        """One row per endpoint and outcome."""
+        for (method, name), took_ms in self.ok.items():
+            yield _row(self.t_s, f"{method} {name}", Outcome.OK, took_ms, worker)
+        for (method, name, outcome), took_ms in self.failed.items():
+            yield _row(self.t_s, f"{method} {name}", outcome, took_ms, worker)
+
+
+def _row(t_s: int, endpoint: str, outcome: Outcome, took_ms: Sequence[float], worker: str) -> RequestCount:
+    histogram = new_histogram()
+    for one_ms in took_ms:
+        # The histogram refuses what lies outside its range, and the count would be wrong.
+        histogram.record_value(min(max(int(one_ms * 1000), LOWEST_US), HIGHEST_US))
+    return RequestCount(t_s, endpoint, outcome, len(took_ms), histogram.encode().decode("ascii"), worker)
 
 
 class Tally:
-    """Counts of one Locust process. `now_s` is the time since the run's anchor.
+    """Counts of one Locust process.
 
-    `request` costs about 2 us, and memory is bounded: a second's histograms live until `rows` takes them.
+    `succeeded` runs at nearly every request, amid all that Locust does, so it does no more than append to a
+    list; the histograms are made a second later, in one go. Memory is bounded by a second or two of requests.
     """
 
-    def __init__(self, now_s: Callable[[], float], worker: str, cpu_s: Callable[[], float]) -> None:
-        self.now_s = now_s
+    def __init__(self, clock: Clock, worker: str, cpu_s: Callable[[], float]) -> None:
+        self.clock = clock
         self.worker = worker
-        self.recorded = 0  # requests that ended, since the start of the test
+        self._monotonic = clock.monotonic
         self._cpu_s = cpu_s
-        self._open: dict[tuple[int, str, str, Outcome], HdrHistogram] = {}
+        self._past: list[Second] = []
+        self._begin_second()
         self._late_ms: list[float] = []
         self._started = 0
         self._retries = 0
-        self._sampled_s = now_s()
+        self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
 
-    def request(self, method: str, name: str, outcome: Outcome, took_ms: float) -> None:
+    def _begin_second(self) -> None:
+        t_s = math.floor(self.clock.now_s())
+        self._second = Second(t_s)
+        self._ok = self._second.ok
+        self._ends_at = self.clock.zero_s + t_s + 1  # on the clock itself: one comparison a request
+
+    def _turn(self) -> None:
+        self._past.append(self._second)
+        self._begin_second()
+
+    def succeeded(self, method: str, name: str, took_ms: float) -> None:
+        """A request ended well now."""
+        if self._monotonic() >= self._ends_at:
+            self._turn()
+        self._ok[method, name].append(took_ms)
+
+    def ended(self, method: str, name: str, outcome: Outcome, took_ms: float) -> None:
         """A request ended now."""
-        key = (int(self.now_s()), method, name, outcome)
-        histogram = self._open.get(key)
-        if histogram is None:
-            histogram = self._open[key] = new_histogram()
-        took_us = int(took_ms * 1000)
-        if not LOWEST_US <= took_us <= HIGHEST_US:  # the histogram would refuse it, and the count be wrong
-            took_us = min(max(took_us, LOWEST_US), HIGHEST_US)
-        histogram.record_value(took_us)
-        self.recorded += 1
+        if outcome is Outcome.OK:
+            self.succeeded(method, name, took_ms)
+            return
+        if self._monotonic() >= self._ends_at:
+            self._turn()
+        self._second.failed[method, name, outcome].append(took_ms)
 
     def started(self, retry: bool) -> None:
         """A request is put on the wire."""
@@ -66,23 +119,17 @@ class Tally:
         """Timers fired this much later than planned."""
         self._late_ms.extend(lateness_ms)
 
-    def rows(self, before_s: int | None = None) -> Iterator[RequestCount]:
-        """Take the rows of all seconds before `before_s`, or of all; a row is gone once it was taken."""
-        for key in sorted(key for key in self._open if before_s is None or key[0] < before_s):
-            t_s, method, name, outcome = key
-            histogram = self._open.pop(key)
-            yield RequestCount(
-                t_s=t_s,
-                endpoint=f"{method} {name}",
-                outcome=outcome,
-                count=histogram.get_total_count(),
-                latency=histogram.encode().decode("ascii"),
-                worker=self.worker,
-            )
+    def rows(self, final: bool = False) -> Iterator[RequestCount]:
+        """Take the rows of the seconds that are over, or of all; a row is gone once it was taken."""
+        if final or self._monotonic() >= self._ends_at:
+            self._turn()
+        past, self._past = self._past, []
+        for second in past:
+            yield from second.rows(self.worker)
 
     def sample(self, users: int) -> GeneratorSample:
         """What this process did since the last sample; `t_s` is the second that most of it lies in."""
-        now_s, cpu_s = self.now_s(), self._cpu_s()
+        now_s, cpu_s = self.clock.now_s(), self._cpu_s()
         span_s = max(now_s - self._sampled_s, 1e-6)
         late_ms = sorted(self._late_ms)
         sample = GeneratorSample(

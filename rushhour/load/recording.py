@@ -4,6 +4,7 @@
 # mypy: allow-untyped-calls, allow-untyped-decorators
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,12 +17,13 @@ from rushhour.history import FactWriter
 from rushhour.history import facts as f
 from rushhour.load.messages import FACTS, Report, pack, run_problem, unpack
 from rushhour.load.outcome import classify
-from rushhour.load.recorder import TICK_S, Tally, overdue_ms
+from rushhour.load.recorder import TICK_S, Clock, Tally, overdue_ms
 
 logger = logging.getLogger(__name__)
 
 INCOMPLETE: Final = 3  # exit code of a run that proves nothing
 HURRY_S: Final = 1.0  # an interrupted run waits this long for requests in flight
+PAST_S: Final = 0.005  # a second's report is made this long after its end: a timer may fire early by less
 REPORT_S: Final = 5.0  # a worker's last report comes this soon after its customers have stopped
 
 
@@ -31,6 +33,7 @@ class Counter:
     def __init__(self, runner: Runner, tally: Tally, hand_on: Callable[[Report], None]) -> None:
         self._runner = runner
         self._tally = tally
+        self._succeeded = tally.succeeded
         self._hand_on = hand_on
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
@@ -44,15 +47,12 @@ class Counter:
         **_: Any,
     ) -> None:
         """Locust's `request` event: one attempt ended."""
-        status: int | None = None
-        if response is not None:
-            status = response.status_code or 0
+        status = None if response is None else response.status_code or 0
         if status == 200 and exception is None:  # nearly all of them
-            outcome = f.Outcome.OK
+            self._succeeded(request_type, name, response_time)
         else:
             body = response.content if status is not None and status >= 500 else None
-            outcome = classify(status, body, exception)
-        self._tally.request(request_type, name, outcome, response_time)
+            self._tally.ended(request_type, name, classify(status, body, exception), response_time)
 
     def begin(self) -> None:
         """The test starts."""
@@ -64,7 +64,7 @@ class Counter:
         gevent.killall(self._greenlets)
         samples = (self._tally.sample(self._runner.user_count),) if self._greenlets else ()
         self._greenlets = []
-        self._hand_on(Report(tuple(self._tally.rows()), samples, final=True))
+        self._hand_on(Report(tuple(self._tally.rows(final=True)), samples, final=True))
 
     def _tick(self) -> None:
         planned_s = time.monotonic() + TICK_S
@@ -74,11 +74,11 @@ class Counter:
             self._tally.late(late_ms)
 
     def _report_each_second(self) -> None:
-        now_s = self._tally.now_s
+        clock = self._tally.clock
         while True:
-            gevent.sleep(int(now_s()) + 1 - now_s())
+            gevent.sleep(1 - clock.now_s() % 1 + PAST_S)
             sample = self._tally.sample(self._runner.user_count)
-            self._hand_on(Report(tuple(self._tally.rows(before_s=int(now_s()))), (sample,)))
+            self._hand_on(Report(tuple(self._tally.rows()), (sample,)))
 
 
 class Worker:
@@ -121,13 +121,13 @@ class Writer:
         environment: Environment,
         runner: Runner,
         files: FactWriter,
-        now_s: Callable[[], float],
+        clock: Clock,
         warm_up_s: float,
     ) -> None:
         self._environment = environment
         self._runner = runner
         self._files = files
-        self._now_s = now_s
+        self._clock = clock
         self._warm_up_s = warm_up_s
         self._recorded = 0
         self._begun = self._ended = self._completed = self._quitting = False
@@ -139,9 +139,17 @@ class Writer:
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
         events.quitting.add_listener(self._on_quitting)
+        if environment.parsed_options is not None and environment.parsed_options.headless:
+            # Locust handles SIGTERM only once a shape has ended; until then it would just die.
+            gevent.signal_handler(signal.SIGTERM, self._hurry)
         if isinstance(runner, MasterRunner):
             events.worker_connect.add_listener(self._on_worker_connect)
             runner.register_message(FACTS, self._on_message)
+
+    def _hurry(self) -> None:
+        self._quitting = True
+        self._environment.stop_timeout = min(self._environment.stop_timeout, HURRY_S)
+        self._runner.quit()
 
     def take(self, report: Report) -> None:
         """Write a report's facts at once, so that a killed run keeps them."""
@@ -156,7 +164,7 @@ class Writer:
             gevent.spawn(self._runner.quit)  # what is not recorded need not be sent
 
     def _event(self, name: str, **detail: Any) -> None:
-        self._write(f.Event(round(self._now_s(), 4), name, detail))
+        self._write(f.Event(round(self._clock.now_s(), 4), name, detail))
 
     def _fault(self, error: str) -> None:
         if error not in self._faults:
@@ -193,6 +201,8 @@ class Writer:
         deadline_s = time.monotonic() + timeout_s
         while self._silent(master) and time.monotonic() < deadline_s:
             gevent.sleep(0.02)
+        if self._quitting:
+            return
         deadline_s = time.monotonic() + REPORT_S
         while len(master.clients.ready) < len(self._final) and time.monotonic() < deadline_s:
             gevent.sleep(0.02)  # they are about to listen again, and must hear "quit"

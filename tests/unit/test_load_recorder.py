@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
 from rushhour.load.messages import Report, pack, run_problem, unpack
-from rushhour.load.recorder import HIGHEST_US, Tally, overdue_ms
+from rushhour.load.recorder import HIGHEST_US, Clock, Tally, overdue_ms
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Hands:
     cpu_s: float = 0.0
 
     def tally(self, worker: str = "local") -> Tally:
-        return Tally(lambda: self.t_s, worker, lambda: self.cpu_s)
+        return Tally(Clock(0.0, lambda: self.t_s), worker, lambda: self.cpu_s)
 
 
 def decode(row: RequestCount) -> HdrHistogram:
@@ -39,8 +39,8 @@ def test_a_row_holds_one_second_of_one_endpoint_and_outcome() -> None:
         (5.0, "/a", Outcome.OK, 20.0),
     ]:
         hands.t_s = t_s
-        tally.request("GET", name, outcome, took_ms)
-    rows = {(row.t_s, row.endpoint, row.outcome): row for row in tally.rows()}
+        tally.ended("GET", name, outcome, took_ms)
+    rows = {(row.t_s, row.endpoint, row.outcome): row for row in tally.rows(final=True)}
     assert {key: row.count for key, row in rows.items()} == {
         (4, "GET /a", Outcome.OK): 2,
         (4, "GET /a", Outcome.HTTP_5XX): 1,
@@ -57,20 +57,22 @@ def test_a_second_is_handed_out_only_when_it_is_over_and_only_once() -> None:
     hands = Hands()
     tally = hands.tally()
     for hands.t_s in (1.5, 2.5):
-        tally.request("GET", "/", Outcome.OK, 1.0)
-    assert [row.t_s for row in tally.rows(before_s=2)] == [1]
-    assert [row.t_s for row in tally.rows()] == [2]
+        tally.ended("GET", "/", Outcome.OK, 1.0)
+    assert [row.t_s for row in tally.rows()] == [1]
     assert list(tally.rows()) == []
-    assert tally.recorded == 2
+    hands.t_s = 3.0
+    assert [row.t_s for row in tally.rows()] == [2]
+    tally.ended("GET", "/", Outcome.OK, 1.0)
+    assert [row.t_s for row in tally.rows(final=True)] == [3]
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 600_000)), max_size=50))
 def test_no_request_is_lost_however_long_it_took(requests: list[tuple[float, float]]) -> None:
     hands = Hands()
     tally = hands.tally()
-    for hands.t_s, took_ms in requests:
-        tally.request("GET", "/", Outcome.OK, took_ms)
-    rows = list(tally.rows())
+    for hands.t_s, took_ms in sorted(requests):
+        tally.ended("GET", "/", Outcome.OK, took_ms)
+    rows = list(tally.rows(final=True))
     assert sum(row.count for row in rows) == len(requests)
     assert Counter({row.t_s: row.count for row in rows}) == Counter(int(t_s) for t_s, _ in requests)
     for row in rows:

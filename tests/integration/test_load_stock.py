@@ -1,0 +1,92 @@
+"""The locustfiles with stock Locust, and what they say of themselves."""
+
+import argparse
+import importlib.util
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rushhour.stack import dataset
+from tests.integration.load_subject import ROOT, Server, serving
+
+LOCUSTFILES = sorted((ROOT / "locustfiles").glob("*.py"))
+
+
+def stock(locustfile: Path, url: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run Locust as its users do, knowing nothing of rushhour."""
+    return subprocess.run(
+        [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", url, *more],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd="/",
+        env={"PATH": ""},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("locustfile", LOCUSTFILES, ids=lambda path: path.stem)
+def test_a_locustfile_runs_with_stock_locust(locustfile: Path) -> None:
+    options = ["--users", "20", "--spawn-rate", "20", "--run-time", "3s", "--think-time", "0.1"]
+    with serving(Server()) as server:
+        done = stock(locustfile, server.url, *options)
+    assert done.returncode == 0, done.stderr
+    assert server.counts["GET /customers/:id/referrals"] > 0
+    assert "rushhour" not in locustfile.read_text().split("import ", 1)[1].split("\n\n\n", 1)[0]
+
+
+def test_a_bad_setting_is_refused_with_its_name() -> None:
+    done = stock(ROOT / "locustfiles/referrals.py", "http://127.0.0.1:1", "--think-time", "0")
+    assert done.returncode == 2
+    assert "argument --think-time: '0' is not a number above 0" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def referrals() -> ModuleType:
+    """The locustfile as a module; without gevent's patches, which would change this very process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCUST_SKIP_MONKEY_PATCH", "1")
+        spec = importlib.util.spec_from_file_location("stock_referrals", ROOT / "locustfiles/referrals.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("positive", "nan"), ("positive", "-1"), ("whole", "0"), ("share", "1.1"), ("moments", "10,soon")],
+)
+def test_bad_settings_are_refused(referrals: ModuleType, kind: str, text: str) -> None:
+    with pytest.raises((ValueError, argparse.ArgumentTypeError)):
+        getattr(referrals, kind)(text)
+
+
+def test_moments_are_put_in_order(referrals: ModuleType) -> None:
+    assert referrals.moments("30, 7.5") == (7.5, 30.0)
+    assert referrals.moments("") == ()
+
+
+def test_the_customers_are_those_that_were_seeded(referrals: ModuleType) -> None:
+    for customer_id in range(1, 2 * referrals.GROUP + 1):
+        assert referrals.referrals_of(customer_id) == dataset.referrals_of(customer_id)
+
+
+@pytest.mark.parametrize("customers", [1, 10, 999, 1_000, 10_000])
+def test_drawn_customers_exist(referrals: ModuleType, customers: int) -> None:
+    rng = random.Random(1)  # noqa: S311  # no secret
+    assert all(1 <= referrals.draw_customer(rng, customers) <= customers for _ in range(2_000))
+
+
+def test_those_who_refer_much_come_often_and_nobody_stays_away(referrals: ModuleType) -> None:
+    rng = random.Random(1)  # noqa: S311  # no secret
+    drawn = Counter(referrals.draw_customer(rng, 1_000) for _ in range(50_000))
+    heavy = [number for number in range(1, 1_001) if referrals.referrals_of(number) >= 100]
+    assert 0.2 < sum(drawn[number] for number in heavy) / 50_000 < 0.6
+    assert len(drawn) > 990
