@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # importlib.abc would double the agent's start-up time
 
 
 class AfterImport:
-    """A meta path finder that finds nothing itself: the others find, and it acts after the module's code ran."""
+    """A meta path finder that finds nothing itself: others find, and it acts once the module's code ran."""
 
     def __init__(self, actions: dict[str, Action], fault: Fault) -> None:
         self._actions = actions

@@ -13,13 +13,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .call_sites import Stack
 
 monotonic = time.monotonic  # bound before anything can patch it
 
 CLOSE, GC, DETACH, INVALIDATE = "close", "gc", "detach", "invalidate"
 BUCKETS = 64  # powers of two of a microsecond: more than any time that fits
-MAX_PENDING = 1_000_000  # events that wait for the sampler, should it starve: ten seconds of nothing but check-outs
+MAX_PENDING = (
+    1_000_000  # events that wait for the sampler, should it starve: ten seconds of nothing but check-outs
+)
 
 
 class Request:
@@ -37,7 +41,7 @@ class Request:
 
 
 class Hold:
-    """One check-out. Plain slots without a constructor: it is made in the service's hot path. Times are monotonic."""
+    """One check-out, in monotonic seconds. No constructor: it is made in the service's hot path."""
 
     __slots__ = (
         "began",
@@ -54,7 +58,7 @@ class Hold:
     )
 
     slot: Slot
-    proxy: weakref.ref[Any]  # the service's thread may look through it, the sampler must not: see tally.py
+    proxy: Callable[[], Any]  # a weak reference; the sampler must not follow it: see tally.py
     stack: Stack
     request: Request | None
     thread: int
@@ -79,7 +83,7 @@ class Slot:
 
 
 class PoolState:
-    """One pool of the service; a recreated pool goes on with its predecessor's. Counters are the sampler's."""
+    """One pool of the service, or a line of recreated ones. Counters are the sampler's."""
 
     __slots__ = ("address", "connects", "creates", "holds", "id", "kind", "pool", "timeouts", "waits")
 
@@ -100,7 +104,9 @@ class Timeout:
 
     __slots__ = ("at", "pool", "request", "stack", "waited")
 
-    def __init__(self, at: float, pool: PoolState, stack: Stack, request: Request | None, waited: float) -> None:
+    def __init__(
+        self, at: float, pool: PoolState, stack: Stack, request: Request | None, waited: float
+    ) -> None:
         self.at = at
         self.pool = pool
         self.stack = stack
@@ -115,7 +121,9 @@ class Book:
         self.pools: list[PoolState] = []
         self.live: dict[Hold, Hold] = {}
         self.ended: deque[Hold] = deque(maxlen=MAX_PENDING)
-        self.opened: deque[tuple[PoolState, float]] = deque(maxlen=MAX_PENDING)  # seconds to open a connection
+        self.opened: deque[tuple[PoolState, float]] = deque(
+            maxlen=MAX_PENDING
+        )  # seconds to open a connection
         self.timeouts: deque[Timeout] = deque(maxlen=MAX_PENDING)
         self.modules: dict[str, str] = {}  # version of each library seen
         self.routes: tuple[str, ...] = ()  # of the web framework: "GET /customers/<int:customer_id>"
@@ -125,7 +133,9 @@ class Book:
     def pool_state(self, pool: Any) -> PoolState:
         """The state that belongs to a pool; made on first sight."""
         made = PoolState(next(self._pool_ids), pool)
-        kept: PoolState = pool.__dict__.setdefault("_rushhour_state", made)  # atomic: two threads get the same
+        kept: PoolState = pool.__dict__.setdefault(
+            "_rushhour_state", made
+        )  # atomic: two threads get the same
         if kept is made:
             self.pools.append(made)
         return kept

@@ -1,18 +1,22 @@
 """From a running frame to the application's call site, cheaply enough for every check-out."""
 
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH100, PTH109, PTH118, PTH120
+
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
+from typing import Any
 
 MAX_FRAMES = 4  # of the application, per stack
 MAX_STACKS = 20_000  # more than that is code generated at run time; then all are forgotten
 _SEEK = 400  # frames looked at in the slow path
 
-# A place in the code is one number: the address of its code object and the offset of the instruction. From 3.11
-# on the instructions lie within the code object, so their own address will do; before, it is made unique.
+# A place in the code is one number: the address of its code object and the offset of the instruction. From
+# Python 3.11 on the instructions lie within the code object, so the sum is unique; before, it is made so.
 STRIDE = 1 if sys.version_info >= (3, 11) else 1 << 24
 
 # What a source file is. Tested by identity in the hot path.
@@ -88,67 +92,85 @@ class Classifier:
         return PLUMBING if path.startswith(_STDLIB) else APPLICATION
 
 
-def stack_finder(classifier: Classifier) -> Callable[[FrameType | None], Stack]:
-    """A function from a frame to its interned Stack.
+class StackFinder:
+    """From a frame to its interned Stack, through a tree with one level per application frame.
 
-    The hot path names a place in the code by a number and not by its line, which CPython has to search for;
-    lines are looked up once per distinct stack.
+    A level maps places to deeper levels; its key 0 holds the Stack that ends there. Lines, which CPython has
+    to search for, are looked up once per distinct stack.
     """
-    kind_of = classifier.kinds.get
-    stacks: dict[tuple[int, ...], Stack] = {}
 
-    def find(start: FrameType | None) -> Stack:
-        frame = start
-        places: list[int] = []
-        while frame is not None:
-            code = frame.f_code
-            kind = kind_of(code.co_filename)
-            if kind == APPLICATION:
-                places.append(id(code) * STRIDE + frame.f_lasti)
-                if len(places) == MAX_FRAMES:
-                    break
-            elif kind != PLUMBING:
-                if kind is None:
-                    classifier.kind(code.co_filename)
-                    continue  # with the same frame
-                if kind == FRAMEWORK and places:
-                    break
-            frame = frame.f_back
-        key = tuple(places)
-        return stacks.get(key) or keep(start, key)
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._root: dict[int, Any] = {}
+        self._kept = 0
 
-    def keep(start: FrameType | None, key: tuple[int, ...]) -> Stack:
-        frames = _frames(start, APPLICATION, classifier.kinds)
+    def hot_path(self) -> Callable[[FrameType | None], Stack]:
+        """The function that is called at every check-out, as a closure."""
+        kind_of, classify, root, keep = (
+            self._classifier.kinds.get,
+            self._classifier.kind,
+            self._root,
+            self._keep,
+        )
+
+        def find(start: FrameType | None) -> Stack:
+            level: Any = root  # one tree: no check for None in the hot path
+            frame, left = start, MAX_FRAMES
+            while frame is not None:
+                code = frame.f_code
+                kind = kind_of(code.co_filename)
+                if kind == APPLICATION:
+                    level = level.get(id(code) * STRIDE + frame.f_lasti)
+                    if level is None:
+                        return keep(start)
+                    left -= 1
+                    if not left:
+                        break
+                elif kind != PLUMBING:
+                    if kind is None:
+                        classify(code.co_filename)
+                        continue  # with the same frame
+                    if kind == FRAMEWORK and level is not root:
+                        break
+                frame = frame.f_back
+            return level.get(0) or keep(start)
+
+        return find
+
+    def _keep(self, start: FrameType | None) -> Stack:
+        frames = self._frames(start, APPLICATION)
         if not frames:  # a service that is itself an installed package, or no Python caller at all
-            frames = _frames(start, LIBRARY, classifier.kinds)[:1]
-            if not frames:
-                return UNKNOWN
-            key = tuple(id(frame.f_code) * STRIDE + frame.f_lasti for frame in frames)
-            if key in stacks:
-                return stacks[key]
-        if len(stacks) >= MAX_STACKS:
-            stacks.clear()
+            frames = self._frames(start, LIBRARY)[:1]
+        if not frames:
+            return UNKNOWN
+        if self._kept >= MAX_STACKS:
+            self._root.clear()
+            self._kept = 0
+        level = self._root
+        for frame in frames:
+            level = level.setdefault(id(frame.f_code) * STRIDE + frame.f_lasti, {})
         sites = tuple(
-            Site(classifier.absolute(frame.f_code.co_filename), frame.f_lineno or 0, _name(frame.f_code))
+            Site(
+                self._classifier.absolute(frame.f_code.co_filename), frame.f_lineno or 0, _name(frame.f_code)
+            )
             for frame in frames
         )
-        return stacks.setdefault(key, Stack(sites, tuple(frame.f_code for frame in frames)))
+        self._kept += 1
+        kept: Stack = level.setdefault(0, Stack(sites, tuple(frame.f_code for frame in frames)))
+        return kept
 
-    return find
-
-
-def _frames(frame: FrameType | None, wanted: int, kinds: dict[str, int]) -> list[FrameType]:
-    found: list[FrameType] = []
-    for _ in range(_SEEK):
-        if frame is None or len(found) == MAX_FRAMES:
-            break
-        kind = kinds.get(frame.f_code.co_filename)
-        if kind == wanted:
-            found.append(frame)
-        elif kind == FRAMEWORK and found:
-            break
-        frame = frame.f_back
-    return found
+    def _frames(self, frame: FrameType | None, wanted: int) -> list[FrameType]:
+        found: list[FrameType] = []
+        for _ in range(_SEEK):
+            if frame is None or len(found) == MAX_FRAMES:
+                break
+            kind = self._classifier.kinds.get(frame.f_code.co_filename)
+            if kind == wanted:
+                found.append(frame)
+            elif kind == FRAMEWORK and found:
+                break
+            frame = frame.f_back
+        return found
 
 
 def _name(code: CodeType) -> str:

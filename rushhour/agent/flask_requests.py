@@ -99,7 +99,7 @@ class FlaskPatch:
 
 
 def routes_of(app: Any) -> tuple[str, ...]:
-    """`GET /customers/<int:customer_id>` for each route and method of the application; static files left out."""
+    """`GET /customers/<int:customer_id>` for each route and method; static files are left out."""
     return tuple(
         sorted(
             f"{method} {rule.rule}"

@@ -1,10 +1,14 @@
 """The file of one process: JSON lines, each written at once and whole."""
 
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH118
+
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 Record = dict[str, Any]
@@ -31,7 +35,5 @@ class Journal:
 
 def say(text: str) -> None:
     """One line on stderr, if there is one."""
-    try:
+    with suppress(OSError):
         os.write(2, f"rushhour agent: {text}\n".encode())
-    except OSError:
-        pass

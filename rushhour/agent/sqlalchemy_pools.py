@@ -1,9 +1,12 @@
 """Watches SQLAlchemy's pools: from 1.4.24 on.
 
 There is no event for waiting, for a time-out or for the moment at which the caller has its connection, and an
-event costs more than a wrapped method: so methods are wrapped, and only `detach` is an event. Nothing here raises
-into the service, waits, or runs SQL.
+event costs more than a wrapped method: so methods are wrapped, and only `detach` is an event. Nothing here
+raises into the service, waits, or runs SQL.
 """
+
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH100, PTH120
 
 from __future__ import annotations
 
@@ -53,9 +56,9 @@ class PoolPatch:
         self._wrap(pool.Pool, "_return_conn", self._return_conn)
         self._wrap(pool.Pool, "_create_connection", self._create_connection)
         self._wrap(pool.Pool, "_should_wrap_creator", self._should_wrap_creator)
-        for owner in _subclasses(pool.Pool):
-            if "recreate" in vars(owner):
-                self._wrap(owner, "recreate", self._recreate)
+        for kind in _subclasses(pool.Pool):
+            if "recreate" in vars(kind):
+                self._wrap(kind, "recreate", self._recreate)
         self._wrap(Engine, "__init__", self._engine_init)
         event.listen(pool.Pool, "detach", self._detach)
         self._undo.append(lambda: event.remove(pool.Pool, "detach", self._detach))
@@ -144,7 +147,7 @@ class PoolPatch:
         return _do_get
 
     def _return_conn(self, original: Any) -> Any:
-        """Pool._return_conn: a proxy was closed, invalidated or collected; no one else can have its record yet."""
+        """Pool._return_conn: a proxy was closed, invalidated or collected; its record is still ours alone."""
         ended, live, fault = self._book.ended, self._book.live, self._book.fault
 
         def _return_conn(pool: Any, record: Any) -> Any:
@@ -157,6 +160,7 @@ class PoolPatch:
                         hold.how = GC
                     else:
                         hold.how = INVALIDATE if record.dbapi_connection is None else CLOSE
+                    hold.proxy = _ignore  # it dies before the proxy, which would else call it back
                     if live.pop(hold, None) is not None:  # else: taken by the parent of this process
                         ended.append(hold)
             except Exception as error:
@@ -236,8 +240,8 @@ class PoolPatch:
         """Comes when the record is back in the pool already; another thread may have taken it."""
         del connection
         try:
-            slot = getattr(record, "_rushhour_slot", None)
-            hold = None if slot is None else slot.hold
+            slot: Slot = record._rushhour_slot
+            hold = slot.hold
             if hold is not None:
                 proxy = hold.proxy()
                 if proxy is None or proxy._connection_record is None:
@@ -251,7 +255,8 @@ def _superseded(book: Book, hold: Hold, proxy: Any) -> bool:
     """A record that comes out of the pool with a check-out on it.
 
     Either it is the same proxy again (one per thread in SingletonThreadPool): True. Or the record went back
-    without a check-in, as it does in `detach()` before the event, or is shared (StaticPool): the old one ends.
+    without a check-in, as it does in `detach()` before the event, or is shared (StaticPool): the old one
+    ends.
     """
     if hold.proxy() is proxy:
         return True
@@ -267,7 +272,7 @@ def _end(book: Book, hold: Hold, how: str) -> None:
 
 
 def _learn(state: PoolState, connection: Any) -> int | None:
-    """The server's pid, and the pool's address, from what psycopg and psycopg2 know without asking the server."""
+    """The server's pid, and the pool's address, as psycopg and psycopg2 know them without SQL."""
     info = getattr(connection, "info", None)
     pid = getattr(info, "backend_pid", None)
     if pid is None:
@@ -276,11 +281,9 @@ def _learn(state: PoolState, connection: Any) -> int | None:
     return int(pid)
 
 
-def _subclasses(base: type) -> list[type]:
-    found = list(base.__subclasses__())
-    for cls in base.__subclasses__():
-        found += _subclasses(cls)
-    return found
+def _subclasses(base: type[Any]) -> list[type[Any]]:
+    direct: list[type[Any]] = base.__subclasses__()
+    return direct + [deeper for kind in direct for deeper in _subclasses(kind)]
 
 
 def _ignore(reference: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .after_import import AfterImport
 from .book import Book
-from .call_sites import Classifier, stack_finder
+from .call_sites import Classifier, StackFinder
 from .flask_requests import FlaskPatch, current_request
 from .journal import say
 from .sampler import Sampler, ignore_errors
@@ -38,7 +38,9 @@ def install(directory: str) -> None:
     def patch_sqlalchemy(module: ModuleType) -> None:
         from .sqlalchemy_pools import PoolPatch  # noqa: PLC0415  # it imports threading: not before gevent patches
 
-        patch = PoolPatch(book, classifier, stack_finder(classifier), current_request, sampler.ensure_running)
+        patch = PoolPatch(
+            book, classifier, StackFinder(classifier).hot_path(), current_request, sampler.ensure_running
+        )
         undo.append(patch.remove)
         patch.apply(module)
 

@@ -1,4 +1,4 @@
-"""From what the service's threads left in the book to records: counting happens here, in the sampler's thread.
+"""From what the service's threads left in the book to records: counting is done here, by the sampler.
 
 A weak reference to a proxy is never followed here. For an instant that would make the sampler an owner of the
 proxy, and if its last one, SQLAlchemy's finaliser (a ROLLBACK) would run in the sampler's thread.
@@ -33,7 +33,7 @@ class _Total:
 
 
 class Tally:
-    """Turns the book into records, tick by tick; one for each file, so that a file explains all its numbers."""
+    """Turns the book into records, tick by tick; one per file, so that each file explains its numbers."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
@@ -42,7 +42,9 @@ class Tally:
         self._ended: set[Hold] = set()  # of them, those whose request's end is in the file too
         self._last_number = 0
         self._totals: dict[tuple[PoolState, Stack, str | None], _Total] = {}
-        self._said: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # what the file's newest record of a thing says
+        self._said: dict[
+            tuple[Any, ...], tuple[Any, ...]
+        ] = {}  # what the file's newest record of a thing says
         self._period_began = 0.0
 
     def tick(self, now: float, final: bool = False) -> list[Record]:
@@ -78,7 +80,7 @@ class Tally:
             pool.waits[int(wait * 1e6).bit_length() if wait > 0 else 0] += 1
             total.count += 1
             total.held += held
-            if held > total.longest:
+            if held > total.longest:  # noqa: PLR1730  # a call of max() would cost more than the rest
                 total.longest = held
             if written and hold in written:
                 self._ended.discard(hold)
@@ -145,13 +147,17 @@ class Tally:
                 self._forget(state, now, records)
                 continue
             if len(rows) == MAX_POOLS:
-                self._book.fault("sampling", RuntimeError(f"more than {MAX_POOLS} pools; the rest is left out"))
+                self._book.fault(
+                    "sampling", RuntimeError(f"more than {MAX_POOLS} pools; the rest is left out")
+                )
                 break
             out, leaked = held.get(state, (0, 0))
             size, overflow, timeout, checked_out, waiting = _figures(pool, out)
             back = sum(state.holds)
             numbers = [size, overflow, timeout, checked_out, out, waiting, leaked]
-            rows.append([self._catalog.pool(state), *numbers, state.timeouts, state.connects, back + out, back])
+            rows.append(
+                [self._catalog.pool(state), *numbers, state.timeouts, state.connects, back + out, back]
+            )
         records.append({"k": "sample", "t": _round(now), "pools": rows})
 
     def _forget(self, state: PoolState, now: float, records: list[Record]) -> None:
@@ -165,7 +171,9 @@ class Tally:
         """Totals per line of code: several stacks may end in one."""
         sums: dict[tuple[int, int, str | None], list[float]] = {}  # check-outs, came back, held, longest
         for (pool, stack, endpoint), total in self._totals.items():
-            row = sums.setdefault((self._catalog.pool(pool), self._catalog.site(stack), endpoint), [0, 0, 0.0, 0.0])
+            row = sums.setdefault(
+                (self._catalog.pool(pool), self._catalog.site(stack), endpoint), [0, 0, 0.0, 0.0]
+            )
             row[0] += total.count
             row[1] += total.count
             row[2] += total.held
@@ -197,10 +205,18 @@ class Tally:
             wait, hold, create = (
                 _buckets(new, old) for new, old in zip(present, before or ((), (), ()), strict=True)
             )
-            pool = self._catalog.pool(state)
-            records.append(
-                {"k": "times", "t": _round(now), "pool": pool, "wait": wait, "hold": hold, "create": create}
-            )
+            if wait or hold or create:
+                pool = self._catalog.pool(state)
+                records.append(
+                    {
+                        "k": "times",
+                        "t": _round(now),
+                        "pool": pool,
+                        "wait": wait,
+                        "hold": hold,
+                        "create": create,
+                    }
+                )
 
     def _rest(self, now: float, records: list[Record]) -> None:
         book, at = self._book, _round(now)

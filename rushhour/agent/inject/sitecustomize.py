@@ -3,12 +3,15 @@
 Nothing of the agent may reach the service: its errors end here, in one line on stderr.
 """
 
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH100, PTH118, PTH120
+
 import importlib.machinery
 import importlib.util
 import os
 import sys
 
-_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 (pathlib would be a costly import here)
+_HERE = os.path.dirname(os.path.abspath(__file__))
 _NAME = "_rushhour_agent"  # not `rushhour.agent`: the service's venv may hold no rushhour, or another one
 
 
@@ -16,10 +19,10 @@ def _start_agent() -> None:
     out = os.environ.get("RUSHHOUR_AGENT_DIR")
     if not out or _NAME in sys.modules:
         return
-    package = os.path.dirname(_HERE)  # noqa: PTH120 (as above)
+    package = os.path.dirname(_HERE)
     spec = importlib.util.spec_from_file_location(
         _NAME,
-        os.path.join(package, "__init__.py"),  # noqa: PTH118 (as above)
+        os.path.join(package, "__init__.py"),
         submodule_search_locations=[package],
     )
     if spec is None or spec.loader is None:
@@ -32,7 +35,7 @@ def _start_agent() -> None:
 
 def _run_hidden_sitecustomize() -> None:
     """Let errors through: without the agent they would reach `site` in the same way."""
-    elsewhere = [entry for entry in sys.path if os.path.abspath(entry or ".") != _HERE]  # noqa: PTH100 (as above)
+    elsewhere = [entry for entry in sys.path if os.path.abspath(entry or ".") != _HERE]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", elsewhere)
     if spec is None or spec.loader is None:
         return

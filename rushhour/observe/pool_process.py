@@ -1,0 +1,281 @@
+"""What is known of one process of the service, record by record of its agent's file."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from rushhour.history import facts as f
+
+NOTABLE_AFTER_S: Final = 1.0  # a check-out that is out this long gets a line of its own
+PROCESS_ENDED: Final = "process-ended"
+
+_LOOPBACK: Final = frozenset({"localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all processes have in common."""
+
+    anchor_s: float
+    servers: Mapping[str, str]  # "host:port" -> name
+    root: Path
+    label: Callable[[str | None], str | None]  # the framework's route -> Locust's name
+
+    def t_s(self, monotonic_s: float) -> float:
+        return round(monotonic_s - self.anchor_s, 4)
+
+    def site(self, file: str, line: int, function: str) -> f.CallSite:
+        path = Path(file)
+        relative = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        return f.CallSite(relative.as_posix(), line, function)
+
+    def pool(self, number: int, host: str | None, port: int | None, database: str | None) -> str:
+        """The server's name, else host:port/database, else the database's file."""
+        if host is None:
+            return Path(database).name if database else f"pool {number}"
+        address = f"{'127.0.0.1' if host in _LOOPBACK else host}:{port}"
+        known = self.servers.get(address) or self.servers.get(f"{host}:{port}")
+        return known or f"{address}/{database}"
+
+
+@dataclass(slots=True)
+class _Running:
+    """Counters that only grow, although the pool behind a name may be made anew and count from zero."""
+
+    owner: int
+    newest: tuple[float, ...]
+    before: tuple[float, ...]
+
+    def add(self, owner: int, values: tuple[float, ...]) -> tuple[float, ...]:
+        if owner != self.owner:
+            self.before = tuple(map(sum, zip(self.before, self.newest, strict=True)))
+            self.owner = owner
+        self.newest = values
+        return tuple(map(sum, zip(self.before, values, strict=True)))
+
+
+class PoolProcess:
+    """Keeps what the file explained, and what is checked out; `heard_s` is the newest sample's time."""
+
+    def __init__(self, pid: int, around: Surroundings) -> None:
+        self.heard_s = float("inf")
+        self._pid = pid
+        self._around = around
+        self._process: f.AgentProcess | None = None
+        self._first_id = 0  # ids of check-outs start anew when a process executes itself again
+        self._last_id = 0
+        self._lost = False
+        self._counters: dict[tuple[Any, ...], _Running] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._names: dict[int, str] = {}
+        self._kinds: dict[int, str] = {}
+        self._sites: dict[int, f.CallSite] = {}
+        self._stacks: dict[int, tuple[f.CallSite, ...]] = {}
+        self._out: dict[int, f.CheckOut] = {}
+        self._notable: set[int] = set()
+
+    def apply(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        """The facts in one record; raises KeyError, TypeError or ValueError when it is not the agent's."""
+        handler = _HANDLERS[record["k"]]
+        if self._lost:  # it was only slow: what it held is still out
+            self._lost = False
+            yield from (
+                replace(checkout, t_s=self._around.t_s(self.heard_s)) for checkout in self._notable_out()
+            )
+        yield from handler(self, record)
+
+    def fell_silent(self) -> Iterator[f.PoolFact]:
+        """No record for long: the process is taken for dead, and what it held for returned by its end."""
+        if not self._lost:
+            self._lost = True
+            yield from self._end_all(self.heard_s)
+
+    def still_out(self) -> list[f.PoolFact]:
+        """Every check-out that is out, unless its process is gone."""
+        if self._lost:
+            return []
+        return [replace(checkout, t_s=self._around.t_s(self.heard_s)) for checkout in self._out.values()]
+
+    def _notable_out(self) -> list[f.CheckOut]:
+        return [self._out[number] for number in self._out if number in self._notable]
+
+    def _end_all(self, at_s: float) -> Iterator[f.CheckOut]:
+        at = self._around.t_s(at_s)
+        for checkout in self._notable_out():
+            yield replace(checkout, t_s=at, returned_s=at, returned_by=PROCESS_ENDED)
+
+    def _on_start(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        if self._process is not None:  # the same pid again: it executed itself, or the number was reused
+            yield from self._end_all(record["t"])
+            self._forget()
+            self._first_id = self._last_id
+        self.heard_s = record["t"]
+        self._process = f.AgentProcess(
+            t_s=self._around.t_s(record["t"]),
+            pid=self._pid,
+            ppid=record["ppid"],
+            python=record["python"],
+            sqlalchemy=None,
+            flask=None,
+            argv=tuple(record["argv"]),
+            forked=record["forked"],
+        )
+        yield self._process
+
+    def _on_exit(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        yield from self._end_all(record["t"])
+        self._forget()
+        self.heard_s = float("inf")
+
+    def _on_module(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        yield self._renew(record, **{record["name"]: record["version"]})
+
+    def _on_routes(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        yield self._renew(record, routes=tuple(record["routes"]))
+
+    def _renew(self, record: Mapping[str, Any], **changes: Any) -> f.AgentProcess:
+        if self._process is None:
+            raise ValueError("a record before the process's first one")
+        self._process = replace(self._process, t_s=self._around.t_s(record["t"]), **changes)
+        return self._process
+
+    def _on_pool(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        number = record["id"]
+        self._names.pop(number, None)
+        name = self._around.pool(number, record["host"], record["port"], record["db"])
+        taken = set(self._names.values())
+        self._names[number] = next(
+            one for one in (name, *(f"{name}#{n}" for n in range(2, len(taken) + 3))) if one not in taken
+        )
+        self._kinds[number] = record["kind"]
+        yield from ()
+
+    def _on_gone(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        self._names.pop(record["pool"], None)
+        yield from ()
+
+    def _on_line(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        self._sites[record["id"]] = self._around.site(record["file"], record["line"], record["function"])
+        yield from ()
+
+    def _on_stack(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        self._stacks[record["id"]] = tuple(self._sites[number] for number in record["sites"])
+        yield from ()
+
+    def _on_sample(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        self.heard_s = record["t"]
+        at = self._around.t_s(record["t"])
+        for number, size, overflow, timeout_s, checked_out, live, waiting, leaked, *counters in record[
+            "pools"
+        ]:
+            name = self._names[number]
+            timeouts, connects, checkouts, checkins = self._grow(("sample", name), number, counters)
+            yield f.PoolSample(
+                t_s=at,
+                pid=self._pid,
+                pool=name,
+                kind=self._kinds[number],
+                size=size,
+                max_overflow=overflow,
+                timeout_s=timeout_s,
+                checked_out=checked_out,
+                live=live,
+                waiting=waiting,
+                leaked=leaked,
+                timeouts=int(timeouts),
+                connects=int(connects),
+                checkouts=int(checkouts),
+                checkins=int(checkins),
+            )
+        for number, checkout in self._out.items():
+            if number not in self._notable and at - checkout.taken_s >= NOTABLE_AFTER_S:
+                self._notable.add(number)
+                yield replace(checkout, t_s=at)
+
+    def _grow(self, key: tuple[Any, ...], owner: int, values: list[float]) -> tuple[float, ...]:
+        running = self._counters.setdefault(key, _Running(owner, (0.0,) * len(values), (0.0,) * len(values)))
+        return running.add(owner, tuple(values))
+
+    def _on_out(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        number = self._first_id + record["id"]
+        self._last_id = max(self._last_id, number)
+        stack = self._stacks[record["stack"]]
+        self._out[number] = f.CheckOut(
+            t_s=self._around.t_s(record["taken"]),
+            pid=self._pid,
+            id=number,
+            pool=self._names[record["pool"]],
+            site=stack[0],
+            stack=tuple(f"{site.file}:{site.line} {site.function}" for site in stack),
+            endpoint=self._around.label(record["endpoint"]),
+            thread=record["thread"],
+            server_pid=record["server_pid"],
+            taken_s=self._around.t_s(record["taken"]),
+        )
+        yield from ()
+
+    def _on_ended(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        number, at = self._first_id + record["id"], self._around.t_s(record["t"])
+        checkout = replace(self._out[number], t_s=at, request_ended_s=at)
+        self._out[number] = checkout
+        self._notable.add(number)
+        yield checkout
+
+    def _on_back(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        number, at = self._first_id + record["id"], self._around.t_s(record["t"])
+        checkout = self._out.pop(number)
+        if number in self._notable or at - checkout.taken_s >= NOTABLE_AFTER_S:
+            self._notable.discard(number)
+            yield replace(checkout, t_s=at, returned_s=at, returned_by=record["how"])
+
+    def _on_site(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        pool, site = self._names[record["pool"]], self._sites[record["site"]]
+        endpoint = self._around.label(record["endpoint"])
+        values = [record["checkouts"], record["held"]]
+        checkouts, held_s = self._grow(("site", pool, site, endpoint), record["pool"], values)
+        yield f.SiteTotal(
+            t_s=self._around.t_s(record["t"]),
+            pid=self._pid,
+            pool=pool,
+            site=site,
+            endpoint=endpoint,
+            checkouts=int(checkouts),
+            held_s=round(held_s, 6),
+            max_hold_s=record["longest"],
+        )
+
+    def _on_times(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        def buckets(of: Mapping[str, int]) -> dict[int, int]:
+            return {int(bound): count for bound, count in of.items()}
+
+        yield f.PoolTimes(
+            t_s=self._around.t_s(record["t"]),
+            pid=self._pid,
+            pool=self._names[record["pool"]],
+            wait_us=buckets(record["wait"]),
+            hold_us=buckets(record["hold"]),
+            create_us=buckets(record["create"]),
+        )
+
+    def _on_timeout(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        yield f.PoolTimeout(
+            t_s=self._around.t_s(record["t"]),
+            pid=self._pid,
+            pool=self._names[record["pool"]],
+            site=self._sites[record["site"]],
+            endpoint=self._around.label(record["endpoint"]),
+            waited_s=record["waited"],
+        )
+
+    def _on_fault(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        yield f.AgentFault(self._around.t_s(record["t"]), self._pid, record["where"], record["error"])
+
+
+_HANDLERS: Final[dict[str, Callable[[PoolProcess, Mapping[str, Any]], Iterator[f.PoolFact]]]] = {
+    name.removeprefix("_on_"): handler
+    for name, handler in vars(PoolProcess).items()
+    if name.startswith("_on_")
+}

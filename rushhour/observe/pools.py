@@ -1,0 +1,106 @@
+"""Reads the agent's files while the service writes them, and turns them into facts."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rushhour.history.facts import AgentFault, PoolFact
+from rushhour.observe.pool_process import PoolProcess, Surroundings
+from rushhour.observe.tail import Tail
+
+SILENT_AFTER_S: Final = 5.0  # fifty samples missed in a row: the process was killed, or hangs as a whole
+
+_PARAMETER: Final = re.compile(r"<(?:[^<>]*:)?(\w+)>")
+
+
+def endpoint_label(method: str, rule: str) -> str:
+    """`GET`, `/customers/<int:customer_id>/referrals` -> `GET /customers/:id/referrals`, as Locust names it.
+
+    A parameter whose name ends with `id` becomes `:id`, any other one `:name`.
+    """
+    return (
+        f"{method} {_PARAMETER.sub(lambda found: ':id' if found[1].endswith('id') else f':{found[1]}', rule)}"
+    )
+
+
+class PoolWatcher:
+    """The pools of all processes of the service, as their agents describe them in `agent_dir`.
+
+    `anchor_monotonic_s` is the run's anchor, to which all `t_s` refer. `servers` maps "host:port", as the
+    service addresses it, to a server's name. `root` is the service's folder, to which call sites are relative.
+    """
+
+    def __init__(
+        self,
+        agent_dir: Path,
+        anchor_monotonic_s: float,
+        servers: Mapping[str, str],
+        root: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._agent_dir = agent_dir
+        self._anchor_s = anchor_monotonic_s
+        self._clock = clock
+        self._around = Surroundings(anchor_monotonic_s, servers, root.resolve(), _label)
+        self._files: dict[int, _File] = {}
+
+    def poll(self) -> list[PoolFact]:
+        """What was written since the last poll; a line that is still being written waits for the next one."""
+        facts: list[PoolFact] = []
+        for path in sorted(self._agent_dir.glob("*.jsonl")):
+            if path.stem.isdecimal():
+                pid = int(path.stem)
+                file = self._files.setdefault(pid, _File(path, PoolProcess(pid, self._around)))
+                facts += self._read(pid, file)
+        now_s = self._clock()
+        for file in self._files.values():
+            if now_s - file.process.heard_s > SILENT_AFTER_S:
+                facts += file.process.fell_silent()
+        return facts
+
+    def finish(self) -> list[PoolFact]:
+        """The last poll, and every check-out that is still out, notable or not."""
+        facts = self.poll()
+        for file in self._files.values():
+            facts += file.process.still_out()
+        return facts
+
+    def _read(self, pid: int, file: "_File") -> Iterator[PoolFact]:
+        try:
+            lines = file.tail.lines()
+        except OSError as error:
+            if str(error) != file.trouble:
+                file.trouble = str(error)
+                yield self._fault(pid, f"reading {file.name}", error)
+            return
+        for line in lines:
+            try:
+                record: dict[str, Any] = json.loads(line)
+                yield from file.process.apply(record)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                yield self._fault(pid, f"{file.name}: not a record: {line[:120]!r}", error)
+
+    def _fault(self, pid: int, where: str, error: Exception) -> AgentFault:
+        return AgentFault(
+            round(self._clock() - self._anchor_s, 4), pid, where, f"{type(error).__name__}: {error}"
+        )
+
+
+class _File:
+    """One process's file, read from where the last poll stopped."""
+
+    def __init__(self, path: Path, process: PoolProcess) -> None:
+        self.name = path.name
+        self.process = process
+        self.tail = Tail(path)
+        self.trouble: str | None = None  # the last one that was told
+
+
+def _label(raw: str | None) -> str | None:
+    if raw is None:
+        return None
+    method, _, rule = raw.partition(" ")
+    return endpoint_label(method, rule)
