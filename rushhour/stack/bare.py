@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushhour.guard import Guard
-from rushhour.stack.cluster import Secrets, create_roles, initdb, start_server
-from rushhour.stack.paths import cache_dir, open_cache, server_account
+from rushhour.stack.cluster import create_roles, initdb
+from rushhour.stack.paths import cache_dir, copy_configuration, open_cache, server_account
 from rushhour.stack.postgres import install
-from rushhour.stack.template import copy_configuration
+from rushhour.stack.server import Secrets, start_server
 from rushhour.stack.work import work_dir
 
 SERVER_STOP_S = 5.0

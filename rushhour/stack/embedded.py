@@ -12,22 +12,16 @@ from rushhour.guard import Guard
 from rushhour.history import RunDir
 from rushhour.meter import Meter
 from rushhour.scenario import Scenario
-from rushhour.stack import Progress, Server
-from rushhour.stack.cluster import (
-    DATABASE,
-    SLOT,
-    PostgresServer,
-    Secrets,
-    primary_conninfo,
-    start_server,
-    wait_for_streaming,
-)
+from rushhour.stack import Progress, Server, seed
+from rushhour.stack.clone import clone
+from rushhour.stack.cluster import primary_conninfo
 from rushhour.stack.limits import Capacity, Limits
-from rushhour.stack.paths import cache_dir, open_cache, server_account
+from rushhour.stack.paths import cache_dir, copy_configuration, open_cache, server_account
 from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.postgres import Installation, install
+from rushhour.stack.server import DATABASE, SLOT, PostgresServer, Secrets, start_server, wait_for_streaming
 from rushhour.stack.service import STOP_GRACE_S, RunningService, start_service
-from rushhour.stack.template import Seeder, TemplateStore, clone, copy_configuration
+from rushhour.stack.template import Seeder, TemplateStore
 from rushhour.stack.work import work_dir
 
 SERVER_STOP_S: Final = 5.0
@@ -83,7 +77,7 @@ class EmbeddedStack:
         self._guard = guard
         self._postgres_bin = postgres_bin
         self._cache = cache
-        self._seeder = seeder
+        self._seeder: Seeder = seeder or seed
         self._instrument = instrument or agent_environment
         self._choose_port = choose_port
 
@@ -95,12 +89,13 @@ class EmbeddedStack:
         run.logs.mkdir(parents=True, exist_ok=True)
         run.agent.mkdir(parents=True, exist_ok=True)
         installation = install(self._postgres_bin, cache, account)
-        store = TemplateStore(cache, self._guard, installation, self._seeder or _default_seeder())
+        store = TemplateStore(cache, self._guard, installation, self._seeder)
         schema = Path(scenario.target.root) / scenario.target.schema
         with ExitStack() as exits:
             work = exits.enter_context(work_dir(cache, self._guard))
             with store.held(schema, scenario.data, run.logs / "template.log", progress) as template:
-                clone(template, work, self._guard, progress)
+                progress("clone databases")
+                clone(template.path, template.size_bytes, work, self._guard)
             copy_configuration(work)
             capacities = _capacities(self._guard, exits, scenario)
             start = _Start(
@@ -191,9 +186,3 @@ class _Start:
         )
         self.exits.callback(service.child.stop, STOP_GRACE_S)
         return service
-
-
-def _default_seeder() -> Seeder:
-    from rushhour.stack import seed  # noqa: PLC0415  # only where no other seeder was given
-
-    return seed

@@ -14,7 +14,8 @@ from rushhour.guard import Guard
 from rushhour.meter import Meter
 from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.reaper import remove_all
-from rushhour.stack.cgroups import CpuGroup, GroupMeter, Hierarchy, find_hierarchy, spread
+from rushhour.stack.cgroups import CpuGroup, GroupMeter, spread
+from rushhour.stack.hierarchy import Hierarchy, find_hierarchy
 
 REMOVE_TIMEOUT_S: Final = 3.0
 

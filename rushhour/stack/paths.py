@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,3 +87,11 @@ def give(path: Path, account: Account | None) -> None:
     """Hand a file or directory to the account that PostgreSQL runs as, unless that is the caller."""
     if account is not None:
         os.chown(path, account.uid, account.gid)
+
+
+def copy_configuration(directory: Path) -> None:
+    """Put the configuration where the servers' account can read it, wherever the source tree lies."""
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        copied = directory / name
+        shutil.copyfile(configuration_dir() / name, copied)
+        copied.chmod(0o644)

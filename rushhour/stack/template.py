@@ -4,13 +4,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,25 +20,21 @@ from rushhour.guard import Guard
 from rushhour.scenario import Data
 from rushhour.stack import Progress
 from rushhour.stack.cluster import (
-    CLEAN_STOP_S,
-    PostgresServer,
-    Secrets,
     base_backup,
     create_roles,
     drop_spare_databases,
     initdb,
-    start_server,
     sync_cluster,
 )
 from rushhour.stack.locks import POLL_S, locked, try_lock
-from rushhour.stack.paths import configuration_dir
+from rushhour.stack.paths import copy_configuration
 from rushhour.stack.postgres import Installation
-from rushhour.stack.work import CLUSTERS, in_use, require_room
+from rushhour.stack.server import PostgresServer, Secrets, start_server
+from rushhour.stack.work import CLUSTERS, in_use
 
 FORMAT: Final = 1  # raise it when what a template holds changes
 BUILD_TIMEOUT_S: Final = 3600.0
-CLONE_TIMEOUT_S: Final = 600.0
-ROOM_BESIDE_BYTES: Final = 128 * 2**20  # WAL and what the run itself writes
+CLEAN_STOP_S: Final = 120.0
 
 # A standby must not have lower settings than the primary had when its base was taken, so the base is taken
 # with the lowest that a scenario may ask for.
@@ -184,54 +178,6 @@ def stop_clean(child: Child) -> None:
             f"{child.name} did not shut down cleanly within {CLEAN_STOP_S:g} s (exit code {child.poll()}):",
             child.tail(),
         )
-
-
-def clone(template: Template, work: Path, guard: Guard, progress: Progress) -> None:
-    """Copy both clusters into a work directory, at once; by reference where the file system can."""
-    require_room(work, template.size_bytes + ROOM_BESIDE_BYTES, "cloning the databases")
-    progress("clone databases")
-    copies = {name: _copying(template.path / name, work / name, guard) for name in CLUSTERS}
-    try:
-        for name, copying in copies.items():
-            _, said = copying.communicate(timeout=CLONE_TIMEOUT_S)
-            if copying.returncode != 0:
-                lines = said.decode(errors="replace").splitlines()[-5:]
-                raise StackError(f"the {name}'s data cannot be copied to {work}; cp wrote:", lines)
-    except subprocess.TimeoutExpired:
-        raise StackError(f"copying {template.path} did not end within {CLONE_TIMEOUT_S:g} s") from None
-    finally:
-        for copying in copies.values():
-            if copying.poll() is None:
-                copying.kill()
-                copying.wait()
-
-
-def _copying(source: Path, target: Path, guard: Guard) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["cp", *_cp_options(), str(source), str(target)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C", **guard.environment},
-        start_new_session=True,
-    )
-
-
-@lru_cache(maxsize=1)
-def _cp_options() -> tuple[str, ...]:
-    """How this system's cp copies by reference: GNU's, macOS's, or not at all."""
-    if os.uname().sysname == "Darwin":
-        return ("-c", "-R", "-p")
-    asked = subprocess.run(["cp", "--version"], capture_output=True, text=True, timeout=10, check=False)
-    return ("-a", "--reflink=auto") if "GNU" in asked.stdout else ("-a",)
-
-
-def copy_configuration(directory: Path) -> None:
-    """Put the configuration where the servers' account can read it, wherever the source tree lies."""
-    for name in ("postgresql.conf", "pg_hba.conf"):
-        copied = directory / name
-        shutil.copyfile(configuration_dir() / name, copied)
-        copied.chmod(0o644)
 
 
 def write_manifest(build: Path, passwords: Secrets) -> None:

@@ -12,9 +12,10 @@ import pytest
 from rushhour.errors import StackError
 from rushhour.guard import Guard
 from rushhour.scenario import Data
+from rushhour.stack.clone import clone
 from rushhour.stack.paths import first_closed, server_account
 from rushhour.stack.postgres import copy_wheel, find_binaries, install, server_version
-from rushhour.stack.template import TemplateStore, clone, remove_templates
+from rushhour.stack.template import TemplateStore, remove_templates
 from rushhour.stack.work import work_dir
 from tests.integration.stack_subject import RowsSeeder, quiet
 
@@ -119,7 +120,7 @@ def test_no_room_to_clone(guard: Guard, cache: Path, small_disk: Path, schema: P
         work_dir(small_disk, guard) as work,
         pytest.raises(StackError, match=r"needs \d+ MB in .*, where \d+ MB are free"),
     ):
-        clone(template, work, guard, quiet)
+        clone(template.path, template.size_bytes, work, guard)
 
 
 def test_wheel_is_copied_where_the_servers_account_can_run_it(own_cache: Path) -> None:

@@ -14,11 +14,12 @@ from rushhour.reaper import Book, group_pids, remove, remove_all
 from rushhour.scenario import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.cgroups import GroupV1, GroupV2, quota, spread, weight
-from rushhour.stack.cluster import RESERVED_CONNECTIONS
+from rushhour.stack.hierarchy import Hierarchy, candidates, find_hierarchy
 from rushhour.stack.locks import is_free, locked, try_lock
 from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
 from rushhour.stack.ports import HOST, free_port, lost_race
 from rushhour.stack.postgres import find_binaries
+from rushhour.stack.server import RESERVED_CONNECTIONS
 from rushhour.stack.service import placeholders, require_program, service_command, service_environment
 from rushhour.stack.template import read_template, remove_templates
 from rushhour.stack.work import in_use, require_room, sweep
@@ -161,6 +162,64 @@ def test_group_of_version_2(tmp_path: Path) -> None:
     assert (group.cpu_s(), group.throttled_s()) == (2.5, 1.5)
     (tmp_path / "cpu.stat").write_text("usage_usec 1\n")  # no quota can be set here
     assert group.throttled_s() == 0
+
+
+def fake_proc(root: Path, mountinfo: list[str], own: list[str]) -> Path:
+    (root / "proc" / "self").mkdir(parents=True)
+    (root / "proc" / "self" / "mountinfo").write_text("".join(line + "\n" for line in mountinfo))
+    (root / "proc" / "self" / "cgroup").write_text("".join(line + "\n" for line in own))
+    return root / "proc"
+
+
+def test_version_1_is_found_where_this_process_is(tmp_path: Path) -> None:
+    (tmp_path / "cpu,cpuacct" / "session").mkdir(parents=True)
+    proc = fake_proc(
+        tmp_path,
+        [
+            f"30 25 0:26 / {tmp_path}/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct",
+            "31 25 0:27 / /tmp rw - tmpfs tmpfs rw",
+        ],
+        ["4:cpu,cpuacct:/session", "0::/"],
+    )
+    place = tmp_path / "cpu,cpuacct" / "session"
+    assert list(candidates(proc)) == [Hierarchy(1, place, place)]
+
+
+def test_container_that_sees_a_part_of_version_1(tmp_path: Path) -> None:
+    for name in ("cpu", "cpuacct"):
+        (tmp_path / name).mkdir()
+    proc = fake_proc(
+        tmp_path,
+        [
+            f"30 25 0:26 /docker/abc {tmp_path}/cpu ro - cgroup cgroup rw,cpu",
+            f"31 25 0:27 /docker/abc {tmp_path}/cpuacct ro - cgroup cgroup rw,cpuacct",
+        ],
+        ["4:cpu:/docker/abc", "3:cpuacct:/docker/abc"],
+    )
+    assert list(candidates(proc)) == [Hierarchy(1, tmp_path / "cpu", tmp_path / "cpuacct")]
+
+
+def test_version_2_looks_beside_and_above_this_process(tmp_path: Path) -> None:
+    scope = tmp_path / "user.slice" / "app.slice" / "terminal.scope"
+    scope.mkdir(parents=True)
+    for directory, controllers, given in [
+        (scope, "memory", ""),  # it has no CPU controller to give
+        (scope.parent, "cpu memory", "memory"),  # it has, and gives it when asked
+        (scope.parents[1], "cpu memory", "cpu memory"),
+        (tmp_path, "cpu memory", "cpu memory"),
+    ]:
+        (directory / "cgroup.controllers").write_text(controllers)
+        (directory / "cgroup.subtree_control").write_text(given)
+    mount = f"30 25 0:26 / {tmp_path} rw - cgroup2 cgroup2 rw"
+    proc = fake_proc(tmp_path, [mount], ["0::/user.slice/app.slice/terminal.scope"])
+    found = [hierarchy.cpu for hierarchy in candidates(proc)]
+    assert found == [scope.parent, scope.parents[1], tmp_path]
+    assert (scope.parent / "cgroup.subtree_control").read_text() == "+cpu"
+
+
+def test_no_hierarchy_at_all(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="no control group has a CPU controller"):
+        find_hierarchy(tmp_path)
 
 
 # ports
