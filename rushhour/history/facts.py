@@ -117,7 +117,8 @@ class CheckOut:
     Written when it became notable, again when its request ended and when it came back: the last line with
     the same (pid, id) holds. `returned_by` is "close", "gc" (only garbage collection brought it back),
     "detach", "invalidate"; None while it is out. "process-ended" means that it never came back: its process
-    ended with it, or fell silent for five seconds (should it speak again, a line without `returned_s` follows).
+    ended with it, or fell silent for five seconds (should it speak again, a line without `returned_s`
+    follows).
     """
 
     t_s: float  # when this line was written
