@@ -19,8 +19,7 @@ CREATE TABLE campaigns (
     name                  text        NOT NULL,
     customer_reward_cents integer     NOT NULL,
     friend_reward_cents   integer     NOT NULL,
-    starts_at             timestamptz NOT NULL,
-    ends_at               timestamptz NOT NULL
+    starts_at             timestamptz NOT NULL
 );
 
 CREATE TABLE referrals (

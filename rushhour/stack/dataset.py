@@ -14,6 +14,8 @@ GROUP: Final = 1_000
 _BY_RANK: Final = tuple(max(0, 2_820 // (rank + 6) - 5) for rank in range(GROUP))
 REFERRALS_PER_GROUP: Final = sum(_BY_RANK)  # 10,000
 _SPREAD: Final = 37  # shares no factor with GROUP: every rank occurs once, and neighbours differ in rank
+_GOLD: Final = 50  # referrals
+_GOLD_FACTOR: Final = 3  # how much more often gold customers come than their referrals alone would say
 
 
 def referrals_of(customer_id: int) -> int:
@@ -21,11 +23,22 @@ def referrals_of(customer_id: int) -> int:
     return _BY_RANK[customer_id * _SPREAD % GROUP]
 
 
-_ACTIVITY: Final = tuple(accumulate(1 + referrals_of(member) for member in range(1, GROUP + 1)))
+def is_gold(customer_id: int) -> bool:
+    """Whether a seeded customer is of the gold tier: the one in twenty with the most referrals."""
+    return referrals_of(customer_id) >= _GOLD
+
+
+def _activity(customer_id: int) -> int:
+    return (1 + referrals_of(customer_id)) * (_GOLD_FACTOR if is_gold(customer_id) else 1)
+
+
+_ACTIVITY: Final = tuple(accumulate(map(_activity, range(1, GROUP + 1))))
 
 
 def draw_customer(random: Random, customers: int) -> int:
     """The id of a customer who opens the app: the more referrals one has, the more often one comes.
+
+    Half of those who come have at least 120 referrals.
 
     `customers` is how many there are, a multiple of 1,000 such as `CUSTOMERS[size]`.
     """

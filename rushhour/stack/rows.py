@@ -12,7 +12,7 @@ from typing import Final
 
 from rushhour.scenario import Data
 from rushhour.stack.copy_binary import Row
-from rushhour.stack.dataset import CUSTOMERS, GROUP, REFERRALS_PER_GROUP, referrals_of
+from rushhour.stack.dataset import CUSTOMERS, GROUP, REFERRALS_PER_GROUP, is_gold, referrals_of
 
 SEGMENTS: Final = 20  # of a group's referrals; the customers of each segment are those of another group
 IN_SEGMENT: Final = REFERRALS_PER_GROUP // SEGMENTS
@@ -22,7 +22,6 @@ _POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _FIRST_US: Final = (datetime(2023, 1, 1, tzinfo=UTC) - _POSTGRES_EPOCH) // timedelta(microseconds=1)
 _SPAN_US: Final = 3 * 365 * 24 * _HOUR_US  # from the first referral to the last
 
-_GOLD: Final = 50  # a customer with so many referrals is of the gold tier
 _CHANNELS: Final = ("email", "link", "message", "in person")
 _BENEFICIARIES: Final = ("customer", "friend")
 _RETRIED: Final = 8  # one payout of so many fails at first
@@ -38,8 +37,7 @@ _JOURNEYS: Final = (  # the statuses of a referral, and how many of twenty go th
 _OF_TWENTY: Final = tuple(statuses for count, statuses in _JOURNEYS for _ in range(count))
 PRODUCTS: Final[tuple[Row, ...]] = tuple((n, f"product {n}", 490 + 250 * n) for n in range(1, 13))
 CAMPAIGNS: Final[tuple[Row, ...]] = tuple(
-    (n, f"campaign {n}", 1000 + 250 * (n % 8), 500 + 100 * (n % 5), _FIRST_US, _FIRST_US + 2 * _SPAN_US)
-    for n in range(1, 25)
+    (n, f"campaign {n}", 1000 + 250 * (n % 8), 500 + 100 * (n % 5), _FIRST_US) for n in range(1, 25)
 )
 
 
@@ -107,7 +105,7 @@ class Dataset:
 
     def customers(self, group: int) -> Iterator[Row]:
         for number in range(group * GROUP + 1, (group + 1) * GROUP + 1):
-            tier = "gold" if referrals_of(number) >= _GOLD else "standard"
+            tier = "gold" if is_gold(number) else "standard"
             yield (
                 number,
                 f"c{number}@example.test",

@@ -20,7 +20,6 @@ COLUMNS: Final[dict[str, dict[str, Kind]]] = {
         "customer_reward_cents": "int4",
         "friend_reward_cents": "int4",
         "starts_at": "timestamptz",
-        "ends_at": "timestamptz",
     },
     "customers": {
         "id": "int8",

@@ -1,0 +1,27 @@
+"""Whether the service can do its work."""
+
+from flask import Blueprint, current_app
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.connectors import Connectors
+from app.errors import Answer, type_name
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/health")
+def health() -> Answer:
+    """Ask both databases. The connection is this function's own: no session that might be kept is used."""
+    connectors = Connectors.of(current_app)
+    states = {}
+    for name, connector in (("primary", connectors.primary), ("replica", connectors.replica)):
+        try:
+            with connector.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+            states[name] = "ok"
+        except SQLAlchemyError as error:
+            current_app.logger.warning("health: the %s does not answer", name, exc_info=True)
+            states[name] = type_name(error)
+    well = set(states.values()) == {"ok"}
+    return {"status": "ok" if well else "unavailable", **states}, 200 if well else 503
