@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rushhour.history import History, RunDir, load_history
+from rushhour.history import History, RunDir
 from rushhour.load.locust import LoadProcess, start_load
 from rushhour.scenario import Load, Pool, Scenario, Target
 
@@ -125,14 +125,6 @@ def loading(
         yield process, run
     finally:
         process.stop()
-
-
-def load_to_the_end(server: Server, load: Load, path: Path, root: Path = ROOT) -> History:
-    """A whole run, and what was recorded; Locust must find that nothing is missing."""
-    with loading(server, load, path, root=root) as (process, run):
-        code = process.wait(load.duration + 25)
-        assert code == 0, "\n".join(process.tail())
-    return load_history(run)
 
 
 def wait_for(what: str, seen: Callable[[], bool], timeout_s: float = 15.0) -> None:

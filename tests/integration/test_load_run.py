@@ -1,38 +1,35 @@
-"""Real Locust against a server that counts: nothing is lost, nothing is made up."""
+"""Real Locust against a server that counts: nothing is lost, nothing is made up.
+
+The runs mostly wait, so they take place at the same time; each test then looks at one of them.
+"""
 
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from hdrh.histogram import HdrHistogram
 
-from rushhour.errors import StackError
+from rushhour.history import History, load_history
 from rushhour.history import facts as f
-from rushhour.history import load_history
 from rushhour.scenario import Load
-from tests.integration.load_subject import (
-    Server,
-    load_to_the_end,
-    loading,
-    recorded,
-    serving,
-    wait_for,
-)
+from tests.integration.load_subject import Server, loading, recorded, serving, wait_for
 
-# Sends what it is told to, without waiting, and then idles.
+# Sends each request once, and then idles.
 OUTCOMES = """
-import time
-import gevent
 from locust import FastHttpUser, HttpUser, constant, task
 
 REQUESTS = ["ok", "missing", "error", "pool", "close", "cut", "hang"]
 
 class Fast(FastHttpUser):
     fixed_count = 1
-    network_timeout = 0.3
+    network_timeout = 0.5
     wait_time = constant(60)
 
     @task
@@ -50,7 +47,7 @@ class Plain(HttpUser):
     @task
     def all(self):
         for path in REQUESTS:
-            self.client.get("/plain/" + path, timeout=0.3)
+            self.client.get("/plain/" + path, timeout=0.5)
 """
 
 EAGER = """
@@ -65,22 +62,174 @@ class Eager(FastHttpUser):
 """
 
 
-def own(tmp_path: Path, text: str) -> str:
-    """A locustfile of a user's own; the path as a scenario names it, from the root `tmp_path`."""
-    (tmp_path / "own.py").write_text(text)
-    return "own.py"
+@dataclass(frozen=True)
+class Ended:
+    """A run after its end; `code` is Locust's exit code, `failure` what LoadProcess.check() then said."""
+
+    history: History
+    code: int
+    counts: Counter[str]
+    server: Server
+    path: Path
+    failure: str
+    left: tuple[psutil.Process, ...]  # of Locust's processes
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_what_is_recorded_is_what_the_server_saw(processes: int, tmp_path: Path) -> None:
+def tell(
+    path: Path,
+    load: Load,
+    *,
+    text: str = "",
+    server: Server | None = None,
+    meanwhile: Callable[..., object] = lambda **_: None,
+    pool_timeout_s: float = 2.0,
+) -> Ended:
+    """Run a load to its end, which `meanwhile` may bring about; `text` is a locustfile of a user's own."""
+    options: dict[str, Path] = {}
+    if text:
+        (path / load.locustfile).write_text(text)
+        options["root"] = path
+    with (
+        serving(server or Server()) as subject,
+        loading(subject, load, path / "run", pool_timeout_s, **options) as (process, run),
+    ):
+        family: list[psutil.Process] = []
+        meanwhile(process=process, run=run, server=subject, family=family)
+        code = process.wait(load.duration + 30)
+        failure = ""
+        try:
+            process.check()
+        except Exception as error:  # noqa: BLE001  # a test looks at it
+            failure = str(error)
+        process.stop()
+        _, left = psutil.wait_procs(family, timeout=5)
+        return Ended(load_history(run), code, subject.counts, subject, run.path, failure, tuple(left))
+
+
+def own(users: int, duration: float, processes: int = 1) -> Load:
+    return Load(
+        users=users,
+        duration=duration,
+        shape="steady",
+        spawn_rate=20.0,
+        locustfile="own.py",
+        processes=processes,
+    )
+
+
+def whole(path: Path, processes: int) -> Ended:
     load = Load(
         users=40, duration=4.0, shape="rush-hour", spawn_rate=40.0, think_time=0.2, processes=processes
     )
-    with serving(Server()) as server:
-        history = load_to_the_end(server, load, tmp_path / "run")
-        assert recorded(history) == server.counts
-    assert server.total() > 100
-    assert {"POST /login", "GET /customers/:id/referrals"} < set(server.counts)
+    return tell(path, load)
+
+
+def in_flight(path: Path, processes: int) -> Ended:
+    load = Load(users=10, duration=1.0, shape="steady", spawn_rate=20.0, think_time=0.1, processes=processes)
+    return tell(path, load, server=Server(slow_s=1.6))
+
+
+def outcomes(path: Path) -> Ended:
+    return tell(path, own(2, 3.0), text=OUTCOMES)
+
+
+def no_log_in(path: Path) -> Ended:
+    server = Server()
+    server.fails = {"POST /login"}
+    load = Load(users=5, duration=4.0, shape="steady", spawn_rate=10.0, think_time=0.1)
+    return tell(path, load, server=server)
+
+
+def pushed(path: Path) -> Ended:
+    # Their think time is longer than the test: whoever comes a second time comes because of the push.
+    return tell(path, Load(users=60, duration=6.0, shape="rush-hour", spawn_rate=60.0, think_time=300.0))
+
+
+def stopped(path: Path, processes: int) -> Ended:
+    def stop(process, run, **_):  # type: ignore[no-untyped-def]
+        wait_for("a second's rows", lambda: bool(load_history(run).requests))
+        process.stop()
+
+    return tell(path, own(5, 60.0, processes), text=EAGER, meanwhile=stop)
+
+
+def hanging(path: Path) -> Ended:
+    def stop(process, server, family, **_):  # type: ignore[no-untyped-def]
+        wait_for("requests that hang", lambda: server.total() == 4)
+        family += psutil.Process(process.pid).children(recursive=True)
+        process.stop()
+
+    text = EAGER.replace("/ok", "/hang")
+    return tell(path, own(4, 60.0, processes=2), text=text, meanwhile=stop, pool_timeout_s=30.0)
+
+
+def killed(path: Path) -> Ended:
+    def kill(process, run, **_):  # type: ignore[no-untyped-def]
+        wait_for("two seconds' rows", lambda: len({row.t_s for row in load_history(run).requests}) >= 2)
+        os.kill(process.pid, signal.SIGKILL)
+
+    return tell(path, own(5, 60.0), text=EAGER, meanwhile=kill)
+
+
+def lost_worker(path: Path) -> Ended:
+    def kill_one(process, run, **_):  # type: ignore[no-untyped-def]
+        wait_for("both workers", lambda: len({row.worker for row in load_history(run).requests}) == 2)
+        psutil.Process(process.pid).children()[0].kill()
+
+    return tell(path, own(4, 4.0, processes=2), text=EAGER, meanwhile=kill_one)
+
+
+def raising(path: Path) -> Ended:
+    return tell(path, own(1, 2.0), text=EAGER.replace('get("/ok")', 'get("/ok").nonsense()'))
+
+
+def unreadable(path: Path) -> Ended:
+    return tell(path, own(1, 2.0), text="import no_such_module")
+
+
+STORIES: dict[str, Callable[[Path], Ended]] = {
+    "whole-1": partial(whole, processes=1),
+    "whole-2": partial(whole, processes=2),
+    "in-flight-1": partial(in_flight, processes=1),
+    "in-flight-2": partial(in_flight, processes=2),
+    "outcomes": outcomes,
+    "no-log-in": no_log_in,
+    "pushed": pushed,
+    "stopped-1": partial(stopped, processes=1),
+    "stopped-2": partial(stopped, processes=2),
+    "hanging": hanging,
+    "killed": killed,
+    "lost-worker": lost_worker,
+    "raising": raising,
+    "unreadable": unreadable,
+}
+
+Runs = Callable[[str], Ended]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """All runs, four at a time; a call waits for the one that it names."""
+    paths = {name: tmp_path_factory.mktemp(name) for name in STORIES}
+    with ThreadPoolExecutor(4) as pool:
+        told = {name: pool.submit(story, paths[name]) for name, story in STORIES.items()}
+        yield lambda name: told[name].result(timeout=120)
+
+
+def fault(run: Ended) -> str:
+    event = run.history.event(f.OBSERVER_FAULT)
+    assert event is not None
+    return str(event.detail["error"])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_recorded_is_what_the_server_saw(processes: int, runs: Runs) -> None:
+    run = runs(f"whole-{processes}")
+    history = run.history
+    assert run.code == 0, run.failure
+    assert recorded(history) == run.counts
+    assert run.counts.total() > 100
+    assert {"POST /login", "GET /customers/:id/referrals"} < set(run.counts)
     assert {row.outcome for row in history.requests} == {f.Outcome.OK}
     for row in history.requests:
         assert HdrHistogram.decode(row.latency).get_total_count() == row.count
@@ -89,41 +238,34 @@ def test_what_is_recorded_is_what_the_server_saw(processes: int, tmp_path: Path)
     assert (
         {row.worker for row in history.requests} == {sample.worker for sample in history.generator} == names
     )
-    assert sum(sample.started for sample in history.generator) == server.total()
-    assert max(_users_by_second(history).values()) == 40
+    assert sum(sample.started for sample in history.generator) == run.counts.total()
     assert any(sample.cpu_cores > 0 for sample in history.generator)
+    users: Counter[int] = Counter()
+    for sample in history.generator:
+        users[sample.t_s] += sample.users
+    assert max(users.values()) == 40
 
     started_s, ended_s = history.time_of(f.LOAD_STARTED), history.time_of(f.LOAD_ENDED)
     assert started_s is not None
     assert ended_s is not None
     assert ended_s - started_s >= 4.0
     assert history.event(f.OBSERVER_FAULT) is None
-    assert (tmp_path / "run/locust.html").stat().st_size > 10_000
-
-
-def _users_by_second(history: f.History) -> Counter[int]:
-    users: Counter[int] = Counter()
-    for sample in history.generator:
-        users[sample.t_s] += sample.users
-    return users
+    assert (run.path / "locust.html").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_requests_in_flight_at_the_end_are_awaited(processes: int, tmp_path: Path) -> None:
-    load = Load(users=10, duration=1.0, shape="steady", spawn_rate=20.0, think_time=0.1, processes=processes)
-    with serving(Server(slow_s=1.6)) as server:
-        history = load_to_the_end(server, load, tmp_path / "run")
-        assert recorded(history) == server.counts
-    ended_s = history.time_of(f.LOAD_ENDED)
+def test_requests_in_flight_at_the_end_are_awaited(processes: int, runs: Runs) -> None:
+    run = runs(f"in-flight-{processes}")
+    assert run.code == 0, run.failure
+    assert recorded(run.history) == run.counts
+    ended_s = run.history.time_of(f.LOAD_ENDED)
     assert ended_s is not None
-    assert max(row.t_s for row in history.requests) > ended_s
+    assert max(row.t_s for row in run.history.requests) > ended_s
 
 
-def test_every_outcome_has_its_class(tmp_path: Path) -> None:
-    load = Load(users=2, duration=2.0, shape="steady", spawn_rate=2.0, locustfile=own(tmp_path, OUTCOMES))
-    with serving(Server()) as server:
-        history = load_to_the_end(server, load, tmp_path / "run", root=tmp_path)
-    seen = {row.endpoint: row.outcome for row in history.requests}
+def test_every_outcome_has_its_class(runs: Runs) -> None:
+    run = runs("outcomes")
+    seen = {row.endpoint: row.outcome for row in run.history.requests}
     expected = {
         "ok": f.Outcome.OK,
         "missing": f.Outcome.HTTP_4XX,
@@ -141,126 +283,66 @@ def test_every_outcome_has_its_class(tmp_path: Path) -> None:
     }
     # One request of a customer is one request on the wire, whatever came of it.
     refused = Counter({"GET /fast/refused": 1})
-    assert server.counts + refused == recorded(history) == Counter(dict.fromkeys(seen, 1))
+    assert run.counts + refused == recorded(run.history) == Counter(dict.fromkeys(seen, 1))
 
 
-def test_the_app_tries_again_twice_and_then_gives_up(tmp_path: Path) -> None:
-    load = Load(users=5, duration=4.0, shape="steady", spawn_rate=10.0, think_time=0.1)
-    server = Server()
-    server.fails = {"POST /login"}
-    with serving(server):
-        history = load_to_the_end(server, load, tmp_path / "run")
-    assert set(server.counts) == {"POST /login"}  # without a log-in there is nothing to see
-    assert recorded(history) == server.counts
-    retries = sum(sample.retries for sample in history.generator)
-    first = server.total() - retries
+def test_the_app_tries_again_twice_and_then_gives_up(runs: Runs) -> None:
+    run = runs("no-log-in")
+    assert set(run.counts) == {"POST /login"}  # without a log-in there is nothing to see
+    assert recorded(run.history) == run.counts
+    retries = sum(sample.retries for sample in run.history.generator)
+    first = run.counts.total() - retries
     assert 0 < retries <= 2 * first
-    assert retries >= 2 * (first - load.users)  # only a customer's last attempts may be missing
+    assert retries >= 2 * (first - 5)  # only the five customers' last attempts may be missing
 
 
-def test_a_push_notification_brings_waiting_customers_at_once(tmp_path: Path) -> None:
-    # Their think time is longer than the test: whoever comes a second time comes because of the push.
-    load = Load(users=60, duration=6.0, shape="rush-hour", spawn_rate=60.0, think_time=300.0)
-    with serving(Server()) as server:
-        history = load_to_the_end(server, load, tmp_path / "run")
-        lists = [at_s for at_s, endpoint in server.times if endpoint == "GET /customers/:id/referrals"]
-    assert recorded(history) == server.counts
+def test_a_push_notification_brings_waiting_customers_at_once(runs: Runs) -> None:
+    run = runs("pushed")
+    assert recorded(run.history) == run.counts
+    lists = [at_s for at_s, endpoint in run.server.times if endpoint == "GET /customers/:id/referrals"]
     assert 3 <= len(lists) <= 40  # a quarter of them, by chance more or fewer
     assert max(lists) - min(lists) < 4  # within two seconds, and a little for the machine
     # Those who came only just then open the app for the first time.
-    assert 60 <= server.counts["POST /login"] <= 60 + len(lists)
+    assert 60 <= run.counts["POST /login"] <= 60 + len(lists)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_that_is_stopped_keeps_what_it_saw(processes: int, tmp_path: Path) -> None:
-    locustfile = own(tmp_path, EAGER)
-    load = Load(
-        users=5, duration=60.0, shape="steady", spawn_rate=10.0, locustfile=locustfile, processes=processes
-    )
-    with (
-        serving(Server()) as server,
-        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
-    ):
-        wait_for("a second's rows", lambda: bool(load_history(run).requests))
-        process.stop()
-        code = process.poll()
-        history = load_history(run)
-        assert recorded(history) == server.counts  # the last second's as well
-    assert code not in (0, None)
-    fault = history.event(f.OBSERVER_FAULT)
-    assert fault is not None
-    assert "the load did not run to its end" in fault.detail["error"]
+def test_a_run_that_is_stopped_keeps_what_it_saw(processes: int, runs: Runs) -> None:
+    run = runs(f"stopped-{processes}")
+    assert recorded(run.history) == run.counts  # the last second's as well
+    assert run.code == 3
+    assert "the load did not run to its end" in fault(run)
 
 
-def test_stopping_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
-    text = EAGER.replace("/ok", "/hang")
-    load = Load(
-        users=4, duration=60.0, shape="steady", spawn_rate=10.0, locustfile=own(tmp_path, text), processes=2
-    )
-    with (
-        serving(Server()) as server,
-        loading(server, load, tmp_path / "run", pool_timeout_s=30.0, root=tmp_path) as (process, _),
-    ):
-        wait_for("requests that hang", lambda: server.total() == 4)
-        family = psutil.Process(process.pid).children(recursive=True)
-        process.stop()
-        assert process.poll() is not None
-        assert len(family) == 2
-        gone, alive = psutil.wait_procs(family, timeout=5)
-        assert not alive, gone
+def test_stopping_does_not_wait_for_a_server_that_hangs(runs: Runs) -> None:
+    run = runs("hanging")
+    assert run.counts == {"GET /hang": 4}
+    assert not run.left
 
 
-def test_a_run_that_is_killed_keeps_what_it_saw(tmp_path: Path) -> None:
-    load = Load(users=5, duration=60.0, shape="steady", spawn_rate=10.0, locustfile=own(tmp_path, EAGER))
-    with (
-        serving(Server()) as server,
-        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
-    ):
-        wait_for("two seconds' rows", lambda: len({row.t_s for row in load_history(run).requests}) >= 2)
-        before = recorded(load_history(run))
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(5) == -signal.SIGKILL
-        assert before <= recorded(load_history(run)) <= server.counts
-        with pytest.raises(StackError, match="SIGKILL"):
-            process.check()
+def test_a_run_that_is_killed_keeps_what_it_saw(runs: Runs) -> None:
+    run = runs("killed")
+    assert run.code == -signal.SIGKILL
+    assert len({row.t_s for row in run.history.requests}) >= 2
+    assert recorded(run.history) <= run.counts
+    assert "SIGKILL" in run.failure
 
 
-def test_a_lost_worker_is_told_of(tmp_path: Path) -> None:
-    load = Load(
-        users=4, duration=3.0, shape="steady", spawn_rate=10.0, locustfile=own(tmp_path, EAGER), processes=2
-    )
-    with (
-        serving(Server()) as server,
-        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
-    ):
-        wait_for("both workers", lambda: len({row.worker for row in load_history(run).requests}) == 2)
-        victim = psutil.Process(process.pid).children()[0]
-        victim.kill()
-        assert process.wait(30) == 3
-        history = load_history(run)
-    fault = history.event(f.OBSERVER_FAULT)
-    assert fault is not None
-    assert "lost with what it had not reported" in fault.detail["error"]
+def test_a_lost_worker_is_told_of(runs: Runs) -> None:
+    run = runs("lost-worker")
+    assert run.code == 3
+    assert "was lost with what it had not reported" in fault(run)
 
 
-def test_a_locustfile_that_fails_is_told_of(tmp_path: Path) -> None:
-    broken = EAGER.replace('self.client.get("/ok")', 'self.client.get("/ok").nonsense()')
-    load = Load(users=1, duration=2.0, shape="steady", locustfile=own(tmp_path, broken))
-    with (
-        serving(Server()) as server,
-        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
-    ):
-        assert process.wait(20) == 3
-        fault = load_history(run).event(f.OBSERVER_FAULT)
-        assert fault is not None
-        assert "the locustfile raised" in fault.detail["error"]
-        assert "nonsense" in fault.detail["error"]
+def test_a_locustfile_that_fails_is_told_of(runs: Runs) -> None:
+    run = runs("raising")
+    assert run.code == 3
+    assert "the locustfile raised" in fault(run)
+    assert "nonsense" in fault(run)
 
 
-def test_a_locustfile_that_cannot_be_read_ends_at_once_with_its_reason(tmp_path: Path) -> None:
-    load = Load(users=1, duration=2.0, shape="steady", locustfile=own(tmp_path, "import no_such_module"))
-    with serving(Server()) as server, loading(server, load, tmp_path / "run", root=tmp_path) as (process, _):
-        process.wait(20)
-        with pytest.raises(StackError, match="exit code 1") as caught:
-            process.check()
-        assert "no_such_module" in str(caught.value)
+def test_a_locustfile_that_cannot_be_read_ends_at_once_with_its_reason(runs: Runs) -> None:
+    run = runs("unreadable")
+    assert run.code == 1
+    assert "exit code 1" in run.failure
+    assert "no_such_module" in run.failure

@@ -32,7 +32,7 @@ def stock(locustfile: Path, url: str, *more: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("locustfile", LOCUSTFILES, ids=lambda path: path.stem)
 def test_a_locustfile_runs_with_stock_locust(locustfile: Path) -> None:
-    options = ["--users", "20", "--spawn-rate", "20", "--run-time", "3s", "--think-time", "0.1"]
+    options = ["--users", "20", "--spawn-rate", "20", "--run-time", "2s", "--think-time", "0.1"]
     with serving(Server()) as server:
         done = stock(locustfile, server.url, *options)
     assert done.returncode == 0, done.stderr
