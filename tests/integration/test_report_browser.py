@@ -253,9 +253,16 @@ def test_a_phone_reads_it_without_scrolling_sideways(browser: Browser, report: P
         expect(page.locator("#reset")).to_be_enabled()
 
 
-def test_it_prints_in_light_colours(browser: Browser, report: Path, tmp_path: Path) -> None:
+def test_it_prints_in_light_colours_as_wide_as_the_sheet(
+    browser: Browser, report: Path, tmp_path: Path
+) -> None:
     for opened in opening(browser, report, color_scheme="dark"):
+        opened.page.evaluate(  # what was on the page as it went to the printer
+            "addEventListener('beforeprint', () => { window.printed = "
+            "[document.getElementById('chart').layout.width, document.documentElement.dataset.theme]; })"
+        )
         printed = opened.page.pdf(path=tmp_path / "report.pdf", format="A4")
+        assert opened.page.evaluate("window.printed") == [680, "light"]
         assert printed.startswith(b"%PDF")
         expect(opened.page.locator("html")).to_have_attribute("data-theme", "dark")
 

@@ -15,10 +15,13 @@
   };
   system.addEventListener("change", apply);
   addEventListener("beforeprint", () => {
-    document.documentElement.dataset.theme = "light";
+    Object.assign(document.documentElement.dataset, { theme: "light", printing: "yes" });
     document.dispatchEvent(new Event("themechange"));
   });
-  addEventListener("afterprint", apply);
+  addEventListener("afterprint", () => {
+    delete document.documentElement.dataset.printing;
+    apply();
+  });
   addEventListener("DOMContentLoaded", () => document.getElementById("theme").addEventListener("click", toggle));
   apply();
 })();

@@ -57,10 +57,11 @@
   const greatest = (series) => series.v.reduce((a, b) => (b === null ? a : Math.max(a ?? b, b)), null);
 
   function measure() {
-    const outer = box.clientWidth, narrow = outer < 620;
+    const printing = "printing" in document.documentElement.dataset; // all panels on one sheet of A4 or Letter
+    const outer = printing ? 680 : box.clientWidth, narrow = outer < 620;
     geometry = {
       outer, narrow, left: narrow ? 44 : 54, right: narrow ? 8 : 14,
-      head: narrow ? 42 : 26, plot: narrow ? 84 : 96, gap: 10, bottom: 40, rowHeight: 20,
+      head: narrow ? 42 : 26, plot: printing ? 60 : narrow ? 84 : 96, gap: 10, bottom: 40, rowHeight: 20,
     };
     geometry.width = outer - geometry.left - geometry.right;
     geometry.unit = geometry.head + geometry.plot + geometry.gap;
@@ -280,7 +281,8 @@
     });
     document.addEventListener("themechange", draw);
     coarse.addEventListener("change", draw);
-    new ResizeObserver(() => { if (box.clientWidth !== geometry.outer) draw(); }).observe(box);
+    const resized = () => !("printing" in document.documentElement.dataset) && box.clientWidth !== geometry.outer;
+    new ResizeObserver(() => { if (resized()) draw(); }).observe(box);
   }
 
   async function unpack() {
