@@ -34,6 +34,7 @@ from rushhour.stack.work import CLUSTERS, in_use
 
 FORMAT: Final = 1  # raise it when what a template holds changes
 BUILD_TIMEOUT_S: Final = 3600.0
+UNUSED_S: Final = 14 * 86_400.0
 CLEAN_STOP_S: Final = 120.0
 
 # A standby must not have lower settings than the primary had when its base was taken, so the base is taken
@@ -99,11 +100,21 @@ class TemplateStore:
         """The template, built when it is missing; it is not removed while this context lasts."""
         self.root.mkdir(exist_ok=True)
         path = self.root / self.key(schema, data)
-        lock = path.with_name(path.name + ".lock")
+        while True:
+            self._be_there(path, schema, data, log, progress)
+            with locked(lock_of(path), shared=True, timeout_s=BUILD_TIMEOUT_S):
+                if path.exists():  # else it was removed in between, on request
+                    os.utime(path)  # what nobody used for long is removed some day
+                    yield read_template(path)
+                    return
+
+    def _be_there(self, path: Path, schema: Path, data: Data, log: Path, progress: Progress) -> None:
+        """Build it, or wait until another run has."""
         began_s = time.monotonic()
         while not path.exists():
-            with try_lock(lock) as ours:
+            with try_lock(lock_of(path)) as ours:
                 if ours and not path.exists():
+                    remove_unused(self.root)
                     self._build(path, schema, data, log, progress)
             if not ours:
                 waited_s = time.monotonic() - began_s
@@ -111,8 +122,6 @@ class TemplateStore:
                     raise StackError(f"waited {waited_s:.0f} s for another run to build {path}")
                 progress(f"another run builds the {data.size} data")
                 time.sleep(POLL_S)
-        with locked(lock, shared=True, timeout_s=BUILD_TIMEOUT_S):
-            yield read_template(path)
 
     def _build(self, path: Path, schema: Path, data: Data, log: Path, progress: Progress) -> None:
         """Build in a directory of its own and rename it when whole; the caller holds the template's lock."""
@@ -170,6 +179,11 @@ class TemplateStore:
         stop_clean(server.child)
 
 
+def lock_of(template: Path) -> Path:
+    """The file that is locked while the template is built, cloned or removed."""
+    return template.with_name(template.name + ".lock")
+
+
 def stop_clean(child: Child) -> None:
     """Stop a server so that its data directory is whole. Raises StackError when it did not end that way."""
     child.stop(grace_s=CLEAN_STOP_S)
@@ -207,6 +221,18 @@ def remove_dead_builds(path: Path) -> None:
     for dead in path.parent.glob(f".building-{path.name}-*"):
         if not in_use(dead / "primary"):
             shutil.rmtree(dead, ignore_errors=True)
+
+
+def remove_unused(root: Path, unused_s: float = UNUSED_S) -> list[Path]:
+    """Remove the templates that no run has used for so long: each change of schema or seeding leaves one."""
+    removed = []
+    for lock in sorted(root.glob("*.lock")):
+        path = lock.with_name(lock.name.removesuffix(".lock"))
+        with try_lock(lock) as ours:
+            if ours and path.exists() and time.time() - path.stat().st_mtime > unused_s:
+                shutil.rmtree(path, ignore_errors=True)
+                removed.append(path)
+    return removed
 
 
 def remove_templates(cache: Path) -> tuple[list[Path], list[Path]]:

@@ -21,7 +21,7 @@ from rushhour.stack.ports import HOST, free_port, lost_race
 from rushhour.stack.postgres import find_binaries
 from rushhour.stack.server import RESERVED_CONNECTIONS
 from rushhour.stack.service import placeholders, require_program, service_command, service_environment
-from rushhour.stack.template import read_template, remove_templates
+from rushhour.stack.template import read_template, remove_templates, remove_unused
 from rushhour.stack.work import in_use, require_room, sweep
 
 SCENARIO = Scenario(
@@ -331,6 +331,18 @@ def test_templates_are_removed_with_what_dead_builds_left(tmp_path: Path) -> Non
     (templates / "small-1.lock").touch()
     assert remove_templates(tmp_path) == ([templates / "small-1"], [])
     assert [path.name for path in templates.iterdir()] == ["small-1.lock"]
+
+
+def test_only_templates_unused_for_long_are_removed(tmp_path: Path) -> None:
+    for name in ("old", "old-in-use", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.lock").touch()
+    for name in ("old", "old-in-use"):
+        os.utime(tmp_path / name, (0, 0))
+    with locked(tmp_path / "old-in-use.lock", shared=True, timeout_s=1):
+        assert remove_unused(tmp_path) == [tmp_path / "old"]
+    assert (tmp_path / "new").exists()
+    assert (tmp_path / "old-in-use").exists()
 
 
 # the guard's book, and logs
