@@ -9,6 +9,7 @@ meaningless, and the server is then no bottleneck either. Rounds with and withou
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -124,6 +125,7 @@ def generate(url: str) -> None:
             self.client.get("/")
 
     pin(0)
+    logging.disable()  # Locust warns that it uses a whole core, as it shall
     environment = Environment(user_classes=[Customer])
     runner = environment.create_local_runner()
     tally = Tally(Clock.since(time.time()), "local", time.process_time)

@@ -157,6 +157,7 @@ class Customer(FastHttpUser):
         worker = getattr(environment.runner, "worker_index", 0)
         self.rng = random.Random(f"{settings.seed}/{worker}/{next(self.numbers)}")  # noqa: S311  # no secret
         self._customer = 0
+        self._headers: dict[str, str] = {}
         self._referral = 0
         self._attempt = 0
         self._pause_s = 0.0
@@ -190,7 +191,10 @@ class Customer(FastHttpUser):
     def open_app(self) -> None:
         if not self._attempt:
             self._customer = draw_customer(self.rng, self.settings.customers)
-        if self.ask("POST", "/login", "/login", json={"customer_id": self._customer}):
+            self._headers = {}
+        answer = self.ask("POST", "/login", "/login", json={"customer_id": self._customer}, check=token_of)
+        if answer:
+            self._headers = {"Authorization": f"Bearer {token_of(answer)}"}
             self.then(self._after_opening, self.rng.uniform(*APP_S))
             self._after_opening = self.see_summary
 
@@ -261,7 +265,13 @@ class Customer(FastHttpUser):
         """
         context = {"retry": self._attempt} if self._attempt else {}
         with self.client.request(
-            method, path, name=name, json=json, context=context, catch_response=True
+            method,
+            path,
+            name=name,
+            json=json,
+            headers=self._headers,
+            context=context,
+            catch_response=True,
         ) as answer:
             error = getattr(answer, "error", None)
             good = 0 < answer.status_code < 400 and error is None
@@ -285,6 +295,11 @@ class Customer(FastHttpUser):
 def is_timeout(error: Any) -> bool:
     """Whether the customer's patience ended; nobody waits that long a second time."""
     return isinstance(getattr(error, "original", error), TimeoutError)
+
+
+def token_of(answer: Any) -> str:
+    """The token in `{"token": "..."}`, which shows who is asking from then on."""
+    return str(answer.json()["token"])
 
 
 def referral_ids(answer: Any) -> list[int]:

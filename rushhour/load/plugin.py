@@ -104,8 +104,9 @@ def counted(request: Callable[..., Any], tally: Tally) -> Callable[..., Any]:
 
     @functools.wraps(request)
     def count_and_send(*args: Any, **kwargs: Any) -> Any:
-        context = kwargs.get("context")
-        tally.started(bool(context and context.get("retry")))
+        tally.started += 1
+        if "context" in kwargs and kwargs["context"].get("retry"):
+            tally.retries += 1
         return request(*args, **kwargs)
 
     return count_and_send

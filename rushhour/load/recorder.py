@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -59,9 +59,9 @@ class Second:
 
 def _row(t_s: int, endpoint: str, outcome: Outcome, took_ms: Sequence[float], worker: str) -> RequestCount:
     histogram = new_histogram()
-    for one_ms in took_ms:
+    for took_us, count in Counter([int(one_ms * 1000) for one_ms in took_ms]).items():
         # The histogram refuses what lies outside its range, and the count would be wrong.
-        histogram.record_value(min(max(int(one_ms * 1000), LOWEST_US), HIGHEST_US))
+        histogram.record_value(min(max(took_us, LOWEST_US), HIGHEST_US), count)
     return RequestCount(t_s, endpoint, outcome, len(took_ms), histogram.encode().decode("ascii"), worker)
 
 
@@ -80,8 +80,8 @@ class Tally:
         self._past: list[Second] = []
         self._begin_second()
         self._late_ms: list[float] = []
-        self._started = 0
-        self._retries = 0
+        self.started = 0  # requests put on the wire since the last sample, by whoever sends them
+        self.retries = 0  # of them
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
 
@@ -110,11 +110,6 @@ class Tally:
             self._turn()
         self._second.failed[method, name, outcome].append(took_ms)
 
-    def started(self, retry: bool) -> None:
-        """A request is put on the wire."""
-        self._started += 1
-        self._retries += retry
-
     def late(self, lateness_ms: Sequence[float]) -> None:
         """Timers fired this much later than planned."""
         self._late_ms.extend(lateness_ms)
@@ -136,14 +131,14 @@ class Tally:
             t_s=int((self._sampled_s + now_s) / 2),
             worker=self.worker,
             users=users,
-            started=self._started,
-            retries=self._retries,
+            started=self.started,
+            retries=self.retries,
             lateness_p99_ms=round(_nearest_rank(late_ms, 0.99), 3),
             lateness_max_ms=round(late_ms[-1], 3) if late_ms else 0.0,
             cpu_cores=round((cpu_s - self._sampled_cpu_s) / span_s, 4),
         )
         self._sampled_s, self._sampled_cpu_s = now_s, cpu_s
-        self._started = self._retries = 0
+        self.started = self.retries = 0
         self._late_ms.clear()
         return sample
 

@@ -65,6 +65,7 @@ class Server:
             "pool": (500, POOL_BODY),
             "missing": (404, b"{}"),
             "referrals": (200, b'{"referrals": [{"id": 7}, {"id": 8}]}'),
+            "login": (200, b'{"token": "t"}'),
             "garbage": (200, b"<html>"),
         }.get(kind, (200, b"{}"))
         if endpoint in self.fails:
