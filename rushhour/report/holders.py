@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
 
@@ -32,6 +33,15 @@ class StillOut:
     server_pid: int | None
     age_s: float
     ended_ago_s: float | None  # since its request ended; None: the request was still running
+
+
+def suspects(diagnosis: Diagnosis) -> tuple[HeldSite, ...]:
+    """Call sites to show with a diagnosis: those with connections out, else the heaviest; none if healthy."""
+    if diagnosis.cause == "none":
+        return ()
+    return (
+        tuple(site for site in diagnosis.call_sites if site.held or site.leaked) or diagnosis.call_sites[:1]
+    )
 
 
 _Key = tuple[f.CallSite, str, str | None]

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from rushhour.diagnosis import HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
 from rushhour.report import words
-from rushhour.report.holders import still_out, top_holders
+from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
 from rushhour.report.series import Panel, Timeline
 from rushhour.report.source import Excerpt, excerpt
 from rushhour.scenario import Scenario
 from rushhour.verdict import Verdict
+from rushhour.window import find_window
 
 HOLDERS_SHOWN: Final = 12
 
@@ -55,7 +56,8 @@ def render_html(
     """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
     head, body, plotly = _asset("theme.js"), _asset("timeline.js"), _plotly()
     picture = timeline(history)
-    end_s = history.time_of(f.LOAD_ENDED) or end_of(history)
+    window = find_window(history, scenario.load.warm_up)
+    end_s = window.end_s if window else end_of(history)
     allowed = " ".join(f"'sha256-{digest}'" for digest in (_sha256(head), _sha256(body), plotly.sha256))
     return str(
         _template().render(
@@ -69,7 +71,7 @@ def render_html(
             verdict=verdict,
             diagnosis=verdict.diagnosis,
             tiles=_tiles(verdict),
-            sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in verdict.diagnosis.call_sites],
+            sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
             timeline=picture,
             holders=top_holders(history, end_s)[:HOLDERS_SHOWN],
             still_out=still_out(history, end_s),
@@ -128,6 +130,15 @@ def script_json(value: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
+def prose(text: object) -> Markup:
+    """Text as HTML, with what stands between backticks as code."""
+    parts = words.clean(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(words.clean(text))  # an odd backtick is only a backtick
+    wrap = Markup("<code>{}</code>")
+    return Markup().join(wrap.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
+
+
 @functools.cache
 def _template() -> Any:
     loader = PackageLoader("rushhour.report", "templates")
@@ -136,6 +147,8 @@ def _template() -> Any:
     )
     for name in ("count", "ms", "seconds", "cores", "clean", "metric", "threshold_value", "evidence_value"):
         environment.filters[name] = getattr(words, name)
+    environment.filters["held"] = words.held
+    environment.filters["prose"] = prose
     return environment.get_template("report.html.j2")
 
 

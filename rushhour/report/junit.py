@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, TestCase, TestSuite
 
+from rushhour.report.holders import suspects
 from rushhour.report.words import clean, threshold_value
 from rushhour.verdict import Verdict
 
@@ -27,7 +28,7 @@ def _case(verdict: Verdict) -> TestCase:
     told = [verdict.headline, *verdict.reasons]
     told += [f"threshold {one.expr}: {threshold_value(one)}" for one in verdict.thresholds if not one.ok]
     told += [f"cause {verdict.diagnosis.cause}: {verdict.diagnosis.summary}"]
-    told += [f"at {s.file}:{s.line} {s.function}" for s in verdict.diagnosis.call_sites]
+    told += [f"at {s.file}:{s.line} {s.function}" for s in suspects(verdict.diagnosis)]
     told += [f"fix: {verdict.diagnosis.fix}"] if verdict.diagnosis.fix else []
     if verdict.verdict != "pass":
         kind = Failure if verdict.verdict == "fail" else Error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
 from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
 from rushhour.scenario import Scenario
@@ -26,7 +27,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
             f"observed *{verdict.observed}*, verdict **{verdict.verdict}**."
         ),
         "",
-        *[f"- {text(reason)}" for reason in verdict.reasons],
+        *[f"- {prose(reason)}" for reason in verdict.reasons],
         "",
         *_table(
             "Thresholds",
@@ -34,7 +35,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
             [(_OK[one.ok], code(one.expr), threshold_value(one)) for one in verdict.thresholds],
         ),
         *_diagnosis(verdict.diagnosis, source_root),
-        *([f"> {text(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
+        *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
         *_metrics(verdict),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -61,6 +62,22 @@ def code(value: object) -> str:
     return f"{ticks}{pad}{plain}{pad}{ticks}"
 
 
+def prose(value: object) -> str:
+    """Text, with what stands between backticks as code."""
+    parts = clean(value).split("`")
+    if len(parts) % 2 == 0:
+        return text(value)  # an odd backtick is only a backtick
+    return "".join(code(part) if at % 2 else _spaced(part) for at, part in enumerate(parts))
+
+
+def _spaced(part: str) -> str:
+    """Text whose outer spaces are kept: it stands between code spans."""
+    inner = part.strip()
+    if not inner:
+        return part
+    return part[: len(part) - len(part.lstrip())] + text(inner) + part[len(part.rstrip()) :]
+
+
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
@@ -78,15 +95,15 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
     lines = [
         f"### Diagnosis: {text(diagnosis.cause)} ({diagnosis.confidence})",
         "",
-        text(diagnosis.summary),
+        prose(diagnosis.summary),
         "",
     ]
-    for site in diagnosis.call_sites:
+    for site in suspects(diagnosis):
         lines += _site(site, root)
     if diagnosis.amplifiers:
-        lines += ["Made worse by:", "", *[f"- {text(one)}" for one in diagnosis.amplifiers], ""]
+        lines += ["Made worse by:", "", *[f"- {prose(one)}" for one in diagnosis.amplifiers], ""]
     if diagnosis.fix:
-        lines += [f"**Fix:** {text(diagnosis.fix)}", ""]
+        lines += [f"**Fix:** {prose(diagnosis.fix)}", ""]
     rows = [
         (
             text(one.signal),
@@ -104,8 +121,8 @@ def _site(site: HeldSite, root: Path | None) -> list[str]:
     lines = [
         (
             f"- {code(f'{site.file}:{site.line}')} {code(site.function)}{endpoint}: pool {text(site.pool)}, "
-            f"{site.held} out at the end of the load, {site.leaked} of them after their request had ended, "
-            f"longest {seconds(site.max_hold_s)}"
+            f"{site.held} still out when the watch ended, "
+            f"{site.leaked} of them after their request had ended, longest {seconds(site.max_hold_s)}"
         ),
         "",
     ]

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.report.holders import suspects
 from rushhour.report.live_view import PlainLive, plain_line, render_live
 from rushhour.report.progress import PlainProgress, RichProgress
 from rushhour.report.source import excerpt
-from rushhour.report.words import clean, compared, evidence_value, seconds, threshold_value
+from rushhour.report.words import clean, compared, evidence_value, held, seconds, threshold_value
 from rushhour.scenario import Scenario
 from rushhour.verdict import Verdict
 
@@ -125,9 +126,10 @@ def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
         Text.assemble((clean(diagnosis.cause), "bold"), f" ({diagnosis.confidence})"),
         Text(clean(diagnosis.summary)),
     ]
-    for site in diagnosis.call_sites[:SITES_SHOWN]:
+    sites = suspects(diagnosis)
+    for site in sites[:SITES_SHOWN]:
         lines += _site(site, root)
-    hidden = len(diagnosis.call_sites) - SITES_SHOWN
+    hidden = len(sites) - SITES_SHOWN
     if hidden > 0:
         lines.append(Text(f"  and {hidden} more in the report", "dim"))
     if diagnosis.amplifiers:
@@ -143,9 +145,9 @@ def _site(site: HeldSite, root: Path) -> list[RenderableType]:
     code = (
         Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")
     )
-    held = (
-        f"pool {clean(site.pool)}: {site.held} out at the end of the load{leaked}, "
-        f"{site.held_s:,.0f} connection-seconds, longest {seconds(site.max_hold_s)}"
+    told = (
+        f"pool {clean(site.pool)}: {site.held} still out when the watch ended{leaked}, "
+        f"{held(site.held_s)} connection-seconds, longest {seconds(site.max_hold_s)}"
     )
     return [
         Text.assemble(
@@ -155,17 +157,17 @@ def _site(site: HeldSite, root: Path) -> list[RenderableType]:
             (f"  {clean(site.endpoint)}" if site.endpoint else "", "dim"),
         ),
         Padding(code, (0, 0, 0, 4)),
-        Padding(Text(held), (0, 0, 0, 4)),
+        Padding(Text(told), (0, 0, 0, 4)),
     ]
 
 
 def _evidence(diagnosis: Diagnosis) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(max_width=40)
     table.add_column()
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim")
     for one in diagnosis.evidence:
-        table.add_row(Text(clean(one.signal)), Text(evidence_value(one)), Text(clean(one.meaning)))
+        meaning = f"  {clean(one.meaning)}" if one.meaning else ""
+        table.add_row(Text(clean(one.signal)), Text.assemble((evidence_value(one), "bold"), (meaning, "dim")))
     return table
 
 

@@ -27,21 +27,30 @@ def count(value: Number) -> str:
 
 
 def ms(value: Number) -> str:
-    """`41 ms`, `30.0 s`."""
+    """`8.2 ms`, `41 ms`, `2.00 s`, `30.0 s`."""
     if value is None:
         return UNKNOWN
-    return f"{value / 1000:,.1f} s" if value >= 10_000 else f"{value:,.{0 if value >= 10 else 1}f} ms"
+    if value >= 1000:
+        return f"{value / 1000:,.{1 if value >= 10_000 else 2}f} s"
+    return f"{value:.{0 if value >= 10 else 1}f} ms"
 
 
 def seconds(value: Number) -> str:
-    """`4.2 s`, `3 min 10 s`."""
+    """`12 ms`, `4.2 s`, `3 min 10 s`."""
     if value is None:
         return UNKNOWN
+    if 0 < value < 0.1:
+        return ms(value * 1000)
     if value < 120:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def held(connection_s: float) -> str:
+    """Connection-seconds: `1,577`, `0.4`."""
+    return f"{connection_s:,.{0 if connection_s >= 10 else 1}f}"
 
 
 def cores(value: Number) -> str:

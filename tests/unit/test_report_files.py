@@ -16,9 +16,11 @@ from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.history import History, load_history
 from rushhour.history import facts as f
 from rushhour.report.files import write_reports, write_suite
+from rushhour.report.holders import suspects
+from rushhour.report.html import prose as html_prose
 from rushhour.report.html import render_html, script_json
 from rushhour.report.junit import render_junit
-from rushhour.report.markdown import code, render_comparison, render_markdown, text
+from rushhour.report.markdown import code, prose, render_comparison, render_markdown, text
 from rushhour.verdict import Verdict
 from tests.unit import sample_run
 from tests.unit.sample_run import SampleRun
@@ -86,7 +88,7 @@ def test_the_page_tells_the_verdict_the_line_and_the_numbers(sample: SampleRun, 
         sample.verdict.diagnosis.fix,
         "64 threads share a pool of 30",
         "queuepool_timeouts == 0",
-        "30 connections out when the load ended",
+        "30 connections still out when the watch ended",
         "ThreadPoolExecutor-0_29",
         "pool.jsonl sample.leaked",
         "0.5 cores by cgroup cpu.max",
@@ -214,6 +216,22 @@ def test_junit_and_markdown_survive_what_they_quote(sample: SampleRun) -> None:
     told = render_markdown(sample.scenario, verdict)
     assert "<script>" not in re.sub(r"`+[^\n]*`+", "", told)
     assert "\x1b" not in told
+
+
+def test_backticks_become_code_and_nothing_else() -> None:
+    assert html_prose("call `a<b>()` <now>") == "call <code>a&lt;b&gt;()</code> &lt;now&gt;"
+    assert html_prose("one ` only <i>") == "one ` only &lt;i&gt;"
+    assert prose("call `a_b()` or *c*") == r"call `a_b()` or \*c\*"
+    assert prose("one ` only") == r"one \` only"
+
+
+def test_a_diagnosis_shows_the_sites_that_hold_and_none_of_a_healthy_run(sample: SampleRun) -> None:
+    (guilty,) = sample.verdict.diagnosis.call_sites
+    idle = replace(guilty, line=16, held=0, leaked=0)
+    both = replace(sample.verdict.diagnosis, call_sites=(guilty, idle))
+    assert suspects(both) == (guilty,)
+    assert suspects(replace(both, call_sites=(idle, idle))) == (idle,)
+    assert suspects(replace(both, cause="none")) == ()
 
 
 def test_markdown_text_and_code_keep_their_meaning() -> None:
