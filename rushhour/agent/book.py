@@ -85,18 +85,37 @@ class Slot:
 class PoolState:
     """One pool of the service, or a line of recreated ones. Counters are the sampler's."""
 
-    __slots__ = ("address", "connects", "creates", "holds", "id", "kind", "pool", "timeouts", "waits")
+    __slots__ = (
+        "address",
+        "connects",
+        "creates",
+        "holds",
+        "id",
+        "kind",
+        "pool",
+        "shape",
+        "timeouts",
+        "waits",
+    )
 
     def __init__(self, number: int, pool: Any) -> None:
         self.id = number
         self.kind = type(pool).__name__
         self.pool: weakref.ref[Any] = weakref.ref(pool)
+        self.shape = shape_of(pool)
         self.address: tuple[str | None, int | None, str | None] = (None, None, None)  # host, port, database
         self.reset()
 
     def reset(self) -> None:
         self.timeouts = self.connects = 0
         self.waits, self.holds, self.creates = [0] * BUCKETS, [0] * BUCKETS, [0] * BUCKETS  # since the start
+
+
+def shape_of(pool: Any) -> tuple[int, int, float]:
+    """Size, overflow and time-out; a pool without a queue has no limit."""
+    if not hasattr(pool, "_max_overflow"):
+        return (0, -1, 0.0)
+    return (pool._pool.maxsize, pool._max_overflow, float(pool._timeout))
 
 
 class Timeout:

@@ -6,18 +6,18 @@ proxy, and if its last one, SQLAlchemy's finaliser (a ROLLBACK) would run in the
 
 from __future__ import annotations
 
-import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .book import Book, Hold, PoolState
 from .catalog import Catalog
+from .readings import added, checked_out_and_waiting, label_of, outlived, rounded, thread_name
 
 if TYPE_CHECKING:
     from .call_sites import Stack
     from .journal import Record
 
 SEEN_AFTER_S = 0.1  # a check-out that comes back sooner is counted, but not written one by one
-GRACE_S = 0.1  # clean-up that runs right after the end of a request is no leak
 PERIOD_S = 1.0  # histograms and totals per call site
 MAX_POOLS = 64  # sampled at once; an engine per request would flood the file
 
@@ -30,6 +30,11 @@ class _Total:
     def __init__(self) -> None:
         self.count = 0
         self.held = self.longest = 0.0
+
+    def add(self, other: _Total) -> None:
+        self.count += other.count
+        self.held += other.held
+        self.longest = max(self.longest, other.longest)
 
 
 class Tally:
@@ -45,6 +50,8 @@ class Tally:
         self._said: dict[
             tuple[Any, ...], tuple[Any, ...]
         ] = {}  # what the file's newest record of a thing says
+        self._dead: set[PoolState] = set()
+        self._gone: list[int] = []
         self._period_began = 0.0
 
     def tick(self, now: float, final: bool = False) -> list[Record]:
@@ -85,7 +92,7 @@ class Tally:
             if written and hold in written:
                 self._ended.discard(hold)
                 records.append(
-                    {"k": "back", "id": written.pop(hold), "t": _round(hold.returned), "how": hold.how}
+                    {"k": "back", "id": written.pop(hold), "t": rounded(hold.returned), "how": hold.how}
                 )
 
     def _take_opened(self) -> None:
@@ -103,19 +110,19 @@ class Tally:
             records.append(
                 {
                     "k": "timeout",
-                    "t": _round(one.at),
+                    "t": rounded(one.at),
                     "pool": self._catalog.pool(one.pool),
                     "site": self._catalog.site(one.stack),
-                    "endpoint": one.request.label if one.request else None,
-                    "waited": _round(one.waited),
+                    "endpoint": label_of(one.request),
+                    "waited": rounded(one.waited),
                 }
             )
 
     def _check_outs(self, live: list[Hold], now: float, records: list[Record]) -> None:
         """A delta: a check-out is written when it was seen out for a while, and when its request ended."""
         for hold in live:
-            outlived = _outlived(hold, now)
-            if hold not in self._written and (outlived or now - hold.taken >= SEEN_AFTER_S):
+            ended = outlived(hold, now)
+            if hold not in self._written and (ended or now - hold.taken >= SEEN_AFTER_S):
                 self._last_number += 1
                 self._written[hold] = self._last_number
                 records.append(
@@ -124,27 +131,29 @@ class Tally:
                         "id": self._last_number,
                         "pool": self._catalog.pool(hold.slot.pool),
                         "stack": self._catalog.stack(hold.stack),
-                        "endpoint": hold.request.label if hold.request else None,
-                        "thread": _thread_name(hold.thread),
+                        "endpoint": label_of(hold.request),
+                        "thread": thread_name(hold.thread),
                         "server_pid": hold.slot.server_pid,
-                        "taken": _round(hold.taken),
+                        "taken": rounded(hold.taken),
                     }
                 )
-            if outlived and hold.request is not None and hold not in self._ended:
+            if ended and hold.request is not None and hold not in self._ended:
                 self._ended.add(hold)
-                records.append({"k": "ended", "id": self._written[hold], "t": _round(hold.request.ended)})
+                records.append({"k": "ended", "id": self._written[hold], "t": rounded(hold.request.ended)})
 
     def _sample(self, live: list[Hold], now: float, records: list[Record]) -> None:
         held: dict[PoolState, list[int]] = {}  # live, leaked
         for hold in live:
             counts = held.setdefault(hold.slot.pool, [0, 0])
             counts[0] += 1
-            counts[1] += _outlived(hold, now)
+            counts[1] += outlived(hold, now)
         rows: list[list[float]] = []
         for state in list(self._book.pools):
             pool = state.pool()
             if pool is None:
-                self._forget(state, now, records)
+                if state in self._dead:  # its last returns were counted since
+                    rows.append(self._forget(state, now, records))
+                self._dead.add(state)
                 continue
             if len(rows) == MAX_POOLS:
                 self._book.fault(
@@ -152,48 +161,61 @@ class Tally:
                 )
                 break
             out, leaked = held.get(state, (0, 0))
-            size, overflow, timeout, checked_out, waiting = _figures(pool, out)
-            back = sum(state.holds)
-            numbers = [size, overflow, timeout, checked_out, out, waiting, leaked]
-            rows.append(
-                [self._catalog.pool(state), *numbers, state.timeouts, state.connects, back + out, back]
-            )
-        records.append({"k": "sample", "t": _round(now), "pools": rows})
+            checked_out, waiting = checked_out_and_waiting(pool, out)
+            rows.append(self._row(state, checked_out, out, waiting, leaked))
+        records.append({"k": "sample", "t": rounded(now), "pools": rows})
+        records += ({"k": "gone", "pool": number} for number in self._gone)
+        self._gone.clear()
 
-    def _forget(self, state: PoolState, now: float, records: list[Record]) -> None:
-        """The service dropped this pool, and with it all its check-outs."""
+    def _forget(self, state: PoolState, now: float, records: list[Record]) -> list[float]:
+        """The service dropped this pool, and with it all its check-outs: say all that is left to say."""
         self._times(state, now, records)
+        self._sites([], now, records, only=state)
+        row = self._row(state, 0, 0, 0, 0)
         self._book.pools.remove(state)
         self._catalog.forget_pool(state)
-        records.append({"k": "gone", "pool": state.id})
+        for key in [key for key in self._totals if key[0] is state]:
+            del self._totals[key]
+        for said in [said for said in self._said if said[1:2] in {(state,), (state.id,)}]:
+            del self._said[said]
+        self._dead.remove(state)
+        self._gone.append(state.id)
+        return row
 
-    def _sites(self, live: list[Hold], now: float, records: list[Record]) -> None:
+    def _row(self, state: PoolState, checked_out: int, live: int, waiting: int, leaked: int) -> list[float]:
+        back = sum(state.holds)
+        now = (checked_out, live, waiting, leaked)
+        ever = (state.timeouts, state.connects, back + live, back)
+        return [self._catalog.pool(state), *state.shape, *now, *ever]
+
+    def _sites(
+        self, live: list[Hold], now: float, records: list[Record], only: PoolState | None = None
+    ) -> None:
         """Totals per line of code: several stacks may end in one."""
-        sums: dict[tuple[int, int, str | None], list[float]] = {}  # check-outs, came back, held, longest
+        sums: dict[tuple[int, int, str | None], _Total] = {}
+        out: Counter[tuple[int, int, str | None]] = Counter()
         for (pool, stack, endpoint), total in self._totals.items():
-            row = sums.setdefault(
-                (self._catalog.pool(pool), self._catalog.site(stack), endpoint), [0, 0, 0.0, 0.0]
-            )
-            row[0] += total.count
-            row[1] += total.count
-            row[2] += total.held
-            row[3] = max(row[3], total.longest)
+            if only is None or pool is only:
+                key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
+                sums.setdefault(key, _Total()).add(total)
         for hold in live:
-            endpoint = hold.request.label if hold.request else None
-            key = (self._catalog.pool(hold.slot.pool), self._catalog.site(hold.stack), endpoint)
-            sums.setdefault(key, [0, 0, 0.0, 0.0])[0] += 1
-        for (pool_id, site, endpoint), (checkouts, back, held, longest) in sums.items():
-            if self._news(("site", pool_id, site, endpoint), (checkouts, back)):
+            key = (self._catalog.pool(hold.slot.pool), self._catalog.site(hold.stack), label_of(hold.request))
+            sums.setdefault(key, _Total())
+            out[key] += 1
+        for key, total in sums.items():
+            checkouts = total.count + out[key]
+            if self._news(("site", *key), (checkouts, total.count)):
+                pool_id, site, endpoint = key
                 records.append(
                     {
                         "k": "site",
-                        "t": _round(now),
+                        "t": rounded(now),
                         "pool": pool_id,
                         "site": site,
                         "endpoint": endpoint,
                         "checkouts": checkouts,
-                        "held": _round(held),
-                        "longest": _round(longest),
+                        "held": rounded(total.held),
+                        "longest": rounded(total.longest),
                     }
                 )
 
@@ -203,14 +225,14 @@ class Tally:
         present = (tuple(state.waits), tuple(state.holds), tuple(state.creates))
         if self._news(key, present):
             wait, hold, create = (
-                _buckets(new, old) for new, old in zip(present, before or ((), (), ()), strict=True)
+                added(new, old) for new, old in zip(present, before or ((), (), ()), strict=True)
             )
             if wait or hold or create:
                 pool = self._catalog.pool(state)
                 records.append(
                     {
                         "k": "times",
-                        "t": _round(now),
+                        "t": rounded(now),
                         "pool": pool,
                         "wait": wait,
                         "hold": hold,
@@ -219,7 +241,7 @@ class Tally:
                 )
 
     def _rest(self, now: float, records: list[Record]) -> None:
-        book, at = self._book, _round(now)
+        book, at = self._book, rounded(now)
         for name, version in list(book.modules.items()):
             if self._news(("module", name), (version,)):
                 records.append({"k": "module", "t": at, "name": name, "version": version})
@@ -235,39 +257,3 @@ class Tally:
             return False
         self._said[key] = value
         return True
-
-
-def _figures(pool: Any, live: int) -> tuple[int, int, float, int, int]:
-    """Size, overflow, time-out, checked out, waiting; read without the pool's lock, which may be gevent's."""
-    if not hasattr(pool, "_max_overflow"):  # NullPool and those with one connection have no queue
-        return 0, -1, 0.0, live, 0
-    queue = pool._pool
-    if hasattr(queue, "not_empty"):
-        idle, waiting = len(queue.queue), len(queue.not_empty._waiters)
-    else:  # asyncio: its queue is made in its event loop, so it is not touched before
-        inner = vars(queue).get("_queue")
-        idle, waiting = (0, 0) if inner is None else (inner.qsize(), len(inner._getters))
-    size = queue.maxsize
-    return size, pool._max_overflow, float(pool._timeout), size - idle + pool._overflow, waiting
-
-
-def _outlived(hold: Hold, now: float) -> bool:
-    """Whether the request that took it has ended, and clean-up had its moment; not if taken afterwards."""
-    ended = hold.request.ended if hold.request is not None else None
-    return ended is not None and hold.taken <= ended <= now - GRACE_S
-
-
-def _thread_name(number: int) -> str:
-    threading = sys.modules.get("threading")
-    thread = getattr(threading, "_active", {}).get(number)  # not `enumerate()`, which takes a lock
-    return str(thread.name) if thread is not None else f"thread {number}"
-
-
-def _buckets(new: tuple[int, ...], old: tuple[int, ...]) -> dict[int, int]:
-    """Upper bound in microseconds -> how many were added."""
-    counts = (count - (old[number] if old else 0) for number, count in enumerate(new))
-    return {1 << number: count for number, count in enumerate(counts) if count}
-
-
-def _round(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)

@@ -30,7 +30,7 @@ class PoolWatcher:
     """The pools of all processes of the service, as their agents describe them in `agent_dir`.
 
     `anchor_monotonic_s` is the run's anchor, to which all `t_s` refer. `servers` maps "host:port", as the
-    service addresses it, to a server's name. `root` is the service's folder, to which call sites are relative.
+    service addresses it, to a server's name. Call sites are relative to `root`, the service's folder.
     """
 
     def __init__(

@@ -1,0 +1,50 @@
+"""Single figures for a record, each read without a lock and without following a weak reference to a proxy."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .book import Hold, Request
+
+GRACE_S = 0.1  # clean-up that runs right after the end of a request is no leak
+
+
+def checked_out_and_waiting(pool: Any, live: int) -> tuple[int, int]:
+    """What the pool itself counts; where it has no queue, what the agent counts."""
+    if not hasattr(pool, "_max_overflow"):
+        return live, 0
+    queue = pool._pool
+    if hasattr(queue, "not_empty"):  # not `qsize()`: it takes the queue's lock, which may be gevent's
+        idle, waiting = len(queue.queue), len(queue.not_empty._waiters)
+    else:  # asyncio: its queue is made in its event loop, so it is not touched before
+        inner = vars(queue).get("_queue")
+        idle, waiting = (0, 0) if inner is None else (inner.qsize(), len(inner._getters))
+    return queue.maxsize - idle + pool._overflow, waiting
+
+
+def outlived(hold: Hold, now: float) -> bool:
+    """Whether the request that took it has ended, and clean-up had its moment; not if taken afterwards."""
+    ended = hold.request.ended if hold.request is not None else None
+    return ended is not None and hold.taken <= ended <= now - GRACE_S
+
+
+def label_of(request: Request | None) -> str | None:
+    return None if request is None else request.label
+
+
+def thread_name(number: int) -> str:
+    threading = sys.modules.get("threading")
+    thread = getattr(threading, "_active", {}).get(number)  # not `enumerate()`, which takes a lock
+    return str(thread.name) if thread is not None else f"thread {number}"
+
+
+def added(new: tuple[int, ...], old: tuple[int, ...]) -> dict[int, int]:
+    """Upper bound of each bucket in microseconds -> how much it grew."""
+    counts = (count - (old[number] if old else 0) for number, count in enumerate(new))
+    return {1 << number: count for number, count in enumerate(counts) if count}
+
+
+def rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,305 @@
+"""The agent in real SQLAlchemy pools on SQLite files: each way a check-out can begin, wait, fail and end."""
+
+from pathlib import Path
+
+import pytest
+
+from rushhour.history import facts as f
+from tests.integration.agent_subject import Subject, line_of
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    for name in ("service", "agent"):
+        (tmp_path / name).mkdir()
+    return Subject(tmp_path / "service", tmp_path / "agent")
+
+
+def test_a_closed_session_is_counted_and_not_written_one_by_one(subject: Subject) -> None:
+    observed = subject.run("""
+def work(session):
+    with session:
+        session.execute(ONE)
+db = engine()
+for _ in range(50):
+    work(Session(db))
+next_sample()
+""")
+    last = observed.last_samples["service.db"]
+    assert (last.kind, last.size, last.max_overflow, last.timeout_s, last.capacity) == (
+        "QueuePool",
+        2,
+        1,
+        0.2,
+        3,
+    )
+    assert (last.checkouts, last.checkins, last.connects, last.timeouts) == (50, 50, 1, 0)
+    assert (last.checked_out, last.live, last.leaked, last.waiting) == (0, 0, 0, 0)
+    assert observed.checkouts == {}
+    total = observed.site_totals["work"]
+    assert (total.checkouts, total.endpoint) == (50, None)
+    assert 0 < total.max_hold_s <= total.held_s
+    times = observed.of(f.PoolTimes)
+    assert sum(sum(one.hold_us.values()) for one in times) == 50
+    assert sum(sum(one.wait_us.values()) for one in times) == 50
+    assert sum(sum(one.create_us.values()) for one in times) == 1
+    assert observed.of(f.AgentProcess)[-1].sqlalchemy is not None
+
+
+def test_a_scoped_session_that_nobody_removes_stays_out_with_its_line(subject: Subject) -> None:
+    observed = subject.run("""
+registry = scoped_session(sessionmaker(engine()))
+def list_referrals():
+    return registry.execute(ONE).all()  # leak
+def handler():
+    list_referrals()
+done = threading.Event()
+def worker():
+    handler()
+    handler()  # the second call reuses the first one's connection
+    done.wait(10)
+thread = threading.Thread(target=worker, name="worker-1")
+thread.start()
+agent_wrote("out")
+until(lambda: time.monotonic() - records()[-1]["t"] < 1 and any(
+    one["k"] == "sample" and one["t"] - out["taken"] > 1
+    for out in records() if out["k"] == "out" for one in records()))
+os._exit(0)  # as a killed worker would: with the connection still out
+""")
+    [checkout] = observed.checkouts.values()
+    line = line_of(subject.folder / "service.py", "leak")
+    assert checkout.site == f.CallSite("service.py", line, "list_referrals")
+    assert [frame.split()[1] for frame in checkout.stack] == ["list_referrals", "handler", "worker"]
+    assert (checkout.thread, checkout.server_pid, checkout.endpoint) == ("worker-1", None, None)
+    assert (checkout.returned_s, checkout.request_ended_s) == (None, None)
+    last = observed.last_samples["service.db"]
+    assert (last.live, last.checked_out, last.checkouts, last.checkins) == (1, 1, 1, 0)
+
+
+def test_how_check_outs_came_back(subject: Subject) -> None:
+    observed = subject.run("""
+import gc
+gc.disable()
+db = engine(pool_size=5)
+closed = db.connect()  # close
+dropped = db.connect()  # gc
+invalid = db.connect()  # invalidate
+detached = db.connect()  # detach
+cyclic = Session(db)
+cyclic.execute(ONE)  # cycle
+cyclic.me = cyclic
+agent_wrote("sample", count=12)
+closed.close()
+del dropped
+invalid.invalidate()
+invalid.close()
+detached.detach()
+detached.close()
+del cyclic
+next_sample()
+assert len([one for one in records() if one["k"] == "back"]) == 4, records()
+gc.collect()
+agent_wrote("back", count=5)
+next_sample()
+""")
+    path = subject.folder / "service.py"
+    assert {one.site.line: one.returned_by for one in observed.checkouts.values()} == {
+        line_of(path, "close"): "close",
+        line_of(path, "gc"): "gc",
+        line_of(path, "invalidate"): "invalidate",
+        line_of(path, "detach"): "detach",
+        line_of(path, "cycle"): "gc",
+    }
+    assert all((one.returned_s or 0) - one.taken_s >= 1.0 for one in observed.checkouts.values())
+    last = observed.last_samples["service.db"]
+    assert (last.live, last.checked_out, last.checkouts, last.checkins) == (0, 0, 5, 5)
+
+
+def test_a_dropped_engine_holds_nothing(subject: Subject) -> None:
+    """An engine per request: the pools come one after another under one name, and its counters go on."""
+    observed = subject.run("""
+import gc
+for _ in range(3):
+    engine().connect()  # dropped at once
+    gc.collect()
+    next_sample()
+""")
+    last = observed.last_samples["service.db"]
+    assert (last.live, last.checked_out, last.checkouts, last.checkins, last.connects) == (0, 0, 3, 3, 3)
+
+
+def test_time_outs_name_the_waiter_and_waiters_are_counted(subject: Subject) -> None:
+    observed = subject.run("""
+from sqlalchemy.exc import TimeoutError
+db = engine(pool_timeout=1.0)
+held = [db.connect() for _ in range(3)]
+raised = []
+def starved():
+    try:
+        db.connect()  # starved
+    except TimeoutError as error:
+        raised.append(str(error))
+threads = [threading.Thread(target=starved) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+agent_wrote("timeout", count=4)
+next_sample()
+print(raised[0])
+""")
+    assert "QueuePool limit of size 2 overflow 1 reached" in observed.stdout
+    timeouts = observed.of(f.PoolTimeout)
+    assert len(timeouts) == 4
+    assert {one.site.line for one in timeouts} == {line_of(subject.folder / "service.py", "starved")}
+    assert all(one.waited_s >= 1.0 for one in timeouts)
+    samples = observed.of(f.PoolSample)
+    assert max(one.waiting for one in samples) == 4
+    assert max(one.checked_out for one in samples) == 3
+    assert (samples[-1].timeouts, samples[-1].waiting) == (4, 0)
+
+
+def test_waiting_is_told_from_connecting(subject: Subject) -> None:
+    """A wait that ended well is in the histogram of waits, a slow connect in that of connects."""
+    observed = subject.run("""
+import sqlite3
+def slow_connect():
+    time.sleep(0.15)
+    return sqlite3.connect(DB, check_same_thread=False)
+db = engine(creator=slow_connect, pool_size=1, max_overflow=0, pool_timeout=10)
+first = db.connect()
+second = []
+thread = threading.Thread(target=lambda: second.append(db.connect()))
+thread.start()
+until(lambda: any(row[6] for one in records() if one["k"] == "sample" for row in one["pools"]))  # waiting
+next_sample()
+first.close()
+thread.join()
+second[0].close()
+""")
+    times = observed.of(f.PoolTimes)
+    create = {bound: n for one in times for bound, n in one.create_us.items()}
+    wait = sorted(bound for one in times for bound, n in one.wait_us.items() for _ in range(n))
+    assert create == {1 << 18: 1}  # 131 to 262 ms
+    assert wait[0] < 100_000  # the one that had to connect did not wait
+    assert wait[1] > 100_000  # the other waited for more than a sample
+
+
+def test_slots_that_are_still_connecting_are_out_but_not_live(subject: Subject) -> None:
+    """The signature of a dead server."""
+    observed = subject.run("""
+import sqlite3
+go = threading.Event()
+def hanging_connect():
+    go.wait(10)
+    return sqlite3.connect(DB, check_same_thread=False)
+db = engine(creator=hanging_connect)
+threads = [threading.Thread(target=lambda: db.connect().close()) for _ in range(2)]
+for thread in threads: thread.start()
+until(lambda: any(row[4] == 2 for one in records() if one["k"] == "sample" for row in one["pools"]))
+go.set()
+for thread in threads: thread.join()
+""")
+    stuck = next(one for one in observed.of(f.PoolSample) if one.checked_out == 2)
+    assert (stuck.live, stuck.waiting, stuck.connects) == (0, 0, 0)
+    assert observed.last_samples["service.db"].connects == 2
+
+
+def test_counters_go_on_over_dispose(subject: Subject) -> None:
+    observed = subject.run("""
+db = engine()
+held = db.connect()
+db.connect().close()
+db.dispose()
+db.connect().close()
+next_sample()
+held.close()
+next_sample()
+""")
+    samples = observed.of(f.PoolSample)
+    assert {one.pool for one in samples} == {"service.db"}
+    assert [one.checkouts for one in samples] == sorted(one.checkouts for one in samples)
+    last = samples[-1]
+    assert (last.checkouts, last.checkins, last.live, last.connects) == (3, 3, 0, 3)
+
+
+def test_nested_check_outs_are_both_seen(subject: Subject) -> None:
+    observed = subject.run("""
+db = engine()
+def outer():
+    with db.connect() as one:
+        inner()
+def inner():
+    with db.connect() as two:
+        agent_wrote("out", count=2)
+outer()
+""")
+    assert max(one.live for one in observed.of(f.PoolSample)) == 2
+    assert {name: one.checkouts for name, one in observed.site_totals.items()} == {"outer": 1, "inner": 1}
+
+
+def test_a_checkout_listener_of_the_service_that_raises_leaves_nothing_behind(subject: Subject) -> None:
+    observed = subject.run("""
+db = engine()
+@event.listens_for(db, "checkout")
+def refuse(connection, record, proxy):
+    raise RuntimeError("refused by the service")
+for _ in range(5):
+    try:
+        db.connect()
+    except RuntimeError as error:
+        print(error)
+next_sample()
+""")
+    assert observed.stdout.count("refused by the service") == 5
+    last = observed.last_samples["service.db"]
+    assert (last.live, last.checked_out, last.checkouts) == (0, 0, 0)
+
+
+def test_pre_ping_that_reconnects_is_one_check_out(subject: Subject) -> None:
+    observed = subject.run("""
+db = engine(pool_pre_ping=True)
+with db.connect() as connection:
+    raw = connection.connection.dbapi_connection
+raw.close()  # behind the pool's back
+with db.connect() as connection:
+    connection.execute(ONE)
+next_sample()
+""")
+    last = observed.last_samples["service.db"]
+    assert (last.checkouts, last.checkins, last.connects) == (2, 2, 2)
+
+
+def test_other_pools(subject: Subject) -> None:
+    observed = subject.run("""
+from sqlalchemy.pool import NullPool, StaticPool
+null = create_engine("sqlite:///" + DB, poolclass=NullPool)
+memory = create_engine("sqlite://")
+static = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+with null.connect(), null.connect(), memory.connect(), memory.connect(), static.connect(), static.connect():
+    next_sample()
+next_sample()
+""")
+    samples = observed.of(f.PoolSample)
+    null = [one for one in samples if one.kind == "NullPool"]
+    assert (null[0].capacity, max(one.checked_out for one in null), null[-1].checked_out) == (None, 2, 0)
+    assert null[-1].checkins == 2
+    assert {one.kind for one in samples} == {"NullPool", "SingletonThreadPool", "StaticPool"}
+    assert {one.live for one in observed.last_samples.values()} == {0}
+
+
+def test_sixty_four_threads_that_close_leave_no_check_out_behind(subject: Subject) -> None:
+    observed = subject.run("""
+db = engine(pool_size=8, max_overflow=4, pool_timeout=30)
+def work():
+    for _ in range(100):
+        with Session(db) as session:
+            session.execute(ONE)
+threads = [threading.Thread(target=work) for _ in range(64)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+next_sample()
+""")
+    last = observed.last_samples["service.db"]
+    assert (last.checkouts, last.checkins, last.live, last.checked_out) == (6400, 6400, 0, 0)
+    assert all(one.leaked == 0 and one.live <= 12 for one in observed.of(f.PoolSample))
+    assert all(one.returned_by == "close" for one in observed.checkouts.values())
+    assert sum(sum(one.hold_us.values()) for one in observed.of(f.PoolTimes)) == 6400

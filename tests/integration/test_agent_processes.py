@@ -1,0 +1,287 @@
+"""The agent's own life: start, fork, exec, exit, trouble, and services that are not what it expects."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from rushhour.history import facts as f
+from tests.integration.agent_subject import DEADLINE_S, Subject
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    for name in ("service", "agent"):
+        (tmp_path / name).mkdir()
+    return Subject(tmp_path / "service", tmp_path / "agent")
+
+
+def test_a_process_says_who_it_is(subject: Subject) -> None:
+    observed = subject.run('engine()\nagent_wrote("sample")\nprint(os.getpid())')
+    first, *_, last = observed.of(f.AgentProcess)
+    assert (first.pid, first.ppid, first.forked) == (int(observed.stdout), os.getpid(), False)
+    assert (first.sqlalchemy, last.flask) == (None, None)
+    assert last.sqlalchemy == sqlalchemy.__version__
+    assert last.python == sys.version.split()[0]
+    assert last.argv[-1].endswith("service.py")
+
+
+def test_a_process_without_a_pool_gets_no_thread(subject: Subject) -> None:
+    (subject.folder / "bare.py").write_text("import os; print(len(os.listdir('/proc/self/task')))")
+    done = subprocess.run(
+        [sys.executable, str(subject.folder / "bare.py")],
+        env=subject.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.stdout == "1\n"
+    assert [type(fact) for fact in subject.watcher().finish()] == [f.AgentProcess]
+
+
+def test_a_forked_child_starts_anew(subject: Subject) -> None:
+    """With warnings as errors: Python warns of forking a process that has threads."""
+    observed = subject.run("""
+db = engine(pool_size=5)
+held = db.connect()
+agent_wrote("out")
+child = os.fork()
+if child == 0:
+    db.dispose(close=False)
+    with db.connect() as own:
+        agent_wrote("out")
+    next_sample()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0
+before = len(records())
+next_sample()  # the parent's thread goes on
+print(os.getpid(), child)
+""")
+    parent, child = (int(pid) for pid in observed.stdout.split())
+    started = {one.pid: one for one in observed.of(f.AgentProcess)}
+    assert (started[parent].forked, started[child].forked, started[child].ppid) == (False, True, parent)
+    last = {one.pid: one for one in observed.of(f.PoolSample)}
+    assert (last[parent].live, last[parent].checkouts) == (1, 1)
+    assert (last[child].live, last[child].checkouts, last[child].checkins) == (0, 1, 1)
+
+
+def test_check_outs_inherited_over_a_fork_are_the_parents(subject: Subject) -> None:
+    observed = subject.run("""
+db = engine()
+held = db.connect()
+child = os.fork()
+if child == 0:
+    held.close()  # as a child does that inherited a session
+    next_sample()
+    os._exit(0)
+os.waitpid(child, 0)
+next_sample()
+held.close()
+next_sample()
+print(child)
+""")
+    child = int(observed.stdout)
+    counts = {
+        (one.pid == child): (one.live, one.checkouts, one.checkins) for one in observed.of(f.PoolSample)
+    }
+    assert counts == {True: (0, 0, 0), False: (0, 1, 1)}
+
+
+def test_a_process_that_executes_itself_starts_anew_in_the_same_file(subject: Subject) -> None:
+    observed = subject.run(
+        """
+held = engine().connect()
+agent_wrote("out", count=len(sys.argv))
+if len(sys.argv) == 1:
+    os.execv(sys.executable, [sys.executable, __file__, "again"])
+"""
+    )
+    processes = observed.of(f.AgentProcess)
+    assert len({one.pid for one in processes}) == 1
+    assert [one.argv[-1] for one in processes if one.sqlalchemy is None][1] == "again"
+    assert observed.of(f.PoolSample)[-1].checkouts == 1
+
+
+def test_what_a_killed_process_wrote_stays(subject: Subject) -> None:
+    observed = subject.run("""
+child = os.fork()
+if child == 0:
+    held = engine().connect()
+    time.sleep(60)
+until(lambda: os.path.exists(os.path.join(os.environ["RUSHHOUR_AGENT_DIR"], f"{child}.jsonl")))
+agent_wrote("out", pid=child)
+os.kill(child, 9)
+os.waitpid(child, 0)
+""")
+    [checkout] = observed.of(f.CheckOut)
+    assert checkout.site.function == "<module>"
+    assert checkout.returned_s is None
+
+
+def test_the_last_sample_is_written_at_exit(subject: Subject) -> None:
+    observed = subject.run("""
+db = engine()
+for _ in range(7):
+    db.connect().close()
+""")
+    assert observed.last_samples["service.db"].checkins == 7
+
+
+def test_the_services_own_sitecustomize_still_runs(subject: Subject) -> None:
+    own = subject.folder / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text("import os; os.environ['OWN_SITECUSTOMIZE'] = __file__")
+    observed = subject.run(
+        'print(os.environ["OWN_SITECUSTOMIZE"]); import sitecustomize; print(sitecustomize.__file__)',
+        PYTHONPATH=str(own),
+    )
+    assert observed.stdout.split() == [str(own / "sitecustomize.py")] * 2
+
+
+def test_an_unwritable_directory_is_one_line_and_no_more(subject: Subject) -> None:
+    missing = subject.agent_dir / "missing"
+    environment = {**subject.environment(), "RUSHHOUR_AGENT_DIR": str(missing)}
+    (subject.folder / "service.py").write_text("""
+from sqlalchemy import create_engine
+from sqlalchemy.pool import Pool
+create_engine("sqlite://").connect().close()
+print(Pool.connect.__module__)
+""")
+    done = subprocess.run(
+        [sys.executable, str(subject.folder / "service.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.stdout == "sqlalchemy.pool.base\n"  # not even patched
+    [line] = done.stderr.splitlines()
+    assert line.startswith("rushhour agent: process ")
+    assert str(missing) in line
+
+
+def test_a_file_that_fails_later_gives_sqlalchemy_its_methods_back(subject: Subject) -> None:
+    program = subject.write("""
+from sqlalchemy.pool import Pool
+import resource, signal
+db = engine()
+assert Pool.connect.__module__.startswith("_rushhour_agent")
+agent_wrote("sample")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = os.path.getsize(os.path.join(os.environ["RUSHHOUR_AGENT_DIR"], f"{os.getpid()}.jsonl"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # as a full disk would
+until(lambda: Pool.connect.__module__ == "sqlalchemy.pool.base")
+with db.connect() as connection:
+    print(connection.execute(ONE).scalar())
+""")
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        env=subject.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.stdout == "1\n"
+    assert "is no longer observed" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_runs_where_rushhour_is_not_installed(subject: Subject) -> None:
+    """Isolated from the tree and its editable install: only SQLAlchemy can be imported."""
+    program = subject.write("""
+try:
+    import rushhour
+except ModuleNotFoundError:
+    print("no rushhour here")
+engine().connect().close()
+""")
+    site_packages = Path(sqlalchemy.__file__).parent.parent
+    libraries = subject.folder / "libraries"
+    libraries.mkdir()
+    for name in ("sqlalchemy", "typing_extensions.py", "greenlet"):
+        if (site_packages / name).exists():
+            (libraries / name).symlink_to(site_packages / name)
+    done = subprocess.run(
+        [sys._base_executable, str(program)],  # type: ignore[attr-defined]  # the interpreter below the venv
+        env=subject.environment(PYTHONPATH=str(libraries), PYTHONNOUSERSITE="1"),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.stdout == "no rushhour here\n"
+    assert [one.checkins for one in subject.watcher().finish() if isinstance(one, f.PoolSample)][-1] == 1
+
+
+def test_gevent_patched_services_do_not_deadlock(subject: Subject) -> None:
+    """Greenlets that wait for the pool yield to each other, and the sampler runs beside their loop."""
+    program = subject.folder / "gevent_service.py"
+    program.write_text("""
+from gevent import monkey
+monkey.patch_all()
+import gevent, json, os, time
+from sqlalchemy import create_engine, text
+path = os.path.join(os.path.dirname(__file__), "gevent.db")
+db = create_engine("sqlite:///" + path, pool_size=2, max_overflow=0)
+def work():
+    with db.connect() as connection:
+        connection.execute(text("select 1"))
+        gevent.sleep(0.15)
+gevent.joinall([gevent.spawn(work) for _ in range(6)], raise_error=True)
+""")
+    environment = subject.environment()
+    environment.pop("PYTHONWARNINGS")  # gevent's own
+    subprocess.run([sys.executable, str(program)], env=environment, check=True, timeout=DEADLINE_S)
+    samples = [one for one in subject.watcher().finish() if isinstance(one, f.PoolSample)]
+    assert (samples[-1].checkouts, samples[-1].checkins, samples[-1].live) == (6, 6, 0)
+    assert max(one.waiting for one in samples) == 4
+    assert max(one.live for one in samples) == 2
+
+
+def test_faults_of_the_agent_are_counted_and_not_raised(subject: Subject) -> None:
+    """A pool that keeps no attributes cannot be followed; the service must not notice."""
+    program = subject.write("""
+from sqlalchemy.pool import QueuePool
+import sqlite3
+class Odd(QueuePool):
+    def _do_get(self):
+        record = super()._do_get()
+        record.__dict__.pop("_rushhour_slot", None)
+        return record
+db = engine(poolclass=Odd)
+for _ in range(3):
+    with db.connect() as connection:
+        print(connection.execute(ONE).scalar())
+agent_wrote("fault", where="check-out")
+agent_wrote("fault", where="check-in")
+""")
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        env=subject.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n1\n1\n", "")
+    faults = [one for one in subject.watcher().finish() if isinstance(one, f.AgentFault)]
+    assert {one.where for one in faults} == {"check-out", "check-in"}
+    assert all("has no attribute '_rushhour_slot'" in one.error for one in faults)
+
+
+def test_every_line_is_json_and_explained_before_it_is_used(subject: Subject) -> None:
+    subject.run('held = engine().connect()\nagent_wrote("out")')
+    [file] = subject.agent_dir.iterdir()
+    kinds = [json.loads(line)["k"] for line in file.read_text().splitlines()]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "exit"
+    assert kinds.index("pool") < kinds.index("sample")
+    assert kinds.index("line") < kinds.index("stack") < kinds.index("out")
