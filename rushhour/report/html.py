@@ -1,24 +1,19 @@
 """report.html: one file that opens offline and fetches nothing."""
 
-import base64
 import functools
-import gzip
-import hashlib
-import importlib.resources
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
+from markupsafe import Markup
 
 from rushhour.diagnosis import HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
 from rushhour.report import words
+from rushhour.report.embed import asset, plotly, prose, script_json, sha256
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
 from rushhour.report.series import Panel, Timeline
@@ -38,14 +33,6 @@ class Site:
     source: Excerpt
 
 
-@dataclass(frozen=True, slots=True)
-class Plotly:
-    """plotly.js as the page carries it: gzip in base64, and the hash by which the page's policy allows it."""
-
-    packed: str
-    sha256: str
-
-
 def render_html(
     scenario: Scenario,
     history: History,
@@ -54,18 +41,18 @@ def render_html(
     beside: Sequence[str] = (),
 ) -> str:
     """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
-    head, body, plotly = _asset("theme.js"), _asset("timeline.js"), _plotly()
+    head, body, library = asset("theme.js"), asset("timeline.js"), plotly()
     picture = timeline(history)
     window = find_window(history, scenario.load.warm_up)
     end_s = window.end_s if window else end_of(history)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in (_sha256(head), _sha256(body), plotly.sha256))
+    allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
     return str(
         _template().render(
             policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
-            css=Markup(_asset("report.css")),  # noqa: S704 - a file of this package, not input
+            css=Markup(asset("report.css")),  # noqa: S704 - a file of this package, not input
             theme_js=Markup(head),  # noqa: S704 - as above
             timeline_js=Markup(body),  # noqa: S704 - as above
-            plotly=plotly.packed,
+            plotly=library.packed,
             data=Markup(script_json(timeline_data(picture))),  # noqa: S704 - script_json escapes it
             scenario=scenario,
             verdict=verdict,
@@ -124,21 +111,6 @@ def _panel(panel: Panel) -> dict[str, Any]:
     }
 
 
-def script_json(value: object) -> str:
-    """JSON that may stand inside a script element: nothing in it can end the element or open another."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def prose(text: object) -> Markup:
-    """Text as HTML, with what stands between backticks as code."""
-    parts = words.clean(text).split("`")
-    if len(parts) % 2 == 0:
-        return escape(words.clean(text))  # an odd backtick is only a backtick
-    wrap = Markup("<code>{}</code>")
-    return Markup().join(wrap.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
-
-
 @functools.cache
 def _template() -> Any:
     loader = PackageLoader("rushhour.report", "templates")
@@ -150,21 +122,6 @@ def _template() -> Any:
     environment.filters["held"] = words.held
     environment.filters["prose"] = prose
     return environment.get_template("report.html.j2")
-
-
-def _asset(name: str) -> str:
-    return (importlib.resources.files("rushhour.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _plotly() -> Plotly:
-    script: str = get_plotlyjs()
-    packed = gzip.compress(script.encode("utf-8"), 9, mtime=0)
-    return Plotly(base64.b64encode(packed).decode("ascii"), _sha256(script))
-
-
-def _sha256(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
 def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:

@@ -49,9 +49,9 @@ def render_comparison(results: Sequence[tuple[Scenario, Verdict]]) -> str:
 
 
 def text(value: object) -> str:
-    """Words that Markdown shows as they are: no HTML, no table's bars, no emphasis, no mentions."""
+    """Words that Markdown shows as they are: no HTML, no table's bars, no emphasis."""
     plain = html.escape(" ".join(clean(value).split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|#~@])", r"\\\1", plain)
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", plain)
 
 
 def code(value: object) -> str:
