@@ -27,6 +27,8 @@ def engine(**options):
 
 def records(pid=None):
     path = os.path.join(os.environ["RUSHHOUR_AGENT_DIR"], f"{pid or os.getpid()}.jsonl")
+    if not os.path.exists(path):
+        return []  # a forked child's thread has not opened it yet
     with open(path) as file:
         return [json.loads(line) for line in file.read().split("\\n")[:-1]]
 
