@@ -25,7 +25,7 @@ POOL_KINDS: Final[dict[str, type[f.PoolFact]]] = {
     "times": f.PoolTimes,
     "fault": f.AgentFault,
 }
-_KIND_OF: Final = {fact: kind for kind, fact in POOL_KINDS.items()}
+_KIND_OF: Final[dict[type, str]] = {fact: kind for kind, fact in POOL_KINDS.items()}
 _FILE_OF: Final[dict[type, str]] = {
     f.RequestCount: "requests.jsonl",
     f.GeneratorSample: "generator.jsonl",
