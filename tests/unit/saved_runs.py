@@ -1,0 +1,80 @@
+"""Saved runs for tests of what reads them: written through the run directory's own writer, and judged."""
+
+import dataclasses
+import math
+import random
+from pathlib import Path
+
+from rushhour.history import FactWriter, History, RunDir
+from rushhour.history import facts as f
+from rushhour.latencies import new_histogram
+from rushhour.scenario import Scenario
+from rushhour.verdict import judge, verdict_json
+from tests.unit import histories
+
+ENVIRONMENT = f.Environment(
+    started_at="2025-01-01T18:00:00+00:00",
+    rushhour="0.1.0",
+    commit="0123abc",
+    python="3.13.1",
+    platform="Linux x86_64",
+    cpu_count=2,
+    memory_mb=8192,
+    stack="embedded",
+    postgres="18.0",
+    locust="2.47",
+    sqlalchemy="2.1",
+    limits={"replica": "0.5 cores by cgroup cpu.max"},
+)
+
+
+def save(
+    path: Path,
+    history: History,
+    scenario: Scenario | None = None,
+    environment: f.Environment | None = ENVIRONMENT,
+    *,
+    judged: bool = True,
+) -> RunDir:
+    """Write a run into `path`, and its verdict.json unless it was never judged."""
+    run = RunDir(path)
+    path.mkdir(parents=True)
+    chosen = scenario or histories.scenario(release="1.1.1")
+    run.write_json("scenario.json", chosen)
+    if environment is not None:
+        run.write_json("environment.json", environment)
+    writer = FactWriter(run)
+    for field in dataclasses.fields(history):
+        if field.name != "environment":
+            writer.write(getattr(history, field.name))
+    writer.close()
+    if judged:
+        run.write_json("verdict.json", verdict_json(judge(chosen, history, "embedded")))
+    return run
+
+
+def noisy(history: History, seed: int, slower: float = 1.0) -> History:
+    """The same run as chance would have it: counts vary, latencies spread, and a slow second is not alone."""
+    dice = random.Random(seed)  # noqa: S311 - the same run each time
+    drift: dict[int, float] = {}
+    level = 0.0
+    for second in range(400):
+        level = 0.6 * level + dice.gauss(0, 0.08)
+        drift[second] = level
+    rows = []
+    for row in history.requests:
+        histogram = new_histogram()
+        usual_us = slowest_us(row.latency)
+        count = max(1, round(dice.gauss(row.count, math.sqrt(row.count)))) if row.count > 5 else row.count
+        for _ in range(count):
+            took = usual_us * slower * math.exp(drift[row.t_s] + dice.gauss(0, 0.4))
+            histogram.record_value(min(max(1, round(took)), 290_000_000))
+        rows.append(dataclasses.replace(row, count=count, latency=histogram.encode().decode()))
+    return dataclasses.replace(history, requests=tuple(rows))
+
+
+def slowest_us(encoded: str) -> float:
+    """Of one encoded histogram; in a hand-written row all are equal."""
+    histogram = new_histogram()
+    histogram.decode_and_add(encoded)
+    return float(histogram.get_max_value())
