@@ -164,7 +164,8 @@ class StackFinder:
         for _ in range(_SEEK):
             if frame is None or len(found) == MAX_FRAMES:
                 break
-            kind = self._classifier.kinds.get(frame.f_code.co_filename)
+            filename = frame.f_code.co_filename
+            kind = self._classifier.kinds.get(filename) or self._classifier.kind(filename)
             if kind == wanted:
                 found.append(frame)
             elif kind == FRAMEWORK and found:

@@ -1,0 +1,124 @@
+"""From frames to the application's call site; frames come from code compiled under made-up file names."""
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from rushhour.agent.call_sites import MAX_FRAMES, Classifier, Stack, StackFinder
+
+APP = "/srv/service/app"
+LIBRARY = "/srv/.venv/lib/python3.11/site-packages"
+FLASK = f"{LIBRARY}/flask/app.py"
+
+
+def function(file: str, name: str, body: str = "return callee()", **names: Any) -> Callable[[], Any]:
+    """`def <name>(): <body>` in `file`, on its first line."""
+    space = dict(names)
+    exec(compile(f"def {name}(): {body}", file, "exec"), space)  # noqa: S102  # code with a file name of its own
+    made: Callable[[], Any] = space[name]
+    return made
+
+
+class Finder:
+    """A finder that knows Flask's dispatcher and SQLAlchemy; the tests' own frames are plumbing to it."""
+
+    def __init__(self) -> None:
+        classifier = Classifier()
+        classifier.add_plumbing(f"{LIBRARY}/sqlalchemy")
+        classifier.add_plumbing(__file__.rpartition("/tests/")[0])
+        classifier.add_framework(FLASK)
+        self._find = StackFinder(classifier).hot_path()
+
+    def find(self, frame: FrameType | None) -> Stack:
+        return self._find(frame)
+
+    def names(self, *frames: tuple[str, str]) -> list[str]:
+        """Functions of the stack found while the innermost frame runs."""
+        innermost = function(*frames[-1], "return find(frame(0))", find=self.find, frame=sys._getframe)
+        callee = innermost
+        for file, name in reversed(frames[:-1]):
+            callee = function(file, name, callee=callee)
+        return [site.function for site in callee().sites]
+
+
+@pytest.fixture
+def finder() -> Finder:
+    return Finder()
+
+
+def test_the_application_is_named_and_not_its_libraries(finder: Finder) -> None:
+    assert finder.names(
+        (f"{APP}/views.py", "view"),
+        (f"{APP}/db.py", "rows"),
+        (f"{LIBRARY}/sqlalchemy/orm/session.py", "execute"),
+        (f"{LIBRARY}/sqlalchemy/engine/base.py", "connect"),
+    ) == ["rows", "view"]
+
+
+def test_libraries_between_application_frames_are_left_out(finder: Finder) -> None:
+    assert finder.names(
+        (f"{APP}/views.py", "view"),
+        (f"{LIBRARY}/decorators/__init__.py", "wrapper"),
+        (f"{APP}/db.py", "rows"),
+        (sys.modules["contextlib"].__file__ or "", "__enter__"),
+    ) == ["rows", "view"]
+
+
+def test_nothing_beyond_the_web_framework(finder: Finder) -> None:
+    assert finder.names(
+        (f"{APP}/wsgi.py", "main"),
+        (FLASK, "dispatch_request"),
+        (f"{APP}/views.py", "view"),
+    ) == ["view"]
+
+
+def test_a_service_that_is_an_installed_package_is_named_by_its_innermost_frame(finder: Finder) -> None:
+    assert finder.names(
+        (f"{LIBRARY}/service/views.py", "view"),
+        (f"{LIBRARY}/service/db.py", "rows"),
+        (f"{LIBRARY}/sqlalchemy/orm/session.py", "execute"),
+    ) == ["rows"]
+
+
+def test_no_python_caller_at_all(finder: Finder) -> None:
+    assert [site.function for site in finder.find(None).sites] == ["?"]
+    assert finder.names(("<string>", "generated")) == ["?"]
+    assert finder.names((f"{APP}/templates/list.html", "root")) == ["?"]
+
+
+def test_only_the_innermost_frames_are_kept(finder: Finder) -> None:
+    frames = [(f"{APP}/deep.py", f"level_{number}") for number in range(MAX_FRAMES + 3)]
+    assert finder.names(*frames) == [name for _, name in frames[::-1][:MAX_FRAMES]]
+
+
+def test_one_stack_per_path_and_place(finder: Finder) -> None:
+    def through(view: str) -> Callable[[], Stack]:
+        rows = function(
+            f"{APP}/db.py", "rows", "return find(frame(0))", find=finder.find, frame=sys._getframe
+        )
+        return function(f"{APP}/views.py", view, callee=rows)
+
+    listing = through("listing")
+    assert listing() is listing()
+    assert [site.function for site in through("detail")().sites] == ["rows", "detail"]
+
+
+def test_two_lines_of_one_function_are_two_places(finder: Finder) -> None:
+    source = "def rows():\n    first = find(frame(0))\n    return first, find(frame(0))\n"
+    space: dict[str, Any] = {"find": finder.find, "frame": sys._getframe}
+    exec(compile(source, f"{APP}/db.py", "exec"), space)  # noqa: S102  # as above
+    first, second = space["rows"]()
+    assert [(stack.sites[0].file, stack.sites[0].line) for stack in (first, second)] == [
+        (f"{APP}/db.py", 2),
+        (f"{APP}/db.py", 3),
+    ]
+
+
+def test_names_leave_out_where_a_function_was_made(finder: Finder) -> None:
+    source = "def make():\n class Listing:\n  def get(self): return find(frame(0))\n return Listing().get()\n"
+    space: dict[str, Any] = {"find": finder.find, "frame": sys._getframe}
+    exec(compile(source, f"{APP}/factory.py", "exec"), space)  # noqa: S102  # as above
+    assert [site.function for site in space["make"]().sites] == ["Listing.get", "make"]

@@ -1,0 +1,315 @@
+"""The watcher on hand-written agent files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushhour.history import facts as f
+from rushhour.observe.pools import PoolWatcher, endpoint_label
+
+ROOT = Path("/srv/service")
+ANCHOR_S = 1000.0
+PID = 7
+START = {
+    "k": "start",
+    "t": 1000.5,
+    "pid": PID,
+    "ppid": 1,
+    "python": "3.11.7",
+    "argv": ["gunicorn"],
+    "forked": False,
+}
+POOL = {"k": "pool", "id": 1, "kind": "QueuePool", "host": "localhost", "port": 5433, "db": "referrals"}
+LINES = [
+    {"k": "line", "id": 1, "file": "/srv/service/app/db.py", "line": 12, "function": "rows"},
+    {"k": "line", "id": 2, "file": "/opt/shared/views.py", "line": 40, "function": "Listing.get"},
+    {"k": "stack", "id": 1, "sites": [1, 2]},
+]
+SITE = f.CallSite("app/db.py", 12, "rows")
+
+
+class Clock:
+    """Monotonic seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = ANCHOR_S + 1
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class AgentFile:
+    """Written as the agent writes it, read by a watcher."""
+
+    def __init__(self, directory: Path, servers: dict[str, str]) -> None:
+        self.path = directory / f"{PID}.jsonl"
+        self.clock = Clock()
+        self.watcher = PoolWatcher(directory, ANCHOR_S, servers, ROOT, self.clock)
+
+    def raw(self, text: str) -> None:
+        with self.path.open("a") as file:
+            file.write(text)
+
+    def add(self, *records: dict[str, Any]) -> list[f.PoolFact]:
+        self.raw("".join(json.dumps(record) + "\n" for record in records))
+        return self.watcher.poll()
+
+
+def sample(t: float, *rows: list[float]) -> dict[str, Any]:
+    return {"k": "sample", "t": t, "pools": list(rows)}
+
+
+def row(pool: int = 1, **numbers: int) -> list[float]:
+    names = ("checked_out", "live", "waiting", "leaked", "timeouts", "connects", "checkouts", "checkins")
+    assert numbers.keys() <= set(names)
+    return [pool, 20, 10, 30.0, *(numbers.get(name, 0) for name in names)]
+
+
+def out(number: int = 1, taken: float = 1001.0) -> dict[str, Any]:
+    return {
+        "k": "out",
+        "id": number,
+        "pool": 1,
+        "stack": 1,
+        "endpoint": "GET /customers/<int:customer_id>/referrals",
+        "thread": "worker-3",
+        "server_pid": 4711,
+        "taken": taken,
+    }
+
+
+TAKEN = f.CheckOut(
+    t_s=1.0,
+    pid=PID,
+    id=1,
+    pool="replica",
+    site=SITE,
+    stack=("app/db.py:12 rows", "/opt/shared/views.py:40 Listing.get"),
+    endpoint="GET /customers/:id/referrals",
+    thread="worker-3",
+    server_pid=4711,
+    taken_s=1.0,
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> AgentFile:
+    return AgentFile(tmp_path, {"127.0.0.1:5433": "replica"})
+
+
+@pytest.mark.parametrize(
+    ("rule", "label"),
+    [
+        ("/customers/<int:customer_id>/referrals", "/customers/:id/referrals"),
+        ("/customers/<customer_id>", "/customers/:id"),
+        ("/campaigns/<string(length=2):country>/<uuid:id>", "/campaigns/:country/:id"),
+        ("/files/<path:name>", "/files/:name"),
+        ("/health", "/health"),
+        ("(no route)", "(no route)"),
+    ],
+)
+def test_routes_become_locusts_names(rule: str, label: str) -> None:
+    assert endpoint_label("GET", rule) == f"GET {label}"
+
+
+def test_a_process_and_what_is_learnt_of_it(file: AgentFile) -> None:
+    first = f.AgentProcess(0.5, PID, 1, "3.11.7", None, None, ("gunicorn",), forked=False, routes=())
+    assert file.add(START) == [first]
+    assert file.add({"k": "module", "t": 1000.75, "name": "sqlalchemy", "version": "2.1.9"}) == [
+        replace(first, t_s=0.75, sqlalchemy="2.1.9")
+    ]
+    assert file.add({"k": "routes", "t": 1001.0, "routes": ["GET /health"]}) == [
+        replace(first, t_s=1.0, sqlalchemy="2.1.9", routes=("GET /health",))
+    ]
+
+
+def test_samples_are_named_after_the_server(file: AgentFile) -> None:
+    facts = file.add(
+        START,
+        POOL,
+        sample(
+            1001.25,
+            row(checked_out=3, live=2, waiting=1, leaked=1, timeouts=4, connects=5, checkouts=9, checkins=7),
+        ),
+    )
+    assert facts[1:] == [
+        f.PoolSample(1.25, PID, "replica", "QueuePool", 20, 10, 30.0, 3, 2, 1, 1, 4, 5, 9, 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ({"host": "127.0.0.1", "port": 5433}, "replica"),
+        ({"host": "::1", "port": 5433}, "replica"),
+        ({"host": "db.internal", "port": 5432}, "db.internal:5432/referrals"),
+        ({"host": "/run/postgresql", "port": 5432}, "/run/postgresql:5432/referrals"),
+        ({"host": None, "port": None, "db": "/tmp/test/service.db"}, "service.db"),
+        ({"host": None, "port": None, "db": None}, "pool 1"),
+    ],
+)
+def test_names_of_pools(file: AgentFile, address: dict[str, Any], name: str) -> None:
+    [_, fact] = file.add(START, POOL | address, sample(1001.0, row()))
+    assert isinstance(fact, f.PoolSample)
+    assert fact.pool == name
+
+
+def test_two_pools_of_one_server_get_two_names(file: AgentFile) -> None:
+    facts = file.add(START, POOL, POOL | {"id": 2}, sample(1001.0, row(1), row(2)))
+    assert [one.pool for one in facts if isinstance(one, f.PoolSample)] == ["replica", "replica#2"]
+
+
+def test_a_pool_that_replaces_a_dropped_one_goes_on_with_its_name_and_counters(file: AgentFile) -> None:
+    facts = file.add(
+        START,
+        POOL,
+        sample(1001.0, row(1, checkouts=5, checkins=5, connects=1)),
+        {"k": "gone", "pool": 1},
+        POOL | {"id": 2},
+        sample(1002.0, row(2, checkouts=2, checkins=1, connects=1)),
+        sample(1003.0, row(2, checkouts=3, checkins=3, connects=1)),
+    )
+    samples = [one for one in facts if isinstance(one, f.PoolSample)]
+    assert [(one.pool, one.checkouts, one.checkins, one.connects) for one in samples] == [
+        ("replica", 5, 5, 1),
+        ("replica", 7, 6, 2),
+        ("replica", 8, 8, 2),
+    ]
+
+
+def test_a_line_that_is_being_written_waits(file: AgentFile) -> None:
+    file.add(START, POOL)
+    text = json.dumps(sample(1001.0, row(live=1)))
+    file.raw(text[:20])
+    assert file.watcher.poll() == []
+    file.raw(text[20:])
+    assert file.watcher.poll() == []
+    file.raw("\n")
+    [fact] = file.watcher.poll()
+    assert isinstance(fact, f.PoolSample)
+    assert fact.live == 1
+    assert file.watcher.poll() == []
+
+
+def test_a_check_out_gets_its_line_after_a_second(file: AgentFile) -> None:
+    assert not [one for one in file.add(START, POOL, *LINES, out()) if isinstance(one, f.CheckOut)]
+    assert not [one for one in file.add(sample(1001.9, row(live=1))) if isinstance(one, f.CheckOut)]
+    assert file.add(sample(1002.0, row(live=1)))[1:] == [replace(TAKEN, t_s=2.0)]
+    assert file.add(sample(1002.1, row(live=1)))[1:] == []  # once
+    assert file.add({"k": "back", "id": 1, "t": 1003.5, "how": "close"}) == [
+        replace(TAKEN, t_s=3.5, returned_s=3.5, returned_by="close")
+    ]
+
+
+def test_a_check_out_that_outlives_its_request_gets_its_line_at_once(file: AgentFile) -> None:
+    facts = file.add(START, POOL, *LINES, out(), {"k": "ended", "id": 1, "t": 1001.2})
+    assert facts[1:] == [replace(TAKEN, t_s=1.2, request_ended_s=1.2)]
+    assert file.add({"k": "back", "id": 1, "t": 1001.5, "how": "gc"}) == [
+        replace(TAKEN, t_s=1.5, request_ended_s=1.2, returned_s=1.5, returned_by="gc")
+    ]
+
+
+def test_short_check_outs_get_no_line(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out())
+    assert file.add({"k": "back", "id": 1, "t": 1001.9, "how": "close"}) == []
+    assert file.watcher.finish() == []
+
+
+def test_a_long_check_out_gets_its_line_even_if_no_sample_saw_it(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out())
+    [fact] = file.add({"k": "back", "id": 1, "t": 1002.0, "how": "close"})
+    assert fact == replace(TAKEN, t_s=2.0, returned_s=2.0, returned_by="close")
+
+
+def test_finish_returns_all_that_is_still_out(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out(), sample(1001.5, row(live=1)))
+    assert file.watcher.finish() == [replace(TAKEN, t_s=1.5)]
+
+
+def test_what_a_process_held_at_its_end(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out(), out(2, taken=1001.9), sample(1002.0, row(live=2)))
+    assert file.add({"k": "exit", "t": 1002.2}) == [
+        replace(TAKEN, t_s=2.2, returned_s=2.2, returned_by="process-ended")
+    ]
+    file.clock.now_s += 100
+    assert file.watcher.finish() == []
+
+
+def test_a_silent_process_is_taken_for_dead_until_it_speaks(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out(), sample(1002.0, row(live=1)))
+    file.clock.now_s = 1007.0
+    assert file.watcher.poll() == []
+    file.clock.now_s = 1007.1
+    assert file.watcher.poll() == [replace(TAKEN, t_s=2.0, returned_s=2.0, returned_by="process-ended")]
+    assert file.watcher.finish() == []
+    facts = file.add(sample(1007.2, row(live=1)))
+    assert facts[0] == replace(TAKEN, t_s=2.0)
+    assert file.watcher.finish() == [replace(TAKEN, t_s=7.2)]
+
+
+def test_a_pid_that_starts_again_forgets_what_it_held_and_numbers_on(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out(), sample(1002.0, row(live=1)))
+    facts = file.add(
+        START | {"t": 1003.0}, POOL, *LINES, out(taken=1003.0), {"k": "ended", "id": 1, "t": 1003.5}
+    )
+    assert facts[0] == replace(TAKEN, t_s=3.0, returned_s=3.0, returned_by="process-ended")
+    assert isinstance(facts[1], f.AgentProcess)
+    assert facts[2] == replace(TAKEN, t_s=3.5, id=2, taken_s=3.0, request_ended_s=3.5)
+
+
+def test_totals_times_timeouts_and_faults(file: AgentFile) -> None:
+    site = {"k": "site", "t": 1002.0, "pool": 1, "site": 1, "endpoint": None, "checkouts": 4}
+    facts = file.add(
+        START,
+        POOL,
+        *LINES,
+        site | {"held": 0.5, "longest": 0.25},
+        {
+            "k": "times",
+            "t": 1002.0,
+            "pool": 1,
+            "wait": {"8": 3, "1024": 1},
+            "hold": {"2048": 4},
+            "create": {},
+        },
+        {"k": "timeout", "t": 1002.5, "pool": 1, "site": 1, "endpoint": "POST /login", "waited": 30.01},
+        {"k": "fault", "t": 1003.0, "where": "check-in", "error": "KeyError: 'x' (2 times)"},
+    )
+    assert facts[1:] == [
+        f.SiteTotal(2.0, PID, "replica", SITE, None, 4, 0.5, 0.25),
+        f.PoolTimes(2.0, PID, "replica", {8: 3, 1024: 1}, {2048: 4}, {}),
+        f.PoolTimeout(2.5, PID, "replica", SITE, "POST /login", 30.01),
+        f.AgentFault(3.0, PID, "check-in", "KeyError: 'x' (2 times)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["not json", "[1]", "null", '{"k":"nonsense"}', '{"t":1}', '{"k":"back","id":99,"t":1,"how":"close"}'],
+)
+def test_a_broken_line_is_a_fault_and_the_rest_is_read(file: AgentFile, line: str) -> None:
+    file.raw(line + "\n")
+    fault, process = file.add(START)
+    assert isinstance(fault, f.AgentFault)
+    assert (fault.t_s, fault.pid) == (1.0, PID)
+    assert "7.jsonl" in fault.where
+    assert isinstance(process, f.AgentProcess)
+
+
+def test_what_is_no_agents_file_is_left_alone(file: AgentFile) -> None:
+    (file.path.parent / "notes.jsonl").write_text("hello\n")
+    (file.path.parent / "8.txt").write_text("hello\n")
+    assert file.watcher.finish() == []
+
+
+def test_no_directory_is_no_facts(tmp_path: Path) -> None:
+    assert PoolWatcher(tmp_path / "missing", 0.0, {}, ROOT).finish() == []
+
+
+def test_several_processes(file: AgentFile) -> None:
+    (file.path.parent / "8.jsonl").write_text(json.dumps(START | {"pid": 8, "forked": True}) + "\n")
+    facts = [one for one in file.add(START) if isinstance(one, f.AgentProcess)]
+    assert [(one.pid, one.forked) for one in facts] == [(7, False), (8, True)]
