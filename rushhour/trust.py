@@ -16,9 +16,11 @@ LATENESS_P99_MS: Final = 100.0
 STALL_MS: Final = 2000.0
 CPU_CORES: Final = 0.9  # of one core: a Locust process cannot use a second one
 CPU_SHARE: Final = 0.1  # of the measured seconds
+OTHERS_SHARE: Final = 0.25  # of the machine's cores, used by what is not part of the run
 USERS_SHARE: Final = 0.95
 DURATION_SHARE: Final = 0.95
 HTTP_4XX_SHARE: Final = 0.5
+MACHINE: Final = "machine"
 WORKER_SILENT_S: Final = 5.0
 POOL_GAP_S: Final = 2.0
 SERVER_GAP_S: Final = 5.0
@@ -39,6 +41,7 @@ def why_void(scenario: Scenario, history: History, metrics: Metrics) -> tuple[st
         *_cut_short(scenario, history, metrics.window),
         *_no_load(scenario, history, metrics),
         *_generator(history, metrics),
+        *_neighbours(history, metrics.window),
     )
 
 
@@ -110,6 +113,24 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
                 f"{count} of {seconds[worker]} s; give it more processes"
             )
     yield from _silent_workers(samples)
+
+
+def _neighbours(history: History, window: Window | None) -> Iterator[str]:
+    """Other work on this machine takes CPU from servers that yield: what is slow then is not the release."""
+    used: dict[str, list[float]] = {}
+    for one in history.host:
+        if window is not None and window.measures(one.t_s):
+            used.setdefault(one.component, []).append(one.cpu_cores)
+    cores = next((one.limit_cores for one in history.host if one.component == MACHINE), None)
+    if cores is None or MACHINE not in used:
+        return
+    means = {component: sum(values) / len(values) for component, values in used.items()}
+    others = means.pop(MACHINE) - sum(means.values())
+    if others > OTHERS_SHARE * cores:
+        yield (
+            f"the machine was busy with other work: {others:.2f} of its {cores:g} cores on average "
+            f"(bound {OTHERS_SHARE * cores:g}); run again when it is quiet"
+        )
 
 
 def _silent_workers(samples: list[f.GeneratorSample]) -> Iterator[str]:

@@ -73,6 +73,22 @@ def all_4xx(history: History) -> History:
     return dataclasses.replace(history, requests=rows)
 
 
+def with_neighbours(cores: float) -> Change:
+    """Everything of the run uses what it used; the machine, of two cores, uses `cores` more."""
+
+    def change(history: History) -> History:
+        own: dict[float, float] = {}
+        for one in history.host:
+            own[one.t_s] = own.get(one.t_s, 0.0) + one.cpu_cores
+        machine = tuple(
+            f.HostSample(t_s, "machine", used + cores, 4000.0, 90, limit_cores=2.0)
+            for t_s, used in own.items()
+        )
+        return dataclasses.replace(history, host=(*history.host, *machine))
+
+    return change
+
+
 VOID: list[tuple[str, Change, str]] = [
     (
         "killed",
@@ -95,6 +111,7 @@ VOID: list[tuple[str, Change, str]] = [
     ("late", with_generator(range(20, 40), lateness_p99_ms=350.0), "fired 350 ms late at p99 (bound 100 ms)"),
     ("stall", with_generator(range(30, 31), lateness_max_ms=3500.0), "stood still for 3.5 s (bound 2 s)"),
     ("starved", with_generator(range(20, 40), cpu_cores=0.97), "local used 0.9 cores or more in 20 of 65 s"),
+    ("crowded", with_neighbours(0.8), "busy with other work: 0.80 of its 2 cores on average (bound 0.5)"),
     ("lost worker", silent_worker, "Locust's worker-1 fell silent"),
     (
         "recorder",
@@ -119,6 +136,10 @@ def test_a_run_that_says_nothing_is_unknown_whatever_it_showed(
     found = verdict.reasons[0]
     assert why in found
     assert verdict.headline == f"{scenario.name} (release 1.1): {found}"
+
+
+def test_a_little_other_work_on_the_machine_does_not_matter() -> None:
+    assert judged(h.scenario(), with_neighbours(0.3)(h.healthy())).verdict == "pass"
 
 
 def test_what_was_seen_before_a_run_was_cut_short_is_told() -> None:
