@@ -1,0 +1,222 @@
+"""From a hand-written book to records, tick by tick."""
+
+import queue
+from typing import Any
+
+import pytest
+
+from rushhour.agent.book import CLOSE, Book, Hold, Request, Slot, Timeout
+from rushhour.agent.call_sites import Site, Stack
+from rushhour.agent.tally import MAX_POOLS, Tally
+
+ROWS = Stack((Site("/app/db.py", 12, "rows"), Site("/app/views.py", 40, "view")), ())
+OTHER = Stack((Site("/app/db.py", 12, "rows"), Site("/app/jobs.py", 7, "job")), ())
+NAMES = ("size", "overflow", "timeout", "checked_out", "live", "waiting", "leaked")
+COUNTERS = ("timeouts", "connects", "checkouts", "checkins")
+
+
+class FakePool:
+    """The attributes of a QueuePool that the agent reads, on the same kind of queue."""
+
+    def __init__(self, size: int = 2, max_overflow: int = 1) -> None:
+        self._pool: queue.Queue[object] = queue.Queue(size)
+        self._max_overflow = max_overflow
+        self._overflow = -size
+        self._timeout = 30.0
+
+
+class Story:
+    """A service's life, told by the test."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.tally = Tally(self.book)
+        self.pool = FakePool()
+        self.state = self.book.pool_state(self.pool)
+
+    def take(
+        self, at: float, stack: Stack = ROWS, request: Request | None = None, began: float | None = None
+    ) -> Hold:
+        hold = Hold()
+        hold.slot = Slot(self.state)
+        hold.began = at if began is None else began
+        hold.got = hold.taken = at
+        hold.opening = 0.0
+        hold.proxy = _must_not_be_followed
+        hold.stack, hold.request, hold.thread, hold.returned = stack, request, 0, None
+        self.book.live[hold] = hold
+        self.pool._overflow += 1
+        return hold
+
+    def give_back(self, hold: Hold, at: float) -> None:
+        hold.returned, hold.how = at, CLOSE
+        del self.book.live[hold]
+        self.book.ended.append(hold)
+        self.pool._overflow -= 1
+
+    def tick(self, now: float, *kinds: str) -> list[dict[str, Any]]:
+        return [one for one in self.tally.tick(now) if not kinds or one["k"] in kinds]
+
+    def row(self, now: float) -> dict[str, float]:
+        [sample] = self.tick(now, "sample")
+        [row] = sample["pools"]
+        return dict(zip(("pool", *NAMES, *COUNTERS), row, strict=True))
+
+
+def _must_not_be_followed() -> Any:
+    raise AssertionError("the sampler followed a weak reference to a proxy")
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_a_row_per_pool(story: Story) -> None:
+    story.give_back(story.take(10.0), 10.5)
+    story.take(10.2)
+    assert story.row(11.0) == {
+        "pool": 1,
+        "size": 2,
+        "overflow": 1,
+        "timeout": 30.0,
+        "checked_out": 1,
+        "live": 1,
+        "waiting": 0,
+        "leaked": 0,
+        "timeouts": 0,
+        "connects": 0,
+        "checkouts": 2,
+        "checkins": 1,
+    }
+
+
+def test_an_idle_service_is_sampled_all_the_same(story: Story) -> None:
+    assert [one["k"] for one in story.tick(1.0)] == ["pool", "sample"]
+    assert [one["k"] for one in story.tick(1.1)] == ["sample"]
+
+
+def test_only_check_outs_that_last_are_written_and_each_once(story: Story) -> None:
+    short, long = story.take(10.0), story.take(10.0)
+    assert story.tick(10.05, "out", "back") == []
+    story.give_back(short, 10.06)
+    [out] = story.tick(10.15, "out", "back")
+    assert (out["k"], out["id"], out["endpoint"], out["taken"]) == ("out", 1, None, 10.0)
+    assert story.tick(10.2, "out", "back") == []
+    story.give_back(long, 10.25)
+    assert story.tick(10.3, "out", "back") == [{"k": "back", "id": 1, "t": 10.25, "how": "close"}]
+
+
+def test_a_request_that_ended_gets_a_moment_to_clean_up(story: Story) -> None:
+    request = Request("GET", None)
+    request.label = "GET /customers/<int:customer_id>"
+    story.take(10.0, request=request)
+    assert story.tick(10.05, "out", "ended") == []
+    request.ended = 10.06
+    assert story.row(10.15)["leaked"] == 0
+    assert story.tick(10.17, "ended") == [{"k": "ended", "id": 1, "t": 10.06}]
+    assert story.row(10.26)["leaked"] == 1
+    assert story.tick(10.36, "ended") == []
+
+
+def test_what_is_taken_after_the_end_of_a_request_is_not_its_own(story: Story) -> None:
+    request = Request("GET", None)
+    request.ended = 9.0
+    story.take(10.0, request=request)
+    assert story.row(20.0)["leaked"] == 0
+
+
+def test_totals_are_per_line_and_endpoint_and_written_when_they_change(story: Story) -> None:
+    story.give_back(story.take(10.0), 10.5)
+    story.give_back(story.take(10.0, OTHER), 10.25)
+    story.take(10.9, OTHER)
+    [site] = story.tick(11.0, "site")
+    assert (site["checkouts"], site["held"], site["longest"]) == (3, 0.75, 0.5)
+    assert story.tick(12.0, "site") == []
+
+
+def test_histograms_hold_what_was_added_since_the_last(story: Story) -> None:
+    story.tick(9.0)
+    story.give_back(story.take(10.0, began=9.999), 10.000003)  # waited 1 ms, held 3 us
+    story.book.opened.append((story.state, 0.000_5))
+    [times] = story.tick(10.1, "times")
+    assert (times["wait"], times["hold"], times["create"]) == ({1024: 1}, {4: 1}, {512: 1})
+    story.give_back(story.take(11.0), 11.0)
+    [times] = story.tick(11.2, "times")
+    assert (times["wait"], times["hold"], times["create"]) == ({1: 1}, {1: 1}, {})
+    assert story.tick(13.0, "times") == []
+
+
+def test_the_time_to_open_a_connection_is_no_wait(story: Story) -> None:
+    hold = story.take(10.0, began=9.0)
+    hold.opening = 0.999
+    story.give_back(hold, 10.1)
+    [times] = story.tick(11.0, "times")
+    assert times["wait"] == {1024: 1}
+
+
+def test_time_outs(story: Story) -> None:
+    story.book.timeouts.append(Timeout(10.0, story.state, ROWS, None, 30.0))
+    [line, timeout] = story.tick(10.1, "timeout", "line")[:2]
+    assert (line["file"], line["line"], line["function"]) == ("/app/db.py", 12, "rows")
+    assert timeout == {
+        "k": "timeout",
+        "t": 10.0,
+        "pool": 1,
+        "site": line["id"],
+        "endpoint": None,
+        "waited": 30.0,
+    }
+    assert story.row(10.2)["timeouts"] == 1
+
+
+def test_a_dropped_pool_has_its_last_word(story: Story) -> None:
+    story.tick(9.9)
+    story.give_back(story.take(10.0), 10.5)
+    story.pool = FakePool()  # the service dropped the first
+    assert story.tick(10.6, "sample")[0]["pools"] == []
+    times, site, sample, gone = story.tick(10.7, "site", "times", "sample", "gone")
+    assert (times["hold"], site["checkouts"]) == ({1 << 19: 1}, 1)
+    assert sample["pools"] == [[1, 2, 1, 30.0, 0, 0, 0, 0, 0, 0, 1, 1]]
+    assert gone == {"k": "gone", "pool": 1}
+    assert [one["k"] for one in story.tick(12.0)] == ["sample"]
+    assert story.book.pools == []
+
+
+def test_an_engine_per_request_does_not_flood_the_file(story: Story) -> None:
+    pools = [FakePool() for _ in range(MAX_POOLS + 5)]
+    for pool in pools:
+        story.book.pool_state(pool)
+    records = story.tick(10.0, "sample", "fault")
+    assert len(records[0]["pools"]) == MAX_POOLS
+    assert f"more than {MAX_POOLS} pools" in records[1]["error"]
+
+
+def test_faults_are_counted(story: Story) -> None:
+    def fail() -> None:
+        story.book.fault("check-in", KeyError("x"))
+
+    fail()
+    assert story.tick(10.0, "fault")[0]["error"] == "KeyError: 'x'"
+    fail()
+    fail()
+    assert story.tick(10.1, "fault")[0]["error"] == "KeyError: 'x' (3 times)"
+    assert story.tick(10.2, "fault") == []
+
+
+def test_a_child_forgets_its_parents_check_outs_and_keeps_its_pools() -> None:
+    story = Story()
+    story.give_back(story.take(10.0), 10.5)
+    story.take(10.6)
+    story.tick(10.7)
+    story.book.start_over()
+    story.tally = Tally(story.book)
+    row = story.row(11.0)
+    assert (row["live"], row["checkouts"], row["checkins"]) == (0, 0, 0)
+
+
+def test_the_same_pool_has_one_state() -> None:
+    book, pool = Book(), FakePool()
+    first = book.pool_state(pool)
+    assert book.pool_state(pool) is first
+    assert book.pools == [first]
