@@ -12,6 +12,9 @@ class MeterReading:
     rss_bytes: int
     processes: int
     throttled_s: float | None = None
+    age_s: float = (
+        0.0  # how long ago the figures were taken: a container's come from its engine, once a second
+    )
 
 
 class Meter(Protocol):

@@ -7,6 +7,7 @@ from rushhour.history.facts import HostSample
 from rushhour.meter import Meter, MeterReading
 
 _MB: Final = 1024 * 1024
+_SAME_S: Final = 0.001
 
 
 class HostSampler:
@@ -33,7 +34,7 @@ class HostSampler:
         self._meters = {**self._meters, component: meter}
 
     def sample(self) -> list[HostSample]:
-        """One sample per component; those of Docker may take a second each to answer."""
+        """One sample per component that has new figures."""
         found = []
         for component, meter in self._meters.items():
             try:
@@ -44,10 +45,12 @@ class HostSampler:
             except Exception as error:  # noqa: BLE001 - reported; one meter's failure must not blind the rest
                 self._on_fault(component, error)
                 continue
-            at_s = self._now_s()
+            at_s = self._now_s() - reading.age_s
             last = self._last.get(component)
+            if last is not None and at_s - last[0] < _SAME_S:
+                continue  # the same figures once more
             self._last[component] = (at_s, reading)
-            if last is not None and at_s > last[0]:
+            if last is not None:
                 found.append(self._between(component, meter, last, (at_s, reading)))
         return found
 
