@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
 from rushhour.history import RunDir
 from rushhour.meter import Meter
@@ -18,7 +18,8 @@ class Server:
     host: str
     port: int
     dbname: str
-    admin_dsn: str
+    admin_dsn: str = field(repr=False)  # it holds a password
+    reached_as: str | None = None  # "host:port" by which the service reaches it, where that differs
 
 
 class Running(Protocol):
@@ -42,6 +43,21 @@ class Running(Protocol):
 
     def check_alive(self) -> None:
         """Raises StackError, with the log's last lines, when a part of the stack has ended."""
+        ...
+
+
+Fault = Literal["pause", "unpause", "stop", "kill", "start"]
+
+
+@runtime_checkable
+class TakesFaults(Protocol):
+    """What a running stack may also be: one whose servers can be made to fail."""
+
+    def fault(self, server: str, what: Fault) -> None:
+        """Do this to a server; from then on `check_alive` expects it.
+
+        Raises StackError when it cannot be done.
+        """
         ...
 
 

@@ -1,0 +1,176 @@
+"""The container engine: found, proven to be on this machine, asked for its version and for Compose's."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import docker
+import requests
+from docker.context import ContextAPI
+from docker.errors import DockerException
+
+from rushhour.errors import StackError
+
+MIN_COMPOSE: Final = (2, 20)  # `up --wait-timeout`, and `healthcheck.start_interval`
+MIN_API: Final = (1, 41)  # statistics in one shot, without waiting for a second sample
+START_INTERVAL_API: Final = (1, 44)  # a probe that is frequent only until the container is healthy
+ANSWER_TIMEOUT_S: Final = 10
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+# What docker-py lets through when the engine does not answer, or answers with an error.
+ENGINE_ERRORS: Final = (DockerException, requests.exceptions.RequestException, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine that answers. `cpus` is how many its machine has, which may be a virtual one."""
+
+    base_url: str
+    host: str  # where its published ports are reached
+    version: str
+    api: tuple[int, ...]
+    compose: str
+    cpus: int
+    cgroups: str  # "1" or "2"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The caller's environment, with the command line bound to this engine whatever its context says."""
+        return command_line_environment(self.base_url)
+
+    @property
+    def publish(self) -> str:
+        """The address that ports are published on: a named engine elsewhere is not reached by loopback."""
+        return self.host if self.host in LOOPBACK else "0.0.0.0"  # noqa: S104  # --allow-host asked for it
+
+    @property
+    def has_start_interval(self) -> bool:
+        return self.api >= START_INTERVAL_API
+
+    def client(self, timeout_s: int = 60) -> docker.DockerClient:
+        """A client of this engine and no other; the caller closes it."""
+        return docker.DockerClient(base_url=self.base_url, version="auto", timeout=timeout_s)
+
+
+def command_line_environment(base_url: str) -> dict[str, str]:
+    """An environment in which `docker` talks to this engine."""
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("DOCKER_CONTEXT", "DOCKER_HOST")
+    }
+    return kept | {"DOCKER_HOST": base_url}
+
+
+def find_engine(allow_host: str | None = None, environ: Mapping[str, str] = os.environ) -> Engine:
+    """The engine that `docker` would use, if it is on this machine or on the host that was allowed by name.
+
+    Raises StackError that says why there is none to use.
+    """
+    base_url = engine_url(environ)
+    host = local_host(base_url, allow_host)
+    try:
+        client = docker.DockerClient(base_url=base_url, version="auto", timeout=ANSWER_TIMEOUT_S)
+    except ENGINE_ERRORS as error:
+        raise StackError(f"no container engine answers at {base_url}: {last_reason(error)}") from error
+    try:
+        version, info = client.version(), client.info()
+    except ENGINE_ERRORS as error:
+        raise StackError(
+            f"the container engine at {base_url} does not say what it is: {last_reason(error)}"
+        ) from error
+    finally:
+        client.close()
+    api = numbers(version["ApiVersion"])
+    if api < MIN_API:
+        raise StackError(
+            f"the container engine {version['Version']} at {base_url} speaks API {version['ApiVersion']}; "
+            f"{'.'.join(map(str, MIN_API))} is the least (Docker 20.10)"
+        )
+    return Engine(
+        base_url=base_url,
+        host=host,
+        version=version["Version"],
+        api=api,
+        compose=compose_version(base_url),
+        cpus=int(info["NCPU"]),
+        cgroups=str(info.get("CgroupVersion") or "1"),
+    )
+
+
+def engine_url(environ: Mapping[str, str]) -> str:
+    """DOCKER_HOST, else the address of the context in use, as the command line has it."""
+    if address := environ.get("DOCKER_HOST"):
+        return address
+    name = environ.get("DOCKER_CONTEXT") or None
+    try:
+        context = ContextAPI.get_context(name)
+    except (DockerException, OSError, ValueError, KeyError) as error:
+        raise StackError(f"Docker's context {name or 'in use'} cannot be read: {error}") from error
+    if context is None or not context.Host:
+        raise StackError(f"there is no Docker context {name or 'in use'}, or it has no address")
+    return str(context.Host).removeprefix("http+")
+
+
+def local_host(base_url: str, allow_host: str | None) -> str:
+    """Where ports that the engine publishes are reached: the loopback address, or the allowed host.
+
+    Raises StackError for an engine elsewhere: a load test must not start containers on somebody's server.
+    """
+    address = urlsplit(base_url)
+    if address.scheme in ("unix", "npipe") or (
+        address.hostname in LOOPBACK and address.scheme in ("tcp", "http")
+    ):
+        return "127.0.0.1"
+    if allow_host is not None and address.hostname == allow_host:
+        return allow_host
+    raise StackError(
+        f"the container engine is at {base_url}, not on this machine; unset DOCKER_HOST or change Docker's "
+        f"context, or allow that machine by name: --allow-host {address.hostname or base_url}"
+    )
+
+
+def compose_version(base_url: str) -> str:
+    """The version of Compose. Raises StackError when it is missing or too old."""
+    command = ["docker", "compose", "version", "--format", "json"]
+    least = ".".join(map(str, MIN_COMPOSE))
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_TIMEOUT_S,
+            check=False,
+            env=command_line_environment(base_url),
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StackError(
+            f"`{' '.join(command)}`: {error}; install Docker's command line and Compose"
+        ) from error
+    try:
+        version = str(json.loads(answer.stdout)["version"])
+    except (ValueError, KeyError, TypeError):
+        said = (answer.stderr or answer.stdout).strip().splitlines()[:3]
+        raise StackError(
+            f"`docker compose` is missing or older than {least}; install Compose v2",
+            said,
+        ) from None
+    if numbers(version) < MIN_COMPOSE:
+        raise StackError(f"Compose {version} is too old: {least} is the least")
+    return version
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers: "v2.26.1-4" is (2, 26, 1)."""
+    found = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
+
+
+def last_reason(error: BaseException) -> str:
+    """The innermost reason: docker-py wraps it several times."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+    return str(error) or type(error).__name__
