@@ -100,7 +100,7 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     group.add_argument(
         "--push-share",
         type=share,
-        default=0.25,
+        default=0.2,
         env_var="RUSHHOUR_PUSH_SHARE",
         help="this share of the waiting customers opens the app at a push",
     )
