@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rushhour.environment import describe_environment
 from rushhour.errors import StackError
+from rushhour.faults import FaultPlan
 from rushhour.guard import Guard
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.history import facts as f
@@ -67,6 +68,12 @@ def observe_run(scenario: Scenario, stack: Stack, guard: Guard, recorder: Record
     with stack.up(scenario, run, screen.progress) as running:
         recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
         run.write_json("environment.json", describe_environment(scenario, stack.name, running.limits))
+        faults = FaultPlan(scenario.faults, running, recorder)
+
+        def tick(state: LiveState) -> None:
+            faults.apply_due(state.elapsed_s)
+            screen.live(state)
+
         with watch(
             recorder, running, pools=pool_watcher(scenario, running, recorder), extra_meters={}
         ) as watcher:
@@ -74,20 +81,26 @@ def observe_run(scenario: Scenario, stack: Stack, guard: Guard, recorder: Record
             try:
                 guard.adopt(load.pid)
                 watcher.add_meter("generator", ProcessTreeMeter(load.pid))
-                follow(scenario, load, running, watcher, screen)
+                follow(scenario, load, running, watcher, tick)
             finally:
                 load.stop()
             watch_drain(scenario, running, watcher, screen)
             recorder.event(f.DRAINED)
 
 
-def follow(scenario: Scenario, load: LoadProcess, running: Running, watcher: Watcher, screen: Screen) -> None:
-    """Until Locust has ended. Raises StackError when a part of the stack ends, or Locust not as it should."""
+def follow(
+    scenario: Scenario,
+    load: LoadProcess,
+    running: Running,
+    watcher: Watcher,
+    tick: Callable[[LiveState], None],
+) -> None:
+    """Until Locust has ended; raises StackError when a part of the stack ends, or Locust not as it should."""
     in_flight_s = max(scenario.load.client_timeout, scenario.pool.timeout)
     deadline = time.monotonic() + scenario.load.duration + in_flight_s + OVERTIME_S
     while load.poll() is None:
         running.check_alive()
-        screen.live(watcher.state())
+        tick(watcher.state())
         if time.monotonic() > deadline:
             raise StackError(
                 f"Locust has not ended {in_flight_s + OVERTIME_S:.0f} s after the load of "

@@ -27,6 +27,10 @@ CAUSES: Final = (
     "none",
 )
 
+SERVERS: Final = ("primary", "replica")
+# pause: it holds its connections and answers nothing; stop: it shuts down cleanly; kill: as a power cut.
+FAULTS: Final = ("pause", "unpause", "stop", "kill", "start")
+
 FROM_YAML: Final = "yaml"  # validation context of a file written by hand: there a duration needs its unit
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -111,6 +115,15 @@ class Postgres:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class ServerFault:
+    """What is done to a server while the load goes on, `at` seconds after the load started."""
+
+    at: Annotated[Seconds, Field(ge=0)]
+    server: Annotated[str, _one_of("server", SERVERS)]
+    do: Annotated[str, _one_of("fault", FAULTS)]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Target:
     """The service under test, from the `service:` block at the top of the scenario file.
 
@@ -146,6 +159,7 @@ class Scenario:
     service: Service = field(default_factory=Service)
     postgres: Postgres = field(default_factory=Postgres)
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
+    faults: tuple[ServerFault, ...] = ()
 
 
 SCENARIO: Final = TypeAdapter(Scenario)

@@ -108,7 +108,7 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
     if found := contradictions(scenario):
         raise UsageError(
             [
-                f"{path}:{node.line(where)}: scenarios.{name}.{'.'.join(where)}: {what}"
+                f"{path}:{node.line(where)}: scenarios.{name}.{'.'.join(map(str, where))}: {what}"
                 for where, what in found
             ]
         )

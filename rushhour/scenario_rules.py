@@ -2,15 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from rushhour.scenario import Scenario
 
-Problem = tuple[tuple[str, ...], str]  # the key to blame, and what is wrong
+# What may be done to a server in each state, and the state that it is in then.
+_STATES: Final[dict[str, dict[str, str]]] = {
+    "up": {"pause": "paused", "stop": "down", "kill": "down"},
+    "paused": {"unpause": "up", "kill": "down"},
+    "down": {"start": "up"},
+}
+
+Problem = tuple[tuple[str | int, ...], str]  # the key to blame, and what is wrong
 
 
 def contradictions(scenario: Scenario) -> list[Problem]:
     """Every contradiction in a scenario; empty when there is none."""
-    return [*_load(scenario), *_expectation(scenario), *_files(scenario)]
+    return [*_load(scenario), *_expectation(scenario), *_faults(scenario), *_files(scenario)]
 
 
 def _load(scenario: Scenario) -> Iterator[Problem]:
@@ -44,6 +52,27 @@ def _expectation(scenario: Scenario) -> Iterator[Problem]:
         yield ("judge",), "`judge: http` cannot name a cause; `expect: exhausted` needs `judge: all`"
     if scenario.expect == "healthy" and not scenario.thresholds:
         yield ("thresholds",), "`expect: healthy` without thresholds would pass whatever happens"
+
+
+def _faults(scenario: Scenario) -> Iterator[Problem]:
+    states: dict[str, str] = {}
+    last_s = 0.0
+    for number, fault in enumerate(scenario.faults):
+        where = ("faults", number)
+        if fault.at >= scenario.load.duration:
+            yield (*where, "at"), f"{fault.at:g} s is not within the load of {scenario.load.duration:g} s"
+        if fault.at < last_s:
+            yield (*where, "at"), f"{fault.at:g} s stands after {last_s:g} s; write faults in order of time"
+        last_s = max(last_s, fault.at)
+        state = states.get(fault.server, "up")
+        if fault.do not in _STATES[state]:
+            allowed = " or ".join(_STATES[state])
+            yield (
+                (*where, "do"),
+                f"{fault.do} contradicts what came before: the {fault.server} is {state} ({allowed})",
+            )
+        else:
+            states[fault.server] = _STATES[state][fault.do]
 
 
 def _files(scenario: Scenario) -> Iterator[Problem]:

@@ -42,6 +42,7 @@ def why_void(scenario: Scenario, history: History, metrics: Metrics) -> tuple[st
         *_no_load(scenario, history, metrics),
         *_generator(history, metrics),
         *_neighbours(history, metrics.window),
+        *_faults(scenario, history),
     )
 
 
@@ -63,6 +64,16 @@ def _cut_short(scenario: Scenario, history: History, window: Window | None) -> I
     for event in history.events:
         if event.name == f.OBSERVER_FAULT and event.detail.get("observer") == "recorder":
             yield f"the load generator: {event.detail.get('error')}"
+
+
+def _faults(scenario: Scenario, history: History) -> Iterator[str]:
+    done = [event for event in history.events if event.name == f.FAULT]
+    if history.complete and len(done) < len(scenario.faults):
+        missing = scenario.faults[len(done)]
+        yield (
+            f"the load ended before its faults were over: {missing.do} of the {missing.server}, due "
+            f"{missing.at:g} s into the load, was never done"
+        )
 
 
 def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator[str]:

@@ -8,6 +8,7 @@ from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding
 from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
 from rushhour.history import History
+from rushhour.history import facts as f
 from rushhour.metrics import Metrics
 from rushhour.wording import counted
 
@@ -49,7 +50,7 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         confidence=primary.confidence,
         summary=primary.summary,
         fix=primary.fix,
-        amplifiers=(*others, *_circumstances(signals)),
+        amplifiers=(*others, *_circumstances(signals), *_on_purpose(history, metrics)),
         evidence=primary.evidence,
         call_sites=sites,
     )
@@ -69,6 +70,17 @@ def _circumstances(signals: Signals) -> tuple[str, ...]:
             f"retries: {metrics.retries:,} of {metrics.all.requests:,} requests were second attempts"
         )
     return tuple(found)
+
+
+def _on_purpose(history: History, metrics: Metrics) -> tuple[str, ...]:
+    """What the scenario did to the servers itself."""
+    zero_s = metrics.window.load_started_s if metrics.window else 0.0
+    done = [
+        f"{event.detail.get('do')} of the {event.detail.get('server')} at {event.t_s - zero_s:.1f} s"
+        for event in history.events
+        if event.name == f.FAULT
+    ]
+    return (f"the scenario's own faults: {', '.join(done)}",) if done else ()
 
 
 def _none(signals: Signals, sites: tuple[HeldSite, ...]) -> Diagnosis:

@@ -28,7 +28,7 @@ FAILURES = frozenset(Outcome) - {Outcome.OK, Outcome.HTTP_4XX}
 
 @dataclass(frozen=True, slots=True)
 class RequestCount:
-    """requests.jsonl: requests of one endpoint that *ended* within one second with one outcome, at one worker.
+    """requests.jsonl: requests of one endpoint that *ended* in one second with one outcome, at one worker.
 
     Rows with equal (t_s, endpoint, outcome) add up. `latency` is a base64 HDR histogram of microseconds
     (1 us to 5 min, three significant digits) of `count` values.
@@ -47,7 +47,7 @@ class GeneratorSample:
     """generator.jsonl: one Locust process during one second.
 
     `started` counts requests put on the wire, retries included (`retries` of them). Lateness is how much
-    later than planned a timer of the event loop fired. `cpu_cores` is that process's use (1.0 is a whole core).
+    later than planned a timer of the event loop fired. `cpu_cores` is that process's use (1.0: a whole core).
     """
 
     t_s: int
@@ -246,6 +246,7 @@ POOL_FULL = "pool_full"  # detail: pool, pid, checked_out, capacity, leaked
 FIRST_TIMEOUT = "first_timeout"  # detail: pool, pid, endpoint
 LEAK_DETECTED = "leak_detected"  # detail: pool, pid, site, endpoint, leaked (live detection by the harness)
 SATURATION_DETECTED = "saturation_detected"  # detail: pool, pid, waiting, checked_out, capacity, queued_s
+FAULT = "fault"  # done to a server, as the scenario asks; detail: server, do
 LOG_ERRORS = "log_errors"  # detail: source, queuepool_timeouts, errors (within the last second)
 INTERRUPTED = "interrupted"  # detail: signal
 STACK_BROKE = "stack_broke"  # detail: what, log_tail

@@ -12,6 +12,13 @@ _PLAIN: Final[tuple[tuple[str, str, Tone], ...]] = (
     (f.INTERRUPTED, "interrupted", "red"),
     (f.STACK_BROKE, "stack broke", "red"),
 )
+_DONE: Final = {
+    "pause": "paused",
+    "unpause": "goes on",
+    "stop": "stopped",
+    "kill": "killed",
+    "start": "started again",
+}
 
 
 def moments(history: History, zero: float) -> tuple[Moment, ...]:
@@ -23,6 +30,11 @@ def moments(history: History, zero: float) -> tuple[Moment, ...]:
             found.append(Moment(event.t_s - zero, label, _words(event.detail), tone))
     found += _full_pools(history, zero)
     found += _first_timeout(history, zero)
+    found += [
+        Moment(event.t_s - zero, _fault(event), "as the scenario asks", "purple")
+        for event in history.events
+        if event.name == f.FAULT
+    ]
     leak = history.event(f.LEAK_DETECTED)
     if leak is not None:
         site = _site(leak.detail.get("site"))
@@ -75,6 +87,10 @@ def _first_timeout(history: History, zero: float) -> list[Moment]:
         detail = f"{first.endpoint or ''} on pool {first.pool} after {first.waited_s:.1f} s".strip()
         return [Moment(first.t_s - zero, "first time-out", detail, "red")]
     return []
+
+
+def _fault(event: f.Event) -> str:
+    return f"{event.detail.get('server', 'server')} {_DONE.get(str(event.detail.get('do')), 'made to fail')}"
 
 
 def _site(site: Any) -> str:

@@ -3,18 +3,20 @@
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from rushhour.agent.environment import agent_environment
+from rushhour.errors import StackError
 from rushhour.guard import Guard
 from rushhour.history import RunDir
 from rushhour.meter import Meter
 from rushhour.scenario import Scenario
-from rushhour.stack import Progress, Server, seed
+from rushhour.stack import Fault, Progress, Server, seed
 from rushhour.stack.clone import clone
 from rushhour.stack.cluster import primary_conninfo
+from rushhour.stack.embedded_faults import RenewableMeter, kill, pause, stop, unpause
 from rushhour.stack.limits import Capacity, Limits
 from rushhour.stack.paths import cache_dir, copy_configuration, open_cache, server_account
 from rushhour.stack.ports import HOST, free_port
@@ -30,7 +32,7 @@ SERVER_STOP_S: Final = 5.0
 Instrument = Callable[[Path, Mapping[str, str]], Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EmbeddedRunning:
     """What is up."""
 
@@ -39,6 +41,8 @@ class EmbeddedRunning:
     service: RunningService
     meters: Mapping[str, Meter]
     limits: Mapping[str, str]
+    _start_again: Callable[[str], PostgresServer]
+    _down: set[str] = field(default_factory=set)  # servers that a fault took down
 
     @property
     def service_url(self) -> str:
@@ -51,9 +55,32 @@ class EmbeddedRunning:
         )
 
     def check_alive(self) -> None:
-        """Raises StackError, with the log's last lines, when a part of the stack has ended."""
-        for child in (self.primary.child, self.replica.child, self.service.child):
-            child.check_alive()
+        """Raises StackError, with the log's last lines, when a part ended that no fault has taken down."""
+        for server in (self.primary, self.replica):
+            if server.name not in self._down:
+                server.child.check_alive()
+        self.service.child.check_alive()
+
+    def fault(self, server: str, what: Fault) -> None:
+        """Pause, unpause, stop (cleanly), kill or start a server. Raises StackError when that fails."""
+        one = {"primary": self.primary, "replica": self.replica}.get(server)
+        if one is None:
+            raise StackError(f"unknown server {server!r}; known: primary, replica")
+        if what == "start":
+            started = self._start_again(server)
+            self.primary, self.replica = (
+                (started, self.replica) if server == "primary" else (self.primary, started)
+            )
+            self._down.discard(server)
+            return
+        if what in ("stop", "kill"):
+            self._down.add(server)
+        {"pause": pause, "unpause": unpause, "stop": stop, "kill": kill}[what](one)
+
+    def unpause_all(self) -> None:
+        """A paused server would not hear its stop signal."""
+        unpause(self.primary)
+        unpause(self.replica)
 
 
 class EmbeddedStack:
@@ -110,17 +137,31 @@ class EmbeddedStack:
                 self._choose_port,
             )
             progress("start primary and replica")
-            primary = start.server("primary", capacities["primary"])
+            primary = start.server("primary", capacities["primary"], {})
             replica = start.replica(primary, capacities["replica"])
             progress("start the service")
             service = start.service(primary, replica, capacities["service"])
-            yield EmbeddedRunning(
+            meters = {name: RenewableMeter(capacity.meter()) for name, capacity in capacities.items()}
+
+            def start_again(name: str) -> PostgresServer:
+                server = start.again(
+                    primary if name == "primary" else replica, capacities[name], primary.port
+                )
+                meters[name].meter = capacities[name].meter()
+                return server
+
+            running = EmbeddedRunning(
                 primary,
                 replica,
                 service,
-                meters={name: capacity.meter() for name, capacity in capacities.items()},
+                meters=meters,
                 limits={name: capacity.words for name, capacity in capacities.items()},
+                _start_again=start_again,
             )
+            try:
+                yield running
+            finally:
+                running.unpause_all()
 
 
 def _capacities(guard: Guard, exits: ExitStack, scenario: Scenario) -> dict[str, Capacity]:
@@ -151,7 +192,9 @@ class _Start:
     instrument: Instrument
     choose_port: Callable[[], int]
 
-    def server(self, name: str, capacity: Capacity, **settings: str) -> PostgresServer:
+    def server(
+        self, name: str, capacity: Capacity, settings: Mapping[str, str], port: int | None = None
+    ) -> PostgresServer:
         server = start_server(
             self.guard,
             self.installation,
@@ -163,16 +206,24 @@ class _Start:
             settings={"max_connections": str(self.scenario.postgres.max_connections), **settings},
             stop_signal=signal.SIGQUIT,  # at once: the data is a clone that is thrown away
             admit=capacity.admit,
-            choose_port=self.choose_port,
+            choose_port=self.choose_port if port is None else lambda: port,
         )
         self.exits.callback(server.child.stop, SERVER_STOP_S)
         return server
 
     def replica(self, primary: PostgresServer, capacity: Capacity) -> PostgresServer:
-        conninfo = primary_conninfo(primary.port, self.passwords, self.work, self.installation)
-        replica = self.server("replica", capacity, primary_conninfo=conninfo, primary_slot_name=SLOT)
+        replica = self.server("replica", capacity, self._replication(primary.port))
         wait_for_streaming(primary, replica)
         return replica
+
+    def again(self, server: PostgresServer, capacity: Capacity, primary_port: int) -> PostgresServer:
+        """A server that a fault took down, on its old port, which the service and the replica know."""
+        settings = self._replication(primary_port) if server.name == "replica" else {}
+        return self.server(server.name, capacity, settings, server.port)
+
+    def _replication(self, primary_port: int) -> dict[str, str]:
+        conninfo = primary_conninfo(primary_port, self.passwords, self.work, self.installation)
+        return {"primary_conninfo": conninfo, "primary_slot_name": SLOT}
 
     def service(self, primary: PostgresServer, replica: PostgresServer, capacity: Capacity) -> RunningService:
         service = start_service(

@@ -1,0 +1,102 @@
+"""Servers that are made to fail, on real PostgreSQL: paused, stopped, killed, and back."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from rushhour.errors import StackError
+from rushhour.guard import Guard
+from rushhour.history import RunDir
+from rushhour.stack import TakesFaults
+from rushhour.stack.embedded import EmbeddedRunning, EmbeddedStack
+from rushhour.stack.server import PostgresServer
+from tests.integration.stack_subject import ROWS, RowsSeeder, quiet, subject
+
+DEADLINE_S = 15.0
+
+
+def until(what: str, probe: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not probe():
+        assert time.monotonic() < deadline, f"waited {DEADLINE_S} s for {what}"
+        time.sleep(0.02)
+
+
+def rows(server: PostgresServer) -> object:
+    """What a query answers within a second; the error's class where it does not."""
+    try:
+        connection = psycopg2.connect(server.admin_dsn, connect_timeout=1)
+    except psycopg2.OperationalError as error:
+        return "refused" if "refused" in str(error) else "silent"
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM kept")
+        row = cursor.fetchone()
+    connection.close()
+    return None if row is None else row[0]
+
+
+def streaming(running: EmbeddedRunning) -> bool:
+    connection = psycopg2.connect(running.primary.admin_dsn)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+        found = cursor.fetchone()
+    connection.close()
+    return found == (1,)
+
+
+@pytest.fixture(scope="module")
+def running(guard: Guard, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRunning]:
+    scenario = subject(tmp_path_factory.mktemp("subject"))
+    stack = EmbeddedStack(guard, cache=cache, seeder=RowsSeeder())
+    with stack.up(scenario, RunDir(tmp_path_factory.mktemp("run")), quiet) as running:
+        yield running
+
+
+def test_a_paused_server_is_silent_and_goes_on(running: EmbeddedRunning) -> None:
+    before = psycopg2.connect(running.replica.admin_dsn)  # its connections stay open
+    running.fault("replica", "pause")
+    assert rows(running.replica) == "silent"
+    assert rows(running.primary) == ROWS
+    running.check_alive()
+    running.fault("replica", "unpause")
+    assert rows(running.replica) == ROWS
+    with before, before.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    before.close()
+    until("the replica to stream", lambda: streaming(running))
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("server", ["replica", "primary"])
+def test_a_server_that_was_taken_down_comes_back_where_it_was(
+    running: EmbeddedRunning, server: str, how: str
+) -> None:
+    one = running.primary if server == "primary" else running.replica
+    running.fault(server, "stop" if how == "stop" else "kill")
+    assert one.child.poll() == (0 if how == "stop" else -signal.SIGKILL)
+    assert rows(one) == "refused"
+    running.check_alive()  # as intended
+    running.fault(server, "start")
+    again = running.primary if server == "primary" else running.replica
+    assert (again.port, again.child.pid != one.child.pid) == (one.port, True)
+    assert rows(again) == ROWS
+    until("the replica to stream", lambda: streaming(running))
+    assert running.meters[server].read().processes > 0
+    running.check_alive()
+
+
+def test_a_server_that_dies_by_itself_is_still_noticed(running: EmbeddedRunning) -> None:
+    running.replica.child.process.kill()
+    until("its end", lambda: running.replica.child.poll() is not None)
+    with pytest.raises(StackError, match="replica was ended by SIGKILL"):
+        running.check_alive()
+
+
+def test_unknown_servers_are_refused(running: EmbeddedRunning) -> None:
+    assert isinstance(running, TakesFaults)
+    with pytest.raises(StackError, match="unknown server 'standby'; known: primary, replica"):
+        running.fault("standby", "pause")
