@@ -79,6 +79,9 @@ class Load:
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
     warm_up: Annotated[Seconds, Field(ge=0)] = 10.0
     think_time: PositiveSeconds = 6.0  # median of the log-normal think time
+    push_share: Annotated[float, Field(ge=0, le=1)] = (
+        0.25  # of the waiting customers act on a push notification
+    )
     processes: Annotated[int, Field(ge=1)] = 1  # Locust processes on this machine
     seed: Annotated[int, Field(ge=0)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer

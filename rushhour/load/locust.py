@@ -168,6 +168,7 @@ def locust_environment(scenario: Scenario, run: RunDir, anchor_wall_s: float) ->
         names.CLIENT_TIMEOUT_S: repr(load.client_timeout),
         names.SEED: str(load.seed),
         names.PUSH_AT_S: ",".join(f"{at_s:g}" for at_s in pushes(load.shape, load.duration)),
+        names.PUSH_SHARE: repr(load.push_share),
     }
 
 

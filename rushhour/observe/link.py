@@ -13,7 +13,7 @@ import psycopg2
 from psycopg2 import extensions
 
 APPLICATION_NAME: Final = "rushhour"
-_OPTIONS: Final = "-c statement_timeout=10000 -c lock_timeout=1000 -c jit=off"
+_OPTIONS: Final = "-c statement_timeout=10000 -c lock_timeout=1000 -c jit=off -c synchronous_commit=off"
 
 
 class Link:

@@ -14,6 +14,8 @@ DEADLINE_S: Final = 2.0  # one sample takes this long at most
 
 # One round trip. The views are read once each; every column is in PostgreSQL 14 to 18.
 # pg_stat_database.conflicts is the sum of pg_stat_database_conflicts, whose columns differ between versions.
+# On the primary a sample is a heartbeat too: it commits an empty message. Without commits the end of WAL may
+# rest for seconds in the middle of a record, which a replica cannot replay and which is no lag.
 # The end of WAL on the primary, as far as the replica was told, is the receiver's latest_end_lsn; the
 # receiver's row disappears with its connection, then what was received is all that is known.
 _SQL: Final = """
@@ -47,7 +49,8 @@ SELECT
   extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
   (SELECT sum(conflicts) FROM pg_stat_database)::int8,
   (SELECT sum(xact_commit) FROM pg_stat_database)::int8,
-  (SELECT sum(xact_rollback) FROM pg_stat_database)::int8
+  (SELECT sum(xact_rollback) FROM pg_stat_database)::int8,
+  CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(true, 'rushhour', '') END
 """
 
 
@@ -79,7 +82,7 @@ class ServerSampler:
     def _read(self, row: tuple[Any, ...]) -> ServerSample:
         (
             max_connections, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
-            in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks,
+            in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks, _heartbeat,
         ) = row  # fmt: skip
         lag_s = lag_bytes = None
         if in_recovery and replayed is not None:
