@@ -23,10 +23,10 @@ blueprint = Blueprint("referrals", __name__)
 def list_referrals(customer_id: int) -> Response:
     auth.allow(customer_id)
     session = Connectors.of(current_app).referrals.session
-    found = session.execute(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id}).one()
-    if found.count == 0 and session.get(Customer, customer_id) is None:
+    referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
+    if referrals is None and session.get(Customer, customer_id) is None:
         abort(404, f"no customer {customer_id}")
-    body = f'{{"customer_id":{customer_id},"referrals":{found.json or "[]"}}}'
+    body = f'{{"customer_id":{customer_id},"referrals":{referrals or "[]"}}}'
     return current_app.response_class(body, mimetype="application/json")
 
 

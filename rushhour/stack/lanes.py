@@ -1,19 +1,29 @@
 """Work for one database on several connections at once; when one fails, all stop."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Final
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the library's class is in lower case
 
-LANES: Final = 2  # one core makes and sends rows while another stores them
+LANES: Final = 3  # two cores stay busy while a lane waits for its client or for a lock
 TICK_S: Final = 0.1
 
-# Does its work in one transaction, which is committed when it returns; stops early once the event is set.
-Job = Callable[[Connection, Event], None]
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One transaction; `work` returns for it to be committed, early once the event is set."""
+
+    name: str
+    work: Callable[[Connection, Event], None]
+    after: frozenset[str] = frozenset()  # names of the jobs that must have been committed before
+    alone: bool = (
+        False  # of the jobs that say so one runs at a time, since they would wait for each other's locks
+    )
 
 
 class Lanes:
@@ -27,20 +37,27 @@ class Lanes:
         self._open: set[Connection] = set()
 
     def run(self, jobs: Sequence[Job], tick: Callable[[], None]) -> None:
-        """Run them all, started in their order; `tick` is called ten times a second, by the calling thread.
+        """Run them all, in their order as far as may be; the calling thread calls `tick` ten times a second.
 
         The first error of a job, or Ctrl-C, stops the others at once and is raised.
         """
+        waiting = list(jobs)
+        assert all(job.after <= {one.name for one in jobs} for job in jobs)  # noqa: S101  # else never started
+        done: set[str] = set()
+        running: dict[Future[None], Job] = {}
         with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as lanes:
-            pending = {lanes.submit(self._one, job) for job in jobs}
             try:
-                while pending:
-                    ended, pending = wait(pending, TICK_S, FIRST_EXCEPTION)
+                while waiting or running:
+                    for job in _ready(waiting, done, running.values()):
+                        waiting.remove(job)
+                        running[lanes.submit(self._one, job)] = job
+                    ended, _ = wait(running, TICK_S, FIRST_COMPLETED)
                     tick()
                     for future in ended:
                         future.result()
+                        done.add(running.pop(future).name)
             except BaseException:
-                self._stop_all(lanes, pending)
+                self._stop_all(set(running))
                 raise
 
     def _one(self, job: Job) -> None:
@@ -51,18 +68,28 @@ class Lanes:
                 with connection.cursor() as cursor:
                     for setting in self._settings:
                         cursor.execute(setting)
-                job(connection, self._stop)
+                job.work(connection, self._stop)
                 connection.commit()
             finally:
                 with self._lock:
                     self._open.discard(connection)
 
-    def _stop_all(self, lanes: ThreadPoolExecutor, pending: set[Future[None]]) -> None:
+    def _stop_all(self, running: set[Future[None]]) -> None:
         """A job may be between two statements when it is told to stop, so it is told until it has."""
         self._stop.set()
-        lanes.shutdown(wait=False, cancel_futures=True)
-        while pending:
+        while running:
             with self._lock, suppress(psycopg2.Error):  # a connection that just ended needs no cancel
                 for connection in self._open:
                     connection.cancel()
-            _, pending = wait(pending, TICK_S)
+            _, running = wait(running, TICK_S)
+
+
+def _ready(waiting: Sequence[Job], done: set[str], running: Iterable[Job]) -> list[Job]:
+    """Those that may start now."""
+    taken = list(running)
+    started = []
+    for job in waiting:
+        if len(taken) < LANES and job.after <= done and not (job.alone and any(one.alone for one in taken)):
+            taken.append(job)
+            started.append(job)
+    return started

@@ -12,7 +12,7 @@ _KNOWN: Final = "CREATE TABLE, CREATE INDEX, ALTER TABLE ... ADD CONSTRAINT"
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _STATEMENT: Final = re.compile(
     r"CREATE\s+TABLE\s+(?P<created>\w+)\s*\("
-    r"|ALTER\s+TABLE\s+(?P<altered>\w+)\s+ADD\s+CONSTRAINT\s+\w+\s+((?P<references>FOREIGN)|PRIMARY|UNIQUE|CHECK)\b"
+    r"|ALTER\s+TABLE\s+(?P<altered>\w+)\s+ADD\s+CONSTRAINT\s+\w+\s+(FOREIGN\s+KEY\s*\([^)]*\)\s+REFERENCES\s+(?P<target>\w+)|(PRIMARY|UNIQUE|CHECK)\b)"
     r"|CREATE\s+(UNIQUE\s+)?INDEX\s+\w+\s+ON\s+(?P<indexed>\w+)\b",
     re.IGNORECASE,
 )
@@ -27,11 +27,19 @@ class TableSchema:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key, and the tables that want to be filled before it is added."""
+
+    statement: str
+    tables: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
-    """All of a schema file; `references` are its foreign keys, which want every table filled."""
+    """All of a schema file."""
 
     tables: dict[str, TableSchema]
-    references: tuple[str, ...]
+    references: tuple[Reference, ...]
 
 
 def read_schema(path: Path) -> Schema:
@@ -41,7 +49,7 @@ def read_schema(path: Path) -> Schema:
     """
     create: dict[str, str] = {}
     keys: dict[str, list[str]] = {}
-    references: list[str] = []
+    references: list[Reference] = []
     problems: list[str] = []
     for line, statement in _statements(path.read_text(encoding="utf-8")):
         match = _STATEMENT.match(statement)
@@ -52,8 +60,8 @@ def read_schema(path: Path) -> Schema:
             create[match["created"]] = statement
         elif (table := match["altered"] or match["indexed"]) not in create:
             problems.append(f"{path}:{line}: no CREATE TABLE {table} before this statement")
-        elif match["references"]:
-            references.append(statement)
+        elif match["target"]:
+            references.append(Reference(statement, frozenset((table, match["target"]))))
         else:
             keys.setdefault(table, []).append(statement)
     if problems:

@@ -20,7 +20,7 @@ from rushhour.scenario import Data
 from rushhour.stack import Progress, copy_binary, dataset, rows
 from rushhour.stack import tables as table_rows
 from rushhour.stack.copy_binary import HEADER, TRAILER
-from rushhour.stack.lanes import Lanes
+from rushhour.stack.lanes import Job, Lanes
 from rushhour.stack.schema_file import TableSchema, read_schema
 from rushhour.stack.tables import Table, tables
 
@@ -50,14 +50,13 @@ def fill(dsn: str, target_schema: Path, data: Data, progress: Progress) -> None:
     lanes = Lanes(dsn, _SETTINGS)
     stored = _Stored()
     total = sum(table.row_count for table in filled)
-    lanes.run(
-        [partial(_fill_table, table, schema.tables[table.name], stored) for table in filled],
-        lambda: progress("fill tables", stored.rows, total, "rows"),
-    )
-    lanes.run(
-        [partial(_add_reference, reference) for reference in schema.references],
-        lambda: progress("check foreign keys"),
-    )
+    jobs = [
+        Job(table.name, partial(_fill_table, table, schema.tables[table.name], stored)) for table in filled
+    ]
+    for reference in schema.references:
+        add = partial(_add_reference, reference.statement)
+        jobs.append(Job(reference.statement, add, after=reference.tables, alone=True))
+    lanes.run(jobs, lambda: progress("fill tables", stored.rows, total, "rows"))
 
 
 def _misfits(schema: Path, known: set[str], filled: set[str]) -> Iterator[str]:
