@@ -1,5 +1,6 @@
 """Signals of a pool that was asked for more than it has (pure)."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,8 @@ class PressureSignals:
     pool: str
     pid: int
     capacity: int
-    full_s: float  # from first to last full sample
+    full_s: float  # in all, by the share of its samples that were full
+    full_share: float  # of the measured time
     leaked_share: float  # means over the full samples, of the connections out
     connecting_share: float  # counted by the pool, and not (yet) in the hands of the service
     busy_share: float  # the rest: in use by requests
@@ -45,18 +47,22 @@ class PressureSignals:
 
 
 def pressure_signals(history: History, window: Window | None) -> PressureSignals | None:
-    """Signals of the pool that was full with the longest queue; None when none ever was full."""
+    """Signals of the pool that was full with the longest queue; None when none was, after the warm-up."""
     if window is None:
         return None
+    seen: Counter[tuple[int, str]] = Counter()
     full: dict[tuple[int, str], list[f.PoolSample]] = {}
     for one in history.pools:
-        if one.capacity and one.checked_out >= one.capacity and one.t_s <= window.end_s:
-            full.setdefault((one.pid, one.pool), []).append(one)
+        if window.measured_from_s <= one.t_s <= window.end_s:
+            seen[one.pid, one.pool] += 1
+            if one.capacity and one.checked_out >= one.capacity:
+                full.setdefault((one.pid, one.pool), []).append(one)
     if not full:
         return None
     pid, pool = max(full, key=lambda key: (max(one.waiting for one in full[key]), len(full[key])))
     samples = full[pid, pool]
     from_s, to_s = samples[0].t_s, samples[-1].t_s
+    full_share = len(samples) / seen[pid, pool]
     total = sum(one.checked_out for one in samples)
     leaked = sum(one.leaked for one in samples) / total
     connecting = sum(max(0, one.checked_out - one.live) for one in samples) / total
@@ -64,7 +70,8 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         pool=pool,
         pid=pid,
         capacity=samples[0].capacity or 0,
-        full_s=to_s - from_s,
+        full_s=full_share * (window.end_s - window.measured_from_s),
+        full_share=full_share,
         leaked_share=leaked,
         connecting_share=connecting,
         busy_share=max(0.0, 1 - leaked - connecting),

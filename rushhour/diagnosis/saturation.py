@@ -12,12 +12,17 @@ FIX = (
 )
 
 BUSY = 0.5
+BRIEF_SHARE = (
+    0.05  # a pool that is full for less of the time, and turns nobody away, absorbs a burst: its job
+)
 
 
 def find(signals: Signals) -> Finding | None:
     """A full pool with a queue, held by requests that were at work."""
     pressure = signals.pressure
     if pressure is None or pressure.busy_share < BUSY or not pressure.queued:
+        return None
+    if not pressure.timeouts and pressure.full_share < BRIEF_SHARE:
         return None
     return Finding(
         cause=CAUSE,

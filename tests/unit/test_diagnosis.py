@@ -99,6 +99,17 @@ def test_a_full_pool_in_which_nobody_waits_is_no_saturation() -> None:
     assert diagnosed(story.told()).cause == "none"
 
 
+@pytest.mark.parametrize(("full_s", "cause"), [(2.0, "none"), (6.0, "saturation")])
+def test_a_pool_that_absorbs_a_short_burst_is_not_saturated(full_s: float, cause: str) -> None:
+    story = h.Story()
+    burst = (40.0, 40.0 + full_s)
+    story.pool(
+        "replica",
+        lambda t: h.Level(*((30, 12) if burst[0] <= t < burst[1] else (3, 0)), checkouts=int(t * 30)),
+    )
+    assert diagnosed(story.told()).cause == cause
+
+
 def test_connections_held_while_no_query_runs_are_saturation_only_possibly() -> None:
     history = h.saturated()
     idle = tuple(dataclasses.replace(one, states={"idle in transaction": 30}) for one in history.servers)
