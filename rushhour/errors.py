@@ -25,3 +25,7 @@ class StackError(RushhourError):
 
 class RunDataError(RushhourError):
     """A run directory that cannot be read as one."""
+
+
+class UnavailableError(RushhourError):
+    """Something of the harness's own cannot be had now: a lock that another holds, a busy database."""

@@ -4,25 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from rushhour.compare.latency_counts import bucket_counts
-from rushhour.errors import RunDataError
 from rushhour.history import History, RunDir
 from rushhour.history import facts as f
 from rushhour.history.rundir import read_facts
 from rushhour.judging import read_scenario
 from rushhour.request_metrics import NO_WAIT, UNANSWERED
+from rushhour.saved import read_environment, read_verdict
 from rushhour.scenario import Scenario
 from rushhour.verdict import Verdict
 from rushhour.window import Window, find_window
-
-T = TypeVar("T")
-
-_VERDICT: Final = TypeAdapter(Verdict)
-_ENVIRONMENT: Final = TypeAdapter(f.Environment)
 
 
 @dataclass(slots=True)
@@ -62,26 +54,12 @@ def read_measured(run: RunDir) -> MeasuredRun:
     return MeasuredRun(
         path=run.path,
         scenario=scenario,
-        environment=_read(run, "environment.json", _ENVIRONMENT),
+        environment=read_environment(run),
         verdict=read_verdict(run),
         seconds=window.whole_seconds if window else 0,
         endpoints=_endpoints(requests, window) if window and window.whole_seconds else {},
         cpu=_cpu(host, window) if window and window.whole_seconds else {},
     )
-
-
-def read_verdict(run: RunDir) -> Verdict | None:
-    """What a run was judged as; None when it never was. Raises RunDataError on a broken file."""
-    return _read(run, "verdict.json", _VERDICT)
-
-
-def _read(run: RunDir, name: str, adapter: TypeAdapter[T]) -> T | None:
-    if not run.file(name).exists():
-        return None
-    try:
-        return adapter.validate_python(run.read_json(name))
-    except ValidationError as error:
-        raise RunDataError(f"{run.file(name)}: {error.errors()[0]['msg']}") from None
 
 
 def _endpoints(rows: Iterable[f.RequestCount], window: Window) -> dict[str, tuple[Second, ...]]:

@@ -1,6 +1,7 @@
 """The run directory: the only reader and writer of a run's files."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import threading
@@ -15,6 +16,8 @@ from rushhour.errors import RunDataError
 from rushhour.history import facts as f
 
 T = TypeVar("T")
+
+_EVENTS: Final = "events.jsonl"
 
 POOL_KINDS: Final[dict[str, type[f.PoolFact]]] = {
     "process": f.AgentProcess,
@@ -31,7 +34,7 @@ _FILE_OF: Final[dict[type, str]] = {
     f.GeneratorSample: "generator.jsonl",
     f.ServerSample: "postgres.jsonl",
     f.HostSample: "host.jsonl",
-    f.Event: "events.jsonl",
+    f.Event: _EVENTS,
     **dict.fromkeys(_KIND_OF, "pool.jsonl"),
 }
 
@@ -115,7 +118,10 @@ class FactWriter:
 
 
 class Recorder(FactWriter):
-    """The harness's own writer: it sets the run's anchor, to which every `t_s` refers, and writes events."""
+    """The harness's own writer: it sets the run's anchor, to which every `t_s` refers, and writes events.
+
+    Until it is closed, or its process ends, the run counts as under way.
+    """
 
     def __init__(self, run: RunDir) -> None:
         super().__init__(run)
@@ -124,6 +130,7 @@ class Recorder(FactWriter):
         run.logs.mkdir(parents=True, exist_ok=True)
         run.agent.mkdir(parents=True, exist_ok=True)
         self.event(f.ANCHOR, wall_s=self.anchor_wall_s, monotonic_s=self.anchor_monotonic_s)
+        fcntl.flock(self._files[_EVENTS], fcntl.LOCK_SH)  # the kernel frees it, however this process ends
 
     def now_s(self) -> float:
         """Seconds since the run's anchor."""
@@ -134,6 +141,18 @@ class Recorder(FactWriter):
         happened = f.Event(round(self.now_s(), 4), name, detail)
         self.write([happened])
         return happened
+
+
+def is_under_way(run: RunDir) -> bool:
+    """Whether a process still records this run; also true where that cannot be found out."""
+    try:
+        with run.file(_EVENTS).open("rb") as events:
+            fcntl.flock(events, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # held, or on a file system without locks
+        return True
+    return False
 
 
 def read_facts(path: Path, kind: type[T]) -> Iterator[T]:

@@ -1,0 +1,16 @@
+"""What is kept of past runs: their directories, and one row each in a database beside them."""
+
+from rushhour.archive.directories import NIGHTLY, find_runs, night_of, runs_folder_of
+from rushhour.archive.rows import RunRow, read_row, row_of
+from rushhour.archive.store import RunHistory
+
+__all__ = [
+    "NIGHTLY",
+    "RunHistory",
+    "RunRow",
+    "find_runs",
+    "night_of",
+    "read_row",
+    "row_of",
+    "runs_folder_of",
+]
