@@ -102,11 +102,12 @@ def test_a_full_pool_in_which_nobody_waits_is_no_saturation() -> None:
 @pytest.mark.parametrize(("full_s", "cause"), [(2.0, "none"), (6.0, "saturation")])
 def test_a_pool_that_absorbs_a_short_burst_is_not_saturated(full_s: float, cause: str) -> None:
     story = h.Story()
-    burst = (40.0, 40.0 + full_s)
-    story.pool(
-        "replica",
-        lambda t: h.Level(*((30, 12) if burst[0] <= t < burst[1] else (3, 0)), checkouts=int(t * 30)),
-    )
+
+    def level(t: float) -> h.Level:
+        full = 40 <= t < 40 + full_s
+        return h.Level(out=30 if full else 3, waiting=12 if full else 0, checkouts=int(t * 30))
+
+    story.pool("replica", level)
     assert diagnosed(story.told()).cause == cause
 
 
