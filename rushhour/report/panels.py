@@ -153,13 +153,13 @@ def _latency(history: History, zero: float, seconds: range) -> Panel | None:
 
 
 def _by_pool(history: History) -> dict[str, list[f.PoolSample]]:
-    """Samples by pool, the pool that came closest to its capacity first."""
+    """Samples by pool, the one that was fullest over the whole run first."""
     grouped: dict[str, list[f.PoolSample]] = defaultdict(list)
     for sample in history.pools:
         grouped[sample.pool].append(sample)
 
     def fullness(samples: Sequence[f.PoolSample]) -> float:
-        return max(s.checked_out / s.capacity if s.capacity else 0.0 for s in samples)
+        return sum(s.checked_out / s.capacity if s.capacity else 0.0 for s in samples) / len(samples)
 
     return dict(sorted(grouped.items(), key=lambda item: (-fullness(item[1]), item[0])))
 
