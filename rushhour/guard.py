@@ -93,7 +93,7 @@ class Guard:
             code = reaper.wait(timeout=CLOSE_TIMEOUT_S)
         if code != 0 and error is None:
             raise StackError(
-                f"the guard process ended with {code}: a process or directory of this run may be left over; "
+                f"the guard process ended with {code}: a process, directory or container of this run may be left over; "
                 f"look for {OWNER}={self.owner} in the processes' environments"
             )
 

@@ -1,6 +1,6 @@
 """The stack in containers: primary, streaming replica and service by infra/compose.yaml on a local engine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from rushhour.stack.compose_running import ComposeRunning
 from rushhour.stack.compose_template import ComposeTemplates, templates_root
 from rushhour.stack.compose_up import BringUp, ComposeProject, make_places
 from rushhour.stack.engine import ENGINE_ERRORS, find_engine, last_reason
-from rushhour.stack.images import POSTGRES_IMAGE, PYTHON_IMAGE, SERVICE_IMAGE, need_image
+from rushhour.stack.images import POSTGRES_IMAGE, PYTHON_IMAGE, SERVICE_IMAGE, build_release, need_image
 from rushhour.stack.paths import cache_dir, open_cache
 from rushhour.stack.ports import free_port
 from rushhour.stack.template import Seeder
@@ -52,8 +52,8 @@ class ComposeStack:
         self._python_image = python_image
         self._choose_port = choose_port
 
-    def prepare(self, progress: Progress) -> str:
-        """Find the engine, and the images that everything is made from; what there is, in words.
+    def prepare(self, releases: Sequence[str], progress: Progress) -> str:
+        """Find the engine, pull and build every image that will be needed; what there is, in words.
 
         Raises StackError that says why this stack cannot be brought up on this machine.
         """
@@ -61,6 +61,9 @@ class ComposeStack:
         with closing(engine.client()) as client:
             wanted = (self._postgres_image, self._image or self._python_image)
             images = [need_image(self._guard, engine, client, name, progress) for name in wanted]
+        for release in () if self._image else dict.fromkeys(releases):
+            progress(f"build {SERVICE_IMAGE}:{release}")
+            build_release(self._guard, engine, release, self._python_image)
         return f"Docker {engine.version}, Compose {engine.compose}; {' and '.join(map(str, images))}"
 
     @contextmanager

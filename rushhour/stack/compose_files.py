@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.agent.environment import OUT_VARIABLE
+from rushhour.agent.environment import INJECT_DIR, OUT_VARIABLE
 from rushhour.scenario import Scenario
 from rushhour.stack.cgroups import quota, spread, weight
 from rushhour.stack.engine import Engine
@@ -108,6 +108,7 @@ def variables(
         "PROJECT": project,
         "WORK": str(places.work),
         "PRIVATE": str(places.private),
+        "AGENT": str(INJECT_DIR.parent),
         "AGENT_OUT": str(places.pools),
         "LOGS": str(places.logs),
         "POSTGRES_IMAGE": images.postgres,
@@ -117,7 +118,7 @@ def variables(
         "MAX_CONNECTIONS": str(scenario.postgres.max_connections),
         "PUBLISH": engine.publish,
         # Without start_interval each probe is a program started in the container during the whole run.
-        "PROBE_INTERVAL": "30s" if engine.has_start_interval else "2s",
+        "PROBE_INTERVAL": "10s" if engine.has_start_interval else "2s",
     }
     for part, limit in cpu_limits(scenario, engine).items():
         found[f"{part.upper()}_SHARES"] = str(limit.shares)

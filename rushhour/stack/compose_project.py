@@ -6,6 +6,7 @@ Run as `python -m rushhour.stack.compose_project BASE_URL PROJECT`: the guard do
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from rushhour.errors import StackError
+from rushhour.stack.engine import ENGINE_ERRORS, last_reason
 from rushhour.stack.locks import is_free
 
 PROJECT_LABEL: Final = "rushhour.project"
@@ -116,14 +118,13 @@ def removal_command(base_url: str, project: str) -> list[str]:
 def main() -> int:
     """Remove one project, whatever state it is in; exits 1 when something is left."""
     base_url, project = sys.argv[1:]
-    api = docker.APIClient(base_url=base_url, version="auto", timeout=DEATH_TIMEOUT_S)
     try:
-        remove_project(api, project, timeout_s=DEATH_TIMEOUT_S, settle_s=SETTLE_S)
-    except StackError as error:
-        sys.stderr.write(f"{error}\n")
+        with closing(docker.APIClient(base_url=base_url, version="auto", timeout=DEATH_TIMEOUT_S)) as api:
+            remove_project(api, project, timeout_s=DEATH_TIMEOUT_S, settle_s=SETTLE_S)
+    except (StackError, *ENGINE_ERRORS) as error:
+        what = str(error) if isinstance(error, StackError) else last_reason(error)
+        sys.stderr.write(f"project {project} was not removed: {what}\n")
         return 1
-    finally:
-        api.close()
     return 0
 
 

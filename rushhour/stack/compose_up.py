@@ -30,7 +30,7 @@ from rushhour.stack.compose_project import SETTLE_S, removal_command, remove_dea
 from rushhour.stack.compose_running import ComposeRunning
 from rushhour.stack.compose_template import DATA, ComposeTemplates, Seeding
 from rushhour.stack.engine import ENGINE_ERRORS, Engine, last_reason
-from rushhour.stack.images import Image, build_service, need_image, write_build_secrets
+from rushhour.stack.images import Image, build_release, need_image
 from rushhour.stack.paths import configuration_dir
 from rushhour.stack.server import DATABASE, ROLE, SUPERUSER, Secrets
 
@@ -55,6 +55,8 @@ def write_secrets(private: Path, passwords: Secrets) -> None:
     for name in ("superuser", "replicator", "role"):
         (private / name).write_text(getattr(passwords, name), encoding="utf-8")
         (private / name).chmod(0o444)
+    for name in ("pip.conf", "ca.pem"):  # secrets of the build; Compose wants their files all the same
+        (private / name).touch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class BringUp:
         ports = self._ports()
         command = self._command(ports)
         postgres = self._need(self.names.postgres)
-        service = self._service_image(command)
+        service = self._service_image()
         generated = self.places.private / "service.json"
         generated.touch(mode=0o600)
         text = generated_file(self.scenario, self.project.engine, service, passwords.role)
@@ -152,14 +154,11 @@ class BringUp:
     def _need(self, name: str) -> Image:
         return need_image(self.project.guard, self.project.engine, self.project.client, name, self.progress)
 
-    def _service_image(self, command: ComposeCommand) -> Image:
-        for name in ("pip.conf", "ca.pem"):  # Compose wants the files of all secrets, built or not
-            (self.places.private / name).touch()
+    def _service_image(self) -> Image:
         if self.built:
             self._need(self.names.python)
             self.progress(f"build {self.names.service}")
-            write_build_secrets(self.places.private)
-            build_service(command, self.names.service)
+            build_release(self.project.guard, self.project.engine, self.scenario.release, self.names.python)
         return self._need(self.names.service)
 
     def _up(self, command: ComposeCommand, ports: Ports, template: Path) -> Ports:

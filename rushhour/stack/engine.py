@@ -1,5 +1,6 @@
 """The container engine: found, proven to be on this machine, asked for its version and for Compose's."""
 
+import http.client
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import docker
 import requests
+import urllib3
 from docker.context import ContextAPI
 from docker.errors import DockerException
 
@@ -23,7 +25,14 @@ ANSWER_TIMEOUT_S: Final = 10
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # What docker-py lets through when the engine does not answer, or answers with an error.
-ENGINE_ERRORS: Final = (DockerException, requests.exceptions.RequestException, OSError)
+# Of a stream that breaks, even what its libraries say among themselves.
+ENGINE_ERRORS: Final = (
+    DockerException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from rushhour.guard import Guard
 from rushhour.stack import Progress
 from rushhour.stack.compose_command import ComposeCommand
 from rushhour.stack.engine import Engine
+from rushhour.stack.paths import configuration_dir
 
 POSTGRES_IMAGE: Final = "postgres:18"
 PYTHON_IMAGE: Final = "python:3.13-slim"
@@ -142,14 +144,39 @@ def parse_pip_settings(listed: str) -> dict[str, str]:
     return found
 
 
-def build_service(command: ComposeCommand, name: str) -> None:
-    """Build a release's image from this source tree; at once when nothing changed, by the engine's cache.
+def build_release(guard: Guard, engine: Engine, release: str, python_image: str) -> str:
+    """Build a release's image from this source tree, and return its name; at once when nothing changed.
 
     Raises StackError with what the build wrote last.
     """
-    try:
-        command.run("build", "service", timeout_s=BUILD_TIMEOUT_S)
-    except StackError as error:
+    name = f"{SERVICE_IMAGE}:{release}"
+    infra = configuration_dir().parent
+    if not (infra.parent / "app" / "Dockerfile").is_file():
         raise StackError(
-            f"the image {name} cannot be built from app/Dockerfile; docker wrote:", error.log_tail
-        ) from error
+            f"{name} cannot be built: {infra.parent} holds no app/Dockerfile; name an image: --image"
+        )
+    with tempfile.TemporaryDirectory(prefix="rushhour-build-") as private:
+        write_build_secrets(Path(private))
+        variables = {
+            "PROJECT": "rushhour-build",
+            "PRIVATE": private,
+            "AGENT_OUT": private,  # Compose wants a value of every variable, whatever it is asked to do
+            "LOGS": private,
+            "PYTHON_IMAGE": python_image,
+            "SERVICE_IMAGE": name,
+            "RELEASE": release,
+        }
+        command = ComposeCommand(
+            guard,
+            engine,
+            "rushhour-build",
+            (infra / "compose.yaml",),
+            {f"RUSHHOUR_{key}": value for key, value in variables.items()},
+        )
+        try:
+            command.run("build", "service", timeout_s=BUILD_TIMEOUT_S)
+        except StackError as error:
+            raise StackError(
+                f"the image {name} cannot be built from app/Dockerfile; docker wrote:", error.log_tail
+            ) from error
+    return name
