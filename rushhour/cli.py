@@ -16,7 +16,9 @@ import click
 
 from rushhour import commands
 from rushhour.commands import Options
-from rushhour.errors import RunDataError, StackError, UsageError
+from rushhour.compare.judging import TOLERANCE
+from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
+from rushhour.scenario import seconds_of
 
 Command = Callable[..., Any]
 
@@ -39,6 +41,20 @@ def exit_code(verdicts: Sequence[str]) -> Exit:
     if "fail" in verdicts:
         return Exit.NOT_MET
     return Exit.MET if verdicts and set(verdicts) == {"pass"} else Exit.UNKNOWN
+
+
+class Duration(click.ParamType[float]):
+    """`90s`, `3m`, as in the scenario file; in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return seconds_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _path(flag: str, default: str | None, text: str) -> Callable[[Command], Command]:
@@ -90,6 +106,47 @@ def cli() -> None:
 def run(options: Options, names: tuple[str, ...]) -> int:
     """Run scenarios or suites, and judge them."""
     return exit_code(commands.run(options, names))
+
+
+@cli.command()
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=14, show_default=True, help="Nights to keep; older ones go."
+)
+@click.option("--soak", type=Duration(), help="How long the soak lasts, instead of its scenario's duration.")
+@run_options
+def nightly(options: Options, keep: int, soak: float | None) -> int:
+    """Run the suite `nightly` with the release candidate, and say what changed since the last good night."""
+    return exit_code(commands.nightly(options, keep, soak))
+
+
+@cli.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 10),
+    default=TOLERANCE,
+    show_default=True,
+    help="A change of less than this share of the value before does not matter.",
+)
+def compare(before: Path, after: Path, tolerance: float) -> int:
+    """Put two saved runs side by side: is AFTER worse than BEFORE?
+
+    Exit codes: 0 not worse; 1 worse; 2 unknown, since a run says nothing or lacks data.
+    """
+    outcomes = {"not worse": Exit.MET, "worse": Exit.NOT_MET, "unknown": Exit.UNKNOWN}
+    return outcomes[commands.compare(before, after, tolerance)]
+
+
+@cli.command()
+@_path("--runs", "runs", "Where run directories are kept.")
+@click.option("--rebuild", is_flag=True, help="Read every run directory again first.")
+@click.option("--scenario", help="Only runs of this scenario.")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
+def history(runs: Path, rebuild: bool, scenario: str | None, last: int) -> int:
+    """List past runs, those included whose directories were pruned."""
+    commands.history(runs, rebuild=rebuild, scenario=scenario, last=last)
+    return Exit.MET
 
 
 @cli.command()
@@ -174,7 +231,7 @@ def _failed(error: Exception) -> Exit:
     match error:
         case UsageError() | RunDataError():
             return _tell(error, Exit.USAGE)
-        case StackError():
+        case StackError() | UnavailableError():
             return _tell(error, Exit.UNKNOWN)
         case OSError() if error.errno in DISK_FULL:
             what = error.filename or "a file of the run"

@@ -6,14 +6,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rushhour.archive import NIGHTLY, RunHistory, remember
 from rushhour.check import parse_request
 from rushhour.check_run import run_check
+from rushhour.compare import compare_runs, read_measured
 from rushhour.doctor import examine
 from rushhour.errors import UsageError
 from rushhour.guard import Guard
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.judging import judge_run, read_scenario, render_run
+from rushhour.nightly.job import TREND, run_night
+from rushhour.nightly.night import folder_of
+from rushhour.nightly.soak import with_soak
 from rushhour.report import lists, terminal
+from rushhour.report.compare import terminal_comparison
 from rushhour.report.files import write_suite
 from rushhour.run import pool_watcher, run_scenario
 from rushhour.scenario import Data, Scenario
@@ -48,15 +54,57 @@ def run(options: Options, names: Sequence[str]) -> list[str]:
         stack = _stack(options, guard)
         for number, scenario in enumerate(chosen, 1):
             console.print(lists.title(scenario, number, len(chosen)))
-            run_dir, verdict = run_scenario(
-                scenario, stack, guard, options.runs, make_screen(console, scenario)
-            )
-            console.print(terminal.summary(verdict, scenario, run_dir.path))
+            run_dir, verdict = _run_one(scenario, stack, guard, options.runs)
+            for note in remember(run_dir, verdict):
+                _say(note)
             results.append((scenario, verdict))
     if len(results) > 1:
         write_suite(options.runs, results)
         console.print(terminal.comparison(results))
     return [verdict.verdict for _, verdict in results]
+
+
+def nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
+    """Run the suite `nightly`, compare with the last good night, prune old ones; the verdicts in order.
+
+    `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
+    """
+    chosen = [with_soak(one, soak_s) for one in _select(options, [NIGHTLY], pinned_stay=True)]
+    results: list[tuple[Scenario, Verdict]] = []
+    with Guard() as guard:
+        stack = _stack(options, guard)
+
+        def run_one(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
+            console.print(lists.title(scenario, len(results) + 1, len(chosen)))
+            run_dir, verdict = _run_one(scenario, stack, guard, folder)
+            results.append((scenario, verdict))
+            return run_dir, verdict
+
+        release = options.release or chosen[0].target.releases[-1]
+        night = run_night(options.runs, chosen, release, run_one, keep=keep, say=_say)
+    console.print(terminal.comparison(results))
+    _say(f"Night   {folder_of(options.runs, night) / 'summary.md'}")
+    _say(f"Trend   {options.runs / NIGHTLY / TREND}")
+    return [row.verdict for row in night.runs]
+
+
+def compare(before: Path, after: Path, tolerance: float) -> str:
+    """Print what changed from one run to the other; "worse", "not worse" or "unknown"."""
+    old, new = (read_measured(RunDir(path.resolve())) for path in (before, after))
+    comparison = compare_runs(old, new, tolerance=tolerance)
+    console.print(terminal_comparison(comparison))
+    return comparison.outcome
+
+
+def history(runs: Path, *, rebuild: bool, scenario: str | None, last: int) -> None:
+    """Print the last runs that the history of a runs folder holds."""
+    kept = RunHistory(runs)
+    if rebuild:
+        _say(f"read again: {kept.rebuild()}")
+    rows = kept.rows(scenario=scenario, limit=last)
+    for note in kept.notes:
+        _say(note)
+    console.print(lists.run_list(rows))
 
 
 def check(options: Options, name: str) -> str:
@@ -140,8 +188,15 @@ def doctor(postgres_bin: Path | None) -> bool:
     return all(finding.ok for finding in findings)
 
 
-def _select(options: Options, names: Sequence[str]) -> list[Scenario]:
-    chosen = load_scenarios(options.scenarios).select(names, options.release)
+def _run_one(scenario: Scenario, stack: Stack, guard: Guard, runs: Path) -> tuple[RunDir, Verdict]:
+    run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario))
+    console.print(terminal.summary(verdict, scenario, run_dir.path))
+    return run_dir, verdict
+
+
+def _select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:
+    file = load_scenarios(options.scenarios)
+    chosen = file.select(names, options.release, pinned_stay=pinned_stay)
     problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
     if problems:
         raise UsageError(problems)

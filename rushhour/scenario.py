@@ -40,6 +40,11 @@ def parse_seconds(value: Any, info: ValidationInfo) -> Any:
     """`"90s"`, `"1m30s"`, `"500ms"` -> seconds; anything else is refused with what is allowed."""
     if isinstance(value, float) and info.context != FROM_YAML:  # seconds already: a scenario.json read back
         return value
+    return seconds_of(value)
+
+
+def seconds_of(value: object) -> float:
+    """Seconds of a duration as it is written by hand. Raises ValueError with what is allowed."""
     text = str(value).strip()
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):

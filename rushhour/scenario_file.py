@@ -28,10 +28,14 @@ class ScenarioFile:
     target: Target
     scenarios: Mapping[str, Scenario]
     suites: Mapping[str, tuple[str, ...]]
+    candidates: frozenset[str] = frozenset()  # scenarios of the newest release, whichever that is
 
-    def select(self, names: Sequence[str], release: str | None = None) -> list[Scenario]:
+    def select(
+        self, names: Sequence[str], release: str | None = None, *, pinned_stay: bool = False
+    ) -> list[Scenario]:
         """The scenarios of these names and suites, each once, in order; `release` replaces theirs.
 
+        With `pinned_stay` it replaces that of candidates only: a tripwire and its control keep theirs.
         Raises UsageError with every unknown name.
         """
         problems = [self._unknown(name) for name in names if name not in {*self.scenarios, *self.suites}]
@@ -42,7 +46,16 @@ class ScenarioFile:
             raise UsageError(problems)
         wanted = [one for name in names for one in self.suites.get(name, (name,))]
         chosen = [self.scenarios[name] for name in dict.fromkeys(wanted)]
-        return chosen if release is None else [replace(scenario, release=release) for scenario in chosen]
+        if release is None:
+            return chosen
+        if pinned_stay and not any(one.name in self.candidates for one in chosen):
+            raise UsageError(
+                [f"--release {release}: {', '.join(names)} pins every release; none is `release: {NEWEST}`"]
+            )
+        return [
+            one if pinned_stay and one.name not in self.candidates else replace(one, release=release)
+            for one in chosen
+        ]
 
     def _unknown(self, name: str) -> str:
         known = [*self.suites, *self.scenarios]
@@ -67,16 +80,19 @@ def load_scenarios(path: Path) -> ScenarioFile:
         problems += _told(path, service, ("service",), error)
 
     scenarios: dict[str, Scenario] = {}
+    candidates: set[str] = set()
     for name in root.plain["scenarios"]:
         try:
             scenarios[name] = _scenario(path, root, name, service.plain)
+            if _resolve(path, root, name).plain.get("release", NEWEST) == NEWEST:
+                candidates.add(name)
         except UsageError as error:
             problems += error.problems
     suites, found = _suites(path, root)
     problems += found
     if problems or target is None:
         raise UsageError(_once(problems))
-    return ScenarioFile(path, target, scenarios, suites)
+    return ScenarioFile(path, target, scenarios, suites, frozenset(candidates))
 
 
 def _frame(path: Path, root: Node) -> list[str]:

@@ -2,7 +2,7 @@
 
 from rushhour.archive.directories import NIGHTLY, find_runs, night_of, runs_folder_of
 from rushhour.archive.rows import RunRow, read_row, row_of
-from rushhour.archive.store import RunHistory
+from rushhour.archive.store import RunHistory, remember
 
 __all__ = [
     "NIGHTLY",
@@ -11,6 +11,7 @@ __all__ = [
     "find_runs",
     "night_of",
     "read_row",
+    "remember",
     "row_of",
     "runs_folder_of",
 ]

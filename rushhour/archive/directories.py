@@ -1,5 +1,6 @@
 """Where run directories lie: `runs/<start>-<scenario>/`, and those of a night in `runs/nightly/<start>/`."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 from rushhour.history import RunDir
 
 NIGHTLY: Final = "nightly"
+NIGHT_FILES: Final = ("night.json", "summary.md", "junit.xml")  # of a night, beside its runs
 STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 _NIGHT: Final = re.compile(r"\d{8}T\d{6}Z(-\d{1,2})?")
@@ -57,3 +59,19 @@ def runs_folder_of(run: RunDir) -> Path:
     """The runs folder that a run directory lies in."""
     parent = run.path.resolve().parent
     return parent.parent.parent if night_of(run) else parent
+
+
+def point_latest(folder: Path) -> None:
+    """Let `latest`, beside a directory, point at it."""
+    link = folder.parent / f".latest.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+    link.replace(folder.parent / "latest")
+
+
+def kept(runs: Path) -> set[str]:
+    """Nights, and their runs as `night/run`, that are still there."""
+    found = nights(runs)
+    return {night.name for night in found} | {
+        f"{night.name}/{run.path.name}" for night in found for run in runs_in(night)
+    }

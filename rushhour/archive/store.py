@@ -8,10 +8,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from rushhour.archive.directories import find_runs
+from rushhour.archive.directories import find_runs, runs_folder_of
 from rushhour.archive.lock import held
-from rushhour.archive.rows import RunRow, read_row
+from rushhour.archive.rows import RunRow, read_row, row_of
 from rushhour.errors import RunDataError, UnavailableError
+from rushhour.history import RunDir
+from rushhour.verdict import Verdict
 
 FILE: Final = "history.sqlite3"
 BUSY_TIMEOUT_S: Final = 5.0
@@ -159,6 +161,19 @@ class RunHistory:
             for left in (self.path.with_name(f"{FILE}{ending}") for ending in ("-journal", "-wal", "-shm")):
                 left.unlink(missing_ok=True)
             self.notes.append(f"{self.path} is broken ({why}); it is kept as {aside.name}")
+
+
+def remember(run: RunDir, verdict: Verdict) -> list[str]:
+    """Keep a run that was just judged in the history of its runs folder; what the user should know of it.
+
+    Never raises for want of the history: the run itself is whole.
+    """
+    try:
+        history = RunHistory(runs_folder_of(run))
+        history.record(row_of(run, verdict))
+    except (UnavailableError, RunDataError) as error:
+        return [f"this run is not in the history of runs: {error}"]
+    return history.notes
 
 
 def _broken(path: Path) -> str | None:

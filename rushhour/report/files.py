@@ -30,26 +30,27 @@ def write_reports(
 ) -> list[Path]:
     """Write junit.xml, summary.md and report.html of one run, each whole or not at all; their paths."""
     written = [
-        _write(run.file("junit.xml"), render_junit([verdict])),
-        _write(run.file("summary.md"), render_markdown(scenario, verdict, source_root)),
+        write(run.file("junit.xml"), render_junit([verdict])),
+        write(run.file("summary.md"), render_markdown(scenario, verdict, source_root)),
     ]
     beside = [name for name in BESIDE if run.file(name).exists()]
     if run.logs.is_dir():
         beside += [f"logs/{path.name}" for path in sorted(run.logs.iterdir()) if path.is_file()]
     page = render_html(scenario, history, verdict, source_root, beside)
-    return [_write(run.file("report.html"), page), *written]
+    return [write(run.file("report.html"), page), *written]
 
 
 def write_suite(folder: Path, results: Sequence[tuple[Scenario, Verdict]]) -> list[Path]:
     """Write junit.xml and summary.md of a whole suite into `folder`; their paths."""
     summaries = [render_comparison(results), *(render_markdown(one, verdict) for one, verdict in results)]
     return [
-        _write(folder / "junit.xml", render_junit([verdict for _, verdict in results])),
-        _write(folder / "summary.md", "\n".join(summaries)),
+        write(folder / "junit.xml", render_junit([verdict for _, verdict in results])),
+        write(folder / "summary.md", "\n".join(summaries)),
     ]
 
 
-def _write(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
+    """Write whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -1,6 +1,6 @@
 """Short lists for the terminal: the scenarios of a file, the doctor's findings, what `rushhour check` saw."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rushhour.archive.rows import RunRow
 from rushhour.check import CheckResult
 from rushhour.history.facts import CheckOut
+from rushhour.report.words import clean
 from rushhour.scenario import Scenario
 from rushhour.scenario_file import ScenarioFile
 
@@ -47,6 +49,26 @@ def scenario_list(file: ScenarioFile) -> RenderableType:
         table.add_row(Text(name, "bold"), one.release, str(one.load.users), expects, one.description)
     suites = [Text(f"suite {name}: {', '.join(members)}") for name, members in file.suites.items()]
     return Group(table, Text(), *suites)
+
+
+def run_list(rows: Sequence[RunRow]) -> RenderableType:
+    """Past runs, oldest first."""
+    if not rows:
+        return Text("no run is known here yet")
+    table = Table(
+        "start (UTC)", "scenario", "release", "verdict", "observed", "cause", "run", box=None, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(
+            row.started_at.removesuffix("+00:00").replace("T", " "),
+            Text(clean(row.scenario)),
+            Text(clean(row.release)),
+            Text(row.verdict, _STYLE[row.verdict]),
+            row.observed,
+            Text("" if row.cause == "none" else clean(f"{row.cause} {row.site or ''}".rstrip())),
+            Text(row.run, "dim", overflow="fold"),
+        )
+    return table
 
 
 def doctor(findings: Iterable[Finding]) -> RenderableType:

@@ -12,14 +12,14 @@ from rushhour.report.words import clean, compared, evidence_value, metric, secon
 from rushhour.scenario import Scenario
 from rushhour.verdict import Verdict
 
-_SIGN = {"pass": "✅", "fail": "❌", "unknown": "⚠️"}
+SIGN = {"pass": "✅", "fail": "❌", "unknown": "⚠️"}
 _OK = {True: "✅", False: "❌", None: "⚠️ no data"}
 
 
 def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | None = None) -> str:
     """One run: what happened, thresholds, diagnosis with the source line, metrics."""
     lines = [
-        f"## {_SIGN[verdict.verdict]} {text(verdict.headline)}",
+        f"## {SIGN[verdict.verdict]} {text(verdict.headline)}",
         "",
         (
             f"**{text(verdict.scenario)}**, release {text(verdict.release)}, {text(verdict.stack)} stack, "
@@ -44,7 +44,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
 def render_comparison(results: Sequence[tuple[Scenario, Verdict]]) -> str:
     """A suite: one row per scenario."""
     heads, rows = compared(results)
-    marked = [(*(text(cell) for cell in row[:-1]), f"{_SIGN[row[-1]]} {row[-1]}") for row in rows]
+    marked = [(*(text(cell) for cell in row[:-1]), f"{SIGN[row[-1]]} {row[-1]}") for row in rows]
     return "\n".join(_table("Scenarios compared", heads, marked)).rstrip() + "\n"
 
 

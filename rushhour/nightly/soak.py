@@ -1,0 +1,24 @@
+"""How long the night's soak lasts."""
+
+from dataclasses import replace
+from typing import Final
+
+from rushhour.errors import UsageError
+from rushhour.scenario import Scenario
+from rushhour.scenario_rules import contradictions
+
+SHAPE: Final = "soak"
+
+
+def with_soak(scenario: Scenario, duration_s: float | None) -> Scenario:
+    """The scenario, of this duration if it is a soak. Raises UsageError when its other values forbid that."""
+    if duration_s is None or scenario.load.shape != SHAPE:
+        return scenario
+    changed = replace(scenario, load=replace(scenario.load, duration=duration_s))
+    problems = [
+        f"--soak {duration_s:g}s: {scenario.name}.{'.'.join(map(str, where))}: {what}"
+        for where, what in contradictions(changed)
+    ]
+    if problems:
+        raise UsageError(problems)
+    return changed
