@@ -1,5 +1,7 @@
 """Seeding on a real server: all rows, all keys, ready for queries; and stopped in the middle."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,3 +170,25 @@ def test_ctrl_c_stops_every_lane_and_what_was_not_finished_is_gone(empty: FreshD
 def test_a_schema_that_is_not_there(empty: FreshDatabase, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         seed.fill(empty.dsn, tmp_path / "none.sql", TINY, Seen())
+
+
+def test_the_locustfile_draws_the_customers_that_are_seeded() -> None:
+    """It keeps a copy of the skew, so that it runs with stock Locust and nothing of rushhour."""
+    program = (
+        "import random\n"
+        "from {module} import draw_customer, referrals_of\n"
+        "rng = random.Random(5)\n"
+        "print([referrals_of(n) for n in range(1, 3001)], [draw_customer(rng, 10_000) for _ in range(500)])\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program.format(module=module)],
+            cwd=SCHEMA.parents[1],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        for module in ("rushhour.stack.dataset", "locustfiles.referrals")
+    ]
+    assert said[0] == said[1] != ""
