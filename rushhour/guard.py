@@ -93,8 +93,8 @@ class Guard:
             code = reaper.wait(timeout=CLOSE_TIMEOUT_S)
         if code != 0 and error is None:
             raise StackError(
-                f"the guard process ended with {code}: a process, directory or container of this run may be left over; "
-                f"look for {OWNER}={self.owner} in the processes' environments"
+                f"the guard process ended with {code}: a process, directory or container of this run may be "
+                f"left over; look for {OWNER}={self.owner} in the processes' environments"
             )
 
     def _tell(self, **message: object) -> None:

