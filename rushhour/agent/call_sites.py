@@ -115,7 +115,7 @@ class StackFinder:
 
         def find(start: FrameType | None) -> Stack:
             level: Any = root  # one tree: no check for None in the hot path
-            frame, left = start, MAX_FRAMES
+            frame, left, library = start, MAX_FRAMES, None
             while frame is not None:
                 code = frame.f_code
                 kind = kind_of(code.co_filename)
@@ -130,19 +130,26 @@ class StackFinder:
                     if kind is None:
                         classify(code.co_filename)
                         continue  # with the same frame
-                    if kind == FRAMEWORK and level is not root:
-                        break
+                    if kind == FRAMEWORK:
+                        if level is not root:
+                            break
+                    elif library is None:
+                        library = frame
                 frame = frame.f_back
+            if level is root:  # a service that is itself an installed package, or no Python caller at all
+                if library is None:
+                    return UNKNOWN
+                level = root.get(id(library.f_code) * STRIDE + library.f_lasti)
+                if level is None:
+                    return keep(start)
             return level.get(0) or keep(start)
 
         return find
 
     def _keep(self, start: FrameType | None) -> Stack:
         frames = self._frames(start, APPLICATION)
-        if not frames:  # a service that is itself an installed package, or no Python caller at all
-            frames = self._frames(start, LIBRARY)[:1]
         if not frames:
-            return UNKNOWN
+            frames = self._frames(start, LIBRARY)[:1]
         if self._kept >= MAX_STACKS:
             self._root.clear()
             self._kept = 0

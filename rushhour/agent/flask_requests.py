@@ -2,7 +2,7 @@
 
 A request is what `Flask.wsgi_app` brackets: teardown functions and signals are over when it returns, even
 where one of them failed. A streamed response ends when the server closes it. `with app.app_context()` in jobs
-and scripts is no request.
+and scripts is no request. Methods are wrapped: a receiver of Flask's signals would cost ten times as much.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ class FlaskPatch:
 
     def apply(self, flask: ModuleType) -> None:
         """Patch the module that was just imported."""
-        original = flask.Flask.wsgi_app
         self._book.modules["flask"] = _version()
-        self._classifier.add_framework(original.__code__.co_filename)
-        flask.Flask.wsgi_app = self._wsgi_app(original)
-        self._undo.append(lambda: setattr(flask.Flask, "wsgi_app", original))
-        for signal, handler in (
-            (flask.request_started, self._started(flask)),
-            (flask.request_finished, self._finished),
-        ):
-            signal.connect(handler, weak=False)
-            self._undo.append(lambda signal=signal, handler=handler: signal.disconnect(handler))  # type: ignore[misc]
+        self._classifier.add_framework(flask.Flask.wsgi_app.__code__.co_filename)
+        self._wrap(flask.Flask, "wsgi_app", self._wsgi_app)
+        self._wrap(flask.Flask, "full_dispatch_request", lambda original: self._dispatch(original, flask))
+        self._wrap(flask.Flask, "finalize_request", self._finalize)
+
+    def _wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        replacement = wrapper(original)
+        replacement.__name__, replacement.__doc__ = name, original.__doc__
+        setattr(owner, name, replacement)
+        self._undo.append(lambda: setattr(owner, name, original))
 
     def remove(self) -> None:
         while self._undo:
@@ -65,37 +66,45 @@ class FlaskPatch:
                 except Exception as error:
                     fault("request end", error)
 
-        wsgi_app.__doc__ = original.__doc__
         return wsgi_app
 
-    def _started(self, flask: ModuleType) -> Any:
-        def started(app: Any, **_: Any) -> None:
+    def _dispatch(self, original: Any, flask: ModuleType) -> Any:
+        """Flask.full_dispatch_request: from here on the route is known."""
+        fault = self._book.fault
+
+        def full_dispatch_request(app: Any, *context: Any) -> Any:
             try:
                 request = current_request.get()
                 if request is not None:
                     rule = flask.request.url_rule
-                    request.label = f"{request.method} {rule.rule if rule is not None else '(no route)'}"
+                    request.label = f"{request.method} {'(no route)' if rule is None else rule.rule}"
                 if id(app) not in self._seen_apps:
                     self._seen_apps.add(id(app))
                     self._book.routes += routes_of(app)
             except Exception as error:
-                self._book.fault("request started", error)
+                fault("request dispatch", error)
+            return original(app, *context)
 
-        return started
+        return full_dispatch_request
 
-    def _finished(self, app: Any, response: Any = None, **_: Any) -> None:
-        del app
-        try:
-            request = current_request.get()
-            if request is None:
-                return
-            # Said anew each time: an error while finalizing replaces the response. A passed-through file is
-            # closed by the server, not by its response.
-            request.streams = bool(response.is_streamed and not response.direct_passthrough)
-            if request.streams:
-                response.call_on_close(lambda: _closed(request))
-        except Exception as error:
-            self._book.fault("request finished", error)
+    def _finalize(self, original: Any) -> Any:
+        """Flask.finalize_request: it makes the response, anew when an error handler replaces it."""
+        fault = self._book.fault
+
+        def finalize_request(app: Any, *arguments: Any, **options: Any) -> Any:
+            response = original(app, *arguments, **options)
+            try:
+                request = current_request.get()
+                if request is not None:
+                    # A passed-through file is closed by the server, not by its response.
+                    request.streams = bool(response.is_streamed and not response.direct_passthrough)
+                    if request.streams:
+                        response.call_on_close(lambda: _closed(request))
+            except Exception as error:
+                fault("response", error)
+            return response
+
+        return finalize_request
 
 
 def routes_of(app: Any) -> tuple[str, ...]:

@@ -1,0 +1,253 @@
+"""What the agent costs: per check-out, and in a service's throughput; beside its alternatives.
+
+All variants run at once, each in a process of its own, and are measured in turn, round by round. Times are
+CPU times of the whole process: on a machine that is shared with others, wall-clock times say little.
+"""
+
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import psutil
+
+from benchmarks.table import Row
+from rushhour.agent.environment import agent_environment
+
+ROOT: Final = Path(__file__).parents[1]
+OTEL: Final = ROOT / ".cache" / "bench-otel"
+OTEL_PACKAGES: Final = ("opentelemetry-instrumentation-sqlalchemy", "sqlalchemy<2.1")
+
+CYCLES: Final = 10_000
+CYCLE_ROUNDS: Final = 9
+MAX_ADDED_US: Final = 5.0
+
+PAIRS: Final = 14
+ROUND_S: Final = 0.6
+CUSTOMERS: Final = 4
+MIN_SHARE: Final = 0.98
+DEADLINE_S: Final = 30.0
+
+
+def run() -> list[Row]:
+    """Measure for about a minute; the first time, an environment for OpenTelemetry is made as well."""
+    with tempfile.TemporaryDirectory(prefix="rushhour-bench-") as folder:
+        out = Path(folder)
+        rows = cycle_rows(out)
+        rows += otel_rows(out)
+        rows.append(throughput_row(out))
+    return rows
+
+
+def cycle_rows(out: Path) -> list[Row]:
+    """With this environment's SQLAlchemy: the agent, and `echo_pool="debug"`."""
+    plain, agent, echo = measure_cycles(
+        (Path(sys.executable), "plain", None),
+        (Path(sys.executable), "plain", out),
+        (Path(sys.executable), "echo", None),
+    )
+    added = median(one - other for one, other in zip(agent, plain, strict=True))
+    echoed = median(one - other for one, other in zip(echo, plain, strict=True))
+    return [
+        Row(
+            name="agent: check-out and check-in",
+            measured=f"{added:.1f} us added to {median(plain):.1f} us",
+            bound=f"<= {MAX_ADDED_US:g} us",
+            ok=added <= MAX_ADDED_US,
+        ),
+        Row('  beside it: echo_pool="debug"', f"{echoed:.1f} us added", "", None),
+    ]
+
+
+def otel_rows(out: Path) -> list[Row]:
+    """With SQLAlchemy 2.0, for OpenTelemetry's instrumentation refuses 2.1: both, in that environment."""
+    name = "  beside it: OpenTelemetry, SQLAlchemy 2.0"
+    try:
+        python = otel_python()
+    except (OSError, subprocess.SubprocessError) as error:
+        return [Row(name, f"not measured: no environment for it ({str(error)[:80]})", "", None)]
+    plain, agent, otel = measure_cycles(
+        (python, "plain", None), (python, "plain", out), (python, "otel", None)
+    )
+    added, theirs = (
+        median(one - other for one, other in zip(with_it, plain, strict=True)) for with_it in (agent, otel)
+    )
+    return [
+        Row(name, f"{theirs:.1f} us added, the agent {added:.1f} us, to {median(plain):.1f} us", "", None)
+    ]
+
+
+def otel_python() -> Path:
+    """The interpreter of an environment with OpenTelemetry's instrumentation, made when it is not there."""
+    python = OTEL / "bin" / "python"
+    ready = OTEL / ".ready"
+    if not ready.exists():
+        venv.create(OTEL, with_pip=True, clear=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-qq", "--root-user-action=ignore", *OTEL_PACKAGES],
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
+        ready.touch()
+    return python
+
+
+def measure_cycles(*variants: tuple[Path, str, Path | None]) -> list[list[float]]:
+    """CPU microseconds per cycle of each variant (interpreter, kind, agent's directory), round by round."""
+    with ExitStack() as stack:
+        subjects = [stack.enter_context(cycle_subject(*variant)) for variant in variants]
+        rounds = [[ask(subject) for subject in subjects] for _ in range(CYCLE_ROUNDS)]
+    return [list(column) for column in zip(*rounds, strict=True)]
+
+
+@contextmanager
+def cycle_subject(python: Path, kind: str, agent_out: Path | None) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [python, "benchmarks/subjects/pool_cycle.py", kind],
+        cwd=ROOT,
+        env=environment(agent_out),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            line_from(process)  # "ready"
+            yield process
+        finally:
+            process.kill()
+
+
+def ask(process: subprocess.Popen[str]) -> float:
+    assert process.stdin is not None
+    process.stdin.write(f"{CYCLES}\n")
+    process.stdin.flush()
+    return float(line_from(process))
+
+
+def line_from(process: subprocess.Popen[str]) -> str:
+    """Raises RuntimeError when the process ended, as it does after half a minute without an answer."""
+    assert process.stdout is not None
+    watch = threading.Timer(DEADLINE_S, process.kill)
+    watch.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watch.cancel()
+    if not line:
+        raise RuntimeError(f"{process.args!r} ended without an answer within {DEADLINE_S:g} s")
+    return line
+
+
+def environment(agent_out: Path | None) -> dict[str, str]:
+    base = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return base if agent_out is None else base | agent_environment(agent_out, base)
+
+
+def throughput_row(out: Path) -> Row:
+    """A light endpoint under gunicorn gthread: requests per second of CPU, with the agent and without."""
+    with serving(out, agent_out=None) as plain, serving(out, agent_out=out) as observed:
+        for one in (plain, observed):
+            drive(one)  # warm up
+        pairs = [(drive(plain), drive(observed)) for _ in range(PAIRS)]
+    share = median(with_agent / without for without, with_agent in pairs)
+    without = median(without for without, _ in pairs)
+    return Row(
+        name="agent: throughput of a service",
+        measured=f"{share:.1%} of {without:.0f} requests per CPU second",
+        bound=f">= {MIN_SHARE:.0%}",
+        ok=share >= MIN_SHARE,
+    )
+
+
+class Server:
+    """One gunicorn with its worker."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.port = port
+        self._master = psutil.Process(process.pid)
+
+    def cpu_s(self) -> float:
+        """Of the workers; the master only watches."""
+        return sum(sum(one.cpu_times()[:2]) for one in self._master.children())
+
+
+@contextmanager
+def serving(folder: Path, agent_out: Path | None) -> Iterator[Server]:
+    kind = "plain" if agent_out is None else "observed"
+    log = folder / f"{kind}.log"
+    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", str(CUSTOMERS)]
+    command += ["--bind", "127.0.0.1:0", "--keep-alive", "30", "benchmarks.subjects.pool_service:app"]
+    settings = environment(agent_out) | {"POOL_SERVICE_DB": str(folder / f"{kind}.db")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=output, stderr=output)
+    try:
+        yield Server(process, port_in(log, process))
+    finally:
+        process.terminate()
+        try:
+            process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(DEADLINE_S)
+
+
+def port_in(log: Path, process: subprocess.Popen[bytes]) -> int:
+    """The port that gunicorn says it listens at, once its worker has booted."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = log.read_text().splitlines()
+        listening = [line for line in lines if "Listening at: http://" in line]
+        if listening and any("Booting worker" in line for line in lines):
+            return int(listening[0].rpartition(" (")[0].rpartition(":")[2])
+        time.sleep(0.05)
+    raise RuntimeError(f"gunicorn did not start within {DEADLINE_S:g} s: {log.read_text()[-500:]}")
+
+
+def drive(server: Server) -> float:
+    """Requests per second of CPU, from a few customers that ask one request after another."""
+    counts = [0] * CUSTOMERS
+    began_s = server.cpu_s()
+    until_s = time.monotonic() + ROUND_S
+    threads = [
+        threading.Thread(target=customer, args=(server.port, until_s, counts, n)) for n in range(CUSTOMERS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if 0 in counts:
+        raise RuntimeError(f"a customer got no answer from the service at port {server.port}")
+    return sum(counts) / (server.cpu_s() - began_s)
+
+
+def customer(port: int, until_s: float, counts: list[int], number: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+    while time.monotonic() < until_s:
+        connection.request("GET", f"/customers/{number}/referrals")
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != http.client.OK:
+            return
+        counts[number] += 1
+    connection.close()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`python -m benchmarks.agent`: the rows alone."""
+    del arguments
+    for row in run():
+        print(row)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Programs that benchmarks measure: each runs in a process of its own."""
