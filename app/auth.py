@@ -15,6 +15,7 @@ blueprint = Blueprint("auth", __name__)
 
 @blueprint.post("/login")
 def login() -> Answer:
+    """Issue a token to a customer who exists."""
     customer_id = json_body(customer_id=int)["customer_id"]
     customer = Connectors.of(current_app).primary.session.get(Customer, customer_id)
     if customer is None:

@@ -13,6 +13,7 @@ blueprint = Blueprint("customers", __name__)
 
 @blueprint.get("/customers/<int:customer_id>/summary")
 def summary(customer_id: int) -> Answer:
+    """Who the customer is, and how many referrals there are: two reads by index."""
     auth.allow(customer_id)
     session = Connectors.of(current_app).primary.session
     customer = session.get(Customer, customer_id)

@@ -10,6 +10,7 @@ Answer = tuple[dict[str, Any], int]
 
 
 def register(app: Flask) -> None:
+    """Make the application answer errors this way."""
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(Exception, _failed)
 

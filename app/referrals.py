@@ -21,6 +21,7 @@ blueprint = Blueprint("referrals", __name__)
 
 @blueprint.get("/customers/<int:customer_id>/referrals")
 def list_referrals(customer_id: int) -> Response:
+    """All of a customer's referrals, read where the release says."""
     auth.allow(customer_id)
     session = Connectors.of(current_app).referrals.session
     referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
@@ -32,6 +33,7 @@ def list_referrals(customer_id: int) -> Response:
 
 @blueprint.get("/referrals/<int:referral_id>")
 def one_referral(referral_id: int) -> Answer:
+    """One referral with its history."""
     session = Connectors.of(current_app).primary.session
     found = session.execute(
         select(Referral, Campaign.name, Product.name)

@@ -104,6 +104,7 @@ class Dataset:
         return (group + segment * self.groups // SEGMENTS) % self.groups
 
     def customers(self, group: int) -> Iterator[Row]:
+        """They joined before the first referral."""
         for number in range(group * GROUP + 1, (group + 1) * GROUP + 1):
             tier = "gold" if is_gold(number) else "standard"
             yield (
@@ -115,6 +116,7 @@ class Dataset:
             )
 
     def referrals(self, segment: int, group: int, owner: int) -> Iterator[Row]:
+        """One segment of a group's referrals."""
         for place in range(segment * IN_SEGMENT, (segment + 1) * IN_SEGMENT):
             shape = self._shapes[place]
             customer = owner * GROUP + shape.member
@@ -131,11 +133,13 @@ class Dataset:
             )
 
     def status_events(self, group: int) -> Iterator[Row]:
+        """What became of the group's referrals, at an even pace."""
         for place, shape in enumerate(self._shapes):
             for step, status in enumerate(shape.statuses, 1):
                 yield self._id(group, place), step, status, self._reached_us(group, place, step)
 
     def rewards(self, group: int) -> Iterator[Row]:
+        """Two for each approved referral, as much as its campaign promises."""
         number = group * self.reward_count
         for place, shape in enumerate(self._shapes):
             if not shape.payouts:
@@ -147,6 +151,7 @@ class Dataset:
                 yield number, self._id(group, place), beneficiary, cents, granted_us
 
     def payouts(self, group: int) -> Iterator[Row]:
+        """Attempts to pay the group's rewards; those of rewarded referrals succeeded in the end."""
         reward = group * self.reward_count
         for place, shape in enumerate(self._shapes):
             # The last state comes with the referral's last status; a failed attempt came an hour before.

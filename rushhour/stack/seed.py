@@ -17,14 +17,14 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # the li
 
 from rushhour.errors import UsageError
 from rushhour.scenario import Data
-from rushhour.stack import Progress, copy_binary, dataset, rows
+from rushhour.stack import Progress, copy_binary, dataset, rows, schema_file
 from rushhour.stack import tables as table_rows
 from rushhour.stack.copy_binary import HEADER, TRAILER
 from rushhour.stack.lanes import Job, Lanes
 from rushhour.stack.schema_file import TableSchema, read_schema
 from rushhour.stack.tables import Table, tables
 
-_SOURCES: Final = (copy_binary, dataset, rows, table_rows)
+_SOURCES: Final = (copy_binary, dataset, rows, schema_file, table_rows)
 _SETTINGS: Final = (
     "SET max_parallel_maintenance_workers = 0",  # the lanes already use the cores
     "SET enable_hashjoin = off",  # a foreign key is checked fastest by merging two indexes in the same order
