@@ -82,8 +82,9 @@ class RunHistory:
     UnavailableError when the database cannot be had: locked, not writable, or written by a newer rushhour.
     """
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._runs = runs
+        self._busy_timeout_s = busy_timeout_s
         self.path: Final = runs / FILE
         self.notes: list[str] = []
 
@@ -122,7 +123,7 @@ class RunHistory:
         try:
             self._set_aside_if_broken()
             with closing(
-                sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+                sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)
             ) as database:
                 database.execute("BEGIN IMMEDIATE")
                 if self._migrate(database) == 0 and fill:
@@ -151,10 +152,10 @@ class RunHistory:
         return int(found)
 
     def _set_aside_if_broken(self) -> None:
-        if not self.path.exists() or not (why := _broken(self.path)):
+        if not self.path.exists() or not (why := _broken(self.path, self._busy_timeout_s)):
             return
-        with held(self.path.with_suffix(".lock"), "repair of the history", timeout_s=BUSY_TIMEOUT_S):
-            if not _broken(self.path):
+        with held(self.path.with_suffix(".lock"), "repair of the history", timeout_s=self._busy_timeout_s):
+            if not _broken(self.path, self._busy_timeout_s):
                 return  # another process was faster
             aside = self.path.with_name(f"{FILE}.broken-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
             self.path.rename(aside)
@@ -163,23 +164,23 @@ class RunHistory:
             self.notes.append(f"{self.path} is broken ({why}); it is kept as {aside.name}")
 
 
-def remember(run: RunDir, verdict: Verdict) -> list[str]:
+def remember(run: RunDir, verdict: Verdict, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> list[str]:
     """Keep a run that was just judged in the history of its runs folder; what the user should know of it.
 
     Never raises for want of the history: the run itself is whole.
     """
     try:
-        history = RunHistory(runs_folder_of(run))
+        history = RunHistory(runs_folder_of(run), busy_timeout_s=busy_timeout_s)
         history.record(row_of(run, verdict))
     except (UnavailableError, RunDataError) as error:
         return [f"this run is not in the history of runs: {error}"]
     return history.notes
 
 
-def _broken(path: Path) -> str | None:
+def _broken(path: Path, busy_timeout_s: float) -> str | None:
     """Why this file is no database any more; None when it is one."""
     try:
-        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as database:
+        with closing(sqlite3.connect(path, timeout=busy_timeout_s)) as database:
             (said,) = database.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode in _BROKEN:

@@ -20,6 +20,7 @@ from rushhour.report.night import render_night
 from rushhour.report.trend import render_trend
 from rushhour.scenario import Scenario
 from rushhour.verdict import Verdict
+from rushhour.wording import counted
 
 LOCK: Final = ".lock"
 TREND: Final = "trend.html"
@@ -95,7 +96,7 @@ def _prune(runs: Path, keep: int, night: Night, say: Say) -> None:
     good = last_good_night(runs)
     pruned = prune_nights(runs, keep, {night.night} | ({good.night} if good else set()))
     if pruned.removed:
-        say(f"removed {len(pruned.removed)} old nights: {', '.join(pruned.removed)}")
+        say(f"removed {counted(len(pruned.removed), 'old night')}: {', '.join(pruned.removed)}")
     for one in pruned.left:
         say(f"an old night stays: {one}")
 

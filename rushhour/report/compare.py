@@ -101,7 +101,11 @@ def _named(run: MeasuredRun) -> str:
 
 
 def _name(one: Change) -> str:
-    name = one.metric.removesuffix("_ms").removesuffix("_mean").replace("_", " ").replace("http ", "HTTP ")
+    name = one.metric.replace("_s_max", "_max")
+    for unit in ("_ms", "_s", "_mean", "_cores_mean"):
+        name = name.removesuffix(unit)
+    for plain, shown in (("_", " "), ("http", "HTTP"), ("cpu", "CPU"), ("rps", "requests/s")):
+        name = name.replace(plain, shown)
     return clean(f"{name}  {one.endpoint}" if one.endpoint else name)
 
 

@@ -39,7 +39,7 @@ def title(night: Night) -> str:
 def _outcomes(night: Night) -> Iterator[str]:
     for row in (*night.failed, *night.unknown):
         told = f"- {SIGN[row.verdict]} **{text(row.scenario)}**, release {text(row.release)}: "
-        told += f"{text(row.headline)}."
+        told += f"{text(row.headline.removeprefix(f'{row.scenario} (release {row.release}): '))}."
         if row.site and row.verdict == "fail":
             told += f" Cause {text(row.cause)}, at {code(row.site)}."
         yield f"{told} [Report]({_report(night, row)})"

@@ -13,6 +13,7 @@
   };
 
   // A night that failed stands out by the outline of its mark, whatever its line's colour.
+  const signs = { circle: "●", square: "■", diamond: "◆", "triangle-up": "▲", cross: "✚", star: "★" };
   const outline = { pass: "--page", fail: "--fail", unknown: "--unknown" };
 
   function traces(panel) {
@@ -40,7 +41,7 @@
     const count = data.nights.length, every = Math.max(1, Math.ceil(count / Math.max(2, Math.floor(charts.clientWidth / 130))));
     const ticks = data.nights.map((_, night) => night).filter((night) => (count - 1 - night) % every === 0);
     return {
-      margin: { l: 58, r: 12, t: 8, b: last ? 34 : 14 },
+      margin: { l: 58, r: 60, t: 8, b: last ? 34 : 14 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       showlegend: false, hovermode: "x unified",
       font: { family: style("--sans"), size: 12, color: muted },
@@ -70,7 +71,7 @@
       const key = element("button", scenario.tone, legend);
       key.type = "button";
       key.setAttribute("aria-pressed", "true");
-      element("i", "", key);
+      element("i", "", key, signs[scenario.symbol]).setAttribute("aria-hidden", "true");
       key.append(scenario.name);
       key.addEventListener("click", () => {
         if (!hidden.delete(at)) hidden.add(at);
