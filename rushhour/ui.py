@@ -14,7 +14,11 @@ def make_screen(console: Console, scenario: Scenario) -> Screen:
     """A screen that suits the console; `done` leaves it as it was found, and may be called twice."""
     if not console.is_terminal:
         plain = PlainProgress(console)
-        return Screen(plain, PlainLive(scenario, lambda line: console.print(line, markup=False)), plain.close)
+        return Screen(
+            plain,
+            PlainLive(scenario, lambda line: console.print(line, markup=False, soft_wrap=True)),
+            plain.close,
+        )
     progress = RichProgress(console)
     view = Live(console=console, auto_refresh=False, transient=True)
 

@@ -1,0 +1,208 @@
+"""The main job through the public commands, on real PostgreSQL, gunicorn and Locust: small scenarios."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 150
+ATTEMPTS = 3  # a machine busy with other work makes a run unknown, as it should: then once more
+GONE_WITHIN_S = 10
+
+FILES = {
+    "scenario.json",
+    "environment.json",
+    "requests.jsonl",
+    "generator.jsonl",
+    "pool.jsonl",
+    "postgres.jsonl",
+    "host.jsonl",
+    "events.jsonl",
+    "verdict.json",
+    "report.html",
+    "junit.xml",
+    "summary.md",
+    "locust.html",
+    "logs",
+}
+
+Ended = subprocess.CompletedProcess[str]
+
+
+def rushhour(*arguments: str) -> Ended:
+    return subprocess.run(
+        [sys.executable, "-m", "rushhour", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def run(runs: Path, name: str) -> tuple[Ended, Path]:
+    """One scenario, again while the machine was too busy to tell; its run directory."""
+    for attempt in range(ATTEMPTS):
+        folder = runs / f"{name}-{attempt}"
+        ended = rushhour("run", name, "--runs", str(folder))
+        if ended.returncode != 2:
+            break
+    return ended, (folder / "latest").resolve()
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def leak(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
+    return run(tmp_path_factory.mktemp("leak"), "smoke-leak")
+
+
+@pytest.fixture(scope="module")
+def hotfix(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
+    return run(tmp_path_factory.mktemp("hotfix"), "smoke-hotfix")
+
+
+def test_the_leak_is_exhausted_and_its_line_named(leak: tuple[Ended, Path]) -> None:
+    ended, folder = leak
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    verdict = read(folder / "verdict.json")
+    assert (verdict["observed"], verdict["verdict"]) == ("exhausted", "pass")
+    assert verdict["diagnosis"]["cause"] == "scope-never-removed"
+    site = verdict["diagnosis"]["call_sites"][0]
+    line = (ROOT / site["file"]).read_text(encoding="utf-8").splitlines()[site["line"] - 1]
+    assert site["file"].startswith("app/")
+    assert "session" in line
+    assert site["held"] == verdict["metrics"]["leaked_connections"] == 5
+    assert verdict["metrics"]["queuepool_timeouts"] > 0
+    log = (folder / "logs/service.log").read_text(encoding="utf-8")
+    assert "QueuePool limit of size 3 overflow 2 reached, connection timed out, timeout 2.00" in log
+    assert {path.name for path in folder.iterdir()} >= FILES
+
+
+def test_every_request_of_the_access_log_was_recorded(leak: tuple[Ended, Path]) -> None:
+    """The log also holds the health checks of the start, and requests whose customer was no longer there."""
+    _, folder = leak
+    log = (folder / "logs/access.log").read_text(encoding="utf-8").splitlines()
+    asked = sum('"GET /health' not in line for line in log)
+    rows = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+    answered = sum(row["count"] for row in rows if row["outcome"] not in {"client_timeout", "connect_error"})
+    assert answered == asked
+
+
+def test_the_hotfix_holds(hotfix: tuple[Ended, Path]) -> None:
+    ended, folder = hotfix
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    verdict = read(folder / "verdict.json")
+    assert (verdict["observed"], verdict["verdict"]) == ("healthy", "pass")
+    assert verdict["metrics"]["leaked_connections"] == 0
+
+
+def test_a_saved_run_is_judged_again_by_another_expectation(hotfix: tuple[Ended, Path]) -> None:
+    _, folder = hotfix
+    kept = (folder / "scenario.json").read_text(encoding="utf-8")
+    try:
+        changed = read(folder / "scenario.json") | {"expect": "exhausted", "cause": "scope-never-removed"}
+        (folder / "scenario.json").write_text(json.dumps(changed), encoding="utf-8")
+        ended = rushhour("judge", str(folder))
+    finally:
+        (folder / "scenario.json").write_text(kept, encoding="utf-8")
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("FAIL")
+    assert "expected exhaustion did not come" in " ".join(ended.stdout.split())
+
+
+@pytest.mark.parametrize(("release", "code"), [("1.1", 1), ("1.1.1", 0), ("1.0", 0)])
+def test_check_names_the_line_of_a_connection_that_stays_out(
+    cache: Path, tmp_path: Path, release: str, code: int
+) -> None:
+    ended = rushhour("check", "--release", release, "--runs", str(tmp_path))
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert ("app/referrals.py:" in ended.stdout) == (code == 1)
+
+
+@pytest.fixture
+def under_load(cache: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A harness in the middle of a run."""
+    harness = subprocess.Popen(
+        [sys.executable, "-m", "rushhour", "run", "smoke-leak", "--runs", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    events = tmp_path / "latest/events.jsonl"
+    try:
+        wait_until(lambda: events.exists() and "load_started" in events.read_text(), 60, "the load to start")
+        yield harness
+    finally:
+        harness.kill()
+        harness.wait(TIMEOUT_S)
+        assert harness.stdout is not None
+        harness.stdout.close()
+
+
+def wait_until(condition: Callable[[], object], within_s: float, what: str) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"waited {within_s:g} s for {what}"
+        time.sleep(0.1)
+
+
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_nothing_survives_kill_9_and_the_run_judges_unknown(
+    under_load: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    family = psutil.Process(under_load.pid).children(recursive=True)
+    assert len(family) >= 8  # PostgreSQL's, gunicorn's, Locust, the guard
+    os.kill(under_load.pid, signal.SIGKILL)
+    wait_until(lambda: not living(family), GONE_WITHIN_S, f"{living(family)} to end")
+    ended = rushhour("judge", str(tmp_path / "latest"))
+    assert ended.returncode == 2
+    assert ended.stdout.startswith("UNKNOWN")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_stops_everything_and_keeps_what_it_saw(
+    under_load: subprocess.Popen[str], tmp_path: Path, signum: signal.Signals
+) -> None:
+    family = psutil.Process(under_load.pid).children(recursive=True)
+    under_load.send_signal(signum)
+    output, _ = under_load.communicate(timeout=60)
+    assert under_load.returncode == 130
+    assert "rushhour: interrupted; what was started has been stopped" in output
+    assert "Traceback" not in output
+    wait_until(lambda: not living(family), GONE_WITHIN_S, f"{living(family)} to end")
+    assert read(tmp_path / "latest/verdict.json")["verdict"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "rush-huor"), "did you mean rush-hour?"),
+        (("run", "gate", "--release", "9"), "referrals has no such release; known: 1.0, 1.1, 1.1.1"),
+        (("run", "gate", "--scenarios", "missing.yaml"), "missing.yaml: no such file"),
+        (("run", "gate", "--stack", "moon"), "'moon' is not one of"),
+        (("run",), "Missing argument"),
+        (("judge", "docs"), "no scenario.json; this is not a run directory"),
+    ],
+)
+def test_bad_usage_is_told_without_a_traceback(arguments: tuple[str, ...], told: str) -> None:
+    ended = rushhour(*arguments)
+    assert ended.returncode == 64
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
