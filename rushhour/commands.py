@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rushhour.archive import NIGHTLY, RunHistory, remember
+from rushhour.archive import NIGHTLY, RunHistory, remember, runs_folder_of
 from rushhour.check import parse_request
 from rushhour.check_run import run_check
 from rushhour.compare import compare_runs, read_measured
@@ -144,6 +144,9 @@ def judge(runs: Sequence[Path]) -> list[str]:
     for path in runs:
         run_dir = RunDir(path.resolve())
         scenario, verdict = read_scenario(run_dir), judge_run(run_dir)
+        if RunHistory(runs_folder_of(run_dir)).path.exists():
+            for note in remember(run_dir, verdict):
+                _say(note)
         console.print(terminal.summary(verdict, scenario, run_dir.path))
         results.append((scenario, verdict))
     if len(results) > 1:

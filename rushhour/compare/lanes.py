@@ -1,8 +1,7 @@
 """Which number stands in which lane of a second, and how metrics are read from the sum of seconds (pure)."""
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -34,9 +33,10 @@ class Layout:
 
     def packed(self, run: MeasuredRun) -> list[int]:
         """One integer per second of a run."""
-        return [pack([1, *self._requests(run, at), *self._cpu(run, at)]) for at in range(run.seconds)]
+        place = {bucket: at for at, bucket in enumerate(self.buckets)}
+        return [pack([1, *self._requests(run, at, place), *self._cpu(run, at)]) for at in range(run.seconds)]
 
-    def _requests(self, run: MeasuredRun, at: int) -> Iterator[int]:
+    def _requests(self, run: MeasuredRun, at: int, place: Mapping[int, int]) -> Iterator[int]:
         for endpoint in self.endpoints:
             chosen = run.endpoints.values() if endpoint is None else [run.endpoints[endpoint]]
             seconds = [series[at] for series in chosen]
@@ -44,8 +44,11 @@ class Layout:
             yield sum(one.answered for one in seconds)
             yield sum(one.server_errors for one in seconds)
             yield sum(one.unanswered for one in seconds)
-            latency = sum((one.latency for one in seconds), Counter[int]())
-            yield from accumulate(latency[bucket] for bucket in self.buckets)
+            counts = [0] * len(self.buckets)
+            for one in seconds:
+                for bucket, count in one.latency.items():
+                    counts[place[bucket]] += count
+            yield from accumulate(counts)
 
     def _cpu(self, run: MeasuredRun, at: int) -> Iterator[int]:
         for component in self.components:
