@@ -1,10 +1,10 @@
 """A comparison of two runs, in the terminal and in Markdown."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from rushhour.compare import Change, Comparison, Judgement, MeasuredRun
@@ -13,6 +13,8 @@ from rushhour.report.markdown import text as markdown_text
 from rushhour.report.words import clean, metric
 
 HEADS: Final = ("", "before", "after", "change", f"{CONFIDENCE:.0%} interval", "")
+CHANGE: Final = HEADS.index("change")
+WIDE: Final = 100  # columns from which the change stands beside its interval
 _STYLE: Final = {
     Judgement.WORSE: "bold red",
     Judgement.BETTER: "bold green",
@@ -35,15 +37,37 @@ def terminal_comparison(comparison: Comparison) -> RenderableType:
     ]
     parts += [Text(f"  not comparable: {clean(doubt)}", "yellow") for doubt in comparison.doubts]
     parts += [Text(f"  differs: {clean(one)}", "yellow") for one in comparison.differences]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for at, head in enumerate(HEADS):
-        table.add_column(head, justify="right" if 1 <= at <= 4 else "left", no_wrap=at > 0)
-    for one, row in zip(comparison.changes, rows(comparison.changes), strict=True):
-        table.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1], _STYLE.get(one.judgement, "dim")))
-    parts += [Text(), table]
+    parts += [Text(), _Changes(comparison.changes)]
     if comparison.block_s is not None:
         parts.append(Text(f"\n{method(comparison)}", "dim"))
     return Group(*parts)
+
+
+class _Changes:
+    """A row per change, those of an endpoint under its name; without the change where there is no room."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._changes = changes
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = [at for at in range(len(HEADS)) if at != CHANGE or options.max_width >= WIDE]
+        cells = [
+            ("  " + _metric(one), *row[1:])
+            for one, row in zip(self._changes, rows(self._changes), strict=True)
+        ]
+        widths = [max(len(row[at]) for row in (HEADS, *cells)) for at in range(len(HEADS))]
+        yield Text("  ".join(_aligned(HEADS[at], widths[at], at) for at in shown), "dim")
+        endpoint = None
+        for one, row in zip(self._changes, cells, strict=True):
+            if one.endpoint != endpoint:
+                yield Text(clean(one.endpoint or "CPU"), "bold")
+                endpoint = one.endpoint
+            line = Text("  ".join(_aligned(row[at], widths[at], at) for at in shown[:-1]) + "  ")
+            yield line.append(row[-1], _STYLE.get(one.judgement, "dim"))
+
+
+def _aligned(cell: str, width: int, at: int) -> str:
+    return cell.rjust(width) if 0 < at < len(HEADS) - 1 else cell.ljust(width)
 
 
 def markdown_comparison(changes: Sequence[Change]) -> list[str]:
@@ -101,12 +125,16 @@ def _named(run: MeasuredRun) -> str:
 
 
 def _name(one: Change) -> str:
+    return clean(f"{_metric(one)}  {one.endpoint}") if one.endpoint else _metric(one)
+
+
+def _metric(one: Change) -> str:
     name = one.metric.replace("_s_max", "_max")
     for unit in ("_ms", "_s", "_mean", "_cores_mean"):
         name = name.removesuffix(unit)
     for plain, shown in (("_", " "), ("http", "HTTP"), ("cpu", "CPU"), ("rps", "requests/s")):
         name = name.replace(plain, shown)
-    return clean(f"{name}  {one.endpoint}" if one.endpoint else name)
+    return clean(name)
 
 
 def _value(name: str, value: float | str | None) -> str:
@@ -138,7 +166,8 @@ def _change(one: Change) -> str:
 def _interval(one: Change) -> str:
     if one.low is None or one.high is None:
         return ""
-    return f"{_signed(one.metric, one.low)} to {_signed(one.metric, one.high)}"
+    low, high = _signed(one.metric, one.low), _signed(one.metric, one.high)
+    return f"{re.sub(r'[a-z/ ]+$', '', low)} to {high}"  # the unit once
 
 
 def _told(one: Change) -> str:

@@ -226,3 +226,15 @@ def test_markdown_has_a_row_per_change(tmp_path: Path) -> None:
     lines = markdown_comparison(result.changes)
     assert len(lines) == 2 + len(result.changes)
     assert lines[2] == "| observed | healthy | exhausted |  |  | ❌ worse |"
+
+
+def test_the_table_fits_eighty_columns(tmp_path: Path) -> None:
+    result = compared(tmp_path, histories.healthy(), histories.incident())
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(terminal_comparison(result))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert LIST in lines  # a heading of its own
+    (row,) = [line for line in lines if line.startswith("  leaked connections ")]
+    assert row.split() == ["leaked", "connections", "0", "30", "worse"]
+    assert not any("change" in line.split() for line in lines)  # dropped for want of room
