@@ -14,6 +14,7 @@ import time
 import venv
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -28,6 +29,7 @@ OTEL: Final = ROOT / ".cache" / "bench-otel"
 OTEL_PACKAGES: Final = ("opentelemetry-instrumentation-sqlalchemy", "sqlalchemy<2.1")
 
 CYCLES: Final = 10_000
+SESSIONS: Final = 2_000
 CYCLE_ROUNDS: Final = 9
 MAX_ADDED_US: Final = 5.0
 
@@ -50,40 +52,58 @@ def run() -> list[Row]:
 
 def cycle_rows(out: Path) -> list[Row]:
     """With this environment's SQLAlchemy: the agent, and `echo_pool="debug"`."""
+    here = Path(sys.executable)
     plain, agent, echo = measure_cycles(
-        (Path(sys.executable), "plain", None),
-        (Path(sys.executable), "plain", out),
-        (Path(sys.executable), "echo", None),
+        Variant(here), Variant(here, agent_out=out), Variant(here, "echo"), cycles=CYCLES
     )
-    added = median(one - other for one, other in zip(agent, plain, strict=True))
-    echoed = median(one - other for one, other in zip(echo, plain, strict=True))
+    session, observed = measure_cycles(
+        Variant(here, work="session"), Variant(here, work="session", agent_out=out), cycles=SESSIONS
+    )
+    cost = added(agent, plain)
     return [
         Row(
             name="agent: check-out and check-in",
-            measured=f"{added:.1f} us added to {median(plain):.1f} us",
+            measured=f"{cost:.1f} us added to {median(plain):.1f} us",
             bound=f"<= {MAX_ADDED_US:g} us",
-            ok=added <= MAX_ADDED_US,
+            ok=cost <= MAX_ADDED_US,
         ),
-        Row('  beside it: echo_pool="debug"', f"{echoed:.1f} us added", "", None),
+        Row("  with an ORM session around it", on_top(observed, session), "", None),
+        Row('  beside it: echo_pool="debug"', on_top(echo, plain), "", None),
     ]
 
 
 def otel_rows(out: Path) -> list[Row]:
-    """With SQLAlchemy 2.0, for OpenTelemetry's instrumentation refuses 2.1: both, in that environment."""
-    name = "  beside it: OpenTelemetry, SQLAlchemy 2.0"
+    """With SQLAlchemy 2.0, for OpenTelemetry's instrumentation refuses 2.1: both, in that environment.
+
+    An ORM session is around each cycle: OpenTelemetry's instrumentation works there, not in the bare pool.
+    """
+    name = "  beside it: OpenTelemetry"
     try:
         python = otel_python()
-    except (OSError, subprocess.SubprocessError) as error:
-        return [Row(name, f"not measured: no environment for it ({str(error)[:80]})", "", None)]
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr or b"").decode(errors="replace").strip().splitlines()[-1:] or [str(error)]
+        return [Row(name, f"not measured, no environment: {last[0][:80]}", "", None)]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [Row(name, f"not measured, no environment: {str(error)[:80]}", "", None)]
     plain, agent, otel = measure_cycles(
-        (python, "plain", None), (python, "plain", out), (python, "otel", None)
+        Variant(python, work="session"),
+        Variant(python, work="session", agent_out=out),
+        Variant(python, "otel", work="session"),
+        cycles=SESSIONS,
     )
-    added, theirs = (
-        median(one - other for one, other in zip(with_it, plain, strict=True)) for with_it in (agent, otel)
+    measured = (
+        f"{added(otel, plain):.1f} us added, the agent {on_top(agent, plain)} (SQLAlchemy 2.0, session)"
     )
-    return [
-        Row(name, f"{theirs:.1f} us added, the agent {added:.1f} us, to {median(plain):.1f} us", "", None)
-    ]
+    return [Row(name, measured, "", None)]
+
+
+def added(with_it: Sequence[float], without: Sequence[float]) -> float:
+    """Median over the rounds of what was added, in microseconds."""
+    return median(one - other for one, other in zip(with_it, without, strict=True))
+
+
+def on_top(with_it: Sequence[float], without: Sequence[float]) -> str:
+    return f"{added(with_it, without):.1f} us added to {median(without):.1f} us"
 
 
 def otel_python() -> Path:
@@ -102,20 +122,30 @@ def otel_python() -> Path:
     return python
 
 
-def measure_cycles(*variants: tuple[Path, str, Path | None]) -> list[list[float]]:
-    """CPU microseconds per cycle of each variant (interpreter, kind, agent's directory), round by round."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to run benchmarks/subjects/pool_cycle.py; with the agent where `agent_out` is set."""
+
+    python: Path
+    kind: str = "plain"
+    work: str = "raw"
+    agent_out: Path | None = None
+
+
+def measure_cycles(*variants: Variant, cycles: int) -> list[list[float]]:
+    """CPU microseconds per cycle of each variant, round by round."""
     with ExitStack() as stack:
-        subjects = [stack.enter_context(cycle_subject(*variant)) for variant in variants]
-        rounds = [[ask(subject) for subject in subjects] for _ in range(CYCLE_ROUNDS)]
+        subjects = [stack.enter_context(cycle_subject(variant)) for variant in variants]
+        rounds = [[ask(subject, cycles) for subject in subjects] for _ in range(CYCLE_ROUNDS)]
     return [list(column) for column in zip(*rounds, strict=True)]
 
 
 @contextmanager
-def cycle_subject(python: Path, kind: str, agent_out: Path | None) -> Iterator[subprocess.Popen[str]]:
+def cycle_subject(variant: Variant) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [python, "benchmarks/subjects/pool_cycle.py", kind],
+        [variant.python, "benchmarks/subjects/pool_cycle.py", variant.kind, variant.work],
         cwd=ROOT,
-        env=environment(agent_out),
+        env=environment(variant.agent_out),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -127,9 +157,9 @@ def cycle_subject(python: Path, kind: str, agent_out: Path | None) -> Iterator[s
             process.kill()
 
 
-def ask(process: subprocess.Popen[str]) -> float:
+def ask(process: subprocess.Popen[str], cycles: int) -> float:
     assert process.stdin is not None
-    process.stdin.write(f"{CYCLES}\n")
+    process.stdin.write(f"{cycles}\n")
     process.stdin.flush()
     return float(line_from(process))
 

@@ -1,6 +1,7 @@
 """Takes a connection from a pool and gives it back, many times, whenever a line comes on stdin.
 
-Argument: `plain` (also with the agent, which comes by environment), `echo` (echo_pool="debug") or `otel`.
+First argument: `plain` (also with the agent, which comes by environment), `echo` (echo_pool="debug") or
+`otel`. Second: `raw`, the pool alone, or `session`, a query in an ORM session, as in a service.
 Imports nothing of rushhour: it runs in an environment with SQLAlchemy 2.0 too. Answers each line, a number of
 cycles, with microseconds of CPU per cycle: of the whole process, so that work which another thread does for a
 cycle counts.
@@ -11,11 +12,16 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
+Work = Callable[[Engine, int], None]
+
+QUERY = text("select 1")
 SETTLE_S = 0.25  # for what is done later: the agent counts ten times a second
 
 
@@ -36,31 +42,32 @@ def make_engine(variant: str) -> Engine:
     return engine
 
 
-def view(engine: Engine, cycles: int) -> None:
-    """The application's innermost frame; a few more of the application are below it, as in a service."""
+def raw(engine: Engine, cycles: int) -> None:
     for _ in range(cycles):
-        engine.connect().close()
+        engine.raw_connection().close()
 
 
-def service(engine: Engine, cycles: int) -> None:
-    view(engine, cycles)
+def session(engine: Engine, cycles: int) -> None:
+    for _ in range(cycles):
+        with Session(engine) as one:
+            one.execute(QUERY)
 
 
-def measure(engine: Engine, cycles: int) -> float:
-    """CPU microseconds per cycle."""
+def measure(engine: Engine, work: Work, cycles: int) -> float:
+    """CPU microseconds per cycle; the work is a few frames deep in the application, as in a service."""
     began_s = time.process_time()
-    service(engine, cycles)
+    work(engine, cycles)
     time.sleep(SETTLE_S)
     return (time.process_time() - began_s) / cycles * 1e6
 
 
-def main(variant: str) -> None:
-    engine = make_engine(variant)
-    measure(engine, 1000)  # warm up: caches, specialised bytecode
+def main(variant: str, kind: str) -> None:
+    engine, work = make_engine(variant), {"raw": raw, "session": session}[kind]
+    measure(engine, work, 1000)  # warm up: caches, specialised bytecode
     print("ready", flush=True)
     for line in sys.stdin:
-        print(measure(engine, int(line)), flush=True)
+        print(measure(engine, work, int(line)), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -13,6 +13,8 @@ from typing import Any
 
 Record = dict[str, Any]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Journal:
     """Appends records to `<directory>/<pid>.jsonl`; raises OSError where that is not possible.
@@ -25,7 +27,7 @@ class Journal:
         self._descriptor = os.open(os.path.join(directory, f"{pid}.jsonl"), flags, 0o644)
 
     def write(self, records: Iterable[Record]) -> None:
-        data = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records).encode()
+        data = "".join(_encode(record) + "\n" for record in records).encode()
         while data:
             data = data[os.write(self._descriptor, data) :]
 

@@ -11,12 +11,11 @@ raises into the service, waits, or runs SQL.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
@@ -32,7 +31,7 @@ class PoolPatch:
         self,
         book: Book,
         classifier: Classifier,
-        find_stack: Callable[[FrameType | None], Stack],
+        find_stack: Callable[[int], Stack],
         request: ContextVar[Request | None],
         on_pool: Callable[[], None],
     ) -> None:
@@ -94,7 +93,7 @@ class PoolPatch:
         """Pool.connect: the caller has its connection when this returns, and not before."""
         book, live, fault = self._book, self._book.live, self._book.fault
         find_stack, request, state_of = self._find_stack, self._request.get, self._state
-        frame_of, reference, get_ident = sys._getframe, weakref.ref, threading.get_ident
+        reference, get_ident = weakref.ref, threading.get_ident
 
         def connect(pool: Any) -> Any:
             began = monotonic()
@@ -102,7 +101,7 @@ class PoolPatch:
                 proxy = original(pool)
             except timeout_error:
                 try:
-                    now, stack = monotonic(), find_stack(frame_of(1))
+                    now, stack = monotonic(), find_stack(2)
                     book.timeouts.append(Timeout(now, state_of(pool), stack, request(), now - began))
                 except Exception as error:
                     fault("time-out", error)
@@ -117,7 +116,7 @@ class PoolPatch:
                 hold.got = slot.got
                 hold.opening = slot.opening
                 hold.proxy = reference(proxy, _ignore)
-                hold.stack = find_stack(frame_of(1))
+                hold.stack = find_stack(2)
                 hold.request = request()
                 hold.thread = get_ident()
                 hold.returned = None

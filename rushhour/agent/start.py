@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from .after_import import AfterImport
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 def install(directory: str) -> None:
     """Observe this process, with its file in `directory`; one line on stderr and no effect if that fails."""
+    if sys.implementation.name != "cpython" or sys.version_info < (3, 11):
+        say(f"process {os.getpid()} is not observed: it needs CPython 3.11 or newer, this is {sys.version}")
+        return
     book = Book()
     classifier = Classifier()
     flask_patch = FlaskPatch(book, classifier)

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -30,14 +29,11 @@ class Finder:
         classifier.add_plumbing(f"{LIBRARY}/sqlalchemy")
         classifier.add_plumbing(__file__.rpartition("/tests/")[0])
         classifier.add_framework(FLASK)
-        self._find = StackFinder(classifier).hot_path()
-
-    def find(self, frame: FrameType | None) -> Stack:
-        return self._find(frame)
+        self.find = StackFinder(classifier).hot_path()
 
     def names(self, *frames: tuple[str, str]) -> list[str]:
         """Functions of the stack found while the innermost frame runs."""
-        innermost = function(*frames[-1], "return find(frame(0))", find=self.find, frame=sys._getframe)
+        innermost = function(*frames[-1], "return find(1)", find=self.find)
         callee = innermost
         for file, name in reversed(frames[:-1]):
             callee = function(file, name, callee=callee)
@@ -84,7 +80,6 @@ def test_a_service_that_is_an_installed_package_is_named_by_its_innermost_frame(
 
 
 def test_no_python_caller_at_all(finder: Finder) -> None:
-    assert [site.function for site in finder.find(None).sites] == ["?"]
     assert finder.names(("<string>", "generated")) == ["?"]
     assert finder.names((f"{APP}/templates/list.html", "root")) == ["?"]
 
@@ -96,9 +91,7 @@ def test_only_the_innermost_frames_are_kept(finder: Finder) -> None:
 
 def test_one_stack_per_path_and_place(finder: Finder) -> None:
     def through(view: str) -> Callable[[], Stack]:
-        rows = function(
-            f"{APP}/db.py", "rows", "return find(frame(0))", find=finder.find, frame=sys._getframe
-        )
+        rows = function(f"{APP}/db.py", "rows", "return find(1)", find=finder.find)
         return function(f"{APP}/views.py", view, callee=rows)
 
     listing = through("listing")
@@ -107,8 +100,8 @@ def test_one_stack_per_path_and_place(finder: Finder) -> None:
 
 
 def test_two_lines_of_one_function_are_two_places(finder: Finder) -> None:
-    source = "def rows():\n    first = find(frame(0))\n    return first, find(frame(0))\n"
-    space: dict[str, Any] = {"find": finder.find, "frame": sys._getframe}
+    source = "def rows():\n    first = find(1)\n    return first, find(1)\n"
+    space: dict[str, Any] = {"find": finder.find}
     exec(compile(source, f"{APP}/db.py", "exec"), space)  # noqa: S102  # as above
     first, second = space["rows"]()
     assert [(stack.sites[0].file, stack.sites[0].line) for stack in (first, second)] == [
@@ -118,7 +111,28 @@ def test_two_lines_of_one_function_are_two_places(finder: Finder) -> None:
 
 
 def test_names_leave_out_where_a_function_was_made(finder: Finder) -> None:
-    source = "def make():\n class Listing:\n  def get(self): return find(frame(0))\n return Listing().get()\n"
-    space: dict[str, Any] = {"find": finder.find, "frame": sys._getframe}
+    source = "def make():\n class Listing:\n  def get(self): return find(1)\n return Listing().get()\n"
+    space: dict[str, Any] = {"find": finder.find}
     exec(compile(source, f"{APP}/factory.py", "exec"), space)  # noqa: S102  # as above
     assert [site.function for site in space["make"]().sites] == ["Listing.get", "make"]
+
+
+def test_a_learnt_depth_is_not_mistaken_for_another_way(finder: Finder) -> None:
+    """The application's own hook, at a depth of its own, is named although its caller's place was learnt."""
+    orm, hooks = f"{LIBRARY}/sqlalchemy/orm.py", f"{APP}/hooks.py"
+    seen: list[Stack] = []
+    plain = function(orm, "execute", "seen.append(find(1))", seen=seen, find=finder.find)
+    hook = function(hooks, "hook", "seen.append(find(1))", seen=seen, find=finder.find)
+    hooked = function(orm, "execute", "callee()", callee=function(orm, "dispatch", "callee()", callee=hook))
+    ways = [plain, hooked, plain, hooked]
+    view = function(f"{APP}/views.py", "view", "[way() for way in ways]", ways=ways)
+    view()
+    assert [stack.sites[0].file for stack in seen] == [f"{APP}/views.py", hooks] * 2
+
+
+def test_a_shallow_stack_after_a_deep_one(finder: Finder) -> None:
+    orm = f"{LIBRARY}/sqlalchemy/orm.py"
+    deep = [(f"{APP}/views.py", "view"), *((orm, f"level_{number}") for number in range(30))]
+    assert finder.names(*deep) == ["view"]
+    assert finder.names((f"{APP}/jobs.py", "job")) == ["job"]
+    assert finder.names(*deep) == ["view"]
