@@ -15,7 +15,8 @@ from rushhour.stack.compose_running import ComposeRunning
 from rushhour.stack.compose_template import ComposeTemplates, templates_root
 from rushhour.stack.compose_up import BringUp, ComposeProject, make_places
 from rushhour.stack.engine import ENGINE_ERRORS, find_engine, last_reason
-from rushhour.stack.images import POSTGRES_IMAGE, PYTHON_IMAGE, SERVICE_IMAGE, build_release, need_image
+from rushhour.stack.image_build import SERVICE_IMAGE, build_release
+from rushhour.stack.images import POSTGRES_IMAGE, PYTHON_IMAGE, ImageStore
 from rushhour.stack.paths import cache_dir, open_cache
 from rushhour.stack.ports import free_port
 from rushhour.stack.template import Seeder
@@ -59,12 +60,11 @@ class ComposeStack:
         """
         engine = find_engine(self._allow_host)
         with closing(engine.client()) as client:
-            wanted = (self._postgres_image, self._image or self._python_image)
-            images = [need_image(self._guard, engine, client, name, progress) for name in wanted]
-        for release in () if self._image else dict.fromkeys(releases):
-            progress(f"build {SERVICE_IMAGE}:{release}")
-            build_release(self._guard, engine, release, self._python_image)
-        return f"Docker {engine.version}, Compose {engine.compose}; {' and '.join(map(str, images))}"
+            images = ImageStore(self._guard, engine, client, progress)
+            postgres, base = images.need(self._postgres_image), images.need(self._image or self._python_image)
+            for release in () if self._image else dict.fromkeys(releases):
+                build_release(images, release, base)
+        return f"Docker {engine.version}, Compose {engine.compose}; {postgres} and {base}"
 
     @contextmanager
     def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[ComposeRunning]:
@@ -87,6 +87,7 @@ class ComposeStack:
                     self._python_image,
                     self._image or f"{SERVICE_IMAGE}:{scenario.release}",
                 ),
+                images=ImageStore(self._guard, engine, client, progress),
                 built=self._image is None,
                 templates=ComposeTemplates(templates_root(cache), self._seeder or _default_seeder()),
                 choose_port=self._choose_port,

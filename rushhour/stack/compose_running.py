@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, get_args
@@ -12,10 +14,11 @@ from docker.models.containers import Container
 
 from rushhour.errors import StackError
 from rushhour.meter import Meter
+from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.stack import Fault, Server
 from rushhour.stack.compose_failure import containers
 from rushhour.stack.compose_template import last_lines
-from rushhour.stack.compose_watch import ContainerMeter, LogFollower
+from rushhour.stack.compose_watch import ContainerMeter, LogFollower, engine_meter
 from rushhour.stack.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.server import SLOT, ask, connected, last_line
 
@@ -25,6 +28,11 @@ LOG_END_TIMEOUT_S: Final = 5.0
 METER_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 10
 FAULTY: Final = ("primary", "replica")
+
+
+def _kill(container: Container) -> None:
+    with suppress(*ENGINE_ERRORS):  # it has ended, or the engine has: its removal tells
+        container.kill()
 
 
 @dataclass(slots=True)
@@ -44,19 +52,22 @@ class ComposeRunning:
     postgres_version: str = ""
     _containers: dict[str, Container] = field(default_factory=dict)
     _meters: dict[str, ContainerMeter] = field(default_factory=dict)
+    _engine_meter: ProcessTreeMeter | None = None
     _followers: dict[str, LogFollower] = field(default_factory=dict)
     _down: set[str] = field(default_factory=set)  # servers that a fault took down
     _checked_s: float = 0.0
 
     @property
     def meters(self) -> Mapping[str, Meter]:
-        return self._meters
+        """CPU of the three parts, and of the engine itself ("engine") where that is a process here."""
+        return {**self._meters, **({"engine": self._engine_meter} if self._engine_meter else {})}
 
     def open(self) -> None:
         """Follow the logs and find the meters; `close` must be called from here on."""
         self._containers = containers(self._client, self.project)
         for part, container in self._containers.items():
             self._followers[part] = LogFollower(self.engine, str(container.id), self._logs / f"{part}.log")
+        self._engine_meter = engine_meter()
         self._meters = {
             part: ContainerMeter(self.engine, str(container.id), self.limit_cores[part])
             for part, container in self._containers.items()
@@ -141,11 +152,9 @@ class ComposeRunning:
         """Kill the containers and keep what they wrote; what fails here the project's removal does."""
         for meter in self._meters.values():
             meter.stop()
-        for container in reversed(self._containers.values()):
-            try:
-                container.kill()
-            except ENGINE_ERRORS:  # it has ended, or the engine has: its removal tells
-                continue
+        with ThreadPoolExecutor(len(FAULTY) + 1) as at_once:  # the engine answers when a container has ended
+            for container in self._containers.values():
+                at_once.submit(_kill, container)
         for follower in self._followers.values():
             follower.close(LOG_END_TIMEOUT_S)
         for meter in self._meters.values():

@@ -22,7 +22,7 @@ from rushhour.stack.engine import ENGINE_ERRORS, last_reason
 from rushhour.stack.images import Image
 from rushhour.stack.locks import POLL_S, locked, try_lock
 from rushhour.stack.server import connected, last_line
-from rushhour.stack.template import Seeder
+from rushhour.stack.template import Seeder, lock_of, remove_unused
 
 DATA: Final = "data.tar"
 FORMAT: Final = 1  # raise it when what a template holds changes
@@ -73,11 +73,21 @@ class ComposeTemplates:
     def held(self, path: Path, seeding: "Seeding", progress: Progress) -> Iterator[Path]:
         """The directory that holds data.tar, built when it is missing; not removed while this lasts."""
         self.root.mkdir(mode=0o700, exist_ok=True)  # the data holds password hashes
-        lock = path.with_name(path.name + ".lock")
+        while True:
+            self._be_there(path, seeding, progress)
+            with locked(lock_of(path), shared=True, timeout_s=BUILD_TIMEOUT_S):
+                if path.exists():  # else it was removed in between, on request
+                    os.utime(path)  # what nobody used for long is removed some day
+                    yield path
+                    return
+
+    def _be_there(self, path: Path, seeding: "Seeding", progress: Progress) -> None:
+        """Build it, or wait until another run has."""
         began_s = time.monotonic()
         while not path.exists():
-            with try_lock(lock) as ours:
+            with try_lock(lock_of(path)) as ours:
                 if ours and not path.exists():
+                    remove_unused(self.root)
                     self._build(path, seeding, progress)
             if not ours:
                 waited_s = time.monotonic() - began_s
@@ -85,8 +95,6 @@ class ComposeTemplates:
                     raise StackError(f"waited {waited_s:.0f} s for another run to build {path}")
                 progress(f"another run builds the {seeding.data.size} data")
                 time.sleep(POLL_S)
-        with locked(lock, shared=True, timeout_s=BUILD_TIMEOUT_S):
-            yield path
 
     def _build(self, path: Path, seeding: "Seeding", progress: Progress) -> None:
         """Make it beside its place and rename it when whole; the caller holds the lock."""

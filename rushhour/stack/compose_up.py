@@ -30,7 +30,8 @@ from rushhour.stack.compose_project import SETTLE_S, removal_command, remove_dea
 from rushhour.stack.compose_running import ComposeRunning
 from rushhour.stack.compose_template import DATA, ComposeTemplates, Seeding
 from rushhour.stack.engine import ENGINE_ERRORS, Engine, last_reason
-from rushhour.stack.images import Image, build_release, need_image
+from rushhour.stack.image_build import build_release
+from rushhour.stack.images import Image, ImageStore
 from rushhour.stack.paths import configuration_dir
 from rushhour.stack.server import DATABASE, ROLE, SUPERUSER, Secrets
 
@@ -100,6 +101,7 @@ class BringUp:
     scenario: Scenario
     places: Places
     names: ImageNames
+    images: ImageStore
     built: bool  # the service's image is built from this source tree
     templates: ComposeTemplates
     choose_port: Callable[[], int]
@@ -113,7 +115,7 @@ class BringUp:
         write_secrets(self.places.private, passwords)
         ports = self._ports()
         command = self._command(ports)
-        postgres = self._need(self.names.postgres)
+        postgres = self.images.need(self.names.postgres)
         service = self._service_image()
         generated = self.places.private / "service.json"
         generated.touch(mode=0o600)
@@ -151,15 +153,10 @@ class BringUp:
             ),
         )
 
-    def _need(self, name: str) -> Image:
-        return need_image(self.project.guard, self.project.engine, self.project.client, name, self.progress)
-
     def _service_image(self) -> Image:
         if self.built:
-            self._need(self.names.python)
-            self.progress(f"build {self.names.service}")
-            build_release(self.project.guard, self.project.engine, self.scenario.release, self.names.python)
-        return self._need(self.names.service)
+            return build_release(self.images, self.scenario.release, self.images.need(self.names.python))
+        return self.images.need(self.names.service)
 
     def _up(self, command: ComposeCommand, ports: Ports, template: Path) -> Ports:
         """Until every container is healthy; with other ports when one was taken meanwhile."""

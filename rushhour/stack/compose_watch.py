@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 from docker.errors import NotFound
 
 from rushhour.errors import StackError
 from rushhour.meter import MeterReading
+from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.stack.engine import ENGINE_ERRORS, Engine, last_reason
 
 METER_TIMEOUT_S: Final = 10  # silence of a stream that tells once a second
@@ -115,6 +117,18 @@ class Usage:
             processes=processes,
             throttled_s=self._before_s[1] + now_s[1],
         )
+
+
+def engine_meter() -> ProcessTreeMeter | None:
+    """The engine's own work for this run: it carries every byte of the published ports, and runs the probes.
+
+    None where it is no process of this machine (it may run in a virtual one), or one of several.
+    """
+    found = [process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "dockerd"]
+    try:
+        return ProcessTreeMeter(found[0]) if len(found) == 1 else None
+    except ProcessLookupError:
+        return None
 
 
 def used_memory_bytes(memory: Mapping[str, Any]) -> int:

@@ -22,7 +22,8 @@ from rushhour.stack.compose_files import (
 )
 from rushhour.stack.compose_watch import Usage
 from rushhour.stack.engine import Engine, engine_url, local_host, numbers
-from rushhour.stack.images import Image, parse_pip_settings
+from rushhour.stack.image_build import parse_pip_settings, source_digest
+from rushhour.stack.images import Image
 
 ROOT = Path(__file__).parents[2]
 OLD = Engine("unix:///run/engine.sock", "127.0.0.1", "20.10.24", (1, 41), "2.26.1", cpus=4, cgroups="1")
@@ -201,6 +202,20 @@ def test_pips_settings_without_local_files() -> None:
         "index-url": "https://other.example/simple",
         "extra-index-url": "https://two.example/simple",
     }
+
+
+def test_an_image_is_built_anew_when_its_source_changes(tmp_path: Path) -> None:
+    (tmp_path / "app" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "requirements.lock").write_text("flask==3\n")
+    code = tmp_path / "app" / "views.py"
+    code.write_text("one")
+    first = source_digest(tmp_path, "1.1", IMAGE)
+    (tmp_path / "app" / "__pycache__" / "views.pyc").write_text("compiled")
+    assert source_digest(tmp_path, "1.1", IMAGE) == first
+    assert source_digest(tmp_path, "1.1.1", IMAGE) != first
+    assert source_digest(tmp_path, "1.1", replace(IMAGE, id="sha256:other")) != first
+    code.write_text("two")
+    assert source_digest(tmp_path, "1.1", IMAGE) != first
 
 
 def test_auto_takes_compose_where_it_can_be_brought_up() -> None:
