@@ -28,12 +28,12 @@ ROOT: Final = Path(__file__).parents[1]
 OTEL: Final = ROOT / ".cache" / "bench-otel"
 OTEL_PACKAGES: Final = ("opentelemetry-instrumentation-sqlalchemy", "sqlalchemy<2.1")
 
-CYCLES: Final = 10_000
-SESSIONS: Final = 2_000
+CYCLES: Final = 30_000
+SESSIONS: Final = 5_000
 CYCLE_ROUNDS: Final = 9
 MAX_ADDED_US: Final = 5.0
 
-PAIRS: Final = 14
+PAIRS: Final = 20
 ROUND_S: Final = 0.6
 CUSTOMERS: Final = 4
 MIN_SHARE: Final = 0.98

@@ -98,16 +98,16 @@ class StackFinder:
     A level maps places to deeper levels; its key 0 holds the Stack that ends there. Lines, which CPython has
     to search for, are looked up once per distinct stack.
 
-    Looking at a frame makes CPython create an object for it, and SQLAlchemy's ORM is ten frames deep: walking
-    them would cost three times as much as all the rest. So it is learnt at which depth application frames are
-    found, and those are looked at first: the same instruction at the same depth is the same way into
-    SQLAlchemy. (A hook of the application that takes the place of exactly as many of SQLAlchemy's frames would
-    be named by the line that called SQLAlchemy.)
+    Looking at a frame makes CPython create an object for it, and SQLAlchemy's ORM is ten frames deep. So it
+    is learnt at which depths application frames are found, and those are looked at first, which takes a third
+    of the time: the same instruction at the same depth is the same way into SQLAlchemy. (A hook of the
+    application in place of exactly as many of SQLAlchemy's frames would be named by the line that called it.)
     """
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._root: dict[int, Any] = {}
+        self._libraries: dict[int, Stack] = {}  # where a service is itself an installed package
         self._learnt: list[tuple[int, dict[int, Any]]] = []  # depth -> places found there -> their level
         self._kept = 0
 
@@ -117,7 +117,7 @@ class StackFinder:
         Its argument is how many frames above itself the search begins: 1 is its caller.
         """
         kind_of, classify, keep = self._classifier.kinds.get, self._classifier.kind, self._keep
-        root, learnt, frame_of = self._root, self._learnt, sys._getframe
+        root, libraries, learnt, frame_of = self._root, self._libraries, self._learnt, sys._getframe
 
         def find(above: int) -> Stack:  # noqa: PLR0912  # calls would cost more than they tidy
             level: Any = None  # one tree: the type checker need not follow it
@@ -137,63 +137,60 @@ class StackFinder:
                 level, frame = root, frame_of(above)
             while frame is not None:
                 code = frame.f_code
-                kind = kind_of(code.co_filename)
-                if kind == APPLICATION:
-                    level = level.get(id(code) + frame.f_lasti)
-                    if level is None:
-                        return keep(frame_of(above))
+                deeper = level.get(id(code) + frame.f_lasti)
+                if deeper is not None:
+                    level = deeper
                     left -= 1
                     if not left:
                         break
-                elif kind != PLUMBING:
-                    if kind is None:
-                        classify(code.co_filename)
-                        continue  # with the same frame
-                    if kind == FRAMEWORK:
-                        if level is not root:
-                            break
-                    elif library is None:
-                        library = frame
+                else:
+                    kind = kind_of(code.co_filename) or classify(code.co_filename)
+                    if kind == APPLICATION:
+                        return keep(frame_of(above))
+                    if kind == LIBRARY:
+                        if library is None:
+                            library = frame
+                    elif kind == FRAMEWORK and level is not root:
+                        break
                 frame = frame.f_back
-            if level is root:  # a service that is itself an installed package, or no Python caller at all
-                if library is None:
-                    return UNKNOWN
-                level = root.get(id(library.f_code) + library.f_lasti)
-                if level is None:
-                    return keep(frame_of(above))
-            return level.get(0) or keep(frame_of(above))
+            if level is not root:
+                return level.get(0) or keep(frame_of(above))
+            if library is None:
+                return UNKNOWN
+            return libraries.get(id(library.f_code) + library.f_lasti) or keep(frame_of(above))
 
         return find
 
     def _keep(self, start: FrameType) -> Stack:
-        frames = self._frames(start, APPLICATION)
-        in_application = bool(frames)
-        if not frames:
-            frames = self._frames(start, LIBRARY)[:1]
         if self._kept >= MAX_STACKS:
             self._root.clear()
+            self._libraries.clear()
             self._learnt.clear()
             self._kept = 0
+        self._kept += 1
+        frames = self._frames(start, APPLICATION)
+        if not frames:
+            frames = self._frames(start, LIBRARY)[:1]
+            return self._libraries.setdefault(_place(frames[0]), self._stack(frames))
         level = self._root
         for frame in frames:
-            level = level.setdefault(id(frame.f_code) + frame.f_lasti, {})
-        if in_application:
-            self._learn(start, frames[0])
-        sites = tuple(
-            Site(
-                self._classifier.absolute(frame.f_code.co_filename), frame.f_lineno or 0, _name(frame.f_code)
-            )
-            for frame in frames
-        )
-        self._kept += 1
-        kept: Stack = level.setdefault(0, Stack(sites, tuple(frame.f_code for frame in frames)))
+            level = level.setdefault(_place(frame), {})
+        self._learn(start, frames[0])
+        kept: Stack = level.setdefault(0, self._stack(frames))
         return kept
+
+    def _stack(self, frames: list[FrameType]) -> Stack:
+        absolute = self._classifier.absolute
+        sites = (
+            Site(absolute(one.f_code.co_filename), one.f_lineno or 0, _name(one.f_code)) for one in frames
+        )
+        return Stack(tuple(sites), tuple(one.f_code for one in frames))
 
     def _learn(self, start: FrameType, innermost: FrameType) -> None:
         depth, frame = 0, start
         while frame is not innermost and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back
-        place = id(innermost.f_code) + innermost.f_lasti
+        place = _place(innermost)
         known = dict(self._learnt)
         if depth not in known and len(known) < MAX_DEPTHS:
             known[depth] = {}
@@ -214,6 +211,10 @@ class StackFinder:
                 break
             frame = frame.f_back
         return found
+
+
+def _place(frame: FrameType) -> int:
+    return id(frame.f_code) + frame.f_lasti
 
 
 def _name(code: CodeType) -> str:

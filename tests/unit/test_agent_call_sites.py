@@ -136,3 +136,10 @@ def test_a_shallow_stack_after_a_deep_one(finder: Finder) -> None:
     assert finder.names(*deep) == ["view"]
     assert finder.names((f"{APP}/jobs.py", "job")) == ["job"]
     assert finder.names(*deep) == ["view"]
+
+
+def test_a_library_line_that_was_named_for_want_of_an_application_gives_way_to_one(finder: Finder) -> None:
+    library = function(f"{LIBRARY}/jobs/queue.py", "take", "return find(1)", find=finder.find)
+    assert library().sites[0].function == "take"
+    assert function(f"{APP}/jobs.py", "job", callee=library)().sites[0].function == "job"
+    assert library().sites[0].function == "take"
