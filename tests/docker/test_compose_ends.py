@@ -19,11 +19,11 @@ from rushhour.guard import Guard
 from rushhour.history import RunDir
 from rushhour.scenario import SCENARIO, Scenario
 from rushhour.stack.compose import ComposeStack
+from rushhour.stack.compose_down import bring_down_compose
 from rushhour.stack.compose_project import (
     PROJECT_LABEL,
     WORK_LABEL,
     parts,
-    remove_dead_projects,
     remove_project,
 )
 from rushhour.stack.compose_running import ComposeRunning
@@ -230,9 +230,11 @@ def test_what_a_dead_run_left_is_removed(client: DockerClient, tmp_path: Path) -
     client.containers.create("postgres:18", labels=labels)
     client.networks.create("rushhour-dead", labels=labels)
     with locked(tmp_path / "lock", timeout_s=1):  # as its harness does while it lives
-        assert remove_dead_projects(client.api) == []
+        assert bring_down_compose(tmp_path, templates=False) == []
         assert len(parts(client.api, PROJECT_LABEL)) == 2
-    assert remove_dead_projects(client.api) == ["rushhour-dead"]
+    assert bring_down_compose(tmp_path, templates=False) == [
+        "removed the containers of rushhour-dead, left by a run that died"
+    ]
 
 
 def test_a_port_in_use(

@@ -20,10 +20,12 @@ from rushhour.stack.compose_files import (
     start_period_s,
     variables,
 )
+from rushhour.stack.compose_template import remove_compose_templates, templates_root
 from rushhour.stack.compose_watch import Usage
 from rushhour.stack.engine import Engine, engine_url, local_host, numbers
 from rushhour.stack.image_build import parse_pip_settings, source_digest
 from rushhour.stack.images import Image
+from rushhour.stack.locks import locked
 
 ROOT = Path(__file__).parents[2]
 OLD = Engine("unix:///run/engine.sock", "127.0.0.1", "20.10.24", (1, 41), "2.26.1", cpus=4, cgroups="1")
@@ -216,6 +218,17 @@ def test_an_image_is_built_anew_when_its_source_changes(tmp_path: Path) -> None:
     assert source_digest(tmp_path, "1.1", replace(IMAGE, id="sha256:other")) != first
     code.write_text("two")
     assert source_digest(tmp_path, "1.1", IMAGE) != first
+
+
+def test_kept_data_goes_on_request_unless_a_run_uses_it(tmp_path: Path) -> None:
+    root = templates_root(tmp_path)
+    for name in ("free", "used"):
+        (root / name).mkdir(parents=True)
+        (root / f"{name}.lock").touch()
+    with locked(root / "used.lock", shared=True, timeout_s=1):
+        assert remove_compose_templates(tmp_path) == ([root / "free"], [root / "used"])
+    assert not (root / "free").exists()
+    assert (root / "used").exists()
 
 
 def test_auto_takes_compose_where_it_can_be_brought_up() -> None:
