@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from docker.errors import APIError
 
 from rushhour.errors import StackError
 from rushhour.stack.compose_command import ComposeCommand
@@ -117,4 +120,8 @@ def build_release(images: ImageStore, release: str, base: Image) -> Image:
             raise StackError(
                 f"the image {name} cannot be built from app/Dockerfile; docker wrote:", error.log_tail
             ) from error
-    return images.need(name)
+    built = images.need(name)
+    if kept is not None and kept.source is not None and kept.id != built.id:
+        with suppress(APIError):  # a run may still use it
+            images.client.images.remove(kept.id)  # our own, and nameless now
+    return built
