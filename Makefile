@@ -8,12 +8,15 @@ SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check test test-docker images images-offline lint format bench up down clean lock venv
+.PHONY: help loadtest gate check nightly test test-docker images images-offline lint format bench up down clean lock venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-loadtest: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
+loadnightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
+	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+test: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
 	@$(RUN) run loadtest $(ARGS)
 
 gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.1.1)
