@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One claim: what was measured, in words with its numbers, and whether it met its bound (None: no bound)."""
+    """One claim: what was measured, in words with its numbers; whether it met its bound (None: it has none)."""
 
     name: str
     measured: str

@@ -188,8 +188,9 @@ with db.connect() as connection:
         timeout=DEADLINE_S,
     )
     assert done.stdout == "1\n"
-    assert "is no longer observed" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("rushhour agent:")]
+    assert len(told) == 1  # coverage of this test may fail on the same limit, and say so
+    assert "is no longer observed" in told[0]
 
 
 def test_it_runs_where_rushhour_is_not_installed(subject: Subject) -> None:

@@ -144,7 +144,7 @@ def test_second_start_clones_and_leaves_nothing(
 ) -> None:
     scenario = subject(tmp_path)
     stack = EmbeddedStack(guard, cache=cache, seeder=seeder)
-    before = set((cache / "work").iterdir())
+    before, fills = set((cache / "work").iterdir()), seeder.fills
     with stack.up(scenario, RunDir(tmp_path), quiet) as second:
         pids = [child.pid for child in (second.primary.child, second.replica.child, second.service.child)]
         family = [one for pid in pids for one in (psutil.Process(pid), *psutil.Process(pid).children(True))]
@@ -152,7 +152,7 @@ def test_second_start_clones_and_leaves_nothing(
         assert ask(second.primary.admin_dsn, "SELECT count(*) FROM kept") == ROWS
         sweep(cache / "work")  # what another start does: it must touch neither of the two stacks
         assert ask(second.replica.admin_dsn, "SELECT count(*) FROM kept") == ROWS
-    assert seeder.fills == 1
+    assert seeder.fills == fills
     assert not [process for process in family if process.is_running()]
     assert set((cache / "work").iterdir()) == before
     assert {"primary.log", "replica.log", "service.log"} <= {
@@ -180,11 +180,13 @@ def test_dead_replica_is_told_with_its_log(stack: EmbeddedStack, scenario: Scena
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+@pytest.mark.usefixtures("running")  # so its template is there
 def test_replica_that_cannot_start(
-    stack: EmbeddedStack, running: EmbeddedRunning, scenario: Scenario, cache: Path, tmp_path: Path
+    stack: EmbeddedStack, seeder: RowsSeeder, scenario: Scenario, cache: Path, tmp_path: Path
 ) -> None:
-    running.check_alive()  # its template is there
-    (template,) = (cache / "templates").glob("tiny-seed1-*[!k]")
+    schema = Path(scenario.target.root) / scenario.target.schema
+    print_of = seeder.fingerprint(schema, scenario.data)[:16]
+    (template,) = (cache / "templates").glob(f"tiny-seed1-*-{print_of}")
     control = template / "replica" / "global" / "pg_control"
     control.rename(tmp_path / "pg_control")  # what a bad disk or an eager clean-up does
     try:
