@@ -13,10 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-loadnightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
-	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
-
-test: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
+loadtest: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
 	@$(RUN) run loadtest $(ARGS)
 
 gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.1.1)
@@ -24,6 +21,9 @@ gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.
 
 check: $(STAMP) ## one request per endpoint: does every connection come back? (RELEASE=1.1.1)
 	@$(RUN) check $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+nightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
+	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
 
 test: $(STAMP) ## unit and integration tests, with branch coverage (ARGS="-k name" for a part)
 	@$(BIN)/coverage erase

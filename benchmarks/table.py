@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One claim: what was measured, in words with its numbers; whether it met its bound (None: it has none)."""
+    """One claim: what was measured, in words with its numbers; whether it met its bound (None: no bound)."""
 
     name: str
     measured: str

@@ -125,7 +125,7 @@ def whole(path: Path, processes: int) -> Ended:
 
 
 def in_flight(path: Path, processes: int) -> Ended:
-    load = Load(users=10, duration=1.0, shape="steady", spawn_rate=20.0, think_time=0.1, processes=processes)
+    load = Load(users=10, duration=2.5, shape="steady", spawn_rate=20.0, think_time=0.1, processes=processes)
     return tell(path, load, server=Server(slow_s=1.6))
 
 
