@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-MAX_FRAMES = 4  # of the application, per stack
+MAX_FRAMES = 3  # of the application, per stack
 MAX_STACKS = 20_000  # more than that is code generated at run time; then all are forgotten
 MAX_DEPTHS = 6  # tried in turn; a service has few ways into SQLAlchemy that are often taken
 _SEEK = 400  # frames looked at in the slow path

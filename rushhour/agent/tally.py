@@ -74,13 +74,16 @@ class Tally:
     def _take_ended(self, records: list[Record]) -> None:
         """The one loop that runs for every check-out of the service."""
         take, written, totals = self._book.ended.popleft, self._written, self._totals
+        last_pool = last_stack = last_label = None
+        total = _Total()
         for _ in range(len(self._book.ended)):
             hold = take()
-            pool, request = hold.slot.pool, hold.request
-            key = (pool, hold.stack, None if request is None else request.label)
-            total = totals.get(key)
-            if total is None:
-                total = totals[key] = _Total()
+            pool, stack, request = hold.slot.pool, hold.stack, hold.request
+            label = None if request is None else request.label
+            if stack is not last_stack or label is not last_label or pool is not last_pool:  # mostly the same
+                last_pool, last_stack, last_label = pool, stack, label
+                key = (pool, stack, label)
+                total = totals.get(key) or totals.setdefault(key, _Total())
             held = hold.returned - hold.taken  # type: ignore[operator]  # it is set before it gets here
             wait = hold.got - hold.began - hold.opening  # negative where the pool has no queue
             pool.holds[int(held * 1e6).bit_length()] += 1
