@@ -76,11 +76,13 @@ def run_options(command: Callable[..., int]) -> Command:
         click.option("--release", help="Run with this release instead of the scenario's own."),
         click.option(
             "--stack",
-            type=click.Choice(["auto", "embedded"]),
+            type=click.Choice(["auto", "embedded", "compose"]),
             default="auto",
             show_default=True,
-            help="What stands under test. Embedded needs no container engine.",
+            help="What stands under test. Embedded needs no container engine; auto takes it.",
         ),
+        click.option("--image", help="The service's image, built by somebody else; runs on Compose."),
+        click.option("--allow-host", help="The machine of a container engine that is not on this one."),
         _path("--scenarios", "scenarios.yaml", "The scenario file."),
     ):
         decorated = option(decorated)

@@ -26,6 +26,8 @@ from rushhour.scenario import Data, Scenario
 from rushhour.scenario_file import load_scenarios
 from rushhour.stack import Stack
 from rushhour.stack.capacity import check_capacity
+from rushhour.stack.compose import ComposeStack
+from rushhour.stack.compose_down import bring_down_compose
 from rushhour.stack.embedded import EmbeddedStack
 from rushhour.stack.paths import cache_dir
 from rushhour.stack.standing import bring_down, stand
@@ -41,6 +43,8 @@ class Options:
 
     scenarios: Path
     stack: str
+    image: str | None
+    allow_host: str | None
     release: str | None
     runs: Path
     postgres_bin: Path | None
@@ -129,7 +133,7 @@ def check(options: Options, name: str) -> str:
         try:
             with stack.up(scenario, run_dir, screen.progress) as running:
                 screen.done()
-                watcher = pool_watcher(scenario, running, recorder)
+                watcher = pool_watcher(running, recorder)
                 result = run_check(scenario.target.check, running, watcher, recorder)
         finally:
             screen.done()
@@ -180,8 +184,9 @@ def up(options: Options, name: str) -> None:
 
 def down(templates: bool) -> None:
     """Stop what `up` started, and remove what dead runs left."""
-    for line in bring_down(cache_dir(), templates=templates):
-        _say(line)
+    for bring in (bring_down, bring_down_compose):
+        for line in bring(cache_dir(), templates=templates):
+            _say(line)
 
 
 def doctor(postgres_bin: Path | None) -> bool:
@@ -211,4 +216,7 @@ def _say(line: str) -> None:
 
 
 def _stack(options: Options, guard: Guard) -> Stack:
+    """`auto` is embedded, until the Compose stack has judged as many runs."""
+    if options.stack == "compose" or options.image:
+        return ComposeStack(guard, options.image, options.allow_host)
     return EmbeddedStack(guard, postgres_bin=options.postgres_bin)

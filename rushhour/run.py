@@ -64,19 +64,17 @@ def observe_run(scenario: Scenario, stack: Stack, guard: Guard, recorder: Record
     """Stack up -> load + observe -> run directory; everything that was started is stopped on leaving."""
     run = recorder.run
     began_s = recorder.now_s()
-    run.write_json("environment.json", describe_environment(scenario, stack.name, limits={}))
+    run.write_json("environment.json", describe_environment(scenario, stack.name))
     with stack.up(scenario, run, screen.progress) as running:
         recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
-        run.write_json("environment.json", describe_environment(scenario, stack.name, running.limits))
+        run.write_json("environment.json", describe_environment(scenario, stack.name, running))
         faults = FaultPlan(scenario.faults, running, recorder)
 
         def tick(state: LiveState) -> None:
             faults.apply_due(state.elapsed_s)
             screen.live(state)
 
-        with watch(
-            recorder, running, pools=pool_watcher(scenario, running, recorder), extra_meters={}
-        ) as watcher:
+        with watch(recorder, running, pools=pool_watcher(running, recorder), extra_meters={}) as watcher:
             load = start_load(scenario, running.service_url, run, recorder.anchor_wall_s, guard.environment)
             try:
                 guard.adopt(load.pid)
@@ -119,11 +117,11 @@ def watch_drain(scenario: Scenario, running: Running, watcher: Watcher, screen: 
         time.sleep(POLL_S)
 
 
-def pool_watcher(scenario: Scenario, running: Running, recorder: Recorder) -> PoolWatcher:
+def pool_watcher(running: Running, recorder: Recorder) -> PoolWatcher:
     """Reads the agent's files, and names each pool after its server."""
     return PoolWatcher(
         agent_dir=recorder.run.agent,
         anchor_monotonic_s=recorder.anchor_monotonic_s,
-        servers={f"{server.host}:{server.port}": server.name for server in running.servers},
-        root=Path(scenario.target.root),
+        servers={one.reached_as or f"{one.host}:{one.port}": one.name for one in running.servers},
+        root=running.service_root,
     )

@@ -93,7 +93,7 @@ class PoolPatch:
         """Pool.connect: the caller has its connection when this returns, and not before."""
         book, live, fault = self._book, self._book.live, self._book.fault
         find_stack, request, state_of = self._find_stack, self._request.get, self._state
-        reference, get_ident = weakref.ref, threading.get_ident
+        get_ident = threading.get_ident
 
         def connect(pool: Any) -> Any:
             began = monotonic()
@@ -107,7 +107,8 @@ class PoolPatch:
                     fault("time-out", error)
                 raise
             try:
-                slot = proxy._connection_record._rushhour_slot
+                record = proxy._connection_record
+                slot = record._rushhour_slot
                 if slot.hold is not None and _superseded(book, slot.hold, proxy):
                     return proxy
                 hold = Hold()
@@ -115,7 +116,7 @@ class PoolPatch:
                 hold.began = began
                 hold.got = slot.got
                 hold.opening = slot.opening
-                hold.proxy = reference(proxy, _ignore)
+                hold.proxy = record.fairy_ref  # weak; kept here, for the record forgets it before it returns
                 hold.stack = find_stack(2)
                 hold.request = request()
                 hold.thread = get_ident()
@@ -159,7 +160,7 @@ class PoolPatch:
                         hold.how = GC
                     else:
                         hold.how = INVALIDATE if record.dbapi_connection is None else CLOSE
-                    hold.proxy = _ignore  # it dies before the proxy, which would else call it back
+                    hold.proxy = _returned
                     if live.pop(hold, None) is not None:  # else: taken by the parent of this process
                         ended.append(hold)
             except Exception as error:
@@ -285,5 +286,5 @@ def _subclasses(base: type[Any]) -> list[type[Any]]:
     return direct + [deeper for kind in direct for deeper in _subclasses(kind)]
 
 
-def _ignore(reference: Any) -> None:
-    """A weak reference without a callback is cleared too late from Python 3.15 on (cpython gh-135552)."""
+def _returned() -> None:
+    """In the place of a weak reference, which must not live longer here than it does in SQLAlchemy."""

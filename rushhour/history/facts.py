@@ -268,9 +268,8 @@ class Environment:
     postgres: str | None = None
     locust: str | None = None
     sqlalchemy: str | None = None
-    limits: Mapping[str, str] = field(
-        default_factory=dict
-    )  # component -> how its capacity is limited, in words
+    limits: Mapping[str, str] = field(default_factory=dict)  # component -> its capacity's limit, in words
+    images: Mapping[str, str] = field(default_factory=dict)  # part of a Compose stack -> its image, in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from rushhour.history import RunDir
@@ -39,6 +40,19 @@ class Running(Protocol):
     @property
     def limits(self) -> Mapping[str, str]:
         """How each component's capacity is limited, in words, for environment.json."""
+        ...
+
+    @property
+    def service_root(self) -> Path:
+        """Where the service's code lies, as the service sees it: call sites are relative to it."""
+        ...
+
+    @property
+    def postgres_version(self) -> str: ...
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        """Container images in use, in words; empty where there are none."""
         ...
 
     def check_alive(self) -> None:

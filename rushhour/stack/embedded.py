@@ -41,6 +41,8 @@ class EmbeddedRunning:
     service: RunningService
     meters: Mapping[str, Meter]
     limits: Mapping[str, str]
+    service_root: Path
+    postgres_version: str
     _start_again: Callable[[str], PostgresServer]
     _down: set[str] = field(default_factory=set)  # servers that a fault took down
 
@@ -53,6 +55,11 @@ class EmbeddedRunning:
         return tuple(
             Server(one.name, HOST, one.port, DATABASE, one.admin_dsn) for one in (self.primary, self.replica)
         )
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        """None: nothing here is a container."""
+        return {}
 
     def check_alive(self) -> None:
         """Raises StackError, with the log's last lines, when a part ended that no fault has taken down."""
@@ -156,6 +163,8 @@ class EmbeddedStack:
                 service,
                 meters=meters,
                 limits={name: capacity.words for name, capacity in capacities.items()},
+                service_root=Path(scenario.target.root),
+                postgres_version=installation.version,
                 _start_again=start_again,
             )
             try:

@@ -41,6 +41,9 @@ class Standing:
     meters: Mapping[str, Meter] = field(default_factory=dict)
     service_url: str = "http://127.0.0.1:1"
     limits: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+    service_root: Path = Path()
+    postgres_version: str = ""
 
     def check_alive(self) -> None: ...
 
