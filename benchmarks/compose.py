@@ -8,10 +8,10 @@ from pathlib import Path
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
 from rushhour.errors import StackError
-from rushhour.guard import Guard
 from rushhour.history import create_run_dir
-from rushhour.scenario_file import load_scenarios
-from rushhour.stack.compose import ComposeStack
+from rushhour.process.guard import Guard
+from rushhour.scenario.file import load_scenarios
+from rushhour.stack.compose.stack import ComposeStack
 
 NAME = "Compose up to healthy, small data"
 BOUND_S = 20.0

@@ -16,13 +16,13 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn
 
 from benchmarks.table import Row
-from rushhour.guard import Guard
-from rushhour.scenario import Data
-from rushhour.stack import seed
-from rushhour.stack.bare import BareServer, bare_server
-from rushhour.stack.server import connected
-from rushhour.stack.tables import tables
-from rushhour.stack.template import _SEEDING as SEEDING
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Data
+from rushhour.stack.embedded.bare import BareServer, bare_server
+from rushhour.stack.embedded.server import connected
+from rushhour.stack.embedded.template import _SEEDING as SEEDING
+from rushhour.stack.seeding import seed
+from rushhour.stack.seeding.tables import tables
 
 SCHEMA: Final = Path(__file__).parents[1] / "app" / "schema.sql"
 DATA: Final = Data(size="medium")

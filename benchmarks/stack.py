@@ -8,11 +8,11 @@ from typing import Final
 
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
-from rushhour.guard import Guard
 from rushhour.history import RunDir
-from rushhour.scenario import Scenario
-from rushhour.scenario_file import load_scenarios
-from rushhour.stack.embedded import EmbeddedStack
+from rushhour.process.guard import Guard
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Scenario
+from rushhour.stack.embedded.stack import EmbeddedStack
 
 SCENARIO: Final = "rush-hour"
 STARTS: Final = 3

@@ -18,7 +18,7 @@ from rushhour import commands
 from rushhour.commands import Options
 from rushhour.compare.judging import TOLERANCE
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
-from rushhour.scenario import seconds_of
+from rushhour.scenario.model import seconds_of
 
 Command = Callable[..., Any]
 

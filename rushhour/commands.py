@@ -7,32 +7,32 @@ from pathlib import Path
 from rich.console import Console
 
 from rushhour.archive import NIGHTLY, RunHistory, remember, runs_folder_of
-from rushhour.check import parse_request
-from rushhour.check_run import run_check
+from rushhour.check.result import parse_request
+from rushhour.check.send import run_check
 from rushhour.compare import compare_runs, read_measured
 from rushhour.doctor import examine
 from rushhour.errors import UsageError
-from rushhour.guard import Guard
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.judging import judge_run, read_scenario, render_run
 from rushhour.nightly.job import TREND, run_night
 from rushhour.nightly.night import folder_of
 from rushhour.nightly.soak import with_soak
+from rushhour.process.guard import Guard
 from rushhour.report import lists, terminal
 from rushhour.report.compare import terminal_comparison
 from rushhour.report.files import write_suite
 from rushhour.run import pool_watcher, run_scenario
-from rushhour.scenario import Data, Scenario
-from rushhour.scenario_file import load_scenarios
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Stack
 from rushhour.stack.capacity import check_capacity
-from rushhour.stack.compose import ComposeStack
-from rushhour.stack.compose_down import bring_down_compose
-from rushhour.stack.embedded import EmbeddedStack
+from rushhour.stack.compose.down import bring_down_compose
+from rushhour.stack.compose.stack import ComposeStack
+from rushhour.stack.embedded.stack import EmbeddedStack
 from rushhour.stack.paths import cache_dir
 from rushhour.stack.standing import bring_down, stand
 from rushhour.ui import make_screen
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 
 console = Console()
 

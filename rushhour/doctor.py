@@ -14,9 +14,9 @@ from docker.errors import DockerException
 
 from rushhour.errors import StackError
 from rushhour.report.lists import Finding
-from rushhour.stack.limits import describe_limits
+from rushhour.stack.embedded.limits import describe_limits
+from rushhour.stack.embedded.postgres import find_binaries, server_version
 from rushhour.stack.paths import cache_dir
-from rushhour.stack.postgres import find_binaries, server_version
 
 MIN_FREE_MB = 2048  # a template of size small and two clones of it
 MIN_MEMORY_MB = 2048

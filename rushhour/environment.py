@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from rushhour.history.facts import Environment
-from rushhour.scenario import Scenario
+from rushhour.scenario.model import Scenario
 from rushhour.stack import Running
 
 GIT_TIMEOUT_S = 5

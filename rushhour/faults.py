@@ -6,7 +6,7 @@ from typing import cast
 from rushhour.errors import StackError
 from rushhour.history import Recorder
 from rushhour.history import facts as f
-from rushhour.scenario import ServerFault
+from rushhour.scenario.model import ServerFault
 from rushhour.stack import Fault, Running, TakesFaults
 
 

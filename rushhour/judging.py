@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from rushhour.errors import RunDataError
 from rushhour.history import History, RunDir, load_history
 from rushhour.report.files import write_reports
-from rushhour.scenario import SCENARIO, Scenario
-from rushhour.verdict import Verdict, judge, verdict_json
+from rushhour.scenario.model import SCENARIO, Scenario
+from rushhour.verdict.judge import Verdict, judge, verdict_json
 
 
 def read_scenario(run: RunDir) -> Scenario:

@@ -8,7 +8,6 @@ from pathlib import Path
 from rushhour.environment import describe_environment
 from rushhour.errors import StackError
 from rushhour.faults import FaultPlan
-from rushhour.guard import Guard
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.history import facts as f
 from rushhour.judging import judge_run
@@ -17,9 +16,10 @@ from rushhour.load.locust import LoadProcess, start_load
 from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.watch import Watcher, watch
-from rushhour.scenario import Scenario
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Running, Stack
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 
 POLL_S = 0.2
 OVERTIME_S = 20.0  # Locust has this long, after its last request may have ended, to write and exit

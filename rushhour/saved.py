@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.errors import RunDataError
 from rushhour.history import RunDir
 from rushhour.history.facts import Environment
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from rushhour.live import LiveState
 from rushhour.report.live_view import PlainLive, render_live
 from rushhour.report.progress import PlainProgress, RichProgress
 from rushhour.run import Screen
-from rushhour.scenario import Scenario
+from rushhour.scenario.model import Scenario
 
 
 def make_screen(console: Console, scenario: Scenario) -> Screen:

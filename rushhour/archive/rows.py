@@ -8,7 +8,7 @@ from rushhour.archive.directories import STAMP, night_of, runs_folder_of
 from rushhour.errors import RunDataError
 from rushhour.history import RunDir
 from rushhour.saved import read_environment, read_verdict
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rushhour.archive.lock import held
 from rushhour.archive.rows import RunRow, read_row, row_of
 from rushhour.errors import RunDataError, UnavailableError
 from rushhour.history import RunDir
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 
 FILE: Final = "history.sqlite3"
 BUSY_TIMEOUT_S: Final = 5.0

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rushhour.compare.measured import MeasuredRun
 from rushhour.history.facts import Environment
-from rushhour.scenario import Scenario
+from rushhour.scenario.model import Scenario
 
 # What a run is expected to show does not change what it is.
 _SCENARIO_PARTS: Final = ("name", "load", "data", "pool", "service", "postgres", "faults")

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Final
 
 from rushhour.errors import RunDataError
-from rushhour.latencies import new_histogram
+from rushhour.metrics.latencies import new_histogram
 
 WIDTH: Final = 1.01
 _HEADERS: Final = 8  # HdrHistogram V2, compressed: cookie and length, then zlib

@@ -10,11 +10,11 @@ from rushhour.history import History, RunDir
 from rushhour.history import facts as f
 from rushhour.history.rundir import read_facts
 from rushhour.judging import read_scenario
-from rushhour.request_metrics import NO_WAIT, UNANSWERED
+from rushhour.metrics.requests import NO_WAIT, UNANSWERED
+from rushhour.metrics.window import Window, find_window
 from rushhour.saved import read_environment, read_verdict
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict
-from rushhour.window import Window, find_window
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
 
 
 @dataclass(slots=True)

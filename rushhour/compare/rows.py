@@ -9,7 +9,7 @@ from rushhour.compare.judging import BEYOND, Judgement
 from rushhour.compare.lanes import Layout
 from rushhour.compare.measured import MeasuredRun
 from rushhour.compare.resample import Totals
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 
 COMPONENTS: Final = ("primary", "replica", "service")
 PERCENTILES: Final = (50, 95, 99)

@@ -7,7 +7,7 @@ from typing import Final
 from rushhour.diagnosis.findings import Evidence
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.window import Window
+from rushhour.metrics.window import Window
 
 SLOW_CREATE_US: Final = 1_000_000
 _GAP_S: Final = 3.0  # a spell is not known to have gone on over a longer gap between two samples

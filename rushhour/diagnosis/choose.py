@@ -9,8 +9,8 @@ from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.metrics import Metrics
-from rushhour.wording import counted
+from rushhour.metrics.measure import Metrics
+from rushhour.verdict.wording import counted
 
 Rule = Callable[[Signals], Finding | None]
 

@@ -8,8 +8,8 @@ from typing import Final
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.pool_metrics import leaked_at_end
-from rushhour.window import Window
+from rushhour.metrics.pools import leaked_at_end
+from rushhour.metrics.window import Window
 
 REUSED: Final = 1.5  # requests answered per check-out, from which on connections are used again
 NOT_REUSED: Final = 1.2  # up to which every request took a connection of its own

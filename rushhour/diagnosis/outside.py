@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rushhour.diagnosis.findings import Evidence
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.window import Window
+from rushhour.metrics.window import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Final
 from rushhour.diagnosis.findings import Evidence
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.pool_metrics import is_out
-from rushhour.window import Window
+from rushhour.metrics.pools import is_out
+from rushhour.metrics.window import Window
 
 _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
 

@@ -7,7 +7,7 @@ from rushhour.diagnosis.leaks import LeakSignals, leak_signals
 from rushhour.diagnosis.outside import Outside, outside_signals
 from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
 from rushhour.history import History
-from rushhour.metrics import Metrics
+from rushhour.metrics.measure import Metrics
 
 
 @dataclass(frozen=True, slots=True)

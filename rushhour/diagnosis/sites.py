@@ -8,8 +8,8 @@ from typing import Final
 from rushhour.diagnosis.findings import HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.pool_metrics import LAST_SAMPLE_WITHIN_S, is_out
-from rushhour.window import Window
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, is_out
+from rushhour.metrics.window import Window
 
 LISTED: Final = 10
 _VARIABLE: Final = re.compile(r"<[^>]*>|\{[^}]*\}|:\w+")

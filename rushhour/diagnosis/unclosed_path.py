@@ -6,7 +6,7 @@ from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.outside import Outside, outside_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
-from rushhour.wording import counted
+from rushhour.verdict.wording import counted
 
 CAUSE = "unclosed-path"
 FIX = (

@@ -17,8 +17,8 @@ from rushhour.history import RunDir
 from rushhour.load import names
 from rushhour.load.hosts import check_host
 from rushhour.load.shapes import pushes
-from rushhour.scenario import Scenario
-from rushhour.stack.dataset import CUSTOMERS
+from rushhour.scenario.model import Scenario
+from rushhour.stack.seeding.dataset import CUSTOMERS
 
 PLUGIN: Final = Path(__file__).with_name("plugin.py")
 STOP_GRACE_S: Final = 8.0  # from SIGTERM to SIGKILL

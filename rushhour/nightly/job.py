@@ -18,9 +18,9 @@ from rushhour.report.files import write
 from rushhour.report.junit import render_junit
 from rushhour.report.night import render_night
 from rushhour.report.trend import render_trend
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict
-from rushhour.wording import counted
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
+from rushhour.verdict.wording import counted
 
 LOCK: Final = ".lock"
 TREND: Final = "trend.html"

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from rushhour.errors import UsageError
-from rushhour.scenario import Scenario
-from rushhour.scenario_rules import contradictions
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.rules import contradictions
 
 SHAPE: Final = "soak"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from rushhour.history.facts import HostSample
-from rushhour.meter import Meter, MeterReading
+from rushhour.process.meter import Meter, MeterReading
 
 _MB: Final = 1024 * 1024
 _SAME_S: Final = 0.001

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import psutil
 
-from rushhour.meter import MeterReading
+from rushhour.process.meter import MeterReading
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from rushhour.errors import RunDataError
 from rushhour.history import Recorder, RunDir
 from rushhour.history import facts as f
 from rushhour.live import LiveState
-from rushhour.meter import Meter
 from rushhour.observe.host import HostSampler
 from rushhour.observe.logs import LogCount, LogWatcher
 from rushhour.observe.loop import Loop
@@ -20,6 +19,7 @@ from rushhour.observe.moments import Moments
 from rushhour.observe.postgres import ServerSampler
 from rushhour.observe.sink import Sink
 from rushhour.observe.tail import Tail
+from rushhour.process.meter import Meter
 from rushhour.stack import Running, Server
 
 POOLS_EVERY_S: Final = 0.2

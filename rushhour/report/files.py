@@ -8,8 +8,8 @@ from rushhour.history import History, RunDir
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
 from rushhour.report.markdown import render_comparison, render_markdown
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
 
 RAW: Final = (
     "verdict.json",

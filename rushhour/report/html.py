@@ -12,15 +12,15 @@ from markupsafe import Markup
 from rushhour.diagnosis import HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
+from rushhour.metrics.window import find_window
 from rushhour.report import words
 from rushhour.report.embed import asset, plotly, prose, script_json, sha256
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
 from rushhour.report.series import Panel, Timeline
 from rushhour.report.source import Excerpt, excerpt
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict
-from rushhour.window import find_window
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
 
 HOLDERS_SHOWN: Final = 12
 

@@ -6,7 +6,7 @@ from junitparser import Error, Failure, JUnitXml, Properties, Property, TestCase
 
 from rushhour.report.holders import suspects
 from rushhour.report.words import clean, threshold_value
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 
 
 def render_junit(verdicts: Sequence[Verdict]) -> str:

@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.archive.rows import RunRow
-from rushhour.check import CheckResult
+from rushhour.check.result import CheckResult
 from rushhour.history.facts import CheckOut
 from rushhour.report.words import clean
-from rushhour.scenario import Scenario
-from rushhour.scenario_file import ScenarioFile
+from rushhour.scenario.file import ScenarioFile
+from rushhour.scenario.model import Scenario
 
 FIX = "Release the session when its request ends: remove() in teardown_appcontext, or a with block."
 _STYLE = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}

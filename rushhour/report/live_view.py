@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rushhour.live import LiveState, PoolGauge
 from rushhour.report.words import UNKNOWN, clean, cores, count
-from rushhour.scenario import Scenario
+from rushhour.scenario.model import Scenario
 
 LINE_EVERY_S: Final = 5.0  # where the view cannot be redrawn: a CI log
 MOMENTS_SHOWN: Final = 6

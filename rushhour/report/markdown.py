@@ -9,8 +9,8 @@ from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
 from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
 
 SIGN = {"pass": "✅", "fail": "❌", "unknown": "⚠️"}
 _OK = {True: "✅", False: "❌", None: "⚠️ no data"}

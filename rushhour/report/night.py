@@ -8,9 +8,9 @@ from rushhour.nightly.night import Night
 from rushhour.nightly.since import Since
 from rushhour.report.compare import headline, markdown_comparison, method
 from rushhour.report.markdown import SIGN, code, render_comparison, text
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict
-from rushhour.wording import counted
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
+from rushhour.verdict.wording import counted
 
 _NOTABLE = {Judgement.WORSE, Judgement.BETTER, Judgement.MORE, Judgement.LESS, Judgement.NO_DATA}
 

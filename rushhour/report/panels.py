@@ -8,7 +8,7 @@ from typing import Final
 
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.latencies import merge
+from rushhour.metrics.latencies import merge
 from rushhour.report.moments import moments, shaded
 from rushhour.report.series import Panel, Point, Series, Timeline, Tone, bars, carried_sum, line
 

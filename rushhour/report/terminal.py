@@ -15,8 +15,8 @@ from rushhour.report.live_view import PlainLive, plain_line, render_live
 from rushhour.report.progress import PlainProgress, RichProgress
 from rushhour.report.source import excerpt
 from rushhour.report.words import clean, compared, evidence_value, held, seconds, threshold_value
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
 
 __all__ = [
     "PlainLive",

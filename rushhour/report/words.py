@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from rushhour.diagnosis import Evidence
-from rushhour.scenario import Scenario
-from rushhour.thresholds import in_words, parse_threshold
-from rushhour.verdict import ThresholdResult, Verdict
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.thresholds import in_words, parse_threshold
+from rushhour.verdict.judge import ThresholdResult, Verdict
 
 UNKNOWN: Final = "-"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from rushhour.history import RunDir
-from rushhour.meter import Meter
-from rushhour.scenario import Scenario
+from rushhour.process.meter import Meter
+from rushhour.scenario.model import Scenario
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rushhour.child import Account
 from rushhour.errors import StackError
+from rushhour.process.child import Account
 
 ROOTS_CACHE: Final = Path("/var/cache/rushhour")
 

@@ -15,12 +15,12 @@ import psutil
 
 from rushhour.errors import StackError
 from rushhour.history import RunDir
-from rushhour.reaper import is_alive
-from rushhour.scenario import Scenario
+from rushhour.process.reaper import is_alive
+from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Running, Stack
+from rushhour.stack.embedded.template import remove_templates
 from rushhour.stack.locks import locked
 from rushhour.stack.paths import open_cache, server_account
-from rushhour.stack.template import remove_templates
 from rushhour.stack.work import sweep
 
 POLL_S: Final = 0.5

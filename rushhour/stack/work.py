@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 
 from rushhour.errors import StackError
-from rushhour.guard import Guard
+from rushhour.process.guard import Guard
 from rushhour.stack.locks import is_free, locked
 
 _LOCK_TIMEOUT_S: Final = 60.0

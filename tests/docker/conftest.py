@@ -9,13 +9,13 @@ import pytest
 from docker import DockerClient
 
 from rushhour.errors import StackError
-from rushhour.guard import Guard
 from rushhour.history import RunDir, create_run_dir
-from rushhour.scenario import Data, Scenario
-from rushhour.scenario_file import load_scenarios
-from rushhour.stack.compose import ComposeStack
-from rushhour.stack.compose_running import ComposeRunning
-from rushhour.stack.engine import Engine, find_engine
+from rushhour.process.guard import Guard
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Data, Scenario
+from rushhour.stack.compose.engine import Engine, find_engine
+from rushhour.stack.compose.running import ComposeRunning
+from rushhour.stack.compose.stack import ComposeStack
 from tests.docker.compose_subject import ROOT, build_image, everything, quiet
 
 

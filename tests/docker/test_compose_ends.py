@@ -15,19 +15,19 @@ import pytest
 from docker import DockerClient
 
 from rushhour.errors import StackError
-from rushhour.guard import Guard
 from rushhour.history import RunDir
-from rushhour.scenario import SCENARIO, Scenario
-from rushhour.stack.compose import ComposeStack
-from rushhour.stack.compose_down import bring_down_compose
-from rushhour.stack.compose_project import (
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import SCENARIO, Scenario
+from rushhour.stack.compose.down import bring_down_compose
+from rushhour.stack.compose.engine import engine_url
+from rushhour.stack.compose.project import (
     PROJECT_LABEL,
     WORK_LABEL,
     parts,
     remove_project,
 )
-from rushhour.stack.compose_running import ComposeRunning
-from rushhour.stack.engine import engine_url
+from rushhour.stack.compose.running import ComposeRunning
+from rushhour.stack.compose.stack import ComposeStack
 from rushhour.stack.locks import locked
 from tests.docker.compose_subject import ROOT, Relay, everything, quiet, wait_until
 
@@ -37,10 +37,10 @@ HARNESS = """
 import sys
 import time
 from pathlib import Path
-from rushhour.guard import Guard
+from rushhour.process.guard import Guard
 from rushhour.history import create_run_dir
-from rushhour.scenario import SCENARIO
-from rushhour.stack.compose import ComposeStack
+from rushhour.scenario.model import SCENARIO
+from rushhour.stack.compose.stack import ComposeStack
 import time
 
 def say(step, done=0, total=None, unit=""):

@@ -14,11 +14,11 @@ from rushhour.errors import StackError
 from rushhour.history import RunDir
 from rushhour.history.facts import PoolSample
 from rushhour.observe.pools import PoolWatcher
-from rushhour.scenario import Scenario
+from rushhour.scenario.model import Scenario
 from rushhour.stack import Server, TakesFaults
-from rushhour.stack.compose_failure import containers
-from rushhour.stack.compose_running import CHECK_EVERY_S, ComposeRunning
-from rushhour.stack.server import ask, connected
+from rushhour.stack.compose.failure import containers
+from rushhour.stack.compose.running import CHECK_EVERY_S, ComposeRunning
+from rushhour.stack.embedded.server import ask, connected
 from tests.docker.compose_subject import wait_until
 
 Standing = tuple[ComposeRunning, RunDir]

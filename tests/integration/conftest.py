@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.guard import Guard
-from rushhour.stack.bare import BareServer, bare_server
+from rushhour.process.guard import Guard
+from rushhour.stack.embedded.bare import BareServer, bare_server
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rushhour.history import History, RunDir
 from rushhour.load.locust import LoadProcess, start_load
-from rushhour.scenario import Load, Pool, Scenario, Target
+from rushhour.scenario.model import Load, Pool, Scenario, Target
 
 POOL_BODY = (
     b'{"error": "QueuePool limit of size 20 overflow 10 reached", "type": "sqlalchemy.exc.TimeoutError"}'

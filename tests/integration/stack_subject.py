@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg2
 
-from rushhour.scenario import Data, Load, Pool, Postgres, Scenario, Service, Target
+from rushhour.scenario.model import Data, Load, Pool, Postgres, Scenario, Service, Target
 from rushhour.stack import Progress
 
 WSGI = """

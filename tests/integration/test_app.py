@@ -16,10 +16,10 @@ from app.config import Config
 from app.connectors import Connectors
 from app.models import Base
 from app.releases import RELEASES
-from rushhour.scenario import Data
-from rushhour.stack import seed
-from rushhour.stack.bare import BareServer
-from rushhour.stack.dataset import referrals_of
+from rushhour.scenario.model import Data
+from rushhour.stack.embedded.bare import BareServer
+from rushhour.stack.seeding import seed
+from rushhour.stack.seeding.dataset import referrals_of
 from tests.integration.fresh_database import SCHEMA, FreshDatabase, fresh_database
 
 CUSTOMERS = 1_000

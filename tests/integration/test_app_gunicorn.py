@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.child import Child, start, wait_until
-from rushhour.guard import Guard
-from rushhour.scenario import Data
-from rushhour.stack import seed
-from rushhour.stack.bare import BareServer
+from rushhour.process.child import Child, start, wait_until
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Data
+from rushhour.stack.embedded.bare import BareServer
 from rushhour.stack.ports import HOST, free_port
+from rushhour.stack.seeding import seed
 from tests.integration.fresh_database import SCHEMA, fresh_database
 
 ROOT = Path(__file__).parents[2]

@@ -5,11 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from rushhour.guard import Guard
+from rushhour.process.guard import Guard
 
 HARNESS = """
 import sys, time
-from rushhour.guard import Guard
+from rushhour.process.guard import Guard
 with Guard() as guard:
     guard.run_at_death(["touch", sys.argv[1]])
     guard.run_at_death(["touch", sys.argv[2]])

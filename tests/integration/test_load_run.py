@@ -18,7 +18,7 @@ from hdrh.histogram import HdrHistogram
 
 from rushhour.history import History, load_history
 from rushhour.history import facts as f
-from rushhour.scenario import Load
+from rushhour.scenario.model import Load
 from tests.integration.load_subject import Server, loading, recorded, serving, wait_for
 
 # Sends each request once, and then idles.

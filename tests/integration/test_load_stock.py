@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from rushhour.stack import dataset
+from rushhour.stack.seeding import dataset
 from tests.integration.load_subject import ROOT, Server, serving
 
 LOCUSTFILES = sorted((ROOT / "locustfiles").glob("*.py"))

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from rushhour.meter import MeterReading
 from rushhour.observe.meters import MachineMeter, ProcessMeter, ProcessTreeMeter
+from rushhour.process.meter import MeterReading
 
 BURN_S = 0.3
 SOON_S = 30.0

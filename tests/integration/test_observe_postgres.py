@@ -13,13 +13,13 @@ import psycopg2.extras
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the library's class is in lower case
 
-from rushhour.guard import Guard
 from rushhour.history import RunDir
 from rushhour.history.facts import ServerSample
 from rushhour.observe.postgres import DEADLINE_S, ServerSampler
+from rushhour.process.guard import Guard
 from rushhour.stack import Server
-from rushhour.stack.bare import BareServer, bare_server
-from rushhour.stack.embedded import EmbeddedStack
+from rushhour.stack.embedded.bare import BareServer, bare_server
+from rushhour.stack.embedded.stack import EmbeddedStack
 from tests.integration.stack_subject import RowsSeeder, quiet, subject
 
 SOON_S = 30.0

@@ -17,11 +17,11 @@ from rushhour.history import FactWriter, Recorder, RunDir, load_history
 from rushhour.history import facts as f
 from rushhour.history.rundir import read_facts
 from rushhour.live import LiveState
-from rushhour.meter import Meter
 from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.observe.watch import ENDED_WITHIN_S, Watcher, watch
+from rushhour.process.meter import Meter
 from rushhour.stack import Server
-from rushhour.stack.bare import BareServer
+from rushhour.stack.embedded.bare import BareServer
 
 SOON_S = 30.0
 SITE = f.CallSite("app/db.py", 41, "referrals_of")

@@ -9,12 +9,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from rushhour.scenario import Data
-from rushhour.stack import seed
-from rushhour.stack.bare import BareServer
-from rushhour.stack.copy_binary import Kind
-from rushhour.stack.dataset import referrals_of
-from rushhour.stack.tables import COLUMNS, tables
+from rushhour.scenario.model import Data
+from rushhour.stack.embedded.bare import BareServer
+from rushhour.stack.seeding import seed
+from rushhour.stack.seeding.copy_binary import Kind
+from rushhour.stack.seeding.dataset import referrals_of
+from rushhour.stack.seeding.tables import COLUMNS, tables
 from tests.integration.fresh_database import SCHEMA, FreshDatabase, fresh_database
 
 TINY = Data(size="tiny")
@@ -189,6 +189,6 @@ def test_the_locustfile_draws_the_customers_that_are_seeded() -> None:
             timeout=60,
             check=True,
         ).stdout
-        for module in ("rushhour.stack.dataset", "locustfiles.referrals")
+        for module in ("rushhour.stack.seeding.dataset", "locustfiles.referrals")
     ]
     assert said[0] == said[1] != ""

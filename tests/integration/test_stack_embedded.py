@@ -14,10 +14,10 @@ import psycopg2
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.guard import Guard
 from rushhour.history import RunDir
-from rushhour.scenario import Scenario
-from rushhour.stack.embedded import EmbeddedRunning, EmbeddedStack
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Scenario
+from rushhour.stack.embedded.stack import EmbeddedRunning, EmbeddedStack
 from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.work import sweep
 from tests.integration.stack_subject import ROWS, RowsSeeder, quiet, subject

@@ -9,11 +9,11 @@ import psycopg2
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.guard import Guard
 from rushhour.history import RunDir
+from rushhour.process.guard import Guard
 from rushhour.stack import TakesFaults
-from rushhour.stack.embedded import EmbeddedRunning, EmbeddedStack
-from rushhour.stack.server import PostgresServer
+from rushhour.stack.embedded.server import PostgresServer
+from rushhour.stack.embedded.stack import EmbeddedRunning, EmbeddedStack
 from tests.integration.stack_subject import ROWS, RowsSeeder, quiet, subject
 
 DEADLINE_S = 15.0

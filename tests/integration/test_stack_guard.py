@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.guard import OWNER, Guard
-from rushhour.stack.hierarchy import Hierarchy, find_hierarchy
-from rushhour.stack.limits import Limits, NiceCapacity
+from rushhour.process.guard import OWNER, Guard
+from rushhour.stack.embedded.hierarchy import Hierarchy, find_hierarchy
+from rushhour.stack.embedded.limits import Limits, NiceCapacity
 from rushhour.stack.standing import bring_down
 
 PROMISED_S = 10.0  # the guard has ended everything by then
@@ -23,9 +23,9 @@ UP_TIMEOUT_S = 60.0
 HARNESS = """
 import json, sys, time
 from pathlib import Path
-from rushhour.guard import Guard
+from rushhour.process.guard import Guard
 from rushhour.history import RunDir
-from rushhour.stack.embedded import EmbeddedStack
+from rushhour.stack.embedded.stack import EmbeddedStack
 from rushhour.stack.standing import stand
 from tests.integration.stack_subject import RowsSeeder, quiet, subject
 

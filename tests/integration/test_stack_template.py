@@ -10,12 +10,12 @@ import psycopg2
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.guard import Guard
-from rushhour.scenario import Data
-from rushhour.stack.clone import clone
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Data
+from rushhour.stack.embedded.clone import clone
+from rushhour.stack.embedded.postgres import copy_wheel, find_binaries, install, server_version
+from rushhour.stack.embedded.template import TemplateStore, remove_templates
 from rushhour.stack.paths import first_closed, server_account
-from rushhour.stack.postgres import copy_wheel, find_binaries, install, server_version
-from rushhour.stack.template import TemplateStore, remove_templates
 from rushhour.stack.work import work_dir
 from tests.integration.stack_subject import RowsSeeder, quiet
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.latencies import new_histogram
-from rushhour.scenario import SCENARIO, Scenario
+from rushhour.metrics.latencies import new_histogram
+from rushhour.scenario.model import SCENARIO, Scenario
 
 LIST = "GET /customers/:id/referrals"
 SUMMARY = "GET /customers/:id/summary"

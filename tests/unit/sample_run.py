@@ -9,11 +9,11 @@ from pathlib import Path
 from rushhour.diagnosis import Diagnosis, Evidence, HeldSite
 from rushhour.history import Recorder, RunDir, load_history
 from rushhour.history import facts as f
-from rushhour.latencies import new_histogram
-from rushhour.request_metrics import request_metrics
-from rushhour.scenario import Load, Scenario, Target
-from rushhour.verdict import ThresholdResult, Verdict
-from rushhour.window import find_window
+from rushhour.metrics.latencies import new_histogram
+from rushhour.metrics.requests import request_metrics
+from rushhour.metrics.window import find_window
+from rushhour.scenario.model import Load, Scenario, Target
+from rushhour.verdict.judge import ThresholdResult, Verdict
 
 START_S = 3.0  # the load starts this long after the anchor
 LOAD_S = 70.0

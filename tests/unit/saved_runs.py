@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rushhour.history import FactWriter, History, RunDir
 from rushhour.history import facts as f
-from rushhour.latencies import new_histogram
-from rushhour.scenario import Scenario
-from rushhour.verdict import judge, verdict_json
+from rushhour.metrics.latencies import new_histogram
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import judge, verdict_json
 from tests.unit import histories
 
 ENVIRONMENT = f.Environment(

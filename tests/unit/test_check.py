@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.check import Answer, CheckResult, Request, parse_request, unrequested
+from rushhour.check.result import Answer, CheckResult, Request, parse_request, unrequested
 from rushhour.history.facts import CallSite, CheckOut
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from rushhour.compare.judging import Judgement, interval, judge_change, measure_
 from rushhour.compare.latency_counts import WIDTH, bucket_counts, bucket_ms
 from rushhour.compare.resample import pack, resamples, unpack
 from rushhour.errors import RunDataError
-from rushhour.latencies import HIGHEST_US, new_histogram
+from rushhour.metrics.latencies import HIGHEST_US, new_histogram
 
 DICE = random.Random
 

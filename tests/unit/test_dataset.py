@@ -8,11 +8,18 @@ from random import Random
 
 import pytest
 
-from rushhour.scenario import SIZES, Data
-from rushhour.stack.copy_binary import Pattern, encode
-from rushhour.stack.dataset import CUSTOMERS, GROUP, REFERRALS_PER_GROUP, draw_customer, is_gold, referrals_of
-from rushhour.stack.rows import SEGMENTS, Dataset
-from rushhour.stack.tables import COLUMNS, tables
+from rushhour.scenario.model import SIZES, Data
+from rushhour.stack.seeding.copy_binary import Pattern, encode
+from rushhour.stack.seeding.dataset import (
+    CUSTOMERS,
+    GROUP,
+    REFERRALS_PER_GROUP,
+    draw_customer,
+    is_gold,
+    referrals_of,
+)
+from rushhour.stack.seeding.rows import SEGMENTS, Dataset
+from rushhour.stack.seeding.tables import COLUMNS, tables
 
 SMALL = Data(size="small", seed=1)
 

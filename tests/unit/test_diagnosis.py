@@ -8,8 +8,8 @@ from rushhour.diagnosis import RULES, Diagnosis, diagnose
 from rushhour.diagnosis.signals import read_signals
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.metrics import measure
-from rushhour.scenario import CAUSES
+from rushhour.metrics.measure import measure
+from rushhour.scenario.model import CAUSES
 from tests.unit import histories as h
 
 

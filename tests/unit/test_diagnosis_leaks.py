@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.history import History
-from rushhour.metrics import measure
+from rushhour.metrics.measure import measure
 from tests.unit import histories as h
 
 

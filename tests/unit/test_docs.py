@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rushhour import scenario as s
 from rushhour.cli import cli
+from rushhour.scenario import model as s
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

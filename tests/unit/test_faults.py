@@ -11,12 +11,12 @@ from rushhour.errors import StackError, UsageError
 from rushhour.faults import FaultPlan
 from rushhour.history import Recorder, RunDir, load_history
 from rushhour.history import facts as f
-from rushhour.metrics import measure
+from rushhour.metrics.measure import measure
 from rushhour.report.moments import moments
-from rushhour.scenario import ServerFault
-from rushhour.scenario_file import load_scenarios
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import ServerFault
 from rushhour.stack import Fault, Running
-from rushhour.verdict import judge
+from rushhour.verdict.judge import judge
 from tests.unit import histories
 
 FILE = """\

@@ -10,7 +10,7 @@ from rushhour.errors import UsageError
 from rushhour.history import RunDir
 from rushhour.load.hosts import check_host
 from rushhour.load.locust import locust_command, locust_environment, start_load
-from rushhour.scenario import Load, Pool, Scenario, Target
+from rushhour.scenario.model import Load, Pool, Scenario, Target
 
 
 def scenario(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushhour.load.shapes import SHAPES, pushes, step_towards, users_at
-from rushhour.scenario import SHAPES as SCENARIO_SHAPES
+from rushhour.scenario.model import SHAPES as SCENARIO_SHAPES
 
 shapes = st.sampled_from(SHAPES)
 peaks = st.integers(1, 100_000)

@@ -7,9 +7,9 @@ import pytest
 from rushhour.errors import RunDataError
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.latencies import merge, percentile_ms
-from rushhour.metrics import Metrics, measure
-from rushhour.thresholds import METRICS, Threshold, parse_threshold
+from rushhour.metrics.latencies import merge, percentile_ms
+from rushhour.metrics.measure import Metrics, measure
+from rushhour.scenario.thresholds import METRICS, Threshold, parse_threshold
 from tests.unit import histories as h
 
 

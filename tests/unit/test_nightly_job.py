@@ -16,9 +16,9 @@ from rushhour.nightly.night import Night, last_good_night, read_night
 from rushhour.nightly.soak import with_soak
 from rushhour.report.trend import label, night_rows, trend_data
 from rushhour.saved import read_verdict
-from rushhour.scenario import Scenario
-from rushhour.scenario_file import load_scenarios
-from rushhour.verdict import Verdict
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
 from tests.unit import histories
 from tests.unit.saved_runs import noisy, save
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from rushhour.history.facts import HostSample
-from rushhour.meter import MeterReading
 from rushhour.observe.host import HostSampler
+from rushhour.process.meter import MeterReading
 
 MB = 1024 * 1024
 

@@ -22,7 +22,7 @@ from rushhour.report.holders import suspects
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
 from rushhour.report.markdown import code, prose, render_comparison, render_markdown, text
-from rushhour.verdict import Verdict
+from rushhour.verdict.judge import Verdict
 from tests.unit import sample_run
 from tests.unit.sample_run import SampleRun
 

@@ -9,7 +9,7 @@ from rushhour.history import facts as f
 from rushhour.report import words
 from rushhour.report.holders import still_out, top_holders
 from rushhour.report.source import excerpt
-from rushhour.verdict import ThresholdResult
+from rushhour.verdict.judge import ThresholdResult
 from tests.unit import sample_run
 
 SITE = f.CallSite("app/a.py", 3, "a")

@@ -7,8 +7,8 @@ import pytest
 
 from rushhour.errors import UsageError
 from rushhour.history import RunDir
-from rushhour.scenario import SCENARIO, SHAPES
-from rushhour.scenario_file import load_scenarios
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import SCENARIO, SHAPES
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from rushhour.errors import UsageError
-from rushhour.scenario import Data
-from rushhour.stack import seed
-from rushhour.stack.schema_file import read_schema
-from rushhour.stack.tables import COLUMNS
+from rushhour.scenario.model import Data
+from rushhour.stack.seeding import seed
+from rushhour.stack.seeding.schema_file import read_schema
+from rushhour.stack.seeding.tables import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "app" / "schema.sql"
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.scenario import Postgres, Scenario
-from rushhour.scenario_file import load_scenarios
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Postgres, Scenario
 from rushhour.stack.choose import Choice, choose_stack
-from rushhour.stack.compose_failure import last_probe
-from rushhour.stack.compose_files import (
+from rushhour.stack.compose.engine import Engine, engine_url, local_host, numbers
+from rushhour.stack.compose.failure import last_probe
+from rushhour.stack.compose.files import (
     ImageNames,
     Places,
     Ports,
@@ -20,11 +21,10 @@ from rushhour.stack.compose_files import (
     start_period_s,
     variables,
 )
-from rushhour.stack.compose_template import remove_compose_templates, templates_root
-from rushhour.stack.compose_watch import Usage
-from rushhour.stack.engine import Engine, engine_url, local_host, numbers
-from rushhour.stack.image_build import parse_pip_settings, source_digest
-from rushhour.stack.images import Image
+from rushhour.stack.compose.image_build import parse_pip_settings, source_digest
+from rushhour.stack.compose.images import Image
+from rushhour.stack.compose.template import remove_compose_templates, templates_root
+from rushhour.stack.compose.watch import Usage
 from rushhour.stack.locks import locked
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from rushhour.thresholds import METRICS, OPERATORS, Threshold, Unit, in_words, parse_threshold
+from rushhour.scenario.thresholds import METRICS, OPERATORS, Threshold, Unit, in_words, parse_threshold
 
 
 @pytest.mark.parametrize(

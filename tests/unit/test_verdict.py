@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from rushhour.history import FactWriter, History, RunDir, load_history
 from rushhour.history import facts as f
-from rushhour.scenario import SCENARIO, Scenario
-from rushhour.verdict import Verdict, judge, verdict_json
+from rushhour.scenario.model import SCENARIO, Scenario
+from rushhour.verdict.judge import Verdict, judge, verdict_json
 from tests.unit import histories as h
 
 

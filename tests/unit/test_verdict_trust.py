@@ -8,8 +8,8 @@ import pytest
 
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.scenario import Scenario
-from rushhour.verdict import Verdict, judge
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories as h
 
 Change = Callable[[History], History]

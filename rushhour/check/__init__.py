@@ -1,0 +1,1 @@
+"""`rushhour check`: does every connection come back?"""

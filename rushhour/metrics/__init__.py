@@ -1,0 +1,1 @@
+"""History -> the numbers of a run (pure)."""

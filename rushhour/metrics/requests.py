@@ -1,0 +1,70 @@
+"""Rows of requests -> their numbers (pure)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rushhour.history import facts as f
+from rushhour.metrics.latencies import merge, percentile_ms
+from rushhour.metrics.window import Window
+
+# Ended without an answer.
+UNANSWERED: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.CLIENT_TIMEOUT, f.Outcome.OTHER_ERROR})
+# How long they took says nothing about how long customers waited.
+NO_WAIT: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.OTHER_ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMetrics:
+    """Requests of one endpoint, or of all. `*_rps` are over the whole seconds of the measured load."""
+
+    requests: int
+    achieved_rps: float | None
+    http_4xx: int
+    http_5xx: int
+    http_5xx_rate: float | None
+    queuepool_timeouts: int  # answers that named the pool's time-out
+    client_timeouts: int
+    connect_errors: int
+    unanswered_rate: float | None
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> RequestMetrics:
+    """Numbers of these rows; counts are 0 where there are none."""
+    counts: Counter[f.Outcome] = Counter()
+    for row in rows:
+        counts[row.outcome] += row.count
+    total = counts.total()
+    http_5xx = sum(counts[outcome] for outcome in f.SERVER_ERRORS)
+    unanswered = sum(counts[outcome] for outcome in UNANSWERED)
+    answered_ok = sum(
+        row.count
+        for row in rows
+        if row.outcome is f.Outcome.OK and window and window.in_whole_second(row.t_s)
+    )
+    latency = merge(row.latency for row in rows if row.outcome not in NO_WAIT)
+    return RequestMetrics(
+        requests=total,
+        achieved_rps=per_second(answered_ok, window),
+        http_4xx=counts[f.Outcome.HTTP_4XX],
+        http_5xx=http_5xx,
+        http_5xx_rate=http_5xx / total if total else None,
+        queuepool_timeouts=counts[f.Outcome.QUEUEPOOL_TIMEOUT],
+        client_timeouts=counts[f.Outcome.CLIENT_TIMEOUT],
+        connect_errors=counts[f.Outcome.CONNECT_ERROR],
+        unanswered_rate=unanswered / total if total else None,
+        p50_ms=percentile_ms(latency, 50),
+        p90_ms=percentile_ms(latency, 90),
+        p95_ms=percentile_ms(latency, 95),
+        p99_ms=percentile_ms(latency, 99),
+    )
+
+
+def per_second(count: int, window: Window | None) -> float | None:
+    """A count of the measured whole seconds, a second; None when there is not one."""
+    return count / window.whole_seconds if window and window.whole_seconds else None

@@ -1,0 +1,1 @@
+"""Processes: started, metered, and ended whatever ends the harness."""

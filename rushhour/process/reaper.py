@@ -1,0 +1,187 @@
+"""The guard's process: reads what it has to end from standard input, and ends it when the input does.
+
+Run as `python -m rushhour.process.reaper OWNER SECONDS`; exits 1 if something could not be ended or removed.
+"""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TextIO
+
+import psutil
+
+from rushhour.process.guard import OWNER
+
+GRACE_S: Final = 2.5  # from the first, gentle signal to SIGKILL
+POLL_S: Final = 0.05
+CLOCK_SLACK_S: Final = 5.0  # start times are reckoned from the wall clock, which may be set in between
+
+
+@dataclass(slots=True)
+class Book:
+    """What the harness told us of."""
+
+    owner: str
+    adopted: dict[int, tuple[float, int]] = field(default_factory=dict)  # pid -> (start time, first signal)
+    paths: list[Path] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
+
+    def note(self, line: str) -> None:
+        """One message of the harness."""
+        message = json.loads(line)
+        match message["do"]:
+            case "adopt":
+                self.adopted[message["pid"]] = (message["created"], message["signal"])
+            case "remove":
+                self.paths.append(Path(message["path"]))
+            case "run":
+                self.commands.append(message["command"])
+            case "forget":
+                self.commands.remove(message["command"])
+
+
+def read_book(owner: str, messages: TextIO) -> Book:
+    """All messages, until the harness has ended."""
+    book = Book(owner)
+    for line in messages:
+        book.note(line)
+    return book
+
+
+def find_living(book: Book) -> set[psutil.Process]:
+    """Processes that were adopted, carry the mark or sit in one of our groups, and their descendants."""
+    found: set[psutil.Process] = set()
+    grouped = {pid for path in book.paths for pid in group_pids(path)}
+    for process in psutil.process_iter():
+        try:
+            if _is_adopted(book, process) or process.pid in grouped or _is_marked(book, process):
+                found |= {process, *process.children(recursive=True)}
+        except psutil.Error:
+            continue  # ended meanwhile, or another user's
+    return {process for process in found if is_alive(process)}
+
+
+def _is_adopted(book: Book, process: psutil.Process) -> bool:
+    known = book.adopted.get(process.pid)
+    return known is not None and abs(process.create_time() - known[0]) < CLOCK_SLACK_S
+
+
+def _is_marked(book: Book, process: psutil.Process) -> bool:
+    try:
+        return process.environ().get(OWNER) == book.owner
+    except psutil.AccessDenied:
+        return False
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie does not: only its parent can remove it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def group_pids(path: Path) -> list[int]:
+    """The processes in a control group; none when the path is not one."""
+    try:
+        return [int(pid) for pid in (path / "cgroup.procs").read_text().split()]
+    except (FileNotFoundError, NotADirectoryError, OSError):
+        return []
+
+
+def end_all(book: Book, deadline_s: float) -> set[psutil.Process]:
+    """Gentle signals to the topmost processes, then SIGKILL to all; returns what is alive at the deadline."""
+    known = find_living(book)
+    for process in known:
+        if _parent(process) not in known:
+            _, gentle = book.adopted.get(process.pid, (0.0, signal.SIGTERM))
+            _send(process, gentle)
+    grace_ends_s = time.monotonic() + GRACE_S
+    while known := {process for process in known | find_living(book) if is_alive(process)}:
+        now_s = time.monotonic()
+        if now_s > deadline_s:
+            break
+        if now_s > grace_ends_s:
+            for process in known:
+                _send(process, signal.SIGKILL)
+        time.sleep(POLL_S)
+    return known
+
+
+def _parent(process: psutil.Process) -> psutil.Process | None:
+    try:
+        return process.parent()
+    except psutil.Error:
+        return None
+
+
+def _send(process: psutil.Process, what: int) -> None:
+    with suppress(psutil.Error):  # ended meanwhile; what may not be signalled is reported as left over
+        process.send_signal(what)
+
+
+def run_all(commands: Iterable[list[str]], deadline_s: float) -> list[list[str]]:
+    """Run commands side by side; returns those that failed or had not ended at the deadline."""
+    running, failed = [], []
+    for command in commands:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            running.append((command, process))
+        except OSError:
+            failed.append(command)
+    for command, process in running:
+        try:
+            code = process.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if code != 0:
+            failed.append(command)
+    return failed
+
+
+def remove_all(paths: Iterable[Path], deadline_s: float) -> list[Path]:
+    """Remove directories and control groups; returns those that are left at the deadline."""
+    left = list(paths)
+    while left := [path for path in left if not remove(path)]:
+        if time.monotonic() > deadline_s:
+            break
+        time.sleep(POLL_S)
+    return left
+
+
+def remove(path: Path) -> bool:
+    """Remove one directory; True when it is gone. A control group goes by rmdir, once it is empty."""
+    try:
+        if (path / "cgroup.procs").exists():
+            path.rmdir()
+        else:
+            shutil.rmtree(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # a group is busy until its last process has been reaped
+    return True
+
+
+def main() -> int:
+    """Wait for the harness's end, then sweep."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)  # the harness decides when it is over
+    owner, sweep_s = sys.argv[1], float(sys.argv[2])
+    book = read_book(owner, sys.stdin)
+    deadline_s = time.monotonic() + sweep_s
+    left = end_all(book, deadline_s - 1)
+    failed = run_all(book.commands, deadline_s)
+    return 1 if remove_all(book.paths, deadline_s) or left or failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""What a scenario is: frozen facts, validated field by field; `scenario_file.py` reads them from YAML."""
+
+import re
+from dataclasses import field
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
+from pydantic.dataclasses import dataclass
+
+from rushhour.scenario.thresholds import Threshold, parse_threshold
+
+STRICT: Final = ConfigDict(extra="forbid", strict=True)
+
+SHAPES: Final = ("rush-hour", "ramp", "spike", "steady", "soak")
+SIZES: Final = ("tiny", "small", "medium", "large")
+CAUSES: Final = (
+    "scope-never-removed",
+    "unclosed-path",
+    "held-across-external-wait",
+    "saturation",
+    "nested-checkout",
+    "abandoned-stream",
+    "server-limit",
+    "slow-or-dead-backend",
+    "fork-shared",
+    "blocked-worker",
+    "none",
+)
+
+SERVERS: Final = ("primary", "replica")
+# pause: it holds its connections and answers nothing; stop: it shuts down cleanly; kill: as a power cut.
+FAULTS: Final = ("pause", "unpause", "stop", "kill", "start")
+
+FROM_YAML: Final = "yaml"  # validation context of a file written by hand: there a duration needs its unit
+
+_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(value: Any, info: ValidationInfo) -> Any:
+    """`"90s"`, `"1m30s"`, `"500ms"` -> seconds; anything else is refused with what is allowed."""
+    if isinstance(value, float) and info.context != FROM_YAML:  # seconds already: a scenario.json read back
+        return value
+    return seconds_of(value)
+
+
+def seconds_of(value: object) -> float:
+    """Seconds of a duration as it is written by hand. Raises ValueError with what is allowed."""
+    text = str(value).strip()
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+        raise ValueError(f"{value!r} is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+PositiveSeconds = Annotated[Seconds, Field(gt=0)]
+
+
+def _one_of(what: str, allowed: tuple[str, ...]) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise ValueError(f"unknown {what} {value!r}; known: {', '.join(allowed)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Data:
+    """What the databases hold before the load starts."""
+
+    size: Annotated[str, _one_of("size", SIZES)] = "small"
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Load:
+    """Who comes, when, and for how long. `users` is the peak; `spawn_rate` is customers a second."""
+
+    users: Annotated[int, Field(gt=0)]
+    duration: PositiveSeconds
+    shape: Annotated[str, _one_of("shape", SHAPES)] = "rush-hour"
+    locustfile: str = "locustfiles/referrals.py"
+    spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
+    warm_up: Annotated[Seconds, Field(ge=0)] = 10.0
+    think_time: PositiveSeconds = 6.0  # median of the log-normal think time
+    push_share: Annotated[float, Field(ge=0, le=1)] = (
+        0.25  # of the waiting customers act on a push notification
+    )
+    processes: Annotated[int, Field(ge=1)] = 1  # Locust processes on this machine
+    seed: Annotated[int, Field(ge=0)] = 1
+    client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
+    drain: Annotated[Seconds, Field(ge=0)] = 2.0  # watch this long, after the load, what is still held
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Pool:
+    """The service's connection pool settings, the same for each of its engines."""
+
+    size: Annotated[int, Field(ge=1)] = 20
+    max_overflow: Annotated[int, Field(ge=0)] = 10
+    timeout: PositiveSeconds = 30.0
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Service:
+    """How the service under test is run."""
+
+    workers: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1)] = 64
+    nice: Annotated[int, Field(ge=0, le=19)] = 10  # yields to the generator, which must keep its schedule
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Postgres:
+    """Capacity of the two servers. `*_cores` caps CPU where the machine allows it; null leaves it open."""
+
+    max_connections: Annotated[int, Field(ge=10)] = 100
+    primary_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    replica_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.5
+    nice: Annotated[int, Field(ge=0, le=19)] = 10
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class ServerFault:
+    """What is done to a server while the load goes on, `at` seconds after the load started."""
+
+    at: Annotated[Seconds, Field(ge=0)]
+    server: Annotated[str, _one_of("server", SERVERS)]
+    do: Annotated[str, _one_of("fault", FAULTS)]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Target:
+    """The service under test, from the `service:` block at the top of the scenario file.
+
+    `command` and the values of `environment` may hold {python}, {host}, {port}, {workers}, {threads},
+    {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow}, {pool_timeout} and {logs}.
+    Paths are relative to `root`, the folder of the scenario file, where the command runs.
+    """
+
+    name: str
+    command: str
+    health: str  # answers 200 when the service is ready
+    releases: tuple[str, ...]  # oldest first
+    schema: str  # SQL that creates the tables
+    environment: dict[str, str] = field(default_factory=dict)
+    check: tuple[str, ...] = ()  # "GET /path" or "POST /path {json}": one request per endpoint
+    root: str = "."
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Scenario:
+    """One run: what stands under test, what comes at it, and what is expected of it."""
+
+    name: str
+    target: Target
+    load: Load
+    release: str  # one of target.releases
+    expect: Literal["healthy", "exhausted"]
+    description: str = ""
+    cause: Annotated[str, _one_of("cause", CAUSES)] | None = None
+    judge: Literal["all", "http"] = "all"  # "http": only what a tester sees, as a lower environment would
+    data: Data = field(default_factory=Data)
+    pool: Pool = field(default_factory=Pool)
+    service: Service = field(default_factory=Service)
+    postgres: Postgres = field(default_factory=Postgres)
+    thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
+    faults: tuple[ServerFault, ...] = ()
+
+
+SCENARIO: Final = TypeAdapter(Scenario)

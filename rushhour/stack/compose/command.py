@@ -1,0 +1,34 @@
+"""`docker compose` for one project: which files, which variables, how long."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushhour.process.child import run_tool
+from rushhour.process.guard import Guard
+from rushhour.stack.compose.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeCommand:
+    """What every call for one project has in common."""
+
+    guard: Guard
+    engine: Engine
+    project: str
+    files: tuple[Path, ...]
+    variables: Mapping[str, str]
+
+    def run(self, *arguments: str, timeout_s: float, **changed: str) -> None:
+        """Run it to its end, with some variables changed.
+
+        Raises StackError, with its last lines, when it fails or does not end in time.
+        """
+        files = [part for path in self.files for part in ("--file", str(path))]
+        run_tool(
+            self.guard,
+            ["docker", "compose", "--progress", "plain", "--project-name", self.project, *files, *arguments],
+            environment={**self.engine.environment, **self.variables, **changed},
+            account=None,
+            timeout_s=timeout_s,
+        )

@@ -1,0 +1,83 @@
+"""Which container failed, in what way, and what it wrote last."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from docker import DockerClient
+from docker.models.containers import Container
+
+from rushhour.errors import StackError
+from rushhour.stack.compose.engine import ENGINE_ERRORS
+from rushhour.stack.compose.files import PARTS
+from rushhour.stack.compose.project import PROJECT_LABEL
+from rushhour.stack.compose.template import last_lines
+
+SERVICE_LABEL: Final = "com.docker.compose.service"
+ONE_OFF_LABEL: Final = "com.docker.compose.oneoff"  # "True": the seeding server
+
+
+def containers(client: DockerClient, project: str) -> dict[str, Container]:
+    """The project's containers by part, in the order in which they are started."""
+    found = client.containers.list(
+        all=True, filters={"label": f"{PROJECT_LABEL}={project}"}, ignore_removed=True
+    )
+    by_part = {
+        "template" if one.labels.get(ONE_OFF_LABEL) == "True" else one.labels.get(SERVICE_LABEL, "?"): one
+        for one in found
+    }
+    return {part: by_part[part] for part in ("template", *PARTS) if part in by_part}
+
+
+def explain(client: DockerClient, project: str, failure: StackError) -> StackError:
+    """The failure of `docker compose up` with the container that caused it, if there is one to blame."""
+    try:
+        states = {part: (one, one.attrs["State"]) for part, one in containers(client, project).items()}
+    except ENGINE_ERRORS:
+        return failure  # the engine itself is gone, as `docker compose` has said
+    for problem in (_ended, _unhealthy, _unfinished):
+        for part, (container, state) in states.items():
+            if (what := problem(state)) is not None:
+                return StackError(f"{part} {what}; the last lines of its log:", last_lines(container))
+    return failure
+
+
+def _ended(state: dict[str, Any]) -> str | None:
+    if state["Status"] in ("exited", "dead"):
+        why = " (out of memory)" if state.get("OOMKilled") else ""
+        return f"ended with exit code {state['ExitCode']}{why}"
+    return None
+
+
+def _unhealthy(state: dict[str, Any]) -> str | None:
+    health = state.get("Health") or {}
+    return (
+        f"is unhealthy; its probe said: {last_probe(health)}" if health.get("Status") == "unhealthy" else None
+    )
+
+
+def _unfinished(state: dict[str, Any]) -> str | None:
+    health = state.get("Health") or {}
+    if state["Status"] == "running" and health.get("Status") == "starting":
+        return f"did not become healthy in time; its probe said: {last_probe(health)}"
+    return None
+
+
+def last_probe(health: dict[str, Any]) -> str:
+    """What the newest probe wrote, in one line: the last one that is not blank."""
+    probes = health.get("Log") or ()
+    lines = (
+        [line.strip() for line in str(probes[-1]["Output"]).splitlines() if line.strip()] if probes else []
+    )
+    return lines[-1] if lines else "nothing"
+
+
+def save_logs(client: DockerClient, project: str, logs: Path) -> None:
+    """Write what no follower has written: the whole log of each container whose file is missing."""
+    with suppress(
+        *ENGINE_ERRORS
+    ):  # an engine that is gone gives no logs; that it is gone is reported already
+        for part, container in containers(client, project).items():
+            log = logs / f"{part}.log"
+            if not log.exists():
+                log.write_bytes(container.logs())

@@ -1,0 +1,193 @@
+"""What one run passes to infra/compose.yaml: variables and one generated file (pure)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rushhour.agent.environment import INJECT_DIR, OUT_VARIABLE
+from rushhour.scenario.model import Scenario
+from rushhour.stack.compose.engine import Engine
+from rushhour.stack.compose.images import Image
+from rushhour.stack.embedded.cgroups import quota, spread, weight
+from rushhour.stack.embedded.server import DATABASE, ROLE
+from rushhour.stack.embedded.service import fill_in, placeholders, service_command
+
+SERVICE_PORT: Final = 8000  # inside the container
+SERVER_PORT: Final = 5432
+AGENT: Final = "/rushhour/agent"
+POOLS: Final = "/rushhour/pools"
+LOGS: Final = Path("/rushhour/logs")
+
+PARTS: Final = ("primary", "replica", "service")
+_UNPACK_BYTES_PER_S: Final = 10_000_000  # far slower than any disk: a deadline, not a forecast
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the parts are published on the loopback interface."""
+
+    primary: int
+    replica: int
+    service: int
+
+    def variables(self) -> dict[str, str]:
+        """Theirs of infra/compose.yaml."""
+        return {f"RUSHHOUR_{part.upper()}_PORT": str(getattr(self, part)) for part in PARTS}
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLimit:
+    """What the engine is told of one container; without `cores` only the weight."""
+
+    cores: float | None
+    shares: int
+    quota_us: int
+    period_us: int
+    cpuset: str
+    words: str
+
+
+def cpu_limit(cores: float | None, nice: int, engine: Engine) -> CpuLimit:
+    """The same quota, period and CPUs as the embedded stack gives its groups, so that both show the same."""
+    shares = weight(nice)
+    by = f"by the engine (cgroup v{engine.cgroups})"
+    if cores is None:
+        return CpuLimit(None, shares, 0, 0, "", f"weight of nice {nice} among the containers {by}")
+    cpus = spread(cores, engine.cpus)
+    quota_us, period_us = quota(cores, cpus)
+    cpuset = f"{engine.cpus - cpus}-{engine.cpus - 1}" if cpus < engine.cpus else ""
+    parts = [f"{cores:g} cores"]
+    if cpuset:
+        parts.append(f"{cpus} of {engine.cpus} CPUs")
+    parts.append(f"weight of nice {nice} among the containers")
+    return CpuLimit(cores, shares, quota_us, period_us, cpuset, f"{', '.join(parts)} {by}")
+
+
+def cpu_limits(scenario: Scenario, engine: Engine) -> dict[str, CpuLimit]:
+    """One for each part."""
+    postgres = scenario.postgres
+    return {
+        "primary": cpu_limit(postgres.primary_cores, postgres.nice, engine),
+        "replica": cpu_limit(postgres.replica_cores, postgres.nice, engine),
+        "service": cpu_limit(None, scenario.service.nice, engine),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Directories of one run on this machine."""
+
+    work: Path
+    private: Path  # secrets; only the owner enters it
+    pools: Path
+    logs: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ImageNames:
+    """What the parts are made from."""
+
+    postgres: str
+    python: str
+    service: str
+
+
+def variables(
+    project: str,
+    scenario: Scenario,
+    engine: Engine,
+    *,
+    places: Places,
+    ports: Ports,
+    images: ImageNames,
+) -> dict[str, str]:
+    """Every RUSHHOUR_ variable of infra/compose.yaml."""
+    found = {
+        "PROJECT": project,
+        "WORK": str(places.work),
+        "PRIVATE": str(places.private),
+        "AGENT": str(INJECT_DIR.parent),
+        "AGENT_OUT": str(places.pools),
+        "LOGS": str(places.logs),
+        "POSTGRES_IMAGE": images.postgres,
+        "PYTHON_IMAGE": images.python,
+        "SERVICE_IMAGE": images.service,
+        "RELEASE": scenario.release,
+        "MAX_CONNECTIONS": str(scenario.postgres.max_connections),
+        "PUBLISH": engine.publish,
+        # Without start_interval each probe is a program started in the container during the whole run.
+        "PROBE_INTERVAL": "10s" if engine.has_start_interval else "2s",
+    }
+    for part, limit in cpu_limits(scenario, engine).items():
+        found[f"{part.upper()}_SHARES"] = str(limit.shares)
+        if part != "service":
+            found[f"{part.upper()}_QUOTA"] = str(limit.quota_us)
+            found[f"{part.upper()}_PERIOD"] = str(limit.period_us)
+            found[f"{part.upper()}_CPUSET"] = limit.cpuset
+    return ports.variables() | {f"RUSHHOUR_{name}": value for name, value in found.items()}
+
+
+def start_period_s(template_bytes: int) -> int:
+    """How long a server may take to become healthy: it copies the data first."""
+    return 60 + template_bytes // _UNPACK_BYTES_PER_S
+
+
+def database_url(server: str, password: str, application_name: str) -> str:
+    """SQLAlchemy's URL of the service's role, as the service reaches that server."""
+    return (
+        f"postgresql+psycopg2://{ROLE}:{password}@{server}:{SERVER_PORT}/{DATABASE}"
+        f"?application_name={application_name}"
+    )
+
+
+def generated_file(scenario: Scenario, engine: Engine, image: Image, password: str) -> str:
+    """A Compose file (JSON is YAML) with what no variable can carry: lists and free text."""
+    values = placeholders(
+        scenario,
+        SERVICE_PORT,
+        database_url("primary", password, scenario.target.name),
+        database_url("replica", password, scenario.target.name),
+        LOGS,
+    ) | {"python": "python", "host": "0.0.0.0"}  # noqa: S104  # inside its container; published on loopback
+    address = f"http://127.0.0.1:{SERVICE_PORT}{scenario.target.health}"
+    service: dict[str, Any] = {
+        "command": service_command(scenario, values),
+        "environment": container_environment(scenario, values, image),
+        # -I: a probe is no process of the service, so the agent must not start in it.
+        "healthcheck": {
+            "test": [
+                "CMD",
+                "python",
+                "-I",
+                "-c",
+                f"import urllib.request as r; r.urlopen({address!r}, timeout=4)",
+            ]
+        },
+    }
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS} | {"service": service}
+    if engine.has_start_interval:
+        for part in parts.values():
+            part.setdefault("healthcheck", {})["start_interval"] = "250ms"
+    return json.dumps(_escaped({"services": parts}), indent=1)
+
+
+def container_environment(scenario: Scenario, values: Mapping[str, str], image: Image) -> dict[str, str]:
+    """The scenario's variables, and those that start the agent; the image's own stay as they are."""
+    asked = {
+        name: fill_in(text, values, f"service.environment.{name}")
+        for name, text in {**scenario.target.environment, **scenario.service.environment}.items()
+    }
+    path = asked.get("PYTHONPATH", image.environment.get("PYTHONPATH", ""))
+    python_path = ":".join([f"{AGENT}/inject", *(entry for entry in path.split(":") if entry)])
+    return asked | {"PYTHONPATH": python_path, OUT_VARIABLE: POOLS}
+
+
+def _escaped(value: Any) -> Any:
+    """Compose would take a dollar sign for a variable."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, list):
+        return [_escaped(entry) for entry in value]
+    return {key: _escaped(entry) for key, entry in value.items()}

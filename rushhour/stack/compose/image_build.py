@@ -1,0 +1,127 @@
+"""The image of a release, built from this source tree."""
+
+import ast
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from docker.errors import APIError
+
+from rushhour.errors import StackError
+from rushhour.stack.compose.command import ComposeCommand
+from rushhour.stack.compose.images import Image, ImageStore
+from rushhour.stack.paths import configuration_dir
+
+SERVICE_IMAGE: Final = "rushhour/referrals"  # :<release>
+
+BUILD_TIMEOUT_S: Final = 900.0
+_PIP_TIMEOUT_S: Final = 120.0
+_PIP_KEYS: Final = ("index-url", "extra-index-url", "trusted-host", "proxy")
+
+
+def write_build_secrets(private: Path) -> None:
+    """`pip.conf` and `ca.pem`, as this machine's pip is set up; both empty where it has nothing of its own.
+
+    They reach the build as secrets: an index may carry a password, and neither belongs into an image.
+    """
+    settings = pip_settings()
+    lines = [f"{key} = {settings[key]}" for key in _PIP_KEYS if key in settings]
+    (private / "pip.conf").write_text("\n".join(["[global]", *lines, ""]) if lines else "", encoding="utf-8")
+    bundle = settings.get("cert") or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if bundle and Path(bundle).is_file():
+        shutil.copyfile(bundle, private / "ca.pem")
+    else:
+        (private / "ca.pem").touch()
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip's configuration says on this machine; addresses of local files are left out."""
+    try:
+        listed = subprocess.run(
+            [sys.executable, "-m", "pip", "config", "list"],
+            capture_output=True,
+            text=True,
+            timeout=_PIP_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StackError(f"pip's configuration cannot be read: {error}") from error
+    return parse_pip_settings(listed.stdout)
+
+
+def parse_pip_settings(listed: str) -> dict[str, str]:
+    """`global.index-url='https://…'`, one a line; what comes later in pip's own order wins."""
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        name, _, quoted = line.partition("=")
+        key = name.rpartition(".")[2]
+        try:
+            words = str(ast.literal_eval(quoted)).split()
+        except (ValueError, SyntaxError):
+            continue
+        if remote := [word for word in words if not word.startswith("file:")]:
+            found[key] = " ".join(remote)
+    return found
+
+
+def source_digest(root: Path, release: str, python_image: Image) -> str:
+    """Changes whenever the image that `build_release` would make changes."""
+    files = [root / "requirements.lock", *sorted((root / "app").rglob("*"))]
+    digest = hashlib.sha256(f"{release} {python_image.id}".encode())
+    for path in files:
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def build_release(images: ImageStore, release: str, base: Image) -> Image:
+    """A release's image, built from this source tree unless the one that is here was built from the same.
+
+    Raises StackError with what the build wrote last.
+    """
+    name = f"{SERVICE_IMAGE}:{release}"
+    infra = configuration_dir().parent
+    root = infra.parent
+    if not (root / "app" / "Dockerfile").is_file():
+        raise StackError(f"{name} cannot be built: {root} holds no app/Dockerfile; name an image: --image")
+    source = source_digest(root, release, base)
+    kept = images.find(name)
+    if kept is not None and kept.source == source:
+        return kept
+    images.progress(f"build {name}")
+    with tempfile.TemporaryDirectory(prefix="rushhour-build-") as private:
+        write_build_secrets(Path(private))
+        variables = {
+            "PROJECT": "rushhour-build",
+            "PRIVATE": private,
+            "AGENT_OUT": private,  # Compose wants a value of every variable, whatever it is asked to do
+            "LOGS": private,
+            "PYTHON_IMAGE": base.name,
+            "SERVICE_IMAGE": name,
+            "RELEASE": release,
+            "SOURCE": source,
+        }
+        command = ComposeCommand(
+            images.guard,
+            images.engine,
+            "rushhour-build",
+            (infra / "compose.yaml",),
+            {f"RUSHHOUR_{key}": value for key, value in variables.items()},
+        )
+        try:
+            command.run("build", "service", timeout_s=BUILD_TIMEOUT_S)
+        except StackError as error:
+            raise StackError(
+                f"the image {name} cannot be built from app/Dockerfile; docker wrote:", error.log_tail
+            ) from error
+    built = images.need(name)
+    if kept is not None and kept.source is not None and kept.id != built.id:
+        with suppress(APIError):  # a run may still use it
+            images.client.images.remove(kept.id)  # our own, and nameless now
+    return built

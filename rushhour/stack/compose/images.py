@@ -1,0 +1,97 @@
+"""Images: what an engine has, or can pull."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from docker import DockerClient
+from docker.errors import DockerException, ImageNotFound
+
+from rushhour.errors import StackError
+from rushhour.process.child import run_tool
+from rushhour.process.guard import Guard
+from rushhour.stack import Progress
+from rushhour.stack.compose.engine import Engine, last_reason
+
+POSTGRES_IMAGE: Final = "postgres:18"
+PYTHON_IMAGE: Final = "python:3.13-slim"
+STAND_IN: Final = "rushhour.stand-in"  # the label of what infra/images/offline.sh builds
+SOURCE: Final = "rushhour.source"  # the label of what is built here: a digest of what it was built from
+
+PULL_TIMEOUT_S: Final = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of the engine; `stand_in` tells what one was made from that is not the official one."""
+
+    name: str
+    id: str
+    workdir: str
+    environment: Mapping[str, str]
+    stand_in: str | None
+    source: str | None = None  # what our own build made it from
+
+    def __str__(self) -> str:
+        return self.name if self.stand_in is None else f"{self.name} (stand-in: {self.stand_in})"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStore:
+    """The images of one engine."""
+
+    guard: Guard
+    engine: Engine
+    client: DockerClient
+    progress: Progress
+
+    def find(self, name: str) -> Image | None:
+        """The image if it is here."""
+        try:
+            found = self.client.images.get(name)
+        except ImageNotFound:
+            return None
+        config = found.attrs["Config"]
+        labels = config.get("Labels") or {}
+        variables = [entry.partition("=") for entry in config.get("Env") or ()]
+        return Image(
+            name=name,
+            id=str(found.id),
+            workdir=config.get("WorkingDir") or "/",
+            environment={key: value for key, _, value in variables},
+            stand_in=labels.get(STAND_IN),
+            source=labels.get(SOURCE),
+        )
+
+    def need(self, name: str) -> Image:
+        """The image, pulled when it is not here. Raises StackError that says how else to get it."""
+        try:
+            if (image := self.find(name)) is not None:
+                return image
+            self.progress(f"pull {name}")
+            self._pull(name)
+            if (image := self.find(name)) is not None:
+                return image
+        except DockerException as error:
+            raise StackError(f"the image {name} cannot be looked up: {last_reason(error)}") from error
+        raise StackError(f"the image {name} was pulled, but the engine does not know it")
+
+    def _pull(self, name: str) -> None:
+        try:
+            run_tool(
+                self.guard,
+                ["docker", "pull", "--quiet", name],
+                environment=self.engine.environment,
+                account=None,
+                timeout_s=PULL_TIMEOUT_S,
+            )
+        except StackError as error:
+            advice = (
+                "; where no registry can be reached, `make images-offline` builds a stand-in"
+                if name in (POSTGRES_IMAGE, PYTHON_IMAGE)
+                else "; build it, or check its name"
+            )
+            raise StackError(
+                f"the image {name} is not on this machine and cannot be pulled{advice}; docker wrote:",
+                error.log_tail,
+            ) from error

@@ -1,0 +1,132 @@
+"""What a Compose project leaves in the engine, found by label and removed: also after the harness has died.
+
+Run as `python -m rushhour.stack.compose.project BASE_URL PROJECT`: the guard does when the harness ends.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+from docker import APIClient
+from docker.errors import APIError, NotFound
+
+from rushhour.errors import StackError
+from rushhour.stack.compose.engine import ENGINE_ERRORS, last_reason
+from rushhour.stack.locks import is_free
+
+PROJECT_LABEL: Final = "rushhour.project"
+WORK_LABEL: Final = "rushhour.work"  # a directory that its harness keeps locked
+
+REMOVE_TIMEOUT_S: Final = 30.0
+DEATH_TIMEOUT_S: Final = 5
+SETTLE_S: Final = 0.6  # a request that a killed `docker compose` had sent is still carried out
+POLL_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One container, volume or network of ours, as the engine lists it."""
+
+    kind: str
+    name: str
+    labels: dict[str, str]
+    remove: Callable[[], object]
+
+    def refusal(self) -> str | None:
+        """Remove it; why that is not possible now, or None when it is gone, whoever removed it."""
+        try:
+            self.remove()
+        except NotFound:
+            return None
+        except APIError as error:
+            return f"{self.kind} {self.name}: {error.explanation or error}"
+        return None
+
+
+def parts(api: APIClient, label: str) -> list[Part]:
+    """What carries the label (`name` or `name=value`): containers first, since they hold the others."""
+    filters = {"label": label}
+    found = [
+        Part(
+            "container",
+            one["Names"][0].lstrip("/") if one["Names"] else one["Id"][:12],
+            one["Labels"],
+            partial(api.remove_container, one["Id"], v=True, force=True),
+        )
+        for one in api.containers(all=True, filters=filters)
+    ]
+    found += [
+        Part("volume", one["Name"], one["Labels"], partial(api.remove_volume, one["Name"], force=True))
+        for one in api.volumes(filters=filters)["Volumes"] or ()
+    ]
+    found += [
+        Part("network", one["Name"], one["Labels"], partial(api.remove_network, one["Id"]))
+        for one in api.networks(filters=filters)
+    ]
+    return found
+
+
+def remove_project(
+    api: APIClient, project: str, timeout_s: float = REMOVE_TIMEOUT_S, settle_s: float = 0.0
+) -> None:
+    """Remove its containers, volumes and networks, until nothing has been seen of it for `settle_s`.
+
+    Raises StackError that names what is left.
+    """
+    deadline = time.monotonic() + timeout_s
+    seen_s = time.monotonic()
+    refusals: list[str] = []
+    while found := parts(api, f"{PROJECT_LABEL}={project}") or time.monotonic() - seen_s < settle_s:
+        if isinstance(found, list):
+            seen_s = time.monotonic()
+            refusals = [why for part in found if (why := part.refusal()) is not None]
+        if time.monotonic() > deadline:
+            raise StackError(f"project {project} was not removed within {timeout_s:g} s; left are:", refusals)
+        if refusals or settle_s:
+            time.sleep(POLL_S)
+
+
+def remove_dead_projects(api: APIClient) -> list[str]:
+    """Remove the projects whose harness has ended without its guard; returns their names."""
+    works: dict[str, Any] = {
+        part.labels[PROJECT_LABEL]: part.labels.get(WORK_LABEL) for part in parts(api, PROJECT_LABEL)
+    }
+    dead = sorted(project for project, work in works.items() if work and _is_unlocked(Path(work)))
+    for project in dead:
+        remove_project(api, project)
+    return dead
+
+
+def _is_unlocked(work: Path) -> bool:
+    try:
+        return is_free(work / "lock")
+    except OSError:
+        return False  # another user's: not ours to judge
+
+
+def removal_command(base_url: str, project: str) -> list[str]:
+    """What the guard runs when the harness ends."""
+    return [sys.executable, "-m", "rushhour.stack.compose.project", base_url, project]
+
+
+def main() -> int:
+    """Remove one project, whatever state it is in; exits 1 when something is left."""
+    base_url, project = sys.argv[1:]
+    try:
+        with closing(docker.APIClient(base_url=base_url, version="auto", timeout=DEATH_TIMEOUT_S)) as api:
+            remove_project(api, project, timeout_s=DEATH_TIMEOUT_S, settle_s=SETTLE_S)
+    except (StackError, *ENGINE_ERRORS) as error:
+        what = str(error) if isinstance(error, StackError) else last_reason(error)
+        sys.stderr.write(f"project {project} was not removed: {what}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""A Compose stack that is up: its servers, meters, logs, and the faults it takes."""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, get_args
+
+import psycopg2
+from docker import DockerClient
+from docker.models.containers import Container
+
+from rushhour.errors import StackError
+from rushhour.observe.meters import ProcessTreeMeter
+from rushhour.process.meter import Meter
+from rushhour.stack import Fault, Server
+from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
+from rushhour.stack.compose.failure import containers
+from rushhour.stack.compose.template import last_lines
+from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_meter
+from rushhour.stack.embedded.server import SLOT, ask, connected, last_line
+
+CHECK_EVERY_S: Final = 1.0  # each check asks the engine
+STREAM_TIMEOUT_S: Final = 30.0
+LOG_END_TIMEOUT_S: Final = 5.0
+METER_TIMEOUT_S: Final = 10.0
+STOP_TIMEOUT_S: Final = 10
+FAULTY: Final = ("primary", "replica")
+
+
+def _kill(container: Container) -> None:
+    with suppress(*ENGINE_ERRORS):  # it has ended, or the engine has: its removal tells
+        container.kill()
+
+
+@dataclass(slots=True)
+class ComposeRunning:
+    """What is up. `close` ends it, with its logs read to the end."""
+
+    engine: Engine
+    project: str
+    service_url: str
+    servers: tuple[Server, ...]
+    limits: Mapping[str, str]
+    limit_cores: Mapping[str, float | None]
+    service_root: Path  # the image's working directory: call sites are relative to it
+    images: Mapping[str, str]  # part -> image, in words
+    _client: DockerClient = field(repr=False)
+    _logs: Path
+    postgres_version: str = ""
+    _containers: dict[str, Container] = field(default_factory=dict)
+    _meters: dict[str, ContainerMeter] = field(default_factory=dict)
+    _engine_meter: ProcessTreeMeter | None = None
+    _followers: dict[str, LogFollower] = field(default_factory=dict)
+    _down: set[str] = field(default_factory=set)  # servers that a fault took down
+    _checked_s: float = 0.0
+
+    @property
+    def meters(self) -> Mapping[str, Meter]:
+        """CPU of the three parts, and of the engine itself ("engine") where that is a process here."""
+        return {**self._meters, **({"engine": self._engine_meter} if self._engine_meter else {})}
+
+    def open(self) -> None:
+        """Follow the logs and find the meters; `close` must be called from here on."""
+        self._containers = containers(self._client, self.project)
+        for part, container in self._containers.items():
+            self._followers[part] = LogFollower(self.engine, str(container.id), self._logs / f"{part}.log")
+        self._engine_meter = engine_meter()
+        self._meters = {
+            part: ContainerMeter(self.engine, str(container.id), self.limit_cores[part])
+            for part, container in self._containers.items()
+        }
+
+    def wait_for_streaming(self) -> None:
+        """Until the primary sees the replica stream; the replica's own side was proven by its health."""
+        primary = self.servers[0]
+        began_s = time.monotonic()
+        while True:
+            try:
+                with connected(primary.admin_dsn) as admin:
+                    self.postgres_version = str(ask(admin, "SHOW server_version"))
+                    state = ask(
+                        admin, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT
+                    )
+                seen = f"pg_stat_replication.state {state}"
+                if state == "streaming":
+                    return
+            except psycopg2.OperationalError as error:
+                seen = last_line(error)
+            waited_s = time.monotonic() - began_s
+            if waited_s > STREAM_TIMEOUT_S:
+                raise StackError(
+                    f"waited {waited_s:.0f} s for the primary at {primary.host}:{primary.port} to see the "
+                    f"replica stream; last seen: {seen}; the replica's last lines:",
+                    last_lines(self._containers["replica"]),
+                )
+            time.sleep(0.1)
+
+    def wait_for_meters(self) -> None:
+        """Until the engine has told the first figures of every container."""
+        for meter in self._meters.values():
+            meter.wait_for_first(METER_TIMEOUT_S)
+
+    def check_alive(self) -> None:
+        """Raises StackError, with the log's last lines, when a part has ended or the engine is gone."""
+        now_s = time.monotonic()
+        if now_s - self._checked_s < CHECK_EVERY_S:
+            return
+        self._checked_s = now_s
+        try:
+            found = {one["Id"]: one for one in self._client.api.containers(all=True)}
+        except ENGINE_ERRORS as error:
+            raise StackError(
+                f"the container engine at {self.engine.base_url} no longer answers: {last_reason(error)}"
+            ) from error
+        for part, container in self._containers.items():
+            state = found.get(str(container.id), {"State": "missing", "Status": "removed"})
+            if part not in self._down and state["State"] not in ("running", "paused"):
+                raise StackError(
+                    f"the container of {part} is {state['State']} ({state['Status']}); its last lines:",
+                    last_lines(container),
+                )
+
+    def fault(self, server: str, what: Fault) -> None:
+        """Pause, unpause, stop (cleanly), kill or start a server; what that takes down is no error."""
+        if server not in FAULTY:
+            raise StackError(f"unknown server {server!r}; known: {', '.join(FAULTY)}")
+        container = self._containers[server]
+        actions = {
+            "pause": container.pause,
+            "unpause": container.unpause,
+            "stop": lambda: container.stop(timeout=STOP_TIMEOUT_S),
+            "kill": container.kill,
+            "start": container.start,
+        }
+        if what not in actions:
+            raise StackError(f"unknown fault {what!r}; known: {', '.join(get_args(Fault))}")
+        before = set(self._down)
+        if what in ("stop", "kill"):
+            self._down.add(server)  # first: the check runs in between
+        try:
+            actions[what]()
+        except ENGINE_ERRORS as error:
+            self._down = before
+            raise StackError(f"the engine could not {what} the {server}: {last_reason(error)}") from error
+        if what == "start":
+            self._down.discard(server)
+
+    def close(self) -> None:
+        """Kill the containers and keep what they wrote; what fails here the project's removal does."""
+        for meter in self._meters.values():
+            meter.stop()
+        with ThreadPoolExecutor(len(FAULTY) + 1) as at_once:  # the engine answers when a container has ended
+            for container in self._containers.values():
+                at_once.submit(_kill, container)
+        for follower in self._followers.values():
+            follower.close(LOG_END_TIMEOUT_S)
+        for meter in self._meters.values():
+            meter.close()

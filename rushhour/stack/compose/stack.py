@@ -1,0 +1,110 @@
+"""The stack in containers: primary, streaming replica and service by infra/compose.yaml on a local engine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from rushhour.errors import StackError
+from rushhour.history import RunDir
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Scenario
+from rushhour.stack import Progress
+from rushhour.stack.compose.engine import ENGINE_ERRORS, find_engine, last_reason
+from rushhour.stack.compose.files import ImageNames
+from rushhour.stack.compose.image_build import SERVICE_IMAGE, build_release
+from rushhour.stack.compose.images import POSTGRES_IMAGE, PYTHON_IMAGE, ImageStore
+from rushhour.stack.compose.running import ComposeRunning
+from rushhour.stack.compose.template import ComposeTemplates, templates_root
+from rushhour.stack.compose.up import BringUp, ComposeProject, make_places
+from rushhour.stack.embedded.template import Seeder
+from rushhour.stack.paths import cache_dir, open_cache
+from rushhour.stack.ports import free_port
+from rushhour.stack.work import work_dir
+
+
+class ComposeStack:
+    """Brings primary, replica and service up with `docker compose`; leaving the context removes all of it.
+
+    `image` is a service image that somebody else built; otherwise the scenario's release is built from this
+    source tree. `allow_host` names the engine's machine when it is not this one.
+    """
+
+    name: Final = "compose"
+
+    def __init__(
+        self,
+        guard: Guard,
+        image: str | None = None,
+        allow_host: str | None = None,
+        *,
+        cache: Path | None = None,
+        seeder: Seeder | None = None,
+        postgres_image: str = POSTGRES_IMAGE,
+        python_image: str = PYTHON_IMAGE,
+        choose_port: Callable[[], int] = free_port,
+    ) -> None:
+        self._guard = guard
+        self._image = image
+        self._allow_host = allow_host
+        self._cache = cache
+        self._seeder = seeder
+        self._postgres_image = postgres_image
+        self._python_image = python_image
+        self._choose_port = choose_port
+
+    def prepare(self, releases: Sequence[str], progress: Progress) -> str:
+        """Find the engine, pull and build every image that will be needed; what there is, in words.
+
+        Raises StackError that says why this stack cannot be brought up on this machine.
+        """
+        engine = find_engine(self._allow_host)
+        with closing(engine.client()) as client:
+            images = ImageStore(self._guard, engine, client, progress)
+            postgres, base = images.need(self._postgres_image), images.need(self._image or self._python_image)
+            for release in () if self._image else dict.fromkeys(releases):
+                build_release(images, release, base)
+        return f"Docker {engine.version}, Compose {engine.compose}; {postgres} and {base}"
+
+    @contextmanager
+    def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[ComposeRunning]:
+        """Bring the stack up. Raises StackError, with the last lines of the container that failed."""
+        engine = find_engine(self._allow_host)
+        cache = open_cache(self._cache or cache_dir(), None)
+        with ExitStack() as exits:
+            client = exits.enter_context(closing(engine.client()))
+            work = exits.enter_context(work_dir(cache, self._guard))
+            places = make_places(work, run)
+            project = exits.enter_context(
+                ComposeProject(self._guard, engine, client, f"rushhour-{work.name}", run.logs)
+            )
+            bring_up = BringUp(
+                project=project,
+                scenario=scenario,
+                places=places,
+                names=ImageNames(
+                    self._postgres_image,
+                    self._python_image,
+                    self._image or f"{SERVICE_IMAGE}:{scenario.release}",
+                ),
+                images=ImageStore(self._guard, engine, client, progress),
+                built=self._image is None,
+                templates=ComposeTemplates(templates_root(cache), self._seeder or _default_seeder()),
+                choose_port=self._choose_port,
+                progress=progress,
+            )
+            try:
+                running = bring_up.start()
+                exits.callback(running.close)
+                running.open()
+                running.wait_for_streaming()
+                running.wait_for_meters()
+            except ENGINE_ERRORS as error:
+                raise StackError(f"the container engine failed: {last_reason(error)}") from error
+            yield running
+
+
+def _default_seeder() -> Seeder:
+    from rushhour.stack.seeding import seed  # noqa: PLC0415  # only where no other seeder was given
+
+    return seed

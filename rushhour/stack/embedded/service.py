@@ -1,0 +1,171 @@
+"""The service under test: its command, its environment, its health."""
+
+import http.client
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from rushhour.errors import StackError, UsageError
+from rushhour.process.child import Child, start, wait_until
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Scenario
+from rushhour.stack.ports import HOST, free_port, lost_race
+
+START_TIMEOUT_S: Final = 30.0
+STOP_GRACE_S: Final = 3.0  # workers that wait for a pool would hold a graceful stop for half a minute
+PORT_ATTEMPTS: Final = 3
+# What a program needs to run at all; everything else comes from the scenario file, so that a run does not
+# depend on the shell it was started in.
+BASE_VARIABLES: Final = ("HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ", "PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A service that answers its health path."""
+
+    url: str
+    child: Child
+
+
+def placeholders(
+    scenario: Scenario, port: int, primary_url: str, replica_url: str, logs: Path
+) -> dict[str, str]:
+    """What command and environment may hold in braces."""
+    return {
+        "python": sys.executable,
+        "host": HOST,
+        "port": str(port),
+        "workers": str(scenario.service.workers),
+        "threads": str(scenario.service.threads),
+        "release": scenario.release,
+        "primary_url": primary_url,
+        "replica_url": replica_url,
+        "pool_size": str(scenario.pool.size),
+        "max_overflow": str(scenario.pool.max_overflow),
+        "pool_timeout": f"{scenario.pool.timeout:g}",
+        "logs": str(logs.resolve()),
+    }
+
+
+def fill_in(template: str, values: Mapping[str, str], where: str) -> str:
+    """Replace what stands in braces. Raises UsageError for what is not known."""
+    try:
+        return template.format_map(values)
+    except (KeyError, IndexError, ValueError) as error:
+        known = ", ".join(f"{{{name}}}" for name in values)
+        raise UsageError([f"{where}: {template!r} cannot be filled in ({error}); known: {known}"]) from None
+
+
+def service_command(scenario: Scenario, values: Mapping[str, str]) -> list[str]:
+    """The command, split as a shell would; what is filled in is never split."""
+    try:
+        parts = shlex.split(scenario.target.command)
+    except ValueError as error:
+        raise UsageError([f"service.command: {error}: {scenario.target.command}"]) from None
+    return [fill_in(part, values, "service.command") for part in parts]
+
+
+def service_environment(
+    scenario: Scenario, values: Mapping[str, str], caller: Mapping[str, str]
+) -> dict[str, str]:
+    """A small base from the caller, then the scenario file's variables; our own programs are found first."""
+    base = {name: caller[name] for name in BASE_VARIABLES if name in caller}
+    base["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), caller.get("PATH", os.defpath)])
+    asked = {**scenario.target.environment, **scenario.service.environment}
+    return base | {name: fill_in(text, values, f"service.environment.{name}") for name, text in asked.items()}
+
+
+def start_service(
+    guard: Guard,
+    scenario: Scenario,
+    *,
+    urls: tuple[str, str],
+    log: Path,
+    instrument: Callable[[Mapping[str, str]], Mapping[str, str]],
+    admit: Callable[[int], None],
+    choose_port: Callable[[], int] = free_port,
+) -> RunningService:
+    """Start the service, wait until its health path answers 200; tries other ports when its port was taken.
+
+    It runs as the caller: it has to read the checkout and the environment it was developed in, and the agent
+    in it writes into the run directory. Unlike PostgreSQL, a service does not refuse to be root's.
+    Raises StackError with the log's last lines.
+    """
+    root = Path(scenario.target.root)
+    for attempt in range(PORT_ATTEMPTS):
+        port = choose_port()
+        values = placeholders(scenario, port, *urls, log.parent)
+        command = service_command(scenario, values)
+        environment = service_environment(scenario, values, os.environ)
+        environment |= instrument(environment)
+        require_program(command, environment, root)
+        child = start(guard, "service", command, log=log, environment=environment, cwd=root, admit=admit)
+        url = f"http://{HOST}:{port}"
+        what = f"{url}{scenario.target.health} to answer 200"
+
+        def not_healthy(port: int = port, child: Child = child) -> str | None:
+            return health_problem(port, scenario.target.health, child)
+
+        try:
+            wait_until(what, not_healthy, child, START_TIMEOUT_S, poll_s=0.05)
+        except BaseException as error:
+            child.stop(STOP_GRACE_S)
+            if isinstance(error, StackError) and lost_race(child.tail(50)) and attempt + 1 < PORT_ATTEMPTS:
+                continue
+            raise
+        return RunningService(url, child)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def require_program(command: list[str], environment: Mapping[str, str], root: Path) -> None:
+    """Raises StackError when there is no such program."""
+    if not root.is_dir():
+        raise StackError(f"the service's root {root} is not a directory")
+    if not command:
+        raise StackError("service.command is empty")
+    program = command[0]
+    found = (root / program) if os.sep in program else shutil.which(program, path=environment["PATH"])
+    if found is None or not os.access(found, os.X_OK):
+        raise StackError(f"service.command: there is no program {program} to run")
+
+
+def health_problem(port: int, path: str, child: Child) -> str | None:
+    """Why the service is not ready yet; None when its own socket answered 200."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
+    if answer.status != 200:
+        return f"HTTP {answer.status}"
+    # Another program may have taken the port, and may even answer 200.
+    return None if listens(child.pid, port) else f"port {port} is answered by another program"
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether the process or one of its descendants listens on the port."""
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return False
+    return any(_listens(member, port) for member in family)
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        found = process.net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port for one in found)

@@ -1,0 +1,1 @@
+"""The rows that the databases start with."""

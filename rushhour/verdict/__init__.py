@@ -1,0 +1,1 @@
+"""Scenario, history and diagnosis -> verdict (pure)."""

@@ -1,0 +1,87 @@
+"""One sentence that says what happened in a run, with the numbers (pure)."""
+
+from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.diagnosis.sites import at
+from rushhour.metrics.measure import Metrics
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.thresholds import in_words
+from rushhour.verdict.wording import counted
+
+LEAKS = ("scope-never-removed", "unclosed-path")
+
+
+def headline(
+    scenario: Scenario,
+    metrics: Metrics,
+    diagnosis: Diagnosis,
+    *,
+    observed: str,
+    verdict: str,
+    reasons: tuple[str, ...],
+) -> str:
+    """`gate (release 1.1): replica pool exhausted 41 s into the load: 30 of 30 connections held by ...`."""
+    told = scenario.judge == "all"  # else what the pools showed from inside is not what testers saw
+    who = f"{scenario.name} (release {scenario.release})"
+    if verdict == "unknown":
+        return f"{who}: {reasons[0]}"
+    if observed == "exhausted":
+        text = _exhausted(metrics, diagnosis)
+    elif observed == "degraded" and told and metrics.pool.leaked:
+        text = f"{_leaked(metrics, diagnosis)}, and no request has timed out yet"
+    else:
+        text = _served(metrics, told)
+    if verdict == "fail" and scenario.expect == "exhausted":
+        return f"{who}: {reasons[0]}"
+    if verdict == "fail" and observed == "degraded" and not (told and metrics.pool.leaked):
+        return f"{who}: {reasons[0]}; {text}"
+    return f"{who}: {text}"
+
+
+def leaking_site(diagnosis: Diagnosis) -> HeldSite | None:
+    """The call site that leaked most, None when none did."""
+    return max(
+        (site for site in diagnosis.call_sites if site.leaked), key=lambda site: site.leaked, default=None
+    )
+
+
+def _exhausted(metrics: Metrics, diagnosis: Diagnosis) -> str:
+    pool = metrics.pool
+    text = f"{pool.name} pool exhausted" if pool.name else "connection pool exhausted"
+    if metrics.time_to_exhaustion_s is not None:
+        text += f" {metrics.time_to_exhaustion_s:.0f} s into the load"
+    if diagnosis.cause in LEAKS and leaking_site(diagnosis) is not None:
+        text += f": {_held(metrics, diagnosis)}"
+    elif diagnosis.cause == "saturation":
+        text += f": all {pool.capacity} connections at work, up to {pool.waiters_max} threads waiting"
+    elif diagnosis.cause != "none":
+        text += f": {diagnosis.cause}"
+    timeouts, requests = pool.timeouts or 0, metrics.all.requests
+    return f"{text}; {timeouts:,} of {requests:,} requests timed out"
+
+
+def _leaked(metrics: Metrics, diagnosis: Diagnosis) -> str:
+    site = leaking_site(diagnosis)
+    where = f"{site.pool} pool leaks: " if site is not None else "connections leak: "
+    return where + _held(metrics, diagnosis)
+
+
+def _held(metrics: Metrics, diagnosis: Diagnosis) -> str:
+    leaked = metrics.pool.leaked or 0
+    of = f" of {metrics.pool.capacity}" if metrics.pool.capacity and leaked <= metrics.pool.capacity else ""
+    noun = "connection" if leaked == 1 and not of else "connections"
+    held = "held by a request that has ended" if leaked == 1 else "held by requests that had ended"
+    site = leaking_site(diagnosis)
+    where = "" if site is None else f", taken at {at(site)}"
+    return f"{leaked}{of} {noun} {held}{where}"
+
+
+def _served(metrics: Metrics, told: bool) -> str:
+    everything, pool = metrics.all, metrics.pool
+    text = f"{counted(everything.requests, 'request')}, {everything.http_5xx:,} answered 5xx"
+    if everything.p95_ms is not None:
+        text += f", p95 {in_words('p95', everything.p95_ms)}"
+    if told and pool.in_use_max is not None:
+        of = f" of {pool.capacity}" if pool.capacity else ""
+        text += f"; {pool.name} pool at most {pool.in_use_max}{of} in use"
+        text += ", every connection came back" if not pool.leaked else f", {pool.leaked} leaked"
+    return text

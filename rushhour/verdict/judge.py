@@ -1,0 +1,197 @@
+"""Scenario, history and diagnosis -> verdict (pure)."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.history import History
+from rushhour.metrics.measure import Metrics, measure
+from rushhour.metrics.requests import RequestMetrics
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.thresholds import METRICS, Threshold, in_words, parse_threshold
+from rushhour.verdict.headline import headline
+from rushhour.verdict.notes import notes
+from rushhour.verdict.trust import why_blind, why_void
+from rushhour.verdict.wording import counted
+
+Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
+Outcome = Literal["pass", "fail", "unknown"]
+
+# A service that answers nobody has no 5xx either: every healthy run is held to this, or to its own bound.
+ANSWERED: Final = parse_threshold("unanswered_rate < 1%")
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdResult:
+    """A threshold as it was judged; `ok` is None when its metric has no data."""
+
+    expr: str
+    value: float | None
+    ok: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verdict.json holds."""
+
+    scenario: str
+    release: str
+    stack: str
+    expected: str  # "healthy", "exhausted" or "exhausted (scope-never-removed)"
+    observed: Observed
+    verdict: Outcome
+    headline: str  # one sentence that says what happened, with the numbers
+    reasons: tuple[str, ...]  # why the verdict is what it is
+    diagnosis: Diagnosis
+    thresholds: tuple[ThresholdResult, ...] = ()
+    metrics: dict[str, float | int | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # seen, and not judged: "the agent saw 3 leaked connections all the same"
+    endpoints: dict[str, RequestMetrics] = field(default_factory=dict)
+
+
+def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
+    """Whether a run met its scenario's expectation, and why; docs/verdict.md explains the rules."""
+    metrics = measure(scenario, history)
+    diagnosis = diagnose(history, metrics)
+    judged = judged_thresholds(scenario)
+    results = tuple(_result(one, metrics) for one in judged)
+    void = why_void(scenario, history, metrics)
+    blind = () if void else (*why_blind(scenario, history, metrics, judged), *_no_data(judged, metrics))
+    failed = tuple(
+        _violated(one, metrics) for one, result in zip(judged, results, strict=True) if result.ok is False
+    )
+    observed = _observed(scenario, metrics, bool(failed), bool(blind))
+    outcome: Outcome
+    if void:
+        observed = "exhausted" if observed == "exhausted" else "unknown"
+        outcome, reasons = "unknown", (*void, *_seen(scenario, metrics, failed))
+    elif scenario.expect == "exhausted":
+        outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, blind)
+    else:
+        outcome, reasons = _judge_healthy(failed, blind, len(judged))
+    return Verdict(
+        scenario=scenario.name,
+        release=scenario.release,
+        stack=stack,
+        expected=scenario.expect + (f" ({scenario.cause})" if scenario.cause else ""),
+        observed=observed,
+        verdict=outcome,
+        headline=headline(scenario, metrics, diagnosis, observed=observed, verdict=outcome, reasons=reasons),
+        reasons=reasons,
+        diagnosis=diagnosis,
+        thresholds=results,
+        metrics=metrics.flat(),
+        notes=notes(scenario, history, metrics, diagnosis, observed),
+        endpoints=metrics.endpoints,
+    )
+
+
+def judged_thresholds(scenario: Scenario) -> tuple[Threshold, ...]:
+    """The scenario's thresholds that count: all, or, judged on HTTP alone, those that a tester can see."""
+    chosen = tuple(
+        one for one in scenario.thresholds if scenario.judge == "all" or not METRICS[one.metric].inside
+    )
+    if scenario.expect == "exhausted" or any(one.metric == ANSWERED.metric for one in chosen):
+        return chosen
+    return (*chosen, ANSWERED)
+
+
+def _result(threshold: Threshold, metrics: Metrics) -> ThresholdResult:
+    value = metrics.value_of(threshold)
+    return ThresholdResult(threshold.expr, value, None if value is None else threshold.holds(value))
+
+
+def _violated(threshold: Threshold, metrics: Metrics) -> str:
+    value = metrics.value_of(threshold)
+    return f"{threshold.expr} does not hold: {in_words(threshold.metric, value or 0)}"
+
+
+def _no_data(judged: tuple[Threshold, ...], metrics: Metrics) -> tuple[str, ...]:
+    found = []
+    for one in judged:
+        if metrics.value_of(one) is not None:
+            continue
+        if one.endpoint is not None and one.endpoint not in metrics.endpoints:
+            seen = ", ".join(metrics.endpoints) or "none"
+            found.append(f"no data for {one.expr}: no request to that endpoint; seen: {seen}")
+        elif one.metric == "pool_in_use_max" and metrics.pool.in_use_max is not None:
+            found.append(f"no data for {one.expr}: pool {metrics.pool.name} has no limit")
+        else:
+            found.append(f"no data for {one.expr}")
+    return tuple(found)
+
+
+def _timeouts(scenario: Scenario, metrics: Metrics) -> int:
+    """Pool time-outs as whoever judges could see them."""
+    return (metrics.pool.timeouts if scenario.judge == "all" else metrics.pool.timeouts_http) or 0
+
+
+def _observed(scenario: Scenario, metrics: Metrics, failed: bool, blind: bool) -> Observed:
+    """What was seen was there, whatever was missed; `healthy` means that nothing was missed."""
+    if _timeouts(scenario, metrics):
+        return "exhausted"
+    if failed or (scenario.judge == "all" and metrics.pool.leaked):
+        return "degraded"
+    return "unknown" if blind else "healthy"
+
+
+def _judge_healthy(
+    failed: tuple[str, ...], blind: tuple[str, ...], judged: int
+) -> tuple[Outcome, tuple[str, ...]]:
+    """A threshold that was seen to fail has failed, whatever was missed; to pass, nothing may be missed."""
+    if failed:
+        return "fail", (*failed, *blind)
+    if blind:
+        return "unknown", blind
+    return "pass", (f"all {judged} thresholds hold",)
+
+
+def _judge_exhausted(
+    scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis, blind: tuple[str, ...]
+) -> tuple[Outcome, tuple[str, ...]]:
+    if blind:
+        return "unknown", blind
+    timeouts = _timeouts(scenario, metrics)
+    if not timeouts:
+        pool = metrics.pool
+        of = f" of {pool.capacity}" if pool.capacity else ""
+        reason = (
+            "expected exhaustion did not come: no pool time-out in "
+            f"{counted(metrics.all.requests, 'request')}, "
+            f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
+        )
+        return "fail", (reason,)
+    came = f"exhaustion came as expected: {counted(timeouts, 'pool time-out')}"
+    if scenario.cause is None:
+        return "pass", (came,)
+    if diagnosis.cause != scenario.cause:
+        said = f"{diagnosis.cause} ({diagnosis.confidence})"
+        return "fail", (f"expected cause {scenario.cause}, and the diagnosis is {said}", came)
+    return "pass", (f"{came}, cause {diagnosis.cause} ({diagnosis.confidence})",)
+
+
+def _seen(scenario: Scenario, metrics: Metrics, failed: tuple[str, ...]) -> tuple[str, ...]:
+    """What a run that decides nothing showed all the same."""
+    found = [f"seen until then: {text}" for text in failed]
+    timeouts = _timeouts(scenario, metrics)
+    if timeouts and not failed:
+        found.append(f"seen until then: {counted(timeouts, 'pool time-out')}")
+    if metrics.pool.leaked and scenario.judge == "all" and not failed:
+        found.append(f"seen until then: {counted(metrics.pool.leaked, 'leaked connection')}")
+    return tuple(found)
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """The content of verdict.json; floats to six digits."""
+    content: dict[str, Any] = _rounded(asdict(verdict))
+    return content
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(one) for one in value]
+    return value

@@ -1,0 +1,92 @@
+"""What was seen in a run and does not decide its verdict (pure)."""
+
+from collections.abc import Iterator
+
+from rushhour.diagnosis import Diagnosis
+from rushhour.diagnosis.sites import at
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.metrics.measure import Metrics
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S
+from rushhour.metrics.window import Window
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.thresholds import METRICS
+from rushhour.verdict.headline import leaking_site
+from rushhour.verdict.wording import counted
+
+
+def notes(
+    scenario: Scenario, history: History, metrics: Metrics, diagnosis: Diagnosis, observed: str
+) -> tuple[str, ...]:
+    """One line each."""
+    window = metrics.window
+    if window is None:
+        return ()
+    return (
+        *_blind_spot(scenario, metrics, diagnosis),
+        *_not_judged(scenario, observed),
+        *_counts_differ(metrics),
+        *_warm_up(history, window),
+        *_ended_processes(history, window),
+        *_failed_observers(history),
+    )
+
+
+def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> Iterator[str]:
+    """What testers, who see HTTP alone, could not know."""
+    if scenario.judge != "http" or not metrics.pool.leaked:
+        return
+    leaked, site = metrics.pool.leaked, leaking_site(diagnosis)
+    pool, where = ("", "") if site is None else (f" of pool {site.pool}", f", taken at {at(site)}")
+    for_whom = "" if site is None or site.endpoint is None else f" for {site.endpoint}"
+    yield f"the agent saw {counted(leaked, 'leaked connection')}{pool} all the same{where}{for_whom}"
+
+
+def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:
+    if scenario.judge == "http":
+        inside = [one.expr for one in scenario.thresholds if METRICS[one.metric].inside]
+        if inside:
+            yield f"not judged, since testers cannot see it: {', '.join(inside)}"
+    elif (
+        scenario.expect == "healthy"
+        and observed == "exhausted"
+        and not any(one.metric == "queuepool_timeouts" for one in scenario.thresholds)
+    ):
+        yield "pool time-outs were seen, and no threshold bounds queuepool_timeouts"
+
+
+def _counts_differ(metrics: Metrics) -> Iterator[str]:
+    pool = metrics.pool
+    counts = {
+        "the agent": pool.timeouts_agent,
+        "the customers": pool.timeouts_http,
+        "the service's log": pool.timeouts_logged if pool.timeouts_logged is not None else 0,
+    }
+    known = {who: count for who, count in counts.items() if count is not None}
+    if len(set(known.values())) > 1:
+        said = ", ".join(f"{who} {count:,}" for who, count in known.items())
+        yield f"the counts of pool time-outs differ: {said}; the highest counts"
+
+
+def _warm_up(history: History, window: Window) -> Iterator[str]:
+    early = sum(window.load_started_s <= fact.t_s < window.measured_from_s for fact in history.pool_timeouts)
+    if early:
+        yield f"{counted(early, 'pool time-out')} came during the warm-up and did not count"
+
+
+def _ended_processes(history: History, window: Window) -> Iterator[str]:
+    last: dict[int, float] = {}
+    for sample in history.pools:
+        last[sample.pid] = max(sample.t_s, last.get(sample.pid, 0.0))
+    ended = sorted(pid for pid, seen_s in last.items() if seen_s < window.load_ended_s - LAST_SAMPLE_WITHIN_S)
+    if ended:
+        yield (
+            f"processes of the service that ended during the load: {', '.join(map(str, ended))}; what they "
+            "had leaked counts, though it went with them"
+        )
+
+
+def _failed_observers(history: History) -> Iterator[str]:
+    for event in history.events:
+        if event.name == f.OBSERVER_FAULT and event.detail.get("observer") != "recorder":
+            yield f"observer {event.detail.get('observer')} failed: {event.detail.get('error')}"

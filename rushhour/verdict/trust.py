@@ -1,0 +1,227 @@
+"""Whether a run can be believed (pure): why it says nothing, and what it may have missed."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Final
+
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.metrics.measure import Metrics
+from rushhour.metrics.window import Window
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.thresholds import METRICS, Source, Threshold
+
+LATENESS_P99_MS: Final = 100.0
+STALL_MS: Final = 2000.0
+CPU_CORES: Final = 0.9  # of one core: a Locust process cannot use a second one
+CPU_SHARE: Final = 0.1  # of the measured seconds
+OTHERS_SHARE: Final = 0.25  # of the machine's cores, used by what is not part of the run
+USERS_SHARE: Final = 0.95
+DURATION_SHARE: Final = 0.95
+HTTP_4XX_SHARE: Final = 0.5
+MACHINE: Final = "machine"
+WORKER_SILENT_S: Final = 5.0
+POOL_GAP_S: Final = 2.0
+SERVER_GAP_S: Final = 5.0
+HOST_GAP_S: Final = 5.0
+
+_OBSERVES: Final[dict[str, Source]] = {
+    "pools": "pools",
+    "postgres": "postgres",
+    "host": "host",
+    "meter": "host",
+}
+_HARMLESS: Final = frozenset({"tail", "tails", "logs"})  # the live view; the log, which only cross-checks
+
+
+def why_void(scenario: Scenario, history: History, metrics: Metrics) -> tuple[str, ...]:
+    """Why the run says nothing about the release, good or bad; empty when it does."""
+    return (
+        *_cut_short(scenario, history, metrics.window),
+        *_no_load(scenario, history, metrics),
+        *_generator(history, metrics),
+        *_neighbours(history, metrics.window),
+        *_faults(scenario, history),
+    )
+
+
+def _cut_short(scenario: Scenario, history: History, window: Window | None) -> Iterator[str]:
+    broke, interrupted = history.event(f.STACK_BROKE), history.event(f.INTERRUPTED)
+    if broke is not None:
+        yield f"the stack broke: {broke.detail.get('what', 'no reason was written')}"
+    elif interrupted is not None:
+        yield "the run was interrupted"
+    elif not history.complete:
+        if window is None:
+            yield "the run was cut short before the load started: no run_ended event"
+        else:
+            seen_s = window.end_s - window.load_started_s
+            yield (
+                f"the run was cut short: no run_ended event; the last of it was seen {seen_s:.0f} s into "
+                f"a load of {scenario.load.duration:.0f} s"
+            )
+    for event in history.events:
+        if event.name == f.OBSERVER_FAULT and event.detail.get("observer") == "recorder":
+            yield f"the load generator: {event.detail.get('error')}"
+
+
+def _faults(scenario: Scenario, history: History) -> Iterator[str]:
+    done = [event for event in history.events if event.name == f.FAULT]
+    if history.complete and len(done) < len(scenario.faults):
+        missing = scenario.faults[len(done)]
+        yield (
+            f"the load ended before its faults were over: {missing.do} of the {missing.server}, due "
+            f"{missing.at:g} s into the load, was never done"
+        )
+
+
+def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator[str]:
+    window = metrics.window
+    if window is None:
+        if history.complete:
+            yield "the load never started: no load_started event"
+        return
+    if not metrics.all.requests:
+        yield f"no request ended after the warm-up of {scenario.load.warm_up:.0f} s"
+        return
+    lasted_s = window.load_ended_s - window.load_started_s
+    if history.complete and lasted_s < DURATION_SHARE * scenario.load.duration:
+        yield f"the load ended after {lasted_s:.0f} s, and should have lasted {scenario.load.duration:.0f} s"
+    users = metrics.users_max
+    if history.complete and users is not None and users < USERS_SHARE * scenario.load.users:
+        yield f"only {users:,} of {scenario.load.users:,} customers ever came"
+    if metrics.all.http_4xx > HTTP_4XX_SHARE * metrics.all.requests:
+        yield (
+            f"{metrics.all.http_4xx:,} of {metrics.all.requests:,} requests were answered 4xx: the customers "
+            "ask for what does not exist"
+        )
+
+
+def _generator(history: History, metrics: Metrics) -> Iterator[str]:
+    window = metrics.window
+    if window is None:
+        return
+    samples = [one for one in history.generator if window.in_whole_second(one.t_s)]
+    if not samples:
+        yield "the load generator wrote nothing about itself, so nothing tells whether it kept its schedule"
+        return
+    lateness_ms, stall_ms = metrics.generator_lateness_p99_ms or 0, metrics.generator_lateness_max_ms or 0
+    if lateness_ms > LATENESS_P99_MS:
+        yield (
+            f"the load generator fell behind: its timers fired {lateness_ms:,.0f} ms late at p99 "
+            f"(bound {LATENESS_P99_MS:.0f} ms)"
+        )
+    elif stall_ms > STALL_MS:
+        yield f"the load generator stood still for {stall_ms / 1000:.1f} s (bound {STALL_MS / 1000:.0f} s)"
+    seconds, busy = Counter(one.worker for one in samples), Counter[str]()
+    for one in samples:
+        busy[one.worker] += one.cpu_cores >= CPU_CORES
+    for worker, count in sorted(busy.items()):
+        if count > CPU_SHARE * seconds[worker]:
+            yield (
+                f"the load generator was starved of CPU: {worker} used {CPU_CORES:g} cores or more in "
+                f"{count} of {seconds[worker]} s; give it more processes"
+            )
+    yield from _silent_workers(samples)
+
+
+def _neighbours(history: History, window: Window | None) -> Iterator[str]:
+    """Other work on this machine takes CPU from servers that yield: what is slow then is not the release."""
+    used: dict[str, list[float]] = {}
+    for one in history.host:
+        if window is not None and window.measures(one.t_s):
+            used.setdefault(one.component, []).append(one.cpu_cores)
+    cores = next((one.limit_cores for one in history.host if one.component == MACHINE), None)
+    if cores is None or MACHINE not in used:
+        return
+    means = {component: sum(values) / len(values) for component, values in used.items()}
+    others = means.pop(MACHINE) - sum(means.values())
+    if others > OTHERS_SHARE * cores:
+        yield (
+            f"the machine was busy with other work: {others:.2f} of its {cores:g} cores on average "
+            f"(bound {OTHERS_SHARE * cores:g}); run again when it is quiet"
+        )
+
+
+def _silent_workers(samples: list[f.GeneratorSample]) -> Iterator[str]:
+    last: dict[str, int] = {}
+    for one in samples:
+        last[one.worker] = max(one.t_s, last.get(one.worker, one.t_s))
+    end_s = max(last.values())
+    for worker, seen_s in sorted(last.items()):
+        if end_s - seen_s > WORKER_SILENT_S:
+            yield f"Locust's {worker} fell silent {end_s - seen_s} s before the load ended"
+
+
+def why_blind(
+    scenario: Scenario, history: History, metrics: Metrics, judged: Iterable[Threshold]
+) -> tuple[str, ...]:
+    """What the judged thresholds and the expectation rest on and was not seen whole; empty when all was."""
+    needed: set[Source] = {METRICS[one.metric].source for one in judged}
+    if scenario.expect == "exhausted":
+        needed.add("pools")
+    window = metrics.window
+    if window is None:
+        return ()
+    found: list[str] = []
+    if "pools" in needed:
+        found += _agent(history, window)
+    if "postgres" in needed:
+        lags = [one.t_s for one in history.servers if one.server == "replica" and one.lag_s is not None]
+        found += _gap(lags, window, SERVER_GAP_S, "lag of the replica (postgres.jsonl)")
+    if "host" in needed:
+        found += _gap(
+            [one.t_s for one in history.host], window, HOST_GAP_S, "CPU of any component (host.jsonl)"
+        )
+    for event in history.events:
+        if event.name == f.OBSERVER_FAULT and _matters(str(event.detail.get("observer", "")), needed):
+            found.append(f"observer {event.detail.get('observer')} failed: {event.detail.get('error')}")
+    return tuple(found)
+
+
+def _matters(observer: str, needed: set[Source]) -> bool:
+    """An observer that is not known here matters always."""
+    kind = observer.split(" ", maxsplit=1)[0]
+    if kind in _HARMLESS or kind == "recorder":  # the recorder's faults void the run
+        return False
+    source = _OBSERVES.get(kind)
+    return source is None or source in needed
+
+
+def _agent(history: History, window: Window) -> Iterator[str]:
+    if not history.pools:
+        came = "started but saw no pool" if history.processes else "never started in the service"
+        yield f"the pool agent {came}: pool.jsonl holds no sample"
+        return
+    for fault in history.agent_faults[:1]:
+        more = f" ({len(history.agent_faults)} faults in all)" if len(history.agent_faults) > 1 else ""
+        yield f"the pool agent failed in {fault.where}: {fault.error}{more}"
+    yield from _gap([one.t_s for one in history.pools], window, POOL_GAP_S, "sample of any pool (pool.jsonl)")
+    by_pid: dict[int, list[float]] = {}
+    for one in history.pools:
+        by_pid.setdefault(one.pid, []).append(one.t_s)
+    if len(by_pid) > 1:
+        for pid, times_s in sorted(by_pid.items()):
+            own = Window(
+                window.load_started_s,
+                max(window.measured_from_s, min(times_s)),
+                min(window.load_ended_s, max(times_s)),
+                window.end_s,
+            )
+            yield from _gap(times_s, own, POOL_GAP_S, f"sample of process {pid} (pool.jsonl)")
+
+
+def _gap(times_s: list[float], window: Window, most_s: float, what: str) -> Iterator[str]:
+    """The longest time without one, within the measured load and up to its edges."""
+    inside = sorted(t_s for t_s in times_s if window.measures(t_s))
+    marks = [window.measured_from_s, *inside, window.load_ended_s]
+    gap_s, from_s = max(
+        ((after - before, before) for before, after in pairwise(marks)),
+        default=(0.0, 0.0),
+    )
+    if gap_s > most_s:
+        yield (
+            f"no {what} for {gap_s:.1f} s, from {from_s - window.load_started_s:.1f} s into the load "
+            f"(bound {most_s:g} s)"
+        )
