@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN     = $(BIN)/rushhour
+PYTEST  = $(BIN)/python -m pytest --ignore tests/docker
 SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -27,7 +28,8 @@ nightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, re
 
 test: $(STAMP) ## unit and integration tests, with branch coverage (ARGS="-k name" for a part)
 	@$(BIN)/coverage erase
-	@$(BIN)/python -m pytest --ignore tests/docker $(if $(ARGS),$(ARGS),--cov --cov-report=term)
+	@$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n 2 --dist loadfile -m 'not alone' --cov --cov-report= \
+	  && $(PYTEST) -m alone --cov --cov-append --cov-report=term)
 
 test-docker: $(STAMP) ## tests on a real container engine, which root on Debian needs not have yet
 	@bash infra/images/engine.sh run sh -c 'bash infra/images/offline.sh && $(BIN)/python -m pytest tests/docker $(ARGS)' \

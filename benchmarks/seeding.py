@@ -20,8 +20,8 @@ from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
 from rushhour.stack.embedded.bare import BareServer, bare_server
 from rushhour.stack.embedded.server import connected
-from rushhour.stack.embedded.template import _SEEDING as SEEDING
 from rushhour.stack.seeding import seed
+from rushhour.stack.seeding.settings import SEEDING
 from rushhour.stack.seeding.tables import tables
 
 SCHEMA: Final = Path(__file__).parents[1] / "app" / "schema.sql"

@@ -26,9 +26,9 @@ from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Stack
 from rushhour.stack.capacity import check_capacity
+from rushhour.stack.choose import Asked
 from rushhour.stack.compose.down import bring_down_compose
-from rushhour.stack.compose.stack import ComposeStack
-from rushhour.stack.embedded.stack import EmbeddedStack
+from rushhour.stack.open import StackOptions, open_stack
 from rushhour.stack.paths import cache_dir
 from rushhour.stack.standing import bring_down, stand
 from rushhour.ui import make_screen
@@ -42,7 +42,7 @@ class Options:
     """What every command that brings a stack up is given."""
 
     scenarios: Path
-    stack: str
+    stack: Asked
     image: str | None
     allow_host: str | None
     release: str | None
@@ -55,7 +55,7 @@ def run(options: Options, names: Sequence[str]) -> list[str]:
     chosen = _select(options, names)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
-        stack = _stack(options, guard)
+        stack = _open(options, guard, chosen)
         for number, scenario in enumerate(chosen, 1):
             console.print(lists.title(scenario, number, len(chosen)))
             run_dir, verdict = _run_one(scenario, stack, guard, options.runs)
@@ -76,7 +76,7 @@ def nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     chosen = [with_soak(one, soak_s) for one in _select(options, [NIGHTLY], pinned_stay=True)]
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
-        stack = _stack(options, guard)
+        stack = _open(options, guard, chosen)
 
         def run_one(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
@@ -124,8 +124,10 @@ def check(options: Options, name: str) -> str:
         raise UsageError(
             problems or [f"{options.scenarios}: service.check is empty: there is nothing to request"]
         )
+    if options.stack == "auto" and not options.image:  # it answers in seconds; Compose takes longer to stand
+        options = replace(options, stack="embedded")
     with Guard() as guard:
-        stack = _stack(options, guard)
+        stack = _open(options, guard, [scenario])
         run_dir = create_run_dir(options.runs, "check")
         run_dir.write_json("scenario.json", scenario)
         recorder = Recorder(run_dir)
@@ -174,10 +176,11 @@ def up(options: Options, name: str) -> None:
     """Hold a stack up until it is interrupted."""
     scenario = _select(options, [name])[0]
     with Guard() as guard:
+        stack = _open(options, guard, [scenario])
         run_dir = create_run_dir(options.runs, "up")
         screen = make_screen(console, scenario)
         try:
-            stand(_stack(options, guard), scenario, run_dir, screen.progress, cache=cache_dir(), say=_say)
+            stand(stack, scenario, run_dir, screen.progress, cache=cache_dir(), say=_say)
         finally:
             screen.done()
 
@@ -215,8 +218,10 @@ def _say(line: str) -> None:
     console.print(line, soft_wrap=True, markup=False)
 
 
-def _stack(options: Options, guard: Guard) -> Stack:
-    """`auto` is embedded, until the Compose stack has judged as many runs."""
-    if options.stack == "compose" or options.image:
-        return ComposeStack(guard, options.image, options.allow_host)
-    return EmbeddedStack(guard, postgres_bin=options.postgres_bin)
+def _open(options: Options, guard: Guard, scenarios: Sequence[Scenario]) -> Stack:
+    asked = StackOptions(options.stack, options.image, options.allow_host, options.postgres_bin)
+    screen = make_screen(console, scenarios[0])
+    try:
+        return open_stack(asked, guard, scenarios, screen.progress, _say)
+    finally:
+        screen.done()

@@ -8,19 +8,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import psutil
-from docker.errors import DockerException
 
 from rushhour.errors import StackError
 from rushhour.report.lists import Finding
+from rushhour.stack.compose.engine import find_engine
 from rushhour.stack.embedded.limits import describe_limits
 from rushhour.stack.embedded.postgres import find_binaries, server_version
 from rushhour.stack.paths import cache_dir
 
 MIN_FREE_MB = 2048  # a template of size small and two clones of it
 MIN_MEMORY_MB = 2048
-ENGINE_SOCKET = Path("/var/run/docker.sock")
 
 
 def examine(postgres_bin: Path | None = None) -> list[Finding]:
@@ -72,14 +70,9 @@ def _optional() -> Iterator[Finding]:
 
 
 def _engine() -> str:
-    """The local engine's version, or why there is none; a remote context is never asked."""
-    if not ENGINE_SOCKET.exists():
-        return f"none ({ENGINE_SOCKET} is missing); the embedded stack needs none"
+    """The engine that `--stack auto` would take, or why it takes none; an engine elsewhere is never asked."""
     try:
-        client = docker.DockerClient(base_url=f"unix://{ENGINE_SOCKET}", timeout=5)
-        try:
-            return f"{client.version()['Version']} at {ENGINE_SOCKET}"
-        finally:
-            client.close()
-    except (DockerException, OSError) as error:
-        return f"no answer at {ENGINE_SOCKET}: {error}"
+        engine = find_engine()
+    except StackError as error:
+        return f"none: {str(error).splitlines()[0]}; the embedded stack needs none"
+    return f"{engine.version} with Compose {engine.compose} at {engine.base_url}"

@@ -41,7 +41,7 @@ def render_html(
     beside: Sequence[str] = (),
 ) -> str:
     """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
-    head, body, library = asset("theme.js"), asset("timeline.js"), plotly()
+    head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
     picture = timeline(history)
     window = find_window(history, scenario.load.warm_up)
     end_s = window.end_s if window else end_of(history)

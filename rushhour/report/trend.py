@@ -62,7 +62,7 @@ def render_trend(rows: Sequence[RunRow], kept: Collection[str] = ()) -> str:
     """The page; `kept` are the directories of runs and nights that can still be opened."""
     scenarios = tuple(dict.fromkeys(row.scenario for row in rows))
     nights = night_rows(rows, scenarios, kept)
-    head, body, library = asset("theme.js"), asset("trend.js"), plotly()
+    head, body, library = asset("theme.js"), asset("charts.js") + asset("trend.js"), plotly()
     allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
     return str(
         _template().render(

@@ -27,6 +27,14 @@ def cache() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _embedded() -> Iterator[None]:
+    """These tests are of the embedded stack, also where an engine answers; tests/docker has the other's."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RUSHHOUR_STACK", "embedded")
+        yield
+
+
 @pytest.fixture(scope="session")
 def guard() -> Iterator[Guard]:
     with Guard() as guard:

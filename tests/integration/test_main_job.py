@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 150
 ATTEMPTS = 3  # a machine busy with other work makes a run unknown, as it should: then once more

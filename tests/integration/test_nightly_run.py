@@ -13,6 +13,8 @@ import pytest
 from rushhour.archive import RunHistory
 from rushhour.nightly.night import read_night
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
 

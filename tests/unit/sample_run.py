@@ -14,6 +14,7 @@ from rushhour.metrics.requests import request_metrics
 from rushhour.metrics.window import find_window
 from rushhour.scenario.model import Load, Scenario, Target
 from rushhour.verdict.judge import ThresholdResult, Verdict
+from tests.unit.saved_runs import ENVIRONMENT
 
 START_S = 3.0  # the load starts this long after the anchor
 LOAD_S = 70.0
@@ -184,20 +185,7 @@ def encoded(millis: list[float]) -> str:
 
 
 def _environment() -> f.Environment:
-    return f.Environment(
-        started_at="2025-01-01T18:00:00Z",
-        rushhour="0.1.0",
-        commit="0123abc",
-        python="3.11.7",
-        platform="Linux x86_64",
-        cpu_count=2,
-        memory_mb=8192,
-        stack="embedded",
-        postgres="18.0",
-        locust="2.47",
-        sqlalchemy="2.1",
-        limits={"replica": "0.5 cores by cgroup cpu.max", "primary": "nice 10"},
-    )
+    return replace(ENVIRONMENT, limits={"replica": "0.5 cores by cgroup cpu.max", "primary": "nice 10"})
 
 
 def _events(load_s: float) -> list[f.Event]:

@@ -9,7 +9,7 @@ import pytest
 from rushhour.errors import StackError
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Postgres, Scenario
-from rushhour.stack.choose import Choice, choose_stack
+from rushhour.stack.choose import Asked, Choice, choose_stack
 from rushhour.stack.compose.engine import Engine, engine_url, local_host, numbers
 from rushhour.stack.compose.failure import last_probe
 from rushhour.stack.compose.files import (
@@ -26,6 +26,7 @@ from rushhour.stack.compose.images import Image
 from rushhour.stack.compose.template import remove_compose_templates, templates_root
 from rushhour.stack.compose.watch import Usage
 from rushhour.stack.locks import locked
+from rushhour.stack.open import StackOptions
 
 ROOT = Path(__file__).parents[2]
 OLD = Engine("unix:///run/engine.sock", "127.0.0.1", "20.10.24", (1, 41), "2.26.1", cpus=4, cgroups="1")
@@ -253,3 +254,20 @@ def test_a_named_stack_never_falls_back() -> None:
     assert choose_stack("embedded", missing) == Choice("embedded", "")
     with pytest.raises(StackError, match="no engine"):
         choose_stack("compose", missing)
+
+
+def options(stack: Asked, image: str | None = None, postgres_bin: Path | None = None) -> StackOptions:
+    return StackOptions(stack, image, None, postgres_bin)
+
+
+def test_an_image_and_other_binaries_settle_what_auto_comes_to() -> None:
+    assert options("auto").asked == "auto"
+    assert options("auto", image="shop:rc1").asked == "compose"
+    assert options("auto", postgres_bin=Path("bin")).asked == "embedded"
+
+
+def test_options_of_the_other_stack_are_refused_all_at_once() -> None:
+    assert list(options("compose", image="shop:rc1").problems()) == []
+    assert [problem.split()[0] for problem in options("embedded", image="shop:rc1").problems()] == ["--image"]
+    both = options("auto", image="shop:rc1", postgres_bin=Path("bin"))
+    assert [problem.split()[0] for problem in both.problems()] == ["--postgres-bin"]

@@ -11,14 +11,7 @@
   const hidden = new Set();
   let range = full.slice(), cursor = null, geometry = null, markers = [];
 
-  const element = (tag, name, parent, text) => {
-    const made = document.createElement(tag);
-    if (name) made.className = name;
-    if (text !== undefined) made.textContent = text;
-    parent?.append(made);
-    return made;
-  };
-  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const { element, style } = page;
   const faint = (hex, share) => `rgba(${[1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)).join(",")},${share})`;
   const toX = (t) => geometry.left + ((t - range[0]) / (range[1] - range[0])) * geometry.width;
   const toTime = (x) => range[0] + ((x - geometry.left) / geometry.width) * (range[1] - range[0]);
@@ -285,16 +278,7 @@
     new ResizeObserver(() => { if (resized()) draw(); }).observe(box);
   }
 
-  async function unpack() {
-    if (!("DecompressionStream" in window)) throw new Error("this browser is too old to unpack the chart library");
-    const text = atob(document.getElementById("plotly").textContent.trim()), packed = new Uint8Array(text.length);
-    for (let at = 0; at < text.length; at++) packed[at] = text.charCodeAt(at);
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    element("script", "", document.head, await new Response(stream).text());
-    if (!window.Plotly) throw new Error("the chart library did not start");
-  }
-
-  unpack().then(draw).then(() => { listen(); box.dataset.ready = "yes"; }).catch((error) => {
+  page.unpackPlotly().then(draw).then(() => { listen(); box.dataset.ready = "yes"; }).catch((error) => {
     box.replaceChildren();
     element("p", "note", box, `The timeline cannot be drawn: ${error.message}. The tables below hold the same run.`);
     box.dataset.ready = "no";

@@ -3,14 +3,7 @@
   const data = JSON.parse(document.getElementById("trend-data").textContent);
   const charts = document.getElementById("charts"), legend = document.getElementById("legend");
   const hidden = new Set();
-  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const element = (tag, name, parent, text) => {
-    const made = document.createElement(tag);
-    if (name) made.className = name;
-    if (text !== undefined) made.textContent = text;
-    parent?.append(made);
-    return made;
-  };
+  const { element, style } = page;
 
   // A night that failed stands out by the outline of its mark, whatever its line's colour.
   const signs = { circle: "●", square: "■", diamond: "◆", "triangle-up": "▲", cross: "✚", star: "★" };
@@ -81,16 +74,7 @@
     });
   }
 
-  async function unpack() {
-    if (!("DecompressionStream" in window)) throw new Error("this browser is too old to unpack the chart library");
-    const text = atob(document.getElementById("plotly").textContent.trim()), packed = new Uint8Array(text.length);
-    for (let at = 0; at < text.length; at++) packed[at] = text.charCodeAt(at);
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    element("script", "", document.head, await new Response(stream).text());
-    if (!window.Plotly) throw new Error("the chart library did not start");
-  }
-
-  unpack().then(() => {
+  page.unpackPlotly().then(() => {
     build();
     draw();
     document.addEventListener("themechange", draw);

@@ -23,6 +23,7 @@ from rushhour.stack.compose.images import Image
 from rushhour.stack.embedded.server import connected, last_line
 from rushhour.stack.embedded.template import Seeder, lock_of, remove_unused
 from rushhour.stack.locks import POLL_S, locked, try_lock
+from rushhour.stack.seeding.settings import SEEDING
 
 DATA: Final = "data.tar"
 FORMAT: Final = 1  # raise it when what a template holds changes
@@ -31,21 +32,6 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 120
 COMMAND_TIMEOUT_S: Final = 120.0
 LOG_LINES: Final = 15
-
-# The data is thrown away unless the server ends cleanly, so nothing has to be safe before that.
-_SEEDING: Final = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",  # COPY into a table made in the same transaction writes no WAL
-    "max_wal_senders": "0",
-    "max_wal_size": "8GB",
-    "wal_recycle": "off",  # finished WAL is removed, so that it is not kept for ever
-    "checkpoint_timeout": "1h",
-    "autovacuum": "off",
-    "maintenance_work_mem": "256MB",
-    "log_min_duration_statement": "-1",
-}
 
 
 def templates_root(cache: Path) -> Path:
@@ -133,7 +119,7 @@ class Seeding:
     def start(self) -> Container:
         """The primary as the Compose file has it, with settings for loading."""
         name = f"{self.command.project}-seed"
-        options = [f"-c{setting}={value}" for setting, value in _SEEDING.items()]
+        options = [f"-c{setting}={value}" for setting, value in SEEDING.items()]
         fixed = (
             "config_file=/etc/rushhour/postgresql.conf",
             "hba_file=/etc/rushhour/pg_hba.conf",

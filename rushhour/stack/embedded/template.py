@@ -30,6 +30,7 @@ from rushhour.stack.embedded.postgres import Installation
 from rushhour.stack.embedded.server import PostgresServer, Secrets, start_server
 from rushhour.stack.locks import POLL_S, locked, try_lock
 from rushhour.stack.paths import copy_configuration
+from rushhour.stack.seeding.settings import SEEDING
 from rushhour.stack.work import CLUSTERS, in_use
 
 FORMAT: Final = 1  # raise it when what a template holds changes
@@ -40,19 +41,6 @@ CLEAN_STOP_S: Final = 120.0
 # A standby must not have lower settings than the primary had when its base was taken, so the base is taken
 # with the lowest that a scenario may ask for.
 _LOWEST: Final = {"max_connections": "10"}
-_SEEDING: Final = _LOWEST | {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",  # COPY into a table made in the same transaction writes no WAL
-    "max_wal_senders": "0",
-    "max_wal_size": "8GB",
-    "wal_recycle": "off",  # finished WAL is removed, so that it is not cloned for ever
-    "checkpoint_timeout": "1h",
-    "autovacuum": "off",
-    "maintenance_work_mem": "256MB",
-    "log_min_duration_statement": "-1",
-}
 _BASE: Final = _LOWEST | {"autovacuum": "off", "wal_recycle": "off"}
 
 
@@ -135,7 +123,7 @@ class TemplateStore:
             primary = build / "primary"
             progress("initdb")
             initdb(self.guard, self.installation, primary, passwords)
-            with self._started(primary, build, passwords, log, _SEEDING) as server:
+            with self._started(primary, build, passwords, log, _LOWEST | SEEDING) as server:
                 create_roles(server)
                 drop_spare_databases(server)
                 self.seeder.fill(server.role_dsn, schema, data, progress)

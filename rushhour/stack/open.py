@@ -1,0 +1,63 @@
+"""The stack that was asked for, made ready; what `auto` comes to, said in a line."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushhour.errors import UsageError
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Scenario
+from rushhour.stack import Progress, Stack
+from rushhour.stack.choose import Asked, choose_stack
+from rushhour.stack.compose.stack import ComposeStack
+from rushhour.stack.embedded.stack import EmbeddedStack
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What was asked for: an image runs on Compose alone, other binaries of PostgreSQL embedded alone."""
+
+    stack: Asked
+    image: str | None
+    allow_host: str | None
+    postgres_bin: Path | None
+
+    @property
+    def asked(self) -> Asked:
+        """The stack that the other options leave open."""
+        if self.stack == "auto" and self.image:
+            return "compose"
+        if self.stack == "auto" and self.postgres_bin:
+            return "embedded"
+        return self.stack
+
+    def problems(self) -> Iterator[str]:
+        """What cannot be had together."""
+        if self.asked == "embedded" and self.image:
+            yield "--image runs in a container: leave out --stack embedded"
+        if self.asked == "compose" and self.postgres_bin:
+            yield "--postgres-bin is for the embedded stack: on Compose the server comes from its image"
+
+
+def open_stack(
+    options: StackOptions,
+    guard: Guard,
+    scenarios: Iterable[Scenario],
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Stack:
+    """The stack for these scenarios; Compose has its images by then.
+
+    Raises UsageError for options that contradict each other, and StackError when a stack that was named
+    cannot be brought up on this machine.
+    """
+    if problems := list(options.problems()):
+        raise UsageError(problems)
+    compose = ComposeStack(guard, options.image, options.allow_host)
+    releases = [one.release for one in scenarios]
+    choice = choose_stack(options.asked, lambda: compose.prepare(releases, progress))
+    if choice.why:
+        say(choice.why)
+    if choice.name == "compose":
+        return compose
+    return EmbeddedStack(guard, postgres_bin=options.postgres_bin)
