@@ -13,8 +13,6 @@ from typing import Any
 import psutil
 import pytest
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 150
 ATTEMPTS = 3  # a machine busy with other work makes a run unknown, as it should: then once more
@@ -86,6 +84,7 @@ def hotfix(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended
     return run(tmp_path_factory.mktemp("hotfix"), "smoke-hotfix")
 
 
+@pytest.mark.alone
 def test_the_leak_is_exhausted_and_its_line_named(leak: tuple[Ended, Path]) -> None:
     _, folder = leak
     verdict = told(leak)
@@ -102,6 +101,7 @@ def test_the_leak_is_exhausted_and_its_line_named(leak: tuple[Ended, Path]) -> N
     assert {path.name for path in folder.iterdir()} >= FILES
 
 
+@pytest.mark.alone
 def test_every_request_of_the_access_log_was_recorded(leak: tuple[Ended, Path]) -> None:
     """The log also holds the health checks of the start, and requests whose customer was no longer there."""
     _, folder = leak
@@ -112,6 +112,7 @@ def test_every_request_of_the_access_log_was_recorded(leak: tuple[Ended, Path]) 
     assert answered == asked
 
 
+@pytest.mark.alone
 def test_the_hotfix_holds(hotfix: tuple[Ended, Path]) -> None:
     verdict = told(hotfix)
     assert verdict["observed"] in {"healthy", "unknown"}
@@ -119,6 +120,7 @@ def test_the_hotfix_holds(hotfix: tuple[Ended, Path]) -> None:
     assert verdict["metrics"]["leaked_connections"] == 0
 
 
+@pytest.mark.alone
 def test_a_saved_run_is_judged_again_by_another_expectation(hotfix: tuple[Ended, Path]) -> None:
     _, folder = hotfix
     judged = read(folder / "verdict.json")["verdict"]

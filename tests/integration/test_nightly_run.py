@@ -13,8 +13,6 @@ import pytest
 from rushhour.archive import RunHistory
 from rushhour.nightly.night import read_night
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
 
@@ -66,6 +64,7 @@ def first(folder: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
             process.wait(DEADLINE_S)
 
 
+@pytest.mark.alone
 def test_a_night_with_a_leaky_candidate(folder: Path, first: "subprocess.Popen[str]") -> None:
     lock = folder / "runs" / "nightly" / ".lock"
     deadline = time.monotonic() + DEADLINE_S
