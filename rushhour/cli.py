@@ -208,6 +208,35 @@ def doctor(postgres_bin: Path | None) -> int:
     return Exit.MET if commands.doctor(postgres_bin) else Exit.UNKNOWN
 
 
+@cli.group()
+def agent() -> None:
+    """The pool agent without a stack, in a service of your own."""
+
+
+@agent.command(
+    name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.option(
+    "--long-hold",
+    type=Duration(),
+    default="5s",
+    show_default=True,
+    help="Tell a check-out that lasts longer, though its request goes on.",
+)
+@click.option("--fail-on-leak", is_flag=True, help="Exit 1 when a connection leaked and the command exits 0.")
+@_path("--json", None, "Write the findings to this file.")
+@_path("--keep", None, "Keep the agent's files in this directory.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def agent_exec(
+    command: tuple[str, ...], long_hold: float, fail_on_leak: bool, json: Path | None, keep: Path | None
+) -> int:
+    """Run a Python service with the agent in it; findings go to stderr, live and at its end.
+
+    Ends as the command does, with its exit code (127: no such command; 128 + n: ended by signal n).
+    """
+    return commands.agent_exec(command, long_s=long_hold, fail_on_leak=fail_on_leak, report=json, keep=keep)
+
+
 def _interrupt(signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(signum).name)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rushhour.archive import NIGHTLY, RunHistory, remember, runs_folder_of
+from rushhour.attach.run import run_attached, write_findings
 from rushhour.check.result import parse_request
 from rushhour.check.send import run_check
 from rushhour.compare import compare_runs, read_measured
@@ -35,6 +36,7 @@ from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
 
 console = Console()
+errors = Console(stderr=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,16 @@ def down(templates: bool) -> None:
             _say(line)
 
 
+def agent_exec(
+    command: Sequence[str], *, long_s: float, fail_on_leak: bool, report: Path | None, keep: Path | None
+) -> int:
+    """Run a command with the agent in it; the exit code, the command's own where that is not 0."""
+    attached = run_attached(command, long_s=long_s, say=_say_aside, keep=keep)
+    if report is not None:
+        write_findings(report, attached)
+    return 1 if fail_on_leak and attached.findings.leaks and not attached.exit_code else attached.exit_code
+
+
 def doctor(postgres_bin: Path | None) -> bool:
     """Print what was found; whether the embedded stack can run."""
     findings = examine(postgres_bin)
@@ -212,6 +224,11 @@ def _select(options: Options, names: Sequence[str], *, pinned_stay: bool = False
     if problems:
         raise UsageError(problems)
     return chosen
+
+
+def _say_aside(line: str) -> None:
+    """On stderr, beside the output of a command that goes on."""
+    errors.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _say(line: str) -> None:

@@ -225,8 +225,7 @@ class PoolPatch:
     def _engine_init(self, original: Any) -> Any:
         """Engine.__init__(pool, dialect, url): a pool is known, with its address, before it is first used."""
 
-        def __init__(engine: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # stands in for it
-            original(engine, *args, **kwargs)
+        def made(engine: Any) -> None:
             try:
                 state, url = self._state(engine.pool), engine.url
                 if state.address == (None, None, None):
@@ -234,7 +233,7 @@ class PoolPatch:
             except Exception as error:
                 self._book.fault("engine", error)
 
-        return __init__
+        return _with_signature_of(original, made)
 
     def _detach(self, connection: Any, record: Any) -> None:
         """Comes when the record is back in the pool already; another thread may have taken it."""
@@ -249,6 +248,26 @@ class PoolPatch:
                     _end(self._book, hold, DETACH)
         except Exception as error:
             self._book.fault("detach", error)
+
+
+def _with_signature_of(original: Any, after: Callable[[Any], None]) -> Any:
+    """A function with the parameters of `original` that calls it, then `after(self)`.
+
+    `create_engine` reads the parameters' names off it, to tell which of its options are the engine's.
+    """
+    code = original.__code__
+    names = code.co_varnames[: code.co_argcount]
+    only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    parameters = [*names, *(["*", *only] if only else [])]
+    arguments = [*names, *(f"{name}={name}" for name in only)]
+    source = (
+        f"def __init__({', '.join(parameters)}):\n original({', '.join(arguments)})\n after({names[0]})\n"
+    )
+    made: dict[str, Any] = {"original": original, "after": after}
+    exec(source, made)  # noqa: S102  # of nothing but names that Python itself has parsed
+    function = made["__init__"]
+    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
+    return function
 
 
 def _superseded(book: Book, hold: Hold, proxy: Any) -> bool:

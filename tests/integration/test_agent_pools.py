@@ -303,3 +303,15 @@ next_sample()
     assert all(one.leaked == 0 and one.live <= 12 for one in observed.of(f.PoolSample))
     assert all(one.returned_by == "close" for one in observed.checkouts.values())
     assert sum(sum(one.hold_us.values()) for one in observed.of(f.PoolTimes)) == 6400
+
+
+def test_the_engine_keeps_every_option_it_had(subject: Subject) -> None:
+    """`create_engine` finds out by their names which options are the engine's."""
+    observed = subject.run("""
+db = engine(echo=False, hide_parameters=True, logging_name="shop", execution_options={"a": 1})
+with db.connect():
+    agent_wrote("sample")
+print(db.hide_parameters, db.logging_name, dict(db.get_execution_options()))
+""")
+    assert observed.stdout == "True shop {'a': 1}\n"
+    assert observed.last_samples["service.db"].checkouts == 1

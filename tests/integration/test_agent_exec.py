@@ -1,0 +1,116 @@
+"""`rushhour agent exec`: a service that knows nothing of it, run in the foreground with the agent in it."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from rushhour.stack.ports import free_port
+from tests.integration.agent_subject import line_of
+from tests.integration.shop_service import SHOP
+
+DEADLINE_S = 30.0
+RUSHHOUR = [sys.executable, "-m", "rushhour"]
+ROOT = Path(__file__).parents[2]
+
+
+def execute(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RUSHHOUR, "agent", "exec", *options, "--", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def answered(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        connection.getresponse().read()
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def get(port: int, path: str) -> None:
+    """Answered within the deadline, whatever the port does before."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not answered(port, path):
+        assert time.monotonic() < deadline, f"{path} was not answered in {DEADLINE_S:g} s"
+        time.sleep(0.05)
+
+
+def test_a_leak_in_a_service_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    port, findings, log = free_port(), tmp_path / "findings.json", tmp_path / "log"
+    command = [sys.executable, "-m", "gunicorn", "shop:app", "--bind", f"127.0.0.1:{port}", "--threads", "4"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*RUSHHOUR, "agent", "exec", "--fail-on-leak", "--json", str(findings), "--", *command],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            for path in ("/health", "/items", "/report/2026"):
+                get(port, path)
+            deadline = time.monotonic() + DEADLINE_S
+            while "LEAK" not in log.read_text():  # told while it runs
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)  # handed on to gunicorn, which ends in good order
+            code = process.wait(DEADLINE_S)
+        finally:
+            process.kill()
+    text, line = log.read_text(), line_of(tmp_path / "shop.py", "leak")
+    assert code == 1, text
+    assert f"rushhour: LEAK  shop.py:{line} report for GET /report/:year: 1 of pool shop.db" in text
+    assert "QueuePool of 2 + 1, time-out 1 s" in text
+    assert "Shutting down: Master" in text
+    found = json.loads(findings.read_text())
+    assert (found["exit_code"], found["leaks"]) == (0, 1)
+    assert found["held"][0]["site"] == {"file": "shop.py", "line": line, "function": "report"}
+
+
+def test_it_ends_as_its_command_does(tmp_path: Path) -> None:
+    own = execute(tmp_path, sys.executable, "-c", "import sys; print(sys.stdin.read()); sys.exit(7)")
+    assert own.returncode == 7
+    assert "no process imported SQLAlchemy (1 process" in own.stderr
+    killed = execute(tmp_path, sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+    assert killed.returncode == 128 + 9
+    missing = execute(tmp_path, "no-such-command")
+    assert (missing.returncode, missing.stderr) == (127, "rushhour: no-such-command: no such command\n")
+    blind = execute(tmp_path, "/bin/true")
+    assert blind.returncode == 0
+    assert "the agent started in no process" in blind.stderr
+
+
+def test_nothing_outlives_a_kill(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    process = subprocess.Popen(
+        [*RUSHHOUR, "agent", "exec", "--", sys.executable, "sleeper.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    sleeper = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.wait(DEADLINE_S)
+    process.stdout.close()
+    assert psutil.wait_procs([sleeper], timeout=DEADLINE_S)[1] == []

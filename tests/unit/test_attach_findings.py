@@ -1,0 +1,103 @@
+"""What `rushhour agent exec` makes of the facts, and how it says it."""
+
+from dataclasses import replace
+
+from rushhour.attach.findings import Findings
+from rushhour.attach.words import Teller, summary
+from rushhour.history import facts as f
+
+SITE = f.CallSite("shop.py", 36, "report")
+PROCESS = f.AgentProcess(0.0, 7, 1, "3.13.1", None, None)
+SEEN = replace(PROCESS, sqlalchemy="2.1.9", flask="3.1.3")
+OUT = f.CheckOut(
+    t_s=1.0,
+    pid=7,
+    id=1,
+    pool="shop.db",
+    site=SITE,
+    stack=("shop.py:36 report",),
+    endpoint="GET /report/:year",
+    thread="ThreadPoolExecutor-0_0",
+    server_pid=None,
+    taken_s=1.0,
+)
+
+
+LEAK = (
+    "shop.py:36 report for GET /report/:year: 1 of pool shop.db out after their request had ended, "
+    "longest 3.0 s (1 still out)"
+)
+
+
+def sample(t_s: float, **changes: object) -> f.PoolSample:
+    base = f.PoolSample(t_s, 7, "shop.db", "QueuePool", 5, 2, 1.0, 1, 1, 0, 0, 0, 1, 1, 0)
+    return replace(base, **changes)  # type: ignore[arg-type]  # fields by name
+
+
+def fed(*facts: f.PoolFact, long_s: float = 5.0) -> Findings:
+    findings = Findings(long_s)
+    findings.feed(facts)
+    return findings
+
+
+def test_a_connection_out_after_its_request_is_a_leak_with_its_line() -> None:
+    findings = fed(SEEN, replace(OUT, t_s=2.0, request_ended_s=1.2), sample(4.0))
+    assert findings.leaks == 1
+    assert summary(findings) == [
+        "1 connection leaked",
+        "seen  Python 3.13.1, SQLAlchemy 2.1.9, Flask 3.1.3, 1 process",
+        "pool  shop.db: QueuePool of 5 + 2, time-out 1 s; at most 1 of 7 out, 1 check-outs",
+        f"LEAK  {LEAK}",
+    ]
+
+
+def test_one_that_came_back_in_time_is_none() -> None:
+    findings = fed(SEEN, replace(OUT, t_s=3.0, returned_s=3.0, returned_by="close"), sample(4.0))
+    assert findings.leaks == 0
+    assert findings.held() == []
+    assert summary(findings)[0] == "every connection came back"
+
+
+def test_only_garbage_collection_brought_it_back() -> None:
+    findings = fed(SEEN, replace(OUT, endpoint=None, t_s=3.0, returned_s=3.0, returned_by="gc"), sample(4.0))
+    assert findings.leaks == 1
+    assert "not closed by anyone, longest 2.0 s (1 collected as garbage)" in summary(findings)[-1]
+
+
+def test_a_long_hold_within_its_request_is_told_and_is_no_leak() -> None:
+    findings = fed(SEEN, OUT, sample(7.5))
+    [held] = findings.held()
+    assert (held.leaked, held.long, held.longest_s) == (0, 1, 6.5)
+    assert findings.leaks == 0
+    assert fed(SEEN, OUT, sample(7.5), long_s=10.0).held() == []
+
+
+def test_what_a_process_had_out_for_a_moment_when_it_ended_may_have_been_at_work() -> None:
+    ended = replace(OUT, endpoint=None, returned_by="process-ended")
+    assert fed(SEEN, replace(ended, t_s=2.0, returned_s=2.0)).leaks == 0
+    assert fed(SEEN, replace(ended, t_s=9.0, returned_s=9.0)).leaks == 1
+
+
+def test_news_comes_once_and_again_when_it_has_grown_tenfold() -> None:
+    findings = fed(SEEN, sample(1.0))
+    teller = Teller(findings)
+    assert [line.split("  ")[0] for line in teller.news()] == [
+        "sees Python 3.13.1, SQLAlchemy 2.1.9, Flask 3.1.3; shop.db: QueuePool of 5 + 2, time-out 1 s"
+    ]
+    told = []
+    for number in range(1, 31):
+        findings.feed([replace(OUT, id=number, request_ended_s=1.1)])
+        told.append(len(list(teller.news())))
+    assert [number for number, lines in enumerate(told, 1) if lines] == [1, 10]
+    findings.feed([f.PoolTimeout(5.0, 7, "shop.db", SITE, "GET /report/:year", 1.01)])
+    assert list(teller.news()) == [
+        "TIME-OUT  pool shop.db: 1 after up to 1.0 s, raised at shop.py:36 report for GET /report/:year"
+    ]
+
+
+def test_what_it_cannot_see_is_said() -> None:
+    assert summary(fed())[0] == "the agent started in no process, so nothing was seen"
+    assert summary(fed(PROCESS))[0].startswith("no process imported SQLAlchemy (1 process, Python 3.13.1)")
+    assert "no engine was made" in summary(fed(SEEN))[0]
+    null = sample(1.0, kind="NullPool", size=0, max_overflow=-1, timeout_s=0.0)
+    assert "NullPool, which opens a connection for each check-out" in "\n".join(summary(fed(SEEN, null)))
