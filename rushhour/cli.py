@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from rushhour import commands
+from rushhour.agent.exporter import parse_address
 from rushhour.commands import Options
 from rushhour.compare.judging import TOLERANCE
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
@@ -208,6 +209,23 @@ def doctor(postgres_bin: Path | None) -> int:
     return Exit.MET if commands.doctor(postgres_bin) else Exit.UNKNOWN
 
 
+def _place_of_metrics(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    try:
+        if given is not None:
+            parse_address(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return given
+
+
+metrics_option = click.option(
+    "--metrics",
+    metavar="PLACE",
+    callback=_place_of_metrics,
+    help="Serve Prometheus metrics at PORT or HOST:PORT, or write them to a `file` in the agent's directory.",
+)
+
+
 @cli.group()
 def agent() -> None:
     """The pool agent without a stack, in a service of your own."""
@@ -226,15 +244,36 @@ def agent() -> None:
 @click.option("--fail-on-leak", is_flag=True, help="Exit 1 when a connection leaked and the command exits 0.")
 @_path("--json", None, "Write the findings to this file.")
 @_path("--keep", None, "Keep the agent's files in this directory.")
+@metrics_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def agent_exec(
-    command: tuple[str, ...], long_hold: float, fail_on_leak: bool, json: Path | None, keep: Path | None
+    command: tuple[str, ...],
+    *,
+    long_hold: float,
+    fail_on_leak: bool,
+    json: Path | None,
+    keep: Path | None,
+    metrics: str | None,
 ) -> int:
     """Run a Python service with the agent in it; findings go to stderr, live and at its end.
 
     Ends as the command does, with its exit code (127: no such command; 128 + n: ended by signal n).
     """
-    return commands.agent_exec(command, long_s=long_hold, fail_on_leak=fail_on_leak, report=json, keep=keep)
+    return commands.agent_exec(
+        command, long_s=long_hold, fail_on_leak=fail_on_leak, report=json, keep=keep, metrics=metrics
+    )
+
+
+@agent.command(name="env")
+@click.argument("directory", type=click.Path(path_type=Path))
+@metrics_option
+def agent_env(directory: Path, metrics: str | None) -> int:
+    """Print the environment that starts the agent in a service, which writes into DIRECTORY.
+
+    With --metrics only those are written: what a service in production needs.
+    """
+    commands.agent_env(directory, metrics)
+    return Exit.MET
 
 
 def _interrupt(signum: int, _frame: FrameType | None) -> None:

@@ -1,11 +1,13 @@
 """What each command does; `cli.py` parses and turns the results into exit codes."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
+from rushhour.agent.environment import JOURNAL_VARIABLE, agent_environment
 from rushhour.archive import NIGHTLY, RunHistory, remember, runs_folder_of
 from rushhour.attach.run import run_attached, write_findings
 from rushhour.check.result import parse_request
@@ -195,13 +197,28 @@ def down(templates: bool) -> None:
 
 
 def agent_exec(
-    command: Sequence[str], *, long_s: float, fail_on_leak: bool, report: Path | None, keep: Path | None
+    command: Sequence[str],
+    *,
+    long_s: float,
+    fail_on_leak: bool,
+    report: Path | None,
+    keep: Path | None,
+    metrics: str | None,
 ) -> int:
     """Run a command with the agent in it; the exit code, the command's own where that is not 0."""
-    attached = run_attached(command, long_s=long_s, say=_say_aside, keep=keep)
+    attached = run_attached(command, long_s=long_s, say=_say_aside, keep=keep, metrics=metrics)
     if report is not None:
         write_findings(report, attached)
     return 1 if fail_on_leak and attached.findings.leaks and not attached.exit_code else attached.exit_code
+
+
+def agent_env(out: Path, metrics: str | None) -> None:
+    """Print the variables that start the agent, one a line, as systemd and Compose read them from a file."""
+    found = agent_environment(out, os.environ, metrics=metrics) | {
+        JOURNAL_VARIABLE: "off" if metrics else "on"
+    }
+    for name, value in found.items():
+        _say(f"{name}={value}")
 
 
 def doctor(postgres_bin: Path | None) -> bool:

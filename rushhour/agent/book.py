@@ -89,12 +89,15 @@ class PoolState:
         "address",
         "connects",
         "creates",
+        "held_s",
         "holds",
         "id",
         "kind",
+        "opened_s",
         "pool",
         "shape",
         "timeouts",
+        "waited_s",
         "waits",
     )
 
@@ -108,6 +111,7 @@ class PoolState:
 
     def reset(self) -> None:
         self.timeouts = self.connects = 0
+        self.waited_s = self.held_s = self.opened_s = 0.0
         self.waits, self.holds, self.creates = [0] * BUCKETS, [0] * BUCKETS, [0] * BUCKETS  # since the start
 
 

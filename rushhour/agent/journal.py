@@ -35,6 +35,16 @@ class Journal:
         os.close(self._descriptor)
 
 
+class NoJournal:
+    """In its place where only metrics are wanted: a file that grows for months is no use to anyone."""
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def say(text: str) -> None:
     """One line on stderr, if there is one."""
     with suppress(OSError):

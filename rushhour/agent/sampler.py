@@ -14,11 +14,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from .book import Book, monotonic
-from .journal import Journal, say
+from .journal import Journal, NoJournal, say
 from .tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .exporter import Exporter
 
 PERIOD_S = 0.1
 PAUSE_DEADLINE_S = 0.2  # how long a fork waits for a write in progress
@@ -40,16 +42,26 @@ class _Run:
 class Sampler:
     """Writes what the book holds to the process's file until the process ends or the file fails."""
 
-    def __init__(self, book: Book, directory: str, give_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        book: Book,
+        directory: str,
+        give_up: Callable[[], None],
+        *,
+        exporter: Exporter | None = None,
+        journal: bool = True,
+    ) -> None:
         self._book = book
         self._directory = directory
         self._give_up = give_up  # called once when nothing can be written any more
+        self._exporter = exporter
+        self._keeps_journal = journal
         self._run: _Run | None = None
         self._paused = self._off = self._forked = False
         self._start_over()
 
     def _start_over(self) -> None:
-        self._journal: Journal | None = None
+        self._journal: Journal | NoJournal | None = None
         self._tally = Tally(self._book)
         self._ticking = _new_lock()  # two lives may overlap for one tick
         self._starting = _new_lock()
@@ -57,7 +69,7 @@ class Sampler:
     def announce(self) -> None:
         """Open the file and write who this process is; raises OSError where it cannot."""
         pid = os.getpid()
-        self._journal = Journal(self._directory, pid)
+        self._journal = Journal(self._directory, pid) if self._keeps_journal else NoJournal()
         self._journal.write(
             [
                 {
@@ -107,6 +119,8 @@ class Sampler:
                 records.append({"k": "exit", "t": round(monotonic(), 6)})
             assert self._journal is not None  # noqa: S101  # for the type checker: `announce` made it
             self._journal.write(records)
+            if self._exporter is not None:
+                self._exporter.tick(final)
             return True
         except OSError as error:
             self._switch_off(str(error))
@@ -145,6 +159,8 @@ class Sampler:
             self._journal.close()
         self._start_over()
         self._book.start_over()
+        if self._exporter is not None:
+            self._exporter.start_over()
         if was_running:
             self.ensure_running()
 

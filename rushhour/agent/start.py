@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .after_import import AfterImport
-from .book import Book
+from .book import Book, monotonic
 from .call_sites import Classifier, StackFinder
 from .flask_requests import FlaskPatch, current_request
 from .journal import say
@@ -16,6 +16,18 @@ from .sampler import Sampler, ignore_errors
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from .exporter import Exporter
+
+
+def exporter_of(book: Book, directory: str) -> Exporter | None:
+    """What RUSHHOUR_AGENT_METRICS asks for. Raises ValueError when that is not understood."""
+    place = os.environ.get("RUSHHOUR_AGENT_METRICS")
+    if not place:
+        return None
+    from .exporter import Exporter, parse_address  # noqa: PLC0415  # most processes need none of it
+
+    return Exporter(book, directory, parse_address(place), monotonic)
 
 
 def install(directory: str) -> None:
@@ -32,7 +44,13 @@ def install(directory: str) -> None:
         for remove in undo:
             ignore_errors(book, "removing patches", remove)()
 
-    sampler = Sampler(book, directory, give_up)
+    try:
+        exporter = exporter_of(book, directory)
+    except ValueError as error:
+        say(f"no metrics from process {os.getpid()}: {error}")
+        exporter = None
+    journal = os.environ.get("RUSHHOUR_AGENT_JOURNAL", "on") != "off"
+    sampler = Sampler(book, directory, give_up, exporter=exporter, journal=journal)
     try:
         sampler.announce()
     except OSError as error:

@@ -76,18 +76,28 @@ class Tally:
         take, written, totals = self._book.ended.popleft, self._written, self._totals
         last_pool = last_stack = last_label = None
         total = _Total()
+        held_s = waited_s = 0.0  # since the pool changed
         for _ in range(len(self._book.ended)):
             hold = take()
             pool, stack, request = hold.slot.pool, hold.stack, hold.request
             label = None if request is None else request.label
             if stack is not last_stack or label is not last_label or pool is not last_pool:  # mostly the same
+                if pool is not last_pool and last_pool is not None:
+                    last_pool.held_s += held_s
+                    last_pool.waited_s += waited_s
+                    held_s = waited_s = 0.0
                 last_pool, last_stack, last_label = pool, stack, label
                 key = (pool, stack, label)
                 total = totals.get(key) or totals.setdefault(key, _Total())
             held = hold.returned - hold.taken  # type: ignore[operator]  # it is set before it gets here
             wait = hold.got - hold.began - hold.opening  # negative where the pool has no queue
             pool.holds[int(held * 1e6).bit_length()] += 1
-            pool.waits[int(wait * 1e6).bit_length() if wait > 0 else 0] += 1
+            held_s += held
+            if wait > 0:
+                waited_s += wait
+                pool.waits[int(wait * 1e6).bit_length()] += 1
+            else:
+                pool.waits[0] += 1
             total.count += 1
             total.held += held
             if held > total.longest:  # noqa: PLR1730  # a call of max() would cost more than the rest
@@ -97,12 +107,16 @@ class Tally:
                 records.append(
                     {"k": "back", "id": written.pop(hold), "t": rounded(hold.returned), "how": hold.how}
                 )
+        if last_pool is not None:
+            last_pool.held_s += held_s
+            last_pool.waited_s += waited_s
 
     def _take_opened(self) -> None:
         opened = self._book.opened
         for _ in range(len(opened)):
             pool, took = opened.popleft()
             pool.connects += 1
+            pool.opened_s += took
             pool.creates[int(took * 1e6).bit_length()] += 1
 
     def _take_timeouts(self, records: list[Record]) -> None:

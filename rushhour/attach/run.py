@@ -41,11 +41,12 @@ def run_attached(
     say: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
     keep: Path | None = None,
+    metrics: str | None = None,
 ) -> Attached:
     """Run a command to its end as a shell would; `say` gets a line for each finding, then the summary.
 
     `environment` is laid over this process's own. `keep` is a directory for the agent's files, which are
-    removed otherwise.
+    removed otherwise. `metrics` is where the command's processes serve theirs.
     """
     findings = Findings(long_s)
     teller = Teller(findings)
@@ -64,7 +65,7 @@ def run_attached(
         process = subprocess.Popen(
             [program, *command[1:]],
             executable=program,
-            env={**base, **agent_environment(agent_dir, base), **guard.environment},
+            env={**base, **agent_environment(agent_dir, base, metrics=metrics), **guard.environment},
         )
         with _signals(process):
             guard.adopt(process.pid)
