@@ -19,10 +19,9 @@ from rushhour.stack.ports import free_port
 from tests.integration.shop_service import SHOP
 
 DEADLINE_S = 30.0
-USED = (
-    'db_client_connection_count{db_client_connection_pool_name="shop.db",db_client_connection_state="used"}'
-)
-TAKEN = 'db_client_connection_use_time_seconds_count{db_client_connection_pool_name="shop.db"}'
+POOL = 'db_client_connection_pool_name="shop.db"'
+USED = f'db_client_connection_count{{{POOL},db_client_connection_state="used"}}'
+TAKEN = f"db_client_connection_use_time_seconds_count{{{POOL}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,11 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     agent_dir.mkdir()
     port, metrics_port = free_port(), free_port()
     base = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db", "RUSHHOUR_AGENT_JOURNAL": "off"}
+    command = [sys.executable, "-m", "gunicorn", "shop:app", "--workers", "2", "--threads", "4"]
+    command += ["--bind", f"127.0.0.1:{port}", "--no-control-socket"]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "shop:app", "--workers", "2", "--threads", "4"]
-            + ["--bind", f"127.0.0.1:{port}", "--no-control-socket"],
+            command,
             cwd=tmp_path,
             env={**base, **agent_environment(agent_dir, base, metrics=str(metrics_port))},
             stdout=log,
@@ -92,9 +92,9 @@ def test_one_address_for_all_workers(shop: Shop) -> None:
         assert shop.get("/items") == "1\n"
     figures = shop.until(TAKEN, 20)
     assert figures[USED] == 0
-    assert figures['db_client_connection_max{db_client_connection_pool_name="shop.db"}'] == 6  # 2 x (2 + 1)
+    assert figures[f"db_client_connection_max{{{POOL}}}"] == 6  # 2 x (2 + 1)
     assert shop.get("/report/2026") == "1\n"
-    shop.until('rushhour_pool_leaked_connections{db_client_connection_pool_name="shop.db"}', 1)
+    shop.until(f"rushhour_pool_leaked_connections{{{POOL}}}", 1)
     assert shop.figures()[USED] == 1
     for worker in psutil.Process(shop.process.pid).children():  # whoever serves is among them
         worker.send_signal(signal.SIGKILL)
