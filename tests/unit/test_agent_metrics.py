@@ -177,7 +177,7 @@ def test_one_leads_and_another_takes_over(tmp_path: Path) -> None:
 
 def test_where_metrics_go() -> None:
     assert parse_address("9464") == ("127.0.0.1", 9464)
-    assert parse_address("0.0.0.0:9464") == ("0.0.0.0", 9464)
+    assert parse_address("::1:9464") == ("::1", 9464)
     assert parse_address("file") is None
     for wrong in ("", "localhost", "127.0.0.1:", "70000", "0"):
         with pytest.raises(ValueError, match="write PORT, HOST:PORT or `file`"):
