@@ -84,8 +84,21 @@ def run_options(command: Callable[..., int]) -> Command:
             show_envvar=True,
             help="What stands under test; auto takes Compose where it can be brought up, else embedded.",
         ),
+        click.option(
+            "--workers-at",
+            metavar="HOST:PORT",
+            help="Wait here for workers started by hand (`rushhour worker`), instead of starting them.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=0),
+            help="Locust's workers beside its master, instead of the scenario's own number.",
+        ),
         click.option("--image", help="The service's image, built by somebody else; runs on Compose."),
-        click.option("--allow-host", help="The machine of a container engine that is not on this one."),
+        click.option(
+            "--allow-host",
+            help="A host beyond loopback that may be used: the engine's, or that of --workers-at.",
+        ),
         _path("--scenarios", "scenarios.yaml", "The scenario file."),
     ):
         decorated = option(decorated)
@@ -183,6 +196,18 @@ def list_scenarios(scenarios: Path) -> int:
     """List the scenarios and suites of the scenario file."""
     commands.list_scenarios(scenarios)
     return Exit.MET
+
+
+@cli.command()
+@click.argument("master", metavar="HOST:PORT")
+@_path("--locustfile", "locustfiles/referrals.py", "The same file as the master's.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Workers here.")
+def worker(master: str, locustfile: Path, processes: int) -> int:
+    """Run customers for a run that waits with --workers-at, on this machine or another.
+
+    Exit codes: 0 when the master said that the load is over; 2 when there was none, or it went away.
+    """
+    return Exit.MET if commands.worker(master, locustfile, processes) else Exit.UNKNOWN
 
 
 @cli.command()

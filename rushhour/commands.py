@@ -13,10 +13,13 @@ from rushhour.attach.run import run_attached, write_findings
 from rushhour.check.result import parse_request
 from rushhour.check.send import run_check
 from rushhour.compare import compare_runs, read_measured
+from rushhour.crew import ByHand, how_to_join
 from rushhour.doctor import examine
 from rushhour.errors import UsageError
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.judging import judge_run, read_scenario, render_run
+from rushhour.load.post import listening_address, parse_address
+from rushhour.load.worker import run_workers
 from rushhour.nightly.job import TREND, run_night
 from rushhour.nightly.night import folder_of
 from rushhour.nightly.soak import with_soak
@@ -24,7 +27,7 @@ from rushhour.process.guard import Guard
 from rushhour.report import lists, terminal
 from rushhour.report.compare import terminal_comparison
 from rushhour.report.files import write_suite
-from rushhour.run import pool_watcher, run_scenario
+from rushhour.run import Means, pool_watcher, run_scenario
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Stack
@@ -33,6 +36,7 @@ from rushhour.stack.choose import Asked
 from rushhour.stack.compose.down import bring_down_compose
 from rushhour.stack.open import StackOptions, open_stack
 from rushhour.stack.paths import cache_dir
+from rushhour.stack.ports import HOST
 from rushhour.stack.standing import bring_down, stand
 from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
@@ -52,17 +56,29 @@ class Options:
     release: str | None
     runs: Path
     postgres_bin: Path | None
+    workers: int | None
+    workers_at: str | None
+
+    def means(self) -> Means:
+        """Raises UsageError for an address that is none, or that was not allowed."""
+        if self.workers_at is None:
+            return Means(allow_host=self.allow_host)
+        try:
+            host, port = listening_address(self.workers_at, self.allow_host)
+        except ValueError as error:
+            raise UsageError([f"--workers-at: {error}"]) from None
+        return Means(ByHand(host, port), self.allow_host)
 
 
 def run(options: Options, names: Sequence[str]) -> list[str]:
     """Run each scenario, print its summary, and compare them if there are several; the verdicts in order."""
-    chosen = _select(options, names)
+    chosen, means = _select(options, names), options.means()
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = _open(options, guard, chosen)
         for number, scenario in enumerate(chosen, 1):
             console.print(lists.title(scenario, number, len(chosen)))
-            run_dir, verdict = _run_one(scenario, stack, guard, options.runs)
+            run_dir, verdict = _run_one(scenario, stack, guard, options.runs, means)
             for note in remember(run_dir, verdict):
                 _say(note)
             results.append((scenario, verdict))
@@ -78,13 +94,14 @@ def nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
     """
     chosen = [with_soak(one, soak_s) for one in _select(options, [NIGHTLY], pinned_stay=True)]
+    means = options.means()
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = _open(options, guard, chosen)
 
         def run_one(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
-            run_dir, verdict = _run_one(scenario, stack, guard, folder)
+            run_dir, verdict = _run_one(scenario, stack, guard, folder, means)
             results.append((scenario, verdict))
             return run_dir, verdict
 
@@ -176,6 +193,18 @@ def list_scenarios(path: Path) -> None:
     console.print(lists.scenario_list(load_scenarios(path)))
 
 
+def worker(master: str, locustfile: Path, processes: int) -> bool:
+    """Run customers for the master at `HOST:PORT` until it says that the load is over; whether it did."""
+    try:
+        host, port = parse_address(master)
+    except ValueError as error:
+        raise UsageError([str(error)]) from None
+    if not locustfile.is_file():
+        raise UsageError([f"{locustfile} does not exist"])
+    with Guard() as guard:
+        return run_workers(guard, host, port, locustfile.resolve(), processes)
+
+
 def up(options: Options, name: str) -> None:
     """Hold a stack up until it is interrupted."""
     scenario = _select(options, [name])[0]
@@ -228,8 +257,12 @@ def doctor(postgres_bin: Path | None) -> bool:
     return all(finding.ok for finding in findings)
 
 
-def _run_one(scenario: Scenario, stack: Stack, guard: Guard, runs: Path) -> tuple[RunDir, Verdict]:
-    run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario))
+def _run_one(
+    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, means: Means
+) -> tuple[RunDir, Verdict]:
+    if means.by_hand is not None:
+        _say(how_to_join(scenario, means.by_hand))
+    run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario), means=means)
     console.print(terminal.summary(verdict, scenario, run_dir.path))
     return run_dir, verdict
 
@@ -237,7 +270,11 @@ def _run_one(scenario: Scenario, stack: Stack, guard: Guard, runs: Path) -> tupl
 def _select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:
     file = load_scenarios(options.scenarios)
     chosen = file.select(names, options.release, pinned_stay=pinned_stay)
+    if options.workers is not None:
+        chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
     problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
+    if options.workers_at and (without := [one.name for one in chosen if not one.load.workers]):
+        problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
     if problems:
         raise UsageError(problems)
     return chosen
@@ -253,7 +290,14 @@ def _say(line: str) -> None:
 
 
 def _open(options: Options, guard: Guard, scenarios: Sequence[Scenario]) -> Stack:
-    asked = StackOptions(options.stack, options.image, options.allow_host, options.postgres_bin)
+    by_hand = options.means().by_hand
+    asked = StackOptions(
+        options.stack,
+        options.image,
+        options.allow_host,
+        options.postgres_bin,
+        by_hand.host if by_hand else HOST,
+    )
     screen = make_screen(console, scenarios[0])
     try:
         return open_stack(asked, guard, scenarios, screen.progress, _say)

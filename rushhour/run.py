@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rushhour.crew import ByHand, load_of
 from rushhour.environment import describe_environment
 from rushhour.errors import StackError
 from rushhour.faults import FaultPlan
@@ -12,8 +13,8 @@ from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.history import facts as f
 from rushhour.judging import judge_run
 from rushhour.live import LiveState
-from rushhour.load.locust import LoadProcess, start_load
-from rushhour.observe.meters import ProcessTreeMeter
+from rushhour.load.locust import LoadProcess, in_flight_s
+from rushhour.load.post import GATHER_S
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.watch import Watcher, watch
 from rushhour.process.guard import Guard
@@ -26,6 +27,14 @@ OVERTIME_S = 20.0  # Locust has this long, after its last request may have ended
 
 
 @dataclass(frozen=True, slots=True)
+class Means:
+    """How a run's load may be brought about, beyond what its scenario says."""
+
+    by_hand: ByHand | None = None
+    allow_host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Screen:
     """Where a run shows how far it is."""
 
@@ -35,7 +44,7 @@ class Screen:
 
 
 def run_scenario(
-    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, screen: Screen
+    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, screen: Screen, *, means: Means
 ) -> tuple[RunDir, Verdict]:
     """Bring the stack up, send the load, watch, and judge what the run directory then holds.
 
@@ -46,7 +55,7 @@ def run_scenario(
     run.write_json("scenario.json", scenario)
     recorder = Recorder(run)
     try:
-        observe_run(scenario, stack, guard, recorder, screen)
+        observe_run(scenario, stack, guard, recorder, screen, means=means)
         recorder.event(f.RUN_ENDED)
     except StackError as error:
         recorder.event(f.STACK_BROKE, what=str(error).splitlines()[0], log_tail=list(error.log_tail))
@@ -60,7 +69,9 @@ def run_scenario(
     return run, judge_run(run)
 
 
-def observe_run(scenario: Scenario, stack: Stack, guard: Guard, recorder: Recorder, screen: Screen) -> None:
+def observe_run(
+    scenario: Scenario, stack: Stack, guard: Guard, recorder: Recorder, screen: Screen, *, means: Means
+) -> None:
     """Stack up -> load + observe -> run directory; everything that was started is stopped on leaving."""
     run = recorder.run
     began_s = recorder.now_s()
@@ -75,13 +86,16 @@ def observe_run(scenario: Scenario, stack: Stack, guard: Guard, recorder: Record
             screen.live(state)
 
         with watch(recorder, running, pools=pool_watcher(running, recorder), extra_meters={}) as watcher:
-            load = start_load(scenario, running.service_url, run, recorder.anchor_wall_s, guard.environment)
-            try:
-                guard.adopt(load.pid)
-                watcher.add_meter("generator", ProcessTreeMeter(load.pid))
-                follow(scenario, load, running, watcher, tick)
-            finally:
-                load.stop()
+            with load_of(
+                scenario,
+                running,
+                recorder,
+                guard,
+                watcher,
+                by_hand=means.by_hand,
+                allow_host=means.allow_host,
+            ) as load:
+                follow(scenario, load, running, watcher, tick, extra_s=GATHER_S if means.by_hand else 0.0)
             watch_drain(scenario, running, watcher, screen)
             recorder.event(f.DRAINED)
 
@@ -92,16 +106,18 @@ def follow(
     running: Running,
     watcher: Watcher,
     tick: Callable[[LiveState], None],
+    *,
+    extra_s: float = 0.0,
 ) -> None:
     """Until Locust has ended; raises StackError when a part of the stack ends, or Locust not as it should."""
-    in_flight_s = max(scenario.load.client_timeout, scenario.pool.timeout)
-    deadline = time.monotonic() + scenario.load.duration + in_flight_s + OVERTIME_S
+    late_s = in_flight_s(scenario) + OVERTIME_S
+    deadline = time.monotonic() + scenario.load.duration + late_s + extra_s
     while load.poll() is None:
         running.check_alive()
         tick(watcher.state())
         if time.monotonic() > deadline:
             raise StackError(
-                f"Locust has not ended {in_flight_s + OVERTIME_S:.0f} s after the load of "
+                f"Locust has not ended {late_s:.0f} s after the load of "
                 f"{scenario.load.duration:g} s should have; see {load.log}"
             )
         time.sleep(POLL_S)

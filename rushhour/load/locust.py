@@ -16,6 +16,7 @@ from rushhour.errors import StackError, UsageError
 from rushhour.history import RunDir
 from rushhour.load import names
 from rushhour.load.hosts import check_host
+from rushhour.load.post import Post
 from rushhour.load.shapes import pushes
 from rushhour.scenario.model import Scenario
 from rushhour.stack.seeding.dataset import CUSTOMERS
@@ -25,6 +26,7 @@ STOP_GRACE_S: Final = 8.0  # from SIGTERM to SIGKILL
 KILL_WAIT_S: Final = 5.0
 POLL_S: Final = 0.05
 TAIL_LINES: Final = 15
+FORKED_S: Final = 30.0  # the workers that a master forks have come by then
 
 
 class LoadProcess:
@@ -99,10 +101,12 @@ def start_load(
     anchor_wall_s: float,
     environment: Mapping[str, str],
     *,
+    post: Post | None = None,
     allow_host: str | None = None,
 ) -> LoadProcess:
     """Start Locust against `url`; its log is `locust.log` among the run's logs, its report `locust.html`.
 
+    With a `post` it is a master that waits there for the scenario's workers; without one it forks them.
     Raises UsageError for a target that is not allowed or a locustfile that is missing, StackError when Locust
     cannot be started.
     """
@@ -117,7 +121,7 @@ def start_load(
     try:
         with log.open("ab") as output:
             process = subprocess.Popen(
-                locust_command(scenario, url, run, root),
+                locust_command(scenario, url, run, root, post),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -130,32 +134,39 @@ def start_load(
     return LoadProcess(process, log)
 
 
-def locust_command(scenario: Scenario, url: str, run: RunDir, root: Path) -> list[str]:
+def locust_command(
+    scenario: Scenario, url: str, run: RunDir, root: Path, post: Post | None = None
+) -> list[str]:
     """Locust's command line for a scenario."""
     load = scenario.load
     command = [sys.executable, "-m", "locust", "--headless", "--only-summary"]
     command += ["-f", f"{root / load.locustfile},{PLUGIN}"]
     command += ["--host", url, "--users", str(load.users), "--spawn-rate", f"{load.spawn_rate:g}"]
-    # Requests that wait for a connection at the end of the load are part of the story.
-    command += ["--stop-timeout", str(math.ceil(scenario.pool.timeout + 5))]
+    # Requests that wait for a connection at the end of the load are part of the story: behind a full pool
+    # they wait for a thread first, so that only the customer's own patience bounds them.
+    command += ["--stop-timeout", str(math.ceil(in_flight_s(scenario)))]
     command += ["--html", str(run.file("locust.html").resolve())]
-    if load.processes > 1:
-        port = str(_free_port())
-        command += ["--processes", str(load.processes), "--expect-workers-max-wait", "30"]
-        command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
-        command += ["--master-host", "127.0.0.1", "--master-port", port]
+    if load.workers:
+        if post is None:
+            post = Post("127.0.0.1", _free_port(), FORKED_S)
+            command += ["--processes", str(load.workers)]
+            command += ["--master-host", post.host, "--master-port", str(post.port)]
+        else:
+            command += ["--master", "--expect-workers", str(load.workers)]
+        command += ["--expect-workers-max-wait", f"{post.wait_s:.0f}"]
+        command += ["--master-bind-host", post.host, "--master-bind-port", str(post.port)]
     return command
+
+
+def in_flight_s(scenario: Scenario) -> float:
+    """How long a request may still take when the load has ended; each then counts as what became of it."""
+    return max(scenario.load.client_timeout, scenario.pool.timeout) + 1
 
 
 def locust_environment(scenario: Scenario, run: RunDir, anchor_wall_s: float) -> dict[str, str]:
     """The harness's environment without Locust's own options, plus what plugin and locustfile read."""
     load = scenario.load
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    package_root = str(Path(__file__).resolve().parents[2])
-    python_path = os.pathsep.join(filter(None, [package_root, inherited.get("PYTHONPATH")]))
-    return inherited | {
-        "PYTHONPATH": python_path,
-        "PYTHONUNBUFFERED": "1",  # the log is complete when Locust is killed
+    return base_environment() | {
         # The master is blocked for this long after each change of the number of customers.
         "LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP": "0.1",
         names.RUN_DIR: str(run.path.resolve()),
@@ -163,6 +174,24 @@ def locust_environment(scenario: Scenario, run: RunDir, anchor_wall_s: float) ->
         names.SHAPE: load.shape,
         names.DURATION_S: repr(load.duration),
         names.WARM_UP_S: repr(load.warm_up),
+        **customer_settings(scenario),
+    }
+
+
+def base_environment() -> dict[str, str]:
+    """What every Locust of ours gets: this environment without Locust's own options, and this package."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    package_root = str(Path(__file__).resolve().parents[2])
+    return inherited | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [package_root, inherited.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",  # the log is complete when Locust is killed
+    }
+
+
+def customer_settings(scenario: Scenario) -> dict[str, str]:
+    """What locustfiles read, in whichever process they run."""
+    load = scenario.load
+    return {
         names.CUSTOMERS: str(CUSTOMERS[scenario.data.size]),
         names.THINK_TIME_S: repr(load.think_time),
         names.CLIENT_TIMEOUT_S: repr(load.client_timeout),

@@ -6,7 +6,35 @@ from typing import Any, Final
 
 from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
 
-FACTS: Final = "rushhour_facts"  # the message's type
+FACTS: Final = "rushhour_facts"  # the messages' types: worker to master
+JOIN: Final = "rushhour_join"  # master to a worker that has connected
+UNFIT: Final = "rushhour_unfit"  # the worker's answer, if it cannot take part
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What a worker needs to count as the master does.
+
+    `now_s` is the master's clock as it sent this: another machine's wall clock may differ by seconds, while a
+    message takes milliseconds. `digest` is of the locustfile and of this package.
+    """
+
+    now_s: float
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker that no longer answers; `at_s` and `users` (its customers) where that was seen."""
+
+    worker: str
+    at_s: float | None = None  # since the run's anchor
+    users: int | None = None
+
+    def __str__(self) -> str:
+        seen = "" if self.at_s is None else f" {self.at_s:.0f} s into the run"
+        carried = "" if self.users is None else f", {self.users:,} customers"
+        return f"Locust worker {self.worker} was lost{seen}{carried} and all that it had not reported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +72,7 @@ def _plain(fact: RequestCount | GeneratorSample) -> list[Any]:
 
 
 def run_problem(
-    *, completed: bool, recorded: int, lost: Iterable[str] = (), faults: Iterable[str] = ()
+    *, completed: bool, recorded: int, lost: Iterable[Lost] = (), faults: Iterable[str] = ()
 ) -> str | None:
     """Why a run of Locust proves nothing, in words; None when it went to its end and was recorded whole."""
     reasons = list(faults)
@@ -52,5 +80,5 @@ def run_problem(
         reasons.append("the load did not run to its end")
     if not recorded:
         reasons.append("no request was recorded")
-    reasons += [f"Locust worker {worker} was lost with what it had not reported" for worker in sorted(lost)]
+    reasons += [str(one) for one in lost]
     return "; ".join(reasons) or None

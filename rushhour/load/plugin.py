@@ -25,6 +25,7 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from rushhour.history import FactWriter, RunDir
+from rushhour.load.joining import accept
 from rushhour.load.names import ANCHOR_WALL_S, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker, Writer
@@ -78,6 +79,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         tally = Tally(clock, f"worker-{runner.worker_index}", time.process_time)
         count_started(tally)
+        accept(runner, tally)
         Worker(environment, runner, tally)
         return
     if not os.environ.get(RUN_DIR):

@@ -10,17 +10,15 @@ from typing import Final, Self
 from hdrh.histogram import HdrHistogram
 
 from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
+from rushhour.metrics.latencies import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS
 
-LOWEST_US: Final = 1
-HIGHEST_US: Final = 300_000_000
-DIGITS: Final = 3
 TICK_S: Final = 0.02  # the timer whose lateness is measured
 
 
-def new_histogram() -> HdrHistogram:
-    """Latencies in microseconds, 1 us to 5 minutes, to three significant digits."""
+def small_histogram() -> HdrHistogram:
+    """As `latencies.new_histogram`, for a second's requests."""
     # Counters of 4 bytes: a second never holds 4 billion requests, and 8 bytes are twice the memory.
-    return HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS, word_size=4)
+    return HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS, word_size=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Second:
 
 
 def _row(t_s: int, endpoint: str, outcome: Outcome, took_ms: Sequence[float], worker: str) -> RequestCount:
-    histogram = new_histogram()
+    histogram = small_histogram()
     for took_us, count in Counter([int(one_ms * 1000) for one_ms in took_ms]).items():
         # The histogram refuses what lies outside its range, and the count would be wrong.
         histogram.record_value(min(max(took_us, LOWEST_US), HIGHEST_US), count)
@@ -84,6 +82,12 @@ class Tally:
         self.retries = 0  # of them
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
+
+    def restart(self, clock: Clock) -> None:
+        """Count from here on by another clock; nothing may have been counted yet."""
+        self.clock = clock
+        self._begin_second()
+        self._sampled_s = clock.now_s()
 
     def _begin_second(self) -> None:
         t_s = math.floor(self.clock.now_s())

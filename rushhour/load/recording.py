@@ -15,7 +15,8 @@ from locust.runners import STATE_INIT, STATE_STOPPED, STATE_STOPPING, MasterRunn
 
 from rushhour.history import FactWriter
 from rushhour.history import facts as f
-from rushhour.load.messages import FACTS, Report, pack, run_problem, unpack
+from rushhour.load.joining import invite
+from rushhour.load.messages import FACTS, UNFIT, Lost, Report, pack, run_problem, unpack
 from rushhour.load.outcome import classify
 from rushhour.load.recorder import TICK_S, Clock, Tally, overdue_ms
 
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 INCOMPLETE: Final = 3  # exit code of a run that proves nothing
 HURRY_S: Final = 1.0  # an interrupted run waits this long for requests in flight
 PAST_S: Final = 0.005  # a second's report is made this long after its end: a timer may fire early by less
+WATCH_S: Final = 0.5
 REPORT_S: Final = 5.0  # a worker's last report comes this soon after its customers have stopped
 
 
@@ -132,7 +134,9 @@ class Writer:
         self._recorded = 0
         self._begun = self._ended = self._completed = self._quitting = False
         self._faults: list[str] = []
-        self._workers: set[str] = set()
+        self._workers: dict[str, str] = {}  # Locust's id of a worker -> its name in the facts
+        self._users: dict[str, int] = {}  # of each worker, as it told last
+        self._lost: dict[str, Lost] = {}
         self._final: set[str] = set()
         environment.process_exit_code = INCOMPLETE
         events = environment.events
@@ -145,15 +149,24 @@ class Writer:
         if isinstance(runner, MasterRunner):
             events.worker_connect.add_listener(self._on_worker_connect)
             runner.register_message(FACTS, self._on_message)
+            runner.register_message(UNFIT, self._on_unfit)
 
     def _hurry(self) -> None:
         self._quitting = True
         self._environment.stop_timeout = min(self._environment.stop_timeout, HURRY_S)
         self._runner.quit()
+        if not self._begun:
+            self._leave()
+
+    def _leave(self) -> None:
+        """End a Locust whose main greenlet waits for workers, and would go on to."""
+        self._files.close()
+        gevent.get_hub().handle_system_error(SystemExit, SystemExit(INCOMPLETE))
 
     def take(self, report: Report) -> None:
         """Write a report's facts at once, so that a killed run keeps them."""
         self._recorded += sum(row.count for row in report.rows)
+        self._users.update((sample.worker, sample.users) for sample in report.samples)
         self._write(*report.rows, *report.samples)
 
     def _write(self, *new: object) -> None:
@@ -176,6 +189,8 @@ class Writer:
         self._final.clear()
         self._event(f.LOAD_STARTED)
         gevent.spawn_later(self._warm_up_s, self._end_warm_up)
+        if isinstance(self._runner, MasterRunner):
+            gevent.spawn(self._watch_workers, self._runner)
 
     def _end_warm_up(self) -> None:
         if not self._ended:
@@ -215,7 +230,29 @@ class Writer:
         return alive - self._final
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
-        self._workers.add(client_id)
+        master = self._runner
+        assert isinstance(master, MasterRunner)  # noqa: S101  # only then is this a listener
+        self._workers[client_id] = f"worker-{master.get_worker_index(client_id)}"
+        invite(master, self._clock, client_id)
+
+    def _on_unfit(self, msg: Any, **_: Any) -> None:
+        self._fault(f"Locust worker {msg.data['worker']} cannot take part: {msg.data['why']}")
+        if not self._begun:
+            self._event(f.OBSERVER_FAULT, observer="recorder", error=self._faults[-1])
+        gevent.spawn(self._hurry)
+
+    def _watch_workers(self, master: MasterRunner) -> None:
+        """Note when a worker falls silent; Locust gives its customers to the others."""
+        while not self._ended:
+            gone = {client.id for client in master.clients.missing} | (
+                self._workers.keys() - master.clients.keys()
+            )
+            for client in gone - self._lost.keys() - self._final:
+                name = self._workers.get(client, client)
+                lost = Lost(name, round(self._clock.now_s(), 1), self._users.get(name))
+                self._lost[client] = lost
+                self._event(f.WORKER_LOST, worker=lost.worker, users=lost.users)
+            gevent.sleep(WATCH_S)
 
     def _on_message(self, msg: Any, **_: Any) -> None:
         try:
@@ -255,10 +292,9 @@ class Writer:
             for error in self._runner.exceptions.values()
         ]
 
-    def _lost_workers(self) -> list[str]:
-        if not isinstance(self._runner, MasterRunner):
-            return []
+    def _lost_workers(self) -> list[Lost]:
         return [
-            f"worker-{self._runner.get_worker_index(worker)}"
-            for worker in sorted(self._workers - self._final)
+            self._lost.get(client, Lost(name))
+            for client, name in self._workers.items()
+            if client not in self._final
         ]

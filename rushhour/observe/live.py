@@ -159,6 +159,7 @@ _WORDS: Final[dict[str, str]] = {
     f.LEAK_DETECTED: "leak in pool {pool}: {site}, {endpoint}, {leaked} out after their request",
     f.SATURATION_DETECTED: "pool {pool} saturated: {waiting} wait, {checked_out} of {capacity} in use",
     f.LOG_ERRORS: "first errors in {source}.log: {queuepool_timeouts} QueuePool time-outs, {errors} others",
+    f.WORKER_LOST: "Locust {worker} was lost with {users} customers",
     f.STACK_BROKE: "{what}",
     f.OBSERVER_FAULT: "observer {observer} failed: {error}",
 }

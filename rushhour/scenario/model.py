@@ -87,7 +87,7 @@ class Load:
     push_share: Annotated[float, Field(ge=0, le=1)] = (
         0.25  # of the waiting customers act on a push notification
     )
-    processes: Annotated[int, Field(ge=1)] = 1  # Locust processes on this machine
+    workers: Annotated[int, Field(ge=0)] = 0  # of Locust, beside its master; 0: one process does all
     seed: Annotated[int, Field(ge=0)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
     drain: Annotated[Seconds, Field(ge=0)] = 2.0  # watch this long, after the load, what is still held

@@ -75,6 +75,27 @@ class TakesFaults(Protocol):
         ...
 
 
+@runtime_checkable
+class HostsWorkers(Protocol):
+    """What a running stack may also be: one that runs Locust's workers beside the service."""
+
+    @property
+    def master_host(self) -> str:
+        """The address of this machine at which the workers reach a master."""
+        ...
+
+    @property
+    def inside(self) -> tuple[str, str]:
+        """The service's URL as the workers reach it, and its host."""
+        ...
+
+    def start_workers(
+        self, count: int, locustfile: Path, master_port: int, environment: Mapping[str, str]
+    ) -> Mapping[str, Meter]:
+        """Start them; the meters by component name. Raises StackError when they cannot be started."""
+        ...
+
+
 class Progress(Protocol):
     """Where slow steps tell how far they are; `total` None means unknown."""
 

@@ -11,6 +11,7 @@ from rushhour.stack import Progress, Stack
 from rushhour.stack.choose import Asked, choose_stack
 from rushhour.stack.compose.stack import ComposeStack
 from rushhour.stack.embedded.stack import EmbeddedStack
+from rushhour.stack.ports import HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class StackOptions:
     image: str | None
     allow_host: str | None
     postgres_bin: Path | None
+    service_host: str = HOST  # where the service listens: beyond loopback for workers on other machines
 
     @property
     def asked(self) -> Asked:
@@ -53,11 +55,11 @@ def open_stack(
     """
     if problems := list(options.problems()):
         raise UsageError(problems)
-    compose = ComposeStack(guard, options.image, options.allow_host)
+    compose = ComposeStack(guard, options.image, options.allow_host, service_host=options.service_host)
     releases = [one.release for one in scenarios]
     choice = choose_stack(options.asked, lambda: compose.prepare(releases, progress))
     if choice.why:
         say(choice.why)
     if choice.name == "compose":
         return compose
-    return EmbeddedStack(guard, postgres_bin=options.postgres_bin)
+    return EmbeddedStack(guard, postgres_bin=options.postgres_bin, service_host=options.service_host)

@@ -121,7 +121,7 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
         if count > CPU_SHARE * seconds[worker]:
             yield (
                 f"the load generator was starved of CPU: {worker} used {CPU_CORES:g} cores or more in "
-                f"{count} of {seconds[worker]} s; give it more processes"
+                f"{count} of {seconds[worker]} s; give it more workers"
             )
     yield from _silent_workers(samples)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rushhour.history import History, RunDir
 from rushhour.load.locust import LoadProcess, start_load
+from rushhour.load.post import Post
 from rushhour.scenario.model import Load, Pool, Scenario, Target
 
 POOL_BODY = (
@@ -117,11 +118,17 @@ def scenario(load: Load, pool_timeout_s: float = 2.0, root: Path = ROOT) -> Scen
 
 @contextmanager
 def loading(
-    server: Server, load: Load, path: Path, pool_timeout_s: float = 2.0, root: Path = ROOT
+    server: Server,
+    load: Load,
+    path: Path,
+    pool_timeout_s: float = 2.0,
+    *,
+    root: Path = ROOT,
+    post: Post | None = None,
 ) -> Iterator[tuple[LoadProcess, RunDir]]:
     """Load the server; whatever is left of Locust is ended on leaving."""
     run = RunDir(path)
-    process = start_load(scenario(load, pool_timeout_s, root), server.url, run, time.time(), {})
+    process = start_load(scenario(load, pool_timeout_s, root), server.url, run, time.time(), {}, post=post)
     try:
         yield process, run
     finally:

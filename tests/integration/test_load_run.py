@@ -4,6 +4,7 @@ The runs mostly wait, so they take place at the same time; each test then looks 
 """
 
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from hdrh.histogram import HdrHistogram
 from rushhour.history import History, load_history
 from rushhour.history import facts as f
 from rushhour.scenario.model import Load
-from tests.integration.load_subject import Server, loading, recorded, serving, wait_for
+from tests.integration.load_subject import ROOT, Server, loading, recorded, serving, wait_for
 
 # Sends each request once, and then idles.
 OUTCOMES = """
@@ -85,13 +86,13 @@ def tell(
     pool_timeout_s: float = 2.0,
 ) -> Ended:
     """Run a load to its end, which `meanwhile` may bring about; `text` is a locustfile of a user's own."""
-    options: dict[str, Path] = {}
+    root = ROOT
     if text:
         (path / load.locustfile).write_text(text)
-        options["root"] = path
+        root = path
     with (
         serving(server or Server()) as subject,
-        loading(subject, load, path / "run", pool_timeout_s, **options) as (process, run),
+        loading(subject, load, path / "run", pool_timeout_s, root=root) as (process, run),
     ):
         family: list[psutil.Process] = []
         meanwhile(process=process, run=run, server=subject, family=family)
@@ -106,26 +107,24 @@ def tell(
         return Ended(load_history(run), code, subject.counts, subject, run.path, failure, tuple(left))
 
 
-def own(users: int, duration: float, processes: int = 1) -> Load:
+def own(users: int, duration: float, workers: int = 0) -> Load:
     return Load(
         users=users,
         duration=duration,
         shape="steady",
         spawn_rate=20.0,
         locustfile="own.py",
-        processes=processes,
+        workers=workers,
     )
 
 
-def whole(path: Path, processes: int) -> Ended:
-    load = Load(
-        users=40, duration=4.0, shape="rush-hour", spawn_rate=40.0, think_time=0.2, processes=processes
-    )
+def whole(path: Path, workers: int) -> Ended:
+    load = Load(users=40, duration=4.0, shape="rush-hour", spawn_rate=40.0, think_time=0.2, workers=workers)
     return tell(path, load)
 
 
-def in_flight(path: Path, processes: int) -> Ended:
-    load = Load(users=10, duration=2.5, shape="steady", spawn_rate=20.0, think_time=0.1, processes=processes)
+def in_flight(path: Path, workers: int) -> Ended:
+    load = Load(users=10, duration=2.5, shape="steady", spawn_rate=20.0, think_time=0.1, workers=workers)
     return tell(path, load, server=Server(slow_s=1.6))
 
 
@@ -145,12 +144,12 @@ def pushed(path: Path) -> Ended:
     return tell(path, Load(users=60, duration=6.0, shape="rush-hour", spawn_rate=60.0, think_time=300.0))
 
 
-def stopped(path: Path, processes: int) -> Ended:
+def stopped(path: Path, workers: int) -> Ended:
     def stop(process, run, **_):  # type: ignore[no-untyped-def]
         wait_for("a second's rows", lambda: bool(load_history(run).requests))
         process.stop()
 
-    return tell(path, own(5, 60.0, processes), text=EAGER, meanwhile=stop)
+    return tell(path, own(5, 60.0, workers), text=EAGER, meanwhile=stop)
 
 
 def hanging(path: Path) -> Ended:
@@ -160,7 +159,7 @@ def hanging(path: Path) -> Ended:
         process.stop()
 
     text = EAGER.replace("/ok", "/hang")
-    return tell(path, own(4, 60.0, processes=2), text=text, meanwhile=stop, pool_timeout_s=30.0)
+    return tell(path, own(4, 60.0, workers=2), text=text, meanwhile=stop, pool_timeout_s=30.0)
 
 
 def killed(path: Path) -> Ended:
@@ -176,7 +175,7 @@ def lost_worker(path: Path) -> Ended:
         wait_for("both workers", lambda: len({row.worker for row in load_history(run).requests}) == 2)
         psutil.Process(process.pid).children()[0].kill()
 
-    return tell(path, own(4, 4.0, processes=2), text=EAGER, meanwhile=kill_one)
+    return tell(path, own(4, 9.0, workers=2), text=EAGER, meanwhile=kill_one)
 
 
 def raising(path: Path) -> Ended:
@@ -188,15 +187,15 @@ def unreadable(path: Path) -> Ended:
 
 
 STORIES: dict[str, Callable[[Path], Ended]] = {
-    "whole-1": partial(whole, processes=1),
-    "whole-2": partial(whole, processes=2),
-    "in-flight-1": partial(in_flight, processes=1),
-    "in-flight-2": partial(in_flight, processes=2),
+    "whole-0": partial(whole, workers=0),
+    "whole-2": partial(whole, workers=2),
+    "in-flight-0": partial(in_flight, workers=0),
+    "in-flight-2": partial(in_flight, workers=2),
     "outcomes": outcomes,
     "no-log-in": no_log_in,
     "pushed": pushed,
-    "stopped-1": partial(stopped, processes=1),
-    "stopped-2": partial(stopped, processes=2),
+    "stopped-0": partial(stopped, workers=0),
+    "stopped-2": partial(stopped, workers=2),
     "hanging": hanging,
     "killed": killed,
     "lost-worker": lost_worker,
@@ -222,9 +221,9 @@ def fault(run: Ended) -> str:
     return str(event.detail["error"])
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_what_is_recorded_is_what_the_server_saw(processes: int, runs: Runs) -> None:
-    run = runs(f"whole-{processes}")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_recorded_is_what_the_server_saw(workers: int, runs: Runs) -> None:
+    run = runs(f"whole-{workers}")
     history = run.history
     assert run.code == 0, run.failure
     assert recorded(history) == run.counts
@@ -234,7 +233,7 @@ def test_what_is_recorded_is_what_the_server_saw(processes: int, runs: Runs) -> 
     for row in history.requests:
         assert HdrHistogram.decode(row.latency).get_total_count() == row.count
 
-    names = {"local"} if processes == 1 else {"worker-0", "worker-1"}
+    names = {"local"} if not workers else {"worker-0", "worker-1"}
     assert (
         {row.worker for row in history.requests} == {sample.worker for sample in history.generator} == names
     )
@@ -253,9 +252,9 @@ def test_what_is_recorded_is_what_the_server_saw(processes: int, runs: Runs) -> 
     assert (run.path / "locust.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_requests_in_flight_at_the_end_are_awaited(processes: int, runs: Runs) -> None:
-    run = runs(f"in-flight-{processes}")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_requests_in_flight_at_the_end_are_awaited(workers: int, runs: Runs) -> None:
+    run = runs(f"in-flight-{workers}")
     assert run.code == 0, run.failure
     assert recorded(run.history) == run.counts
     ended_s = run.history.time_of(f.LOAD_ENDED)
@@ -306,9 +305,9 @@ def test_a_push_notification_brings_waiting_customers_at_once(runs: Runs) -> Non
     assert 60 <= run.counts["POST /login"] <= 60 + len(lists)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_that_is_stopped_keeps_what_it_saw(processes: int, runs: Runs) -> None:
-    run = runs(f"stopped-{processes}")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_is_stopped_keeps_what_it_saw(workers: int, runs: Runs) -> None:
+    run = runs(f"stopped-{workers}")
     assert recorded(run.history) == run.counts  # the last second's as well
     assert run.code == 3
     assert "the load did not run to its end" in fault(run)
@@ -331,7 +330,9 @@ def test_a_run_that_is_killed_keeps_what_it_saw(runs: Runs) -> None:
 def test_a_lost_worker_is_told_of(runs: Runs) -> None:
     run = runs("lost-worker")
     assert run.code == 3
-    assert "was lost with what it had not reported" in fault(run)
+    assert re.search(r"worker worker-\d was lost \d+ s into the run, 2 customers", fault(run))
+    [lost] = [event for event in run.history.events if event.name == f.WORKER_LOST]
+    assert lost.detail["users"] == 2
 
 
 def test_a_locustfile_that_fails_is_told_of(runs: Runs) -> None:

@@ -14,13 +14,13 @@ from rushhour.scenario.model import Load, Pool, Scenario, Target
 
 
 def scenario(
-    root: Path, locustfile: str = "locustfiles/referrals.py", processes: int = 1, seed: int = 1
+    root: Path, locustfile: str = "locustfiles/referrals.py", workers: int = 0, seed: int = 1
 ) -> Scenario:
     target = Target(name="t", command="c", health="/health", releases=("1",), schema="s.sql", root=str(root))
     return Scenario(
         name="s",
         target=target,
-        load=Load(users=800, duration=75.0, locustfile=locustfile, processes=processes, seed=seed),
+        load=Load(users=800, duration=75.0, locustfile=locustfile, workers=workers, seed=seed),
         release="1",
         expect="healthy",
         pool=Pool(timeout=30.0),
@@ -82,7 +82,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     command = locust_command(scenario(tmp_path), "http://127.0.0.1:1", RunDir(tmp_path / "run"), tmp_path)
     pairs = dict(pairwise(command))
     assert pairs["-f"].split(",")[0] == str(tmp_path / "locustfiles/referrals.py")
-    assert pairs["--stop-timeout"] == "35"  # the pool's time-out and a little more
+    assert pairs["--stop-timeout"] == "61"  # a customer's patience and a little more
     assert pairs["--users"] == "800"
     assert pairs["--html"] == str(tmp_path / "run/locust.html")
     assert "--processes" not in command
@@ -90,7 +90,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 def test_workers_meet_their_master_on_loopback(tmp_path: Path) -> None:
     command = locust_command(
-        scenario(tmp_path, processes=3), "http://127.0.0.1:1", RunDir(tmp_path / "run"), tmp_path
+        scenario(tmp_path, workers=3), "http://127.0.0.1:1", RunDir(tmp_path / "run"), tmp_path
     )
     pairs = dict(pairwise(command))
     assert pairs["--processes"] == "3"

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
-from rushhour.load.messages import Report, pack, run_problem, unpack
-from rushhour.load.recorder import HIGHEST_US, Clock, Tally, overdue_ms
+from rushhour.load.messages import Lost, Report, pack, run_problem, unpack
+from rushhour.load.recorder import Clock, Tally, overdue_ms
+from rushhour.metrics.latencies import HIGHEST_US
 
 
 @dataclass
@@ -133,7 +134,7 @@ def test_a_run_counts_only_when_nothing_is_missing() -> None:
     assert run_problem(completed=True, recorded=1) is None
     assert run_problem(completed=True, recorded=0) == "no request was recorded"
     assert run_problem(completed=False, recorded=9) == "the load did not run to its end"
-    assert run_problem(completed=True, recorded=9, lost=["worker-1"]) == (
-        "Locust worker worker-1 was lost with what it had not reported"
+    assert run_problem(completed=True, recorded=9, lost=[Lost("worker-1", 12.3, 1_200)]) == (
+        "Locust worker worker-1 was lost 12 s into the run, 1,200 customers and all that it had not reported"
     )
     assert run_problem(completed=True, recorded=9, faults=["disk full"]) == "disk full"

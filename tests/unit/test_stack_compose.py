@@ -21,7 +21,7 @@ from rushhour.stack.compose.files import (
     start_period_s,
     variables,
 )
-from rushhour.stack.compose.image_build import parse_pip_settings, source_digest
+from rushhour.stack.compose.image_build import parse_pip_settings, release_digest
 from rushhour.stack.compose.images import Image
 from rushhour.stack.compose.template import remove_compose_templates, templates_root
 from rushhour.stack.compose.watch import Usage
@@ -212,13 +212,13 @@ def test_an_image_is_built_anew_when_its_source_changes(tmp_path: Path) -> None:
     (tmp_path / "requirements.lock").write_text("flask==3\n")
     code = tmp_path / "app" / "views.py"
     code.write_text("one")
-    first = source_digest(tmp_path, "1.1", IMAGE)
+    first = release_digest(tmp_path, "1.1", IMAGE)
     (tmp_path / "app" / "__pycache__" / "views.pyc").write_text("compiled")
-    assert source_digest(tmp_path, "1.1", IMAGE) == first
-    assert source_digest(tmp_path, "1.1.1", IMAGE) != first
-    assert source_digest(tmp_path, "1.1", replace(IMAGE, id="sha256:other")) != first
+    assert release_digest(tmp_path, "1.1", IMAGE) == first
+    assert release_digest(tmp_path, "1.1.1", IMAGE) != first
+    assert release_digest(tmp_path, "1.1", replace(IMAGE, id="sha256:other")) != first
     code.write_text("two")
-    assert source_digest(tmp_path, "1.1", IMAGE) != first
+    assert release_digest(tmp_path, "1.1", IMAGE) != first
 
 
 def test_kept_data_goes_on_request_unless_a_run_uses_it(tmp_path: Path) -> None:

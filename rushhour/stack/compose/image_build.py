@@ -1,4 +1,4 @@
-"""The image of a release, built from this source tree."""
+"""The images of a release and of Locust's workers, built from this source tree."""
 
 import ast
 import hashlib
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from rushhour.stack.compose.images import Image, ImageStore
 from rushhour.stack.paths import configuration_dir
 
 SERVICE_IMAGE: Final = "rushhour/referrals"  # :<release>
+LOCUST_IMAGE: Final = "rushhour/locust:workers"
 
 BUILD_TIMEOUT_S: Final = 900.0
 _PIP_TIMEOUT_S: Final = 120.0
@@ -70,14 +72,19 @@ def parse_pip_settings(listed: str) -> dict[str, str]:
     return found
 
 
-def source_digest(root: Path, release: str, python_image: Image) -> str:
-    """Changes whenever the image that `build_release` would make changes."""
-    files = [root / "requirements.lock", *sorted((root / "app").rglob("*"))]
-    digest = hashlib.sha256(f"{release} {python_image.id}".encode())
-    for path in files:
+def source_digest(root: Path, sources: Iterable[Path], what: str) -> str:
+    """Changes whenever one of these files does, or what `what` says."""
+    digest = hashlib.sha256(what.encode())
+    for path in sources:
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def release_digest(root: Path, release: str, python_image: Image) -> str:
+    """Changes whenever the image that `build_release` would make changes."""
+    files = [root / "requirements.lock", *sorted((root / "app").rglob("*"))]
+    return source_digest(root, files, f"{release} {python_image.id}")
 
 
 def build_release(images: ImageStore, release: str, base: Image) -> Image:
@@ -85,12 +92,23 @@ def build_release(images: ImageStore, release: str, base: Image) -> Image:
 
     Raises StackError with what the build wrote last.
     """
+    root = configuration_dir().parents[1]
     name = f"{SERVICE_IMAGE}:{release}"
-    infra = configuration_dir().parent
-    root = infra.parent
     if not (root / "app" / "Dockerfile").is_file():
         raise StackError(f"{name} cannot be built: {root} holds no app/Dockerfile; name an image: --image")
-    source = source_digest(root, release, base)
+    arguments = {"PYTHON_IMAGE": base.name, "SERVICE_IMAGE": name, "RELEASE": release}
+    return _build(images, "service", name, release_digest(root, release, base), arguments)
+
+
+def build_locust(images: ImageStore, base: Image) -> Image:
+    """The image of Locust's workers, on the same terms."""
+    root = configuration_dir().parents[1]
+    sources = [root / "requirements.lock", root / "infra" / "locust" / "Dockerfile"]
+    arguments = {"PYTHON_IMAGE": base.name, "LOCUST_IMAGE": LOCUST_IMAGE}
+    return _build(images, "locust-worker", LOCUST_IMAGE, source_digest(root, sources, base.id), arguments)
+
+
+def _build(images: ImageStore, part: str, name: str, source: str, arguments: Mapping[str, str]) -> Image:
     kept = images.find(name)
     if kept is not None and kept.source == source:
         return kept
@@ -102,24 +120,20 @@ def build_release(images: ImageStore, release: str, base: Image) -> Image:
             "PRIVATE": private,
             "AGENT_OUT": private,  # Compose wants a value of every variable, whatever it is asked to do
             "LOGS": private,
-            "PYTHON_IMAGE": base.name,
-            "SERVICE_IMAGE": name,
-            "RELEASE": release,
             "SOURCE": source,
+            **arguments,
         }
         command = ComposeCommand(
             images.guard,
             images.engine,
             "rushhour-build",
-            (infra / "compose.yaml",),
+            (configuration_dir().parent / "compose.yaml",),
             {f"RUSHHOUR_{key}": value for key, value in variables.items()},
         )
         try:
-            command.run("build", "service", timeout_s=BUILD_TIMEOUT_S)
+            command.run("build", part, timeout_s=BUILD_TIMEOUT_S)
         except StackError as error:
-            raise StackError(
-                f"the image {name} cannot be built from app/Dockerfile; docker wrote:", error.log_tail
-            ) from error
+            raise StackError(f"the image {name} cannot be built; docker wrote:", error.log_tail) from error
     built = images.need(name)
     if kept is not None and kept.source is not None and kept.id != built.id:
         with suppress(APIError):  # a run may still use it

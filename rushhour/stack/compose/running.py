@@ -20,7 +20,9 @@ from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.template import last_lines
 from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_meter
+from rushhour.stack.compose.workers import INSIDE, PART, ComposeWorkers
 from rushhour.stack.embedded.server import SLOT, ask, connected, last_line
+from rushhour.stack.ports import HOST
 
 CHECK_EVERY_S: Final = 1.0  # each check asks the engine
 STREAM_TIMEOUT_S: Final = 30.0
@@ -49,9 +51,12 @@ class ComposeRunning:
     images: Mapping[str, str]  # part -> image, in words
     _client: DockerClient = field(repr=False)
     _logs: Path
+    _workers: ComposeWorkers
     postgres_version: str = ""
     _containers: dict[str, Container] = field(default_factory=dict)
     _meters: dict[str, ContainerMeter] = field(default_factory=dict)
+    _worker_containers: list[Container] = field(default_factory=list)
+    _worker_meters: list[ContainerMeter] = field(default_factory=list)
     _engine_meter: ProcessTreeMeter | None = None
     _followers: dict[str, LogFollower] = field(default_factory=dict)
     _down: set[str] = field(default_factory=set)  # servers that a fault took down
@@ -72,6 +77,35 @@ class ComposeRunning:
             part: ContainerMeter(self.engine, str(container.id), self.limit_cores[part])
             for part, container in self._containers.items()
         }
+
+    @property
+    def master_host(self) -> str:
+        """Where a Locust master listens so that the workers reach it."""
+        return self._workers.gateway() or HOST
+
+    @property
+    def inside(self) -> tuple[str, str]:
+        """The service as the workers reach it: within the project's network."""
+        return INSIDE
+
+    def start_workers(
+        self, count: int, locustfile: Path, master_port: int, environment: Mapping[str, str]
+    ) -> Mapping[str, Meter]:
+        """Start Locust's workers, follow their logs and meter them. Raises StackError."""
+        try:
+            found = self._workers.start(count, locustfile, master_port, environment)
+        except ENGINE_ERRORS as error:
+            raise StackError(f"the workers could not be started: {last_reason(error)}") from error
+        started: dict[str, Meter] = {}
+        for number, container in enumerate(found):
+            name = f"{PART}-{number}"
+            log = self._logs / f"{name}.log"
+            self._followers[name] = LogFollower(self.engine, str(container.id), log)
+            meter = ContainerMeter(self.engine, str(container.id), None)
+            self._worker_meters.append(meter)
+            self._worker_containers.append(container)
+            started[name] = meter
+        return started
 
     def wait_for_streaming(self) -> None:
         """Until the primary sees the replica stream; the replica's own side was proven by its health."""
@@ -150,12 +184,15 @@ class ComposeRunning:
 
     def close(self) -> None:
         """Kill the containers and keep what they wrote; what fails here the project's removal does."""
-        for meter in self._meters.values():
+        meters = [*self._meters.values(), *self._worker_meters]
+        for meter in meters:
             meter.stop()
-        with ThreadPoolExecutor(len(FAULTY) + 1) as at_once:  # the engine answers when a container has ended
-            for container in self._containers.values():
+        found = [*self._worker_containers, *self._containers.values()]
+        # The engine answers when a container has ended.
+        with ThreadPoolExecutor(max(1, len(found))) as at_once:
+            for container in found:
                 at_once.submit(_kill, container)
         for follower in self._followers.values():
             follower.close(LOG_END_TIMEOUT_S)
-        for meter in self._meters.values():
+        for meter in meters:
             meter.close()

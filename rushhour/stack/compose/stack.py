@@ -19,7 +19,7 @@ from rushhour.stack.compose.template import ComposeTemplates, templates_root
 from rushhour.stack.compose.up import BringUp, ComposeProject, make_places
 from rushhour.stack.embedded.template import Seeder
 from rushhour.stack.paths import cache_dir, open_cache
-from rushhour.stack.ports import free_port
+from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.work import work_dir
 
 
@@ -43,6 +43,7 @@ class ComposeStack:
         postgres_image: str = POSTGRES_IMAGE,
         python_image: str = PYTHON_IMAGE,
         choose_port: Callable[[], int] = free_port,
+        service_host: str = HOST,
     ) -> None:
         self._guard = guard
         self._image = image
@@ -52,6 +53,7 @@ class ComposeStack:
         self._postgres_image = postgres_image
         self._python_image = python_image
         self._choose_port = choose_port
+        self._service_host = None if service_host == HOST else service_host
 
     def prepare(self, releases: Sequence[str], progress: Progress) -> str:
         """Find the engine, pull and build every image that will be needed; what there is, in words.
@@ -92,6 +94,7 @@ class ComposeStack:
                 templates=ComposeTemplates(templates_root(cache), self._seeder or _default_seeder()),
                 choose_port=self._choose_port,
                 progress=progress,
+                service_host=self._service_host,
             )
             try:
                 running = bring_up.start()

@@ -27,11 +27,12 @@ from rushhour.stack.compose.files import (
     start_period_s,
     variables,
 )
-from rushhour.stack.compose.image_build import build_release
+from rushhour.stack.compose.image_build import build_locust, build_release
 from rushhour.stack.compose.images import Image, ImageStore
 from rushhour.stack.compose.project import SETTLE_S, removal_command, remove_dead_projects, remove_project
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import DATA, ComposeTemplates, Seeding
+from rushhour.stack.compose.workers import ComposeWorkers
 from rushhour.stack.embedded.server import DATABASE, ROLE, SUPERUSER, Secrets
 from rushhour.stack.paths import configuration_dir
 
@@ -106,6 +107,7 @@ class BringUp:
     templates: ComposeTemplates
     choose_port: Callable[[], int]
     progress: Progress
+    service_host: str | None  # where the service is published, if not where the engine publishes all
 
     def start(self) -> ComposeRunning:
         """Images, then data, then containers."""
@@ -117,6 +119,8 @@ class BringUp:
         command = self._command(ports)
         postgres = self.images.need(self.names.postgres)
         service = self._service_image()
+        if self.scenario.load.workers:
+            build_locust(self.images, self.images.need(self.names.python))
         generated = self.places.private / "service.json"
         generated.touch(mode=0o600)
         text = generated_file(self.scenario, self.project.engine, service, passwords.role)
@@ -131,7 +135,9 @@ class BringUp:
         with self.templates.held(kept, seeding, self.progress) as template:
             self.progress("start the containers")
             ports = self._up(command, ports, template)
-        return self._running(ports, passwords, postgres, service)
+            raised = {**command.variables, **ports.variables(), "RUSHHOUR_TEMPLATE": str(template)}
+            command = replace(command, variables=raised)
+        return self._running(command, ports, passwords, postgres, service)
 
     def _ports(self) -> Ports:
         return Ports(self.choose_port(), self.choose_port(), self.choose_port())
@@ -150,8 +156,13 @@ class BringUp:
                 places=self.places,
                 ports=ports,
                 images=self.names,
-            ),
+            )
+            | {"RUSHHOUR_SERVICE_PUBLISH": self.service_host or project.engine.publish},
         )
+
+    def _published(self) -> str:
+        """Where the service is reached from outside the project."""
+        return self.service_host or self.project.engine.host
 
     def _service_image(self) -> Image:
         if self.built:
@@ -193,7 +204,9 @@ class BringUp:
             connect_timeout=_CONNECT_TIMEOUT_S,
         )
 
-    def _running(self, ports: Ports, passwords: Secrets, postgres: Image, service: Image) -> ComposeRunning:
+    def _running(
+        self, command: ComposeCommand, ports: Ports, passwords: Secrets, postgres: Image, service: Image
+    ) -> ComposeRunning:
         host = self.project.engine.host
         limits = cpu_limits(self.scenario, self.project.engine)
         servers = tuple(
@@ -210,7 +223,7 @@ class BringUp:
         return ComposeRunning(
             engine=self.project.engine,
             project=self.project.name,
-            service_url=f"http://{host}:{ports.service}",
+            service_url=f"http://{self._published()}:{ports.service}",
             servers=servers,
             limits={part: limit.words for part, limit in limits.items()},
             limit_cores={part: limit.cores for part, limit in limits.items()},
@@ -218,4 +231,5 @@ class BringUp:
             images={"primary": str(postgres), "replica": str(postgres), "service": str(service)},
             _client=self.project.client,
             _logs=self.project.logs,
+            _workers=ComposeWorkers(command, self.project.client, self.places.private),
         )

@@ -35,12 +35,12 @@ class RunningService:
 
 
 def placeholders(
-    scenario: Scenario, port: int, primary_url: str, replica_url: str, logs: Path
+    scenario: Scenario, port: int, primary_url: str, replica_url: str, logs: Path, *, host: str = HOST
 ) -> dict[str, str]:
     """What command and environment may hold in braces."""
     return {
         "python": sys.executable,
-        "host": HOST,
+        "host": host,
         "port": str(port),
         "workers": str(scenario.service.workers),
         "threads": str(scenario.service.threads),
@@ -91,8 +91,9 @@ def start_service(
     instrument: Callable[[Mapping[str, str]], Mapping[str, str]],
     admit: Callable[[int], None],
     choose_port: Callable[[], int] = free_port,
+    host: str = HOST,
 ) -> RunningService:
-    """Start the service, wait until its health path answers 200; tries other ports when its port was taken.
+    """Start the service, wait until its health path answers 200; tries other ports when its own was taken.
 
     It runs as the caller: it has to read the checkout and the environment it was developed in, and the agent
     in it writes into the run directory. Unlike PostgreSQL, a service does not refuse to be root's.
@@ -101,17 +102,17 @@ def start_service(
     root = Path(scenario.target.root)
     for attempt in range(PORT_ATTEMPTS):
         port = choose_port()
-        values = placeholders(scenario, port, *urls, log.parent)
+        values = placeholders(scenario, port, *urls, log.parent, host=host)
         command = service_command(scenario, values)
         environment = service_environment(scenario, values, os.environ)
         environment |= instrument(environment)
         require_program(command, environment, root)
         child = start(guard, "service", command, log=log, environment=environment, cwd=root, admit=admit)
-        url = f"http://{HOST}:{port}"
+        url = f"http://{host}:{port}"
         what = f"{url}{scenario.target.health} to answer 200"
 
         def not_healthy(port: int = port, child: Child = child) -> str | None:
-            return health_problem(port, scenario.target.health, child)
+            return health_problem((host, port), scenario.target.health, child)
 
         try:
             wait_until(what, not_healthy, child, START_TIMEOUT_S, poll_s=0.05)
@@ -136,9 +137,10 @@ def require_program(command: list[str], environment: Mapping[str, str], root: Pa
         raise StackError(f"service.command: there is no program {program} to run")
 
 
-def health_problem(port: int, path: str, child: Child) -> str | None:
+def health_problem(address: tuple[str, int], path: str, child: Child) -> str | None:
     """Why the service is not ready yet; None when its own socket answered 200."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    port = address[1]
+    connection = http.client.HTTPConnection(*address, timeout=5)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -115,13 +115,16 @@ class EmbeddedStack:
         seeder: Seeder | None = None,
         instrument: Instrument | None = None,
         choose_port: Callable[[], int] = free_port,
+        service_host: str = HOST,
     ) -> None:
+        """`service_host` is where the service listens; the servers stay on the loopback interface."""
         self._guard = guard
         self._postgres_bin = postgres_bin
         self._cache = cache
         self._seeder: Seeder = seeder or seed
         self._instrument = instrument or agent_environment
         self._choose_port = choose_port
+        self._service_host = service_host
 
     @contextmanager
     def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[EmbeddedRunning]:
@@ -150,6 +153,7 @@ class EmbeddedStack:
                 run,
                 self._instrument,
                 self._choose_port,
+                self._service_host,
             )
             progress("start primary and replica")
             primary = start.server("primary", capacities["primary"], {})
@@ -208,6 +212,7 @@ class _Start:
     run: RunDir
     instrument: Instrument
     choose_port: Callable[[], int]
+    service_host: str
 
     def server(
         self, name: str, capacity: Capacity, settings: Mapping[str, str], port: int | None = None
@@ -251,6 +256,7 @@ class _Start:
             instrument=lambda base: self.instrument(self.run.agent.resolve(), base),
             admit=capacity.admit,
             choose_port=self.choose_port,
+            host=self.service_host,
         )
         self.exits.callback(service.child.stop, STOP_GRACE_S)
         return service

@@ -1,0 +1,54 @@
+"""How workers join a master: the same code, and the master's clock, or not at all."""
+
+# Locust's events and user classes carry no types.
+# mypy: allow-untyped-calls, allow-untyped-decorators
+
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from rushhour.load.messages import JOIN, UNFIT, Join
+from rushhour.load.recorder import Clock, Tally
+
+_DIGITS: Final = 12
+
+
+def code_digest(locustfiles: Iterable[str | Path]) -> str:
+    """Changes with a locustfile or with what of rushhour runs in Locust, wherever the files lie."""
+    own = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256()
+    for path in (*sorted(Path(one) for one in locustfiles if Path(one).is_file()), *own):
+        digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:_DIGITS]
+
+
+def locustfiles_of(environment: Environment) -> list[str]:
+    """Those that this Locust was started with."""
+    return [str(one) for one in getattr(environment, "parsed_locustfiles", None) or ()]
+
+
+def invite(master: MasterRunner, clock: Clock, client_id: str) -> None:
+    """Tell a worker that has connected how this run counts."""
+    join = Join(clock.now_s(), code_digest(locustfiles_of(master.environment)))
+    master.send_message(JOIN, asdict(join), client_id=client_id)
+
+
+def accept(worker: WorkerRunner, tally: Tally) -> None:
+    """Take the master's clock when it invites; say why not when the code differs."""
+
+    def on_join(msg: Any, **_: Any) -> None:
+        join = Join(**msg.data)
+        digest = code_digest(locustfiles_of(worker.environment))
+        if digest != join.digest:
+            why = f"its locustfile or its rushhour differs from the master's ({digest}, not {join.digest})"
+            worker.send_message(UNFIT, {"worker": tally.worker, "why": why})
+            return
+        tally.restart(Clock(time.monotonic() - join.now_s))
+
+    worker.register_message(JOIN, on_join)

@@ -1,0 +1,41 @@
+"""Where a Locust master waits for workers that it did not fork: in containers, or started by hand."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from rushhour.load.hosts import is_loopback
+
+GATHER_S: Final = 300.0  # somebody has to type a command on each of the other machines
+CONTAINERS_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """An address of this machine, and how long the master waits there."""
+
+    host: str
+    port: int
+    wait_s: float
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`; ValueError for anything else."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{text!r} is not HOST:PORT, as in 10.0.0.5:5557")
+    return host, int(port)
+
+
+def listening_address(text: str, allow_host: str | None) -> tuple[str, int]:
+    """Where a master may wait; ValueError also for a host that is neither loopback nor allowed.
+
+    Whoever reaches a master's port may join it and take its customers: it is open to others on demand only.
+    """
+    host, port = parse_address(text)
+    if not is_loopback(host) and host != allow_host:
+        raise ValueError(f"{text} can be reached from other machines; if that is meant: --allow-host {host}")
+    return host, port

@@ -1,0 +1,106 @@
+"""Workers started by hand, as on other machines: they join with the same code, or are told why not."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rushhour.history import History, load_history
+from rushhour.history import facts as f
+from rushhour.load.post import Post
+from rushhour.scenario.model import Load
+from rushhour.stack.ports import HOST, free_port
+from tests.integration.load_subject import ROOT, Server, loading, recorded, serving
+
+ENDS_WITHIN_S = 30
+LOCUSTFILE = """
+from locust import FastHttpUser, constant, task
+
+class Eager(FastHttpUser):
+    wait_time = constant(0.05)
+
+    @task
+    def ask(self):
+        self.client.get("/ok")
+"""
+
+
+@contextmanager
+def workers(post: Post, *locustfiles: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """One `rushhour worker` for each file; killed if they are still there at the end."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "rushhour", "worker", str(post), "--locustfile", str(path)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for path in locustfiles
+    ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.terminate()  # its guard ends what it started
+            process.wait(ENDS_WITHIN_S)
+
+
+def load(count: int) -> Load:
+    return Load(
+        users=6,
+        duration=3.0,
+        shape="steady",
+        spawn_rate=20.0,
+        locustfile="own.py",
+        workers=count,
+        warm_up=0.0,
+    )
+
+
+def faults(history: History) -> str:
+    return " ".join(str(one.detail.get("error")) for one in history.events if one.name == f.OBSERVER_FAULT)
+
+
+def test_workers_that_were_started_by_hand_count_as_forked_ones_do(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(LOCUSTFILE)
+    post = Post(HOST, free_port(), wait_s=30)
+    with (
+        serving(Server()) as server,
+        loading(server, load(2), tmp_path / "run", root=tmp_path, post=post) as (process, run),
+        workers(post, tmp_path / "own.py", tmp_path / "own.py") as started,
+    ):
+        assert process.wait(60) == 0, process.tail()
+        assert [one.wait(ENDS_WITHIN_S) for one in started] == [0, 0]
+        history = load_history(run)
+        assert recorded(history) == server.counts
+    assert {row.worker for row in history.requests} == {"worker-0", "worker-1"}
+    assert max(sample.users for sample in history.generator) == 3
+
+
+def test_a_worker_with_other_code_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(LOCUSTFILE)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "own.py").write_text(LOCUSTFILE.replace("0.05", "0.5"))
+    post = Post(HOST, free_port(), wait_s=30)
+    with (
+        serving(Server()) as server,
+        loading(server, load(2), tmp_path / "run", root=tmp_path, post=post) as (process, run),
+        workers(post, tmp_path / "own.py", tmp_path / "old" / "own.py"),
+    ):
+        assert process.wait(60) == 3, process.tail()
+        assert "differs from the master's" in faults(load_history(run))
+        assert "differs from the master's" in " ".join(process.tail())
+
+
+def test_a_master_that_is_not_an_address_is_refused(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "rushhour", "worker", "here", "--locustfile", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=ENDS_WITHIN_S,
+        check=False,
+    )
+    assert ended.returncode == 64
+    assert "'here' is not HOST:PORT" in ended.stderr
