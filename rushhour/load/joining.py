@@ -4,6 +4,7 @@
 # mypy: allow-untyped-calls, allow-untyped-decorators
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -13,7 +14,8 @@ from typing import Any, Final
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from rushhour.load.messages import JOIN, UNFIT, Join
+from rushhour.load.messages import HELLO, JOIN, UNFIT, Join
+from rushhour.load.names import ANCHOR_WALL_S
 from rushhour.load.recorder import Clock, Tally
 
 _DIGITS: Final = 12
@@ -34,7 +36,7 @@ def locustfiles_of(environment: Environment) -> list[str]:
 
 
 def invite(master: MasterRunner, clock: Clock, client_id: str) -> None:
-    """Tell a worker that has connected how this run counts."""
+    """Tell a worker that listens how this run counts."""
     join = Join(clock.now_s(), code_digest(locustfiles_of(master.environment)))
     master.send_message(JOIN, asdict(join), client_id=client_id)
 
@@ -42,13 +44,24 @@ def invite(master: MasterRunner, clock: Clock, client_id: str) -> None:
 def accept(worker: WorkerRunner, tally: Tally) -> None:
     """Take the master's clock when it invites; say why not when the code differs."""
 
+    joined: list[Join] = []
+
+    def unfit(why: str) -> None:
+        worker.send_message(UNFIT, {"worker": tally.worker, "why": why})
+
     def on_join(msg: Any, **_: Any) -> None:
         join = Join(**msg.data)
+        joined.append(join)
         digest = code_digest(locustfiles_of(worker.environment))
         if digest != join.digest:
-            why = f"its locustfile or its rushhour differs from the master's ({digest}, not {join.digest})"
-            worker.send_message(UNFIT, {"worker": tally.worker, "why": why})
+            unfit(f"its locustfile or its rushhour differs from the master's ({digest}, not {join.digest})")
             return
         tally.restart(Clock(time.monotonic() - join.now_s))
 
+    def on_start(**_: Any) -> None:
+        if not joined and not os.environ.get(ANCHOR_WALL_S):  # a worker that was forked has the anchor itself
+            unfit("the load started before the master had told it the time")
+
     worker.register_message(JOIN, on_join)
+    worker.environment.events.test_start.add_listener(on_start)
+    worker.send_message(HELLO)  # before this it would have taken no notice of the answer

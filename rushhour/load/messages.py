@@ -7,8 +7,9 @@ from typing import Any, Final
 from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
 
 FACTS: Final = "rushhour_facts"  # the messages' types: worker to master
-JOIN: Final = "rushhour_join"  # master to a worker that has connected
-UNFIT: Final = "rushhour_unfit"  # the worker's answer, if it cannot take part
+HELLO: Final = "rushhour_hello"  # worker to master: it listens from now on
+JOIN: Final = "rushhour_join"  # the master's answer
+UNFIT: Final = "rushhour_unfit"  # the worker's answer to that, if it cannot take part
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ from rushhour.history import FactWriter, RunDir
 from rushhour.load.joining import accept
 from rushhour.load.names import ANCHOR_WALL_S, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
-from rushhour.load.recording import Counter, Worker, Writer
+from rushhour.load.recording import Counter, Worker
 from rushhour.load.shapes import SHAPES, step_towards, users_at
+from rushhour.load.writing import Writer
 
 
 @events.init_command_line_parser.add_listener

@@ -1,0 +1,219 @@
+"""The process that writes a run's files: the only one, or the master."""
+
+# Locust's events and user classes carry no types.
+# mypy: allow-untyped-calls, allow-untyped-decorators
+
+import logging
+import signal
+import time
+from typing import Any, Final
+
+import gevent
+from locust.env import Environment
+from locust.runners import STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner
+
+from rushhour.history import FactWriter
+from rushhour.history import facts as f
+from rushhour.load.joining import invite
+from rushhour.load.messages import FACTS, HELLO, UNFIT, Lost, Report, run_problem, unpack
+from rushhour.load.recorder import Clock
+from rushhour.load.recording import HURRY_S
+
+logger = logging.getLogger(__name__)
+
+INCOMPLETE: Final = 3  # exit code of a run that proves nothing
+WATCH_S: Final = 0.5
+REPORT_S: Final = 5.0  # a worker's last report comes this soon after its customers have stopped
+
+
+class Writer:
+    """The process that writes the run's files: the only one, or the master.
+
+    The exit code is INCOMPLETE from the start, and becomes 0 only when the load went to its end, requests
+    were recorded and every worker has reported.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        runner: Runner,
+        files: FactWriter,
+        clock: Clock,
+        warm_up_s: float,
+    ) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._files = files
+        self._clock = clock
+        self._warm_up_s = warm_up_s
+        self._recorded = 0
+        self._begun = self._ended = self._completed = self._quitting = False
+        self._faults: list[str] = []
+        self._workers: dict[str, str] = {}  # Locust's id of a worker -> its name in the facts
+        self._users: dict[str, int] = {}  # of each worker, as it told last
+        self._lost: dict[str, Lost] = {}
+        self._final: set[str] = set()
+        environment.process_exit_code = INCOMPLETE
+        events = environment.events
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.quitting.add_listener(self._on_quitting)
+        if environment.parsed_options is not None and environment.parsed_options.headless:
+            # Locust handles SIGTERM only once a shape has ended; until then it would just die.
+            gevent.signal_handler(signal.SIGTERM, self._hurry)
+        if isinstance(runner, MasterRunner):
+            events.worker_connect.add_listener(self._on_worker_connect)
+            runner.register_message(FACTS, self._on_message)
+            runner.register_message(HELLO, self._on_hello)
+            runner.register_message(UNFIT, self._on_unfit)
+
+    def _hurry(self) -> None:
+        self._quitting = True
+        self._environment.stop_timeout = min(self._environment.stop_timeout, HURRY_S)
+        self._runner.quit()
+        if not self._begun:
+            self._leave()
+
+    def _leave(self) -> None:
+        """End a Locust whose main greenlet waits for workers, and would go on to."""
+        self._files.close()
+        gevent.get_hub().handle_system_error(SystemExit, SystemExit(INCOMPLETE))
+
+    def take(self, report: Report) -> None:
+        """Write a report's facts at once, so that a killed run keeps them."""
+        self._recorded += sum(row.count for row in report.rows)
+        self._users.update((sample.worker, sample.users) for sample in report.samples)
+        self._write(*report.rows, *report.samples)
+
+    def _write(self, *new: object) -> None:
+        try:
+            self._files.write(new)
+        except OSError as error:
+            self._fault(f"the recorder could not write to {self._files.run.path}: {error}")
+            gevent.spawn(self._runner.quit)  # what is not recorded need not be sent
+
+    def _event(self, name: str, **detail: Any) -> None:
+        self._write(f.Event(round(self._clock.now_s(), 4), name, detail))
+
+    def _fault(self, error: str) -> None:
+        if error not in self._faults:
+            logger.error(error)
+            self._faults.append(error)
+
+    def _on_test_start(self, **_: Any) -> None:
+        self._begun, self._ended, self._completed = True, False, False
+        self._final.clear()
+        self._event(f.LOAD_STARTED)
+        gevent.spawn_later(self._warm_up_s, self._end_warm_up)
+        if isinstance(self._runner, MasterRunner):
+            gevent.spawn(self._watch_workers, self._runner)
+
+    def _end_warm_up(self) -> None:
+        if not self._ended:
+            self._event(f.WARMUP_ENDED)
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        # A shape that failed ends the test as well; ours says whether its time was up.
+        finished = getattr(self._environment.shape_class, "finished", True)
+        self._completed = finished and not self._quitting
+        self._event(f.LOAD_ENDED, completed=self._completed)
+        if isinstance(self._runner, MasterRunner):
+            # Locust's master would send "quit" now and listen for half a second more; requests in flight may
+            # take as long as the pool's time-out, and must not be lost.
+            # In any other state it would take workers that come back as ready for new ones, and start anew.
+            self._runner.update_state(STATE_STOPPING)
+            self._runner.send_message("stop")
+            self._await_workers(self._runner, self._environment.stop_timeout + REPORT_S)
+
+    def _await_workers(self, master: MasterRunner, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while self._silent(master) and time.monotonic() < deadline_s:
+            gevent.sleep(0.02)
+        if self._quitting:
+            return
+        deadline_s = time.monotonic() + REPORT_S
+        while len(master.clients.ready) < len(self._final) and time.monotonic() < deadline_s:
+            gevent.sleep(0.02)  # they are about to listen again, and must hear "quit"
+
+    def _silent(self, master: MasterRunner) -> set[str]:
+        """Workers that are alive and have yet to send their last report."""
+        alive = {client.id for client in master.clients.all} - {
+            client.id for client in master.clients.missing
+        }
+        return alive - self._final
+
+    def _on_worker_connect(self, client_id: str, **_: Any) -> None:
+        master = self._runner
+        assert isinstance(master, MasterRunner)  # noqa: S101  # only then is this a listener
+        self._workers[client_id] = f"worker-{master.get_worker_index(client_id)}"
+
+    def _on_hello(self, msg: Any, **_: Any) -> None:
+        if isinstance(self._runner, MasterRunner):
+            invite(self._runner, self._clock, msg.node_id)
+
+    def _on_unfit(self, msg: Any, **_: Any) -> None:
+        self._fault(f"Locust worker {msg.data['worker']} cannot take part: {msg.data['why']}")
+        if not self._begun:
+            self._event(f.OBSERVER_FAULT, observer="recorder", error=self._faults[-1])
+        gevent.spawn(self._hurry)
+
+    def _watch_workers(self, master: MasterRunner) -> None:
+        """Note when a worker falls silent; Locust gives its customers to the others."""
+        while not self._ended:
+            gone = {client.id for client in master.clients.missing} | (
+                self._workers.keys() - master.clients.keys()
+            )
+            for client in gone - self._lost.keys() - self._final:
+                name = self._workers.get(client, client)
+                lost = Lost(name, round(self._clock.now_s(), 1), self._users.get(name))
+                self._lost[client] = lost
+                self._event(f.WORKER_LOST, worker=lost.worker, users=lost.users)
+            gevent.sleep(WATCH_S)
+
+    def _on_message(self, msg: Any, **_: Any) -> None:
+        try:
+            report = unpack(msg.data)
+        except (KeyError, TypeError, ValueError) as error:
+            self._fault(f"a report of a worker could not be read: {error!r}")
+            return
+        self.take(report)
+        if report.final:
+            self._final.add(msg.node_id)
+
+    def _on_quitting(self, **_: Any) -> None:
+        self._quitting = True
+        if self._begun and self._runner.state != STATE_STOPPED:
+            self._environment.stop_timeout = min(self._environment.stop_timeout, HURRY_S)
+            if isinstance(self._runner, MasterRunner):
+                self._runner.stop(send_stop_to_client=False)
+            else:
+                self._completed = False  # interrupted, if only while the last requests were awaited
+                self._runner.stop()
+        problem = run_problem(
+            completed=self._completed,
+            recorded=self._recorded,
+            lost=self._lost_workers(),
+            faults=[*self._faults, *self._user_errors()],
+        )
+        if problem is None:
+            self._environment.process_exit_code = 0
+        else:
+            logger.error(problem)
+            self._event(f.OBSERVER_FAULT, observer="recorder", error=problem)
+        self._files.close()
+
+    def _user_errors(self) -> list[str]:
+        return [
+            f"the locustfile raised {error['count']} times: {error['msg']}"
+            for error in self._runner.exceptions.values()
+        ]
+
+    def _lost_workers(self) -> list[Lost]:
+        return [
+            self._lost.get(client, Lost(name))
+            for client, name in self._workers.items()
+            if client not in self._final
+        ]
