@@ -8,16 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 150
-ATTEMPTS = 3  # a machine busy with other work makes a run unknown, as it should: then once more
+from tests.judged_runs import ROOT, TIMEOUT_S, Ended, asked_and_recorded, read, run, rushhour, told
+
 GONE_WITHIN_S = 10
-BUSY = ("busy with other work", "the load generator fell behind", "the load generator stood still")
 
 FILES = {
     "scenario.json",
@@ -36,43 +33,6 @@ FILES = {
     "logs",
 }
 
-Ended = subprocess.CompletedProcess[str]
-
-
-def rushhour(*arguments: str) -> Ended:
-    return subprocess.run(
-        [sys.executable, "-m", "rushhour", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-
-
-def run(runs: Path, name: str) -> tuple[Ended, Path]:
-    """One scenario, again while the machine was too busy to tell; its run directory."""
-    for attempt in range(ATTEMPTS):
-        folder = runs / f"{name}-{attempt}"
-        ended = rushhour("run", name, "--runs", str(folder))
-        if ended.returncode != 2:
-            break
-    return ended, (folder / "latest").resolve()
-
-
-def told(run: tuple[Ended, Path]) -> Any:
-    """Its verdict.json: a pass, or unknown for no other reason than a machine that was busy each time."""
-    ended, folder = run
-    verdict = read(folder / "verdict.json")
-    if ended.returncode == 2 and any(why in verdict["reasons"][0] for why in BUSY):
-        return verdict
-    assert (ended.returncode, verdict["verdict"]) == (0, "pass"), ended.stdout + ended.stderr
-    return verdict
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
 
 @pytest.fixture(scope="module")
 def leak(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
@@ -81,7 +41,7 @@ def leak(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, 
 
 @pytest.fixture(scope="module")
 def hotfix(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
-    return run(tmp_path_factory.mktemp("hotfix"), "smoke-hotfix")
+    return run(tmp_path_factory.mktemp("hotfix"), "smoke-hotfix", "--workers=2")
 
 
 @pytest.mark.alone
@@ -102,14 +62,15 @@ def test_the_leak_is_exhausted_and_its_line_named(leak: tuple[Ended, Path]) -> N
 
 
 @pytest.mark.alone
-def test_every_request_of_the_access_log_was_recorded(leak: tuple[Ended, Path]) -> None:
-    """The log also holds the health checks of the start, and requests whose customer was no longer there."""
-    _, folder = leak
-    log = (folder / "logs/access.log").read_text(encoding="utf-8").splitlines()
-    asked = sum('"GET /health' not in line for line in log)
-    rows = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
-    answered = sum(row["count"] for row in rows if row["outcome"] not in {"client_timeout", "connect_error"})
-    assert answered == asked
+def test_every_request_of_the_access_log_was_recorded(
+    leak: tuple[Ended, Path], hotfix: tuple[Ended, Path]
+) -> None:
+    """By one process, and by a master and two workers."""
+    for _, folder in (leak, hotfix):
+        asked, recorded = asked_and_recorded(folder)
+        assert recorded == asked
+    rows = (hotfix[1] / "requests.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(row)["worker"] for row in rows} == {"worker-0", "worker-1"}
 
 
 @pytest.mark.alone
