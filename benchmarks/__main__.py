@@ -5,7 +5,7 @@ import sys
 
 from benchmarks.table import Row
 
-MODULES = ("agent", "recorder", "seeding", "stack", "check", "detection", "memory")
+MODULES = ("agent", "recorder", "workers", "seeding", "stack", "check", "detection", "compose", "memory")
 
 
 def main(names: list[str]) -> int:
