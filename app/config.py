@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.releases import NEWEST, RELEASES
+from app.zoo import DEFECTS
 
 
 class ConfigError(Exception):
@@ -18,7 +19,10 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`pool_*` and `max_overflow` hold for each of the two engines; `secret` signs the log-in tokens."""
+    """`pool_*` and `max_overflow` hold for each of the two engines; `secret` signs the log-in tokens.
+
+    `defect` names an animal of app/zoo/, and `cured` takes its twin instead.
+    """
 
     primary_url: str = field(repr=False)  # the URLs hold passwords
     replica_url: str = field(repr=False)
@@ -27,6 +31,9 @@ class Config:
     pool_size: int = 20
     max_overflow: int = 10
     pool_timeout_s: float = 30.0
+    defect: str | None = None
+    cured: bool = False
+    partner_url: str = ""
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
@@ -68,6 +75,18 @@ def _release(text: str) -> str:
     return text
 
 
+def _defect(text: str) -> str | None:
+    if text and text not in DEFECTS:
+        raise ValueError(f"is {text!r}, not one of {', '.join(DEFECTS)}")
+    return text or None
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError(f"is {text!r}, not yes or no")
+    return text == "yes"
+
+
 def _secret(text: str) -> str:
     if not text:
         raise ValueError("is empty")
@@ -101,5 +120,8 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "pool_size": ("REFERRALS_POOL_SIZE", _at_least(1)),
     "max_overflow": ("REFERRALS_MAX_OVERFLOW", _at_least(0)),
     "pool_timeout_s": ("REFERRALS_POOL_TIMEOUT", _seconds),
+    "defect": ("REFERRALS_DEFECT", _defect),
+    "cured": ("REFERRALS_CURED", _yes_or_no),
+    "partner_url": ("REFERRALS_PARTNER_URL", str),
 }
 _REQUIRED = ("primary_url", "replica_url")

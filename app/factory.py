@@ -6,6 +6,7 @@ from app import auth, customers, errors, health, referrals
 from app.config import Config, from_environment
 from app.connectors import Connector, Connectors
 from app.releases import RELEASES
+from app.zoo import let_in
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -18,10 +19,10 @@ def create_app(config: Config | None = None) -> Flask:
         for url in (config.primary_url, config.replica_url)
     )
     app.teardown_appcontext(primary.release)
-    app.extensions["connectors"] = Connectors(
-        primary, replica, referrals=RELEASES[config.release](app, primary, replica)
-    )
+    connectors = Connectors(primary, replica, referrals=RELEASES[config.release](app, primary, replica))
+    app.extensions["connectors"] = connectors
     errors.register(app)
     for module in (health, auth, customers, referrals):
         app.register_blueprint(module.blueprint)
+    let_in(app, connectors, config)
     return app

@@ -27,8 +27,7 @@ def list_referrals(customer_id: int) -> Response:
     referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
     if referrals is None and session.get(Customer, customer_id) is None:
         abort(404, f"no customer {customer_id}")
-    body = f'{{"customer_id":{customer_id},"referrals":{referrals or "[]"}}}'
-    return current_app.response_class(body, mimetype="application/json")
+    return answer_list(customer_id, referrals)
 
 
 @blueprint.get("/referrals/<int:referral_id>")
@@ -73,6 +72,12 @@ def invite(customer_id: int) -> Answer:
     answer = _in_full(referral, campaign.name, product.name)
     session.commit()
     return answer, 201
+
+
+def answer_list(customer_id: int, referrals: str | None) -> Response:
+    """A customer's list, whose referrals PostgreSQL has written as JSON; None: there are none."""
+    body = f'{{"customer_id":{customer_id},"referrals":{referrals or "[]"}}}'
+    return current_app.response_class(body, mimetype="application/json")
 
 
 def _unfit(body: dict[str, Any], campaign: Campaign | None, product: Product | None) -> Iterator[str]:

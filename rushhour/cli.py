@@ -120,10 +120,11 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("names", nargs=-1, required=True)
+@click.option("--no-agent", is_flag=True, help="As a black box: HTTP, the servers and logs alone tell.")
 @run_options
-def run(options: Options, names: tuple[str, ...]) -> int:
+def run(options: Options, names: tuple[str, ...], no_agent: bool) -> int:
     """Run scenarios or suites, and judge them."""
-    return exit_code(commands.run(options, names))
+    return exit_code(commands.run(options, names, agent=not no_agent))
 
 
 @cli.command()

@@ -70,9 +70,10 @@ class Options:
         return Means(ByHand(host, port), self.allow_host)
 
 
-def run(options: Options, names: Sequence[str]) -> list[str]:
+def run(options: Options, names: Sequence[str], *, agent: bool = True) -> list[str]:
     """Run each scenario, print its summary, and compare them if there are several; the verdicts in order."""
-    chosen, means = _select(options, names), options.means()
+    chosen = [replace(one, agent=one.agent and agent) for one in _select(options, names)]
+    means = options.means()
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = _open(options, guard, chosen)

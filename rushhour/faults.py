@@ -31,6 +31,7 @@ class FaultPlan:
         while self._subject is not None and self._pending and self._pending[0].at <= elapsed_s:
             fault = self._pending.pop(0)
             began_s = self._recorder.now_s()
-            self._subject.fault(fault.server, cast(Fault, fault.do))  # the scenario's own values
+            self._subject.fault(fault.server, cast(Fault, fault.do), fault.table)  # the scenario's own values
             took_s = round(self._recorder.now_s() - began_s, 3)
-            self._recorder.event(f.FAULT, server=fault.server, do=fault.do, took_s=took_s)
+            detail = {"table": fault.table} if fault.table else {}
+            self._recorder.event(f.FAULT, server=fault.server, do=fault.do, took_s=took_s, **detail)

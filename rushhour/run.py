@@ -23,6 +23,7 @@ from rushhour.stack import Progress, Running, Stack
 from rushhour.verdict.judge import Verdict
 
 POLL_S = 0.2
+COLLECT_WITHIN_S = 1.0  # a process that has ended, or runs under gevent, never answers
 OVERTIME_S = 20.0  # Locust has this long, after its last request may have ended, to write and exit
 
 
@@ -98,6 +99,8 @@ def observe_run(
                 follow(scenario, load, running, watcher, tick, extra_s=GATHER_S if means.by_hand else 0.0)
             watch_drain(scenario, running, watcher, screen)
             recorder.event(f.DRAINED)
+            if any(gauge.leaked for gauge in watcher.state().pools):
+                collect_garbage(recorder)
 
 
 def follow(
@@ -131,6 +134,17 @@ def watch_drain(scenario: Scenario, running: Running, watcher: Watcher, screen: 
         running.check_alive()
         screen.live(watcher.state())
         time.sleep(POLL_S)
+
+
+def collect_garbage(recorder: Recorder) -> None:
+    """Ask the agents to: a leaked connection that comes back now was unreachable, what stays is kept."""
+    agent = recorder.run.agent
+    asked = len(list(agent.glob("*.jsonl")))
+    (agent / "collect").touch()
+    deadline = time.monotonic() + COLLECT_WITHIN_S
+    while (answered := len(list(agent.glob("*.collected")))) < asked and time.monotonic() < deadline:
+        time.sleep(POLL_S / 4)
+    recorder.event(f.COLLECTED, asked=asked, answered=answered)
 
 
 def pool_watcher(running: Running, recorder: Recorder) -> PoolWatcher:

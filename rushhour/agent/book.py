@@ -73,12 +73,13 @@ class Hold:
 class Slot:
     """What hangs on one of SQLAlchemy's connection records: its server's pid and the check-out it serves."""
 
-    __slots__ = ("got", "hold", "opening", "pool", "server_pid")
+    __slots__ = ("got", "hold", "inherited", "opening", "pool", "server_pid")
 
     def __init__(self, pool: PoolState) -> None:
         self.pool = pool
         self.hold: Hold | None = None
         self.server_pid: int | None = None
+        self.inherited = False  # its connection was opened by a process that forked this one
         self.got = self.opening = 0.0  # of the check-out that is being made
 
 
@@ -92,6 +93,8 @@ class PoolState:
         "held_s",
         "holds",
         "id",
+        "inherited",
+        "inherited_uses",
         "kind",
         "opened_s",
         "pool",
@@ -110,9 +113,19 @@ class PoolState:
         self.reset()
 
     def reset(self) -> None:
-        self.timeouts = self.connects = 0
+        self.timeouts = self.connects = self.inherited_uses = 0
         self.waited_s = self.held_s = self.opened_s = 0.0
+        self.inherited: tuple[int | None, ...] = ()  # server's pid of each connection that came over a fork
         self.waits, self.holds, self.creates = [0] * BUCKETS, [0] * BUCKETS, [0] * BUCKETS  # since the start
+
+    def inherit(self, held: list[Slot]) -> None:
+        """In a forked child: mark the connections that it now shares with its parent; after `reset`."""
+        records = getattr(getattr(self.pool(), "_pool", None), "queue", ())
+        idle = [record.__dict__.get("_rushhour_slot") for record in list(records)]
+        slots = [slot for slot in (*idle, *held) if slot is not None and slot.server_pid is not None]
+        for slot in slots:
+            slot.inherited = True
+        self.inherited = tuple(slot.server_pid for slot in slots)
 
 
 def shape_of(pool: Any) -> tuple[int, int, float]:
@@ -125,12 +138,20 @@ def shape_of(pool: Any) -> tuple[int, int, float]:
 class Timeout:
     """One time-out that the pool raised to the application."""
 
-    __slots__ = ("at", "pool", "request", "stack", "waited")
+    __slots__ = ("at", "holding", "pool", "request", "stack", "waited")
 
     def __init__(
-        self, at: float, pool: PoolState, stack: Stack, request: Request | None, waited: float
+        self,
+        at: float,
+        pool: PoolState,
+        stack: Stack,
+        request: Request | None,
+        *,
+        waited: float,
+        holding: tuple[int, int],
     ) -> None:
         self.at = at
+        self.holding = holding  # connections its request held: of the same pool, of others
         self.pool = pool
         self.stack = stack
         self.request = request
@@ -163,6 +184,14 @@ class Book:
             self.pools.append(made)
         return kept
 
+    def held_by(self, request: Request | None, thread: int, pool: PoolState) -> tuple[int, int]:
+        """Connections that a request (or, outside of one, a thread) holds: of this pool, of others."""
+        own = other = 0
+        for hold in self.live.copy():
+            if hold.request is request and (request is not None or hold.thread == thread):
+                own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
+        return own, other
+
     def fault(self, where: str, error: BaseException) -> None:
         """Count an error of the agent's own; the first fifty kinds are kept."""
         key = (where, f"{type(error).__name__}: {error}"[:300])
@@ -171,9 +200,11 @@ class Book:
 
     def start_over(self) -> None:
         """In a forked child: forget what the parent did; its pools are kept, for the child has them too."""
+        held = [hold.slot for hold in self.live]
         self.live.clear()
         for events in (self.ended, self.opened, self.timeouts):
             events.clear()
         self.faults.clear()
         for state in self.pools:
             state.reset()
+            state.inherit([slot for slot in held if slot.pool is state])

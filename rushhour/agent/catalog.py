@@ -39,17 +39,17 @@ class Catalog:
 
     def site(self, stack: Stack) -> int:
         """The innermost frame."""
-        return self._line(stack.sites[0])
+        return self.line(stack.sites[0])
 
     def stack(self, stack: Stack) -> int:
         number = self._stacks.get(stack)
         if number is None:
-            lines = [self._line(site) for site in stack.sites]
+            lines = [self.line(site) for site in stack.sites]
             number = self._stacks[stack] = len(self._stacks) + 1
             self.out.append({"k": "stack", "id": number, "sites": lines})
         return number
 
-    def _line(self, site: Site) -> int:
+    def line(self, site: Site) -> int:
         key = (site.file, site.line, site.function)
         number = self._lines.get(key)
         if number is None:

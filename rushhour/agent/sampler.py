@@ -14,12 +14,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from .book import Book, monotonic
+from .collector import Collector
 from .journal import Journal, NoJournal, say
 from .tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .call_sites import Classifier
     from .exporter import Exporter
 
 PERIOD_S = 0.1
@@ -45,6 +47,7 @@ class Sampler:
     def __init__(
         self,
         book: Book,
+        classifier: Classifier,
         directory: str,
         give_up: Callable[[], None],
         *,
@@ -52,6 +55,7 @@ class Sampler:
         journal: bool = True,
     ) -> None:
         self._book = book
+        self._classifier = classifier
         self._directory = directory
         self._give_up = give_up  # called once when nothing can be written any more
         self._exporter = exporter
@@ -62,7 +66,8 @@ class Sampler:
 
     def _start_over(self) -> None:
         self._journal: Journal | NoJournal | None = None
-        self._tally = Tally(self._book)
+        self._tally = Tally(self._book, self._classifier)
+        self._collector = Collector(self._directory)
         self._ticking = _new_lock()  # two lives may overlap for one tick
         self._starting = _new_lock()
 
@@ -115,6 +120,7 @@ class Sampler:
             if self._journal is None:
                 self.announce()
             records = self._tally.tick(monotonic(), final)
+            records += self._collector.poll()
             if final:
                 records.append({"k": "exit", "t": round(monotonic(), 6)})
             assert self._journal is not None  # noqa: S101  # for the type checker: `announce` made it

@@ -102,7 +102,11 @@ class PoolPatch:
             except timeout_error:
                 try:
                     now, stack = monotonic(), find_stack(2)
-                    book.timeouts.append(Timeout(now, state_of(pool), stack, request(), now - began))
+                    state, asking = state_of(pool), request()
+                    holding = book.held_by(asking, get_ident(), state)
+                    book.timeouts.append(
+                        Timeout(now, state, stack, asking, waited=now - began, holding=holding)
+                    )
                 except Exception as error:
                     fault("time-out", error)
                 raise
@@ -198,6 +202,7 @@ class PoolPatch:
                     took = monotonic() - began
                     slot = self._slot(record)
                     slot.server_pid = _learn(slot.pool, connection)
+                    slot.inherited = False  # a reconnect: this one is our own
                     book.opened.append((slot.pool, took))
                 except Exception as error:
                     book.fault("opening a connection", error)

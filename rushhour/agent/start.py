@@ -50,7 +50,7 @@ def install(directory: str) -> None:
         say(f"no metrics from process {os.getpid()}: {error}")
         exporter = None
     journal = os.environ.get("RUSHHOUR_AGENT_JOURNAL", "on") != "off"
-    sampler = Sampler(book, directory, give_up, exporter=exporter, journal=journal)
+    sampler = Sampler(book, classifier, directory, give_up, exporter=exporter, journal=journal)
     try:
         sampler.announce()
     except OSError as error:

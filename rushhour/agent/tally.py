@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .book import Book, Hold, PoolState
+from .book import GC, Book, Hold, PoolState
 from .catalog import Catalog
+from .doing import Doing
 from .readings import added, checked_out_and_waiting, label_of, outlived, rounded, thread_name
 
 if TYPE_CHECKING:
-    from .call_sites import Stack
+    from .call_sites import Classifier, Stack
     from .journal import Record
 
 SEEN_AFTER_S = 0.1  # a check-out that comes back sooner is counted, but not written one by one
@@ -40,9 +41,10 @@ class _Total:
 class Tally:
     """Turns the book into records, tick by tick; one per file, so that each file explains its numbers."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, classifier: Classifier) -> None:
         self._book = book
         self._catalog = Catalog()
+        self._doing = Doing(classifier, self._catalog)
         self._written: dict[Hold, int] = {}  # check-outs in the file -> their number there
         self._ended: set[Hold] = set()  # of them, those whose request's end is in the file too
         self._last_number = 0
@@ -62,10 +64,12 @@ class Tally:
         self._take_opened()
         self._take_timeouts(records)
         self._check_outs(live, now, records)
+        self._doing.tick(live, self._written)
         self._sample(live, now, records)
         if final or now - self._period_began >= PERIOD_S:
             self._period_began = now
             self._sites(live, now, records)
+            records += self._doing.take(rounded(now))
             for state in list(self._book.pools):
                 self._times(state, now, records)
         self._rest(now, records)
@@ -79,7 +83,8 @@ class Tally:
         held_s = waited_s = 0.0  # since the pool changed
         for _ in range(len(self._book.ended)):
             hold = take()
-            pool, stack, request = hold.slot.pool, hold.stack, hold.request
+            slot, stack, request = hold.slot, hold.stack, hold.request
+            pool = slot.pool
             label = None if request is None else request.label
             if stack is not last_stack or label is not last_label or pool is not last_pool:  # mostly the same
                 if pool is not last_pool and last_pool is not None:
@@ -102,11 +107,16 @@ class Tally:
             total.held += held
             if held > total.longest:  # noqa: PLR1730  # a call of max() would cost more than the rest
                 total.longest = held
+            if slot.inherited:
+                pool.inherited_uses += 1
+            if hold.how is GC and hold not in written and outlived(hold, hold.returned):  # type: ignore[arg-type]  # as above
+                self._write(hold, records)  # a leak, however soon it was found
+                self._write_end(hold, records)
             if written and hold in written:
                 self._ended.discard(hold)
-                records.append(
-                    {"k": "back", "id": written.pop(hold), "t": rounded(hold.returned), "how": hold.how}
-                )
+                number = written.pop(hold)
+                records += self._doing.forget(hold, number, rounded(hold.returned))
+                records.append({"k": "back", "id": number, "t": rounded(hold.returned), "how": hold.how})
         if last_pool is not None:
             last_pool.held_s += held_s
             last_pool.waited_s += waited_s
@@ -132,6 +142,7 @@ class Tally:
                     "site": self._catalog.site(one.stack),
                     "endpoint": label_of(one.request),
                     "waited": rounded(one.waited),
+                    "holding": one.holding,
                 }
             )
 
@@ -140,23 +151,30 @@ class Tally:
         for hold in live:
             ended = outlived(hold, now)
             if hold not in self._written and (ended or now - hold.taken >= SEEN_AFTER_S):
-                self._last_number += 1
-                self._written[hold] = self._last_number
-                records.append(
-                    {
-                        "k": "out",
-                        "id": self._last_number,
-                        "pool": self._catalog.pool(hold.slot.pool),
-                        "stack": self._catalog.stack(hold.stack),
-                        "endpoint": label_of(hold.request),
-                        "thread": thread_name(hold.thread),
-                        "server_pid": hold.slot.server_pid,
-                        "taken": rounded(hold.taken),
-                    }
-                )
-            if ended and hold.request is not None and hold not in self._ended:
-                self._ended.add(hold)
-                records.append({"k": "ended", "id": self._written[hold], "t": rounded(hold.request.ended)})
+                self._write(hold, records)
+            if ended and hold not in self._ended:
+                self._write_end(hold, records)
+
+    def _write(self, hold: Hold, records: list[Record]) -> None:
+        self._last_number += 1
+        self._written[hold] = self._last_number
+        records.append(
+            {
+                "k": "out",
+                "id": self._last_number,
+                "pool": self._catalog.pool(hold.slot.pool),
+                "stack": self._catalog.stack(hold.stack),
+                "endpoint": label_of(hold.request),
+                "thread": thread_name(hold.thread),
+                "server_pid": hold.slot.server_pid,
+                "taken": rounded(hold.taken),
+            }
+        )
+
+    def _write_end(self, hold: Hold, records: list[Record]) -> None:
+        assert hold.request is not None  # noqa: S101  # for the type checker: it has ended
+        self._ended.add(hold)
+        records.append({"k": "ended", "id": self._written[hold], "t": rounded(hold.request.ended)})
 
     def _sample(self, live: list[Hold], now: float, records: list[Record]) -> None:
         held: dict[PoolState, list[int]] = {}  # live, leaked
@@ -264,10 +282,21 @@ class Tally:
                 records.append({"k": "module", "t": at, "name": name, "version": version})
         if book.routes and self._news(("routes",), book.routes):
             records.append({"k": "routes", "t": at, "routes": book.routes})
+        for state in list(book.pools):
+            if state.inherited:
+                pool = self._catalog.pool(state)
+                self._inherited(state, pool, at, records)
         for (where, error), times in list(book.faults.items()):
             if self._news(("fault", where, error), (times,)):
                 text = error if times == 1 else f"{error} ({times} times)"
                 records.append({"k": "fault", "t": at, "where": where, "error": text})
+
+    def _inherited(self, state: PoolState, pool: int, at: float | None, records: list[Record]) -> None:
+        uses = state.inherited_uses + sum(
+            hold.slot.inherited and hold.slot.pool is state for hold in self._written
+        )
+        if self._news(("inherited", state), (state.inherited, min(uses, 1), uses // 100)):  # not each use
+            records.append({"k": "inherited", "t": at, "pool": pool, "pids": state.inherited, "uses": uses})
 
     def _news(self, key: tuple[Any, ...], value: tuple[Any, ...]) -> bool:
         if self._said.get(key) == value:

@@ -1,6 +1,7 @@
 """Signals of a server that is slow or does not answer (pure)."""
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ from rushhour.history import facts as f
 from rushhour.metrics.window import Window
 
 SLOW_CREATE_US: Final = 1_000_000
+UNANSWERED_AFTER_S: Final = 0.5  # on both sides: neither moves
 _GAP_S: Final = 3.0  # a spell is not known to have gone on over a longer gap between two samples
 
 
@@ -24,6 +26,12 @@ class BackendSignals:
     slow_creates: int  # opening took over a second
     silent_s: float  # the observer got no answer
     last_error: str
+    unanswered_s: float  # at least two requests waited for it, whose backends waited for them
+    unanswered_max: int
+    lost: int  # errors in the service's log that say that a server went away, whichever
+    dragged: Mapping[
+        str, int
+    ]  # pool of another server -> connections held by requests that waited for this one
     lock_waits_max: int  # backends that waited for a lock at once
     lock_waits_s: float  # at least half of the backends at work waited for one
     full: bool  # its pool was
@@ -34,12 +42,17 @@ def backend_signals(history: History, window: Window | None) -> tuple[BackendSig
     """Signals of each server that was observed or has a pool."""
     if window is None:
         return ()
+    lost = sum(
+        int(event.detail.get("kinds", {}).get("backend_lost", 0))
+        for event in history.events
+        if event.name == f.LOG_ERRORS and event.t_s >= window.load_started_s
+    )
     names = sorted({one.server for one in history.servers} | {one.pool for one in history.pools})
     full = {one.pool for one in history.pools if one.capacity and one.checked_out >= one.capacity}
-    return tuple(_of_server(history, window, name, full) for name in names)
+    return tuple(_of_server(history, window, name, full, lost) for name in names)
 
 
-def _of_server(history: History, window: Window, name: str, full: set[str]) -> BackendSignals:
+def _of_server(history: History, window: Window, name: str, full: set[str], lost: int) -> BackendSignals:
     samples = [one for one in history.pools if one.pool == name and one.t_s <= window.end_s]
     servers = [
         one
@@ -59,6 +72,10 @@ def _of_server(history: History, window: Window, name: str, full: set[str]) -> B
         default=0.0,
     )
     errors = [one.error for one in servers if one.error]
+    waiting = [
+        out for out in history.checkouts if out.pool == name and out.in_driver > out.in_queue + out.elsewhere
+    ]
+    unanswered = [(one.t_s, _unanswered(waiting, one)) for one in servers if one.error is None]
     return BackendSignals(
         server=name,
         connecting_s=connecting_s,
@@ -67,11 +84,48 @@ def _of_server(history: History, window: Window, name: str, full: set[str]) -> B
         slow_creates=sum(count for bound, count in creates.items() if bound > 2 * SLOW_CREATE_US),
         silent_s=_longest_s((one.t_s, one.error is not None) for one in servers),
         last_error=errors[-1] if errors else "",
+        unanswered_s=_longest_s((t_s, count >= 2) for t_s, count in unanswered),
+        unanswered_max=max((count for _, count in unanswered), default=0),
+        lost=lost,
+        dragged=_dragged(history, name),
         lock_waits_max=max((_lock_waits(one) for one in servers), default=0),
         lock_waits_s=_longest_s((one.t_s, _mostly_locked(one)) for one in servers),
         full=name in full,
         other_full=bool(full - {name}),
     )
+
+
+def _unanswered(waiting: list[f.CheckOut], sample: f.ServerSample) -> int:
+    """Requests that have waited for the server for a while, and whose backends have nothing to do, or are "
+    "gone."""
+    backends = {one.pid: one for one in sample.backends}
+    count = 0
+    for out in waiting:
+        ends = [moment for moment in (out.request_ended_s, out.returned_s) if moment is not None]
+        if not out.taken_s + UNANSWERED_AFTER_S <= sample.t_s < min(ends, default=sample.t_s + 1):
+            continue
+        backend = backends.get(out.server_pid or 0)
+        rests = backend is None or (
+            backend.state.startswith("idle") and backend.state_s >= UNANSWERED_AFTER_S
+        )
+        count += rests and out.server_pid is not None
+    return count
+
+
+def _dragged(history: History, server: str) -> dict[str, int]:
+    """Connections of other pools in the hands of requests that waited for this server, or for its pool."""
+    there = defaultdict(list)
+    for out in history.checkouts:
+        if out.pool == server:
+            there[out.pid, out.thread].append(out)
+    found: Counter[str] = Counter()
+    for out in history.checkouts:
+        if out.pool != server:
+            until_s = out.returned_s if out.returned_s is not None else float("inf")
+            found[out.pool] += any(
+                out.taken_s <= other.taken_s < until_s for other in there[out.pid, out.thread]
+            ) or (out.in_queue > out.in_driver)
+    return {pool: count for pool, count in found.items() if count}
 
 
 def _longest_s(marks: Iterable[tuple[float, bool]]) -> float:
@@ -117,6 +171,32 @@ def backend_evidence(backend: BackendSignals) -> tuple[Evidence, ...]:
                 "s",
                 "postgres.jsonl error",
                 backend.last_error,
+            )
+        )
+    if backend.unanswered_s:
+        found.append(
+            Evidence(
+                "longest time with requests that wait for the server while it waits for them",
+                round(backend.unanswered_s, 1),
+                "s",
+                "pool.jsonl checkout.in_driver, server_pid; postgres.jsonl backends",
+                f"{backend.unanswered_max} at most: what one side sends does not reach the other",
+            )
+        )
+    if backend.lost:
+        found.append(
+            Evidence(
+                "errors in the service's log that say that a server went away",
+                backend.lost,
+                source="events.jsonl log_errors.kinds.backend_lost",
+            )
+        )
+    for pool, count in backend.dragged.items():
+        found.append(
+            Evidence(
+                f"connections of pool {pool} held by requests that waited for the {backend.server}",
+                count,
+                source="pool.jsonl checkout.thread, taken_s, in_queue",
             )
         )
     if backend.creates:

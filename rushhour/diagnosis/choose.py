@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from typing import Final
 
-from rushhour.diagnosis import saturation, scope_never_removed, slow_backend, unclosed_path
+from rushhour.diagnosis import (
+    abandoned_stream,
+    black_box,
+    blocked_worker,
+    fork_shared,
+    held_across_external_wait,
+    nested_checkout,
+    saturation,
+    scope_never_removed,
+    server_limit,
+    slow_backend,
+    unclosed_path,
+)
 from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
 from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
@@ -14,14 +26,42 @@ from rushhour.verdict.wording import counted
 
 Rule = Callable[[Signals], Finding | None]
 
-# In the order of precedence. A leak comes first: it stays when load and server are well again, and a pool
-# that leaks is saturated as well. A server that does not answer saturates its pool, so it comes before that.
+# In the order of precedence. What is wrong with the processes themselves comes first: garbled or refused
+# answers make requests fail in ways that look like leaks. Then leaks: they stay when load and server are well
+# again, and a pool that leaks is saturated as well. A server that does not answer keeps connections wherever
+# requests are just then, so it comes before the rules that say where they are. A pool that is full for one of
+# these reasons is always saturated too, which therefore comes last.
 RULES: Final[tuple[Rule, ...]] = (
+    server_limit.find,
+    fork_shared.find,
+    blocked_worker.find,
     scope_never_removed.find,
     unclosed_path.find,
+    nested_checkout.find,
     slow_backend.find,
+    abandoned_stream.find,
+    held_across_external_wait.find,
     saturation.find,
 )
+# Without the agent: from HTTP, the servers and the log alone.
+BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
+    server_limit.find,
+    fork_shared.find,
+    slow_backend.find,
+    black_box.kept_per_thread,
+    black_box.kept_by_a_path,
+    black_box.abandoned,
+    black_box.nested,
+    black_box.waiting_elsewhere,
+    black_box.unreachable,
+    black_box.saturated,
+)
+# These say why the pool was full: that it was is no news then.
+_FULL: Final = frozenset(
+    {nested_checkout.CAUSE, abandoned_stream.CAUSE, held_across_external_wait.CAUSE, saturation.CAUSE}
+)
+_EXCLUDES: Final = _FULL | {slow_backend.CAUSE}
+PAGES: Final = "docs/causes"
 
 MAJOR_SHARE: Final = 0.5  # what holds less of a full pool than this did not fill it
 CPU_LIMIT_SHARE: Final = 0.9
@@ -34,13 +74,18 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
     If none does, it is the one that accounts for most. All others become amplifiers.
     """
     signals = read_signals(history, metrics)
-    found = [finding for rule in RULES if (finding := rule(signals)) is not None]
+    rules = RULES if signals.agent else BLACK_BOX_RULES
+    found = [finding for rule in rules if (finding := rule(signals)) is not None]
     sites = held_sites(history, metrics.window)
     if not found:
         return _none(signals, sites)
     major = [finding for finding in found if finding.share >= MAJOR_SHARE]
     primary = major[0] if major else max(found, key=lambda finding: finding.share)
-    others = [f"{finding.cause}: {finding.summary}" for finding in found if finding is not primary]
+    others = [
+        f"{finding.cause}: {finding.summary}"
+        for finding in found
+        if finding is not primary and not (primary.cause in _EXCLUDES and finding.cause in _FULL)
+    ]
     leak = signals.leak
     if leak is not None and primary.cause in (scope_never_removed.CAUSE, unclosed_path.CAUSE):
         # The line to mend first, though another may have held connections for longer.
@@ -50,9 +95,10 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         confidence=primary.confidence,
         summary=primary.summary,
         fix=primary.fix,
-        amplifiers=(*others, *_circumstances(signals), *_on_purpose(history, metrics)),
+        amplifiers=(*primary.amplifiers, *others, *_circumstances(signals), *_on_purpose(history, metrics)),
         evidence=primary.evidence,
         call_sites=sites,
+        page=f"{PAGES}/{primary.cause}.md",
     )
 
 
@@ -76,11 +122,16 @@ def _on_purpose(history: History, metrics: Metrics) -> tuple[str, ...]:
     """What the scenario did to the servers itself."""
     zero_s = metrics.window.load_started_s if metrics.window else 0.0
     done = [
-        f"{event.detail.get('do')} of the {event.detail.get('server')} at {event.t_s - zero_s:.1f} s"
+        f"{event.detail.get('do')} of {_what(event)} at {event.t_s - zero_s:.1f} s"
         for event in history.events
         if event.name == f.FAULT
     ]
     return (f"the scenario's own faults: {', '.join(done)}",) if done else ()
+
+
+def _what(fault: f.Event) -> str:
+    server, table = fault.detail.get("server"), fault.detail.get("table")
+    return f"{table} on the {server}" if table else f"the {server}"
 
 
 def _none(signals: Signals, sites: tuple[HeldSite, ...]) -> Diagnosis:

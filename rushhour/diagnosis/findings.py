@@ -27,6 +27,7 @@ class Finding:
     summary: str  # one sentence with the numbers
     fix: str
     evidence: tuple[Evidence, ...] = ()
+    amplifiers: tuple[str, ...] = ()  # what came with it and made it worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,4 @@ class Diagnosis:
     amplifiers: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     call_sites: tuple[HeldSite, ...] = ()
+    page: str = ""  # what explains the cause: "docs/causes/saturation.md"

@@ -8,6 +8,22 @@ from rushhour.history import History
 from rushhour.history import facts as f
 from rushhour.metrics.window import Window
 
+IDLE = "idle in transaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One server between the first pool time-out and the last, from its samples then; ages in seconds."""
+
+    server: str
+    samples: int
+    span_s: float
+    active: int  # backends that ran a query, over all samples
+    idle: int  # backends that idled in a transaction, over all samples
+    oldest_idle_s: float  # in any sample
+    oldest_at_end_s: float  # in the last sample that had one
+    in_step: float  # mean, over the samples, of the youngest such age over the oldest
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -17,6 +33,13 @@ class Outside:
     oldest_idle_s: float | None
     answered_between: int  # by the endpoints that timed out, from the first time-out to the last
     timeouts_between: int
+    troubled: Trouble | None  # the server with most backends in a transaction then
+
+    @property
+    def idle_share(self) -> float:
+        """Of the backends in a transaction, during the trouble."""
+        one = self.troubled
+        return one.idle / (one.idle + one.active) if one is not None and one.idle + one.active else 0.0
 
 
 def outside_signals(history: History, window: Window | None) -> Outside:
@@ -25,11 +48,7 @@ def outside_signals(history: History, window: Window | None) -> Outside:
     for one in history.servers:
         if window and window.load_ended_s < one.t_s <= window.end_s and one.error is None:
             last[one.server] = one
-    idle = {
-        name: one.states["idle in transaction"]
-        for name, one in last.items()
-        if one.states.get("idle in transaction")
-    }
+    idle = {name: one.states[IDLE] for name, one in last.items() if one.states.get(IDLE)}
     late = [row for row in history.requests if row.outcome is f.Outcome.QUEUEPOOL_TIMEOUT]
     endpoints = {row.endpoint for row in late}
     answered = sum(
@@ -42,10 +61,42 @@ def outside_signals(history: History, window: Window | None) -> Outside:
         oldest_idle_s=max((last[name].oldest_idle_in_xact_s or 0.0 for name in idle), default=None),
         answered_between=answered,
         timeouts_between=sum(row.count for row in late),
+        troubled=_troubled(history, window, late),
     )
 
 
-def outside_evidence(outside: Outside) -> tuple[Evidence, ...]:
+def _troubled(history: History, window: Window | None, late: list[f.RequestCount]) -> Trouble | None:
+    if window is None or not late:
+        return None
+    # A row counts what ended within its second. After the load nobody asks any more, and streams are closed.
+    from_s, to_s = late[0].t_s, min(late[-1].t_s + 1.0, max(window.load_ended_s, late[0].t_s + 1.0))
+    found = [
+        _trouble(name, [one for one in history.servers if one.server == name and from_s <= one.t_s <= to_s])
+        for name in sorted({one.server for one in history.servers})
+    ]
+    seen = [one for one in found if one is not None]
+    return max(seen, key=lambda one: one.idle + one.active, default=None)
+
+
+def _trouble(server: str, samples: list[f.ServerSample]) -> Trouble | None:
+    answered = [one for one in samples if one.error is None]
+    if not answered:
+        return None
+    ages = [[one.state_s for one in sample.backends if one.state.startswith(IDLE)] for sample in answered]
+    several = [each for each in ages if len(each) > 1 and max(each) > 0]
+    return Trouble(
+        server=server,
+        samples=len(answered),
+        span_s=answered[-1].t_s - answered[0].t_s,
+        active=sum(one.states.get("active", 0) for one in answered),
+        idle=sum(one.states.get(IDLE, 0) for one in answered),
+        oldest_idle_s=max((max(each) for each in ages if each), default=0.0),
+        oldest_at_end_s=next((max(each) for each in reversed(ages) if each), 0.0),
+        in_step=sum(min(each) / max(each) for each in several) / len(several) if several else 0.0,
+    )
+
+
+def leak_evidence_outside(outside: Outside) -> tuple[Evidence, ...]:
     """What is seen of a leak without the agent."""
     return (
         *(
@@ -62,10 +113,35 @@ def outside_evidence(outside: Outside) -> tuple[Evidence, ...]:
             "s",
             "postgres.jsonl oldest_idle_in_xact_s",
         ),
+        answers_evidence(outside),
+    )
+
+
+def trouble_evidence(outside: Outside, trouble: Trouble) -> tuple[Evidence, ...]:
+    """What the server said while requests timed out."""
+    return (
+        Evidence("server", trouble.server, source="postgres.jsonl server"),
         Evidence(
-            "requests answered by endpoints while these timed out",
-            outside.answered_between,
-            source="requests.jsonl outcome ok, queuepool_timeout",
-            meaning=f"against {outside.timeouts_between} time-outs",
+            "backends in a transaction that waited for their client",
+            f"{trouble.idle} of {trouble.idle + trouble.active}",
+            source="postgres.jsonl states",
+            meaning=f"in {trouble.samples} samples while requests timed out",
         ),
+        Evidence("longest that one waited", round(trouble.oldest_idle_s, 1), "s", "postgres.jsonl backends"),
+        Evidence(
+            "youngest wait over oldest, mean over the samples",
+            round(trouble.in_step, 2),
+            source="postgres.jsonl backends",
+            meaning="1: they began together",
+        ),
+        answers_evidence(outside),
+    )
+
+
+def answers_evidence(outside: Outside) -> Evidence:
+    return Evidence(
+        "requests answered by endpoints while these timed out",
+        outside.answered_between,
+        source="requests.jsonl outcome ok, queuepool_timeout",
+        meaning=f"against {outside.timeouts_between} time-outs",
     )

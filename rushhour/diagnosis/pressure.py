@@ -22,6 +22,8 @@ class PressureSignals:
     capacity: int
     full_s: float  # in all, by the share of its samples that were full
     full_share: float  # of the measured time
+    from_s: float  # when it was full first and last, since the run's anchor
+    to_s: float
     leaked_share: float  # means over the full samples, of the connections out
     connecting_share: float  # counted by the pool, and not (yet) in the hands of the service
     busy_share: float  # the rest: in use by requests
@@ -72,6 +74,8 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         capacity=samples[0].capacity or 0,
         full_s=full_share * (window.end_s - window.measured_from_s),
         full_share=full_share,
+        from_s=from_s,
+        to_s=to_s,
         leaked_share=leaked,
         connecting_share=connecting,
         busy_share=max(0.0, 1 - leaked - connecting),

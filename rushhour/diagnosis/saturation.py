@@ -11,10 +11,11 @@ FIX = (
     "max_connections. Shed load early where demand can exceed both."
 )
 
-BUSY = 0.5
-BRIEF_SHARE = (
-    0.05  # a pool that is full for less of the time, and turns nobody away, absorbs a burst: its job
-)
+BUSY = 0.25  # of the connections out; below half it only makes another cause worse
+AT_WORK = 0.5  # of the backends in a transaction, or of the looks at holders
+# A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
+BRIEF_SHARE = 0.05
+BRIEF_S = 2.0
 
 
 def find(signals: Signals) -> Finding | None:
@@ -22,11 +23,12 @@ def find(signals: Signals) -> Finding | None:
     pressure = signals.pressure
     if pressure is None or pressure.busy_share < BUSY or not pressure.queued:
         return None
-    if not pressure.timeouts and pressure.full_share < BRIEF_SHARE:
+    brief = pressure.full_share < BRIEF_SHARE or pressure.full_s < BRIEF_S
+    if not pressure.timeouts and brief:
         return None
     return Finding(
         cause=CAUSE,
-        confidence=_confidence(pressure),
+        confidence=_confidence(signals, pressure),
         share=pressure.busy_share,
         summary=_summary(pressure),
         fix=FIX,
@@ -34,9 +36,11 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
-def _confidence(pressure: PressureSignals) -> Confidence:
-    if pressure.left_out or (pressure.active_share is not None and pressure.active_share < BUSY):
-        return "possible"  # held, and not by queries: a cause that is not told apart yet
+def _confidence(signals: Signals, pressure: PressureSignals) -> Confidence:
+    idle = pressure.active_share is not None and pressure.active_share < AT_WORK
+    away = signals.holds is not None and signals.holds.looks > 0 and signals.holds.driver < AT_WORK
+    if pressure.left_out or idle or away:
+        return "possible"  # held, and not by queries: a cause that is not told apart
     if pressure.wanted is not None and pressure.wanted >= pressure.capacity:
         return "certain"
     return "likely"

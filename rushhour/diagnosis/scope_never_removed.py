@@ -3,7 +3,6 @@
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.leak_evidence import leak_evidence
 from rushhour.diagnosis.leaks import LeakSignals
-from rushhour.diagnosis.outside import Outside, outside_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.verdict.wording import counted
@@ -19,9 +18,13 @@ FIX = (
 def find(signals: Signals) -> Finding | None:
     """Leaked connections that later requests of the same thread go on using."""
     leak = signals.leak
-    if leak is None:
-        return None if signals.agent else _from_outside(signals.outside)
-    if not leak.leaked or not leak.one_per_thread or leak.dropped or leak.spans_requests is False:
+    if (
+        leak is None
+        or not leak.leaked
+        or not leak.one_per_thread
+        or leak.dropped
+        or leak.spans_requests is False
+    ):
         return None
     return Finding(
         cause=CAUSE,
@@ -57,23 +60,4 @@ def _summary(leak: LeakSignals) -> str:
     return (
         f"{text}; a session that is kept per thread and never removed looks so, and so few requests cannot "
         "tell it from a path that forgets to close."
-    )
-
-
-def _from_outside(outside: Outside) -> Finding | None:
-    """Sessions left idle in transaction, and endpoints that time out and answer side by side."""
-    if not outside.idle_after_load or outside.answered_between <= outside.timeouts_between:
-        return None
-    left = ", ".join(f"{count} on the {server}" for server, count in outside.idle_after_load.items())
-    return Finding(
-        cause=CAUSE,
-        confidence="possible",
-        share=1.0,
-        summary=(
-            f"Sessions stayed idle in transaction after the load ({left}), and the endpoints that timed out "
-            "went on answering: some threads seem to keep a connection. Without the pool agent the line that "
-            "took it is not known."
-        ),
-        fix=FIX,
-        evidence=outside_evidence(outside),
     )

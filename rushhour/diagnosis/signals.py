@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from rushhour.diagnosis.backend import BackendSignals, backend_signals
+from rushhour.diagnosis.holds import HoldSignals, hold_signals
 from rushhour.diagnosis.leaks import LeakSignals, leak_signals
 from rushhour.diagnosis.outside import Outside, outside_signals
 from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
+from rushhour.diagnosis.processes import ProcessSignals, process_signals
 from rushhour.history import History
 from rushhour.metrics.measure import Metrics
 
@@ -18,7 +20,9 @@ class Signals:
     agent: bool  # whether pools were seen from inside
     leak: LeakSignals | None
     pressure: PressureSignals | None
+    holds: HoldSignals | None
     backends: tuple[BackendSignals, ...]
+    processes: ProcessSignals
     outside: Outside
 
     @property
@@ -26,21 +30,26 @@ class Signals:
         """Of the connections out, how many had leaked; the mean over the time its pool was full."""
         if self.leak is None:
             return 0.0
+        lasting = self.leak.leaked / self.leak.capacity if self.leak.capacity else 0.0
         if self.pressure is not None and self.pressure.pool == self.leak.pool:
-            return self.pressure.leaked_share
+            # A leak only grows: what it holds at the end says more than what it held on the way.
+            return max(self.pressure.leaked_share, lasting)
         if self.pressure is not None and self.pressure.queued:
-            return self.leak.leaked / self.leak.capacity if self.leak.capacity else 0.0
+            return lasting
         return 1.0  # nobody had to wait: what did not come back is all the trouble there is
 
 
 def read_signals(history: History, metrics: Metrics) -> Signals:
     """Compute all signals."""
     window = metrics.window
+    pressure = pressure_signals(history, window)
     return Signals(
         metrics=metrics,
         agent=bool(history.pools),
         leak=leak_signals(history, window),
-        pressure=pressure_signals(history, window),
+        pressure=pressure,
+        holds=hold_signals(history, pressure),
         backends=backend_signals(history, window),
+        processes=process_signals(history, window),
         outside=outside_signals(history, window),
     )

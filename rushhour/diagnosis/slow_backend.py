@@ -12,6 +12,10 @@ FIX = (
 )
 
 STUCK_S = 3.0  # a spell from here on is no hiccup
+UNANSWERED_S = 1.5  # samples come once a second, so a spell is known to within one at each end
+LOCKED_S = 2.0
+QUEUED_S = 2.0  # a shorter queue in front of a full pool is nobody's trouble
+MANY_LOST = 3  # errors, besides a spell of silence that they explain
 MANY_SLOW_CREATES = 3
 
 
@@ -37,6 +41,12 @@ def find(signals: Signals) -> Finding | None:
                 else ()
             ),
         ),
+        amplifiers=tuple(
+            f"requests that waited for the {backend.server} held {count} connections of pool {pool}: it "
+            f"drains as "
+            "well, though its own server is well"
+            for pool, count in backend.dragged.items()
+        ),
     )
 
 
@@ -51,7 +61,14 @@ def _signs(backend: BackendSignals) -> tuple[str, ...]:
         )
     if backend.slow_creates >= MANY_SLOW_CREATES and backend.slow_creates * 2 >= backend.creates:
         signs.append(f"{backend.slow_creates} of {backend.creates} connections took over 1 s to open")
-    if backend.lock_waits_s >= STUCK_S:
+    if backend.unanswered_s >= UNANSWERED_S:
+        signs.append(
+            f"up to {backend.unanswered_max} requests waited for it while it waited for them, for "
+            f"{backend.unanswered_s:.0f} s: nothing passes between them"
+        )
+    if signs and backend.lost >= MANY_LOST:
+        signs.append(f"the service logged {backend.lost} lost or refused connections")
+    if backend.lock_waits_s >= LOCKED_S:
         signs.append(
             f"up to {backend.lock_waits_max} backends waited for a lock, for {backend.lock_waits_s:.0f} s"
         )
@@ -61,4 +78,6 @@ def _signs(backend: BackendSignals) -> tuple[str, ...]:
 def _felt(signals: Signals, backend: BackendSignals) -> bool:
     everything = signals.metrics.all
     failed = everything.http_5xx + everything.client_timeouts
-    return backend.full or failed > 0 or bool(signals.metrics.pool.timeouts)
+    pressure = signals.pressure
+    queued = pressure is not None and pressure.queued and pressure.full_s >= QUEUED_S
+    return (backend.full and queued) or failed > 0 or bool(signals.metrics.pool.timeouts)

@@ -3,7 +3,6 @@
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.leak_evidence import leak_evidence
 from rushhour.diagnosis.leaks import LeakSignals
-from rushhour.diagnosis.outside import Outside, outside_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.verdict.wording import counted
@@ -21,7 +20,7 @@ def find(signals: Signals) -> Finding | None:
     """Leaked connections that no later request uses."""
     leak = signals.leak
     if leak is None:
-        return None if signals.agent else _from_outside(signals.outside)
+        return None
     if leak.spans_requests and leak.one_per_thread:
         return None
     if leak.one_per_thread and not leak.dropped and leak.spans_requests is None:
@@ -62,20 +61,3 @@ def _summary(leak: LeakSignals) -> str:
     if leak.collected:
         signs.append(f"{leak.collected} came back by garbage collection alone")
     return f"{text}; {', '.join(signs)}, and no later request uses them: a path does not close its session."
-
-
-def _from_outside(outside: Outside) -> Finding | None:
-    if not outside.idle_after_load or outside.answered_between > outside.timeouts_between:
-        return None
-    left = ", ".join(f"{count} on the {server}" for server, count in outside.idle_after_load.items())
-    return Finding(
-        cause=CAUSE,
-        confidence="possible",
-        share=1.0,
-        summary=(
-            f"Sessions stayed idle in transaction after the load ({left}): connections do not come back. "
-            "Without the pool agent nothing is known of the line that took them."
-        ),
-        fix=FIX,
-        evidence=outside_evidence(outside),
-    )

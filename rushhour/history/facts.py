@@ -134,6 +134,12 @@ class CheckOut:
     request_ended_s: float | None = None
     returned_s: float | None = None
     returned_by: str | None = None
+    # While its request ran, its thread was looked at ten times a second, and was seen this often
+    in_driver: int = 0  # waiting for the server
+    in_queue: int = 0  # waiting for another connection, in a queue or for it to open
+    elsewhere: int = 0
+    stands_at: CallSite | None = None  # the application's line, when it was last seen outside the driver
+    streams: bool = False  # its response was being sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,8 @@ class PoolTimeout:
     site: CallSite
     endpoint: str | None
     waited_s: float
+    holding: int = 0  # connections of this pool that the request had in its hands meanwhile
+    holding_other: int = 0  # and of other pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +186,53 @@ class PoolTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolDoing:
+    """pool.jsonl `doing`: what the threads that hold a pool's connections were at, over about one second.
+
+    Counts of looks, ten a second at each check-out that lasts 0.1 s or more, while its request runs.
+    """
+
+    t_s: float
+    pid: int
+    pool: str
+    driver: int  # waiting for the server
+    queue: int  # waiting for another connection, in a queue or for it to open
+    elsewhere: int
+    streaming: int  # sending a response
+    lines: tuple[tuple[CallSite, int], ...] = ()  # where they stood outside the driver, most first
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """pool.jsonl `inherited`: connections that a process shares with the one that forked it."""
+
+    t_s: float
+    pid: int
+    pool: str
+    server_pids: tuple[int, ...]
+    uses: int  # check-outs of them in this process
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSample:
+    """pool.jsonl `loop`: an event loop that runs every request of a process, over about one second."""
+
+    t_s: float
+    pid: int
+    samples: int
+    blocked: int  # of them, those that found the whole loop waiting for a server
+    site: CallSite | None = None  # the application's line that it was in
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """pool.jsonl `collected`: the process collected its garbage, since the harness asked after the drain."""
+
+    t_s: float
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentFault:
     """pool.jsonl `fault`: the agent caught an error of its own; its numbers may be incomplete from here."""
 
@@ -187,7 +242,29 @@ class AgentFault:
     error: str
 
 
-PoolFact = AgentProcess | PoolSample | CheckOut | SiteTotal | PoolTimeout | PoolTimes | AgentFault
+PoolFact = (
+    AgentProcess
+    | PoolSample
+    | CheckOut
+    | SiteTotal
+    | PoolTimeout
+    | PoolTimes
+    | PoolDoing
+    | Inherited
+    | LoopSample
+    | Collected
+    | AgentFault
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One client backend of a server: pg_stat_activity, joined to check-outs by its pid."""
+
+    pid: int
+    state: str  # "idle in transaction"
+    wait: str | None  # "Client:ClientRead"
+    state_s: float  # how long it has been in this state
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +287,7 @@ class ServerSample:
     conflicts: int | None = None  # recovery conflicts since start
     commits: int | None = None
     rollbacks: int | None = None
+    backends: tuple[Backend, ...] = ()  # the service's, at most 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +326,8 @@ LEAK_DETECTED = "leak_detected"  # detail: pool, pid, site, endpoint, leaked (li
 SATURATION_DETECTED = "saturation_detected"  # detail: pool, pid, waiting, checked_out, capacity, queued_s
 WORKER_LOST = "worker_lost"  # of Locust; detail: worker, users
 FAULT = "fault"  # done to a server, as the scenario asks; detail: server, do
-LOG_ERRORS = "log_errors"  # detail: source, queuepool_timeouts, errors (within the last second)
+LOG_ERRORS = "log_errors"  # detail: source, queuepool_timeouts, errors and kinds (within the last second)
+COLLECTED = "collected"  # the harness asked the service to collect its garbage; detail: asked, answered
 INTERRUPTED = "interrupted"  # detail: signal
 STACK_BROKE = "stack_broke"  # detail: what, log_tail
 OBSERVER_FAULT = "observer_fault"  # detail: observer, error
@@ -287,6 +366,10 @@ class History:
     sites: tuple[SiteTotal, ...] = ()
     pool_timeouts: tuple[PoolTimeout, ...] = ()
     times: tuple[PoolTimes, ...] = ()
+    doing: tuple[PoolDoing, ...] = ()
+    inherited: tuple[Inherited, ...] = ()
+    loops: tuple[LoopSample, ...] = ()
+    collections: tuple[Collected, ...] = ()
     agent_faults: tuple[AgentFault, ...] = ()
     servers: tuple[ServerSample, ...] = ()
     host: tuple[HostSample, ...] = ()

@@ -26,6 +26,10 @@ POOL_KINDS: Final[dict[str, type[f.PoolFact]]] = {
     "site": f.SiteTotal,
     "timeout": f.PoolTimeout,
     "times": f.PoolTimes,
+    "doing": f.PoolDoing,
+    "inherited": f.Inherited,
+    "loop": f.LoopSample,
+    "collected": f.Collected,
     "fault": f.AgentFault,
 }
 _KIND_OF: Final[dict[type, str]] = {fact: kind for kind, fact in POOL_KINDS.items()}
@@ -215,6 +219,10 @@ def load_history(run: RunDir) -> f.History:
         sites=of(f.SiteTotal),
         pool_timeouts=of(f.PoolTimeout),
         times=of(f.PoolTimes),
+        doing=of(f.PoolDoing),
+        inherited=of(f.Inherited),
+        loops=of(f.LoopSample),
+        collections=of(f.Collected),
         agent_faults=of(f.AgentFault),
         servers=tuple(read_facts(run.file("postgres.jsonl"), f.ServerSample)),
         host=tuple(read_facts(run.file("host.jsonl"), f.HostSample)),

@@ -1,8 +1,9 @@
 """Counts failed requests in the service's log: pool time-outs, and other unhandled errors."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,32 @@ _CHAINED: Final = (
 _POOL_TIMEOUT: Final = re.compile(r"QueuePool limit of size \d+ overflow \d+ reached")
 
 
+# What a driver's error says of the database, by the words of PostgreSQL's and MySQL's clients. Only the line
+# on which SQLAlchemy names it is looked at: there is one in each traceback.
+KINDS: Final = {
+    "server_limit": re.compile(r"too many clients|too many connections|connection slots are reserved", re.I),
+    "shared_connection": re.compile(
+        r"no message from the libpq|lost synchronization with server|not return rows\. It has been closed"
+        r"|sequence number wrong|out of sync|decryption failed|unexpected message",
+        re.I,
+    ),
+    "backend_lost": re.compile(
+        r"closed the connection unexpectedly|terminating connection|connection refused|connection reset"
+        r"|timeout expired|could not receive data|not currently accepting connections|starting up|gone away",
+        re.I,
+    ),
+}
+_SAYS: Final = re.compile(r"sqlalchemy\.exc\.\w+: (?P<what>.*)")
+
+
+def kind_of(line: str) -> str | None:
+    """Which of KINDS a line of a traceback is."""
+    said = _SAYS.match(line)
+    if said is None:
+        return None
+    return next((kind for kind, words in KINDS.items() if words.search(said["what"])), None)
+
+
 @dataclass(frozen=True, slots=True)
 class LogCount:
     """What one log gained: one failed request counts once, however often its traceback repeats the text."""
@@ -25,6 +52,7 @@ class LogCount:
     source: str  # the log's name without its suffix: "service"
     queuepool_timeouts: int
     errors: int  # tracebacks without a pool time-out
+    kinds: Mapping[str, int] = field(default_factory=dict)  # of KINDS, those that were seen
 
 
 class TracebackCounter:
@@ -37,6 +65,7 @@ class TracebackCounter:
     def __init__(self) -> None:
         self._open_for: int | None = None  # calls an undecided traceback has waited; None: nothing is open
         self._last = ""  # the last line that is not blank
+        self._kinds: Counter[str] = Counter()
 
     def take(self, lines: Iterable[str]) -> tuple[int, int]:
         """Pool time-outs and other errors that these lines complete."""
@@ -49,6 +78,8 @@ class TracebackCounter:
             elif self._open_for is not None and _POOL_TIMEOUT.search(line):
                 timeouts += 1
                 self._open_for = None  # what repeats it, or is chained to it, is the same failed request
+            if (kind := kind_of(line)) is not None:
+                self._kinds[kind] += 1
             if line.strip():
                 self._last = line
         if self._open_for is not None:
@@ -56,6 +87,11 @@ class TracebackCounter:
             if self._open_for > 1:
                 errors += self.close()
         return timeouts, errors
+
+    def take_kinds(self) -> dict[str, int]:
+        """Errors by kind, since the last call."""
+        kinds, self._kinds = dict(self._kinds), Counter()
+        return kinds
 
     def close(self) -> int:
         """End the traceback that is open: 1 if it has not been counted yet."""
@@ -77,8 +113,9 @@ class LogWatcher:
         counts = []
         for path, (tail, counter) in self._logs.items():
             timeouts, errors = counter.take(tail.lines())
-            if timeouts or errors:
-                counts.append(LogCount(path.stem, timeouts, errors))
+            kinds = counter.take_kinds()
+            if timeouts or errors or kinds:
+                counts.append(LogCount(path.stem, timeouts, errors, kinds))
         return counts
 
     def finish(self) -> list[LogCount]:
@@ -90,6 +127,7 @@ class LogWatcher:
                 more = counter.take(lines)
                 timeouts, errors = timeouts + more[0], errors + more[1]
             errors += counter.close()
-            if timeouts or errors:
-                counts.append(LogCount(path.stem, timeouts, errors))
+            kinds = counter.take_kinds()
+            if timeouts or errors or kinds:
+                counts.append(LogCount(path.stem, timeouts, errors, kinds))
         return counts

@@ -268,7 +268,46 @@ class PoolProcess:
             site=self._sites[record["site"]],
             endpoint=self._around.label(record["endpoint"]),
             waited_s=record["waited"],
+            holding=record["holding"][0],
+            holding_other=record["holding"][1],
         )
+
+    def _on_seen(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        number, at = self._first_id + record["id"], self._around.t_s(record["t"])
+        checkout = self._out[number] = replace(
+            self._out[number],
+            in_driver=record["driver"],
+            in_queue=record["queue"],
+            elsewhere=record["elsewhere"],
+            streams=record["streams"],
+            stands_at=None if record["at"] is None else self._sites[record["at"]],
+        )
+        if number in self._notable:
+            yield replace(checkout, t_s=at)
+
+    def _on_doing(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        yield f.PoolDoing(
+            t_s=self._around.t_s(record["t"]),
+            pid=self._pid,
+            pool=self._names[record["pool"]],
+            driver=record["driver"],
+            queue=record["queue"],
+            elsewhere=record["elsewhere"],
+            streaming=record["streaming"],
+            lines=tuple((self._sites[number], count) for number, count in record["lines"]),
+        )
+
+    def _on_inherited(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        pool, pids = self._names[record["pool"]], tuple(record["pids"])
+        yield f.Inherited(self._around.t_s(record["t"]), self._pid, pool, pids, record["uses"])
+
+    def _on_loop(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        site = None if record["at"] is None else self._sites[record["at"]]
+        t_s = self._around.t_s(record["t"])
+        yield f.LoopSample(t_s, self._pid, record["samples"], record["blocked"], site)
+
+    def _on_collected(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+        yield f.Collected(self._around.t_s(record["t"]), self._pid)
 
     def _on_fault(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
         yield f.AgentFault(self._around.t_s(record["t"]), self._pid, record["where"], record["error"])

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import psycopg2
 
-from rushhour.history.facts import ServerSample
+from rushhour.history.facts import Backend, ServerSample
 from rushhour.observe.lag import LagEstimator
 from rushhour.observe.link import Link
 from rushhour.stack import Server
@@ -20,7 +20,7 @@ DEADLINE_S: Final = 2.0  # one sample takes this long at most
 # receiver's row disappears with its connection, then what was received is all that is known.
 _SQL: Final = """
 WITH clients AS MATERIALIZED (
-  SELECT coalesce(state, 'unknown') AS state, wait_event_type, wait_event, xact_start, state_change,
+  SELECT pid, coalesce(state, 'unknown') AS state, wait_event_type, wait_event, xact_start, state_change,
          application_name = current_setting('application_name') AS own
   FROM pg_stat_activity WHERE backend_type = 'client backend'
 ), others AS (SELECT * FROM clients WHERE NOT own),
@@ -50,6 +50,10 @@ SELECT
   (SELECT sum(conflicts) FROM pg_stat_database)::int8,
   (SELECT sum(xact_commit) FROM pg_stat_database)::int8,
   (SELECT sum(xact_rollback) FROM pg_stat_database)::int8,
+  (SELECT coalesce(json_agg(json_build_array(
+       pid, state, wait_event_type || ':' || wait_event,
+       round(greatest(0, extract(epoch FROM clock_timestamp() - state_change))::numeric, 3)
+     )), '[]') FROM (SELECT * FROM others ORDER BY state_change LIMIT 200) AS listed),
   CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(true, 'rushhour', '') END
 """
 
@@ -82,7 +86,8 @@ class ServerSampler:
     def _read(self, row: tuple[Any, ...]) -> ServerSample:
         (
             max_connections, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
-            in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks, _heartbeat,
+            in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks, backends,
+            _heartbeat,
         ) = row  # fmt: skip
         lag_s = lag_bytes = None
         if in_recovery and replayed is not None:
@@ -104,6 +109,7 @@ class ServerSampler:
             conflicts=conflicts,
             commits=commits,
             rollbacks=rollbacks,
+            backends=tuple(Backend(pid, state, wait, age or 0.0) for pid, state, wait, age in backends),
         )
 
 

@@ -139,6 +139,7 @@ def _logs_loop(recorder: Recorder, sink: Sink) -> Loop:
                 "source": count.source,
                 "queuepool_timeouts": count.queuepool_timeouts,
                 "errors": count.errors,
+                **({"kinds": count.kinds} if count.kinds else {}),
             }
             sink.keep([f.Event(round(recorder.now_s(), 4), f.LOG_ERRORS, detail)])
 

@@ -28,8 +28,9 @@ CAUSES: Final = (
 )
 
 SERVERS: Final = ("primary", "replica")
-# pause: it holds its connections and answers nothing; stop: it shuts down cleanly; kill: as a power cut.
-FAULTS: Final = ("pause", "unpause", "stop", "kill", "start")
+# pause: it holds its connections and answers nothing; stop: it shuts down cleanly; kill: as a power cut;
+# black-hole: nothing passes between service and server any more; lock: a table, as a migration does.
+FAULTS: Final = ("pause", "unpause", "stop", "kill", "start", "black-hole", "restore", "lock", "unlock")
 
 FROM_YAML: Final = "yaml"  # validation context of a file written by hand: there a duration needs its unit
 
@@ -110,6 +111,8 @@ class Service:
     threads: Annotated[int, Field(ge=1)] = 64
     nice: Annotated[int, Field(ge=0, le=19)] = 10  # yields to the generator, which must keep its schedule
     environment: dict[str, str] = field(default_factory=dict)
+    arguments: str = ""  # appended to the command: "--preload"
+    partner: str = ""  # command of a process beside the service, which finds it at {partner_url}
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -129,6 +132,15 @@ class ServerFault:
     at: Annotated[Seconds, Field(ge=0)]
     server: Annotated[str, _one_of("server", SERVERS)]
     do: Annotated[str, _one_of("fault", FAULTS)]
+    table: str = ""  # which one to lock
+
+    def in_words(self) -> str:
+        """`pause of the replica`, `lock of payouts on the primary`."""
+        return (
+            f"{self.do} of {self.table} on the {self.server}"
+            if self.table
+            else f"{self.do} of the {self.server}"
+        )
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -158,7 +170,7 @@ class Scenario:
     target: Target
     load: Load
     release: str  # one of target.releases
-    expect: Literal["healthy", "exhausted"]
+    expect: Literal["healthy", "degraded", "exhausted"]
     description: str = ""
     cause: Annotated[str, _one_of("cause", CAUSES)] | None = None
     judge: Literal["all", "http"] = "all"  # "http": only what a tester sees, as a lower environment would
@@ -168,6 +180,12 @@ class Scenario:
     postgres: Postgres = field(default_factory=Postgres)
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
+    agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
+
+    @property
+    def cut_off(self) -> frozenset[str]:
+        """Servers that a fault of this scenario separates from the service."""
+        return frozenset(one.server for one in self.faults if one.do == "black-hole")
 
 
 SCENARIO: Final = TypeAdapter(Scenario)

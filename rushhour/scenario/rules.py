@@ -8,9 +8,11 @@ from rushhour.scenario.model import Scenario
 
 # What may be done to a server in each state, and the state that it is in then.
 _STATES: Final[dict[str, dict[str, str]]] = {
-    "up": {"pause": "paused", "stop": "down", "kill": "down"},
+    "up": {"pause": "paused", "stop": "down", "kill": "down", "black-hole": "cut off", "lock": "locked"},
     "paused": {"unpause": "up", "kill": "down"},
     "down": {"start": "up"},
+    "cut off": {"restore": "up"},
+    "locked": {"unlock": "up"},
 }
 
 Problem = tuple[tuple[str | int, ...], str]  # the key to blame, and what is wrong
@@ -48,10 +50,15 @@ def _expectation(scenario: Scenario) -> Iterator[Problem]:
         yield ("release",), f"unknown release {scenario.release!r}; known: {known}"
     if scenario.expect == "healthy" and scenario.cause not in (None, "none"):
         yield ("cause",), f"`expect: healthy` contradicts `cause: {scenario.cause}`"
-    if scenario.expect == "exhausted" and scenario.judge == "http":
-        yield ("judge",), "`judge: http` cannot name a cause; `expect: exhausted` needs `judge: all`"
+    if scenario.expect != "healthy" and scenario.judge == "http":
+        yield ("judge",), f"`judge: http` cannot name a cause; `expect: {scenario.expect}` needs `judge: all`"
     if scenario.expect == "healthy" and not scenario.thresholds:
         yield ("thresholds",), "`expect: healthy` without thresholds would pass whatever happens"
+    if scenario.expect == "degraded" and not scenario.thresholds:
+        yield (
+            ("thresholds",),
+            "`expect: degraded` without thresholds: nothing says what a degraded service is",
+        )
 
 
 def _faults(scenario: Scenario) -> Iterator[Problem]:
@@ -64,6 +71,11 @@ def _faults(scenario: Scenario) -> Iterator[Problem]:
         if fault.at < last_s:
             yield (*where, "at"), f"{fault.at:g} s stands after {last_s:g} s; write faults in order of time"
         last_s = max(last_s, fault.at)
+        if fault.do == "lock" and (fault.server != "primary" or not fault.table.isidentifier()):
+            yield (
+                (*where, "do"),
+                "lock takes a `table:` of the primary; the replica follows, since the lock is replayed there",
+            )
         state = states.get(fault.server, "up")
         if fault.do not in _STATES[state]:
             allowed = " or ".join(_STATES[state])

@@ -60,15 +60,15 @@ class Running(Protocol):
         ...
 
 
-Fault = Literal["pause", "unpause", "stop", "kill", "start"]
+Fault = Literal["pause", "unpause", "stop", "kill", "start", "black-hole", "restore", "lock", "unlock"]
 
 
 @runtime_checkable
 class TakesFaults(Protocol):
     """What a running stack may also be: one whose servers can be made to fail."""
 
-    def fault(self, server: str, what: Fault) -> None:
-        """Do this to a server; from then on `check_alive` expects it.
+    def fault(self, server: str, what: Fault, table: str = "") -> None:
+        """Do this to a server, or to a table of it; from then on `check_alive` expects it.
 
         Raises StackError when it cannot be done.
         """

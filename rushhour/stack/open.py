@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rushhour.errors import UsageError
+from rushhour.errors import StackError, UsageError
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Stack
@@ -41,6 +41,11 @@ class StackOptions:
             yield "--postgres-bin is for the embedded stack: on Compose the server comes from its image"
 
 
+def needs_embedded(scenario: Scenario) -> bool:
+    """Whether it asks for what only the embedded stack has: a partner, a relay, no agent."""
+    return bool(scenario.service.partner or scenario.cut_off or not scenario.agent)
+
+
 def open_stack(
     options: StackOptions,
     guard: Guard,
@@ -56,8 +61,16 @@ def open_stack(
     if problems := list(options.problems()):
         raise UsageError(problems)
     compose = ComposeStack(guard, options.image, options.allow_host, service_host=options.service_host)
-    releases = [one.release for one in scenarios]
-    choice = choose_stack(options.asked, lambda: compose.prepare(releases, progress))
+    chosen = list(scenarios)
+    releases = [one.release for one in chosen]
+    bound = next((one.name for one in chosen if needs_embedded(one)), None)
+
+    def prepare_compose() -> str:
+        if bound is not None:
+            raise StackError(f"scenario {bound} needs a partner process, a relay or no agent")
+        return compose.prepare(releases, progress)
+
+    choice = choose_stack(options.asked, prepare_compose)
     if choice.why:
         say(choice.why)
     if choice.name == "compose":

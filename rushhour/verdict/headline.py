@@ -30,7 +30,7 @@ def headline(
         text = f"{_leaked(metrics, diagnosis)}, and no request has timed out yet"
     else:
         text = _served(metrics, told)
-    if verdict == "fail" and scenario.expect == "exhausted":
+    if verdict == "fail" and scenario.expect != "healthy":
         return f"{who}: {reasons[0]}"
     if verdict == "fail" and observed == "degraded" and not (told and metrics.pool.leaked):
         return f"{who}: {reasons[0]}; {text}"

@@ -1,24 +1,22 @@
 """Scenario, history and diagnosis -> verdict (pure)."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.history import History
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.thresholds import METRICS, Threshold, in_words, parse_threshold
+from rushhour.scenario.thresholds import Threshold, in_words
 from rushhour.verdict.headline import headline
+from rushhour.verdict.judged import judged_thresholds
 from rushhour.verdict.notes import notes
 from rushhour.verdict.trust import why_blind, why_void
 from rushhour.verdict.wording import counted
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
-
-# A service that answers nobody has no 5xx either: every healthy run is held to this, or to its own bound.
-ANSWERED: Final = parse_threshold("unanswered_rate < 1%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,8 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
         outcome, reasons = "unknown", (*void, *_seen(scenario, metrics, failed))
     elif scenario.expect == "exhausted":
         outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, blind)
+    elif scenario.expect == "degraded":
+        outcome, reasons = _judge_degraded(scenario, metrics, diagnosis, failed, blind)
     else:
         outcome, reasons = _judge_healthy(failed, blind, len(judged))
     return Verdict(
@@ -84,16 +84,6 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
         notes=notes(scenario, history, metrics, diagnosis, observed),
         endpoints=metrics.endpoints,
     )
-
-
-def judged_thresholds(scenario: Scenario) -> tuple[Threshold, ...]:
-    """The scenario's thresholds that count: all, or, judged on HTTP alone, those that a tester can see."""
-    chosen = tuple(
-        one for one in scenario.thresholds if scenario.judge == "all" or not METRICS[one.metric].inside
-    )
-    if scenario.expect == "exhausted" or any(one.metric == ANSWERED.metric for one in chosen):
-        return chosen
-    return (*chosen, ANSWERED)
 
 
 def _result(threshold: Threshold, metrics: Metrics) -> ThresholdResult:
@@ -162,12 +152,41 @@ def _judge_exhausted(
         )
         return "fail", (reason,)
     came = f"exhaustion came as expected: {counted(timeouts, 'pool time-out')}"
+    return _judge_cause(scenario, diagnosis, came)
+
+
+def _judge_degraded(
+    scenario: Scenario,
+    metrics: Metrics,
+    diagnosis: Diagnosis,
+    failed: tuple[str, ...],
+    blind: tuple[str, ...],
+) -> tuple[Outcome, tuple[str, ...]]:
+    """Expected: a threshold does not hold, or connections leak; pool time-outs need not come, and may."""
+    if blind:
+        return "unknown", blind
+    signs = [*failed]
+    if timeouts := _timeouts(scenario, metrics):
+        signs.append(counted(timeouts, "pool time-out"))
+    if metrics.pool.leaked:
+        signs.append(counted(metrics.pool.leaked, "leaked connection"))
+    if not signs:
+        return "fail", (
+            "expected trouble did not come: every threshold holds, and every connection came back",
+        )
+    return _judge_cause(scenario, diagnosis, f"trouble came as expected: {'; '.join(signs)}")
+
+
+def _judge_cause(scenario: Scenario, diagnosis: Diagnosis, came: str) -> tuple[Outcome, tuple[str, ...]]:
+    """A black box may keep its cause to itself; a wrong one is a failure there too."""
     if scenario.cause is None:
         return "pass", (came,)
-    if diagnosis.cause != scenario.cause:
-        said = f"{diagnosis.cause} ({diagnosis.confidence})"
-        return "fail", (f"expected cause {scenario.cause}, and the diagnosis is {said}", came)
-    return "pass", (f"{came}, cause {diagnosis.cause} ({diagnosis.confidence})",)
+    said = f"{diagnosis.cause} ({diagnosis.confidence})"
+    if diagnosis.cause == scenario.cause:
+        return "pass", (f"{came}, cause {said}",)
+    if not scenario.agent and diagnosis.cause == "none":
+        return "unknown", (f"{came}; without the agent the cause {scenario.cause} was not told",)
+    return "fail", (f"expected cause {scenario.cause}, and the diagnosis is {said}", came)
 
 
 def _seen(scenario: Scenario, metrics: Metrics, failed: tuple[str, ...]) -> tuple[str, ...]:

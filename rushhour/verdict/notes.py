@@ -10,8 +10,8 @@ from rushhour.metrics.measure import Metrics
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S
 from rushhour.metrics.window import Window
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.thresholds import METRICS
 from rushhour.verdict.headline import leaking_site
+from rushhour.verdict.judged import is_seen
 from rushhour.verdict.wording import counted
 
 
@@ -43,10 +43,12 @@ def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> I
 
 
 def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:
+    unseen = ", ".join(one.expr for one in scenario.thresholds if not is_seen(scenario, one))
     if scenario.judge == "http":
-        inside = [one.expr for one in scenario.thresholds if METRICS[one.metric].inside]
-        if inside:
-            yield f"not judged, since testers cannot see it: {', '.join(inside)}"
+        if unseen:
+            yield f"not judged, since testers cannot see it: {unseen}"
+    elif unseen:
+        yield f"not judged, since the pool agent was switched off: {unseen}"
     elif (
         scenario.expect == "healthy"
         and observed == "exhausted"

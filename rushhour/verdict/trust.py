@@ -71,7 +71,7 @@ def _faults(scenario: Scenario, history: History) -> Iterator[str]:
     if history.complete and len(done) < len(scenario.faults):
         missing = scenario.faults[len(done)]
         yield (
-            f"the load ended before its faults were over: {missing.do} of the {missing.server}, due "
+            f"the load ended before its faults were over: {missing.in_words()}, due "
             f"{missing.at:g} s into the load, was never done"
         )
 
@@ -159,8 +159,10 @@ def why_blind(
 ) -> tuple[str, ...]:
     """What the judged thresholds and the expectation rest on and was not seen whole; empty when all was."""
     needed: set[Source] = {METRICS[one.metric].source for one in judged}
-    if scenario.expect == "exhausted":
+    if scenario.expect != "healthy":
         needed.add("pools")
+    if not scenario.agent:
+        needed.discard("pools")  # switched off on purpose; judge.py leaves out what only it can tell
     window = metrics.window
     if window is None:
         return ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rushhour.agent.book import CLOSE, Book, Hold, PoolState, Request, Slot, Timeout
-from rushhour.agent.call_sites import UNKNOWN
+from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.exporter import DEPARTED, TEXT, Exporter, parse_address
 from rushhour.agent.metrics import Ledger, Snapshot, render
 from rushhour.agent.tally import Tally
@@ -29,7 +29,7 @@ class Service:
 
     def __init__(self) -> None:
         self.book = Book()
-        self.tally = Tally(self.book)
+        self.tally = Tally(self.book, Classifier())
         self.pool = FakePool()
         self.state: PoolState = self.book.pool_state(self.pool)
         self.state.address = ("127.0.0.1", 5432, "shop")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rushhour.agent.book import CLOSE, Book, Hold, Request, Slot, Timeout
-from rushhour.agent.call_sites import Site, Stack
+from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.tally import MAX_POOLS, Tally
 
 ROWS = Stack((Site("/app/db.py", 12, "rows"), Site("/app/views.py", 40, "view")), ())
@@ -30,7 +30,7 @@ class Story:
 
     def __init__(self) -> None:
         self.book = Book()
-        self.tally = Tally(self.book)
+        self.tally = Tally(self.book, Classifier())
         self.pool = FakePool()
         self.state = self.book.pool_state(self.pool)
 
@@ -156,7 +156,7 @@ def test_the_time_to_open_a_connection_is_no_wait(story: Story) -> None:
 
 
 def test_time_outs(story: Story) -> None:
-    story.book.timeouts.append(Timeout(10.0, story.state, ROWS, None, 30.0))
+    story.book.timeouts.append(Timeout(10.0, story.state, ROWS, None, waited=30.0, holding=(0, 0)))
     [line, timeout] = story.tick(10.1, "timeout", "line")[:2]
     assert (line["file"], line["line"], line["function"]) == ("/app/db.py", 12, "rows")
     assert timeout == {
@@ -166,6 +166,7 @@ def test_time_outs(story: Story) -> None:
         "site": line["id"],
         "endpoint": None,
         "waited": 30.0,
+        "holding": (0, 0),
     }
     assert story.row(10.2)["timeouts"] == 1
 
@@ -210,7 +211,7 @@ def test_a_child_forgets_its_parents_check_outs_and_keeps_its_pools() -> None:
     story.take(10.6)
     story.tick(10.7)
     story.book.start_over()
-    story.tally = Tally(story.book)
+    story.tally = Tally(story.book, Classifier())
     row = story.row(11.0)
     assert (row["live"], row["checkouts"], row["checkins"]) == (0, 0, 0)
 

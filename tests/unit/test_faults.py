@@ -13,6 +13,7 @@ from rushhour.history import Recorder, RunDir, load_history
 from rushhour.history import facts as f
 from rushhour.metrics.measure import measure
 from rushhour.report.moments import moments
+from rushhour.scenario import model
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import ServerFault
 from rushhour.stack import Fault, Running
@@ -60,7 +61,25 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
     assert refused(tmp_path, "at: 20, server: standby, do: freeze") == [
         f"13: {where}.0.at: 20 is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h",
         f"13: {where}.0.server: unknown server 'standby'; known: primary, replica",
-        f"13: {where}.0.do: unknown fault 'freeze'; known: pause, unpause, stop, kill, start",
+        f"13: {where}.0.do: unknown fault 'freeze'; known: {', '.join(model.FAULTS)}",
+    ]
+
+
+UP = "pause or stop or kill or black-hole or lock"
+
+
+def test_a_lock_takes_a_table_of_the_primary(tmp_path: Path) -> None:
+    where = "scenarios.dead-replica.faults"
+    what = "lock takes a `table:` of the primary; the replica follows, since the lock is replayed there"
+    assert refused(
+        tmp_path,
+        "at: 5s, server: replica, do: lock, table: payouts",
+        "at: 6s, server: primary, do: lock",
+        "at: 7s, server: primary, do: restore",
+    ) == [
+        f"13: {where}.0.do: {what}",
+        f"14: {where}.1.do: {what}",
+        f"15: {where}.2.do: restore contradicts what came before: the primary is locked (unlock)",
     ]
 
 
@@ -74,12 +93,12 @@ def test_contradictions_are_told_with_their_line(tmp_path: Path) -> None:
         "at: 60s, server: primary, do: unpause",
         "at: 60s, server: replica, do: start",
     ) == [
-        f"13: {where}.0.do: unpause contradicts what came before: the replica is up (pause or stop or kill)",
+        f"13: {where}.0.do: unpause contradicts what came before: the replica is up ({UP})",
         f"15: {where}.2.at: 10 s stands after 20 s; write faults in order of time",
         f"15: {where}.2.do: stop contradicts what came before: the primary is paused (unpause or kill)",
         f"16: {where}.3.at: 60 s is not within the load of 60 s",
         f"17: {where}.4.at: 60 s is not within the load of 60 s",
-        f"17: {where}.4.do: start contradicts what came before: the replica is up (pause or stop or kill)",
+        f"17: {where}.4.do: start contradicts what came before: the replica is up ({UP})",
     ]
 
 
@@ -98,10 +117,10 @@ class Servers:
     def check_alive(self) -> None:
         """All is well."""
 
-    def fault(self, server: str, what: Fault) -> None:
+    def fault(self, server: str, what: Fault, table: str = "") -> None:
         if self._fault is not None:
             raise self._fault
-        self.done.append((server, what))
+        self.done.append((server, f"{what} {table}".strip()))
 
 
 class Untouchable:

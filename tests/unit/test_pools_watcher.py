@@ -275,13 +275,14 @@ def test_totals_times_timeouts_and_faults(file: AgentFile) -> None:
             "hold": {"2048": 4},
             "create": {},
         },
-        {"k": "timeout", "t": 1002.5, "pool": 1, "site": 1, "endpoint": "POST /login", "waited": 30.01},
+        {"k": "timeout", "t": 1002.5, "pool": 1, "site": 1, "endpoint": "POST /login", "waited": 30.01}
+        | {"holding": [1, 0]},
         {"k": "fault", "t": 1003.0, "where": "check-in", "error": "KeyError: 'x' (2 times)"},
     )
     assert facts[1:] == [
         f.SiteTotal(2.0, PID, "replica", SITE, None, 4, 0.5, 0.25),
         f.PoolTimes(2.0, PID, "replica", {8: 3, 1024: 1}, {2048: 4}, {}),
-        f.PoolTimeout(2.5, PID, "replica", SITE, "POST /login", 30.01),
+        f.PoolTimeout(2.5, PID, "replica", SITE, "POST /login", 30.01, holding=1),
         f.AgentFault(3.0, PID, "check-in", "KeyError: 'x' (2 times)"),
     ]
 

@@ -120,7 +120,8 @@ nonsense: 1
         "scenarios.yaml:9: scenarios.one.relase: unknown key 'relase'",
         "scenarios.yaml:12: scenarios.two.load.users: input should be greater than 0, not -1",
         f"scenarios.yaml:14: scenarios.two.load.warm_up: '9 parsecs' {UNIT}",
-        "scenarios.yaml:16: scenarios.two.expect: input should be 'healthy' or 'exhausted', not 'perfect'",
+        "scenarios.yaml:16: scenarios.two.expect: input should be 'healthy', 'degraded' or 'exhausted', "
+        "not 'perfect'",
         "scenarios.yaml:18: suite all: no scenario 'three'; known: one, two",
     ]
 

@@ -23,6 +23,7 @@ from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_met
 from rushhour.stack.compose.workers import INSIDE, PART, ComposeWorkers
 from rushhour.stack.embedded.server import SLOT, ask, connected, last_line
 from rushhour.stack.ports import HOST
+from rushhour.stack.table_lock import TableLock
 
 CHECK_EVERY_S: Final = 1.0  # each check asks the engine
 STREAM_TIMEOUT_S: Final = 30.0
@@ -60,6 +61,7 @@ class ComposeRunning:
     _engine_meter: ProcessTreeMeter | None = None
     _followers: dict[str, LogFollower] = field(default_factory=dict)
     _down: set[str] = field(default_factory=set)  # servers that a fault took down
+    _locks: dict[str, TableLock] = field(default_factory=dict)  # server -> what a fault holds there
     _checked_s: float = 0.0
 
     @property
@@ -157,10 +159,17 @@ class ComposeRunning:
                     last_lines(container),
                 )
 
-    def fault(self, server: str, what: Fault) -> None:
-        """Pause, unpause, stop (cleanly), kill or start a server; what that takes down is no error."""
+    def fault(self, server: str, what: Fault, table: str = "") -> None:
+        """Do this to a server; what that takes down is no error."""
         if server not in FAULTY:
             raise StackError(f"unknown server {server!r}; known: {', '.join(FAULTY)}")
+        if what == "lock":
+            dsn = next(one.admin_dsn for one in self.servers if one.name == server)
+            self._locks[server] = TableLock(dsn, server, table)
+            return
+        if what == "unlock":
+            self._locks.pop(server).release()
+            return
         container = self._containers[server]
         actions = {
             "pause": container.pause,
@@ -184,6 +193,8 @@ class ComposeRunning:
 
     def close(self) -> None:
         """Kill the containers and keep what they wrote; what fails here the project's removal does."""
+        for lock in self._locks.values():
+            lock.release()
         meters = [*self._meters.values(), *self._worker_meters]
         for meter in meters:
             meter.stop()

@@ -71,10 +71,13 @@ class PostgresServer:
     def role_dsn(self) -> str:
         return self.dsn(ROLE, self.passwords.role)
 
-    def url(self, application_name: str) -> str:
-        """SQLAlchemy's URL of the service's role; it names the driver, which 2.1 no longer implies."""
+    def url(self, application_name: str, port: int | None = None) -> str:
+        """SQLAlchemy's URL of the service's role; it names the driver, which 2.1 no longer implies.
+
+        `port` is that of a relay to the server, if it is reached by one.
+        """
         return (
-            f"postgresql+psycopg2://{ROLE}:{self.passwords.role}@{HOST}:{self.port}/{DATABASE}"
+            f"postgresql+psycopg2://{ROLE}:{self.passwords.role}@{HOST}:{port or self.port}/{DATABASE}"
             f"?application_name={application_name}"
         )
 

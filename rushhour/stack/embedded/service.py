@@ -35,7 +35,14 @@ class RunningService:
 
 
 def placeholders(
-    scenario: Scenario, port: int, primary_url: str, replica_url: str, logs: Path, *, host: str = HOST
+    scenario: Scenario,
+    port: int,
+    primary_url: str,
+    replica_url: str,
+    logs: Path,
+    *,
+    host: str = HOST,
+    partner_url: str = "",
 ) -> dict[str, str]:
     """What command and environment may hold in braces."""
     return {
@@ -51,6 +58,7 @@ def placeholders(
         "max_overflow": str(scenario.pool.max_overflow),
         "pool_timeout": f"{scenario.pool.timeout:g}",
         "logs": str(logs.resolve()),
+        "partner_url": partner_url,
     }
 
 
@@ -65,11 +73,19 @@ def fill_in(template: str, values: Mapping[str, str], where: str) -> str:
 
 def service_command(scenario: Scenario, values: Mapping[str, str]) -> list[str]:
     """The command, split as a shell would; what is filled in is never split."""
+    return [
+        *split_command(scenario.target.command, values, "service.command"),
+        *split_command(scenario.service.arguments, values, "service.arguments"),
+    ]
+
+
+def split_command(command: str, values: Mapping[str, str], where: str) -> list[str]:
+    """Split as a shell would; what is filled in is never split. Raises UsageError."""
     try:
-        parts = shlex.split(scenario.target.command)
+        parts = shlex.split(command)
     except ValueError as error:
-        raise UsageError([f"service.command: {error}: {scenario.target.command}"]) from None
-    return [fill_in(part, values, "service.command") for part in parts]
+        raise UsageError([f"{where}: {error}: {command}"]) from None
+    return [fill_in(part, values, where) for part in parts]
 
 
 def service_environment(
@@ -87,6 +103,7 @@ def start_service(
     scenario: Scenario,
     *,
     urls: tuple[str, str],
+    partner_url: str = "",
     log: Path,
     instrument: Callable[[Mapping[str, str]], Mapping[str, str]],
     admit: Callable[[int], None],
@@ -102,7 +119,7 @@ def start_service(
     root = Path(scenario.target.root)
     for attempt in range(PORT_ATTEMPTS):
         port = choose_port()
-        values = placeholders(scenario, port, *urls, log.parent, host=host)
+        values = placeholders(scenario, port, *urls, log.parent, host=host, partner_url=partner_url)
         command = service_command(scenario, values)
         environment = service_environment(scenario, values, os.environ)
         environment |= instrument(environment)

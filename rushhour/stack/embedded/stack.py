@@ -14,6 +14,7 @@ from rushhour.process.guard import Guard
 from rushhour.process.meter import Meter
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Fault, Progress, Server
+from rushhour.stack.embedded.beside import Beside, start_partner, start_relay
 from rushhour.stack.embedded.clone import clone
 from rushhour.stack.embedded.cluster import primary_conninfo
 from rushhour.stack.embedded.faults import RenewableMeter, kill, pause, stop, unpause
@@ -32,6 +33,7 @@ from rushhour.stack.embedded.template import Seeder, TemplateStore
 from rushhour.stack.paths import cache_dir, copy_configuration, open_cache, server_account
 from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.seeding import seed
+from rushhour.stack.table_lock import TableLock
 from rushhour.stack.work import work_dir
 
 SERVER_STOP_S: Final = 5.0
@@ -52,6 +54,9 @@ class EmbeddedRunning:
     service_root: Path
     postgres_version: str
     _start_again: Callable[[str], PostgresServer]
+    _relays: Mapping[str, Beside] = field(default_factory=dict)  # server -> what the service reaches it by
+    _partner: Beside | None = None
+    _locks: dict[str, TableLock] = field(default_factory=dict)  # server -> what a fault holds there
     _down: set[str] = field(default_factory=set)  # servers that a fault took down
 
     @property
@@ -61,8 +66,12 @@ class EmbeddedRunning:
     @property
     def servers(self) -> tuple[Server, ...]:
         return tuple(
-            Server(one.name, HOST, one.port, DATABASE, one.admin_dsn) for one in (self.primary, self.replica)
+            Server(one.name, HOST, one.port, DATABASE, one.admin_dsn, self._reached_as(one.name))
+            for one in (self.primary, self.replica)
         )
+
+    def _reached_as(self, server: str) -> str | None:
+        return f"{HOST}:{self._relays[server].port}" if server in self._relays else None
 
     @property
     def images(self) -> Mapping[str, str]:
@@ -75,9 +84,11 @@ class EmbeddedRunning:
             if server.name not in self._down:
                 server.child.check_alive()
         self.service.child.check_alive()
+        for beside in (*self._relays.values(), *filter(None, [self._partner])):
+            beside.child.check_alive()
 
-    def fault(self, server: str, what: Fault) -> None:
-        """Pause, unpause, stop (cleanly), kill or start a server. Raises StackError when that fails."""
+    def fault(self, server: str, what: Fault, table: str = "") -> None:
+        """Do this to a server. Raises StackError when that fails."""
         one = {"primary": self.primary, "replica": self.replica}.get(server)
         if one is None:
             raise StackError(f"unknown server {server!r}; known: primary, replica")
@@ -87,15 +98,28 @@ class EmbeddedRunning:
                 (started, self.replica) if server == "primary" else (self.primary, started)
             )
             self._down.discard(server)
-            return
-        if what in ("stop", "kill"):
-            self._down.add(server)
-        {"pause": pause, "unpause": unpause, "stop": stop, "kill": kill}[what](one)
+        elif what == "lock":
+            self._locks[server] = TableLock(one.admin_dsn, server, table)
+        elif what == "unlock":
+            self._locks.pop(server).release()
+        elif what in ("black-hole", "restore"):
+            relay = self._relays[server]
+            (relay.cut if what == "black-hole" else relay.restore)()
+        else:
+            self._break(one, what)
 
-    def unpause_all(self) -> None:
+    def _break(self, server: PostgresServer, what: Fault) -> None:
+        if what in ("stop", "kill"):
+            self._down.add(server.name)
+        {"pause": pause, "unpause": unpause, "stop": stop, "kill": kill}[what](server)
+
+    def undo_faults(self) -> None:
         """A paused server would not hear its stop signal."""
         unpause(self.primary)
         unpause(self.replica)
+        for lock in self._locks.values():
+            lock.release()
+        self._locks.clear()
 
 
 class EmbeddedStack:
@@ -158,8 +182,12 @@ class EmbeddedStack:
             progress("start primary and replica")
             primary = start.server("primary", capacities["primary"], {})
             replica = start.replica(primary, capacities["replica"])
+            relays = {
+                one.name: start.relay(one) for one in (primary, replica) if one.name in scenario.cut_off
+            }
+            partner = start.partner() if scenario.service.partner else None
             progress("start the service")
-            service = start.service(primary, replica, capacities["service"])
+            service = start.service((primary, replica), relays, partner, capacities["service"])
             meters = {name: RenewableMeter(capacity.meter()) for name, capacity in capacities.items()}
 
             def start_again(name: str) -> PostgresServer:
@@ -178,11 +206,13 @@ class EmbeddedStack:
                 service_root=Path(scenario.target.root),
                 postgres_version=installation.version,
                 _start_again=start_again,
+                _relays=relays,
+                _partner=partner,
             )
             try:
                 yield running
             finally:
-                running.unpause_all()
+                running.undo_faults()
 
 
 def _capacities(guard: Guard, exits: ExitStack, scenario: Scenario) -> dict[str, Capacity]:
@@ -247,13 +277,38 @@ class _Start:
         conninfo = primary_conninfo(primary_port, self.passwords, self.work, self.installation)
         return {"primary_conninfo": conninfo, "primary_slot_name": SLOT}
 
-    def service(self, primary: PostgresServer, replica: PostgresServer, capacity: Capacity) -> RunningService:
+    def relay(self, server: PostgresServer) -> Beside:
+        log = self.run.logs / f"relay-{server.name}.log"
+        relay = start_relay(self.guard, server.name, server.port, log=log, choose_port=self.choose_port)
+        self.exits.callback(relay.stop)
+        return relay
+
+    def partner(self) -> Beside:
+        log = self.run.logs / "partner.log"
+        partner = start_partner(self.guard, self.scenario, log=log, choose_port=self.choose_port)
+        self.exits.callback(partner.stop)
+        return partner
+
+    def service(
+        self,
+        servers: tuple[PostgresServer, PostgresServer],
+        relays: Mapping[str, Beside],
+        partner: Beside | None,
+        capacity: Capacity,
+    ) -> RunningService:
+        name = self.scenario.target.name
+        primary, replica = (
+            one.url(name, relays[one.name].port if one.name in relays else None) for one in servers
+        )
         service = start_service(
             self.guard,
             self.scenario,
-            urls=(primary.url(self.scenario.target.name), replica.url(self.scenario.target.name)),
+            urls=(primary, replica),
+            partner_url=f"http://{HOST}:{partner.port}" if partner else "",
             log=self.run.logs / "service.log",
-            instrument=lambda base: self.instrument(self.run.agent.resolve(), base),
+            instrument=lambda base: (
+                self.instrument(self.run.agent.resolve(), base) if self.scenario.agent else {}
+            ),
             admit=capacity.admit,
             choose_port=self.choose_port,
             host=self.service_host,

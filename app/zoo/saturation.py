@@ -1,0 +1,39 @@
+"""No fault: a query that is slow, and a pool that is too small for it.
+
+The class: an index is missing, a plan has flipped, a table has grown. Every connection does honest work and
+comes back, and still arrivals times hold exceed what the pool has.
+
+Cured: the query is fast again.
+"""
+
+from flask import Flask, Response
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app import auth
+from app.config import Config
+from app.connectors import Connectors
+from app.referral_list import REFERRALS_OF_CUSTOMER
+from app.referrals import answer_list
+from app.zoo import LIST
+
+SLOW_S = 0.4  # the query's time in the server without its index
+
+
+def install(app: Flask, connectors: Connectors, config: Config) -> None:
+    engine = connectors.referrals.engine
+
+    def list_referrals(customer_id: int) -> Response:
+        auth.allow(customer_id)
+        with Session(engine) as session:
+            session.execute(select(func.pg_sleep(SLOW_S)))
+            referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
+        return answer_list(customer_id, referrals)
+
+    def cured(customer_id: int) -> Response:
+        auth.allow(customer_id)
+        with Session(engine) as session:
+            referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
+        return answer_list(customer_id, referrals)
+
+    app.view_functions[LIST] = cured if config.cured else list_referrals

@@ -1,0 +1,50 @@
+"""Collects garbage when the harness asks for it, after the load: what comes back then was unreachable.
+
+The harness puts a file named `collect` into the agent's directory; this process answers with
+`<pid>.collected` and a record. Finalisers run SQLAlchemy's ROLLBACK, which a dead server never answers, so
+it is done in a thread of its own. Not under gevent: its locks must not be met in a foreign thread.
+"""
+
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH110, PTH118
+
+from __future__ import annotations
+
+import _thread
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from .book import monotonic
+
+if TYPE_CHECKING:
+    from .journal import Record
+
+_start_thread = _thread.start_new_thread
+
+
+class Collector:
+    """Looks for the file at every tick of the sampler, and collects once."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._asked = False
+        self._done: list[Record] = []
+
+    def poll(self) -> list[Record]:
+        """What is to be written: one record, once the collection is over."""
+        if not self._asked and os.path.exists(os.path.join(self._directory, "collect")):
+            self._asked = True
+            monkey = sys.modules.get("gevent.monkey")
+            if not getattr(monkey, "saved", None):
+                _start_thread(self._collect, ())
+        done, self._done = self._done, []
+        return done
+
+    def _collect(self) -> None:
+        gc.collect()
+        at = round(monotonic(), 6)
+        self._done = [{"k": "collected", "t": at}]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        os.close(os.open(os.path.join(self._directory, f"{os.getpid()}.collected"), flags, 0o644))

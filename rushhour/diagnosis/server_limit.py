@@ -1,0 +1,69 @@
+"""The server has no more connections to give: all processes' pools together exceed its limit."""
+
+from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.processes import ProcessSignals
+from rushhour.diagnosis.signals import Signals
+
+CAUSE = "server-limit"
+FIX = (
+    "Make a budget: processes x (pool_size + max_overflow), over all services of the server, has to stay "
+    "below "
+    "max_connections less what is reserved. Use one engine per process. Where more processes are needed than "
+    "connections fit, put a pooler such as pgbouncer between them and the server."
+)
+
+NEAR = 5  # reserved for superusers, and the observer's own
+
+
+def find(signals: Signals) -> Finding | None:
+    """The server refused connections, as the service's log says (PostgreSQL: SQLSTATE 53300)."""
+    processes = signals.processes
+    refused = processes.log_kinds.get("server_limit", 0)
+    if not refused:
+        return None
+    full = {
+        name: (most, limit)
+        for name, (most, limit) in processes.limits.items()
+        if limit and most >= limit - NEAR
+    }
+    return Finding(
+        cause=CAUSE,
+        confidence="certain" if full else "likely",
+        share=1.0,
+        summary=_summary(processes, refused, full),
+        fix=FIX,
+        evidence=(
+            Evidence("connections that the server refused", refused, source="events.jsonl log_errors.kinds"),
+            *(
+                Evidence(
+                    f"most connections of the {name} at once",
+                    most,
+                    source="postgres.jsonl connections",
+                    meaning=f"max_connections {limit}, some of them reserved",
+                )
+                for name, (most, limit) in full.items()
+            ),
+            *(
+                (
+                    Evidence(
+                        "connections that the pools of all processes may open to one server",
+                        processes.pools_want,
+                        source="pool.jsonl sample.size, max_overflow",
+                    ),
+                )
+                if processes.pools_want is not None
+                else ()
+            ),
+        ),
+    )
+
+
+def _summary(processes: ProcessSignals, refused: int, full: dict[str, tuple[int, int]]) -> str:
+    text = f"The server refused {refused:,} connections"
+    if full:
+        text += ", with " + ", ".join(
+            f"{most} of max_connections {limit} in use on the {name}" for name, (most, limit) in full.items()
+        )
+    if processes.pools_want is not None:
+        text += f"; the pools of all processes together may open {processes.pools_want} to one server"
+    return text + "."
