@@ -56,11 +56,12 @@ BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     black_box.unreachable,
     black_box.saturated,
 )
-# These say why the pool was full: that it was is no news then.
-_FULL: Final = frozenset(
-    {nested_checkout.CAUSE, abandoned_stream.CAUSE, held_across_external_wait.CAUSE, saturation.CAUSE}
-)
-_EXCLUDES: Final = _FULL | {slow_backend.CAUSE}
+# These say where the holders of a full pool were: told once, not by each rule that fits, and not that it was full.
+_WHERE: Final = frozenset({nested_checkout.CAUSE, abandoned_stream.CAUSE, held_across_external_wait.CAUSE})
+_SAID: Final = {
+    **dict.fromkeys(_WHERE, _WHERE | {saturation.CAUSE}),
+    slow_backend.CAUSE: _WHERE,
+}
 PAGES: Final = "docs/causes"
 
 MAJOR_SHARE: Final = 0.5  # what holds less of a full pool than this did not fill it
@@ -84,7 +85,7 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
     others = [
         f"{finding.cause}: {finding.summary}"
         for finding in found
-        if finding is not primary and not (primary.cause in _EXCLUDES and finding.cause in _FULL)
+        if finding is not primary and finding.cause not in _SAID.get(primary.cause, ())
     ]
     leak = signals.leak
     if leak is not None and primary.cause in (scope_never_removed.CAUSE, unclosed_path.CAUSE):
