@@ -72,7 +72,7 @@ def test_names_units_and_attributes_are_the_conventions() -> None:
     request.ended = 2.5
     service.take(2.0, request)
     service.book.opened.append((service.state, 0.003))
-    service.book.timeouts.append(Timeout(3.0, service.state, UNKNOWN, None, 30.0))
+    service.book.timeouts.append(Timeout(3.0, service.state, UNKNOWN, None, waited=30.0, holding=(0, 0)))
     text = render(service.snapshot(4.0), 1)
     assert (
         '{db_client_connection_pool_name="127.0.0.1:5432/shop",db_client_connection_state="used"} 1' in text
