@@ -56,7 +56,7 @@ BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     black_box.unreachable,
     black_box.saturated,
 )
-# These say where the holders of a full pool were: told once, not by each rule that fits, and not that it was full.
+# These say where the holders of a full pool were: told once, and not also that it was full.
 _WHERE: Final = frozenset({nested_checkout.CAUSE, abandoned_stream.CAUSE, held_across_external_wait.CAUSE})
 _SAID: Final = {
     **dict.fromkeys(_WHERE, _WHERE | {saturation.CAUSE}),
