@@ -86,6 +86,8 @@ def run(options: Options, names: Sequence[str], *, agent: bool = True) -> list[s
     if len(results) > 1:
         write_suite(options.runs, results)
         console.print(terminal.comparison(results))
+        if any(scenario.cause for scenario, _ in results):
+            console.print(lists.causes(results))
     return [verdict.verdict for _, verdict in results]
 
 

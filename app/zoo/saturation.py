@@ -6,8 +6,10 @@ comes back, and still arrivals times hold exceed what the pool has.
 Cured: the query is fast again.
 """
 
+from collections.abc import Callable
+
 from flask import Flask, Response
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app import auth
@@ -21,19 +23,18 @@ SLOW_S = 0.4  # the query's time in the server without its index
 
 
 def install(app: Flask, connectors: Connectors, config: Config) -> None:
-    engine = connectors.referrals.engine
+    app.view_functions[LIST] = slow_list(connectors.referrals.engine, 0.0 if config.cured else SLOW_S)
+
+
+def slow_list(engine: Engine, slow_s: float) -> Callable[[int], Response]:
+    """The list, whose query takes so much longer in the server."""
 
     def list_referrals(customer_id: int) -> Response:
         auth.allow(customer_id)
         with Session(engine) as session:
-            session.execute(select(func.pg_sleep(SLOW_S)))
+            if slow_s:
+                session.execute(select(func.pg_sleep(slow_s)))
             referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
         return answer_list(customer_id, referrals)
 
-    def cured(customer_id: int) -> Response:
-        auth.allow(customer_id)
-        with Session(engine) as session:
-            referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
-        return answer_list(customer_id, referrals)
-
-    app.view_functions[LIST] = cured if config.cured else list_referrals
+    return list_referrals

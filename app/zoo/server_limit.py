@@ -15,10 +15,15 @@ from sqlalchemy.exc import OperationalError
 
 from app.config import Config
 from app.connectors import Connectors
+from app.zoo import LIST
+from app.zoo.saturation import slow_list
+
+QUERY_S = 0.3  # each process needs several connections at once
 
 
 def install(app: Flask, connectors: Connectors, config: Config) -> None:
-    """Fill both pools at the start of the process, as far as the servers allow."""
+    """Fill both pools at the start of the process, as far as the servers allow; the list's query is slow."""
+    app.view_functions[LIST] = slow_list(connectors.referrals.engine, QUERY_S)
     for connector in (connectors.primary, connectors.replica):
         try:
             with ExitStack() as exits:

@@ -90,7 +90,7 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
     leak = signals.leak
     if leak is not None and primary.cause in (scope_never_removed.CAUSE, unclosed_path.CAUSE):
         # The line to mend first, though another may have held connections for longer.
-        sites = tuple(sorted(sites, key=lambda site: (site.pool != leak.pool, -site.leaked)))
+        sites = tuple(sorted(sites, key=lambda site: (site.pool != leak.pool, -site.leaked, -site.collected)))
     return Diagnosis(
         cause=primary.cause,
         confidence=primary.confidence,

@@ -43,6 +43,7 @@ class HeldSite:
     leaked: int  # of them, with their request ended
     held_s: float  # connection-seconds, warm-up included
     max_hold_s: float
+    collected: int = 0  # came back after their request had ended, by garbage collection alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,4 +67,13 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
                 meaning="nothing kept it: it was dropped, not closed",
             )
         )
+    if leak.unreachable is not None:
+        found.append(
+            Evidence(
+                "unreachable after the load: a collection brought them back",
+                leak.unreachable,
+                source="pool.jsonl collected, checkout.returned_by gc after the drain",
+                meaning=f"retained, something still refers to them: {leak.retained}",
+            )
+        )
     return tuple(found)

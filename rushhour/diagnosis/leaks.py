@@ -8,7 +8,7 @@ from typing import Final
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.metrics.pools import leaked_at_end
+from rushhour.metrics.pools import collected_late, leaked_at_end
 from rushhour.metrics.window import Window
 
 REUSED: Final = 1.5  # requests answered per check-out, from which on connections are used again
@@ -16,6 +16,7 @@ NOT_REUSED: Final = 1.2  # up to which every request took a connection of its ow
 ENOUGH_CHECKOUTS: Final = 5  # fewer say nothing about reuse
 ENOUGH_ANSWERED: Final = 5  # answers out of a pool that has nothing left to give
 NEARLY_ALL: Final = 0.8
+COLLECTED_WITHIN_S: Final = 0.5  # the agent's word of a return comes up to two samples after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class LeakSignals:
     most_per_thread: int  # leaked by one thread at one call site
     outlived: int  # check-outs of these call sites that outlived their request, come back or not
     collected: int  # of them, those that only garbage collection brought back
+    unreachable: int | None  # of the leaked, those that came back when the harness asked for a collection
+    retained: int | None  # those that something still refers to; both are None where nobody collected
     checkouts: int | None  # all check-outs of these call sites
     answered: int | None  # requests answered well by these endpoints
     answered_while_full: int | None  # of them, after the last connection of the pool had leaked
@@ -61,7 +64,7 @@ class LeakSignals:
     @property
     def dropped(self) -> bool:
         """Whether garbage collection finds such connections: no registry keeps what it can collect."""
-        return self.collected * 5 >= self.outlived > 0
+        return (self.collected + (self.unreachable or 0)) * 5 >= self.outlived > 0
 
     @property
     def one_per_thread(self) -> bool:
@@ -80,20 +83,13 @@ def leak_signals(history: History, window: Window | None) -> LeakSignals | None:
     if window is None:
         return None
     leaked = leaked_at_end(history, window)
-    collected = [
-        out
-        for out in history.checkouts
-        if out.returned_by == "gc"
-        and out.request_ended_s is not None
-        and out.returned_s is not None
-        and out.request_ended_s < out.returned_s <= window.end_s
-    ]
+    collected = collected_late(history, window)
     pools = Counter(out.pool for out in leaked) or Counter(out.pool for out in collected)
     if not pools:
         return None
     pool = pools.most_common(1)[0][0]
     leaked = tuple(out for out in leaked if out.pool == pool)
-    collected = [out for out in collected if out.pool == pool]
+    collected = tuple(out for out in collected if out.pool == pool)
     return _of_pool(history, window, pool, leaked, collected)
 
 
@@ -102,18 +98,19 @@ def _of_pool(
     window: Window,
     pool: str,
     leaked: tuple[f.CheckOut, ...],
-    collected: list[f.CheckOut],
+    collected: tuple[f.CheckOut, ...],
 ) -> LeakSignals:
-    chosen = leaked or tuple(collected)
+    chosen = leaked or collected
     keys: set[SiteKey] = {(out.site, out.endpoint, out.pool) for out in chosen}
     site, endpoint, _ = Counter((out.site, out.endpoint, out.pool) for out in chosen).most_common(1)[0][0]
-    collected = [out for out in collected if (out.site, out.endpoint, out.pool) in keys]
+    gone = [out for out in collected if (out.site, out.endpoint, out.pool) in keys]
     per_thread = Counter((out.pid, out.thread, out.site) for out in leaked)
     routes = {plain_endpoint(out.endpoint) for out in chosen if out.endpoint is not None}
     capacities = {one.pid: one.capacity for one in history.pools if one.pool == pool}
     pids = {out.pid for out in chosen}
     known = [capacities.get(pid) for pid in pids]
     taken = [out.taken_s - window.load_started_s for out in chosen]
+    unreachable, retained = _reachability(history, leaked)
     full_from_s = _fully_leaked_from_s(history, window, pool)
     return LeakSignals(
         pool=pool,
@@ -127,7 +124,9 @@ def _of_pool(
         outlived=sum(
             (out.site, out.endpoint, out.pool) in keys and _outlived(out) for out in history.checkouts
         ),
-        collected=len(collected),
+        collected=len(gone),
+        unreachable=unreachable,
+        retained=retained,
         checkouts=checkouts_at(history, window, keys),
         answered=_answered(history, routes, window.load_started_s),
         # The second in which it became full is shared with answers from before.
@@ -136,6 +135,19 @@ def _of_pool(
         last_s=max(taken),
         oldest_s=window.end_s - min(out.taken_s for out in chosen),
     )
+
+
+def _reachability(history: History, leaked: tuple[f.CheckOut, ...]) -> tuple[int | None, int | None]:
+    """Unreachable and retained ones, of the processes that collected their garbage after the watch."""
+    done = {one.pid: one.t_s for one in history.collections}
+    asked = [out for out in leaked if out.pid in done]
+    if not asked:
+        return None, None
+    unreachable = sum(
+        out.returned_by == "gc" and (out.returned_s or 0.0) <= done[out.pid] + COLLECTED_WITHIN_S
+        for out in asked
+    )
+    return unreachable, len(asked) - unreachable
 
 
 def _outlived(out: f.CheckOut) -> bool:

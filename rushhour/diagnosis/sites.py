@@ -8,7 +8,7 @@ from typing import Final
 from rushhour.diagnosis.findings import HeldSite
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, is_out
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, is_out
 from rushhour.metrics.window import Window
 
 LISTED: Final = 10
@@ -23,6 +23,7 @@ class _Tally:
     max_hold_s: float = 0.0
     held: int = 0
     leaked: int = 0
+    collected: int = 0
 
 
 def plain_endpoint(endpoint: str) -> str:
@@ -48,6 +49,7 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
         tally.held_s += total.held_s
         tally.max_hold_s = max(tally.max_hold_s, total.max_hold_s)
     ends = process_ends(history, window)
+    late = frozenset(collected_late(history, window))
     for out in history.checkouts:
         tally = tallies[out.site, out.endpoint, out.pool]
         if is_out(out, window.end_s):
@@ -57,6 +59,7 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
             tally.leaked += out.request_ended_s is not None
         else:  # its seconds are in the site's total already
             age_s = (out.returned_s or out.taken_s) - out.taken_s
+        tally.collected += out in late
         tally.max_hold_s = max(tally.max_hold_s, age_s)
     ranked = sorted(tallies.items(), key=lambda item: item[1].held_s, reverse=True)
     return tuple(
@@ -68,6 +71,7 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
             pool=pool,
             held=tally.held,
             leaked=tally.leaked,
+            collected=tally.collected,
             held_s=round(tally.held_s, 3),
             max_hold_s=round(tally.max_hold_s, 3),
         )

@@ -55,6 +55,7 @@ class Metrics:
             "queuepool_timeouts_agent": pool.timeouts_agent,
             "queuepool_timeouts_logged": pool.timeouts_logged,
             "leaked_connections": pool.leaked,
+            "collected_connections": pool.collected,
             "pool_in_use_max": pool.in_use_max,
             "pool_capacity": pool.capacity,
             "pool_waiters_max": pool.waiters_max,

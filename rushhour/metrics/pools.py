@@ -21,7 +21,8 @@ class PoolMetrics:
     in_use_max: int | None
     capacity: int | None  # None: no agent, or a pool without a limit
     waiters_max: int | None
-    leaked: int | None  # over all pools and processes
+    leaked: int | None  # over all pools and processes, those included that garbage collection brought back
+    collected: int | None  # of them, those
     timeouts: int | None  # the highest of the three counts below
     timeouts_agent: int | None
     timeouts_http: int | None
@@ -43,6 +44,7 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
     for sample in history.pools:
         by_pool.setdefault((sample.pid, sample.pool), []).append(sample)
     fullest = _fullest(by_pool, window)
+    left, collected = _leaked(history, by_pool, window), len(collected_late(history, window))
     agent = _timeouts_agent(history, by_pool, window)
     logged = _timeouts_logged(history, window)
     counts = [count for count in (agent, timeouts_http, logged) if count is not None]
@@ -51,7 +53,8 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
         in_use_max=None if fullest is None else fullest.checked_out,
         capacity=None if fullest is None else fullest.capacity,
         waiters_max=None if fullest is None else _waiters(by_pool[fullest.pid, fullest.pool], window),
-        leaked=_leaked(history, by_pool, window),
+        leaked=None if left is None else left + collected,
+        collected=None if left is None else collected,
         timeouts=max(counts, default=None),
         timeouts_agent=agent,
         timeouts_http=timeouts_http,
@@ -85,6 +88,20 @@ def leaked_at_end(history: History, window: Window | None) -> tuple[f.CheckOut, 
         if is_out(out, window.end_s)
         and out.request_ended_s is not None
         and out.request_ended_s <= window.end_s
+    )
+
+
+def collected_late(history: History, window: Window | None) -> tuple[f.CheckOut, ...]:
+    """Check-outs that outlived their request, and came back within the watch by garbage collection alone."""
+    if window is None:
+        return ()
+    return tuple(
+        out
+        for out in history.checkouts
+        if out.returned_by == "gc"
+        and out.request_ended_s is not None
+        and out.returned_s is not None
+        and out.request_ended_s < out.returned_s <= window.end_s
     )
 
 

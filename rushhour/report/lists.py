@@ -14,6 +14,7 @@ from rushhour.history.facts import CheckOut
 from rushhour.report.words import clean
 from rushhour.scenario.file import ScenarioFile
 from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
 
 FIX = "Release the session when its request ends: remove() in teardown_appcontext, or a with block."
 _STYLE = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
@@ -39,6 +40,19 @@ def title(scenario: Scenario, number: int, total: int) -> RenderableType:
         f"  release {scenario.release}, {load.users} customers ({load.shape}, {load.duration:g} s), "
         f"pool {pool.size} + {pool.max_overflow}, time-out {pool.timeout:g} s",
     )
+
+
+def causes(results: Sequence[tuple[Scenario, Verdict]]) -> Table:
+    """What each scenario of a suite was expected to show, and the cause that was told."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for head in ("scenario", "expected", "cause told", "verdict"):
+        table.add_column(head)
+    for scenario, verdict in results:
+        told = f"{verdict.diagnosis.cause} ({verdict.diagnosis.confidence})"
+        table.add_row(
+            Text(clean(scenario.name)), Text(scenario.cause or scenario.expect), Text(told), verdict.verdict
+        )
+    return table
 
 
 def scenario_list(file: ScenarioFile) -> RenderableType:

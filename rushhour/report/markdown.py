@@ -104,6 +104,8 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
         lines += ["Made worse by:", "", *[f"- {prose(one)}" for one in diagnosis.amplifiers], ""]
     if diagnosis.fix:
         lines += [f"**Fix:** {prose(diagnosis.fix)}", ""]
+    if diagnosis.page:
+        lines += [f"More: `{diagnosis.page}`", ""]
     rows = [
         (
             text(one.signal),

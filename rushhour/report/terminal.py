@@ -136,17 +136,20 @@ def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
         lines.append(Text.assemble(("Made worse by  ", "dim"), clean("; ".join(diagnosis.amplifiers))))
     if diagnosis.fix:
         lines.append(Text.assemble(("Fix  ", "bold green"), clean(diagnosis.fix)))
+    if diagnosis.page:
+        lines.append(Text.assemble(("More  ", "dim"), (clean(diagnosis.page), "cyan")))
     return lines
 
 
 def _site(site: HeldSite, root: Path) -> list[RenderableType]:
     found = excerpt(root, site.file, site.line)
     leaked = f" ({site.leaked} after their request had ended)" if site.leaked else ""
+    collected = f", {site.collected} back by garbage collection alone" if site.collected else ""
     code = (
         Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")
     )
     told = (
-        f"pool {clean(site.pool)}: {site.held} still out when the watch ended{leaked}, "
+        f"pool {clean(site.pool)}: {site.held} still out when the watch ended{leaked}{collected}, "
         f"{held(site.held_s)} connection-seconds, longest {seconds(site.max_hold_s)}"
     )
     return [

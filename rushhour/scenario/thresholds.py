@@ -75,7 +75,12 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
             field="generator_lateness_p99_ms",
         ),
         MetricSpec("queuepool_timeouts", Unit.COUNT, "pools", "`QueuePool limit ... reached` raised"),
-        MetricSpec("leaked_connections", Unit.COUNT, "pools", "never came back after their request ended"),
+        MetricSpec(
+            "leaked_connections",
+            Unit.COUNT,
+            "pools",
+            "still out after their request, or back by chance",
+        ),
         MetricSpec("pool_in_use_max", Unit.SHARE, "pools", "fullest pool: connections out, of its capacity"),
         MetricSpec("pool_waiters_max", Unit.COUNT, "pools", "fullest pool: most threads waiting at once"),
         MetricSpec(

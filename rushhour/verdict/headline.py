@@ -38,9 +38,11 @@ def headline(
 
 
 def leaking_site(diagnosis: Diagnosis) -> HeldSite | None:
-    """The call site that leaked most, None when none did."""
+    """The call site that leaked most, those included that were collected; None when none did."""
     return max(
-        (site for site in diagnosis.call_sites if site.leaked), key=lambda site: site.leaked, default=None
+        (site for site in diagnosis.call_sites if site.leaked or site.collected),
+        key=lambda site: (site.leaked, site.collected),
+        default=None,
     )
 
 
@@ -66,13 +68,17 @@ def _leaked(metrics: Metrics, diagnosis: Diagnosis) -> str:
 
 
 def _held(metrics: Metrics, diagnosis: Diagnosis) -> str:
-    leaked = metrics.pool.leaked or 0
+    collected = metrics.pool.collected or 0
+    leaked = (metrics.pool.leaked or 0) - collected
+    site = leaking_site(diagnosis)
+    where = "" if site is None else f", taken at {at(site)}"
+    if not leaked:
+        return f"{counted(collected, 'connection')} came back by garbage collection alone{where}"
     of = f" of {metrics.pool.capacity}" if metrics.pool.capacity and leaked <= metrics.pool.capacity else ""
     noun = "connection" if leaked == 1 and not of else "connections"
     held = "held by a request that has ended" if leaked == 1 else "held by requests that had ended"
-    site = leaking_site(diagnosis)
-    where = "" if site is None else f", taken at {at(site)}"
-    return f"{leaked}{of} {noun} {held}{where}"
+    also = f"; {collected} more came back by garbage collection alone" if collected else ""
+    return f"{leaked}{of} {noun} {held}{where}{also}"
 
 
 def _served(metrics: Metrics, told: bool) -> str:
