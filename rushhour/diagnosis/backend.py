@@ -12,6 +12,7 @@ from rushhour.metrics.window import Window
 
 SLOW_CREATE_US: Final = 1_000_000
 UNANSWERED_AFTER_S: Final = 0.5  # on both sides: neither moves
+SAMPLED_EVERY_S: Final = 1.0
 _GAP_S: Final = 3.0  # a spell is not known to have gone on over a longer gap between two samples
 
 
@@ -82,7 +83,7 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         connecting_max=max((one.checked_out - one.live for one in samples), default=0),
         creates=sum(creates.values()),
         slow_creates=sum(count for bound, count in creates.items() if bound > 2 * SLOW_CREATE_US),
-        silent_s=_longest_s((one.t_s, one.error is not None) for one in servers),
+        silent_s=_silent_s(servers),
         last_error=errors[-1] if errors else "",
         unanswered_s=_longest_s((t_s, count >= 2) for t_s, count in unanswered),
         unanswered_max=max((count for _, count in unanswered), default=0),
@@ -126,6 +127,24 @@ def _dragged(history: History, server: str) -> dict[str, int]:
                 out.taken_s <= other.taken_s < until_s for other in there[out.pid, out.thread]
             ) or (out.in_queue > out.in_driver)
     return {pool: count for pool, count in found.items() if count}
+
+
+def _silent_s(samples: list[f.ServerSample]) -> float:
+    """The longest time without an answer: between two answers with a failed try, less the usual pause.
+
+    While a try waits for its answer no other is made, so failed ones alone would span too little.
+    """
+    longest_s, since_s, failed = 0.0, None, False
+    for one in samples:
+        since_s = one.t_s if since_s is None else since_s
+        if one.error is not None:
+            failed = True
+            longest_s = max(longest_s, one.t_s - since_s)
+            continue
+        if failed:
+            longest_s = max(longest_s, one.t_s - since_s - SAMPLED_EVERY_S)
+        since_s, failed = one.t_s, False
+    return longest_s
 
 
 def _longest_s(marks: Iterable[tuple[float, bool]]) -> float:

@@ -19,11 +19,12 @@ from rushhour.diagnosis.signals import Signals
 NO_LINE = "Without the pool agent the line that took them is not known."
 WAITING = 0.7  # of the backends in a transaction: they wait for the service, and do not work
 WORKING = 0.3  # up to this share of them waits: the rest is at work
-FEW_ANSWERS = 0.25  # answers per time-out: next to nothing gets through
-SOME_ANSWERS = 0.5
+FEW_ANSWERS = 0.1  # answers per time-out: next to nothing gets through
+SOME_ANSWERS = 0.2
 IN_STEP = 0.75  # waits that began together, as those of requests that block each other do
 GROWS = 0.8  # of the time that passed: the oldest wait is as old as the trouble
 LONG_S = 3.0
+MANY_SAMPLES = 3
 
 
 def kept_per_thread(signals: Signals) -> Finding | None:
@@ -105,7 +106,7 @@ def waiting_elsewhere(signals: Signals) -> Finding | None:
 def unreachable(signals: Signals) -> Finding | None:
     """Requests time out at the pool, and no server has any of their connections in a transaction."""
     trouble, outside = signals.outside.troubled, signals.outside
-    if trouble is None or trouble.samples < 3 or trouble.idle + trouble.active > trouble.samples:
+    if trouble is None or trouble.samples < MANY_SAMPLES or trouble.idle + trouble.active > trouble.samples:
         return None
     if outside.answered_between > FEW_ANSWERS * outside.timeouts_between:
         return None
@@ -122,6 +123,8 @@ def saturated(signals: Signals) -> Finding | None:
     trouble, outside = signals.outside.troubled, signals.outside
     if trouble is None or trouble.active < trouble.samples or outside.idle_share > WORKING:
         return None
+    if trouble.silent or trouble.samples < MANY_SAMPLES:
+        return None  # what it did in the rest of the time is not known
     summary = (
         f"{outside.timeouts_between} requests timed out at the pool while {trouble.active} of "
         f"{trouble.idle + trouble.active} backends of the {trouble.server} in a transaction were at work."

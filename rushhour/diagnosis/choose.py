@@ -93,7 +93,7 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         sites = tuple(sorted(sites, key=lambda site: (site.pool != leak.pool, -site.leaked, -site.collected)))
     return Diagnosis(
         cause=primary.cause,
-        confidence=primary.confidence,
+        confidence=_believed(primary.confidence, signals.agent),
         summary=primary.summary,
         fix=primary.fix,
         amplifiers=(*primary.amplifiers, *others, *_circumstances(signals), *_on_purpose(history, metrics)),
@@ -101,6 +101,11 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         call_sites=sites,
         page=f"{PAGES}/{primary.cause}.md",
     )
+
+
+def _believed(confidence: Confidence, agent: bool) -> Confidence:
+    """Nothing is certain of a black box."""
+    return "likely" if confidence == "certain" and not agent else confidence
 
 
 def _circumstances(signals: Signals) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ class Trouble:
 
     server: str
     samples: int
+    silent: int  # samples that it did not answer
     span_s: float
     active: int  # backends that ran a query, over all samples
     idle: int  # backends that idled in a transaction, over all samples
@@ -29,7 +30,7 @@ class Trouble:
 class Outside:
     """What is seen of a run without the agent: from HTTP, the log and the servers."""
 
-    idle_after_load: Mapping[str, int]  # server -> sessions idle in transaction in its last sample
+    idle_after_load: Mapping[str, int]  # server -> sessions idle in transaction since before the load's end
     oldest_idle_s: float | None
     answered_between: int  # by the endpoints that timed out, from the first time-out to the last
     timeouts_between: int
@@ -48,7 +49,7 @@ def outside_signals(history: History, window: Window | None) -> Outside:
     for one in history.servers:
         if window and window.load_ended_s < one.t_s <= window.end_s and one.error is None:
             last[one.server] = one
-    idle = {name: one.states[IDLE] for name, one in last.items() if one.states.get(IDLE)}
+    idle = {name: count for name, one in last.items() if (count := _idle_since(one, window))}
     late = [row for row in history.requests if row.outcome is f.Outcome.QUEUEPOOL_TIMEOUT]
     endpoints = {row.endpoint for row in late}
     answered = sum(
@@ -63,6 +64,14 @@ def outside_signals(history: History, window: Window | None) -> Outside:
         timeouts_between=sum(row.count for row in late),
         troubled=_troubled(history, window, late),
     )
+
+
+def _idle_since(sample: f.ServerSample, window: Window | None) -> int:
+    """Those that have not moved since the load ended: a request that came then and waits is no leak yet."""
+    if window is None or not sample.backends:
+        return sample.states.get(IDLE, 0)
+    over_s = sample.t_s - window.load_ended_s
+    return sum(one.state.startswith(IDLE) and one.state_s >= over_s for one in sample.backends)
 
 
 def _troubled(history: History, window: Window | None, late: list[f.RequestCount]) -> Trouble | None:
@@ -87,6 +96,7 @@ def _trouble(server: str, samples: list[f.ServerSample]) -> Trouble | None:
     return Trouble(
         server=server,
         samples=len(answered),
+        silent=len(samples) - len(answered),
         span_s=answered[-1].t_s - answered[0].t_s,
         active=sum(one.states.get("active", 0) for one in answered),
         idle=sum(one.states.get(IDLE, 0) for one in answered),

@@ -170,6 +170,9 @@ def _judge_degraded(
         signs.append(counted(timeouts, "pool time-out"))
     if metrics.pool.leaked:
         signs.append(counted(metrics.pool.leaked, "leaked connection"))
+    if not signs and not scenario.agent:
+        said = f"the diagnosis is {diagnosis.cause} ({diagnosis.confidence})"
+        return "unknown", (f"nothing of it shows without the agent; {said}",)
     if not signs:
         return "fail", (
             "expected trouble did not come: every threshold holds, and every connection came back",
