@@ -1,0 +1,79 @@
+"""What alarm systems do, whichever they are: notify, be in alarm, and say nothing (pure)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from rushhour.alarms.timeline import Timeline
+
+
+class Kind(StrEnum):
+    """Why somebody is told."""
+
+    ALARM = "alarm"  # a page: it goes off
+    REPEAT = "repeat"  # a page: it still does
+    RESOLVED = "resolved"
+    NO_DATA = "no data"
+
+
+PAGES = frozenset({Kind.ALARM, Kind.REPEAT})
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Somebody is told, `t_s` seconds into the timeline."""
+
+    t_s: float
+    kind: Kind
+    to: tuple[str, ...] = ()
+    alert: str = ""  # which of a policy's alerts, where it has several
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A policy's life over a timeline; `firing` are the stretches in alarm, in seconds."""
+
+    notifications: tuple[Notification, ...]
+    firing: tuple[tuple[float, float], ...]
+
+
+class Policy(Protocol):
+    """One alarm, of whichever system."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def system(self) -> str: ...
+
+    @property
+    def rule(self) -> str:
+        """Its rule in a line of words."""
+        ...
+
+    @property
+    def settles_s(self) -> float:
+        """How long after a moment it may still speak of it: windows and waits together."""
+        ...
+
+    def replay(self, timeline: Timeline) -> Replay: ...
+
+
+class Firing:
+    """Collects the stretches in alarm while a policy is replayed."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._done: list[tuple[float, float]] = []
+
+    def at(self, t_s: float, firing: bool) -> None:
+        if firing and self._since is None:
+            self._since = t_s
+        elif not firing and self._since is not None:
+            self._done.append((self._since, t_s))
+            self._since = None
+
+    def ended(self, t_s: float) -> tuple[tuple[float, float], ...]:
+        """All of them, the last one cut at the timeline's end."""
+        self.at(t_s, firing=False)
+        return tuple(self._done)

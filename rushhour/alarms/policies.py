@@ -1,0 +1,109 @@
+"""Files of policies -> policies; all errors at once, each with file:line.
+
+A new alarm system is a module with a `Policy`, and an entry in SYSTEMS.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from rushhour.alarms.burn_rate import BurnRateAlert
+from rushhour.alarms.cloudwatch import CloudWatchAlarm
+from rushhour.alarms.events import Policy
+from rushhour.errors import UsageError
+from rushhour.scenario.model import FROM_YAML
+from rushhour.scenario.yaml_node import Node, read_yaml
+
+SYSTEMS: Final[dict[str, TypeAdapter[Any]]] = {
+    "cloudwatch": TypeAdapter(CloudWatchAlarm),
+    "burn-rate": TypeAdapter(BurnRateAlert),
+}
+_TOP: Final = ("system", "defaults", "alarms")
+
+
+def load_policies(places: Sequence[Path]) -> list[Policy]:
+    """The policies of these files, and of each `*.yaml` in these folders. Raises UsageError with all problems."""
+    files = [
+        file for place in places for file in (sorted(place.glob("*.yaml")) if place.is_dir() else [place])
+    ]
+    problems = [
+        f"{place}: holds no *.yaml" for place in places if place.is_dir() and not any(place.glob("*.yaml"))
+    ]
+    policies: list[Policy] = []
+    for file in files:
+        try:
+            policies += _read(file)
+        except UsageError as error:
+            problems += error.problems
+    names = [policy.name for policy in policies]
+    problems += [
+        f"policy {name} stands there more than once"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    if problems:
+        raise UsageError(problems)
+    return policies
+
+
+def _read(path: Path) -> list[Policy]:
+    root = read_yaml(path)
+    problems = [
+        f"{path}:{root.line((key,))}: unknown key {key!r}; known: {', '.join(_TOP)}"
+        for key in root.plain
+        if key not in _TOP
+    ]
+    system = root.plain.get("system")
+    if system not in SYSTEMS:
+        problems.append(
+            f"{path}:{root.line(('system',))}: `system:` {system!r} is none of {', '.join(SYSTEMS)}"
+        )
+    for key, needed in (("alarms", True), ("defaults", False)):
+        part = root.plain.get(key, {} if not needed else None)
+        if not isinstance(part, dict) or (needed and not part):
+            problems.append(
+                f"{path}:{root.line((key,))}: `{key}:` must be a mapping{' and not empty' if needed else ''}"
+            )
+    if problems:
+        raise UsageError(problems)
+    base = root.child("defaults") if "defaults" in root.plain else Node({}, {})
+    alarms, found = root.child("alarms"), []
+    for name in alarms.plain:
+        node = alarms.child(name)
+        if not isinstance(node.plain, dict):
+            problems.append(f"{path}:{node.line(())}: alarm {name} must be a mapping")
+            continue
+        merged = node.over(base)
+        try:
+            text = json.dumps({**merged.plain, "name": name})
+            policy = SYSTEMS[system].validate_json(text, context=FROM_YAML)
+        except ValidationError as error:
+            problems += [
+                f"{path}:{merged.line(one['loc'])}: {name}.{'.'.join(map(str, one['loc']))}: {_words(one)}"
+                for one in error.errors()
+            ]
+            continue
+        problems += [f"{path}:{node.line(())}: {name}: {what}" for what in contradictions(policy)]
+        found.append(policy)
+    if problems:
+        raise UsageError(problems)
+    return found
+
+
+def contradictions(policy: Policy) -> list[str]:
+    """What its fields say against each other."""
+    match policy:
+        case CloudWatchAlarm(needed=needed, evaluation_periods=periods) if needed > periods:
+            return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]
+        case CloudWatchAlarm(period=period) if period not in (10, 20, 30) and period % 60:
+            return [f"period {period:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"]
+        case BurnRateAlert(long=long, short=short) if short >= long:
+            return [f"short window {short:g} s is not shorter than the long one, {long:g} s"]
+    return []
+
+
+def _words(error: Any) -> str:
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return "unknown key" if error["type"] in ("extra_forbidden", "unexpected_keyword_argument") else text
