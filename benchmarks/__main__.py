@@ -5,7 +5,18 @@ import sys
 
 from benchmarks.table import Row
 
-MODULES = ("agent", "recorder", "workers", "seeding", "stack", "check", "detection", "compose", "memory")
+MODULES = (
+    "agent",
+    "recorder",
+    "workers",
+    "seeding",
+    "stack",
+    "check",
+    "detection",
+    "compose",
+    "alarms",
+    "memory",
+)
 
 
 def main(names: list[str]) -> int:

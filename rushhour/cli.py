@@ -16,6 +16,7 @@ import click
 
 from rushhour import commands
 from rushhour.agent.exporter import parse_address
+from rushhour.alarms.study import Scale
 from rushhour.commands import Options
 from rushhour.compare.judging import TOLERANCE
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
@@ -189,6 +190,48 @@ def report(runs: tuple[Path, ...]) -> int:
     """Render the reports of saved runs again, and say where they are."""
     commands.report(runs)
     return Exit.MET
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@_path("--timeline", None, "Audit an incident's export as it was (CSV: t_s, requests, http_5xx).")
+@click.option(
+    "--policies",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    default=["infra/alerts"],
+    show_default=True,
+    help="Files or folders of alarm policies.",
+)
+@click.option("--over", type=Duration(), default=10_800.0, show_default="3h", help="How long the evening is.")
+@click.option(
+    "--as",
+    "how",
+    type=click.Choice(["tiles", "stretched", "it-was"]),
+    default="tiles",
+    show_default=True,
+    help="A short run as an evening: its failing part again and again, drawn out, or as it was.",
+)
+@click.option(
+    "--failures", type=click.FloatRange(min=0.1), default=25.0, show_default=True, help="In tiles: so many,"
+)
+@click.option("--per", type=Duration(), default=300.0, show_default="5m", help="in this time.")
+@click.option(
+    "--attention", type=Duration(), default=900.0, show_default="15m", help="How long a page is remembered."
+)
+def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
+    """Whom would these alarms have told of a run's failures, and where was there silence?
+
+    Exit codes: 0 at least one policy tells of every failure; 1 none does; 2 a run without a load.
+    """
+    if not runs and timeline is None:
+        raise click.UsageError("name a run directory, or --timeline FILE.csv")
+    over = None if given["how"] == "it-was" else round(given["over"])
+    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched")
+    told = commands.alarms(runs, timeline, given["policies"], scale, given["attention"])
+    if False in told:
+        return Exit.NOT_MET
+    return Exit.UNKNOWN if None in told else Exit.MET
 
 
 @cli.command(name="list")

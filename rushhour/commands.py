@@ -8,15 +8,19 @@ from pathlib import Path
 from rich.console import Console
 
 from rushhour.agent.environment import JOURNAL_VARIABLE, agent_environment
+from rushhour.alarms.policies import load_policies
+from rushhour.alarms.sources import of_csv
+from rushhour.alarms.study import Scale, study
 from rushhour.archive import NIGHTLY, RunHistory, remember, runs_folder_of
 from rushhour.attach.run import run_attached, write_findings
+from rushhour.auditing import audit_run
 from rushhour.check.result import parse_request
 from rushhour.check.send import run_check
 from rushhour.compare import compare_runs, read_measured
 from rushhour.crew import ByHand, how_to_join
 from rushhour.doctor import examine
 from rushhour.errors import UsageError
-from rushhour.history import Recorder, RunDir, create_run_dir
+from rushhour.history import Recorder, RunDir, create_run_dir, load_history
 from rushhour.judging import judge_run, read_scenario, render_run
 from rushhour.load.post import listening_address, parse_address
 from rushhour.load.worker import run_workers
@@ -25,6 +29,7 @@ from rushhour.nightly.night import folder_of
 from rushhour.nightly.soak import with_soak
 from rushhour.process.guard import Guard
 from rushhour.report import lists, terminal
+from rushhour.report.alarms import terminal_alarms
 from rushhour.report.compare import terminal_comparison
 from rushhour.report.files import write_suite
 from rushhour.run import Means, pool_watcher, run_scenario
@@ -189,6 +194,29 @@ def report(runs: Sequence[Path]) -> None:
     for path in runs:
         for written in render_run(RunDir(path.resolve())):
             _say(str(written))
+
+
+def alarms(
+    runs: Sequence[Path], export: Path | None, policies: Sequence[Path], scale: Scale, attention_s: float
+) -> list[bool | None]:
+    """Audit saved runs and an incident's export; for each whether some policy told of every failure."""
+    chosen = load_policies(policies)
+    found: list[bool | None] = []
+    for path in runs:
+        run_dir = RunDir(path.resolve())
+        read_scenario(run_dir)
+        one = audit_run(run_dir, load_history(run_dir), chosen, scale, attention_s)
+        if one is None:
+            _say(f"{run_dir.path.name}: no load started, so there is nothing to audit")
+            found.append(None)
+            continue
+        console.print(terminal_alarms(run_dir.path.name, one))
+        found.append(one.announced)
+    if export is not None:
+        one = study(chosen, of_csv(export), Scale(None), attention_s)
+        console.print(terminal_alarms(export.name, one))
+        found.append(one.announced)
+    return found
 
 
 def list_scenarios(path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from rushhour.auditing import alarm_section
 from rushhour.errors import RunDataError
 from rushhour.history import History, RunDir, load_history
 from rushhour.report.files import write_reports
@@ -26,14 +27,19 @@ def judge_run(run: RunDir) -> Verdict:
     """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md."""
     scenario, history, verdict = _judged(run)
     run.write_json("verdict.json", verdict_json(verdict))
-    write_reports(run, scenario, history, verdict, Path(scenario.target.root))
+    _write(run, scenario, history, verdict)
     return verdict
 
 
 def render_run(run: RunDir) -> list[Path]:
     """Write the reports of a saved run anew, and leave verdict.json as it is; the files written."""
     scenario, history, verdict = _judged(run)
-    return write_reports(run, scenario, history, verdict, Path(scenario.target.root))
+    return _write(run, scenario, history, verdict)
+
+
+def _write(run: RunDir, scenario: Scenario, history: History, verdict: Verdict) -> list[Path]:
+    alarms = alarm_section(run, history, scenario)
+    return write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
 
 
 def _judged(run: RunDir) -> tuple[Scenario, History, Verdict]:

@@ -10,6 +10,7 @@ from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm
 from rushhour.alarms.events import Policy
 from rushhour.alarms.timeline import Timeline
 
+POOL_ALARM: Final = "pool-timeouts-again"
 PAGING: Final = ("on-call",)  # whom a new alarm tells, where the old one told nobody
 
 
@@ -27,7 +28,7 @@ class Advice:
 
 
 def advise(audits: Sequence[Audit], timeline: Timeline, attention_s: float) -> list[Advice]:
-    """For each policy that sleeps the first change that closes its blind spots, else the one that helps most."""
+    """For each policy that sleeps the first change that closes its blind spots, else the most helpful one."""
     found = []
     for one in audits:
         if not one.sleeps:
@@ -56,7 +57,7 @@ def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
                     f"tell again every {attention_s / 60:g} min while it lasts",
                     replace(alert, renotify=attention_s),
                 )
-            yield _pool_alarm(alert.name, attention_s)
+            yield _pool_alarm(attention_s)
 
 
 def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[str, Policy]]:
@@ -66,25 +67,20 @@ def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[st
         told = replace(alarm, actions=replace(alarm.actions, alarm=PAGING))
         yield "tell somebody: it has no action for ALARM", told
     again = replace(told, renotify=attention_s)
-    yield (
-        f"tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions alone "
-        f"(a schedule that reads the alarm's state does)",
-        again,
-    )
+    words = f"tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions alone"
+    yield f"{words} (a schedule that reads the alarm's state does)", again
     if alarm.treat_missing_data != "notBreaching":
-        yield (
-            f"tell again every {attention_s / 60:g} min, and take missing data as notBreaching: the metric is "
-            "reported only while requests fail",
-            replace(again, treat_missing_data="notBreaching"),
-        )
-    yield _pool_alarm(alarm.name, attention_s)
+        words = f"tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
+        changed = replace(again, treat_missing_data="notBreaching")
+        yield f"{words}: the metric is there only while requests fail", changed
+    yield _pool_alarm(attention_s)
 
 
-def _pool_alarm(name: str, attention_s: float) -> tuple[str, Policy]:
+def _pool_alarm(attention_s: float) -> tuple[str, Policy]:
     return (
         "watch the pool itself: one pool time-out in a minute pages, and again while it lasts",
         CloudWatchAlarm(
-            name=f"{name}-pool",
+            name=POOL_ALARM,
             metric="queuepool_timeouts",
             period=60.0,
             threshold=1.0,

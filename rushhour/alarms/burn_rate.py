@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rushhour.alarms.events import Firing, Kind, Notification, Replay
-from rushhour.alarms.timeline import Timeline, sums
+from rushhour.alarms.timeline import Timeline, spoken, sums
 from rushhour.scenario.model import STRICT, PositiveSeconds
 
 EVERY_S: Final = 60.0
@@ -38,10 +38,10 @@ class BurnRateAlert:
 
     @property
     def rule(self) -> str:
-        again = f", again every {self.renotify:g} s" if self.renotify else ""
+        again = f", again every {spoken(self.renotify)}" if self.renotify else ""
         return (
-            f"over {self.error_share:.3%} failed in the last {self.long:g} s and the last {self.short:g} s "
-            f"({self.burn:g} times what {self.objective:.3%} allows){again}"
+            f"over {self.error_share:.3%} failed in the last {spoken(self.long)} and {spoken(self.short)} "
+            f"({self.burn:g} times what an objective of {self.objective:.10g} allows){again}"
         )
 
     @property

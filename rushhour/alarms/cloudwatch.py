@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rushhour.alarms.events import Firing, Kind, Notification, Replay
-from rushhour.alarms.timeline import Metric, Timeline, sums
+from rushhour.alarms.timeline import Metric, Timeline, spoken, sums
 from rushhour.scenario.model import STRICT, PositiveSeconds
 
 COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -84,10 +84,10 @@ class CloudWatchAlarm:
     @property
     def rule(self) -> str:
         many = f"{self.needed} of {self.evaluation_periods} " if self.evaluation_periods > 1 else ""
-        again = f", again every {self.renotify:g} s" if self.renotify else ""
+        again = f", again every {spoken(self.renotify)}" if self.renotify else ""
         return (
             f"{self.statistic} of {self.metric} {self.comparison} {self.threshold:g} in {many}"
-            f"{self.period:g} s, missing data {self.treat_missing_data}{again}"
+            f"{spoken(self.period)}, missing data {self.treat_missing_data}{again}"
         )
 
     @property

@@ -25,7 +25,7 @@ _TOP: Final = ("system", "defaults", "alarms")
 
 
 def load_policies(places: Sequence[Path]) -> list[Policy]:
-    """The policies of these files, and of each `*.yaml` in these folders. Raises UsageError with all problems."""
+    """The policies of these files and of each `*.yaml` in these folders. Raises UsageError."""
     files = [
         file for place in places for file in (sorted(place.glob("*.yaml")) if place.is_dir() else [place])
     ]

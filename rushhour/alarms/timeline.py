@@ -59,7 +59,7 @@ def stretched(timeline: Timeline, seconds: int) -> Timeline:
         series=series,
         words=(
             *timeline.words,
-            f"stretched {factor:.0f} times, to {_clock(seconds)}: rates are lower than measured",
+            f"stretched {factor:.0f} times, to {spoken(seconds)}: rates are lower than measured",
         ),
     )
 
@@ -77,7 +77,7 @@ def tiled(timeline: Timeline, seconds: int, failures: float, per_s: float) -> Ti
     for name, values in timeline.series.items():
         tile = values[first : first + length]
         series[name] = tuple(tile[t_s % length] for t_s in range(seconds))
-    words = f"its {'failing part' if span else 'load'} of {length} s repeated for {_clock(seconds)}"
+    words = f"its {'failing part' if span else 'load'} of {length} s repeated for {spoken(seconds)}"
     if span:
         pattern = list(accumulate(value or 0 for value in timeline.failures[first : first + length]))
         wanted = failures / per_s * length  # in one tile
@@ -93,11 +93,12 @@ def tiled(timeline: Timeline, seconds: int, failures: float, per_s: float) -> Ti
         series["queuepool_timeouts"] = tuple(
             float(now - before) for before, now in zip([0, *of_pool], of_pool, strict=False)
         )
-        words += f", at {failures:g} failures in {_clock(per_s)}"
+        words += f", at {failures:g} failures in {spoken(per_s)}"
     return replace(timeline, series=series, words=(*timeline.words, words))
 
 
-def _clock(seconds: float) -> str:
+def spoken(seconds: float) -> str:
+    """`45 s`, `5 min`, `3 h`."""
     if seconds >= 3600:
         return f"{seconds / 3600:g} h"
     return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.history import History, RunDir
+from rushhour.report.alarms import AlarmSection
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
 from rushhour.report.markdown import render_comparison, render_markdown
@@ -26,7 +27,13 @@ BESIDE: Final = ("locust.html", "junit.xml", "summary.md", *RAW)
 
 
 def write_reports(
-    run: RunDir, scenario: Scenario, history: History, verdict: Verdict, source_root: Path | None
+    run: RunDir,
+    scenario: Scenario,
+    history: History,
+    verdict: Verdict,
+    source_root: Path | None,
+    *,
+    alarms: AlarmSection | None = None,
 ) -> list[Path]:
     """Write junit.xml, summary.md and report.html of one run, each whole or not at all; their paths."""
     written = [
@@ -36,7 +43,7 @@ def write_reports(
     beside = [name for name in BESIDE if run.file(name).exists()]
     if run.logs.is_dir():
         beside += [f"logs/{path.name}" for path in sorted(run.logs.iterdir()) if path.is_file()]
-    page = render_html(scenario, history, verdict, source_root, beside)
+    page = render_html(scenario, history, verdict, source_root, beside, alarms=alarms)
     return [write(run.file("report.html"), page), *written]
 
 

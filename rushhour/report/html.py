@@ -14,6 +14,7 @@ from rushhour.history import History
 from rushhour.history import facts as f
 from rushhour.metrics.window import find_window
 from rushhour.report import words
+from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
 from rushhour.report.embed import asset, plotly, prose, script_json, sha256
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
@@ -39,6 +40,8 @@ def render_html(
     verdict: Verdict,
     source_root: Path | None,
     beside: Sequence[str] = (),
+    *,
+    alarms: AlarmSection | None = None,
 ) -> str:
     """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
     head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
@@ -66,6 +69,7 @@ def render_html(
             environment=_environment(scenario, history),
             faults=_faults(history),
             beside=beside,
+            alarms=alarms,
             complete=history.complete,
             started=history.environment.started_at if history.environment else "",
         )
@@ -120,6 +124,9 @@ def _template() -> Any:
     for name in ("count", "ms", "seconds", "cores", "clean", "metric", "threshold_value", "evidence_value"):
         environment.filters[name] = getattr(words, name)
     environment.filters["held"] = words.held
+    environment.filters["alarm_headline"] = headline
+    for filter_of_alarms in (first_page, advice_lines, break_even_lines):
+        environment.filters[filter_of_alarms.__name__] = filter_of_alarms
     environment.filters["prose"] = prose
     return environment.get_template("report.html.j2")
 

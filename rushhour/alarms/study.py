@@ -1,0 +1,122 @@
+"""All policies over one timeline, and what to change: what `rushhour alarms` and the reports show (pure)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rushhour.alarms.advice import Advice, advise
+from rushhour.alarms.audit import ATTENTION_S, Audit, audit
+from rushhour.alarms.burn_rate import BurnRateAlert
+from rushhour.alarms.events import Policy
+from rushhour.alarms.timeline import Timeline, stretched, tiled
+
+EVENING_S = 3 * 3600
+INCIDENT = (25.0, 300.0)  # failures, and in how many seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a short run stands for an evening; `seconds` None takes it as it was."""
+
+    seconds: int | None = EVENING_S
+    failures: float = INCIDENT[0]
+    per_s: float = INCIDENT[1]
+    stretch: bool = False
+
+    def of(self, timeline: Timeline) -> Timeline:
+        """The timeline, stretched or tiled."""
+        if self.seconds is None:
+            return timeline
+        if self.stretch:
+            return stretched(timeline, self.seconds)
+        return tiled(timeline, self.seconds, self.failures, self.per_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What the alarms would have done."""
+
+    timeline: Timeline
+    audits: tuple[Audit, ...]
+    advice: tuple[Advice, ...]
+    attention_s: float
+
+    @property
+    def failures(self) -> int:
+        return round(self.timeline.total("http_5xx"))
+
+    @property
+    def announced(self) -> bool:
+        """Whether at least one policy leaves no failure unannounced."""
+        return not self.failures or any(not one.sleeps for one in self.audits)
+
+    @property
+    def failures_per_minute(self) -> float:
+        """While requests failed."""
+        span = self.timeline.span()
+        return 60 * self.failures / (span[1] - span[0] + 1) if span else 0.0
+
+    @property
+    def requests_per_minute(self) -> float:
+        return 60 * self.timeline.total("requests") / max(1, self.timeline.seconds)
+
+    def break_even(self) -> list[tuple[BurnRateAlert, float]]:
+        """Per burn-rate alert the requests a minute below which these failures set it off."""
+        return [
+            (one.policy, one.policy.break_even_per_minute(self.failures_per_minute))
+            for one in self.audits
+            if isinstance(one.policy, BurnRateAlert) and self.failures
+        ]
+
+
+def study(
+    policies: Sequence[Policy], timeline: Timeline, scale: Scale, attention_s: float = ATTENTION_S
+) -> Study:
+    """Audit every policy over the scaled timeline, and look for changes that close the blind spots."""
+    scaled = scale.of(timeline)
+    audits = audit(policies, scaled, attention_s)
+    return Study(scaled, tuple(audits), tuple(advise(audits, scaled, attention_s)), attention_s)
+
+
+def as_json(one: Study) -> dict[str, Any]:
+    """alarms.json: seconds count from the timeline's start."""
+    return {
+        "timeline": list(one.timeline.words),
+        "seconds": one.timeline.seconds,
+        "failures": one.failures,
+        "attention_s": one.attention_s,
+        "policies": [
+            {
+                "name": each.policy.name,
+                "system": each.policy.system,
+                "rule": each.policy.rule,
+                "notifications": [
+                    {"t_s": told.t_s, "kind": told.kind.value, "to": list(told.to)}
+                    for told in each.notifications
+                ],
+                "in_alarm": [list(span) for span in each.firing],
+                "first_page_s": each.first_page_s,
+                "silences": [
+                    {
+                        "start_s": silence.start_s,
+                        "end_s": silence.end_s,
+                        "failures": silence.failures,
+                        "in_alarm_s": silence.in_alarm_s,
+                    }
+                    for silence in each.silences
+                ],
+                "unannounced_failures": each.unannounced,
+                "longest_silence_s": each.longest_s,
+                "false_pages": each.false_pages,
+            }
+            for each in one.audits
+        ],
+        "advice": [
+            {
+                "policy": each.before.policy.name,
+                "change": each.change,
+                "unannounced_failures": each.after.unannounced,
+            }
+            for each in one.advice
+        ],
+    }

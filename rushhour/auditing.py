@@ -1,0 +1,49 @@
+"""A run directory -> alarms.json, and what the report shows of the team's alarms."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rushhour.alarms.audit import ATTENTION_S
+from rushhour.alarms.events import Policy
+from rushhour.alarms.policies import load_policies
+from rushhour.alarms.rule_file import rule_files
+from rushhour.alarms.sources import of_run
+from rushhour.alarms.study import Scale, Study, as_json, study
+from rushhour.errors import UsageError
+from rushhour.history import History, RunDir
+from rushhour.report.alarms import AlarmSection, section
+from rushhour.report.files import write
+from rushhour.scenario.model import Scenario
+
+ALERTS: Final = Path("infra/alerts")  # below the service's root
+
+
+def audit_run(
+    run: RunDir,
+    history: History,
+    policies: Sequence[Policy],
+    scale: Scale | None = None,
+    attention_s: float = ATTENTION_S,
+) -> Study | None:
+    """Audit a run, and write alarms.json and the advised rule files beside it; None when no load started."""
+    timeline = of_run(history, run.path.name)
+    if timeline is None:
+        return None
+    one = study(policies, timeline, scale or Scale(), attention_s)
+    run.write_json("alarms.json", as_json(one))
+    for name, text in rule_files(one.advice).items():
+        write(run.file(name), text)
+    return one
+
+
+def alarm_section(run: RunDir, history: History, scenario: Scenario) -> AlarmSection | None:
+    """For the report: the policies that lie with the service, where it has any."""
+    folder = Path(scenario.target.root) / ALERTS
+    if not folder.is_dir():
+        return None
+    try:
+        one = audit_run(run, history, load_policies([folder]))
+    except UsageError as error:  # the run itself is judged all the same
+        return AlarmSection(None, problem=str(error))
+    return section(one) if one else None
