@@ -37,6 +37,34 @@ def audit_run(
     return one
 
 
+def unheard(expected: Sequence[str], one: Study | None) -> tuple[str, ...]:
+    """Which of these policies leave failures unannounced, in words; all of them where nothing was audited."""
+    audits = {each.policy.name: each for each in one.audits} if one else {}
+    words = []
+    for name in expected:
+        if (found := audits.get(name)) is None:
+            words.append(f"alarm {name} was to tell of every failure, and could not be audited")
+        elif found.sleeps:
+            words.append(
+                f"alarm {name} sleeps through it: {found.unannounced:,} of {found.failures:,} failures of an "
+                f"evening unannounced, {found.longest_s / 60:.0f} minutes of silence"
+            )
+    return tuple(words)
+
+
+def unknown_alarms(scenario: Scenario) -> list[str]:
+    """Problems with a scenario's `expect_alarms`. Raises UsageError for policy files that cannot be read."""
+    if not scenario.expect_alarms:
+        return []
+    folder = Path(scenario.target.root) / ALERTS
+    known = [policy.name for policy in load_policies([folder])] if folder.is_dir() else []
+    return [
+        f"{scenario.name}: expect_alarms: no policy {name!r} in {ALERTS}; known: {', '.join(known) or 'none'}"
+        for name in scenario.expect_alarms
+        if name not in known
+    ]
+
+
 def alarm_section(run: RunDir, history: History, scenario: Scenario) -> AlarmSection | None:
     """For the report: the policies that lie with the service, where it has any."""
     folder = Path(scenario.target.root) / ALERTS

@@ -13,7 +13,7 @@ from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, study
 from rushhour.archive import NIGHTLY, RunHistory, remember, runs_folder_of
 from rushhour.attach.run import run_attached, write_findings
-from rushhour.auditing import audit_run
+from rushhour.auditing import audit_run, unknown_alarms
 from rushhour.check.result import parse_request
 from rushhour.check.send import run_check
 from rushhour.compare import compare_runs, read_measured
@@ -304,6 +304,7 @@ def _select(options: Options, names: Sequence[str], *, pinned_stay: bool = False
     if options.workers is not None:
         chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
     problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
+    problems += [f"{options.scenarios}: {problem}" for one in chosen for problem in unknown_alarms(one)]
     if options.workers_at and (without := [one.name for one in chosen if not one.load.workers]):
         problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
     if problems:

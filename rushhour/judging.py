@@ -4,12 +4,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rushhour.auditing import alarm_section
+from rushhour.auditing import alarm_section, unheard
 from rushhour.errors import RunDataError
 from rushhour.history import History, RunDir, load_history
+from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
 from rushhour.scenario.model import SCENARIO, Scenario
-from rushhour.verdict.judge import Verdict, judge, verdict_json
+from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
 
 
 def read_scenario(run: RunDir) -> Scenario:
@@ -25,24 +26,21 @@ def read_scenario(run: RunDir) -> Scenario:
 
 def judge_run(run: RunDir) -> Verdict:
     """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md."""
-    scenario, history, verdict = _judged(run)
+    scenario, history, verdict, alarms = _judged(run)
     run.write_json("verdict.json", verdict_json(verdict))
-    _write(run, scenario, history, verdict)
+    write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
     return verdict
 
 
 def render_run(run: RunDir) -> list[Path]:
     """Write the reports of a saved run anew, and leave verdict.json as it is; the files written."""
-    scenario, history, verdict = _judged(run)
-    return _write(run, scenario, history, verdict)
-
-
-def _write(run: RunDir, scenario: Scenario, history: History, verdict: Verdict) -> list[Path]:
-    alarms = alarm_section(run, history, scenario)
+    scenario, history, verdict, alarms = _judged(run)
     return write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
 
 
-def _judged(run: RunDir) -> tuple[Scenario, History, Verdict]:
+def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | None]:
     scenario, history = read_scenario(run), load_history(run)
     stack = history.environment.stack if history.environment else "unknown"
-    return scenario, history, judge(scenario, history, stack)
+    alarms = alarm_section(run, history, scenario)
+    asleep = unheard(scenario.expect_alarms, alarms.study if alarms else None)
+    return scenario, history, with_alarms(judge(scenario, history, stack), asleep), alarms

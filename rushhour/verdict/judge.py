@@ -1,6 +1,7 @@
 """Scenario, history and diagnosis -> verdict (pure)."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from rushhour.diagnosis import Diagnosis, diagnose
@@ -84,6 +85,14 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
         notes=notes(scenario, history, metrics, diagnosis, observed),
         endpoints=metrics.endpoints,
     )
+
+
+def with_alarms(verdict: Verdict, asleep: Sequence[str]) -> Verdict:
+    """The verdict held to the scenario's `expect_alarms`: a pass fails where those alarms sleep."""
+    if not asleep or verdict.verdict != "pass":
+        return verdict
+    headline = f"{verdict.headline}; but {asleep[0]}"
+    return replace(verdict, verdict="fail", reasons=(*asleep, *verdict.reasons), headline=headline)
 
 
 def _result(threshold: Threshold, metrics: Metrics) -> ThresholdResult:

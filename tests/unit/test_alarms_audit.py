@@ -1,5 +1,6 @@
 """Silences, advice, burn rates, timelines: what the audit says of an evening."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,13 @@ from rushhour.alarms.rule_file import rule_files
 from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, as_json, study
 from rushhour.alarms.timeline import METRICS, Timeline, stretched, tiled
+from rushhour.auditing import unknown_alarms
 from rushhour.errors import UsageError
+from rushhour.judging import judge_run, read_scenario
 from rushhour.report.alarms import headline, section
+from rushhour.scenario.file import load_scenarios
+from tests.unit import histories
+from tests.unit.saved_runs import save
 from tests.unit.test_alarms_cloudwatch import INFRA, timeline
 
 ROOT = Path(__file__).parents[2]
@@ -154,3 +160,22 @@ def test_the_picture_and_the_numbers_tell_of_every_policy() -> None:
         told["infra-5xx"]["unannounced_failures"]
         == evening.audits[[one.policy.name for one in evening.audits].index("infra-5xx")].unannounced
     )
+
+
+def test_a_pass_fails_where_the_expected_alarms_sleep_through_it(tmp_path: Path) -> None:
+    run = save(tmp_path / "leak", histories.incident(), histories.rush_hour())
+    scenario = read_scenario(run)
+    for names, verdict in ((("pool-timeouts",), "pass"), (("infra-5xx",), "fail"), (("no-such",), "fail")):
+        target = replace(scenario.target, root=str(ROOT))
+        run.write_json("scenario.json", replace(scenario, target=target, expect_alarms=names))
+        judged = judge_run(run)
+        assert judged.verdict == verdict, judged.reasons
+        assert verdict == "pass" or names[0] in judged.reasons[0]
+
+
+def test_an_alarm_that_nobody_has_is_told_before_anything_starts() -> None:
+    scenario = load_scenarios(ROOT / "scenarios.yaml").scenarios["rush-hour"]
+    assert unknown_alarms(scenario) == []
+    [problem] = unknown_alarms(replace(scenario, expect_alarms=("pool-timeout",)))
+    assert "no policy 'pool-timeout'" in problem
+    assert "pool-timeouts" in problem
