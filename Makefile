@@ -78,6 +78,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@rm -f $(STAMP)
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "python3 -m venv failed: on Debian and Ubuntu, install the package python3-venv."; exit 64; }
-	@$(BIN)/python -m pip install -qq --root-user-action=ignore --require-hashes -r requirements.lock
+	@# The lock is whole, so nothing is resolved: some releases of pip would look for newer versions all the same.
+	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --no-index --no-build-isolation --editable .
 	@touch $(STAMP)
