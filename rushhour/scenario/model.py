@@ -180,9 +180,7 @@ class Scenario:
     postgres: Postgres = field(default_factory=Postgres)
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
-    expect_alarms: tuple[
-        str, ...
-    ] = ()  # policies of infra/alerts that must tell of every failure
+    expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must tell of every failure
     agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
 
     @property
