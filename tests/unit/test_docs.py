@@ -8,9 +8,10 @@ import pytest
 
 from rushhour.cli import cli
 from rushhour.scenario import model as s
+from rushhour.scenario.file import load_scenarios
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,19 @@ def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_cause_has_a_page_and_a_scenario_of_the_zoo() -> None:
+    causes = set(s.CAUSES) - {"none"}
+    assert {page.stem for page in (ROOT / "docs/causes").glob("*.md")} == causes
+    file = load_scenarios(ROOT / "scenarios.yaml")
+    zoo = [file.scenarios[name] for name in file.suites["zoo"]]
+    assert {one.cause for one in zoo if one.expect != "healthy"} == causes
+    for one in zoo:
+        twin = file.scenarios.get(f"{one.name}-cured")
+        assert one.name.endswith("-cured") or (twin is not None and twin.expect == "healthy"), one.name
+    page = (ROOT / "docs/zoo.md").read_text(encoding="utf-8")
+    assert [one.name for one in zoo if one.name.removesuffix("-cured") not in page] == []
 
 
 def test_the_readme_names_every_command() -> None:
