@@ -9,6 +9,7 @@ from rushhour.history import facts as f
 from rushhour.metrics.window import Window
 
 IDLE = "idle in transaction"
+MOVED_S = 0.5  # a session that has moved since is somebody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Trouble:
 class Outside:
     """What is seen of a run without the agent: from HTTP, the log and the servers."""
 
-    idle_after_load: Mapping[str, int]  # server -> sessions idle in transaction since before the load's end
+    idle_after_load: Mapping[str, int]  # server -> sessions idle in transaction since before the last request
     oldest_idle_s: float | None
     answered_between: int  # by the endpoints that timed out, from the first time-out to the last
     timeouts_between: int
@@ -49,7 +50,9 @@ def outside_signals(history: History, window: Window | None) -> Outside:
     for one in history.servers:
         if window and window.load_ended_s < one.t_s <= window.end_s and one.error is None:
             last[one.server] = one
-    idle = {name: count for name, one in last.items() if (count := _idle_since(one, window))}
+    quiet_s = max((row.t_s + 1.0 for row in history.requests), default=0.0)  # the last request had ended
+    quiet_s = max(quiet_s, window.load_ended_s) if window else quiet_s
+    idle = {name: count for name, one in last.items() if (count := _idle_since(one, quiet_s))}
     late = [row for row in history.requests if row.outcome is f.Outcome.QUEUEPOOL_TIMEOUT]
     endpoints = {row.endpoint for row in late}
     answered = sum(
@@ -66,12 +69,12 @@ def outside_signals(history: History, window: Window | None) -> Outside:
     )
 
 
-def _idle_since(sample: f.ServerSample, window: Window | None) -> int:
-    """Those that have not moved since the load ended: a request that came then and waits is no leak yet."""
-    if window is None or not sample.backends:
+def _idle_since(sample: f.ServerSample, quiet_s: float) -> int:
+    """Those that have not moved since the last answer: a request whose customer left is no leak."""
+    if not sample.backends:
         return sample.states.get(IDLE, 0)
-    over_s = sample.t_s - window.load_ended_s
-    return sum(one.state.startswith(IDLE) and one.state_s >= over_s for one in sample.backends)
+    least_s = max(MOVED_S, sample.t_s - quiet_s)
+    return sum(one.state.startswith(IDLE) and one.state_s >= least_s for one in sample.backends)
 
 
 def _troubled(history: History, window: Window | None, late: list[f.RequestCount]) -> Trouble | None:

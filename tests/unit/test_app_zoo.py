@@ -57,7 +57,7 @@ def test_a_routed_session_binds_by_what_it_reads() -> None:
     view = app.view_functions[LIST]
     routed = next(
         cell.cell_contents
-        for cell in view.__closure__ or ()  # type: ignore[attr-defined]  # a function has it
+        for cell in view.__closure__ or ()
         if isinstance(cell.cell_contents, type) and issubclass(cell.cell_contents, Session)
     )
     with routed() as session:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from rushhour.observe.logs import LogCount, LogWatcher, TracebackCounter
+import pytest
+
+from rushhour.observe.logs import LogCount, LogWatcher, TracebackCounter, kind_of
 from rushhour.observe.tail import Tail
 
 POOL_TIMEOUT = """\
@@ -162,3 +164,19 @@ def test_a_tail_reads_a_large_backlog_in_parts_and_loses_nothing(tmp_path: Path)
         parts += 1
     assert parts > 1
     assert got == [f"line {number:06}" for number in range(200_000)]
+
+
+@pytest.mark.parametrize(
+    ("says", "kind"),
+    [
+        ("OperationalError: (a) FATAL:  remaining connection slots are reserved for roles", "server_limit"),
+        ("OperationalError: (a) (1040, 'Too many connections')", "server_limit"),
+        ("DatabaseError: (a) error with PGRES_TUPLES_OK and no message from the libpq", "shared_connection"),
+        ("ResourceClosedError: The result does not return rows. It has been closed", "shared_connection"),
+        ("OperationalError: (a) server closed the connection unexpectedly", "backend_lost"),
+        ("TimeoutError: QueuePool limit of size 5 overflow 0 reached", None),
+    ],
+)  # fmt: skip
+def test_what_an_error_says_of_the_server(says: str, kind: str | None) -> None:
+    assert kind_of(f"sqlalchemy.exc.{says}") == kind
+    assert kind_of(f"psycopg2.{says}") is None  # the driver's line; SQLAlchemy's follows

@@ -1,0 +1,237 @@
+"""Where threads stand, what a fork passes on, who held what: the agent's figures of holders."""
+
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import default
+from sqlalchemy.pool import base, impl
+from sqlalchemy.util import queue
+
+from rushhour.agent.book import GC, Book, Hold, Request, Slot
+from rushhour.agent.call_sites import UNKNOWN, Classifier
+from rushhour.agent.catalog import Catalog
+from rushhour.agent.collector import Collector
+from rushhour.agent.doing import Doing
+from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, standing
+from rushhour.agent.tally import Tally
+
+SQLALCHEMY = f"{os.sep}venv{os.sep}sqlalchemy{os.sep}"
+
+
+class FakeRecord:
+    """A connection record of SQLAlchemy's."""
+
+
+class FakePool:
+    """A pool as far as the agent looks at one."""
+
+    class Queue:
+        def __init__(self) -> None:
+            self.queue: list[Any] = []
+            self.maxsize = 5
+            self.not_empty = type("Condition", (), {"_waiters": ()})()
+
+    def __init__(self) -> None:
+        self._pool = self.Queue()
+        self._max_overflow = 0
+        self._overflow = 0
+        self._timeout = 1.0
+
+
+def frame_in(*places: tuple[str, str]) -> FrameType:
+    """The innermost frame of a stack of these (file, function) pairs, outermost first."""
+    scope: dict[str, Any] = {"sys": sys, "held": []}
+    call = "held.append(sys._getframe())"
+    for file, function in reversed(places):
+        source = f"def {function}():\n    {call}\n"
+        code = compile(source, file, "exec")
+        exec(code, scope)  # noqa: S102  # our own two lines, so that their file can be named
+        call = f"{function}()"
+    exec(compile(call, "<test>", "exec"), scope)  # noqa: S102  # as above
+    found: FrameType = scope["held"][0]
+    return found
+
+
+APP = ("/srv/app/orders.py", "place_order")
+
+
+EXECUTE = (f"{SQLALCHEMY}engine/default.py", "do_execute")
+ROLLBACK = (f"{SQLALCHEMY}engine/default.py", "do_rollback")
+RESET = (f"{SQLALCHEMY}pool/base.py", "_reset")
+DO_GET = (f"{SQLALCHEMY}pool/impl.py", "_do_get")
+CREATE = (f"{SQLALCHEMY}pool/base.py", "_create_connection")
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ((), ELSEWHERE),
+        ((EXECUTE,), DRIVER),
+        ((RESET, ROLLBACK), DRIVER),
+        ((DO_GET, (f"{SQLALCHEMY}util/queue.py", "get")), QUEUE),
+        ((DO_GET, CREATE, ("/venv/driver.py", "dial")), QUEUE),
+        (((f"{SQLALCHEMY}orm/session.py", "execute"),), ELSEWHERE),
+        ((("/srv/app/rewards.py", "points"),), ELSEWHERE),
+    ],
+)
+def test_where_a_thread_stands(places: tuple[tuple[str, str], ...], expected: str) -> None:
+    what, site = standing(frame_in(APP, *places), Classifier())
+    assert what == expected
+    assert site is not None
+    assert site.file.startswith("/srv/app/")
+
+
+def test_a_wait_that_the_driver_calls_back_is_the_drivers() -> None:
+    what, site = standing(frame_in(APP, EXECUTE, ("/srv/app/wait.py", "wait")), Classifier())
+    assert what == DRIVER
+    assert site is not None
+    assert site.function == "place_order"
+
+
+def test_no_frame_is_elsewhere() -> None:
+    assert standing(None, Classifier()) == (ELSEWHERE, None)
+
+
+def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, taken: float) -> Hold:
+    hold = Hold()
+    hold.slot = Slot(book.pool_state(pool))
+    hold.slot.server_pid = 77
+    hold.stack = UNKNOWN
+    hold.request = request
+    hold.thread = thread
+    hold.began = hold.got = hold.taken = taken
+    hold.opening = 0.0
+    hold.returned = None
+    hold.slot.hold = book.live[hold] = hold
+    return hold
+
+
+@contextmanager
+def a_waiting_thread() -> Iterator[int]:
+    """A thread that stands somewhere until the test is over."""
+    go_on, started = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        started.set()
+        go_on.wait(10)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    started.wait(5)
+    try:
+        assert thread.ident is not None
+        yield thread.ident
+    finally:
+        go_on.set()
+        thread.join(5)
+
+
+def test_holders_are_looked_at_while_their_request_runs() -> None:
+    book, pool = Book(), FakePool()
+    running, over = Request("GET", None), Request("GET", None)
+    over.ended = 2.0
+    with a_waiting_thread() as ident:
+        first = a_hold(book, pool, running, ident, 1.0)
+        done = a_hold(book, pool, over, ident, 1.0)
+        gone = a_hold(book, pool, running, 1, 1.0)
+        doing = Doing(Classifier(), Catalog())
+        written = {first: 1, done: 2, gone: 3}
+        for _ in range(3):
+            doing.tick(list(book.live), written)
+    records = list(doing.take(2.0))
+    assert [(one["k"], one.get("id"), one.get("elsewhere")) for one in records] == [
+        ("doing", None, 3),
+        ("seen", 1, 3),
+    ]
+    assert list(doing.take(3.0)) == []
+
+
+def test_a_streamed_response_is_told_from_other_waiting() -> None:
+    book, pool, request = Book(), FakePool(), Request("GET", None)
+    request.streams = request.returned = True
+    with a_waiting_thread() as ident:
+        hold = a_hold(book, pool, request, ident, 1.0)
+        doing = Doing(Classifier(), Catalog())
+        doing.tick([hold], {hold: 1})
+    total, seen = doing.take(2.0)
+    assert (total["streaming"], total["elsewhere"]) == (1, 0)
+    assert seen["streams"] is True
+
+
+def test_who_is_turned_away_held_what() -> None:
+    book, pool, other = Book(), FakePool(), FakePool()
+    asking, another = Request("GET", None), Request("GET", None)
+    a_hold(book, pool, asking, 1, 1.0)
+    a_hold(book, other, asking, 1, 1.0)
+    a_hold(book, pool, another, 1, 1.0)
+    a_hold(book, pool, None, 5, 1.0)
+    state = book.pool_state(pool)
+    assert book.held_by(asking, 1, state) == (1, 1)
+    assert book.held_by(None, 5, state) == (1, 0)
+    assert book.held_by(None, 6, state) == (0, 0)
+
+
+def test_a_child_knows_which_connections_it_shares_and_how_often_it_used_them() -> None:
+    book, pool = Book(), FakePool()
+    state = book.pool_state(pool)
+    for pid in (41, 42):
+        record = FakeRecord()
+        record.__dict__["_rushhour_slot"] = slot = Slot(state)
+        slot.server_pid = pid
+        pool._pool.queue.append(record)
+    book.start_over()
+    tally = Tally(book, Classifier())
+    [told] = [one for one in tally.tick(1.0) if one["k"] == "inherited"]
+    assert (told["pids"], told["uses"]) == ((41, 42), 0)
+    hold = a_hold(book, pool, None, 1, 2.0)
+    hold.slot.inherited = True
+    hold.returned, hold.how = 2.1, "close"
+    del book.live[hold]
+    book.ended.append(hold)
+    [told] = [one for one in tally.tick(3.0) if one["k"] == "inherited"]
+    assert told["uses"] == 1
+
+
+@pytest.mark.parametrize(("returned", "leaks"), [(2.05, False), (2.5, True)])
+def test_what_is_collected_between_two_samples_is_a_leak_all_the_same(returned: float, leaks: bool) -> None:
+    book, pool, request = Book(), FakePool(), Request("GET", None)
+    tally = Tally(book, Classifier())
+    hold = a_hold(book, pool, request, 1, 1.99)
+    request.ended = 2.0
+    hold.returned, hold.how = returned, GC
+    del book.live[hold]
+    book.ended.append(hold)
+    kinds = [one["k"] for one in tally.tick(3.0) if one["k"] in ("out", "ended", "back")]
+    assert kinds == (["out", "ended", "back"] if leaks else [])
+
+
+def test_garbage_is_collected_once_when_it_is_asked_for(tmp_path: Path) -> None:
+    collector = Collector(str(tmp_path))
+    assert collector.poll() == []
+    (tmp_path / "collect").touch()
+    assert collector.poll() == []
+    answer = tmp_path / f"{os.getpid()}.collected"
+    waited = threading.Event()
+    for _ in range(100):
+        if answer.exists():
+            break
+        waited.wait(0.05)
+    assert answer.exists()
+    assert [one["k"] for one in collector.poll()] == ["collected"]
+    assert collector.poll() == []
+
+
+def test_the_places_that_are_looked_for_are_sqlalchemys() -> None:
+    assert default.DefaultDialect.do_execute.__code__.co_name == "do_execute"
+    assert queue.Queue.get.__code__.co_filename.endswith("/sqlalchemy/util/queue.py")
+    for function in (base.Pool._create_connection, impl.QueuePool._do_get):
+        assert "/sqlalchemy/pool/" in inspect.unwrap(function).__code__.co_filename
+    assert callable(base._ConnectionFairy._reset)
