@@ -9,7 +9,7 @@ SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check nightly test test-docker images images-offline lint format bench up down clean lock venv
+.PHONY: help loadtest gate check nightly ui test test-docker images images-offline lint format bench up down clean lock venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: $(STAMP) ## one request per endpoint: does every connection come back? (R
 
 nightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
 	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+ui: $(STAMP) ## Locust's web UI over a standing stack: runs from the browser (ARGS="smoke-leak --port 8090")
+	@$(RUN) ui $(ARGS)
 
 test: $(STAMP) ## unit and integration tests, with branch coverage (ARGS="-k name" for a part)
 	@$(BIN)/coverage erase

@@ -264,6 +264,26 @@ def up(options: Options, scenario: str) -> int:
 
 
 @cli.command()
+@click.argument("scenario", default="gate")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the page is bound to.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="The page's port."
+)
+@click.option(
+    "--login", is_flag=True, help="Ask for RUSHHOUR_UI_USER and RUSHHOUR_UI_PASSWORD of the environment."
+)
+@_path("--login-file", None, "Ask for the USER:PASSWORD in this file's first line.")
+@run_options
+def ui(options: Options, scenario: str, **page: Any) -> int:
+    """Locust's web UI over a standing stack: start and stop runs from the browser, each one judged.
+
+    SCENARIO is what its form shows first. Ctrl-C ends all of it.
+    """
+    commands.ui(options, scenario, commands.Page(**page))
+    return Exit.MET
+
+
+@cli.command()
 @click.option("--templates", is_flag=True, help="Also remove the kept database templates.")
 def down(templates: bool) -> int:
     """Stop what `rushhour up` started, and remove what dead runs left."""

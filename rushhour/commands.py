@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from rushhour.doctor import examine
 from rushhour.errors import UsageError
 from rushhour.history import Recorder, RunDir, create_run_dir, load_history
 from rushhour.judging import judge_run, read_scenario, render_run
+from rushhour.load.hosts import is_loopback
 from rushhour.load.post import listening_address, parse_address
 from rushhour.load.worker import run_workers
 from rushhour.nightly.job import TREND, run_night
@@ -45,6 +47,10 @@ from rushhour.stack.ports import HOST
 from rushhour.stack.standing import bring_down, stand
 from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
+from rushhour.webui.locust import Address, require_free, web_locust
+from rushhour.webui.login import address_problems, take_login
+from rushhour.webui.messages import Welcome
+from rushhour.webui.session import Session, choice, require_one_locustfile
 
 console = Console()
 errors = Console(stderr=True)
@@ -247,6 +253,59 @@ def up(options: Options, name: str) -> None:
             stand(stack, scenario, run_dir, screen.progress, cache=cache_dir(), say=_say)
         finally:
             screen.done()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How the web UI is served, and to whom."""
+
+    host: str
+    port: int
+    login: bool
+    login_file: Path | None
+
+
+def ui(options: Options, name: str, page: Page) -> None:
+    """Serve Locust's web UI over a standing stack until Ctrl-C; each start of it is a run of its own."""
+    login, problems = take_login(page.login, page.login_file)
+    problems += address_problems(page.host, options.allow_host, login=login is not None)
+    if problems:
+        raise UsageError(problems)
+    chosen, address = _select(options, [name])[0], Address(page.host, page.port)
+    require_free(address)
+    file = load_scenarios(options.scenarios)
+    offered = {one.name: one for one in file.scenarios.values()} | {chosen.name: chosen}
+    offered = require_one_locustfile(offered, chosen)
+    folder = create_run_dir(options.runs, "ui")
+
+    def judged(run_dir: RunDir, verdict: Verdict, scenario: Scenario) -> None:
+        console.print(terminal.summary(verdict, scenario, run_dir.path))
+        for note in remember(run_dir, verdict):
+            _say(note)
+
+    with Guard() as guard:
+        stack = _open(options, guard, [chosen])
+        session = Session(stack, guard, offered, options.runs, folder, say=_say, judged=judged)
+        with ExitStack() as exits:
+            _say("the stack comes up")
+            exits.enter_context(session.opened(chosen))
+            locust = exits.enter_context(web_locust(chosen, folder, address, guard, login=login is not None))
+            locust.say(
+                Welcome(
+                    tuple(choice(one) for one in offered.values()),
+                    chosen.name,
+                    chosen.target.releases,
+                    login,
+                    str(options.runs.resolve()),
+                    is_loopback(page.host),
+                )
+            )
+            locust.wait_until_served(address)
+            _say(f"Locust's page   {address.url}")
+            _say(f"Live charts     {address.url}rushhour")
+            _say(f"Logs            {folder.logs}")
+            _say("Ctrl-C ends all of it.")
+            session.serve(locust)
 
 
 def down(templates: bool) -> None:

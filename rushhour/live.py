@@ -1,4 +1,4 @@
-"""What is known while a run goes on, for the terminal (and later the web page)."""
+"""What is known while a run goes on, for the terminal and the web page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +17,20 @@ class PoolGauge:
 
 
 @dataclass(frozen=True, slots=True)
+class HolderGauge:
+    """A call site's use of a pool, now; `out` counts check-outs that are notable: a second old, or leaked."""
+
+    pool: str
+    site: str  # "app/x.py:12 list_referrals"
+    endpoint: str | None  # None outside a request
+    out: int
+    leaked: int  # of them, with their request ended
+    oldest_s: float
+    checkouts: int
+    held_s: float  # connection-seconds so far, of check-outs that came back and of those that are out
+
+
+@dataclass(frozen=True, slots=True)
 class LiveState:
     """The newest figures; None where nothing was seen yet. Rates are over the last whole second."""
 
@@ -27,6 +41,7 @@ class LiveState:
     requests: int = 0
     server_errors: int = 0
     pools: tuple[PoolGauge, ...] = ()
+    holders: tuple[HolderGauge, ...] = ()  # the worst first
     cpu_cores: Mapping[str, float] = field(default_factory=dict)  # component -> cores
     cpu_limits: Mapping[str, float] = field(default_factory=dict)
     lag_s: float | None = None

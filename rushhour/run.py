@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rushhour.crew import ByHand, load_of
 from rushhour.environment import describe_environment
@@ -13,7 +15,7 @@ from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.history import facts as f
 from rushhour.judging import judge_run
 from rushhour.live import LiveState
-from rushhour.load.locust import LoadProcess, in_flight_s
+from rushhour.load.locust import in_flight_s
 from rushhour.load.post import GATHER_S
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.watch import Watcher, watch
@@ -44,6 +46,23 @@ class Screen:
     done: Callable[[], None]  # the live view ends here
 
 
+class Load(Protocol):
+    """Customers under way."""
+
+    @property
+    def log(self) -> Path:
+        """Where their generator tells what it does."""
+        ...
+
+    def poll(self) -> int | None:
+        """None while they come; then the generator's exit code."""
+        ...
+
+    def check(self) -> None:
+        """Raises StackError, with the log's last lines, when it has ended in any way but the good one."""
+        ...
+
+
 def run_scenario(
     scenario: Scenario, stack: Stack, guard: Guard, runs: Path, screen: Screen, *, means: Means
 ) -> tuple[RunDir, Verdict]:
@@ -52,11 +71,26 @@ def run_scenario(
     A stack that breaks makes the verdict unknown. KeyboardInterrupt passes through, after the run so far has
     been judged and reported.
     """
-    run = create_run_dir(runs, scenario.name)
+    return recorded(
+        scenario,
+        create_run_dir(runs, scenario.name),
+        screen,
+        lambda recorder: observe_run(scenario, stack, guard, recorder, screen, means=means),
+    )
+
+
+def recorded(
+    scenario: Scenario,
+    run: RunDir,
+    screen: Screen,
+    observe: Callable[[Recorder], None],
+    judging: Callable[[], None] = lambda: None,
+) -> tuple[RunDir, Verdict]:
+    """Record what `observe` does, and judge it; `judging` is called in between."""
     run.write_json("scenario.json", scenario)
     recorder = Recorder(run)
     try:
-        observe_run(scenario, stack, guard, recorder, screen, means=means)
+        observe(recorder)
         recorder.event(f.RUN_ENDED)
     except StackError as error:
         recorder.event(f.STACK_BROKE, what=str(error).splitlines()[0], log_tail=list(error.log_tail))
@@ -67,6 +101,7 @@ def run_scenario(
     finally:
         screen.done()
         recorder.close()
+    judging()
     return run, judge_run(run)
 
 
@@ -80,14 +115,12 @@ def observe_run(
     with stack.up(scenario, run, screen.progress) as running:
         recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
         run.write_json("environment.json", describe_environment(scenario, stack.name, running))
-        faults = FaultPlan(scenario.faults, running, recorder)
-
-        def tick(state: LiveState) -> None:
-            faults.apply_due(state.elapsed_s)
-            screen.live(state)
-
-        with watch(recorder, running, pools=pool_watcher(running, recorder), extra_meters={}) as watcher:
-            with load_of(
+        observe_load(
+            scenario,
+            running,
+            recorder,
+            screen,
+            lambda watcher: load_of(
                 scenario,
                 running,
                 recorder,
@@ -95,17 +128,39 @@ def observe_run(
                 watcher,
                 by_hand=means.by_hand,
                 allow_host=means.allow_host,
-            ) as load:
-                follow(scenario, load, running, watcher, tick, extra_s=GATHER_S if means.by_hand else 0.0)
-            watch_drain(scenario, running, watcher, screen)
-            recorder.event(f.DRAINED)
-            if any(gauge.leaked for gauge in watcher.state().pools):
-                collect_garbage(recorder)
+            ),
+            extra_s=GATHER_S if means.by_hand else 0.0,
+        )
+
+
+def observe_load(
+    scenario: Scenario,
+    running: Running,
+    recorder: Recorder,
+    screen: Screen,
+    open_load: Callable[[Watcher], AbstractContextManager[Load]],
+    *,
+    extra_s: float = 0.0,
+) -> None:
+    """Observe a stack that is up, under the load that `open_load` starts, and for a while after it."""
+    faults = FaultPlan(scenario.faults, running, recorder)
+
+    def tick(state: LiveState) -> None:
+        faults.apply_due(state.elapsed_s)
+        screen.live(state)
+
+    with watch(recorder, running, pools=pool_watcher(running, recorder), extra_meters={}) as watcher:
+        with open_load(watcher) as load:
+            follow(scenario, load, running, watcher, tick, extra_s=extra_s)
+        watch_drain(scenario, running, watcher, screen)
+        recorder.event(f.DRAINED)
+        if any(gauge.leaked for gauge in watcher.state().pools):
+            collect_garbage(recorder)
 
 
 def follow(
     scenario: Scenario,
-    load: LoadProcess,
+    load: Load,
     running: Running,
     watcher: Watcher,
     tick: Callable[[LiveState], None],

@@ -328,6 +328,7 @@ WORKER_LOST = "worker_lost"  # of Locust; detail: worker, users
 FAULT = "fault"  # done to a server, as the scenario asks; detail: server, do
 LOG_ERRORS = "log_errors"  # detail: source, queuepool_timeouts, errors and kinds (within the last second)
 COLLECTED = "collected"  # the harness asked the service to collect its garbage; detail: asked, answered
+STOPPED = "stopped"  # somebody ended the load before its time, as its user may; detail: planned_s, lasted_s
 INTERRUPTED = "interrupted"  # detail: signal
 STACK_BROKE = "stack_broke"  # detail: what, log_tail
 OBSERVER_FAULT = "observer_fault"  # detail: observer, error

@@ -7,6 +7,7 @@ ANCHOR_WALL_S: Final = "RUSHHOUR_ANCHOR_WALL_S"
 SHAPE: Final = "RUSHHOUR_SHAPE"
 DURATION_S: Final = "RUSHHOUR_DURATION_S"
 WARM_UP_S: Final = "RUSHHOUR_WARM_UP_S"
+CHANNEL: Final = "RUSHHOUR_UI_CHANNEL"  # the number of Locust's end of the web UI's socket pair
 
 # Read by locustfiles; each of them has its own default, so that it also runs with stock Locust.
 CUSTOMERS: Final = "RUSHHOUR_CUSTOMERS"

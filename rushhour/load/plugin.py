@@ -26,7 +26,7 @@ from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from rushhour.history import FactWriter, RunDir
 from rushhour.load.joining import accept
-from rushhour.load.names import ANCHOR_WALL_S, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
+from rushhour.load.names import ANCHOR_WALL_S, CHANNEL, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
 from rushhour.load.shapes import SHAPES, step_towards, users_at
@@ -75,6 +75,8 @@ class Shape(LoadTestShape):
 @events.init.add_listener
 def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     """Give this process its role. Raises, and so ends Locust, when the run directory is not known."""
+    if CHANNEL in os.environ:
+        return  # the Locust of `rushhour ui`: webui/plugin.py records each of its runs by itself
     inspect.stack()  # Locust calls it as a test ends; a first call then would block requests for 0.3 s
     clock = Clock.since(float(os.environ.get(ANCHOR_WALL_S) or time.time()))
     if isinstance(runner, WorkerRunner):

@@ -47,6 +47,7 @@ class Writer:
         self._clock = clock
         self._warm_up_s = warm_up_s
         self._recorded = 0
+        self._finished = False
         self._begun = self._ended = self._completed = self._quitting = False
         self._faults: list[str] = []
         self._workers: dict[str, str] = {}  # Locust's id of a worker -> its name in the facts
@@ -192,6 +193,13 @@ class Writer:
             else:
                 self._completed = False  # interrupted, if only while the last requests were awaited
                 self._runner.stop()
+        self.finish()
+
+    def finish(self) -> None:
+        """Write what kept the run from being whole, if anything did, and close its files; once."""
+        if self._finished:
+            return
+        self._finished = True
         problem = run_problem(
             completed=self._completed,
             recorded=self._recorded,

@@ -1,11 +1,13 @@
 """Folds facts into what is known now, for the live view (pure); what it keeps does not grow with the run."""
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import Final
 
 from rushhour.history import facts as f
-from rushhour.live import LiveState, PoolGauge
+from rushhour.live import HolderGauge, LiveState, PoolGauge
+
+_Holder = tuple[str, f.CallSite, str | None]  # pool, site, endpoint
 
 Fact = f.PoolFact | f.ServerSample | f.HostSample | f.GeneratorSample | f.RequestCount | f.Event
 
@@ -17,6 +19,7 @@ _STALE_WORKER_S: Final = 10.0  # workers of a distributed run report every three
 _SETTLED_S: Final = 0.5  # after the end of a second its rows have been written
 _KEPT_SECONDS: Final = 30
 _KEPT_MOMENTS: Final = 12
+_KEPT_HOLDERS: Final = 12
 
 
 class LiveFold:
@@ -30,6 +33,8 @@ class LiveFold:
         self._seconds: dict[int, tuple[int, int]] = {}  # second -> requests, server errors that ended in it
         self._workers: dict[str, f.GeneratorSample] = {}
         self._pools: dict[str, dict[int, f.PoolSample]] = {}  # name -> process -> newest
+        self._out: dict[tuple[int, int], f.CheckOut] = {}  # (process, id) -> a notable check-out that is out
+        self._sites: dict[tuple[int, _Holder], f.SiteTotal] = {}  # as many as the code has call sites
         self._past_timeouts: dict[str, int] = {}  # of processes that are no longer in _pools
         self._host: dict[str, f.HostSample] = {}
         self._replica: f.ServerSample | None = None
@@ -41,6 +46,8 @@ class LiveFold:
             match fact:
                 case f.PoolSample():
                     self._sample(fact)
+                case f.CheckOut() | f.SiteTotal():
+                    self._hold(fact)
                 case f.HostSample():
                     self._host[fact.component] = fact
                 case f.ServerSample() if fact.in_recovery or fact.server == "replica":
@@ -74,6 +81,7 @@ class LiveFold:
                 gauge(name, processes.values(), self._past_timeouts.get(name, 0))
                 for name, processes in sorted(self._pools.items())
             ),
+            holders=holders(self._out.values(), self._sites.values(), now_s)[:_KEPT_HOLDERS],
             cpu_cores={name: sample.cpu_cores for name, sample in host.items()},
             cpu_limits={
                 name: sample.limit_cores for name, sample in host.items() if sample.limit_cores is not None
@@ -91,6 +99,14 @@ class LiveFold:
                     past = self._past_timeouts.get(sample.pool, 0)
                     self._past_timeouts[sample.pool] = past + last.timeouts
         processes[sample.pid] = sample
+
+    def _hold(self, fact: f.CheckOut | f.SiteTotal) -> None:
+        if isinstance(fact, f.SiteTotal):
+            self._sites[fact.pid, (fact.pool, fact.site, fact.endpoint)] = fact
+        elif fact.returned_s is None:
+            self._out[fact.pid, fact.id] = fact
+        else:
+            self._out.pop((fact.pid, fact.id), None)
 
     def _count(self, row: f.RequestCount) -> None:
         errors = row.count if row.outcome in f.SERVER_ERRORS else 0
@@ -143,6 +159,38 @@ def gauge(name: str, samples: Iterable[f.PoolSample], past_timeouts: int = 0) ->
         leaked=sum(sample.leaked for sample in live),
         timeouts=past_timeouts + sum(sample.timeouts for sample in samples),
     )
+
+
+def holders(
+    out: Iterable[f.CheckOut], totals: Iterable[f.SiteTotal], now_s: float
+) -> tuple[HolderGauge, ...]:
+    """Call sites by what they hold: leaked connections first, then those out, then connection-seconds."""
+    ages: dict[_Holder, list[float]] = {}
+    leaked: Counter[_Holder] = Counter()
+    checkouts: Counter[_Holder] = Counter()
+    held_s: defaultdict[_Holder, float] = defaultdict(float)
+    for total in totals:
+        key = (total.pool, total.site, total.endpoint)
+        checkouts[key] += total.checkouts
+        held_s[key] += total.held_s
+    for one in out:
+        key = (one.pool, one.site, one.endpoint)
+        ages.setdefault(key, []).append(max(0.0, now_s - one.taken_s))
+        leaked[key] += one.request_ended_s is not None
+    gauges = [
+        HolderGauge(
+            pool=key[0],
+            site=f"{key[1].file}:{key[1].line} {key[1].function}",
+            endpoint=key[2],
+            out=len(ages.get(key, ())),
+            leaked=leaked[key],
+            oldest_s=round(max(ages.get(key, [0.0])), 1),
+            checkouts=checkouts[key],
+            held_s=round(held_s[key] + sum(ages.get(key, ())), 1),
+        )
+        for key in {**checkouts, **ages}
+    ]
+    return tuple(sorted(gauges, key=lambda one: (-one.leaked, -one.out, -one.held_s, one.site)))
 
 
 def in_words(event: f.Event) -> str | None:

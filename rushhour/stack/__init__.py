@@ -96,6 +96,18 @@ class HostsWorkers(Protocol):
         ...
 
 
+@runtime_checkable
+class ServesAgain(Protocol):
+    """What a running stack may also be: one that starts its service anew while the servers stay up."""
+
+    def serve_again(self, scenario: Scenario, run: RunDir) -> None:
+        """Another service, as this scenario wants it and reporting into this run; its URL may change.
+
+        Raises StackError, with the log's last lines, when it does not come up.
+        """
+        ...
+
+
 class Progress(Protocol):
     """Where slow steps tell how far they are; `total` None means unknown."""
 

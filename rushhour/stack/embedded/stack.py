@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +54,7 @@ class EmbeddedRunning:
     service_root: Path
     postgres_version: str
     _start_again: Callable[[str], PostgresServer]
+    _serve: Callable[[Scenario, RunDir], RunningService]
     _relays: Mapping[str, Beside] = field(default_factory=dict)  # server -> what the service reaches it by
     _partner: Beside | None = None
     _locks: dict[str, TableLock] = field(default_factory=dict)  # server -> what a fault holds there
@@ -112,6 +113,11 @@ class EmbeddedRunning:
         if what in ("stop", "kill"):
             self._down.add(server.name)
         {"pause": pause, "unpause": unpause, "stop": stop, "kill": kill}[what](server)
+
+    def serve_again(self, scenario: Scenario, run: RunDir) -> None:
+        """Stop the service, and start one as this scenario wants it, which reports into this run."""
+        self.service.child.stop(STOP_GRACE_S)
+        self.service = self._serve(scenario, run)
 
     def undo_faults(self) -> None:
         """A paused server would not hear its stop signal."""
@@ -197,6 +203,15 @@ class EmbeddedStack:
                 meters[name].meter = capacities[name].meter()
                 return server
 
+            def serve(wanted: Scenario, its_run: RunDir) -> RunningService:
+                its_run.logs.mkdir(parents=True, exist_ok=True)
+                its_run.agent.mkdir(parents=True, exist_ok=True)
+                service = replace(start, scenario=wanted, run=its_run).service(
+                    (primary, replica), relays, partner, capacities["service"]
+                )
+                meters["service"].meter = capacities["service"].meter()
+                return service
+
             running = EmbeddedRunning(
                 primary,
                 replica,
@@ -206,6 +221,7 @@ class EmbeddedStack:
                 service_root=Path(scenario.target.root),
                 postgres_version=installation.version,
                 _start_again=start_again,
+                _serve=serve,
                 _relays=relays,
                 _partner=partner,
             )
