@@ -5,11 +5,10 @@
 
 import functools
 import importlib.resources
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from flask import (
     Response,
@@ -25,44 +24,16 @@ from plotly.offline import get_plotlyjs
 
 from rushhour.report.embed import asset
 from rushhour.webui.access import guard_requests, require_login
+from rushhour.webui.board import Board
 from rushhour.webui.form import form_values
-from rushhour.webui.messages import View, Welcome
-from rushhour.webui.tables import TABLES, TABS, point, tables
+from rushhour.webui.messages import Welcome
+from rushhour.webui.tables import TABLES, TABS, tables
 
-POINTS_KEPT: Final = 7200  # two hours, one a second
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 BAR: Final = '<script src="/rushhour/bar.js" defer></script>'
-
-
-class Board:
-    """The newest view, and the points of the run that it shows."""
-
-    def __init__(self) -> None:
-        self.view = View("preparing", "starting")
-        self._run = ""
-        self._points: deque[dict[str, Any]] = deque(maxlen=POINTS_KEPT)
-        self._dropped = 0  # points of this run that are no longer kept
-
-    def show(self, view: View) -> None:
-        """Take the newest view."""
-        if view.run != self._run:
-            self._run, self._dropped = view.run, 0
-            self._points.clear()
-        new = point(view)
-        if new is not None:
-            self._dropped += len(self._points) == POINTS_KEPT
-            self._points.append(new)
-        self.view = view
-
-    def since(self, run: str, first: int) -> dict[str, Any]:
-        """What a page shows that has the first so many points of a run."""
-        fresh = run != self._run
-        start = 0 if fresh else max(0, first - self._dropped)
-        points = {"points": list(self._points)[start:], "next": self._dropped + len(self._points)}
-        return asdict(self.view) | points | {"fresh": fresh}
 
 
 def add_pages(

@@ -31,9 +31,10 @@ from rushhour.load.plugin import Shape, count_started
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import HURRY_S, Counter
 from rushhour.load.writing import Writer
+from rushhour.webui.board import Board
 from rushhour.webui.form import FormError, read_ask
 from rushhour.webui.messages import Ask, Channel, Ended, Go, Refused, Stop, View, Welcome
-from rushhour.webui.pages import Board, add_pages
+from rushhour.webui.pages import add_pages
 
 __all__ = ["Shape"]  # Locust takes it from here
 
