@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import psycopg2
 from docker import DockerClient
@@ -179,7 +179,9 @@ class ComposeRunning:
             "start": container.start,
         }
         if what not in actions:
-            raise StackError(f"unknown fault {what!r}; known: {', '.join(get_args(Fault))}")
+            raise StackError(
+                f"this stack takes no fault {what!r}; it takes: {', '.join([*actions, 'lock', 'unlock'])}"
+            )
         before = set(self._down)
         if what in ("stop", "kill"):
             self._down.add(server)  # first: the check runs in between
