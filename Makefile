@@ -9,7 +9,7 @@ SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check nightly ui test test-docker images images-offline lint format bench up down clean lock venv
+.PHONY: help loadtest gate check drill nightly ui test test-docker images images-offline lint format bench up down clean lock venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.
 
 check: $(STAMP) ## one request per endpoint: does every connection come back? (RELEASE=1.1.1)
 	@$(RUN) check $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+drill: $(STAMP) ## the hotfix drill on a Swarm of this machine's own (ARGS="--stack embedded" needs no engine)
+	@$(RUN) drill hotfix $(ARGS)
 
 nightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
 	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)

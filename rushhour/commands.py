@@ -20,6 +20,7 @@ from rushhour.check.send import run_check
 from rushhour.compare import compare_runs, read_measured
 from rushhour.crew import ByHand, how_to_join
 from rushhour.doctor import examine
+from rushhour.drill.own_swarm import leave_dead_swarm
 from rushhour.errors import UsageError
 from rushhour.history import Recorder, RunDir, create_run_dir, load_history
 from rushhour.judging import judge_run, read_scenario, render_run
@@ -313,6 +314,8 @@ def down(templates: bool) -> None:
     for bring in (bring_down, bring_down_compose):
         for line in bring(cache_dir(), templates=templates):
             _say(line)
+    for line in leave_dead_swarm():
+        _say(line)
 
 
 def agent_exec(

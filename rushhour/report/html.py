@@ -115,20 +115,25 @@ def _panel(panel: Panel) -> dict[str, Any]:
     }
 
 
-@functools.cache
 def _template() -> Any:
+    return environment().get_template("report.html.j2")
+
+
+@functools.cache
+def environment() -> Environment:
+    """The pages' templates, with the filters that they use."""
     loader = PackageLoader("rushhour.report", "templates")
-    environment = Environment(
+    pages = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     for name in ("count", "ms", "seconds", "cores", "clean", "metric", "threshold_value", "evidence_value"):
-        environment.filters[name] = getattr(words, name)
-    environment.filters["held"] = words.held
-    environment.filters["alarm_headline"] = headline
+        pages.filters[name] = getattr(words, name)
+    pages.filters["held"] = words.held
+    pages.filters["alarm_headline"] = headline
     for filter_of_alarms in (first_page, advice_lines, break_even_lines):
-        environment.filters[filter_of_alarms.__name__] = filter_of_alarms
-    environment.filters["prose"] = prose
-    return environment.get_template("report.html.j2")
+        pages.filters[filter_of_alarms.__name__] = filter_of_alarms
+    pages.filters["prose"] = prose
+    return pages
 
 
 def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:

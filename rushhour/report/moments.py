@@ -9,6 +9,8 @@ from rushhour.report.series import Moment, Tone
 _PLAIN: Final[tuple[tuple[str, str, Tone], ...]] = (
     (f.WARMUP_ENDED, "warm-up ended", "grey"),
     (f.LOAD_ENDED, "load ended", "grey"),
+    (f.HOTFIX_BEGAN, "hotfix", "green"),
+    (f.HOTFIX_ENDED, "roll-out ended", "green"),
     (f.INTERRUPTED, "interrupted", "red"),
     (f.STACK_BROKE, "stack broke", "red"),
 )

@@ -170,7 +170,7 @@ def generated_file(scenario: Scenario, engine: Engine, image: Image, password: s
     if engine.has_start_interval:
         for part in parts.values():
             part.setdefault("healthcheck", {})["start_interval"] = "250ms"
-    return json.dumps(_escaped({"services": parts}), indent=1)
+    return json.dumps(escaped({"services": parts}), indent=1)
 
 
 def container_environment(scenario: Scenario, values: Mapping[str, str], image: Image) -> dict[str, str]:
@@ -184,10 +184,10 @@ def container_environment(scenario: Scenario, values: Mapping[str, str], image: 
     return asked | {"PYTHONPATH": python_path, OUT_VARIABLE: POOLS}
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """Compose would take a dollar sign for a variable."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, list):
-        return [_escaped(entry) for entry in value]
-    return {key: _escaped(entry) for key, entry in value.items()}
+        return [escaped(entry) for entry in value]
+    return {key: escaped(entry) for key, entry in value.items()}

@@ -56,7 +56,7 @@ def start_relay(
     def command(port: int) -> list[str]:
         return [sys.executable, "-I", str(Path(relay.__file__)), str(port), str(server_port)]
 
-    return _listening(
+    return listening(
         f"relay to the {server}",
         lambda port: start(guard, "relay", command(port), log=log, environment={}),
         choose_port,
@@ -74,10 +74,10 @@ def start_partner(guard: Guard, scenario: Scenario, *, log: Path, choose_port: C
         require_program(command, environment, root)
         return start(guard, "partner", command, log=log, environment=environment, cwd=root)
 
-    return _listening("partner", begin, choose_port)
+    return listening("partner", begin, choose_port)
 
 
-def _listening(name: str, begin: Callable[[int], Child], choose_port: Callable[[], int]) -> Beside:
+def listening(name: str, begin: Callable[[int], Child], choose_port: Callable[[], int]) -> Beside:
     """Started and accepting connections; tries other ports when its port was taken meanwhile."""
     for attempt in range(PORT_ATTEMPTS):
         port = choose_port()

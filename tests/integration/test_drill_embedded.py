@@ -1,0 +1,44 @@
+"""`rushhour drill hotfix --stack embedded`, in a small form: real processes, a real leak, a real cure."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rushhour.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def drill(runs: Path, *arguments: str) -> tuple[int, Path]:
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                *("drill", "hotfix", "--stack", "embedded", "--scenario", "smoke-leak", "--services", "3"),
+                *("--scenarios", str(ROOT / "scenarios.yaml"), "--runs", str(runs), *arguments),
+            ]
+        )
+    found = sorted(runs.glob("*-drill-hotfix"))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, found[-1] if found else runs
+
+
+@pytest.mark.alone
+def test_the_hotfix_cures_and_touches_no_sibling(cache: Path, tmp_path: Path) -> None:
+    code, folder = drill(tmp_path)
+    told = json.loads((folder / "drill.json").read_text(encoding="utf-8"))
+    assert (told["outcome"], told["reasons"]) == ("proven", [])
+    assert code == 0
+    assert [one["what"] for one in told["changes"]] == ["untouched"] * 3
+    assert told["target_change"]["what"] == "restarted"
+    assert told["figures"]["timeouts_before"] >= 3
+    assert told["figures"]["quiet_s"] >= 5
+    assert told["figures"]["drained_s"] is not None
+    assert {one["answer"] for one in [*told["before"], *told["after"]]} == {"HTTP 200"}
+    assert all((folder / name).stat().st_size for name in ("report.html", "summary.md", "junit.xml"))
+
+
+def test_what_only_an_engine_has_is_refused(cache: Path, tmp_path: Path) -> None:
+    code, _ = drill(tmp_path, "--by", "stack-deploy", "--hotfix-image", "shop/app:2")
+    assert code == 64
+    assert list(tmp_path.iterdir()) == []
