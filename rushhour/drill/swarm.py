@@ -211,6 +211,7 @@ class SwarmDrill:
             try:
                 own_swarm.refuse_foreign(client.api)  # before images are built
                 cast = _cast(plan, ImageStore(self._guard, engine, client, progress))
+                late = exits.enter_context(ExitStack())  # what ends once the containers are gone
                 exits.enter_context(_swarm(self._guard, engine, client, work))
                 bring_up = _BringUp(
                     self._guard,
@@ -222,7 +223,7 @@ class SwarmDrill:
                     recorder,
                     progress,
                 )
-                yield bring_up.start(exits)
+                yield bring_up.start(exits, late)
             except ENGINE_ERRORS as error:
                 raise StackError(f"the container engine failed: {last_reason(error)}") from error
 
@@ -244,8 +245,8 @@ def _swarm(guard: Guard, engine: Engine, client: DockerClient, work: Path) -> It
     """The Swarm's life: known to the guard first, left at the end."""
     leaving = own_swarm.leaving_command(engine.base_url, work)
     guard.run_at_death(leaving)
+    own_swarm.make(client.api, work)
     try:
-        own_swarm.make(client.api, work)
         yield
     finally:
         own_swarm.leave(client.api, str(work))
@@ -265,7 +266,7 @@ class _BringUp:
     recorder: Recorder
     progress: Progress
 
-    def start(self, exits: ExitStack) -> SwarmFleet:
+    def start(self, exits: ExitStack, late: ExitStack) -> SwarmFleet:
         """Servers, data, then the services."""
         passwords = Secrets()
         write_secrets(self.places.private, passwords)
@@ -287,10 +288,11 @@ class _BringUp:
         door = open_door(self.guard, self.recorder.run.path, self.recorder.run.logs / "door.log", ports)
         exits.callback(door.beside.stop)
         keeper = DoorKeeper(self.engine, door, self.recorder.run.logs)
-        exits.callback(keeper.close)
+        late.callback(keeper.close)
         cores = scenario.postgres.replica_cores
         meters = meters_of(tasks, self.engine, {"primary": None, "replica": cores})
         for meter in meters.values():
+            late.callback(meter.close)
             exits.callback(meter.stop)
             meter.wait_for_first(METER_S)
         running = SwarmRunning(
