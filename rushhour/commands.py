@@ -24,7 +24,7 @@ from rushhour.drill.own_swarm import leave_dead_swarm
 from rushhour.errors import UsageError
 from rushhour.history import Recorder, RunDir, create_run_dir, load_history
 from rushhour.judging import judge_run, read_scenario, render_run
-from rushhour.load.hosts import is_loopback
+from rushhour.load.hosts import check_host, is_loopback
 from rushhour.load.post import listening_address, parse_address
 from rushhour.load.worker import run_workers
 from rushhour.nightly.job import TREND, run_night
@@ -39,6 +39,7 @@ from rushhour.run import Means, pool_watcher, run_scenario
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Stack
+from rushhour.stack.at_url import UrlStack
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.choose import Asked
 from rushhour.stack.compose.down import bring_down_compose
@@ -353,6 +354,8 @@ def doctor(postgres_bin: Path | None) -> bool:
 def _run_one(
     scenario: Scenario, stack: Stack, guard: Guard, runs: Path, means: Means
 ) -> tuple[RunDir, Verdict]:
+    if scenario.target.url:
+        stack = UrlStack(means.allow_host)
     if means.by_hand is not None:
         _say(how_to_join(scenario, means.by_hand))
     run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario), means=means)
@@ -367,6 +370,12 @@ def _select(options: Options, names: Sequence[str], *, pinned_stay: bool = False
         chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
     problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
     problems += [f"{options.scenarios}: {problem}" for one in chosen for problem in unknown_alarms(one)]
+    problems += [
+        f"{options.scenarios}: scenario {one.name}: target.url: {problem}"
+        for one in chosen
+        if one.target.url
+        for problem in check_host(one.target.url, options.allow_host)
+    ]
     if options.workers_at and (without := [one.name for one in chosen if not one.load.workers]):
         problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
     if problems:

@@ -11,6 +11,7 @@ raises into the service, waits, or runs SQL.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from typing import Any
 
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
 from .call_sites import Classifier, Stack
+
+OLDEST = (1, 4, 24)
 
 Undo = Callable[[], None]
 
@@ -44,10 +47,14 @@ class PoolPatch:
 
     def apply(self, sqlalchemy: ModuleType) -> None:
         """Patch the classes of the module that was just imported."""
+        self._book.modules["sqlalchemy"] = str(sqlalchemy.__version__)
+        if _numbers(str(sqlalchemy.__version__)) < OLDEST:
+            raise RuntimeError(
+                f"SQLAlchemy {sqlalchemy.__version__} is older than 1.4.24: its pools are not seen"
+            )
         from sqlalchemy import event, exc, pool  # noqa: PLC0415  # here it is imported already
         from sqlalchemy.engine import Engine  # noqa: PLC0415  # as above
 
-        self._book.modules["sqlalchemy"] = str(sqlalchemy.__version__)
         self._classifier.add_plumbing(os.path.dirname(os.path.abspath(str(sqlalchemy.__file__))))
         for owner in (pool.Pool, pool.SingletonThreadPool):
             self._wrap(owner, "connect", lambda original: self._connect(original, exc.TimeoutError))
@@ -253,6 +260,11 @@ class PoolPatch:
                     _end(self._book, hold, DETACH)
         except Exception as error:
             self._book.fault("detach", error)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`2.1.0b1` -> (2, 1, 0)."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _with_signature_of(original: Any, after: Callable[[Any], None]) -> Any:

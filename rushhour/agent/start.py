@@ -15,9 +15,13 @@ from .journal import say
 from .sampler import Sampler, ignore_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from .exporter import Exporter
+
+
+_installed: list[Book] = []  # of this process; one at most
 
 
 def exporter_of(book: Book, directory: str) -> Exporter | None:
@@ -57,19 +61,46 @@ def install(directory: str) -> None:
         say(f"process {os.getpid()} is not observed: {error}")
         return
 
-    def patch_sqlalchemy(module: ModuleType) -> None:
-        from .sqlalchemy_pools import PoolPatch  # noqa: PLC0415  # it imports threading: not before gevent patches
-
-        patch = PoolPatch(
-            book, classifier, StackFinder(classifier).hot_path(), current_request, sampler.ensure_running
-        )
-        undo.append(patch.remove)
-        patch.apply(module)
-
-    AfterImport({"sqlalchemy": patch_sqlalchemy, "flask": flask_patch.apply}, book.fault).install()
+    _patch(book, classifier, flask_patch, sampler.ensure_running, undo)
     os.register_at_fork(
         before=ignore_errors(book, "before fork", sampler.pause),
         after_in_parent=ignore_errors(book, "after fork", sampler.resume),
         after_in_child=ignore_errors(book, "after fork in the child", sampler.resume_in_child),
     )
     atexit.register(ignore_errors(book, "exit", sampler.finish))
+    _installed.append(book)
+
+
+def watch_in_process() -> Book:
+    """Observe this process without a file or a thread: the caller reads the book. For tests.
+
+    Where the agent is here already, its own book. Raises RuntimeError in an unknown interpreter.
+    """
+    if sys.implementation.name != "cpython" or sys.version_info < (3, 11):
+        raise RuntimeError(f"the pool agent needs CPython 3.11 or newer, this is {sys.version}")
+    injected = sys.modules.get("_rushhour_agent.start")
+    books: list[Book] = _installed if injected is None else injected._installed
+    if not books:
+        book, classifier = Book(), Classifier()
+        _patch(book, classifier, FlaskPatch(book, classifier), lambda: None, [])
+        books.append(book)
+    return books[0]
+
+
+def _patch(
+    book: Book,
+    classifier: Classifier,
+    flask_patch: FlaskPatch,
+    on_pool: Callable[[], None],
+    undo: list[Callable[[], None]],
+) -> None:
+    """Patch what is imported already, and the rest as soon as it is; `undo` gets what takes it out again."""
+
+    def patch_sqlalchemy(module: ModuleType) -> None:
+        from .sqlalchemy_pools import PoolPatch  # noqa: PLC0415  # it imports threading: not before gevent patches
+
+        patch = PoolPatch(book, classifier, StackFinder(classifier).hot_path(), current_request, on_pool)
+        undo.append(patch.remove)
+        patch.apply(module)
+
+    AfterImport({"sqlalchemy": patch_sqlalchemy, "flask": flask_patch.apply}, book.fault).install()

@@ -25,7 +25,6 @@ class ScenarioFile:
     """All scenarios of a file, and the suites that name them."""
 
     path: Path
-    target: Target
     scenarios: Mapping[str, Scenario]
     suites: Mapping[str, tuple[str, ...]]
     candidates: frozenset[str] = frozenset()  # scenarios of the newest release, whichever that is
@@ -39,13 +38,14 @@ class ScenarioFile:
         Raises UsageError with every unknown name.
         """
         problems = [self._unknown(name) for name in names if name not in {*self.scenarios, *self.suites}]
-        if release is not None and release not in self.target.releases:
-            known = ", ".join(self.target.releases)
-            problems.append(f"--release {release}: {self.target.name} has no such release; known: {known}")
+        wanted = [one for name in names for one in self.suites.get(name, (name,))]
+        chosen = [self.scenarios[name] for name in dict.fromkeys(wanted) if name in self.scenarios]
+        for target in {one.target.name: one.target for one in chosen}.values():
+            if release is not None and release not in target.releases:
+                known = ", ".join(target.releases)
+                problems.append(f"--release {release}: {target.name} has no such release; known: {known}")
         if problems:
             raise UsageError(problems)
-        wanted = [one for name in names for one in self.suites.get(name, (name,))]
-        chosen = [self.scenarios[name] for name in dict.fromkeys(wanted)]
         if release is None:
             return chosen
         if pinned_stay and not any(one.name in self.candidates for one in chosen):
@@ -68,16 +68,17 @@ def load_scenarios(path: Path) -> ScenarioFile:
     """Read and validate a whole scenario file. Raises UsageError with every problem found."""
     root = read_yaml(path)
     problems = _frame(path, root)
-    if not all(isinstance(root.plain.get(key), dict) and root.plain[key] for key in ("service", "scenarios")):
+    if problems:
         raise UsageError(problems)
 
-    service = root.child("service")
-    service.plain.setdefault("root", str(path.resolve().parent))
-    target: Target | None = None
-    try:
-        target = _TARGET.validate_json(json.dumps(service.plain), context=FROM_YAML)
-    except ValidationError as error:
-        problems += _told(path, service, ("service",), error)
+    folder = str(path.resolve().parent)
+    service = root.child("service") if "service" in root.plain else Node({}, {(): 1})
+    service.plain.setdefault("root", folder)
+    if "service" in root.plain:
+        try:
+            _TARGET.validate_json(json.dumps(service.plain), context=FROM_YAML)
+        except ValidationError as error:
+            problems += _told(path, service, ("service",), error)
 
     scenarios: dict[str, Scenario] = {}
     candidates: set[str] = set()
@@ -90,9 +91,9 @@ def load_scenarios(path: Path) -> ScenarioFile:
             problems += error.problems
     suites, found = _suites(path, root)
     problems += found
-    if problems or target is None:
+    if problems:
         raise UsageError(_once(problems))
-    return ScenarioFile(path, target, scenarios, suites, frozenset(candidates))
+    return ScenarioFile(path, scenarios, suites, frozenset(candidates))
 
 
 def _frame(path: Path, root: Node) -> list[str]:
@@ -104,7 +105,8 @@ def _frame(path: Path, root: Node) -> list[str]:
     problems += [
         f"{path}:{root.line((key,))}: `{key}:` is missing or empty; it must be a mapping"
         for key in ("service", "scenarios")
-        if not isinstance(root.plain.get(key), dict) or not root.plain[key]
+        if (key == "scenarios" or key in root.plain or not _all_have_targets(root.plain))
+        and (not isinstance(root.plain.get(key), dict) or not root.plain[key])
     ]
     if not isinstance(root.plain.get("defaults", {}), dict):
         problems.append(f"{path}:{root.line(('defaults',))}: `defaults:` must be a mapping")
@@ -112,15 +114,34 @@ def _frame(path: Path, root: Node) -> list[str]:
     return problems
 
 
+def _all_have_targets(plain: Mapping[str, Any]) -> bool:
+    """Whether the file needs no `service:` block."""
+    scenarios, defaults = plain.get("scenarios"), plain.get("defaults")
+    if isinstance(defaults, dict) and "target" in defaults:
+        return True
+    return isinstance(scenarios, dict) and all(
+        isinstance(one, dict) and ("target" in one or "extends" in one) for one in scenarios.values()
+    )
+
+
 def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
     node = _resolve(path, root, name)
+    if "target" in node.plain:
+        service = node.plain["target"]
+        if not isinstance(service, dict):
+            raise UsageError([f"{path}:{node.line(('target',))}: scenarios.{name}.target: must be a mapping"])
+        service = {"name": name, "root": str(path.resolve().parent), **service}
     plain = {**node.plain, "name": name, "target": service}
     if plain.get("release", NEWEST) == NEWEST and isinstance(service.get("releases"), list):
         plain["release"] = [NEWEST, *service["releases"]][-1]
     try:
         scenario: Scenario = SCENARIO.validate_json(json.dumps(plain), context=FROM_YAML)
     except ValidationError as error:
-        raise UsageError([*_told(path, node, ("scenarios", name), error)]) from None
+        raise UsageError(
+            [*_told(path, node, ("scenarios", name), error, own="target" in node.plain)]
+        ) from None
+    if scenario.target.url:
+        scenario = replace(scenario, agent=False)
     if found := contradictions(scenario):
         raise UsageError(
             [
@@ -187,12 +208,17 @@ def _suites(path: Path, root: Node) -> tuple[dict[str, tuple[str, ...]], list[st
     return suites, problems
 
 
-def _told(path: Path, node: Node, prefix: tuple[str, ...], error: ValidationError) -> Iterator[str]:
-    """Each of pydantic's errors as one line: file:line: where: what, and what was given."""
+def _told(
+    path: Path, node: Node, prefix: tuple[str, ...], error: ValidationError, *, own: bool = False
+) -> Iterator[str]:
+    """Each of pydantic's errors as one line: file:line: where: what, and what was given.
+
+    `own`: the scenario has a target of its own; that of the file is told with the `service:` block itself.
+    """
     for one in error.errors(include_url=False):
         where = tuple(part for part in one["loc"] if part != "function-before")
         dotted = ".".join(str(part) for part in (*prefix, *where))
-        if where[:1] == ("target",):  # told with the `service:` block itself
+        if where[:1] == ("target",) and not own:
             continue
         kind = one["type"]
         if kind == "unexpected_keyword_argument":

@@ -145,18 +145,25 @@ class ServerFault:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Target:
-    """The service under test, from the `service:` block at the top of the scenario file.
+    """The service under test: the file's `service:` block, or a scenario's own `target:`.
 
-    `command` and the values of `environment` may hold {python}, {host}, {port}, {workers}, {threads},
-    {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow}, {pool_timeout} and {logs}.
-    Paths are relative to `root`, the folder of the scenario file, where the command runs.
+    It is started by `command` or from the import path `app`, or it runs already at `url`. `command`, `setup`
+    and the values of `environment` may hold {python}, {host}, {port}, {workers}, {threads}, {release},
+    {primary_url}, {replica_url}, {pool_size}, {max_overflow}, {pool_timeout} and {logs}. Paths are relative
+    to `root`, the folder of the scenario file, where the commands run.
     """
 
     name: str
-    command: str
-    health: str  # answers 200 when the service is ready
-    releases: tuple[str, ...]  # oldest first
-    schema: str  # SQL that creates the tables
+    command: str = ""
+    app: str = ""  # "shop:app" or "shop:create_app()": a WSGI application, served by gunicorn
+    url: str = ""  # of a service that runs already: a black box
+    health: str = "/"  # answers 200 when the service is ready
+    releases: tuple[str, ...] = ("current",)  # oldest first
+    schema: str = ""  # SQL that creates the referrals service's tables, which rushhour fills
+    setup: str = ""  # a command that makes tables and rows, before the service starts
+    setup_timeout: PositiveSeconds = 300.0
+    python: str = ""  # the interpreter of the service's own environment; rushhour's unless named
+    url_scheme: str = "postgresql+psycopg2"  # of {primary_url} and {replica_url}
     environment: dict[str, str] = field(default_factory=dict)
     check: tuple[str, ...] = ()  # "GET /path" or "POST /path {json}": one request per endpoint
     root: str = "."

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.scenario.model import Scenario
+from rushhour.scenario.target_rules import target_problems
 
 # What may be done to a server in each state, and the state that it is in then.
 _STATES: Final[dict[str, dict[str, str]]] = {
@@ -20,7 +21,13 @@ Problem = tuple[tuple[str | int, ...], str]  # the key to blame, and what is wro
 
 def contradictions(scenario: Scenario) -> list[Problem]:
     """Every contradiction in a scenario; empty when there is none."""
-    return [*_load(scenario), *_expectation(scenario), *_faults(scenario), *_files(scenario)]
+    return [
+        *_load(scenario),
+        *_expectation(scenario),
+        *_faults(scenario),
+        *target_problems(scenario),
+        *_files(scenario),
+    ]
 
 
 def _load(scenario: Scenario) -> Iterator[Problem]:
@@ -93,5 +100,5 @@ def _files(scenario: Scenario) -> Iterator[Problem]:
         (("load", "locustfile"), scenario.load.locustfile),
         (("target", "schema"), scenario.target.schema),
     ):
-        if not (root / name).is_file():
+        if name and not (root / name).is_file():
             yield where, f"no such file: {name} (looked in {root})"

@@ -8,6 +8,7 @@ from rushhour.errors import StackError, UsageError
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Stack
+from rushhour.stack.at_url import UrlStack
 from rushhour.stack.choose import Asked, choose_stack
 from rushhour.stack.compose.stack import ComposeStack
 from rushhour.stack.embedded.stack import EmbeddedStack
@@ -42,8 +43,13 @@ class StackOptions:
 
 
 def needs_embedded(scenario: Scenario) -> bool:
-    """Whether it asks for what only the embedded stack has: a partner, a relay, no agent."""
-    return bool(scenario.service.partner or scenario.cut_off or not scenario.agent)
+    """Whether it asks for what only the embedded stack has: a partner, a relay, no agent, an own service."""
+    return bool(
+        scenario.service.partner
+        or scenario.cut_off
+        or not scenario.agent
+        or not scenario.target.schema  # a service of the user's own: there is no image of it
+    )
 
 
 def open_stack(
@@ -61,13 +67,15 @@ def open_stack(
     if problems := list(options.problems()):
         raise UsageError(problems)
     compose = ComposeStack(guard, options.image, options.allow_host, service_host=options.service_host)
-    chosen = list(scenarios)
+    chosen = [one for one in scenarios if not one.target.url]
+    if not chosen:
+        return UrlStack(options.allow_host)
     releases = [one.release for one in chosen]
     bound = next((one.name for one in chosen if needs_embedded(one)), None)
 
     def prepare_compose() -> str:
         if bound is not None:
-            raise StackError(f"scenario {bound} needs a partner process, a relay or no agent")
+            raise StackError(f"scenario {bound} needs a partner process, a relay, no agent or an own service")
         return compose.prepare(releases, progress)
 
     choice = choose_stack(options.asked, prepare_compose)

@@ -16,11 +16,19 @@ from rushhour.errors import StackError, UsageError
 from rushhour.process.child import Child, start, wait_until
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
+from rushhour.stack.at_url import in_words
+from rushhour.stack.own_service import interpreter
 from rushhour.stack.ports import HOST, free_port, lost_race
 
 START_TIMEOUT_S: Final = 30.0
 STOP_GRACE_S: Final = 3.0  # workers that wait for a pool would hold a graceful stop for half a minute
 PORT_ATTEMPTS: Final = 3
+# How a target that is only an import path is served; APP stands for it.
+GUNICORN: Final = (
+    "{python} -m gunicorn APP --bind {host}:{port} --worker-class gthread --workers {workers} "
+    "--threads {threads} --worker-connections 4000 --keep-alive 75 --timeout 120 --graceful-timeout 5 "
+    "--access-logfile {logs}/access.log"
+)
 # What a program needs to run at all; everything else comes from the scenario file, so that a run does not
 # depend on the shell it was started in.
 BASE_VARIABLES: Final = ("HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ", "PATH")
@@ -46,7 +54,7 @@ def placeholders(
 ) -> dict[str, str]:
     """What command and environment may hold in braces."""
     return {
-        "python": sys.executable,
+        "python": interpreter(scenario, sys.executable),
         "host": host,
         "port": str(port),
         "workers": str(scenario.service.workers),
@@ -73,8 +81,9 @@ def fill_in(template: str, values: Mapping[str, str], where: str) -> str:
 
 def service_command(scenario: Scenario, values: Mapping[str, str]) -> list[str]:
     """The command, split as a shell would; what is filled in is never split."""
+    command = scenario.target.command or GUNICORN.replace("APP", shlex.quote(scenario.target.app))
     return [
-        *split_command(scenario.target.command, values, "service.command"),
+        *split_command(command, values, "service.command"),
         *split_command(scenario.service.arguments, values, "service.arguments"),
     ]
 
@@ -93,7 +102,10 @@ def service_environment(
 ) -> dict[str, str]:
     """A small base from the caller, then the scenario file's variables; our own programs are found first."""
     base = {name: caller[name] for name in BASE_VARIABLES if name in caller}
-    base["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), caller.get("PATH", os.defpath)])
+    folders = dict.fromkeys(
+        str(Path(one).parent) for one in (values["python"], sys.executable) if os.sep in one
+    )
+    base["PATH"] = os.pathsep.join([*folders, caller.get("PATH", os.defpath)])
     asked = {**scenario.target.environment, **scenario.service.environment}
     return base | {name: fill_in(text, values, f"service.environment.{name}") for name, text in asked.items()}
 
@@ -142,16 +154,18 @@ def start_service(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def require_program(command: list[str], environment: Mapping[str, str], root: Path) -> None:
+def require_program(
+    command: list[str], environment: Mapping[str, str], root: Path, what: str = "service.command"
+) -> None:
     """Raises StackError when there is no such program."""
     if not root.is_dir():
         raise StackError(f"the service's root {root} is not a directory")
     if not command:
-        raise StackError("service.command is empty")
+        raise StackError(f"{what} is empty")
     program = command[0]
     found = (root / program) if os.sep in program else shutil.which(program, path=environment["PATH"])
     if found is None or not os.access(found, os.X_OK):
-        raise StackError(f"service.command: there is no program {program} to run")
+        raise StackError(f"{what}: there is no program {program} to run")
 
 
 def health_problem(address: tuple[str, int], path: str, child: Child) -> str | None:
@@ -166,8 +180,8 @@ def health_problem(address: tuple[str, int], path: str, child: Child) -> str | N
         return f"{type(error).__name__}: {error}"
     finally:
         connection.close()
-    if answer.status != 200:
-        return f"HTTP {answer.status}"
+    if (problem := in_words(answer.status, answer.getheader("Location"))) is not None:
+        return problem
     # Another program may have taken the port, and may even answer 200.
     return None if listens(child.pid, port) else f"port {port} is answered by another program"
 

@@ -1,5 +1,6 @@
 """The stack that needs no Docker: primary, streaming replica and service as children of the harness."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,8 +29,17 @@ from rushhour.stack.embedded.server import (
     start_server,
     wait_for_streaming,
 )
-from rushhour.stack.embedded.service import STOP_GRACE_S, RunningService, start_service
+from rushhour.stack.embedded.service import (
+    STOP_GRACE_S,
+    RunningService,
+    placeholders,
+    require_program,
+    service_environment,
+    split_command,
+    start_service,
+)
 from rushhour.stack.embedded.template import Seeder, TemplateStore
+from rushhour.stack.own_service import NoRows, run_setup, wait_for_replay, with_scheme
 from rushhour.stack.paths import cache_dir, copy_configuration, open_cache, server_account
 from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.seeding import seed
@@ -164,7 +174,8 @@ class EmbeddedStack:
         run.logs.mkdir(parents=True, exist_ok=True)
         run.agent.mkdir(parents=True, exist_ok=True)
         installation = install(self._postgres_bin, cache, account)
-        store = TemplateStore(cache, self._guard, installation, self._seeder)
+        seeder = self._seeder if scenario.target.schema else NoRows()
+        store = TemplateStore(cache, self._guard, installation, seeder)
         schema = Path(scenario.target.root) / scenario.target.schema
         with ExitStack() as exits:
             work = exits.enter_context(work_dir(cache, self._guard))
@@ -192,6 +203,8 @@ class EmbeddedStack:
                 one.name: start.relay(one) for one in (primary, replica) if one.name in scenario.cut_off
             }
             partner = start.partner() if scenario.service.partner else None
+            if scenario.target.setup:
+                start.setup((primary, replica), progress)
             progress("start the service")
             service = start.service((primary, replica), relays, partner, capacities["service"])
             meters = {name: RenewableMeter(capacity.meter()) for name, capacity in capacities.items()}
@@ -293,6 +306,23 @@ class _Start:
         conninfo = primary_conninfo(primary_port, self.passwords, self.work, self.installation)
         return {"primary_conninfo": conninfo, "primary_slot_name": SLOT}
 
+    def setup(self, servers: tuple[PostgresServer, PostgresServer], progress: Progress) -> None:
+        """Run the target's set-up command against the primary, and wait until the replica has its work."""
+        target = self.scenario.target
+        primary, replica = servers
+        log = self.run.logs / "setup.log"
+        urls = [self._url(one.url(target.name)) for one in servers]
+        values = placeholders(self.scenario, 0, urls[0], urls[1], log.parent)
+        environment = service_environment(self.scenario, values, os.environ)
+        command = split_command(target.setup, values, "target.setup")
+        require_program(command, environment, Path(target.root), "target.setup")
+        progress("set up the service's data")
+        run_setup(self.guard, self.scenario, command, environment, log)
+        wait_for_replay(primary, replica)
+
+    def _url(self, url: str) -> str:
+        return with_scheme(url, self.scenario.target.url_scheme)
+
     def relay(self, server: PostgresServer) -> Beside:
         log = self.run.logs / f"relay-{server.name}.log"
         relay = start_relay(self.guard, server.name, server.port, log=log, choose_port=self.choose_port)
@@ -319,7 +349,7 @@ class _Start:
         service = start_service(
             self.guard,
             self.scenario,
-            urls=(primary, replica),
+            urls=(self._url(primary), self._url(replica)),
             partner_url=f"http://{HOST}:{partner.port}" if partner else "",
             log=self.run.logs / "service.log",
             instrument=lambda base: (

@@ -1,0 +1,48 @@
+"""What contradicts itself in a `service:` or `target:` block (pure)."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rushhour.scenario.model import Scenario, Target
+from rushhour.scenario.thresholds import METRICS
+
+Problem = tuple[tuple[str | int, ...], str]
+
+_WAYS: Final = ("command", "app", "url")
+# What a service that runs already has been given by somebody else.
+_OF_STARTED: Final = ("setup", "schema", "python", "environment")
+
+
+def target_problems(scenario: Scenario) -> Iterator[Problem]:
+    """The keys to blame, and what is wrong."""
+    target = scenario.target
+    given = [way for way in _WAYS if getattr(target, way)]
+    if len(given) != 1:
+        what = f"has {' and '.join(given)}" if given else "has none"
+        yield ("target",), f"needs exactly one of {', '.join(_WAYS)}, and {what}"
+    if not target.health.startswith("/"):
+        yield ("target", "health"), f"{target.health!r} is not a path; write /health"
+    if target.app and ":" not in target.app:
+        yield ("target", "app"), f"{target.app!r} is no import path; write module:application"
+    if target.schema and target.setup:
+        yield (
+            ("target", "setup"),
+            "contradicts `schema`: that one makes the referrals service's tables and rows",
+        )
+    if target.url:
+        yield from _black_box(scenario, target)
+
+
+def _black_box(scenario: Scenario, target: Target) -> Iterator[Problem]:
+    for key in _OF_STARTED:
+        if getattr(target, key):
+            yield ("target", key), "means nothing with `url`: that service runs already"
+    if scenario.faults:
+        yield ("faults",), "a service at a `url` has servers that are not rushhour's to break"
+    for number, threshold in enumerate(scenario.thresholds):
+        spec = METRICS[threshold.metric]
+        if spec.inside and spec.name != "queuepool_timeouts":  # these are also counted by their answers
+            yield (
+                ("thresholds", number),
+                f"{spec.name} is seen inside ({spec.source}) and a `url` is a black box; use `command`",
+            )

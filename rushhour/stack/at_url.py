@@ -1,0 +1,94 @@
+"""A service that runs already, at a URL: nothing is started, nothing is stopped, nothing is seen inside."""
+
+import http.client
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from rushhour.errors import StackError, UsageError
+from rushhour.history import RunDir
+from rushhour.load.hosts import check_host
+from rushhour.process.meter import Meter
+from rushhour.scenario.model import Scenario
+from rushhour.stack import Progress, Server
+
+HEALTHY_WITHIN_S: Final = 10.0
+PROBE_TIMEOUT_S: Final = 5.0
+POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class UrlRunning:
+    """What is known of it: where it is."""
+
+    service_url: str
+    service_root: Path
+    servers: tuple[Server, ...] = ()
+    meters: Mapping[str, Meter] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+    postgres_version: str = "unknown"
+
+    def check_alive(self) -> None:
+        """It is not ours to watch: requests that fail are told as such."""
+
+
+class UrlStack:
+    """Load goes to what the scenario's `target.url` names; off this machine only to `allow_host`."""
+
+    name: Final = "url"
+
+    def __init__(self, allow_host: str | None = None) -> None:
+        self._allow_host = allow_host
+
+    @contextmanager
+    def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[UrlRunning]:
+        """Wait until it answers its health path with 200. Raises UsageError, StackError."""
+        del run
+        url = scenario.target.url.rstrip("/")
+        if problems := check_host(url, self._allow_host):
+            raise UsageError(problems)
+        progress(f"wait for {url}")
+        began_s = time.monotonic()
+        while (seen := probe(url + scenario.target.health)) is not None:
+            waited_s = time.monotonic() - began_s
+            if waited_s > HEALTHY_WITHIN_S:
+                raise StackError(
+                    f"waited {waited_s:.1f} s for {url}{scenario.target.health} to answer 200; "
+                    f"last seen: {seen}"
+                )
+            time.sleep(POLL_S)
+        yield UrlRunning(url, Path(scenario.target.root))
+
+
+def probe(url: str) -> str | None:
+    """Why a URL is not healthy; None when it answered 200."""
+    where = urlsplit(url)
+    kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+    connection = kind(where.hostname or "", where.port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", where.path or "/")
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()
+    return in_words(answer.status, answer.getheader("Location"))
+
+
+def in_words(status: int, location: str | None) -> str | None:
+    """What is wrong with a health path's answer, and what to do; None for 200."""
+    if status == 200:
+        return None
+    if 300 <= status < 400:
+        return (
+            f"HTTP {status} to {location or 'nowhere'}: set `health` to a path that answers 200 by itself, "
+            "without a login"
+        )
+    hint = ": set `health` to a path that the service has" if status == 404 else ""
+    return f"HTTP {status}{hint}"

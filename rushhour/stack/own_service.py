@@ -1,0 +1,94 @@
+"""What a service of the user's own needs before it starts: an empty database, its URLs, its set-up."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from rushhour.errors import StackError
+from rushhour.process.child import start
+from rushhour.process.guard import Guard
+from rushhour.scenario.model import Data, Scenario
+from rushhour.stack import Progress
+from rushhour.stack.embedded.server import PostgresServer, ask, connected
+
+POLL_S: Final = 0.05
+REPLAY_TIMEOUT_S: Final = 60.0
+SETUP_STOP_S: Final = 2.0
+
+
+class NoRows:
+    """The seeder of a service that makes its own tables: the database stays empty."""
+
+    def fingerprint(self, schema: Path, data: Data) -> str:  # noqa: ARG002  # as every seeder's
+        """The same for all of them: they share one template."""
+        return "empty-database--"
+
+    def fill(self, dsn: str, schema: Path, data: Data, progress: Progress) -> None:
+        """Nothing."""
+
+
+def with_scheme(url: str, scheme: str) -> str:
+    """The URL for another driver; asyncpg refuses libpq's options in it."""
+    parts = urlsplit(url)._replace(scheme=scheme)
+    return (parts._replace(query="") if scheme.endswith("asyncpg") else parts).geturl()
+
+
+def run_setup(
+    guard: Guard,
+    scenario: Scenario,
+    command: list[str],
+    environment: Mapping[str, str],
+    log: Path,
+) -> None:
+    """Run the set-up command to its end.
+
+    Raises StackError, with its last lines, when it fails or takes too long.
+    """
+    root = Path(scenario.target.root)
+    child = start(guard, "target.setup", command, log=log, environment=environment, cwd=root)
+    began_s = time.monotonic()
+    try:
+        while child.poll() is None:
+            waited_s = time.monotonic() - began_s
+            if waited_s > scenario.target.setup_timeout:
+                raise StackError(
+                    f"target.setup has not ended after {waited_s:.0f} s; the last lines of {log}:",
+                    child.tail(),
+                )
+            time.sleep(POLL_S)
+        if child.poll() != 0:
+            child.check_alive()
+    finally:
+        child.stop(SETUP_STOP_S)
+
+
+def wait_for_replay(primary: PostgresServer, replica: PostgresServer) -> None:
+    """Until the replica has all that the primary has now, so that the service finds it on both.
+
+    Raises StackError at the deadline.
+    """
+    with connected(primary.admin_dsn) as on_primary, connected(replica.admin_dsn) as on_replica:
+        target = ask(on_primary, "SELECT pg_current_wal_lsn()::text")
+        began_s = time.monotonic()
+        query = "SELECT (pg_last_wal_replay_lsn() >= %s::pg_lsn)::text"
+        while ask(on_replica, query, target) != "true":
+            waited_s = time.monotonic() - began_s
+            if waited_s > REPLAY_TIMEOUT_S:
+                seen = ask(on_replica, "SELECT pg_last_wal_replay_lsn()::text")
+                raise StackError(
+                    f"waited {waited_s:.0f} s for the replica to replay what target.setup wrote: it is at "
+                    f"{seen}, the primary at {target}"
+                )
+            time.sleep(POLL_S)
+
+
+def interpreter(scenario: Scenario, default: str) -> str:
+    """The Python that {python} stands for, and whose folder comes first on PATH."""
+    named = scenario.target.python
+    if not named:
+        return default
+    # Not resolved: the interpreter of a virtual environment is a link, and found by its own name.
+    return os.path.normpath(Path(scenario.target.root, named)) if os.sep in named else named
