@@ -4,12 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN     = $(BIN)/rushhour
-PYTEST  = $(BIN)/python -m pytest --ignore tests/docker
+PYTEST  = $(BIN)/python -m pytest --ignore tests/docker --ignore tests/matrix
 SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check drill nightly ui test test-docker images images-offline lint format bench up down clean lock venv
+.PHONY: help loadtest gate check drill nightly ui test test-docker test-matrix images images-offline lint format bench up down clean lock venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: $(STAMP) ## unit and integration tests, with branch coverage (ARGS="-k nam
 test-docker: $(STAMP) ## tests on a real container engine, which root on Debian needs not have yet
 	@bash infra/images/engine.sh run sh -c 'bash infra/images/offline.sh && $(BIN)/python -m pytest tests/docker $(ARGS)' \
 	  || { code=$$?; test $$code = 77 && echo "test-docker: skipped, see above" || exit $$code; }
+
+test-matrix: $(STAMP) ## the agent in services with other versions, drivers and servers, each in an environment of its own
+	@$(BIN)/python -m pytest tests/matrix $(ARGS)
 
 images: $(STAMP) ## pull the base images of the Compose stack; build stand-ins where that fails
 	@bash infra/images/offline.sh

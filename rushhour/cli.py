@@ -348,6 +348,16 @@ def drill_hotfix(**given: Any) -> int:
     """
     verdicts = {"proven": "pass", "not proven": "fail", "unknown": "unknown"}
     return exit_code([verdicts[one] for one in drill_command.hotfix(drill_command.DrillOptions(**given))])
+@cli.command()
+@click.option("--app", metavar="MODULE:APP", help="A Flask application, whose URL map is read.")
+@_path("--openapi", None, "An OpenAPI document, JSON or YAML, instead.")
+@_path("--python", None, "The service's interpreter; .venv/bin/python where there is one.")
+@_path("--into", ".", "The folder to write into.")
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+def init(app: str | None, *, openapi: Path | None, python: Path | None, into: Path, force: bool) -> int:
+    """Write a starting scenarios.yaml and customers.py from the routes of your own service."""
+    commands.init(app, openapi=openapi, python=python, into=into, force=force)
+    return Exit.MET
 
 
 def _place_of_metrics(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """What each command does; `cli.py` parses and turns the results into exit codes."""
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ from rushhour.stack.open import StackOptions, open_stack
 from rushhour.stack.paths import cache_dir
 from rushhour.stack.ports import HOST
 from rushhour.stack.standing import bring_down, stand
+from rushhour.starter.files import locust_file, scenario_file
+from rushhour.starter.routes import default_python, of_flask, of_openapi
 from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
 from rushhour.webui.locust import Address, require_free, web_locust
@@ -333,6 +336,26 @@ def agent_exec(
     if report is not None:
         write_findings(report, attached)
     return 1 if fail_on_leak and attached.findings.leaks and not attached.exit_code else attached.exit_code
+
+
+def init(app: str | None, *, openapi: Path | None, python: Path | None, into: Path, force: bool) -> None:
+    """Write a scenario file and a locustfile for a service, and say what to do next."""
+    if (app is None) == (openapi is None):
+        raise UsageError(["give --app MODULE:APP, or --openapi FILE"])
+    interpreter = str(python) if python else default_python(into)
+    routes = of_openapi(openapi) if openapi else of_flask(app or "", interpreter, into)
+    own = interpreter if interpreter != sys.executable else None
+    name = (app or into.resolve().name).partition(":")[0].rpartition(".")[2]
+    files = {
+        into / "scenarios.yaml": scenario_file(name, app, own, routes),
+        into / "customers.py": locust_file(routes),
+    }
+    if there := [str(path) for path in files if path.exists() and not force]:
+        raise UsageError([f"{path} is there already; --force overwrites it" for path in there])
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+        _say(f"wrote {path}")
+    _say(f"{len(routes)} routes. Look through both files, then: rushhour run evening")
 
 
 def agent_env(out: Path, metrics: str | None) -> None:

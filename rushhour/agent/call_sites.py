@@ -117,6 +117,7 @@ class StackFinder:
         Its argument is how many frames above itself the search begins: 1 is its caller.
         """
         kind_of, classify, keep = self._classifier.kinds.get, self._classifier.kind, self._keep
+        beyond = self._beyond
         root, libraries, learnt, frame_of = self._root, self._libraries, self._learnt, sys._getframe
 
         def find(above: int) -> Stack:  # noqa: PLR0912  # calls would cost more than they tidy
@@ -156,10 +157,27 @@ class StackFinder:
             if level is not root:
                 return level.get(0) or keep(frame_of(above))
             if library is None:
-                return UNKNOWN
+                return beyond()
             return libraries.get(id(library.f_code) + library.f_lasti) or keep(frame_of(above))
 
         return find
+
+    def _beyond(self) -> Stack:
+        """With asyncio SQLAlchemy runs in a greenlet; the application awaits it in another one."""
+        greenlet = sys.modules.get("greenlet")
+        outer = greenlet.getcurrent().parent if greenlet is not None else None
+        frame = getattr(outer, "gr_frame", None)
+        frames = self._frames(frame, APPLICATION) or self._frames(frame, LIBRARY)[:1]
+        if not frames:
+            return UNKNOWN
+        level = self._root
+        for one in frames:
+            level = level.setdefault(_place(one), {})
+        stack: Stack | None = level.get(0)
+        if stack is None:
+            self._kept += 1
+            stack = level.setdefault(0, self._stack(frames))
+        return stack
 
     def _keep(self, start: FrameType) -> Stack:
         if self._kept >= MAX_STACKS:

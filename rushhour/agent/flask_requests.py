@@ -31,7 +31,7 @@ class FlaskPatch:
 
     def apply(self, flask: ModuleType) -> None:
         """Patch the module that was just imported."""
-        self._book.modules["flask"] = _version()
+        self._book.modules["flask"] = version_of("flask")
         self._classifier.add_framework(flask.Flask.wsgi_app.__code__.co_filename)
         self._wrap(flask.Flask, "wsgi_app", self._wsgi_app)
         self._wrap(flask.Flask, "full_dispatch_request", lambda original: self._dispatch(original, flask))
@@ -142,10 +142,11 @@ def _closed(request: Request) -> None:
         current_request.set(request.outer)
 
 
-def _version() -> str:
+def version_of(package: str) -> str:
+    """Of an installed package."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # not needed where Flask is not
 
     try:
-        return version("flask")
+        return version(package)
     except PackageNotFoundError:
         return "unknown"

@@ -103,4 +103,16 @@ def _patch(
         undo.append(patch.remove)
         patch.apply(module)
 
-    AfterImport({"sqlalchemy": patch_sqlalchemy, "flask": flask_patch.apply}, book.fault).install()
+    def patch_starlette(module: ModuleType) -> None:
+        from .asgi_requests import StarlettePatch  # noqa: PLC0415  # not where Starlette is not
+
+        patch = StarlettePatch(book)
+        undo.append(patch.remove)
+        patch.apply(module)
+
+    actions = {
+        "sqlalchemy": patch_sqlalchemy,
+        "flask": flask_patch.apply,
+        "starlette.applications": patch_starlette,
+    }
+    AfterImport(actions, book.fault).install()

@@ -164,6 +164,7 @@ class Findings:
                 ("Python", process.python),
                 ("SQLAlchemy", process.sqlalchemy),
                 ("Flask", process.flask),
+                ("Starlette", process.starlette),
             ):
                 if version is not None:
                     seen[name, version] = None

@@ -72,6 +72,7 @@ class AgentProcess:
     flask: str | None
     argv: tuple[str, ...] = ()
     forked: bool = False
+    starlette: str | None = None  # FastAPI is built on it
     routes: tuple[str, ...] = ()  # "GET /customers/<int:customer_id>/referrals", where the framework tells
 
 

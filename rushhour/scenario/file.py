@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.errors import UsageError
 from rushhour.scenario.model import FROM_YAML, SCENARIO, Scenario, Target
 from rushhour.scenario.rules import contradictions
+from rushhour.scenario.target_rules import without_other_ways
 from rushhour.scenario.yaml_node import Node, read_yaml
 
 TOP_KEYS: Final = ("service", "defaults", "scenarios", "suites")
@@ -132,8 +133,9 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
             raise UsageError([f"{path}:{node.line(('target',))}: scenarios.{name}.target: must be a mapping"])
         service = {"name": name, "root": str(path.resolve().parent), **service}
     plain = {**node.plain, "name": name, "target": service}
-    if plain.get("release", NEWEST) == NEWEST and isinstance(service.get("releases"), list):
-        plain["release"] = [NEWEST, *service["releases"]][-1]
+    releases = service.get("releases", ["current"])
+    if plain.get("release", NEWEST) == NEWEST and isinstance(releases, list):
+        plain["release"] = [NEWEST, *releases][-1]
     try:
         scenario: Scenario = SCENARIO.validate_json(json.dumps(plain), context=FROM_YAML)
     except ValidationError as error:
@@ -178,10 +180,17 @@ def _resolve(path: Path, root: Node, name: str) -> Node:
             raise UsageError([f"{where}: {current} must be a mapping"])
         chain.append(current)
         part = root.child("scenarios").child(current)
-        node = node.over(part)
+        node = _over(node, part)
         current = part.plain.get("extends")
     node.plain.pop("extends", None)
-    return node.over(root.child("defaults")) if "defaults" in root.plain else node
+    return _over(node, root.child("defaults")) if "defaults" in root.plain else node
+
+
+def _over(above: Node, base: Node) -> Node:
+    own, inherited = (one.plain.get("target") for one in (above, base))
+    if isinstance(own, dict) and isinstance(inherited, dict):
+        base = Node({**base.plain, "target": without_other_ways(inherited, own)}, base.lines)
+    return above.over(base)
 
 
 def _suites(path: Path, root: Node) -> tuple[dict[str, tuple[str, ...]], list[str]]:

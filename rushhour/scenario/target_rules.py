@@ -1,25 +1,34 @@
 """What contradicts itself in a `service:` or `target:` block (pure)."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from rushhour.scenario.model import Scenario, Target
 from rushhour.scenario.thresholds import METRICS
 
 Problem = tuple[tuple[str | int, ...], str]
 
-_WAYS: Final = ("command", "app", "url")
+WAYS: Final = ("command", "app", "url")
 # What a service that runs already has been given by somebody else.
 _OF_STARTED: Final = ("setup", "schema", "python", "environment")
+
+
+def without_other_ways(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """What a `target:` inherits: a way of its own replaces the one before, and what goes with that."""
+    named = {way for way in WAYS if above.get(way)}
+    if not named:
+        return base
+    dropped = {*WAYS, *(_OF_STARTED if "url" in named else ())}
+    return {key: value for key, value in base.items() if key not in dropped}
 
 
 def target_problems(scenario: Scenario) -> Iterator[Problem]:
     """The keys to blame, and what is wrong."""
     target = scenario.target
-    given = [way for way in _WAYS if getattr(target, way)]
+    given = [way for way in WAYS if getattr(target, way)]
     if len(given) != 1:
         what = f"has {' and '.join(given)}" if given else "has none"
-        yield ("target",), f"needs exactly one of {', '.join(_WAYS)}, and {what}"
+        yield ("target",), f"needs exactly one of {', '.join(WAYS)}, and {what}"
     if not target.health.startswith("/"):
         yield ("target", "health"), f"{target.health!r} is not a path; write /health"
     if target.app and ":" not in target.app:

@@ -1,0 +1,85 @@
+"""Knows which request of Starlette (and FastAPI, which is one) runs here, its route, and when it has ended.
+
+A request is what `Starlette.__call__` brackets: dependencies, streamed bodies and background tasks are over
+when it returns. The context variable follows it into SQLAlchemy's greenlets and into worker threads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from .book import Book, Request, monotonic
+from .flask_requests import current_request, version_of
+
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+
+
+class StarlettePatch:
+    """Puts the agent into Starlette, and takes it out again."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._undo: list[Callable[[], None]] = []
+        self._labels: dict[tuple[str, str], str] = {}
+
+    def apply(self, applications: ModuleType) -> None:
+        """Patch `starlette.applications`, which was just imported."""
+        from starlette.routing import Route  # noqa: PLC0415  # here it is imported already
+
+        self._book.modules["starlette"] = version_of("starlette")
+        self._wrap(applications.Starlette, "__call__", self._call)
+        self._wrap(Route, "handle", self._handle)
+
+    def _wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name)
+        replacement = wrapper(original)
+        replacement.__name__, replacement.__doc__ = name, original.__doc__
+        setattr(owner, name, replacement)
+        self._undo.append(lambda: setattr(owner, name, original))
+
+    def remove(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _call(self, original: Any) -> Any:
+        async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
+            if scope["type"] != "http":
+                await original(app, scope, receive, send)
+                return
+            outer = current_request.get()
+            request = Request(str(scope.get("method", "?")), outer)
+            current_request.set(request)
+            try:
+                await original(app, scope, receive, send)
+            finally:
+                request.returned = True
+                request.ended = monotonic()
+                current_request.set(outer)
+
+        return __call__
+
+    def _handle(self, original: Any) -> Any:
+        """Route.handle: from here on the route is known."""
+        fault = self._book.fault
+
+        async def handle(route: Any, scope: Any, receive: Any, send: Any) -> None:
+            try:
+                request = current_request.get()
+                if request is not None:
+                    mounts = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))
+                    request.label = f"{request.method} {self._path(mounts, route.path)}"
+            except Exception as error:
+                fault("request route", error)
+            await original(route, scope, receive, send)
+
+        return handle
+
+    def _path(self, mounts: str, path: str) -> str:
+        """`/items/{item_id:int}` as Flask writes it, `/items/<item_id>`: one spelling for all readers."""
+        found = self._labels.get((mounts, path))
+        if found is None:
+            found = self._labels[mounts, path] = _PARAMETER.sub(r"<\1>", mounts + path)
+        return found
