@@ -167,9 +167,9 @@ class StackFinder:
         greenlet = sys.modules.get("greenlet")
         outer = greenlet.getcurrent().parent if greenlet is not None else None
         frame = getattr(outer, "gr_frame", None)
-        frames = self._frames(frame, APPLICATION) or self._frames(frame, LIBRARY)[:1]
+        frames = self._frames(frame, APPLICATION)
         if not frames:
-            return UNKNOWN
+            return UNKNOWN  # such as gevent's hub
         level = self._root
         for one in frames:
             level = level.setdefault(_place(one), {})

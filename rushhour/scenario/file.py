@@ -69,7 +69,7 @@ def load_scenarios(path: Path) -> ScenarioFile:
     """Read and validate a whole scenario file. Raises UsageError with every problem found."""
     root = read_yaml(path)
     problems = _frame(path, root)
-    if problems:
+    if any("is missing or empty" in one for one in problems):
         raise UsageError(problems)
 
     folder = str(path.resolve().parent)
