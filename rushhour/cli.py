@@ -348,6 +348,8 @@ def drill_hotfix(**given: Any) -> int:
     """
     verdicts = {"proven": "pass", "not proven": "fail", "unknown": "unknown"}
     return exit_code([verdicts[one] for one in drill_command.hotfix(drill_command.DrillOptions(**given))])
+
+
 @cli.command()
 @click.option("--app", metavar="MODULE:APP", help="A Flask application, whose URL map is read.")
 @_path("--openapi", None, "An OpenAPI document, JSON or YAML, instead.")
