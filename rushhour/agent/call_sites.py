@@ -165,11 +165,13 @@ class StackFinder:
     def _beyond(self) -> Stack:
         """With asyncio SQLAlchemy runs in a greenlet; the application awaits it in another one."""
         greenlet = sys.modules.get("greenlet")
-        outer = greenlet.getcurrent().parent if greenlet is not None else None
-        frame = getattr(outer, "gr_frame", None)
+        current = greenlet.getcurrent() if greenlet is not None else None
+        if type(current).__name__ != "_AsyncIoGreenlet":  # SQLAlchemy's, in every version
+            return UNKNOWN
+        frame = getattr(current.parent, "gr_frame", None)  # type: ignore[union-attr]  # it is a greenlet
         frames = self._frames(frame, APPLICATION)
         if not frames:
-            return UNKNOWN  # such as gevent's hub
+            return UNKNOWN
         level = self._root
         for one in frames:
             level = level.setdefault(_place(one), {})
