@@ -26,6 +26,7 @@ SERVER_PORT: Final = 5432
 SERVERS: Final = ("primary", "replica")
 # A task's pid is the same in every container, so each writes into a directory of its own.
 OWN_DIRECTORY: Final = f"{POOLS}/{{{{.Task.ID}}}}"
+PROBE: Final = "/rushhour/docker/service-health.sh"
 _MAKE_DIRECTORY: Final = f'mkdir -p "${OUT_VARIABLE}" && exec "$@"'
 
 
@@ -83,12 +84,10 @@ def _target(scenario: Scenario, image: Image, password: str) -> dict[str, Any]:
     values = _values(scenario, password, scenario.target.name)
     environment = container_environment(scenario, values, image)
     del environment["REFERRALS_RELEASE"]  # the image says which it is: an update changes the image alone
-    address = f"http://127.0.0.1:{SERVICE_PORT}{scenario.target.health}"
-    probe = f"import urllib.request as r; r.urlopen({address!r}, timeout=2)"
     return {
         "command": ["sh", "-c", _MAKE_DIRECTORY, "sh", *service_command(scenario, values)],
         "environment": environment | {OUT_VARIABLE: OWN_DIRECTORY},
-        "healthcheck": {"test": ["CMD", "python", "-I", "-c", probe]},
+        "healthcheck": {"test": ["CMD", PROBE, str(SERVICE_PORT), scenario.target.health]},
     }
 
 

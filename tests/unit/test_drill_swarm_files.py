@@ -8,7 +8,7 @@ import pytest
 
 from rushhour.drill.facts import ServiceState
 from rushhour.drill.fleet import SIBLINGS, Plan
-from rushhour.drill.swarm_files import Fixed, stack_file
+from rushhour.drill.swarm_files import PROBE, Fixed, stack_file
 from rushhour.drill.swarm_running import host_ports
 from rushhour.errors import UsageError
 from rushhour.scenario.file import load_scenarios
@@ -55,6 +55,13 @@ def test_only_the_target_carries_the_agent_and_its_image_says_the_release() -> N
     assert "REFERRALS_RELEASE" not in {*target, *sibling}
     assert sibling["REFERRALS_POOL_SIZE"] == "1"
     assert "p$$w@replica:5432" in target["REFERRALS_REPLICA_URL"]  # a dollar sign is no variable
+
+
+def test_the_probe_needs_no_connection_of_the_pool_once_it_was_healthy() -> None:
+    """Else Swarm would replace the exhausted service before anybody gives a command."""
+    target = stack("accounts")["services"]["referrals"]
+    assert target["healthcheck"]["test"] == ["CMD", PROBE, "8000", "/health"]
+    assert any(one.endswith("/docker:/rushhour/docker:ro") for one in target["volumes"])
 
 
 def test_a_bad_hotfix_is_rolled_back_by_the_swarm() -> None:
