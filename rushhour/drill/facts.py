@@ -81,6 +81,7 @@ class Figures:
     http_5xx_in_rollout: int
     quiet_s: float  # seconds with requests and without a 5xx at the end of the load
     requests_quiet: int
+    silent_s: float  # seconds before the end of the load in which no request ended at all
     replica_cores_before: float | None
     replica_cores_after: float | None
 

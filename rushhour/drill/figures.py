@@ -33,6 +33,7 @@ def figures_of(history: History, rollout: Rollout, ended_s: float) -> Figures:
         http_5xx_in_rollout=_count(row for row in during if row.outcome in f.SERVER_ERRORS),
         quiet_s=round(max(0.0, max((row.t_s + 1.0 for row in quiet), default=quiet_from) - quiet_from), 2),
         requests_quiet=_count(quiet),
+        silent_s=round(ended_s - max((row.t_s + 1.0 for row in rows), default=began), 2),
         replica_cores_before=_cores(history.host, began - CPU_WINDOW_S, began),
         replica_cores_after=_cores(history.host, ended_s - CPU_WINDOW_S, ended_s),
     )

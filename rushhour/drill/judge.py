@@ -7,6 +7,7 @@ from rushhour.drill.facts import Change, Drill, Figures, Outcome, Rollout, Servi
 from rushhour.drill.proof import compare
 
 QUIET_S: Final = 5.0  # less than this without a 5xx proves nothing
+SILENT_S: Final = 3.0  # requests are counted by the second, and the last ones come late
 
 
 def judge(
@@ -81,6 +82,11 @@ def _cure(rollout: Rollout, figures: Figures) -> list[str]:
         told.append(
             f"HTTP 5xx did not stay at zero: {figures.quiet_s:.0f} s without one at the end, "
             f"{QUIET_S:.0f} s are needed"
+        )
+    if figures.silent_s > SILENT_S:
+        told.append(
+            f"No request ended in the last {figures.silent_s:.0f} s of the load: no 5xx there is no cure, "
+            "the service hangs"
         )
     if figures.drained_s is None:
         told.append("The pool was not drained at the end of the load: connections are leaked")

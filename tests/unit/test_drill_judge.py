@@ -107,6 +107,17 @@ def test_a_cure_that_touches_nothing_else_is_proven() -> None:
     assert headline(drill) == "Hotfix 1.1.1 (by update) cured referrals and touched no other service"
 
 
+def test_silence_is_no_cure() -> None:
+    """A service that hangs answers no 5xx."""
+    whole = story()
+    hung = replace(whole, requests=tuple(row for row in whole.requests if row.t_s < 31))
+    drill = drilled(history=hung)
+    assert drill.outcome == "not proven"
+    assert drill.reasons == (
+        "No request ended in the last 9 s of the load: no 5xx there is no cure, the service hangs",
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
