@@ -4,10 +4,21 @@ from collections import deque
 from dataclasses import asdict
 from typing import Any, Final
 
-from rushhour.webui.messages import View
+from rushhour.webui.messages import Phase, View
 from rushhour.webui.tables import point
 
 POINTS_KEPT: Final = 7200  # two hours, one a second
+
+
+def shown_state(state: str, phase: Phase) -> str:
+    """Locust's state as its page shall know it.
+
+    The page asks again only while the load spawns or runs. Told of the moments before the first customer, or
+    of those in which the last requests are awaited, it would never learn what comes next.
+    """
+    if state in ("cleanup", "stopping"):
+        return "running"
+    return "spawning" if state == "ready" and phase in ("preparing", "running") else state
 
 
 class Board:

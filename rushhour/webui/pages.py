@@ -24,7 +24,7 @@ from plotly.offline import get_plotlyjs
 
 from rushhour.report.embed import asset
 from rushhour.webui.access import guard_requests, require_login
-from rushhour.webui.board import Board
+from rushhour.webui.board import Board, shown_state
 from rushhour.webui.form import form_values
 from rushhour.webui.messages import Welcome
 from rushhour.webui.tables import TABLES, TABS, tables
@@ -90,9 +90,11 @@ def add_pages(
     @app.after_request
     def extend(answer: Response) -> Response:
         if request.endpoint == "locust.request_stats" and answer.is_json and answer.status_code == 200:
-            answer.set_data(
-                app.json.dumps((answer.get_json() or {}) | {"extended_stats": tables(board.view)})
-            )
+            runner = web_ui.environment.runner
+            told: dict[str, object] = {"extended_stats": tables(board.view)}
+            if runner is not None:  # Locust's answer may be two seconds old
+                told |= {"state": shown_state(runner.state, board.view.phase)}
+            answer.set_data(app.json.dumps((answer.get_json() or {}) | told))
         elif request.endpoint == "locust.index" and answer.mimetype == "text/html":
             answer.set_data(answer.get_data(as_text=True).replace("</body>", f"{BAR}</body>"))
         return answer

@@ -8,7 +8,7 @@ import pytest
 from rushhour.history import facts as f
 from rushhour.live import HolderGauge, LiveState, PoolGauge
 from rushhour.observe.live import LiveFold
-from rushhour.webui.board import Board
+from rushhour.webui.board import Board, shown_state
 from rushhour.webui.form import FormError, form_values, read_ask
 from rushhour.webui.login import PASSWORD, USER, address_problems, matches, read_login
 from rushhour.webui.messages import Ask, Choice, Judged, Login, View, Welcome, decode, encode
@@ -92,6 +92,19 @@ def test_a_page_gets_the_points_it_lacks_and_all_of_a_new_run() -> None:
     assert (fresh["fresh"], fresh["next"], len(fresh["points"])) == (True, 2, 2)
     board.show(replace(RUNNING, run="r2"))
     assert len(board.since("r2", 0)["points"]) == 1
+
+
+def test_the_page_goes_on_asking_until_the_load_has_ended() -> None:
+    assert [
+        shown_state(one, "running") for one in ("ready", "spawning", "running", "cleanup", "stopped")
+    ] == [
+        "spawning",
+        "spawning",
+        "running",
+        "running",
+        "stopped",
+    ]
+    assert shown_state("ready", "ready") == "ready"
 
 
 def test_a_login_leaves_the_environment_and_needs_both_parts() -> None:

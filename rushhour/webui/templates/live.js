@@ -53,13 +53,14 @@ function draw() {
   }
   const axis = { gridcolor: tone("grid"), linecolor: tone("edge"), zeroline: false, color: tone("muted"), fixedrange: true };
   const span = Math.max(10, known.points.at(-1)?.t ?? 0);
+  for (const [title] of wanted) { // all of them first: a chart takes the width that its neighbours leave
+    if (charts.has(title)) continue;
+    const box = element("div", at("charts"), undefined, "chart");
+    element("h3", box, title);
+    element("div", box, undefined, "plot");
+    charts.set(title, box);
+  }
   for (const [title, traces] of wanted) {
-    if (!charts.has(title)) {
-      const box = element("div", at("charts"), undefined, "chart");
-      element("h3", box, title);
-      element("div", box, undefined, "plot");
-      charts.set(title, box);
-    }
     const top = Math.max(1, ...traces.flatMap((one) => one.y).filter((value) => value !== null)) * 1.08;
     Plotly.react(charts.get(title).querySelector(".plot"), traces, {
       margin: { l: 42, r: 8, t: 6, b: 28 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
