@@ -1,7 +1,10 @@
 """`rushhour drill hotfix` in a small form on a real Swarm: a cure, and a bad hotfix that is rolled back."""
 
+import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ from docker import DockerClient
 from rushhour.cli import main
 from rushhour.drill import own_swarm
 from rushhour.errors import StackError
-from tests.docker.compose_subject import ROOT
+from rushhour.stack.compose.engine import engine_url
+from tests.docker.compose_subject import ROOT, everything, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +63,40 @@ def test_a_bad_hotfix_is_rolled_back_by_itself(
     assert (code, told["rollout"]["state"]) == (1, "rolled back")
     assert {one["what"] for one in told["changes"]} == {"untouched"}
     assert own_swarm.state(client.api) == "inactive"
+
+
+def test_a_context_that_leads_elsewhere_is_refused(
+    client: DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DOCKER_HOST leads to this machine's engine, but the command that is printed would go to production."""
+    folder = tmp_path / "contexts" / "meta" / hashlib.sha256(b"production").hexdigest()
+    folder.mkdir(parents=True)
+    endpoint = {"Host": "tcp://192.0.2.7:2376", "SkipTLSVerify": False}
+    meta = {"Name": "production", "Metadata": {}, "Endpoints": {"docker": endpoint}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    (tmp_path / "config.json").write_text('{"currentContext": "production"}')
+    monkeypatch.setenv("DOCKER_HOST", engine_url(os.environ))
+    assert own_swarm.find_local_engine().host == "127.0.0.1"
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    with pytest.raises(StackError, match=r"context in use leads elsewhere: .* tcp://192\.0\.2\.7:2376"):
+        own_swarm.find_local_engine()
+
+
+@pytest.mark.usefixtures("no_swarm")
+def test_kill_9_leaves_no_swarm(client: DockerClient, tmp_path: Path) -> None:
+    before = everything(client)
+    command = [sys.executable, "-m", "rushhour", "drill", "hotfix", "--scenario", "smoke-leak"]
+    command += ["--services", "1", "--scenarios", str(ROOT / "scenarios.yaml"), "--runs", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as harness:
+        assert harness.stdout is not None
+        said = next((line for line in harness.stdout if "start services" in line), None)
+        harness.kill()
+    assert said is not None, "it ended before it started the services"
+
+    def gone() -> bool:
+        return own_swarm.state(client.api) == "inactive" and everything(client) == before
+
+    wait_until("the guard to leave the Swarm and remove all of it", gone, timeout_s=15)
 
 
 @pytest.mark.usefixtures("no_swarm")
