@@ -1,4 +1,4 @@
-"""What can go wrong, by who has to act on it; `cli.py` turns each into an exit code."""
+"""What can go wrong, by who has to act on it; `cli` turns each into an exit code."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What `rushhour drill hotfix` does; `cli.py` parses and turns the outcomes into exit codes."""
+"""What `rushhour drill hotfix` does; `cli` parses and turns the outcomes into exit codes."""
 
 from dataclasses import dataclass
 from pathlib import Path

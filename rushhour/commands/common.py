@@ -1,0 +1,114 @@
+"""What the commands share: options, the console, and how a run is chosen and shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from rushhour.auditing import unknown_alarms
+from rushhour.crew import ByHand, how_to_join
+from rushhour.errors import UsageError
+from rushhour.history import RunDir
+from rushhour.load.hosts import check_host
+from rushhour.load.post import listening_address
+from rushhour.process.guard import Guard
+from rushhour.report import terminal
+from rushhour.run import Means, run_scenario
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Scenario
+from rushhour.stack import Stack
+from rushhour.stack.at_url import UrlStack
+from rushhour.stack.capacity import check_capacity
+from rushhour.stack.choose import Asked
+from rushhour.stack.open import StackOptions, open_stack
+from rushhour.stack.ports import HOST
+from rushhour.ui import make_screen
+from rushhour.verdict.judge import Verdict
+
+console = Console()
+
+
+errors = Console(stderr=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every command that brings a stack up is given."""
+
+    scenarios: Path
+    stack: Asked
+    image: str | None
+    allow_host: str | None
+    release: str | None
+    runs: Path
+    postgres_bin: Path | None
+    workers: int | None
+    workers_at: str | None
+
+    def means(self) -> Means:
+        """Raises UsageError for an address that is none, or that was not allowed."""
+        if self.workers_at is None:
+            return Means(allow_host=self.allow_host)
+        try:
+            host, port = listening_address(self.workers_at, self.allow_host)
+        except ValueError as error:
+            raise UsageError([f"--workers-at: {error}"]) from None
+        return Means(ByHand(host, port), self.allow_host)
+
+
+def run_one(
+    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, means: Means
+) -> tuple[RunDir, Verdict]:
+    if scenario.target.url:
+        stack = UrlStack(means.allow_host)
+    if means.by_hand is not None:
+        say(how_to_join(scenario, means.by_hand))
+    run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario), means=means)
+    console.print(terminal.summary(verdict, scenario, run_dir.path))
+    return run_dir, verdict
+
+
+def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:
+    file = load_scenarios(options.scenarios)
+    chosen = file.select(names, options.release, pinned_stay=pinned_stay)
+    if options.workers is not None:
+        chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
+    problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
+    problems += [f"{options.scenarios}: {problem}" for one in chosen for problem in unknown_alarms(one)]
+    problems += [
+        f"{options.scenarios}: scenario {one.name}: target.url: {problem}"
+        for one in chosen
+        if one.target.url
+        for problem in check_host(one.target.url, options.allow_host)
+    ]
+    if options.workers_at and (without := [one.name for one in chosen if not one.load.workers]):
+        problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
+    if problems:
+        raise UsageError(problems)
+    return chosen
+
+
+def say_aside(line: str) -> None:
+    """On stderr, beside the output of a command that goes on."""
+    errors.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)
+
+
+def open_for(options: Options, guard: Guard, scenarios: Sequence[Scenario]) -> Stack:
+    by_hand = options.means().by_hand
+    asked = StackOptions(
+        options.stack,
+        options.image,
+        options.allow_host,
+        options.postgres_bin,
+        by_hand.host if by_hand else HOST,
+    )
+    screen = make_screen(console, scenarios[0])
+    try:
+        return open_stack(asked, guard, scenarios, screen.progress, say)
+    finally:
+        screen.done()
