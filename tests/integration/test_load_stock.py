@@ -6,13 +6,15 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from rushhour.stack.seeding import dataset
-from tests.integration.load_subject import ROOT, Server, serving
+from tests.integration.load_subject import ROOT, Server, serving, wait_for
 
 LOCUSTFILES = sorted((ROOT / "locustfiles").glob("*.py"))
 
@@ -30,13 +32,32 @@ def stock(locustfile: Path, url: str, *more: str) -> subprocess.CompletedProcess
     )
 
 
+@contextmanager
+def stock_process(locustfile: Path, url: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """The same, ended by the test; killed if it is still there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", url, *more],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        env={"PATH": ""},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
 @pytest.mark.parametrize("locustfile", LOCUSTFILES, ids=lambda path: path.stem)
 def test_a_locustfile_runs_with_stock_locust(locustfile: Path) -> None:
-    options = ["--users", "20", "--spawn-rate", "20", "--run-time", "2s", "--think-time", "0.1"]
-    with serving(Server()) as server:
-        done = stock(locustfile, server.url, *options)
-    assert done.returncode == 0, done.stderr
-    assert server.counts["GET /customers/:id/referrals"] > 0
+    options = ["--users", "20", "--spawn-rate", "20", "--run-time", "60s", "--think-time", "0.1"]
+    with serving(Server()) as server, stock_process(locustfile, server.url, *options) as locust:
+        wait_for("the list of referrals", lambda: server.counts["GET /customers/:id/referrals"] > 0, 50)
+        locust.terminate()
+        _, told = locust.communicate(timeout=30)
+    assert locust.returncode == 0, told
     assert "rushhour" not in locustfile.read_text().split("import ", 1)[1].split("\n\n\n", 1)[0]
 
 
