@@ -7,9 +7,10 @@ RUN     = $(BIN)/rushhour
 PYTEST  = $(BIN)/python -m pytest --ignore tests/docker --ignore tests/matrix
 SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PATH := $(PATH):$(CURDIR)/.cache/alert-tools/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check drill nightly ui test test-docker test-matrix images images-offline lint format bench up down clean lock venv
+.PHONY: help loadtest gate check drill nightly ui test test-docker test-matrix images images-offline lint format bench up down clean lock venv alert-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ images: $(STAMP) ## pull the base images of the Compose stack; build stand-ins w
 
 images-offline: $(STAMP) ## build stand-ins for the base images from Debian's packages, asking no registry
 	@bash infra/images/offline.sh --stand-ins
+
+alert-tools: ## promtool, Prometheus and Alertmanager from Debian's packages, unpacked and never started as services
+	@bash infra/alerts/tools.sh .cache/alert-tools
 
 lint: $(STAMP) ## formatter, linter, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -52,6 +52,15 @@ def unheard(expected: Sequence[str], one: Study | None) -> tuple[str, ...]:
     return tuple(words)
 
 
+def unaudited(expected: Sequence[str], one: Study | None) -> tuple[str, ...]:
+    """Which of these policies could not be replayed, and why."""
+    return tuple(
+        f"alarm {each.policy.name} is unknown: {each.unknown}"
+        for each in (one.audits if one else ())
+        if each.unknown and each.policy.name in expected
+    )
+
+
 def unknown_alarms(scenario: Scenario) -> list[str]:
     """Problems with a scenario's `expect_alarms`. Raises UsageError for policy files that cannot be read."""
     if not scenario.expect_alarms:

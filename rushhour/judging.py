@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rushhour.auditing import alarm_section, unheard
+from rushhour.auditing import alarm_section, unaudited, unheard
 from rushhour.errors import RunDataError
 from rushhour.history import History, RunDir, load_history
 from rushhour.report.alarms import AlarmSection
@@ -42,5 +42,6 @@ def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | Non
     scenario, history = read_scenario(run), load_history(run)
     stack = history.environment.stack if history.environment else "unknown"
     alarms = alarm_section(run, history, scenario)
-    asleep = unheard(scenario.expect_alarms, alarms.study if alarms else None)
-    return scenario, history, with_alarms(judge(scenario, history, stack), asleep), alarms
+    one = alarms.study if alarms else None
+    asleep, unknown = unheard(scenario.expect_alarms, one), unaudited(scenario.expect_alarms, one)
+    return scenario, history, with_alarms(judge(scenario, history, stack), asleep, unknown), alarms

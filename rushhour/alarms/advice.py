@@ -8,6 +8,7 @@ from rushhour.alarms.audit import Audit, audit
 from rushhour.alarms.burn_rate import BurnRateAlert
 from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm
 from rushhour.alarms.events import Policy
+from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.timeline import Timeline
 
 POOL_ALARM: Final = "pool-timeouts-again"
@@ -58,6 +59,8 @@ def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
                     replace(alert, renotify=attention_s),
                 )
             yield _pool_alarm(attention_s)
+        case PrometheusPolicy() as rules:
+            yield from _prometheus(rules, attention_s)
 
 
 def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[str, Policy]]:
@@ -73,6 +76,15 @@ def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[st
         words = f"tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
         changed = replace(again, treat_missing_data="notBreaching")
         yield f"{words}: the metric is there only while requests fail", changed
+    yield _pool_alarm(attention_s)
+
+
+def _prometheus(rules: PrometheusPolicy, attention_s: float) -> Iterator[tuple[str, Policy]]:
+    """Alertmanager tells again at the first tick *after* `repeat_interval`: attention must last for both."""
+    tick_s = min(rules.group_interval, attention_s / 3)
+    again = replace(rules, group_interval=tick_s, repeat_interval=attention_s - 2 * tick_s)
+    words = f"repeat_interval {again.repeat_interval / 60:g} min, group_interval {tick_s / 60:g} min"
+    yield f"{words}: it tells again at the first tick after the former", again
     yield _pool_alarm(attention_s)
 
 

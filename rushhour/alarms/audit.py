@@ -27,7 +27,10 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What one policy would have done. `first_page_s` counts from the first failure; None: never."""
+    """What one policy would have done. `first_page_s` counts from the first failure; None: never.
+
+    Where `unknown` says why nothing can be told of it, the rest is empty and means nothing.
+    """
 
     policy: Policy
     notifications: tuple[Notification, ...]
@@ -37,6 +40,7 @@ class Audit:
     failures: int
     first_page_s: float | None
     false_pages: int
+    unknown: str = ""
 
     @property
     def unannounced(self) -> int:
@@ -61,6 +65,9 @@ def audit(policies: Sequence[Policy], timeline: Timeline, attention_s: float = A
 
 def _audited(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
     replay = policy.replay(timeline)
+    if replay.unknown:
+        failures = round(timeline.total("http_5xx"))
+        return Audit(policy, (), (), (), (), failures, None, 0, replay.unknown)
     pages = tuple(one for one in replay.notifications if one.kind in PAGES)
     span = timeline.span()
     failed = sums(timeline.failures)

@@ -31,10 +31,14 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A policy's life over a timeline; `firing` are the stretches in alarm, in seconds."""
+    """A policy's life over a timeline; `firing` are the stretches in alarm, in seconds.
+
+    `unknown` says why nothing can be told of it, where a program that it needs is missing or refuses.
+    """
 
     notifications: tuple[Notification, ...]
     firing: tuple[tuple[float, float], ...]
+    unknown: str = ""
 
 
 class Policy(Protocol):

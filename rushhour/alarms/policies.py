@@ -13,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.alarms.burn_rate import BurnRateAlert
 from rushhour.alarms.cloudwatch import CloudWatchAlarm
 from rushhour.alarms.events import Policy
+from rushhour.alarms.prometheus import PrometheusPolicy
+from rushhour.alarms.promtool import PromtoolError, check_rules
 from rushhour.errors import UsageError
 from rushhour.scenario.model import FROM_YAML
 from rushhour.scenario.yaml_node import Node, read_yaml
@@ -20,6 +22,7 @@ from rushhour.scenario.yaml_node import Node, read_yaml
 SYSTEMS: Final[dict[str, TypeAdapter[Any]]] = {
     "cloudwatch": TypeAdapter(CloudWatchAlarm),
     "burn-rate": TypeAdapter(BurnRateAlert),
+    "prometheus": TypeAdapter(PrometheusPolicy),
 }
 _TOP: Final = ("system", "defaults", "alarms")
 
@@ -86,6 +89,9 @@ def _read(path: Path) -> list[Policy]:
             ]
             continue
         problems += [f"{path}:{node.line(())}: {name}: {what}" for what in contradictions(policy)]
+        if isinstance(policy, PrometheusPolicy):
+            policy = policy.below(path.parent)
+            problems += _wrong_rules(policy, f"{path}:{merged.line(('rules',))}: {name}.rules")
         found.append(policy)
     if problems:
         raise UsageError(problems)
@@ -99,9 +105,36 @@ def contradictions(policy: Policy) -> list[str]:
             return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]
         case CloudWatchAlarm(period=period) if period not in (10, 20, 30) and period % 60:
             return [f"period {period:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"]
+        case PrometheusPolicy() as one if _uneven(one):
+            intervals = f"evaluation_interval {one.evaluation_interval:g} s and scrape_interval "
+            return [f"{intervals}{one.scrape_interval:g} s: timelines are by the second, so are these"]
         case BurnRateAlert(long=long, short=short) if short >= long:
             return [f"short window {short:g} s is not shorter than the long one, {long:g} s"]
     return []
+
+
+def _uneven(policy: PrometheusPolicy) -> bool:
+    return bool(policy.evaluation_interval % 1 or policy.scrape_interval % 1)
+
+
+def _wrong_rules(policy: PrometheusPolicy, place: str) -> list[str]:
+    """What is wrong with its rule files: each must be there, and promtool must take it where it is here."""
+    problems = []
+    for name in policy.rules:
+        file = Path(name)
+        if not file.is_file():
+            problems.append(f"{place}: {file}: no such file; places count from the policy file")
+            continue
+        try:
+            groups = read_yaml(file).plain.get("groups")
+            if not isinstance(groups, list):
+                problems.append(f"{file}:1: a rule file has a list `groups:`")
+            problems += check_rules(file)
+        except UsageError as error:
+            problems += error.problems
+        except PromtoolError as error:
+            problems.append(f"{file}: {error}")
+    return list(dict.fromkeys(problems))
 
 
 def _words(error: Any) -> str:

@@ -11,7 +11,13 @@ from rushhour.alarms.advice import Advice
 from rushhour.alarms.events import Policy
 from rushhour.alarms.policies import SYSTEMS
 
-_SECONDS = frozenset({"period", "renotify", "long", "short"})
+_SECONDS = frozenset(
+    {
+        *("period", "renotify", "long", "short"),
+        *("evaluation_interval", "scrape_interval", "healthy_before"),
+        *("group_wait", "group_interval", "repeat_interval"),
+    }
+)
 
 
 def rule_files(advice: Sequence[Advice]) -> dict[str, str]:

@@ -46,9 +46,11 @@ class Study:
         return round(self.timeline.total("http_5xx"))
 
     @property
-    def announced(self) -> bool:
-        """Whether at least one policy leaves no failure unannounced."""
-        return not self.failures or any(not one.sleeps for one in self.audits)
+    def announced(self) -> bool | None:
+        """Whether at least one policy leaves no failure unannounced; None where only an unknown one might."""
+        if not self.failures or any(not one.sleeps and not one.unknown for one in self.audits):
+            return True
+        return None if any(one.unknown for one in self.audits) else False
 
     @property
     def failures_per_minute(self) -> float:
@@ -108,6 +110,7 @@ def as_json(one: Study) -> dict[str, Any]:
                 "unannounced_failures": each.unannounced,
                 "longest_silence_s": each.longest_s,
                 "false_pages": each.false_pages,
+                "unknown": each.unknown or None,
             }
             for each in one.audits
         ],

@@ -86,7 +86,8 @@ def report(runs: tuple[Path, ...]) -> int:
 def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
     """Whom would these alarms have told of a run's failures, and where was there silence?
 
-    Exit codes: 0 at least one policy tells of every failure; 1 none does; 2 a run without a load.
+    Exit codes: 0 at least one policy tells of every failure; 1 none does; 2 a run without a load, or
+    only a policy that could not be replayed might.
     """
     if not runs and timeline is None:
         raise click.UsageError("name a run directory, or --timeline FILE.csv")

@@ -37,6 +37,9 @@ def headline(study: Study) -> str:
         false = sum(one.false_pages for one in study.audits)
         return f"no request failed; {words.count(false)} false pages by {len(study.audits)} policies"
     sleepers = [one for one in study.audits if one.sleeps]
+    if not sleepers and (unknown := [one for one in study.audits if one.unknown]):
+        of = f"{len(unknown)} of {len(study.audits)}"
+        return f"{words.count(study.failures)} failures; {of} policies are unknown"
     if not sleepers:
         return f"{words.count(study.failures)} failures, and every policy keeps telling of them"
     told = [one for one in sleepers if one.pages]  # worse than one that never spoke: it was relied on
@@ -53,6 +56,9 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
     columns = ("policy", "pages", "first page", "longest silence", "unannounced", "false")
     table = Table(*columns, box=None, pad_edge=False)
     for one in study.audits:
+        if one.unknown:
+            table.add_row(Text(one.policy.name, "bold"), Text("unknown", "bold yellow"))
+            continue
         table.add_row(
             Text(one.policy.name, "bold"),
             str(len(one.pages)),
@@ -74,6 +80,7 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
         Text(),
         lanes,
     ]
+    parts += [Text(line, "yellow") for line in unknown_lines(study)]
     parts += [Text(line) for line in advice_lines(study)]
     parts += [Text(line, "dim") for line in break_even_lines(study)]
     return Group(*parts)
@@ -81,6 +88,8 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
 
 def first_page(one: Audit, study: Study) -> str:
     """After the first failure; a policy that saw it coming has a minus."""
+    if one.unknown:
+        return "unknown"
     if one.first_page_s is None:
         return "never" if study.failures else "-"
     return words.seconds(one.first_page_s)
@@ -92,6 +101,13 @@ def advice_lines(study: Study) -> Iterator[str]:
         left = one.after.unannounced
         then = "no blind spot is left" if one.closes else f"{words.count(left)} failures stay unannounced"
         yield f"{one.before.policy.name}: {one.change}; replayed: {len(one.after.pages)} pages, {then}"
+
+
+def unknown_lines(study: Study) -> Iterator[str]:
+    """Why nothing can be told of a policy."""
+    for one in study.audits:
+        if one.unknown:
+            yield f"{one.policy.name} is unknown: {one.unknown}"
 
 
 def break_even_lines(study: Study) -> Iterator[str]:

@@ -87,10 +87,16 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     )
 
 
-def with_alarms(verdict: Verdict, asleep: Sequence[str]) -> Verdict:
-    """The verdict held to the scenario's `expect_alarms`: a pass fails where those alarms sleep."""
-    if not asleep or verdict.verdict != "pass":
+def with_alarms(verdict: Verdict, asleep: Sequence[str], unknown: Sequence[str] = ()) -> Verdict:
+    """The verdict held to the scenario's `expect_alarms`: a pass fails where those alarms sleep.
+
+    It is unknown where one of them could not be replayed.
+    """
+    if verdict.verdict != "pass" or not (asleep or unknown):
         return verdict
+    if not asleep:
+        headline = f"{verdict.headline}; but {unknown[0]}"
+        return replace(verdict, verdict="unknown", reasons=(*unknown, *verdict.reasons), headline=headline)
     headline = f"{verdict.headline}; but {asleep[0]}"
     return replace(verdict, verdict="fail", reasons=(*asleep, *verdict.reasons), headline=headline)
 
