@@ -1,0 +1,147 @@
+"""A real Alertmanager with a webhook that records what it is told, for the tests of the modelled one."""
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from rushhour.alarms.alertmanager import Labels
+from rushhour.stack.ports import free_port
+
+START_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One call of the webhook; `at_s` is on the monotonic clock."""
+
+    at_s: float
+    timeline: str
+    status: str
+    firing: frozenset[Labels]
+    resolved: frozenset[Labels]
+
+
+@dataclass(slots=True)
+class Webhook:
+    """Whatever Alertmanager posts, in order."""
+
+    port: int
+    told: list[Told] = field(default_factory=list)
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
+    """A server on 127.0.0.1 while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            at_s = time.monotonic()
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            hook.told.append(_told(at_s, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Quiet."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # all groups tell at once; the default of five makes some wait a second
+
+    server = Server(("127.0.0.1", 0), Handler)
+    hook = Webhook(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield hook
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _told(at_s: float, body: dict[str, Any]) -> Told:
+    def of(status: str) -> frozenset[Labels]:
+        return frozenset(
+            tuple(sorted(one["labels"].items())) for one in body["alerts"] if one["status"] == status
+        )
+
+    return Told(at_s, body["groupLabels"]["timeline"], body["status"], of("firing"), of("resolved"))
+
+
+@contextmanager
+def running(binary: str, arguments: list[str], ready: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that answers `ready` with 200, stopped at the block's end."""
+    with log.open("wb") as out:
+        process = subprocess.Popen([_path(binary), *arguments], stdout=out, stderr=out)
+        try:
+            _wait(process, ready, log)
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def alertmanager(folder: Path, config: str) -> tuple[str, list[str]]:
+    """Its address, and its arguments; no cluster, everything in `folder`."""
+    file = folder / "alertmanager.yml"
+    file.write_text(config, encoding="utf-8")
+    address = f"127.0.0.1:{free_port()}"
+    return address, [
+        f"--config.file={file}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+
+
+def post(address: str, alerts: dict[Labels, bool], began: dict[Labels, str]) -> None:
+    """Tell Alertmanager of alerts as Prometheus does; `began` remembers since when each fires."""
+    now = datetime.now(UTC).isoformat()
+    body = []
+    for alert, firing in alerts.items():
+        if firing:
+            began[alert] = now
+        one = {"labels": dict(alert), "startsAt": began[alert]}
+        body.append(one if firing else one | {"endsAt": now})
+    request = urllib.request.Request(
+        f"http://{address}/api/v2/alerts",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # our own server
+        assert answer.status == 200
+
+
+def _path(binary: str) -> str:
+    found = shutil.which(binary)
+    assert found, binary
+    return found
+
+
+def _wait(process: subprocess.Popen[bytes], ready: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    last = ""
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+        try:
+            with urllib.request.urlopen(ready, timeout=2) as answer:  # noqa: S310  # our own server
+                if answer.status == 200:
+                    return
+        except OSError as error:
+            last = str(error)
+        time.sleep(0.05)
+    raise AssertionError(f"{ready} did not answer within {START_TIMEOUT_S} s; the last: {last}")
