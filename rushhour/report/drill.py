@@ -27,7 +27,13 @@ def headline(drill: Drill) -> str:
     """The drill in one sentence."""
     by = f" (by {drill.rollout.by})" if drill.rollout else ""
     if drill.outcome == "proven":
-        return f"Hotfix {drill.hotfix}{by} cured {drill.target} and touched no other service"
+        rewritten = sum(one.what == "rewritten" for one in drill.changes)
+        others = (
+            f"restarted no other service; it wrote the definitions of {rewritten} anew"
+            if rewritten
+            else "touched no other service"
+        )
+        return f"Hotfix {drill.hotfix}{by} cured {drill.target} and {others}"
     if drill.rollout is not None and drill.rollout.state == "rolled back":
         return f"Hotfix {drill.hotfix}{by} was rolled back by itself"
     return f"Hotfix {drill.hotfix}{by}: {drill.outcome}"

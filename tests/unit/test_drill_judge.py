@@ -139,6 +139,10 @@ def test_a_definition_written_anew_counts_unless_the_whole_stack_was_deployed() 
     rewritten = (CHANGED, replace(BEFORE[1], version=23), BEFORE[2])
     assert drilled(after=rewritten).reasons == ("accounts was rewritten: version 11 -> 23",)
     deployed = drilled("stack-deploy", after=rewritten)
+    assert headline(deployed) == (
+        "Hotfix 1.1.1 (by stack-deploy) cured referrals and restarted no other service; "
+        "it wrote the definitions of 1 anew"
+    )
     assert deployed.outcome == "proven"
     assert "1 rewritten" in touched(deployed)
 
