@@ -54,6 +54,8 @@ def picture(study: Study) -> Markup:
 def _svg_lane(one: Audit, y: int, x: Callable[[float], float]) -> Iterator[str]:
     yield f'<text x="0" y="{y + 16}">{Markup.escape(words.clean(one.policy.name))}</text>'
     yield f'<line class="base" x1="{LEFT}" x2="{WIDTH}" y1="{y + 12}" y2="{y + 12}"/>'
+    if one.unknown:
+        yield f'<text class="tick" x="{LEFT + 6}" y="{y + 8}">unknown</text>'
     for silence in one.silences:
         wide = max(1.0, x(silence.end_s) - x(silence.start_s))
         said = f"{words.seconds(silence.seconds)} of silence, {silence.failures} failures"

@@ -71,7 +71,7 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
     lanes.append(f"{'failures':<18}{_bars(study)}\n")
     for one in study.audits:
         lanes.append(f"{one.policy.name[:17]:<18}{_lane(one, study.timeline.seconds)}\n")
-    lanes.append(f"{'':<18}! page   = in alarm, and silent   . nobody was told\n", "dim")
+    lanes.append(f"{'':<18}! page   = in alarm, and silent   . nobody was told   ? unknown\n", "dim")
     parts: list[RenderableType] = [
         Text.assemble(("\n" + name, "bold"), f"  {headline(study)}"),
         Text("; ".join(study.timeline.words), "dim"),
@@ -129,7 +129,7 @@ def _bars(study: Study) -> str:
 
 
 def _lane(one: Audit, seconds: int) -> str:
-    marks = [" "] * LANE
+    marks = ["?" if one.unknown else " "] * LANE
 
     def place(start_s: float, end_s: float, mark: str) -> None:
         first, last = int(start_s * LANE / seconds), int(max(start_s, end_s - 1e-9) * LANE / seconds)
