@@ -67,6 +67,8 @@ def ui(options: Options, name: str, page: Page) -> None:
     """Serve Locust's web UI over a standing stack until Ctrl-C; each start of it is a run of its own."""
     login, problems = take_login(page.login, page.login_file)
     problems += address_problems(page.host, options.allow_host, login=login is not None)
+    if options.workers or options.workers_at:
+        problems.append("--workers: the web UI's customers run in one process; `rushhour run` has workers")
     if problems:
         raise UsageError(problems)
     chosen, address = select(options, [name])[0], Address(page.host, page.port)
