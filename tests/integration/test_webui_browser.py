@@ -23,7 +23,6 @@ READY_S, GONE_S, SEEN_MS = 60.0, 30.0, 30_000
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.alone,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install chromium or set CHROMIUM to its path"),
 ]
 
