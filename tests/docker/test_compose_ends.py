@@ -34,6 +34,7 @@ from tests.docker.compose_subject import ROOT, Relay, everything, quiet, wait_un
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 HARNESS = """
+import signal
 import sys
 import time
 from pathlib import Path
@@ -41,7 +42,8 @@ from rushhour.process.guard import Guard
 from rushhour.history import create_run_dir
 from rushhour.scenario.model import SCENARIO
 from rushhour.stack.compose.stack import ComposeStack
-import time
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 
 def say(step, done=0, total=None, unit=""):
     print(step, flush=True)
