@@ -1,6 +1,6 @@
 """What a second worker brings: requests a second of two workers on two cores, against one worker's.
 
-Customers that never wait load a page that costs next to nothing, so that Locust is what takes the CPU. Rounds
+Customers that never wait ask for what costs next to nothing, so that Locust is what takes the CPU. Rounds
 of one and of two workers alternate; only whole seconds in the middle of a round count.
 """
 
@@ -29,7 +29,7 @@ SECONDS: Final = 8.0
 EDGE_S: Final = 2  # at both ends of a round, while customers come and go
 CUSTOMERS: Final = 24
 ENDS_WITHIN_S: Final = 40.0
-ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 12\r\n\r\nhello, world"
+ANSWER: Final = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"ok": true}'
 LOCUSTFILE: Final = """
 from locust import FastHttpUser, constant, task
 
@@ -37,8 +37,10 @@ class Customer(FastHttpUser):
     wait_time = constant(0)
 
     @task
-    def ask(self):
-        self.client.get("/page")
+    def ask(self):  # as the customers of locustfiles/ do: they look at the answer
+        with self.client.get("/page", name="/page/:id", catch_response=True) as answer:
+            if answer.status_code != 200 or not answer.json()["ok"]:
+                answer.failure("not what was asked for")
 """
 
 
