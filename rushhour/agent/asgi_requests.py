@@ -7,22 +7,22 @@ when it returns. The context variable follows it into SQLAlchemy's greenlets and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from .book import Book, Request, monotonic
 from .flask_requests import current_request, version_of
+from .patches import Patches
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
-class StarlettePatch:
+class StarlettePatch(Patches):
     """Puts the agent into Starlette, and takes it out again."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._undo: list[Callable[[], None]] = []
+        super().__init__()
         self._labels: dict[tuple[str, str], str] = {}
 
     def apply(self, applications: ModuleType) -> None:
@@ -32,17 +32,6 @@ class StarlettePatch:
         self._book.modules["starlette"] = version_of("starlette")
         self._wrap(applications.Starlette, "__call__", self._call)
         self._wrap(Route, "handle", self._handle)
-
-    def _wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
-        original = getattr(owner, name)
-        replacement = wrapper(original)
-        replacement.__name__, replacement.__doc__ = name, original.__doc__
-        setattr(owner, name, replacement)
-        self._undo.append(lambda: setattr(owner, name, original))
-
-    def remove(self) -> None:
-        while self._undo:
-            self._undo.pop()()
 
     def _call(self, original: Any) -> Any:
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it

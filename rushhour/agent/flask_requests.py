@@ -7,26 +7,26 @@ and scripts is no request. Methods are wrapped: a receiver of Flask's signals wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 from .book import Book, Request, monotonic
 from .call_sites import Classifier
+from .patches import Patches
 
 IMPLIED_METHODS = frozenset({"HEAD", "OPTIONS"})
 
 current_request: ContextVar[Request | None] = ContextVar("rushhour_request", default=None)
 
 
-class FlaskPatch:
+class FlaskPatch(Patches):
     """Puts the agent into Flask, and takes it out again."""
 
     def __init__(self, book: Book, classifier: Classifier) -> None:
         self._book = book
         self._classifier = classifier
-        self._undo: list[Callable[[], None]] = []
+        super().__init__()
         self._seen_apps: set[int] = set()
 
     def apply(self, flask: ModuleType) -> None:
@@ -36,17 +36,6 @@ class FlaskPatch:
         self._wrap(flask.Flask, "wsgi_app", self._wsgi_app)
         self._wrap(flask.Flask, "full_dispatch_request", lambda original: self._dispatch(original, flask))
         self._wrap(flask.Flask, "finalize_request", self._finalize)
-
-    def _wrap(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
-        original = getattr(owner, name)
-        replacement = wrapper(original)
-        replacement.__name__, replacement.__doc__ = name, original.__doc__
-        setattr(owner, name, replacement)
-        self._undo.append(lambda: setattr(owner, name, original))
-
-    def remove(self) -> None:
-        while self._undo:
-            self._undo.pop()()
 
     def _wsgi_app(self, original: Any) -> Any:
         fault = self._book.fault
