@@ -1,10 +1,12 @@
 """What a second worker brings: requests a second of two workers on two cores, against one worker's.
 
-Customers that never wait ask for what costs next to nothing, so that Locust is what takes the CPU. Rounds
-of one and of two workers alternate; only whole seconds in the middle of a round count.
+The customers are the shipped ones of locustfiles/referrals.py, who hardly think; what answers them costs next
+to nothing, so that Locust is what takes the CPU. Rounds of one and of two workers alternate; only whole seconds
+in the middle of a round count.
 """
 
 import os
+import re
 import select
 import socket
 import statistics
@@ -25,23 +27,22 @@ from rushhour.scenario.model import Load, Pool, Scenario, Target
 NAME: Final = "two workers against one"
 BOUND: Final = 1.7
 PAIRS: Final = 3
-SECONDS: Final = 8.0
-EDGE_S: Final = 2  # at both ends of a round, while customers come and go
-CUSTOMERS: Final = 24
+SECONDS: Final = 10.0
+EDGE_S: Final = 3  # at both ends of a round, while customers come and go
+CUSTOMERS: Final = 300  # enough to keep both busy: between some requests the app pauses by itself
+THINK_TIME_S: Final = 0.001
 ENDS_WITHIN_S: Final = 40.0
-ANSWER: Final = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"ok": true}'
-LOCUSTFILE: Final = """
-from locust import FastHttpUser, constant, task
+ROOT: Final = Path(__file__).parents[1]
 
-class Customer(FastHttpUser):
-    wait_time = constant(0)
 
-    @task
-    def ask(self):  # as the customers of locustfiles/ do: they look at the answer
-        with self.client.get("/page", name="/page/:id", catch_response=True) as answer:
-            if answer.status_code != 200 or not answer.json()["ok"]:
-                answer.failure("not what was asked for")
-"""
+def answer(body: str) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+LIST_PATH: Final = re.compile(rb"GET /customers/\d+/referrals").match
+LIST: Final = answer('{"referrals":[{"id":1},{"id":2},{"id":3}]}')
+OTHER: Final = answer('{"token":"t"}')  # log-in, summary, one referral, an invitation
 
 
 def run() -> list[Row]:
@@ -66,17 +67,16 @@ def run() -> list[Row]:
 def rate(url: str, workers: int) -> float:
     """Requests a second in the middle of one round."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "own.py").write_text(LOCUSTFILE, encoding="utf-8")
         load = Load(
             users=CUSTOMERS,
             duration=SECONDS,
             shape="steady",
-            spawn_rate=100.0,
+            spawn_rate=float(CUSTOMERS),
             warm_up=0.0,
-            locustfile="own.py",
+            think_time=THINK_TIME_S,
             workers=workers,
         )
-        target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=folder)
+        target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
         scenario = Scenario(
             name="workers", target=target, load=load, release="1", expect="healthy", pool=Pool(timeout=1.0)
         )
@@ -125,7 +125,7 @@ def serve() -> None:
             with suppress(ConnectionError):
                 asked = os.read(number, 4096)
                 if asked:
-                    os.write(number, ANSWER)
+                    os.write(number, LIST if LIST_PATH(asked) else OTHER)
             if not asked:
                 poll.unregister(number)
                 connections.pop(number).close()

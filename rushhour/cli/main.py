@@ -1,23 +1,49 @@
 """The console script: the only place that exits."""
 
 import errno
+import importlib
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from types import FrameType
+from typing import Final
 
 import click
 
-from rushhour.cli import drills, runs, saved, services, stacks
 from rushhour.cli.options import Exit
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+COMMANDS: Final = {
+    **dict.fromkeys(("check", "nightly", "run"), "runs"),
+    **dict.fromkeys(("alarms", "compare", "history", "judge", "list", "report"), "saved"),
+    **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stacks"),
+    **dict.fromkeys(("agent", "init"), "services"),
+    "drill": "drills",
+}  # module of this package that holds each
+
+
+class Commands(click.Group):
+    """Imports a command's module when it is called: no command waits for what another one needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"rushhour.cli.{COMMANDS[cmd_name]}")
+        commands = (one for one in vars(module).values() if isinstance(one, click.Command))
+        return next(one for one in commands if one.name == cmd_name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rushhour")
 def cli() -> None:
     """Brings rush hour to a release before its customers do.
@@ -25,15 +51,6 @@ def cli() -> None:
     Exit codes: 0 every scenario met its expectation; 1 at least one did not; 2 none failed but at least one
     is unknown; 64 bad usage or a bad scenario file; 70 a fault of rushhour itself; 130 interrupted.
     """
-
-
-for _command in (
-    *(runs.run, runs.nightly, runs.check),
-    *(saved.judge, saved.report, saved.alarms, saved.compare, saved.history, saved.list_scenarios),
-    *(stacks.up, stacks.down, stacks.ui, stacks.worker, stacks.doctor),
-    *(drills.drill, services.init, services.agent),
-):
-    cli.add_command(_command)
 
 
 def _interrupt(signum: int, _frame: FrameType | None) -> None:

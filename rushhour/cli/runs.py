@@ -4,7 +4,7 @@ import click
 
 from rushhour.cli.options import Duration, exit_code, run_options
 from rushhour.commands import runs as runs_commands
-from rushhour.commands.common import Options
+from rushhour.commands.options import Options
 
 
 @click.command()

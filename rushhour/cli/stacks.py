@@ -7,7 +7,7 @@ import click
 
 from rushhour.cli.options import Exit, path_option, run_options
 from rushhour.commands import stacks as stacks_commands
-from rushhour.commands.common import Options
+from rushhour.commands.options import Options
 
 
 @click.command()

@@ -1,12 +1,12 @@
-"""What the commands share: options, the console, and how a run is chosen and shown."""
+"""What the commands that make runs share: how a run is chosen, brought up and shown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from rushhour.auditing import unknown_alarms
+from rushhour.commands.console import console, say
+from rushhour.commands.options import Options
 from rushhour.crew import ByHand, how_to_join
 from rushhour.errors import UsageError
 from rushhour.history import RunDir
@@ -20,41 +20,20 @@ from rushhour.scenario.model import Scenario
 from rushhour.stack import Stack
 from rushhour.stack.at_url import UrlStack
 from rushhour.stack.capacity import check_capacity
-from rushhour.stack.choose import Asked
 from rushhour.stack.open import StackOptions, open_stack
 from rushhour.stack.ports import HOST
 from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
 
-console = Console()
-
-
-errors = Console(stderr=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What every command that brings a stack up is given."""
-
-    scenarios: Path
-    stack: Asked
-    image: str | None
-    allow_host: str | None
-    release: str | None
-    runs: Path
-    postgres_bin: Path | None
-    workers: int | None
-    workers_at: str | None
-
-    def means(self) -> Means:
-        """Raises UsageError for an address that is none, or that was not allowed."""
-        if self.workers_at is None:
-            return Means(allow_host=self.allow_host)
-        try:
-            host, port = listening_address(self.workers_at, self.allow_host)
-        except ValueError as error:
-            raise UsageError([f"--workers-at: {error}"]) from None
-        return Means(ByHand(host, port), self.allow_host)
+def means_of(options: Options) -> Means:
+    """Raises UsageError for an address that is none, or that was not allowed."""
+    if options.workers_at is None:
+        return Means(allow_host=options.allow_host)
+    try:
+        host, port = listening_address(options.workers_at, options.allow_host)
+    except ValueError as error:
+        raise UsageError([f"--workers-at: {error}"]) from None
+    return Means(ByHand(host, port), options.allow_host)
 
 
 def run_one(
@@ -89,17 +68,8 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
     return chosen
 
 
-def say_aside(line: str) -> None:
-    """On stderr, beside the output of a command that goes on."""
-    errors.print(line, soft_wrap=True, markup=False, highlight=False)
-
-
-def say(line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False)
-
-
 def open_for(options: Options, guard: Guard, scenarios: Sequence[Scenario]) -> Stack:
-    by_hand = options.means().by_hand
+    by_hand = means_of(options).by_hand
     asked = StackOptions(
         options.stack,
         options.image,

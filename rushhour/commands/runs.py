@@ -7,7 +7,9 @@ from pathlib import Path
 from rushhour.archive import NIGHTLY, remember
 from rushhour.check.result import parse_request
 from rushhour.check.send import run_check
-from rushhour.commands.common import Options, console, open_for, run_one, say, select
+from rushhour.commands.common import means_of, open_for, run_one, select
+from rushhour.commands.console import console, say
+from rushhour.commands.options import Options
 from rushhour.errors import UsageError
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.nightly.job import TREND, run_night
@@ -25,7 +27,7 @@ from rushhour.verdict.judge import Verdict
 def run(options: Options, names: Sequence[str], *, agent: bool = True) -> list[str]:
     """Run each scenario, print its summary, and compare them if there are several; the verdicts in order."""
     chosen = [replace(one, agent=one.agent and agent) for one in select(options, names)]
-    means = options.means()
+    means = means_of(options)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen)
@@ -49,7 +51,7 @@ def nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
     """
     chosen = [with_soak(one, soak_s) for one in select(options, [NIGHTLY], pinned_stay=True)]
-    means = options.means()
+    means = means_of(options)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen)

@@ -8,7 +8,7 @@ from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, study
 from rushhour.archive import RunHistory, remember, runs_folder_of
 from rushhour.auditing import audit_run
-from rushhour.commands.common import console, say
+from rushhour.commands.console import console, say
 from rushhour.compare import compare_runs, read_measured
 from rushhour.history import RunDir, load_history
 from rushhour.judging import judge_run, read_scenario, render_run

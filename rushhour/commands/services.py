@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rushhour.agent.environment import JOURNAL_VARIABLE, agent_environment
 from rushhour.attach.run import run_attached, write_findings
-from rushhour.commands.common import say, say_aside
+from rushhour.commands.console import say, say_aside
 from rushhour.errors import UsageError
 from rushhour.starter.files import locust_file, scenario_file
 from rushhour.starter.routes import default_python, of_flask, of_openapi

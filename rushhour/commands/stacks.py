@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushhour.archive import remember
-from rushhour.commands.common import Options, console, open_for, say, select
+from rushhour.commands.common import means_of, open_for, select
+from rushhour.commands.console import console, say
+from rushhour.commands.options import Options
 from rushhour.doctor import examine
 from rushhour.drill.own_swarm import leave_dead_swarm
 from rushhour.errors import UsageError

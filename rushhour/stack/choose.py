@@ -17,14 +17,12 @@ class Choice:
     why: str
 
 
-def choose_stack(asked: Asked, prepare_compose: Callable[[], str]) -> Choice:
+def choose_stack(asked: Literal["auto", "compose"], prepare_compose: Callable[[], str]) -> Choice:
     """`prepare_compose` says what there is, or raises StackError that says what is missing.
 
     A stack that was named is taken or fails: only `auto` falls back.
     """
     match asked:
-        case "embedded":
-            return Choice("embedded", "")
         case "compose":
             prepare_compose()
             return Choice("compose", "")

@@ -10,7 +10,6 @@ from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Stack
 from rushhour.stack.at_url import UrlStack
 from rushhour.stack.choose import Asked, choose_stack
-from rushhour.stack.compose.stack import ComposeStack
 from rushhour.stack.embedded.stack import EmbeddedStack
 from rushhour.stack.ports import HOST
 
@@ -66,10 +65,15 @@ def open_stack(
     """
     if problems := list(options.problems()):
         raise UsageError(problems)
-    compose = ComposeStack(guard, options.image, options.allow_host, service_host=options.service_host)
     chosen = [one for one in scenarios if not one.target.url]
     if not chosen:
         return UrlStack(options.allow_host)
+    embedded = EmbeddedStack(guard, postgres_bin=options.postgres_bin, service_host=options.service_host)
+    if options.asked == "embedded":
+        return embedded
+    from rushhour.stack.compose.stack import ComposeStack  # noqa: PLC0415  # the engine's client takes long to import
+
+    compose = ComposeStack(guard, options.image, options.allow_host, service_host=options.service_host)
     releases = [one.release for one in chosen]
     bound = next((one.name for one in chosen if needs_embedded(one)), None)
 
@@ -81,6 +85,4 @@ def open_stack(
     choice = choose_stack(options.asked, prepare_compose)
     if choice.why:
         say(choice.why)
-    if choice.name == "compose":
-        return compose
-    return EmbeddedStack(guard, postgres_bin=options.postgres_bin, service_host=options.service_host)
+    return compose if choice.name == "compose" else embedded

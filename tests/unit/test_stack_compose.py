@@ -247,11 +247,10 @@ def test_auto_says_in_one_line_why_it_runs_embedded() -> None:
     )
 
 
-def test_a_named_stack_never_falls_back() -> None:
+def test_compose_that_was_named_never_falls_back() -> None:
     def missing() -> str:
         raise StackError("no engine")
 
-    assert choose_stack("embedded", missing) == Choice("embedded", "")
     with pytest.raises(StackError, match="no engine"):
         choose_stack("compose", missing)
 
