@@ -5,38 +5,26 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN     = $(BIN)/rushhour
 PYTEST  = $(BIN)/python -m pytest --ignore tests/docker --ignore tests/matrix
+# Most tests wait more than they compute, so there are more of them at once than cores; those that judge a run
+# under load have the machine to themselves.
+TOGETHER = $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
+ALONE   = $(PYTEST) tests/integration -m alone
 SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PATH := $(PATH):$(CURDIR)/.cache/alert-tools/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check drill nightly ui test test-docker test-matrix images images-offline lint format bench up down clean lock venv alert-tools
+.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix images images-offline lint format bench up down clean lock venv alert-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-loadtest: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
-	@$(RUN) run loadtest $(ARGS)
+loadtest: $(STAMP) ## unit and integration tests (ARGS="-k name" for a part)
+	@$(if $(ARGS),$(PYTEST) $(ARGS),$(TOGETHER) && $(ALONE))
 
-gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.1.1)
-	@$(RUN) run gate $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
-
-check: $(STAMP) ## one request per endpoint: does every connection come back? (RELEASE=1.1.1)
-	@$(RUN) check $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
-
-drill: $(STAMP) ## the hotfix drill on a Swarm of this machine's own (ARGS="--stack embedded" needs no engine)
-	@$(RUN) drill hotfix $(ARGS)
-
-nightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
-	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
-
-ui: $(STAMP) ## Locust's web UI over a standing stack: runs from the browser (ARGS="smoke-leak --port 8090")
-	@$(RUN) ui $(ARGS)
-
-test: $(STAMP) ## unit and integration tests, with branch coverage (ARGS="-k name" for a part)
+coverage: $(STAMP) ## the same tests with branch coverage of every process, which takes twice as long
 	@$(BIN)/coverage erase
-	@$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n 2 --dist loadfile -m 'not alone' --cov --cov-report= \
-	  && $(PYTEST) -m alone --cov --cov-append --cov-report=term)
+	@$(TOGETHER) --cov --cov-report= && $(ALONE) --cov --cov-append --cov-report=term
 
 test-docker: $(STAMP) ## tests on a real container engine, which root on Debian needs not have yet
 	@bash infra/images/engine.sh run sh -c 'bash infra/images/offline.sh && $(BIN)/python -m pytest tests/docker $(ARGS)' \

@@ -25,6 +25,7 @@ from rushhour.stack.ports import HOST
 from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
 
+
 def means_of(options: Options) -> Means:
     """Raises UsageError for an address that is none, or that was not allowed."""
     if options.workers_at is None:

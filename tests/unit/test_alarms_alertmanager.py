@@ -106,7 +106,6 @@ def flips(moves: list[tuple[int, Labels]]) -> list[Change]:
     return changes
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(MOVES, ROUTES)
 def test_what_always_holds(moves: list[tuple[int, Labels]], route: Route) -> None:
     changes = flips(moves)
@@ -135,7 +134,6 @@ def test_what_always_holds(moves: list[tuple[int, Labels]], route: Route) -> Non
     assert not sent or sent[0].t_s >= began[0] + route.group_wait_s
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(MOVES, ROUTES)
 def test_what_lasts_is_told_again_and_again(moves: list[tuple[int, Labels]], route: Route) -> None:
     """An alert that never ends is told of within a tick of `repeat_interval`, whatever the others do."""
@@ -147,7 +145,6 @@ def test_what_lasts_is_told_again_and_again(moves: list[tuple[int, Labels]], rou
     assert all(now - before <= allowed for before, now in pairwise([*times, 8000.0]))
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(MOVES, ROUTES, st.integers(0, 8000))
 def test_the_future_changes_nothing_that_was_told(
     moves: list[tuple[int, Labels]], route: Route, until: int

@@ -19,7 +19,6 @@ from rushhour.metrics.latencies import HIGHEST_US, new_histogram
 DICE = random.Random
 
 
-@settings(deadline=None)  # a histogram takes long to make
 @given(st.dictionaries(st.integers(1, HIGHEST_US), st.integers(1, 10**6), max_size=40))
 def test_buckets_hold_what_the_histogram_holds(values: dict[int, int]) -> None:
     histogram = new_histogram()

@@ -121,7 +121,7 @@ def test_connections_of_two_processes_are_counted_against_both_pools() -> None:
     assert found.summary.startswith("60 of 60 connections of pool replica")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(leaks=st.integers(2, 12), rounds=st.integers(2, 4))
 def test_the_kind_of_leak_does_not_depend_on_its_size(leaks: int, rounds: int) -> None:
     kept = few(leaks=leaks, requests=leaks * rounds, checkouts=leaks)

@@ -201,7 +201,7 @@ STORIES: dict[str, History] = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(sorted(STORIES)),
     at_s=st.floats(0, 74.9),
@@ -218,7 +218,7 @@ def test_one_more_timeout_never_makes_a_release_look_better(
     assert ORDER[after.verdict] <= ORDER[before.verdict]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(name=st.sampled_from(sorted(STORIES)), leaked=st.integers(1, 30))
 def test_one_more_leak_never_makes_a_release_look_better(name: str, leaked: int) -> None:
     history = STORIES[name]
