@@ -1,8 +1,8 @@
 """What a second worker brings: requests a second of two workers on two cores, against one worker's.
 
-The customers are the shipped ones of locustfiles/referrals.py, who hardly think; what answers them costs next
-to nothing, so that Locust is what takes the CPU. Rounds of one and of two workers alternate; only whole seconds
-in the middle of a round count.
+The customers are the shipped ones of locustfiles/referrals.py, who hardly think; what answers them costs
+next to nothing, so that Locust is what takes the CPU. Rounds of one and of two workers alternate; only whole
+seconds in the middle of a round count.
 """
 
 import os

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushhour.archive import remember
-from rushhour.commands.common import means_of, open_for, select
+from rushhour.commands.common import open_for, select
 from rushhour.commands.console import console, say
 from rushhour.commands.options import Options
 from rushhour.doctor import examine

@@ -77,8 +77,8 @@ def referrals() -> ModuleType:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        # pytest rewrites Locust's modules when it first imports them, and CPython 3.11 fails to parse one where
-        # the garbage collector runs a finaliser meanwhile that prints a traceback: so it has none left to run.
+        # pytest rewrites Locust's modules when it first imports them, and CPython 3.11 fails to parse one when
+        # the garbage collector meanwhile runs a finaliser that prints a traceback: here are none left to run.
         gc.collect()
         spec.loader.exec_module(module)
         return module
