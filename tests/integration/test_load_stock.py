@@ -77,7 +77,7 @@ def referrals() -> ModuleType:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        # pytest rewrites Locust's modules when it first imports them, and CPython 3.11 fails to parse one when
+        # pytest rewrites Locust's modules when it first imports them; CPython 3.11 fails to parse one when
         # the garbage collector meanwhile runs a finaliser that prints a traceback: here are none left to run.
         gc.collect()
         spec.loader.exec_module(module)
