@@ -1,6 +1,6 @@
 """What a second worker brings: requests a second of two workers on two cores, against one worker's.
 
-The customers are the shipped ones of locustfiles/referrals.py, who hardly think; what answers them costs
+The customers are the shipped ones of locustfiles/referrals.py, who never pause; what answers them costs
 next to nothing, so that Locust is what takes the CPU. Rounds of one and of two workers alternate; only whole
 seconds in the middle of a round count.
 """
@@ -27,10 +27,9 @@ from rushhour.scenario.model import Load, Pool, Scenario, Target
 NAME: Final = "two workers against one"
 BOUND: Final = 1.7
 PAIRS: Final = 3
-SECONDS: Final = 10.0
-EDGE_S: Final = 3  # at both ends of a round, while customers come and go
-CUSTOMERS: Final = 300  # enough to keep both busy: between some requests the app pauses by itself
-THINK_TIME_S: Final = 0.001
+SECONDS: Final = 8.0
+EDGE_S: Final = 2  # at both ends of a round, while customers come and go
+CUSTOMERS: Final = 24
 ENDS_WITHIN_S: Final = 40.0
 ROOT: Final = Path(__file__).parents[1]
 
@@ -73,7 +72,7 @@ def rate(url: str, workers: int) -> float:
             shape="steady",
             spawn_rate=float(CUSTOMERS),
             warm_up=0.0,
-            think_time=THINK_TIME_S,
+            locustfile="benchmarks/subjects/eager_customers.py",
             workers=workers,
         )
         target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
