@@ -61,10 +61,12 @@ class Doing:
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
         """One look at the threads of all check-outs that are in the file."""
         self._numbers = written
+        loop = _loop_thread()
+        if not written and loop is None:
+            return
         running = [
             hold for hold in live if hold in written and (hold.request is None or hold.request.ended is None)
         ]
-        loop = _loop_thread()
         if not running and loop is None:
             return
         frames = sys._current_frames()

@@ -27,7 +27,6 @@ class FlaskPatch(Patches):
         self._book = book
         self._classifier = classifier
         super().__init__()
-        self._seen_apps: set[int] = set()
 
     def apply(self, flask: ModuleType) -> None:
         """Patch the module that was just imported."""
@@ -35,7 +34,6 @@ class FlaskPatch(Patches):
         self._classifier.add_framework(flask.Flask.wsgi_app.__code__.co_filename)
         self._wrap(flask.Flask, "wsgi_app", self._wsgi_app)
         self._wrap(flask.Flask, "full_dispatch_request", lambda original: self._dispatch(original, flask))
-        self._wrap(flask.Flask, "finalize_request", self._finalize)
 
     def _wsgi_app(self, original: Any) -> Any:
         fault = self._book.fault
@@ -58,42 +56,38 @@ class FlaskPatch(Patches):
         return wsgi_app
 
     def _dispatch(self, original: Any, flask: ModuleType) -> Any:
-        """Flask.full_dispatch_request: from here on the route is known."""
-        fault = self._book.fault
+        """Flask.full_dispatch_request: it knows the route, and returns the response as it will be sent.
+
+        It raises where no handler took an error: what Flask sends then is taken to be no stream.
+        """
+        book, fault = self._book, self._book.fault
+        context_of = getattr(getattr(flask.globals, "_cv_request", None), "get", None)  # until Flask 3.1
+        seen_apps: set[int] = set()
 
         def full_dispatch_request(app: Any, *context: Any) -> Any:
+            request = current_request.get()
             try:
-                request = current_request.get()
                 if request is not None:
-                    rule = flask.request.url_rule
+                    # `flask.request` would cost as much as all the rest here; from Flask 3.2 on it is handed over.
+                    here = context[0] if context else context_of and context_of()
+                    rule = (here.request if here else flask.request).url_rule
                     request.label = f"{request.method} {'(no route)' if rule is None else rule.rule}"
-                if id(app) not in self._seen_apps:
-                    self._seen_apps.add(id(app))
-                    self._book.routes += routes_of(app)
+                if id(app) not in seen_apps:
+                    seen_apps.add(id(app))
+                    book.routes += routes_of(app)
             except Exception as error:
                 fault("request dispatch", error)
-            return original(app, *context)
-
-        return full_dispatch_request
-
-    def _finalize(self, original: Any) -> Any:
-        """Flask.finalize_request: it makes the response, anew when an error handler replaces it."""
-        fault = self._book.fault
-
-        def finalize_request(app: Any, *arguments: Any, **options: Any) -> Any:
-            response = original(app, *arguments, **options)
+            response = original(app, *context)
             try:
-                request = current_request.get()
-                if request is not None:
-                    # A passed-through file is closed by the server, not by its response.
-                    request.streams = bool(response.is_streamed and not response.direct_passthrough)
-                    if request.streams:
-                        response.call_on_close(lambda: _closed(request))
+                # A passed-through file is closed by the server, not by its response.
+                if request is not None and response.is_streamed and not response.direct_passthrough:
+                    request.streams = True
+                    response.call_on_close(lambda: _closed(request))
             except Exception as error:
                 fault("response", error)
             return response
 
-        return finalize_request
+        return full_dispatch_request
 
 
 def routes_of(app: Any) -> tuple[str, ...]:

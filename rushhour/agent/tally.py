@@ -72,7 +72,7 @@ class Tally:
             records += self._doing.take(rounded(now))
             for state in list(self._book.pools):
                 self._times(state, now, records)
-        self._rest(now, records)
+            self._rest(now, records)
         return self._catalog.take() + records
 
     def _take_ended(self, records: list[Record]) -> None:

@@ -201,8 +201,8 @@ def test_faults_are_counted(story: Story) -> None:
     assert story.tick(10.0, "fault")[0]["error"] == "KeyError: 'x'"
     fail()
     fail()
-    assert story.tick(10.1, "fault")[0]["error"] == "KeyError: 'x' (3 times)"
-    assert story.tick(10.2, "fault") == []
+    assert story.tick(11.1, "fault")[0]["error"] == "KeyError: 'x' (3 times)"
+    assert story.tick(12.2, "fault") == []
 
 
 def test_a_child_forgets_its_parents_check_outs_and_keeps_its_pools() -> None:
