@@ -95,13 +95,15 @@ class Classifier:
 class StackFinder:
     """From a check-out to its interned Stack, through a tree with a level per application frame.
 
-    A level maps places to deeper levels; its key 0 holds the Stack that ends there. Lines, which CPython has
-    to search for, are looked up once per distinct stack.
+    A level maps places to deeper levels; its key 0 holds the Stack that ends there, and its key 1 holds it too
+    where the web framework itself made the call. Lines, which CPython has to search for, are looked up once
+    per distinct stack.
 
     Looking at a frame makes CPython create an object for it, and SQLAlchemy's ORM is ten frames deep. So it
     is learnt at which depths application frames are found, and those are looked at first, which takes a third
     of the time: the same instruction at the same depth is the same way into SQLAlchemy. (A hook of the
-    application in place of exactly as many of SQLAlchemy's frames would be named by the line that called it.)
+    application in place of exactly as many of SQLAlchemy's frames would be named by the line that called it,
+    and a view that a view calls is told as if the framework had called it.)
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -129,6 +131,9 @@ class StackFinder:
                     frame = frame_of(above + depth)
                     level = places.get(id(frame.f_code) + frame.f_lasti)
                     if level is not None:
+                        stack: Stack | None = level.get(1)
+                        if stack is not None:
+                            return stack
                         frame = frame.f_back
                         left -= 1
                         break
@@ -197,6 +202,9 @@ class StackFinder:
             level = level.setdefault(_place(frame), {})
         self._learn(start, frames[0])
         kept: Stack = level.setdefault(0, self._stack(frames))
+        caller = frames[0].f_back
+        if caller is not None and self._classifier.kinds.get(caller.f_code.co_filename) == FRAMEWORK:
+            level[1] = kept
         return kept
 
     def _stack(self, frames: list[FrameType]) -> Stack:
