@@ -7,6 +7,7 @@ and scripts is no request. Methods are wrapped: a receiver of Flask's signals wo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
@@ -23,8 +24,11 @@ current_request: ContextVar[Request | None] = ContextVar("rushhour_request", def
 class FlaskPatch(Patches):
     """Puts the agent into Flask, and takes it out again."""
 
-    def __init__(self, book: Book, classifier: Classifier) -> None:
+    def __init__(
+        self, book: Book, classifier: Classifier, on_application: Callable[[], None] = lambda: None
+    ) -> None:
         self._book = book
+        self._on_application = on_application  # called when one answers for the first time
         self._classifier = classifier
         super().__init__()
 
@@ -60,7 +64,7 @@ class FlaskPatch(Patches):
 
         It raises where no handler took an error: what Flask sends then is taken to be no stream.
         """
-        book, fault = self._book, self._book.fault
+        book, fault, on_application = self._book, self._book.fault, self._on_application
         context_of = getattr(getattr(flask.globals, "_cv_request", None), "get", None)  # until Flask 3.1
         seen_apps: set[int] = set()
 
@@ -74,6 +78,7 @@ class FlaskPatch(Patches):
                     request.label = f"{request.method} {'(no route)' if rule is None else rule.rule}"
                 if id(app) not in seen_apps:
                     seen_apps.add(id(app))
+                    on_application()
                     book.routes += routes_of(app)
             except Exception as error:
                 fault("request dispatch", error)

@@ -2,11 +2,13 @@
 
 A bare thread on bare locks, bound before gevent can patch them: it runs beside an event loop, not inside it.
 It starts with the first pool, so processes without one stay single-threaded. It is stopped around a fork, for
-forking a process with threads is a hazard that Python warns of.
+forking a process with threads is a hazard that Python warns of. It takes no signals: one that ends the
+service must reach the thread that waits for it.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal's C half: without its enumerations it is there at once
 import _thread
 import os
 import platform
@@ -61,7 +63,7 @@ class Sampler:
         self._exporter = exporter
         self._keeps_journal = journal
         self._run: _Run | None = None
-        self._paused = self._off = self._forked = False
+        self._paused = self._off = self._forked = self.held_back = False
         self._start_over()
 
     def _start_over(self) -> None:
@@ -89,9 +91,16 @@ class Sampler:
             ]
         )
 
+    def report(self) -> None:
+        """Write which libraries were seen and what failed: without a pool no sample says it."""
+        if self._journal is not None and not self._off:
+            self._journal.write(self._tally.known(monotonic()))
+
     def ensure_running(self) -> None:
         """Start the thread unless it runs; cheap, and safe to call from any of the service's threads."""
-        if self._run is not None or self._off or self._paused or not self._starting.acquire(False):
+        if self._run is not None or self._off or self._paused or self.held_back:
+            return
+        if not self._starting.acquire(False):
             return
         try:
             if self._run is None:
@@ -103,6 +112,7 @@ class Sampler:
     def _loop(self, run: _Run) -> None:
         failed = 0
         try:
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
             due = monotonic()
             while not run.stopping and not self._off and failed < MAX_FAILED_TICKS:
                 failed = 0 if self._tick() else failed + 1
@@ -143,6 +153,16 @@ class Sampler:
             say(f"process {os.getpid()} is no longer observed: {reason}")
             self._give_up()
 
+    def hold_back(self) -> None:
+        """Start no thread in this process before `release`."""
+        self.held_back = True
+
+    def release(self) -> None:
+        """From now on a thread may run; it does where a pool was made meanwhile."""
+        was_held_back, self.held_back = self.held_back, False
+        if was_held_back and self._book.pools:
+            self.ensure_running()
+
     def pause(self) -> None:
         """Before a fork: let the thread end, if it does so soon."""
         self._paused = True
@@ -169,6 +189,7 @@ class Sampler:
             self._exporter.start_over()
         if was_running:
             self.ensure_running()
+        self.release()
 
     def finish(self) -> None:
         """At exit: the last sample. A process that never had a pool has none."""

@@ -13,6 +13,7 @@ from .call_sites import Classifier, StackFinder
 from .flask_requests import FlaskPatch, current_request
 from .journal import say
 from .sampler import Sampler, ignore_errors
+from .server_requests import MODULES, ServerPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +42,7 @@ def install(directory: str) -> None:
         return
     book = Book()
     classifier = Classifier()
-    flask_patch = FlaskPatch(book, classifier)
-    undo = [flask_patch.remove]
+    undo: list[Callable[[], None]] = []
 
     def give_up() -> None:
         for remove in undo:
@@ -61,7 +61,7 @@ def install(directory: str) -> None:
         say(f"process {os.getpid()} is not observed: {error}")
         return
 
-    _patch(book, classifier, flask_patch, sampler.ensure_running, undo)
+    _patch(book, classifier, sampler, undo)
     os.register_at_fork(
         before=ignore_errors(book, "before fork", sampler.pause),
         after_in_parent=ignore_errors(book, "after fork", sampler.resume),
@@ -81,27 +81,40 @@ def watch_in_process() -> Book:
     injected = sys.modules.get("_rushhour_agent.start")
     books: list[Book] = _installed if injected is None else injected._installed
     if not books:
-        book, classifier = Book(), Classifier()
-        _patch(book, classifier, FlaskPatch(book, classifier), lambda: None, [])
+        book = Book()
+        _patch(book, Classifier(), None, [])
         books.append(book)
     return books[0]
 
 
 def _patch(
-    book: Book,
-    classifier: Classifier,
-    flask_patch: FlaskPatch,
-    on_pool: Callable[[], None],
-    undo: list[Callable[[], None]],
+    book: Book, classifier: Classifier, sampler: Sampler | None, undo: list[Callable[[], None]]
 ) -> None:
     """Patch what is imported already, and the rest as soon as it is; `undo` gets what takes it out again."""
+    servers = ServerPatch()
+    flask_patch = FlaskPatch(book, classifier, servers.step_aside)
+    undo += [servers.remove, flask_patch.remove]
+    actions = {"flask": flask_patch.apply, **dict.fromkeys(MODULES, servers.apply)}
 
     def patch_sqlalchemy(module: ModuleType) -> None:
         from .sqlalchemy_pools import PoolPatch  # noqa: PLC0415  # it imports threading: not before gevent patches
 
+        on_pool = _nothing if sampler is None else sampler.ensure_running
         patch = PoolPatch(book, classifier, StackFinder(classifier).hot_path(), current_request, on_pool)
         undo.append(patch.remove)
-        patch.apply(module)
+        try:
+            patch.apply(module)
+        except Exception as error:
+            patch.remove()
+            book.fault("patching sqlalchemy", error)
+        if sampler is not None:
+            if "uwsgi" in sys.modules:
+                from .uwsgi_hooks import UwsgiHooks  # noqa: PLC0415  # not elsewhere
+
+                hooks = UwsgiHooks(book, sampler, servers)
+                actions["uwsgidecorators"] = hooks.again
+                hooks.apply(sys.modules["uwsgi"])
+            sampler.report()
 
     def patch_starlette(module: ModuleType) -> None:
         from .asgi_requests import StarlettePatch  # noqa: PLC0415  # not where Starlette is not
@@ -110,9 +123,9 @@ def _patch(
         undo.append(patch.remove)
         patch.apply(module)
 
-    actions = {
-        "sqlalchemy": patch_sqlalchemy,
-        "flask": flask_patch.apply,
-        "starlette.applications": patch_starlette,
-    }
+    actions |= {"sqlalchemy": patch_sqlalchemy, "starlette.applications": patch_starlette}
     AfterImport(actions, book.fault).install()
+
+
+def _nothing() -> None:
+    pass

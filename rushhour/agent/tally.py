@@ -75,6 +75,12 @@ class Tally:
             self._rest(now, records)
         return self._catalog.take() + records
 
+    def known(self, now: float) -> list[Record]:
+        """Libraries, routes and faults, where nothing else is to be told yet."""
+        records: list[Record] = []
+        self._rest(now, records)
+        return self._catalog.take() + records
+
     def _take_ended(self, records: list[Record]) -> None:
         """The one loop that runs for every check-out of the service."""
         take, written, totals = self._book.ended.popleft, self._written, self._totals

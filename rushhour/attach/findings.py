@@ -24,6 +24,7 @@ class Held:
 
     place: Place
     leaked: int = 0  # outlived their request, or never came back, or came back by garbage collection alone
+    outlived: int = 0  # of these, those whose request was seen to end
     long: int = 0  # held longer than asked, within their request or outside one
     still_out: int = 0
     held_s: float = 0.0  # connection-seconds of all of these
@@ -134,6 +135,7 @@ class Findings:
             place = Place(out.pool, out.site, out.endpoint)
             one = found.setdefault(place, Held(place))
             one.leaked += leaked
+            one.outlived += out.request_ended_s is not None
             one.long += not leaked
             one.still_out += out.returned_s is None
             one.held_s += held_s

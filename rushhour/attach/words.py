@@ -122,9 +122,7 @@ def leak_line(held: Held) -> str:
     back = [f"{count} {_HOW.get(how, how)}" for how, count in held.returned_by.most_common()]
     if held.still_out:
         back.insert(0, f"{held.still_out} still out")
-    outlived = (
-        "out after their request had ended" if held.place.endpoint is not None else "not closed by anyone"
-    )
+    outlived = "out after their request had ended" if held.outlived else "not closed by anyone"
     return (
         f"{held.place.site.file}:{held.place.site.line} {held.place.site.function}{_for(held)}: "
         f"{held.leaked} of pool {held.place.pool} {outlived}, longest {held.longest_s:.1f} s "

@@ -61,7 +61,7 @@ CASES = (
     ),
     Case(
         "sqlalchemy-2.1, gunicorn gevent",
-        ("sqlalchemy==2.1.*", "flask", "gunicorn", "gevent"),
+        ("sqlalchemy==2.1.*", "flask", "gunicorn[gevent]"),
         FLASK,
         f"{GUNICORN} --worker-class gevent",
         "2.1.",

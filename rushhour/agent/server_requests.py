@@ -1,0 +1,84 @@
+"""Knows when a request has ended where no framework tells: by the server that serves plain WSGI or ASGI.
+
+What is wrapped brackets one request, its response's body included. No route is known there, so a check-out
+has a request and no endpoint. As soon as a Flask application answers, which brackets its requests itself,
+this steps aside: two brackets would cost twice. A server of neither list leaves only the age of a check-out.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from .book import Request, monotonic
+from .flask_requests import current_request
+from .patches import Patches
+
+# module -> class and method that serve one request
+WSGI = {
+    "gunicorn.workers.sync": ("SyncWorker", "handle_request"),
+    "gunicorn.workers.gthread": ("ThreadWorker", "handle_request"),
+    "gunicorn.workers.base_async": ("AsyncWorker", "handle_request"),  # gevent, eventlet, tornado
+    "waitress.task": ("WSGITask", "execute"),
+    "werkzeug.serving": ("WSGIRequestHandler", "run_wsgi"),
+    "wsgiref.handlers": ("BaseHandler", "run"),
+}
+ASGI = {
+    "uvicorn.protocols.http.h11_impl": ("RequestResponseCycle", "run_asgi"),
+    "uvicorn.protocols.http.httptools_impl": ("RequestResponseCycle", "run_asgi"),
+}
+MODULES = (*WSGI, *ASGI)
+
+
+class ServerPatch(Patches):
+    """Puts the agent into servers, and takes it out again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aside = False
+
+    def apply(self, module: ModuleType) -> None:
+        """Patch one of MODULES, which was just imported."""
+        name = module.__name__
+        if name in ASGI:
+            owner, method = ASGI[name]
+            self._wrap(getattr(module, owner), method, _bracket_async)
+        elif not self.aside:
+            owner, method = WSGI[name]
+            self._wrap(getattr(module, owner), method, _bracket)
+
+    def step_aside(self) -> None:
+        """A framework's own bracket is in place."""
+        self.aside = True
+        self.remove()
+
+
+def _bracket(original: Any) -> Any:
+    def serve(*arguments: Any, **options: Any) -> Any:
+        request = Request("?", None)
+        current_request.set(request)
+        try:
+            return original(*arguments, **options)
+        finally:
+            end(request)
+
+    return serve
+
+
+def _bracket_async(original: Any) -> Any:
+    async def serve(cycle: Any, app: Any) -> None:
+        request = Request("?", None)
+        current_request.set(request)
+        try:
+            await original(cycle, app)
+        finally:
+            end(request)
+
+    return serve
+
+
+def end(request: Request) -> None:
+    """The server is done with it."""
+    request.returned = True
+    request.ended = monotonic()
+    current_request.set(None)
