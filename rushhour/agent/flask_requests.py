@@ -72,7 +72,7 @@ class FlaskPatch(Patches):
             request = current_request.get()
             try:
                 if request is not None:
-                    # `flask.request` would cost as much as all the rest here; from Flask 3.2 on it is handed over.
+                    # `flask.request` would cost as much as all the rest; from Flask 3.2 on it is handed over.
                     here = context[0] if context else context_of and context_of()
                     rule = (here.request if here else flask.request).url_rule
                     request.label = f"{request.method} {'(no route)' if rule is None else rule.rule}"
