@@ -1,108 +1,38 @@
 """Runs from the browser: a real Chromium presses Start, watches the pool fill, stops, opens the report."""
 
-import os
+import http.client
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-READY_S, GONE_S, SEEN_MS = 60.0, 30.0, 30_000
+from tests.webui_pages import (
+    GONE_S,
+    ROOT,
+    SEEN_MS,
+    chromium,
+    needs_chromium,
+    serving,
+    start,
+    stop,
+    wait_until,
+)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install chromium or set CHROMIUM to its path"),
-]
-
-TINY = """
-scenarios:
-  tiny:
-    release: "1.1"
-    data: { size: tiny }
-    pool: { size: 2, max_overflow: 1, timeout: 1s }
-    service: { threads: 12 }
-    load:
-      { shape: steady, users: 60, spawn_rate: 60, duration: 60s, warm_up: 1s, think_time: 500ms,
-        client_timeout: 5s, drain: 500ms }
-    expect: exhausted
-    cause: scope-never-removed
-  other:
-    extends: tiny
-    load: { users: 7, spawn_rate: 3 }
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def serving(folder: Path, *options: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`rushhour ui` up to its page; ended with Ctrl-C, after which nothing answers there any more."""
-    text = (ROOT / "scenarios.yaml").read_text(encoding="utf-8").partition("\nscenarios:")[0]
-    text = text.replace("\n  name: referrals", f"\n  name: referrals\n  root: {ROOT}", 1)
-    (folder / "scenarios.yaml").write_text(text + TINY, encoding="utf-8")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "-m", "rushhour", "ui", "tiny", "--port", str(port), *options]
-    command += ["--scenarios", str(folder / "scenarios.yaml"), "--runs", str(folder / "runs")]
-    log = folder / "ui.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | environment,
-        )
-    try:
-        deadline_s = time.monotonic() + READY_S
-        while "Ctrl-C ends all of it." not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline_s, f"no page after {READY_S:g} s: {log.read_text()}"
-            time.sleep(0.1)
-        yield url, process
-    finally:
-        process.send_signal(signal.SIGINT)
-        code = process.wait(GONE_S)
-    assert code == 130, log.read_text()
-    with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(url, timeout=2)
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
-
-
-def start(page: Page, release: str) -> None:
-    page.locator('select[name="release"]').select_option(release)
-    page.get_by_role("button", name=re.compile("^start", re.IGNORECASE)).click()
-    expect(page.locator("#rushhour")).to_have_attribute("data-phase", "running", timeout=SEEN_MS)
-
-
-def stop(page: Page) -> None:
-    page.get_by_role("button", name=re.compile("^stop$", re.IGNORECASE)).click()
-    expect(page.locator("#rushhour")).to_have_attribute("data-phase", "ready", timeout=SEEN_MS)
 
 
 def test_runs_start_and_stop_in_the_browser_and_each_is_judged(
@@ -137,9 +67,22 @@ def test_runs_start_and_stop_in_the_browser_and_each_is_judged(
     assert all((tmp_path / "runs" / run / "verdict.json").exists() for run in runs)
 
 
-def test_a_page_with_a_login_lets_in_who_knows_it(browser: Browser, cache: Path, tmp_path: Path) -> None:
+def asked(url: str, headers: dict[str, str]) -> int:
+    """The status that a GET with these headers gets."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    try:
+        connection.request("GET", "/login", headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_page_with_a_login_lets_in_who_knows_it_and_no_other_site(
+    browser: Browser, cache: Path, tmp_path: Path
+) -> None:
     secret = {"RUSHHOUR_UI_USER": "ops", "RUSHHOUR_UI_PASSWORD": "a long enough one"}
-    with serving(tmp_path, "--login", **secret) as (url, _):
+    with serving(tmp_path, "--login", environment=secret) as (url, _):
         page = browser.new_page()
         page.goto(f"{url}rushhour")
         expect(page).to_have_url(re.compile("/login"))
@@ -152,3 +95,46 @@ def test_a_page_with_a_login_lets_in_who_knows_it(browser: Browser, cache: Path,
         expect(page.locator('select[name="scenario"]')).to_be_attached()
         [cookie] = page.context.cookies()
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        for headers in (
+            {"Origin": "http://shop.example.test"},
+            {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"},
+            {"Host": "shop.example.test"},
+        ):
+            assert asked(url, headers) == 403
+        assert asked(url, {}) == 200
+
+
+def test_a_stack_that_breaks_comes_up_anew_and_nothing_survives_kill_9(
+    browser: Browser, cache: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path, ends_by=signal.SIGKILL) as (url, process):
+        page = browser.new_page()
+        page.goto(url)
+        family = psutil.Process(process.pid).children(recursive=True)
+        [service] = [
+            one for one in family if "gunicorn" in " ".join(one.cmdline()) and one.ppid() == process.pid
+        ]
+        service.kill()
+        expect(page.locator("#rushhour")).to_contain_text("the stack broke", timeout=SEEN_MS)
+        start(page, "1.1.1")
+        stop(page)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 8
+    wait_until(lambda: not [one for one in family if one.is_running()], GONE_S, "all that it started to end")
+
+
+def test_a_port_in_use_is_told_before_anything_starts(cache: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "rushhour", "ui", "--port", str(port), "--runs", str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode in (2, 64)
+    assert str(port) in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.iterdir())
