@@ -170,12 +170,12 @@ def killed(path: Path) -> Ended:
     return tell(path, own(5, 60.0), text=EAGER, meanwhile=kill)
 
 
-def lost_worker(path: Path) -> Ended:
-    def kill_one(process, run, **_):  # type: ignore[no-untyped-def]
+def lost_worker(path: Path, signum: signal.Signals) -> Ended:
+    def lose_one(process, run, **_):  # type: ignore[no-untyped-def]
         wait_for("both workers", lambda: len({row.worker for row in load_history(run).requests}) == 2)
-        psutil.Process(process.pid).children()[0].kill()
+        psutil.Process(process.pid).children()[0].send_signal(signum)
 
-    return tell(path, own(4, 9.0, workers=2), text=EAGER, meanwhile=kill_one)
+    return tell(path, own(4, 9.0, workers=2), text=EAGER, meanwhile=lose_one)
 
 
 def raising(path: Path) -> Ended:
@@ -198,7 +198,8 @@ STORIES: dict[str, Callable[[Path], Ended]] = {
     "stopped-2": partial(stopped, workers=2),
     "hanging": hanging,
     "killed": killed,
-    "lost-worker": lost_worker,
+    "killed-worker": partial(lost_worker, signum=signal.SIGKILL),
+    "hung-worker": partial(lost_worker, signum=signal.SIGSTOP),
     "raising": raising,
     "unreadable": unreadable,
 }
@@ -327,8 +328,9 @@ def test_a_run_that_is_killed_keeps_what_it_saw(runs: Runs) -> None:
     assert "SIGKILL" in run.failure
 
 
-def test_a_lost_worker_is_told_of(runs: Runs) -> None:
-    run = runs("lost-worker")
+@pytest.mark.parametrize("how", ["killed", "hung"])
+def test_a_lost_worker_is_told_of(how: str, runs: Runs) -> None:
+    run = runs(f"{how}-worker")
     assert run.code == 3
     assert re.search(r"worker worker-\d was lost \d+ s into the run, 2 customers", fault(run))
     [lost] = [event for event in run.history.events if event.name == f.WORKER_LOST]
