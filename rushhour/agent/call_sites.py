@@ -95,9 +95,9 @@ class Classifier:
 class StackFinder:
     """From a check-out to its interned Stack, through a tree with a level per application frame.
 
-    A level maps places to deeper levels; its key 0 holds the Stack that ends there, and its key 1 holds it too
-    where the web framework itself made the call. Lines, which CPython has to search for, are looked up once
-    per distinct stack.
+    A level maps places to deeper levels; its key 0 holds the Stack that ends there, and its key 1 too where the
+    web framework itself made the call. Lines, which CPython has to search for, are looked up once per
+    distinct stack.
 
     Looking at a frame makes CPython create an object for it, and SQLAlchemy's ORM is ten frames deep. So it
     is learnt at which depths application frames are found, and those are looked at first, which takes a third
