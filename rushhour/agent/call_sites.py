@@ -95,7 +95,7 @@ class Classifier:
 class StackFinder:
     """From a check-out to its interned Stack, through a tree with a level per application frame.
 
-    A level maps places to deeper levels; its key 0 holds the Stack that ends there, and its key 1 too where the
+    A level maps places to deeper levels: key 0 holds the Stack that ends there, its key 1 the same where the
     web framework itself made the call. Lines, which CPython has to search for, are looked up once per
     distinct stack.
 
