@@ -21,7 +21,7 @@ from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.watch import Watcher, watch
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
-from rushhour.stack import Progress, Running, Stack
+from rushhour.stack import KnowsSources, Progress, Running, Stack
 from rushhour.verdict.judge import Verdict
 
 POLL_S = 0.2
@@ -209,4 +209,5 @@ def pool_watcher(running: Running, recorder: Recorder) -> PoolWatcher:
         anchor_monotonic_s=recorder.anchor_monotonic_s,
         servers={one.reached_as or f"{one.host}:{one.port}": one.name for one in running.servers},
         root=running.service_root,
+        local=running.local_source if isinstance(running, KnowsSources) else str,
     )

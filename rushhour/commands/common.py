@@ -18,9 +18,8 @@ from rushhour.run import Means, run_scenario
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Stack
-from rushhour.stack.at_url import UrlStack
 from rushhour.stack.capacity import check_capacity
-from rushhour.stack.open import StackOptions, open_stack
+from rushhour.stack.open import StackOptions, open_stack, stack_of
 from rushhour.stack.ports import HOST
 from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
@@ -40,8 +39,8 @@ def means_of(options: Options) -> Means:
 def run_one(
     scenario: Scenario, stack: Stack, guard: Guard, runs: Path, means: Means
 ) -> tuple[RunDir, Verdict]:
-    if scenario.target.url:
-        stack = UrlStack(means.allow_host)
+    host = means.by_hand.host if means.by_hand else HOST
+    stack = stack_of(scenario, stack, guard, allow_host=means.allow_host, service_host=host)
     if means.by_hand is not None:
         say(how_to_join(scenario, means.by_hand))
     run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario), means=means)

@@ -83,7 +83,9 @@ def check(options: Options, name: str) -> str:
         raise UsageError(
             problems or [f"{options.scenarios}: service.check is empty: there is nothing to request"]
         )
-    if options.stack == "auto" and not options.image:  # it answers in seconds; Compose takes longer to stand
+    if (
+        options.stack == "auto" and not options.image and not scenario.target.compose
+    ):  # it answers in seconds; Compose takes longer to stand
         options = replace(options, stack="embedded")
     with Guard() as guard:
         stack = open_for(options, guard, [scenario])

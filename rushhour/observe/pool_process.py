@@ -21,12 +21,13 @@ class Surroundings:
     servers: Mapping[str, str]  # "host:port" -> name
     root: Path
     label: Callable[[str | None], str | None]  # the framework's route -> Locust's name
+    local: Callable[[str], str] = str  # a file as the service names it -> as this machine does
 
     def t_s(self, monotonic_s: float) -> float:
         return round(monotonic_s - self.anchor_s, 4)
 
     def site(self, file: str, line: int, function: str) -> f.CallSite:
-        path = Path(file)
+        path = Path(self.local(file))
         relative = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         return f.CallSite(relative.as_posix(), line, function)
 

@@ -30,7 +30,8 @@ class PoolWatcher:
     """The pools of all processes of the service, as their agents describe them in `agent_dir`.
 
     `anchor_monotonic_s` is the run's anchor, to which all `t_s` refer. `servers` maps "host:port", as the
-    service addresses it, to a server's name. Call sites are relative to `root`, the service's folder.
+    service addresses it, to a server's name. Call sites are relative to `root`, the service's folder; `local`
+    says what a file of the service's is on this machine.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class PoolWatcher:
         servers: Mapping[str, str],
         root: Path,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        local: Callable[[str], str] = str,
     ) -> None:
         self._agent_dir = agent_dir
         self._anchor_s = anchor_monotonic_s
         self._clock = clock
-        self._around = Surroundings(anchor_monotonic_s, servers, root.resolve(), _label)
+        self._around = Surroundings(anchor_monotonic_s, servers, root.resolve(), _label, local)
         self._files: dict[int, _File] = {}
 
     def poll(self) -> list[PoolFact]:

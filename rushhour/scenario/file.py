@@ -72,9 +72,8 @@ def load_scenarios(path: Path) -> ScenarioFile:
     if any("is missing or empty" in one for one in problems):
         raise UsageError(problems)
 
-    folder = str(path.resolve().parent)
     service = root.child("service") if "service" in root.plain else Node({}, {(): 1})
-    service.plain.setdefault("root", folder)
+    service.plain["root"] = _root(path, service.plain)
     if "service" in root.plain:
         try:
             _TARGET.validate_json(json.dumps(service.plain), context=FROM_YAML)
@@ -131,7 +130,7 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
         service = node.plain["target"]
         if not isinstance(service, dict):
             raise UsageError([f"{path}:{node.line(('target',))}: scenarios.{name}.target: must be a mapping"])
-        service = {"name": name, "root": str(path.resolve().parent), **service}
+        service = {"name": name, **service, "root": _root(path, service)}
     plain = {**node.plain, "name": name, "target": service}
     releases = service.get("releases", ["current"])
     if plain.get("release", NEWEST) == NEWEST and isinstance(releases, list):
@@ -152,6 +151,12 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
             ]
         )
     return scenario
+
+
+def _root(path: Path, service: Mapping[str, Any]) -> Any:
+    """A relative one starts at the file's folder, wherever rushhour is called."""
+    given = service.get("root", ".")
+    return str((path.resolve().parent / given).resolve()) if isinstance(given, str) else given
 
 
 def _once(problems: Sequence[str]) -> list[str]:

@@ -66,6 +66,12 @@ def _one_of(what: str, allowed: tuple[str, ...]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _one_or_more(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(value) if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Data:
     """What the databases hold before the load starts."""
@@ -147,15 +153,20 @@ class ServerFault:
 class Target:
     """The service under test: the file's `service:` block, or a scenario's own `target:`.
 
-    It is started by `command` or from the import path `app`, or it runs already at `url`. `command`, `setup`
-    and the values of `environment` may hold {python}, {host}, {port}, {workers}, {threads}, {release},
-    {primary_url}, {replica_url}, {pool_size}, {max_overflow}, {pool_timeout} and {logs}. Paths are relative
-    to `root`, the folder of the scenario file, where the commands run.
+    It is started by `command` or from the import path `app`, is a service of a `compose` file, or runs
+    already at `url`. `command`, `setup` and the values of `environment` may hold {python}, {host}, {port},
+    {workers}, {threads}, {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow}, {pool_timeout}
+    and {logs}. Paths are relative to `root`, the folder of the scenario file, where the commands run.
     """
 
     name: str
     command: str = ""
     app: str = ""  # "shop:app" or "shop:create_app()": a WSGI application, served by gunicorn
+    compose: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()  # files, as `docker compose -f`
+    service: str = ""  # of the Compose file: the one under test, which is started with what it depends on
+    port: Annotated[int, Field(ge=0, le=65535)] = (
+        0  # in its container; 0: the only one that the file publishes
+    )
     url: str = ""  # of a service that runs already: a black box
     health: str = "/"  # answers 200 when the service is ready
     releases: tuple[str, ...] = ("current",)  # oldest first
@@ -194,6 +205,15 @@ class Scenario:
     def cut_off(self) -> frozenset[str]:
         """Servers that a fault of this scenario separates from the service."""
         return frozenset(one.server for one in self.faults if one.do == "black-hole")
+
+    @property
+    def wants_servers(self) -> bool:
+        """Whether our primary and replica stand behind the service; a Compose file may have its own."""
+        if self.target.url:
+            return False
+        given = (*self.target.environment.values(), *self.service.environment.values(), self.target.setup)
+        named = any(f"{{{server}_url}}" in text for text in given for server in SERVERS)
+        return named or not self.target.compose
 
 
 SCENARIO: Final = TypeAdapter(Scenario)

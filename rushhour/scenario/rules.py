@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from rushhour.scenario.compose_rules import compose_problems
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.target_rules import target_problems
 
@@ -26,6 +27,7 @@ def contradictions(scenario: Scenario) -> list[Problem]:
         *_expectation(scenario),
         *_faults(scenario),
         *target_problems(scenario),
+        *compose_problems(scenario),
         *_files(scenario),
     ]
 

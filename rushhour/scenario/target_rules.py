@@ -8,9 +8,10 @@ from rushhour.scenario.thresholds import METRICS
 
 Problem = tuple[tuple[str | int, ...], str]
 
-WAYS: Final = ("command", "app", "url")
+WAYS: Final = ("command", "app", "compose", "url")
 # What a service that runs already has been given by somebody else.
 _OF_STARTED: Final = ("setup", "schema", "python", "environment")
+_OF_COMPOSE: Final = ("service", "port")
 
 
 def without_other_ways(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -18,7 +19,9 @@ def without_other_ways(base: dict[str, Any], above: dict[str, Any]) -> dict[str,
     named = {way for way in WAYS if above.get(way)}
     if not named:
         return base
-    dropped = {*WAYS, *(_OF_STARTED if "url" in named else ())}
+    dropped = {*WAYS, *_OF_COMPOSE, *(_OF_STARTED if "url" in named else ())}
+    if "compose" in named:
+        dropped.add("python")
     return {key: value for key, value in base.items() if key not in dropped}
 
 
@@ -38,6 +41,10 @@ def target_problems(scenario: Scenario) -> Iterator[Problem]:
             ("target", "setup"),
             "contradicts `schema`: that one makes the referrals service's tables and rows",
         )
+    if not target.compose:
+        for key in _OF_COMPOSE:
+            if getattr(target, key):
+                yield ("target", key), "means nothing without `compose`"
     if target.url:
         yield from _black_box(scenario, target)
 

@@ -108,6 +108,15 @@ class ServesAgain(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsSources(Protocol):
+    """What a running stack may also be: one whose service names files that lie elsewhere on this machine."""
+
+    def local_source(self, file: str) -> str:
+        """The same file relative to `service_root`; `file` as it is where there is no such."""
+        ...
+
+
 class Progress(Protocol):
     """Where slow steps tell how far they are; `total` None means unknown."""
 

@@ -63,11 +63,19 @@ def open_stack(
     Raises UsageError for options that contradict each other, and StackError when a stack that was named
     cannot be brought up on this machine.
     """
-    if problems := list(options.problems()):
+    wanted = list(scenarios)
+    composed = [one for one in wanted if one.target.compose]
+    if problems := [*options.problems(), *_against(options, composed)]:
         raise UsageError(problems)
-    chosen = [one for one in scenarios if not one.target.url]
+    own = None
+    if composed:
+        from rushhour.stack.compose_service.stack import ComposeServiceStack  # noqa: PLC0415  # as below
+
+        own = ComposeServiceStack(guard, options.allow_host, service_host=options.service_host)
+        own.prepare(composed)
+    chosen = [one for one in wanted if not one.target.url and not one.target.compose]
     if not chosen:
-        return UrlStack(options.allow_host)
+        return own or UrlStack(options.allow_host)
     embedded = EmbeddedStack(guard, postgres_bin=options.postgres_bin, service_host=options.service_host)
     if options.asked == "embedded":
         return embedded
@@ -86,3 +94,25 @@ def open_stack(
     if choice.why:
         say(choice.why)
     return compose if choice.name == "compose" else embedded
+
+
+def _against(options: StackOptions, composed: Iterable[Scenario]) -> Iterator[str]:
+    """What contradicts a target that is a Compose service."""
+    for one in composed:
+        if options.image:
+            yield f"--image: the service of scenario {one.name} comes from {one.target.compose[0]}"
+        if options.asked == "embedded":
+            yield f"--stack embedded: the service of scenario {one.name} runs in a container; leave it out"
+
+
+def stack_of(
+    scenario: Scenario, stack: Stack, guard: Guard, *, allow_host: str | None, service_host: str
+) -> Stack:
+    """The stack of one scenario among several: a target may bring its own."""
+    if scenario.target.url:
+        return UrlStack(allow_host)
+    if scenario.target.compose:
+        from rushhour.stack.compose_service.stack import ComposeServiceStack  # noqa: PLC0415  # as above
+
+        return ComposeServiceStack(guard, allow_host, service_host=service_host)
+    return stack

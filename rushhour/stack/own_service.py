@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from rushhour.errors import StackError
@@ -12,7 +12,7 @@ from rushhour.process.child import start
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Progress
-from rushhour.stack.embedded.server import PostgresServer, ask, connected
+from rushhour.stack.embedded.server import ask, connected
 
 POLL_S: Final = 0.05
 REPLAY_TIMEOUT_S: Final = 60.0
@@ -65,7 +65,14 @@ def run_setup(
         child.stop(SETUP_STOP_S)
 
 
-def wait_for_replay(primary: PostgresServer, replica: PostgresServer) -> None:
+class _Admitting(Protocol):
+    """A server that the harness may connect to as a superuser."""
+
+    @property
+    def admin_dsn(self) -> str: ...
+
+
+def wait_for_replay(primary: _Admitting, replica: _Admitting) -> None:
     """Until the replica has all that the primary has now, so that the service finds it on both.
 
     Raises StackError at the deadline.

@@ -19,6 +19,8 @@ def _start_agent() -> None:
     out = os.environ.get("RUSHHOUR_AGENT_DIR")
     if not out or _NAME in sys.modules:
         return
+    if sys.version_info < (3, 11):  # noqa: UP036  # nothing else of the agent need be readable to an old one
+        raise ImportError(f"it needs CPython 3.11 or newer, this is {sys.version.split()[0]}")
     package = os.path.dirname(_HERE)
     spec = importlib.util.spec_from_file_location(
         _NAME,

@@ -24,11 +24,29 @@ class ComposeCommand:
 
         Raises StackError, with its last lines, when it fails or does not end in time.
         """
-        files = [part for path in self.files for part in ("--file", str(path))]
         run_tool(
             self.guard,
-            ["docker", "compose", "--progress", "plain", "--project-name", self.project, *files, *arguments],
-            environment={**self.engine.environment, **self.variables, **changed},
+            self.line(*arguments),
+            environment={**self.environment, **changed},
             account=None,
             timeout_s=timeout_s,
         )
+
+    def line(self, *arguments: str) -> list[str]:
+        """The command line."""
+        files = [part for path in self.files for part in ("--file", str(path))]
+        return [
+            "docker",
+            "compose",
+            "--progress",
+            "plain",
+            "--project-name",
+            self.project,
+            *files,
+            *arguments,
+        ]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What it runs in."""
+        return {**self.engine.environment, **self.variables}

@@ -1,5 +1,6 @@
 """Which container failed, in what way, and what it wrote last."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +14,15 @@ from rushhour.stack.compose.files import PARTS
 from rushhour.stack.compose.project import PROJECT_LABEL
 from rushhour.stack.compose.template import last_lines
 
+COMPOSE_LABEL: Final = "com.docker.compose.project"  # a user's own project beside ours has another one
 SERVICE_LABEL: Final = "com.docker.compose.service"
 ONE_OFF_LABEL: Final = "com.docker.compose.oneoff"  # "True": the seeding server
 
 
 def containers(client: DockerClient, project: str) -> dict[str, Container]:
     """The project's containers by part, in the order in which they are started."""
-    found = client.containers.list(
-        all=True, filters={"label": f"{PROJECT_LABEL}={project}"}, ignore_removed=True
-    )
+    labels = [f"{PROJECT_LABEL}={project}", f"{COMPOSE_LABEL}={project}"]
+    found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
     by_part = {
         "template" if one.labels.get(ONE_OFF_LABEL) == "True" else one.labels.get(SERVICE_LABEL, "?"): one
         for one in found
@@ -32,9 +33,14 @@ def containers(client: DockerClient, project: str) -> dict[str, Container]:
 def explain(client: DockerClient, project: str, failure: StackError) -> StackError:
     """The failure of `docker compose up` with the container that caused it, if there is one to blame."""
     try:
-        states = {part: (one, one.attrs["State"]) for part, one in containers(client, project).items()}
+        return blame(containers(client, project), failure)
     except ENGINE_ERRORS:
         return failure  # the engine itself is gone, as `docker compose` has said
+
+
+def blame(found: Mapping[str, Container], failure: StackError) -> StackError:
+    """The first of these containers that ended, is unhealthy or not ready yet; else the failure as it is."""
+    states = {part: (one, one.attrs["State"]) for part, one in found.items()}
     for problem in (_ended, _unhealthy, _unfinished):
         for part, (container, state) in states.items():
             if (what := problem(state)) is not None:

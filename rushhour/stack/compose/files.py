@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rushhour.agent.environment import INJECT_DIR, OUT_VARIABLE
-from rushhour.scenario.model import Scenario
+from rushhour.scenario.model import SERVERS, Scenario
 from rushhour.stack.compose.engine import Engine
 from rushhour.stack.compose.images import Image
 from rushhour.stack.embedded.cgroups import quota, spread, weight
@@ -173,15 +173,36 @@ def generated_file(scenario: Scenario, engine: Engine, image: Image, password: s
     return json.dumps(escaped({"services": parts}), indent=1)
 
 
+def servers_file(engine: Engine) -> str:
+    """The same for the servers alone, which somebody else's Compose project reaches by names of their own."""
+    parts: dict[str, dict[str, Any]] = {
+        server: {"networks": {"default": {"aliases": [alias(server)]}}} for server in SERVERS
+    }
+    if engine.has_start_interval:
+        for part in parts.values():
+            part["healthcheck"] = {"start_interval": "250ms"}
+    return json.dumps({"services": parts}, indent=1)
+
+
+def alias(server: str) -> str:
+    """A server's name in another project's network, where `primary` may be taken."""
+    return f"rushhour-{server}"
+
+
 def container_environment(scenario: Scenario, values: Mapping[str, str], image: Image) -> dict[str, str]:
     """The scenario's variables, and those that start the agent; the image's own stay as they are."""
-    asked = {
-        name: fill_in(text, values, f"service.environment.{name}")
-        for name, text in {**scenario.target.environment, **scenario.service.environment}.items()
-    }
+    asked = asked_environment(scenario, values)
     path = asked.get("PYTHONPATH", image.environment.get("PYTHONPATH", ""))
     python_path = ":".join([f"{AGENT}/inject", *(entry for entry in path.split(":") if entry)])
     return asked | {"PYTHONPATH": python_path, OUT_VARIABLE: POOLS}
+
+
+def asked_environment(scenario: Scenario, values: Mapping[str, str]) -> dict[str, str]:
+    """The scenario's variables. Raises UsageError for braces that are not known."""
+    return {
+        name: fill_in(text, values, f"service.environment.{name}")
+        for name, text in {**scenario.target.environment, **scenario.service.environment}.items()
+    }
 
 
 def escaped(value: Any) -> Any:
@@ -190,4 +211,6 @@ def escaped(value: Any) -> Any:
         return value.replace("$", "$$")
     if isinstance(value, list):
         return [escaped(entry) for entry in value]
-    return {key: escaped(entry) for key, entry in value.items()}
+    if isinstance(value, dict):
+        return {key: escaped(entry) for key, entry in value.items()}
+    return value

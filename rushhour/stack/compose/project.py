@@ -31,7 +31,7 @@ POLL_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One container, volume or network of ours, as the engine lists it."""
+    """One container, volume, network or image of ours, as the engine lists it."""
 
     kind: str
     name: str
@@ -69,13 +69,17 @@ def parts(api: APIClient, label: str) -> list[Part]:
         Part("network", one["Name"], one["Labels"], partial(api.remove_network, one["Id"]))
         for one in api.networks(filters=filters)
     ]
+    found += [  # built for one run, from a Compose file of the user's
+        Part("image", one["Id"], one["Labels"], partial(api.remove_image, one["Id"], force=True))
+        for one in api.images(filters=filters)
+    ]
     return found
 
 
 def remove_project(
     api: APIClient, project: str, timeout_s: float = REMOVE_TIMEOUT_S, settle_s: float = 0.0
 ) -> None:
-    """Remove its containers, volumes and networks, until nothing has been seen of it for `settle_s`.
+    """Remove its containers, volumes, networks and images, until nothing has been seen of it for `settle_s`.
 
     Raises StackError that names what is left.
     """

@@ -33,7 +33,7 @@ STOP_TIMEOUT_S: Final = 10
 FAULTY: Final = ("primary", "replica")
 
 
-def _kill(container: Container) -> None:
+def kill(container: Container) -> None:
     with suppress(*ENGINE_ERRORS):  # it has ended, or the engine has: its removal tells
         container.kill()
 
@@ -204,7 +204,7 @@ class ComposeRunning:
         # The engine answers when a container has ended.
         with ThreadPoolExecutor(max(1, len(found))) as at_once:
             for container in found:
-                at_once.submit(_kill, container)
+                at_once.submit(kill, container)
         for follower in self._followers.values():
             follower.close(LOG_END_TIMEOUT_S)
         for meter in meters:

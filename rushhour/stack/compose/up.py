@@ -1,7 +1,7 @@
 """The steps from nothing to a healthy Compose stack, and the project that they belong to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,7 +12,7 @@ from psycopg2.extensions import make_dsn
 from rushhour.errors import StackError
 from rushhour.history import RunDir
 from rushhour.process.guard import Guard
-from rushhour.scenario.model import Scenario
+from rushhour.scenario.model import SERVERS, Scenario
 from rushhour.stack import Progress, Server
 from rushhour.stack.compose.command import ComposeCommand
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
@@ -22,8 +22,10 @@ from rushhour.stack.compose.files import (
     ImageNames,
     Places,
     Ports,
+    alias,
     cpu_limits,
     generated_file,
+    servers_file,
     start_period_s,
     variables,
 )
@@ -39,7 +41,7 @@ from rushhour.stack.paths import configuration_dir
 UP_GRACE_S: Final = 60  # for the engine itself, beyond the time that the servers may take for their data
 PORT_ATTEMPTS: Final = 3
 _CONNECT_TIMEOUT_S: Final = 3
-_PORT_TAKEN: Final = ("port is already allocated", "address already in use")
+PORT_TAKEN: Final = ("port is already allocated", "address already in use")
 
 
 def make_places(work: Path, run: RunDir) -> Places:
@@ -108,22 +110,29 @@ class BringUp:
     choose_port: Callable[[], int]
     progress: Progress
     service_host: str | None  # where the service is published, if not where the engine publishes all
+    servers_only: bool = False  # the service is another project's
+    passwords: Secrets = field(default_factory=Secrets)
 
     def start(self) -> ComposeRunning:
         """Images, then data, then containers."""
         client = self.project.client
         remove_dead_projects(client.api)
-        passwords = Secrets()
+        passwords = self.passwords
         write_secrets(self.places.private, passwords)
         ports = self._ports()
         command = self._command(ports)
         postgres = self.images.need(self.names.postgres)
-        service = self._service_image()
-        if self.scenario.load.workers:
+        service = None if self.servers_only else self._service_image()
+        if self.scenario.load.workers and service:
             build_locust(self.images, self.images.need(self.names.python))
         generated = self.places.private / "service.json"
         generated.touch(mode=0o600)
-        text = generated_file(self.scenario, self.project.engine, service, passwords.role)
+        engine = self.project.engine
+        text = (
+            generated_file(self.scenario, engine, service, passwords.role)
+            if service
+            else servers_file(engine)
+        )
         generated.write_text(text, encoding="utf-8")
         command = replace(command, files=(*command.files, generated))
         schema = Path(self.scenario.target.root) / self.scenario.target.schema
@@ -137,7 +146,7 @@ class BringUp:
             ports = self._up(command, ports, template)
             raised = {**command.variables, **ports.variables(), "RUSHHOUR_TEMPLATE": str(template)}
             command = replace(command, variables=raised)
-        return self._running(command, ports, passwords, postgres, service)
+        return self._running(command, ports, postgres, service)
 
     def _ports(self) -> Ports:
         return Ports(self.choose_port(), self.choose_port(), self.choose_port())
@@ -178,11 +187,12 @@ class BringUp:
                 "RUSHHOUR_TEMPLATE": str(template),
                 "RUSHHOUR_START_PERIOD": f"{period_s}s",
             }
-            arguments = ("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(wait_s))
+            parts = SERVERS if self.servers_only else ()
+            arguments = ("up", "--detach", "--no-build", "--wait", "--wait-timeout", str(wait_s), *parts)
             try:
                 command.run(*arguments, timeout_s=wait_s + UP_GRACE_S, **changed)
             except StackError as error:
-                taken = any(mark in line for line in error.log_tail for mark in _PORT_TAKEN)
+                taken = any(mark in line for line in error.log_tail for mark in PORT_TAKEN)
                 if taken and attempt + 1 < PORT_ATTEMPTS:
                     ports = self._ports()
                     continue
@@ -205,18 +215,25 @@ class BringUp:
         )
 
     def _running(
-        self, command: ComposeCommand, ports: Ports, passwords: Secrets, postgres: Image, service: Image
+        self, command: ComposeCommand, ports: Ports, postgres: Image, service: Image | None
     ) -> ComposeRunning:
         host = self.project.engine.host
-        limits = cpu_limits(self.scenario, self.project.engine)
+        images = {"primary": str(postgres), "replica": str(postgres)}
+        if service is not None:
+            images["service"] = str(service)
+        limits = {
+            part: limit
+            for part, limit in cpu_limits(self.scenario, self.project.engine).items()
+            if part in images
+        }
         servers = tuple(
             Server(
                 name,
                 host,
                 port,
                 DATABASE,
-                self._dsn(port, SUPERUSER, passwords.superuser) + " application_name=rushhour",
-                reached_as=f"{name}:{SERVER_PORT}",
+                self._dsn(port, SUPERUSER, self.passwords.superuser) + " application_name=rushhour",
+                reached_as=f"{name if service else alias(name)}:{SERVER_PORT}",
             )
             for name, port in (("primary", ports.primary), ("replica", ports.replica))
         )
@@ -227,8 +244,8 @@ class BringUp:
             servers=servers,
             limits={part: limit.words for part, limit in limits.items()},
             limit_cores={part: limit.cores for part, limit in limits.items()},
-            service_root=Path(service.workdir),
-            images={"primary": str(postgres), "replica": str(postgres), "service": str(service)},
+            service_root=Path(service.workdir if service else "/"),
+            images=images,
             _client=self.project.client,
             _logs=self.project.logs,
             _workers=ComposeWorkers(command, self.project.client, self.places.private),

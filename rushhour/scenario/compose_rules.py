@@ -1,0 +1,77 @@
+"""What is wrong with a target that is a service of a Compose file, as far as the files alone tell."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rushhour.errors import UsageError
+from rushhour.scenario.model import Scenario, Target
+from rushhour.scenario.thresholds import METRICS
+from rushhour.scenario.yaml_node import read_yaml
+
+Problem = tuple[tuple[str | int, ...], str]
+
+
+def compose_problems(scenario: Scenario) -> Iterator[Problem]:
+    """The keys to blame, and what is wrong; nothing for other targets."""
+    target = scenario.target
+    if not target.compose:
+        return
+    if target.python:
+        yield ("target", "python"), "means nothing with `compose`: the container has its own"
+    if scenario.service.arguments:
+        yield ("service", "arguments"), "means nothing with `compose`: that file has the command"
+    if scenario.service.partner:
+        yield ("service", "partner"), "means nothing with `compose`: add it to that file, under `depends_on`"
+    yield from _servers(scenario)
+    if target.service:
+        yield from _in_files(target)
+    else:
+        yield ("target", "compose"), "needs `service`: which of its services is under test"
+
+
+def _servers(scenario: Scenario) -> Iterator[Problem]:
+    if scenario.wants_servers:
+        if scenario.cut_off:
+            yield (
+                ("faults",),
+                "black-hole and restore need a relay, which only the embedded stack has; use pause",
+            )
+        return
+    if scenario.faults:
+        yield (
+            ("faults",),
+            "the database of a Compose file is not rushhour's to break; give the service {primary_url}",
+        )
+    for number, threshold in enumerate(scenario.thresholds):
+        if METRICS[threshold.metric].source == "postgres":
+            yield (
+                ("thresholds", number),
+                f"{threshold.metric} is seen on rushhour's own servers alone; use {{replica_url}}",
+            )
+
+
+def _in_files(target: Target) -> Iterator[Problem]:
+    services: list[str] = []
+    whole = True  # nothing is included from elsewhere
+    for name in target.compose:
+        path = Path(target.root, name)
+        if not path.is_file():
+            yield ("target", "compose"), f"no such file: {name} (looked in {target.root})"
+            return
+        try:
+            plain = read_yaml(path).plain
+        except UsageError as error:
+            yield ("target", "compose"), str(error)
+            return
+        found = plain.get("services")
+        services += found if isinstance(found, dict) else ()
+        whole = whole and "include" not in plain
+    if whole and target.service not in services:
+        close = difflib.get_close_matches(target.service, services, 1)
+        names = ", ".join(services) or "none"
+        hint = f"did you mean {close[0]}? " if close else ""
+        yield (
+            ("target", "service"),
+            f"no service {target.service!r} in {', '.join(target.compose)}; {hint}it has: {names}",
+        )

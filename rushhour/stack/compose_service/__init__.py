@@ -1,0 +1,1 @@
+"""A service of the user's own Compose file as the target."""

@@ -1,0 +1,189 @@
+"""The user's Compose file as Compose understands it, and what in it cannot be run beside everything else."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from rushhour.errors import StackError, UsageError
+from rushhour.scenario.model import Scenario, Target
+from rushhour.stack.compose.engine import Engine, numbers
+
+MIN_COMPOSE: Final = (2, 24, 4)  # `!override` and `!reset`: the file's ports are replaced, not added to
+CONFIG_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A folder or file of this machine in a container."""
+
+    local: Path
+    inside: PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class UserService:
+    """One service of the file, as far as it matters here."""
+
+    name: str
+    image: str | None = None
+    context: str | None = None  # what it is built from: a folder, or an address
+    ports: tuple[int, ...] = ()  # in the container, of those it publishes
+    environment: Mapping[str, str] = field(default_factory=dict)
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    network_mode: str | None = None
+    container_name: str | None = None
+    cores: float | None = None
+    has_shares: bool = False
+    has_restart_policy: bool = False
+    has_replicas: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserFile:
+    """The whole of it. Of a network or volume: whether it is external."""
+
+    services: Mapping[str, UserService]
+    networks: Mapping[str, bool]
+    volumes: Mapping[str, bool]
+
+    def started_with(self, name: str) -> list[UserService]:
+        """The service, and what it depends on."""
+        found: dict[str, UserService] = {}
+        waiting = [name]
+        while waiting:
+            one = self.services.get(waiting.pop())
+            if one is not None and one.name not in found:
+                found[one.name] = one
+                waiting += one.depends_on
+        return list(found.values())
+
+
+def read(engine: Engine, scenario: Scenario) -> UserFile:
+    """The scenario's Compose file. Raises UsageError with all that is wrong with it."""
+    target = scenario.target
+    paths = files_of(target)
+    file = read_user_file(engine, paths, variables_of(scenario))
+    if problems := [f"{paths[0]}: {what}" for what in refusals(file, target.service, target.port)]:
+        raise UsageError(problems)
+    return file
+
+
+def files_of(target: Target) -> tuple[Path, ...]:
+    """Absolute: Compose takes the first one's folder for the project's."""
+    return tuple(Path(target.root, name).resolve() for name in target.compose)
+
+
+def variables_of(scenario: Scenario) -> Mapping[str, str]:
+    """What the file may hold as ${...}, beside what the caller's environment has."""
+    return {"RUSHHOUR_RELEASE": scenario.release}
+
+
+def read_user_file(engine: Engine, files: Sequence[Path], variables: Mapping[str, str]) -> UserFile:
+    """What `docker compose config` makes of the files.
+
+    Raises UsageError with what Compose says of them, and StackError when Compose cannot be asked.
+    """
+    if numbers(engine.compose) < MIN_COMPOSE:
+        least = ".".join(map(str, MIN_COMPOSE))
+        raise StackError(
+            f"Compose {engine.compose} is too old for a Compose service as target: {least} is the least"
+        )
+    named = [part for path in files for part in ("--file", str(path))]
+    command = ["docker", "compose", "--profile", "*", *named, "config", "--format", "json"]
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=CONFIG_TIMEOUT_S,
+            check=False,
+            env={**engine.environment, **variables},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StackError(f"`docker compose config`: {error}") from error
+    if answer.returncode != 0:
+        raise UsageError([f"{files[0]}: Compose refuses it: {' '.join(answer.stderr.split())}"])
+    return parse_config(json.loads(answer.stdout))
+
+
+def parse_config(plain: Mapping[str, Any]) -> UserFile:
+    """From the parsed output of `docker compose config --format json`."""
+    return UserFile(
+        {name: _service(name, one or {}) for name, one in (plain.get("services") or {}).items()},
+        {name: bool((one or {}).get("external")) for name, one in (plain.get("networks") or {}).items()},
+        {name: bool((one or {}).get("external")) for name, one in (plain.get("volumes") or {}).items()},
+    )
+
+
+def _service(name: str, plain: Mapping[str, Any]) -> UserService:
+    deploy = plain.get("deploy") or {}
+    limits = (deploy.get("resources") or {}).get("limits") or {}
+    cores = plain.get("cpus") or limits.get("cpus")
+    mounts = plain.get("volumes") or ()
+    return UserService(
+        name=name,
+        image=plain.get("image"),
+        context=(plain.get("build") or {}).get("context"),
+        ports=tuple(dict.fromkeys(int(one["target"]) for one in plain.get("ports") or ())),
+        # A dollar sign is written twice there, as in the file.
+        environment={
+            key: str(value).replace("$$", "$")
+            for key, value in (plain.get("environment") or {}).items()
+            if value is not None
+        },
+        networks=tuple(plain.get("networks") or ()),
+        volumes=tuple(one["source"] for one in mounts if one.get("type") == "volume" and one.get("source")),
+        binds=tuple(
+            Bind(Path(one["source"]), PurePosixPath(one["target"]))
+            for one in mounts
+            if one.get("type") == "bind"
+        ),
+        depends_on=tuple(plain.get("depends_on") or ()),
+        network_mode=plain.get("network_mode"),
+        container_name=plain.get("container_name"),
+        cores=float(cores) if cores else None,
+        has_shares=bool(plain.get("cpu_shares")),
+        has_restart_policy=bool(deploy.get("restart_policy")),
+        has_replicas=bool(deploy.get("replicas") or plain.get("scale")),
+    )
+
+
+def port_of(file: UserFile, service: str, port: int) -> int:
+    """The port in the container: the one that was named, else the only one that the file publishes; or 0."""
+    published = file.services[service].ports
+    return port or (published[0] if len(published) == 1 else 0)
+
+
+def refusals(file: UserFile, service: str, port: int) -> Iterator[str]:
+    """Why this service cannot be a target; nothing when it can."""
+    target = file.services.get(service)
+    if target is None:
+        yield f"no service {service!r}; it has: {', '.join(file.services)}"
+        return
+    if not target.image and not target.context:
+        yield f"services.{service}: has neither `image` nor `build`"
+    if target.network_mode:
+        yield (
+            f"services.{service}: `network_mode: {target.network_mode}` leaves no port to publish "
+            "and no network to join; take it out"
+        )
+    if not port_of(file, service, port):
+        seen = ", ".join(map(str, target.ports)) or "none"
+        yield f"services.{service}: say on which port it listens: `port` of the target (it publishes: {seen})"
+    for one in file.started_with(service):
+        for kind, used, known in (
+            ("network", one.networks, file.networks),
+            ("volume", one.volumes, file.volumes),
+        ):
+            for name in used:
+                if known.get(name):
+                    yield (
+                        f"services.{one.name}: the {kind} {name} is external: a load test must not reach "
+                        "what others use; give it one of its own in a second file, `compose: [compose.yaml, load.yaml]`"
+                    )
