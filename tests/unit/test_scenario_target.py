@@ -90,7 +90,7 @@ def test_a_url_is_a_black_box(folder: Path) -> None:
         (
             "app: \"shop:create_app('x')\"",
             'app: "shop:app", command: "gunicorn shop:app"',
-            "scenarios.by-path.target: needs exactly one of command, app, url, and has command and app",
+            "needs exactly one of command, app, compose, url, and has command and app",
         ),
         ("health: /health", "health: health", "scenarios.yaml:5: scenarios.evening.target.health: 'health'"),
         ("shop:create_app('x')", "shop", "target.app: 'shop' is no import path; write module:application"),

@@ -185,5 +185,5 @@ def refusals(file: UserFile, service: str, port: int) -> Iterator[str]:
                 if known.get(name):
                     yield (
                         f"services.{one.name}: the {kind} {name} is external: a load test must not reach "
-                        "what others use; give it one of its own in a second file, `compose: [compose.yaml, load.yaml]`"
+                        "what others use; give it one of its own in a second `compose` file"
                     )
