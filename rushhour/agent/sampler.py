@@ -67,6 +67,7 @@ class Sampler:
         self._start_over()
 
     def _start_over(self) -> None:
+        self.pid = os.getpid()
         self._journal: Journal | NoJournal | None = None
         self._tally = Tally(self._book, self._classifier)
         self._collector = Collector(self._directory)
@@ -75,14 +76,13 @@ class Sampler:
 
     def announce(self) -> None:
         """Open the file and write who this process is; raises OSError where it cannot."""
-        pid = os.getpid()
-        self._journal = Journal(self._directory, pid) if self._keeps_journal else NoJournal()
+        self._journal = Journal(self._directory, self.pid) if self._keeps_journal else NoJournal()
         self._journal.write(
             [
                 {
                     "k": "start",
                     "t": round(monotonic(), 6),
-                    "pid": pid,
+                    "pid": self.pid,
                     "ppid": os.getppid(),
                     "python": platform.python_version(),
                     "argv": list(getattr(sys, "orig_argv", sys.argv)),
@@ -187,9 +187,9 @@ class Sampler:
         self._book.start_over()
         if self._exporter is not None:
             self._exporter.start_over()
+        self.release()
         if was_running:
             self.ensure_running()
-        self.release()
 
     def finish(self) -> None:
         """At exit: the last sample. A process that never had a pool has none."""

@@ -29,32 +29,36 @@ class UwsgiHooks:
         self._book = book
         self._sampler = sampler
         self._servers = servers
-        self._loaded_in = os.getpid()
         self._uwsgi: Any = None
 
     def apply(self, uwsgi: ModuleType) -> None:
         self._uwsgi = uwsgi
+        if uwsgi.worker_id():  # lazy-apps: loaded after the fork, where only the interpreter is older
+            self._begin_here()
+        else:
+            self._sampler.hold_back()
+            _chain(uwsgi, "post_fork_hook", self._forked)
         options = {_text(name) for name in uwsgi.opt}
         if not options & {"enable-threads", "threads", "gevent", "asyncio"}:
             self._book.fault(
                 "uWSGI", RuntimeError("without --enable-threads it samples only during requests")
             )
         _chain(uwsgi, "after_req_hook", self._request_ended)
-        if uwsgi.worker_id() == 0:  # it forks later
-            self._sampler.hold_back()
-            _chain(uwsgi, "post_fork_hook", self._forked)
 
     def again(self, _decorators: ModuleType) -> None:
         """`uwsgidecorators` puts its own hook in the place of every other."""
         if self._uwsgi is not None and self._uwsgi.worker_id() == 0:
             _chain(self._uwsgi, "post_fork_hook", self._forked)
 
-    def _forked(self) -> None:
-        if os.getpid() == self._loaded_in:  # no master: this process serves by itself
-            self._sampler.release()
-        elif self._sampler.held_back:
+    def _begin_here(self) -> None:
+        if os.getpid() != self._sampler.pid:
             self._sampler.resume_in_child()
-        current_request.set(Request("?", None))
+        self._sampler.release()
+
+    def _forked(self) -> None:
+        self._begin_here()
+        if not self._servers.aside:
+            current_request.set(Request("?", None))  # the first one of this thread
 
     def _request_ended(self) -> None:
         if self._servers.aside:

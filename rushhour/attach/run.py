@@ -104,6 +104,7 @@ def _held(one: Held) -> dict[str, object]:
     return {
         **asdict(one.place),
         "leaked": one.leaked,
+        "outlived": one.outlived,
         "long": one.long,
         "still_out": one.still_out,
         "held_s": round(one.held_s, 3),

@@ -1,10 +1,10 @@
 """Services in environments of their own, with the agent in them: `make test-matrix`.
 
-Each case is a virtual environment that uv builds from wheels, a service with one leak and a server. Asked is
-what `rushhour agent exec` says of it: the line, the endpoint, the versions.
+Each case is a virtual environment, a service with one leak and a server. It is asked a few times; then what
+`rushhour agent exec` says of it is held against what was asked. What was seen goes to .cache/matrix/seen,
+from where `python -m tests.matrix.table` makes the table of docs/matrix.md.
 """
 
-import hashlib
 import http.client
 import json
 import os
@@ -12,165 +12,190 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rushhour.stack.embedded.bare import BareServer
 from rushhour.stack.ports import free_port
-from tests.matrix.services import FASTAPI, FLASK, FLASK_SQLALCHEMY
+from tests.matrix.cases import CASES, ROUTELESS, Case
+from tests.matrix.environments import CACHE, ROOT, environment_of, versions_of
 
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache" / "matrix"
-BUILD_S, DEADLINE_S = 120.0, 20.0
-GUNICORN = "{bin}/gunicorn service:app --bind 127.0.0.1:{port} --no-control-socket --graceful-timeout 1"
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One row of docs/matrix.md."""
-
-    name: str
-    packages: tuple[str, ...]
-    service: str
-    command: str
-    sqlalchemy: str  # what its version starts with
+DEADLINE_S = 30.0
+LEAKS = 3  # before a reload, and after it
+TOGETHER = 4  # requests at once, until every process has answered one
 
 
-CASES = (
-    Case(
-        "sqlalchemy-1.4, gunicorn sync",
-        ("sqlalchemy==1.4.*", "flask", "gunicorn"),
-        FLASK,
-        GUNICORN,
-        "1.4.",
-    ),
-    Case(
-        "sqlalchemy-2.0, flask-sqlalchemy, gunicorn gthread",
-        ("sqlalchemy==2.0.*", "flask", "flask-sqlalchemy", "gunicorn"),
-        FLASK_SQLALCHEMY,
-        f"{GUNICORN} --threads 4",
-        "2.0.",
-    ),
-    Case(
-        "sqlalchemy-2.1, gunicorn gthread, preload, two workers",
-        ("sqlalchemy==2.1.*", "flask", "gunicorn"),
-        FLASK,
-        f"{GUNICORN} --threads 4 --workers 2 --preload",
-        "2.1.",
-    ),
-    Case(
-        "sqlalchemy-2.1, gunicorn gevent",
-        ("sqlalchemy==2.1.*", "flask", "gunicorn[gevent]"),
-        FLASK,
-        f"{GUNICORN} --worker-class gevent",
-        "2.1.",
-    ),
-    Case(
-        "sqlalchemy-2.1, waitress",
-        ("sqlalchemy==2.1.*", "flask", "waitress"),
-        FLASK,
-        "{bin}/waitress-serve --listen 127.0.0.1:{port} service:app",
-        "2.1.",
-    ),
-    Case(
-        "sqlalchemy-2.1, uWSGI",
-        ("sqlalchemy==2.1.*", "flask", "pyuwsgi"),
-        FLASK,
-        "{bin}/uwsgi --http-socket 127.0.0.1:{port} --module service:app --master --processes 2 "
-        "--enable-threads --die-on-term --need-app",
-        "2.1.",
-    ),
-    Case(
-        "sqlalchemy-2.0, fastapi, uvicorn",
-        ("sqlalchemy[asyncio]==2.0.*", "fastapi", "uvicorn", "aiosqlite"),
-        FASTAPI,
-        "{bin}/uvicorn service:app --port {port}",
-        "2.0.",
-    ),
-    Case(
-        "sqlalchemy-2.1, fastapi, gunicorn uvicorn worker",
-        ("sqlalchemy[asyncio]==2.1.*", "fastapi", "uvicorn", "uvicorn-worker", "gunicorn", "aiosqlite"),
-        FASTAPI,
-        f"{GUNICORN} --worker-class uvicorn_worker.UvicornWorker",
-        "2.1.",
-    ),
-)
+@dataclass(slots=True)
+class Asked:
+    """Requests that were answered, by the number of the process that did."""
+
+    port: int
+    items: Counter[int] = field(default_factory=Counter)
+    leaks: Counter[int] = field(default_factory=Counter)
+
+    def item(self, at_once: int) -> None:
+        """The clean endpoint; where nobody listens yet, or any more, it does not count."""
+        with ThreadPoolExecutor(at_once) as threads:
+            pids = list(threads.map(self._ask, ["/items/1"] * at_once))
+        self.items.update(pid for pid in pids if pid is not None)
+
+    def leak(self) -> int:
+        """The process that has one more of its connections out now."""
+        pid = self._ask("/leak/1")
+        assert pid is not None
+        self.leaks[pid] += 1
+        return pid
+
+    def _ask(self, path: str) -> int | None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read().decode()
+        except OSError:
+            return None
+        finally:
+            connection.close()
+        assert answer.status == http.client.OK, body
+        return int(body)
 
 
-def environment_of(packages: tuple[str, ...]) -> Path:
-    """Its folder of programs; built once, for as long as the packages asked for are the same."""
-    key = hashlib.sha256("\n".join((sys.version, *packages)).encode()).hexdigest()[:16]
-    folder = CACHE / key
-    if not (folder / "whole").exists():
-        uv = Path(sys.executable).with_name("uv")
-        install = (
-            "pip",
-            "install",
-            "--quiet",
-            "--only-binary",
-            ":all:",
-            "--python",
-            str(folder / "bin/python"),
-        )
-        for command in (
-            ("venv", "--quiet", "--clear", "--python", sys.executable, str(folder)),
-            (*install, *packages),
-        ):
-            subprocess.run([str(uv), *command], check=True, timeout=BUILD_S)
-        (folder / "whole").touch()
-    return folder / "bin"
-
-
-def ask(port: int, path: str) -> int | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-    except OSError:
-        return None
-    finally:
-        connection.close()
-    return answer.status
+@pytest.fixture
+def database(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """SQLAlchemy's URL of the case's database, and the name under which the agent should know its pool."""
+    if case.driver in {"SQLite", "aiosqlite"}:
+        scheme = "sqlite" if case.driver == "SQLite" else "sqlite+aiosqlite"
+        return f"{scheme}:///{tmp_path}/service.db", "service.db"
+    if case.driver == "PyMySQL":
+        port = request.getfixturevalue("mariadb_port")
+        return f"mysql+pymysql://anyone@127.0.0.1:{port}/service", f"127.0.0.1:{port}/service"
+    server: BareServer = request.getfixturevalue("postgres")
+    at = server.url.partition("://")[2].partition("?")[0]  # beyond it are options of libpq, for which asyncpg
+    address = at.rpartition("@")[2]  # has other names
+    return f"postgresql+{case.driver.removesuffix(' async')}://{at}", address
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_leak_is_named(case: Case, tmp_path: Path) -> None:
-    programs, port = environment_of(case.packages), free_port()
-    (tmp_path / "service.py").write_text(case.service)
-    line = 1 + next(
-        number for number, text in enumerate(case.service.splitlines()) if text.endswith("# leak")
-    )
+def test_the_leak_is_named(case: Case, database: tuple[str, str], tmp_path: Path) -> None:
+    programs, asked = environment_of(case.packages), Asked(free_port())
+    url, pool_name = database
+    source = tmp_path / "service.py"
+    source.write_text(case.service)
+    line = 1 + next(number for number, text in enumerate(case.service.splitlines()) if "# leak" in text)
+    log, agent_dir = tmp_path / "log", tmp_path / "agent"
+    with exec_with_agent(case, programs, asked.port, url, log) as service:
+
+        def until(what: str, condition: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + DEADLINE_S
+            while not condition():
+                assert time.monotonic() < deadline, (
+                    f"not within {DEADLINE_S:g} s: {what}; it has {counted(agent_dir)}\n{log.read_text()}"
+                )
+                assert service.poll() is None, log.read_text()
+                time.sleep(0.05)
+
+        def serves_and_leaks(before: set[int]) -> None:
+            def all_serve() -> bool:
+                asked.item(1 if case.workers == 1 else TOGETHER)
+                return len(set(asked.items) - before) == case.workers
+
+            until("every process serves", all_serve)
+            assert {asked.leak() for _ in range(LEAKS)} <= set(asked.items) - before
+            until(f"the agent has counted {totals(asked)}", lambda: counted(agent_dir) == totals(asked))
+
+        serves_and_leaks(set())
+        if case.reloads:
+            source.write_text(case.service + "\n# another release\n")
+            serves_and_leaks(set(asked.items))
+        until("the leak is told while it lasts", lambda: "LEAK" in log.read_text())
+        service.send_signal(signal.SIGTERM)
+        service.wait(DEADLINE_S)
+    found = json.loads((tmp_path / "found.json").read_text())
+    check(case, found, asked, pool_name, line)
+    text = log.read_text()
+    assert "Traceback" not in text, text
+    remember(case, programs, found)
+
+
+def check(case: Case, found: dict[str, Any], asked: Asked, pool_name: str, line: int) -> None:
+    """All that was asked was seen, and nothing else is blamed."""
+    assert found["agent_faults"] == []
+    [held] = found["held"]  # the clean endpoint is not among them
+    assert held["site"] == {"file": "service.py", "line": line, "function": held["site"]["function"]}
+    assert (held["leaked"], held["outlived"], held["long"]) == (asked.leaks.total(), asked.leaks.total(), 0)
+    assert held["endpoint"] == (None if case.framework in ROUTELESS else "GET /leak/:number")
+    assert held["pool"] == pool_name
+    assert dict(found["libraries"])["SQLAlchemy"].startswith(case.sqlalchemy.removesuffix("*"))
+    [pool] = found["pools"]
+    assert (pool["pool"], pool["size"], pool["max_overflow"], pool["timeouts"]) == (pool_name, 5, 10, 0)
+    assert pool["kind"] == ("AsyncAdaptedQueuePool" if case.is_async else "QueuePool")
+    assert pool["processes"] >= len(asked.items)  # a master or a reloader may have made the engine too
+    assert pool["checkouts"] == asked.items.total() + asked.leaks.total()
+    at_once = 1 if case.workers == 1 else TOGETHER
+    assert 0 <= pool["checked_out_max"] - max(asked.leaks.values()) <= at_once
+
+
+def totals(asked: Asked) -> tuple[int, int]:
+    """Check-outs and leaks, as they should be."""
+    return asked.items.total() + asked.leaks.total(), asked.leaks.total()
+
+
+def counted(agent_dir: Path) -> tuple[int, int]:
+    """Check-outs and leaks, as the newest samples of all processes say."""
+    checkouts = leaks = 0
+    for file in agent_dir.glob("*.jsonl"):
+        rows: list[list[float]] = []
+        for text in file.read_text().splitlines(keepends=True):
+            if text.startswith('{"k":"sample"') and text.endswith("\n"):
+                rows = json.loads(text)["pools"]
+        for row in rows:  # as agent/tally.py writes them
+            leaks += int(row[7])
+            checkouts += int(row[10])
+    return checkouts, leaks
+
+
+@contextmanager
+def exec_with_agent(
+    case: Case, programs: Path, port: int, url: str, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`rushhour agent exec` of the case's server, from the service's own folder."""
+    folder = log.parent
+    options = ["--json", "found.json", "--keep", "agent", "--long-hold", "60s"]
     command = case.command.format(bin=programs, port=port).split()
-    log = tmp_path / "log"
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rushhour", "agent", "exec", "--json", "found.json", "--", *command],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": f"sqlite:///{tmp_path}/service.db"},
+        service = subprocess.Popen(
+            [sys.executable, "-m", "rushhour", "agent", "exec", *options, "--", *command],
+            cwd=folder,
+            env=settings,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        try:
-            deadline = time.monotonic() + DEADLINE_S
-            while ask(port, "/items/1") != 200:
-                assert time.monotonic() < deadline, log.read_text()
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.05)
-            assert [ask(port, f"/leak/{number}") for number in (1, 2)] == [200, 200]
-            while "LEAK" not in log.read_text():
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-            process.send_signal(signal.SIGTERM)
-            process.wait(DEADLINE_S)
-        finally:
-            process.kill()
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert found["agent_faults"] == []
-    [held] = [one for one in found["held"] if one["leaked"]]
-    assert (held["site"]["file"], held["site"]["line"], held["leaked"]) == ("service.py", line, 2)
-    assert held["endpoint"] == "GET /leak/:number"
-    assert dict(found["libraries"])["SQLAlchemy"].startswith(case.sqlalchemy)
-    [pool] = found["pools"]
-    assert pool["kind"] == ("AsyncAdaptedQueuePool" if "fastapi" in case.packages else "QueuePool")
+    try:
+        yield service
+    finally:
+        service.kill()
+        service.wait()
+
+
+def remember(case: Case, programs: Path, found: dict[str, Any]) -> None:
+    """For the table."""
+    seen = CACHE / "seen"
+    seen.mkdir(parents=True, exist_ok=True)
+    content = {
+        "case": asdict(case),
+        "python": dict(found["libraries"])["Python"],
+        "versions": versions_of(programs),
+        "leaks": found["leaks"],
+        "processes": found["pools"][0]["processes"],
+        "checkouts": found["pools"][0]["checkouts"],
+        "endpoint": found["held"][0]["endpoint"],
+    }
+    (seen / f"{programs.parent.name}-{CASES.index(case):02}.json").write_text(json.dumps(content) + "\n")
