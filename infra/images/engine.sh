@@ -41,18 +41,10 @@ install_packages() {
 # taken out of that package, from the mirror that this machine uses anyway, without touching apt's own lists.
 install_compose() {
   local apart=$state/apt-trixie
-  local -a options=(
-    -o Dir::Etc::sourcelist="$apart/trixie.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$apart/lists"
-    -o Dir::Cache="$apart/cache"
-  )
   say "taking Compose v2 out of Debian 13's package"
-  rm -rf "$apart" && mkdir -p "$apart/lists/partial" "$apart/cache/archives/partial" "$apart/deb"
-  local mirror
-  mirror=$(bash "$(dirname "$0")/mirror.sh") || fail "no Debian mirror in apt's configuration"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$apart/trixie.list"
-  { apt "${options[@]}" update && cd "$apart/deb" && apt "${options[@]}" download docker-compose; } \
-    >"$state/apt.log" 2>&1 || fail "Debian 13's docker-compose cannot be downloaded; apt-get wrote:" "$state/apt.log"
-  dpkg-deb -x "$apart"/deb/docker-compose_*.deb "$apart/root"
+  rm -rf "$apart" && mkdir -p "$apart"
+  bash "$(dirname "$0")/trixie.sh" "$apart" docker-compose ||
+    fail "Debian 13's docker-compose cannot be downloaded; apt-get wrote:" "$apart/apt.log"
   install -D -m 755 "$(find "$apart/root" -type f -name docker-compose -path '*cli-plugins*')" \
     "$plugins/docker-compose"
   rm -rf "$apart"

@@ -13,6 +13,9 @@ cd "$(dirname "$0")"
 suite=trixie
 base=rushhour/stand-in-base:$suite
 python=python:3.13-slim
+# Official tags with the versions of Debian 13's packages: a stand-in is the same version.
+prometheus=prom/prometheus:v2.53.3
+alertmanager=prom/alertmanager:v0.28.1
 venv_python=${RUSHHOUR_PYTHON:-../../.venv/bin/python}
 
 say() { printf 'images: %s\n' "$*"; }
@@ -90,9 +93,25 @@ build_postgres() {
     --file postgres/Dockerfile --build-arg MAJOR="$major"
 }
 
+# build_alerting IMAGE FOLDER PACKAGE
+build_alerting() {
+  local image=$1 folder=$2 package=$3 found
+  need_debian
+  build_base
+  say "taking $package out of Debian $suite"
+  bash trixie.sh "$work/$folder-package" "$package" ||
+    fail "Debian $suite's $package cannot be downloaded; it wrote:" "$work/$folder-package/apt.log"
+  found=$(basename "$work/$folder-package"/deb/*.deb | cut -d_ -f2 | cut -d+ -f1 | cut -d- -f1)
+  [ "$image" = "${image%:*}:v$found" ] || fail "Debian $suite's $package is version $found: no stand-in for $image"
+  cp -r "$folder" "$work/$folder"
+  cp -r "$work/$folder-package/root/usr/bin" "$work/$folder/bin"
+  cp -r "$work/$folder-package/root/usr/share/prometheus" "$work/$folder/share"
+  build "$image" "$work/$folder" "Debian $suite's $package $found"
+}
+
 remove() {
   local image
-  for image in "$python" "$postgres"; do
+  for image in "$python" "$postgres" "$prometheus" "$alertmanager"; do
     if [ -n "$(stand_in "$image")" ]; then docker image rm "$image" >/dev/null && say "removed the stand-in $image"; fi
   done
   if here "$base"; then docker image rm "$base" >/dev/null; fi
@@ -116,5 +135,6 @@ case "${1:-}" in
 esac
 obtained "$python" || build_python
 obtained "$postgres" || build_postgres
-describe "$python"
-describe "$postgres"
+obtained "$prometheus" || build_alerting "$prometheus" prometheus prometheus
+obtained "$alertmanager" || build_alerting "$alertmanager" alertmanager prometheus-alertmanager
+for image in "$python" "$postgres" "$prometheus" "$alertmanager"; do describe "$image"; done
