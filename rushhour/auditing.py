@@ -1,12 +1,16 @@
 """A run directory -> alarms.json, and what the report shows of the team's alarms."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from rushhour.alarms.audit import ATTENTION_S
 from rushhour.alarms.events import Policy
 from rushhour.alarms.policies import load_policies
+from rushhour.alarms.prometheus import PrometheusPolicy
+from rushhour.alarms.real_config import RealAlerting, contradictions
+from rushhour.alarms.real_pages import beside_real
 from rushhour.alarms.rule_file import rule_files
 from rushhour.alarms.sources import of_run
 from rushhour.alarms.study import Scale, Study, as_json, study
@@ -31,6 +35,7 @@ def audit_run(
     if timeline is None:
         return None
     one = study(policies, timeline, scale or Scale(), attention_s)
+    one = replace(one, real=beside_real(policies, history))
     run.write_json("alarms.json", as_json(one))
     for name, text in rule_files(one.advice).items():
         write(run.file(name), text)
@@ -72,6 +77,21 @@ def unknown_alarms(scenario: Scenario) -> list[str]:
         for name in scenario.expect_alarms
         if name not in known
     ]
+
+
+def real_alerting(scenario: Scenario) -> RealAlerting:
+    """The Prometheus policies that lie with the service, to be run for real.
+
+    Raises UsageError where there are none, or where one Prometheus cannot run them together.
+    """
+    folder = Path(scenario.target.root) / ALERTS
+    found = load_policies([folder]) if folder.is_dir() else []
+    policies = tuple(one for one in found if isinstance(one, PrometheusPolicy))
+    if not policies:
+        raise UsageError([f"--observability: no policy of `system: prometheus` in {folder}"])
+    if problems := contradictions(policies):
+        raise UsageError([f"--observability: {problem}" for problem in problems])
+    return RealAlerting(policies)
 
 
 def alarm_section(run: RunDir, history: History, scenario: Scenario) -> AlarmSection | None:

@@ -21,7 +21,7 @@ from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.watch import Watcher, watch
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
-from rushhour.stack import KnowsSources, Progress, Running, Stack
+from rushhour.stack import Alerting, KnowsSources, Progress, Running, RunsAlerting, Stack
 from rushhour.verdict.judge import Verdict
 
 POLL_S = 0.2
@@ -35,6 +35,7 @@ class Means:
 
     by_hand: ByHand | None = None
     allow_host: str | None = None
+    await_pages_s: float | None = None  # of real alarms; None: as long as a first page may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ def observe_run(
     run.write_json("environment.json", describe_environment(scenario, stack.name))
     with stack.up(scenario, run, screen.progress) as running:
         recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
+        if (alerting := alerting_of(running)) is not None:
+            recorder.event(f.ALERTING_UP, **alerting.detail)
         run.write_json("environment.json", describe_environment(scenario, stack.name, running))
         observe_load(
             scenario,
@@ -130,6 +133,7 @@ def observe_run(
                 allow_host=means.allow_host,
             ),
             extra_s=GATHER_S if means.by_hand else 0.0,
+            await_pages_s=means.await_pages_s,
         )
 
 
@@ -141,6 +145,7 @@ def observe_load(
     open_load: Callable[[Watcher], AbstractContextManager[Load]],
     *,
     extra_s: float = 0.0,
+    await_pages_s: float | None = None,
 ) -> None:
     """Observe a stack that is up, under the load that `open_load` starts, and for a while after it."""
     faults = FaultPlan(scenario.faults, running, recorder)
@@ -156,6 +161,14 @@ def observe_load(
         recorder.event(f.DRAINED)
         if any(gauge.leaked for gauge in watcher.state().pools):
             collect_garbage(recorder)
+        if (alerting := alerting_of(running)) is not None:
+            wait_s = alerting.settles_s if await_pages_s is None else await_pages_s
+            await_pages(alerting, running, recorder, screen, wait_s)
+
+
+def alerting_of(running: Running) -> Alerting | None:
+    """The real alarms beside it, where they were asked for."""
+    return running.alerting if isinstance(running, RunsAlerting) else None
 
 
 def follow(
@@ -189,6 +202,20 @@ def watch_drain(scenario: Scenario, running: Running, watcher: Watcher, screen: 
         running.check_alive()
         screen.live(watcher.state())
         time.sleep(POLL_S)
+
+
+def await_pages(
+    alerting: Alerting, running: Running, recorder: Recorder, screen: Screen, wait_s: float
+) -> None:
+    """What failed in the last seconds of the load is scraped, evaluated, grouped and told only now."""
+    screen.done()
+    screen.progress(f"wait {wait_s:.0f} s for real pages")
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until:
+        running.check_alive()
+        time.sleep(POLL_S)
+    screen.done()
+    recorder.event(f.ALERTING_ENDED, **alerting.ended())
 
 
 def collect_garbage(recorder: Recorder) -> None:

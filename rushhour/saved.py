@@ -4,6 +4,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from rushhour.alarms.real_pages import BesideReal
 from rushhour.errors import RunDataError
 from rushhour.history import RunDir
 from rushhour.history.facts import Environment
@@ -13,6 +14,7 @@ T = TypeVar("T")
 
 _VERDICT: Final = TypeAdapter(Verdict)
 _ENVIRONMENT: Final = TypeAdapter(Environment)
+_REAL: Final = TypeAdapter(tuple[BesideReal, ...])
 
 
 def read_verdict(run: RunDir) -> Verdict | None:
@@ -23,6 +25,19 @@ def read_verdict(run: RunDir) -> Verdict | None:
 def read_environment(run: RunDir) -> Environment | None:
     """Where a run took place; None when that was not written. Raises RunDataError on a broken file."""
     return _read(run, "environment.json", _ENVIRONMENT)
+
+
+def read_real(run: RunDir) -> tuple[BesideReal, ...]:
+    """Real pages beside the predicted ones; empty where the run had no real alarms.
+
+    Raises RunDataError on a broken file.
+    """
+    if not run.file("alarms.json").exists():
+        return ()
+    try:
+        return _REAL.validate_python(run.read_json("alarms.json").get("real", []))
+    except ValidationError as error:
+        raise RunDataError(f"{run.file('alarms.json')}: real: {error.errors()[0]['msg']}") from None
 
 
 def _read(run: RunDir, name: str, adapter: TypeAdapter[T]) -> T | None:

@@ -1,6 +1,7 @@
 """A timeline as Prometheus would have scraped it, in promtool's notation of series (pure)."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Final, Literal
 
@@ -10,17 +11,19 @@ from rushhour.alarms.timeline import Metric, Timeline
 Source = Literal[Metric, "http_ok", "pool_used", "pool_max", "up"]
 
 _JOB: Final = 'job="service",instance="service:8000"'
-_POOL: Final = f'{_JOB},db_client_connection_pool_name="replica"'
+_POOL_LABEL: Final = "db_client_connection_pool_name"
+_POOL: Final = f'{_POOL_LABEL}="replica"'
+_OF_POOL: Final = f"{_JOB},{_POOL}"
 
 # The pool's metrics are named as the agent serves them, see docs/agent.md.
 SERIES: Final[dict[str, Source]] = {
     f'http_requests_total{{{_JOB},code="200"}}': "http_ok",
     f'http_requests_total{{{_JOB},code="500"}}': "http_5xx",
     f"http_requests_5xx_total{{{_JOB}}}": "http_5xx",
-    f"db_client_connection_timeouts_total{{{_POOL}}}": "queuepool_timeouts",
-    f"db_client_connection_pending_requests{{{_POOL}}}": "pool_waiters",
-    f'db_client_connection_count{{{_POOL},db_client_connection_state="used"}}': "pool_used",
-    f"db_client_connection_max{{{_POOL}}}": "pool_max",
+    f"db_client_connection_timeouts_total{{{_OF_POOL}}}": "queuepool_timeouts",
+    f"db_client_connection_pending_requests{{{_OF_POOL}}}": "pool_waiters",
+    f'db_client_connection_count{{{_OF_POOL},db_client_connection_state="used"}}': "pool_used",
+    f"db_client_connection_max{{{_OF_POOL}}}": "pool_max",
     f"up{{{_JOB}}}": "up",
 }
 _RARE: Final = ("http_5xx", "queuepool_timeouts")  # counters that may begin with their first event
@@ -28,18 +31,26 @@ _COUNTERS: Final = (*_RARE, "requests", "http_ok")
 
 
 def input_series(
-    timeline: Timeline, extra: dict[str, Source], *, scrape_s: float, healthy: int, capacity: int, gaps: str
+    timeline: Timeline,
+    extra: dict[str, Source],
+    *,
+    scrape_s: float,
+    healthy: int,
+    capacity: int,
+    gaps: str,
+    pools: Mapping[str, Timeline] | None = None,
 ) -> tuple[Series, ...]:
     """SERIES and `extra`: `healthy` scrapes of healthy traffic, then the timeline from its second 0 on.
 
     Healthy traffic has as many requests a second as the timeline has on average, and an empty pool. With
-    `gaps` "missing" the counters of failures and time-outs begin with their first event.
+    `gaps` "missing" the counters of failures and time-outs begin with their first event. `pools` are by their
+    label; without them there is one pool, as full as the fullest.
     """
     scrapes = int(timeline.seconds / scrape_s)
     ends = [int(scrape_s * scrape) for scrape in range(scrapes + 1)]
     found = []
-    for name, source in {**SERIES, **extra}.items():
-        values = _per_second(timeline, source, capacity)
+    for name, source, line in [*_named(timeline, pools), *((*one, timeline) for one in extra.items())]:
+        values = _per_second(line, source, capacity)
         if source in _COUNTERS:
             late = gaps == "missing" and source in _RARE
             usual = 0.0 if source in _RARE else sum(one or 0 for one in values) / len(values) * scrape_s
@@ -49,6 +60,18 @@ def input_series(
             text = _gauge(values, ends, healthy, (values[0] or 0.0) if steady else 0.0)
         found.append(Series(name, text))
     return tuple(found)
+
+
+def _named(
+    timeline: Timeline, pools: Mapping[str, Timeline] | None
+) -> Iterator[tuple[str, Source, Timeline]]:
+    """SERIES, those of pools once for each; and whose figures each of them holds."""
+    for name, source in SERIES.items():
+        if pools is None or _POOL not in name:
+            yield name, source, timeline
+            continue
+        for label, line in pools.items():
+            yield name.replace(_POOL, f"{_POOL_LABEL}={json.dumps(label)}"), source, line
 
 
 def _per_second(timeline: Timeline, source: Source, capacity: int) -> Sequence[float | None]:

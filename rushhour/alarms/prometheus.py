@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -10,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rushhour.alarms import promtool
-from rushhour.alarms.alertmanager import Change, Labels, Route, notifications
+from rushhour.alarms.alertmanager import Change, Labels, Route, Sent, notifications
 from rushhour.alarms.events import Firing, Notification, Replay
 from rushhour.alarms.prom_series import Source, input_series
 from rushhour.alarms.timeline import Timeline, spoken
@@ -85,9 +86,19 @@ class PrometheusPolicy:
     def replay(self, timeline: Timeline) -> Replay:
         """Unknown, with the reason, where promtool is missing or cannot evaluate the rules."""
         try:
-            evaluated = promtool.firing(self.question(timeline))
+            sent, firing = self.told(timeline)
         except promtool.PromtoolError as error:
             return Replay((), (), unknown=str(error))
+        told = [
+            Notification(one.t_s, one.kind, self.notify, names_of(one.firing or one.resolved)) for one in sent
+        ]
+        return Replay(tuple(told), firing)
+
+    def told(
+        self, timeline: Timeline, pools: Mapping[str, Timeline] | None = None
+    ) -> tuple[list[Sent], tuple[tuple[float, float], ...]]:
+        """What Alertmanager sends, and the stretches in alarm. Raises PromtoolError."""
+        evaluated = promtool.firing(self.question(timeline, pools))
         before_ms, step_ms = self._before_ms, self._evaluation_ms
         moments = {at_ms: self._matching(alerts) for at_ms, alerts in evaluated}
         changes: list[Change] = []
@@ -98,13 +109,9 @@ class PrometheusPolicy:
             changes += [Change(t_s, alert, firing=False) for alert in sorted(before - now)]
             firing.at(t_s, bool(now))
             before = now
-        told = [
-            Notification(one.t_s, one.kind, self.notify, _names(one.firing or one.resolved))
-            for one in notifications(changes, self.route, timeline.seconds)
-        ]
-        return Replay(tuple(told), firing.ended(timeline.seconds))
+        return notifications(changes, self.route, timeline.seconds), firing.ended(timeline.seconds)
 
-    def question(self, timeline: Timeline) -> promtool.Question:
+    def question(self, timeline: Timeline, pools: Mapping[str, Timeline] | None = None) -> promtool.Question:
         """The timeline as promtool's input, after healthy traffic."""
         return promtool.Question(
             rules=self.texts(),
@@ -115,6 +122,7 @@ class PrometheusPolicy:
                 healthy=self._before_ms // self._scrape_ms,
                 capacity=self.capacity,
                 gaps=self.gaps,
+                pools=pools,
             ),
             scrape_ms=self._scrape_ms,
             evaluation_ms=self._evaluation_ms,
@@ -140,5 +148,6 @@ class PrometheusPolicy:
         return math.ceil(self.healthy_before * 1000 / step_ms) * step_ms
 
 
-def _names(alerts: frozenset[Labels]) -> str:
+def names_of(alerts: frozenset[Labels]) -> str:
+    """Of these alerts, each once."""
     return ", ".join(sorted({dict(one).get("alertname", "") for one in alerts}))

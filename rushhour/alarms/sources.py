@@ -25,10 +25,15 @@ def of_run(history: History, name: str) -> Timeline | None:
         return None
     start = math.floor(window.load_started_s)
     seconds = max(row.t_s for row in history.requests) - start + 1
+    return of_stretch(history, name, start, seconds)
+
+
+def of_stretch(history: History, name: str, start: int, seconds: int) -> Timeline:
+    """A run from a second since its anchor on, whatever went on in it."""
     counts = {name: [0.0] * seconds for name in COUNTS}
     for row in history.requests:
         t_s = row.t_s - start
-        if t_s < 0:
+        if not 0 <= t_s < seconds:
             continue
         counts["requests"][t_s] += row.count
         if row.outcome in f.SERVER_ERRORS:
@@ -59,6 +64,34 @@ def _gauges(
         tuple(float(sum(waiting[t_s].values())) if t_s in waiting else None for t_s in range(seconds)),
         tuple(share.get(t_s) for t_s in range(seconds)),
     )
+
+
+def pools_of_stretch(history: History, start: int, seconds: int) -> dict[str, Timeline]:
+    """Each server's pool over the same time, as a scrape of all its processes adds them up."""
+    found: dict[str, Timeline] = {}
+    for name in sorted({sample.pool for sample in history.pools}):
+        timeouts = [0.0] * seconds
+        for one in history.pool_timeouts:
+            if one.pool == name and 0 <= (t_s := math.floor(one.t_s) - start) < seconds:
+                timeouts[t_s] += 1
+        last: defaultdict[int, dict[int, f.PoolSample]] = defaultdict(dict)  # by second and process
+        for sample in history.pools:
+            if sample.pool == name:
+                last[math.floor(sample.t_s) - start][sample.pid] = sample
+        waiters: list[float | None] = [None] * seconds
+        in_use: list[float | None] = [None] * seconds
+        for t_s, samples in last.items():
+            if not 0 <= t_s < seconds:
+                continue
+            waiters[t_s] = float(sum(one.waiting for one in samples.values()))
+            if capacity := sum(one.capacity or 0 for one in samples.values()):
+                in_use[t_s] = sum(one.checked_out for one in samples.values()) / capacity
+        nobody = (0.0,) * seconds
+        series = {"requests": nobody, "http_5xx": nobody, "queuepool_timeouts": tuple(timeouts)}
+        found[name] = Timeline(
+            {**series, "pool_waiters": tuple(waiters), "pool_in_use": tuple(in_use)}, (f"pool {name}",)
+        )
+    return found
 
 
 def of_csv(path: Path) -> Timeline:

@@ -1,13 +1,14 @@
 """All policies over one timeline, and what to change: what `rushhour alarms` and the reports show (pure)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rushhour.alarms.advice import Advice, advise
 from rushhour.alarms.audit import ATTENTION_S, Audit, audit
 from rushhour.alarms.burn_rate import BurnRateAlert
 from rushhour.alarms.events import Policy
+from rushhour.alarms.real_pages import BesideReal
 from rushhour.alarms.timeline import Timeline, stretched, tiled
 
 EVENING_S = 3 * 3600
@@ -40,6 +41,7 @@ class Study:
     audits: tuple[Audit, ...]
     advice: tuple[Advice, ...]
     attention_s: float
+    real: tuple[BesideReal, ...] = ()  # of a run with real alarms
 
     @property
     def failures(self) -> int:
@@ -122,4 +124,5 @@ def as_json(one: Study) -> dict[str, Any]:
             }
             for each in one.advice
         ],
+        "real": [asdict(each) for each in one.real],
     }

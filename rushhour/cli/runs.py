@@ -1,5 +1,7 @@
 """Commands that make a run."""
 
+from typing import Any
+
 import click
 
 from rushhour.cli.options import Duration, exit_code, run_options
@@ -10,10 +12,20 @@ from rushhour.commands.options import Options
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--no-agent", is_flag=True, help="As a black box: HTTP, the servers and logs alone tell.")
+@click.option(
+    "--observability",
+    is_flag=True,
+    help="On Compose: a real Prometheus and Alertmanager run the rules of infra/alerts beside it.",
+)
+@click.option(
+    "--await-pages",
+    type=Duration(),
+    help="With --observability: wait for pages so long after the load, not just for a first one.",
+)
 @run_options
-def run(options: Options, names: tuple[str, ...], no_agent: bool) -> int:
+def run(options: Options, names: tuple[str, ...], no_agent: bool, **alarms: Any) -> int:
     """Run scenarios or suites, and judge them."""
-    return exit_code(runs_commands.run(options, names, agent=not no_agent))
+    return exit_code(runs_commands.run(options, names, agent=not no_agent, **alarms))
 
 
 @click.command()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rushhour.alarms.real_config import RealAlerting
 from rushhour.auditing import unknown_alarms
 from rushhour.commands.console import console, say
 from rushhour.commands.options import Options
@@ -14,7 +15,9 @@ from rushhour.load.hosts import check_host
 from rushhour.load.post import listening_address
 from rushhour.process.guard import Guard
 from rushhour.report import terminal
+from rushhour.report.real_pages import terminal_real
 from rushhour.run import Means, run_scenario
+from rushhour.saved import read_real
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Stack
@@ -45,6 +48,8 @@ def run_one(
         say(how_to_join(scenario, means.by_hand))
     run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario), means=means)
     console.print(terminal.summary(verdict, scenario, run_dir.path))
+    if real := read_real(run_dir):
+        console.print(terminal_real(real))
     return run_dir, verdict
 
 
@@ -68,13 +73,16 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
     return chosen
 
 
-def open_for(options: Options, guard: Guard, scenarios: Sequence[Scenario]) -> Stack:
+def open_for(
+    options: Options, guard: Guard, scenarios: Sequence[Scenario], alerting: RealAlerting | None = None
+) -> Stack:
     by_hand = means_of(options).by_hand
     asked = StackOptions(
         options.stack,
         options.image,
         options.allow_host,
         options.postgres_bin,
+        alerting,
         by_hand.host if by_hand else HOST,
     )
     screen = make_screen(console, scenarios[0])

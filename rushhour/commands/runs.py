@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rushhour.archive import NIGHTLY, remember
+from rushhour.auditing import real_alerting
 from rushhour.check.result import parse_request
 from rushhour.check.send import run_check
 from rushhour.commands.common import means_of, open_for, run_one, select
@@ -24,13 +25,26 @@ from rushhour.ui import make_screen
 from rushhour.verdict.judge import Verdict
 
 
-def run(options: Options, names: Sequence[str], *, agent: bool = True) -> list[str]:
-    """Run each scenario, print its summary, and compare them if there are several; the verdicts in order."""
+def run(
+    options: Options,
+    names: Sequence[str],
+    *,
+    agent: bool = True,
+    observability: bool = False,
+    await_pages: float | None = None,
+) -> list[str]:
+    """Run each scenario, print its summary, and compare them if there are several; the verdicts in order.
+
+    `observability` runs the policies that lie with the service for real too, and awaits pages after the load.
+    """
+    if await_pages is not None and not observability:
+        raise UsageError(["--await-pages: without --observability nobody is paged"])
     chosen = [replace(one, agent=one.agent and agent) for one in select(options, names)]
-    means = means_of(options)
+    alerting = real_alerting(chosen[0]) if observability else None
+    means = replace(means_of(options), await_pages_s=await_pages)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
-        stack = open_for(options, guard, chosen)
+        stack = open_for(options, guard, chosen, alerting)
         for number, scenario in enumerate(chosen, 1):
             console.print(lists.title(scenario, number, len(chosen)))
             run_dir, verdict = run_one(scenario, stack, guard, options.runs, means)

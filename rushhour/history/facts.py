@@ -305,6 +305,31 @@ class HostSample:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldAlert:
+    """One alert of a notification."""
+
+    status: str  # "firing" | "resolved"
+    labels: Mapping[str, str]
+    starts_at: str
+    ends_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """notifications.jsonl: what a real Alertmanager told, as its webhook got it.
+
+    `monotonic_s` is the machine's clock; the event `anchor` holds the same clock at the run's time 0.
+    """
+
+    at: str  # ISO 8601, UTC
+    monotonic_s: float
+    policy: str  # whose receiver it came to
+    status: str  # "firing": at least one of its alerts is
+    group: Mapping[str, str]
+    alerts: tuple[ToldAlert, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """events.jsonl: a moment. Names in use are the constants below; `detail` holds numbers and text."""
 
@@ -332,6 +357,8 @@ COLLECTED = "collected"  # the harness asked the service to collect its garbage;
 STOPPED = "stopped"  # somebody ended the load before its time, as its user may; detail: planned_s, lasted_s
 HOTFIX_BEGAN = "hotfix_began"  # of a drill: the command was given
 HOTFIX_ENDED = "hotfix_ended"  # detail: state ("completed", "rolled back", "stuck")
+ALERTING_UP = "alerting_up"  # a real Prometheus scrapes; detail: policies and pools (each a mapping), images
+ALERTING_ENDED = "alerting_ended"  # what it knew then; detail: targets, rules, metrics, lost
 INTERRUPTED = "interrupted"  # detail: signal
 STACK_BROKE = "stack_broke"  # detail: what, log_tail
 OBSERVER_FAULT = "observer_fault"  # detail: observer, error
@@ -377,6 +404,7 @@ class History:
     agent_faults: tuple[AgentFault, ...] = ()
     servers: tuple[ServerSample, ...] = ()
     host: tuple[HostSample, ...] = ()
+    told: tuple[Told, ...] = ()
 
     def event(self, name: str) -> Event | None:
         """The first event of that name."""

@@ -39,6 +39,7 @@ _FILE_OF: Final[dict[type, str]] = {
     f.ServerSample: "postgres.jsonl",
     f.HostSample: "host.jsonl",
     f.Event: _EVENTS,
+    f.Told: "notifications.jsonl",
     **dict.fromkeys(_KIND_OF, "pool.jsonl"),
 }
 
@@ -64,6 +65,11 @@ class RunDir:
     def agent(self) -> Path:
         """Where the agent's processes write, one file each."""
         return self.path / "agent"
+
+    @property
+    def notifications(self) -> Path:
+        """Where a real Alertmanager's notifications are recorded, in runs that have one."""
+        return self.file("notifications.jsonl")
 
     def file(self, name: str) -> Path:
         return self.path / name
@@ -226,6 +232,7 @@ def load_history(run: RunDir) -> f.History:
         agent_faults=of(f.AgentFault),
         servers=tuple(read_facts(run.file("postgres.jsonl"), f.ServerSample)),
         host=tuple(read_facts(run.file("host.jsonl"), f.HostSample)),
+        told=tuple(read_facts(run.notifications, f.Told)),
     )
 
 

@@ -9,6 +9,9 @@ from rushhour.metrics.window import Window
 
 # A process whose last sample is older than this, when the watch ended, had ended before.
 LAST_SAMPLE_WITHIN_S: Final = 2.0
+# What happened before the watch ended may be written so much later. A run that waits for real pages goes on
+# much longer, and probes of the service may go on to time out.
+TOLD_LATE_S: Final = 2.0
 
 Key = tuple[int, str]  # a pool is one process's: pid and name
 
@@ -137,14 +140,15 @@ def _timeouts_agent(
     """The pool's counter and the single time-outs that were written; a process may die before either."""
     if window is None or not (by_pool or history.pool_timeouts):
         return None
+    until_s = window.end_s + TOLD_LATE_S
     keys = by_pool.keys() | {(fact.pid, fact.pool) for fact in history.pool_timeouts}
     total = 0
     for key in keys:
         series = by_pool.get(key, [])
         before = max((one.timeouts for one in series if one.t_s < window.measured_from_s), default=0)
-        by_counter = max((one.timeouts for one in series), default=0) - before
+        by_counter = max((one.timeouts for one in series if one.t_s <= until_s), default=0) - before
         written = sum(
-            (fact.pid, fact.pool) == key and fact.t_s >= window.measured_from_s
+            (fact.pid, fact.pool) == key and window.measured_from_s <= fact.t_s <= until_s
             for fact in history.pool_timeouts
         )
         total += max(by_counter, written)
@@ -159,5 +163,5 @@ def _timeouts_logged(history: History, window: Window | None) -> int | None:
     return sum(
         int(event.detail.get("queuepool_timeouts", 0))
         for event in events
-        if event.t_s >= window.measured_from_s
+        if window.measured_from_s <= event.t_s <= window.end_s + TOLD_LATE_S
     )

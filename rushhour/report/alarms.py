@@ -12,6 +12,7 @@ from rushhour.alarms.audit import Audit
 from rushhour.alarms.study import Study
 from rushhour.report import words
 from rushhour.report.alarm_picture import binned, picture
+from rushhour.report.real_pages import terminal_real
 
 LANE = 60  # characters of a lane in the terminal
 BARS = " ▁▂▃▄▅▆▇█"
@@ -80,6 +81,8 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
         Text(),
         lanes,
     ]
+    if study.real:
+        parts += [terminal_real(study.real), Text()]
     parts += [Text(line, "yellow") for line in unknown_lines(study)]
     parts += [Text(line) for line in advice_lines(study)]
     parts += [Text(line, "dim") for line in break_even_lines(study)]

@@ -22,6 +22,8 @@ RAW: Final = (
     "pool.jsonl",
     "postgres.jsonl",
     "host.jsonl",
+    "notifications.jsonl",
+    "alarms.json",
 )
 BESIDE: Final = ("locust.html", "junit.xml", "summary.md", *RAW)
 

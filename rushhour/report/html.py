@@ -18,6 +18,7 @@ from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines,
 from rushhour.report.embed import asset, plotly, prose, script_json, sha256
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
+from rushhour.report.real_pages import real_line, row_cells
 from rushhour.report.series import Panel, Timeline
 from rushhour.report.source import Excerpt, excerpt
 from rushhour.scenario.model import Scenario
@@ -130,7 +131,7 @@ def environment() -> Environment:
         pages.filters[name] = getattr(words, name)
     pages.filters["held"] = words.held
     pages.filters["alarm_headline"] = headline
-    for filter_of_alarms in (first_page, advice_lines, break_even_lines):
+    for filter_of_alarms in (first_page, advice_lines, break_even_lines, real_line, row_cells):
         pages.filters[filter_of_alarms.__name__] = filter_of_alarms
     pages.filters["prose"] = prose
     return pages

@@ -47,6 +47,7 @@ def moments(history: History, zero: float) -> tuple[Moment, ...]:
         pool, waiting = saturated.detail.get("pool", "?"), saturated.detail.get("waiting", "?")
         detail = f"pool {pool}, {waiting} waiting"
         found.append(Moment(saturated.t_s - zero, "saturation detected", detail, "red"))
+    found += _first_pages(history, zero)
     return tuple(sorted(found, key=lambda moment: moment.t_s))
 
 
@@ -89,6 +90,19 @@ def _first_timeout(history: History, zero: float) -> list[Moment]:
         detail = f"{first.endpoint or ''} on pool {first.pool} after {first.waited_s:.1f} s".strip()
         return [Moment(first.t_s - zero, "first time-out", detail, "red")]
     return []
+
+
+def _first_pages(history: History, zero: float) -> list[Moment]:
+    """Of each policy that really told somebody, the first time."""
+    anchor = history.event(f.ANCHOR)
+    if anchor is None:
+        return []
+    first: dict[str, Moment] = {}
+    for told in history.told:
+        t_s = told.monotonic_s - float(anchor.detail["monotonic_s"])
+        alerts = ", ".join(sorted({one.labels.get("alertname", "?") for one in told.alerts}))
+        first.setdefault(told.policy, Moment(t_s - zero, f"real page of {told.policy}", alerts, "purple"))
+    return list(first.values())
 
 
 def _fault(event: f.Event) -> str:

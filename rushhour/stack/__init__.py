@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from rushhour.history import RunDir
 from rushhour.process.meter import Meter
@@ -94,6 +94,32 @@ class HostsWorkers(Protocol):
     ) -> Mapping[str, Meter]:
         """Start them; the meters by component name. Raises StackError when they cannot be started."""
         ...
+
+
+class Alerting(Protocol):
+    """A real Prometheus and Alertmanager over the service, and a pager that records whom they tell."""
+
+    @property
+    def settles_s(self) -> float:
+        """Within this time of an event a first page has come."""
+        ...
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """For the event that it is up."""
+        ...
+
+    def ended(self) -> dict[str, Any]:
+        """For the event that nobody waits for pages any longer. Raises StackError when it does not tell."""
+        ...
+
+
+@runtime_checkable
+class RunsAlerting(Protocol):
+    """What a running stack may also be: one with real alarms, where they were asked for."""
+
+    @property
+    def alerting(self) -> Alerting | None: ...
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError, UsageError
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
@@ -22,12 +23,13 @@ class StackOptions:
     image: str | None
     allow_host: str | None
     postgres_bin: Path | None
+    alerting: RealAlerting | None = None  # real alarms run on Compose alone
     service_host: str = HOST  # where the service listens: beyond loopback for workers on other machines
 
     @property
     def asked(self) -> Asked:
         """The stack that the other options leave open."""
-        if self.stack == "auto" and self.image:
+        if self.stack == "auto" and (self.image or self.alerting):
             return "compose"
         if self.stack == "auto" and self.postgres_bin:
             return "embedded"
@@ -37,6 +39,8 @@ class StackOptions:
         """What cannot be had together."""
         if self.asked == "embedded" and self.image:
             yield "--image runs in a container: leave out --stack embedded"
+        if self.asked == "embedded" and self.alerting:
+            yield "--observability runs Prometheus in a container: leave out --stack embedded"
         if self.asked == "compose" and self.postgres_bin:
             yield "--postgres-bin is for the embedded stack: on Compose the server comes from its image"
 
@@ -65,7 +69,7 @@ def open_stack(
     """
     wanted = list(scenarios)
     composed = [one for one in wanted if one.target.compose]
-    if problems := [*options.problems(), *_against(options, composed)]:
+    if problems := [*options.problems(), *_against(options, composed), *_unwatched(options, wanted)]:
         raise UsageError(problems)
     own = None
     if composed:
@@ -81,7 +85,13 @@ def open_stack(
         return embedded
     from rushhour.stack.compose.stack import ComposeStack  # noqa: PLC0415  # the engine's client takes long to import
 
-    compose = ComposeStack(guard, options.image, options.allow_host, service_host=options.service_host)
+    compose = ComposeStack(
+        guard,
+        options.image,
+        options.allow_host,
+        service_host=options.service_host,
+        alerting=options.alerting,
+    )
     releases = [one.release for one in chosen]
     bound = next((one.name for one in chosen if needs_embedded(one)), None)
 
@@ -103,6 +113,14 @@ def _against(options: StackOptions, composed: Iterable[Scenario]) -> Iterator[st
             yield f"--image: the service of scenario {one.name} comes from {one.target.compose[0]}"
         if options.asked == "embedded":
             yield f"--stack embedded: the service of scenario {one.name} runs in a container; leave it out"
+
+
+def _unwatched(options: StackOptions, wanted: Iterable[Scenario]) -> Iterator[str]:
+    """Services that are not of this stack, which real alarms cannot watch."""
+    for one in wanted:
+        if options.alerting and (one.target.url or one.target.compose):
+            where = one.target.url or one.target.compose[0]
+            yield f"--observability: the service of scenario {one.name} comes from {where}, and not from here"
 
 
 def stack_of(

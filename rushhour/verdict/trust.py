@@ -18,6 +18,7 @@ CPU_CORES: Final = 0.9  # of one core: a Locust process cannot use a second one
 CPU_SHARE: Final = 0.1  # of the measured seconds
 OTHERS_SHARE: Final = 0.25  # of the machine's cores, used by what is not part of the run
 USERS_SHARE: Final = 0.95
+LOG_LINES: Final = 8  # of the part that broke
 DURATION_SHARE: Final = 0.95
 HTTP_4XX_SHARE: Final = 0.5
 MACHINE: Final = "machine"
@@ -50,6 +51,8 @@ def _cut_short(scenario: Scenario, history: History, window: Window | None) -> I
     broke, interrupted = history.event(f.STACK_BROKE), history.event(f.INTERRUPTED)
     if broke is not None:
         yield f"the stack broke: {broke.detail.get('what', 'no reason was written')}"
+        for line in broke.detail.get("log_tail", ())[-LOG_LINES:]:
+            yield f"| {line}"
     elif interrupted is not None:
         yield "the run was interrupted"
     elif not history.complete:

@@ -34,7 +34,9 @@ NEW = replace(OLD, version="28.0.1", api=(1, 48), cgroups="2")
 IMAGE = Image(
     "rushhour/referrals:1.1", "sha256:abc", "/srv", {"PATH": "/bin", "PYTHONPATH": "/opt/lib"}, None
 )
-PLACES = Places(Path("/stack"), Path("/stack/private"), Path("/run/agent"), Path("/run/logs"))
+PLACES = Places(
+    Path("/stack"), Path("/stack/private"), Path("/run/agent"), Path("/run/logs"), Path("/run/told")
+)
 
 
 @pytest.fixture

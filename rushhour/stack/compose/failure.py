@@ -10,7 +10,7 @@ from docker.models.containers import Container
 
 from rushhour.errors import StackError
 from rushhour.stack.compose.engine import ENGINE_ERRORS
-from rushhour.stack.compose.files import PARTS
+from rushhour.stack.compose.files import ALERTING_PARTS, PARTS
 from rushhour.stack.compose.project import PROJECT_LABEL
 from rushhour.stack.compose.template import last_lines
 
@@ -27,7 +27,7 @@ def containers(client: DockerClient, project: str) -> dict[str, Container]:
         "template" if one.labels.get(ONE_OFF_LABEL) == "True" else one.labels.get(SERVICE_LABEL, "?"): one
         for one in found
     }
-    return {part: by_part[part] for part in ("template", *PARTS) if part in by_part}
+    return {part: by_part[part] for part in ("template", *PARTS, *ALERTING_PARTS) if part in by_part}
 
 
 def explain(client: DockerClient, project: str, failure: StackError) -> StackError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.agent.environment import INJECT_DIR, OUT_VARIABLE
+from rushhour.agent.environment import INJECT_DIR, METRICS_VARIABLE, OUT_VARIABLE
 from rushhour.scenario.model import SERVERS, Scenario
 from rushhour.stack.compose.engine import Engine
 from rushhour.stack.compose.images import Image
@@ -16,11 +16,13 @@ from rushhour.stack.embedded.service import fill_in, placeholders, service_comma
 
 SERVICE_PORT: Final = 8000  # inside the container
 SERVER_PORT: Final = 5432
+METRICS_PORT: Final = 9464  # where the agent serves them inside the container, for Prometheus
 AGENT: Final = "/rushhour/agent"
 POOLS: Final = "/rushhour/pools"
 LOGS: Final = Path("/rushhour/logs")
 
 PARTS: Final = ("primary", "replica", "service")
+ALERTING_PARTS: Final = ("pager", "alertmanager", "prometheus")  # as each needs the one before
 _UNPACK_BYTES_PER_S: Final = 10_000_000  # far slower than any disk: a deadline, not a forecast
 
 
@@ -83,6 +85,7 @@ class Places:
     private: Path  # secrets; only the owner enters it
     pools: Path
     logs: Path
+    notifications: Path  # the file that the pager appends to
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ def variables(
         "RELEASE": scenario.release,
         "MAX_CONNECTIONS": str(scenario.postgres.max_connections),
         "PUBLISH": engine.publish,
+        "HEALTH": scenario.target.health,
         # Without start_interval each probe is a program started in the container during the whole run.
         "PROBE_INTERVAL": "10s" if engine.has_start_interval else "2s",
     }
@@ -142,8 +146,13 @@ def database_url(server: str, password: str, application_name: str) -> str:
     )
 
 
-def generated_file(scenario: Scenario, engine: Engine, image: Image, password: str) -> str:
-    """A Compose file (JSON is YAML) with what no variable can carry: lists and free text."""
+def generated_file(
+    scenario: Scenario, engine: Engine, image: Image, password: str, *, metrics: bool = False
+) -> str:
+    """A Compose file (JSON is YAML) with what no variable can carry: lists and free text.
+
+    With `metrics` the agent serves them on METRICS_PORT within the project's network.
+    """
     values = placeholders(
         scenario,
         SERVICE_PORT,
@@ -154,7 +163,8 @@ def generated_file(scenario: Scenario, engine: Engine, image: Image, password: s
     address = f"http://127.0.0.1:{SERVICE_PORT}{scenario.target.health}"
     service: dict[str, Any] = {
         "command": service_command(scenario, values),
-        "environment": container_environment(scenario, values, image),
+        "environment": container_environment(scenario, values, image)
+        | ({METRICS_VARIABLE: f"0.0.0.0:{METRICS_PORT}"} if metrics else {}),
         # -I: a probe is no process of the service, so the agent must not start in it.
         "healthcheck": {
             "test": [

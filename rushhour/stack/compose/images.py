@@ -15,6 +15,11 @@ from rushhour.stack.compose.engine import Engine, last_reason
 
 POSTGRES_IMAGE: Final = "postgres:18"
 PYTHON_IMAGE: Final = "python:3.13-slim"
+# The versions of Debian 13's packages, which stand-ins are made from. Prometheus 3 evaluates ranges otherwise
+# than 2.x, and what is compared should be of one kind with the promtool that predicts: Debian's is 2.x.
+PROMETHEUS_IMAGE: Final = "prom/prometheus:v2.53.3"
+ALERTMANAGER_IMAGE: Final = "prom/alertmanager:v0.28.1"
+_OFFICIAL: Final = (POSTGRES_IMAGE, PYTHON_IMAGE, PROMETHEUS_IMAGE, ALERTMANAGER_IMAGE)
 STAND_IN: Final = "rushhour.stand-in"  # the label of what infra/images/offline.sh builds
 SOURCE: Final = "rushhour.source"  # the label of what is built here: a digest of what it was built from
 
@@ -88,7 +93,7 @@ class ImageStore:
         except StackError as error:
             advice = (
                 "; where no registry can be reached, `make images-offline` builds a stand-in"
-                if name in (POSTGRES_IMAGE, PYTHON_IMAGE)
+                if name in _OFFICIAL
                 else "; build it, or check its name"
             )
             raise StackError(

@@ -16,6 +16,7 @@ from rushhour.errors import StackError
 from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.process.meter import Meter
 from rushhour.stack import Fault, Server
+from rushhour.stack.compose.alerting import ComposeAlerting
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.template import last_lines
@@ -53,6 +54,7 @@ class ComposeRunning:
     _client: DockerClient = field(repr=False)
     _logs: Path
     _workers: ComposeWorkers
+    alerting: ComposeAlerting | None = None
     postgres_version: str = ""
     _containers: dict[str, Container] = field(default_factory=dict)
     _meters: dict[str, ContainerMeter] = field(default_factory=dict)
@@ -76,8 +78,8 @@ class ComposeRunning:
             self._followers[part] = LogFollower(self.engine, str(container.id), self._logs / f"{part}.log")
         self._engine_meter = engine_meter()
         self._meters = {
-            part: ContainerMeter(self.engine, str(container.id), self.limit_cores[part])
-            for part, container in self._containers.items()
+            part: ContainerMeter(self.engine, str(self._containers[part].id), cores)
+            for part, cores in self.limit_cores.items()
         }
 
     @property

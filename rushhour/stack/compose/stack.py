@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError
 from rushhour.history import RunDir
 from rushhour.process.guard import Guard
@@ -13,7 +14,13 @@ from rushhour.stack import Progress
 from rushhour.stack.compose.engine import ENGINE_ERRORS, find_engine, last_reason
 from rushhour.stack.compose.files import ImageNames
 from rushhour.stack.compose.image_build import SERVICE_IMAGE, build_release
-from rushhour.stack.compose.images import POSTGRES_IMAGE, PYTHON_IMAGE, ImageStore
+from rushhour.stack.compose.images import (
+    ALERTMANAGER_IMAGE,
+    POSTGRES_IMAGE,
+    PROMETHEUS_IMAGE,
+    PYTHON_IMAGE,
+    ImageStore,
+)
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import ComposeTemplates, templates_root
 from rushhour.stack.compose.up import BringUp, ComposeProject, make_places
@@ -27,7 +34,8 @@ class ComposeStack:
     """Brings primary, replica and service up with `docker compose`; leaving the context removes all of it.
 
     `image` is a service image that somebody else built; otherwise the scenario's release is built from this
-    source tree. `allow_host` names the engine's machine when it is not this one.
+    source tree. `allow_host` names the engine's machine when it is not this one. `alerting` is run beside it
+    by a real Prometheus and Alertmanager.
     """
 
     name: Final = "compose"
@@ -44,6 +52,7 @@ class ComposeStack:
         python_image: str = PYTHON_IMAGE,
         choose_port: Callable[[], int] = free_port,
         service_host: str = HOST,
+        alerting: RealAlerting | None = None,
     ) -> None:
         self._guard = guard
         self._image = image
@@ -54,6 +63,7 @@ class ComposeStack:
         self._python_image = python_image
         self._choose_port = choose_port
         self._service_host = None if service_host == HOST else service_host
+        self._alerting = alerting
 
     def prepare(self, releases: Sequence[str], progress: Progress) -> str:
         """Find the engine, pull and build every image that will be needed; what there is, in words.
@@ -66,6 +76,8 @@ class ComposeStack:
             postgres, base = images.need(self._postgres_image), images.need(self._image or self._python_image)
             for release in () if self._image else dict.fromkeys(releases):
                 build_release(images, release, base)
+            for name in (self._python_image, PROMETHEUS_IMAGE, ALERTMANAGER_IMAGE) if self._alerting else ():
+                images.need(name)
         return f"Docker {engine.version}, Compose {engine.compose}; {postgres} and {base}"
 
     @contextmanager
@@ -95,6 +107,7 @@ class ComposeStack:
                 choose_port=self._choose_port,
                 progress=progress,
                 service_host=self._service_host,
+                alerting=self._alerting,
             )
             try:
                 running = bring_up.start()

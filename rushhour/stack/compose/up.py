@@ -9,11 +9,13 @@ from typing import Final, Self
 from docker import DockerClient
 from psycopg2.extensions import make_dsn
 
+from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError
 from rushhour.history import RunDir
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import SERVERS, Scenario
 from rushhour.stack import Progress, Server
+from rushhour.stack.compose.alerting import start_alerting
 from rushhour.stack.compose.command import ComposeCommand
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.failure import explain, save_logs
@@ -51,7 +53,7 @@ def make_places(work: Path, run: RunDir) -> Places:
     for shared in (run.agent, run.logs):
         shared.mkdir(parents=True, exist_ok=True)
         shared.chmod(0o1777)
-    return Places(work, private, run.agent.resolve(), run.logs.resolve())
+    return Places(work, private, run.agent.resolve(), run.logs.resolve(), run.notifications.resolve())
 
 
 def write_secrets(private: Path, passwords: Secrets) -> None:
@@ -110,6 +112,7 @@ class BringUp:
     choose_port: Callable[[], int]
     progress: Progress
     service_host: str | None  # where the service is published, if not where the engine publishes all
+    alerting: RealAlerting | None = None  # to run beside it
     servers_only: bool = False  # the service is another project's
     passwords: Secrets = field(default_factory=Secrets)
 
@@ -129,7 +132,7 @@ class BringUp:
         generated.touch(mode=0o600)
         engine = self.project.engine
         text = (
-            generated_file(self.scenario, engine, service, passwords.role)
+            generated_file(self.scenario, engine, service, passwords.role, metrics=self.alerting is not None)
             if service
             else servers_file(engine)
         )
@@ -146,7 +149,13 @@ class BringUp:
             ports = self._up(command, ports, template)
             raised = {**command.variables, **ports.variables(), "RUSHHOUR_TEMPLATE": str(template)}
             command = replace(command, variables=raised)
-        return self._running(command, ports, postgres, service)
+        running = self._running(command, ports, postgres, service)
+        if self.alerting is not None:
+            self.progress("start Prometheus and Alertmanager")
+            running.alerting = start_alerting(
+                command, self.images, self.alerting, places=self.places, python=self.names.python
+            )
+        return running
 
     def _ports(self) -> Ports:
         return Ports(self.choose_port(), self.choose_port(), self.choose_port())

@@ -1,0 +1,267 @@
+"""What a real Alertmanager told in a run, beside what the rules predict of the same run as it was (pure).
+
+The prediction evaluates when the real Prometheus did, and sees as much as had been scraped by then. A run's
+facts are by the second, so what happens within one of a scrape may be seen an interval earlier or later.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from rushhour.alarms.alertmanager import Labels, Sent
+from rushhour.alarms.events import Kind, Policy
+from rushhour.alarms.prom_series import SERIES
+from rushhour.alarms.prometheus import PrometheusPolicy, names_of
+from rushhour.alarms.promtool import PromtoolError
+from rushhour.alarms.real_config import AGENT, ANSWERS, SLACK_S, alerts_of, digest
+from rushhour.alarms.sources import of_stretch, pools_of_stretch
+from rushhour.history import History
+from rushhour.history import facts as f
+
+AS_PREDICTED: Final = "as predicted"
+ELSEWHEN: Final = "at another time"
+UNPREDICTED: Final = "not predicted"
+ABSENT: Final = "never came"
+TOO_LATE: Final = "the run ended first"
+
+_WORD: Final = re.compile(r"[A-Za-z_:][\w:]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One notification, predicted, real or both; seconds count from the start of the load."""
+
+    kind: Kind
+    alerts: str
+    group: str  # its labels without the alert's name, in words
+    predicted_s: float | None
+    real_s: float | None
+    state: str
+
+    @property
+    def off_s(self) -> float | None:
+        """How much later it really came."""
+        if self.predicted_s is None or self.real_s is None:
+            return None
+        return self.real_s - self.predicted_s
+
+
+@dataclass(frozen=True, slots=True)
+class BesideReal:
+    """One policy's notifications. Where `unknown` says why nothing can be said, no row says anything."""
+
+    policy: str
+    rows: tuple[Row, ...]
+    in_order: bool  # those of each group that came stand in the order that was predicted
+    within_s: float  # how much earlier or later one interval explains
+    unknown: str = ""
+
+    @property
+    def as_predicted(self) -> bool | None:
+        """Whether what came is what was predicted; None where that is unknown."""
+        if self.unknown:
+            return None
+        return self.in_order and all(row.state in (AS_PREDICTED, TOO_LATE) for row in self.rows)
+
+
+def beside_real(policies: Sequence[Policy], history: History) -> tuple[BesideReal, ...]:
+    """Each Prometheus policy; empty where the run had no real alarms."""
+    up = history.event(f.ALERTING_UP)
+    if up is None:
+        return ()
+    ended = history.event(f.ALERTING_ENDED)
+    found = []
+    for policy in policies:
+        if isinstance(policy, PrometheusPolicy):
+            why = _unknown(policy, up.detail, ended)
+            found.append(_unknown_policy(policy, why) if why else _compared(policy, history))
+    return tuple(found)
+
+
+def _unknown_policy(policy: PrometheusPolicy, why: str) -> BesideReal:
+    return BesideReal(policy.name, (), in_order=True, within_s=_within_s(policy), unknown=why)
+
+
+def _unknown(policy: PrometheusPolicy, up: Mapping[str, Any], ended: f.Event | None) -> str:
+    """Why nothing can be said of it, though Prometheus ran; empty where something can."""
+    if policy.name not in up["policies"]:
+        return "it was not among the policies that ran for real"
+    if up["policies"][policy.name] != digest(policy):
+        return "its rules or its route are not those that ran for real"
+    if ended is None:
+        return "the run broke off before its pages could have come"
+    return _blind(policy, ended.detail)
+
+
+def _blind(policy: PrometheusPolicy, detail: Mapping[str, Any]) -> str:
+    """What Prometheus did not see, could not evaluate, or what got lost on the way."""
+    text, alerts = " ".join(policy.texts()), alerts_of(policy)
+    broken = [one for one in detail["rules"] if one["alert"] in alerts and one["health"] != "ok"]
+    if broken:
+        return (
+            f"Prometheus could not evaluate {broken[0]['alert']}: {broken[0]['error'] or broken[0]['health']}"
+        )
+    if down := [one for one in detail["targets"] if one["health"] != "up"]:
+        return f"Prometheus could not scrape {down[0]['target']}: {down[0]['error'] or down[0]['health']}"
+    known = {name.partition("{")[0] for name in (*SERIES, *policy.series)}
+    asked = known & set(_WORD.findall(text))
+    if missing := sorted(asked - set(detail["metrics"])):
+        return f"Prometheus never saw {', '.join(missing)}: {_why_missing(missing)}"
+    if lost := detail["lost"]:
+        name, count = next(iter(lost.items()))
+        return f"notifications got lost: {name} is {count:g}"
+    return ""
+
+
+def _why_missing(names: Sequence[str]) -> str:
+    if any(name.startswith("http_") for name in names):
+        return "answers are counted in logs/access.log, which the service has to write"
+    return "neither the agent nor the pager serves it"
+
+
+def _compared(policy: PrometheusPolicy, history: History) -> BesideReal:
+    ended_s = history.time_of(f.ALERTING_ENDED) or 0.0
+    zero_s = history.time_of(f.LOAD_STARTED) or 0.0
+    grid = _grid(policy, history)
+    seconds = max(1, math.floor(ended_s) - grid.start)
+    timeline = of_stretch(history, "", grid.start - grid.late[ANSWERS], seconds)
+    labels = (history.event(f.ALERTING_UP) or f.Event(0, "")).detail["pools"]
+    pools = {
+        labels.get(name, name): one
+        for name, one in pools_of_stretch(history, grid.start - grid.late[AGENT], seconds).items()
+    }
+    # As this stack serves it: counters from 0 on, nothing from before the run, the pool's own size.
+    real = replace(policy, gaps="zero", healthy_before=policy.scrape_interval, capacity=_capacity(history))
+    try:
+        sent, _ = real.told(timeline, pools or None)
+    except PromtoolError as error:
+        return _unknown_policy(policy, str(error))
+    predicted = [(grid.start + one.t_s - zero_s, one) for one in sent]
+    told = [(t_s - zero_s, one) for t_s, one in told_of(history, policy.name) if t_s <= ended_s]
+    return matched(policy, predicted, told, ended_s - zero_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """When the real Prometheus evaluated: at `start` (since the anchor) and whole intervals after it.
+
+    `late` is by target how old its last scrape was then.
+    """
+
+    start: int
+    late: Mapping[str, int]
+
+
+def _grid(policy: PrometheusPolicy, history: History) -> _Grid:
+    """By its last evaluation of the policy's rules, and its last scrapes; both go on at their intervals."""
+    up_s, anchor = history.time_of(f.ALERTING_UP) or 0.0, history.event(f.ANCHOR)
+    ended = history.event(f.ALERTING_ENDED)
+    detail = ended.detail if ended else {"rules": (), "targets": ()}
+    wall_s = float(anchor.detail["wall_s"]) if anchor else 0.0
+    alerts = alerts_of(policy)
+    evaluated_s = max(
+        (one["evaluated_s"] for one in detail["rules"] if one["alert"] in alerts), default=wall_s
+    )
+    since_s = (up_s - (evaluated_s - wall_s)) % policy.evaluation_interval
+    late = dict.fromkeys((AGENT, ANSWERS), 0)
+    for one in detail["targets"]:
+        late[one["of"]] = round((evaluated_s - one["scraped_s"]) % policy.scrape_interval)
+    return _Grid(round(up_s - since_s), late)
+
+
+def _capacity(history: History) -> int:
+    """Of the largest pool, over all its processes."""
+    by_pool: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    for sample in history.pools:
+        by_pool[sample.pool][sample.pid] = sample.capacity or 1
+    return max((sum(of.values()) for of in by_pool.values()), default=1)
+
+
+def told_of(history: History, policy: str) -> list[tuple[float, Sent]]:
+    """What this policy's receiver was told, with its time since the anchor; kinds as the model has them."""
+    anchor = history.event(f.ANCHOR)
+    zero_s = float(anchor.detail["monotonic_s"]) if anchor else 0.0
+    firing_before: dict[Labels, frozenset[Labels]] = {}
+    found = []
+    for one in sorted(history.told, key=lambda told: told.monotonic_s):
+        if one.policy != policy:
+            continue
+        group = tuple(sorted(one.group.items()))
+        firing, resolved = _alerts(one, "firing"), _alerts(one, "resolved")
+        kind = Kind.ALARM
+        if not firing:
+            kind = Kind.RESOLVED
+        elif firing <= firing_before.get(group, frozenset()):
+            kind = Kind.REPEAT
+        firing_before[group] = firing
+        t_s = one.monotonic_s - zero_s
+        found.append((t_s, Sent(t_s, kind, group, firing, resolved)))
+    return found
+
+
+def _alerts(told: f.Told, status: str) -> frozenset[Labels]:
+    return frozenset(tuple(sorted(one.labels.items())) for one in told.alerts if one.status == status)
+
+
+def _within_s(policy: PrometheusPolicy) -> float:
+    return max(policy.scrape_interval, policy.evaluation_interval) + SLACK_S
+
+
+def matched(
+    policy: PrometheusPolicy,
+    predicted: Sequence[tuple[float, Sent]],
+    real: Sequence[tuple[float, Sent]],
+    ended_s: float,
+) -> BesideReal:
+    """The k-th real notification of a group, kind and alerts stands beside the k-th predicted one.
+
+    A predicted one that nothing came of counts as too late where the run ended within the interval after it.
+    """
+    within_s = _within_s(policy)
+    waiting: defaultdict[tuple[Labels, Kind, str], list[float]] = defaultdict(list)
+    for t_s, one in real:
+        waiting[_key(one)].append(t_s)
+    rows = []
+    for t_s, one in predicted:
+        key = _key(one)
+        came_s = waiting[key].pop(0) if waiting[key] else None
+        if came_s is None:
+            state = TOO_LATE if t_s + within_s > ended_s else ABSENT
+        else:
+            state = AS_PREDICTED if abs(came_s - t_s) <= within_s else ELSEWHEN
+        rows.append(_row(one, t_s, came_s, state))
+    for t_s, one in real:
+        if t_s in waiting[_key(one)]:
+            rows.append(_row(one, None, t_s, UNPREDICTED))
+    in_order = all(came == sorted(came) for came in _came(predicted, rows).values())
+    return BesideReal(
+        policy.name,
+        tuple(sorted(rows, key=_time)),
+        in_order=in_order,
+        within_s=within_s,
+    )
+
+
+def _came(predicted: Sequence[tuple[float, Sent]], rows: Sequence[Row]) -> Mapping[Labels, list[float]]:
+    """By group, when what was predicted really came, in the predicted order; the first rows are of those."""
+    came: defaultdict[Labels, list[float]] = defaultdict(list)
+    for (_, one), row in zip(predicted, rows, strict=False):
+        if row.real_s is not None:
+            came[one.group].append(row.real_s)
+    return came
+
+
+def _key(one: Sent) -> tuple[Labels, Kind, str]:
+    return one.group, one.kind, names_of(one.firing or one.resolved)
+
+
+def _row(one: Sent, predicted_s: float | None, real_s: float | None, state: str) -> Row:
+    group = ", ".join(value for name, value in one.group if name != "alertname")
+    return Row(one.kind, names_of(one.firing or one.resolved), group, predicted_s, real_s, state)
+
+
+def _time(row: Row) -> float:
+    return next(t_s for t_s in (row.real_s, row.predicted_s) if t_s is not None)

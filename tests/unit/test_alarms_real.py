@@ -1,0 +1,303 @@
+"""Real pages beside the predicted: what a real Prometheus is given, what matched, and what stays unknown."""
+
+import dataclasses
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushhour.alarms.alertmanager import Labels, Sent
+from rushhour.alarms.events import Kind
+from rushhour.alarms.prom_series import input_series
+from rushhour.alarms.prometheus import PrometheusPolicy
+from rushhour.alarms.promtool import find_promtool
+from rushhour.alarms.real_config import AGENT, Addresses, RealAlerting, contradictions
+from rushhour.alarms.real_pages import (
+    ABSENT,
+    AS_PREDICTED,
+    ELSEWHEN,
+    TOO_LATE,
+    UNPREDICTED,
+    BesideReal,
+    beside_real,
+    matched,
+    told_of,
+)
+from rushhour.alarms.sources import pools_of_stretch
+from rushhour.auditing import real_alerting
+from rushhour.errors import UsageError
+from rushhour.history import History
+from rushhour.history import facts as f
+from rushhour.report.real_pages import real_line, row_cells
+from rushhour.scenario.model import Scenario
+from rushhour.stack.compose.alerting import sums_of
+from tests.unit import histories
+from tests.unit.test_alarms_cloudwatch import timeline
+
+ROOT = Path(__file__).parents[2]
+TO = Addresses("service:9464", "service:8000", "alertmanager:9093", "pager:9095")
+POOL: Labels = (("alertname", "PoolTimeouts"), ("pool", "replica"))
+WALL_S = 1.7e9
+FIRST, AGAIN, OVER = Kind.ALARM, Kind.REPEAT, Kind.RESOLVED
+
+
+@pytest.fixture
+def shipped() -> Scenario:
+    scenario = histories.rush_hour()
+    return replace(scenario, target=replace(scenario.target, root=str(ROOT)))
+
+
+def policy(**changes: Any) -> PrometheusPolicy:
+    rules = (str(ROOT / "infra/alerts/rules/pool.yml"),)
+    return replace(
+        PrometheusPolicy(name="p", rules=rules, scrape_interval=5.0, evaluation_interval=5.0), **changes
+    )
+
+
+def sent(kind: Kind, group: Labels = POOL) -> Sent:
+    firing = frozenset() if kind is OVER else frozenset({group})
+    return Sent(0.0, kind, group, firing, frozenset({group}) if kind is OVER else frozenset())
+
+
+def beside(predicted: list[tuple[float, Sent]], real: list[tuple[float, Sent]]) -> BesideReal:
+    return matched(policy(), predicted, real, ended_s=100.0)
+
+
+def states(one: BesideReal) -> list[str]:
+    return [row.state for row in one.rows]
+
+
+def test_the_shipped_policies_become_one_prometheus_and_one_alertmanager(shipped: Scenario) -> None:
+    alerting = real_alerting(shipped)
+    prometheus, manager = json.loads(alerting.prometheus(TO)), json.loads(alerting.alertmanager(TO))
+    assert prometheus["global"]["scrape_interval"] == "15000ms"
+    assert prometheus["rule_files"] == ["rules/0-incident.yml", "rules/1-pool.yml"]
+    [scraped] = prometheus["scrape_configs"]
+    assert [one["targets"] for one in scraped["static_configs"]] == [["service:9464"], ["pager:9095"]]
+    by_name = {one["receiver"]: one for one in manager["route"]["routes"]}
+    assert by_name["policy prom-5xx"]["matchers"] == ['alertname=~"ServerErrors"']
+    pool = by_name["policy prom-pool"]
+    assert pool["matchers"] == ['alertname=~"PoolFull|PoolTimeouts"', 'severity="page"']
+    assert (pool["group_wait"], pool["group_interval"], pool["repeat_interval"]) == (
+        "30000ms",
+        "300000ms",
+        "300000ms",
+    )
+    assert all(one["continue"] for one in by_name.values())
+    [hook] = next(one for one in manager["receivers"] if one["name"] == "policy prom-pool")["webhook_configs"]
+    assert hook["url"] == "http://pager:9095/prom-pool"
+    texts = [Path(ROOT / "infra/alerts/rules" / name).read_text() for name in ("incident.yml", "pool.yml")]
+    assert list(alerting.rule_files().values()) == texts  # as they are
+    assert alerting.settles_s == 15 + 15 + 30 + 3
+
+
+def test_what_one_prometheus_cannot_run_is_said_before_anything_starts(tmp_path: Path) -> None:
+    copy = tmp_path / "other.yml"
+    copy.write_text((ROOT / "infra/alerts/rules/pool.yml").read_text())
+    others = policy(name="q", rules=(str(copy),), scrape_interval=10.0)
+    problems = contradictions([policy(), others])
+    assert problems[0] == "one Prometheus has one scrape_interval: p has 5 s, q has 10 s"
+    assert [one.split(" of ")[0] for one in problems[1:]] == [
+        "one Alertmanager cannot tell apart alert PoolTimeouts",
+        "one Alertmanager cannot tell apart alert PoolFull",
+    ]
+    assert contradictions([policy(), policy(name="again")]) == []
+
+
+def test_without_prometheus_policies_it_is_bad_usage(tmp_path: Path, shipped: Scenario) -> None:
+    bare = replace(shipped, target=replace(shipped.target, root=str(tmp_path)))
+    with pytest.raises(UsageError, match="no policy of `system: prometheus`"):
+        real_alerting(bare)
+
+
+def test_what_came_within_the_intervals_is_as_predicted() -> None:
+    predicted = [(20.0, sent(FIRST)), (40.0, sent(AGAIN)), (60.0, sent(OVER))]
+    one = beside(predicted, [(27.5, sent(FIRST)), (47.0, sent(AGAIN)), (55.0, sent(OVER))])
+    assert states(one) == [AS_PREDICTED] * 3
+    assert one.as_predicted is True
+    assert [row.off_s for row in one.rows] == [7.5, 7.0, -5.0]
+    assert real_line(one) == "p: 3 came, 3 were predicted, 3 of them as predicted (within 8 s)"
+    assert row_cells(one.rows[0]) == (
+        "alarm",
+        "PoolTimeouts",
+        "replica",
+        "20.0 s",
+        "27.5 s",
+        "+7.5 s",
+        AS_PREDICTED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("predicted", "real", "expected"),
+    [
+        ([(20.0, sent(FIRST))], [(28.5, sent(FIRST))], [ELSEWHEN]),
+        ([(20.0, sent(FIRST))], [(11.5, sent(FIRST))], [ELSEWHEN]),
+        ([(20.0, sent(FIRST))], [], [ABSENT]),
+        ([], [(20.0, sent(FIRST))], [UNPREDICTED]),
+        ([(20.0, sent(FIRST))], [(21.0, sent(OVER))], [ABSENT, UNPREDICTED]),
+    ],
+)
+def test_a_difference_is_told(
+    predicted: list[tuple[float, Sent]], real: list[tuple[float, Sent]], expected: list[str]
+) -> None:
+    one = beside(predicted, real)
+    assert states(one) == expected
+    assert one.as_predicted is False
+
+
+def test_what_was_due_as_the_run_ended_is_neither_missing_nor_matched() -> None:
+    one = beside([(20.0, sent(FIRST)), (95.0, sent(AGAIN))], [(21.0, sent(FIRST))])
+    assert states(one) == [AS_PREDICTED, TOO_LATE]
+    assert one.as_predicted is True
+    assert "1 came, 1 were predicted, 1 of them as predicted" in real_line(one)
+
+
+def test_another_order_within_a_group_is_a_difference_and_between_groups_is_not() -> None:
+    full: Labels = (("alertname", "PoolFull"), ("pool", "replica"))
+    predicted = [(20.0, sent(FIRST)), (22.0, sent(FIRST, full))]
+    assert beside(predicted, [(21.0, sent(FIRST, full)), (24.0, sent(FIRST))]).in_order
+    one = beside([(20.0, sent(FIRST)), (22.0, sent(OVER))], [(21.0, sent(OVER)), (24.0, sent(FIRST))])
+    assert not one.in_order
+    assert one.as_predicted is False
+    assert ", in another order" in real_line(one)
+
+
+def told(at_s: float, status: str = "firing", name: str = "p") -> f.Told:
+    labels = dict(POOL)
+    alert = f.ToldAlert(status, labels, "2025-01-01T18:00:00Z", "")
+    return f.Told("2025-01-01T18:00:00Z", 1000.0 + at_s, name, status, labels, (alert,))
+
+
+def test_kinds_of_real_notifications_are_those_of_the_model() -> None:
+    events = (f.Event(0.0, f.ANCHOR, {"monotonic_s": 1000.0, "wall_s": 0.0}),)
+    notes = (told(10), told(30), told(40, name="another"), told(50, "resolved"), told(70))
+    found = told_of(History(None, events=events, told=notes), "p")
+    assert [(t_s, one.kind) for t_s, one in found] == [(10, FIRST), (30, AGAIN), (50, OVER), (70, FIRST)]
+
+
+def target(scraped_s: float = 147.0, **changes: str) -> dict[str, Any]:
+    """One that Prometheus scraped for the last time then."""
+    plain = {"target": "http://service:9464/metrics", "of": AGENT, "health": "up", "error": ""}
+    return plain | {"scraped_s": WALL_S + scraped_s} | changes
+
+
+def with_alarms(history: History, one: PrometheusPolicy, **changes: Any) -> History:
+    """The run had real alarms, which saw everything; `changes` to what Prometheus knew at its end."""
+    ended = {
+        "targets": [target()],
+        "rules": [{"alert": "PoolTimeouts", "health": "ok", "error": "", "evaluated_s": WALL_S + 148.0}],
+        "metrics": [
+            "db_client_connection_count",
+            "db_client_connection_max",
+            "db_client_connection_timeouts_total",
+        ],
+        "lost": {},
+    }
+    up = {"policies": RealAlerting((one,)).digests(), "pools": {"replica": "replica:5432/referrals"}}
+    events = [event for event in history.events if event.name != f.ANCHOR]
+    events += [
+        f.Event(0.0, f.ANCHOR, {"monotonic_s": 1000.0, "wall_s": WALL_S}),
+        f.Event(2.0, f.ALERTING_UP, up),
+        f.Event(150.0, f.ALERTING_ENDED, ended | changes),
+    ]
+    return dataclasses.replace(history, events=tuple(events))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"targets": [target(health="down", error="refused")]},
+            "could not scrape http://service:9464/metrics: refused",
+        ),
+        (
+            {"rules": [{"alert": "PoolFull", "health": "err", "error": "many-to-many", "evaluated_s": 0.0}]},
+            "could not evaluate PoolFull: many-to-many",
+        ),
+        ({"metrics": ["up"]}, "never saw db_client_connection_count, db_client_connection_max"),
+        ({"lost": {"alertmanager_notifications_failed_total": 2.0}}, "failed_total is 2"),
+    ],
+)
+def test_what_was_not_seen_makes_it_unknown_and_never_a_match(changes: dict[str, Any], why: str) -> None:
+    one = policy()
+    [found] = beside_real([one], with_alarms(histories.healthy(), one, **changes))
+    assert why in found.unknown
+    assert found.as_predicted is None
+    assert real_line(found).startswith("p: unknown, since ")
+
+
+def test_a_run_that_broke_off_or_other_rules_are_unknown() -> None:
+    one = policy()
+    run = with_alarms(histories.healthy(), one)
+    cut = dataclasses.replace(run, events=tuple(e for e in run.events if e.name != f.ALERTING_ENDED))
+    assert "broke off" in beside_real([one], cut)[0].unknown
+    assert "are not those that ran" in beside_real([policy(repeat_interval=60.0)], run)[0].unknown
+    assert "not among" in beside_real([policy(name="another")], run)[0].unknown
+    assert beside_real([one], histories.healthy()) == ()  # no real alarms, nothing to say
+
+
+def test_an_access_log_that_nobody_wrote_is_named(shipped: Scenario) -> None:
+    [one] = [one for one in real_alerting(shipped).policies if one.name == "prom-5xx"]
+    [found] = beside_real([one], with_alarms(histories.healthy(), one))
+    assert "never saw http_requests_5xx_total: answers are counted in logs/access.log" in found.unknown
+
+
+def test_each_pool_has_its_own_series_under_its_own_label() -> None:
+    pools = {
+        "a:1/x": timeline({}, 30, pool_in_use=dict.fromkeys(range(30), 0.5), queuepool_timeouts={12: 2}),
+        "b:1/x": timeline({}, 30),
+    }
+    found = {
+        one.name: one.values
+        for one in input_series(
+            timeline({}, 30), {}, scrape_s=10.0, healthy=1, capacity=4, gaps="zero", pools=pools
+        )
+    }
+    label = 'db_client_connection_pool_name="a:1/x"'
+    [used] = [values for name, values in found.items() if label in name and 'state="used"' in name]
+    [timeouts] = [values for name, values in found.items() if label in name and "timeouts" in name]
+    assert used == "0x1 2 2 2"
+    assert timeouts == "0+0x1 0 2 2"
+    assert sum('pool_name="b:1/x"' in name for name in found) == 4
+    assert not any('pool_name="replica"' in name for name in found)
+
+
+def test_pools_are_added_up_over_the_services_processes() -> None:
+    history = histories.incident()
+    doubled = tuple(replace(one, pid=one.pid + 1) for one in history.pools)
+    twice = pools_of_stretch(replace(history, pools=history.pools + doubled), 5, 60)
+    once = pools_of_stretch(history, 5, 60)
+    assert once.keys() == twice.keys() == {one.pool for one in history.pools}
+    assert once["replica"].series["pool_in_use"] == twice["replica"].series["pool_in_use"]
+    assert once["replica"].total("queuepool_timeouts") == len(
+        [one for one in history.pool_timeouts if one.pool == "replica" and 5 <= one.t_s < 65]
+    )
+    [waiters, both] = [one["replica"].total("pool_waiters") for one in (once, twice)]
+    assert both == 2 * waiters
+
+
+@pytest.mark.skipif(find_promtool() is None, reason="no promtool: make alert-tools")
+@pytest.mark.parametrize(("scraped_s", "evaluated_s"), [(147.0, 148.0), (146.0, 147.0), (143.0, 147.0)])
+def test_the_prediction_evaluates_when_the_real_one_did(scraped_s: float, evaluated_s: float) -> None:
+    """The first time-out is known to the real one at its first evaluation after the scrape that has it."""
+    one = policy(group_wait=1.0, group_by=("alertname", "db_client_connection_pool_name"))
+    history = histories.incident()
+    first_s = min(item.t_s for item in history.pool_timeouts)
+    rule = {"alert": "PoolTimeouts", "health": "ok", "error": "", "evaluated_s": WALL_S + evaluated_s}
+    run = with_alarms(history, one, rules=[rule], targets=[target(scraped_s)])
+    [found] = beside_real([one], run)
+    assert found.unknown == ""
+    scrape_s = min(t_s for k in range(40) if (t_s := scraped_s - 5 * k) > first_s)
+    expected = scrape_s + (evaluated_s - scraped_s) + one.group_wait - histories.STARTED_S
+    [page] = [row for row in found.rows if row.alerts == "PoolTimeouts" and row.kind is FIRST]
+    assert page.predicted_s == expected
+    assert page.state == ABSENT
+    assert page.group == "replica:5432/referrals"
+
+
+def test_lost_notifications_are_summed_over_their_labels() -> None:
+    text = 'a_total{integration="webhook"} 2\na_total{integration="email"} 1e+00\n# a_total 9\nb_total 4\n'
+    assert sums_of(text, ("a_total", "c_total")) == {"a_total": 3.0, "c_total": 0.0}
