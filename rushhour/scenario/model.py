@@ -165,7 +165,7 @@ class Target:
     compose: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()  # files, as `docker compose -f`
     service: str = ""  # of the Compose file: the one under test, which is started with what it depends on
     port: Annotated[int, Field(ge=0, le=65535)] = (
-        0  # in its container; 0: the only one that the file publishes
+        0  # in its container; 0: the only one that the file publishes or exposes
     )
     url: str = ""  # of a service that runs already: a black box
     health: str = "/"  # answers 200 when the service is ready

@@ -26,6 +26,7 @@ defaults:
   target:
     name: {name}
     {started}{interpreter}
+    # or in its container, instead: `compose: docker-compose.yaml` and `service: {name}`
     health: {health_of(routes)} # answers 200 when the service is ready
     # setup: "{{python}} -m flask db upgrade" # tables and rows; the database is empty before
     environment: # how your service is told its database; {{replica_url}} is a read-only copy of it

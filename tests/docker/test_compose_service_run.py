@@ -293,6 +293,22 @@ def test_a_container_without_python(folder: Path, guard: Guard, run: RunDir, cac
         pytest.fail("it came up")
 
 
+def test_a_container_with_an_old_python(folder: Path, guard: Guard, run: RunDir, cache: Path) -> None:
+    """One that says so: no other can be had here."""
+    (folder / "Dockerfile").write_text(
+        "FROM python:3.13-slim\nWORKDIR /srv\nRUN touch health && d=$(python3 -c 'import sysconfig as s; "
+        "print(s.get_paths()[\"purelib\"])') && mkdir -p $d && echo 'import sys; "
+        'sys.version_info = (3, 9, 2); sys.version = "3.9.2"\' >$d/old.pth\nCMD ["python3", "-m", "http.server", "8000"]\n'
+    )
+    with (
+        pytest.raises(
+            StackError, match=r"it says: not started: .* needs CPython 3\.11 or newer, this is 3\.9\.2"
+        ),
+        ComposeServiceStack(guard, cache=cache).up(scenario_of(folder), run, quiet),
+    ):
+        pytest.fail("it came up")
+
+
 def test_a_port_that_is_always_taken(
     folder: Path, guard: Guard, run: RunDir, cache: Path, client: DockerClient
 ) -> None:

@@ -233,6 +233,8 @@ def test_the_port_is_the_only_one_that_is_published_unless_it_is_named(file: Use
     assert port_of(file, "shop", 0) == 8000
     assert port_of(file, "shop", 9000) == 9000
     assert port_of(file, "mail", 0) == 0
+    exposed = parse_config({"services": {"shop": {"image": "shop", "expose": ["8080/tcp"]}}})
+    assert port_of(exposed, "shop", 0) == 8080
 
 
 def test_what_cannot_be_a_target_is_refused_all_at_once(file: UserFile) -> None:
@@ -240,9 +242,7 @@ def test_what_cannot_be_a_target_is_refused_all_at_once(file: UserFile) -> None:
     found = list(refusals(file, "mail", 0))
     assert len(found) == 3
     assert "services.mail: `network_mode: host` leaves no port to publish" in found[0]
-    assert (
-        "services.mail: say on which port it listens: `port` of the target (it publishes: none)" in found[1]
-    )
+    assert "services.mail: say where it listens: `port` of the target (the file names: none)" in found[1]
     assert "services.mail: the network office is external" in found[2]
 
 

@@ -143,7 +143,7 @@ class ServiceUp:
             service_url=f"http://{self.reached_at}:{port}",
             service_root=root,
             limits={**(behind.limits if behind else {}), "service": ", ".join(words)},
-            images={**(behind.images if behind else {}), "service": str(image)},
+            images={**(behind.images if behind else {}), "service": self._words(image)},
             limit_cores=service.cores,
             sources=Sources(
                 root,
@@ -226,6 +226,13 @@ class ServiceUp:
             network=f"{self.project.name}_default" if self.servers else None,
             cpu_shares=self._shares(),
         )
+
+    def _words(self, image: Image) -> str:
+        """The image, by what it was built from: its own name goes with the run."""
+        if self.service.context is None:
+            return str(image)
+        short = image.id.removeprefix("sha256:")[:12]
+        return f"{short} built from {self.service.context}"
 
     def _shares(self) -> int:
         return 0 if self.service.has_shares else weight(self.scenario.service.nice)

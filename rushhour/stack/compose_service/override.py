@@ -82,7 +82,7 @@ def own(resources: Mapping[str, bool]) -> list[str]:
 
 def _any(service: UserService, project: str, labels: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {"labels": dict(labels), "restart": "no"}  # one that ends is told, not hidden
-    if service.ports:
+    if service.publishes:
         found["ports"] = _tagged("!reset", [])
     if service.container_name:
         found["container_name"] = f"{project}-{service.name}-1"

@@ -30,7 +30,8 @@ class UserService:
     name: str
     image: str | None = None
     context: str | None = None  # what it is built from: a folder, or an address
-    ports: tuple[int, ...] = ()  # in the container, of those it publishes
+    ports: tuple[int, ...] = ()  # in the container, of those it publishes; else of those it exposes
+    publishes: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -126,11 +127,14 @@ def _service(name: str, plain: Mapping[str, Any]) -> UserService:
     limits = (deploy.get("resources") or {}).get("limits") or {}
     cores = plain.get("cpus") or limits.get("cpus")
     mounts = plain.get("volumes") or ()
+    published = [one["target"] for one in plain.get("ports") or ()]
+    exposed = [str(one).partition("/")[0] for one in plain.get("expose") or ()]
     return UserService(
         name=name,
         image=plain.get("image"),
         context=(plain.get("build") or {}).get("context"),
-        ports=tuple(dict.fromkeys(int(one["target"]) for one in plain.get("ports") or ())),
+        ports=tuple(dict.fromkeys(int(one) for one in published or exposed if str(one).isdecimal())),
+        publishes=bool(published),
         # A dollar sign is written twice there, as in the file.
         environment={
             key: str(value).replace("$$", "$")
@@ -155,7 +159,7 @@ def _service(name: str, plain: Mapping[str, Any]) -> UserService:
 
 
 def port_of(file: UserFile, service: str, port: int) -> int:
-    """The port in the container: the one that was named, else the only one that the file publishes; or 0."""
+    """In the container: the named one, else the only one that the file publishes or exposes; or 0."""
     published = file.services[service].ports
     return port or (published[0] if len(published) == 1 else 0)
 
@@ -175,7 +179,7 @@ def refusals(file: UserFile, service: str, port: int) -> Iterator[str]:
         )
     if not port_of(file, service, port):
         seen = ", ".join(map(str, target.ports)) or "none"
-        yield f"services.{service}: say on which port it listens: `port` of the target (it publishes: {seen})"
+        yield f"services.{service}: say where it listens: `port` of the target (the file names: {seen})"
     for one in file.started_with(service):
         for kind, used, known in (
             ("network", one.networks, file.networks),
