@@ -298,7 +298,8 @@ def test_a_container_with_an_old_python(folder: Path, guard: Guard, run: RunDir,
     (folder / "Dockerfile").write_text(
         "FROM python:3.13-slim\nWORKDIR /srv\nRUN touch health && d=$(python3 -c 'import sysconfig as s; "
         "print(s.get_paths()[\"purelib\"])') && mkdir -p $d && echo 'import sys; "
-        'sys.version_info = (3, 9, 2); sys.version = "3.9.2"\' >$d/old.pth\nCMD ["python3", "-m", "http.server", "8000"]\n'
+        'sys.version_info = (3, 9, 2); sys.version = "3.9.2"\' >$d/old.pth\n'
+        'CMD ["python3", "-m", "http.server", "8000"]\n'
     )
     with (
         pytest.raises(
