@@ -23,6 +23,7 @@ from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request,
 from .call_sites import Classifier, Stack
 
 OLDEST = (1, 4, 24)
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 Undo = Callable[[], None]
 
@@ -239,9 +240,9 @@ class PoolPatch:
 
         def made(engine: Any) -> None:
             try:
-                state, url = self._state(engine.pool), engine.url
+                state = self._state(engine.pool)
                 if state.address == (None, None, None):
-                    state.address = (url.host, url.port, url.database)
+                    state.address = address_of(engine.url)
             except Exception as error:
                 self._book.fault("engine", error)
 
@@ -315,6 +316,15 @@ def _learn(state: PoolState, connection: Any) -> int | None:
         return None
     state.address = (info.host, info.port, info.dbname)  # type: ignore[union-attr]  # it has backend_pid
     return int(pid)
+
+
+def address_of(url: Any) -> tuple[str | None, int | None, str | None]:
+    """Host, port and database of a URL; with the port that the driver will take where none is named.
+
+    Else the pool would be called otherwise before its first connection than after it.
+    """
+    port = url.port or (_PORTS.get(url.get_backend_name()) if url.host else None)
+    return (url.host, port, url.database)
 
 
 def _subclasses(base: type[Any]) -> list[type[Any]]:

@@ -291,6 +291,9 @@ class ServerSample:
     backends: tuple[Backend, ...] = ()  # the service's, at most 200
 
 
+OWN = "own-"  # before the name of a container that the user's own service depends on
+
+
 @dataclass(frozen=True, slots=True)
 class HostSample:
     """host.jsonl: CPU and memory of one component over about one second."""

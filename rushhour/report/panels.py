@@ -206,7 +206,9 @@ def _tone_of(name: str, at: int) -> Tone:
 def _cpu(history: History, zero: float) -> Panel | None:
     series: list[Series] = []
     tones: tuple[tuple[str, Tone], ...] = (("primary", "blue"), ("replica", "orange"), ("service", "grey"))
-    for component, tone in tones:
+    own = sorted({one.component for one in history.host if one.component.startswith(f.OWN)})
+    spare = ((name, _SPARE_TONES[(at + 2) % len(_SPARE_TONES)]) for at, name in enumerate(own))
+    for component, tone in (*tones, *spare):
         samples = [sample for sample in history.host if sample.component == component]
         if not samples:
             continue

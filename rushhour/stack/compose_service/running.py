@@ -13,6 +13,7 @@ from docker import DockerClient
 from docker.models.containers import Container
 
 from rushhour.errors import StackError
+from rushhour.history.facts import OWN
 from rushhour.process.meter import Meter
 from rushhour.stack import Fault, Server
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
@@ -44,7 +45,7 @@ def own_containers(client: DockerClient, project: str) -> dict[str, Container]:
 
 def component(service: str, target: str) -> str:
     """What a container is called in the run's files: the others must not pass for our servers."""
-    return SERVICE if service == target else f"own-{service}"
+    return SERVICE if service == target else f"{OWN}{service}"
 
 
 def read_in(container: Container, file: str) -> bytes | None:
