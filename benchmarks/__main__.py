@@ -7,6 +7,8 @@ from benchmarks.table import Row
 
 MODULES = (
     "agent",
+    "matrix",
+    "live_checkouts",
     "recorder",
     "workers",
     "seeding",

@@ -93,8 +93,12 @@ class Sampler:
 
     def report(self) -> None:
         """Write which libraries were seen and what failed: without a pool no sample says it."""
-        if self._journal is not None and not self._off:
-            self._journal.write(self._tally.known(monotonic()))
+        if self._off:
+            return
+        if self._journal is None:
+            self.announce()
+        assert self._journal is not None  # noqa: S101  # for the type checker: `announce` made it
+        self._journal.write(self._tally.known(monotonic()))
 
     def ensure_running(self) -> None:
         """Start the thread unless it runs; cheap, and safe to call from any of the service's threads."""

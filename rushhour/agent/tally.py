@@ -63,9 +63,12 @@ class Tally:
         self._take_ended(records)
         self._take_opened()
         self._take_timeouts(records)
-        self._check_outs(live, now, records)
-        self._doing.tick(live, self._written)
-        self._sample(live, now, records)
+        # Leaks stay, and may be thousands: what is known of them already is not asked again.
+        leaked = [hold for hold in live if hold in self._ended]
+        others = [hold for hold in live if hold not in self._ended] if leaked else live
+        self._check_outs(others, now, records)
+        self._doing.tick(others, self._written)
+        self._sample(leaked, others, now, records)
         if final or now - self._period_began >= PERIOD_S:
             self._period_began = now
             self._sites(live, now, records)
@@ -182,9 +185,11 @@ class Tally:
         self._ended.add(hold)
         records.append({"k": "ended", "id": self._written[hold], "t": rounded(hold.request.ended)})
 
-    def _sample(self, live: list[Hold], now: float, records: list[Record]) -> None:
+    def _sample(self, leaked: list[Hold], others: list[Hold], now: float, records: list[Record]) -> None:
         held: dict[PoolState, list[int]] = {}  # live, leaked
-        for hold in live:
+        for state, count in Counter([hold.slot.pool for hold in leaked]).items():
+            held[state] = [count, count]
+        for hold in others:
             counts = held.setdefault(hold.slot.pool, [0, 0])
             counts[0] += 1
             counts[1] += outlived(hold, now)
@@ -201,9 +206,9 @@ class Tally:
                     "sampling", RuntimeError(f"more than {MAX_POOLS} pools; the rest is left out")
                 )
                 break
-            out, leaked = held.get(state, (0, 0))
+            out, overdue = held.get(state, (0, 0))
             checked_out, waiting = checked_out_and_waiting(pool, out)
-            rows.append(self._row(state, checked_out, out, waiting, leaked))
+            rows.append(self._row(state, checked_out, out, waiting, overdue))
         records.append({"k": "sample", "t": rounded(now), "pools": rows})
         records += ({"k": "gone", "pool": number} for number in self._gone)
         self._gone.clear()
@@ -239,10 +244,11 @@ class Tally:
             if only is None or pool is only:
                 key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
                 sums.setdefault(key, _Total()).add(total)
-        for hold in live:
-            key = (self._catalog.pool(hold.slot.pool), self._catalog.site(hold.stack), label_of(hold.request))
+        still = Counter([(hold.slot.pool, hold.stack, label_of(hold.request)) for hold in live])
+        for (pool, stack, endpoint), count in still.items():
+            key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
             sums.setdefault(key, _Total())
-            out[key] += 1
+            out[key] += count
         for key, total in sums.items():
             checkouts = total.count + out[key]
             if self._news(("site", *key), (checkouts, total.count)):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rushhour.attach.findings import Findings, Held, PoolSeen, Waits
+from rushhour.diagnosis.unlimited import what_it_means
 
 _HOW: Final[Mapping[str, str]] = {
     "close": "closed",
@@ -12,8 +13,7 @@ _HOW: Final[Mapping[str, str]] = {
     "invalidate": "invalidated",
     "process-ended": "never came back before the process ended",
 }
-UNLIMITED_KINDS: Final = frozenset({"NullPool"})
-_STATIC: Final = frozenset({"StaticPool", "SingletonThreadPool", "AssertionPool"})
+PATCHING: Final = "patching sqlalchemy"  # as agent/start.py says where it failed
 
 
 class Teller:
@@ -78,6 +78,9 @@ def _verdict(findings: Findings) -> str:
 
 def _no_pool(findings: Findings) -> str:
     versions = dict(findings.libraries())
+    for fault in findings.faults:
+        if fault.where == PATCHING:
+            return f"nothing was seen, for the agent cannot watch this SQLAlchemy: {fault.error}"
     if "SQLAlchemy" in versions:
         return f"SQLAlchemy {versions['SQLAlchemy']} was imported, and no engine was made: there was no pool"
     return (
@@ -99,14 +102,7 @@ def describe_pool(pool: PoolSeen) -> str:
     """`127.0.0.1:5432/shop: QueuePool of 5 + 10, time-out 30 s`, and what a limitless one means."""
     if pool.capacity is not None:
         return f"{pool.pool}: {pool.kind} of {pool.size} + {pool.max_overflow}, time-out {pool.timeout_s:g} s"
-    if pool.kind in UNLIMITED_KINDS:
-        return (
-            f"{pool.pool}: {pool.kind}, which opens a connection for each check-out and never waits: "
-            "what is exhausted then is the server"
-        )
-    if pool.kind in _STATIC:
-        return f"{pool.pool}: {pool.kind}, which has no queue"
-    return f"{pool.pool}: {pool.kind} without a limit"
+    return f"{pool.pool}: {what_it_means(pool.kind)}"
 
 
 def use_of_pool(pool: PoolSeen) -> str:

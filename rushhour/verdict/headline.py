@@ -23,7 +23,7 @@ def headline(
     told = scenario.judge == "all"  # else what the pools showed from inside is not what testers saw
     who = f"{scenario.name} (release {scenario.release})"
     if verdict == "unknown":
-        return f"{who}: {reasons[0]}"
+        return f"{who}: {reasons[0].removesuffix(':')}"  # else a log's last lines follow, as reasons
     if observed == "exhausted":
         text = _exhausted(metrics, diagnosis)
     elif observed == "degraded" and told and metrics.pool.leaked:

@@ -13,7 +13,7 @@ from rushhour.scenario.thresholds import Threshold, in_words
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import judged_thresholds
 from rushhour.verdict.notes import notes
-from rushhour.verdict.trust import why_blind, why_void
+from rushhour.verdict.trust import why_blind, why_unwatched, why_void
 from rushhour.verdict.wording import counted
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
@@ -63,7 +63,8 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     outcome: Outcome
     if void:
         observed = "exhausted" if observed == "exhausted" else "unknown"
-        outcome, reasons = "unknown", (*void, *_seen(scenario, metrics, failed))
+        unseen = why_unwatched(scenario, history, judged)
+        outcome, reasons = "unknown", (*void, *unseen, *_seen(scenario, metrics, failed))
     elif scenario.expect == "exhausted":
         outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, blind)
     elif scenario.expect == "degraded":

@@ -10,8 +10,10 @@ from rushhour.metrics.measure import Metrics
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S
 from rushhour.metrics.window import Window
 from rushhour.scenario.model import Scenario
+from rushhour.scenario.thresholds import METRICS
 from rushhour.verdict.headline import leaking_site
 from rushhour.verdict.judged import is_seen
+from rushhour.verdict.unseen import why_no_pool, without_limit
 from rushhour.verdict.wording import counted
 
 
@@ -25,6 +27,8 @@ def notes(
     return (
         *_blind_spot(scenario, metrics, diagnosis),
         *_not_judged(scenario, observed),
+        *_no_pool(scenario, history),
+        *without_limit(history),
         *_counts_differ(metrics),
         *_warm_up(history, window),
         *_ended_processes(history, window),
@@ -40,6 +44,15 @@ def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> I
     pool, where = ("", "") if site is None else (f" of pool {site.pool}", f", taken at {at(site)}")
     for_whom = "" if site is None or site.endpoint is None else f" for {site.endpoint}"
     yield f"the agent saw {counted(leaked, 'leaked connection')}{pool} all the same{where}{for_whom}"
+
+
+def _no_pool(scenario: Scenario, history: History) -> Iterator[str]:
+    """Where something rests on the pools it is a reason, not a note: see trust.py."""
+    needed = scenario.expect != "healthy" or any(
+        METRICS[one.metric].source == "pools" for one in scenario.thresholds
+    )
+    if scenario.agent and history.complete and not history.pools and not needed:
+        yield why_no_pool(history)
 
 
 def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from rushhour.metrics.measure import Metrics
 from rushhour.metrics.window import Window
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
+from rushhour.verdict.unseen import why_no_pool
 
 LATENESS_P99_MS: Final = 100.0
 STALL_MS: Final = 2000.0
@@ -185,6 +186,14 @@ def why_blind(
     return tuple(found)
 
 
+def why_unwatched(scenario: Scenario, history: History, judged: Iterable[Threshold]) -> tuple[str, ...]:
+    """Of a run that says nothing anyway: that the next one will not say more of the pools either."""
+    needed = scenario.expect != "healthy" or any(METRICS[one.metric].source == "pools" for one in judged)
+    if not (needed and scenario.agent and history.complete) or history.pools:
+        return ()
+    return (why_no_pool(history),)
+
+
 def _matters(observer: str, needed: set[Source]) -> bool:
     """An observer that is not known here matters always."""
     kind = observer.split(" ", maxsplit=1)[0]
@@ -196,8 +205,7 @@ def _matters(observer: str, needed: set[Source]) -> bool:
 
 def _agent(history: History, window: Window) -> Iterator[str]:
     if not history.pools:
-        came = "started but saw no pool" if history.processes else "never started in the service"
-        yield f"the pool agent {came}: pool.jsonl holds no sample"
+        yield why_no_pool(history)
         return
     for fault in history.agent_faults[:1]:
         more = f" ({len(history.agent_faults)} faults in all)" if len(history.agent_faults) > 1 else ""

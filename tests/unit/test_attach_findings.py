@@ -99,5 +99,7 @@ def test_what_it_cannot_see_is_said() -> None:
     assert summary(fed())[0] == "the agent started in no process, so nothing was seen"
     assert summary(fed(PROCESS))[0].startswith("no process imported SQLAlchemy (1 process, Python 3.13.1)")
     assert "no engine was made" in summary(fed(SEEN))[0]
+    old = f.AgentFault(1.0, 7, "patching sqlalchemy", "RuntimeError: SQLAlchemy 1.3.24 is too old")
+    assert "cannot watch this SQLAlchemy: RuntimeError: SQLAlchemy 1.3.24" in summary(fed(SEEN, old))[0]
     null = sample(1.0, kind="NullPool", size=0, max_overflow=-1, timeout_s=0.0)
     assert "NullPool, which opens a connection for each check-out" in "\n".join(summary(fed(SEEN, null)))

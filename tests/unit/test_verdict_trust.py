@@ -234,6 +234,72 @@ def test_a_share_of_a_pool_without_limit_is_unknown() -> None:
     assert any("pool replica has no limit" in reason for reason in verdict.reasons)
 
 
+def test_the_last_lines_of_a_service_that_broke_are_among_the_reasons() -> None:
+    lines = ["Traceback (most recent call last):", "RuntimeError: no such table: shop"]
+    change = with_event(f.STACK_BROKE, what="service ended with exit code 3; the last lines:", log_tail=lines)
+    verdict = judged(h.scenario(), change(h.healthy()))
+    assert verdict.reasons[:3] == (
+        "the stack broke: service ended with exit code 3; the last lines:",
+        "| Traceback (most recent call last):",
+        "| RuntimeError: no such table: shop",
+    )
+    assert verdict.headline.endswith("exit code 3; the last lines")
+
+
+def without_pools(history: History) -> History:
+    return dataclasses.replace(h.without_agent(history), processes=history.processes)
+
+
+def test_what_the_agent_cannot_watch_is_said_and_never_a_pass() -> None:
+    unseen = without_pools(h.healthy())
+    [process, *_] = unseen.processes
+    nothing = dataclasses.replace(process, sqlalchemy=None)
+    fault = f.AgentFault(1.0, h.PID, "patching sqlalchemy", "RuntimeError: SQLAlchemy 1.3.24 is too old")
+    for history, said in (
+        (
+            dataclasses.replace(unseen, processes=(nothing,)),
+            "no process of the service imported SQLAlchemy (1 process, Python 3.",
+        ),
+        (
+            dataclasses.replace(unseen, processes=(process,)),
+            f"SQLAlchemy {process.sqlalchemy} was imported (1 process), and no engine",
+        ),
+        (
+            dataclasses.replace(unseen, agent_faults=(fault,)),
+            "the pool agent cannot watch this SQLAlchemy: RuntimeError: SQLAlchemy 1.3",
+        ),
+    ):
+        verdict = judged(h.scenario(), history)
+        assert verdict.verdict == "unknown"
+        assert said in verdict.headline
+
+
+def test_where_no_threshold_rests_on_pools_that_none_was_seen_is_a_note() -> None:
+    nothing = dataclasses.replace(h.without_agent(h.healthy()), processes=())
+    verdict = judged(h.scenario(thresholds=("p95 < 1s",)), nothing)
+    assert verdict.verdict == "pass"
+    assert any("the pool agent never started" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "meaning"),
+    [
+        ("NullPool", "what is exhausted is the server"),
+        ("StaticPool", "one connection to everybody"),
+        ("SingletonThreadPool", "a connection per thread"),
+        ("QueuePool", "opens connections until the server refuses one"),
+    ],
+)
+def test_a_pool_that_cannot_be_exhausted_is_told_beside_a_pass(kind: str, meaning: str) -> None:
+    healthy = h.healthy()
+    pools = tuple(dataclasses.replace(one, kind=kind, max_overflow=-1) for one in healthy.pools)
+    verdict = judged(
+        h.scenario(thresholds=("queuepool_timeouts == 0",)), dataclasses.replace(healthy, pools=pools)
+    )
+    assert verdict.verdict == "pass"
+    assert any(f"pool replica is a {kind}" in note and meaning in note for note in verdict.notes)
+
+
 def test_a_process_that_fell_silent_while_another_went_on_is_noticed() -> None:
     story = h.Story()
     story.requests(h.LIST, 5, 20)

@@ -1,0 +1,178 @@
+"""Ten samples a second with ten thousand connections out, and what samples and served metrics cost.
+
+The processes are idle: all the CPU they use is the agent's. They run side by side and are asked in turn.
+"""
+
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.agent import ROOT, environment, line_from
+from benchmarks.table import Row
+from rushhour.agent.environment import JOURNAL_VARIABLE, METRICS_VARIABLE
+from rushhour.stack.ports import free_port
+
+MANY: Final = 10_000
+FEW: Final = 15  # a pool of 5 + 10 that is full
+ROUNDS: Final = 3
+ROUND_S: Final = 5.0
+SETTLE_S: Final = 3.0  # each check-out is written once, and then no more
+SAMPLES_EACH_S: Final = 10
+MIN_SHARE: Final = 0.98  # of those: a machine that does other work wakes a thread late at times
+SCRAPE_EACH_S: Final = 1.0
+DEADLINE_S: Final = 30.0
+
+
+def run() -> list[Row]:
+    """Measure for about a minute and a half."""
+    with tempfile.TemporaryDirectory(prefix="rushhour-bench-") as folder:
+        return [*sampling_rows(Path(folder)), *metrics_rows(Path(folder))]
+
+
+def sampling_rows(folder: Path) -> list[Row]:
+    """Samples a second of wall time, and CPU per sample."""
+    rates: dict[int, list[float]] = {FEW: [], MANY: []}
+    cpu_ms: dict[int, list[float]] = {FEW: [], MANY: []}
+    with ExitStack() as stack:
+        subjects = {}
+        for count in rates:
+            out = folder / str(count)
+            out.mkdir()
+            subjects[count] = stack.enter_context(holding(count, out, {})), out
+        time.sleep(SETTLE_S)
+        for _ in range(ROUNDS):
+            for count, (process, out) in subjects.items():
+                cpu_s, began_s = idle_cpu_s(process), time.monotonic() - ROUND_S
+                times_s = [one for one in sample_times_s(out) if began_s <= one <= began_s + ROUND_S]
+                rates[count].append((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+                cpu_ms[count].append(cpu_s / ROUND_S / SAMPLES_EACH_S * 1000)
+        live = live_in(subjects[MANY][1])
+    rate, beside = median(rates[MANY]), median(rates[FEW])
+    return [
+        Row(
+            name=f"agent: samples a second with {live:,} check-outs live",
+            measured=f"{rate:.2f} (with {FEW} live {beside:.2f})",
+            bound=f">= {SAMPLES_EACH_S * MIN_SHARE:g}",
+            ok=rate >= SAMPLES_EACH_S * MIN_SHARE and live == MANY,
+        ),
+        Row(
+            "  CPU per sample",
+            f"{median(cpu_ms[MANY]):.1f} ms (with {FEW} live {median(cpu_ms[FEW]):.2f} ms)",
+            "",
+            None,
+        ),
+    ]
+
+
+def metrics_rows(folder: Path) -> list[Row]:
+    """CPU of a process with a full pool: with the journal, and with metrics, scraped once a second."""
+    ports = free_port(), free_port()
+    only = {JOURNAL_VARIABLE: "off"}
+    kinds: dict[str, dict[str, str]] = {
+        "journal": {},
+        "metrics": {METRICS_VARIABLE: str(ports[0]), **only},
+        "scraped": {METRICS_VARIABLE: str(ports[1]), **only},
+    }
+    shares: dict[str, list[float]] = {kind: [] for kind in kinds}
+    with ExitStack() as stack:
+        subjects = {}
+        for kind, variables in kinds.items():
+            out = folder / kind
+            out.mkdir()
+            subjects[kind] = stack.enter_context(holding(FEW, out, variables))
+        scrapes_ms = stack.enter_context(scraped(ports[1]))
+        time.sleep(SETTLE_S)
+        for _ in range(ROUNDS):
+            for kind, process in subjects.items():
+                shares[kind].append(idle_cpu_s(process) / ROUND_S)
+    found = {kind: f"{median(values):.2%}" for kind, values in shares.items()}
+    return [
+        Row(
+            "agent: CPU of one core, a full pool, idle",
+            f"{found['journal']} with the journal, {found['metrics']} with metrics instead, "
+            f"{found['scraped']} scraped each second",
+            "",
+            None,
+        ),
+        Row(
+            "  a scrape takes",
+            f"{median(scrapes_ms):.0f} ms, at most {max(scrapes_ms):.0f} ms (it waits for the next sample)",
+            "",
+            None,
+        ),
+    ]
+
+
+@contextmanager
+def holding(count: int, out: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "benchmarks/subjects/live_checkouts.py", str(count)],
+        cwd=ROOT,
+        env=environment(out) | variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            line_from(process)  # "ready"
+            yield process
+        finally:
+            process.kill()
+
+
+def idle_cpu_s(process: subprocess.Popen[str]) -> float:
+    """CPU seconds of one round."""
+    assert process.stdin is not None
+    process.stdin.write(f"{ROUND_S}\n")
+    process.stdin.flush()
+    return float(line_from(process))
+
+
+def sample_times_s(out: Path) -> list[float]:
+    return [float(record["t"]) for record in samples(out)]
+
+
+def live_in(out: Path) -> int:
+    """Check-outs that the newest sample says are live and have outlived their request."""
+    *_, newest = samples(out)
+    [row] = newest["pools"]
+    return min(int(row[5]), int(row[7]))  # as agent/tally.py writes them
+
+
+def samples(out: Path) -> list[dict[str, Any]]:
+    [file] = out.glob("*.jsonl")
+    lines = file.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith('{"k":"sample"')]
+
+
+@contextmanager
+def scraped(port: int) -> Iterator[list[float]]:
+    """Milliseconds of each scrape, once a second, in a thread of its own."""
+    took_ms: list[float] = []
+    stop = threading.Event()
+
+    def scrape() -> None:
+        while not stop.wait(SCRAPE_EACH_S):
+            began_s = time.monotonic()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+            connection.request("GET", "/metrics")
+            assert b"db_client_connection_count" in connection.getresponse().read()
+            connection.close()
+            took_ms.append((time.monotonic() - began_s) * 1000)
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield took_ms
+    finally:
+        stop.set()
+        thread.join()
