@@ -32,6 +32,7 @@ class ServiceState:
     image: str  # as the definition names it
     instances: tuple[Instance, ...]
     answer: str | None = None  # to one request; None: no answer
+    means: str | None = None  # the image id that `image` meant at this moment; None: not known here
 
     @property
     def reached(self) -> bool:
@@ -42,6 +43,13 @@ class ServiceState:
     def mutable(self) -> bool:
         """Whether its definition names a tag that may come to mean another image."""
         return not (self.image.startswith("sha256:") or "@sha256:" in self.image)
+
+    @property
+    def moved(self) -> bool:
+        """Whether its tag means another image by now than the one that it runs."""
+        return (
+            self.mutable and self.means is not None and any(one.image != self.means for one in self.instances)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +112,4 @@ class Drill:
     before: tuple[ServiceState, ...]
     after: tuple[ServiceState, ...]
     load: str = ""
+    moved: tuple[str, ...] = ()  # of `mutable`: the tag has moved since they started

@@ -45,6 +45,7 @@ def judge(
         before=tuple(before),
         after=tuple(after),
         load=load,
+        moved=tuple(one.name for one in after if one.name != target and one.moved),
     )
 
 

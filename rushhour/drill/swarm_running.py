@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import psycopg2
 from docker import DockerClient
+from docker.errors import ImageNotFound
 
 from rushhour.drill.facts import ALIVE, Instance, ServiceState
 from rushhour.drill.fleet import TARGET, Door, ask
@@ -89,7 +90,15 @@ class Tasks:
             image=str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]),
             instances=tuple(self._instance(one) for one in self.running(name)),
             answer=answers.get(name),
+            means=self._image_id(str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])),
         )
+
+    def _image_id(self, name: str) -> str | None:
+        """What a name means on this engine now."""
+        try:
+            return str(self.client.images.get(name).id)
+        except ImageNotFound:
+            return None
 
     def _instance(self, task: dict[str, Any]) -> Instance:
         container = str(task["Status"]["ContainerStatus"]["ContainerID"])

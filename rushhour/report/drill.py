@@ -95,11 +95,17 @@ def terminal(drill: Drill, folder: Path) -> Table:
     for name, value in [*rows(drill), *([("services", touched(drill))] if drill.changes else [])]:
         table.add_row(Text(name, "dim"), Text(value))
     if drill.mutable:
-        table.add_row(
-            Text("latent", "dim"), Text(f"{len(drill.mutable)} services are on a tag that may move")
-        )
+        table.add_row(Text("latent", "dim"), Text(latent(drill)))
     table.add_row(Text("report", "dim"), Text(str(folder / "report.html")))
     return table
+
+
+def latent(drill: Drill) -> str:
+    """Who would take another image at the next reschedule, and for whom that has come true already."""
+    told = f"{len(drill.mutable)} services are on a tag that may move"
+    if drill.moved:
+        told += f"; it has moved since {', '.join(drill.moved)} started, which would change at a reschedule"
+    return told
 
 
 def side_by_side(drills: Sequence[Drill]) -> Table:
@@ -131,7 +137,7 @@ def markdown(drill: Drill) -> str:
         lines += [f"| {name} | {text(value)} |" for name, value in rows(drill)]
         lines += ["", text(touched(drill)) + "."]
     if drill.mutable:
-        lines += ["", f"Latent blast radius: {len(drill.mutable)} services name a tag that may move."]
+        lines += ["", f"Latent blast radius: {text(latent(drill))}."]
     return "\n".join(lines) + "\n"
 
 

@@ -185,6 +185,19 @@ def test_without_exhaustion_before_it_is_unknown() -> None:
     assert drilled(history=quiet).outcome == "unknown"
 
 
+def test_a_tag_that_moved_since_a_sibling_started_is_told_apart() -> None:
+    own = AFTER[1].instances[0].image
+    still, moved = replace(AFTER[1], means=own), replace(AFTER[2], means="sha256:rebuilt")
+    drill = drilled(after=(replace(CHANGED, means="sha256:old"), still, moved))
+    assert drill.mutable == (still.name, moved.name)
+    assert drill.moved == (moved.name,)  # the target is pinned by its digest
+    assert f"it has moved since {moved.name} started" in markdown(drill)
+    assert "It has moved already" in page(drill, story())
+    assert "moved" not in markdown(drilled())
+    pinned = replace(moved, image="sha256:old")
+    assert drilled(after=(CHANGED, still, pinned)).moved == ()  # a digest does not move
+
+
 def test_every_form_tells_the_same() -> None:
     drill = drilled()
     text = markdown(drill)
