@@ -58,6 +58,8 @@ def input_series(
         else:
             steady = source in ("pool_max", "up")
             text = _gauge(values, ends, healthy, (values[0] or 0.0) if steady else 0.0)
+        if line is not timeline and line.series["queuepool_timeouts"][0] is None:  # a pool that came later
+            text = f"_x{healthy + 1} {text.partition(' ')[2]}"
         found.append(Series(name, text))
     return tuple(found)
 

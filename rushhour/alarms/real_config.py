@@ -37,6 +37,11 @@ class RealAlerting:
     policies: tuple[PrometheusPolicy, ...]
 
     @property
+    def scrape_s(self) -> float:
+        """Of all of them."""
+        return self.policies[0].scrape_interval
+
+    @property
     def settles_s(self) -> float:
         """Within this time of an event whose alert has no `for:`, a first page has come."""
         first = self.policies[0]

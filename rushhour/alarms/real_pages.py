@@ -125,13 +125,13 @@ def _why_missing(names: Sequence[str]) -> str:
 def _compared(policy: PrometheusPolicy, history: History) -> BesideReal:
     ended_s = history.time_of(f.ALERTING_ENDED) or 0.0
     zero_s = history.time_of(f.LOAD_STARTED) or 0.0
-    grid = _grid(policy, history)
+    up_s, grid = history.time_of(f.ALERTING_UP) or 0.0, _grid(policy, history)
     seconds = max(1, math.floor(ended_s) - grid.start)
     timeline = of_stretch(history, "", grid.start - grid.late[ANSWERS], seconds)
     labels = (history.event(f.ALERTING_UP) or f.Event(0, "")).detail["pools"]
     pools = {
         labels.get(name, name): one
-        for name, one in pools_of_stretch(history, grid.start - grid.late[AGENT], seconds).items()
+        for name, one in pools_of_stretch(history, grid.start - grid.late[AGENT], seconds, up_s).items()
     }
     # As this stack serves it: counters from 0 on, nothing from before the run, the pool's own size.
     real = replace(policy, gaps="zero", healthy_before=policy.scrape_interval, capacity=_capacity(history))

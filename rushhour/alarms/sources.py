@@ -66,14 +66,20 @@ def _gauges(
     )
 
 
-def pools_of_stretch(history: History, start: int, seconds: int) -> dict[str, Timeline]:
-    """Each server's pool over the same time, as a scrape of all its processes adds them up."""
+def pools_of_stretch(history: History, start: int, seconds: int, known_from_s: float) -> dict[str, Timeline]:
+    """Each server's pool over the same time, as a scrape of all its processes adds them up.
+
+    A pool that was there at `known_from_s` (since the anchor) was empty before; a later one is unknown
+    until then.
+    """
     found: dict[str, Timeline] = {}
     for name in sorted({sample.pool for sample in history.pools}):
-        timeouts = [0.0] * seconds
+        first_s = min(sample.t_s for sample in history.pools if sample.pool == name)
+        begins = 0 if first_s <= known_from_s else min(seconds, max(0, math.floor(first_s) - start))
+        timeouts: list[float | None] = [None] * begins + [0.0] * (seconds - begins)
         for one in history.pool_timeouts:
             if one.pool == name and 0 <= (t_s := math.floor(one.t_s) - start) < seconds:
-                timeouts[t_s] += 1
+                timeouts[t_s] = (timeouts[t_s] or 0.0) + 1
         last: defaultdict[int, dict[int, f.PoolSample]] = defaultdict(dict)  # by second and process
         for sample in history.pools:
             if sample.pool == name:
@@ -86,6 +92,9 @@ def pools_of_stretch(history: History, start: int, seconds: int) -> dict[str, Ti
             waiters[t_s] = float(sum(one.waiting for one in samples.values()))
             if capacity := sum(one.capacity or 0 for one in samples.values()):
                 in_use[t_s] = sum(one.checked_out for one in samples.values()) / capacity
+        if first_s <= known_from_s:
+            before = min(seconds, max(0, math.floor(first_s) - start))
+            waiters[:before] = in_use[:before] = [0.0] * before
         nobody = (0.0,) * seconds
         series = {"requests": nobody, "http_5xx": nobody, "queuepool_timeouts": tuple(timeouts)}
         found[name] = Timeline(

@@ -268,8 +268,8 @@ def test_each_pool_has_its_own_series_under_its_own_label() -> None:
 def test_pools_are_added_up_over_the_services_processes() -> None:
     history = histories.incident()
     doubled = tuple(replace(one, pid=one.pid + 1) for one in history.pools)
-    twice = pools_of_stretch(replace(history, pools=history.pools + doubled), 5, 60)
-    once = pools_of_stretch(history, 5, 60)
+    twice = pools_of_stretch(replace(history, pools=history.pools + doubled), 5, 60, 5.0)
+    once = pools_of_stretch(history, 5, 60, 5.0)
     assert once.keys() == twice.keys() == {one.pool for one in history.pools}
     assert once["replica"].series["pool_in_use"] == twice["replica"].series["pool_in_use"]
     assert once["replica"].total("queuepool_timeouts") == len(
@@ -277,6 +277,19 @@ def test_pools_are_added_up_over_the_services_processes() -> None:
     )
     [waiters, both] = [one["replica"].total("pool_waiters") for one in (once, twice)]
     assert both == 2 * waiters
+
+
+def test_a_pool_that_came_after_the_first_scrapes_begins_where_it_was_seen() -> None:
+    history = histories.incident()  # its first sample is at 5 s
+    line = timeline({}, 60)
+
+    def values(known_from_s: float) -> list[str]:
+        pools = pools_of_stretch(history, 0, 60, known_from_s)
+        found = input_series(line, {}, scrape_s=3.0, healthy=1, capacity=30, gaps="zero", pools=pools)
+        return [one.values for one in found if 'pool_name="replica"' in one.name]
+
+    assert [one.split()[:3] for one in values(2.0)] == [["_x2", "_", "0"]] * 3 + [["_x2", "30", "30"]]
+    assert [one.split()[1:3] for one in values(6.0)] == [["0", "0"]] * 3 + [["30", "30"]]
 
 
 @pytest.mark.skipif(find_promtool() is None, reason="no promtool: make alert-tools")

@@ -161,9 +161,11 @@ def start_alerting(
             port = wait_until_published(part, found[part])
             urls[part] = (command.engine.host, port)
             wait_until_ready(part, found[part], *urls[part])
+        up = ComposeAlerting(wanted, urls, {part: str(image) for part, image in found_images.items()})
+        wait_until_scraped(up, found["prometheus"])
     except ENGINE_ERRORS as error:
         raise StackError(f"the alarms' containers could not be started: {last_reason(error)}") from error
-    return ComposeAlerting(wanted, urls, {part: str(image) for part, image in found_images.items()})
+    return up
 
 
 def wait_until_published(part: str, container: Container) -> int:
@@ -191,12 +193,28 @@ def wait_until_ready(part: str, container: Container, host: str, port: int) -> N
     wait_for(part, container, answer)
 
 
-def wait_for(part: str, container: Container, probe: Callable[[], int | str]) -> int:
+def wait_until_scraped(alerting: ComposeAlerting, prometheus: Container) -> None:
+    """Until each target was: a Prometheus in production has seen the service before it fails, too."""
+
+    def scraped() -> int | str:
+        prometheus.reload()
+        targets = alerting.ended()["targets"]
+        waiting = [
+            f"{one['target']} {one['health']} {one['error']}" for one in targets if one["health"] != "up"
+        ]
+        return ", ".join(waiting) or len(targets) or "no target"
+
+    wait_for("prometheus", prometheus, scraped, READY_TIMEOUT_S + alerting.wanted.scrape_s)
+
+
+def wait_for(
+    part: str, container: Container, probe: Callable[[], int | str], timeout_s: float = READY_TIMEOUT_S
+) -> int:
     """Until the probe gives a number instead of what it saw. Raises StackError."""
     began_s = time.monotonic()
     while isinstance(seen := probe(), str):
         waited_s = time.monotonic() - began_s
-        if container.status not in ("created", "running") or waited_s > READY_TIMEOUT_S:
+        if container.status not in ("created", "running") or waited_s > timeout_s:
             raise StackError(
                 f"waited {waited_s:.1f} s for {part} to be ready; its container is {container.status}; "
                 f"last seen: {seen}; the last lines of its log:",

@@ -151,7 +151,7 @@ class BringUp:
             command = replace(command, variables=raised)
         running = self._running(command, ports, postgres, service)
         if self.alerting is not None:
-            self.progress("start Prometheus and Alertmanager")
+            self.progress("start Prometheus and Alertmanager, and wait for the first scrapes")
             running.alerting = start_alerting(
                 command, self.images, self.alerting, places=self.places, python=self.names.python
             )
