@@ -26,6 +26,7 @@ ELSEWHEN: Final = "at another time"
 UNPREDICTED: Final = "not predicted"
 ABSENT: Final = "never came"
 TOO_LATE: Final = "the run ended first"
+UNKNOWN: Final = "unknown"  # there is nothing to compare it with
 
 _WORD: Final = re.compile(r"[A-Za-z_:][\w:]*")
 
@@ -51,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BesideReal:
-    """One policy's notifications. Where `unknown` says why nothing can be said, no row says anything."""
+    """One policy's notifications; where `unknown` says why nothing can be compared, those that came."""
 
     policy: str
     rows: tuple[Row, ...]
@@ -77,12 +78,14 @@ def beside_real(policies: Sequence[Policy], history: History) -> tuple[BesideRea
     for policy in policies:
         if isinstance(policy, PrometheusPolicy):
             why = _unknown(policy, up.detail, ended)
-            found.append(_unknown_policy(policy, why) if why else _compared(policy, history))
+            found.append(_unknown_policy(policy, why, history) if why else _compared(policy, history))
     return tuple(found)
 
 
-def _unknown_policy(policy: PrometheusPolicy, why: str) -> BesideReal:
-    return BesideReal(policy.name, (), in_order=True, within_s=_within_s(policy), unknown=why)
+def _unknown_policy(policy: PrometheusPolicy, why: str, history: History) -> BesideReal:
+    zero_s = history.time_of(f.LOAD_STARTED) or 0.0
+    rows = tuple(_row(one, None, t_s - zero_s, UNKNOWN) for t_s, one in told_of(history, policy.name))
+    return BesideReal(policy.name, rows, in_order=True, within_s=_within_s(policy), unknown=why)
 
 
 def _unknown(policy: PrometheusPolicy, up: Mapping[str, Any], ended: f.Event | None) -> str:
@@ -138,7 +141,7 @@ def _compared(policy: PrometheusPolicy, history: History) -> BesideReal:
     try:
         sent, _ = real.told(timeline, pools or None)
     except PromtoolError as error:
-        return _unknown_policy(policy, str(error))
+        return _unknown_policy(policy, str(error), history)
     predicted = [(grid.start + one.t_s - zero_s, one) for one in sent]
     told = [(t_s - zero_s, one) for t_s, one in told_of(history, policy.name) if t_s <= ended_s]
     return matched(policy, predicted, told, ended_s - zero_s)

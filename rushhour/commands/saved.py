@@ -15,6 +15,8 @@ from rushhour.judging import judge_run, read_scenario, render_run
 from rushhour.report import lists, terminal
 from rushhour.report.alarms import terminal_alarms
 from rushhour.report.compare import terminal_comparison
+from rushhour.report.real_pages import terminal_real
+from rushhour.saved import read_real
 from rushhour.scenario.file import load_scenarios
 
 
@@ -47,6 +49,8 @@ def judge(runs: Sequence[Path]) -> list[str]:
             for note in remember(run_dir, verdict):
                 say(note)
         console.print(terminal.summary(verdict, scenario, run_dir.path))
+        if real := read_real(run_dir):
+            console.print(terminal_real(real))
         results.append((scenario, verdict))
     if len(results) > 1:
         console.print(terminal.comparison(results))

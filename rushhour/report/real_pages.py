@@ -38,7 +38,7 @@ def terminal_real(real: Sequence[BesideReal]) -> RenderableType:
 def real_line(one: BesideReal) -> str:
     """One policy in a sentence."""
     if one.unknown:
-        return f"{one.policy}: unknown, since {one.unknown}"
+        return f"{one.policy}: {len(one.rows)} came; whether as predicted is unknown, since {one.unknown}"
     if not one.rows:
         return f"{one.policy}: no notification was predicted, and none came"
     matched = sum(row.state == AS_PREDICTED for row in one.rows)

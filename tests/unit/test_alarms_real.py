@@ -19,6 +19,7 @@ from rushhour.alarms.real_pages import (
     AS_PREDICTED,
     ELSEWHEN,
     TOO_LATE,
+    UNKNOWN,
     UNPREDICTED,
     BesideReal,
     beside_real,
@@ -223,10 +224,13 @@ def with_alarms(history: History, one: PrometheusPolicy, **changes: Any) -> Hist
 )
 def test_what_was_not_seen_makes_it_unknown_and_never_a_match(changes: dict[str, Any], why: str) -> None:
     one = policy()
-    [found] = beside_real([one], with_alarms(histories.healthy(), one, **changes))
+    run = replace(with_alarms(histories.healthy(), one, **changes), told=(told(60),))
+    [found] = beside_real([one], run)
     assert why in found.unknown
     assert found.as_predicted is None
-    assert real_line(found).startswith("p: unknown, since ")
+    assert real_line(found).startswith("p: 1 came; whether as predicted is unknown, since ")
+    [row] = found.rows  # what came is told all the same
+    assert (row.real_s, row.predicted_s, row.state) == (60 - histories.STARTED_S, None, UNKNOWN)
 
 
 def test_a_run_that_broke_off_or_other_rules_are_unknown() -> None:
