@@ -123,7 +123,7 @@ def test_a_target_names_a_compose_service(folder: Path) -> None:
 
 
 def test_several_files_are_laid_over_each_other(folder: Path) -> None:
-    (folder / "load.yaml").write_text("services: {other: {}}")
+    (folder / "load.yaml").write_text("networks: { proxy: !override {} }")
     text = SCENARIOS.replace("compose: compose.yaml", "compose: [compose.yaml, load.yaml]")
     assert load(folder, text)["evening"].target.compose == ("compose.yaml", "load.yaml")
 
@@ -244,6 +244,7 @@ def test_what_cannot_be_a_target_is_refused_all_at_once(file: UserFile) -> None:
     assert "services.mail: `network_mode: host` leaves no port to publish" in found[0]
     assert "services.mail: say where it listens: `port` of the target (the file names: none)" in found[1]
     assert "services.mail: the network office is external" in found[2]
+    assert found[2].endswith("gives it its own: `networks: {office: !override {}}`")
 
 
 def test_the_override_publishes_one_port_and_names_everything_after_the_run(file: UserFile) -> None:

@@ -189,5 +189,6 @@ def refusals(file: UserFile, service: str, port: int) -> Iterator[str]:
                 if known.get(name):
                     yield (
                         f"services.{one.name}: the {kind} {name} is external: a load test must not reach "
-                        "what others use; give it one of its own in a second `compose` file"
+                        f"what others use; a second `compose` file gives it its own: "
+                        f"`{kind}s: {{{name}: !override {{}}}}`"
                     )
