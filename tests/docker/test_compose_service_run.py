@@ -22,35 +22,9 @@ from rushhour.stack.compose.project import WORK_LABEL, Part, parts
 from rushhour.stack.compose_service.stack import ComposeServiceStack
 from tests.docker.compose_subject import quiet, wait_until
 from tests.judged_runs import ATTEMPTS, BUSY
+from tests.shop_service import CUSTOMERS, SHOP
 
 DEADLINE_S = 150.0
-SHOP = '''"""A small shop."""
-import os
-
-from flask import Flask, jsonify
-from sqlalchemy import create_engine, text
-from sqlalchemy.orm import scoped_session, sessionmaker
-
-app = Flask(__name__)
-engine = create_engine(os.environ["DATABASE_URL"], pool_size=2, max_overflow=1, pool_timeout=1)
-reporting = scoped_session(sessionmaker(bind=engine))
-
-
-@app.get("/health")
-def health():
-    return "ok"
-
-
-@app.get("/items")
-def items():
-    with engine.connect() as connection:
-        return jsonify(connection.execute(text("select count(*) from item")).scalar())
-
-
-@app.get("/report/<int:year>")
-def report(year):
-    return jsonify(reporting.execute(text("select 1")).scalar())  # leak
-'''
 SETUP = """
 import os, sqlalchemy as sa
 with sa.create_engine(os.environ['DATABASE_URL']).begin() as connection:
@@ -83,20 +57,6 @@ services:
     healthcheck: { test: [CMD, pg_isready, -h, 127.0.0.1], interval: 300ms, retries: 20 }
   once: { image: "python:3.13-slim", command: ["true"] }
 volumes: { data: { name: rushhour-test-data } }
-"""
-CUSTOMERS = """
-from locust import FastHttpUser, between, task
-
-class Customer(FastHttpUser):
-    wait_time = between(0.1, 0.3)
-
-    @task
-    def items(self):
-        self.client.get("/items")
-
-    @task
-    def report(self):
-        self.client.get("/report/2026", name="/report/:year")
 """
 SCENARIOS = """
 defaults:
@@ -138,7 +98,7 @@ def image(client: DockerClient) -> str:
 def folder(tmp_path: Path, image: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RUSHHOUR_CACHE", str(cache))
     files = {
-        "src/shop.py": SHOP,
+        "src/shop.py": SHOP.replace("select 1", "select count(*) from item", 1),  # what its set-up made
         "src/setup_shop.py": SETUP,
         "Dockerfile": DOCKERFILE.format(image=image),
         "compose.yaml": COMPOSE,

@@ -13,7 +13,7 @@ import psutil
 
 from rushhour.stack.ports import free_port
 from tests.integration.agent_subject import line_of
-from tests.integration.shop_service import SHOP
+from tests.shop_service import SHOP
 
 DEADLINE_S = 30.0
 RUSHHOUR = [sys.executable, "-m", "rushhour"]

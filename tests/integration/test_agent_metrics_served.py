@@ -16,7 +16,7 @@ import pytest
 
 from rushhour.agent.environment import agent_environment
 from rushhour.stack.ports import free_port
-from tests.integration.shop_service import SHOP
+from tests.shop_service import SHOP
 
 DEADLINE_S = 30.0
 POOL = 'db_client_connection_pool_name="shop.db"'

@@ -10,23 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.agent_subject import line_of
-from tests.integration.shop_service import SHOP
+from tests.shop_service import CUSTOMERS, SHOP
 
 DEADLINE_S = 120.0
-CUSTOMERS = """
-from locust import FastHttpUser, between, task
-
-class Customer(FastHttpUser):
-    wait_time = between(0.1, 0.3)
-
-    @task
-    def items(self):
-        self.client.get("/items")
-
-    @task
-    def report(self):
-        self.client.get("/report/2026", name="/report/:year")
-"""
 SCENARIOS = """
 scenarios:
   evening:

@@ -1,4 +1,4 @@
-"""A service that is not ours: Flask-SQLAlchemy, with a scoped session of its own that nobody removes."""
+"""A service that is not ours, with a scoped session that nobody removes, and its customers."""
 
 SHOP = '''"""A small shop."""
 import os
@@ -27,3 +27,17 @@ def items():
 def report(year):
     return jsonify(reporting.execute(text("select 1")).scalar())  # leak
 '''
+CUSTOMERS = """
+from locust import FastHttpUser, between, task
+
+class Customer(FastHttpUser):
+    wait_time = between(0.1, 0.3)
+
+    @task
+    def items(self):
+        self.client.get("/items")
+
+    @task
+    def report(self):
+        self.client.get("/report/2026", name="/report/:year")
+"""
