@@ -24,10 +24,15 @@ def worker(master: str, locustfile: Path, processes: int) -> int:
 
 @click.command()
 @click.option("--scenario", default="gate", show_default=True, help="Whose settings to use.")
+@click.option(
+    "--observability",
+    is_flag=True,
+    help="On Compose: a real Prometheus and Alertmanager with the rules of infra/alerts, too.",
+)
 @run_options
-def up(options: Options, scenario: str) -> int:
+def up(options: Options, scenario: str, observability: bool) -> int:
     """Start primary, replica and service, and hold them until Ctrl-C or `rushhour down`."""
-    stacks_commands.up(options, scenario)
+    stacks_commands.up(options, scenario, observability=observability)
     return Exit.MET
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushhour.archive import remember
+from rushhour.auditing import real_alerting
 from rushhour.commands.common import open_for, select
 from rushhour.commands.console import console, say
 from rushhour.commands.options import Options
@@ -42,11 +43,12 @@ def worker(master: str, locustfile: Path, processes: int) -> bool:
         return run_workers(guard, host, port, locustfile.resolve(), processes)
 
 
-def up(options: Options, name: str) -> None:
+def up(options: Options, name: str, *, observability: bool = False) -> None:
     """Hold a stack up until it is interrupted."""
     scenario = select(options, [name])[0]
+    alerting = real_alerting(scenario) if observability else None
     with Guard() as guard:
-        stack = open_for(options, guard, [scenario])
+        stack = open_for(options, guard, [scenario], alerting)
         run_dir = create_run_dir(options.runs, "up")
         screen = make_screen(console, scenario)
         try:

@@ -105,6 +105,11 @@ class Alerting(Protocol):
         ...
 
     @property
+    def places(self) -> Mapping[str, str]:
+        """Where its parts are reached from this machine."""
+        ...
+
+    @property
     def detail(self) -> dict[str, Any]:
         """For the event that it is up."""
         ...

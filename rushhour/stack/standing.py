@@ -17,7 +17,7 @@ from rushhour.errors import StackError
 from rushhour.history import RunDir
 from rushhour.process.reaper import is_alive
 from rushhour.scenario.model import Scenario
-from rushhour.stack import Progress, Running, Stack
+from rushhour.stack import Progress, Running, RunsAlerting, Stack
 from rushhour.stack.embedded.template import remove_templates
 from rushhour.stack.locks import locked
 from rushhour.stack.paths import open_cache, server_account
@@ -50,11 +50,14 @@ def stand(
 
 def describe(running: Running, run: RunDir) -> list[str]:
     """What a user needs to use a standing stack."""
-    width = max(len(name) for name in ("service", *(server.name for server in running.servers), "logs"))
     rows = [("service", running.service_url)]
     rows += [(server.name, server.admin_dsn) for server in running.servers]
+    if isinstance(running, RunsAlerting) and running.alerting is not None:
+        rows += running.alerting.places.items()
+        rows.append(("notifications", str(run.notifications)))
     rows.append(("logs", str(run.logs)))
     rows += [("limits", f"{name}: {words}") for name, words in running.limits.items()]
+    width = max(len(name) for name, _ in rows)
     return [*(f"{name:<{width}}  {what}" for name, what in rows), "Ctrl-C or `rushhour down` stops it."]
 
 

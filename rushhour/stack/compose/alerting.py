@@ -62,6 +62,11 @@ class ComposeAlerting:
         return self.wanted.settles_s
 
     @property
+    def places(self) -> dict[str, str]:
+        """Their addresses, by part."""
+        return {part: f"http://{host}:{port}/" for part, (host, port) in self.urls.items()}
+
+    @property
     def detail(self) -> dict[str, Any]:
         """For the event that it is up."""
         pools = {name: f"{name}:{SERVER_PORT}/{DATABASE}" for name in SERVERS}  # their labels in the metrics
