@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PATH := $(PATH):$(CURDIR)/.cache/alert-tools/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix images images-offline lint format bench up down clean lock venv alert-tools
+.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix mariadb images images-offline lint format bench up down clean lock venv alert-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,10 @@ test-docker: $(STAMP) ## tests on a real container engine, which root on Debian 
 	  || { code=$$?; test $$code = 77 && echo "test-docker: skipped, see above" || exit $$code; }
 
 test-matrix: $(STAMP) ## the agent in services with other versions, drivers and servers, each in an environment of its own
-	@$(BIN)/python -m pytest tests/matrix $(ARGS)
+	@$(BIN)/python -m pytest tests/matrix -n 2 --dist load $(ARGS)
+
+mariadb: ## mariadbd from Debian's packages, unpacked and never started as a service: the matrix's MySQL drivers ask it
+	@bash infra/mariadb/unpack.sh .cache/mariadb
 
 images: $(STAMP) ## pull the base images of the Compose stack; build stand-ins where that fails
 	@bash infra/images/offline.sh

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from .book import Book, Request, monotonic
+from .call_sites import Classifier
 from .flask_requests import current_request, version_of
 from .patches import Patches
 
@@ -20,8 +21,9 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 class StarlettePatch(Patches):
     """Puts the agent into Starlette, and takes it out again."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, classifier: Classifier) -> None:
         self._book = book
+        self._classifier = classifier
         super().__init__()
         self._labels: dict[tuple[str, str], str] = {}
 
@@ -30,6 +32,7 @@ class StarlettePatch(Patches):
         from starlette.routing import Route  # noqa: PLC0415  # here it is imported already
 
         self._book.modules["starlette"] = version_of("starlette")
+        self._classifier.add_framework(Route.handle.__code__.co_filename)
         self._wrap(applications.Starlette, "__call__", self._call)
         self._wrap(Route, "handle", self._handle)
 

@@ -173,8 +173,28 @@ class StackFinder:
         current = greenlet.getcurrent() if greenlet is not None else None
         if type(current).__name__ != "_AsyncIoGreenlet":  # SQLAlchemy's, in every version
             return UNKNOWN
-        frame = getattr(current.parent, "gr_frame", None)  # type: ignore[union-attr]  # it is a greenlet
-        frames = self._frames(frame, APPLICATION)
+        awaiting: FrameType | None = getattr(current.parent, "gr_frame", None)  # type: ignore[union-attr]  # as above
+        kind_of, classify = self._classifier.kinds.get, self._classifier.kind
+        level, left, frame = self._root, MAX_FRAMES, awaiting
+        while frame is not None:
+            code = frame.f_code
+            deeper = level.get(id(code) + frame.f_lasti)
+            if deeper is not None:
+                level = deeper
+                left -= 1
+                if not left:
+                    break
+            else:
+                kind = kind_of(code.co_filename) or classify(code.co_filename)
+                if kind == APPLICATION:
+                    return self._keep_beyond(awaiting)
+                if kind == FRAMEWORK and level is not self._root:
+                    break
+            frame = frame.f_back
+        return level.get(0) or self._keep_beyond(awaiting)
+
+    def _keep_beyond(self, awaiting: FrameType | None) -> Stack:
+        frames = self._frames(awaiting, APPLICATION)
         if not frames:
             return UNKNOWN
         level = self._root

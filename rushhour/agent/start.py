@@ -119,7 +119,7 @@ def _patch(
     def patch_starlette(module: ModuleType) -> None:
         from .asgi_requests import StarlettePatch  # noqa: PLC0415  # not where Starlette is not
 
-        patch = StarlettePatch(book)
+        patch = StarlettePatch(book, classifier)
         undo.append(patch.remove)
         patch.apply(module)
 

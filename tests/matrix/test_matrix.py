@@ -27,7 +27,7 @@ from rushhour.stack.ports import free_port
 from tests.matrix.cases import CASES, ROUTELESS, Case
 from tests.matrix.environments import CACHE, ROOT, environment_of, versions_of
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 LEAKS = 3  # before a reload, and after it
 TOGETHER = 4  # requests at once, until every process has answered one
 
@@ -61,7 +61,7 @@ class Asked:
         return leaks == self.leaks.total() and 0 <= missing <= last
 
     def _ask(self, path: str) -> int | None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -130,6 +130,26 @@ def test_the_leak_is_named(case: Case, database: tuple[str, str], tmp_path: Path
     text = log.read_text()
     assert "Traceback" not in text, text
     remember(case, programs, found)
+
+
+def test_an_older_sqlalchemy_is_named_and_left_alone(tmp_path: Path) -> None:
+    programs = environment_of(("sqlalchemy==1.4.23",))
+    work = (
+        "from sqlalchemy import create_engine, text; "
+        "print(create_engine('sqlite://').connect().execute(text('select 41 + 1')).scalar())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "rushhour", "agent", "exec", "--", str(programs / "python"), "-c", work],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "42\n")
+    assert "cannot watch this SQLAlchemy" in ended.stderr
+    assert "SQLAlchemy 1.4.23 is older than 1.4.24: its pools are not seen" in ended.stderr
 
 
 def check(case: Case, found: dict[str, Any], asked: Asked, pool_name: str, line: int) -> None:
