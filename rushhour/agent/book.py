@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 monotonic = time.monotonic  # bound before anything can patch it
 
 CLOSE, GC, DETACH, INVALIDATE = "close", "gc", "detach", "invalidate"
+Address = tuple[str | None, int | None, str | None]  # host, port, database
 BUCKETS = 64  # powers of two of a microsecond: more than any time that fits
 MAX_PENDING = (
     1_000_000  # events that wait for the sampler, should it starve: ten seconds of nothing but check-outs
@@ -109,7 +110,7 @@ class PoolState:
         self.kind = type(pool).__name__
         self.pool: weakref.ref[Any] = weakref.ref(pool)
         self.shape = shape_of(pool)
-        self.address: tuple[str | None, int | None, str | None] = (None, None, None)  # host, port, database
+        self.address: Address = (None, None, None)
         self.reset()
 
     def reset(self) -> None:
@@ -174,9 +175,10 @@ class Book:
         self.faults: dict[tuple[str, str], int] = {}  # (where, error) -> times
         self._pool_ids = itertools.count(1)
 
-    def pool_state(self, pool: Any) -> PoolState:
-        """The state that belongs to a pool; made on first sight."""
+    def pool_state(self, pool: Any, address: Address | None = None) -> PoolState:
+        """The state that belongs to a pool; made on first sight, its address included: a sample may come at once."""
         made = PoolState(next(self._pool_ids), pool)
+        made.address = address or made.address
         kept: PoolState = pool.__dict__.setdefault(
             "_rushhour_state", made
         )  # atomic: two threads get the same

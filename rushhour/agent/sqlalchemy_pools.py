@@ -240,9 +240,11 @@ class PoolPatch:
 
         def made(engine: Any) -> None:
             try:
-                state = self._state(engine.pool)
+                address = address_of(engine.url)
+                state = self._book.pool_state(engine.pool, address)
                 if state.address == (None, None, None):
-                    state.address = address_of(engine.url)
+                    state.address = address
+                self._on_pool()
             except Exception as error:
                 self._book.fault("engine", error)
 
