@@ -176,7 +176,7 @@ class Book:
         self._pool_ids = itertools.count(1)
 
     def pool_state(self, pool: Any, address: Address | None = None) -> PoolState:
-        """The state that belongs to a pool; made on first sight, its address included: a sample may come at once."""
+        """The state that belongs to a pool; made on first sight, its address included for the sampler."""
         made = PoolState(next(self._pool_ids), pool)
         made.address = address or made.address
         kept: PoolState = pool.__dict__.setdefault(
