@@ -34,6 +34,7 @@ CYCLE_ROUNDS: Final = 3
 MAX_ADDED_US: Final = 5.0
 
 STARTS: Final = 4
+SERVICE_STARTS: Final = 8  # what one start is slower than another is as much as what is measured
 PAIRS: Final = 12
 ROUND_S: Final = 0.25
 CUSTOMERS: Final = 2
@@ -190,7 +191,7 @@ def environment(agent_out: Path | None) -> dict[str, str]:
 def throughput_row(out: Path) -> Row:
     """A light endpoint under gunicorn gthread: requests per second of CPU, with the agent and without."""
     pairs: list[tuple[float, float]] = []
-    for _ in range(STARTS):
+    for _ in range(SERVICE_STARTS):
         with serving(out, agent_out=None) as plain, serving(out, agent_out=out) as observed:
             for one in (plain, observed):
                 drive(one)  # warm up
@@ -198,11 +199,13 @@ def throughput_row(out: Path) -> Row:
                 first, second = drive(plain), drive(observed)
                 third, fourth = drive(observed), drive(plain)
                 pairs += [(first, second), (fourth, third)]
-    share = median(with_agent / without for without, with_agent in pairs)
+    shares = [with_agent / without for without, with_agent in pairs]
+    share = median(shares)
+    starts = [median(shares[first : first + PAIRS]) for first in range(0, len(shares), PAIRS)]
     without = median(without for without, _ in pairs)
     return Row(
         name="agent: throughput of a service",
-        measured=f"{share:.1%} of {without:.0f} requests per CPU second",
+        measured=f"{share:.1%} ({min(starts):.1%} to {max(starts):.1%}) of {without:.0f} requests per CPU second",
         bound=f">= {MIN_SHARE:.0%}",
         ok=share >= MIN_SHARE,
     )
