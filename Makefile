@@ -19,7 +19,25 @@ export PATH := $(PATH):$(CURDIR)/.cache/alert-tools/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-loadtest: $(STAMP) ## unit and integration tests (ARGS="-k name" for a part)
+loadtest: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
+	@$(RUN) run loadtest $(ARGS)
+
+gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.1.1)
+	@$(RUN) run gate $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+check: $(STAMP) ## one request per endpoint: does every connection come back? (RELEASE=1.1.1)
+	@$(RUN) check $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+drill: $(STAMP) ## the hotfix drill on a Swarm of this machine's own (ARGS="--stack embedded" needs no engine)
+	@$(RUN) drill hotfix $(ARGS)
+
+nightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
+	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+
+ui: $(STAMP) ## Locust's web UI over a standing stack: runs from the browser (ARGS="smoke-leak --port 8090")
+	@$(RUN) ui $(ARGS)
+
+test: $(STAMP) ## unit and integration tests (ARGS="-k name" for a part)
 	@$(if $(ARGS),$(PYTEST) $(ARGS),$(TOGETHER) && $(ALONE))
 
 coverage: $(STAMP) ## the same tests with branch coverage of every process, which takes twice as long
