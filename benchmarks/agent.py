@@ -205,7 +205,7 @@ def throughput_row(out: Path) -> Row:
     without = median(without for without, _ in pairs)
     return Row(
         name="agent: throughput of a service",
-        measured=f"{share:.1%} ({min(starts):.1%} to {max(starts):.1%}) of {without:.0f} requests a CPU second",
+        measured=f"{share:.1%} ({min(starts):.1%} to {max(starts):.1%}) of {without:.0f} requests per CPU s",
         bound=f">= {MIN_SHARE:.0%}",
         ok=share >= MIN_SHARE,
     )
