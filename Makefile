@@ -101,6 +101,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "python3 -m venv failed: on Debian and Ubuntu, install the package python3-venv."; exit 64; }
 	@# The lock is whole, so nothing is resolved: some releases of pip would look for newer versions all the same.
-	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --require-hashes -r requirements.lock
+	@# Most of what it installs is never imported, so Python compiles what is.
+	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --no-compile --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --no-index --no-build-isolation --editable .
 	@touch $(STAMP)
