@@ -195,9 +195,7 @@ def throughput_row(out: Path) -> Row:
     shares, rates = [], []
     for _ in range(STARTS):
         with serving(out) as server:
-            for way in ("in", "out"):  # warm up
-                switch(server, way)
-                drive(server)
+            drive(server)  # warm up
             for _ in range(TURNS):
                 before = drive(server)
                 switch(server, "in")
@@ -264,7 +262,7 @@ def port_in(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 def switch(server: Server, way: str) -> None:
-    """Put the agent into the service, or take it out."""
+    """Put the agent into the service, or take it out; then warm up: both have new connections."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)
     try:
         connection.request("GET", f"/agent/{way}")
@@ -272,6 +270,7 @@ def switch(server: Server, way: str) -> None:
             raise RuntimeError(f"the service at port {server.port} did not let the agent {way}")
     finally:
         connection.close()
+    drive(server)
 
 
 def drive(server: Server) -> float:
