@@ -23,6 +23,7 @@ def drill(runs: Path, *arguments: str) -> tuple[int, Path]:
     return ended.value.code, found[-1] if found else runs
 
 
+@pytest.mark.alone
 def test_the_hotfix_cures_and_touches_no_sibling(cache: Path, tmp_path: Path) -> None:
     code, folder = drill(tmp_path)
     told = json.loads((folder / "drill.json").read_text(encoding="utf-8"))
