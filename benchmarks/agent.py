@@ -12,8 +12,8 @@ import tempfile
 import threading
 import time
 import venv
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -143,15 +143,16 @@ def measure_cycles(*variants: Variant, cycles: int) -> list[list[float]]:
     return [list(column) for column in zip(*rounds, strict=True)]
 
 
+def cycle_subject(variant: Variant) -> AbstractContextManager[subprocess.Popen[str]]:
+    command = [str(variant.python), "benchmarks/subjects/pool_cycle.py", variant.kind, variant.work]
+    return subject(command, environment(variant.agent_out))
+
+
 @contextmanager
-def cycle_subject(variant: Variant) -> Iterator[subprocess.Popen[str]]:
+def subject(command: Sequence[str | Path], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that said that it is ready, and answers a line with a line; killed in the end."""
     with subprocess.Popen(
-        [variant.python, "benchmarks/subjects/pool_cycle.py", variant.kind, variant.work],
-        cwd=ROOT,
-        env=environment(variant.agent_out),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, cwd=ROOT, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             line_from(process)  # "ready"

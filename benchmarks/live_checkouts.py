@@ -11,12 +11,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.agent import ROOT, environment, line_from
+from benchmarks.agent import environment, line_from, subject
 from benchmarks.table import Row
 from rushhour.agent.environment import JOURNAL_VARIABLE, METRICS_VARIABLE
 from rushhour.stack.ports import free_port
@@ -112,21 +112,11 @@ def metrics_rows(folder: Path) -> list[Row]:
     ]
 
 
-@contextmanager
-def holding(count: int, out: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "benchmarks/subjects/live_checkouts.py", str(count)],
-        cwd=ROOT,
-        env=environment(out) | variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            line_from(process)  # "ready"
-            yield process
-        finally:
-            process.kill()
+def holding(
+    count: int, out: Path, variables: dict[str, str]
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    command = [sys.executable, "benchmarks/subjects/live_checkouts.py", str(count)]
+    return subject(command, environment(out) | variables)
 
 
 def idle_cpu_s(process: subprocess.Popen[str]) -> float:

@@ -7,14 +7,13 @@ cycle.
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks.agent import MAX_ADDED_US, ROOT, added, ask, environment, line_from
+from benchmarks.agent import MAX_ADDED_US, added, ask, environment, subject
 from benchmarks.table import Row
 from rushhour.process.guard import Guard
 from rushhour.stack.embedded.bare import BareServer, bare_server
@@ -80,8 +79,8 @@ def row_of(pair: Pair, server: BareServer, out: Path) -> Row:
     agent: list[float] = []
     for _ in range(STARTS):  # no two processes are laid out alike in memory
         with ExitStack() as stack:
-            one = stack.enter_context(subject(python, url, pair.worker, None))
-            other = stack.enter_context(subject(python, url, pair.worker, out))
+            one = stack.enter_context(cycles_of(python, url, pair.worker, None))
+            other = stack.enter_context(cycles_of(python, url, pair.worker, out))
             for number in range(ROUNDS):
                 turns = ((plain, one), (agent, other))
                 for column, process in turns if number % 2 == 0 else reversed(turns):
@@ -95,18 +94,7 @@ def row_of(pair: Pair, server: BareServer, out: Path) -> Row:
     )
 
 
-@contextmanager
-def subject(python: Path, url: str, worker: str, out: Path | None) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [python, "benchmarks/subjects/driver_cycle.py", url, worker],
-        cwd=ROOT,
-        env=environment(out),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            line_from(process)  # "ready"
-            yield process
-        finally:
-            process.kill()
+def cycles_of(
+    python: Path, url: str, worker: str, out: Path | None
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    return subject([python, "benchmarks/subjects/driver_cycle.py", url, worker], environment(out))
