@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 INCOMPLETE: Final = 3  # exit code of a run that proves nothing
 WATCH_S: Final = 0.5
 REPORT_S: Final = 5.0  # a worker's last report comes this soon after its customers have stopped
+JOINED_S: Final = 10.0  # a worker listens this soon after it has connected, on a machine that is busy too
 
 
 class Writer:
@@ -51,6 +52,7 @@ class Writer:
         self._begun = self._ended = self._completed = self._quitting = False
         self._faults: list[str] = []
         self._workers: dict[str, str] = {}  # Locust's id of a worker -> its name in the facts
+        self._joined: set[str] = set()  # workers that were told the time
         self._users: dict[str, int] = {}  # of each worker, as it told last
         self._lost: dict[str, Lost] = {}
         self._final: set[str] = set()
@@ -102,12 +104,28 @@ class Writer:
             self._faults.append(error)
 
     def _on_test_start(self, **_: Any) -> None:
+        if isinstance(self._runner, MasterRunner):
+            self._await_joining(self._runner)  # Locust counts a worker as ready before it can listen
         self._begun, self._ended, self._completed = True, False, False
         self._final.clear()
         self._event(f.LOAD_STARTED)
         gevent.spawn_later(self._warm_up_s, self._end_warm_up)
         if isinstance(self._runner, MasterRunner):
             gevent.spawn(self._watch_workers, self._runner)
+
+    def _await_joining(self, master: MasterRunner) -> None:
+        """Hold the load back until every worker counts as the master does, or say which does not."""
+        deadline_s = time.monotonic() + JOINED_S
+        while strangers := {client.id for client in master.clients.ready} - self._joined:
+            if time.monotonic() > deadline_s:
+                names = ", ".join(sorted(self._workers.get(one, one) for one in strangers))
+                self._fault(
+                    f"waited {JOINED_S:g} s for {names} to join: was it started by `rushhour worker`?"
+                )
+                self._event(f.OBSERVER_FAULT, observer="recorder", error=self._faults[-1])
+                gevent.spawn(self._hurry)
+                return
+            gevent.sleep(0.02)
 
     def _end_warm_up(self) -> None:
         if not self._ended:
@@ -154,6 +172,7 @@ class Writer:
     def _on_hello(self, msg: Any, **_: Any) -> None:
         if isinstance(self._runner, MasterRunner):
             invite(self._runner, self._clock, msg.node_id)
+            self._joined.add(msg.node_id)
 
     def _on_unfit(self, msg: Any, **_: Any) -> None:
         self._fault(f"Locust worker {msg.data['worker']} cannot take part: {msg.data['why']}")

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rushhour.history import History, load_history
@@ -26,17 +26,19 @@ class Eager(FastHttpUser):
 """
 
 
-@contextmanager
-def workers(post: Post, *locustfiles: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+def workers(post: Post, *locustfiles: Path) -> AbstractContextManager[list[subprocess.Popen[bytes]]]:
     """One `rushhour worker` for each file; killed if they are still there at the end."""
+    return running(*(["rushhour", "worker", str(post), "--locustfile", str(path)] for path in locustfiles))
+
+
+@contextmanager
+def running(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """One process for each module and its arguments; killed if they are still there at the end."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "rushhour", "worker", str(post), "--locustfile", str(path)],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            [sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for path in locustfiles
+        for command in commands
     ]
     try:
         yield started
@@ -91,6 +93,19 @@ def test_a_worker_with_other_code_ends_the_run_with_its_reason(tmp_path: Path) -
         assert process.wait(60) == 3, process.tail()
         assert "differs from the master's" in faults(load_history(run))
         assert "differs from the master's" in " ".join(process.tail())
+
+
+def test_a_worker_without_rushhour_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(LOCUSTFILE)
+    post = Post(HOST, free_port(), wait_s=30)
+    plain = ["locust", "--worker", "-f", str(tmp_path / "own.py")]
+    with (
+        serving(Server()) as server,
+        loading(server, load(1), tmp_path / "run", root=tmp_path, post=post) as (process, run),
+        running([*plain, "--master-host", post.host, "--master-port", str(post.port)]),
+    ):
+        assert process.wait(60) == 3, process.tail()
+        assert "for worker-0 to join: was it started by `rushhour worker`?" in faults(load_history(run))
 
 
 def test_a_master_that_is_not_an_address_is_refused(tmp_path: Path) -> None:
