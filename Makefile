@@ -11,6 +11,8 @@ TOGETHER = $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
 ALONE   = $(PYTEST) tests/integration -m alone
 SHELL  := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Set in many containers; each of the many processes that a target starts would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(PATH):$(CURDIR)/.cache/alert-tools/bin
 
 .DEFAULT_GOAL := help
