@@ -230,10 +230,19 @@ import gevent, json, os, time
 from sqlalchemy import create_engine, text
 path = os.path.join(os.path.dirname(__file__), "gevent.db")
 db = create_engine("sqlite:///" + path, pool_size=2, max_overflow=0)
+def samples():
+    name = os.path.join(os.environ["RUSHHOUR_AGENT_DIR"], f"{os.getpid()}.jsonl")
+    if not os.path.exists(name):
+        return 0  # the agent's thread has not opened it yet
+    with open(name) as file:
+        return sum(json.loads(line)["k"] == "sample" for line in file.read().split("\\n")[:-1])
 def work():
     with db.connect() as connection:
         connection.execute(text("select 1"))
-        gevent.sleep(0.15)
+        before, deadline = samples(), time.monotonic() + 10
+        while samples() < before + 2:  # one of them saw all six
+            assert time.monotonic() < deadline
+            gevent.sleep(0.02)
 gevent.joinall([gevent.spawn(work) for _ in range(6)], raise_error=True)
 """)
     environment = subject.environment()

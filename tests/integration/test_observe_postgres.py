@@ -4,7 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -77,13 +77,17 @@ def postmaster(server: BareServer) -> psutil.Process:
 def paused(server: BareServer) -> Iterator[None]:
     """All of the server's processes stopped, as `docker pause` does; the kernel still takes connections."""
     family = [root := postmaster(server), *root.children(recursive=True)]
-    try:
+
+    def tell(what: signal.Signals) -> None:
         for process in family:
-            process.send_signal(signal.SIGSTOP)
+            with suppress(psutil.NoSuchProcess):  # the backend of a connection that was closed just now
+                process.send_signal(what)
+
+    try:
+        tell(signal.SIGSTOP)
         yield
     finally:
-        for process in family:
-            process.send_signal(signal.SIGCONT)
+        tell(signal.SIGCONT)
 
 
 def own_backends(server: BareServer) -> set[int]:
