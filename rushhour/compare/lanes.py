@@ -59,18 +59,15 @@ class Layout:
     def _first(self, endpoint: str | None) -> int:
         return 1 + self.endpoints.index(endpoint) * self._width
 
-    def answers(self, totals: Totals, endpoint: str | None) -> int:
-        """How many latencies the percentiles are of."""
-        return totals[self._first(endpoint) + self._width - 1] if self.buckets else 0
-
     def percentile_ms(self, totals: Totals, endpoint: str | None, percentile: float) -> float | None:
         """As HDR histograms define it, to the width of a bucket."""
         first = self._first(endpoint) + _LATENCY
-        count = self.answers(totals, endpoint)
+        after = first + len(self.buckets)
+        count = totals[after - 1] if self.buckets else 0  # how many latencies it is of
         if not count:
             return None
         rank = max(int(percentile * count / 100 + 0.5), 1)
-        return bucket_ms(self.buckets[bisect_left(totals, rank, first, first + len(self.buckets)) - first])
+        return bucket_ms(self.buckets[bisect_left(totals, rank, first, after) - first])
 
     def server_error_rate(self, totals: Totals, endpoint: str | None) -> float | None:
         return self._share(totals, endpoint, _SERVER_ERRORS)

@@ -44,11 +44,21 @@ _FILE_OF: Final[dict[type, str]] = {
 }
 
 
+def _plain(value: object) -> Any:
+    """What json does not know by itself; it asks again for what lies deeper."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return str(value)
+
+
+_line: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
+
+
 def encode(fact: object) -> str:
     """One line of JSON; a pool fact's own kind stands first, as `fact` (a pool's class is its `kind`)."""
     kind = _KIND_OF.get(type(fact))
-    plain = dataclasses.asdict(fact)  # type: ignore[call-overload]
-    return json.dumps(({"fact": kind} | plain) if kind else plain, separators=(",", ":"), default=str)
+    plain = _plain(fact)
+    return _line({"fact": kind} | plain if kind else plain)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,12 +99,6 @@ class RunDir:
             raise RunDataError(f"{self.file(name)}: missing; {self.path} is not a run directory") from None
         except (OSError, ValueError) as error:
             raise RunDataError(f"{self.file(name)}: {error}") from None
-
-
-def _plain(value: object) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return str(value)
 
 
 class FactWriter:
