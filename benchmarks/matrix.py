@@ -1,28 +1,19 @@
 """What the agent costs per check-out over other drivers, versions of SQLAlchemy and kinds of workers.
 
-Each pair, with the agent and without, runs side by side in an environment of tests/matrix and is asked in
-turn; times are CPU times of the whole process, in which the server has no part. The work is nothing but the
-cycle.
+Each runs in an environment of tests/matrix, where the agent goes in and out of one process; times are CPU
+times of that process, in which the server has no part. The work is nothing but the cycle.
 """
 
-import subprocess
 import tempfile
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
-from benchmarks.agent import MAX_ADDED_US, added, ask, environment, subject
+from benchmarks.agent import cost_row
 from benchmarks.table import Row
 from rushhour.process.guard import Guard
 from rushhour.stack.embedded.bare import BareServer, bare_server
 from tests.matrix.environments import environment_of
-
-ROUNDS: Final = 4
-STARTS: Final = 2
-ROUND_CYCLES: Final = {"asyncio": 3_000}  # its cycles cost ten times as much
-CYCLES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +65,5 @@ def row_of(pair: Pair, server: BareServer, out: Path) -> Row:
     at = server.url.partition("://")[2].partition("?")[0]
     scheme = DRIVERS[pair.driver][0]
     url = f"sqlite:///{out}/bench.db" if scheme == "sqlite" else f"{scheme}://{at}"
-    cycles = ROUND_CYCLES.get(pair.worker, CYCLES)
-    plain: list[float] = []
-    agent: list[float] = []
-    for _ in range(STARTS):  # no two processes are laid out alike in memory
-        with ExitStack() as stack:
-            one = stack.enter_context(cycles_of(python, url, pair.worker, None))
-            other = stack.enter_context(cycles_of(python, url, pair.worker, out))
-            for number in range(ROUNDS):
-                turns = ((plain, one), (agent, other))
-                for column, process in turns if number % 2 == 0 else reversed(turns):
-                    column.append(ask(process, cycles))
-    cost = added(agent, plain)
-    return Row(
-        name=f"agent: SQLAlchemy {pair.sqlalchemy}, {pair.driver}, {pair.worker}",
-        measured=f"{cost:.1f} us added to {median(plain):.1f} us",
-        bound=f"<= {MAX_ADDED_US:g} us",
-        ok=cost <= MAX_ADDED_US,
-    )
-
-
-def cycles_of(
-    python: Path, url: str, worker: str, out: Path | None
-) -> AbstractContextManager[subprocess.Popen[str]]:
-    return subject([python, "benchmarks/subjects/driver_cycle.py", url, worker], environment(out))
+    name = f"agent: SQLAlchemy {pair.sqlalchemy}, {pair.driver}, {pair.worker}"
+    return cost_row(name, python, url, pair.worker, out)

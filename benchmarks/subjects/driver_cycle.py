@@ -1,8 +1,9 @@
 """Takes a connection from a pool and gives it back, over a driver and in a kind of worker, whenever asked.
 
 First argument: SQLAlchemy's URL. Second: where the cycles run, as in a worker of that kind: `sync`,
-`gthread`, `gevent` or `asyncio`. Imports nothing of rushhour: it runs in environments of its own. Answers
-each line, a number of cycles, with microseconds of CPU per cycle.
+`gthread`, `gevent` or `asyncio`. Third: the agent's directory. Answers each line: `in` and `out`, which put
+the agent there and take it out, with a word; a number of cycles with microseconds of CPU per cycle, of the
+whole process, so that what another thread does for a cycle counts.
 """
 
 import asyncio
@@ -12,23 +13,37 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-SETTLE_S = 0.25  # for what is done later: the agent counts ten times a second
+WARM_UP = 300  # cycles: caches, specialised bytecode
+TICK_S = 0.11  # the agent counts ten times a second; a block ends when it has counted it
 
 
-def main(url: str, kind: str) -> None:
+def main(url: str, kind: str, directory: str) -> None:
     if kind == "gevent":
         importlib.import_module("gevent.monkey").patch_all()
-    cycle = asyncio_cycles(url) if kind == "asyncio" else cycles(url, kind)
-    cycle(500)  # warm up: caches, specialised bytecode
+    cycle, renew = asyncio_cycles(url) if kind == "asyncio" else cycles(url, kind)
+    agents = importlib.import_module("benchmarks.subjects.switched_agent")
+    agent = agents.Agent(directory, renew, importlib.import_module("sqlalchemy"))
+    switches = {"in": agent.go_in, "out": agent.go_out}
+    cycle(WARM_UP)
     print("ready", flush=True)
     for line in sys.stdin:
-        began_s, count = time.process_time(), int(line)
+        word = line.strip()
+        if word in switches:
+            switches[word]()
+            cycle(WARM_UP)
+            time.sleep(TICK_S)
+            print(word, flush=True)
+            continue
+        began_s, count = time.process_time(), int(word)
         cycle(count)
-        time.sleep(SETTLE_S)
+        time.sleep(TICK_S)
         print((time.process_time() - began_s) / count * 1e6, flush=True)
 
 
-def cycles(url: str, kind: str) -> Callable[[int], None]:
+Cycles = tuple[Callable[[int], None], Callable[[], None]]  # run so many; make the connections anew
+
+
+def cycles(url: str, kind: str) -> Cycles:
     sqlalchemy = importlib.import_module("sqlalchemy")
     pools = importlib.import_module("sqlalchemy.pool")
     engine = sqlalchemy.create_engine(url, poolclass=pools.QueuePool, pool_size=5)
@@ -39,14 +54,14 @@ def cycles(url: str, kind: str) -> Callable[[int], None]:
 
     if kind == "gthread":
         threads = ThreadPoolExecutor(1)
-        return lambda count: threads.submit(work, count).result()
+        return lambda count: threads.submit(work, count).result(), engine.dispose
     if kind == "gevent":
         gevent = importlib.import_module("gevent")
-        return lambda count: gevent.spawn(work, count).get()
-    return work
+        return lambda count: gevent.spawn(work, count).get(), engine.dispose
+    return work, engine.dispose
 
 
-def asyncio_cycles(url: str) -> Callable[[int], None]:
+def asyncio_cycles(url: str) -> Cycles:
     asynchronous = importlib.import_module("sqlalchemy.ext.asyncio")
     engine = asynchronous.create_async_engine(url, pool_size=5)
     loop = asyncio.new_event_loop()
@@ -56,7 +71,10 @@ def asyncio_cycles(url: str) -> Callable[[int], None]:
             async with engine.connect():
                 pass
 
-    return lambda count: loop.run_until_complete(work(count))
+    return (
+        lambda count: loop.run_until_complete(work(count)),
+        lambda: loop.run_until_complete(engine.dispose()),
+    )
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ _SEEK = 400  # frames looked at in the slow path
 APPLICATION = 1
 LIBRARY = 2  # third-party: a call site only where no application frame exists
 PLUMBING = 3  # SQLAlchemy, the standard library, the agent, code without a source file: never a call site
-FRAMEWORK = 4  # the web framework's dispatcher: beyond it are servers and middleware
+FRAMEWORK = 4  # a dispatcher, of requests or of a loop's or a thread's work: beyond it lies only who serves
 
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 _AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# asyncio's Handle._run, an executor's _worker, Thread.run
+_DISPATCHERS = ("asyncio/events.py", "concurrent/futures/thread.py", "threading.py")
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -51,6 +53,8 @@ class Stack:
         self.codes = codes
 
 
+_Search = Callable[[FrameType | None, dict[int, Any], int], Stack | None]
+
 UNKNOWN = Stack((Site("<unknown>", 0, "?"),), ())
 
 
@@ -60,7 +64,7 @@ class Classifier:
     def __init__(self) -> None:
         self.kinds: dict[str, int] = {}
         self._plumbing = [_AGENT]
-        self._frameworks: set[str] = set()
+        self._frameworks = {_STDLIB + name for name in _DISPATCHERS}
         self._directory = os.getcwd()  # relative file names refer to where the process started
 
     def add_plumbing(self, directory: str) -> None:
@@ -96,14 +100,15 @@ class StackFinder:
     """From a check-out to its interned Stack, through a tree with a level per application frame.
 
     A level maps places to deeper levels: key 0 holds the Stack that ends there, its key 1 the same where the
-    web framework itself made the call. Lines, which CPython has to search for, are looked up once per
-    distinct stack.
+    framework itself made the call. Lines, which CPython has to search for, are looked up once per distinct
+    stack.
 
     Looking at a frame makes CPython create an object for it, and SQLAlchemy's ORM is ten frames deep. So it
     is learnt at which depths application frames are found, and those are looked at first, which takes a third
     of the time: the same instruction at the same depth is the same way into SQLAlchemy. (A hook of the
     application in place of exactly as many of SQLAlchemy's frames would be named by the line that called it,
-    and a view that a view calls is told as if the framework had called it.)
+    and a view that a view calls is told as if the framework had called it.) Likewise it is learnt how deep
+    the greenlets are in which SQLAlchemy runs under asyncio: the application is not in them, but awaits them.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -111,6 +116,7 @@ class StackFinder:
         self._root: dict[int, Any] = {}
         self._libraries: dict[int, Stack] = {}  # where a service is itself an installed package
         self._learnt: list[tuple[int, dict[int, Any]]] = []  # depth -> places found there -> their level
+        self._bottoms: list[tuple[int, dict[int, Any]]] = []  # depth -> places where such a greenlet begins
         self._kept = 0
 
     def hot_path(self) -> Callable[[int], Stack]:
@@ -118,29 +124,37 @@ class StackFinder:
 
         Its argument is how many frames above itself the search begins: 1 is its caller.
         """
-        kind_of, classify, keep = self._classifier.kinds.get, self._classifier.kind, self._keep
-        beyond = self._beyond
-        root, libraries, learnt, frame_of = self._root, self._libraries, self._learnt, sys._getframe
+        search, keep, known_beyond = self._search_of(), self._keep, self._known_beyond
+        root, learnt, bottoms, frame_of = self._root, self._learnt, self._bottoms, sys._getframe
 
-        def find(above: int) -> Stack:  # noqa: PLR0912  # calls would cost more than they tidy
-            level: Any = None  # one tree: the type checker need not follow it
-            frame: FrameType | None = None
-            left, library = MAX_FRAMES, None
+        def find(above: int) -> Stack:
             try:
+                for depth, places in bottoms:
+                    frame = frame_of(above + depth)
+                    if id(frame.f_code) + frame.f_lasti in places and frame.f_back is None:
+                        return known_beyond(search) or keep(frame_of(above))
                 for depth, places in learnt:
                     frame = frame_of(above + depth)
                     level = places.get(id(frame.f_code) + frame.f_lasti)
                     if level is not None:
-                        stack: Stack | None = level.get(1)
-                        if stack is not None:
-                            return stack
-                        frame = frame.f_back
-                        left -= 1
-                        break
+                        return (
+                            level.get(1)
+                            or search(frame.f_back, level, MAX_FRAMES - 1)
+                            or keep(frame_of(above))
+                        )
             except ValueError:
                 pass  # the stack is not that deep
-            if level is None:
-                level, frame = root, frame_of(above)
+            return search(frame_of(above), root, MAX_FRAMES) or keep(frame_of(above))
+
+        return find
+
+    def _search_of(self) -> _Search:
+        """The function that follows a stack through the tree from a level on; None where it is a new one."""
+        kind_of, classify = self._classifier.kinds.get, self._classifier.kind
+        root, libraries = self._root, self._libraries
+
+        def search(frame: FrameType | None, level: dict[int, Any], left: int) -> Stack | None:
+            library = None
             while frame is not None:
                 code = frame.f_code
                 deeper = level.get(id(code) + frame.f_lasti)
@@ -152,79 +166,53 @@ class StackFinder:
                 else:
                     kind = kind_of(code.co_filename) or classify(code.co_filename)
                     if kind == APPLICATION:
-                        return keep(frame_of(above))
+                        return None
                     if kind == LIBRARY:
                         if library is None:
                             library = frame
                     elif kind == FRAMEWORK and level is not root:
                         break
                 frame = frame.f_back
-            if level is not root:
-                return level.get(0) or keep(frame_of(above))
-            if library is None:
-                return beyond()
-            return libraries.get(id(library.f_code) + library.f_lasti) or keep(frame_of(above))
+            if level is root and library is not None:
+                return libraries.get(id(library.f_code) + library.f_lasti)
+            return level.get(0)
 
-        return find
+        return search
 
-    def _beyond(self) -> Stack:
-        """With asyncio SQLAlchemy runs in a greenlet; the application awaits it in another one."""
-        greenlet = sys.modules.get("greenlet")
-        current = greenlet.getcurrent() if greenlet is not None else None
-        if type(current).__name__ != "_AsyncIoGreenlet":  # SQLAlchemy's, in every version
-            return UNKNOWN
-        awaiting: FrameType | None = getattr(current.parent, "gr_frame", None)  # type: ignore[union-attr]  # as above
-        kind_of, classify = self._classifier.kinds.get, self._classifier.kind
-        level, left, frame = self._root, MAX_FRAMES, awaiting
-        while frame is not None:
-            code = frame.f_code
-            deeper = level.get(id(code) + frame.f_lasti)
-            if deeper is not None:
-                level = deeper
-                left -= 1
-                if not left:
-                    break
-            else:
-                kind = kind_of(code.co_filename) or classify(code.co_filename)
-                if kind == APPLICATION:
-                    return self._keep_beyond(awaiting)
-                if kind == FRAMEWORK and level is not self._root:
-                    break
-            frame = frame.f_back
-        return level.get(0) or self._keep_beyond(awaiting)
-
-    def _keep_beyond(self, awaiting: FrameType | None) -> Stack:
-        frames = self._frames(awaiting, APPLICATION)
-        if not frames:
-            return UNKNOWN
-        level = self._root
-        for one in frames:
-            level = level.setdefault(_place(one), {})
-        stack: Stack | None = level.get(0)
-        if stack is None:
-            self._kept += 1
-            stack = level.setdefault(0, self._stack(frames))
-        return stack
+    def _known_beyond(self, search: _Search) -> Stack | None:
+        """Of the coroutine that awaits this greenlet, where its stack is known."""
+        return search(_awaiting(), self._root, MAX_FRAMES)
 
     def _keep(self, start: FrameType) -> Stack:
         if self._kept >= MAX_STACKS:
-            self._root.clear()
-            self._libraries.clear()
-            self._learnt.clear()
+            for known in (self._root, self._libraries, self._learnt, self._bottoms):
+                known.clear()
             self._kept = 0
-        self._kept += 1
         frames = self._frames(start, APPLICATION)
+        awaiting = None if frames else _awaiting()
+        if awaiting is not None:
+            self._learn(self._bottoms, start, None, {})
+            frames = self._frames(awaiting, APPLICATION)
+        if frames:
+            return self._keep_application(start, frames, learns=awaiting is None)
+        frames = (self._frames(awaiting, LIBRARY) or self._frames(start, LIBRARY))[:1]
         if not frames:
-            frames = self._frames(start, LIBRARY)[:1]
-            return self._libraries.setdefault(_place(frames[0]), self._stack(frames))
+            return UNKNOWN
+        self._kept += 1
+        return self._libraries.setdefault(_place(frames[0]), self._stack(frames))
+
+    def _keep_application(self, start: FrameType, frames: list[FrameType], *, learns: bool) -> Stack:
         level = self._root
         for frame in frames:
             level = level.setdefault(_place(frame), {})
-        self._learn(start, frames[0])
+        if learns:
+            self._learn(self._learnt, start, frames[0], self._root[_place(frames[0])])
+        if 0 not in level:
+            self._kept += 1
         kept: Stack = level.setdefault(0, self._stack(frames))
         caller = frames[0].f_back
         if caller is not None and self._classifier.kinds.get(caller.f_code.co_filename) == FRAMEWORK:
-            level[1] = kept
+            self._root[_place(frames[0])][1] = kept
         return kept
 
     def _stack(self, frames: list[FrameType]) -> Stack:
@@ -234,17 +222,23 @@ class StackFinder:
         )
         return Stack(tuple(sites), tuple(one.f_code for one in frames))
 
-    def _learn(self, start: FrameType, innermost: FrameType) -> None:
+    def _learn(
+        self,
+        known: list[tuple[int, dict[int, Any]]],
+        start: FrameType,
+        wanted: FrameType | None,
+        level: dict[int, Any],
+    ) -> None:
+        """Note how deep a frame lies, or where it is None the outermost one, and what its place stands for."""
         depth, frame = 0, start
-        while frame is not innermost and frame.f_back is not None:
+        while frame is not wanted and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back
-        place = _place(innermost)
-        known = dict(self._learnt)
-        if depth not in known and len(known) < MAX_DEPTHS:
-            known[depth] = {}
-            self._learnt[:] = sorted(known.items())  # at once, for other threads read it
-        if depth in known:
-            known[depth][place] = self._root[place]
+        depths = dict(known)
+        if depth not in depths and len(depths) < MAX_DEPTHS:
+            depths[depth] = {}
+            known[:] = sorted(depths.items())  # at once, for other threads read it
+        if depth in depths:
+            depths[depth][_place(frame)] = level
 
     def _frames(self, frame: FrameType | None, wanted: int) -> list[FrameType]:
         found: list[FrameType] = []
@@ -259,6 +253,16 @@ class StackFinder:
                 break
             frame = frame.f_back
         return found
+
+
+def _awaiting() -> FrameType | None:
+    """Where a coroutine awaits the greenlet that runs here, if it is one of SQLAlchemy's for asyncio."""
+    greenlet = sys.modules.get("greenlet")
+    current = greenlet.getcurrent() if greenlet is not None else None
+    if type(current).__name__ != "_AsyncIoGreenlet":  # SQLAlchemy's, in every version
+        return None
+    frame: FrameType | None = getattr(current.parent, "gr_frame", None)  # type: ignore[union-attr]  # as above
+    return frame
 
 
 def _place(frame: FrameType) -> int:

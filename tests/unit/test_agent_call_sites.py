@@ -1,10 +1,12 @@
 """From frames to the application's call site; frames come from code compiled under made-up file names."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy.util import greenlet_spawn
 
 from rushhour.agent.call_sites import MAX_FRAMES, Classifier, Stack, StackFinder
 
@@ -143,3 +145,48 @@ def test_a_library_line_that_was_named_for_want_of_an_application_gives_way_to_o
     assert library().sites[0].function == "take"
     assert function(f"{APP}/jobs.py", "job", callee=library)().sites[0].function == "job"
     assert library().sites[0].function == "take"
+
+
+class Coroutine:
+    """A view of an asyncio service, which awaits what runs in one of SQLAlchemy's greenlets."""
+
+    def __init__(self, inner: Callable[[], Any]) -> None:
+        space: dict[str, Any] = {"spawn": greenlet_spawn, "inner": inner}
+        source = "async def view(): return await spawn(inner)"
+        exec(compile(source, f"{APP}/views.py", "exec"), space)  # noqa: S102  # as above
+        self.main = function(f"{APP}/main.py", "main", "return run(view())", run=asyncio.run, **space)
+
+    def stack(self) -> Stack:
+        found = self.main()
+        assert isinstance(found, Stack)
+        return found
+
+
+@pytest.mark.parametrize("file", [f"{LIBRARY}/sqlalchemy/orm.py", f"{LIBRARY}/sqlmodel/session.py"])
+def test_who_awaits_a_greenlet_is_named_and_not_who_started_the_loop(finder: Finder, file: str) -> None:
+    way = Coroutine(function(file, "execute", "return find(1)", find=finder.find))
+    other = Coroutine(function(file, "commit", "return find(1)", find=finder.find))
+    stacks = [one.stack() for one in (way, other, way, other)]
+    assert [[site.function for site in one.sites] for one in stacks] == [["view"]] * 4
+    assert stacks[0] is stacks[2]
+    assert stacks[1] is stacks[3]
+
+
+def test_the_application_within_a_greenlet_is_named_itself(finder: Finder) -> None:
+    plain = function(f"{LIBRARY}/sqlalchemy/orm.py", "execute", "return find(1)", find=finder.find)
+    rows = function(f"{APP}/db.py", "rows", callee=plain)
+    run_sync = function(f"{LIBRARY}/sqlalchemy/orm.py", "run_sync", callee=rows)
+    ways = [Coroutine(one) for one in (plain, rows, run_sync)]
+    for _ in range(2):
+        assert [way.stack().sites[0].function for way in ways] == ["view", "rows", "rows"]
+
+
+def test_an_installed_package_that_awaits_a_greenlet(finder: Finder) -> None:
+    space: dict[str, Any] = {
+        "spawn": greenlet_spawn,
+        "inner": function(f"{LIBRARY}/sqlalchemy/orm.py", "execute", "return find(1)", find=finder.find),
+    }
+    source = "async def view(): return await spawn(inner)"
+    exec(compile(source, f"{LIBRARY}/service/views.py", "exec"), space)  # noqa: S102  # as above
+    for _ in range(2):
+        assert [site.function for site in asyncio.run(space["view"]()).sites] == ["view"]
