@@ -229,7 +229,7 @@ class StackFinder:
         wanted: FrameType | None,
         level: dict[int, Any],
     ) -> None:
-        """Note how deep a frame lies, or where it is None the outermost one, and what its place stands for."""
+        """Note how deep a frame lies (where it is None: the outermost one) and what its place stands for."""
         depth, frame = 0, start
         while frame is not wanted and frame.f_back is not None:
             depth, frame = depth + 1, frame.f_back

@@ -48,6 +48,7 @@ class GeneratorSample:
 
     `started` counts requests put on the wire, retries included (`retries` of them). Lateness is how much
     later than planned a timer of the event loop fired. `cpu_cores` is that process's use (1.0: a whole core).
+    `redirected` counts requests that were answered by another address than they asked.
     """
 
     t_s: int
@@ -58,6 +59,7 @@ class GeneratorSample:
     lateness_p99_ms: float
     lateness_max_ms: float
     cpu_cores: float
+    redirected: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class Tally:
         self._late_ms: list[float] = []
         self.started = 0  # requests put on the wire since the last sample, by whoever sends them
         self.retries = 0  # of them
+        self.redirected = 0  # that ended, since the last sample
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
 
@@ -140,9 +141,10 @@ class Tally:
             lateness_p99_ms=round(_nearest_rank(late_ms, 0.99), 3),
             lateness_max_ms=round(late_ms[-1], 3) if late_ms else 0.0,
             cpu_cores=round((cpu_s - self._sampled_cpu_s) / span_s, 4),
+            redirected=self.redirected,
         )
         self._sampled_s, self._sampled_cpu_s = now_s, cpu_s
-        self.started = self.retries = 0
+        self.started = self.retries = self.redirected = 0
         self._late_ms.clear()
         return sample
 

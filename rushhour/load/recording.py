@@ -40,6 +40,8 @@ class Counter:
     ) -> None:
         """Locust's `request` event: one attempt ended."""
         status = None if response is None else response.status_code or 0
+        if status and response.history:
+            self._tally.redirected += 1
         if status == 200 and exception is None:  # nearly all of them
             self._succeeded(request_type, name, response_time)
         else:

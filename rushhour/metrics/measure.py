@@ -27,6 +27,7 @@ class Metrics:
     pool: PoolMetrics
     offered_rps: float | None
     retries: int | None
+    redirected: int | None
     users_max: int | None
     time_to_exhaustion_s: float | None
     time_to_first_timeout_s: float | None
@@ -92,6 +93,7 @@ def measure(scenario: Scenario, history: History) -> Metrics:
         pool=pool_metrics(history, window, http_timeouts if measured else None),
         offered_rps=per_second(sum(one.started for one in generator), window) if generator else None,
         retries=sum(one.retries for one in generator) if generator else None,
+        redirected=sum(one.redirected for one in generator) if generator else None,
         users_max=_users_max(history.generator),
         time_to_exhaustion_s=_time_to_exhaustion_s(history, window),
         time_to_first_timeout_s=_since_start(window, [fact.t_s for fact in history.pool_timeouts]),

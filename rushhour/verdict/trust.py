@@ -22,6 +22,7 @@ USERS_SHARE: Final = 0.95
 LOG_LINES: Final = 8  # of the part that broke
 DURATION_SHARE: Final = 0.95
 HTTP_4XX_SHARE: Final = 0.5
+REDIRECTED_SHARE: Final = 0.5
 MACHINE: Final = "machine"
 WORKER_SILENT_S: Final = 5.0
 POOL_GAP_S: Final = 2.0
@@ -99,6 +100,11 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
         yield (
             f"{metrics.all.http_4xx:,} of {metrics.all.requests:,} requests were answered 4xx: the customers "
             "ask for what does not exist"
+        )
+    if (metrics.redirected or 0) > REDIRECTED_SHARE * metrics.all.requests:
+        yield (
+            f"{metrics.redirected:,} of {metrics.all.requests:,} requests were redirected, so the figures are "
+            "another page's (a log-in? https?): let the locustfile log in, or ask what it is redirected to"
         )
 
 

@@ -65,6 +65,7 @@ class Server:
             "error": (500, b'{"type": "ValueError"}'),
             "pool": (500, POOL_BODY),
             "missing": (404, b"{}"),
+            "moved": (302, b""),
             "referrals": (200, b'{"referrals": [{"id": 7}, {"id": 8}]}'),
             "login": (200, b'{"token": "t"}'),
             "garbage": (200, b"<html>"),
@@ -73,7 +74,8 @@ class Server:
             status = 500
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
-        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        where = "Location: /login-page\r\n" if status == 302 else ""
+        writer.write(f"HTTP/1.1 {status} X\r\n{where}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         await writer.drain()
         return True
 

@@ -26,7 +26,7 @@ from tests.integration.load_subject import ROOT, Server, loading, recorded, serv
 OUTCOMES = """
 from locust import FastHttpUser, HttpUser, constant, task
 
-REQUESTS = ["ok", "missing", "error", "pool", "close", "cut", "hang"]
+REQUESTS = ["ok", "missing", "error", "pool", "close", "cut", "hang", "moved"]
 
 class Fast(FastHttpUser):
     fixed_count = 1
@@ -274,6 +274,7 @@ def test_every_outcome_has_its_class(runs: Runs) -> None:
         "close": f.Outcome.CONNECT_ERROR,
         "cut": f.Outcome.CONNECT_ERROR,
         "hang": f.Outcome.CLIENT_TIMEOUT,
+        "moved": f.Outcome.OK,
     }
     assert seen == {
         **{f"GET /fast/{path}": outcome for path, outcome in expected.items()},
@@ -282,8 +283,9 @@ def test_every_outcome_has_its_class(runs: Runs) -> None:
         "GET /fast/garbage": f.Outcome.OTHER_ERROR,
     }
     # One request of a customer is one request on the wire, whatever came of it.
-    refused = Counter({"GET /fast/refused": 1})
-    assert run.counts + refused == recorded(run.history) == Counter(dict.fromkeys(seen, 1))
+    refused, followed = Counter({"GET /fast/refused": 1}), Counter({"GET /login-page": 2})
+    assert run.counts + refused - followed == recorded(run.history) == Counter(dict.fromkeys(seen, 1))
+    assert sum(sample.redirected for sample in run.history.generator) == 2
 
 
 def test_the_app_tries_again_twice_and_then_gives_up(runs: Runs) -> None:

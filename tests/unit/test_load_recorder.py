@@ -85,10 +85,10 @@ def test_no_request_is_lost_however_long_it_took(requests: list[tuple[float, flo
 def test_a_sample_tells_of_the_second_that_it_covers() -> None:
     hands = Hands(t_s=10.0, cpu_s=3.0)
     tally = hands.tally("worker-1")
-    tally.started, tally.retries = 3, 2
+    tally.started, tally.retries, tally.redirected = 3, 2, 1
     tally.late([0.1] * 98 + [7.0, 40.0])
     hands.t_s, hands.cpu_s = 11.001, 3.5005
-    assert tally.sample(users=12) == GeneratorSample(10, "worker-1", 12, 3, 2, 7.0, 40.0, 0.5)
+    assert tally.sample(users=12) == GeneratorSample(10, "worker-1", 12, 3, 2, 7.0, 40.0, 0.5, 1)
     hands.t_s = 12.001
     assert tally.sample(users=0) == GeneratorSample(11, "worker-1", 0, 0, 0, 0.0, 0.0, 0.0)
 

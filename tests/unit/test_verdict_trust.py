@@ -107,6 +107,11 @@ VOID: list[tuple[str, Change, str]] = [
     ("short load", ended_early, "the load ended after 50 s, and should have lasted 75 s"),
     ("few users", with_generator(range(75), users=700), "only 700 of 800 customers ever came"),
     ("wrong requests", all_4xx, "requests were answered 4xx: the customers ask for what does not exist"),
+    (
+        "redirects",
+        with_generator(range(75), redirected=60),
+        "requests were redirected, so the figures are another",
+    ),
     ("silence", lambda run: dataclasses.replace(run, generator=()), "wrote nothing about itself"),
     ("late", with_generator(range(20, 40), lateness_p99_ms=350.0), "fired 350 ms late at p99 (bound 100 ms)"),
     ("stall", with_generator(range(30, 31), lateness_max_ms=3500.0), "stood still for 3.5 s (bound 2 s)"),
