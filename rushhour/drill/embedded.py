@@ -22,8 +22,9 @@ from rushhour.process.meter import Meter
 from rushhour.run import pool_watcher
 from rushhour.scenario.model import Scenario, Service
 from rushhour.stack import Progress, Server
+from rushhour.stack.embedded.running import EmbeddedRunning
 from rushhour.stack.embedded.service import RunningService, start_service
-from rushhour.stack.embedded.stack import EmbeddedRunning, EmbeddedStack
+from rushhour.stack.embedded.stack import EmbeddedStack
 
 OLD_ENDS_S: Final = 8.0  # the old release has this long for its requests in flight
 SIBLING: Final = Service(workers=1, threads=2, nice=15)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from rushhour.drill import door
 from rushhour.drill.facts import By, Rollout, ServiceState
 from rushhour.errors import UsageError
 from rushhour.history import Recorder
@@ -17,7 +16,7 @@ from rushhour.observe.watch import PoolReader
 from rushhour.process.child import start
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
-from rushhour.stack import Progress, Running
+from rushhour.stack import Progress, Running, relay
 from rushhour.stack.embedded.beside import Beside, listening
 from rushhour.stack.ports import HOST, free_port
 
@@ -109,7 +108,7 @@ def open_door(guard: Guard, directory: Path, log: Path, ports: Sequence[int]) ->
         lambda port: start(
             guard,
             "front door",
-            [sys.executable, "-I", str(Path(door.__file__)), str(port), str(file)],
+            [sys.executable, "-I", str(Path(relay.__file__)), str(port), str(file)],
             log=log,
             environment={},
         ),

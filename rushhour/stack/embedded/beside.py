@@ -13,7 +13,7 @@ from rushhour.errors import StackError
 from rushhour.process.child import Child, start, wait_until
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Scenario
-from rushhour.stack.embedded import relay
+from rushhour.stack import relay
 from rushhour.stack.embedded.service import (
     placeholders,
     require_program,
