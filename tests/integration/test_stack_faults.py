@@ -12,8 +12,9 @@ from rushhour.errors import StackError
 from rushhour.history import RunDir
 from rushhour.process.guard import Guard
 from rushhour.stack import TakesFaults
+from rushhour.stack.embedded.running import EmbeddedRunning
 from rushhour.stack.embedded.server import PostgresServer
-from rushhour.stack.embedded.stack import EmbeddedRunning, EmbeddedStack
+from rushhour.stack.embedded.stack import EmbeddedStack
 from tests.integration.stack_subject import ROWS, RowsSeeder, quiet, subject
 
 DEADLINE_S = 15.0
