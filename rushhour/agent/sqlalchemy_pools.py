@@ -21,9 +21,9 @@ from typing import Any
 
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
 from .call_sites import Classifier, Stack
+from .engines import address_of, learn, with_signature_of
 
 OLDEST = (1, 4, 24)
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 Undo = Callable[[], None]
 
@@ -209,7 +209,7 @@ class PoolPatch:
                 try:
                     took = monotonic() - began
                     slot = self._slot(record)
-                    slot.server_pid = _learn(slot.pool, connection)
+                    slot.server_pid = learn(slot.pool, connection)
                     slot.inherited = False  # a reconnect: this one is our own
                     book.opened.append((slot.pool, took))
                 except Exception as error:
@@ -248,7 +248,7 @@ class PoolPatch:
             except Exception as error:
                 self._book.fault("engine", error)
 
-        return _with_signature_of(original, made)
+        return with_signature_of(original, made)
 
     def _detach(self, connection: Any, record: Any) -> None:
         """Comes when the record is back in the pool already; another thread may have taken it."""
@@ -270,26 +270,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _with_signature_of(original: Any, after: Callable[[Any], None]) -> Any:
-    """A function with the parameters of `original` that calls it, then `after(self)`.
-
-    `create_engine` reads the parameters' names off it, to tell which of its options are the engine's.
-    """
-    code = original.__code__
-    names = code.co_varnames[: code.co_argcount]
-    only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    parameters = [*names, *(["*", *only] if only else [])]
-    arguments = [*names, *(f"{name}={name}" for name in only)]
-    source = (
-        f"def __init__({', '.join(parameters)}):\n original({', '.join(arguments)})\n after({names[0]})\n"
-    )
-    made: dict[str, Any] = {"original": original, "after": after}
-    exec(source, made)  # noqa: S102  # of nothing but names that Python itself has parsed
-    function = made["__init__"]
-    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
-    return function
-
-
 def _superseded(book: Book, hold: Hold, proxy: Any) -> bool:
     """A record that comes out of the pool with a check-out on it.
 
@@ -308,25 +288,6 @@ def _end(book: Book, hold: Hold, how: str) -> None:
     hold.how = how
     if book.live.pop(hold, None) is not None:
         book.ended.append(hold)
-
-
-def _learn(state: PoolState, connection: Any) -> int | None:
-    """The server's pid, and the pool's address, as psycopg and psycopg2 know them without SQL."""
-    info = getattr(connection, "info", None)
-    pid = getattr(info, "backend_pid", None)
-    if pid is None:
-        return None
-    state.address = (info.host, info.port, info.dbname)  # type: ignore[union-attr]  # it has backend_pid
-    return int(pid)
-
-
-def address_of(url: Any) -> tuple[str | None, int | None, str | None]:
-    """Host, port and database of a URL; with the port that the driver will take where none is named.
-
-    Else the pool would be called otherwise before its first connection than after it.
-    """
-    port = url.port or (_PORTS.get(url.get_backend_name()) if url.host else None)
-    return (url.host, port, url.database)
 
 
 def _subclasses(base: type[Any]) -> list[type[Any]]:

@@ -1,59 +1,14 @@
 """What is known of one process of the service, record by record of its agent's file."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
 
 from rushhour.history import facts as f
+from rushhour.observe.pool_surroundings import Growing, Surroundings
 
 NOTABLE_AFTER_S: Final = 1.0  # a check-out that is out this long gets a line of its own
 PROCESS_ENDED: Final = "process-ended"
-
-_LOOPBACK: Final = frozenset({"localhost", "::1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all processes have in common."""
-
-    anchor_s: float
-    servers: Mapping[str, str]  # "host:port" -> name
-    root: Path
-    label: Callable[[str | None], str | None]  # the framework's route -> Locust's name
-    local: Callable[[str], str] = str  # a file as the service names it -> as this machine does
-
-    def t_s(self, monotonic_s: float) -> float:
-        return round(monotonic_s - self.anchor_s, 4)
-
-    def site(self, file: str, line: int, function: str) -> f.CallSite:
-        path = Path(self.local(file))
-        relative = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        return f.CallSite(relative.as_posix(), line, function)
-
-    def pool(self, number: int, host: str | None, port: int | None, database: str | None) -> str:
-        """The server's name, else host:port/database, else the database's file."""
-        if host is None:
-            return Path(database).name if database else f"pool {number}"
-        address = f"{'127.0.0.1' if host in _LOOPBACK else host}:{port}"
-        known = self.servers.get(address) or self.servers.get(f"{host}:{port}")
-        return known or f"{address}/{database}"
-
-
-@dataclass(slots=True)
-class _Running:
-    """Counters that only grow, although the pool behind a name may be made anew and count from zero."""
-
-    owner: int
-    newest: tuple[float, ...]
-    before: tuple[float, ...]
-
-    def add(self, owner: int, values: tuple[float, ...]) -> tuple[float, ...]:
-        if owner != self.owner:
-            self.before = tuple(map(sum, zip(self.before, self.newest, strict=True)))
-            self.owner = owner
-        self.newest = values
-        return tuple(map(sum, zip(self.before, values, strict=True)))
 
 
 class PoolProcess:
@@ -67,7 +22,7 @@ class PoolProcess:
         self._first_id = 0  # ids of check-outs start anew when a process executes itself again
         self._last_id = 0
         self._lost = False
-        self._counters: dict[tuple[Any, ...], _Running] = {}
+        self._counters: dict[tuple[Any, ...], Growing] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -197,7 +152,7 @@ class PoolProcess:
                 yield replace(checkout, t_s=at)
 
     def _grow(self, key: tuple[Any, ...], owner: int, values: list[float]) -> tuple[float, ...]:
-        running = self._counters.setdefault(key, _Running(owner, (0.0,) * len(values), (0.0,) * len(values)))
+        running = self._counters.setdefault(key, Growing(owner, (0.0,) * len(values), (0.0,) * len(values)))
         return running.add(owner, tuple(values))
 
     def _on_out(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:

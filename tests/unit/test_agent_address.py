@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.engine import make_url
 
-from rushhour.agent.sqlalchemy_pools import address_of
+from rushhour.agent.engines import address_of
 
 
 @pytest.mark.parametrize(

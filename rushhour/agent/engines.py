@@ -1,0 +1,49 @@
+"""What is read off SQLAlchemy's engines and connections without SQL: addresses, server pids, signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .book import PoolState
+
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+
+
+def learn(state: PoolState, connection: Any) -> int | None:
+    """The server's pid, and the pool's address, as psycopg and psycopg2 know them without SQL."""
+    info = getattr(connection, "info", None)
+    pid = getattr(info, "backend_pid", None)
+    if pid is None:
+        return None
+    state.address = (info.host, info.port, info.dbname)  # type: ignore[union-attr]  # it has backend_pid
+    return int(pid)
+
+
+def address_of(url: Any) -> tuple[str | None, int | None, str | None]:
+    """Host, port and database of a URL; with the port that the driver will take where none is named.
+
+    Else the pool would be called otherwise before its first connection than after it.
+    """
+    port = url.port or (_PORTS.get(url.get_backend_name()) if url.host else None)
+    return (url.host, port, url.database)
+
+
+def with_signature_of(original: Any, after: Callable[[Any], None]) -> Any:
+    """A function with the parameters of `original` that calls it, then `after(self)`.
+
+    `create_engine` reads the parameters' names off it, to tell which of its options are the engine's.
+    """
+    code = original.__code__
+    names = code.co_varnames[: code.co_argcount]
+    only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    parameters = [*names, *(["*", *only] if only else [])]
+    arguments = [*names, *(f"{name}={name}" for name in only)]
+    source = (
+        f"def __init__({', '.join(parameters)}):\n original({', '.join(arguments)})\n after({names[0]})\n"
+    )
+    made: dict[str, Any] = {"original": original, "after": after}
+    exec(source, made)  # noqa: S102  # of nothing but names that Python itself has parsed
+    function = made["__init__"]
+    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
+    return function
