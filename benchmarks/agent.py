@@ -5,47 +5,29 @@ and are measured in turn, round by round. Times are CPU times of the whole proce
 shared with others, wall-clock times say little.
 """
 
-import http.client
-import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import venv
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Final
 
-import psutil
-
+from benchmarks.cycle_cost import cost_row
+from benchmarks.subject import ROOT, ask, environment, subject
 from benchmarks.table import Row
-from rushhour.agent.environment import agent_environment
+from benchmarks.throughput import throughput_row
 
-ROOT: Final = Path(__file__).parents[1]
 OTEL: Final = ROOT / ".cache" / "bench-otel"
 OTEL_PACKAGES: Final = ("opentelemetry-instrumentation-sqlalchemy", "sqlalchemy<2.1")
 
 CYCLES: Final = 20_000
 SESSIONS: Final = 3_000
+CYCLE_STARTS: Final = 4
 CYCLE_ROUNDS: Final = 3
-MAX_ADDED_US: Final = 5.0
-
-# Few cycles in a block would weigh the agent's ticks, which come whether anybody takes a connection or not;
-# those of asyncio cost ten times as much.
-SWITCHED_CYCLES: Final = {False: 4_000, True: 2_000}
-SWITCHED_STARTS: Final = 2
-SWITCHED_TURNS: Final = 12
-
-STARTS: Final = 4
-TURNS: Final = 14
-ROUND_S: Final = 0.25
-CUSTOMERS: Final = 2
-MIN_SHARE: Final = 0.98
-DEADLINE_S: Final = 30.0
 
 
 def run() -> list[Row]:
@@ -56,37 +38,6 @@ def run() -> list[Row]:
         rows += otel_rows(out)
         rows.append(throughput_row(out))
     return rows
-
-
-def cost_row(name: str, python: Path, url: str, worker: str, out: Path) -> Row:
-    """A check-out and check-in over a driver, in a worker of a kind (benchmarks/subjects/driver_cycle.py)."""
-    costs, plain = switched(python, url, worker, out, SWITCHED_CYCLES[worker == "asyncio"])
-    cost = median(costs)
-    low, _, high = quantiles(costs)
-    return Row(
-        name=name,
-        measured=f"{cost:.1f} us ({low:.1f} to {high:.1f}) added to {median(plain):.1f} us",
-        bound=f"<= {MAX_ADDED_US:g} us",
-        ok=cost <= MAX_ADDED_US,
-    )
-
-
-def switched(python: Path, url: str, worker: str, out: Path, cycles: int) -> tuple[list[float], list[float]]:
-    """What the agent added in each turn, and what a cycle took without it, in microseconds of CPU."""
-    costs, plain = [], []
-    settings = environment(None) | {"PYTHONPATH": str(ROOT)}
-    for _ in range(SWITCHED_STARTS):  # no two processes are laid out alike in memory
-        command: list[str | Path] = [python, "benchmarks/subjects/driver_cycle.py", url, worker, str(out)]
-        with subject(command, settings) as process:
-            for _ in range(SWITCHED_TURNS):
-                before = ask(process, cycles)
-                tell(process, "in")
-                observed = ask(process, cycles), ask(process, cycles)
-                tell(process, "out")
-                after = ask(process, cycles)
-                costs += [observed[0] - before, observed[1] - after]
-                plain += [before, after]
-    return costs, plain
 
 
 def cycle_rows(out: Path) -> list[Row]:
@@ -166,7 +117,7 @@ class Variant:
 def measure_cycles(*variants: Variant, cycles: int) -> list[list[float]]:
     """CPU microseconds per cycle of each variant, round by round."""
     rounds: list[list[float]] = []
-    for _ in range(STARTS):  # for no two processes are laid out alike in memory
+    for _ in range(CYCLE_STARTS):  # for no two processes are laid out alike in memory
         with ExitStack() as stack:
             subjects = [stack.enter_context(cycle_subject(variant)) for variant in variants]
             rounds += [[ask(subject, cycles) for subject in subjects] for _ in range(CYCLE_ROUNDS)]
@@ -176,175 +127,3 @@ def measure_cycles(*variants: Variant, cycles: int) -> list[list[float]]:
 def cycle_subject(variant: Variant) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [str(variant.python), "benchmarks/subjects/pool_cycle.py", variant.kind, variant.work]
     return subject(command, environment(variant.agent_out))
-
-
-@contextmanager
-def subject(command: Sequence[str | Path], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that said that it is ready, and answers a line with a line; killed in the end."""
-    with subprocess.Popen(
-        command, cwd=ROOT, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            line_from(process)  # "ready"
-            yield process
-        finally:
-            process.kill()
-
-
-def ask(process: subprocess.Popen[str], cycles: int) -> float:
-    """Microseconds of CPU per cycle."""
-    return float(tell(process, str(cycles)))
-
-
-def tell(process: subprocess.Popen[str], word: str) -> str:
-    """What it answers."""
-    assert process.stdin is not None
-    process.stdin.write(f"{word}\n")
-    process.stdin.flush()
-    return line_from(process)
-
-
-def line_from(process: subprocess.Popen[str]) -> str:
-    """Raises RuntimeError when the process ended, as it does after half a minute without an answer."""
-    assert process.stdout is not None
-    watch = threading.Timer(DEADLINE_S, process.kill)
-    watch.start()
-    try:
-        line = process.stdout.readline()
-    finally:
-        watch.cancel()
-    if not line:
-        raise RuntimeError(f"{process.args!r} ended without an answer within {DEADLINE_S:g} s")
-    return line
-
-
-def environment(agent_out: Path | None) -> dict[str, str]:
-    """Of a subject. One hash seed for all: dicts that are laid out otherwise differ by some per cent."""
-    base = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PYTHONHASHSEED": "0"}
-    return base if agent_out is None else base | agent_environment(agent_out, base)
-
-
-def throughput_row(out: Path) -> Row:
-    """A light endpoint under gunicorn gthread: requests per second of CPU, with the agent and without.
-
-    The agent goes in and out of one process: two processes of the same code differ by more than it costs.
-    """
-    shares, rates = [], []
-    for _ in range(STARTS):
-        with serving(out) as server:
-            drive(server)  # warm up
-            for _ in range(TURNS):
-                before = drive(server)
-                switch(server, "in")
-                observed = drive(server), drive(server)
-                switch(server, "out")
-                after = drive(server)
-                shares += [observed[0] / before, observed[1] / after]
-                rates += [before, after]
-    share = median(shares)
-    low, _, high = quantiles(shares)
-    return Row(
-        name="agent: throughput of a service",
-        measured=f"{share:.1%} ({low:.1%} to {high:.1%}) of {median(rates):.0f} requests per CPU second",
-        bound=f">= {MIN_SHARE:.0%}",
-        ok=share >= MIN_SHARE,
-    )
-
-
-class Server:
-    """One gunicorn with its worker."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self.port = port
-        self._master = psutil.Process(process.pid)
-
-    def cpu_s(self) -> float:
-        """Of the worker; the master only watches."""
-        [worker] = self._master.children()
-        if os.uname().sysname == "Linux":  # the process's own clock; psutil's has steps of 10 ms
-            return time.clock_gettime((~worker.pid << 3) | 2)
-        return sum(worker.cpu_times()[:2])
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    log = folder / "service.log"
-    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", str(CUSTOMERS)]
-    command += ["--bind", "127.0.0.1:0", "--keep-alive", "30", "benchmarks.subjects.switched_service:app"]
-    places = {"POOL_SERVICE_DB": str(folder / "service.db"), "POOL_SERVICE_AGENT": str(folder)}
-    settings = environment(None) | places
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=output, stderr=output)
-    try:
-        yield Server(process, port_in(log, process))
-    finally:
-        process.terminate()
-        try:
-            process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(DEADLINE_S)
-
-
-def port_in(log: Path, process: subprocess.Popen[bytes]) -> int:
-    """The port that gunicorn says it listens at, once its worker has booted."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline and process.poll() is None:
-        lines = log.read_text().splitlines()
-        listening = [line for line in lines if "Listening at: http://" in line]
-        if listening and any("Booting worker" in line for line in lines):
-            return int(listening[0].rpartition(" (")[0].rpartition(":")[2])
-        time.sleep(0.05)
-    raise RuntimeError(f"gunicorn did not start within {DEADLINE_S:g} s: {log.read_text()[-500:]}")
-
-
-def switch(server: Server, way: str) -> None:
-    """Put the agent into the service, or take it out; then warm up: both have new connections."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)
-    try:
-        connection.request("GET", f"/agent/{way}")
-        if connection.getresponse().status != http.client.OK:
-            raise RuntimeError(f"the service at port {server.port} did not let the agent {way}")
-    finally:
-        connection.close()
-    drive(server)
-
-
-def drive(server: Server) -> float:
-    """Requests per second of CPU, from a few customers that ask one request after another."""
-    counts = [0] * CUSTOMERS
-    began_s = server.cpu_s()
-    until_s = time.monotonic() + ROUND_S
-    threads = [
-        threading.Thread(target=customer, args=(server.port, until_s, counts, n)) for n in range(CUSTOMERS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if 0 in counts:
-        raise RuntimeError(f"a customer got no answer from the service at port {server.port}")
-    return sum(counts) / (server.cpu_s() - began_s)
-
-
-def customer(port: int, until_s: float, counts: list[int], number: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-    while time.monotonic() < until_s:
-        connection.request("GET", f"/customers/{number}/referrals")
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status != http.client.OK:
-            return
-        counts[number] += 1
-    connection.close()
-
-
-def main(arguments: Sequence[str]) -> None:
-    """`python -m benchmarks.agent`: the rows alone."""
-    del arguments
-    for row in run():
-        print(row)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.agent import environment, line_from, subject
+from benchmarks.subject import environment, line_from, subject
 from benchmarks.table import Row
 from rushhour.agent.environment import JOURNAL_VARIABLE, METRICS_VARIABLE
 from rushhour.stack.ports import free_port

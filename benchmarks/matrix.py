@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.agent import cost_row
+from benchmarks.cycle_cost import cost_row
 from benchmarks.table import Row
 from rushhour.process.guard import Guard
 from rushhour.stack.embedded.bare import BareServer, bare_server

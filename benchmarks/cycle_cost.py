@@ -1,0 +1,46 @@
+"""What the agent adds to a check-out and check-in: it goes in and out of one process, in turns."""
+
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Final
+
+from benchmarks.subject import ROOT, ask, environment, subject, tell
+from benchmarks.table import Row
+
+MAX_ADDED_US: Final = 5.0
+# Few cycles in a block would weigh the agent's ticks, which come whether anybody takes a connection or not;
+# those of asyncio cost ten times as much.
+CYCLES: Final = {False: 4_000, True: 2_000}
+STARTS: Final = 2
+TURNS: Final = 12
+
+
+def cost_row(name: str, python: Path, url: str, worker: str, out: Path) -> Row:
+    """A check-out and check-in over a driver, in a worker of a kind (benchmarks/subjects/driver_cycle.py)."""
+    costs, plain = switched(python, url, worker, out, CYCLES[worker == "asyncio"])
+    cost = median(costs)
+    low, _, high = quantiles(costs)
+    return Row(
+        name=name,
+        measured=f"{cost:.1f} us ({low:.1f} to {high:.1f}) added to {median(plain):.1f} us",
+        bound=f"<= {MAX_ADDED_US:g} us",
+        ok=cost <= MAX_ADDED_US,
+    )
+
+
+def switched(python: Path, url: str, worker: str, out: Path, cycles: int) -> tuple[list[float], list[float]]:
+    """What the agent added in each turn, and what a cycle took without it, in microseconds of CPU."""
+    costs, plain = [], []
+    settings = environment(None) | {"PYTHONPATH": str(ROOT)}
+    for _ in range(STARTS):  # no two processes are laid out alike in memory
+        command: list[str | Path] = [python, "benchmarks/subjects/driver_cycle.py", url, worker, str(out)]
+        with subject(command, settings) as process:
+            for _ in range(TURNS):
+                before = ask(process, cycles)
+                tell(process, "in")
+                observed = ask(process, cycles), ask(process, cycles)
+                tell(process, "out")
+                after = ask(process, cycles)
+                costs += [observed[0] - before, observed[1] - after]
+                plain += [before, after]
+    return costs, plain

@@ -1,0 +1,60 @@
+"""A process that a benchmark asks: it answers a line with a line."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rushhour.agent.environment import agent_environment
+
+ROOT: Final = Path(__file__).parents[1]
+DEADLINE_S: Final = 30.0
+
+
+@contextmanager
+def subject(command: Sequence[str | Path], settings: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that said that it is ready, and answers a line with a line; killed in the end."""
+    with subprocess.Popen(
+        command, cwd=ROOT, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line_from(process)  # "ready"
+            yield process
+        finally:
+            process.kill()
+
+
+def ask(process: subprocess.Popen[str], cycles: int) -> float:
+    """Microseconds of CPU per cycle."""
+    return float(tell(process, str(cycles)))
+
+
+def tell(process: subprocess.Popen[str], word: str) -> str:
+    """What it answers."""
+    assert process.stdin is not None
+    process.stdin.write(f"{word}\n")
+    process.stdin.flush()
+    return line_from(process)
+
+
+def line_from(process: subprocess.Popen[str]) -> str:
+    """Raises RuntimeError when the process ended, as it does after half a minute without an answer."""
+    assert process.stdout is not None
+    watch = threading.Timer(DEADLINE_S, process.kill)
+    watch.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watch.cancel()
+    if not line:
+        raise RuntimeError(f"{process.args!r} ended without an answer within {DEADLINE_S:g} s")
+    return line
+
+
+def environment(agent_out: Path | None) -> dict[str, str]:
+    """Of a subject. One hash seed for all: dicts that are laid out otherwise differ by some per cent."""
+    base = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PYTHONHASHSEED": "0"}
+    return base if agent_out is None else base | agent_environment(agent_out, base)
