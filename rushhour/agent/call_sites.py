@@ -53,6 +53,7 @@ class Stack:
         self.codes = codes
 
 
+_Depths = list[tuple[int, dict[int, Any]]]  # how deep -> the places found there
 _Search = Callable[[FrameType | None, dict[int, Any], int], Stack | None]
 
 UNKNOWN = Stack((Site("<unknown>", 0, "?"),), ())
@@ -115,8 +116,9 @@ class StackFinder:
         self._classifier = classifier
         self._root: dict[int, Any] = {}
         self._libraries: dict[int, Stack] = {}  # where a service is itself an installed package
-        self._learnt: list[tuple[int, dict[int, Any]]] = []  # depth -> places found there -> their level
-        self._bottoms: list[tuple[int, dict[int, Any]]] = []  # depth -> places where such a greenlet begins
+        self._learnt: _Depths = []  # depth -> places found there -> their level
+        self._bottoms: _Depths = []  # depth -> places where such a greenlet begins
+        self._awaited: _Depths = []  # as `_learnt`, from where one is awaited
         self._kept = 0
 
     def hot_path(self) -> Callable[[int], Stack]:
@@ -124,7 +126,8 @@ class StackFinder:
 
         Its argument is how many frames above itself the search begins: 1 is its caller.
         """
-        search, keep, known_beyond = self._search_of(), self._keep, self._known_beyond
+        search, keep = self._search_of(), self._keep
+        known_beyond = self._known_beyond_of(search)
         root, learnt, bottoms, frame_of = self._root, self._learnt, self._bottoms, sys._getframe
 
         def find(above: int) -> Stack:
@@ -132,7 +135,7 @@ class StackFinder:
                 for depth, places in bottoms:
                     frame = frame_of(above + depth)
                     if id(frame.f_code) + frame.f_lasti in places and frame.f_back is None:
-                        return known_beyond(search) or keep(frame_of(above))
+                        return known_beyond() or keep(frame_of(above))
                 for depth, places in learnt:
                     frame = frame_of(above + depth)
                     level = places.get(id(frame.f_code) + frame.f_lasti)
@@ -179,34 +182,51 @@ class StackFinder:
 
         return search
 
-    def _known_beyond(self, search: _Search) -> Stack | None:
-        """Of the coroutine that awaits this greenlet, where its stack is known."""
-        return search(_awaiting(), self._root, MAX_FRAMES)
+    def _known_beyond_of(self, search: _Search) -> Callable[[], Stack | None]:
+        """The function that finds the stack of the coroutine that awaits the greenlet; None: a new one."""
+        root, awaited = self._root, self._awaited
+
+        def known_beyond() -> Stack | None:
+            start = frame = _awaiting()
+            at = 0
+            for depth, places in awaited:
+                while at < depth and frame is not None:
+                    frame = frame.f_back
+                    at += 1
+                if frame is None:
+                    break
+                level = places.get(id(frame.f_code) + frame.f_lasti)
+                if level is not None:
+                    return level.get(1) or search(frame.f_back, level, MAX_FRAMES - 1)
+            return search(start, root, MAX_FRAMES)
+
+        return known_beyond
 
     def _keep(self, start: FrameType) -> Stack:
         if self._kept >= MAX_STACKS:
-            for known in (self._root, self._libraries, self._learnt, self._bottoms):
+            for known in (self._root, self._libraries, self._learnt, self._bottoms, self._awaited):
                 known.clear()
             self._kept = 0
         frames = self._frames(start, APPLICATION)
         awaiting = None if frames else _awaiting()
         if awaiting is not None:
-            self._learn(self._bottoms, start, None, {})
+            self._learn(self._bottoms, start, None, None)
             frames = self._frames(awaiting, APPLICATION)
         if frames:
-            return self._keep_application(start, frames, learns=awaiting is None)
+            if awaiting is None:
+                return self._keep_application(self._learnt, start, frames)
+            return self._keep_application(self._awaited, awaiting, frames)
         frames = (self._frames(awaiting, LIBRARY) or self._frames(start, LIBRARY))[:1]
         if not frames:
             return UNKNOWN
         self._kept += 1
         return self._libraries.setdefault(_place(frames[0]), self._stack(frames))
 
-    def _keep_application(self, start: FrameType, frames: list[FrameType], *, learns: bool) -> Stack:
+    def _keep_application(self, known: _Depths, start: FrameType, frames: list[FrameType]) -> Stack:
         level = self._root
         for frame in frames:
             level = level.setdefault(_place(frame), {})
-        if learns:
-            self._learn(self._learnt, start, frames[0], self._root[_place(frames[0])])
+        self._learn(known, start, frames[0], self._root[_place(frames[0])])
         if 0 not in level:
             self._kept += 1
         kept: Stack = level.setdefault(0, self._stack(frames))
@@ -224,10 +244,10 @@ class StackFinder:
 
     def _learn(
         self,
-        known: list[tuple[int, dict[int, Any]]],
+        known: _Depths,
         start: FrameType,
         wanted: FrameType | None,
-        level: dict[int, Any],
+        level: dict[int, Any] | None,
     ) -> None:
         """Note how deep a frame lies (where it is None: the outermost one) and what its place stands for."""
         depth, frame = 0, start
@@ -238,7 +258,8 @@ class StackFinder:
             depths[depth] = {}
             known[:] = sorted(depths.items())  # at once, for other threads read it
         if depth in depths:
-            depths[depth][_place(frame)] = level
+            # In place of a level its code, which must live for the place to stay its own.
+            depths[depth][_place(frame)] = frame.f_code if level is None else level
 
     def _frames(self, frame: FrameType | None, wanted: int) -> list[FrameType]:
         found: list[FrameType] = []

@@ -123,7 +123,14 @@ def _patch(
         undo.append(patch.remove)
         patch.apply(module)
 
-    actions |= {"sqlalchemy": patch_sqlalchemy, "starlette.applications": patch_starlette}
+    def know_fastapi(module: ModuleType) -> None:
+        classifier.add_framework(str(module.__file__))
+
+    actions |= {
+        "sqlalchemy": patch_sqlalchemy,
+        "starlette.applications": patch_starlette,
+        "fastapi.routing": know_fastapi,
+    }
     AfterImport(actions, book.fault).install()
 
 
