@@ -103,8 +103,8 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
         )
     if (metrics.redirected or 0) > REDIRECTED_SHARE * metrics.all.requests:
         yield (
-            f"{metrics.redirected:,} of {metrics.all.requests:,} requests were redirected, so the figures are "
-            "another page's (a log-in? https?): let the locustfile log in, or ask what it is redirected to"
+            f"{metrics.redirected:,} of {metrics.all.requests:,} requests were redirected, so the figures "
+            "are another page's (a log-in? https?): let the locustfile log in, or ask where that leads"
         )
 
 

@@ -110,7 +110,7 @@ VOID: list[tuple[str, Change, str]] = [
     (
         "redirects",
         with_generator(range(75), redirected=60),
-        "requests were redirected, so the figures are another",
+        "requests were redirected, so the figures are another page",
     ),
     ("silence", lambda run: dataclasses.replace(run, generator=()), "wrote nothing about itself"),
     ("late", with_generator(range(20, 40), lateness_p99_ms=350.0), "fired 350 ms late at p99 (bound 100 ms)"),
