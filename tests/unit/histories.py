@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 from rushhour.history import History
@@ -207,9 +208,14 @@ class Story:
 
 def request_row(t_s: int, endpoint: str, count: int, ms: float, outcome: f.Outcome) -> f.RequestCount:
     """A row of requests.jsonl whose requests all took `ms`; `t_s` since the run's anchor."""
+    return f.RequestCount(t_s, endpoint, outcome, count, _latencies(int(ms * 1000), count))
+
+
+@cache
+def _latencies(took_us: int, count: int) -> str:
     histogram = new_histogram()
-    histogram.record_value(int(ms * 1000), count)
-    return f.RequestCount(t_s, endpoint, outcome, count, histogram.encode().decode())
+    histogram.record_value(took_us, count)
+    return str(histogram.encode().decode())
 
 
 def _quiet(story: Story) -> None:
@@ -223,6 +229,7 @@ def _quiet(story: Story) -> None:
     story.cpu("service", 0.5)
 
 
+@cache
 def healthy() -> History:
     """Release 1.1.1: sessions come back."""
     story = Story()
@@ -234,6 +241,7 @@ def healthy() -> History:
     return story.told()
 
 
+@lru_cache(maxsize=32)  # for tests by property there are many
 def incident(leaked: int = CAPACITY, timeouts: int = 15, users: int = 800) -> History:
     """Release 1.1 at rush hour: each thread keeps its first connection, and goes on answering with it."""
     story = Story(users=users)
