@@ -22,7 +22,7 @@ from app.referrals import answer_list
 from app.zoo import LIST
 from app.zoo.bounded import bound_every_wait
 
-PATIENCE_S = 0.5  # an answer takes 3 to 30 ms
+PATIENCE_S = 0.2  # an answer takes 3 to 30 ms, and whoever queues for a connection waits for several of these
 LEFT_ALONE_S = 30.0
 
 
