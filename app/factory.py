@@ -6,7 +6,7 @@ from app import auth, customers, errors, health, referrals
 from app.config import Config, from_environment
 from app.connectors import Connector, Connectors
 from app.releases import RELEASES
-from app.zoo import let_in
+from app.zoo.gate import let_in
 
 
 def create_app(config: Config | None = None) -> Flask:

@@ -1,7 +1,25 @@
 """For all tests."""
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+# Files go to the workers whole: one that takes long and comes late would be waited for alone.
+LONGEST_FIRST = (
+    "test_webui_browser.py",
+    "test_main_job.py",
+    "test_own_service.py",
+    "test_load_run.py",
+    "test_load_workers.py",
+    "test_report_browser.py",
+    "test_stack_embedded.py",
+    "test_stack_guard.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))

@@ -4,17 +4,7 @@ REFERRALS_DEFECT names a defect, REFERRALS_CURED=yes takes its twin. The first o
 since it is a release: `scope-never-removed` is 1.1, and its twin 1.1.1.
 """
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:  # app.config, which knows the names, imports this module
-    from flask import Flask
-
-    from app.config import Config
-    from app.connectors import Connectors
-
-    Install = Callable[[Flask, Connectors, Config], None]
+from typing import Final
 
 LIST: Final = "referrals.list_referrals"  # the endpoint that most defects live in
 
@@ -33,12 +23,3 @@ DEFECTS: Final = {  # -> module of this package and its function, imported only 
     "leak-under-saturation": "leak_under_saturation:install",
     "routed-session": "routed_session:install",
 }
-
-
-def let_in(app: "Flask", connectors: "Connectors", config: "Config") -> None:
-    """Replace a part of the application by the defect of this configuration, or by its twin."""
-    if config.defect is None:
-        return
-    module, _, function = DEFECTS[config.defect].partition(":")
-    install: Install = getattr(import_module(f"{__name__}.{module}"), function)
-    install(app, connectors, config)
