@@ -8,6 +8,7 @@ It chooses the number of customers (the shape) and records every request into th
 # mypy: allow-untyped-calls, allow-untyped-decorators
 
 import functools
+import gc
 import inspect
 import os
 import time
@@ -75,6 +76,8 @@ class Shape(LoadTestShape):
 @events.init.add_listener
 def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     """Give this process its role. Raises, and so ends Locust, when the run directory is not known."""
+    gc.collect()
+    gc.freeze()  # else each full collection would look at every module again, and hold requests up meanwhile
     if CHANNEL in os.environ:
         return  # the Locust of `rushhour ui`: webui/plugin.py records each of its runs by itself
     inspect.stack()  # Locust calls it as a test ends; a first call then would block requests for 0.3 s
