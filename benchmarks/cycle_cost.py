@@ -1,23 +1,25 @@
 """What the agent adds to a check-out and check-in: it goes in and out of one process, in turns."""
 
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
-from benchmarks.subject import ROOT, ask, environment, subject, tell
+from benchmarks.subject import ROOT, ask, environment, subject, tell, turns
 from benchmarks.table import Row
 
 MAX_ADDED_US: Final = 5.0
 # Few cycles in a block would weigh the agent's ticks, which come whether anybody takes a connection or not;
 # those of asyncio cost ten times as much.
-CYCLES: Final = {False: 4_000, True: 2_000}
+CYCLES: Final = 4_000
+ASYNCIO_CYCLES: Final = 2_000
 STARTS: Final = 2
 TURNS: Final = 12
 
 
 def cost_row(name: str, python: Path, url: str, worker: str, out: Path) -> Row:
     """A check-out and check-in over a driver, in a worker of a kind (benchmarks/subjects/driver_cycle.py)."""
-    costs, plain = switched(python, url, worker, out, CYCLES[worker == "asyncio"])
+    costs, plain = switched(python, url, worker, out, ASYNCIO_CYCLES if worker == "asyncio" else CYCLES)
     cost = median(costs)
     low, _, high = quantiles(costs)
     return Row(
@@ -35,12 +37,7 @@ def switched(python: Path, url: str, worker: str, out: Path, cycles: int) -> tup
     for _ in range(STARTS):  # no two processes are laid out alike in memory
         command: list[str | Path] = [python, "benchmarks/subjects/driver_cycle.py", url, worker, str(out)]
         with subject(command, settings) as process:
-            for _ in range(TURNS):
-                before = ask(process, cycles)
-                tell(process, "in")
-                observed = ask(process, cycles), ask(process, cycles)
-                tell(process, "out")
-                after = ask(process, cycles)
-                costs += [observed[0] - before, observed[1] - after]
-                plain += [before, after]
+            for without, observed in turns(TURNS, partial(ask, process, cycles), partial(tell, process)):
+                costs.append(observed - without)
+                plain.append(without)
     return costs, plain

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,22 @@ from rushhour.agent.environment import agent_environment
 
 ROOT: Final = Path(__file__).parents[1]
 DEADLINE_S: Final = 30.0
+
+
+def turns(
+    count: int, measure: Callable[[], float], switch: Callable[[str], object]
+) -> Iterator[tuple[float, float]]:
+    """What was measured without the agent and with it, twice a turn; each time next to each other.
+
+    `switch` is told "in" and "out".
+    """
+    for _ in range(count):
+        before = measure()
+        switch("in")
+        observed = measure(), measure()
+        switch("out")
+        yield before, observed[0]
+        yield measure(), observed[1]
 
 
 @contextmanager

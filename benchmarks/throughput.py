@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
 import psutil
 
-from benchmarks.subject import DEADLINE_S, ROOT, environment
+from benchmarks.subject import DEADLINE_S, ROOT, environment, turns
 from benchmarks.table import Row
 
 STARTS: Final = 4
@@ -33,14 +34,9 @@ def throughput_row(out: Path) -> Row:
     for _ in range(STARTS):
         with serving(out) as server:
             drive(server)  # warm up
-            for _ in range(TURNS):
-                before = drive(server)
-                switch(server, "in")
-                observed = drive(server), drive(server)
-                switch(server, "out")
-                after = drive(server)
-                shares += [observed[0] / before, observed[1] / after]
-                rates += [before, after]
+            for without, observed in turns(TURNS, partial(drive, server), partial(switch, server)):
+                shares.append(observed / without)
+                rates.append(without)
     share = median(shares)
     low, _, high = quantiles(shares)
     return Row(

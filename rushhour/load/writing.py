@@ -119,11 +119,9 @@ class Writer:
         while strangers := {client.id for client in master.clients.ready} - self._joined:
             if time.monotonic() > deadline_s:
                 names = ", ".join(sorted(self._workers.get(one, one) for one in strangers))
-                self._fault(
+                self._refuse(
                     f"waited {JOINED_S:g} s for {names} to join: was it started by `rushhour worker`?"
                 )
-                self._event(f.OBSERVER_FAULT, observer="recorder", error=self._faults[-1])
-                gevent.spawn(self._hurry)
                 return
             gevent.sleep(0.02)
 
@@ -175,7 +173,11 @@ class Writer:
             self._joined.add(msg.node_id)
 
     def _on_unfit(self, msg: Any, **_: Any) -> None:
-        self._fault(f"Locust worker {msg.data['worker']} cannot take part: {msg.data['why']}")
+        self._refuse(f"Locust worker {msg.data['worker']} cannot take part: {msg.data['why']}")
+
+    def _refuse(self, error: str) -> None:
+        """End the run, for a worker in it would count otherwise."""
+        self._fault(error)
         if not self._begun:
             self._event(f.OBSERVER_FAULT, observer="recorder", error=self._faults[-1])
         gevent.spawn(self._hurry)
