@@ -92,7 +92,7 @@ class Load:
     warm_up: Annotated[Seconds, Field(ge=0)] = 10.0
     think_time: PositiveSeconds = 6.0  # median of the log-normal think time
     push_share: Annotated[float, Field(ge=0, le=1)] = (
-        0.25  # of the waiting customers act on a push notification
+        0.2  # of the waiting customers act on a push notification
     )
     workers: Annotated[int, Field(ge=0)] = 0  # of Locust, beside its master; 0: one process does all
     seed: Annotated[int, Field(ge=0)] = 1
@@ -127,7 +127,7 @@ class Postgres:
 
     max_connections: Annotated[int, Field(ge=10)] = 100
     primary_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    replica_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.5
+    replica_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.7
     nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 
