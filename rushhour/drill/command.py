@@ -15,6 +15,7 @@ from rushhour.errors import UsageError
 from rushhour.history import create_run_dir, load_history
 from rushhour.process.guard import Guard
 from rushhour.report import drill as told
+from rushhour.report import drills as together
 from rushhour.report.files import write
 from rushhour.scenario.file import load_scenarios
 from rushhour.stack.embedded.stack import EmbeddedStack
@@ -79,6 +80,7 @@ def hotfix(options: DrillOptions) -> list[str]:
     """Run the drill, once for each way of bringing the hotfix; the outcomes in order."""
     plans = [options.plan(by) for by in options.ways]
     drills: list[Drill] = []
+    reports: list[Path] = []
     for plan in plans:
         with Guard() as guard:
             stack: FleetStack = (
@@ -90,8 +92,11 @@ def hotfix(options: DrillOptions) -> list[str]:
             told.write_drill(run, drill, load_history(run))
             console.print(told.terminal(drill, run.path))
             drills.append(drill)
+            reports.append((run.path / "report.html").relative_to(options.runs))
     if len(drills) > 1:
-        console.print(told.side_by_side(drills))
+        page = write(options.runs / together.PAGE, together.page(drills, reports))
+        console.print(together.side_by_side(drills))
+        console.print(f"report  {page}", soft_wrap=True, markup=False)
         write(options.runs / "junit.xml", told.junit(drills))
         write(options.runs / "summary.md", "\n".join(told.markdown(one) for one in drills))
     return [one.outcome for one in drills]

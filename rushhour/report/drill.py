@@ -58,10 +58,7 @@ def rows(drill: Drill) -> list[tuple[str, str]]:
     if found is None:
         return []
     return [
-        ("command to roll-out's end", _s(found.rollout_s)),
-        ("command to last pool time-out", _s(found.last_timeout_s)),
-        ("command to HTTP 5xx at zero", _s(found.http_5xx_zero_s)),
-        ("command to pool drained", _s(found.drained_s)),
+        *((name, "never" if seconds is None else f"{seconds:.1f} s") for name, seconds in times(found)),
         (
             "requests lost in the roll-out",
             _lost(found),
@@ -80,8 +77,14 @@ def _lost(found: Figures) -> str:
     return f"{lost}, and {found.http_5xx_in_rollout:,} HTTP 5xx"
 
 
-def _s(value: float | None) -> str:
-    return "never" if value is None else f"{value:.1f} s"
+def times(found: Figures) -> list[tuple[str, float | None]]:
+    """How long the command took to have each of its effects, in seconds; None: it never had it."""
+    return [
+        ("command to roll-out's end", found.rollout_s),
+        ("command to last pool time-out", found.last_timeout_s),
+        ("command to HTTP 5xx at zero", found.http_5xx_zero_s),
+        ("command to pool drained", found.drained_s),
+    ]
 
 
 def terminal(drill: Drill, folder: Path) -> Table:
@@ -106,24 +109,6 @@ def latent(drill: Drill) -> str:
     if drill.moved:
         told += f"; it has moved since {', '.join(drill.moved)} started, which would change at a reschedule"
     return told
-
-
-def side_by_side(drills: Sequence[Drill]) -> Table:
-    """One column for each way of bringing the hotfix."""
-    table = Table(title="Side by side")
-    table.add_column("")
-    for drill in drills:
-        table.add_column(f"{drill.rollout.by if drill.rollout else drill.hotfix}: {drill.outcome}")
-    for name, *values in comparison(drills):
-        table.add_row(name, *values)
-    return table
-
-
-def comparison(drills: Sequence[Drill]) -> list[tuple[str, ...]]:
-    """The same figures of several drills, one row each."""
-    told = [dict([*rows(one), ("services", touched(one))]) for one in drills]
-    names = list(dict.fromkeys(name for one in told for name in one))
-    return [(name, *(one.get(name, "-") for one in told)) for name in names]
 
 
 def markdown(drill: Drill) -> str:

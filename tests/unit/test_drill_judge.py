@@ -1,6 +1,7 @@
 """The drill's judgement: snapshots and a history in, proof or its lack out."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,9 @@ from rushhour.drill.proof import compare
 from rushhour.history import History
 from rushhour.history import facts as f
 from rushhour.metrics.latencies import new_histogram
-from rushhour.report.drill import comparison, headline, junit, markdown, page, rows, touched
+from rushhour.report.drill import headline, junit, markdown, page, rows, touched
+from rushhour.report.drills import bars, comparison
+from rushhour.report.drills import page as together
 
 ROLLOUT = Rollout("update", "docker service update …", "sha256:new", 20.0, 26.0, "completed")
 
@@ -207,8 +210,27 @@ def test_every_form_tells_the_same() -> None:
     assert "container-ac" in html
     assert 'failures="0"' in junit([drill])
     assert 'failures="1"' in junit([drilled(after=AFTER[:2])])
-    table = comparison([drill, drilled("rollback")])
-    assert {len(row) for row in table} == {3}
+
+
+def test_several_ways_stand_side_by_side() -> None:
+    never = drilled("rollback", history=replace(story(), pools=tuple(sample(t_s, 5) for t_s in range(40))))
+    both = [drilled(), never]
+    assert {len(row) for row in comparison(both)} == {3}
+    drained = dict(bars(both))["command to pool drained"]
+    assert [(way, seconds) for way, _, seconds, _ in drained] == [("update", 4.5), ("rollback", None)]
+    # The longest of all times, the roll-out's 6 s, is as long as the picture is wide.
+    assert dict(bars(both))["command to roll-out's end"][0][3] == 100.0
+    assert drained[0][3] == pytest.approx(75.0)
+    html = together(both, [Path("a/report.html"), Path("b/report.html")])
+    assert "a/report.html" in html
+    assert ">never<" in html
+    assert html.count(ROLLOUT.command) == 2
+
+
+def test_a_drill_that_never_came_to_the_hotfix_has_no_bar() -> None:
+    undone = replace(drilled(), rollout=None, figures=None, outcome="unknown")
+    assert bars([undone]) == []
+    assert "never" not in together([undone], [Path("a/report.html")])
 
 
 @given(st.permutations(BEFORE))

@@ -1,0 +1,53 @@
+"""What the observers saw of both servers and of every process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One client backend of a server: pg_stat_activity, joined to check-outs by its pid."""
+
+    pid: int
+    state: str  # "idle in transaction"
+    wait: str | None  # "Client:ClientRead"
+    state_s: float  # how long it has been in this state
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSample:
+    """postgres.jsonl: one server, once a second. With `error` set, the other figures are None or empty."""
+
+    t_s: float
+    server: str  # "primary" | "replica"
+    error: str | None = None
+    max_connections: int | None = None
+    states: Mapping[str, int] = field(default_factory=dict)  # client backends of the service by state
+    waits: Mapping[str, int] = field(default_factory=dict)  # "Client:ClientRead" -> backends
+    connections: int | None = None  # all client backends
+    oldest_xact_s: float | None = None
+    oldest_idle_in_xact_s: float | None = None
+    in_recovery: bool | None = None
+    streaming: bool | None = None  # primary: a standby streams; replica: its WAL receiver streams
+    lag_s: float | None = None  # replica: age of the last replayed commit while WAL is outstanding
+    lag_bytes: int | None = None
+    conflicts: int | None = None  # recovery conflicts since start
+    commits: int | None = None
+    rollbacks: int | None = None
+    backends: tuple[Backend, ...] = ()  # the service's, at most 200
+
+
+OWN = "own-"  # before the name of a container that the user's own service depends on
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """host.jsonl: CPU and memory of one component over about one second."""
+
+    t_s: float
+    component: str  # "primary", "replica", "service", "generator", "harness", "machine"
+    cpu_cores: float
+    rss_mb: float
+    processes: int
+    limit_cores: float | None = None
+    throttled_cores: float | None = None  # CPU seconds per second it was made to wait by its limit
