@@ -30,7 +30,8 @@ def no_swarm(client: DockerClient) -> None:
         pytest.skip("this engine is in a Swarm, which these tests leave alone")
 
 
-def drill(runs: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+def drills(runs: Path, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code, and drill.json of each way in the order in which they were tried."""
     with pytest.raises(SystemExit) as ended:
         main(
             [
@@ -38,19 +39,28 @@ def drill(runs: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
                 *("--scenarios", str(ROOT / "scenarios.yaml"), "--runs", str(runs), *arguments),
             ]
         )
-    [folder] = runs.glob("*-drill-hotfix")
+    found = sorted(runs.glob("*-drill-hotfix*"))
     assert isinstance(ended.value.code, int)
-    return ended.value.code, json.loads((folder / "drill.json").read_text(encoding="utf-8"))
+    return ended.value.code, [json.loads((one / "drill.json").read_text(encoding="utf-8")) for one in found]
 
 
 @pytest.mark.usefixtures("no_swarm", "nothing_left")
-def test_only_the_target_is_touched_and_cured(client: DockerClient, tmp_path: Path) -> None:
-    code, told = drill(tmp_path)
-    assert (code, told["outcome"], told["reasons"]) == (0, "proven", [])
-    assert [one["what"] for one in told["changes"]] == ["untouched"] * 5  # primary and replica too
-    assert told["rollout"]["pinned"].startswith("sha256:")
-    assert told["figures"]["quiet_s"] >= 5
-    assert len(told["mutable"]) == 5
+def test_only_the_target_is_touched_and_cured_whichever_way(client: DockerClient, tmp_path: Path) -> None:
+    code, told = drills(tmp_path, "--by", "all")
+    assert [(one["outcome"], one["reasons"]) for one in told] == [("proven", [])] * 3
+    assert code == 0
+    update, rollback, deploy = told
+    assert [one["rollout"]["by"] for one in told] == ["update", "rollback", "stack-deploy"]
+    assert [one["hotfix"] for one in told] == ["1.1.1", "1.0", "1.1.1"]
+    for one in (update, rollback):
+        assert [change["what"] for change in one["changes"]] == ["untouched"] * 5  # both servers too
+        assert len(one["mutable"]) == 5
+    # A deployed stack writes every definition anew, and restarts nothing that it does not change.
+    assert {change["what"] for change in deploy["changes"]} == {"rewritten"}
+    assert update["rollout"]["pinned"].startswith("sha256:")
+    assert all(one["figures"]["quiet_s"] >= 5 for one in told)
+    page = (tmp_path / "drills.html").read_text(encoding="utf-8")
+    assert page.count("report.html") == 3
     assert own_swarm.state(client.api) == "inactive"
 
 
@@ -59,7 +69,7 @@ def test_a_bad_hotfix_is_rolled_back_by_itself(
     client: DockerClient, tmp_path: Path, image_of: Callable[[str, str], str]
 ) -> None:
     dockerfile = "FROM rushhour/referrals:1.1.1\nENV REFERRALS_RELEASE=never-released\n"
-    code, told = drill(tmp_path, "--hotfix-image", image_of(dockerfile, "rushhour/test-bad-hotfix:1"))
+    code, [told] = drills(tmp_path, "--hotfix-image", image_of(dockerfile, "rushhour/test-bad-hotfix:1"))
     assert (code, told["rollout"]["state"]) == (1, "rolled back")
     assert {one["what"] for one in told["changes"]} == {"untouched"}
     assert own_swarm.state(client.api) == "inactive"
