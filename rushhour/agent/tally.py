@@ -7,35 +7,21 @@ proxy, and if its last one, SQLAlchemy's finaliser (a ROLLBACK) would run in the
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .book import GC, Book, Hold, PoolState
 from .catalog import Catalog
 from .doing import Doing
-from .readings import added, checked_out_and_waiting, label_of, outlived, rounded, thread_name
+from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name
+from .summary import Summary, Total
 
 if TYPE_CHECKING:
-    from .call_sites import Classifier, Stack
+    from .call_sites import Classifier
     from .journal import Record
 
 SEEN_AFTER_S = 0.1  # a check-out that comes back sooner is counted, but not written one by one
 PERIOD_S = 1.0  # histograms and totals per call site
 MAX_POOLS = 64  # sampled at once; an engine per request would flood the file
-
-
-class _Total:
-    """Check-outs of one pool, stack and endpoint that came back."""
-
-    __slots__ = ("count", "held", "longest")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.held = self.longest = 0.0
-
-    def add(self, other: _Total) -> None:
-        self.count += other.count
-        self.held += other.held
-        self.longest = max(self.longest, other.longest)
 
 
 class Tally:
@@ -48,10 +34,7 @@ class Tally:
         self._written: dict[Hold, int] = {}  # check-outs in the file -> their number there
         self._ended: set[Hold] = set()  # of them, those whose request's end is in the file too
         self._last_number = 0
-        self._totals: dict[tuple[PoolState, Stack, str | None], _Total] = {}
-        self._said: dict[
-            tuple[Any, ...], tuple[Any, ...]
-        ] = {}  # what the file's newest record of a thing says
+        self._summary = Summary(book, self._catalog, self._written)
         self._dead: set[PoolState] = set()
         self._gone: list[int] = []
         self._period_began = 0.0
@@ -71,24 +54,24 @@ class Tally:
         self._sample(leaked, others, now, records)
         if final or now - self._period_began >= PERIOD_S:
             self._period_began = now
-            self._sites(live, now, records)
+            self._summary.sites(live, now, records)
             records += self._doing.take(rounded(now))
             for state in list(self._book.pools):
-                self._times(state, now, records)
-            self._rest(now, records)
+                self._summary.times(state, now, records)
+            self._summary.rest(now, records)
         return self._catalog.take() + records
 
     def known(self, now: float) -> list[Record]:
         """Libraries, routes and faults, where nothing else is to be told yet."""
         records: list[Record] = []
-        self._rest(now, records)
+        self._summary.rest(now, records)
         return self._catalog.take() + records
 
     def _take_ended(self, records: list[Record]) -> None:
         """The one loop that runs for every check-out of the service."""
-        take, written, totals = self._book.ended.popleft, self._written, self._totals
+        take, written, totals = self._book.ended.popleft, self._written, self._summary.totals
         last_pool = last_stack = last_label = None
-        total = _Total()
+        total = Total()
         held_s = waited_s = 0.0  # since the pool changed
         for _ in range(len(self._book.ended)):
             hold = take()
@@ -102,7 +85,7 @@ class Tally:
                     held_s = waited_s = 0.0
                 last_pool, last_stack, last_label = pool, stack, label
                 key = (pool, stack, label)
-                total = totals.get(key) or totals.setdefault(key, _Total())
+                total = totals.get(key) or totals.setdefault(key, Total())
             held = hold.returned - hold.taken  # type: ignore[operator]  # it is set before it gets here
             wait = hold.got - hold.began - hold.opening  # negative where the pool has no queue
             pool.holds[int(held * 1e6).bit_length()] += 1
@@ -215,15 +198,12 @@ class Tally:
 
     def _forget(self, state: PoolState, now: float, records: list[Record]) -> list[float]:
         """The service dropped this pool, and with it all its check-outs: say all that is left to say."""
-        self._times(state, now, records)
-        self._sites([], now, records, only=state)
+        self._summary.times(state, now, records)
+        self._summary.sites([], now, records, only=state)
         row = self._row(state, 0, 0, 0, 0)
         self._book.pools.remove(state)
         self._catalog.forget_pool(state)
-        for key in [key for key in self._totals if key[0] is state]:
-            del self._totals[key]
-        for said in [said for said in self._said if said[1:2] in {(state,), (state.id,)}]:
-            del self._said[said]
+        self._summary.forget(state)
         self._dead.remove(state)
         self._gone.append(state.id)
         return row
@@ -233,85 +213,3 @@ class Tally:
         now = (checked_out, live, waiting, leaked)
         ever = (state.timeouts, state.connects, back + live, back)
         return [self._catalog.pool(state), *state.shape, *now, *ever]
-
-    def _sites(
-        self, live: list[Hold], now: float, records: list[Record], only: PoolState | None = None
-    ) -> None:
-        """Totals per line of code: several stacks may end in one."""
-        sums: dict[tuple[int, int, str | None], _Total] = {}
-        out: Counter[tuple[int, int, str | None]] = Counter()
-        for (pool, stack, endpoint), total in self._totals.items():
-            if only is None or pool is only:
-                key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
-                sums.setdefault(key, _Total()).add(total)
-        still = Counter([(hold.slot.pool, hold.stack, label_of(hold.request)) for hold in live])
-        for (pool, stack, endpoint), count in still.items():
-            key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
-            sums.setdefault(key, _Total())
-            out[key] += count
-        for key, total in sums.items():
-            checkouts = total.count + out[key]
-            if self._news(("site", *key), (checkouts, total.count)):
-                pool_id, site, endpoint = key
-                records.append(
-                    {
-                        "k": "site",
-                        "t": rounded(now),
-                        "pool": pool_id,
-                        "site": site,
-                        "endpoint": endpoint,
-                        "checkouts": checkouts,
-                        "held": rounded(total.held),
-                        "longest": rounded(total.longest),
-                    }
-                )
-
-    def _times(self, state: PoolState, now: float, records: list[Record]) -> None:
-        key = ("times", state)
-        before = self._said.get(key)
-        present = (tuple(state.waits), tuple(state.holds), tuple(state.creates))
-        if self._news(key, present):
-            wait, hold, create = (
-                added(new, old) for new, old in zip(present, before or ((), (), ()), strict=True)
-            )
-            if wait or hold or create:
-                pool = self._catalog.pool(state)
-                records.append(
-                    {
-                        "k": "times",
-                        "t": rounded(now),
-                        "pool": pool,
-                        "wait": wait,
-                        "hold": hold,
-                        "create": create,
-                    }
-                )
-
-    def _rest(self, now: float, records: list[Record]) -> None:
-        book, at = self._book, rounded(now)
-        for name, version in list(book.modules.items()):
-            if self._news(("module", name), (version,)):
-                records.append({"k": "module", "t": at, "name": name, "version": version})
-        if book.routes and self._news(("routes",), book.routes):
-            records.append({"k": "routes", "t": at, "routes": book.routes})
-        for state in list(book.pools):
-            if state.inherited:
-                pool = self._catalog.pool(state)
-                self._inherited(state, pool, at, records)
-        for (where, error), times in list(book.faults.items()):
-            if self._news(("fault", where, error), (times,)):
-                text = error if times == 1 else f"{error} ({times} times)"
-                records.append({"k": "fault", "t": at, "where": where, "error": text})
-
-    def _inherited(self, state: PoolState, pool: int, at: float | None, records: list[Record]) -> None:
-        uses = state.inherited_uses + sum(
-            hold.slot.inherited and hold.slot.pool is state for hold in self._written
-        )
-        if self._news(("inherited", state), (state.inherited, min(uses, 1), uses // 100)):  # not each use
-            records.append({"k": "inherited", "t": at, "pool": pool, "pids": state.inherited, "uses": uses})
-
-    def _news(self, key: tuple[Any, ...], value: tuple[Any, ...]) -> bool:
-        if self._said.get(key) == value:
-            return False
-        self._said[key] = value
-        return True

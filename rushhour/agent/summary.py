@@ -1,0 +1,135 @@
+"""What has summed up since a file began: totals per call site, histograms, libraries, routes and faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from .readings import added, label_of, rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .book import Book, Hold, PoolState
+    from .call_sites import Stack
+    from .catalog import Catalog
+    from .journal import Record
+
+
+class Total:
+    """Check-outs of one pool, stack and endpoint that came back."""
+
+    __slots__ = ("count", "held", "longest")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.held = self.longest = 0.0
+
+    def add(self, other: Total) -> None:
+        self.count += other.count
+        self.held += other.held
+        self.longest = max(self.longest, other.longest)
+
+
+class Summary:
+    """Writes of each thing what is new: a record holds until the next one of the same."""
+
+    def __init__(self, book: Book, catalog: Catalog, written: Collection[Hold]) -> None:
+        self.totals: dict[tuple[PoolState, Stack, str | None], Total] = {}
+        self._book = book
+        self._catalog = catalog
+        self._written = written  # check-outs in the file that are still out
+        self._said: dict[
+            tuple[Any, ...], tuple[Any, ...]
+        ] = {}  # what the file's newest record of a thing says
+
+    def sites(
+        self, live: list[Hold], now: float, records: list[Record], only: PoolState | None = None
+    ) -> None:
+        """Totals per line of code: several stacks may end in one."""
+        sums: dict[tuple[int, int, str | None], Total] = {}
+        out: Counter[tuple[int, int, str | None]] = Counter()
+        for (pool, stack, endpoint), total in self.totals.items():
+            if only is None or pool is only:
+                key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
+                sums.setdefault(key, Total()).add(total)
+        still = Counter([(hold.slot.pool, hold.stack, label_of(hold.request)) for hold in live])
+        for (pool, stack, endpoint), count in still.items():
+            key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
+            sums.setdefault(key, Total())
+            out[key] += count
+        for key, total in sums.items():
+            checkouts = total.count + out[key]
+            if self._news(("site", *key), (checkouts, total.count)):
+                pool_id, site, endpoint = key
+                records.append(
+                    {
+                        "k": "site",
+                        "t": rounded(now),
+                        "pool": pool_id,
+                        "site": site,
+                        "endpoint": endpoint,
+                        "checkouts": checkouts,
+                        "held": rounded(total.held),
+                        "longest": rounded(total.longest),
+                    }
+                )
+
+    def times(self, state: PoolState, now: float, records: list[Record]) -> None:
+        """Histograms of one pool, by what came since the last ones."""
+        key = ("times", state)
+        before = self._said.get(key)
+        present = (tuple(state.waits), tuple(state.holds), tuple(state.creates))
+        if self._news(key, present):
+            wait, hold, create = (
+                added(new, old) for new, old in zip(present, before or ((), (), ()), strict=True)
+            )
+            if wait or hold or create:
+                pool = self._catalog.pool(state)
+                records.append(
+                    {
+                        "k": "times",
+                        "t": rounded(now),
+                        "pool": pool,
+                        "wait": wait,
+                        "hold": hold,
+                        "create": create,
+                    }
+                )
+
+    def rest(self, now: float, records: list[Record]) -> None:
+        """Libraries, routes, connections that came over a fork, and faults of the agent's own."""
+        book, at = self._book, rounded(now)
+        for name, version in list(book.modules.items()):
+            if self._news(("module", name), (version,)):
+                records.append({"k": "module", "t": at, "name": name, "version": version})
+        if book.routes and self._news(("routes",), book.routes):
+            records.append({"k": "routes", "t": at, "routes": book.routes})
+        for state in list(book.pools):
+            if state.inherited:
+                pool = self._catalog.pool(state)
+                self._inherited(state, pool, at, records)
+        for (where, error), times in list(book.faults.items()):
+            if self._news(("fault", where, error), (times,)):
+                text = error if times == 1 else f"{error} ({times} times)"
+                records.append({"k": "fault", "t": at, "where": where, "error": text})
+
+    def _inherited(self, state: PoolState, pool: int, at: float | None, records: list[Record]) -> None:
+        uses = state.inherited_uses + sum(
+            hold.slot.inherited and hold.slot.pool is state for hold in self._written
+        )
+        if self._news(("inherited", state), (state.inherited, min(uses, 1), uses // 100)):  # not each use
+            records.append({"k": "inherited", "t": at, "pool": pool, "pids": state.inherited, "uses": uses})
+
+    def _news(self, key: tuple[Any, ...], value: tuple[Any, ...]) -> bool:
+        if self._said.get(key) == value:
+            return False
+        self._said[key] = value
+        return True
+
+    def forget(self, state: PoolState) -> None:
+        """The service dropped this pool, and all of it was written."""
+        for key in [key for key in self.totals if key[0] is state]:
+            del self.totals[key]
+        for said in [said for said in self._said if said[1:2] in {(state,), (state.id,)}]:
+            del self._said[said]
