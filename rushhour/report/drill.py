@@ -58,7 +58,7 @@ def rows(drill: Drill) -> list[tuple[str, str]]:
     if found is None:
         return []
     return [
-        *((name, "never" if seconds is None else f"{seconds:.1f} s") for name, seconds in times(found)),
+        *((name, took(seconds)) for name, seconds in times(found)),
         (
             "requests lost in the roll-out",
             _lost(found),
@@ -85,6 +85,11 @@ def times(found: Figures) -> list[tuple[str, float | None]]:
         ("command to HTTP 5xx at zero", found.http_5xx_zero_s),
         ("command to pool drained", found.drained_s),
     ]
+
+
+def took(seconds: float | None) -> str:
+    """A time in words."""
+    return "never" if seconds is None else f"{seconds:.1f} s"
 
 
 def terminal(drill: Drill, folder: Path) -> Table:

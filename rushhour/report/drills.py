@@ -8,7 +8,7 @@ from markupsafe import Markup
 from rich.table import Table
 
 from rushhour.drill.facts import Drill
-from rushhour.report.drill import SIGN, TONE, headline, rows, times, touched
+from rushhour.report.drill import SIGN, TONE, headline, rows, times, took, touched
 from rushhour.report.embed import asset, sha256
 from rushhour.report.html import environment
 
@@ -76,6 +76,7 @@ def page(drills: Sequence[Drill], reports: Sequence[Path]) -> str:
                 for one, report in zip(drills, reports, strict=True)
             ],
             bars=bars(drills),
+            took=took,
             rows=comparison(drills),
             commands=[(way(one), one.rollout.command) for one in drills if one.rollout],
         )
