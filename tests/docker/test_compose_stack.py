@@ -120,13 +120,16 @@ def test_ports_are_published_on_the_loopback_interface_alone(
     assert bindings == {"primary": ["127.0.0.1"], "replica": ["127.0.0.1"], "service": ["127.0.0.1"]}
 
 
-def test_the_replica_has_less_cpu_and_nobody_is_root(standing: Standing, client: DockerClient) -> None:
+def test_the_replica_has_less_cpu_and_nobody_is_root(
+    standing: Standing, scenario: Scenario, client: DockerClient
+) -> None:
     running, _ = standing
     found = containers(client, running.project)
     limits = {part: one.attrs["HostConfig"] for part, one in found.items()}
-    assert limits["replica"]["CpuQuota"] / limits["replica"]["CpuPeriod"] == 0.5
+    cores = limits["replica"]["CpuQuota"] / limits["replica"]["CpuPeriod"]  # of whole microseconds
+    assert cores == pytest.approx(scenario.postgres.replica_cores, rel=1e-3)
     assert limits["primary"]["CpuQuota"] == 0
-    assert running.meters["replica"].limit_cores == 0.5
+    assert running.meters["replica"].limit_cores == scenario.postgres.replica_cores
     assert {one.attrs["Config"]["User"] for one in found.values()} == {"postgres", "referrals"}
 
 
