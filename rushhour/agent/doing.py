@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _MAIN_THREAD = _thread.get_ident()  # as the process starts; gevent gives it another number later
-STREAMING = "streaming"  # its response is being sent
+STREAMING = "streaming"  # its response is being sent, and the driver is not at work
 MAX_LINES = 5  # per pool and second
 
 
@@ -90,7 +90,7 @@ class Doing:
         seen.counts[what] += 1
         seen.changed = True
         pool = self._pools.get(hold.slot.pool) or self._pools.setdefault(hold.slot.pool, _PoolSeen())
-        pool.counts[STREAMING if seen.streams else what] += 1
+        pool.counts[STREAMING if seen.streams and what == ELSEWHERE else what] += 1
         if what != DRIVER and site is not None:
             pool.lines[self._catalog.line(site)] += 1
         if what != DRIVER:

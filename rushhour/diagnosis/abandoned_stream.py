@@ -15,12 +15,15 @@ FIX = (
 )
 
 MOST = 0.5  # of the looks at holders
+LONG_S = 1.0  # a stream that gives its connection back between pages holds it for less
 
 
 def find(signals: Signals) -> Finding | None:
-    """A full pool most of whose holders were sending a response."""
+    """A full pool most of whose holders were sending a response, and kept their connection over it."""
     pressure, holds = signals.pressure, signals.holds
-    if pressure is None or holds is None or holds.streaming < MOST or not pressure.queued:
+    if pressure is None or holds is None or not pressure.hurt:
+        return None
+    if holds.streaming < MOST or holds.oldest_stream_s < LONG_S:
         return None
     where = f" (mostly at {at(holds.line)})" if holds.line is not None else ""
     return Finding(

@@ -22,7 +22,7 @@ BUSY_CORES = 0.8  # one interpreter can use one core
 def find(signals: Signals) -> Finding | None:
     """A full pool whose holders were outside of the database while the server waited for them."""
     pressure, holds = signals.pressure, signals.holds
-    if pressure is None or holds is None or not pressure.queued:
+    if pressure is None or holds is None or not pressure.hurt:
         return None
     if holds.elsewhere < MOST or (holds.server_idle is not None and holds.server_idle < MOST):
         return None

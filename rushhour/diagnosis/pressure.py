@@ -10,6 +10,9 @@ from rushhour.history import facts as f
 from rushhour.metrics.pools import is_out
 from rushhour.metrics.window import Window
 
+# A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
+_BRIEF_SHARE: Final = 0.05
+_BRIEF_S: Final = 2.0
 _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
 
 
@@ -39,6 +42,12 @@ class PressureSignals:
     def queued(self) -> bool:
         """Whether anybody had to wait."""
         return self.waiters_max > 0 or self.timeouts > 0
+
+    @property
+    def hurt(self) -> bool:
+        """Whether the queue was more than a burst that the pool absorbed."""
+        brief = self.full_share < _BRIEF_SHARE or self.full_s < _BRIEF_S
+        return self.timeouts > 0 or (self.waiters_max > 0 and not brief)
 
     @property
     def wanted(self) -> float | None:

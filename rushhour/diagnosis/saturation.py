@@ -13,18 +13,12 @@ FIX = (
 
 BUSY = 0.25  # of the connections out; below half it only makes another cause worse
 AT_WORK = 0.5  # of the backends in a transaction, or of the looks at holders
-# A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
-BRIEF_SHARE = 0.05
-BRIEF_S = 2.0
 
 
 def find(signals: Signals) -> Finding | None:
     """A full pool with a queue, held by requests that were at work."""
     pressure = signals.pressure
-    if pressure is None or pressure.busy_share < BUSY or not pressure.queued:
-        return None
-    brief = pressure.full_share < BRIEF_SHARE or pressure.full_s < BRIEF_S
-    if not pressure.timeouts and brief:
+    if pressure is None or pressure.busy_share < BUSY or not pressure.hurt:
         return None
     return Finding(
         cause=CAUSE,

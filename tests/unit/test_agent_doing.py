@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -114,8 +114,24 @@ def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, tak
     return hold
 
 
+class SlowCursor:
+    """A driver's cursor that is done when `wait` returns."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self.wait = wait
+
+    def execute(self, statement: str, parameters: object) -> None:
+        self.wait()
+
+
+def asks_the_server(wait: Callable[[], None]) -> None:
+    default.DefaultDialect().do_execute(SlowCursor(wait), "SELECT 1", ())  # type: ignore[no-untyped-call]
+
+
 @contextmanager
-def a_waiting_thread() -> Iterator[int]:
+def a_waiting_thread(
+    through: Callable[[Callable[[], None]], None] = lambda wait: wait(),
+) -> Iterator[int]:
     """A thread that stands somewhere until the test is over."""
     go_on, started = threading.Event(), threading.Event()
 
@@ -123,7 +139,7 @@ def a_waiting_thread() -> Iterator[int]:
         started.set()
         go_on.wait(10)
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=through, args=(wait,))
     thread.start()
     started.wait(5)
     try:
@@ -164,6 +180,17 @@ def test_a_streamed_response_is_told_from_other_waiting() -> None:
     total, seen = doing.take(2.0)
     assert (total["streaming"], total["elsewhere"]) == (1, 0)
     assert seen["streams"] is True
+
+
+def test_a_query_of_a_streamed_response_is_the_drivers_wait() -> None:
+    book, pool, request = Book(), FakePool(), Request("GET", None)
+    request.streams = request.returned = True
+    with a_waiting_thread(asks_the_server) as ident:
+        hold = a_hold(book, pool, request, ident, 1.0)
+        doing = Doing(Classifier(), Catalog())
+        doing.tick([hold], {hold: 1})
+    total, _ = doing.take(2.0)
+    assert (total["streaming"], total["driver"]) == (0, 1)
 
 
 def test_who_is_turned_away_held_what() -> None:

@@ -96,6 +96,7 @@ def stream() -> History:
     full_pool(made)
     doing(made, streaming=60)
     backends(made, "idle in transaction", lambda second: second - 1.5)
+    made.checkout(1, 2.0, "t1", streams=True, request_ended_s=None, returned_s=STARTED_S + LOAD_S)
     return made.told()
 
 
@@ -203,6 +204,17 @@ def test_holders_all_over_the_code_lack_cpu_and_wait_for_nobody() -> None:
     many = tuple((f.CallSite("app/a.py", line, "f"), 12) for line in range(5))
     scattered = tuple(dataclasses.replace(one, lines=many) for one in history.doing)
     assert diagnosed(dataclasses.replace(history, doing=scattered)).confidence == "possible"
+
+
+def test_streams_that_give_their_connection_back_between_pages_abandon_nothing() -> None:
+    history = stream()
+    assert diagnosed(history).cause == "abandoned-stream"
+    pages = tuple(
+        dataclasses.replace(one, id=second, taken_s=STARTED_S + second, returned_s=STARTED_S + second + 0.2)
+        for one in history.checkouts
+        for second in range(3, LOAD_S)
+    )
+    assert diagnosed(dataclasses.replace(history, checkouts=pages)).cause != "abandoned-stream"
 
 
 def test_a_full_pool_is_not_told_twice() -> None:

@@ -143,7 +143,7 @@ class PoolDoing:
     driver: int  # waiting for the server
     queue: int  # waiting for another connection, in a queue or for it to open
     elsewhere: int
-    streaming: int  # sending a response
+    streaming: int  # sending a response, or making what it sends
     lines: tuple[tuple[CallSite, int], ...] = ()  # where they stood outside the driver, most first
 
 
