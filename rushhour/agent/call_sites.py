@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from operator import attrgetter
 from types import CodeType, FrameType
 from typing import Any
 
@@ -15,6 +16,7 @@ MAX_FRAMES = 3  # of the application, per stack
 MAX_STACKS = 20_000  # more than that is code generated at run time; then all are forgotten
 MAX_DEPTHS = 6  # tried in turn; a service has few ways into SQLAlchemy that are often taken
 _SEEK = 400  # frames looked at in the slow path
+_ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's, in every version
 
 # A place in the code is one number: the address of its code object plus the offset of the instruction. From
 # CPython 3.11 on the instructions lie within the code object, so no two places have the same one.
@@ -97,6 +99,14 @@ class Classifier:
         return PLUMBING if path.startswith(_STDLIB) else APPLICATION
 
 
+class _Ways(dict[int, Callable[[Any], FrameType]]):
+    """How many frames above the innermost that awaits a greenlet -> what gets that frame from it, in C."""
+
+    def __missing__(self, depth: int) -> Callable[[Any], FrameType]:
+        way = self[depth] = attrgetter("parent.gr_frame" + ".f_back" * depth)
+        return way
+
+
 class StackFinder:
     """From a check-out to its interned Stack, through a tree with a level per application frame.
 
@@ -119,6 +129,8 @@ class StackFinder:
         self._learnt: _Depths = []  # depth -> places found there -> their level
         self._bottoms: _Depths = []  # depth -> places where such a greenlet begins
         self._awaited: _Depths = []  # as `_learnt`, from where one is awaited
+        self._current: Callable[[], Any] = _nothing  # the greenlet that runs, and SQLAlchemy's class of them
+        self._greenlet: type[Any] = type(None)
         self._kept = 0
 
     def hot_path(self) -> Callable[[int], Stack]:
@@ -127,7 +139,7 @@ class StackFinder:
         Its argument is how many frames above itself the search begins: 1 is its caller.
         """
         search, keep = self._search_of(), self._keep
-        known_beyond = self._known_beyond_of(search)
+        beyond = self._beyond_of(search)
         root, learnt, bottoms, frame_of = self._root, self._learnt, self._bottoms, sys._getframe
 
         def find(above: int) -> Stack:
@@ -135,7 +147,7 @@ class StackFinder:
                 for depth, places in bottoms:
                     frame = frame_of(above + depth)
                     if id(frame.f_code) + frame.f_lasti in places and frame.f_back is None:
-                        return known_beyond() or keep(frame_of(above))
+                        return beyond() or keep(frame_of(above))
                 for depth, places in learnt:
                     frame = frame_of(above + depth)
                     level = places.get(id(frame.f_code) + frame.f_lasti)
@@ -182,25 +194,25 @@ class StackFinder:
 
         return search
 
-    def _known_beyond_of(self, search: _Search) -> Callable[[], Stack | None]:
+    def _beyond_of(self, search: _Search) -> Callable[[], Stack | None]:
         """The function that finds the stack of the coroutine that awaits the greenlet; None: a new one."""
-        root, awaited = self._root, self._awaited
+        root, awaited, ways = self._root, self._awaited, _Ways()
 
-        def known_beyond() -> Stack | None:
-            start = frame = _awaiting()
-            at = 0
-            for depth, places in awaited:
-                while at < depth and frame is not None:
-                    frame = frame.f_back
-                    at += 1
-                if frame is None:
-                    break
-                level = places.get(id(frame.f_code) + frame.f_lasti)
-                if level is not None:
-                    return level.get(1) or search(frame.f_back, level, MAX_FRAMES - 1)
-            return search(start, root, MAX_FRAMES)
+        def beyond() -> Stack | None:
+            current = self._current()
+            if type(current) is not self._greenlet:
+                return None
+            try:
+                for depth, places in awaited:
+                    frame = ways[depth](current)
+                    level = places.get(id(frame.f_code) + frame.f_lasti)
+                    if level is not None:
+                        return level.get(1) or search(frame.f_back, level, MAX_FRAMES - 1)
+            except AttributeError:
+                pass  # the stack is not that deep
+            return search(_awaiting(), root, MAX_FRAMES)
 
-        return known_beyond
+        return beyond
 
     def _keep(self, start: FrameType) -> Stack:
         if self._kept >= MAX_STACKS:
@@ -210,6 +222,8 @@ class StackFinder:
         frames = self._frames(start, APPLICATION)
         awaiting = None if frames else _awaiting()
         if awaiting is not None:
+            self._current = sys.modules["greenlet"].getcurrent
+            self._greenlet = type(self._current())
             self._learn(self._bottoms, start, None, None)
             frames = self._frames(awaiting, APPLICATION)
         if frames:
@@ -276,11 +290,15 @@ class StackFinder:
         return found
 
 
+def _nothing() -> None:
+    """In the place of what is not known yet."""
+
+
 def _awaiting() -> FrameType | None:
     """Where a coroutine awaits the greenlet that runs here, if it is one of SQLAlchemy's for asyncio."""
     greenlet = sys.modules.get("greenlet")
     current = greenlet.getcurrent() if greenlet is not None else None
-    if type(current).__name__ != "_AsyncIoGreenlet":  # SQLAlchemy's, in every version
+    if type(current).__name__ != _ASYNCIO_GREENLET:
         return None
     frame: FrameType | None = getattr(current.parent, "gr_frame", None)  # type: ignore[union-attr]  # as above
     return frame
