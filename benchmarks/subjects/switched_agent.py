@@ -4,10 +4,11 @@ from collections.abc import Callable
 from types import ModuleType
 
 from rushhour.agent.book import Book
-from rushhour.agent.call_sites import Classifier, StackFinder
+from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import FlaskPatch, current_request
 from rushhour.agent.sampler import Sampler
 from rushhour.agent.sqlalchemy_pools import PoolPatch
+from rushhour.agent.stacks import StackFinder
 
 
 class Agent:

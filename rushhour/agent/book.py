@@ -45,10 +45,7 @@ class Hold:
     """One check-out, in monotonic seconds. No constructor: it is made in the service's hot path."""
 
     __slots__ = (
-        "began",
-        "got",
         "how",
-        "opening",
         "proxy",
         "request",
         "returned",
@@ -56,6 +53,7 @@ class Hold:
         "stack",
         "taken",
         "thread",
+        "waited",
     )
 
     slot: Slot
@@ -63,9 +61,9 @@ class Hold:
     stack: Stack
     request: Request | None
     thread: int
-    began: float  # asked the pool
-    got: float  # left the queue; before a ping or a reconnect
-    opening: float  # seconds of that in which a connection was opened
+    waited: (
+        float  # seconds in the queue, without those in which a connection was opened; negative: has no queue
+    )
     taken: float  # has the connection
     returned: float | None
     how: str
@@ -81,7 +79,8 @@ class Slot:
         self.hold: Hold | None = None
         self.server_pid: int | None = None
         self.inherited = False  # its connection was opened by a process that forked this one
-        self.got = self.opening = 0.0  # of the check-out that is being made
+        # Of the check-out that is being made: when it left the queue, and seconds before that to open one
+        self.got = self.opening = 0.0
 
 
 class PoolState:

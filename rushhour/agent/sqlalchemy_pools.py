@@ -125,9 +125,7 @@ class PoolPatch:
                     return proxy
                 hold = Hold()
                 hold.slot = slot
-                hold.began = began
-                hold.got = slot.got
-                hold.opening = slot.opening
+                hold.waited = slot.got - began - slot.opening
                 hold.proxy = record.fairy_ref  # weak; kept here, for the record forgets it before it returns
                 hold.stack = find_stack(2)
                 hold.request = request()

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from .after_import import AfterImport
 from .book import Book, monotonic
-from .call_sites import Classifier, StackFinder
+from .call_sites import Classifier
 from .flask_requests import FlaskPatch, current_request
 from .journal import say
 from .sampler import Sampler, ignore_errors
 from .server_requests import MODULES, ServerPatch
+from .stacks import StackFinder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,10 +25,11 @@ class Total:
         self.count = 0
         self.held = self.longest = 0.0
 
-    def add(self, other: Total) -> None:
-        self.count += other.count
-        self.held += other.held
-        self.longest = max(self.longest, other.longest)
+    def add(self, count: int, held: float, longest: float) -> None:
+        """So many more, held for so many seconds in all and at most."""
+        self.count += count
+        self.held += held
+        self.longest = max(self.longest, longest)
 
 
 class Summary:
@@ -52,7 +53,7 @@ class Summary:
         for (pool, stack, endpoint), total in self.totals.items():
             if only is None or pool is only:
                 key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
-                sums.setdefault(key, Total()).add(total)
+                sums.setdefault(key, Total()).add(total.count, total.held, total.longest)
         still = Counter([(hold.slot.pool, hold.stack, label_of(hold.request)) for hold in live])
         for (pool, stack, endpoint), count in still.items():
             key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SEEN_AFTER_S = 0.1  # a check-out that comes back sooner is counted, but not written one by one
 PERIOD_S = 1.0  # histograms and totals per call site
+_NONE: list[int] = []
 MAX_POOLS = 64  # sampled at once; an engine per request would flood the file
 
 
@@ -71,34 +72,34 @@ class Tally:
         """The one loop that runs for every check-out of the service."""
         take, written, totals = self._book.ended.popleft, self._written, self._summary.totals
         last_pool = last_stack = last_label = None
-        total = Total()
-        held_s = waited_s = 0.0  # since the pool changed
+        total, holds, waits = Total(), _NONE, _NONE
+        count, held_s, waited_s, longest_s = 0, 0.0, 0.0, 0.0  # since pool, stack or endpoint changed
         for _ in range(len(self._book.ended)):
             hold = take()
             slot, stack, request = hold.slot, hold.stack, hold.request
             pool = slot.pool
             label = None if request is None else request.label
             if stack is not last_stack or label is not last_label or pool is not last_pool:  # mostly the same
-                if pool is not last_pool and last_pool is not None:
+                if last_pool is not None:
+                    total.add(count, held_s, longest_s)
                     last_pool.held_s += held_s
                     last_pool.waited_s += waited_s
-                    held_s = waited_s = 0.0
+                count, held_s, waited_s, longest_s = 0, 0.0, 0.0, 0.0
                 last_pool, last_stack, last_label = pool, stack, label
+                holds, waits = pool.holds, pool.waits
                 key = (pool, stack, label)
                 total = totals.get(key) or totals.setdefault(key, Total())
-            held = hold.returned - hold.taken  # type: ignore[operator]  # it is set before it gets here
-            wait = hold.got - hold.began - hold.opening  # negative where the pool has no queue
-            pool.holds[int(held * 1e6).bit_length()] += 1
+            held, waited = hold.returned - hold.taken, hold.waited  # type: ignore[operator]  # it is set before it gets here
+            holds[int(held * 1e6).bit_length()] += 1
+            count += 1
             held_s += held
-            if wait > 0:
-                waited_s += wait
-                pool.waits[int(wait * 1e6).bit_length()] += 1
+            if held > longest_s:  # noqa: PLR1730  # a call of max() would cost more than the rest
+                longest_s = held
+            if waited > 0:
+                waited_s += waited
+                waits[int(waited * 1e6).bit_length()] += 1
             else:
-                pool.waits[0] += 1
-            total.count += 1
-            total.held += held
-            if held > total.longest:  # noqa: PLR1730  # a call of max() would cost more than the rest
-                total.longest = held
+                waits[0] += 1
             if slot.inherited:
                 pool.inherited_uses += 1
             if hold.how is GC and hold not in written and outlived(hold, hold.returned):  # type: ignore[arg-type]  # as above
@@ -110,6 +111,7 @@ class Tally:
                 records += self._doing.forget(hold, number, rounded(hold.returned))
                 records.append({"k": "back", "id": number, "t": rounded(hold.returned), "how": hold.how})
         if last_pool is not None:
+            total.add(count, held_s, longest_s)
             last_pool.held_s += held_s
             last_pool.waited_s += waited_s
 

@@ -169,9 +169,13 @@ def test_without_its_guard_nothing_may_be_started() -> None:
     with pytest.raises(StackError, match="as `with Guard"):
         guard.adopt(psutil.Process().pid)
 
+    def reapers() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children() if guard.owner in one.cmdline()]
+
     def lose_guard() -> None:
         with guard:
-            (reaper,) = (one for one in psutil.Process().children() if guard.owner in one.cmdline())
+            until("the guard's process to have its command line", lambda: len(reapers()) == 1)
+            (reaper,) = reapers()
             reaper.kill()
             until("the guard's process to end", lambda: ended(reaper))
             guard.adopt(psutil.Process().pid)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy.util import greenlet_spawn
 
-from rushhour.agent.call_sites import MAX_FRAMES, Classifier, Stack, StackFinder
+from rushhour.agent.call_sites import Classifier, Stack
+from rushhour.agent.stacks import MAX_FRAMES, StackFinder
 
 APP = "/srv/service/app"
 LIBRARY = "/srv/.venv/lib/python3.11/site-packages"

@@ -107,8 +107,7 @@ def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, tak
     hold.stack = UNKNOWN
     hold.request = request
     hold.thread = thread
-    hold.began = hold.got = hold.taken = taken
-    hold.opening = 0.0
+    hold.waited, hold.taken = 0.0, taken
     hold.returned = None
     hold.slot.hold = book.live[hold] = hold
     return hold

@@ -37,7 +37,7 @@ class Service:
     def take(self, at: float, request: Request | None = None, waited: float = 0.0) -> Hold:
         hold = Hold()
         hold.slot, hold.stack, hold.request, hold.thread = Slot(self.state), UNKNOWN, request, 0
-        hold.began, hold.got, hold.opening, hold.taken = at - waited, at, 0.0, at
+        hold.waited, hold.taken = waited, at
         hold.returned = None
         self.book.live[hold] = hold
         self.pool._overflow += 1

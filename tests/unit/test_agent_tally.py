@@ -35,13 +35,11 @@ class Story:
         self.state = self.book.pool_state(self.pool)
 
     def take(
-        self, at: float, stack: Stack = ROWS, request: Request | None = None, began: float | None = None
+        self, at: float, stack: Stack = ROWS, request: Request | None = None, waited: float = 0.0
     ) -> Hold:
         hold = Hold()
         hold.slot = Slot(self.state)
-        hold.began = at if began is None else began
-        hold.got = hold.taken = at
-        hold.opening = 0.0
+        hold.waited, hold.taken = waited, at
         hold.proxy = _must_not_be_followed
         hold.stack, hold.request, hold.thread, hold.returned = stack, request, 0, None
         self.book.live[hold] = hold
@@ -137,7 +135,7 @@ def test_totals_are_per_line_and_endpoint_and_written_when_they_change(story: St
 
 def test_histograms_hold_what_was_added_since_the_last(story: Story) -> None:
     story.tick(9.0)
-    story.give_back(story.take(10.0, began=9.999), 10.000003)  # waited 1 ms, held 3 us
+    story.give_back(story.take(10.0, waited=0.001), 10.000003)  # waited 1 ms, held 3 us
     story.book.opened.append((story.state, 0.000_5))
     [times] = story.tick(10.1, "times")
     assert (times["wait"], times["hold"], times["create"]) == ({1024: 1}, {4: 1}, {512: 1})
@@ -145,14 +143,6 @@ def test_histograms_hold_what_was_added_since_the_last(story: Story) -> None:
     [times] = story.tick(11.2, "times")
     assert (times["wait"], times["hold"], times["create"]) == ({1: 1}, {1: 1}, {})
     assert story.tick(13.0, "times") == []
-
-
-def test_the_time_to_open_a_connection_is_no_wait(story: Story) -> None:
-    hold = story.take(10.0, began=9.0)
-    hold.opening = 0.999
-    story.give_back(hold, 10.1)
-    [times] = story.tick(11.0, "times")
-    assert times["wait"] == {1024: 1}
 
 
 def test_time_outs(story: Story) -> None:
