@@ -117,6 +117,14 @@ def _circumstances(signals: Signals) -> tuple[str, ...]:
             f"CPU of the {pressure.pool} at {pressure.server_cpu_share:.0%} of its limit while the pool was "
             "full: every query took longer"
         )
+    behind = signals.behind_leak
+    if behind is not None and signals.leak is not None:
+        found.append(
+            f"up to {behind.lock_waits_max} backends of the {behind.server} waited for a lock, for "
+            f"{behind.lock_waits_s:.0f} s, while {counted(signals.leak.leaked, 'leaked transaction')} stayed open "
+            "there: what wants a lock against them never gets it (on a replica, the replay of a vacuum or of a "
+            "change of the schema), and every later query of that table waits behind it"
+        )
     if metrics.retries and metrics.all.requests and metrics.retries >= RETRY_SHARE * metrics.all.requests:
         found.append(
             f"retries: {metrics.retries:,} of {metrics.all.requests:,} requests were second attempts"

@@ -8,7 +8,7 @@ from typing import Final
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.metrics.pools import collected_late, leaked_at_end
+from rushhour.metrics.pools import collected_late, is_out, leaked_at_end
 from rushhour.metrics.window import Window
 
 REUSED: Final = 1.5  # requests answered per check-out, from which on connections are used again
@@ -35,7 +35,7 @@ class LeakSignals:
     collected: int  # of them, those that only garbage collection brought back
     unreachable: int | None  # of the leaked, those that came back when the harness asked for a collection
     retained: int | None  # those that something still refers to; both are None where nobody collected
-    checkouts: int | None  # all check-outs of these call sites
+    checkouts: int | None  # of these call sites, all whose request has ended
     answered: int | None  # requests answered well by these endpoints
     answered_while_full: int | None  # of them, after the last connection of the pool had leaked
     first_s: float
@@ -127,7 +127,7 @@ def _of_pool(
         collected=len(gone),
         unreachable=unreachable,
         retained=retained,
-        checkouts=checkouts_at(history, window, keys),
+        checkouts=_ended(history, window, keys),
         answered=_answered(history, routes, window.load_started_s),
         # The second in which it became full is shared with answers from before.
         answered_while_full=None if full_from_s is None else _answered(history, routes, full_from_s + 1),
@@ -135,6 +135,20 @@ def _of_pool(
         last_s=max(taken),
         oldest_s=window.end_s - min(out.taken_s for out in chosen),
     )
+
+
+def _ended(history: History, window: Window, keys: set[SiteKey]) -> int | None:
+    """Check-outs of these call sites, without those whose request runs still: nothing is known of them yet."""
+    checkouts = checkouts_at(history, window, keys)
+    if checkouts is None:
+        return None
+    running = sum(
+        (out.site, out.endpoint, out.pool) in keys
+        and out.request_ended_s is None
+        and is_out(out, window.end_s)
+        for out in history.checkouts
+    )
+    return max(0, checkouts - running)
 
 
 def _reachability(history: History, leaked: tuple[f.CheckOut, ...]) -> tuple[int | None, int | None]:

@@ -20,6 +20,8 @@ def find(signals: Signals) -> Finding | None:
     pressure = signals.pressure
     if pressure is None or pressure.busy_share < BUSY or not pressure.hurt:
         return None
+    if signals.behind_leak is not None:
+        return None  # those in use wait for what leaked
     return Finding(
         cause=CAUSE,
         confidence=_confidence(signals, pressure),

@@ -1,6 +1,7 @@
 """All signals of a run, computed once, for the rules to judge (pure)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from rushhour.diagnosis.backend import BackendSignals, backend_signals
 from rushhour.diagnosis.holds import HoldSignals, hold_signals
@@ -10,6 +11,8 @@ from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
 from rushhour.diagnosis.processes import ProcessSignals, process_signals
 from rushhour.history import History
 from rushhour.metrics.measure import Metrics
+
+LOCKED_S: Final = 2.0  # a shorter wait of most backends for a lock is a hiccup
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,23 @@ class Signals:
     outside: Outside
 
     @property
+    def behind_leak(self) -> BackendSignals | None:
+        """The server on which queries waited for a lock while leaked transactions were open there."""
+        if self.leak is None or not self.leak.leaked:
+            return None
+        return next(
+            (one for one in self.backends if one.server == self.leak.pool and one.lock_waits_s >= LOCKED_S),
+            None,
+        )
+
+    @property
     def leak_share(self) -> float:
         """Of the connections out, how many had leaked; the mean over the time its pool was full."""
         if self.leak is None:
             return 0.0
-        lasting = self.leak.leaked / self.leak.capacity if self.leak.capacity else 0.0
+        behind = self.behind_leak
+        held = self.leak.leaked + (behind.lock_waits_max if behind is not None else 0)
+        lasting = min(1.0, held / self.leak.capacity) if self.leak.capacity else 0.0
         if self.pressure is not None and self.pressure.pool == self.leak.pool:
             # A leak only grows: what it holds at the end says more than what it held on the way.
             return max(self.pressure.leaked_share, lasting)

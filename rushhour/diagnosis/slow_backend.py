@@ -2,7 +2,7 @@
 
 from rushhour.diagnosis.backend import BackendSignals, backend_evidence
 from rushhour.diagnosis.findings import Evidence, Finding
-from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.signals import LOCKED_S, Signals
 
 CAUSE = "slow-or-dead-backend"
 FIX = (
@@ -13,7 +13,6 @@ FIX = (
 
 STUCK_S = 3.0  # a spell from here on is no hiccup
 UNANSWERED_S = 1.5  # samples come once a second, so a spell is known to within one at each end
-LOCKED_S = 2.0
 QUEUED_S = 2.0  # a shorter queue in front of a full pool is nobody's trouble
 MANY_LOST = 3  # errors, besides a spell of silence that they explain
 MANY_SLOW_CREATES = 3
@@ -21,7 +20,8 @@ MANY_SLOW_CREATES = 3
 
 def find(signals: Signals) -> Finding | None:
     """Effects that customers felt, on a server that showed a sign of its own."""
-    signed = [(_signs(backend), backend) for backend in signals.backends]
+    behind = signals.behind_leak  # its queries wait for what leaked, not for the server
+    signed = [(_signs(backend, locked=backend is not behind), backend) for backend in signals.backends]
     signs, backend = max(signed, key=lambda pair: (len(pair[0]), pair[1].full), default=((), None))
     if not signs or backend is None or not _felt(signals, backend):
         return None
@@ -50,7 +50,7 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
-def _signs(backend: BackendSignals) -> tuple[str, ...]:
+def _signs(backend: BackendSignals, locked: bool) -> tuple[str, ...]:
     signs = []
     if backend.silent_s >= STUCK_S:
         signs.append(f"it gave the observer no answer for {backend.silent_s:.0f} s")
@@ -68,7 +68,7 @@ def _signs(backend: BackendSignals) -> tuple[str, ...]:
         )
     if signs and backend.lost >= MANY_LOST:
         signs.append(f"the service logged {backend.lost} lost or refused connections")
-    if backend.lock_waits_s >= LOCKED_S:
+    if locked and backend.lock_waits_s >= LOCKED_S:
         signs.append(
             f"up to {backend.lock_waits_max} backends waited for a lock, for {backend.lock_waits_s:.0f} s"
         )

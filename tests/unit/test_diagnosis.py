@@ -66,6 +66,43 @@ def test_the_incident_is_told_with_its_numbers_and_its_line() -> None:
     assert "remove()" in found.fix
 
 
+def test_queries_that_wait_behind_leaked_transactions_are_the_leaks_doing() -> None:
+    """A replica replays the lock of a vacuum, which a leaked transaction refuses, and queries queue behind it."""
+    leaked, stuck = 11, 19
+    story = h.Story(users=800)
+    story.requests(h.LIST, 30, 36, seconds=range(12, 41))
+    story.pool(
+        "replica",
+        lambda t: h.Level(
+            out=min(leaked, int(t)) if t < 41 else leaked + stuck,
+            leaked=min(leaked, int(t)),
+            waiting=0 if t < 41 else 34,
+            timeouts=0 if t < 71 else 20,
+            checkouts=min(leaked, int(t)) if t < 41 else leaked + stuck,
+        ),
+    )
+    for number in range(leaked):
+        story.checkout(number, 12.0 + number, thread=f"t{number}")
+    for number in range(leaked, leaked + stuck):
+        story.checkout(number, 41.0, thread=f"t{number}", request_ended_s=None, in_driver=300)
+    story.site(checkouts=leaked + stuck, held_s=0.0)
+    for late in range(71, 75):
+        story.timeout(late)
+        story.requests(h.LIST, 5, 30_010, f.Outcome.QUEUEPOOL_TIMEOUT, range(late, late + 1))
+    story.server("replica", {"idle in transaction": leaked}, range(41))
+    states = {"idle in transaction": leaked, "active": stuck}
+    behind_it = tuple(
+        f.Backend(9000 + number, "active", "Lock:relation", 5.0) for number in range(leaked, leaked + stuck)
+    )
+    story.server("replica", states, range(41, 77), waits={"Lock:relation": stuck}, backends=behind_it)
+    found = diagnosed(story.told())
+    assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
+    assert "requests were answered with 11 check-outs" in found.summary
+    (behind,) = (one for one in found.amplifiers if "waited for a lock" in one)
+    assert behind.startswith("up to 19 backends of the replica waited for a lock, for 35 s, while 11 leaked")
+    assert not any(one.startswith(("saturation", "slow")) for one in found.amplifiers)
+
+
 def test_call_sites_are_ranked_by_connection_seconds() -> None:
     sites = diagnosed(h.healthy()).call_sites
     assert [(one.function, one.held_s, one.held) for one in sites] == [
