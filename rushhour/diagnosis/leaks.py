@@ -138,7 +138,7 @@ def _of_pool(
 
 
 def _ended(history: History, window: Window, keys: set[SiteKey]) -> int | None:
-    """Check-outs of these call sites, without those whose request runs still: nothing is known of them yet."""
+    """Check-outs of these call sites, but for those whose request runs still: nothing is known of them."""
     checkouts = checkouts_at(history, window, keys)
     if checkouts is None:
         return None

@@ -67,7 +67,7 @@ def test_the_incident_is_told_with_its_numbers_and_its_line() -> None:
 
 
 def test_queries_that_wait_behind_leaked_transactions_are_the_leaks_doing() -> None:
-    """A replica replays the lock of a vacuum, which a leaked transaction refuses, and queries queue behind it."""
+    """A replica comes to the lock of a vacuum, which leaked transactions refuse; queries queue behind it."""
     leaked, stuck = 11, 19
     story = h.Story(users=800)
     story.requests(h.LIST, 30, 36, seconds=range(12, 41))
