@@ -122,7 +122,7 @@ def _circumstances(signals: Signals) -> tuple[str, ...]:
         found.append(
             f"up to {behind.lock_waits_max} backends of the {behind.server} waited for a lock, for "
             f"{behind.lock_waits_s:.0f} s, while {counted(signals.leak.leaked, 'leaked transaction')} stayed "
-            "open there: what wants a lock against them never gets it (on a replica, the replay of a vacuum or "
+            "open there: what wants a lock against them never gets it (on a replica, replay of a vacuum or "
             "of a change of the schema), and every later query of that table waits behind it"
         )
     if metrics.retries and metrics.all.requests and metrics.retries >= RETRY_SHARE * metrics.all.requests:
