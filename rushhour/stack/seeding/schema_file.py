@@ -12,7 +12,7 @@ _KNOWN: Final = "CREATE TABLE, CREATE INDEX, ALTER TABLE ... ADD CONSTRAINT"
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _STATEMENT: Final = re.compile(
     r"CREATE\s+TABLE\s+(?P<created>\w+)\s*\("
-    r"|ALTER\s+TABLE\s+(?P<altered>\w+)\s+ADD\s+CONSTRAINT\s+\w+\s+(FOREIGN\s+KEY\s*\([^)]*\)\s+REFERENCES\s+(?P<target>\w+)|(PRIMARY|UNIQUE|CHECK)\b)"
+    r"|ALTER\s+TABLE\s+(?P<altered>\w+)\s+ADD\s+CONSTRAINT\s+(?P<constraint>\w+)\s+(FOREIGN\s+KEY\s*\([^)]*\)\s+REFERENCES\s+(?P<target>\w+)|(PRIMARY|UNIQUE|CHECK)\b)"
     r"|CREATE\s+(UNIQUE\s+)?INDEX\s+\w+\s+ON\s+(?P<indexed>\w+)\b",
     re.IGNORECASE,
 )
@@ -28,9 +28,10 @@ class TableSchema:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A foreign key, and the tables that want to be filled before it is added."""
+    """A foreign key, what checks it where it was added unchecked, and the tables to fill before."""
 
     statement: str
+    check: str
     tables: frozenset[str]
 
 
@@ -61,7 +62,8 @@ def read_schema(path: Path) -> Schema:
         elif (table := match["altered"] or match["indexed"]) not in create:
             problems.append(f"{path}:{line}: no CREATE TABLE {table} before this statement")
         elif match["target"]:
-            references.append(Reference(statement, frozenset((table, match["target"]))))
+            check = f"ALTER TABLE {table} VALIDATE CONSTRAINT {match['constraint']}"
+            references.append(Reference(statement, check, frozenset((table, match["target"]))))
         else:
             keys.setdefault(table, []).append(statement)
     if problems:
