@@ -61,9 +61,7 @@ class Hold:
     stack: Stack
     request: Request | None
     thread: int
-    waited: (
-        float  # seconds in the queue, without those in which a connection was opened; negative: has no queue
-    )
+    waited: float  # seconds in the queue, less those to open a connection; negative where there is no queue
     taken: float  # has the connection
     returned: float | None
     how: str

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SEEN_AFTER_S = 0.1  # a check-out that comes back sooner is counted, but not written one by one
 PERIOD_S = 1.0  # histograms and totals per call site
-_NONE: list[int] = []
 MAX_POOLS = 64  # sampled at once; an engine per request would flood the file
 
 
@@ -72,7 +71,7 @@ class Tally:
         """The one loop that runs for every check-out of the service."""
         take, written, totals = self._book.ended.popleft, self._written, self._summary.totals
         last_pool = last_stack = last_label = None
-        total, holds, waits = Total(), _NONE, _NONE
+        total, holds, waits = Total(), list[int](), list[int]()
         count, held_s, waited_s, longest_s = 0, 0.0, 0.0, 0.0  # since pool, stack or endpoint changed
         for _ in range(len(self._book.ended)):
             hold = take()

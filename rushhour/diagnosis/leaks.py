@@ -8,7 +8,7 @@ from typing import Final
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.metrics.pools import collected_late, is_out, leaked_at_end
+from rushhour.metrics.pools import collected_late, in_running_request, leaked_at_end
 from rushhour.metrics.window import Window
 
 REUSED: Final = 1.5  # requests answered per check-out, from which on connections are used again
@@ -143,9 +143,7 @@ def _ended(history: History, window: Window, keys: set[SiteKey]) -> int | None:
     if checkouts is None:
         return None
     running = sum(
-        (out.site, out.endpoint, out.pool) in keys
-        and out.request_ended_s is None
-        and is_out(out, window.end_s)
+        (out.site, out.endpoint, out.pool) in keys and in_running_request(out, window.end_s)
         for out in history.checkouts
     )
     return max(0, checkouts - running)

@@ -7,7 +7,7 @@ from typing import Final
 from rushhour.diagnosis.findings import Evidence
 from rushhour.history import History
 from rushhour.history import facts as f
-from rushhour.metrics.pools import is_out
+from rushhour.metrics.pools import in_running_request
 from rushhour.metrics.window import Window
 
 # A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
@@ -47,7 +47,7 @@ class PressureSignals:
     def hurt(self) -> bool:
         """Whether the queue was more than a burst that the pool absorbed."""
         brief = self.full_share < _BRIEF_SHARE or self.full_s < _BRIEF_S
-        return self.timeouts > 0 or (self.waiters_max > 0 and not brief)
+        return self.queued and (self.timeouts > 0 or not brief)
 
     @property
     def wanted(self) -> float | None:
@@ -124,8 +124,7 @@ def _hold_mean_s(history: History, pid: int, pool: str, from_s: float, to_s: flo
 def _left_out(history: History, pid: int, pool: str, end_s: float) -> int:
     """Connections out at the end whose request has not ended."""
     return sum(
-        is_out(out, end_s) and out.request_ended_s is None and (out.pid, out.pool) == (pid, pool)
-        for out in history.checkouts
+        in_running_request(out, end_s) and (out.pid, out.pool) == (pid, pool) for out in history.checkouts
     )
 
 

@@ -113,6 +113,11 @@ def is_out(checkout: f.CheckOut, at_s: float) -> bool:
     return checkout.taken_s <= at_s and (checkout.returned_s is None or checkout.returned_s > at_s)
 
 
+def in_running_request(checkout: f.CheckOut, at_s: float) -> bool:
+    """Whether a connection was out at a moment, and its request has not ended at all."""
+    return is_out(checkout, at_s) and checkout.request_ended_s is None
+
+
 def share_of(sample: f.PoolSample) -> float:
     """How full a pool is, 0 where it has no limit."""
     return sample.checked_out / sample.capacity if sample.capacity else 0.0
