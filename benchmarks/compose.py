@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
 from rushhour.errors import StackError
-from rushhour.history import create_run_dir
 from rushhour.process.guard import Guard
+from rushhour.rundir import create_run_dir
 from rushhour.scenario.file import load_scenarios
 from rushhour.stack.compose.stack import ComposeStack
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.harness import run_history
 from benchmarks.table import Row
-from rushhour.history import facts as f
+from rushhour.rundir import facts as f
 
 BOUND_S = 2.0
 

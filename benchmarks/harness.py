@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rushhour.history import History, RunDir, load_history
+from rushhour.rundir import History, RunDir, load_history
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 1200

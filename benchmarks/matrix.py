@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.cycle_cost import cost_row
 from benchmarks.table import Row
 from rushhour.process.guard import Guard
-from rushhour.stack.embedded.bare import BareServer, bare_server
+from rushhour.stack.postgres.bare import BareServer, bare_server
 from tests.matrix.environments import environment_of
 
 

@@ -111,10 +111,10 @@ def generate(url: str) -> None:
     from locust.contrib.fasthttp import FastHttpSession  # noqa: PLC0415
     from locust.env import Environment  # noqa: PLC0415
 
-    from rushhour.history import FactWriter, RunDir  # noqa: PLC0415
     from rushhour.load.plugin import counted  # noqa: PLC0415
     from rushhour.load.recorder import Clock, Tally  # noqa: PLC0415
     from rushhour.load.recording import Counter  # noqa: PLC0415
+    from rushhour.rundir import FactWriter, RunDir  # noqa: PLC0415
 
     class Customer(FastHttpUser):
         host = url

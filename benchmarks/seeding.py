@@ -18,11 +18,11 @@ from psycopg2.extensions import make_dsn
 from benchmarks.table import Row
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
-from rushhour.stack.embedded.bare import BareServer, bare_server
-from rushhour.stack.embedded.server import connected
-from rushhour.stack.seeding import seed
-from rushhour.stack.seeding.settings import SEEDING
-from rushhour.stack.seeding.tables import tables
+from rushhour.stack.postgres.bare import BareServer, bare_server
+from rushhour.stack.postgres.seeding import seed
+from rushhour.stack.postgres.seeding.settings import SEEDING
+from rushhour.stack.postgres.seeding.tables import tables
+from rushhour.stack.postgres.server import connected
 
 SCHEMA: Final = Path(__file__).parents[1] / "app" / "schema.sql"
 DATA: Final = Data(size="medium")

@@ -8,11 +8,11 @@ from typing import Final
 
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
-from rushhour.stack.embedded.stack import EmbeddedStack
+from rushhour.stack.processes.stack import EmbeddedStack
 
 SCENARIO: Final = "rush-hour"
 STARTS: Final = 3

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.table import Row
-from rushhour.history import RunDir, load_history
 from rushhour.load.locust import start_load
+from rushhour.rundir import RunDir, load_history
 from rushhour.scenario.model import Load, Pool, Scenario, Target
 
 NAME: Final = "two workers against one"

@@ -109,7 +109,7 @@ def add_arguments(parser: LocustArgumentParser) -> None:
 def referrals_of(customer_id: int) -> int:
     """How many referrals a customer of the seeded data has: most a few, a handful of each thousand hundreds.
 
-    The same as in rushhour/stack/seeding/dataset.py, which seeds them.
+    The same as in rushhour/stack/postgres/seeding/dataset.py, which seeds them.
     """
     return max(0, 2_820 // (customer_id * 37 % GROUP + 6) - 5)
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rushhour.crew import ByHand, load_of
-from rushhour.environment import describe_environment
 from rushhour.errors import StackError
-from rushhour.faults import FaultPlan
-from rushhour.history import Recorder, RunDir, create_run_dir
-from rushhour.history import facts as f
-from rushhour.judging import judge_run
-from rushhour.live import LiveState
+from rushhour.judging.judge import judge_run
 from rushhour.load.locust import in_flight_s
+from rushhour.load.placement import ByHand, load_of
 from rushhour.load.post import GATHER_S
+from rushhour.observe.environment import describe_environment
+from rushhour.observe.live_state import LiveState
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.watch import Watcher, watch
 from rushhour.process.guard import Guard
+from rushhour.rundir import Recorder, RunDir, create_run_dir
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Alerting, KnowsSources, Progress, Running, RunsAlerting, Stack
+from rushhour.stack.fault_plan import FaultPlan
 from rushhour.verdict.judge import Verdict
 
 POLL_S = 0.2

@@ -18,8 +18,8 @@ from rushhour.alarms.prometheus import PrometheusPolicy, names_of
 from rushhour.alarms.promtool import PromtoolError
 from rushhour.alarms.real_config import AGENT, ANSWERS, SLACK_S, alerts_of, digest
 from rushhour.alarms.sources import of_stretch, pools_of_stretch
-from rushhour.history import History
-from rushhour.history import facts as f
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 AS_PREDICTED: Final = "as predicted"
 ELSEWHEN: Final = "at another time"

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from rushhour.alarms.timeline import COUNTS, METRICS, Timeline
 from rushhour.errors import UsageError
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.window import find_window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 MAX_SECONDS: Final = 31 * 86_400
 MAX_TOLD: Final = 20  # problems of one file

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from rushhour.cli.options import Duration, exit_code, path_option
-from rushhour.drill import command as drill_command
-from rushhour.drill.facts import BYS
+from rushhour.jobs.drill import command as drill_command
+from rushhour.jobs.drill.facts import BYS
 
 
 @click.group()

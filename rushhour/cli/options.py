@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rushhour.commands.options import Options
+from rushhour.cli.run_options import Options
 from rushhour.scenario.model import seconds_of
 
 Command = Callable[..., Any]

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
+from rushhour.cli import run_actions as runs_commands
 from rushhour.cli.options import Duration, exit_code, run_options
-from rushhour.commands import runs as runs_commands
-from rushhour.commands.options import Options
+from rushhour.cli.run_options import Options
 
 
 @click.command()

@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from rushhour.alarms.study import Scale
+from rushhour.cli import saved_actions as saved_commands
 from rushhour.cli.options import Duration, Exit, exit_code, path_option, runs_argument
-from rushhour.commands import saved as saved_commands
-from rushhour.compare.judging import TOLERANCE
+from rushhour.jobs.compare.judging import TOLERANCE
 
 
 @click.command()

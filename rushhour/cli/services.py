@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from rushhour.agent.exporter import parse_address
+from rushhour.cli import service_actions as services_commands
 from rushhour.cli.options import Duration, Exit, path_option
-from rushhour.commands import services as services_commands
 
 
 @click.command()

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
+from rushhour.cli import stack_actions as stacks_commands
 from rushhour.cli.options import Exit, path_option, run_options
-from rushhour.commands import stacks as stacks_commands
-from rushhour.commands.options import Options
+from rushhour.cli.run_options import Options
 
 
 @click.command()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 SLOW_CREATE_US: Final = 1_000_000
 UNANSWERED_AFTER_S: Final = 0.5  # on both sides: neither moves

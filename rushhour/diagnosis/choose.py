@@ -19,10 +19,10 @@ from rushhour.diagnosis import (
 from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
 from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.measure import Metrics
-from rushhour.verdict.wording import counted
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 Rule = Callable[[Signals], Finding | None]
 

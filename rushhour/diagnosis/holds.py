@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.sites import at
-from rushhour.history import History
-from rushhour.history import facts as f
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 
 @dataclass(frozen=True, slots=True)

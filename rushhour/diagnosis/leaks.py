@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.pools import collected_late, in_running_request, leaked_at_end
 from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 REUSED: Final = 1.5  # requests answered per check-out, from which on connections are used again
 NOT_REUSED: Final = 1.2  # up to which every request took a connection of its own

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rushhour.diagnosis.findings import Evidence
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 IDLE = "idle in transaction"
 MOVED_S = 0.5  # a session that has moved since is somebody's

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.pools import in_running_request
 from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 # A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
 _BRIEF_SHARE: Final = 0.05

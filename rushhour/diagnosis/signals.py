@@ -9,8 +9,8 @@ from rushhour.diagnosis.leaks import LeakSignals, leak_signals
 from rushhour.diagnosis.outside import Outside, outside_signals
 from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
 from rushhour.diagnosis.processes import ProcessSignals, process_signals
-from rushhour.history import History
 from rushhour.metrics.measure import Metrics
+from rushhour.rundir import History
 
 LOCKED_S: Final = 2.0  # a shorter wait of most backends for a lock is a hiccup
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.findings import HeldSite
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, is_out
 from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 LISTED: Final = 10
 _VARIABLE: Final = re.compile(r"<[^>]*>|\{[^}]*\}|:\w+")

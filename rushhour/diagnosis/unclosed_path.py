@@ -5,7 +5,7 @@ from rushhour.diagnosis.leak_evidence import leak_evidence
 from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
-from rushhour.verdict.wording import counted
+from rushhour.metrics.wording import counted
 
 CAUSE = "unclosed-path"
 FIX = (

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import StackError, UsageError
-from rushhour.history import RunDir
 from rushhour.load import names
-from rushhour.load.hosts import check_host
 from rushhour.load.post import Post
 from rushhour.load.shapes import pushes
+from rushhour.rundir import RunDir
+from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Scenario
-from rushhour.stack.seeding.dataset import CUSTOMERS
+from rushhour.stack.postgres.seeding.dataset import CUSTOMERS
 
 PLUGIN: Final = Path(__file__).with_name("plugin.py")
 STOP_GRACE_S: Final = 8.0  # from SIGTERM to SIGKILL

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
-from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
+from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
 
 FACTS: Final = "rushhour_facts"  # the messages' types: worker to master
 HELLO: Final = "rushhour_hello"  # worker to master: it listens from now on

@@ -7,7 +7,7 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from requests.exceptions import ChunkedEncodingError, RequestException, Timeout
 from requests.exceptions import ConnectionError as RequestsConnectionError
 
-from rushhour.history.facts import Outcome
+from rushhour.rundir.facts import Outcome
 
 # What SQLAlchemy's pool time-out leaves in a 5xx: the type (a JSON body, a debug page) or the text.
 _POOL_MARKS: Final = (b"sqlalchemy.exc.TimeoutError", b"QueuePool limit")

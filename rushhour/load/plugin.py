@@ -25,13 +25,13 @@ from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
-from rushhour.history import FactWriter, RunDir
 from rushhour.load.joining import accept
 from rushhour.load.names import ANCHOR_WALL_S, CHANNEL, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
 from rushhour.load.shapes import SHAPES, step_towards, users_at
 from rushhour.load.writing import Writer
+from rushhour.rundir import FactWriter, RunDir
 
 
 @events.init_command_line_parser.add_listener

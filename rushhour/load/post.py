@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from rushhour.load.hosts import is_loopback
+from rushhour.scenario.hosts import is_loopback
 
 GATHER_S: Final = 300.0  # somebody has to type a command on each of the other machines
 CONTAINERS_S: Final = 60.0

@@ -9,8 +9,8 @@ from typing import Final, Self
 
 from hdrh.histogram import HdrHistogram
 
-from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
 from rushhour.metrics.latencies import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS
+from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
 
 TICK_S: Final = 0.02  # the timer whose lateness is measured
 

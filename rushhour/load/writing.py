@@ -12,12 +12,12 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner
 
-from rushhour.history import FactWriter
-from rushhour.history import facts as f
 from rushhour.load.joining import invite
 from rushhour.load.messages import FACTS, HELLO, UNFIT, Lost, Report, run_problem, unpack
 from rushhour.load.recorder import Clock
 from rushhour.load.recording import HURRY_S
+from rushhour.rundir import FactWriter
+from rushhour.rundir import facts as f
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.pools import PoolMetrics, pool_metrics
 from rushhour.metrics.requests import RequestMetrics, per_second, request_metrics
 from rushhour.metrics.window import Window, find_window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Threshold
 

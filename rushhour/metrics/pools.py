@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 # A process whose last sample is older than this, when the watch ended, had ended before.
 LAST_SAMPLE_WITHIN_S: Final = 2.0

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rushhour.history import facts as f
 from rushhour.metrics.latencies import merge, percentile_ms
 from rushhour.metrics.window import Window
+from rushhour.rundir import facts as f
 
 # Ended without an answer.
 UNANSWERED: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.CLIENT_TIMEOUT, f.Outcome.OTHER_ERROR})

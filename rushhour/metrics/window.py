@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from rushhour.history import History
-from rushhour.history import facts as f
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 
 @dataclass(frozen=True, slots=True)

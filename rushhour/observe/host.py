@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from rushhour.history.facts import HostSample
 from rushhour.process.meter import Meter, MeterReading
+from rushhour.rundir.facts import HostSample
 
 _MB: Final = 1024 * 1024
 _SAME_S: Final = 0.001

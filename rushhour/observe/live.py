@@ -4,8 +4,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import Final
 
-from rushhour.history import facts as f
-from rushhour.live import HolderGauge, LiveState, PoolGauge
+from rushhour.observe.live_state import HolderGauge, LiveState, PoolGauge
+from rushhour.rundir import facts as f
 
 _Holder = tuple[str, f.CallSite, str | None]  # pool, site, endpoint
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from rushhour.history import facts as f
+from rushhour.rundir import facts as f
 
 # A check-out is called leaked when it is still out this long after its request ended. A proper release
 # follows the end of the request within milliseconds, so a second is far from any that is merely slow, and

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from rushhour.history import facts as f
 from rushhour.observe.pool_surroundings import Growing, Surroundings
+from rushhour.rundir import facts as f
 
 NOTABLE_AFTER_S: Final = 1.0  # a check-out that is out this long gets a line of its own
 PROCESS_ENDED: Final = "process-ended"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rushhour.history import facts as f
+from rushhour.rundir import facts as f
 
 _LOOPBACK: Final = frozenset({"localhost", "::1"})
 

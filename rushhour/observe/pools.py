@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.history.facts import AgentFault, PoolFact
 from rushhour.observe.pool_process import PoolProcess
 from rushhour.observe.pool_surroundings import Surroundings
 from rushhour.observe.tail import Tail
+from rushhour.rundir.facts import AgentFault, PoolFact
 
 SILENT_AFTER_S: Final = 5.0  # fifty samples missed in a row: the process was killed, or hangs as a whole
 

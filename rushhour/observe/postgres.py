@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import psycopg2
 
-from rushhour.history.facts import Backend, ServerSample
 from rushhour.observe.lag import LagEstimator
 from rushhour.observe.link import Link
+from rushhour.rundir.facts import Backend, ServerSample
 from rushhour.stack import Server
 
 DEADLINE_S: Final = 2.0  # one sample takes this long at most

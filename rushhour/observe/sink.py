@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from rushhour.history import Recorder
-from rushhour.history import facts as f
-from rushhour.live import LiveState
 from rushhour.observe.live import Fact, LiveFold
+from rushhour.observe.live_state import LiveState
+from rushhour.rundir import Recorder
+from rushhour.rundir import facts as f
 
 _REPEAT_AFTER_S: Final = 30.0  # the same fault of the same observer is written once in this time
 _ERROR_CHARACTERS: Final = 500

@@ -8,18 +8,18 @@ from typing import Final, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from rushhour.errors import RunDataError
-from rushhour.history import Recorder, RunDir
-from rushhour.history import facts as f
-from rushhour.live import LiveState
 from rushhour.observe.host import HostSampler
+from rushhour.observe.live_state import LiveState
 from rushhour.observe.logs import LogCount, LogWatcher
 from rushhour.observe.loop import Loop
-from rushhour.observe.meters import MachineMeter, ProcessMeter
 from rushhour.observe.moments import Moments
 from rushhour.observe.postgres import ServerSampler
 from rushhour.observe.sink import Sink
 from rushhour.observe.tail import Tail
 from rushhour.process.meter import Meter
+from rushhour.process.psutil_meters import MachineMeter, ProcessMeter
+from rushhour.rundir import Recorder, RunDir
+from rushhour.rundir import facts as f
 from rushhour.stack import Running, Server
 
 POOLS_EVERY_S: Final = 0.2

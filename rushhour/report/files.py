@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rushhour.history import History, RunDir
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
 from rushhour.report.markdown import render_comparison, render_markdown
+from rushhour.rundir import History, RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from rushhour.diagnosis import Diagnosis, HeldSite
-from rushhour.history import History
-from rushhour.history import facts as f
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rushhour.diagnosis import HeldSite
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.window import find_window
 from rushhour.report import words
 from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
@@ -21,6 +19,8 @@ from rushhour.report.panels import end_of, timeline
 from rushhour.report.real_pages import real_line, row_cells
 from rushhour.report.series import Panel, Timeline
 from rushhour.report.source import Excerpt, excerpt
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 

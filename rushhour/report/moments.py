@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.report.series import Moment, Tone
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 _PLAIN: Final[tuple[tuple[str, str, Tone], ...]] = (
     (f.WARMUP_ENDED, "warm-up ended", "grey"),

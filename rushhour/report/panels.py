@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.latencies import merge
 from rushhour.report.moments import moments, shaded
 from rushhour.report.series import Panel, Point, Series, Timeline, Tone, bars, carried_sum, line
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 LATENCY_WINDOWS: Final = 600  # percentiles are taken over windows of whole seconds, at most this many
 _CLASSES: Final[tuple[tuple[f.Outcome, str, Tone], ...]] = (

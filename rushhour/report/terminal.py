@@ -11,22 +11,10 @@ from rich.text import Text
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.report.holders import suspects
-from rushhour.report.live_view import PlainLive, plain_line, render_live
-from rushhour.report.progress import PlainProgress, RichProgress
 from rushhour.report.source import excerpt
 from rushhour.report.words import clean, compared, evidence_value, held, seconds, threshold_value
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
-
-__all__ = [
-    "PlainLive",
-    "PlainProgress",
-    "RichProgress",
-    "comparison",
-    "plain_line",
-    "render_live",
-    "summary",
-]
 
 SITES_SHOWN: Final = 3
 WIDE: Final = 150  # columns from which the comparison has one row per scenario

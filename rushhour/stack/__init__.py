@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from rushhour.history import RunDir
 from rushhour.process.meter import Meter
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 
 

@@ -10,9 +10,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from rushhour.errors import StackError, UsageError
-from rushhour.history import RunDir
-from rushhour.load.hosts import check_host
 from rushhour.process.meter import Meter
+from rushhour.rundir import RunDir
+from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Server
 

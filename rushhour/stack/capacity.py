@@ -1,7 +1,7 @@
 """Whether the pools fit the servers (pure)."""
 
 from rushhour.scenario.model import Scenario
-from rushhour.stack.embedded.server import RESERVED_CONNECTIONS
+from rushhour.stack.postgres.server import RESERVED_CONNECTIONS
 
 
 def check_capacity(scenario: Scenario) -> list[str]:

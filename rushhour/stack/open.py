@@ -11,8 +11,8 @@ from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Stack
 from rushhour.stack.at_url import UrlStack
 from rushhour.stack.choose import Asked, choose_stack
-from rushhour.stack.embedded.stack import EmbeddedStack
 from rushhour.stack.ports import HOST
+from rushhour.stack.processes.stack import EmbeddedStack
 
 
 @dataclass(frozen=True, slots=True)

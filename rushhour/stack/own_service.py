@@ -12,7 +12,7 @@ from rushhour.process.child import start
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Progress
-from rushhour.stack.embedded.server import ask, connected
+from rushhour.stack.postgres.server import ask, connected
 
 POLL_S: Final = 0.05
 REPLAY_TIMEOUT_S: Final = 60.0

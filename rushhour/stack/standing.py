@@ -14,13 +14,13 @@ from typing import Final
 import psutil
 
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.reaper import is_alive
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Running, RunsAlerting, Stack
-from rushhour.stack.embedded.template import remove_templates
 from rushhour.stack.locks import locked
 from rushhour.stack.paths import open_cache, server_account
+from rushhour.stack.postgres.template import remove_templates
 from rushhour.stack.work import sweep
 
 POLL_S: Final = 0.5

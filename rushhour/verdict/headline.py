@@ -3,9 +3,9 @@
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.sites import at
 from rushhour.metrics.measure import Metrics
+from rushhour.metrics.wording import counted
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import in_words
-from rushhour.verdict.wording import counted
 
 LEAKS = ("scope-never-removed", "unclosed-path")
 

@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from rushhour.diagnosis import Diagnosis, diagnose
-from rushhour.history import History
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.metrics.requests import RequestMetrics
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import Threshold, in_words
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import judged_thresholds
 from rushhour.verdict.notes import notes
 from rushhour.verdict.trust import why_blind, why_unwatched, why_void
-from rushhour.verdict.wording import counted
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 from rushhour.diagnosis import Diagnosis
 from rushhour.diagnosis.sites import at
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S
 from rushhour.metrics.window import Window
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS
 from rushhour.verdict.headline import leaking_site
 from rushhour.verdict.judged import is_seen
 from rushhour.verdict.unseen import why_no_pool, without_limit
-from rushhour.verdict.wording import counted
 
 
 def notes(

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
 from rushhour.verdict.unseen import why_no_pool

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rushhour.diagnosis.unlimited import what_it_means
-from rushhour.history import History
+from rushhour.rundir import History
 
 PATCHING = "patching sqlalchemy"  # as agent/start.py says where it failed
 

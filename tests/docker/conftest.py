@@ -9,8 +9,8 @@ import pytest
 from docker import DockerClient
 
 from rushhour.errors import StackError
-from rushhour.history import RunDir, create_run_dir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir, create_run_dir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack.compose.engine import Engine, find_engine

@@ -13,8 +13,8 @@ from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import find_promtool
 from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack.compose.project import PROJECT_LABEL
 from rushhour.stack.compose.running import ComposeRunning

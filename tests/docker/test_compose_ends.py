@@ -15,8 +15,8 @@ import pytest
 from docker import DockerClient
 
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.stack.compose.down import bring_down_compose
 from rushhour.stack.compose.engine import engine_url
@@ -39,7 +39,7 @@ import sys
 import time
 from pathlib import Path
 from rushhour.process.guard import Guard
-from rushhour.history import create_run_dir
+from rushhour.rundir import create_run_dir
 from rushhour.scenario.model import SCENARIO
 from rushhour.stack.compose.stack import ComposeStack
 

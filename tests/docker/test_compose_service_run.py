@@ -13,8 +13,8 @@ import pytest
 from docker import DockerClient
 
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
 from rushhour.stack.compose.failure import COMPOSE_LABEL

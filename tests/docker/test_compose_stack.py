@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from docker import DockerClient
+from rushhour.rundir.facts import PoolSample
 
 from rushhour.errors import StackError
-from rushhour.history import RunDir
-from rushhour.history.facts import PoolSample
 from rushhour.observe.pools import PoolWatcher
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Server, TakesFaults
 from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.running import CHECK_EVERY_S, ComposeRunning
-from rushhour.stack.embedded.server import ask, connected
+from rushhour.stack.postgres.server import ask, connected
 from tests.docker.compose_subject import wait_until
 
 Standing = tuple[ComposeRunning, RunDir]

@@ -13,8 +13,8 @@ import pytest
 from docker import DockerClient
 
 from rushhour.cli import main
-from rushhour.drill import own_swarm
 from rushhour.errors import StackError
+from rushhour.jobs.drill import own_swarm
 from rushhour.stack.compose.engine import engine_url
 from tests.docker.compose_subject import ROOT, everything, wait_until
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushhour.agent.environment import agent_environment
-from rushhour.history import facts as f
 from rushhour.observe.pools import PoolWatcher
+from rushhour.rundir import facts as f
 
 DEADLINE_S = 30.0
 

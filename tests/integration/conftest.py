@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rushhour.process.guard import Guard
-from rushhour.stack.embedded.bare import BareServer, bare_server
+from rushhour.stack.postgres.bare import BareServer, bare_server
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from rushhour.stack.embedded.bare import BareServer
-from rushhour.stack.embedded.server import connected
+from rushhour.stack.postgres.bare import BareServer
+from rushhour.stack.postgres.server import connected
 
 SCHEMA = Path(__file__).parents[2] / "app" / "schema.sql"
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rushhour.history import History, RunDir
 from rushhour.load.locust import LoadProcess, start_load
 from rushhour.load.post import Post
+from rushhour.rundir import History, RunDir
 from rushhour.scenario.model import Load, Pool, Scenario, Target
 
 POOL_BODY = (

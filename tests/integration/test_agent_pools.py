@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.history import facts as f
+from rushhour.rundir import facts as f
 from tests.integration.agent_subject import Subject, line_of
 
 

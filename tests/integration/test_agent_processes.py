@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from rushhour.history import facts as f
+from rushhour.rundir import facts as f
 from tests.integration.agent_subject import DEADLINE_S, Subject
 
 

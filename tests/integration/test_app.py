@@ -17,9 +17,9 @@ from app.connectors import Connectors
 from app.models import Base
 from app.releases import RELEASES
 from rushhour.scenario.model import Data
-from rushhour.stack.embedded.bare import BareServer
-from rushhour.stack.seeding import seed
-from rushhour.stack.seeding.dataset import referrals_of
+from rushhour.stack.postgres.bare import BareServer
+from rushhour.stack.postgres.seeding import seed
+from rushhour.stack.postgres.seeding.dataset import referrals_of
 from tests.integration.fresh_database import SCHEMA, FreshDatabase, fresh_database
 
 CUSTOMERS = 1_000

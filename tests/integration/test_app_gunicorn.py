@@ -15,9 +15,9 @@ import pytest
 from rushhour.process.child import Child, start, wait_until
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
-from rushhour.stack.embedded.bare import BareServer
 from rushhour.stack.ports import HOST, free_port
-from rushhour.stack.seeding import seed
+from rushhour.stack.postgres.bare import BareServer
+from rushhour.stack.postgres.seeding import seed
 from tests.integration.fresh_database import SCHEMA, fresh_database
 
 ROOT = Path(__file__).parents[2]

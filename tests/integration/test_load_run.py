@@ -17,8 +17,8 @@ import psutil
 import pytest
 from hdrh.histogram import HdrHistogram
 
-from rushhour.history import History, load_history
-from rushhour.history import facts as f
+from rushhour.rundir import History, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving, wait_for
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from rushhour.stack.seeding import dataset
+from rushhour.stack.postgres.seeding import dataset
 from tests.integration.load_subject import ROOT, Server, serving, wait_for
 
 LOCUSTFILES = sorted((ROOT / "locustfiles").glob("*.py"))

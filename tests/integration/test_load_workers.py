@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from rushhour.history import History, load_history
-from rushhour.history import facts as f
 from rushhour.load.post import Post
+from rushhour.rundir import History, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load
 from rushhour.stack.ports import HOST, free_port
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving

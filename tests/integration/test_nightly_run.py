@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.archive import RunHistory
-from rushhour.nightly.night import read_night
+from rushhour.jobs.archive import RunHistory
+from rushhour.jobs.nightly.night import read_night
 from tests.judged_runs import BUSY
 
 ROOT = Path(__file__).parents[2]

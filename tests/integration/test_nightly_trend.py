@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
-from rushhour.archive import RunRow
-from rushhour.report.trend import MEASURES, render_trend
+from rushhour.jobs.archive import RunRow
+from rushhour.jobs.nightly.trend import MEASURES, render_trend
 from tests.integration.test_report_browser import CHROMIUM, EVIL, FLAGS
 
 pytestmark = [

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from rushhour.observe.meters import MachineMeter, ProcessMeter, ProcessTreeMeter
 from rushhour.process.meter import MeterReading
+from rushhour.process.psutil_meters import MachineMeter, ProcessMeter, ProcessTreeMeter
 
 BURN_S = 0.3
 SOON_S = 30.0

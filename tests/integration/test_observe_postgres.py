@@ -12,14 +12,14 @@ import psycopg2
 import psycopg2.extras
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the library's class is in lower case
+from rushhour.rundir.facts import ServerSample
 
-from rushhour.history import RunDir
-from rushhour.history.facts import ServerSample
 from rushhour.observe.postgres import DEADLINE_S, ServerSampler
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.stack import Server
-from rushhour.stack.embedded.bare import BareServer, bare_server
-from rushhour.stack.embedded.stack import EmbeddedStack
+from rushhour.stack.postgres.bare import BareServer, bare_server
+from rushhour.stack.processes.stack import EmbeddedStack
 from tests.integration.stack_subject import RowsSeeder, quiet, subject
 
 SOON_S = 30.0

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from rushhour.errors import RunDataError
-from rushhour.history import FactWriter, Recorder, RunDir, load_history
-from rushhour.history import facts as f
-from rushhour.history.rundir import read_facts
-from rushhour.live import LiveState
-from rushhour.observe.meters import ProcessTreeMeter
+from rushhour.observe.live_state import LiveState
 from rushhour.observe.watch import ENDED_WITHIN_S, Watcher, watch
 from rushhour.process.meter import Meter
+from rushhour.process.psutil_meters import ProcessTreeMeter
+from rushhour.rundir import FactWriter, Recorder, RunDir, load_history
+from rushhour.rundir import facts as f
+from rushhour.rundir.directory import read_facts
 from rushhour.stack import Server
-from rushhour.stack.embedded.bare import BareServer
+from rushhour.stack.postgres.bare import BareServer
 
 SOON_S = 30.0
 SITE = f.CallSite("app/db.py", 41, "referrals_of")

@@ -69,7 +69,7 @@ def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "shop.py").write_text(SHOP)
     (folder / "test_shop.py").write_text(TESTS)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    plugins = ["-p", "rushhour.pytest_plugin"] if "--pool-leaks" in options else []
+    plugins = ["-p", "rushhour.jobs.attach.pytest_plugin"] if "--pool-leaks" in options else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugins, *options, "test_shop.py"],
@@ -103,7 +103,7 @@ def test_without_the_option_nothing_is_patched(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "import sqlalchemy.pool as pool\n"
         "def pytest_unconfigure(): assert 'sqlalchemy_pools' not in pool.Pool.connect.__code__.co_filename\n"
-        "pytest_plugins = ['rushhour.pytest_plugin']\n"
+        "pytest_plugins = ['rushhour.jobs.attach.pytest_plugin']\n"
         "def pytest_configure(config): config.addinivalue_line('markers', 'allow_pool_leaks')\n"
     )
     done = run_pytest(tmp_path)

@@ -10,11 +10,11 @@ import psycopg2
 import pytest
 
 from rushhour.scenario.model import Data
-from rushhour.stack.embedded.bare import BareServer
-from rushhour.stack.seeding import seed
-from rushhour.stack.seeding.copy_binary import Kind
-from rushhour.stack.seeding.dataset import referrals_of
-from rushhour.stack.seeding.tables import COLUMNS, tables
+from rushhour.stack.postgres.bare import BareServer
+from rushhour.stack.postgres.seeding import seed
+from rushhour.stack.postgres.seeding.copy_binary import Kind
+from rushhour.stack.postgres.seeding.dataset import referrals_of
+from rushhour.stack.postgres.seeding.tables import COLUMNS, tables
 from tests.integration.fresh_database import SCHEMA, FreshDatabase, fresh_database
 
 TINY = Data(size="tiny")
@@ -189,6 +189,6 @@ def test_the_locustfile_draws_the_customers_that_are_seeded() -> None:
             timeout=60,
             check=True,
         ).stdout
-        for module in ("rushhour.stack.seeding.dataset", "locustfiles.referrals")
+        for module in ("rushhour.stack.postgres.seeding.dataset", "locustfiles.referrals")
     ]
     assert said[0] == said[1] != ""

@@ -14,12 +14,12 @@ import psycopg2
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
-from rushhour.stack.embedded.running import EmbeddedRunning
-from rushhour.stack.embedded.stack import EmbeddedStack
 from rushhour.stack.ports import HOST, free_port
+from rushhour.stack.processes.running import EmbeddedRunning
+from rushhour.stack.processes.stack import EmbeddedStack
 from rushhour.stack.work import sweep
 from tests.integration.stack_subject import ROWS, RowsSeeder, quiet, subject
 

@@ -9,12 +9,12 @@ import psycopg2
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.stack import TakesFaults
-from rushhour.stack.embedded.running import EmbeddedRunning
-from rushhour.stack.embedded.server import PostgresServer
-from rushhour.stack.embedded.stack import EmbeddedStack
+from rushhour.stack.postgres.server import PostgresServer
+from rushhour.stack.processes.running import EmbeddedRunning
+from rushhour.stack.processes.stack import EmbeddedStack
 from tests.integration.stack_subject import ROWS, RowsSeeder, quiet, subject
 
 DEADLINE_S = 15.0

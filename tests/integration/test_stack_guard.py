@@ -13,8 +13,8 @@ import pytest
 
 from rushhour.errors import StackError
 from rushhour.process.guard import OWNER, Guard
-from rushhour.stack.embedded.hierarchy import Hierarchy, find_hierarchy
-from rushhour.stack.embedded.limits import Limits, NiceCapacity
+from rushhour.stack.processes.hierarchy import Hierarchy, find_hierarchy
+from rushhour.stack.processes.limits import Limits, NiceCapacity
 from rushhour.stack.standing import bring_down
 
 PROMISED_S = 10.0  # the guard has ended everything by then
@@ -24,8 +24,8 @@ HARNESS = """
 import json, sys, time
 from pathlib import Path
 from rushhour.process.guard import Guard
-from rushhour.history import RunDir
-from rushhour.stack.embedded.stack import EmbeddedStack
+from rushhour.rundir import RunDir
+from rushhour.stack.processes.stack import EmbeddedStack
 from rushhour.stack.standing import stand
 from tests.integration.stack_subject import RowsSeeder, quiet, subject
 

@@ -12,10 +12,10 @@ import pytest
 from rushhour.errors import StackError
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
-from rushhour.stack.embedded.clone import clone
-from rushhour.stack.embedded.postgres import copy_wheel, find_binaries, install, server_version
-from rushhour.stack.embedded.template import TemplateStore, remove_templates
 from rushhour.stack.paths import first_closed, server_account
+from rushhour.stack.postgres.clone import clone
+from rushhour.stack.postgres.programs import copy_wheel, find_binaries, install, server_version
+from rushhour.stack.postgres.template import TemplateStore, remove_templates
 from rushhour.stack.work import work_dir
 from tests.integration.stack_subject import RowsSeeder, quiet
 

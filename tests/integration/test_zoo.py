@@ -11,10 +11,10 @@ import pytest
 
 from rushhour.errors import StackError
 from rushhour.process.guard import Guard
-from rushhour.stack.embedded.bare import BareServer
-from rushhour.stack.embedded.beside import Beside, start_relay
 from rushhour.stack.ports import free_port
-from rushhour.stack.table_lock import TableLock
+from rushhour.stack.postgres.bare import BareServer
+from rushhour.stack.postgres.table_lock import TableLock
+from rushhour.stack.processes.beside import Beside, start_relay
 from tests.judged_runs import ROOT, run, told
 
 

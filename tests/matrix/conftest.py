@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from rushhour.process.guard import Guard
-from rushhour.stack.embedded.bare import BareServer, bare_server
 from rushhour.stack.ports import free_port
+from rushhour.stack.postgres.bare import BareServer, bare_server
 from tests.matrix.environments import ROOT
 
 UP_S = 20.0

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
 
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.latencies import new_histogram
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import SCENARIO, Scenario
 
 LIST = "GET /customers/:id/referrals"

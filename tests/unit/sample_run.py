@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, Evidence, HeldSite
-from rushhour.history import Recorder, RunDir, load_history
-from rushhour.history import facts as f
 from rushhour.metrics.latencies import new_histogram
 from rushhour.metrics.requests import request_metrics
 from rushhour.metrics.window import find_window
+from rushhour.rundir import Recorder, RunDir, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load, Scenario, Target
 from rushhour.verdict.judge import ThresholdResult, Verdict
 from tests.unit.saved_runs import ENVIRONMENT

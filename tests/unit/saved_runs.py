@@ -5,9 +5,9 @@ import math
 import random
 from pathlib import Path
 
-from rushhour.history import FactWriter, History, RunDir
-from rushhour.history import facts as f
 from rushhour.metrics.latencies import new_histogram
+from rushhour.rundir import FactWriter, History, RunDir
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import judge, verdict_json
 from tests.unit import histories

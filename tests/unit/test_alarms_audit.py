@@ -14,9 +14,9 @@ from rushhour.alarms.rule_file import rule_files
 from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, as_json, study
 from rushhour.alarms.timeline import METRICS, Timeline, stretched, tiled
-from rushhour.auditing import unknown_alarms
 from rushhour.errors import UsageError
-from rushhour.judging import judge_run, read_scenario
+from rushhour.judging.alarms import unknown_alarms
+from rushhour.judging.judge import judge_run, read_scenario
 from rushhour.report.alarms import headline, section
 from rushhour.scenario.file import load_scenarios
 from tests.unit import histories

@@ -10,9 +10,9 @@ from rushhour.alarms.prom_series import SERIES, input_series
 from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import milliseconds
 from rushhour.alarms.study import Scale, study
-from rushhour.auditing import unaudited
 from rushhour.errors import UsageError
-from rushhour.judging import judge_run, read_scenario
+from rushhour.judging.alarms import unaudited
+from rushhour.judging.judge import judge_run, read_scenario
 from rushhour.report.alarms import headline
 from tests.unit import histories
 from tests.unit.saved_runs import save

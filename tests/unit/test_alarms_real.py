@@ -27,11 +27,11 @@ from rushhour.alarms.real_pages import (
     told_of,
 )
 from rushhour.alarms.sources import pools_of_stretch
-from rushhour.auditing import real_alerting
 from rushhour.errors import UsageError
-from rushhour.history import History
-from rushhour.history import facts as f
+from rushhour.judging.alarms import real_alerting
 from rushhour.report.real_pages import real_line, row_cells
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.stack.compose.alerting import sums_of
 from tests.unit import histories

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from rushhour.attach.findings import Findings
-from rushhour.attach.words import Teller, summary
-from rushhour.history import facts as f
+from rushhour.jobs.attach.findings import Findings
+from rushhour.jobs.attach.words import Teller, summary
+from rushhour.rundir import facts as f
 
 SITE = f.CallSite("shop.py", 36, "report")
 PROCESS = f.AgentProcess(0.0, 7, 1, "3.13.1", None, None)

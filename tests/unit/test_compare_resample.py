@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushhour.compare.blocks import block_length
-from rushhour.compare.judging import Judgement, interval, judge_change, measure_of
-from rushhour.compare.latency_counts import WIDTH, bucket_counts, bucket_ms
-from rushhour.compare.resample import pack, resamples, unpack
 from rushhour.errors import RunDataError
+from rushhour.jobs.compare.blocks import block_length
+from rushhour.jobs.compare.judging import Judgement, interval, judge_change, measure_of
+from rushhour.jobs.compare.latency_counts import WIDTH, bucket_counts, bucket_ms
+from rushhour.jobs.compare.resample import pack, resamples, unpack
 from rushhour.metrics.latencies import HIGHEST_US, new_histogram
 
 DICE = random.Random

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rushhour.compare import Comparison, Judgement, compare_runs, read_measured
 from rushhour.errors import RunDataError
-from rushhour.history import History
-from rushhour.history import facts as f
-from rushhour.report.compare import HEADS, headline, markdown_comparison, terminal_comparison
+from rushhour.jobs.compare import Comparison, Judgement, compare_runs, read_measured
+from rushhour.jobs.compare.render import HEADS, headline, markdown_comparison, terminal_comparison
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from tests.unit import histories
 from tests.unit.histories import LIST
 from tests.unit.saved_runs import ENVIRONMENT, noisy, save

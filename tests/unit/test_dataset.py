@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from rushhour.scenario.model import SIZES, Data
-from rushhour.stack.seeding.copy_binary import Pattern, encode
-from rushhour.stack.seeding.dataset import (
+from rushhour.stack.postgres.seeding.copy_binary import Pattern, encode
+from rushhour.stack.postgres.seeding.dataset import (
     CUSTOMERS,
     GROUP,
     REFERRALS_PER_GROUP,
@@ -18,8 +18,8 @@ from rushhour.stack.seeding.dataset import (
     is_gold,
     referrals_of,
 )
-from rushhour.stack.seeding.rows import SEGMENTS, Dataset
-from rushhour.stack.seeding.tables import COLUMNS, tables
+from rushhour.stack.postgres.seeding.rows import SEGMENTS, Dataset
+from rushhour.stack.postgres.seeding.tables import COLUMNS, tables
 
 SMALL = Data(size="small", seed=1)
 

@@ -6,9 +6,9 @@ import pytest
 
 from rushhour.diagnosis import RULES, Diagnosis, diagnose
 from rushhour.diagnosis.signals import read_signals
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.measure import measure
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import CAUSES
 from tests.unit import histories as h
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushhour.diagnosis import Diagnosis, diagnose
-from rushhour.history import History
 from rushhour.metrics.measure import measure
+from rushhour.rundir import History
 from tests.unit import histories as h
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.diagnosis.choose import BLACK_BOX_RULES, RULES
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.measure import measure
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from tests.unit import histories
 from tests.unit.histories import CAPACITY, LIST, PID, ROUTE, SITE, STARTED_S, Level, Story
 

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushhour.drill.facts import By, Drill, Instance, Rollout, ServiceState
-from rushhour.drill.figures import figures_of
-from rushhour.drill.judge import judge
-from rushhour.drill.proof import compare
-from rushhour.history import History
-from rushhour.history import facts as f
+from rushhour.jobs.drill.facts import By, Drill, Instance, Rollout, ServiceState
+from rushhour.jobs.drill.figures import figures_of
+from rushhour.jobs.drill.judge import judge
+from rushhour.jobs.drill.page import headline, junit, markdown, page, rows, touched
+from rushhour.jobs.drill.proof import compare
+from rushhour.jobs.drill.side_by_side import bars, comparison
+from rushhour.jobs.drill.side_by_side import page as together
 from rushhour.metrics.latencies import new_histogram
-from rushhour.report.drill import headline, junit, markdown, page, rows, touched
-from rushhour.report.drills import bars, comparison
-from rushhour.report.drills import page as together
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 ROLLOUT = Rollout("update", "docker service update …", "sha256:new", 20.0, 26.0, "completed")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from rushhour.drill.facts import ServiceState
-from rushhour.drill.fleet import SIBLINGS, Plan
-from rushhour.drill.swarm_files import PROBE, Fixed, stack_file
-from rushhour.drill.swarm_running import host_ports
 from rushhour.errors import UsageError
+from rushhour.jobs.drill.facts import ServiceState
+from rushhour.jobs.drill.fleet import SIBLINGS, Plan
+from rushhour.jobs.drill.swarm_files import PROBE, Fixed, stack_file
+from rushhour.jobs.drill.swarm_running import host_ports
 from rushhour.scenario.file import load_scenarios
 from rushhour.stack.compose.images import Image
 

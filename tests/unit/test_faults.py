@@ -8,15 +8,15 @@ import pytest
 
 from rushhour.diagnosis import diagnose
 from rushhour.errors import StackError, UsageError
-from rushhour.faults import FaultPlan
-from rushhour.history import Recorder, RunDir, load_history
-from rushhour.history import facts as f
 from rushhour.metrics.measure import measure
 from rushhour.report.moments import moments
+from rushhour.rundir import Recorder, RunDir, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario import model
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import ServerFault
 from rushhour.stack import Fault, Running
+from rushhour.stack.fault_plan import FaultPlan
 from rushhour.verdict.judge import judge
 from tests.unit import histories
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from rushhour.errors import UsageError
-from rushhour.history import RunDir
-from rushhour.load.hosts import check_host
 from rushhour.load.locust import locust_command, locust_environment, start_load
+from rushhour.rundir import RunDir
+from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Load, Pool, Scenario, Target
 
 

@@ -7,8 +7,8 @@ import pytest
 import requests.exceptions as rq
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from geventhttpclient.useragent import RetriesExceeded
+from rushhour.rundir.facts import Outcome
 
-from rushhour.history.facts import Outcome
 from rushhour.load.outcome import classify
 
 FLASK_BODY = b'{"error":{"message":"QueuePool limit of size 20","type":"sqlalchemy.exc.TimeoutError"}}'

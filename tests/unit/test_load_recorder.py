@@ -7,8 +7,8 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
+from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
 
-from rushhour.history.facts import GeneratorSample, Outcome, RequestCount
 from rushhour.load.messages import Lost, Report, pack, run_problem, unpack
 from rushhour.load.recorder import Clock, Tally, overdue_ms
 from rushhour.metrics.latencies import HIGHEST_US

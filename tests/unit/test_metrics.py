@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from rushhour.errors import RunDataError
-from rushhour.history import History
-from rushhour.history import facts as f
 from rushhour.metrics.latencies import merge, percentile_ms
 from rushhour.metrics.measure import Metrics, measure
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.thresholds import METRICS, Threshold, parse_threshold
 from tests.unit import histories as h
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.archive import RunHistory, night_of, read_row, remember, row_of, runs_folder_of
-from rushhour.archive.lock import held
-from rushhour.archive.prune import prune_nights
 from rushhour.errors import UnavailableError
-from rushhour.history import Recorder, RunDir
-from rushhour.history.rundir import is_under_way
-from rushhour.saved import read_verdict
+from rushhour.jobs.archive import RunHistory, night_of, read_row, remember, row_of, runs_folder_of
+from rushhour.jobs.archive.lock import held
+from rushhour.jobs.archive.prune import prune_nights
+from rushhour.judging.saved import read_verdict
+from rushhour.rundir import Recorder, RunDir
+from rushhour.rundir.directory import is_under_way
 from tests.unit import histories
 from tests.unit.saved_runs import save
 

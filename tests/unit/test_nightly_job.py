@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import pytest
 
 from rushhour.errors import StackError, UnavailableError, UsageError
-from rushhour.history import History, RunDir
-from rushhour.nightly.job import run_night
-from rushhour.nightly.night import Night, last_good_night, read_night
-from rushhour.nightly.soak import with_soak
-from rushhour.report.trend import label, night_rows, trend_data
-from rushhour.saved import read_verdict
+from rushhour.jobs.nightly.job import run_night
+from rushhour.jobs.nightly.night import Night, last_good_night, read_night
+from rushhour.jobs.nightly.soak import with_soak
+from rushhour.jobs.nightly.trend import label, night_rows, trend_data
+from rushhour.judging.saved import read_verdict
+from rushhour.rundir import History, RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict

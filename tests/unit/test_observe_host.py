@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 import pytest
+from rushhour.rundir.facts import HostSample
 
-from rushhour.history.facts import HostSample
 from rushhour.observe.host import HostSampler
 from rushhour.process.meter import MeterReading
 

@@ -3,9 +3,9 @@
 import pickle
 from dataclasses import replace
 
-from rushhour.history import facts as f
-from rushhour.live import LiveState, PoolGauge
 from rushhour.observe.live import LiveFold
+from rushhour.observe.live_state import LiveState, PoolGauge
+from rushhour.rundir import facts as f
 
 POOL = f.PoolSample(
     t_s=5.0,

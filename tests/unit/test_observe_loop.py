@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushhour.history import Recorder, RunDir, load_history
-from rushhour.history import facts as f
 from rushhour.observe.loop import Loop, next_tick_s
 from rushhour.observe.sink import Sink
+from rushhour.rundir import Recorder, RunDir, load_history
+from rushhour.rundir import facts as f
 
 SOON_S = 20.0  # far more than any step here takes
 

@@ -2,8 +2,8 @@
 
 import pickle
 
-from rushhour.history import facts as f
 from rushhour.observe.moments import Moments
+from rushhour.rundir import facts as f
 
 SITE = f.CallSite("app/db.py", 41, "referrals_of")
 OTHER = f.CallSite("app/db.py", 77, "summary_of")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.history import RunDir, load_history
-from rushhour.history import facts as f
-from rushhour.pager.access_log import AccessLog
-from rushhour.pager.desk import line_of, server
+from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import facts as f
+from rushhour.stack.compose.pager.access_log import AccessLog
+from rushhour.stack.compose.pager.desk import line_of, server
 
 AT = datetime(2025, 1, 1, 18, 0, 1, 234000, tzinfo=UTC)
 BODY = {

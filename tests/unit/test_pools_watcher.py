@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rushhour.history import facts as f
 from rushhour.observe.pools import PoolWatcher, endpoint_label
+from rushhour.rundir import facts as f
 
 ROOT = Path("/srv/service")
 ANCHOR_S = 1000.0

@@ -13,8 +13,6 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from rushhour.diagnosis import Diagnosis, HeldSite
-from rushhour.history import History, load_history
-from rushhour.history import facts as f
 from rushhour.report.embed import prose as html_prose
 from rushhour.report.embed import script_json
 from rushhour.report.files import write_reports, write_suite
@@ -22,6 +20,8 @@ from rushhour.report.holders import suspects
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
 from rushhour.report.markdown import code, prose, render_comparison, render_markdown, text
+from rushhour.rundir import History, load_history
+from rushhour.rundir import facts as f
 from rushhour.verdict.judge import Verdict
 from tests.unit import sample_run
 from tests.unit.sample_run import SampleRun

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushhour.history import History, load_history
-from rushhour.history import facts as f
 from rushhour.report.panels import timeline
 from rushhour.report.series import (
     MAX_POINTS,
@@ -20,6 +18,8 @@ from rushhour.report.series import (
     downsample,
     peaks,
 )
+from rushhour.rundir import History, load_history
+from rushhour.rundir import facts as f
 from tests.unit import sample_run
 
 LONG = st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=400)

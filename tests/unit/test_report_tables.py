@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.history import History, load_history
-from rushhour.history import facts as f
 from rushhour.report import words
 from rushhour.report.holders import still_out, top_holders
 from rushhour.report.source import excerpt
+from rushhour.rundir import History, load_history
+from rushhour.rundir import facts as f
 from rushhour.verdict.judge import ThresholdResult
 from tests.unit import sample_run
 

@@ -9,10 +9,10 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from rushhour.diagnosis import Diagnosis
-from rushhour.live import LiveState, PoolGauge
-from rushhour.report.live_view import PlainLive, plain_line, pool_bar, render_live
-from rushhour.report.progress import PlainProgress, RichProgress, amount
+from rushhour.observe.live_state import LiveState, PoolGauge
 from rushhour.report.terminal import comparison, summary
+from rushhour.screen.live_view import PlainLive, plain_line, pool_bar, render_live
+from rushhour.screen.progress import PlainProgress, RichProgress, amount
 from tests.unit import sample_run
 
 SCENARIO = sample_run.sample_scenario(Path())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rushhour.errors import UsageError
-from rushhour.history import RunDir
+from rushhour.rundir import RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import SCENARIO, SHAPES
 

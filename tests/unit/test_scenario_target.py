@@ -8,9 +8,9 @@ from rushhour.errors import UsageError
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
 from rushhour.stack.at_url import in_words
-from rushhour.stack.embedded.service import placeholders, service_command, service_environment
 from rushhour.stack.open import needs_embedded
 from rushhour.stack.own_service import with_scheme
+from rushhour.stack.processes.service import placeholders, service_command, service_environment
 
 GOOD = """\
 defaults:

@@ -6,9 +6,9 @@ import pytest
 
 from rushhour.errors import UsageError
 from rushhour.scenario.model import Data
-from rushhour.stack.seeding import seed
-from rushhour.stack.seeding.schema_file import read_schema
-from rushhour.stack.seeding.tables import COLUMNS
+from rushhour.stack.postgres.seeding import seed
+from rushhour.stack.postgres.seeding.schema_file import read_schema
+from rushhour.stack.postgres.seeding.tables import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "app" / "schema.sql"
 

@@ -13,20 +13,20 @@ from rushhour.process.child import Account, tail
 from rushhour.process.reaper import Book, group_pids, remove, remove_all
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
-from rushhour.stack.embedded.cgroups import GroupV1, GroupV2, quota, spread, weight
-from rushhour.stack.embedded.hierarchy import Hierarchy, candidates, find_hierarchy
-from rushhour.stack.embedded.postgres import find_binaries
-from rushhour.stack.embedded.server import RESERVED_CONNECTIONS
-from rushhour.stack.embedded.service import (
+from rushhour.stack.locks import is_free, locked, try_lock
+from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
+from rushhour.stack.ports import HOST, free_port, lost_race
+from rushhour.stack.postgres.programs import find_binaries
+from rushhour.stack.postgres.server import RESERVED_CONNECTIONS
+from rushhour.stack.postgres.template import read_template, remove_templates, remove_unused
+from rushhour.stack.processes.cgroups import GroupV1, GroupV2, quota, spread, weight
+from rushhour.stack.processes.hierarchy import Hierarchy, candidates, find_hierarchy
+from rushhour.stack.processes.service import (
     placeholders,
     require_program,
     service_command,
     service_environment,
 )
-from rushhour.stack.embedded.template import read_template, remove_templates, remove_unused
-from rushhour.stack.locks import is_free, locked, try_lock
-from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
-from rushhour.stack.ports import HOST, free_port, lost_race
 from rushhour.stack.work import in_use, require_room, sweep
 
 SCENARIO = Scenario(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rushhour.errors import UsageError
+from rushhour.jobs.init.files import label, locust_file, scenario_file
+from rushhour.jobs.init.routes import Route, health_of, of_openapi
 from rushhour.scenario.file import load_scenarios
-from rushhour.starter.files import label, locust_file, scenario_file
-from rushhour.starter.routes import Route, health_of, of_openapi
 
 ROUTES = [
     Route("/", "GET"),

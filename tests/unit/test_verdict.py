@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushhour.history import FactWriter, History, RunDir, load_history
-from rushhour.history import facts as f
+from rushhour.rundir import FactWriter, History, RunDir, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.verdict.judge import Verdict, judge, verdict_json
 from tests.unit import histories as h

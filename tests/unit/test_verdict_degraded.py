@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rushhour.history import History
+from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories

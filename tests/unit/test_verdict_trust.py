@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rushhour.history import History
-from rushhour.history import facts as f
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories as h

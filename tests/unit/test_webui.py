@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.history import facts as f
-from rushhour.live import HolderGauge, LiveState, PoolGauge
+from rushhour.jobs.webui.board import Board, shown_state
+from rushhour.jobs.webui.form import FormError, form_values, read_ask
+from rushhour.jobs.webui.login import PASSWORD, USER, address_problems, matches, read_login
+from rushhour.jobs.webui.messages import Ask, Choice, Judged, Login, View, Welcome, decode, encode
+from rushhour.jobs.webui.tables import tables
 from rushhour.observe.live import LiveFold
-from rushhour.webui.board import Board, shown_state
-from rushhour.webui.form import FormError, form_values, read_ask
-from rushhour.webui.login import PASSWORD, USER, address_problems, matches, read_login
-from rushhour.webui.messages import Ask, Choice, Judged, Login, View, Welcome, decode, encode
-from rushhour.webui.tables import tables
+from rushhour.observe.live_state import HolderGauge, LiveState, PoolGauge
+from rushhour.rundir import facts as f
 
 WELCOME = Welcome(
     choices=(Choice("gate", "1.1", 800, 40.0, 75.0), Choice("staging", "1.1", 10, 5.0, 30.0)),

@@ -20,7 +20,7 @@ from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.files import ALERTING_PARTS, METRICS_PORT, SERVER_PORT, SERVICE_PORT, Places
 from rushhour.stack.compose.images import ALERTMANAGER_IMAGE, PROMETHEUS_IMAGE, ImageStore
 from rushhour.stack.compose.template import last_lines
-from rushhour.stack.embedded.server import DATABASE
+from rushhour.stack.postgres.server import DATABASE
 
 UP_TIMEOUT_S: Final = 60.0
 READY_TIMEOUT_S: Final = 30.0

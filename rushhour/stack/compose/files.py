@@ -10,9 +10,9 @@ from rushhour.agent.environment import INJECT_DIR, METRICS_VARIABLE, OUT_VARIABL
 from rushhour.scenario.model import SERVERS, Scenario
 from rushhour.stack.compose.engine import Engine
 from rushhour.stack.compose.images import Image
-from rushhour.stack.embedded.cgroups import quota, spread, weight
-from rushhour.stack.embedded.server import DATABASE, ROLE
-from rushhour.stack.embedded.service import fill_in, placeholders, service_command
+from rushhour.stack.postgres.server import DATABASE, ROLE
+from rushhour.stack.processes.cgroups import quota, spread, weight
+from rushhour.stack.processes.service import fill_in, placeholders, service_command
 
 SERVICE_PORT: Final = 8000  # inside the container
 SERVER_PORT: Final = 5432

@@ -13,8 +13,8 @@ from docker import DockerClient
 from docker.models.containers import Container
 
 from rushhour.errors import StackError
-from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.process.meter import Meter
+from rushhour.process.psutil_meters import ProcessTreeMeter
 from rushhour.stack import Fault, Server
 from rushhour.stack.compose.alerting import ComposeAlerting
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
@@ -22,9 +22,9 @@ from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.template import last_lines
 from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_meter
 from rushhour.stack.compose.workers import INSIDE, PART, ComposeWorkers
-from rushhour.stack.embedded.server import SLOT, ask, connected, last_line
 from rushhour.stack.ports import HOST
-from rushhour.stack.table_lock import TableLock
+from rushhour.stack.postgres.server import SLOT, ask, connected, last_line
+from rushhour.stack.postgres.table_lock import TableLock
 
 CHECK_EVERY_S: Final = 1.0  # each check asks the engine
 STREAM_TIMEOUT_S: Final = 30.0

@@ -7,8 +7,8 @@ from typing import Final
 
 from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress
 from rushhour.stack.compose.engine import ENGINE_ERRORS, find_engine, last_reason
@@ -24,9 +24,9 @@ from rushhour.stack.compose.images import (
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import ComposeTemplates, templates_root
 from rushhour.stack.compose.up import BringUp, ComposeProject, make_places
-from rushhour.stack.embedded.template import Seeder
 from rushhour.stack.paths import cache_dir, open_cache
 from rushhour.stack.ports import HOST, free_port
+from rushhour.stack.postgres.template import Seeder
 from rushhour.stack.work import work_dir
 
 
@@ -121,6 +121,6 @@ class ComposeStack:
 
 
 def _default_seeder() -> Seeder:
-    from rushhour.stack.seeding import seed  # noqa: PLC0415  # only where no other seeder was given
+    from rushhour.stack.postgres.seeding import seed  # noqa: PLC0415  # only where no other seeder was given
 
     return seed

@@ -20,10 +20,10 @@ from rushhour.stack import Progress
 from rushhour.stack.compose.command import ComposeCommand
 from rushhour.stack.compose.engine import ENGINE_ERRORS, last_reason
 from rushhour.stack.compose.images import Image
-from rushhour.stack.embedded.server import connected, last_line
-from rushhour.stack.embedded.template import Seeder, lock_of, remove_unused
 from rushhour.stack.locks import POLL_S, locked, try_lock
-from rushhour.stack.seeding.settings import SEEDING
+from rushhour.stack.postgres.seeding.settings import SEEDING
+from rushhour.stack.postgres.server import connected, last_line
+from rushhour.stack.postgres.template import Seeder, lock_of, remove_unused
 
 DATA: Final = "data.tar"
 FORMAT: Final = 1  # raise it when what a template holds changes

@@ -11,8 +11,8 @@ from psycopg2.extensions import make_dsn
 
 from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import SERVERS, Scenario
 from rushhour.stack import Progress, Server
 from rushhour.stack.compose.alerting import start_alerting
@@ -37,8 +37,8 @@ from rushhour.stack.compose.project import SETTLE_S, removal_command, remove_dea
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import DATA, ComposeTemplates, Seeding
 from rushhour.stack.compose.workers import ComposeWorkers
-from rushhour.stack.embedded.server import DATABASE, ROLE, SUPERUSER, Secrets
 from rushhour.stack.paths import configuration_dir
+from rushhour.stack.postgres.server import DATABASE, ROLE, SUPERUSER, Secrets
 
 UP_GRACE_S: Final = 60  # for the engine itself, beyond the time that the servers may take for their data
 PORT_ATTEMPTS: Final = 3

@@ -11,8 +11,8 @@ import psutil
 from docker.errors import NotFound
 
 from rushhour.errors import StackError
-from rushhour.observe.meters import ProcessTreeMeter
 from rushhour.process.meter import MeterReading
+from rushhour.process.psutil_meters import ProcessTreeMeter
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 
 METER_TIMEOUT_S: Final = 10  # silence of a stream that tells once a second

@@ -29,9 +29,9 @@ from rushhour.stack.compose_service.running import ComposeServiceRunning, own_co
 from rushhour.stack.compose_service.sources import Sources
 from rushhour.stack.compose_service.user_file import UserFile, UserService, files_of, port_of, variables_of
 from rushhour.stack.compose_service.waiting import wait_for_agent, wait_healthy
-from rushhour.stack.embedded.cgroups import weight
-from rushhour.stack.embedded.service import placeholders, split_command
 from rushhour.stack.own_service import run_setup, wait_for_replay, with_scheme
+from rushhour.stack.processes.cgroups import weight
+from rushhour.stack.processes.service import placeholders, split_command
 
 BUILD_TIMEOUT_S: Final = 900.0
 UP_TIMEOUT_S: Final = 600.0  # images of what it depends on may have to be pulled, and get healthy

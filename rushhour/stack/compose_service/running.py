@@ -13,8 +13,8 @@ from docker import DockerClient
 from docker.models.containers import Container
 
 from rushhour.errors import StackError
-from rushhour.history.facts import OWN
 from rushhour.process.meter import Meter
+from rushhour.rundir.facts import OWN
 from rushhour.stack import Fault, Server
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.failure import COMPOSE_LABEL, ONE_OFF_LABEL, SERVICE_LABEL

@@ -8,8 +8,8 @@ from typing import Final
 from docker import DockerClient
 
 from rushhour.errors import StackError, UsageError
-from rushhour.history import RunDir
 from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario, Target
 from rushhour.stack import Progress
 from rushhour.stack.compose.engine import ENGINE_ERRORS, find_engine, last_reason
@@ -23,10 +23,10 @@ from rushhour.stack.compose_service.bring_up import ServiceUp
 from rushhour.stack.compose_service.running import ComposeServiceRunning, component, own_containers
 from rushhour.stack.compose_service.user_file import read
 from rushhour.stack.compose_service.waiting import HEALTHY_WITHIN_S
-from rushhour.stack.embedded.template import Seeder
 from rushhour.stack.own_service import NoRows
 from rushhour.stack.paths import cache_dir, open_cache
 from rushhour.stack.ports import HOST, free_port
+from rushhour.stack.postgres.template import Seeder
 from rushhour.stack.work import work_dir
 
 
@@ -138,7 +138,7 @@ def _servers(bring_up: BringUp, exits: ExitStack) -> ComposeRunning:
 
 
 def _seeder(target: Target) -> Seeder:
-    from rushhour.stack.seeding import seed  # noqa: PLC0415  # only for the referrals service's own tables
+    from rushhour.stack.postgres.seeding import seed  # noqa: PLC0415  # only for the referrals service's own tables
 
     return seed if target.schema else NoRows()
 

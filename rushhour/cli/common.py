@@ -1,0 +1,92 @@
+"""What the commands that make runs share: how a run is chosen, brought up and shown."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rushhour.alarms.real_config import RealAlerting
+from rushhour.cli.console import console, say
+from rushhour.cli.run_options import Options
+from rushhour.errors import UsageError
+from rushhour.judging.alarms import unknown_alarms
+from rushhour.judging.saved import read_real
+from rushhour.load.placement import ByHand, how_to_join
+from rushhour.load.post import listening_address
+from rushhour.process.guard import Guard
+from rushhour.report import terminal
+from rushhour.report.real_pages import terminal_real
+from rushhour.run import Means, run_scenario
+from rushhour.rundir import RunDir
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.hosts import check_host
+from rushhour.scenario.model import Scenario
+from rushhour.screen.make import make_screen
+from rushhour.stack import Stack
+from rushhour.stack.capacity import check_capacity
+from rushhour.stack.open import StackOptions, open_stack, stack_of
+from rushhour.stack.ports import HOST
+from rushhour.verdict.judge import Verdict
+
+
+def means_of(options: Options) -> Means:
+    """Raises UsageError for an address that is none, or that was not allowed."""
+    if options.workers_at is None:
+        return Means(allow_host=options.allow_host)
+    try:
+        host, port = listening_address(options.workers_at, options.allow_host)
+    except ValueError as error:
+        raise UsageError([f"--workers-at: {error}"]) from None
+    return Means(ByHand(host, port), options.allow_host)
+
+
+def run_one(
+    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, means: Means
+) -> tuple[RunDir, Verdict]:
+    host = means.by_hand.host if means.by_hand else HOST
+    stack = stack_of(scenario, stack, guard, allow_host=means.allow_host, service_host=host)
+    if means.by_hand is not None:
+        say(how_to_join(scenario, means.by_hand))
+    run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario), means=means)
+    console.print(terminal.summary(verdict, scenario, run_dir.path))
+    if real := read_real(run_dir):
+        console.print(terminal_real(real))
+    return run_dir, verdict
+
+
+def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:
+    file = load_scenarios(options.scenarios)
+    chosen = file.select(names, options.release, pinned_stay=pinned_stay)
+    if options.workers is not None:
+        chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
+    problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
+    problems += [f"{options.scenarios}: {problem}" for one in chosen for problem in unknown_alarms(one)]
+    problems += [
+        f"{options.scenarios}: scenario {one.name}: target.url: {problem}"
+        for one in chosen
+        if one.target.url
+        for problem in check_host(one.target.url, options.allow_host)
+    ]
+    if options.workers_at and (without := [one.name for one in chosen if not one.load.workers]):
+        problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
+    if problems:
+        raise UsageError(problems)
+    return chosen
+
+
+def open_for(
+    options: Options, guard: Guard, scenarios: Sequence[Scenario], alerting: RealAlerting | None = None
+) -> Stack:
+    by_hand = means_of(options).by_hand
+    asked = StackOptions(
+        options.stack,
+        options.image,
+        options.allow_host,
+        options.postgres_bin,
+        alerting,
+        by_hand.host if by_hand else HOST,
+    )
+    screen = make_screen(console, scenarios[0])
+    try:
+        return open_stack(asked, guard, scenarios, screen.progress, say)
+    finally:
+        screen.done()

@@ -1,0 +1,170 @@
+"""Runs a command in the foreground with the agent in it, and tells what the agent sees."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from rushhour.agent.environment import agent_environment
+from rushhour.jobs.attach.findings import Findings, Held
+from rushhour.jobs.attach.words import Teller, prefixed, summary
+from rushhour.observe.pools import PoolWatcher
+from rushhour.process.guard import Guard
+
+POLL_S: Final = 0.25
+NOT_FOUND, NOT_RUNNABLE = 127, 126  # as env, nohup and timeout end
+# Handed on: what ends a service, and what gunicorn and uWSGI are steered by.
+FORWARDED: Final = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """How the command ended, and what was found; `exit_code` is its own, 128 + n for signal n."""
+
+    exit_code: int
+    findings: Findings
+
+
+def run_attached(
+    command: Sequence[str],
+    *,
+    long_s: float,
+    say: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+    keep: Path | None = None,
+    metrics: str | None = None,
+) -> Attached:
+    """Run a command to its end as a shell would; `say` gets a line for each finding, then the summary.
+
+    `environment` is laid over this process's own. `keep` is a directory for the agent's files, which are
+    removed otherwise. `metrics` is where the command's processes serve theirs.
+    """
+    findings = Findings(long_s)
+    teller = Teller(findings)
+
+    def tell(lines: Iterator[str] | Sequence[str]) -> None:
+        for line in prefixed(list(lines)):
+            say(line)
+
+    program = shutil.which(command[0])
+    if program is None:
+        found = Path(command[0]).exists()
+        tell([f"{command[0]}: {'is not executable' if found else 'no such command'}"])
+        return Attached(NOT_RUNNABLE if found else NOT_FOUND, findings)
+    with _agent_dir(keep) as agent_dir, Guard() as guard:
+        base = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(
+            [program, *command[1:]],
+            executable=program,
+            env={**base, **agent_environment(agent_dir, base, metrics=metrics), **guard.environment},
+        )
+        with _signals(process):
+            guard.adopt(process.pid)
+            watcher = PoolWatcher(agent_dir, time.monotonic(), {}, Path.cwd())
+            while not _ended(process):
+                findings.feed(watcher.poll())
+                tell(teller.news())
+        findings.feed(watcher.finish())
+        tell(teller.news())
+    tell(summary(findings))
+    if keep is not None:
+        tell([f"the agent's files are in {keep}"])
+    code = process.returncode
+    return Attached(128 - code if code < 0 else code, findings)
+
+
+def write_findings(path: Path, attached: Attached) -> None:
+    """All of it as JSON, for a program to read."""
+    findings = attached.findings
+    content = {
+        "exit_code": attached.exit_code,
+        "leaks": findings.leaks,
+        "libraries": [list(pair) for pair in findings.libraries()],
+        "pools": [asdict(pool) for pool in findings.pools()],
+        "held": [_held(one) for one in findings.held()],
+        "timeouts": {
+            name: {"count": waits.count, "longest_s": waits.longest_s}
+            for name, waits in findings.timeouts.items()
+        },
+        "agent_faults": [asdict(fault) for fault in findings.faults],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _held(one: Held) -> dict[str, object]:
+    return {
+        **asdict(one.place),
+        "leaked": one.leaked,
+        "outlived": one.outlived,
+        "long": one.long,
+        "still_out": one.still_out,
+        "held_s": round(one.held_s, 3),
+        "longest_s": round(one.longest_s, 3),
+        "returned_by": dict(one.returned_by),
+    }
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+@contextmanager
+def _agent_dir(keep: Path | None) -> Iterator[Path]:
+    """A directory under a name nobody guesses, to which a service of root's may write as another user."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.resolve()
+        return
+    outer = Path(tempfile.mkdtemp(prefix="rushhour-agent-"))
+    try:
+        inner = outer / "pools"
+        inner.mkdir()
+        if os.geteuid() == 0:
+            outer.chmod(0o711)
+            inner.chmod(0o1777)
+        yield inner
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+@contextmanager
+def _signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ctrl-C is the terminal's to deliver, which sends it to the command too; others are handed on."""
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        if process.poll() is None:
+            process.send_signal(number)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not _in_foreground():
+            hand_on(number, frame)
+
+    handlers = {getattr(signal, name): hand_on for name in FORWARDED} | {signal.SIGINT: interrupt}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_foreground() -> bool:
+    """Whether a terminal sends its Ctrl-C to this process and its children."""
+    try:
+        with open("/dev/tty", "rb") as terminal:  # noqa: PTH123  # a device, not a path
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False

@@ -1,0 +1,151 @@
+"""Findings in words: lines as they happen, and a summary at the end (pure)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from rushhour.diagnosis.unlimited import what_it_means
+from rushhour.jobs.attach.findings import Findings, Held, PoolSeen, Waits
+
+_HOW: Final[Mapping[str, str]] = {
+    "close": "closed",
+    "gc": "collected as garbage",
+    "detach": "detached",
+    "invalidate": "invalidated",
+    "process-ended": "never came back before the process ended",
+}
+PATCHING: Final = "patching sqlalchemy"  # as agent/start.py says where it failed
+
+
+class Teller:
+    """Says each finding when it is new, and again when its count has grown tenfold."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._told: dict[object, int] = {}
+
+    def news(self) -> Iterator[str]:
+        """Lines for what was not told before."""
+        findings = self._findings
+        for pool in findings.pools():
+            if self._is_news(("pool", pool.pool, pool.kind), 1):
+                yield f"sees {in_words(findings.libraries())}; {describe_pool(pool)}"
+        for held in findings.held():
+            if held.leaked and self._is_news(("leak", held.place), held.leaked):
+                yield f"LEAK  {leak_line(held)}"
+            elif held.long and self._is_news(("long", held.place), held.long):
+                yield f"long hold  {hold_line(held)}"
+        for name, waits in findings.timeouts.items():
+            if self._is_news(("timeout", name), waits.count):
+                yield f"TIME-OUT  {timeout_line(name, waits)}"
+        for fault in findings.faults:
+            if self._is_news(("fault", fault.where, fault.error), 1):
+                yield f"the agent in process {fault.pid}: {fault.where}: {fault.error}"
+
+    def _is_news(self, key: object, count: int) -> bool:
+        told = self._told.get(key, 0)
+        if told and count < 10 * told:
+            return False
+        self._told[key] = count
+        return True
+
+
+def summary(findings: Findings) -> list[str]:
+    """What was seen over all, worst first; the first line is the verdict in words."""
+    if not findings.processes:
+        return [
+            "the agent started in no process, so nothing was seen",
+            "it starts by PYTHONPATH in CPython 3.11 or newer: is the command Python, without -I, -E or -S?",
+        ]
+    pools = findings.pools()
+    if not pools:
+        return [_no_pool(findings)]
+    lines = [_verdict(findings), f"seen  {in_words(findings.libraries())}, {_processes(findings)}"]
+    lines += [f"pool  {describe_pool(pool)}; {use_of_pool(pool)}" for pool in pools]
+    lines += [f"LEAK  {leak_line(held)}" for held in findings.held() if held.leaked]
+    lines += [f"long hold  {hold_line(held)}" for held in findings.held() if held.long and not held.leaked]
+    lines += [f"TIME-OUT  {timeout_line(name, waits)}" for name, waits in findings.timeouts.items()]
+    return lines
+
+
+def _verdict(findings: Findings) -> str:
+    leaks, timeouts = findings.leaks, sum(one.count for one in findings.timeouts.values())
+    if not leaks and not timeouts:
+        return "every connection came back"
+    parts = [f"{leaks} connection{'s' * (leaks != 1)} leaked"] if leaks else []
+    parts += [f"{timeouts} pool time-out{'s' * (timeouts != 1)}"] if timeouts else []
+    return ", ".join(parts)
+
+
+def _no_pool(findings: Findings) -> str:
+    versions = dict(findings.libraries())
+    for fault in findings.faults:
+        if fault.where == PATCHING:
+            return f"nothing was seen, for the agent cannot watch this SQLAlchemy: {fault.error}"
+    if "SQLAlchemy" in versions:
+        return f"SQLAlchemy {versions['SQLAlchemy']} was imported, and no engine was made: there was no pool"
+    return (
+        f"no process imported SQLAlchemy ({_processes(findings)}, {in_words(findings.libraries())}): "
+        "the agent watches no other pools"
+    )
+
+
+def _processes(findings: Findings) -> str:
+    count = len(findings.processes)
+    return f"{count} process{'es' * (count != 1)}"
+
+
+def in_words(libraries: Iterator[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in libraries)
+
+
+def describe_pool(pool: PoolSeen) -> str:
+    """`127.0.0.1:5432/shop: QueuePool of 5 + 10, time-out 30 s`, and what a limitless one means."""
+    if pool.capacity is not None:
+        return f"{pool.pool}: {pool.kind} of {pool.size} + {pool.max_overflow}, time-out {pool.timeout_s:g} s"
+    return f"{pool.pool}: {what_it_means(pool.kind)}"
+
+
+def use_of_pool(pool: PoolSeen) -> str:
+    """What it came to."""
+    of = "" if pool.capacity is None else f" of {pool.capacity}"
+    each = f" in one of {pool.processes} processes" if pool.processes > 1 else ""
+    waited = f", {pool.waiting_max} waiting" if pool.waiting_max else ""
+    return f"at most {pool.checked_out_max}{of} out{each}{waited}, {pool.checkouts:,} check-outs"
+
+
+def leak_line(held: Held) -> str:
+    """Which line, for which endpoint, how many, and what became of them."""
+    back = [f"{count} {_HOW.get(how, how)}" for how, count in held.returned_by.most_common()]
+    if held.still_out:
+        back.insert(0, f"{held.still_out} still out")
+    outlived = "out after their request had ended" if held.outlived else "not closed by anyone"
+    return (
+        f"{held.place.site.file}:{held.place.site.line} {held.place.site.function}{_for(held)}: "
+        f"{held.leaked} of pool {held.place.pool} {outlived}, longest {held.longest_s:.1f} s "
+        f"({', '.join(back)})"
+    )
+
+
+def hold_line(held: Held) -> str:
+    """Which line holds long."""
+    return (
+        f"{held.place.site.file}:{held.place.site.line} {held.place.site.function}{_for(held)}: "
+        f"{held.long} of pool {held.place.pool} held for up to {held.longest_s:.1f} s"
+    )
+
+
+def _for(held: Held) -> str:
+    return f" for {held.place.endpoint}" if held.place.endpoint else ""
+
+
+def timeout_line(pool: str, waits: Waits) -> str:
+    """How often, and where it was raised."""
+    (site, endpoint), count = waits.sites.most_common(1)[0]
+    where = f"{site.file}:{site.line} {site.function}" + (f" for {endpoint}" if endpoint else "")
+    often = f", {count} of them" if count != waits.count else ""
+    return f"pool {pool}: {waits.count} after up to {waits.longest_s:.1f} s, raised at {where}{often}"
+
+
+def prefixed(lines: Sequence[str]) -> list[str]:
+    """As they are written beside the command's own output."""
+    return [f"rushhour: {line}" for line in lines]

@@ -1,0 +1,76 @@
+"""Sends the requests of `rushhour check` and watches what stays checked out."""
+
+import http.client
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from rushhour.errors import StackError
+from rushhour.jobs.check.result import Answer, CheckResult, Request, parse_request, unrequested
+from rushhour.observe.pools import PoolWatcher
+from rushhour.rundir import Recorder
+from rushhour.rundir import facts as f
+from rushhour.stack import Running
+
+REQUEST_TIMEOUT_S = 10.0
+SETTLE_S = 0.5  # a connection that is still out this long after its response has ended did not come back
+AGENT_TIMEOUT_S = 5.0
+
+
+def run_check(
+    lines: Sequence[str], running: Running, watcher: PoolWatcher, recorder: Recorder
+) -> CheckResult:
+    """Send each request once, wait for the agent's next samples, and list what is still out."""
+    requests = [parse_request(line) for line in lines]
+    answers = [send(running.service_url, request) for request in requests]
+    ended_s = recorder.now_s()
+    seen: list[f.PoolFact] = []
+    deadline = time.monotonic() + AGENT_TIMEOUT_S
+    while True:
+        fresh = watcher.poll()
+        recorder.write(fresh)
+        seen += fresh
+        newest_s = max((fact.t_s for fact in seen if isinstance(fact, f.PoolSample)), default=0.0)
+        if newest_s >= ended_s + SETTLE_S:
+            break
+        if time.monotonic() > deadline:
+            if newest_s:
+                raise StackError(
+                    f"the agent wrote no sample for {AGENT_TIMEOUT_S:g} s after the last response; "
+                    f"its newest is {recorder.now_s() - newest_s:.1f} s old"
+                )
+            break
+        running.check_alive()
+        time.sleep(0.05)
+    last = watcher.finish()
+    recorder.write(last)
+    seen += last
+    checkouts = {(fact.pid, fact.id): fact for fact in seen if isinstance(fact, f.CheckOut)}
+    routes = {route for fact in seen if isinstance(fact, f.AgentProcess) for route in fact.routes}
+    return CheckResult(
+        answers=tuple(answers),
+        leaked=tuple(
+            out for out in checkouts.values() if out.request_ended_s is not None and out.returned_s is None
+        ),
+        unrequested=tuple(sorted(unrequested(routes, requests))),
+        samples=sum(isinstance(fact, f.PoolSample) for fact in seen),
+    )
+
+
+def send(base_url: str, request: Request) -> Answer:
+    """One request on a connection of its own; the whole body is read before it counts as answered."""
+    where = urlsplit(base_url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=REQUEST_TIMEOUT_S)
+    headers = {"Content-Type": "application/json"} if request.body else {}
+    began = time.monotonic()
+    status, error = None, None
+    try:
+        connection.request(request.method, request.path, body=request.body, headers=headers)
+        response = connection.getresponse()
+        response.read()
+        status = response.status
+    except (OSError, http.client.HTTPException) as caught:
+        error = f"{type(caught).__name__}: {caught}"
+    finally:
+        connection.close()
+    return Answer(request, status, (time.monotonic() - began) * 1000, error)

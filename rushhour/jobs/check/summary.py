@@ -1,0 +1,54 @@
+"""Renders what `rushhour check` saw for the terminal."""
+
+from pathlib import Path
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rushhour.jobs.check.result import CheckResult
+from rushhour.rundir.facts import CheckOut
+from rushhour.scenario.model import Scenario
+
+FIX: Final = "Release the session when its request ends: remove() in teardown_appcontext, or a with block."
+STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
+
+
+def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> RenderableType:
+    """First what happened; then each request, and each connection that stayed out with its line."""
+    verdict = result.verdict
+    told = f"check of {scenario.target.name} {scenario.release}"
+    lines: list[RenderableType] = []
+    if verdict == "fail":
+        where = "; ".join(
+            dict.fromkeys(f"{out.site.file}:{out.site.line} {out.site.function}" for out in result.leaked)
+        )
+        count = len(result.leaked)
+        what = f"{count} connection{'s' * (count > 1)} did not come back, checked out at {where}"
+    elif verdict == "unknown":
+        what = "not every endpoint could be checked"
+    else:
+        what = f"every connection came back after {len(result.answers)} requests"
+    lines.append(Text.assemble((verdict.upper(), STYLE[verdict]), f" {told}: {what}"))
+    table = Table(box=None, show_header=False, pad_edge=True)
+    for answer in result.answers:
+        status = str(answer.status) if answer.status else "none"
+        request = f"{answer.request.method} {answer.request.path}"
+        table.add_row(request, status, f"{answer.took_ms:.0f} ms")
+    lines.append(table)
+    for out in result.leaked:
+        lines += [_held(out), *(Text(f"      {frame}", "dim") for frame in out.stack[1:])]
+    lines += [Text(f"  not checked: {doubt}", "yellow") for doubt in result.doubts]
+    if verdict == "fail":
+        lines.append(Text(f"  {FIX}"))
+    lines.append(Text(f"  {run_path}", "dim"))
+    return Group(*lines)
+
+
+def _held(out: CheckOut) -> Text:
+    return Text(
+        f"  pool {out.pool}: taken by {out.endpoint or 'code outside a request'} "
+        f"at {out.site.file}:{out.site.line} {out.site.function}, "
+        f"still out {out.t_s - out.taken_s:.1f} s later (thread {out.thread}, server pid {out.server_pid})"
+    )

@@ -1,0 +1,91 @@
+"""A run directory -> what its measured seconds held, one by one."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rushhour.jobs.compare.latency_counts import bucket_counts
+from rushhour.judging.judge import read_scenario
+from rushhour.judging.saved import read_environment, read_verdict
+from rushhour.metrics.requests import NO_WAIT, UNANSWERED
+from rushhour.metrics.window import Window, find_window
+from rushhour.rundir import History, RunDir
+from rushhour.rundir import facts as f
+from rushhour.rundir.directory import read_facts
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
+
+
+@dataclass(slots=True)
+class Second:
+    """Requests that ended in one second; `latency` counts answers by bucket of latency_counts.py."""
+
+    requests: int = 0
+    answered: int = 0  # as achieved_rps counts: 2xx and 3xx within the load
+    server_errors: int = 0
+    unanswered: int = 0
+    latency: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """A saved run; `seconds` are the whole measured ones, warm-up left out.
+
+    What ended after the load, in the drain, is counted with its last second, as verdict.json counts it.
+    """
+
+    path: Path
+    scenario: Scenario
+    environment: f.Environment | None
+    verdict: Verdict | None  # None: never judged
+    seconds: int
+    endpoints: Mapping[str, tuple[Second, ...]]
+    cpu: Mapping[str, tuple[tuple[float, ...], ...]]  # component -> cores read in each second
+
+
+def read_measured(run: RunDir) -> MeasuredRun:
+    """Read what a comparison needs. Raises RunDataError when this is not a run directory, or a broken one."""
+    scenario = read_scenario(run)
+    requests = tuple(read_facts(run.file("requests.jsonl"), f.RequestCount))
+    host = tuple(read_facts(run.file("host.jsonl"), f.HostSample))
+    events = tuple(read_facts(run.file("events.jsonl"), f.Event))
+    window = find_window(History(None, events, requests, host=host), scenario.load.warm_up)
+    return MeasuredRun(
+        path=run.path,
+        scenario=scenario,
+        environment=read_environment(run),
+        verdict=read_verdict(run),
+        seconds=window.whole_seconds if window else 0,
+        endpoints=_endpoints(requests, window) if window and window.whole_seconds else {},
+        cpu=_cpu(host, window) if window and window.whole_seconds else {},
+    )
+
+
+def _endpoints(rows: Iterable[f.RequestCount], window: Window) -> dict[str, tuple[Second, ...]]:
+    found: dict[str, tuple[Second, ...]] = {}
+    for row in rows:
+        if row.t_s < window.first_second:
+            continue
+        if row.endpoint not in found:
+            found[row.endpoint] = tuple(Second() for _ in range(window.whole_seconds))
+        second = found[row.endpoint][min(row.t_s - window.first_second, window.whole_seconds - 1)]
+        second.requests += row.count
+        second.server_errors += row.count if row.outcome in f.SERVER_ERRORS else 0
+        second.unanswered += row.count if row.outcome in UNANSWERED else 0
+        if row.outcome is f.Outcome.OK and window.in_whole_second(row.t_s):
+            second.answered += row.count
+        if row.outcome not in NO_WAIT:
+            second.latency += bucket_counts(row.latency)
+    return dict(sorted(found.items()))
+
+
+def _cpu(host: Iterable[f.HostSample], window: Window) -> dict[str, tuple[tuple[float, ...], ...]]:
+    found: dict[str, list[list[float]]] = {}
+    for one in host:
+        if not window.measures(one.t_s):
+            continue
+        series = found.setdefault(one.component, [[] for _ in range(window.whole_seconds)])
+        at = min(max(int(one.t_s) - window.first_second, 0), window.whole_seconds - 1)
+        series[at].append(one.cpu_cores)
+    return {name: tuple(tuple(second) for second in series) for name, series in sorted(found.items())}

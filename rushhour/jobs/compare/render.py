@@ -1,0 +1,174 @@
+"""A comparison of two runs, in the terminal and in Markdown."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from rushhour.jobs.compare import Change, Comparison, Judgement, MeasuredRun
+from rushhour.jobs.compare.judging import CONFIDENCE, RESAMPLES
+from rushhour.report.markdown import text as markdown_text
+from rushhour.report.words import clean, metric
+
+HEADS: Final = ("", "before", "after", "change", f"{CONFIDENCE:.0%} interval", "")
+CHANGE: Final = HEADS.index("change")
+WIDE: Final = 100  # columns from which the change stands beside its interval
+_STYLE: Final = {
+    Judgement.WORSE: "bold red",
+    Judgement.BETTER: "bold green",
+    Judgement.NO_DATA: "bold yellow",
+    Judgement.SAME: "",
+}
+_OUTCOME_STYLE: Final = {"worse": "bold red", "not worse": "bold green", "unknown": "bold yellow"}
+_SIGN: Final = {Judgement.WORSE: "❌ ", Judgement.BETTER: "✅ ", Judgement.NO_DATA: "⚠️ "}
+
+
+def terminal_comparison(comparison: Comparison) -> RenderableType:
+    """First what came of it; then what differs besides, and every metric of both runs."""
+    outcome = comparison.outcome
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (outcome.upper(), _OUTCOME_STYLE[outcome]), "  ", (clean(headline(comparison)), "bold")
+        ),
+        Text(f"before  {_named(comparison.before)}", "dim"),
+        Text(f"after   {_named(comparison.after)}", "dim"),
+    ]
+    parts += [Text(f"  not comparable: {clean(doubt)}", "yellow") for doubt in comparison.doubts]
+    parts += [Text(f"  differs: {clean(one)}", "yellow") for one in comparison.differences]
+    parts += [Text(), _Changes(comparison.changes)]
+    if comparison.block_s is not None:
+        parts.append(Text(f"\n{method(comparison)}", "dim"))
+    return Group(*parts)
+
+
+class _Changes:
+    """A row per change, those of an endpoint under its name; without the change where there is no room."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._changes = changes
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = [at for at in range(len(HEADS)) if at != CHANGE or options.max_width >= WIDE]
+        cells = [
+            ("  " + _metric(one), *row[1:])
+            for one, row in zip(self._changes, rows(self._changes), strict=True)
+        ]
+        widths = [max(len(row[at]) for row in (HEADS, *cells)) for at in range(len(HEADS))]
+        yield Text("  ".join(_aligned(HEADS[at], widths[at], at) for at in shown), "dim")
+        endpoint = None
+        for one, row in zip(self._changes, cells, strict=True):
+            if one.endpoint != endpoint:
+                yield Text(clean(one.endpoint or "CPU"), "bold")
+                endpoint = one.endpoint
+            line = Text("  ".join(_aligned(row[at], widths[at], at) for at in shown[:-1]) + "  ")
+            yield line.append(row[-1], _STYLE.get(one.judgement, "dim"))
+
+
+def _aligned(cell: str, width: int, at: int) -> str:
+    return cell.rjust(width) if 0 < at < len(HEADS) - 1 else cell.ljust(width)
+
+
+def markdown_comparison(changes: Sequence[Change]) -> list[str]:
+    """The table alone, as lines of Markdown."""
+    lines = ["| metric | before | after | change | interval | |", "| --- | --: | --: | --: | --- | --- |"]
+    for one, row in zip(changes, rows(changes), strict=True):
+        cells = [markdown_text(cell) for cell in row]
+        lines.append("| " + " | ".join([*cells[:-1], _SIGN.get(one.judgement, "") + cells[-1]]) + " |")
+    return lines
+
+
+def headline(comparison: Comparison) -> str:
+    """What changed, in one sentence."""
+    if comparison.outcome == "unknown" and comparison.doubts:
+        return comparison.doubts[0]
+    worse = [_told(one) for one in comparison.changes if one.judgement is Judgement.WORSE]
+    better = [_told(one) for one in comparison.changes if one.judgement is Judgement.BETTER]
+    told = [f"worse: {'; '.join(worse)}"] if worse else []
+    told += [f"better: {'; '.join(better)}"] if better else []
+    missing = [_name(one) for one in comparison.changes if one.judgement is Judgement.NO_DATA and one.decides]
+    told += [f"no data: {', '.join(missing)}"] if missing else []
+    return "; ".join(told) or "no evidence of any change that matters"
+
+
+def method(comparison: Comparison) -> str:
+    """How the intervals came about."""
+    return (
+        f"Intervals of {CONFIDENCE:.0%} from {RESAMPLES:,} resamples of the measured seconds "
+        f"({comparison.before.seconds} and {comparison.after.seconds}, warm-up left out) in blocks of "
+        f"{comparison.block_s} s. They hold what chance does within a run, not from one run to the next. "
+        "Worse or better: all of the interval lies beyond the tolerance."
+    )
+
+
+def rows(changes: Sequence[Change]) -> list[tuple[str, str, str, str, str, str]]:
+    """Cells of each row, as HEADS names them."""
+    return [
+        (
+            _name(one),
+            _value(one.metric, one.before),
+            _value(one.metric, one.after),
+            _change(one),
+            _interval(one),
+            f"{one.judgement} ({clean(one.why)})" if one.why else str(one.judgement),
+        )
+        for one in changes
+    ]
+
+
+def _named(run: MeasuredRun) -> str:
+    release, commit = run.scenario.release, run.environment.commit if run.environment else None
+    return clean(
+        f"{run.path.name}: {run.scenario.name}, release {release}" + (f", commit {commit}" if commit else "")
+    )
+
+
+def _name(one: Change) -> str:
+    return clean(f"{_metric(one)}  {one.endpoint}") if one.endpoint else _metric(one)
+
+
+def _metric(one: Change) -> str:
+    name = one.metric.replace("_s_max", "_max")
+    for unit in ("_ms", "_s", "_mean", "_cores_mean"):
+        name = name.removesuffix(unit)
+    for plain, shown in (("_", " "), ("http", "HTTP"), ("cpu", "CPU"), ("rps", "requests/s")):
+        name = name.replace(plain, shown)
+    return clean(name)
+
+
+def _value(name: str, value: float | str | None) -> str:
+    if isinstance(value, str):
+        return clean(value)
+    if value is not None and name.endswith("_ms"):
+        return f"{value:,.1f} ms"
+    if value is not None and name.endswith("_rps"):
+        return f"{value:,.1f}/s"
+    return metric(name, value)
+
+
+def _signed(name: str, value: float) -> str:
+    if name.endswith("_rate"):
+        return f"{value * 100:+.3f} pp"
+    if name.endswith("_ms"):
+        return f"{value:+,.1f} ms"
+    if name.endswith("_rps"):
+        return f"{value:+,.1f}/s"
+    return f"{value:+,.2f}" if "_cores" in name or name.endswith(("_s", "_s_max")) else f"{value:+,.0f}"
+
+
+def _change(one: Change) -> str:
+    if isinstance(one.before, str) or isinstance(one.after, str) or one.before is None or one.after is None:
+        return ""
+    return _signed(one.metric, one.after - one.before)
+
+
+def _interval(one: Change) -> str:
+    if one.low is None or one.high is None:
+        return ""
+    low, high = _signed(one.metric, one.low), _signed(one.metric, one.high)
+    return f"{re.sub(r'[a-z/ ]+$', '', low)} to {high}"  # the unit once
+
+
+def _told(one: Change) -> str:
+    return f"{_name(one)} {_value(one.metric, one.before)} -> {_value(one.metric, one.after)}"

@@ -1,0 +1,106 @@
+"""What `rushhour drill hotfix` does; `cli` parses and turns the outcomes into exit codes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from rushhour.errors import UsageError
+from rushhour.jobs.drill import page as told
+from rushhour.jobs.drill import side_by_side as together
+from rushhour.jobs.drill.embedded import EmbeddedDrill
+from rushhour.jobs.drill.facts import BYS, By, Drill
+from rushhour.jobs.drill.fleet import FleetStack, Plan
+from rushhour.jobs.drill.run import drill_scenario, run_drill
+from rushhour.jobs.drill.swarm import SwarmDrill
+from rushhour.process.guard import Guard
+from rushhour.report.files import write
+from rushhour.rundir import create_run_dir, load_history
+from rushhour.scenario.file import load_scenarios
+from rushhour.screen.make import make_screen
+from rushhour.stack.processes.stack import EmbeddedStack
+
+BEFORE: Final = "1.0"  # what a rollback goes back to
+
+console = Console()
+
+
+@dataclass(frozen=True, slots=True)
+class DrillOptions:
+    """What the command was given."""
+
+    by: tuple[str, ...]
+    stack: str
+    services: int
+    scenario: str
+    release: str
+    hotfix: str
+    hotfix_image: str | None
+    image: str | None
+    users: int | None
+    duration: float
+    scenarios: Path
+    runs: Path
+
+    @property
+    def ways(self) -> tuple[By, ...]:
+        """In the order of asking, each once. Raises UsageError for what the embedded stack has not."""
+        if "all" in self.by:
+            return BYS if self.stack == "swarm" else ("update", "rollback")
+        return tuple(dict.fromkeys(one for asked in self.by for one in BYS if one == asked))
+
+    def plan(self, by: By) -> Plan:
+        """One drill. Raises UsageError."""
+        scenario = load_scenarios(self.scenarios).select([self.scenario])[0]
+        known = scenario.target.releases
+        problems = [
+            f"{flag}: unknown release {release!r}; known: {', '.join(known)}"
+            for flag, release in (("--release", self.release), ("--hotfix", self.hotfix))
+            if release not in known
+        ]
+        if self.stack == "embedded":
+            problems += [
+                f"{flag} runs in a container: it needs --stack swarm"
+                for flag, given in (("--hotfix-image", self.hotfix_image), ("--image", self.image))
+                if given
+            ]
+            if by == "stack-deploy":
+                problems.append("--by stack-deploy is Docker's: it needs --stack swarm")
+        if by == "rollback" and self.hotfix_image:
+            problems.append("--hotfix-image: a rollback goes back to what ran before; leave one of them out")
+        if problems:
+            raise UsageError(problems)
+        chosen = drill_scenario(scenario, release=self.release, users=self.users, duration_s=self.duration)
+        hotfix = BEFORE if by == "rollback" else self.hotfix
+        return Plan(chosen, by, hotfix, self.services, self.hotfix_image, self.image)
+
+
+def hotfix(options: DrillOptions) -> list[str]:
+    """Run the drill, once for each way of bringing the hotfix; the outcomes in order."""
+    plans = [options.plan(by) for by in options.ways]
+    drills: list[Drill] = []
+    reports: list[Path] = []
+    for plan in plans:
+        with Guard() as guard:
+            stack: FleetStack = (
+                SwarmDrill(guard) if options.stack == "swarm" else EmbeddedDrill(guard, EmbeddedStack(guard))
+            )
+            console.rule(f"hotfix drill by {plan.by}, {plan.siblings} siblings, {stack.name} stack")
+            run = create_run_dir(options.runs, "drill-hotfix")
+            drill = run_drill(plan, stack, guard, run, make_screen(console, plan.scenario), say=_say)
+            told.write_drill(run, drill, load_history(run))
+            console.print(told.terminal(drill, run.path))
+            drills.append(drill)
+            reports.append((run.path / "report.html").relative_to(options.runs))
+    if len(drills) > 1:
+        page = write(options.runs / together.PAGE, together.page(drills, reports))
+        console.print(together.side_by_side(drills))
+        console.print(f"report  {page}", soft_wrap=True, markup=False)
+        write(options.runs / "junit.xml", told.junit(drills))
+        write(options.runs / "summary.md", "\n".join(told.markdown(one) for one in drills))
+    return [one.outcome for one in drills]
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)

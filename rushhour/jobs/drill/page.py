@@ -1,0 +1,193 @@
+"""A drill told: in the terminal, as a page, as Markdown, as JUnit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+from markupsafe import Markup
+from rich.table import Table
+from rich.text import Text
+
+from rushhour.jobs.drill.facts import Drill, Figures
+from rushhour.report import words
+from rushhour.report.embed import asset, plotly, script_json, sha256
+from rushhour.report.files import write
+from rushhour.report.html import environment, timeline_data
+from rushhour.report.markdown import code, text
+from rushhour.report.panels import timeline
+from rushhour.rundir import History, RunDir
+
+TONE: Final = {"proven": "pass", "not proven": "fail", "unknown": "unknown"}
+SIGN: Final = {"proven": "✓", "not proven": "✕", "unknown": "?"}
+STYLE: Final = {"proven": "green", "not proven": "red", "unknown": "yellow"}
+
+
+def headline(drill: Drill) -> str:
+    """The drill in one sentence."""
+    by = f" (by {drill.rollout.by})" if drill.rollout else ""
+    if drill.outcome == "proven":
+        rewritten = sum(one.what == "rewritten" for one in drill.changes)
+        others = (
+            f"restarted no other service; it wrote the definitions of {rewritten} anew"
+            if rewritten
+            else "touched no other service"
+        )
+        return f"Hotfix {drill.hotfix}{by} cured {drill.target} and {others}"
+    if drill.rollout is not None and drill.rollout.state == "rolled back":
+        return f"Hotfix {drill.hotfix}{by} was rolled back by itself"
+    return f"Hotfix {drill.hotfix}{by}: {drill.outcome}"
+
+
+def touched(drill: Drill) -> str:
+    """What became of the siblings, counted."""
+    count = {
+        what: sum(one.what == what for one in drill.changes)
+        for what in ("untouched", "rewritten", "restarted")
+    }
+    own = drill.target_change.what if drill.target_change else "not seen"
+    return (
+        f"{drill.target} {own}; {len(drill.changes)} others: {count['untouched']} untouched, "
+        f"{count['rewritten']} rewritten (new version, same tasks), {count['restarted']} restarted"
+    )
+
+
+def rows(drill: Drill) -> list[tuple[str, str]]:
+    """Name and value of each figure, the same in every form."""
+    found = drill.figures
+    if found is None:
+        return []
+    return [
+        *((name, took(seconds)) for name, seconds in times(found)),
+        (
+            "requests lost in the roll-out",
+            _lost(found),
+        ),
+        ("pool time-outs before", f"{found.timeouts_before:,}"),
+        ("without a 5xx at the end", f"{found.quiet_s:.0f} s, {found.requests_quiet:,} requests"),
+        (
+            "replica CPU before and after",
+            f"{words.cores(found.replica_cores_before)} and {words.cores(found.replica_cores_after)} cores",
+        ),
+    ]
+
+
+def _lost(found: Figures) -> str:
+    lost = f"{found.lost_in_rollout:,} of {found.requests_in_rollout:,}"
+    return f"{lost}, and {found.http_5xx_in_rollout:,} HTTP 5xx"
+
+
+def times(found: Figures) -> list[tuple[str, float | None]]:
+    """How long the command took to have each of its effects, in seconds; None: it never had it."""
+    return [
+        ("command to roll-out's end", found.rollout_s),
+        ("command to last pool time-out", found.last_timeout_s),
+        ("command to HTTP 5xx at zero", found.http_5xx_zero_s),
+        ("command to pool drained", found.drained_s),
+    ]
+
+
+def took(seconds: float | None) -> str:
+    """A time in words."""
+    return "never" if seconds is None else f"{seconds:.1f} s"
+
+
+def terminal(drill: Drill, folder: Path) -> Table:
+    """The summary."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        Text(f"{SIGN[drill.outcome]} {drill.outcome.upper()}", STYLE[drill.outcome]), Text(headline(drill))
+    )
+    for reason in drill.reasons:
+        table.add_row("", Text(reason, "yellow"))
+    for name, value in [*rows(drill), *([("services", touched(drill))] if drill.changes else [])]:
+        table.add_row(Text(name, "dim"), Text(value))
+    if drill.mutable:
+        table.add_row(Text("latent", "dim"), Text(latent(drill)))
+    table.add_row(Text("report", "dim"), Text(str(folder / "report.html")))
+    return table
+
+
+def latent(drill: Drill) -> str:
+    """Who would take another image at the next reschedule, and for whom that has come true already."""
+    told = f"{len(drill.mutable)} services are on a tag that may move"
+    if drill.moved:
+        told += f"; it has moved since {', '.join(drill.moved)} started, which would change at a reschedule"
+    return told
+
+
+def markdown(drill: Drill) -> str:
+    """summary.md."""
+    lines = [f"# {SIGN[drill.outcome]} {text(headline(drill))}", ""]
+    lines += [f"- {text(one)}" for one in drill.reasons]
+    if drill.rollout:
+        lines += ["", f"Command: {code(drill.rollout.command)}", ""]
+    if drill.figures:
+        lines += ["| figure | value |", "| --- | --- |"]
+        lines += [f"| {name} | {text(value)} |" for name, value in rows(drill)]
+        lines += ["", text(touched(drill)) + "."]
+    if drill.mutable:
+        lines += ["", f"Latent blast radius: {text(latent(drill))}."]
+    return "\n".join(lines) + "\n"
+
+
+def junit(drills: Sequence[Drill]) -> str:
+    """One test case for each drill: not proven is a failure, unknown an error."""
+    suite = TestSuite("rushhour drill")
+    for drill in drills:
+        case = TestCase(f"hotfix by {drill.rollout.by if drill.rollout else 'none'}", "rushhour.jobs.drill")
+        told = words.clean("\n".join(drill.reasons))
+        if drill.outcome == "not proven":
+            case.result = [Failure(words.clean(headline(drill)))]
+            case.result[0].text = told
+        elif drill.outcome == "unknown":
+            case.result = [Error(words.clean(headline(drill)))]
+            case.result[0].text = told
+        suite.add_testcase(case)
+    document = JUnitXml("rushhour")
+    document.add_testsuite(suite)
+    document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser's own gap
+    return str(document.tostring().decode())  # type: ignore[no-untyped-call]  # as above
+
+
+def page(drill: Drill, history: History) -> str:
+    """report.html, in the look of a run's report."""
+    head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
+    picture = timeline(history)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
+    after = {one.name: one for one in drill.after}
+    changes = [*([drill.target_change] if drill.target_change else []), *drill.changes]
+    found: list[tuple[str, Any]] = [
+        (one.what, (one, after[one.name])) for one in changes if one.name in after
+    ]
+    return str(
+        environment()
+        .get_template("drill.html.j2")
+        .render(
+            policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
+            css=Markup(asset("report.css")),  # noqa: S704 - a file of this package, not input
+            theme_js=Markup(head),  # noqa: S704 - as above
+            timeline_js=Markup(body),  # noqa: S704 - as above
+            plotly=library.packed,
+            data=Markup(script_json(timeline_data(picture))),  # noqa: S704 - script_json escapes it
+            timeline=picture,
+            drill=drill,
+            tone=TONE[drill.outcome],
+            sign=SIGN[drill.outcome],
+            headline=headline(drill),
+            touched=touched(drill),
+            services=[pair for _, pair in found],
+            tiles=[
+                (name, value.split(", ")[0], ", ".join(value.split(", ")[1:])) for name, value in rows(drill)
+            ],
+        )
+    )
+
+
+def write_drill(run: RunDir, drill: Drill, history: History) -> list[Path]:
+    """Write report.html, summary.md and junit.xml; their paths."""
+    return [
+        write(run.file("report.html"), page(drill, history)),
+        write(run.file("summary.md"), markdown(drill)),
+        write(run.file("junit.xml"), junit([drill])),
+    ]

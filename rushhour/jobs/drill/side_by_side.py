@@ -1,0 +1,83 @@
+"""Several ways of bringing the same hotfix, side by side: in the terminal and as a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from markupsafe import Markup
+from rich.table import Table
+
+from rushhour.jobs.drill.facts import Drill
+from rushhour.jobs.drill.page import SIGN, TONE, headline, rows, times, took, touched
+from rushhour.report.embed import asset, sha256
+from rushhour.report.html import environment
+
+PAGE: Final = "drills.html"  # beside the drills' run directories
+COLOURS: Final = ("blue", "orange", "purple")
+
+
+def side_by_side(drills: Sequence[Drill]) -> Table:
+    """One column for each way of bringing the hotfix."""
+    table = Table(title="Side by side")
+    table.add_column("")
+    for drill in drills:
+        table.add_column(f"{way(drill)}: {drill.outcome}")
+    for name, *values in comparison(drills):
+        table.add_row(name, *values)
+    return table
+
+
+def way(drill: Drill) -> str:
+    """How the hotfix was brought; the hotfix itself where it never came to that."""
+    return drill.rollout.by if drill.rollout else drill.hotfix
+
+
+def comparison(drills: Sequence[Drill]) -> list[tuple[str, ...]]:
+    """The same figures of several drills, one row each."""
+    told = [dict([*rows(one), ("services", touched(one))]) for one in drills]
+    names = list(dict.fromkeys(name for one in told for name in one))
+    return [(name, *(one.get(name, "-") for one in told)) for name in names]
+
+
+def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float | None, float]]]]:
+    """For each time: the way, its colour, seconds (None: never), and its share of the longest in percent."""
+    found = [
+        (way(drill), colour, dict(times(drill.figures)))
+        for drill, colour in zip(drills, COLOURS, strict=False)
+        if drill.figures
+    ]
+    longest = max((value for _, _, of in found for value in of.values() if value is not None), default=0.0)
+    names = list(dict.fromkeys(name for _, _, of in found for name in of))
+    return [
+        (
+            name,
+            [
+                (told, colour, of[name], 100 * (of[name] or 0.0) / longest if longest else 0.0)
+                for told, colour, of in found
+            ],
+        )
+        for name in names
+    ]
+
+
+def page(drills: Sequence[Drill], reports: Sequence[Path]) -> str:
+    """The page; `reports` are the drills' own, relative to it."""
+    head = asset("theme.js")
+    return str(
+        environment()
+        .get_template("drills.html.j2")
+        .render(
+            policy=f"default-src 'none'; script-src 'sha256-{sha256(head)}'; style-src 'unsafe-inline'; "
+            "img-src data:",
+            css=Markup(asset("report.css")),  # noqa: S704 - a file of this package, not input
+            theme_js=Markup(head),  # noqa: S704 - as above
+            ways=[
+                (way(one), TONE[one.outcome], f"{SIGN[one.outcome]} {one.outcome}", headline(one), report)
+                for one, report in zip(drills, reports, strict=True)
+            ],
+            bars=bars(drills),
+            took=took,
+            rows=comparison(drills),
+            commands=[(way(one), one.rollout.command) for one in drills if one.rollout],
+        )
+    )

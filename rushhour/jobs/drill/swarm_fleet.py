@@ -1,0 +1,167 @@
+"""The fleet on the drill's Swarm: what it is now, and the hotfix brought to it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from docker import DockerClient
+
+from rushhour.errors import StackError
+from rushhour.jobs.drill.facts import By, Rollout, ServiceState
+from rushhour.jobs.drill.fleet import TARGET, Plan
+from rushhour.jobs.drill.own_swarm import STACK
+from rushhour.jobs.drill.swarm_files import Fixed
+from rushhour.jobs.drill.swarm_running import SwarmRunning, Tasks, full_name
+from rushhour.jobs.drill.task_pools import TaskPools
+from rushhour.observe.pools import PoolWatcher
+from rushhour.observe.watch import PoolReader
+from rushhour.process.child import run_tool
+from rushhour.process.guard import Guard
+from rushhour.rundir import Recorder
+from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
+from rushhour.stack.compose.images import Image
+
+COMMAND_S: Final = 60.0
+ROLLOUT_S: Final = 120.0
+POLL_S: Final = 0.2
+DONE: Final = {
+    "completed": "completed",
+    "rollback_completed": "rolled back",
+    "paused": "stuck",
+    "rollback_paused": "stuck",
+}
+UPDATE: Final[dict[str, Any]] = {
+    "Parallelism": 1,
+    "Order": "start-first",
+    "FailureAction": "rollback",
+    "Monitor": 15_000_000_000,
+    "MaxFailureRatio": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The images of one drill."""
+
+    first: Image  # what the target starts with
+    leaking: Image
+    hotfix: Image
+    postgres: Image
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmFleet:
+    """A fleet on the drill's Swarm."""
+
+    guard: Guard
+    engine: Engine
+    client: DockerClient
+    plan: Plan
+    cast: Cast
+    fixed: Fixed
+    running: SwarmRunning
+    deploy: Callable[[str], None]  # the target's image
+
+    @property
+    def tasks(self) -> Tasks:
+        return Tasks(self.client)
+
+    def pools(self, recorder: Recorder) -> PoolReader:
+        """Each task's directory; the pids of two containers may be the same."""
+        servers = {one.reached_as or "": one.name for one in self.running.servers}
+
+        def watcher_of(directory: Path) -> PoolWatcher:
+            return PoolWatcher(directory, recorder.anchor_monotonic_s, servers, self.running.service_root)
+
+        return TaskPools(recorder.run.agent, watcher_of)
+
+    def snapshot(self) -> tuple[ServiceState, ...]:
+        """What the Swarm and the engine say of every service now."""
+        try:
+            return self.tasks.states(self.fixed, self.running.servers, self.plan.scenario.target.health)
+        except ENGINE_ERRORS as error:
+            raise StackError(f"the container engine failed: {last_reason(error)}") from error
+
+    def bring(self, recorder: Recorder) -> Rollout:
+        """Bring the hotfix in the plan's way, and wait until the Swarm says what came of it."""
+        by, image, name = self.plan.by, self.cast.hotfix, full_name(TARGET)
+        try:
+            last = self._started_at()
+            began_s = recorder.now_s()
+            if by == "update":
+                self._update(image)
+            elif by == "rollback":
+                self._tool("service", "rollback", "--detach", name)
+            else:
+                self.deploy(image.id)
+            state, detail = self._wait(last)
+        except ENGINE_ERRORS as error:
+            raise StackError(f"the container engine failed: {last_reason(error)}") from error
+        if by == "rollback" and state == "rolled back":
+            state = "completed"  # this time it was asked for
+        pinned = f"the tag {image.name} of the earlier definition" if by == "rollback" else image.id
+        return Rollout(by, typed(by, image, name), pinned, began_s, recorder.now_s(), state, detail)
+
+    def _update(self, image: Image) -> None:
+        """As the command line does it: the definition as it is now, another image, a forced update."""
+        service = self.tasks.service(TARGET)  # read at once before: a stale version is "out of sequence"
+        spec = service["Spec"]
+        template = dict(spec["TaskTemplate"])
+        template["ContainerSpec"] = dict(template["ContainerSpec"]) | {"Image": image.id}
+        template["ForceUpdate"] = int(template.get("ForceUpdate") or 0) + 1
+        self.client.api.update_service(
+            service["ID"],
+            service["Version"]["Index"],
+            task_template=template,
+            name=spec["Name"],
+            labels=spec.get("Labels"),
+            mode=spec["Mode"],
+            update_config=UPDATE,
+            rollback_config=spec.get("RollbackConfig"),
+            endpoint_spec=spec.get("EndpointSpec"),
+        )
+
+    def _started_at(self) -> str:
+        return str((self.tasks.service(TARGET).get("UpdateStatus") or {}).get("StartedAt"))
+
+    def _wait(self, last: str) -> tuple[str, str]:
+        """Until an update that began after `last` has ended."""
+        deadline = time.monotonic() + ROLLOUT_S
+        seen: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            seen = self.tasks.service(TARGET).get("UpdateStatus") or {}
+            state = str(seen.get("State"))
+            if str(seen.get("StartedAt")) != last and state in DONE:
+                detail = "" if DONE[state] == "completed" else self.tasks.failed(TARGET)
+                return DONE[state], detail or str(
+                    seen.get("Message", "") if DONE[state] != "completed" else ""
+                )
+            time.sleep(POLL_S)
+        return (
+            "stuck",
+            f"{ROLLOUT_S:.0f} s after the command it is {seen.get('State')}: {seen.get('Message')}",
+        )
+
+    def _tool(self, *arguments: str) -> None:
+        run_tool(
+            self.guard,
+            ["docker", *arguments],
+            environment=self.engine.environment,
+            account=None,
+            timeout_s=COMMAND_S,
+        )
+
+
+def typed(by: By, image: Image, name: str) -> str:
+    """What somebody at a terminal would type."""
+    if by == "rollback":
+        return f"docker service rollback {name}"
+    if by == "stack-deploy":
+        deploy = f"docker stack deploy --resolve-image never -c stack.json {STACK}"
+        return f"RUSHHOUR_TARGET_IMAGE={image.id} {deploy}"
+    return (
+        "docker service update --force --update-order start-first --update-failure-action rollback "
+        f"--update-monitor 15s --no-resolve-image --image {image.id} {name}"
+    )

@@ -1,0 +1,39 @@
+"""The pools of a service whose tasks each write into a directory of their own: in containers, pids repeat."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from rushhour.observe.pools import PoolWatcher
+from rushhour.rundir.facts import PoolFact
+
+PID_STEP: Final = 10_000_000  # above any pid of Linux, so that a task's number and a pid never meet
+
+
+class TaskPools:
+    """Reads every task's directory below `root`; its processes' pids are told apart by the task's number."""
+
+    def __init__(self, root: Path, watcher_of: Callable[[Path], PoolWatcher]) -> None:
+        self._root = root
+        self._watcher_of = watcher_of
+        self._tasks: dict[str, tuple[int, PoolWatcher]] = {}
+
+    def poll(self) -> list[PoolFact]:
+        """What was written since the last poll, by any task."""
+        self._look()
+        return [fact for number, one in self._tasks.values() for fact in _told_apart(number, one.poll())]
+
+    def finish(self) -> list[PoolFact]:
+        """The last poll, and every check-out that is still out."""
+        self._look()
+        return [fact for number, one in self._tasks.values() for fact in _told_apart(number, one.finish())]
+
+    def _look(self) -> None:
+        for path in sorted(self._root.iterdir()):
+            if path.is_dir() and path.name not in self._tasks:
+                self._tasks[path.name] = (len(self._tasks), self._watcher_of(path))
+
+
+def _told_apart(number: int, facts: Iterable[PoolFact]) -> Iterable[PoolFact]:
+    return (replace(fact, pid=fact.pid + number * PID_STEP) for fact in facts) if number else facts

@@ -1,0 +1,159 @@
+"""trend.html: the last nights side by side; one file that opens offline and fetches nothing."""
+
+import functools
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rushhour.jobs.archive.rows import RunRow
+from rushhour.report import words
+from rushhour.report.embed import asset, plotly, script_json, sha256
+
+TONES: Final = ("blue", "orange", "green", "purple", "sky", "grey")
+SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # colour alone is not enough
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One scenario in one night; `href` is None where its run was pruned."""
+
+    row: RunRow
+    href: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """One night: a cell per scenario, None where it did not run."""
+
+    night: str
+    label: str
+    release: str
+    cells: tuple[Cell | None, ...]
+    href: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One panel."""
+
+    title: str
+    unit: str
+    value: Callable[[RunRow], float | None]
+
+
+MEASURES: Final = (
+    Measure("p95 latency", "ms", lambda row: row.p95_ms),
+    Measure("HTTP 5xx", "% of requests", lambda row: _percent(row.http_5xx_rate)),
+    Measure(
+        "pool at its fullest", "% of capacity", lambda row: _share(row.pool_in_use_max, row.pool_capacity)
+    ),
+    Measure("leaked connections", "", lambda row: row.leaked_connections),
+    Measure("requests answered", "per second", lambda row: row.achieved_rps),
+    Measure("CPU primary", "cores, mean", lambda row: row.primary_cpu_cores_mean),
+    Measure("CPU replica", "cores, mean", lambda row: row.replica_cpu_cores_mean),
+)
+
+
+def render_trend(rows: Sequence[RunRow], kept: Collection[str] = ()) -> str:
+    """The page; `kept` are the directories of runs and nights that can still be opened."""
+    scenarios = tuple(dict.fromkeys(row.scenario for row in rows))
+    nights = night_rows(rows, scenarios, kept)
+    head, body, library = asset("theme.js"), asset("charts.js") + asset("trend.js"), plotly()
+    allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
+    return str(
+        _template().render(
+            policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
+            css=Markup(asset("report.css") + asset("trend.css")),  # noqa: S704 - files of this package
+            theme_js=Markup(head),  # noqa: S704 - as above
+            trend_js=Markup(body),  # noqa: S704 - as above
+            plotly=library.packed,
+            data=Markup(script_json(trend_data(nights, scenarios))),  # noqa: S704 - script_json escapes it
+            scenarios=scenarios,
+            nights=nights[::-1],
+        )
+    )
+
+
+def night_rows(
+    rows: Sequence[RunRow], scenarios: Sequence[str], kept: Collection[str] = ()
+) -> list[NightRow]:
+    """The nights of these runs, oldest first."""
+    found: dict[str, dict[str, RunRow]] = {}
+    for row in rows:
+        if row.night is not None:
+            found.setdefault(row.night, {})[row.scenario] = row
+    return [
+        NightRow(
+            night=night,
+            label=label(night),
+            release=", ".join(dict.fromkeys(row.release for row in runs.values())),
+            cells=tuple(_cell(runs.get(name), kept) for name in scenarios),
+            href=f"{night}/summary.md" if night in kept else None,
+        )
+        for night, runs in sorted(found.items())
+    ]
+
+
+def trend_data(nights: Sequence[NightRow], scenarios: Sequence[str]) -> dict[str, Any]:
+    """The charts as the page's script reads them; gaps as null."""
+    styles = [*islice(zip(cycle(TONES), cycle(SYMBOLS), strict=False), len(scenarios))]
+    return {
+        "nights": [one.label for one in nights],
+        "scenarios": [
+            {"name": words.clean(name), "tone": tone, "symbol": symbol}
+            for name, (tone, symbol) in zip(scenarios, styles, strict=True)
+        ],
+        "verdicts": [
+            [None if (cell := one.cells[at]) is None else cell.row.verdict for one in nights]
+            for at in range(len(scenarios))
+        ],
+        "panels": [_panel(measure, nights, len(scenarios)) for measure in MEASURES],
+    }
+
+
+def label(night: str) -> str:
+    """`2025-07-02 03:00` of a night's name."""
+    return f"{night[:4]}-{night[4:6]}-{night[6:8]} {night[9:11]}:{night[11:13]}" + night[16:]
+
+
+def _panel(measure: Measure, nights: Sequence[NightRow], scenarios: int) -> dict[str, Any]:
+    values = [[_value(measure, one.cells[at]) for one in nights] for at in range(scenarios)]
+    return {"title": measure.title, "unit": measure.unit, "values": values}
+
+
+def _value(measure: Measure, cell: Cell | None) -> float | None:
+    value = None if cell is None else measure.value(cell.row)
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _cell(row: RunRow | None, kept: Collection[str]) -> Cell | None:
+    if row is None:
+        return None
+    below = row.run.partition("/")[2]
+    return Cell(row, f"{below}/report.html" if below in kept else None)
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else 100 * part / whole
+
+
+@functools.cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("rushhour.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clean"] = words.clean
+    environment.filters["ms"] = words.ms
+    return environment.get_template("trend.html.j2")

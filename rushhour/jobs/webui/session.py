@@ -1,0 +1,287 @@
+"""`rushhour ui`, the harness's side: a standing stack, and one run after another as the browser asks."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from rushhour.errors import RunDataError, RushhourError, StackError, UsageError
+from rushhour.jobs.webui.locust import BrowserLoad, WebLocust
+from rushhour.jobs.webui.messages import Ask, Choice, Go, Judged, Phase, Refused, View
+from rushhour.load.locust import in_flight_s, locust_environment
+from rushhour.observe.environment import describe_environment
+from rushhour.observe.live_state import LiveState
+from rushhour.observe.watch import Watcher
+from rushhour.process.guard import Guard
+from rushhour.process.psutil_meters import ProcessTreeMeter
+from rushhour.run import Screen, observe_load, recorded
+from rushhour.rundir import Recorder, RunDir, create_run_dir
+from rushhour.rundir import facts as f
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.rules import contradictions
+from rushhour.stack import Running, ServesAgain, Stack
+from rushhour.stack.capacity import check_capacity
+from rushhour.verdict.judge import Verdict
+
+IDLE_S: Final = 0.5
+VIEW_EVERY_S: Final = 1.0
+_SHORTEST_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A stack that is up, for whom, and what takes it down."""
+
+    scenario: Scenario
+    running: Running
+    exits: ExitStack
+
+
+class Session:
+    """Everything between the page's start and Ctrl-C."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        guard: Guard,
+        scenarios: dict[str, Scenario],
+        runs: Path,
+        folder: RunDir,
+        *,
+        say: Callable[[str], object],
+        judged: Callable[[RunDir, Verdict, Scenario], object],
+    ) -> None:
+        self._stack = stack
+        self._guard = guard
+        self._scenarios = scenarios
+        self._runs = runs
+        self._folder = folder  # the session's own: Locust's log, the servers' logs
+        self._say = say
+        self._judged = judged
+        self._standing: Standing | None = None
+        self._locust: WebLocust | None = None
+        self._view = View("preparing", "the stack comes up")
+        self._shown_s = 0.0
+
+    @contextmanager
+    def opened(self, first: Scenario) -> Iterator[None]:
+        """The stack stands for the first scenario; all of it is down when the block ends."""
+        try:
+            self._stand(first, self._folder)
+            yield
+        finally:
+            self._take_down()
+
+    def serve(self, locust: WebLocust) -> None:
+        """Run what the browser asks for, until Ctrl-C. Raises StackError when Locust ends."""
+        self._locust = locust
+        self._show("ready", "ready: choose scenario and release, then press Start")
+        while True:
+            ask = locust.next_ask(IDLE_S)
+            if ask is not None:
+                self._run(ask, locust)
+            elif self._standing is not None:
+                self._watch_idle(self._standing)
+            if time.monotonic() - self._shown_s >= VIEW_EVERY_S:
+                self._show(self._view.phase, self._view.words)
+
+    def _watch_idle(self, standing: Standing) -> None:
+        try:
+            standing.running.check_alive()
+        except StackError as error:
+            self._say(str(error))
+            self._take_down()
+            self._show("ready", "ready; the stack broke and comes up anew at the next Start")
+
+    def _run(self, ask: Ask, locust: WebLocust) -> None:
+        """One run, from the form to its verdict; a run that cannot be made leaves the session as it is."""
+        scenario = asked_for(self._scenarios[ask.scenario], ask)
+        if problems := run_problems(scenario):
+            locust.say(Refused("; ".join(problems)))
+            return
+        run = create_run_dir(self._runs, scenario.name)
+        self._view = replace(
+            self._view,
+            run=run.path.name,
+            scenario=scenario.name,
+            release=scenario.release,
+            duration_s=scenario.load.duration,
+            users=scenario.load.users,
+            state=None,
+        )
+        self._say(f"run {run.path}: {scenario.name}, release {scenario.release}")
+        load = BrowserLoad(locust)
+        started = False
+
+        def observe(recorder: Recorder) -> None:
+            nonlocal started
+            self._show("preparing", f"{scenario.name}: the service starts with release {scenario.release}")
+            running = self._serving(scenario, recorder)
+
+            @contextmanager
+            def open_load(watcher: Watcher) -> Iterator[BrowserLoad]:
+                nonlocal started
+                started = True
+                watcher.add_meter("generator", ProcessTreeMeter(load.pid))
+                locust.say(_go(scenario, running.service_url, run, recorder.anchor_wall_s))
+                try:
+                    yield load
+                finally:
+                    load.stop()
+
+            run.write_json("environment.json", describe_environment(scenario, self._stack.name, running))
+            observe_load(scenario, running, recorder, self._screen(load), open_load)
+            if load.ended is not None and load.ended.by_hand:
+                _shorten(scenario, run, recorder, load.ended.lasted_s)
+
+        try:
+            run, verdict = recorded(scenario, run, self._screen(load), observe, self._judging)
+        except (RushhourError, OSError) as error:
+            self._say(str(error))
+            if not started:
+                locust.say(Refused(str(error)))
+            self._show("ready", f"ready; {str(error).splitlines()[0]}")
+            return
+        if not started:
+            locust.say(Refused("\n".join(verdict.reasons)))
+        if not started or broke(run) or scenario.faults:
+            self._take_down()
+        self._let_go(scenario)
+        row = Judged(run.path.name, scenario.name, scenario.release, verdict.verdict, verdict.headline)
+        self._view = replace(self._view, runs=(row, *self._view.runs))
+        self._show("ready", f"ready; the last run's verdict: {verdict.verdict}")
+        self._judged(run, verdict, scenario)
+
+    def _screen(self, load: BrowserLoad) -> Screen:
+        def live(state: LiveState) -> None:
+            self._view = replace(self._view, state=state)
+            phase: Phase = "running" if load.ended is None else "draining"
+            words = "the load runs" if load.ended is None else "the load is over; what is still held?"
+            if time.monotonic() - self._shown_s >= VIEW_EVERY_S or phase != self._view.phase:
+                self._show(phase, f"{self._view.scenario}, release {self._view.release}: {words}")
+
+        return Screen(self._progress, live, lambda: None)
+
+    def _judging(self) -> None:
+        self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
+
+    def _progress(self, step: str, done: float = 0, total: float | None = None, unit: str = "") -> None:
+        del done, total, unit
+        if step not in self._view.words:
+            self._show("preparing", f"preparing: {step}")
+
+    def _show(self, phase: Phase, words: str) -> None:
+        self._view = replace(self._view, phase=phase, words=words)
+        self._shown_s = time.monotonic()
+        if self._locust is not None:
+            self._locust.say(self._view)
+
+    def _serving(self, scenario: Scenario, recorder: Recorder) -> Running:
+        """The service, anew for this run; the databases too where they stand for other settings."""
+        standing = self._standing
+        if (
+            standing is not None
+            and same_databases(standing.scenario, scenario)
+            and isinstance(standing.running, ServesAgain)
+        ):
+            standing.running.serve_again(scenario, recorder.run)
+            return standing.running
+        self._take_down()
+        return self._stand(scenario, recorder.run)
+
+    def _let_go(self, scenario: Scenario) -> None:
+        """Have the service report into the session's folder: the run is judged, and may grow no more."""
+        standing = self._standing
+        if standing is None:
+            return
+        if not isinstance(standing.running, ServesAgain):
+            self._take_down()
+            return
+        try:
+            standing.running.serve_again(scenario, self._folder)
+        except StackError as error:
+            self._say(str(error))
+            self._take_down()
+
+    def _stand(self, scenario: Scenario, run: RunDir) -> Running:
+        exits = ExitStack()
+        running = exits.enter_context(self._stack.up(scenario, run, self._progress))
+        self._standing = Standing(scenario, running, exits)
+        return running
+
+    def _take_down(self) -> None:
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            standing.exits.close()
+
+
+def asked_for(scenario: Scenario, ask: Ask) -> Scenario:
+    """A scenario with what the form says; a run time of another length keeps the shape, stretched over it."""
+    load = replace(scenario.load, users=ask.users, spawn_rate=ask.spawn_rate, workers=0)
+    if ask.run_time_s is not None:
+        load = replace(load, duration=ask.run_time_s)
+    return replace(scenario, release=ask.release, load=load)
+
+
+def choice(scenario: Scenario) -> Choice:
+    """A scenario as the form shows it."""
+    load = scenario.load
+    return Choice(scenario.name, scenario.release, load.users, load.spawn_rate, load.duration)
+
+
+def run_problems(scenario: Scenario) -> list[str]:
+    """What contradicts itself in what the form asks for, or is more than this machine can do."""
+    found = [f"{'.'.join(map(str, where))}: {what}" for where, what in contradictions(scenario)]
+    return found + list(check_capacity(scenario))
+
+
+def same_databases(standing: Scenario, wanted: Scenario) -> bool:
+    """Whether a stack that stands for one scenario has the databases that another needs."""
+    return (
+        standing.target == wanted.target
+        and standing.data == wanted.data
+        and standing.postgres == wanted.postgres
+        and standing.service.partner == wanted.service.partner
+        and not wanted.faults  # nor do servers stand behind what a fault works on
+    )
+
+
+def broke(run: RunDir) -> bool:
+    """Whether the stack broke in this run."""
+    try:
+        return f'"{f.STACK_BROKE}"' in run.file("events.jsonl").read_text(encoding="utf-8")
+    except OSError as error:
+        raise RunDataError(f"{run.path}: {error}") from error
+
+
+def _shorten(scenario: Scenario, run: RunDir, recorder: Recorder, lasted_s: float) -> None:
+    """A load that was stopped by hand is judged as one that was to last as long as it did."""
+    recorder.event(f.STOPPED, planned_s=scenario.load.duration, lasted_s=lasted_s)
+    words = f"Stopped by hand after {lasted_s:.0f} s of {scenario.load.duration:g} s. {scenario.description}"
+    load = replace(scenario.load, duration=max(lasted_s, _SHORTEST_S))
+    run.write_json("scenario.json", replace(scenario, load=load, description=words.strip()))
+
+
+def _go(scenario: Scenario, url: str, run: RunDir, anchor_wall_s: float) -> Go:
+    load = scenario.load
+    settings = locust_environment(scenario, run, anchor_wall_s)
+    return Go(
+        run_dir=str(run.path.resolve()),
+        anchor_wall_s=anchor_wall_s,
+        url=url,
+        users=load.users,
+        spawn_rate=load.spawn_rate,
+        warm_up_s=load.warm_up,
+        stop_timeout_s=in_flight_s(scenario),
+        settings={name: value for name, value in settings.items() if name.startswith("RUSHHOUR_")},
+    )
+
+
+def require_one_locustfile(scenarios: dict[str, Scenario], chosen: Scenario) -> dict[str, Scenario]:
+    """The scenarios that this Locust can run: those with the chosen one's customers, in one process."""
+    found = {name: one for name, one in scenarios.items() if one.load.locustfile == chosen.load.locustfile}
+    if chosen.name not in found:
+        raise UsageError([f"no scenario {chosen.name!r}"])
+    return found

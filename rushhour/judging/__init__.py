@@ -1,0 +1,1 @@
+"""A run directory -> verdict.json, alarms.json and reports."""

@@ -1,0 +1,47 @@
+"""A run directory -> verdict.json and reports; the same for a run that just ended and a saved one."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rushhour.errors import RunDataError
+from rushhour.judging.alarms import alarm_section, unaudited, unheard
+from rushhour.report.alarms import AlarmSection
+from rushhour.report.files import write_reports
+from rushhour.rundir import History, RunDir, load_history
+from rushhour.scenario.model import SCENARIO, Scenario
+from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
+
+
+def read_scenario(run: RunDir) -> Scenario:
+    """The scenario that a run was made with. Raises RunDataError."""
+    try:
+        scenario: Scenario = SCENARIO.validate_json(run.file("scenario.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunDataError(f"{run.path}: no scenario.json; this is not a run directory") from None
+    except (OSError, ValidationError) as error:
+        raise RunDataError(f"{run.file('scenario.json')}: {error}") from None
+    return scenario
+
+
+def judge_run(run: RunDir) -> Verdict:
+    """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md."""
+    scenario, history, verdict, alarms = _judged(run)
+    run.write_json("verdict.json", verdict_json(verdict))
+    write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
+    return verdict
+
+
+def render_run(run: RunDir) -> list[Path]:
+    """Write the reports of a saved run anew, and leave verdict.json as it is; the files written."""
+    scenario, history, verdict, alarms = _judged(run)
+    return write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
+
+
+def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | None]:
+    scenario, history = read_scenario(run), load_history(run)
+    stack = history.environment.stack if history.environment else "unknown"
+    alarms = alarm_section(run, history, scenario)
+    one = alarms.study if alarms else None
+    asleep, unknown = unheard(scenario.expect_alarms, one), unaudited(scenario.expect_alarms, one)
+    return scenario, history, with_alarms(judge(scenario, history, stack), asleep, unknown), alarms

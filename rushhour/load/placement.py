@@ -1,0 +1,81 @@
+"""Starts the load where its customers run: in one process, in workers beside it, in containers, elsewhere."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushhour.load.locust import LoadProcess, customer_settings, start_load
+from rushhour.load.post import CONTAINERS_S, GATHER_S, Post
+from rushhour.observe.watch import Watcher
+from rushhour.process.guard import Guard
+from rushhour.process.psutil_meters import ProcessTreeMeter
+from rushhour.rundir import Recorder
+from rushhour.scenario.model import Scenario
+from rushhour.stack import HostsWorkers, Running
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """Workers that somebody starts, here or on other machines; a master waits for them at this address."""
+
+    host: str
+    port: int
+
+
+def how_to_join(scenario: Scenario, by_hand: ByHand) -> str:
+    """What to type on the machines that shall run customers."""
+    post = Post(by_hand.host, by_hand.port, GATHER_S)
+    return (
+        f"Workers: the load waits up to {post.wait_s:.0f} s for {scenario.load.workers} at {post}. "
+        f"On each machine, in a checkout of the same commit:\n"
+        f"  .venv/bin/rushhour worker {post} --locustfile {scenario.load.locustfile}"
+    )
+
+
+@contextmanager
+def load_of(
+    scenario: Scenario,
+    running: Running,
+    recorder: Recorder,
+    guard: Guard,
+    watcher: Watcher,
+    *,
+    by_hand: ByHand | None,
+    allow_host: str | None,
+) -> Iterator[LoadProcess]:
+    """The load, started and metered; it is stopped on leaving.
+
+    Raises UsageError or StackError when it cannot be started.
+    """
+    root = Path(scenario.target.root).resolve()
+    url, allowed, post, contained = running.service_url, allow_host, None, None
+    if scenario.load.workers and by_hand:
+        post = Post(by_hand.host, by_hand.port, GATHER_S)
+    elif scenario.load.workers and isinstance(running, HostsWorkers):
+        contained = running
+        host, (url, allowed) = running.master_host, running.inside
+        post = Post(host, _free_port(host), CONTAINERS_S)
+    load = start_load(
+        scenario, url, recorder.run, recorder.anchor_wall_s, guard.environment, post=post, allow_host=allowed
+    )
+    try:
+        guard.adopt(load.pid)
+        watcher.add_meter("generator", ProcessTreeMeter(load.pid))
+        if contained is not None and post is not None:
+            meters = contained.start_workers(
+                scenario.load.workers, root / scenario.load.locustfile, post.port, customer_settings(scenario)
+            )
+            for name, meter in meters.items():
+                watcher.add_meter(name, meter)
+        yield load
+    finally:
+        load.stop()
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

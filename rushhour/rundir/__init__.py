@@ -1,0 +1,6 @@
+"""What was observed in a run: facts, and the run directory that keeps them."""
+
+from rushhour.rundir.directory import FactWriter, Recorder, RunDir, create_run_dir, load_history
+from rushhour.rundir.facts import History
+
+__all__ = ["FactWriter", "History", "Recorder", "RunDir", "create_run_dir", "load_history"]

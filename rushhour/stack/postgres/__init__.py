@@ -1,0 +1,1 @@
+"""PostgreSQL servers, templates and seeding: what all stacks use."""

@@ -1,0 +1,210 @@
+"""One PostgreSQL server as our own child: started, asked, and waited for."""
+
+import secrets
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812  # the library's class is in lower case
+from psycopg2.extensions import make_dsn
+
+from rushhour.errors import StackError
+from rushhour.process.child import Child, start, wait_until
+from rushhour.process.guard import Guard
+from rushhour.stack.ports import HOST, free_port, lost_race
+from rushhour.stack.postgres.programs import Installation
+
+SUPERUSER: Final = "postgres"
+REPLICATOR: Final = "replicator"
+ROLE: Final = "referrals"  # the service's; not a superuser, so reserved connections stay for the observers
+DATABASE: Final = "referrals"
+MAINTENANCE: Final = "template1"  # there in every cluster
+SLOT: Final = "replica"
+RESERVED_CONNECTIONS: Final = 5  # superuser_reserved_connections in postgresql.conf
+
+START_TIMEOUT_S: Final = 30.0
+STREAM_TIMEOUT_S: Final = 30.0
+PORT_ATTEMPTS: Final = 3
+STATUS_LINE: Final = 8  # of postmaster.pid: starting, standby, ready, stopping
+_CONNECT_TIMEOUT_S: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Passwords of one template's roles, generated when it is built."""
+
+    superuser: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    replicator: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    role: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A server that is up, as our child."""
+
+    name: str
+    port: int
+    child: Child
+    passwords: Secrets
+
+    def dsn(self, user: str, password: str, dbname: str = DATABASE) -> str:
+        """A libpq connection string."""
+        return make_dsn(
+            host=HOST,
+            port=self.port,
+            dbname=dbname,
+            user=user,
+            password=password,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+        )
+
+    @property
+    def admin_dsn(self) -> str:
+        return self.dsn(SUPERUSER, self.passwords.superuser) + " application_name=rushhour"
+
+    @property
+    def role_dsn(self) -> str:
+        return self.dsn(ROLE, self.passwords.role)
+
+    def url(self, application_name: str, port: int | None = None) -> str:
+        """SQLAlchemy's URL of the service's role; it names the driver, which 2.1 no longer implies.
+
+        `port` is that of a relay to the server, if it is reached by one.
+        """
+        return (
+            f"postgresql+psycopg2://{ROLE}:{self.passwords.role}@{HOST}:{port or self.port}/{DATABASE}"
+            f"?application_name={application_name}"
+        )
+
+
+def start_server(
+    guard: Guard,
+    installation: Installation,
+    name: str,
+    data: Path,
+    *,
+    configuration: Path,
+    passwords: Secrets,
+    log: Path,
+    settings: Mapping[str, str],
+    stop_signal: signal.Signals,
+    admit: Callable[[int], None] = lambda _pid: None,
+    choose_port: Callable[[], int] = free_port,
+) -> PostgresServer:
+    """Start a server and wait until it answers; tries other ports when its port was taken meanwhile.
+
+    Raises StackError with the log's last lines.
+    """
+    for attempt in range(PORT_ATTEMPTS):
+        port = choose_port()
+        fixed = {
+            "config_file": str(configuration / "postgresql.conf"),
+            "hba_file": str(configuration / "pg_hba.conf"),
+            "listen_addresses": HOST,
+            "port": str(port),
+            "unix_socket_directories": "",  # no path that may be too long, nothing left in /tmp
+            "cluster_name": name,
+        }
+        command = [installation.program("postgres"), "-D", str(data)]
+        for key, value in {**fixed, **settings}.items():
+            command += ["-c", f"{key}={value}"]
+        child = start(
+            guard,
+            name,
+            command,
+            log=log,
+            environment=installation.environment,
+            cwd=data,
+            account=installation.account,
+            stop_signal=stop_signal,
+            admit=admit,
+        )
+        server = PostgresServer(name, port, child, passwords)
+        try:
+            wait_until(
+                f"{name} to accept connections", partial(_refusal, server, data), child, START_TIMEOUT_S
+            )
+        except BaseException as error:
+            child.stop(grace_s=1)
+            if isinstance(error, StackError) and lost_race(child.tail(50)) and attempt + 1 < PORT_ATTEMPTS:
+                continue
+            raise
+        return server
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _refusal(server: PostgresServer, data: Path) -> str | None:
+    """Why the server does not take a connection yet; None when it does.
+
+    Its own file is asked first, as pg_ctl does, so that nothing is sent to another program on the same port.
+    """
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        lines = []
+    if len(lines) < STATUS_LINE or lines[0] != str(server.child.pid):
+        return "no postmaster.pid of this server yet"
+    if (status := lines[STATUS_LINE - 1].strip()) != "ready":
+        return f"status {status} in postmaster.pid"
+    try:
+        with connected(server.dsn(SUPERUSER, server.passwords.superuser, MAINTENANCE)):
+            return None
+    except psycopg2.OperationalError as error:
+        return last_line(error)
+
+
+def wait_for_streaming(primary: PostgresServer, replica: PostgresServer) -> None:
+    """Until the primary sees the replica stream, and the replica says that it is in recovery."""
+    try:
+        with connected(primary.admin_dsn) as on_primary, connected(replica.admin_dsn) as on_replica:
+            wait_until(
+                "the primary to see the replica stream",
+                partial(_not_streaming, primary, on_primary, on_replica),
+                replica.child,
+                STREAM_TIMEOUT_S,
+            )
+    except psycopg2.Error as error:
+        for server in (primary, replica):
+            server.child.check_alive()
+        raise StackError(
+            f"while waiting for the replica to stream: {last_line(error)}; the replica's log:",
+            replica.child.tail(),
+        ) from error
+
+
+def _not_streaming(primary: PostgresServer, on_primary: Connection, on_replica: Connection) -> str | None:
+    """What the two servers say instead of streaming and recovering; None when they do."""
+    primary.child.check_alive()
+    recovering = ask(on_replica, "SELECT pg_is_in_recovery()::text")
+    state = ask(on_primary, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT)
+    if recovering == "true" and state == "streaming":
+        return None
+    return f"pg_stat_replication.state {state}, pg_is_in_recovery {recovering}"
+
+
+def ask(connection: Connection, query: str, *values: object) -> str | None:
+    """The first column of the first row, as text; None without a row."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        row = cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+@contextmanager
+def connected(dsn: str) -> Iterator[Connection]:
+    """A connection in autocommit mode, closed at the end."""
+    connection = psycopg2.connect(dsn)
+    try:
+        connection.autocommit = True
+        yield connection
+    finally:
+        connection.close()
+
+
+def last_line(error: psycopg2.Error) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
