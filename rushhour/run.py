@@ -1,8 +1,8 @@
 """Run one scenario: reads as the table of contents of the whole program."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,32 +10,22 @@ from typing import Protocol
 from rushhour.errors import StackError
 from rushhour.judging.judge import judge_run
 from rushhour.load.locust import in_flight_s
-from rushhour.load.placement import ByHand, load_of
+from rushhour.load.placement import ByHand, place_load
 from rushhour.load.post import GATHER_S
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
-from rushhour.observe.pools import PoolWatcher
-from rushhour.observe.watch import Watcher, watch
+from rushhour.observe.watch import Watcher, pool_watcher, watch
 from rushhour.process.guard import Guard
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
-from rushhour.stack import Alerting, KnowsSources, Progress, Running, RunsAlerting, Stack
+from rushhour.stack import Alerting, Progress, Running, RunsAlerting, Stack
 from rushhour.stack.fault_plan import FaultPlan
 from rushhour.verdict.judge import Verdict
 
 POLL_S = 0.2
 COLLECT_WITHIN_S = 1.0  # a process that has ended, or runs under gevent, never answers
 OVERTIME_S = 20.0  # Locust has this long, after its last request may have ended, to write and exit
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """How a run's load may be brought about, beyond what its scenario says."""
-
-    by_hand: ByHand | None = None
-    allow_host: str | None = None
-    await_pages_s: float | None = None  # of real alarms; None: as long as a first page may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +37,24 @@ class Screen:
     done: Callable[[], None]  # the live view ends here
 
 
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What a run is given beside its scenario and its stack."""
+
+    guard: Guard
+    runs: Path  # where its directory is made
+    screen: Screen
+    by_hand: ByHand | None = None  # workers that somebody starts
+    allow_host: str | None = None  # a host beyond loopback that load may go to
+    await_pages_s: float | None = None  # of real alarms; None: as long as a first page may take
+
+
 class Load(Protocol):
     """Customers under way."""
 
     @property
     def log(self) -> Path:
-        """Where their generator tells what it does."""
+        """Where their generator writes what it does."""
         ...
 
     def poll(self) -> int | None:
@@ -64,34 +66,48 @@ class Load(Protocol):
         ...
 
 
-def run_scenario(
-    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, screen: Screen, *, means: Means
-) -> tuple[RunDir, Verdict]:
-    """Bring the stack up, send the load, watch, and judge what the run directory then holds.
+def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunDir, Verdict]:
+    """Run one scenario.
+
+    1. Make the run directory. 2. Record into it, however the run ends. 3. Bring the stack up. 4. Observe it.
+    5. Send the load, and follow it to its end. 6. Watch the pools drain. 7. Ask for a garbage collection.
+    8. Wait for real pages. 9. Judge what the run directory then holds.
 
     A stack that breaks makes the verdict unknown. KeyboardInterrupt passes through, after the run so far has
     been judged and reported.
     """
-    return recorded(
-        scenario,
-        create_run_dir(runs, scenario.name),
-        screen,
-        lambda recorder: observe_run(scenario, stack, guard, recorder, screen, means=means),
-    )
+    run = create_run_dir(context.runs, scenario.name)
+    with (
+        recording(scenario, run, context.screen) as recorder,
+        stack_up(scenario, stack, recorder, context.screen) as running,
+        observing(scenario, running, recorder, context.screen) as observation,
+    ):
+        with place_load(
+            scenario,
+            running,
+            recorder,
+            context.guard,
+            observation.watcher,
+            by_hand=context.by_hand,
+            allow_host=context.allow_host,
+        ) as load:
+            observation.follow(load, extra_s=GATHER_S if context.by_hand else 0.0)
+        observation.drain()
+        observation.collect_garbage()
+        observation.await_pages(context.await_pages_s)
+    return run, judge_run(run)
 
 
-def recorded(
-    scenario: Scenario,
-    run: RunDir,
-    screen: Screen,
-    observe: Callable[[Recorder], None],
-    judging: Callable[[], None] = lambda: None,
-) -> tuple[RunDir, Verdict]:
-    """Record what `observe` does, and judge it; `judging` is called in between."""
+@contextmanager
+def recording(scenario: Scenario, run: RunDir, screen: Screen) -> Iterator[Recorder]:
+    """Record into a run directory, and how the run ended; a broken stack is an event, and goes no further.
+
+    KeyboardInterrupt passes through, after the run so far has been judged.
+    """
     run.write_json("scenario.json", scenario)
     recorder = Recorder(run)
     try:
-        observe(recorder)
+        yield recorder
         recorder.event(f.RUN_ENDED)
     except StackError as error:
         recorder.event(f.STACK_BROKE, what=str(error).splitlines()[0], log_tail=list(error.log_tail))
@@ -102,14 +118,11 @@ def recorded(
     finally:
         screen.done()
         recorder.close()
-    judging()
-    return run, judge_run(run)
 
 
-def observe_run(
-    scenario: Scenario, stack: Stack, guard: Guard, recorder: Recorder, screen: Screen, *, means: Means
-) -> None:
-    """Stack up -> load + observe -> run directory; everything that was started is stopped on leaving."""
+@contextmanager
+def stack_up(scenario: Scenario, stack: Stack, recorder: Recorder, screen: Screen) -> Iterator[Running]:
+    """Bring the stack up, and describe it in environment.json; all of it is down on leaving."""
     run = recorder.run
     began_s = recorder.now_s()
     run.write_json("environment.json", describe_environment(scenario, stack.name))
@@ -118,123 +131,86 @@ def observe_run(
         if (alerting := alerting_of(running)) is not None:
             recorder.event(f.ALERTING_UP, **alerting.detail)
         run.write_json("environment.json", describe_environment(scenario, stack.name, running))
-        observe_load(
-            scenario,
-            running,
-            recorder,
-            screen,
-            lambda watcher: load_of(
-                scenario,
-                running,
-                recorder,
-                guard,
-                watcher,
-                by_hand=means.by_hand,
-                allow_host=means.allow_host,
-            ),
-            extra_s=GATHER_S if means.by_hand else 0.0,
-            await_pages_s=means.await_pages_s,
-        )
+        yield running
 
 
-def observe_load(
-    scenario: Scenario,
-    running: Running,
-    recorder: Recorder,
-    screen: Screen,
-    open_load: Callable[[Watcher], AbstractContextManager[Load]],
-    *,
-    extra_s: float = 0.0,
-    await_pages_s: float | None = None,
-) -> None:
-    """Observe a stack that is up, under the load that `open_load` starts, and for a while after it."""
+@contextmanager
+def observing(
+    scenario: Scenario, running: Running, recorder: Recorder, screen: Screen
+) -> Iterator["Observation"]:
+    """Observe a stack that is up until the block ends; the scenario's faults are applied meanwhile."""
     faults = FaultPlan(scenario.faults, running, recorder)
-
-    def tick(state: LiveState) -> None:
-        faults.apply_due(state.elapsed_s)
-        screen.live(state)
-
     with watch(recorder, running, pools=pool_watcher(running, recorder), extra_meters={}) as watcher:
-        with open_load(watcher) as load:
-            follow(scenario, load, running, watcher, tick, extra_s=extra_s)
-        watch_drain(scenario, running, watcher, screen)
-        recorder.event(f.DRAINED)
-        if any(gauge.leaked for gauge in watcher.state().pools):
-            collect_garbage(recorder)
-        if (alerting := alerting_of(running)) is not None:
-            wait_s = alerting.settles_s if await_pages_s is None else await_pages_s
-            await_pages(alerting, running, recorder, screen, wait_s)
+        yield Observation(scenario, running, recorder, screen, watcher, faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A stack that is observed: what happens to it under load, and for a while after it."""
+
+    scenario: Scenario
+    running: Running
+    recorder: Recorder
+    screen: Screen
+    watcher: Watcher
+    faults: FaultPlan
+
+    def follow(self, load: Load, *, extra_s: float = 0.0) -> None:
+        """Until the load has ended; `extra_s` is what its workers may take to come.
+
+        Raises StackError when a part of the stack ends, or Locust not as it should.
+        """
+        late_s = in_flight_s(self.scenario) + OVERTIME_S
+        deadline = time.monotonic() + self.scenario.load.duration + late_s + extra_s
+        while load.poll() is None:
+            self.running.check_alive()
+            state = self.watcher.state()
+            self.faults.apply_due(state.elapsed_s)
+            self.screen.live(state)
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"Locust has not ended {late_s:.0f} s after the load of "
+                    f"{self.scenario.load.duration:g} s should have; see {load.log}"
+                )
+            time.sleep(POLL_S)
+        load.check()
+
+    def drain(self) -> None:
+        """After the load: what is still held when this ends did not come back by itself."""
+        self._wait(self.scenario.load.drain, lambda: self.screen.live(self.watcher.state()))
+        self.recorder.event(f.DRAINED)
+
+    def collect_garbage(self) -> None:
+        """Where connections leaked, ask the agents to: one that comes back now was unreachable."""
+        if not any(gauge.leaked for gauge in self.watcher.state().pools):
+            return
+        agent = self.recorder.run.agent
+        asked = len(list(agent.glob("*.jsonl")))
+        (agent / "collect").touch()
+        deadline = time.monotonic() + COLLECT_WITHIN_S
+        while (answered := len(list(agent.glob("*.collected")))) < asked and time.monotonic() < deadline:
+            time.sleep(POLL_S / 4)
+        self.recorder.event(f.COLLECTED, asked=asked, answered=answered)
+
+    def await_pages(self, wait_s: float | None) -> None:
+        """Where real alarms run: what failed last is scraped, evaluated, grouped and sent only now."""
+        if (alerting := alerting_of(self.running)) is None:
+            return
+        wait_s = alerting.settles_s if wait_s is None else wait_s
+        self.screen.done()
+        self.screen.progress(f"wait {wait_s:.0f} s for real pages")
+        self._wait(wait_s)
+        self.screen.done()
+        self.recorder.event(f.ALERTING_ENDED, **alerting.ended())
+
+    def _wait(self, seconds: float, show: Callable[[], None] = lambda: None) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.running.check_alive()
+            show()
+            time.sleep(POLL_S)
 
 
 def alerting_of(running: Running) -> Alerting | None:
     """The real alarms beside it, where they were asked for."""
     return running.alerting if isinstance(running, RunsAlerting) else None
-
-
-def follow(
-    scenario: Scenario,
-    load: Load,
-    running: Running,
-    watcher: Watcher,
-    tick: Callable[[LiveState], None],
-    *,
-    extra_s: float = 0.0,
-) -> None:
-    """Until Locust has ended; raises StackError when a part of the stack ends, or Locust not as it should."""
-    late_s = in_flight_s(scenario) + OVERTIME_S
-    deadline = time.monotonic() + scenario.load.duration + late_s + extra_s
-    while load.poll() is None:
-        running.check_alive()
-        tick(watcher.state())
-        if time.monotonic() > deadline:
-            raise StackError(
-                f"Locust has not ended {late_s:.0f} s after the load of "
-                f"{scenario.load.duration:g} s should have; see {load.log}"
-            )
-        time.sleep(POLL_S)
-    load.check()
-
-
-def watch_drain(scenario: Scenario, running: Running, watcher: Watcher, screen: Screen) -> None:
-    """After the load: what is still held now did not come back by itself."""
-    until = time.monotonic() + scenario.load.drain
-    while time.monotonic() < until:
-        running.check_alive()
-        screen.live(watcher.state())
-        time.sleep(POLL_S)
-
-
-def await_pages(
-    alerting: Alerting, running: Running, recorder: Recorder, screen: Screen, wait_s: float
-) -> None:
-    """What failed in the last seconds of the load is scraped, evaluated, grouped and told only now."""
-    screen.done()
-    screen.progress(f"wait {wait_s:.0f} s for real pages")
-    until = time.monotonic() + wait_s
-    while time.monotonic() < until:
-        running.check_alive()
-        time.sleep(POLL_S)
-    screen.done()
-    recorder.event(f.ALERTING_ENDED, **alerting.ended())
-
-
-def collect_garbage(recorder: Recorder) -> None:
-    """Ask the agents to: a leaked connection that comes back now was unreachable, what stays is kept."""
-    agent = recorder.run.agent
-    asked = len(list(agent.glob("*.jsonl")))
-    (agent / "collect").touch()
-    deadline = time.monotonic() + COLLECT_WITHIN_S
-    while (answered := len(list(agent.glob("*.collected")))) < asked and time.monotonic() < deadline:
-        time.sleep(POLL_S / 4)
-    recorder.event(f.COLLECTED, asked=asked, answered=answered)
-
-
-def pool_watcher(running: Running, recorder: Recorder) -> PoolWatcher:
-    """Reads the agent's files, and names each pool after its server."""
-    return PoolWatcher(
-        agent_dir=recorder.run.agent,
-        anchor_monotonic_s=recorder.anchor_monotonic_s,
-        servers={one.reached_as or f"{one.host}:{one.port}": one.name for one in running.servers},
-        root=running.service_root,
-        local=running.local_source if isinstance(running, KnowsSources) else str,
-    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from rushhour.alarms.real_config import RealAlerting
 from rushhour.cli.console import console, say
@@ -15,7 +14,7 @@ from rushhour.load.post import listening_address
 from rushhour.process.guard import Guard
 from rushhour.report import terminal
 from rushhour.report.real_pages import terminal_real
-from rushhour.run import Means, run_scenario
+from rushhour.run import RunContext, run_scenario
 from rushhour.rundir import RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.hosts import check_host
@@ -28,25 +27,36 @@ from rushhour.stack.ports import HOST
 from rushhour.verdict.judge import Verdict
 
 
-def means_of(options: Options) -> Means:
+def run_context(options: Options, guard: Guard, scenario: Scenario) -> RunContext:
+    """What the runs of a command share. Raises UsageError for a wrong --workers-at."""
+    return RunContext(
+        guard,
+        options.runs,
+        make_screen(console, scenario),
+        by_hand=by_hand_of(options),
+        allow_host=options.allow_host,
+    )
+
+
+def by_hand_of(options: Options) -> ByHand | None:
     """Raises UsageError for an address that is none, or that was not allowed."""
     if options.workers_at is None:
-        return Means(allow_host=options.allow_host)
+        return None
     try:
         host, port = listening_address(options.workers_at, options.allow_host)
     except ValueError as error:
         raise UsageError([f"--workers-at: {error}"]) from None
-    return Means(ByHand(host, port), options.allow_host)
+    return ByHand(host, port)
 
 
-def run_one(
-    scenario: Scenario, stack: Stack, guard: Guard, runs: Path, means: Means
-) -> tuple[RunDir, Verdict]:
-    host = means.by_hand.host if means.by_hand else HOST
-    stack = stack_of(scenario, stack, guard, allow_host=means.allow_host, service_host=host)
-    if means.by_hand is not None:
-        say(how_to_join(scenario, means.by_hand))
-    run_dir, verdict = run_scenario(scenario, stack, guard, runs, make_screen(console, scenario), means=means)
+def run_one(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunDir, Verdict]:
+    """Run one scenario, and print what came of it."""
+    context = replace(context, screen=make_screen(console, scenario))
+    host = context.by_hand.host if context.by_hand else HOST
+    stack = stack_of(scenario, stack, context.guard, allow_host=context.allow_host, service_host=host)
+    if context.by_hand is not None:
+        say(how_to_join(scenario, context.by_hand))
+    run_dir, verdict = run_scenario(scenario, stack, context)
     console.print(terminal.summary(verdict, scenario, run_dir.path))
     if real := read_real(run_dir):
         console.print(terminal_real(real))
@@ -76,7 +86,7 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
 def open_for(
     options: Options, guard: Guard, scenarios: Sequence[Scenario], alerting: RealAlerting | None = None
 ) -> Stack:
-    by_hand = means_of(options).by_hand
+    by_hand = by_hand_of(options)
     asked = StackOptions(
         options.stack,
         options.image,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rushhour.cli.common import means_of, open_for, run_one, select
+from rushhour.cli.common import open_for, run_context, run_one, select
 from rushhour.cli.console import console, say
 from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
@@ -16,10 +16,10 @@ from rushhour.jobs.nightly.job import TREND, run_night
 from rushhour.jobs.nightly.night import folder_of
 from rushhour.jobs.nightly.soak import with_soak
 from rushhour.judging.alarms import real_alerting
+from rushhour.observe.watch import pool_watcher
 from rushhour.process.guard import Guard
 from rushhour.report import lists, terminal
 from rushhour.report.files import write_suite
-from rushhour.run import pool_watcher
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.scenario.model import Data, Scenario
 from rushhour.screen.make import make_screen
@@ -42,13 +42,13 @@ def run(
         raise UsageError(["--await-pages: without --observability nobody is paged"])
     chosen = [replace(one, agent=one.agent and agent) for one in select(options, names)]
     alerting = real_alerting(chosen[0]) if observability else None
-    means = replace(means_of(options), await_pages_s=await_pages)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen, alerting)
+        context = replace(run_context(options, guard, chosen[0]), await_pages_s=await_pages)
         for number, scenario in enumerate(chosen, 1):
             console.print(lists.title(scenario, number, len(chosen)))
-            run_dir, verdict = run_one(scenario, stack, guard, options.runs, means)
+            run_dir, verdict = run_one(scenario, stack, context)
             for note in remember(run_dir, verdict):
                 say(note)
             results.append((scenario, verdict))
@@ -66,14 +66,14 @@ def nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
     """
     chosen = [with_soak(one, soak_s) for one in select(options, [NIGHTLY], pinned_stay=True)]
-    means = means_of(options)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen)
+        context = run_context(options, guard, chosen[0])
 
         def one_of_night(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
-            run_dir, verdict = run_one(scenario, stack, guard, folder, means)
+            run_dir, verdict = run_one(scenario, stack, replace(context, runs=folder))
             results.append((scenario, verdict))
             return run_dir, verdict
 

@@ -35,7 +35,7 @@ def how_to_join(scenario: Scenario, by_hand: ByHand) -> str:
 
 
 @contextmanager
-def load_of(
+def place_load(
     scenario: Scenario,
     running: Running,
     recorder: Recorder,

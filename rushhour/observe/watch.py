@@ -13,6 +13,7 @@ from rushhour.observe.live_state import LiveState
 from rushhour.observe.logs import LogCount, LogWatcher
 from rushhour.observe.loop import Loop
 from rushhour.observe.moments import Moments
+from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.postgres import ServerSampler
 from rushhour.observe.sink import Sink
 from rushhour.observe.tail import Tail
@@ -20,7 +21,7 @@ from rushhour.process.meter import Meter
 from rushhour.process.psutil_meters import MachineMeter, ProcessMeter
 from rushhour.rundir import Recorder, RunDir
 from rushhour.rundir import facts as f
-from rushhour.stack import Running, Server
+from rushhour.stack import KnowsSources, Running, Server
 
 POOLS_EVERY_S: Final = 0.2
 SAMPLES_EVERY_S: Final = 1.0  # servers, host, logs
@@ -105,6 +106,19 @@ def watch(
             first.add_note(str(second))
         raise
     watcher.close()
+
+
+def pool_watcher(running: Running, recorder: Recorder) -> PoolWatcher:
+    """Reads the agent's files, and names each pool after its server."""
+    return PoolWatcher(
+        agent_dir=recorder.run.agent,
+        anchor_monotonic_s=recorder.anchor_monotonic_s,
+        servers={
+            server.reached_as or f"{server.host}:{server.port}": server.name for server in running.servers
+        },
+        root=running.service_root,
+        local=running.local_source if isinstance(running, KnowsSources) else str,
+    )
 
 
 def _pools_loop(pools: PoolReader, sink: Sink) -> Loop:

@@ -26,7 +26,7 @@ def test_what_both_stacks_need_is_in_it(names: set[str]) -> None:
         "infra/locust/Dockerfile",  # an image with the versions of
         "requirements.lock",
         "agent/inject/sitecustomize.py",
-        "pager/desk.py",
+        "stack/compose/pager/desk.py",
         "report/templates/report.html.j2",
     }
     assert {f"rushhour/{name}" for name in wanted} - names == set()

@@ -14,11 +14,10 @@ from rushhour.agent.environment import agent_environment
 from rushhour.errors import StackError, UsageError
 from rushhour.jobs.drill.facts import Instance, Rollout, ServiceState
 from rushhour.jobs.drill.fleet import TARGET, Door, Plan, ask, open_door
-from rushhour.observe.watch import PoolReader
+from rushhour.observe.watch import PoolReader, pool_watcher
 from rushhour.process.child import Child
 from rushhour.process.guard import Guard
 from rushhour.process.meter import Meter
-from rushhour.run import pool_watcher
 from rushhour.rundir import Recorder, RunDir
 from rushhour.scenario.model import Scenario, Service
 from rushhour.stack import Progress, Server

@@ -12,7 +12,7 @@ from rushhour.jobs.drill.figures import figures_of
 from rushhour.jobs.drill.fleet import TARGET, Fleet, FleetStack, Plan
 from rushhour.jobs.drill.judge import QUIET_S, judge
 from rushhour.load.locust import LoadProcess
-from rushhour.load.placement import load_of
+from rushhour.load.placement import place_load
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.watch import Watcher, watch
 from rushhour.process.guard import Guard
@@ -94,7 +94,7 @@ def _observe(
             watch(recorder, fleet.running, pools=fleet.pools(recorder), extra_meters={})
         )
         load = exits.enter_context(
-            load_of(scenario, fleet.running, recorder, guard, watcher, by_hand=None, allow_host=None)
+            place_load(scenario, fleet.running, recorder, guard, watcher, by_hand=None, allow_host=None)
         )
         _until_exhausted(scenario.load.duration / 2, fleet, load, watcher, screen)
         screen.done()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import StackError, UnavailableError
-from rushhour.jobs.webui.messages import Ask, Channel, Ended, Message, Stop
+from rushhour.jobs.webui.messages import Ask, Channel, Ended, Go, Message, Stop
 from rushhour.load import names
 from rushhour.load.locust import LoadProcess, locust_environment
 from rushhour.process.guard import Guard
@@ -161,6 +161,10 @@ class BrowserLoad:
     @property
     def log(self) -> Path:
         return self._locust.process.log
+
+    def begin(self, go: Go) -> None:
+        """Have Locust start its customers."""
+        self._locust.say(go)
 
     def poll(self) -> int | None:
         """0 when the load is over; None while it runs. Raises StackError when Locust has ended."""

@@ -10,13 +10,14 @@ from typing import Final
 from rushhour.errors import RunDataError, RushhourError, StackError, UsageError
 from rushhour.jobs.webui.locust import BrowserLoad, WebLocust
 from rushhour.jobs.webui.messages import Ask, Choice, Go, Judged, Phase, Refused, View
+from rushhour.judging.judge import judge_run
 from rushhour.load.locust import in_flight_s, locust_environment
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
 from rushhour.observe.watch import Watcher
 from rushhour.process.guard import Guard
 from rushhour.process.psutil_meters import ProcessTreeMeter
-from rushhour.run import Screen, observe_load, recorded
+from rushhour.run import Screen, observing, recording
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -113,31 +114,26 @@ class Session:
         )
         self._say(f"run {run.path}: {scenario.name}, release {scenario.release}")
         load = BrowserLoad(locust)
+        screen = self._screen(load)
         started = False
-
-        def observe(recorder: Recorder) -> None:
-            nonlocal started
-            self._show("preparing", f"{scenario.name}: the service starts with release {scenario.release}")
-            running = self._serving(scenario, recorder)
-
-            @contextmanager
-            def open_load(watcher: Watcher) -> Iterator[BrowserLoad]:
-                nonlocal started
-                started = True
-                watcher.add_meter("generator", ProcessTreeMeter(load.pid))
-                locust.say(_go(scenario, running.service_url, run, recorder.anchor_wall_s))
-                try:
-                    yield load
-                finally:
-                    load.stop()
-
-            run.write_json("environment.json", describe_environment(scenario, self._stack.name, running))
-            observe_load(scenario, running, recorder, self._screen(load), open_load)
-            if load.ended is not None and load.ended.by_hand:
-                _shorten(scenario, run, recorder, load.ended.lasted_s)
-
         try:
-            run, verdict = recorded(scenario, run, self._screen(load), observe, self._judging)
+            with recording(scenario, run, screen) as recorder:
+                self._show(
+                    "preparing", f"{scenario.name}: the service starts with release {scenario.release}"
+                )
+                running = self._serving(scenario, recorder)
+                run.write_json("environment.json", describe_environment(scenario, self._stack.name, running))
+                with observing(scenario, running, recorder, screen) as observation:
+                    started = True
+                    with self._under_load(scenario, running, observation.watcher, load, recorder):
+                        observation.follow(load)
+                    observation.drain()
+                    observation.collect_garbage()
+                    observation.await_pages(None)
+                if load.ended is not None and load.ended.by_hand:
+                    _shorten(scenario, run, recorder, load.ended.lasted_s)
+            self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
+            verdict = judge_run(run)
         except (RushhourError, OSError) as error:
             self._say(str(error))
             if not started:
@@ -164,8 +160,17 @@ class Session:
 
         return Screen(self._progress, live, lambda: None)
 
-    def _judging(self) -> None:
-        self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
+    @contextmanager
+    def _under_load(
+        self, scenario: Scenario, running: Running, watcher: Watcher, load: BrowserLoad, recorder: Recorder
+    ) -> Iterator[None]:
+        """The browser's Locust sends the load until the block ends."""
+        watcher.add_meter("generator", ProcessTreeMeter(load.pid))
+        load.begin(_go(scenario, running.service_url, recorder.run, recorder.anchor_wall_s))
+        try:
+            yield
+        finally:
+            load.stop()
 
     def _progress(self, step: str, done: float = 0, total: float | None = None, unit: str = "") -> None:
         del done, total, unit
