@@ -249,7 +249,11 @@ class PoolPatch:
         return with_signature_of(original, made)
 
     def _detach(self, connection: Any, record: Any) -> None:
-        """Comes when the record is back in the pool already; another thread may have taken it."""
+        """Comes when the record is back in the pool already; another thread may have taken it.
+
+        Under asyncio SQLAlchemy detaches also what garbage collection finds, through a proxy made for it: the
+        caller's own proxy is gone then, as it never is while its `detach()` runs.
+        """
         del connection
         try:
             slot: Slot = record._rushhour_slot
@@ -258,7 +262,7 @@ class PoolPatch:
                 proxy = hold.proxy()
                 if proxy is None or proxy._connection_record is None:
                     slot.hold, slot.opening = None, 0.0
-                    _end(self._book, hold, DETACH)
+                    _end(self._book, hold, GC if proxy is None else DETACH)
         except Exception as error:
             self._book.fault("detach", error)
 
@@ -275,9 +279,10 @@ def _superseded(book: Book, hold: Hold, proxy: Any) -> bool:
     without a check-in, as it does in `detach()` before the event, or is shared (StaticPool): the old one
     ends.
     """
-    if hold.proxy() is proxy:
+    before = hold.proxy()
+    if before is proxy:
         return True
-    _end(book, hold, DETACH)
+    _end(book, hold, GC if before is None else DETACH)
     return False
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rushhour.agent.environment import JOURNAL_VARIABLE, agent_environment
 from rushhour.cli.console import say, say_aside
 from rushhour.errors import UsageError
-from rushhour.jobs.attach.run import run_attached, write_findings
+from rushhour.jobs.attach.run import NOTHING_SEEN, check_report, run_attached, write_findings
 from rushhour.jobs.init.files import locust_file, scenario_file
 from rushhour.jobs.init.routes import default_python, of_flask, of_openapi
 
@@ -22,11 +22,16 @@ def agent_exec(
     keep: Path | None,
     metrics: str | None,
 ) -> int:
-    """Run a command with the agent in it; the exit code, the command's own where that is not 0."""
+    """Run a command with the agent in it; returns the exit code."""
+    if report is not None:
+        check_report(report)
     attached = run_attached(command, long_s=long_s, say=say_aside, keep=keep, metrics=metrics)
     if report is not None:
         write_findings(report, attached)
-    return 1 if fail_on_leak and attached.findings.leaks and not attached.exit_code else attached.exit_code
+    code = attached.leak_code if fail_on_leak else attached.exit_code
+    if code == NOTHING_SEEN != attached.exit_code:
+        say_aside("rushhour: --fail-on-leak: no check-out was seen, so leaks are unknown: exit code 2")
+    return code
 
 
 def init(app: str | None, *, openapi: Path | None, python: Path | None, into: Path, force: bool) -> None:

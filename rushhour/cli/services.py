@@ -53,9 +53,16 @@ def agent() -> None:
     show_default=True,
     help="Tell a check-out that lasts longer, though its request goes on.",
 )
-@click.option("--fail-on-leak", is_flag=True, help="Exit 1 when a connection leaked and the command exits 0.")
-@path_option("--json", None, "Write the findings to this file.")
-@path_option("--keep", None, "Keep the agent's files in this directory.")
+@click.option(
+    "--fail-on-leak",
+    is_flag=True,
+    help="Exit 1 when a connection leaked and the command ended with 0 or by a signal; "
+    "exit 2 when it ended with 0 and no check-out was seen.",
+)
+@path_option("--json", None, "Write the findings to this file, in a folder that exists.")
+@path_option(
+    "--keep", None, "Keep the agent's files in this directory, or in a new one in it if it is not empty."
+)
 @metrics_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def agent_exec(

@@ -98,6 +98,77 @@ def test_it_ends_as_its_command_does(tmp_path: Path) -> None:
     assert "the agent started in no process" in blind.stderr
 
 
+USES_POOL = """
+import os, signal, sys, time
+from sqlalchemy import create_engine
+engine = create_engine("sqlite:///shop.db")
+kept = [engine.connect() for _ in range(int(sys.argv[1]))]
+if sys.argv[2] == "close":
+    [connection.close() for connection in kept]
+time.sleep(1.5)  # the agent describes what is out for a second
+end = sys.argv[3]
+os.kill(os.getpid(), signal.SIGTERM) if end == "SIGTERM" else os._exit(int(end)) if end != "0" else None
+"""
+
+
+def use_pool(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
+    (folder / "uses_pool.py").write_text(USES_POOL)
+    options = ("--long-hold", "0.1s", *options)
+    done = execute(folder, sys.executable, "uses_pool.py", *arguments, options=options)
+    return done.returncode, done.stderr
+
+
+def test_a_run_reads_only_its_own_files_of_a_kept_folder(tmp_path: Path) -> None:
+    findings = tmp_path / "findings.json"
+    options = ("--keep", "kept", "--json", "findings.json")
+    leaks, folders = [], []
+    for count in (3, 0, 1):
+        _, said = use_pool(tmp_path, str(count), "leave", "0", options=options)
+        leaks.append(json.loads(findings.read_text())["leaks"])
+        folders.append(Path(said.splitlines()[-1].rpartition(" ")[2]))
+    assert leaks == [3, 0, 1]
+    assert folders == [tmp_path / "kept", tmp_path / "kept/run-2", tmp_path / "kept/run-3"]
+    assert all(list(folder.glob("*.jsonl")) for folder in folders)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_command_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    started = tmp_path / "started"
+    for options in (
+        ("--json", "missing/findings.json"),
+        ("--json", "file/findings.json"),
+        ("--json", "."),
+        ("--keep", "file"),
+        ("--keep", "file/kept"),
+    ):
+        done = execute(tmp_path, "touch", str(started), options=options)
+        assert (done.returncode, started.exists()) == (64, False), done.stderr
+        assert options[1] in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "fault" not in done.stderr
+
+
+def test_fail_on_leak_says_whether_a_connection_leaked(tmp_path: Path) -> None:
+    fail = ("--fail-on-leak",)
+    for count, close, end, code in (
+        ("2", "close", "0", 0),
+        ("2", "leave", "0", 1),
+        ("2", "close", "SIGTERM", 128 + 15),
+        ("2", "leave", "SIGTERM", 1),  # a signal ends a server: it says nothing about leaks
+        ("2", "leave", "143", 1),  # as a shell hands a signal on
+        ("2", "leave", "7", 7),  # an error of the command's own
+        ("0", "close", "0", 2),  # no check-out
+    ):
+        assert use_pool(tmp_path, count, close, end, options=fail)[0] == code, (count, close, end)
+    blind = execute(tmp_path, "/bin/true", options=fail)
+    assert blind.returncode == 2
+    assert "--fail-on-leak: no check-out was seen" in blind.stderr
+    assert execute(tmp_path, sys.executable, "-c", "pass", options=fail).returncode == 2
+    assert execute(tmp_path, sys.executable, "-S", "-c", "pass", options=fail).returncode == 2
+    assert execute(tmp_path, "/bin/false", options=fail).returncode == 1
+    assert execute(tmp_path, "/bin/true").returncode == 0
+
+
 def test_nothing_outlives_a_kill(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
     process = subprocess.Popen(

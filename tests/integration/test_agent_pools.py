@@ -115,6 +115,45 @@ next_sample()
     assert (last.live, last.checked_out, last.checkouts, last.checkins) == (0, 0, 5, 5)
 
 
+def test_what_garbage_collection_takes_back_under_asyncio_is_not_detached(subject: Subject) -> None:
+    """SQLAlchemy detaches a collected connection of an async dialect; only the caller's `detach()` is one."""
+    observed = subject.run("""
+import asyncio, gc, warnings
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+warnings.simplefilter("ignore")  # SQLAlchemy warns that the connection was not returned
+gc.disable()
+db = engine(pool_size=5)
+db.dialect.is_async = True  # any driver does: none of its own awaits are needed here
+db = AsyncEngine(db)
+
+async def main():
+    closed, dropped, cyclic = AsyncSession(db), AsyncSession(db), AsyncSession(db)
+    await closed.connection()  # close
+    await dropped.connection()  # dropped
+    await cyclic.connection()  # cycle
+    cyclic.me = cyclic
+    detached = db.sync_engine.connect()  # detach
+    abandoned = db.sync_engine.raw_connection()  # proxy
+    agent_wrote("sample", count=12)
+    await closed.close()
+    detached.detach()
+    detached.close()
+    del dropped, cyclic, abandoned
+    gc.collect()
+    agent_wrote("back", count=5)
+
+asyncio.run(main())
+""")
+    path = subject.folder / "service.py"
+    assert {one.site.line: one.returned_by for one in observed.checkouts.values()} == {
+        line_of(path, "close"): "close",
+        line_of(path, "dropped"): "gc",
+        line_of(path, "cycle"): "gc",
+        line_of(path, "detach"): "detach",
+        line_of(path, "proxy"): "gc",
+    }
+
+
 def test_a_dropped_engine_holds_nothing(subject: Subject) -> None:
     """An engine per request: the pools come one after another under one name, and its counters go on."""
     observed = subject.run("""

@@ -65,9 +65,11 @@ def test_last(careless):
 """
 
 
-def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    (folder / "shop.py").write_text(SHOP)
-    (folder / "test_shop.py").write_text(TESTS)
+def run_pytest(
+    folder: Path, *options: str, shop: str = SHOP, tests: str = TESTS
+) -> subprocess.CompletedProcess[str]:
+    (folder / "shop.py").write_text(shop)
+    (folder / "test_shop.py").write_text(tests)
     (folder / "pytest.ini").write_text("[pytest]\n")
     plugins = ["-p", "rushhour.jobs.attach.pytest_plugin"] if "--pool-leaks" in options else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -97,6 +99,41 @@ def test_a_test_that_leaves_a_connection_out_fails_with_the_line(tmp_path: Path)
     assert "fixture careless (module) has been torn down, and 1 pool connection still out" in done.stdout
     assert f"taken at test_shop.py:{line_of(tests, 'careless')} careless" in done.stdout
     assert "pool leaks: 3 tests left connections out" in done.stdout
+
+
+ASYNC_SHOP = """
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+engine = create_engine("sqlite:///shop.db")
+engine.dialect.is_async = True
+engine = AsyncEngine(engine)
+
+async def dropped():
+    return not (await AsyncSession(engine).connection()).closed  # dropped
+
+async def closed():
+    async with AsyncSession(engine) as session:
+        return not (await session.connection()).closed
+"""
+ASYNC_TESTS = """
+import asyncio, shop
+
+def test_drops():
+    assert asyncio.run(shop.dropped())
+
+def test_closes():
+    assert asyncio.run(shop.closed())
+"""
+
+
+def test_a_dropped_async_session_fails_its_test(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "--pool-leaks", shop=ASYNC_SHOP, tests=ASYNC_TESTS)
+    assert "ERROR test_shop.py::test_drops" in done.stdout, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert "pool leaks: 1 tests left connections out" in done.stdout
+    assert "1 pool connection came back by garbage collection alone" in done.stdout
+    assert f"taken at shop.py:{line_of(tmp_path / 'shop.py', 'dropped')} dropped" in done.stdout
 
 
 def test_without_the_option_nothing_is_patched(tmp_path: Path) -> None:

@@ -78,6 +78,17 @@ def test_what_a_process_had_out_for_a_moment_when_it_ended_may_have_been_at_work
     assert fed(SEEN, replace(ended, t_s=9.0, returned_s=9.0)).leaks == 1
 
 
+def test_what_a_killed_process_had_out_is_judged_as_what_an_ended_process_had_out() -> None:
+    for taken_s, leaks in ((1.0, 1), (8.5, 0)):
+        findings = fed(SEEN, replace(OUT, endpoint=None, taken_s=taken_s), sample(9.0))
+        assert findings.leaks == 0
+        findings.command_ended()
+        assert findings.leaks == leaks
+    in_request = fed(SEEN, OUT, sample(9.0))
+    in_request.command_ended()
+    assert in_request.leaks == 0
+
+
 def test_news_comes_once_and_again_when_it_has_grown_tenfold() -> None:
     findings = fed(SEEN, sample(1.0))
     teller = Teller(findings)
@@ -98,6 +109,8 @@ def test_news_comes_once_and_again_when_it_has_grown_tenfold() -> None:
 def test_what_it_cannot_see_is_said() -> None:
     assert summary(fed())[0] == "the agent started in no process, so nothing was seen"
     assert summary(fed(PROCESS))[0].startswith("no process imported SQLAlchemy (1 process, Python 3.13.1)")
+    idle = fed(SEEN, sample(1.0, checked_out=0, checkouts=0))
+    assert summary(idle)[0].startswith("no connection was taken from a pool")
     assert "no engine was made" in summary(fed(SEEN))[0]
     old = f.AgentFault(1.0, 7, "patching sqlalchemy", "RuntimeError: SQLAlchemy 1.3.24 is too old")
     assert "cannot watch this SQLAlchemy: RuntimeError: SQLAlchemy 1.3.24" in summary(fed(SEEN, old))[0]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rushhour.rundir import facts as f
 
@@ -101,6 +101,13 @@ class Findings:
                 case _:
                     pass  # totals and histograms: for the diagnosis of a run
 
+    def command_ended(self) -> None:
+        """Nothing comes back any more: what is still out was out when its process was killed."""
+        for key, out in self._outs.items():
+            if out.returned_s is None:
+                at_s = max(out.taken_s, self._newest_s[out.pid])
+                self._outs[key] = replace(out, t_s=at_s, returned_s=at_s, returned_by=PROCESS_ENDED)
+
     def pools(self) -> list[PoolSeen]:
         """Every pool that was seen, by name."""
         by_name: dict[str, list[f.PoolSample]] = {}
@@ -157,6 +164,11 @@ class Findings:
     def leaks(self) -> int:
         """How many check-outs have leaked."""
         return sum(one.leaked for one in self.held())
+
+    @property
+    def checkouts(self) -> int:
+        """How many check-outs were seen, over all pools and processes."""
+        return sum(sample.checkouts for sample in self._pools.values()) or len(self._outs)
 
     def libraries(self) -> Iterator[tuple[str, str]]:
         """Versions seen, each once: ("SQLAlchemy", "2.1.9")."""

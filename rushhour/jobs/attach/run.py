@@ -8,13 +8,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from rushhour.agent.environment import agent_environment
+from rushhour.errors import UnavailableError, UsageError
 from rushhour.jobs.attach.findings import Findings, Held
 from rushhour.jobs.attach.words import Teller, prefixed, summary
 from rushhour.observe.pools import PoolWatcher
@@ -22,6 +23,8 @@ from rushhour.process.guard import Guard
 
 POLL_S: Final = 0.25
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # as env, nohup and timeout end
+SIGNALLED: Final = 128  # and more: a signal ended it
+LEAKED, NOTHING_SEEN = 1, 2
 # Handed on: what ends a service, and what gunicorn and uWSGI are steered by.
 FORWARDED: Final = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
 
@@ -32,6 +35,19 @@ class Attached:
 
     exit_code: int
     findings: Findings
+
+    @property
+    def leak_code(self) -> int:
+        """The exit code of `--fail-on-leak`: 1 with a leak, 2 where no check-out was seen.
+
+        An error that the command itself reports keeps its own code. A signal is how a server is ended, so it
+        says nothing about leaks: a leak comes before it.
+        """
+        if self.findings.leaks and (self.exit_code == 0 or self.exit_code > SIGNALLED):
+            return LEAKED
+        if self.exit_code == 0 and not self.findings.checkouts:
+            return NOTHING_SEEN
+        return self.exit_code
 
 
 def run_attached(
@@ -46,7 +62,8 @@ def run_attached(
     """Run a command to its end as a shell would; `say` gets a line for each finding, then the summary.
 
     `environment` is laid over this process's own. `keep` is a directory for the agent's files, which are
-    removed otherwise. `metrics` is where the command's processes serve theirs.
+    removed otherwise. `metrics` is where the command's processes serve theirs. Raises UsageError when the
+    agent could not write into `keep`.
     """
     findings = Findings(long_s)
     teller = Teller(findings)
@@ -74,16 +91,28 @@ def run_attached(
                 findings.feed(watcher.poll())
                 tell(teller.news())
         findings.feed(watcher.finish())
+        findings.command_ended()
         tell(teller.news())
     tell(summary(findings))
     if keep is not None:
-        tell([f"the agent's files are in {keep}"])
+        tell([f"the agent's files are in {agent_dir}"])
     code = process.returncode
-    return Attached(128 - code if code < 0 else code, findings)
+    return Attached(SIGNALLED - code if code < 0 else code, findings)
+
+
+def check_report(path: Path) -> None:
+    """Find out before the command starts whether `write_findings` can write; raises UsageError."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise UsageError([f"{path} is a folder: give --json the name of a file"])
+    if not folder.is_dir():
+        raise UsageError([f"{path} cannot be written: there is no folder {folder}; make it first"])
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError([f"{path} cannot be written: permission denied"])
 
 
 def write_findings(path: Path, attached: Attached) -> None:
-    """All of it as JSON, for a program to read."""
+    """All of it as JSON, for a program to read; raises UnavailableError when the file cannot be written."""
     findings = attached.findings
     content = {
         "exit_code": attached.exit_code,
@@ -97,7 +126,12 @@ def write_findings(path: Path, attached: Attached) -> None:
         },
         "agent_faults": [asdict(fault) for fault in findings.faults],
     }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(
+            f"the findings could not be written to {path}: {error.strerror}; the summary above has them"
+        ) from error
 
 
 def _held(one: Held) -> dict[str, object]:
@@ -125,8 +159,7 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
 def _agent_dir(keep: Path | None) -> Iterator[Path]:
     """A directory under a name nobody guesses, to which a service of root's may write as another user."""
     if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep.resolve()
+        yield _own_folder(keep)
         return
     outer = Path(tempfile.mkdtemp(prefix="rushhour-agent-"))
     try:
@@ -138,6 +171,24 @@ def _agent_dir(keep: Path | None) -> Iterator[Path]:
         yield inner
     finally:
         shutil.rmtree(outer, ignore_errors=True)
+
+
+def _own_folder(keep: Path) -> Path:
+    """`keep` itself while it is empty, else a new folder in it: runs share neither records nor counters."""
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        own = keep
+        number = 2
+        while any(own.iterdir()):
+            own = keep / f"run-{number}"
+            with suppress(FileExistsError):
+                own.mkdir()
+            number += 1
+    except OSError as error:
+        raise UsageError([f"--keep {keep}: {error.strerror}: {error.filename}"]) from error
+    if not os.access(own, os.W_OK | os.X_OK):
+        raise UsageError([f"--keep {keep}: permission denied: the agent could not write there"])
+    return own.resolve()
 
 
 @contextmanager

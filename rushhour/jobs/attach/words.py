@@ -69,6 +69,8 @@ def summary(findings: Findings) -> list[str]:
 
 def _verdict(findings: Findings) -> str:
     leaks, timeouts = findings.leaks, sum(one.count for one in findings.timeouts.values())
+    if not findings.checkouts and not timeouts:
+        return "no connection was taken from a pool, so nothing is known about leaks: was the service used?"
     if not leaks and not timeouts:
         return "every connection came back"
     parts = [f"{leaks} connection{'s' * (leaks != 1)} leaked"] if leaks else []
