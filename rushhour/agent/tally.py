@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from .book import GC, Book, Hold, PoolState
 from .catalog import Catalog
 from .doing import Doing
-from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name
+from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name, unit_ended
 from .summary import Summary, Total
+from .units import Units
 
 if TYPE_CHECKING:
     from .call_sites import Classifier
     from .journal import Record
+    from .owners import Owner
 
 SEEN_AFTER_S = 0.1  # a check-out that comes back sooner is counted, but not written one by one
 PERIOD_S = 1.0  # histograms and totals per call site
@@ -31,9 +34,11 @@ class Tally:
         self._book = book
         self._catalog = Catalog()
         self._doing = Doing(classifier, self._catalog)
+        self._units = Units(classifier)
         self._written: dict[Hold, int] = {}  # check-outs in the file -> their number there
-        self._ended: set[Hold] = set()  # of them, those whose request's end is in the file too
-        self._last_number = 0
+        self._ended: set[Hold] = set()  # of them, those whose unit's end is in the file too
+        self._last_number = self._last_owner = 0
+        self._owners: WeakKeyDictionary[Owner, int] = WeakKeyDictionary()
         self._summary = Summary(book, self._catalog, self._written)
         self._dead: set[PoolState] = set()
         self._gone: list[int] = []
@@ -49,6 +54,7 @@ class Tally:
         # Leaks stay, and may be thousands: what is known of them already is not asked again.
         leaked = [hold for hold in live if hold in self._ended]
         others = [hold for hold in live if hold not in self._ended] if leaked else live
+        self._units.look(others, now)
         self._check_outs(others, now, records)
         self._doing.tick(others, self._written)
         self._sample(leaked, others, now, records)
@@ -136,6 +142,7 @@ class Tally:
                     "endpoint": label_of(one.request),
                     "waited": rounded(one.waited),
                     "holding": one.holding,
+                    "kept": one.kept,
                 }
             )
 
@@ -158,16 +165,26 @@ class Tally:
                 "pool": self._catalog.pool(hold.slot.pool),
                 "stack": self._catalog.stack(hold.stack),
                 "endpoint": label_of(hold.request),
-                "thread": thread_name(hold.thread),
+                "thread": thread_name(hold),
+                "owner": self._owner(hold),
                 "server_pid": hold.slot.server_pid,
                 "taken": rounded(hold.taken),
             }
         )
 
+    def _owner(self, hold: Hold) -> int:
+        """The number of its owner in this file."""
+        number = self._owners.get(hold.owner)
+        if number is None:
+            self._last_owner += 1
+            number = self._owners[hold.owner] = self._last_owner
+        return number
+
     def _write_end(self, hold: Hold, records: list[Record]) -> None:
-        assert hold.request is not None  # noqa: S101  # for the type checker: it has ended
         self._ended.add(hold)
-        records.append({"k": "ended", "id": self._written[hold], "t": rounded(hold.request.ended)})
+        at = rounded(unit_ended(hold))
+        ended: Record = {"k": "ended", "id": self._written[hold], "t": at}
+        records.append(ended if hold.lost is None else ended | {"lost": hold.lost})
 
     def _sample(self, leaked: list[Hold], others: list[Hold], now: float, records: list[Record]) -> None:
         held: dict[PoolState, list[int]] = {}  # live, leaked

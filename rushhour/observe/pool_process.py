@@ -170,12 +170,13 @@ class PoolProcess:
             thread=record["thread"],
             server_pid=record["server_pid"],
             taken_s=self._around.t_s(record["taken"]),
+            owner=self._first_id + record["owner"] if "owner" in record else None,
         )
         yield from ()
 
     def _on_ended(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
         number, at = self._first_id + record["id"], self._around.t_s(record["t"])
-        checkout = replace(self._out[number], t_s=at, request_ended_s=at)
+        checkout = replace(self._out[number], t_s=at, request_ended_s=at, lost=record.get("lost"))
         self._out[number] = checkout
         self._notable.add(number)
         yield checkout
@@ -226,6 +227,7 @@ class PoolProcess:
             waited_s=record["waited"],
             holding=record["holding"][0],
             holding_other=record["holding"][1],
+            kept=record.get("kept", 0),
         )
 
     def _on_seen(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
