@@ -95,6 +95,13 @@ TAKEN = f.CheckOut(
 )
 
 
+def test_an_owner_and_what_ended_in_place_of_a_request(file: AgentFile) -> None:
+    taken = out() | {"owner": 3, "endpoint": None}
+    file.add(START, POOL, *LINES, taken)
+    [found] = file.add({"k": "ended", "id": 1, "t": 1002.0, "lost": "owner-idle"})
+    assert found == replace(TAKEN, t_s=2.0, endpoint=None, owner=3, request_ended_s=2.0, lost="owner-idle")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> AgentFile:
     return AgentFile(tmp_path, {"127.0.0.1:5433": "replica"})
