@@ -59,5 +59,5 @@ def added(new: tuple[int, ...], old: tuple[int, ...]) -> dict[int, int]:
     return {1 << number: count for number, count in enumerate(counts) if count}
 
 
-def rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
+def rounded(seconds: float) -> float:
+    return round(seconds, 6)

@@ -18,6 +18,7 @@ from .summary import Summary, Total
 from .units import Units
 
 if TYPE_CHECKING:
+    from . import records as r
     from .call_sites import Classifier
     from .journal import Record
     from .owners import Owner
@@ -113,8 +114,10 @@ class Tally:
             if written and hold in written:
                 self._ended.discard(hold)
                 number = written.pop(hold)
-                records += self._doing.forget(hold, number, rounded(hold.returned))
-                records.append({"k": "back", "id": number, "t": rounded(hold.returned), "how": hold.how})
+                at = rounded(hold.returned)  # type: ignore[arg-type]  # as above
+                records += self._doing.forget(hold, number, at)
+                back: r.Back = {"k": "back", "id": number, "t": at, "how": hold.how}
+                records.append(back)
         if last_pool is not None:
             total.add(count, held_s, longest_s)
             last_pool.held_s += held_s
@@ -133,18 +136,17 @@ class Tally:
         for _ in range(len(timeouts)):
             one = timeouts.popleft()
             one.pool.timeouts += 1
-            records.append(
-                {
-                    "k": "timeout",
-                    "t": rounded(one.at),
-                    "pool": self._catalog.pool(one.pool),
-                    "site": self._catalog.site(one.stack),
-                    "endpoint": label_of(one.request),
-                    "waited": rounded(one.waited),
-                    "holding": one.holding,
-                    "kept": one.kept,
-                }
-            )
+            timeout: r.Timeout = {
+                "k": "timeout",
+                "t": rounded(one.at),
+                "pool": self._catalog.pool(one.pool),
+                "site": self._catalog.site(one.stack),
+                "endpoint": label_of(one.request),
+                "waited": rounded(one.waited),
+                "holding": one.holding,
+                "kept": one.kept,
+            }
+            records.append(timeout)
 
     def _check_outs(self, live: list[Hold], now: float, records: list[Record]) -> None:
         """A delta: a check-out is written when it was seen out for a while, and when its request ended."""
@@ -158,19 +160,18 @@ class Tally:
     def _write(self, hold: Hold, records: list[Record]) -> None:
         self._last_number += 1
         self._written[hold] = self._last_number
-        records.append(
-            {
-                "k": "out",
-                "id": self._last_number,
-                "pool": self._catalog.pool(hold.slot.pool),
-                "stack": self._catalog.stack(hold.stack),
-                "endpoint": label_of(hold.request),
-                "thread": thread_name(hold),
-                "owner": self._owner(hold),
-                "server_pid": hold.slot.server_pid,
-                "taken": rounded(hold.taken),
-            }
-        )
+        out: r.Out = {
+            "k": "out",
+            "id": self._last_number,
+            "pool": self._catalog.pool(hold.slot.pool),
+            "stack": self._catalog.stack(hold.stack),
+            "endpoint": label_of(hold.request),
+            "thread": thread_name(hold),
+            "owner": self._owner(hold),
+            "server_pid": hold.slot.server_pid,
+            "taken": rounded(hold.taken),
+        }
+        records.append(out)
 
     def _owner(self, hold: Hold) -> int:
         """The number of its owner in this file."""
@@ -182,9 +183,12 @@ class Tally:
 
     def _write_end(self, hold: Hold, records: list[Record]) -> None:
         self._ended.add(hold)
-        at = rounded(unit_ended(hold))
-        ended: Record = {"k": "ended", "id": self._written[hold], "t": at}
-        records.append(ended if hold.lost is None else ended | {"lost": hold.lost})
+        ended_s = unit_ended(hold)
+        assert ended_s is not None  # noqa: S101  # for the type checker: it has ended
+        ended: r.Ended = {"k": "ended", "id": self._written[hold], "t": rounded(ended_s)}
+        if hold.lost is not None:
+            ended["lost"] = hold.lost
+        records.append(ended)
 
     def _sample(self, leaked: list[Hold], others: list[Hold], now: float, records: list[Record]) -> None:
         held: dict[PoolState, list[int]] = {}  # live, leaked
@@ -210,8 +214,9 @@ class Tally:
             out, overdue = held.get(state, (0, 0))
             checked_out, waiting = checked_out_and_waiting(pool, out)
             rows.append(self._row(state, checked_out, out, waiting, overdue))
-        records.append({"k": "sample", "t": rounded(now), "pools": rows})
-        records += ({"k": "gone", "pool": number} for number in self._gone)
+        sample: r.Sample = {"k": "sample", "t": rounded(now), "pools": rows}
+        gone: list[r.Gone] = [{"k": "gone", "pool": number} for number in self._gone]
+        records += [sample, *gone]
         self._gone.clear()
 
     def _forget(self, state: PoolState, now: float, records: list[Record]) -> list[float]:

@@ -60,7 +60,7 @@ class Story:
         self.pool._overflow -= 1
 
     def tick(self, now: float, *kinds: str) -> list[dict[str, Any]]:
-        return [one for one in self.tally.tick(now) if not kinds or one["k"] in kinds]
+        return [dict(one) for one in self.tally.tick(now) if not kinds or one["k"] in kinds]
 
     def row(self, now: float) -> dict[str, float]:
         [sample] = self.tick(now, "sample")
