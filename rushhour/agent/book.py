@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .call_sites import Stack
+    from .owners import Owner
 
 monotonic = time.monotonic  # bound before anything can patch it
 
@@ -46,6 +47,9 @@ class Hold:
 
     __slots__ = (
         "how",
+        "lost",
+        "lost_s",
+        "owner",
         "proxy",
         "request",
         "returned",
@@ -60,7 +64,10 @@ class Hold:
     proxy: Callable[[], Any]  # a weak reference; the sampler must not follow it: see tally.py
     stack: Stack
     request: Request | None
+    owner: Owner  # who took it
     thread: int
+    lost: str | None  # its unit of work has ended, though no request did: see units.py; the sampler's
+    lost_s: float  # since when
     waited: float  # seconds in the queue, less those to open a connection; negative where there is no queue
     taken: float  # has the connection
     returned: float | None
@@ -136,7 +143,7 @@ def shape_of(pool: Any) -> tuple[int, int, float]:
 class Timeout:
     """One time-out that the pool raised to the application."""
 
-    __slots__ = ("at", "holding", "pool", "request", "stack", "waited")
+    __slots__ = ("at", "holding", "kept", "pool", "request", "stack", "waited")
 
     def __init__(
         self,
@@ -147,8 +154,10 @@ class Timeout:
         *,
         waited: float,
         holding: tuple[int, int],
+        kept: int = 0,
     ) -> None:
         self.at = at
+        self.kept = kept  # connections that its owner keeps from earlier units of work
         self.holding = holding  # connections its request held: of the same pool, of others
         self.pool = pool
         self.stack = stack
@@ -183,13 +192,23 @@ class Book:
             self.pools.append(made)
         return kept
 
-    def held_by(self, request: Request | None, thread: int, pool: PoolState) -> tuple[int, int]:
-        """Connections that a request (or, outside of one, a thread) holds: of this pool, of others."""
+    def held_by(self, request: Request | None, owner: Owner, pool: PoolState) -> tuple[int, int]:
+        """Connections that a request (or, outside of one, an owner) holds: of this pool, of others.
+
+        What an owner keeps from an earlier unit of work is not for this one.
+        """
         own = other = 0
         for hold in self.live.copy():
-            if hold.request is request and (request is not None or hold.thread == thread):
+            if hold.request is request and hold.lost is None and (request is not None or hold.owner is owner):
                 own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
         return own, other
+
+    def kept_by(self, owner: Owner, pool: PoolState) -> int:
+        """Connections of a pool that an owner keeps from earlier units of work."""
+        return sum(
+            hold.owner is owner and hold.lost is not None and hold.slot.pool is pool
+            for hold in self.live.copy()
+        )
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count an error of the agent's own; the first fifty kinds are kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import records as r
     from .book import PoolState
     from .call_sites import Site, Stack
     from .journal import Record
@@ -29,9 +30,15 @@ class Catalog:
         if self._pools.get(state.id) != state.address:
             self._pools[state.id] = state.address
             host, port, database = state.address
-            self.out.append(
-                {"k": "pool", "id": state.id, "kind": state.kind, "host": host, "port": port, "db": database}
-            )
+            pool: r.Pool = {
+                "k": "pool",
+                "id": state.id,
+                "kind": state.kind,
+                "host": host,
+                "port": port,
+                "db": database,
+            }
+            self.out.append(pool)
         return state.id
 
     def forget_pool(self, state: PoolState) -> None:
@@ -46,7 +53,8 @@ class Catalog:
         if number is None:
             lines = [self.line(site) for site in stack.sites]
             number = self._stacks[stack] = len(self._stacks) + 1
-            self.out.append({"k": "stack", "id": number, "sites": lines})
+            record: r.Stack = {"k": "stack", "id": number, "sites": lines}
+            self.out.append(record)
         return number
 
     def line(self, site: Site) -> int:
@@ -55,5 +63,6 @@ class Catalog:
         if number is None:
             number = self._lines[key] = len(self._lines) + 1
             file, line, function = key
-            self.out.append({"k": "line", "id": number, "file": file, "line": line, "function": function})
+            record: r.Line = {"k": "line", "id": number, "file": file, "line": line, "function": function}
+            self.out.append(record)
         return number

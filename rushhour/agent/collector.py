@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from .book import monotonic
 
 if TYPE_CHECKING:
+    from . import records
     from .journal import Record
 
 _start_thread = _thread.start_new_thread
@@ -51,6 +52,7 @@ class Collector:
     def _collect(self) -> None:
         gc.collect()
         at = round(monotonic(), 6)
-        self._done = [{"k": "collected", "t": at}]
+        collected: records.Collected = {"k": "collected", "t": at}
+        self._done = [collected]
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         os.close(os.open(os.path.join(self._directory, f"{os.getpid()}.collected"), flags, 0o644))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-Record = dict[str, Any]
+Record = Mapping[str, Any]  # one of records.py
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 

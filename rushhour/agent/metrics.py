@@ -126,7 +126,11 @@ def _lines(total: Snapshot, processes: int) -> Iterator[str]:
         ("db_client_connection_idle_max", "idle_max", "The most idle connections that are allowed."),
         ("db_client_connection_max", "max", "The most open connections that are allowed."),
         ("db_client_connection_pending_requests", "pending", "Requests that wait for a connection."),
-        ("rushhour_pool_leaked_connections", "leaked", "Connections still out although their request ended."),
+        (
+            "rushhour_pool_leaked_connections",
+            "leaked",
+            "Connections still out although their unit of work ended.",
+        ),
     ):
         yield from _head(metric, "gauge", text)
         yield from (f"{metric}{{{_label(name)}}} {one[key]}" for name, one in pools if key in one)

@@ -24,8 +24,18 @@ def checked_out_and_waiting(pool: Any, live: int) -> tuple[int, int]:
     return queue.maxsize - idle + pool._overflow, waiting
 
 
+def unit_ended(hold: Hold) -> float | None:
+    """When the request, or the other unit of work, that took it has ended; not if taken afterwards."""
+    if hold.lost is not None:
+        return hold.lost_s
+    ended = hold.request.ended if hold.request is not None else None
+    return ended if ended is not None and hold.taken <= ended else None
+
+
 def outlived(hold: Hold, now: float) -> bool:
-    """Whether the request that took it has ended, and clean-up had its moment; not if taken afterwards."""
+    """Whether the unit of work that took it has ended, and clean-up had its moment."""
+    if hold.lost is not None:
+        return True
     ended = hold.request.ended if hold.request is not None else None
     return ended is not None and hold.taken <= ended <= now - GRACE_S
 
@@ -34,10 +44,13 @@ def label_of(request: Request | None) -> str | None:
     return None if request is None else request.label
 
 
-def thread_name(number: int) -> str:
+def thread_name(hold: Hold) -> str:
+    """Of the thread that took it; the number of one that has ended may be a later thread's by now."""
     threading = sys.modules.get("threading")
-    thread = getattr(threading, "_active", {}).get(number)  # not `enumerate()`, which takes a lock
-    return str(thread.name) if thread is not None else f"thread {number}"
+    thread = getattr(threading, "_active", {}).get(hold.thread)  # not `enumerate()`, which takes a lock
+    if thread is None or hold.owner.ended is not None:
+        return f"thread {hold.thread}"
+    return str(thread.name)
 
 
 def added(new: tuple[int, ...], old: tuple[int, ...]) -> dict[int, int]:
@@ -46,5 +59,5 @@ def added(new: tuple[int, ...], old: tuple[int, ...]) -> dict[int, int]:
     return {1 << number: count for number, count in enumerate(counts) if count}
 
 
-def rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)
+def rounded(seconds: float) -> float:
+    return round(seconds, 6)

@@ -15,6 +15,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
+from . import records
 from .book import Book, monotonic
 from .collector import Collector
 from .journal import Journal, NoJournal, say
@@ -77,19 +78,17 @@ class Sampler:
     def announce(self) -> None:
         """Open the file and write who this process is; raises OSError where it cannot."""
         self._journal = Journal(self._directory, self.pid) if self._keeps_journal else NoJournal()
-        self._journal.write(
-            [
-                {
-                    "k": "start",
-                    "t": round(monotonic(), 6),
-                    "pid": self.pid,
-                    "ppid": os.getppid(),
-                    "python": platform.python_version(),
-                    "argv": list(getattr(sys, "orig_argv", sys.argv)),
-                    "forked": self._forked,
-                }
-            ]
-        )
+        start: records.Start = {
+            "k": "start",
+            "v": records.VERSION,
+            "t": round(monotonic(), 6),
+            "pid": self.pid,
+            "ppid": os.getppid(),
+            "python": platform.python_version(),
+            "argv": list(getattr(sys, "orig_argv", sys.argv)),
+            "forked": self._forked,
+        }
+        self._journal.write([start])
 
     def report(self) -> None:
         """Write which libraries were seen and what failed: without a pool no sample says it."""
@@ -133,12 +132,13 @@ class Sampler:
         try:
             if self._journal is None:
                 self.announce()
-            records = self._tally.tick(monotonic(), final)
-            records += self._collector.poll()
+            news = self._tally.tick(monotonic(), final)
+            news += self._collector.poll()
             if final:
-                records.append({"k": "exit", "t": round(monotonic(), 6)})
+                last: records.Exit = {"k": "exit", "t": round(monotonic(), 6)}
+                news.append(last)
             assert self._journal is not None  # noqa: S101  # for the type checker: `announce` made it
-            self._journal.write(records)
+            self._journal.write(news)
             if self._exporter is not None:
                 self._exporter.tick(final)
             return True

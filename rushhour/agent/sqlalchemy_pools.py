@@ -22,6 +22,7 @@ from typing import Any
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
 from .call_sites import Classifier, Stack
 from .engines import address_of, learn, with_signature_of
+from .owners import owner_finder
 
 OLDEST = (1, 4, 24)
 
@@ -101,7 +102,7 @@ class PoolPatch:
         """Pool.connect: the caller has its connection when this returns, and not before."""
         book, live, fault = self._book, self._book.live, self._book.fault
         find_stack, request, state_of = self._find_stack, self._request.get, self._state
-        get_ident = threading.get_ident
+        get_ident, owner_of = threading.get_ident, owner_finder()
 
         def connect(pool: Any) -> Any:
             began = monotonic()
@@ -111,9 +112,10 @@ class PoolPatch:
                 try:
                     now, stack = monotonic(), find_stack(2)
                     state, asking = state_of(pool), request()
-                    holding = book.held_by(asking, get_ident(), state)
+                    owner = owner_of()
+                    holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
                     book.timeouts.append(
-                        Timeout(now, state, stack, asking, waited=now - began, holding=holding)
+                        Timeout(now, state, stack, asking, waited=now - began, holding=holding, kept=kept)
                     )
                 except Exception as error:
                     fault("time-out", error)
@@ -129,8 +131,9 @@ class PoolPatch:
                 hold.proxy = record.fairy_ref  # weak; kept here, for the record forgets it before it returns
                 hold.stack = find_stack(2)
                 hold.request = request()
+                hold.owner = owner_of()
                 hold.thread = get_ident()
-                hold.returned = None
+                hold.returned = hold.lost = None
                 hold.taken = monotonic()
                 slot.hold = live[hold] = hold
             except Exception as error:

@@ -10,6 +10,7 @@ from .readings import added, label_of, rounded
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from . import records as r
     from .book import Book, Hold, PoolState
     from .call_sites import Stack
     from .catalog import Catalog
@@ -63,18 +64,17 @@ class Summary:
             checkouts = total.count + out[key]
             if self._news(("site", *key), (checkouts, total.count)):
                 pool_id, site, endpoint = key
-                records.append(
-                    {
-                        "k": "site",
-                        "t": rounded(now),
-                        "pool": pool_id,
-                        "site": site,
-                        "endpoint": endpoint,
-                        "checkouts": checkouts,
-                        "held": rounded(total.held),
-                        "longest": rounded(total.longest),
-                    }
-                )
+                site_record: r.Site = {
+                    "k": "site",
+                    "t": rounded(now),
+                    "pool": pool_id,
+                    "site": site,
+                    "endpoint": endpoint,
+                    "checkouts": checkouts,
+                    "held": rounded(total.held),
+                    "longest": rounded(total.longest),
+                }
+                records.append(site_record)
 
     def times(self, state: PoolState, now: float, records: list[Record]) -> None:
         """Histograms of one pool, by what came since the last ones."""
@@ -87,25 +87,26 @@ class Summary:
             )
             if wait or hold or create:
                 pool = self._catalog.pool(state)
-                records.append(
-                    {
-                        "k": "times",
-                        "t": rounded(now),
-                        "pool": pool,
-                        "wait": wait,
-                        "hold": hold,
-                        "create": create,
-                    }
-                )
+                times_record: r.Times = {
+                    "k": "times",
+                    "t": rounded(now),
+                    "pool": pool,
+                    "wait": wait,
+                    "hold": hold,
+                    "create": create,
+                }
+                records.append(times_record)
 
     def rest(self, now: float, records: list[Record]) -> None:
         """Libraries, routes, connections that came over a fork, and faults of the agent's own."""
         book, at = self._book, rounded(now)
         for name, version in list(book.modules.items()):
             if self._news(("module", name), (version,)):
-                records.append({"k": "module", "t": at, "name": name, "version": version})
+                module: r.Module = {"k": "module", "t": at, "name": name, "version": version}
+                records.append(module)
         if book.routes and self._news(("routes",), book.routes):
-            records.append({"k": "routes", "t": at, "routes": book.routes})
+            routes: r.Routes = {"k": "routes", "t": at, "routes": book.routes}
+            records.append(routes)
         for state in list(book.pools):
             if state.inherited:
                 pool = self._catalog.pool(state)
@@ -113,14 +114,22 @@ class Summary:
         for (where, error), times in list(book.faults.items()):
             if self._news(("fault", where, error), (times,)):
                 text = error if times == 1 else f"{error} ({times} times)"
-                records.append({"k": "fault", "t": at, "where": where, "error": text})
+                fault: r.Fault = {"k": "fault", "t": at, "where": where, "error": text}
+                records.append(fault)
 
-    def _inherited(self, state: PoolState, pool: int, at: float | None, records: list[Record]) -> None:
+    def _inherited(self, state: PoolState, pool: int, at: float, records: list[Record]) -> None:
         uses = state.inherited_uses + sum(
             hold.slot.inherited and hold.slot.pool is state for hold in self._written
         )
         if self._news(("inherited", state), (state.inherited, min(uses, 1), uses // 100)):  # not each use
-            records.append({"k": "inherited", "t": at, "pool": pool, "pids": state.inherited, "uses": uses})
+            inherited: r.Inherited = {
+                "k": "inherited",
+                "t": at,
+                "pool": pool,
+                "pids": state.inherited,
+                "uses": uses,
+            }
+            records.append(inherited)
 
     def _news(self, key: tuple[Any, ...], value: tuple[Any, ...]) -> bool:
         if self._said.get(key) == value:

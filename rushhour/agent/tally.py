@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from .book import GC, Book, Hold, PoolState
 from .catalog import Catalog
 from .doing import Doing
-from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name
+from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name, unit_ended
 from .summary import Summary, Total
+from .units import Units
 
 if TYPE_CHECKING:
+    from . import records as r
     from .call_sites import Classifier
     from .journal import Record
+    from .owners import Owner
 
 SEEN_AFTER_S = 0.1  # a check-out that comes back sooner is counted, but not written one by one
 PERIOD_S = 1.0  # histograms and totals per call site
@@ -31,9 +35,11 @@ class Tally:
         self._book = book
         self._catalog = Catalog()
         self._doing = Doing(classifier, self._catalog)
+        self._units = Units(classifier)
         self._written: dict[Hold, int] = {}  # check-outs in the file -> their number there
-        self._ended: set[Hold] = set()  # of them, those whose request's end is in the file too
-        self._last_number = 0
+        self._ended: set[Hold] = set()  # of them, those whose unit's end is in the file too
+        self._last_number = self._last_owner = 0
+        self._owners: WeakKeyDictionary[Owner, int] = WeakKeyDictionary()
         self._summary = Summary(book, self._catalog, self._written)
         self._dead: set[PoolState] = set()
         self._gone: list[int] = []
@@ -49,6 +55,7 @@ class Tally:
         # Leaks stay, and may be thousands: what is known of them already is not asked again.
         leaked = [hold for hold in live if hold in self._ended]
         others = [hold for hold in live if hold not in self._ended] if leaked else live
+        self._units.look(others, now)
         self._check_outs(others, now, records)
         self._doing.tick(others, self._written)
         self._sample(leaked, others, now, records)
@@ -107,8 +114,10 @@ class Tally:
             if written and hold in written:
                 self._ended.discard(hold)
                 number = written.pop(hold)
-                records += self._doing.forget(hold, number, rounded(hold.returned))
-                records.append({"k": "back", "id": number, "t": rounded(hold.returned), "how": hold.how})
+                at = rounded(hold.returned)  # type: ignore[arg-type]  # as above
+                records += self._doing.forget(hold, number, at)
+                back: r.Back = {"k": "back", "id": number, "t": at, "how": hold.how}
+                records.append(back)
         if last_pool is not None:
             total.add(count, held_s, longest_s)
             last_pool.held_s += held_s
@@ -127,17 +136,17 @@ class Tally:
         for _ in range(len(timeouts)):
             one = timeouts.popleft()
             one.pool.timeouts += 1
-            records.append(
-                {
-                    "k": "timeout",
-                    "t": rounded(one.at),
-                    "pool": self._catalog.pool(one.pool),
-                    "site": self._catalog.site(one.stack),
-                    "endpoint": label_of(one.request),
-                    "waited": rounded(one.waited),
-                    "holding": one.holding,
-                }
-            )
+            timeout: r.Timeout = {
+                "k": "timeout",
+                "t": rounded(one.at),
+                "pool": self._catalog.pool(one.pool),
+                "site": self._catalog.site(one.stack),
+                "endpoint": label_of(one.request),
+                "waited": rounded(one.waited),
+                "holding": one.holding,
+                "kept": one.kept,
+            }
+            records.append(timeout)
 
     def _check_outs(self, live: list[Hold], now: float, records: list[Record]) -> None:
         """A delta: a check-out is written when it was seen out for a while, and when its request ended."""
@@ -151,23 +160,35 @@ class Tally:
     def _write(self, hold: Hold, records: list[Record]) -> None:
         self._last_number += 1
         self._written[hold] = self._last_number
-        records.append(
-            {
-                "k": "out",
-                "id": self._last_number,
-                "pool": self._catalog.pool(hold.slot.pool),
-                "stack": self._catalog.stack(hold.stack),
-                "endpoint": label_of(hold.request),
-                "thread": thread_name(hold.thread),
-                "server_pid": hold.slot.server_pid,
-                "taken": rounded(hold.taken),
-            }
-        )
+        out: r.Out = {
+            "k": "out",
+            "id": self._last_number,
+            "pool": self._catalog.pool(hold.slot.pool),
+            "stack": self._catalog.stack(hold.stack),
+            "endpoint": label_of(hold.request),
+            "thread": thread_name(hold),
+            "owner": self._owner(hold),
+            "server_pid": hold.slot.server_pid,
+            "taken": rounded(hold.taken),
+        }
+        records.append(out)
+
+    def _owner(self, hold: Hold) -> int:
+        """The number of its owner in this file."""
+        number = self._owners.get(hold.owner)
+        if number is None:
+            self._last_owner += 1
+            number = self._owners[hold.owner] = self._last_owner
+        return number
 
     def _write_end(self, hold: Hold, records: list[Record]) -> None:
-        assert hold.request is not None  # noqa: S101  # for the type checker: it has ended
         self._ended.add(hold)
-        records.append({"k": "ended", "id": self._written[hold], "t": rounded(hold.request.ended)})
+        ended_s = unit_ended(hold)
+        assert ended_s is not None  # noqa: S101  # for the type checker: it has ended
+        ended: r.Ended = {"k": "ended", "id": self._written[hold], "t": rounded(ended_s)}
+        if hold.lost is not None:
+            ended["lost"] = hold.lost
+        records.append(ended)
 
     def _sample(self, leaked: list[Hold], others: list[Hold], now: float, records: list[Record]) -> None:
         held: dict[PoolState, list[int]] = {}  # live, leaked
@@ -193,8 +214,9 @@ class Tally:
             out, overdue = held.get(state, (0, 0))
             checked_out, waiting = checked_out_and_waiting(pool, out)
             rows.append(self._row(state, checked_out, out, waiting, overdue))
-        records.append({"k": "sample", "t": rounded(now), "pools": rows})
-        records += ({"k": "gone", "pool": number} for number in self._gone)
+        sample: r.Sample = {"k": "sample", "t": rounded(now), "pools": rows}
+        gone: list[r.Gone] = [{"k": "gone", "pool": number} for number in self._gone]
+        records += [sample, *gone]
         self._gone.clear()
 
     def _forget(self, state: PoolState, now: float, records: list[Record]) -> list[float]:

@@ -17,7 +17,8 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     """The numbers that both kinds of leak are told by."""
     found = [
         Evidence(
-            "connections out although their request has ended",
+            "connections out although their "
+            + ("unit of work has ended" if leak.lost else "request has ended"),
             leak.leaked,
             source="pool.jsonl checkout: request_ended_s set, returned_s null",
             meaning=f"of {leak.capacity}, when the watch ended" if leak.capacity else "when the watch ended",
@@ -31,6 +32,21 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
             meaning=f"at most {leak.most_per_thread} each, per call site",
         ),
     ]
+    for count, words, lost in (
+        (leak.owner_idle, "of them, kept by threads that wait for their next job", "owner-idle"),
+        (leak.owner_ended, "of them, taken by threads, greenlets or tasks that have ended", "owner-ended"),
+    ):
+        if count:
+            found.append(Evidence(words, count, source=f"pool.jsonl checkout.lost {lost}"))
+    if leak.asked_again:
+        found.append(
+            Evidence(
+                "time-outs of threads that kept one from an earlier job",
+                leak.asked_again,
+                source="pool.jsonl timeout.kept",
+                meaning="a session kept per thread would have been used again",
+            )
+        )
     if leak.checkouts is not None:
         found.append(
             Evidence(

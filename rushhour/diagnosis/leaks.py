@@ -29,8 +29,11 @@ class LeakSignals:
     leaked: int  # still out when the watch ended
     capacity: int | None  # of the pools concerned, over all processes
     processes: int
-    threads: int  # distinct ones among the leaked
-    most_per_thread: int  # leaked by one thread at one call site
+    threads: int  # distinct ones (or greenlets, or tasks) among the leaked
+    most_per_thread: int  # leaked by one of them at one call site
+    owner_ended: int  # of the leaked, those whose thread, greenlet or task has ended
+    owner_idle: int  # those that no request took, and whose thread waits for its next job
+    asked_again: int  # time-outs of threads that kept one from an earlier job, and asked for another
     outlived: int  # check-outs of these call sites that outlived their request, come back or not
     collected: int  # of them, those that only garbage collection brought back
     unreachable: int | None  # of the leaked, those that came back when the harness asked for a collection
@@ -47,8 +50,25 @@ class LeakSignals:
         return self.answered / self.checkouts if self.answered is not None and self.checkouts else None
 
     @property
+    def lost(self) -> int:
+        """Of the leaked, those that no request took."""
+        return self.owner_ended + self.owner_idle
+
+    @property
+    def mostly_ended(self) -> bool:
+        """Whether most have no owner any more: a thread-local registry ends with its thread."""
+        return self.owner_ended * 2 > self.leaked
+
+    @property
+    def mostly_idle(self) -> bool:
+        """Whether most are kept by threads of an executor or a job runner that wait for their next job."""
+        return self.owner_idle * 2 > self.leaked
+
+    @property
     def spans_requests(self) -> bool | None:
         """Whether later requests go on using a connection that an earlier one took; None: cannot be told."""
+        if self.mostly_ended or self.asked_again:
+            return False
         if (self.answered_while_full or 0) >= ENOUGH_ANSWERED:
             return True
         per_checkout = self.answered_per_checkout
@@ -70,6 +90,19 @@ class LeakSignals:
     def one_per_thread(self) -> bool:
         """Whether no thread leaked twice at one call site: a thread-local registry keeps one for each."""
         return self.most_per_thread <= 1
+
+    def kept_by(self) -> str:
+        """Who keeps the leaked connections: `are held by requests that have ended`."""
+        alone = self.leaked == 1
+        if self.mostly_idle:
+            if alone:
+                return "is kept by a thread that waits for its next job although its last one has ended"
+            return "are kept by threads of an executor or job runner whose job has ended"
+        if self.mostly_ended:
+            if alone:
+                return "is out although the thread, greenlet or task that took it has ended"
+            return "are out although the threads, greenlets or tasks that took them have ended"
+        return "is held by a request that has ended" if alone else "are held by requests that have ended"
 
     def of_capacity(self) -> str:
         """`30 of 30 connections of pool replica`."""
@@ -104,7 +137,9 @@ def _of_pool(
     keys: set[SiteKey] = {(out.site, out.endpoint, out.pool) for out in chosen}
     site, endpoint, _ = Counter((out.site, out.endpoint, out.pool) for out in chosen).most_common(1)[0][0]
     gone = [out for out in collected if (out.site, out.endpoint, out.pool) in keys]
-    per_thread = Counter((out.pid, out.thread, out.site) for out in leaked)
+    per_thread = Counter((*_owner(out), out.site) for out in leaked)
+    lost = Counter(out.lost for out in leaked)
+    pids_and_sites = {(out.pid, out.site) for out in chosen}
     routes = {plain_endpoint(out.endpoint) for out in chosen if out.endpoint is not None}
     capacities = {one.pid: one.capacity for one in history.pools if one.pool == pool}
     pids = {out.pid for out in chosen}
@@ -119,8 +154,14 @@ def _of_pool(
         leaked=len(leaked),
         capacity=sum(one for one in known if one is not None) if None not in known else None,
         processes=len(pids),
-        threads=len({(out.pid, out.thread) for out in leaked}),
+        threads=len({_owner(out) for out in leaked}),
         most_per_thread=max(per_thread.values(), default=0),
+        owner_ended=lost["owner-ended"],
+        owner_idle=lost["owner-idle"],
+        asked_again=sum(
+            one.kept > 0 and one.pool == pool and (one.pid, one.site) in pids_and_sites
+            for one in history.pool_timeouts
+        ),
         outlived=sum(
             (out.site, out.endpoint, out.pool) in keys and _outlived(out) for out in history.checkouts
         ),
@@ -160,6 +201,11 @@ def _reachability(history: History, leaked: tuple[f.CheckOut, ...]) -> tuple[int
         for out in asked
     )
     return unreachable, len(asked) - unreachable
+
+
+def _owner(out: f.CheckOut) -> tuple[int, int | str]:
+    """Who took it; an agent that wrote no owner wrote the thread's name."""
+    return out.pid, out.thread if out.owner is None else out.owner
 
 
 def _outlived(out: f.CheckOut) -> bool:

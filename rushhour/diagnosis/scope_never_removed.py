@@ -8,6 +8,12 @@ from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
 
 CAUSE = "scope-never-removed"
+JOB_FIX = (
+    "Release the scoped session when the job ends: call `remove()` on it in a `finally` block of the job, or "
+    "in the hook that the job runner calls after each job. A teardown function of the web framework does not "
+    "run for jobs. A larger pool only postpones this: it must then hold one connection per thread of the "
+    "executor, for good."
+)
 FIX = (
     "Release the scoped session when the request ends: register a `teardown_appcontext` function that calls "
     "`remove()` on it. Background jobs need a scope of their own, removed at the end of each job. A larger "
@@ -31,7 +37,7 @@ def find(signals: Signals) -> Finding | None:
         confidence=_confidence(leak),
         share=signals.leak_share,
         summary=_summary(leak),
-        fix=FIX,
+        fix=JOB_FIX if leak.mostly_idle else FIX,
         evidence=leak_evidence(leak),
     )
 
@@ -44,8 +50,7 @@ def _confidence(leak: LeakSignals) -> Confidence:
 
 
 def _summary(leak: LeakSignals) -> str:
-    held = "is held by a request that has" if leak.leaked == 1 else "are held by requests that have"
-    text = f"{leak.of_capacity()} {held} ended, taken at {at(leak.site)}"
+    text = f"{leak.of_capacity()} {leak.kept_by()}, taken at {at(leak.site)}"
     if leak.leaked > 1:
         text += f", one for each of {leak.threads} threads"
     if leak.spans_requests:
@@ -56,6 +61,11 @@ def _summary(leak: LeakSignals) -> str:
         return (
             f"{text}; {seen}: later requests of a thread use what its first one took, so a thread-local "
             "session is never removed."
+        )
+    if leak.mostly_idle:
+        return (
+            f"{text}; a thread-local session that a job uses and does not remove stays with its thread, and "
+            "no thread that keeps one was turned away when it asked for another."
         )
     return (
         f"{text}; a session that is kept per thread and never removed looks so, and so few requests cannot "

@@ -8,6 +8,11 @@ from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
 
 CAUSE = "unclosed-path"
+LOST_FIX = (
+    "Close the session before the thread, greenlet or task that took it ends: take it in a `with` block "
+    "around its whole work, so that exceptions give the connection back too. A larger pool only postpones "
+    "this: each leaked connection is lost until the process ends."
+)
 FIX = (
     "Close the session on every path: take it in a `with` block, so that early returns and exceptions give "
     "the connection back too. Look first at what differs between the requests of this endpoint that leak and "
@@ -30,7 +35,7 @@ def find(signals: Signals) -> Finding | None:
         confidence=_confidence(leak),
         share=signals.leak_share,
         summary=_summary(leak),
-        fix=FIX,
+        fix=LOST_FIX if leak.mostly_ended else FIX,
         evidence=leak_evidence(leak),
     )
 
@@ -49,9 +54,12 @@ def _summary(leak: LeakSignals) -> str:
             f"{counted(leak.collected, 'connection')} of pool {leak.pool}, {where}, came back only when "
             "garbage collection found them: a path drops its session without closing it."
         )
-    held = "is held by a request that has" if leak.leaked == 1 else "are held by requests that have"
-    text = f"{leak.of_capacity()} {held} ended, {where}"
+    text = f"{leak.of_capacity()} {leak.kept_by()}, {where}"
     signs = []
+    if leak.mostly_ended:
+        signs.append("a session per thread would have ended with its thread")
+    if leak.asked_again:
+        signs.append(f"threads that kept one asked for another {counted(leak.asked_again, 'time')}")
     if not leak.one_per_thread:
         signs.append(f"one thread alone left {leak.most_per_thread}")
     if leak.spans_requests is False and leak.checkouts is not None:
@@ -60,4 +68,5 @@ def _summary(leak: LeakSignals) -> str:
         )
     if leak.collected:
         signs.append(f"{leak.collected} came back by garbage collection alone")
-    return f"{text}; {', '.join(signs)}, and no later request uses them: a path does not close its session."
+    later = "nothing that runs later" if leak.lost * 2 > leak.leaked else "no later request"
+    return f"{text}; {', '.join(signs)}, and {later} uses them: a path does not close its session."

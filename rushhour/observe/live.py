@@ -196,11 +196,14 @@ def holders(
 def in_words(event: f.Event) -> str | None:
     """A moment in a line; None for an event that is no news."""
     try:
+        if event.name == f.LEAK_DETECTED and event.detail["endpoint"] is None:
+            return _LEAK_WITHOUT_REQUEST.format_map(event.detail)
         return _WORDS[event.name].format_map(event.detail) if event.name in _WORDS else None
     except KeyError as missing:
         return f"{event.name} (without {missing})"
 
 
+_LEAK_WITHOUT_REQUEST: Final = "leak in pool {pool}: {site}, {leaked} out after what they were taken for"
 _WORDS: Final[dict[str, str]] = {
     f.POOL_FULL: "pool {pool} full: {checked_out} of {capacity}, {leaked} leaked",
     f.FIRST_TIMEOUT: "first QueuePool time-out: pool {pool}, {endpoint}",

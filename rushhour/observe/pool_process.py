@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from rushhour.agent import records as r
 from rushhour.observe.pool_surroundings import Growing, Surroundings
 from rushhour.rundir import facts as f
 
@@ -22,6 +23,7 @@ class PoolProcess:
         self._first_id = 0  # ids of check-outs start anew when a process executes itself again
         self._last_id = 0
         self._lost = False
+        self._unreadable = False  # of a version that is not known here
         self._counters: dict[tuple[Any, ...], Growing] = {}
         self._forget()
 
@@ -35,6 +37,8 @@ class PoolProcess:
 
     def apply(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
         """The facts in one record; raises KeyError, TypeError or ValueError when it is not the agent's."""
+        if self._unreadable and record["k"] != "start":
+            return
         handler = _HANDLERS[record["k"]]
         if self._lost:  # it was only slow: what it held is still out
             self._lost = False
@@ -63,7 +67,14 @@ class PoolProcess:
         for checkout in self._notable_out():
             yield replace(checkout, t_s=at, returned_s=at, returned_by=PROCESS_ENDED)
 
-    def _on_start(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_start(self, record: r.Start) -> Iterator[f.PoolFact]:
+        try:
+            r.version_of(record)
+            self._unreadable = False
+        except ValueError as error:
+            self._unreadable = True
+            yield f.AgentFault(self._around.t_s(record["t"]), self._pid, "reading its file", str(error))
+            return
         if self._process is not None:  # the same pid again: it executed itself, or the number was reused
             yield from self._end_all(record["t"])
             self._forget()
@@ -81,15 +92,15 @@ class PoolProcess:
         )
         yield self._process
 
-    def _on_exit(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_exit(self, record: r.Exit) -> Iterator[f.PoolFact]:
         yield from self._end_all(record["t"])
         self._forget()
         self.heard_s = float("inf")
 
-    def _on_module(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_module(self, record: r.Module) -> Iterator[f.PoolFact]:
         yield self._renew(record, **{record["name"]: record["version"]})
 
-    def _on_routes(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_routes(self, record: r.Routes) -> Iterator[f.PoolFact]:
         yield self._renew(record, routes=tuple(record["routes"]))
 
     def _renew(self, record: Mapping[str, Any], **changes: Any) -> f.AgentProcess:
@@ -98,7 +109,7 @@ class PoolProcess:
         self._process = replace(self._process, t_s=self._around.t_s(record["t"]), **changes)
         return self._process
 
-    def _on_pool(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_pool(self, record: r.Pool) -> Iterator[f.PoolFact]:
         number = record["id"]
         self._names.pop(number, None)
         name = self._around.pool(number, record["host"], record["port"], record["db"])
@@ -109,19 +120,19 @@ class PoolProcess:
         self._kinds[number] = record["kind"]
         yield from ()
 
-    def _on_gone(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_gone(self, record: r.Gone) -> Iterator[f.PoolFact]:
         self._names.pop(record["pool"], None)
         yield from ()
 
-    def _on_line(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_line(self, record: r.Line) -> Iterator[f.PoolFact]:
         self._sites[record["id"]] = self._around.site(record["file"], record["line"], record["function"])
         yield from ()
 
-    def _on_stack(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_stack(self, record: r.Stack) -> Iterator[f.PoolFact]:
         self._stacks[record["id"]] = tuple(self._sites[number] for number in record["sites"])
         yield from ()
 
-    def _on_sample(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_sample(self, record: r.Sample) -> Iterator[f.PoolFact]:
         self.heard_s = record["t"]
         at = self._around.t_s(record["t"])
         for number, size, overflow, timeout_s, checked_out, live, waiting, leaked, *counters in record[
@@ -155,7 +166,7 @@ class PoolProcess:
         running = self._counters.setdefault(key, Growing(owner, (0.0,) * len(values), (0.0,) * len(values)))
         return running.add(owner, tuple(values))
 
-    def _on_out(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_out(self, record: r.Out) -> Iterator[f.PoolFact]:
         number = self._first_id + record["id"]
         self._last_id = max(self._last_id, number)
         stack = self._stacks[record["stack"]]
@@ -170,24 +181,25 @@ class PoolProcess:
             thread=record["thread"],
             server_pid=record["server_pid"],
             taken_s=self._around.t_s(record["taken"]),
+            owner=self._first_id + record["owner"] if "owner" in record else None,
         )
         yield from ()
 
-    def _on_ended(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_ended(self, record: r.Ended) -> Iterator[f.PoolFact]:
         number, at = self._first_id + record["id"], self._around.t_s(record["t"])
-        checkout = replace(self._out[number], t_s=at, request_ended_s=at)
+        checkout = replace(self._out[number], t_s=at, request_ended_s=at, lost=record.get("lost"))
         self._out[number] = checkout
         self._notable.add(number)
         yield checkout
 
-    def _on_back(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_back(self, record: r.Back) -> Iterator[f.PoolFact]:
         number, at = self._first_id + record["id"], self._around.t_s(record["t"])
         checkout = self._out.pop(number)
         if number in self._notable or at - checkout.taken_s >= NOTABLE_AFTER_S:
             self._notable.discard(number)
             yield replace(checkout, t_s=at, returned_s=at, returned_by=record["how"])
 
-    def _on_site(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_site(self, record: r.Site) -> Iterator[f.PoolFact]:
         pool, site = self._names[record["pool"]], self._sites[record["site"]]
         endpoint = self._around.label(record["endpoint"])
         values = [record["checkouts"], record["held"]]
@@ -203,7 +215,7 @@ class PoolProcess:
             max_hold_s=record["longest"],
         )
 
-    def _on_times(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_times(self, record: r.Times) -> Iterator[f.PoolFact]:
         def buckets(of: Mapping[str, int]) -> dict[int, int]:
             return {int(bound): count for bound, count in of.items()}
 
@@ -216,7 +228,7 @@ class PoolProcess:
             create_us=buckets(record["create"]),
         )
 
-    def _on_timeout(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_timeout(self, record: r.Timeout) -> Iterator[f.PoolFact]:
         yield f.PoolTimeout(
             t_s=self._around.t_s(record["t"]),
             pid=self._pid,
@@ -226,6 +238,7 @@ class PoolProcess:
             waited_s=record["waited"],
             holding=record["holding"][0],
             holding_other=record["holding"][1],
+            kept=record.get("kept", 0),
         )
 
     def _on_seen(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
@@ -253,7 +266,7 @@ class PoolProcess:
             lines=tuple((self._sites[number], count) for number, count in record["lines"]),
         )
 
-    def _on_inherited(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_inherited(self, record: r.Inherited) -> Iterator[f.PoolFact]:
         pool, pids = self._names[record["pool"]], tuple(record["pids"])
         yield f.Inherited(self._around.t_s(record["t"]), self._pid, pool, pids, record["uses"])
 
@@ -262,14 +275,14 @@ class PoolProcess:
         t_s = self._around.t_s(record["t"])
         yield f.LoopSample(t_s, self._pid, record["samples"], record["blocked"], site)
 
-    def _on_collected(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_collected(self, record: r.Collected) -> Iterator[f.PoolFact]:
         yield f.Collected(self._around.t_s(record["t"]), self._pid)
 
-    def _on_fault(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
+    def _on_fault(self, record: r.Fault) -> Iterator[f.PoolFact]:
         yield f.AgentFault(self._around.t_s(record["t"]), self._pid, record["where"], record["error"])
 
 
-_HANDLERS: Final[dict[str, Callable[[PoolProcess, Mapping[str, Any]], Iterator[f.PoolFact]]]] = {
+_HANDLERS: Final[dict[str, Callable[[PoolProcess, Any], Iterator[f.PoolFact]]]] = {
     name.removeprefix("_on_"): handler
     for name, handler in vars(PoolProcess).items()
     if name.startswith("_on_")

@@ -85,6 +85,46 @@ def test_a_leak_in_a_service_of_the_users_own(tmp_path: Path) -> None:
     assert found["held"][0]["site"] == {"file": "shop.py", "line": line, "function": "report"}
 
 
+JOBS = """
+import threading, time
+from concurrent.futures import ThreadPoolExecutor
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import scoped_session, sessionmaker
+registry = scoped_session(sessionmaker(create_engine("sqlite:///jobs.db", pool_size=5)))
+def job():
+    registry.scalar(text("select 1"))  # leak
+executor = ThreadPoolExecutor(1)  # kept, or its thread would end
+executor.submit(job).result()
+print("the job is done", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_job_that_keeps_its_session_is_a_leak_while_its_worker_runs(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(JOBS)
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*RUSHHOUR, "agent", "exec", "--", sys.executable, "jobs.py"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            deadline = time.monotonic() + DEADLINE_S
+            while "LEAK" not in log.read_text():
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            assert process.poll() is None
+            process.terminate()
+            process.wait(DEADLINE_S)
+        finally:
+            process.kill()
+    line = line_of(tmp_path / "jobs.py", "leak")
+    assert f"LEAK  jobs.py:{line} job: 1 of pool jobs.db out after their job had ended" in log.read_text()
+
+
 def test_it_ends_as_its_command_does(tmp_path: Path) -> None:
     own = execute(tmp_path, sys.executable, "-c", "import sys; print(sys.stdin.read()); sys.exit(7)")
     assert own.returncode == 7

@@ -20,8 +20,10 @@ from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.collector import LOOK_EVERY, Collector
 from rushhour.agent.doing import Doing
+from rushhour.agent.owners import THREAD, Owner
 from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, standing
 from rushhour.agent.tally import Tally
+from rushhour.agent.units import OWNER_IDLE
 
 SQLALCHEMY = f"{os.sep}venv{os.sep}sqlalchemy{os.sep}"
 
@@ -108,7 +110,8 @@ def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, tak
     hold.request = request
     hold.thread = thread
     hold.waited, hold.taken = 0.0, taken
-    hold.returned = None
+    hold.returned = hold.lost = None
+    hold.owner = Owner(THREAD, thread)
     hold.slot.hold = book.live[hold] = hold
     return hold
 
@@ -198,11 +201,20 @@ def test_who_is_turned_away_held_what() -> None:
     a_hold(book, pool, asking, 1, 1.0)
     a_hold(book, other, asking, 1, 1.0)
     a_hold(book, pool, another, 1, 1.0)
-    a_hold(book, pool, None, 5, 1.0)
+    mine, later = a_hold(book, pool, None, 5, 1.0).owner, Owner(THREAD, 5)  # a number that is used again
     state = book.pool_state(pool)
-    assert book.held_by(asking, 1, state) == (1, 1)
-    assert book.held_by(None, 5, state) == (1, 0)
-    assert book.held_by(None, 6, state) == (0, 0)
+    assert book.held_by(asking, later, state) == (1, 1)
+    assert book.held_by(None, mine, state) == (1, 0)
+    assert book.held_by(None, later, state) == (0, 0)
+
+
+def test_what_an_earlier_job_of_the_thread_left_is_not_held_by_the_one_that_is_turned_away() -> None:
+    book, pool = Book(), FakePool()
+    left = a_hold(book, pool, None, 5, 1.0)
+    left.lost, left.lost_s = OWNER_IDLE, 2.0
+    state = book.pool_state(pool)
+    assert book.held_by(None, left.owner, state) == (0, 0)
+    assert book.kept_by(left.owner, state) == 1
 
 
 def test_a_child_knows_which_connections_it_shares_and_how_often_it_used_them() -> None:

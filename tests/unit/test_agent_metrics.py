@@ -11,6 +11,7 @@ from rushhour.agent.book import CLOSE, Book, Hold, PoolState, Request, Slot, Tim
 from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.exporter import DEPARTED, TEXT, Exporter, parse_address
 from rushhour.agent.metrics import Ledger, Snapshot, render
+from rushhour.agent.owners import THREAD, Owner
 from rushhour.agent.tally import Tally
 
 
@@ -38,7 +39,8 @@ class Service:
         hold = Hold()
         hold.slot, hold.stack, hold.request, hold.thread = Slot(self.state), UNKNOWN, request, 0
         hold.waited, hold.taken = waited, at
-        hold.returned = None
+        hold.returned = hold.lost = None
+        hold.owner = Owner(THREAD, 0)
         self.book.live[hold] = hold
         self.pool._overflow += 1
         return hold

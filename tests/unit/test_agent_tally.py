@@ -7,6 +7,7 @@ import pytest
 
 from rushhour.agent.book import CLOSE, Book, Hold, Request, Slot, Timeout
 from rushhour.agent.call_sites import Classifier, Site, Stack
+from rushhour.agent.owners import THREAD, Owner
 from rushhour.agent.tally import MAX_POOLS, Tally
 
 ROWS = Stack((Site("/app/db.py", 12, "rows"), Site("/app/views.py", 40, "view")), ())
@@ -35,13 +36,19 @@ class Story:
         self.state = self.book.pool_state(self.pool)
 
     def take(
-        self, at: float, stack: Stack = ROWS, request: Request | None = None, waited: float = 0.0
+        self,
+        at: float,
+        stack: Stack = ROWS,
+        request: Request | None = None,
+        waited: float = 0.0,
+        owner: Owner | None = None,
     ) -> Hold:
         hold = Hold()
         hold.slot = Slot(self.state)
         hold.waited, hold.taken = waited, at
         hold.proxy = _must_not_be_followed
         hold.stack, hold.request, hold.thread, hold.returned = stack, request, 0, None
+        hold.owner, hold.lost = owner or Owner(THREAD, 0), None
         self.book.live[hold] = hold
         self.pool._overflow += 1
         return hold
@@ -53,7 +60,7 @@ class Story:
         self.pool._overflow -= 1
 
     def tick(self, now: float, *kinds: str) -> list[dict[str, Any]]:
-        return [one for one in self.tally.tick(now) if not kinds or one["k"] in kinds]
+        return [dict(one) for one in self.tally.tick(now) if not kinds or one["k"] in kinds]
 
     def row(self, now: float) -> dict[str, float]:
         [sample] = self.tick(now, "sample")
@@ -157,6 +164,7 @@ def test_time_outs(story: Story) -> None:
         "endpoint": None,
         "waited": 30.0,
         "holding": (0, 0),
+        "kept": 0,
     }
     assert story.row(10.2)["timeouts"] == 1
 

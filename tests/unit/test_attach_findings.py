@@ -51,6 +51,17 @@ def test_a_connection_out_after_its_request_is_a_leak_with_its_line() -> None:
     ]
 
 
+def test_a_connection_that_outlived_its_job_or_its_thread_is_a_leak_and_says_which() -> None:
+    for lost, words in (
+        ("owner-idle", "out after their job had ended, kept by threads that wait for the next one"),
+        ("owner-ended", "out after the thread, greenlet or task that took them had ended"),
+    ):
+        out = replace(OUT, t_s=2.0, endpoint=None, request_ended_s=1.2, lost=lost)
+        findings = fed(SEEN, out, sample(4.0))
+        assert findings.leaks == 1
+        assert f"shop.py:36 report: 1 of pool shop.db {words}, longest 3.0 s" in summary(findings)[-1]
+
+
 def test_one_that_came_back_in_time_is_none() -> None:
     findings = fed(SEEN, replace(OUT, t_s=3.0, returned_s=3.0, returned_by="close"), sample(4.0))
     assert findings.leaks == 0

@@ -3,10 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from rushhour.agent import records
+from rushhour.agent.records import VERSION
+from rushhour.observe.pool_process import _HANDLERS
 from rushhour.observe.pools import PoolWatcher, endpoint_label
 from rushhour.rundir import facts as f
 
@@ -95,6 +98,13 @@ TAKEN = f.CheckOut(
 )
 
 
+def test_an_owner_and_what_ended_in_place_of_a_request(file: AgentFile) -> None:
+    taken = out() | {"owner": 3, "endpoint": None}
+    file.add(START, POOL, *LINES, taken)
+    [found] = file.add({"k": "ended", "id": 1, "t": 1002.0, "lost": "owner-idle"})
+    assert found == replace(TAKEN, t_s=2.0, endpoint=None, owner=3, request_ended_s=2.0, lost="owner-idle")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> AgentFile:
     return AgentFile(tmp_path, {"127.0.0.1:5433": "replica"})
@@ -124,6 +134,26 @@ def test_a_process_and_what_is_learnt_of_it(file: AgentFile) -> None:
     assert file.add({"k": "routes", "t": 1001.0, "routes": ["GET /health"]}) == [
         replace(first, t_s=1.0, sqlalchemy="2.1.9", routes=("GET /health",))
     ]
+
+
+def test_a_file_of_a_version_that_is_not_known_says_once_which_was_expected(file: AgentFile) -> None:
+    [fault] = file.add(START | {"v": 99}, POOL, *LINES, out())
+    assert isinstance(fault, f.AgentFault)
+    assert fault.error == (
+        f"the agent's file has records of version 99; versions 1 to {VERSION} were expected: use the agent "
+        "of the same rushhour that reads it"
+    )
+    assert file.add(sample(1001.0, row())) == []
+    assert len(file.add(START | {"v": VERSION})) == 1  # it executed itself with another one
+
+
+def test_the_reader_has_a_handler_for_each_kind_of_record_and_for_no_other() -> None:
+    kinds = {
+        get_args(get_type_hints(record)["k"])[0]
+        for record in vars(records).values()
+        if isinstance(record, type) and hasattr(record, "__required_keys__")
+    }
+    assert kinds | {"seen", "doing", "loop"} == _HANDLERS.keys()
 
 
 def test_samples_are_named_after_the_server(file: AgentFile) -> None:

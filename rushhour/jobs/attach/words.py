@@ -120,12 +120,23 @@ def leak_line(held: Held) -> str:
     back = [f"{count} {_HOW.get(how, how)}" for how, count in held.returned_by.most_common()]
     if held.still_out:
         back.insert(0, f"{held.still_out} still out")
-    outlived = "out after their request had ended" if held.outlived else "not closed by anyone"
+    outlived = _outlived(held)
     return (
         f"{held.place.site.file}:{held.place.site.line} {held.place.site.function}{_for(held)}: "
         f"{held.leaked} of pool {held.place.pool} {outlived}, longest {held.longest_s:.1f} s "
         f"({', '.join(back)})"
     )
+
+
+def _outlived(held: Held) -> str:
+    """What ended while the connections were out."""
+    if not held.outlived:
+        return "not closed by anyone"
+    if held.lost["owner-idle"] * 2 > held.outlived:
+        return "out after their job had ended, kept by threads that wait for the next one"
+    if held.lost["owner-ended"] * 2 > held.outlived:
+        return "out after the thread, greenlet or task that took them had ended"
+    return "out after their request had ended"
 
 
 def hold_line(held: Held) -> str:

@@ -34,7 +34,7 @@ class PoolSample:
     checked_out: int  # as the pool itself counts: slots that are still connecting included
     live: int  # check-outs that the agent holds live proxies of
     waiting: int  # threads in the queue for a connection
-    leaked: int  # live check-outs whose request has ended
+    leaked: int  # live check-outs whose request, or other unit of work, has ended
     timeouts: int
     connects: int
     checkouts: int
@@ -76,7 +76,7 @@ class CheckOut:
     thread: str
     server_pid: int | None
     taken_s: float
-    request_ended_s: float | None = None
+    request_ended_s: float | None = None  # when its request, or other unit of work, ended
     returned_s: float | None = None
     returned_by: str | None = None
     # While its request ran, its thread was looked at ten times a second, and was seen this often
@@ -85,6 +85,8 @@ class CheckOut:
     elsewhere: int = 0
     stands_at: CallSite | None = None  # the application's line, when it was last seen outside the driver
     streams: bool = False  # its response was being sent
+    owner: int | None = None  # of the thread, greenlet or task that took it; never used again in a process
+    lost: str | None = None  # "owner-ended" or "owner-idle": no request ended, but what it was taken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class PoolTimeout:
     waited_s: float
     holding: int = 0  # connections of this pool that the request had in its hands meanwhile
     holding_other: int = 0  # and of other pools
+    kept: int = 0  # of this pool, that its thread, greenlet or task keeps from earlier units of work
 
 
 @dataclass(frozen=True, slots=True)

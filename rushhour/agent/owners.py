@@ -1,0 +1,128 @@
+"""Who holds a connection: a thread, a greenlet or an asyncio task, each as an object of its own.
+
+The number of a thread, and the address of a task, are used again by later ones; an Owner is not. None of
+them is kept alive: a thread's end is seen by its thread-local value, which goes with it, and greenlets and
+tasks are known by weak references.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+THREAD, GREENLET, TASK = "thread", "greenlet", "task"
+
+_ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's: whoever awaits it is the owner
+_monotonic, _get_ident = time.monotonic, _thread.get_ident  # bound before anything can patch them
+_Local: type[Any] = _thread._local  # as above: gevent's would be one for each greenlet
+
+
+class Owner:
+    """One thread, greenlet or task; `ended` (monotonic seconds) is set when it was seen to have ended."""
+
+    __slots__ = ("__weakref__", "ended", "file", "kind", "ref", "thread")
+
+    def __init__(self, kind: str, thread: int) -> None:
+        self.kind = kind
+        self.thread = thread  # the number of the thread it is, or runs in
+        self.ended: float | None = None
+        self.ref: Callable[[], Any] = _nothing  # weak, to the greenlet or task
+        self.file: str | None = None  # of a task: where its coroutine is written; None: not seen
+
+
+class _Life:
+    """Lives in a thread-local value, and so ends with its thread."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+
+    def __del__(self) -> None:
+        self.owner.ended = _monotonic()
+
+
+def owner_finder() -> Callable[[], Owner]:
+    """The function that returns the owner of what runs here; it is called at every check-out."""
+    local = _Local()
+    known: dict[int, Owner] = {}  # by the address of a greenlet or task that lives
+    modules = sys.modules
+
+    def current() -> Owner:
+        asyncio = modules.get("_asyncio")
+        if asyncio is not None:
+            loop = asyncio._get_running_loop()
+            task = None if loop is None else modules["asyncio"].current_task(loop)
+            if task is not None:
+                return known_as(task, TASK)
+        greenlet = modules.get("greenlet")
+        if greenlet is not None:
+            running = greenlet.getcurrent()
+            while type(running).__name__ == _ASYNCIO_GREENLET and running.parent is not None:
+                running = running.parent
+            if running.parent is not None:  # else: the thread's own stack
+                return known_as(running, GREENLET)
+        return of_thread()
+
+    def of_thread() -> Owner:
+        try:
+            life: _Life = local.life
+        except AttributeError:
+            life = local.life = _Life(Owner(THREAD, _get_ident()))
+        return life.owner
+
+    def known_as(found: Any, kind: str) -> Owner:
+        owner = known.get(id(found))
+        if owner is not None and owner.ref() is found:
+            return owner
+        try:
+            return remember(found, kind)
+        except TypeError:  # nothing can refer to it weakly
+            return of_thread()
+
+    def remember(found: Any, kind: str) -> Owner:
+        owner, key = Owner(kind, _get_ident()), id(found)
+
+        def forget(_: object) -> None:
+            if owner.ended is None:
+                owner.ended = _monotonic()
+            if known.get(key) is owner:
+                del known[key]
+
+        owner.ref = weakref.ref(found, forget)
+        if kind == TASK:
+            get_coro = getattr(found, "get_coro", _nothing)
+            owner.file = getattr(getattr(get_coro(), "cr_code", None), "co_filename", None)
+        known[key] = owner
+        return owner
+
+    return current
+
+
+def has_ended(owner: Owner, now: float) -> bool:
+    """Whether the thread, greenlet or task has ended; what cannot be read has not."""
+    if owner.ended is None and owner.kind != THREAD:
+        found = owner.ref()
+        if found is not None:
+            done = getattr(found, "done", None) if owner.kind == TASK else None
+            if done() if done is not None else getattr(found, "dead", False) is True:
+                owner.ended = now
+        del found
+    return owner.ended is not None
+
+
+def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:
+    """The innermost frame of a thread or of a greenlet that waits; None where it is not seen."""
+    if owner.kind == THREAD:
+        return frames.get(owner.thread)
+    return getattr(owner.ref(), "gr_frame", None) if owner.kind == GREENLET else None
+
+
+def _nothing() -> None:
+    """In the place of a weak reference to a thread."""

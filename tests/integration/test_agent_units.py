@@ -1,0 +1,181 @@
+"""Units of work other than requests: threads, executors, tasks and greenlets that leave a connection out."""
+
+from pathlib import Path
+
+import pytest
+
+from rushhour.rundir import facts as f
+from tests.integration.agent_subject import Subject, line_of
+
+LEFT = """
+until(lambda: any(one["k"] == "ended" for one in records()), 3)
+next_sample()
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    for name in ("service", "agent"):
+        (tmp_path / name).mkdir()
+    return Subject(tmp_path / "service", tmp_path / "agent")
+
+
+def leaked(subject: Subject, program: str) -> list[f.CheckOut]:
+    """The check-outs that the agent says have leaked, each taken at the line that is marked."""
+    observed = subject.run(program)
+    found = [out for out in observed.checkouts.values() if out.lost is not None]
+    line = line_of(subject.folder / "service.py", "leak")
+    assert {out.site.line for out in found} == {line}
+    assert observed.last_samples["service.db"].leaked == len(found)
+    return found
+
+
+def test_a_job_of_an_executor_whose_scoped_session_nobody_removes(subject: Subject) -> None:
+    found = leaked(
+        subject,
+        """
+from concurrent.futures import ThreadPoolExecutor
+registry = scoped_session(sessionmaker(engine()))
+def job():
+    registry.execute(ONE).all()  # leak
+executor = ThreadPoolExecutor(1)
+for _ in range(3):
+    executor.submit(job).result()
+"""
+        + LEFT,
+    )
+    assert [(out.lost, out.endpoint) for out in found] == [("owner-idle", None)]
+
+
+def test_a_job_that_still_runs_has_left_nothing(subject: Subject) -> None:
+    observed = subject.run("""
+from concurrent.futures import ThreadPoolExecutor
+db = engine()
+def job():
+    with Session(db) as session:
+        session.execute(ONE).all()
+        time.sleep(1.5)
+ThreadPoolExecutor(1).submit(job).result()
+next_sample()
+""")
+    [checkout] = observed.checkouts.values()
+    assert (checkout.lost, checkout.request_ended_s, checkout.returned_by) == (None, None, "close")
+
+
+def test_threads_that_end_and_leave_their_sessions_to_a_list(subject: Subject) -> None:
+    found = leaked(
+        subject,
+        """
+kept, sessions = [], sessionmaker(engine(pool_size=3))
+def work():
+    own = sessions()
+    kept.append(own)
+    own.execute(ONE).all()  # leak
+for _ in range(3):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    time.sleep(0.05)
+until(lambda: sum(one["k"] == "ended" for one in records()) == 3, 3)
+"""
+        + LEFT,
+    )
+    assert [out.lost for out in found] == ["owner-ended"] * 3
+    assert len({out.owner for out in found}) == 3  # although the system uses a thread's number again
+
+
+def test_a_later_thread_of_the_same_number_holds_nothing_when_it_is_turned_away(subject: Subject) -> None:
+    observed = subject.run("""
+from sqlalchemy.exc import TimeoutError
+kept, numbers, sessions = [], set(), sessionmaker(engine(pool_size=1, max_overflow=0))
+def work():
+    numbers.add(threading.get_ident())
+    own = sessions()
+    kept.append(own)
+    try:
+        own.execute(ONE).all()
+    except TimeoutError:
+        pass
+for _ in range(4):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+agent_wrote("timeout", 3)
+print(len(numbers))
+os._exit(0)
+""")
+    timeouts = observed.of(f.PoolTimeout)
+    assert len(timeouts) == 3
+    assert {one.holding for one in timeouts} == {0}
+
+
+def test_a_job_that_keeps_a_connection_from_an_earlier_one_and_asks_for_another(subject: Subject) -> None:
+    observed = subject.run("""
+from concurrent.futures import ThreadPoolExecutor
+from sqlalchemy.exc import TimeoutError
+kept, sessions = [], sessionmaker(engine(pool_size=1, max_overflow=0))
+def job():
+    own = sessions()
+    kept.append(own)
+    own.execute(ONE).all()
+executor = ThreadPoolExecutor(1)
+executor.submit(job).result()
+agent_wrote("ended")
+try:
+    executor.submit(job).result()
+except TimeoutError:
+    pass
+agent_wrote("timeout")
+os._exit(0)
+""")
+    [timeout] = observed.of(f.PoolTimeout)
+    assert (timeout.holding, timeout.kept) == (0, 1)
+
+
+def test_a_thread_of_an_event_loops_executor_only_fetched_it_for_a_coroutine(subject: Subject) -> None:
+    observed = subject.run("""
+import asyncio
+session = Session(engine())
+async def main():
+    await asyncio.to_thread(session.execute, ONE)
+    await asyncio.sleep(1.5)
+    await asyncio.to_thread(session.close)
+asyncio.run(main())
+next_sample()
+""")
+    assert [out.lost for out in observed.checkouts.values()] == [None]
+
+
+def test_a_greenlet_that_ended(subject: Subject) -> None:
+    pytest.importorskip("gevent")
+    found = leaked(
+        subject,
+        """
+import gevent
+kept, sessions = [], sessionmaker(engine())
+def work():
+    own = sessions()
+    kept.append(own)
+    own.execute(ONE).all()  # leak
+greenlet = gevent.spawn(work)  # it is kept, and has ended
+greenlet.join()
+"""
+        + LEFT,
+    )
+    assert [out.lost for out in found] == ["owner-ended"]
+
+
+def test_a_greenlet_that_waits_goes_on_holding(subject: Subject) -> None:
+    pytest.importorskip("gevent")
+    observed = subject.run("""
+import gevent
+sessions = sessionmaker(engine())
+def work():
+    with sessions() as own:
+        own.execute(ONE).all()
+        gevent.sleep(1.5)
+gevent.spawn(work).join()
+next_sample()
+""")
+    assert [out.lost for out in observed.checkouts.values()] == [None]

@@ -1,0 +1,179 @@
+"""Threads and tasks as owners: an owner is never used again, and what is its unit of work's end."""
+
+import asyncio
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from rushhour.agent.book import Hold
+from rushhour.agent.call_sites import Classifier
+from rushhour.agent.owners import TASK, THREAD, Owner, has_ended, owner_finder
+from rushhour.agent.units import AFTER_S, OWNER_ENDED, Units
+
+DEADLINE_S = 10
+
+
+def a_hold(owner: Owner, taken: float) -> Hold:
+    hold = Hold()
+    hold.owner, hold.request, hold.lost, hold.taken = owner, None, None, taken
+    return hold
+
+
+def lost_after(owner: Owner) -> str | None:
+    """What two looks say of a hold, well after its owner was last seen."""
+    hold, units = a_hold(owner, 0.0), Units(Classifier())
+    now = (owner.ended or 0.0) + 2 * AFTER_S
+    units.look([hold], now)
+    units.look([hold], now + 2 * AFTER_S)
+    return hold.lost
+
+
+def test_each_thread_has_one_owner_and_no_later_thread_has_it_again() -> None:
+    current, owners = owner_finder(), list[Owner]()
+
+    def work() -> None:
+        owners.append(current())
+        assert current() is owners[-1]
+
+    for _ in range(20):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(DEADLINE_S)
+    assert len(set(owners)) == 20
+    assert {owner.kind for owner in owners} == {THREAD}
+    assert all(owner.ended is not None for owner in owners)
+    assert current().ended is None
+
+
+def test_each_task_has_an_owner_that_does_not_keep_it_alive() -> None:
+    current = owner_finder()
+
+    async def work() -> Owner:
+        owner = current()
+        await asyncio.sleep(0)
+        assert current() is owner
+        return owner
+
+    async def main() -> list[Owner]:
+        assert current().kind == TASK
+        return await asyncio.gather(*(work() for _ in range(20)))
+
+    owners = asyncio.run(main())
+    assert len(set(owners)) == 20
+    assert {owner.kind for owner in owners} == {TASK}
+    assert all(has_ended(owner, 1.0) for owner in owners)
+    assert {owner.ref() for owner in owners} == {None}
+
+
+def test_a_task_that_is_kept_has_ended_when_it_is_done() -> None:
+    current = owner_finder()
+
+    async def work(proceed: asyncio.Event, owners: list[Owner]) -> None:
+        owners.append(current())
+        await proceed.wait()
+
+    async def main() -> None:
+        proceed, owners = asyncio.Event(), list[Owner]()
+        task = asyncio.create_task(work(proceed, owners))
+        await asyncio.sleep(0)
+        assert not has_ended(owners[0], 1.0)
+        proceed.set()
+        await task
+        assert has_ended(owners[0], 2.0)
+        assert lost_after(owners[0]) == OWNER_ENDED
+
+    asyncio.run(main())
+
+
+def test_a_task_of_a_library_only_fetched_what_another_task_uses() -> None:
+    """As `asyncio.wait_for(engine.connect(), 5)` does until Python 3.11."""
+    current = owner_finder()
+
+    async def work() -> Owner:
+        return current()
+
+    async def main() -> Owner:
+        return await asyncio.create_task(work())
+
+    owner = asyncio.run(main())
+    assert lost_after(owner) == OWNER_ENDED
+    for file in (asyncio.__file__, None):  # plumbing, or a coroutine in C: not seen
+        owner.file = file
+        assert lost_after(owner) is None
+
+
+class OwnTask:
+    """A task that nothing can refer to weakly."""
+
+    __slots__ = ()
+
+
+def test_a_task_that_cannot_be_referred_to_is_its_thread() -> None:
+    current = owner_finder()
+    asyncio_current = asyncio.current_task
+
+    async def main() -> Owner:
+        asyncio.current_task = lambda _loop=None: OwnTask()  # type: ignore[assignment,return-value]
+        try:
+            return current()
+        finally:
+            asyncio.current_task = asyncio_current
+
+    assert asyncio.run(main()).kind == THREAD
+
+
+@contextmanager
+def frames_of_idle_and_busy() -> Iterator[tuple[int, int]]:
+    """The numbers of two threads of an executor: one waits for a job, one runs a job that waits."""
+    release, numbers = threading.Event(), queue.Queue[int]()
+
+    def busy() -> None:
+        numbers.put(threading.get_ident())
+        release.wait(DEADLINE_S)
+
+    with ThreadPoolExecutor(1) as idle, ThreadPoolExecutor(1) as working:
+        try:
+            number = idle.submit(threading.get_ident).result(DEADLINE_S)
+            working.submit(busy)
+            yield number, numbers.get(timeout=DEADLINE_S)
+        finally:
+            release.set()
+
+
+def test_a_thread_in_the_loop_of_an_executor_is_idle_and_one_in_a_job_is_not() -> None:
+    units = Units(Classifier())
+    with frames_of_idle_and_busy() as (idle, busy):
+        deadline = threading.Event()
+        for _ in range(100):
+            frames = sys._current_frames()
+            if units.is_idle(frames[idle]):
+                break
+            deadline.wait(0.05)
+        assert units.is_idle(frames[idle])
+        assert not units.is_idle(frames[busy])
+    assert not units.is_idle(None)
+
+
+def run(source: str, path: str) -> bool:
+    """Whether the stack in which `probe` is called is idle, of code that lies at `path`."""
+    units, seen = Units(Classifier()), list[bool]()
+    scope: dict[str, object] = {"probe": lambda: seen.append(units.is_idle(sys._getframe(1)))}
+    exec(compile(source, path, "exec"), scope)  # noqa: S102  # stands in for frameworks that are not installed
+    return seen[0]
+
+
+def test_the_loops_of_job_runners_are_known() -> None:
+    site = "/venv/lib/site-packages"
+    for path, function in (
+        ("billiard/pool.py", "receive"),
+        ("rq/worker/base.py", "dequeue_job_and_maintain_ttl"),
+        ("rq/worker.py", "dequeue_job_and_maintain_ttl"),
+        ("dramatiq/worker.py", "run"),
+        ("huey/consumer.py", "loop"),
+    ):
+        assert run(f"def {function}():\n    probe()\n{function}()", f"{site}/{path}"), path
+    assert not run("def work():\n    probe()\nwork()", f"{site}/rq/worker.py")
+    assert not run("def loop():\n    probe()\nloop()", "/srv/app/consumer.py")

@@ -1,0 +1,84 @@
+"""Leaks that no request made: by jobs of executors, and by threads, greenlets and tasks that have ended."""
+
+import dataclasses
+
+from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.metrics.measure import measure
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+from tests.unit import histories as h
+
+JOB = f.CallSite("app/jobs.py", 52, "job")
+POOL = 5
+
+
+def diagnosed(history: History) -> Diagnosis:
+    return diagnose(history, measure(h.scenario(), history))
+
+
+def left(lost: str, *, per_owner: int = 1, kept: int = 0, thread: str = "pool-1_0") -> h.Story:
+    """Five connections that no request took are out; requests are turned away, and `kept` is of the jobs."""
+    story = h.Story(users=40)
+    story.requests(h.LIST, 20, 30, seconds=range(10))
+    story.requests(h.LIST, 10, 2000, f.Outcome.QUEUEPOOL_TIMEOUT, seconds=range(12, 75))
+    for number in range(POOL):
+        story.checkout(
+            number,
+            2.0 + number,
+            thread,  # a number, or a name, that later threads have again
+            site=JOB,
+            endpoint=None,
+            owner=number // per_owner,
+            lost=lost,
+        )
+    story.site(checkouts=POOL, held_s=0.0, site=JOB, endpoint=None)
+    story.pool("replica", lambda t: h.Level(out=POOL, leaked=POOL, waiting=20, timeouts=60, checkouts=400))
+    for number in range(60):
+        story.timeout(12.0 + number)
+    if kept:
+        for number in range(20):
+            at = h.STARTED_S + 12 + number
+            story.add("pool_timeouts", f.PoolTimeout(at, h.PID, "replica", JOB, None, 2.0, kept=kept))
+    return story
+
+
+def test_threads_that_keep_a_connection_each_from_an_earlier_job_have_a_session_that_nobody_removes() -> None:
+    found = diagnosed(left("owner-idle").told())
+    assert (found.cause, found.confidence) == ("scope-never-removed", "likely")
+    assert "kept by threads of an executor or job runner whose job has ended" in found.summary
+    assert "taken at app/jobs.py:52 job, one for each of 5 threads" in found.summary
+    assert "`finally`" in found.fix
+    assert (found.call_sites[0].function, found.call_sites[0].leaked) == ("job", POOL)
+
+
+def test_threads_that_keep_one_and_ask_for_another_do_not_close_what_they_take() -> None:
+    found = diagnosed(left("owner-idle", kept=1).told())
+    assert found.cause == "unclosed-path"
+    assert "threads that kept one asked for another 20 times" in found.summary
+
+
+def test_one_thread_that_keeps_several_from_earlier_jobs_does_not_close_what_it_takes() -> None:
+    assert diagnosed(left("owner-idle", per_owner=5).told()).cause == "unclosed-path"
+
+
+def test_connections_whose_thread_has_ended_were_never_closed() -> None:
+    found = diagnosed(left("owner-ended").told())
+    assert found.cause == "unclosed-path"
+    assert found.confidence != "certain"
+    assert "are out although the threads, greenlets or tasks that took them have ended" in found.summary
+    assert "taken at app/jobs.py:52 job" in found.summary
+    assert "before the thread, greenlet or task that took it ends" in found.fix
+
+
+def test_a_leak_without_any_request_counts_in_the_metrics() -> None:
+    for lost in ("owner-idle", "owner-ended"):
+        history = left(lost).told()
+        assert measure(h.scenario(), history).pool.leaked == POOL
+
+
+def test_an_older_agent_that_wrote_no_owner_is_judged_by_the_names_of_threads() -> None:
+    history = h.incident()
+    assert all(out.owner is None and out.lost is None for out in history.checkouts)
+    assert diagnosed(history).cause == "scope-never-removed"
+    one_name = tuple(dataclasses.replace(out, thread="t") for out in history.checkouts)
+    assert diagnosed(dataclasses.replace(history, checkouts=one_name)).cause == "unclosed-path"
