@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rushhour.crew import ByHand, load_of
 from rushhour.environment import describe_environment
-from rushhour.errors import StackError
+from rushhour.errors import ServiceDiedError, StackError
 from rushhour.faults import FaultPlan
 from rushhour.history import Recorder, RunDir, create_run_dir
 from rushhour.history import facts as f
@@ -94,7 +94,9 @@ def recorded(
         observe(recorder)
         recorder.event(f.RUN_ENDED)
     except StackError as error:
-        recorder.event(f.STACK_BROKE, what=str(error).splitlines()[0], log_tail=list(error.log_tail))
+        died = {"part": "service", "how": error.how} if isinstance(error, ServiceDiedError) else {}
+        what = str(error).splitlines()[0]
+        recorder.event(f.STACK_BROKE, what=what, log_tail=list(error.log_tail), **died)
     except KeyboardInterrupt:
         recorder.event(f.INTERRUPTED)
         judge_run(run)
