@@ -106,6 +106,11 @@ class Summary:
                 records.append({"k": "module", "t": at, "name": name, "version": version})
         if book.routes and self._news(("routes",), book.routes):
             records.append({"k": "routes", "t": at, "routes": book.routes})
+        for created in list(book.creations.values()):
+            alive = len(created.pools)
+            if self._news(("engines", created), (created.made, alive)):
+                line = self._catalog.site(created.stack)
+                records.append({"k": "engines", "t": at, "at": line, "made": created.made, "alive": alive})
         for state in list(book.pools):
             if state.inherited:
                 pool = self._catalog.pool(state)
