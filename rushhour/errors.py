@@ -23,6 +23,14 @@ class StackError(RushhourError):
         self.log_tail = tuple(log_tail)
 
 
+class ServiceDiedError(StackError):
+    """The service under test ended by itself; `how` says in which way: "exit code 9"."""
+
+    def __init__(self, how: str, message: str, log_tail: Sequence[str] = ()) -> None:
+        super().__init__(message, log_tail)
+        self.how = how
+
+
 class RunDataError(RushhourError):
     """A run directory that cannot be read as one."""
 

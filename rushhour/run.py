@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rushhour.errors import StackError
+from rushhour.errors import ServiceDiedError, StackError
 from rushhour.judging.judge import judge_run
 from rushhour.load.locust import in_flight_s
 from rushhour.load.placement import ByHand, place_load
@@ -110,7 +110,9 @@ def recording(scenario: Scenario, run: RunDir, screen: Screen) -> Iterator[Recor
         yield recorder
         recorder.event(f.RUN_ENDED)
     except StackError as error:
-        recorder.event(f.STACK_BROKE, what=str(error).splitlines()[0], log_tail=list(error.log_tail))
+        died = {"part": "service", "how": error.how} if isinstance(error, ServiceDiedError) else {}
+        what = str(error).splitlines()[0]
+        recorder.event(f.STACK_BROKE, what=what, log_tail=list(error.log_tail), **died)
     except KeyboardInterrupt:
         recorder.event(f.INTERRUPTED)
         judge_run(run)

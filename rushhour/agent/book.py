@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .call_sites import Stack
+    from .creation import CreationSite
     from .owners import Owner
 
 monotonic = time.monotonic  # bound before anything can patch it
@@ -178,6 +179,7 @@ class Book:
         self.timeouts: deque[Timeout] = deque(maxlen=MAX_PENDING)
         self.modules: dict[str, str] = {}  # version of each library seen
         self.routes: tuple[str, ...] = ()  # of the web framework: "GET /customers/<int:customer_id>"
+        self.creations: dict[tuple[str, int, str], CreationSite] = {}  # line -> engines created there
         self.faults: dict[tuple[str, str], int] = {}  # (where, error) -> times
         self._pool_ids = itertools.count(1)
 

@@ -50,6 +50,16 @@ class Routes(TypedDict):
     routes: tuple[str, ...]
 
 
+class Engines(TypedDict):
+    """How many engines one line has made so far, and how many of their pools are alive."""
+
+    k: Literal["engines"]
+    t: float
+    at: int  # the number of the line's site
+    made: int
+    alive: int
+
+
 class Pool(TypedDict):
     """Explains a pool's number; again when its address became known."""
 

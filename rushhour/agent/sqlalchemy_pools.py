@@ -21,6 +21,7 @@ from typing import Any
 
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
 from .call_sites import Classifier, Stack
+from .creation import is_merged, made_at
 from .engines import address_of, learn, with_signature_of
 from .owners import owner_finder
 
@@ -229,7 +230,8 @@ class PoolPatch:
             try:
                 state = self._state(pool)
                 new.__dict__["_rushhour_state"] = state
-                state.pool = weakref.ref(new)
+                if not is_merged(state):
+                    state.pool = weakref.ref(new)
             except Exception as error:
                 self._book.fault("recreate", error)
             return new
@@ -239,10 +241,12 @@ class PoolPatch:
     def _engine_init(self, original: Any) -> Any:
         """Engine.__init__(pool, dialect, url): a pool is known, with its address, before it is first used."""
 
+        find_stack = self._find_stack
+
         def made(engine: Any) -> None:
             try:
                 address = address_of(engine.url)
-                state = self._book.pool_state(engine.pool, address)
+                state = made_at(self._book, engine.pool, address, find_stack(2))
                 if state.address == (None, None, None):
                     state.address = address
                 self._on_pool()

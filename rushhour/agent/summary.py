@@ -107,6 +107,18 @@ class Summary:
         if book.routes and self._news(("routes",), book.routes):
             routes: r.Routes = {"k": "routes", "t": at, "routes": book.routes}
             records.append(routes)
+        for created in list(book.creations.values()):
+            alive = len(created.pools)
+            if self._news(("engines", created), (created.made, alive)):
+                line = self._catalog.site(created.stack)
+                engines: r.Engines = {
+                    "k": "engines",
+                    "t": at,
+                    "at": line,
+                    "made": created.made,
+                    "alive": alive,
+                }
+                records.append(engines)
         for state in list(book.pools):
             if state.inherited:
                 pool = self._catalog.pool(state)

@@ -19,6 +19,7 @@ from rushhour.diagnosis import (
 from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
 from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
+from rushhour.diagnosis.witnesses import Objection, believed, objections
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
@@ -78,14 +79,28 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
     rules = RULES if signals.agent else BLACK_BOX_RULES
     found = [finding for rule in rules if (finding := rule(signals)) is not None]
     sites = held_sites(history, metrics.window)
+    against = {finding.cause: objections(finding.cause, signals, history) for finding in found}
+    refuted = [finding for finding in found if any(one.refutes for one in against[finding.cause])]
+    ruled_out = tuple(
+        one.as_evidence(finding.cause) for finding in refuted for one in against[finding.cause] if one.refutes
+    )
+    found = [finding for finding in found if finding not in refuted]
     if not found:
-        return _none(signals, sites)
+        return _none(signals, sites, objections("none", signals, history), ruled_out)
     major = [finding for finding in found if finding.share >= MAJOR_SHARE]
     primary = major[0] if major else max(found, key=lambda finding: finding.share)
+    said = _SAID.get(primary.cause, frozenset[str]())
+    doubts = against[primary.cause]
+    # A cause that a witness contradicts is one candidate, and the next that fits as well is the second.
+    second = (
+        next((finding for finding in major if finding is not primary and not against[finding.cause]), None)
+        if doubts
+        else None
+    )
     others = [
         f"{finding.cause}: {finding.summary}"
         for finding in found
-        if finding is not primary and finding.cause not in _SAID.get(primary.cause, ())
+        if finding is not primary and finding is not second and finding.cause not in said
     ]
     leak = signals.leak
     if leak is not None and primary.cause in (scope_never_removed.CAUSE, unclosed_path.CAUSE):
@@ -93,17 +108,21 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         sites = tuple(sorted(sites, key=lambda site: (site.pool != leak.pool, -site.leaked, -site.collected)))
     return Diagnosis(
         cause=primary.cause,
-        confidence=_believed(primary.confidence, signals.agent),
-        summary=primary.summary,
+        confidence=believed(_seen_by(primary.confidence, signals.agent), doubts),
+        summary=primary.summary if second is None else _either(primary, second),
         fix=primary.fix,
         amplifiers=(*primary.amplifiers, *others, *_circumstances(signals), *_on_purpose(history, metrics)),
-        evidence=primary.evidence,
+        evidence=(*primary.evidence, *(one.as_evidence(primary.cause) for one in doubts), *ruled_out),
         call_sites=sites,
         page=f"{PAGES}/{primary.cause}.md",
     )
 
 
-def _believed(confidence: Confidence, agent: bool) -> Confidence:
+def _either(first: Finding, second: Finding) -> str:
+    return f"Either {first.cause}: {first.summary} Or {second.cause}: {second.summary}"
+
+
+def _seen_by(confidence: Confidence, agent: bool) -> Confidence:
     """Nothing is certain of a black box."""
     return "likely" if confidence == "certain" and not agent else confidence
 
@@ -148,7 +167,12 @@ def _what(fault: f.Event) -> str:
     return f"{table} on the {server}" if table else f"the {server}"
 
 
-def _none(signals: Signals, sites: tuple[HeldSite, ...]) -> Diagnosis:
+def _none(
+    signals: Signals,
+    sites: tuple[HeldSite, ...],
+    doubts: tuple[Objection, ...],
+    ruled_out: tuple[Evidence, ...],
+) -> Diagnosis:
     pool = signals.metrics.pool
     confidence: Confidence = "possible"
     fix = ""
@@ -175,4 +199,7 @@ def _none(signals: Signals, sites: tuple[HeldSite, ...]) -> Diagnosis:
         )
         if value is not None
     ]
-    return Diagnosis("none", confidence, summary, fix, evidence=tuple(evidence), call_sites=sites)
+    evidence += [*(one.as_evidence("none") for one in doubts), *ruled_out]
+    return Diagnosis(
+        "none", believed(confidence, doubts), summary, fix, evidence=tuple(evidence), call_sites=sites
+    )

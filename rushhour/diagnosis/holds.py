@@ -7,12 +7,15 @@ backend's pid, whether it runs a query or waits for its client.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.sites import at
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+
+WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that two in a row do not overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,10 @@ class HoldSignals:
     line_share: float  # of them
     joined: int  # pairs of a check-out and its backend, at one moment
     server_idle: float | None  # of them, those in which the backend waited for its client, in a transaction
+    server_active: float | None  # of them, those in which it ran a query
     timeouts: int  # written one by one
     holding: int  # of them, those whose request held a connection of this pool
+    claimed: int  # connections that requests in the queue held at one moment, as the time-outs say: the most
     oldest_stream_s: float  # how long a connection was held by one streamed response at most
 
 
@@ -61,10 +66,26 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         line_share=most / sum(lines.values()) if lines else 0.0,
         joined=sum(states.values()),
         server_idle=states["idle in transaction"] / sum(states.values()) if states else None,
+        server_active=states["active"] / sum(states.values()) if states else None,
         timeouts=len(late),
         holding=sum(one.holding > 0 for one in late),
+        claimed=_claimed(late),
         oldest_stream_s=max(streams, default=0.0),
     )
+
+
+def _claimed(late: list[f.PoolTimeout]) -> int:
+    """The most connections held at one moment by those who waited then, and timed out later."""
+    steps = []
+    for timeout in late:
+        if timeout.holding:
+            steps.append((timeout.t_s - timeout.waited_s * WAITED_SHARE, timeout.holding))
+            steps.append((timeout.t_s, -timeout.holding))
+    held = most = 0
+    for _, change in sorted(steps):
+        held += change
+        most = max(most, held)
+    return most
 
 
 def _looks(history: History, pressure: PressureSignals) -> tuple[Counter[str], Counter[f.CallSite]]:

@@ -3,10 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+
+MANY_ENGINES: Final = 9  # by one line of one process: more than are watched one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,9 @@ class ProcessSignals:
     loop_blocked: int  # looks that found a whole event loop waiting for a server
     loop_site: f.CallSite | None
     limits: Mapping[str, tuple[int, int]]  # server -> most connections, max_connections
+    engines_site: f.CallSite | None  # the line that created most engines, if it created MANY_ENGINES
+    engines_made: int  # there, over all processes
+    engines_per_request: float | None  # over the whole run
     pools_want: int | None  # connections to one server that all processes' pools may open, at most
 
     @property
@@ -40,6 +46,8 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
     holders = Counter((one.pool, pid) for one in inherited for pid in one.server_pids)
     loops = [one for one in history.loops if window is not None and window.after_warm_up(one.t_s)]
     sites = Counter(one.site for one in loops if one.blocked and one.site is not None)
+    engines = _most_engines(history)
+    answered = sum(row.count for row in history.requests)
     return ProcessSignals(
         log_kinds=kinds,
         shared=len(holders),
@@ -53,8 +61,21 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
             name: (max(one.connections or 0 for one in samples), samples[-1].max_connections or 0)
             for name, samples in _by_server(history).items()
         },
+        engines_site=engines[0],
+        engines_made=engines[1],
+        engines_per_request=engines[1] / answered if answered else None,
         pools_want=_pools_want(history),
     )
+
+
+def _most_engines(history: History) -> tuple[f.CallSite | None, int]:
+    last = {(one.pid, one.site): one.made for one in history.engines}
+    totals: Counter[f.CallSite] = Counter()
+    for (pid, site), made in last.items():
+        del pid
+        if made >= MANY_ENGINES:
+            totals[site] += made
+    return next(iter(totals.most_common(1)), (None, 0))
 
 
 def _last_inherited(history: History) -> list[f.Inherited]:

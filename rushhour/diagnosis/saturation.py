@@ -12,7 +12,6 @@ FIX = (
 )
 
 BUSY = 0.25  # of the connections out; below half it only makes another cause worse
-AT_WORK = 0.5  # of the backends in a transaction, or of the looks at holders
 
 
 def find(signals: Signals) -> Finding | None:
@@ -24,7 +23,7 @@ def find(signals: Signals) -> Finding | None:
         return None  # those in use wait for what leaked
     return Finding(
         cause=CAUSE,
-        confidence=_confidence(signals, pressure),
+        confidence=_confidence(pressure),
         share=pressure.busy_share,
         summary=_summary(pressure),
         fix=FIX,
@@ -32,14 +31,8 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
-def _confidence(signals: Signals, pressure: PressureSignals) -> Confidence:
-    idle = pressure.active_share is not None and pressure.active_share < AT_WORK
-    away = signals.holds is not None and signals.holds.looks > 0 and signals.holds.driver < AT_WORK
-    if pressure.left_out or idle or away:
-        return "possible"  # held, and not by queries: a cause that is not told apart
-    if pressure.wanted is not None and pressure.wanted >= pressure.capacity:
-        return "certain"
-    return "likely"
+def _confidence(pressure: PressureSignals) -> Confidence:
+    return "certain" if pressure.wanted is not None and pressure.wanted >= pressure.capacity else "likely"
 
 
 def _summary(pressure: PressureSignals) -> str:

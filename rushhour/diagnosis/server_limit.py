@@ -3,6 +3,7 @@
 from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.processes import ProcessSignals
 from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
 
 CAUSE = "server-limit"
 FIX = (
@@ -12,6 +13,12 @@ FIX = (
     "connections fit, put a pooler such as pgbouncer between them and the server."
 )
 
+ENGINE_FIX = (
+    "Create the engine once per process, at import or at start-up, and use it in every request or task; an "
+    "engine that must be short-lived needs `dispose()` in a `finally`, or `poolclass=NullPool`."
+)
+
+PER_REQUEST = 0.2  # engines per request: from here on it is created for each request of some endpoint
 NEAR = 5  # reserved for superusers, and the observer's own
 
 
@@ -31,8 +38,9 @@ def find(signals: Signals) -> Finding | None:
         confidence="certain" if full else "likely",
         share=1.0,
         summary=_summary(processes, refused, full),
-        fix=FIX,
+        fix=FIX if processes.engines_site is None else f"{ENGINE_FIX} {FIX}",
         evidence=(
+            *_engines_evidence(processes),
             Evidence("connections that the server refused", refused, source="events.jsonl log_errors.kinds"),
             *(
                 Evidence(
@@ -58,12 +66,37 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
+def _engines(processes: ProcessSignals) -> str:
+    site, made = processes.engines_site, processes.engines_made
+    where = "?" if site is None else at(site)
+    if (processes.engines_per_request or 0.0) >= PER_REQUEST:
+        each = f"an engine is created for each request, at {where}"
+        return f"{each}: {made:,} engines, each with a pool of its own"
+    return f"{made:,} engines were created at {where}, each with a pool of its own"
+
+
+def _engines_evidence(processes: ProcessSignals) -> tuple[Evidence, ...]:
+    if processes.engines_site is None:
+        return ()
+    per = processes.engines_per_request
+    return (
+        Evidence(
+            "engines created at one line",
+            processes.engines_made,
+            source="pool.jsonl engines.made",
+            meaning=at(processes.engines_site) + ("" if per is None else f", {per:.2f} for each request"),
+        ),
+    )
+
+
 def _summary(processes: ProcessSignals, refused: int, full: dict[str, tuple[int, int]]) -> str:
     text = f"The server refused {refused:,} connections"
     if full:
         text += ", with " + ", ".join(
             f"{most} of max_connections {limit} in use on the {name}" for name, (most, limit) in full.items()
         )
-    if processes.pools_want is not None:
+    if processes.engines_site is not None:
+        text += f"; {_engines(processes)}"
+    elif processes.pools_want is not None:
         text += f"; the pools of all processes together may open {processes.pools_want} to one server"
     return text + "."

@@ -8,6 +8,10 @@ _MEANING: Final[Mapping[str, str]] = {
         "opens a connection for each check-out and never waits, so that what is exhausted is the server "
         "(max_connections)"
     ),
+    "MergedPools": (
+        "stands for all further pools of a line that creates many engines: each has connections of its own, "
+        "so that what is exhausted is the server (max_connections)"
+    ),
     "StaticPool": "hands one connection to everybody, with no queue: it neither waits nor times out",
     "SingletonThreadPool": "keeps a connection per thread, with no queue: it neither waits nor times out",
     "AssertionPool": "has one connection, and raises AssertionError where a second one is asked for",

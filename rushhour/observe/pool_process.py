@@ -275,6 +275,10 @@ class PoolProcess:
         t_s = self._around.t_s(record["t"])
         yield f.LoopSample(t_s, self._pid, record["samples"], record["blocked"], site)
 
+    def _on_engines(self, record: r.Engines) -> Iterator[f.PoolFact]:
+        t_s, site = self._around.t_s(record["t"]), self._sites[record["at"]]
+        yield f.EnginesMade(t_s, self._pid, site, record["made"], record["alive"])
+
     def _on_collected(self, record: r.Collected) -> Iterator[f.PoolFact]:
         yield f.Collected(self._around.t_s(record["t"]), self._pid)
 

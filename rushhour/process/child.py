@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from rushhour.errors import StackError
+from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.guard import Guard
 
 # The shell waits for a line on its standard input, then becomes the command under the same pid. When the
@@ -40,6 +40,7 @@ class Child:
     log: Path
     stop_signal: signal.Signals
     _log_start: int = field(default=0)
+    is_service: bool = False  # the service under test, whose end is the release's fault
 
     @property
     def pid(self) -> int:
@@ -57,8 +58,10 @@ class Child:
         """Raises StackError, with the log's last lines, when the process has ended."""
         code = self.poll()
         if code is not None:
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise StackError(f"{self.name} {how}; the last lines of {self.log}:", self.tail())
+            message = f"{self.name} {_ended(code)}; the last lines of {self.log}:"
+            if self.is_service:
+                raise ServiceDiedError(_how(code), message, self.tail())
+            raise StackError(message, self.tail())
 
     def stop(self, grace_s: float) -> None:
         """Its stop signal, then SIGKILL to it and all its descendants when the grace is over. Never raises.
@@ -192,6 +195,14 @@ def wait_until(
                 child.tail(),
             )
         time.sleep(poll_s)
+
+
+def _ended(code: int) -> str:
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _family(pid: int) -> list[psutil.Process]:

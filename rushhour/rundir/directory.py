@@ -29,6 +29,7 @@ POOL_KINDS: Final[dict[str, type[f.PoolFact]]] = {
     "doing": f.PoolDoing,
     "inherited": f.Inherited,
     "loop": f.LoopSample,
+    "engines": f.EnginesMade,
     "collected": f.Collected,
     "fault": f.AgentFault,
 }
@@ -232,6 +233,7 @@ def load_history(run: RunDir) -> f.History:
         doing=of(f.PoolDoing),
         inherited=of(f.Inherited),
         loops=of(f.LoopSample),
+        engines=of(f.EnginesMade),
         collections=of(f.Collected),
         agent_faults=of(f.AgentFault),
         servers=tuple(read_facts(run.file("postgres.jsonl"), f.ServerSample)),

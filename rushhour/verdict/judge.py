@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.diagnosis.witnesses import service_death
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
@@ -14,7 +15,7 @@ from rushhour.scenario.thresholds import Threshold, in_words
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import judged_thresholds
 from rushhour.verdict.notes import notes
-from rushhour.verdict.trust import why_blind, why_unwatched, why_void
+from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
@@ -61,7 +62,13 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     )
     observed = _observed(scenario, metrics, bool(failed), bool(blind))
     outcome: Outcome
-    if void:
+    death = service_death(history)
+    if death is not None and scenario.expect == "healthy":
+        # It was to stay healthy under this load and did not: that is seen, whatever else was missed.
+        observed = "exhausted" if observed == "exhausted" else "degraded"
+        outcome = "fail"
+        reasons = (f"the service died: {death}", *log_lines(history), *_seen(scenario, metrics, failed))
+    elif void:
         observed = "exhausted" if observed == "exhausted" else "unknown"
         unseen = why_unwatched(scenario, history, judged)
         outcome, reasons = "unknown", (*void, *unseen, *_seen(scenario, metrics, failed))

@@ -49,12 +49,19 @@ def why_void(scenario: Scenario, history: History, metrics: Metrics) -> tuple[st
     )
 
 
+def log_lines(history: History) -> tuple[str, ...]:
+    """The last lines of what broke, as reasons."""
+    broke = history.event(f.STACK_BROKE)
+    return (
+        () if broke is None else tuple(f"| {line}" for line in broke.detail.get("log_tail", ())[-LOG_LINES:])
+    )
+
+
 def _cut_short(scenario: Scenario, history: History, window: Window | None) -> Iterator[str]:
     broke, interrupted = history.event(f.STACK_BROKE), history.event(f.INTERRUPTED)
     if broke is not None:
         yield f"the stack broke: {broke.detail.get('what', 'no reason was written')}"
-        for line in broke.detail.get("log_tail", ())[-LOG_LINES:]:
-            yield f"| {line}"
+        yield from log_lines(history)
     elif interrupted is not None:
         yield "the run was interrupted"
     elif not history.complete:

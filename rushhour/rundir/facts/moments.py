@@ -61,5 +61,7 @@ HOTFIX_ENDED = "hotfix_ended"  # detail: state ("completed", "rolled back", "stu
 ALERTING_UP = "alerting_up"  # a real Prometheus scrapes; detail: policies and pools (each a mapping), images
 ALERTING_ENDED = "alerting_ended"  # what it knew then; detail: targets, rules, metrics, lost
 INTERRUPTED = "interrupted"  # detail: signal
-STACK_BROKE = "stack_broke"  # detail: what, log_tail
+STACK_BROKE = (
+    "stack_broke"  # detail: what, log_tail; if the service ended: part ("service"), how ("exit code 9")
+)
 OBSERVER_FAULT = "observer_fault"  # detail: observer, error

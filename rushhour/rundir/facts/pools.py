@@ -173,6 +173,17 @@ class LoopSample:
 
 
 @dataclass(frozen=True, slots=True)
+class EnginesMade:
+    """pool.jsonl `engines`: running totals of one line that creates engines, when they changed."""
+
+    t_s: float
+    pid: int
+    site: CallSite
+    made: int
+    alive: int  # whose pool still exists
+
+
+@dataclass(frozen=True, slots=True)
 class Collected:
     """pool.jsonl `collected`: the process collected its garbage, since the harness asked after the drain."""
 
@@ -200,6 +211,7 @@ PoolFact = (
     | PoolDoing
     | Inherited
     | LoopSample
+    | EnginesMade
     | Collected
     | AgentFault
 )

@@ -10,6 +10,7 @@ from rushhour.rundir.facts.pools import (
     AgentProcess,
     CheckOut,
     Collected,
+    EnginesMade,
     Inherited,
     LoopSample,
     PoolDoing,
@@ -57,6 +58,7 @@ class History:
     doing: tuple[PoolDoing, ...] = ()
     inherited: tuple[Inherited, ...] = ()
     loops: tuple[LoopSample, ...] = ()
+    engines: tuple[EnginesMade, ...] = ()
     collections: tuple[Collected, ...] = ()
     agent_faults: tuple[AgentFault, ...] = ()
     servers: tuple[ServerSample, ...] = ()

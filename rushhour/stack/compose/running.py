@@ -12,7 +12,7 @@ import psycopg2
 from docker import DockerClient
 from docker.models.containers import Container
 
-from rushhour.errors import StackError
+from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.meter import Meter
 from rushhour.process.psutil_meters import ProcessTreeMeter
 from rushhour.stack import Fault, Server
@@ -156,10 +156,10 @@ class ComposeRunning:
         for part, container in self._containers.items():
             state = found.get(str(container.id), {"State": "missing", "Status": "removed"})
             if part not in self._down and state["State"] not in ("running", "paused"):
-                raise StackError(
-                    f"the container of {part} is {state['State']} ({state['Status']}); its last lines:",
-                    last_lines(container),
-                )
+                message = f"the container of {part} is {state['State']} ({state['Status']}); its last lines:"
+                if part == "service":
+                    raise ServiceDiedError(state["Status"], message, last_lines(container))
+                raise StackError(message, last_lines(container))
 
     def fault(self, server: str, what: Fault, table: str = "") -> None:
         """Do this to a server; what that takes down is no error."""

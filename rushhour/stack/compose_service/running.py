@@ -12,7 +12,7 @@ from typing import Final
 from docker import DockerClient
 from docker.models.containers import Container
 
-from rushhour.errors import StackError
+from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.meter import Meter
 from rushhour.rundir.facts import OWN
 from rushhour.stack import Fault, Server
@@ -140,9 +140,11 @@ class ComposeServiceRunning:
         container = self._containers[service]
         container.reload()
         if container.status not in ("running", "paused"):
-            raise StackError(
-                f"the container of {service} {ended(container)}; its last lines:", last_lines(container)
-            )
+            message = f"the container of {service} {ended(container)}; its last lines:"
+            if service == self.target:
+                how = f"exit code {container.attrs['State']['ExitCode']}"
+                raise ServiceDiedError(how, message, last_lines(container))
+            raise StackError(message, last_lines(container))
 
     def fault(self, server: str, what: Fault, table: str = "") -> None:
         """Do this to a server of ours."""

@@ -150,6 +150,7 @@ def start_service(
             if isinstance(error, StackError) and lost_race(child.tail(50)) and attempt + 1 < PORT_ATTEMPTS:
                 continue
             raise
+        child.is_service = True
         return RunningService(url, child)
     raise AssertionError("unreachable: the last attempt returns or raises")
 

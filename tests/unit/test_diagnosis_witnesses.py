@@ -1,0 +1,188 @@
+"""Confidence: whatever else a history shows, a cause that a witness contradicts is never certain."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.metrics.measure import measure
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+from rushhour.verdict.judge import judge
+from tests.unit import histories as h
+from tests.unit import test_diagnosis_zoo as zoo
+
+Change = Callable[[History], History]
+
+
+def diagnosed(history: History) -> Diagnosis:
+    return zoo.diagnosed(history)
+
+
+def servers(history: History, state: str, server: str = "replica") -> History:
+    """The backends of a server are all in this state, in every sample that has any."""
+
+    def changed(one: f.ServerSample) -> f.ServerSample:
+        if one.server != server or one.error is not None:
+            return one
+        backends = tuple(dataclasses.replace(backend, state=state) for backend in one.backends)
+        return dataclasses.replace(
+            one, states={state: h.CAPACITY}, backends=backends, oldest_idle_in_xact_s=20.0
+        )
+
+    return dataclasses.replace(history, servers=tuple(changed(one) for one in history.servers))
+
+
+def looks(history: History, **counts: int) -> History:
+    """The looks at holders found them at this instead."""
+    plain = {"driver": 0, "queue": 0, "elsewhere": 0, "streaming": 0} | counts
+    doing = tuple(
+        f.PoolDoing(
+            h.STARTED_S + second,
+            h.PID,
+            "replica",
+            driver=plain["driver"],
+            queue=plain["queue"],
+            elsewhere=plain["elsewhere"],
+            streaming=plain["streaming"],
+        )
+        for second in range(2, 77)
+    )
+    return dataclasses.replace(history, doing=doing)
+
+
+def died(history: History) -> History:
+    detail = {
+        "part": "service",
+        "how": "exit code 9",
+        "what": "service ended with exit code 9",
+        "log_tail": ["boom"],
+    }
+    event = f.Event(h.STARTED_S + 12, f.STACK_BROKE, detail)
+    kept = tuple(one for one in history.events if one.t_s < event.t_s)
+    return dataclasses.replace(h.cut_short(history, 12), events=(*kept, event))
+
+
+def agent_failed(history: History) -> History:
+    return dataclasses.replace(history, agent_faults=(f.AgentFault(9.0, h.PID, "sampling", "KeyError: 1"),))
+
+
+def holding_more_than_there_is(history: History) -> History:
+    """Thirty-one requests wait at once, and each of their time-outs says that it holds two."""
+    late = tuple(
+        f.PoolTimeout(h.STARTED_S + 9 + number / 1000, h.PID, "replica", h.SITE, h.ROUTE, 1.0, holding=2)
+        for number in range(31)
+    )
+    return dataclasses.replace(history, pool_timeouts=late)
+
+
+STORIES: dict[str, Callable[[], History]] = {
+    "nested": zoo.nested,
+    "external": zoo.external,
+    "stream": zoo.stream,
+    "saturated": zoo.saturated,
+    "black hole": zoo.black_hole,
+    "refused": zoo.refused,
+    "forked": zoo.forked,
+    "blocked": zoo.blocked,
+    "incident": h.incident,
+    "unclosed": h.unclosed,
+    "long saturated": h.saturated,
+    "dead": h.dead_backend,
+    "healthy": h.healthy,
+}
+CHANGES: dict[str, Change] = {
+    "nothing": lambda history: history,
+    "all backends run a query": lambda history: servers(history, "active"),
+    "all backends idle in a transaction": lambda history: servers(history, "idle in transaction"),
+    "no holder in the queue": lambda history: looks(history, driver=60),
+    "holders elsewhere": lambda history: looks(history, elsewhere=60),
+    "holders in the queue": lambda history: looks(history, queue=60),
+    "the service died": died,
+    "the agent failed": agent_failed,
+    "time-outs of holders that held nothing": holding_more_than_there_is,
+    "no server was seen": lambda history: dataclasses.replace(history, servers=()),
+}
+# What each change contradicts, whatever the story: the causes that may not be certain after it.
+CONTRADICTS: dict[str, frozenset[str]] = {
+    "all backends run a query": frozenset(
+        {"nested-checkout", "held-across-external-wait", "abandoned-stream"}
+    ),
+    "all backends idle in a transaction": frozenset({"saturation", "none"}),
+    "no holder in the queue": frozenset({"nested-checkout"}),
+    "holders elsewhere": frozenset({"nested-checkout", "saturation", "slow-or-dead-backend"}),
+    "holders in the queue": frozenset({"saturation"}),
+    "time-outs of holders that held nothing": frozenset({"nested-checkout"}),
+}
+EVERY_CAUSE = frozenset({"the service died", "the agent failed"})
+# A later change may undo what an earlier one contradicts, so those of one fact exclude each other.
+SERVERS = ("nothing", "all backends run a query", "all backends idle in a transaction", "no server was seen")
+LOOKS = ("nothing", "no holder in the queue", "holders elsewhere", "holders in the queue")
+REST = ("nothing", "the service died", "the agent failed", "time-outs of holders that held nothing")
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    story=st.sampled_from(sorted(STORIES)),
+    changes=st.tuples(*(st.sampled_from(names) for names in (SERVERS, LOOKS, REST))),
+)
+def test_no_history_in_which_a_witness_contradicts_is_certain(story: str, changes: tuple[str, ...]) -> None:
+    history = STORIES[story]()
+    for name in changes:
+        history = CHANGES[name](history)
+    found = diagnosed(history)
+    if found.confidence != "certain":
+        return
+    assert not EVERY_CAUSE.intersection(changes)
+    for name in changes:
+        # Saturation and slow servers are contradicted by looks, and by backends, of a pool that was full.
+        assert found.cause not in CONTRADICTS.get(name, ()), (found, changes)
+    assert not any(one.signal.startswith("against ") for one in found.evidence if found.cause in one.signal)
+
+
+@pytest.mark.parametrize("story", ["nested", "external", "incident", "unclosed", "healthy"])
+def test_the_stories_are_certain_until_a_witness_contradicts(story: str) -> None:
+    assert diagnosed(STORIES[story]()).confidence == "certain"
+    assert diagnosed(died(STORIES[story]())).confidence != "certain"
+
+
+def test_holders_elsewhere_whose_backends_all_run_a_query_wait_for_nobody_else() -> None:
+    unjoined = tuple(dataclasses.replace(one, server_pid=None) for one in zoo.external().checkouts)
+    found = diagnosed(servers(dataclasses.replace(zoo.external(), checkouts=unjoined), "active"))
+    assert found.cause == "saturation"
+    assert found.confidence != "certain"
+    assert any(one.signal == "against held-across-external-wait, says servers" for one in found.evidence)
+
+
+def test_timeouts_of_holders_that_nobody_saw_in_the_queue_are_no_nested_checkouts() -> None:
+    """Thirty websockets of one thread: the thread's check-outs counted for whatever ran in it."""
+    found = diagnosed(looks(zoo.nested(), elsewhere=60))
+    assert found.cause != "nested-checkout"
+    assert found.confidence != "certain"
+
+
+def test_two_candidates_are_both_named() -> None:
+    found = diagnosed(CHANGES["no server was seen"](looks(zoo.nested(), queue=8, driver=52)))
+    assert (found.cause, found.confidence) == ("nested-checkout", "possible")
+    assert found.summary.startswith("Either nested-checkout: 13% of the looks")
+    assert " Or saturation: Pool replica was full" in found.summary
+
+
+def test_a_service_that_dies_under_load_fails_what_expects_health() -> None:
+    verdict = judge(h.scenario(), died(h.healthy()), "embedded")
+    assert verdict.verdict == "fail"
+    assert verdict.reasons[:2] == ("the service died: exit code 9, 12 s into the load", "| boom")
+    assert "the service died: exit code 9, 12 s into the load" in verdict.headline
+    assert verdict.diagnosis.confidence != "certain"
+
+
+def test_a_service_that_dies_before_exhaustion_leaves_an_expected_exhaustion_unknown() -> None:
+    assert judge(h.rush_hour(), died(h.healthy()), "embedded").verdict == "unknown"
+
+
+def test_confidence_without_a_window_is_not_raised() -> None:
+    empty = History(environment=None)
+    assert diagnose(empty, measure(h.scenario(), empty)).confidence == "possible"
