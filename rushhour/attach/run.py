@@ -21,6 +21,7 @@ from rushhour.observe.pools import PoolWatcher
 from rushhour.process.guard import Guard
 
 POLL_S: Final = 0.25
+READ_OUT_S: Final = 60.0  # the command has ended; only its last records are waited for
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # as env, nohup and timeout end
 # Handed on: what ends a service, and what gunicorn and uWSGI are steered by.
 FORWARDED: Final = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
@@ -73,7 +74,7 @@ def run_attached(
             while not _ended(process):
                 findings.feed(watcher.poll())
                 tell(teller.news())
-        findings.feed(watcher.finish())
+        findings.feed(watcher.finish(READ_OUT_S))
         tell(teller.news())
     tell(summary(findings))
     if keep is not None:
