@@ -38,6 +38,7 @@ from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import DATA, ComposeTemplates, Seeding
 from rushhour.stack.compose.workers import ComposeWorkers
 from rushhour.stack.embedded.server import DATABASE, ROLE, SUPERUSER, Secrets
+from rushhour.stack.owner import owner_variables
 from rushhour.stack.paths import configuration_dir
 
 UP_GRACE_S: Final = 60  # for the engine itself, beyond the time that the servers may take for their data
@@ -175,7 +176,8 @@ class BringUp:
                 ports=ports,
                 images=self.names,
             )
-            | {"RUSHHOUR_SERVICE_PUBLISH": self.service_host or project.engine.publish},
+            | {"RUSHHOUR_SERVICE_PUBLISH": self.service_host or project.engine.publish}
+            | owner_variables(self.places.work),
         )
 
     def _published(self) -> str:
