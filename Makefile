@@ -1,57 +1,67 @@
 # rushhour: every target sets up .venv by itself; `make` alone lists the targets.
+# What a caller may set is data: `value` keeps make from expanding it, and recipes read it from the environment.
 PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
-RUN     = $(BIN)/rushhour
-PYTEST  = $(BIN)/python -m pytest --ignore tests/docker --ignore tests/matrix
+override export PYTHON  := $(value PYTHON)
+override export RELEASE := $(value RELEASE)
+override export ARGS    := $(value ARGS)
+override VENV   := .venv
+override BIN    := $(VENV)/bin
+override STAMP  := $(VENV)/.installed
+# A command with the words of ARGS behind it.
+override WITH_ARGS := $(BIN)/python -IS infra/with_args.py
+override RUN    := $(WITH_ARGS) $(BIN)/rushhour
+override FOR_RELEASE := $${RELEASE:+--release="$$RELEASE"}
+override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/matrix --ignore tests/wheel
 # Most tests wait more than they compute, so there are more of them at once than cores; those that judge a run
 # under load have the machine to themselves.
-TOGETHER = $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
-ALONE   = $(PYTEST) tests/integration -m alone
-SHELL  := /bin/sh
+override TOGETHER := $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
+override ALONE := $(PYTEST) tests/integration -m alone
+override SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Set in many containers; each of the many processes that a target starts would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
-export PATH := $(PATH):$(CURDIR)/.cache/alert-tools/bin
+override export PATH := $(value PATH):$(CURDIR)/.cache/alert-tools/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix mariadb images images-offline lint format bench up down clean lock venv alert-tools
+.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix test-wheel mariadb images images-offline lint format bench up down clean lock venv alert-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 loadtest: $(STAMP) ## replay the incident: staging, rush hour, before it, after the hotfix; then compare
-	@$(RUN) run loadtest $(ARGS)
+	@$(RUN) run loadtest
 
 gate: $(STAMP) ## judge a release candidate under production numbers (RELEASE=1.1.1)
-	@$(RUN) run gate $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+	@$(RUN) run gate $(FOR_RELEASE)
 
 check: $(STAMP) ## one request per endpoint: does every connection come back? (RELEASE=1.1.1)
-	@$(RUN) check $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+	@$(RUN) check $(FOR_RELEASE)
 
 drill: $(STAMP) ## the hotfix drill on a Swarm of this machine's own (ARGS="--stack embedded" needs no engine)
-	@$(RUN) drill hotfix $(ARGS)
+	@$(RUN) drill hotfix
 
 nightly: $(STAMP) ## the pre-release job: candidate, tripwire, control, soak, replica fault (RELEASE=1.1.1)
-	@$(RUN) nightly $(if $(RELEASE),--release $(RELEASE)) $(ARGS)
+	@$(RUN) nightly $(FOR_RELEASE)
 
 ui: $(STAMP) ## Locust's web UI over a standing stack: runs from the browser (ARGS="smoke-leak --port 8090")
-	@$(RUN) ui $(ARGS)
+	@$(RUN) ui
 
 test: $(STAMP) ## unit and integration tests (ARGS="-k name" for a part)
-	@$(if $(ARGS),$(PYTEST) $(ARGS),$(TOGETHER) && $(ALONE))
+	@if [ -n "$$ARGS" ]; then exec $(WITH_ARGS) $(PYTEST); else $(TOGETHER) && $(ALONE); fi
 
 coverage: $(STAMP) ## the same tests with branch coverage of every process, which takes twice as long
 	@$(BIN)/coverage erase
 	@$(TOGETHER) --cov --cov-report= && $(ALONE) --cov --cov-append --cov-report=term
 
 test-docker: $(STAMP) ## tests on a real container engine, which root on Debian needs not have yet
-	@bash infra/images/engine.sh run sh -c 'bash infra/images/offline.sh && $(BIN)/python -m pytest tests/docker $(ARGS)' \
+	@bash infra/images/engine.sh run sh -c 'bash infra/images/offline.sh && $(WITH_ARGS) $(BIN)/python -m pytest tests/docker' \
 	  || { code=$$?; test $$code = 77 && echo "test-docker: skipped, see above" || exit $$code; }
 
 test-matrix: $(STAMP) ## the agent in services with other versions, drivers and servers, each in an environment of its own
-	@$(BIN)/python -m pytest tests/matrix -n 2 --dist load $(ARGS)
+	@$(WITH_ARGS) $(BIN)/python -m pytest tests/matrix -n 2 --dist load
+
+test-wheel: $(STAMP) ## build the wheel, install it in a clean environment, and use it outside of the checkout
+	@$(WITH_ARGS) $(BIN)/python -m pytest tests/wheel
 
 mariadb: ## mariadbd from Debian's packages, unpacked and never started as a service: the matrix's MySQL drivers ask it
 	@bash infra/mariadb/unpack.sh .cache/mariadb
@@ -76,31 +86,31 @@ format: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 bench: $(STAMP) ## measure every claim about speed, as ratios
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(WITH_ARGS) $(BIN)/python -m benchmarks
 
 up: $(STAMP) ## start primary, replica and service, and keep them up
-	@$(RUN) up $(ARGS)
+	@$(RUN) up
 
 down: $(STAMP) ## stop what `make up` started
 	@$(RUN) down
 
 clean: ## remove .venv, caches, runs and kept database templates
-	@if [ -x $(RUN) ]; then $(RUN) down --templates; fi
+	@if [ -x $(BIN)/rushhour ]; then $(BIN)/rushhour down --templates; fi
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build runs
 
 lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev pyproject.toml \
-	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock $(ARGS)
+	$(WITH_ARGS) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev pyproject.toml \
+	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
 venv: $(STAMP)
 
 # The stamp is written last, so an interrupted install is never taken for a whole one.
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "rushhour needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=python3.12, say."; exit 64; }
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "rushhour needs Python 3.11 or newer; $$PYTHON is $$("$$PYTHON" --version 2>&1). Set PYTHON=python3.12, say."; exit 64; }
 	@echo "Setting up $(VENV) (once; about half a minute)"
 	@rm -f $(STAMP)
-	@$(PYTHON) -m venv --clear $(VENV) || { \
+	@"$$PYTHON" -m venv --clear $(VENV) || { \
 	  echo "python3 -m venv failed: on Debian and Ubuntu, install the package python3-venv."; exit 64; }
 	@# The lock is whole, so nothing is resolved: some releases of pip would look for newer versions all the same.
 	@# Most of what it installs is never imported, so Python compiles what is.

@@ -1,6 +1,7 @@
 """Counts failed requests in the service's log: pool time-outs, and other unhandled errors."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from rushhour.observe.tail import Tail
 
 # Flask logs "Exception on /path [GET]", then the traceback. A chain of exceptions holds one traceback each,
 # joined by one of two sentences; an exception group starts with "+" and indents its members.
+READ_OUT_S: Final = 4.0  # for the last reading; a run ends its observers within 6 s
 _TRACEBACK: Final = re.compile(r"(  \+ Exception Group )?Traceback \(most recent call last\):$")
 _CHAINED: Final = (
     "During handling of the above exception, another exception occurred:",
@@ -103,6 +105,7 @@ class LogWatcher:
     """Tails `service*.log` in a folder, whose files may appear later."""
 
     def __init__(self, folder: Path) -> None:
+        self.unread = 0  # bytes that `finish` had no time for
         self._folder = folder
         self._logs: dict[Path, tuple[Tail, TracebackCounter]] = {}
 
@@ -119,13 +122,19 @@ class LogWatcher:
         return counts
 
     def finish(self) -> list[LogCount]:
-        """All that is left; the service has stopped logging, or soon will."""
+        """All that is left; the service has stopped logging, or soon will.
+
+        After READ_OUT_S seconds it stops; `unread` then says how many bytes of all logs are left.
+        """
         counts = []
+        deadline_s = time.monotonic() + READ_OUT_S
         for path, (tail, counter) in self._logs.items():
             timeouts = errors = 0
-            while lines := tail.lines():
+            for lines in tail.rest(lambda: time.monotonic() > deadline_s):
                 more = counter.take(lines)
                 timeouts, errors = timeouts + more[0], errors + more[1]
+            if time.monotonic() > deadline_s and (left := tail.unread()):
+                self.unread += left
             errors += counter.close()
             kinds = counter.take_kinds()
             if timeouts or errors or kinds:

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from rushhour.observe.pool_surroundings import Surroundings
 from rushhour.observe.tail import Tail
 from rushhour.rundir.facts import AgentFault, PoolFact
 
+READ_OUT_S: Final = 4.0  # for the last poll; a run ends its observers within 6 s
 SILENT_AFTER_S: Final = 5.0  # fifty samples missed in a row: the process was killed, or hangs as a whole
 
 _PARAMETER: Final = re.compile(r"<(?:[^<>]*:)?(\w+)>")
@@ -54,32 +55,51 @@ class PoolWatcher:
     def poll(self) -> list[PoolFact]:
         """What was written since the last poll; a line that is still being written waits for the next one."""
         facts: list[PoolFact] = []
-        for path in sorted(self._agent_dir.glob("*.jsonl")):
-            if path.stem.isdecimal():
-                pid = int(path.stem)
-                file = self._files.setdefault(pid, _File(path, PoolProcess(pid, self._around)))
-                facts += self._read(pid, file)
+        self._look()
+        for pid, file in self._files.items():
+            facts += self._read(pid, file, lambda tail: [tail.lines()])
         now_s = self._clock()
         for file in self._files.values():
             if now_s - file.process.heard_s > SILENT_AFTER_S:
                 facts += file.process.fell_silent()
         return facts
 
-    def finish(self) -> list[PoolFact]:
-        """The last poll, and every check-out that is still out, notable or not."""
-        facts = self.poll()
+    def finish(self, within_s: float = READ_OUT_S) -> list[PoolFact]:
+        """Reads every file to its end; returns the facts, and every check-out that is still out.
+
+        What cannot be read within `within_s` seconds is reported as a fault, with the number of bytes.
+        """
+        facts: list[PoolFact] = []
+        deadline_s = self._clock() + within_s
+        self._look()
+        for pid, file in self._files.items():
+            facts += self._read(pid, file, lambda tail: tail.rest(lambda: self._clock() > deadline_s))
+            if self._clock() > deadline_s and (left := file.tail.unread()):
+                late = TimeoutError(f"{left} bytes were not read within {within_s:g} s")
+                facts.append(self._fault(pid, f"reading {file.name}", late))
+        facts += self.poll()
         for file in self._files.values():
             facts += file.process.still_out()
         return facts
 
-    def _read(self, pid: int, file: "_File") -> Iterator[PoolFact]:
+    def _look(self) -> None:
+        for path in sorted(self._agent_dir.glob("*.jsonl")):
+            if path.stem.isdecimal():
+                pid = int(path.stem)
+                self._files.setdefault(pid, _File(path, PoolProcess(pid, self._around)))
+
+    def _read(
+        self, pid: int, file: "_File", portions: Callable[[Tail], Iterable[list[str]]]
+    ) -> Iterator[PoolFact]:
         try:
-            lines = file.tail.lines()
+            for lines in portions(file.tail):
+                yield from self._apply(pid, file, lines)
         except OSError as error:
             if str(error) != file.trouble:
                 file.trouble = str(error)
                 yield self._fault(pid, f"reading {file.name}", error)
-            return
+
+    def _apply(self, pid: int, file: "_File", lines: Iterable[str]) -> Iterator[PoolFact]:
         for line in lines:
             try:
                 record: dict[str, Any] = json.loads(line)

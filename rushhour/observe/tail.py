@@ -1,5 +1,6 @@
 """Reads a growing file line by line, as its writer appends to it."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -34,3 +35,23 @@ class Tail:
         if len(self._partial) > _CHUNK:  # not a line of text; keep its end, which may still become one
             self._partial = self._partial[-4096:]
         return [line.rstrip(b"\r").decode("utf-8", "replace") for line in whole]
+
+    def rest(self, out_of_time: Callable[[], bool]) -> Iterator[list[str]]:
+        """Yields the new lines up to the end that the file has at the first call, a portion at a time.
+
+        Stops early as soon as `out_of_time` returns True: `unread` then says how many bytes are left.
+        """
+        end = self._offset + self.unread()
+        while self._offset < end and not out_of_time():
+            before = self._offset
+            yield self.lines()
+            if self._offset <= before:  # the file was cut meanwhile
+                return
+
+    def unread(self) -> int:
+        """How many bytes the file holds that were not read; 0 when there is no file."""
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
+        return size - self._offset if size >= self._offset else size

@@ -13,7 +13,7 @@ from rushhour.observe.live_state import LiveState
 from rushhour.observe.logs import LogCount, LogWatcher
 from rushhour.observe.loop import Loop
 from rushhour.observe.moments import Moments
-from rushhour.observe.pools import PoolWatcher
+from rushhour.observe.pools import READ_OUT_S, PoolWatcher
 from rushhour.observe.postgres import ServerSampler
 from rushhour.observe.sink import Sink
 from rushhour.observe.tail import Tail
@@ -157,9 +157,12 @@ def _logs_loop(recorder: Recorder, sink: Sink) -> Loop:
             }
             sink.keep([f.Event(round(recorder.now_s(), 4), f.LOG_ERRORS, detail)])
 
-    return Loop(
-        "logs", SAMPLES_EVERY_S, lambda: keep(logs.poll()), sink.fault, finish=lambda: keep(logs.finish())
-    )
+    def finish() -> None:
+        keep(logs.finish())
+        if logs.unread:
+            raise TimeoutError(f"{logs.unread} bytes of the service's logs were not read in time")
+
+    return Loop("logs", SAMPLES_EVERY_S, lambda: keep(logs.poll()), sink.fault, finish=finish)
 
 
 def _tails_loop(run: RunDir, sink: Sink) -> Loop:
@@ -171,12 +174,21 @@ def _tails_loop(run: RunDir, sink: Sink) -> Loop:
     }
     tails = {name: Tail(run.file(name)) for name in kinds}
 
-    def step() -> None:
-        for name, adapter in kinds.items():
-            for line in tails[name].lines():
-                try:
-                    sink.fold([adapter.validate_json(line)])
-                except ValidationError as error:
-                    sink.fault(f"tail {name}", error)
+    def fold(name: str, lines: list[str]) -> None:
+        for line in lines:
+            try:
+                sink.fold([kinds[name].validate_json(line)])
+            except ValidationError as error:
+                sink.fault(f"tail {name}", error)
 
-    return Loop("tails", TAILS_EVERY_S, step, sink.fault, finish=step)
+    def step() -> None:
+        for name, tail in tails.items():
+            fold(name, tail.lines())
+
+    def finish() -> None:
+        deadline_s = time.monotonic() + READ_OUT_S
+        for name, tail in tails.items():
+            for lines in tail.rest(lambda: time.monotonic() > deadline_s):
+                fold(name, lines)
+
+    return Loop("tails", TAILS_EVERY_S, step, sink.fault, finish=finish)

@@ -118,13 +118,27 @@ def start(
     try:
         guard.adopt(process.pid, stop_signal)
         admit(process.pid)
-        assert process.stdin is not None  # noqa: S101  # it was opened with a pipe
-        process.stdin.write(b"go\n")
-        process.stdin.close()
+        _open_gate(child)
     except BaseException:
         child.stop(grace_s=0)
         raise
     return child
+
+
+def _open_gate(child: Child) -> None:
+    """Let the shell become the command. Raises StackError when it has ended before."""
+    gate = child.process.stdin
+    assert gate is not None  # noqa: S101  # it was opened with a pipe
+    try:
+        try:
+            gate.write(b"go\n")
+        finally:
+            gate.close()
+    except BrokenPipeError:
+        with suppress(subprocess.TimeoutExpired):  # then it has closed its input, and lives
+            child.process.wait(_KILL_TIMEOUT_S)
+        child.check_alive()
+        raise StackError(f"{child.name} cannot be started: it closed its input before it ran") from None
 
 
 def run_tool(

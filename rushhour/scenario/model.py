@@ -211,9 +211,18 @@ class Scenario:
         """Whether our primary and replica stand behind the service; a Compose file may have its own."""
         if self.target.url:
             return False
-        given = (*self.target.environment.values(), *self.service.environment.values(), self.target.setup)
-        named = any(f"{{{server}_url}}" in text for text in given for server in SERVERS)
-        return named or not self.target.compose
+        return self.names_servers or not self.target.compose
+
+    @property
+    def names_servers(self) -> bool:
+        """Whether the service gets the URL of our primary or replica; otherwise its database is its own."""
+        if self.target.url:
+            return False
+        target, service = self.target, self.service
+        given = (*target.environment.values(), *service.environment.values(), target.setup)
+        if not target.compose:
+            given = (*given, target.command, service.arguments)
+        return any(f"{{{server}_url}}" in text for text in given for server in SERVERS)
 
 
 SCENARIO: Final = TypeAdapter(Scenario)

@@ -1,5 +1,6 @@
 """What contradicts itself in a `service:` or `target:` block (pure)."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ WAYS: Final = ("command", "app", "compose", "url")
 # What a service that runs already has been given by somebody else.
 _OF_STARTED: Final = ("setup", "schema", "python", "environment")
 _OF_COMPOSE: Final = ("service", "port")
+_PORT: Final = re.compile(r"\{port[}!:]")
 
 
 def without_other_ways(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -36,6 +38,14 @@ def target_problems(scenario: Scenario) -> Iterator[Problem]:
         yield ("target", "health"), f"{target.health!r} is not a path; write /health"
     if target.app and ":" not in target.app:
         yield ("target", "app"), f"{target.app!r} is no import path; write module:application"
+    if target.command and not _gets_port(scenario):
+        yield (
+            ("target", "command"),
+            (
+                "{port} is missing: rushhour chooses the port and waits for an answer there; write "
+                "{port} where the command, service.arguments or a value of `environment` says where to listen"
+            ),
+        )
     if target.schema and target.setup:
         yield (
             ("target", "setup"),
@@ -47,6 +57,12 @@ def target_problems(scenario: Scenario) -> Iterator[Problem]:
                 yield ("target", key), "means nothing without `compose`"
     if target.url:
         yield from _black_box(scenario, target)
+
+
+def _gets_port(scenario: Scenario) -> bool:
+    target, service = scenario.target, scenario.service
+    given = (target.command, service.arguments, *target.environment.values(), *service.environment.values())
+    return any(_PORT.search(text) for text in given)
 
 
 def _black_box(scenario: Scenario, target: Target) -> Iterator[Problem]:

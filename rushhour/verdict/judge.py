@@ -7,6 +7,7 @@ from typing import Any, Literal
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.diagnosis.witnesses import service_death
 from rushhour.metrics.measure import Metrics, measure
+from rushhour.metrics.pools import PoolMetrics
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
@@ -166,16 +167,21 @@ def _judge_exhausted(
         return "unknown", blind
     timeouts = _timeouts(scenario, metrics)
     if not timeouts:
-        pool = metrics.pool
-        of = f" of {pool.capacity}" if pool.capacity else ""
         reason = (
             "expected exhaustion did not come: no pool time-out in "
-            f"{counted(metrics.all.requests, 'request')}, "
-            f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
+            f"{counted(metrics.all.requests, 'request')}, {_fullest(metrics.pool)}"
         )
         return "fail", (reason,)
     came = f"exhaustion came as expected: {counted(timeouts, 'pool time-out')}"
     return _judge_cause(scenario, diagnosis, came)
+
+
+def _fullest(pool: PoolMetrics) -> str:
+    """How full the fullest pool was, in words."""
+    if pool.in_use_max is None:
+        return "the pools were not seen from inside"
+    of = f" of {pool.capacity}" if pool.capacity else ""
+    return f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
 
 
 def _judge_degraded(

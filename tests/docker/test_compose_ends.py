@@ -22,13 +22,13 @@ from rushhour.stack.compose.down import bring_down_compose
 from rushhour.stack.compose.engine import engine_url
 from rushhour.stack.compose.project import (
     PROJECT_LABEL,
-    WORK_LABEL,
     parts,
     remove_project,
 )
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.stack import ComposeStack
 from rushhour.stack.locks import locked
+from rushhour.stack.owner import WORK_LABEL
 from tests.docker.compose_subject import ROOT, Relay, everything, quiet, wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -18,8 +18,9 @@ from rushhour.rundir import RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
 from rushhour.stack.compose.failure import COMPOSE_LABEL
-from rushhour.stack.compose.project import WORK_LABEL, Part, parts
+from rushhour.stack.compose.project import Part, parts
 from rushhour.stack.compose_service.stack import ComposeServiceStack
+from rushhour.stack.owner import WORK_LABEL
 from tests.docker.compose_subject import quiet, wait_until
 from tests.judged_runs import ATTEMPTS, BUSY
 from tests.shop_service import CUSTOMERS, SHOP

@@ -42,7 +42,7 @@ def scenario(**changes: Any) -> Scenario:
         "name": "gate",
         "target": {
             "name": "referrals",
-            "command": "gunicorn",
+            "command": "gunicorn --bind {host}:{port}",
             "health": "/health",
             "releases": ("1.0", "1.1", "1.1.1"),
             "schema": "app/schema.sql",

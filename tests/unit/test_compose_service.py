@@ -34,7 +34,7 @@ scenarios:
     target: { environment: { DATABASE_URL: "postgresql://db/shop" } }
     expect: healthy
   by-command:
-    target: { command: gunicorn shop:app }
+    target: { command: "gunicorn shop:app -b {host}:{port}" }
     expect: healthy
 """
 COMPOSE = """\
@@ -177,8 +177,8 @@ def test_a_relative_root_starts_at_the_scenario_file(folder: Path) -> None:
             "replica_lag_max is seen on rushhour's own servers alone",
         ),
         (
-            "{ command: gunicorn shop:app }",
-            "{ command: gunicorn, port: 80 }",
+            '{ command: "gunicorn shop:app -b {host}:{port}" }',
+            '{ command: "gunicorn {port}", port: 80 }',
             "port: means nothing without `compose`",
         ),
     ],

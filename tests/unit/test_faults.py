@@ -23,7 +23,7 @@ from tests.unit import histories
 FILE = """\
 service:
   name: shop
-  command: "{python} -m shop"
+  command: "{python} -m shop {port}"
   health: /health
   releases: ["1.0"]
   schema: schema.sql

@@ -166,6 +166,33 @@ def test_a_tail_reads_a_large_backlog_in_parts_and_loses_nothing(tmp_path: Path)
     assert got == [f"line {number:06}" for number in range(200_000)]
 
 
+def test_the_rest_of_a_file_is_read_to_its_end_whatever_the_length_of_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(b"first\n" + b"x" * 3_000_000 + b"\nlast\nhalf a li")
+    tail = Tail(path)
+    lines = [line for portion in tail.rest(lambda: False) for line in portion]
+    assert (lines[0], lines[-1], tail.unread()) == ("first", "last", 0)
+
+
+def test_the_rest_of_a_file_says_what_it_had_no_time_for(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_bytes(b"a line\n" * 1_000_000)
+    tail = Tail(path)
+    answers = iter((False, True))
+    assert len(list(tail.rest(lambda: next(answers)))) == 1
+    assert tail.unread() == 7_000_000 - (1 << 20)
+
+
+def test_the_last_reading_of_a_log_counts_every_error_of_a_backlog(tmp_path: Path) -> None:
+    service = tmp_path / "service.log"
+    noise = "GET / 200\n" * 200_000
+    service.write_text(noise + POOL_TIMEOUT + "x" * 3_000_000 + "\n" + noise + POOL_TIMEOUT)
+    logs = LogWatcher(tmp_path)
+    counts = logs.poll() + logs.finish()
+    assert sum(count.queuepool_timeouts for count in counts) == 2
+    assert logs.unread == 0
+
+
 @pytest.mark.parametrize(
     ("says", "kind"),
     [

@@ -344,3 +344,26 @@ def test_several_processes(file: AgentFile) -> None:
     (file.path.parent / "8.jsonl").write_text(json.dumps(START | {"pid": 8, "forked": True}) + "\n")
     facts = [one for one in file.add(START) if isinstance(one, f.AgentProcess)]
     assert [(one.pid, one.forked) for one in facts] == [(7, False), (8, True)]
+
+
+def test_the_last_poll_reads_a_backlog_of_any_size(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES)
+    file.raw("".join(json.dumps(out(number)) + "\n" for number in range(1, 40_001)))
+    facts = file.watcher.finish()
+    assert len({fact.id for fact in facts if isinstance(fact, f.CheckOut)}) == 40_000
+    assert not [fact for fact in facts if isinstance(fact, f.AgentFault)]
+
+
+def test_the_last_poll_says_how_many_bytes_it_had_no_time_for(tmp_path: Path) -> None:
+    class Slow(Clock):
+        def __call__(self) -> float:
+            self.now_s += 1
+            return self.now_s
+
+    file = AgentFile(tmp_path, {})
+    file.add(START, POOL, *LINES)
+    file.raw("".join(json.dumps(out(number)) + "\n" for number in range(1, 40_001)))
+    file.watcher = PoolWatcher(tmp_path, ANCHOR_S, {}, ROOT, Slow())
+    (fault,) = (fact for fact in file.watcher.finish(within_s=2.5) if isinstance(fact, f.AgentFault))
+    assert fault.where == "reading 7.jsonl"
+    assert "bytes were not read within 2.5 s" in fault.error

@@ -17,7 +17,7 @@ UNIT = "is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h"
 GOOD = """\
 service:
   name: shop
-  command: "{python} -m shop"
+  command: "{python} -m shop {port}"
   health: /health
   releases: ["1.0", "1.1"]
   schema: schema.sql
@@ -95,7 +95,7 @@ ALLOWED = "input should be 'healthy', 'degraded' or 'exhausted'"
 
 def test_every_problem_at_once_each_with_its_line(folder: Path) -> None:
     text = """\
-service: { name: shop, command: x, health: /health, releases: ["1.0"], schema: schema.sql }
+service: { name: shop, command: "x {port}", health: /health, releases: ["1.0"], schema: schema.sql }
 defaults:
   thresholds: [queuepool_timeouts == 0]
   pool: { size: many }

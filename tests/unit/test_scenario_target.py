@@ -124,3 +124,21 @@ def test_what_a_health_path_answers_in_words() -> None:
     )
     assert in_words(404, None) == "HTTP 404: set `health` to a path that the service has"
     assert in_words(503, None) == "HTTP 503"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "target: { command: serve --listen {port} }",
+        "service: { arguments: --listen {port} }\n    target: { command: serve }",
+        "target: { command: serve, environment: { PORT: '{port}' } }",
+        "service: { environment: { PORT: '{port}' } }\n    target: { command: serve }",
+    ],
+)
+def test_a_command_without_the_port_is_refused_before_anything_starts(folder: Path, given: str) -> None:
+    given = given.replace("serve --listen {port} }", "'serve --listen {port}' }")
+    given = given.replace("--listen {port} }", "'--listen {port}' }")
+    text = GOOD.replace("{ expect: healthy }", f"\n    expect: healthy\n    {given}", 1)
+    assert load(folder, text)["evening"].target.command.startswith("serve")
+    (problem,) = problems(folder, text.replace("{port}' }", "8000' }"))
+    assert "scenarios.evening.target.command: {port} is missing: rushhour chooses the port" in problem

@@ -27,6 +27,7 @@ from rushhour.stack.compose.template import remove_compose_templates, templates_
 from rushhour.stack.compose.watch import Usage
 from rushhour.stack.locks import locked
 from rushhour.stack.open import StackOptions
+from rushhour.stack.owner import owner_variables
 
 ROOT = Path(__file__).parents[2]
 OLD = Engine("unix:///run/engine.sock", "127.0.0.1", "20.10.24", (1, 41), "2.26.1", cpus=4, cgroups="1")
@@ -103,10 +104,13 @@ def test_an_engine_that_was_allowed_by_name_publishes_for_that_machine() -> None
     assert OLD.publish == "127.0.0.1"
 
 
-def test_every_variable_of_the_compose_file_is_given_or_has_a_default(scenario: Scenario) -> None:
+def test_every_variable_of_the_compose_file_is_given_or_has_a_default(
+    scenario: Scenario, tmp_path: Path
+) -> None:
     given = variables(
         "p", scenario, OLD, places=PLACES, ports=Ports(1, 2, 3), images=ImageNames("pg", "py", "app:1")
     )
+    given |= owner_variables(tmp_path / "work" / "7-abc")
     text = (ROOT / "infra" / "compose.yaml").read_text()
     required = {piece.split(":?")[0] for piece in text.split("${")[1:] if ":?" in piece.split("}")[0]}
     assert required

@@ -1,19 +1,26 @@
 """What the embedded stack decides without starting anything."""
 
 import os
+import shutil
+import signal
 import socket
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from rushhour.errors import StackError, UsageError
-from rushhour.process.child import Account, tail
+from rushhour.process.child import Account, start, tail
+from rushhour.process.guard import Guard
 from rushhour.process.reaper import Book, group_pids, remove, remove_all
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.locks import is_free, locked, try_lock
+from rushhour.stack.owner import MACHINE_LABEL, WORK_LABEL, has_ended, owner_labels
 from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
 from rushhour.stack.ports import HOST, free_port, lost_race
 from rushhour.stack.postgres.programs import find_binaries
@@ -378,3 +385,85 @@ def test_tail_starts_where_this_process_did(tmp_path: Path) -> None:
     assert tail(log, 2, start) == ("line 18", "line 19")
     assert tail(log, 100, start)[0] == "line 0"
     assert tail(tmp_path / "gone") == ()
+
+
+def test_a_child_that_ends_before_its_gate_opens_is_a_broken_stack(tmp_path: Path) -> None:
+    def end(pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        deadline_s = time.monotonic() + 5
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+
+    log = tmp_path / "service.log"
+    environment = {"PATH": os.defpath}
+    with Guard() as guard, pytest.raises(StackError, match=r"^service was ended by SIGKILL"):
+        start(guard, "service", ["sleep", "30"], log=log, environment=environment, admit=end)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"command": "serve {port} {primary_url}"},
+        {"command": "serve {port}", "setup": "make-tables {replica_url}"},
+        {"command": "serve {port}", "environment": {"DB": "{replica_url}"}},
+        {"compose": ("compose.yaml",), "service": "shop", "environment": {"DB": "{primary_url}"}},
+    ],
+)
+def test_pools_on_rushhours_own_servers_have_to_fit_them(where: dict[str, Any]) -> None:
+    target = Target(name="shop", **where)
+    assert check_capacity(replace(SCENARIO, target=target, postgres=Postgres(max_connections=64)))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"command": "serve {port}", "environment": {"DB": "sqlite:///shop.db"}},
+        {"app": "shop:app"},
+        {"compose": ("compose.yaml",), "service": "shop"},
+        {"url": "http://127.0.0.1:8000"},
+    ],
+)
+def test_pools_on_a_database_of_the_services_own_are_not_held_against_ours(where: dict[str, Any]) -> None:
+    target = Target(name="shop", **where)
+    assert check_capacity(replace(SCENARIO, target=target, postgres=Postgres(max_connections=64))) == []
+
+
+# who started what stands in an engine
+
+
+def of_a_harness(cache: Path) -> tuple[Path, dict[str, str]]:
+    """Its work directory and its labels."""
+    work = cache / "work" / "7-abc"
+    work.mkdir(parents=True)
+    return work, owner_labels(work)
+
+
+def test_a_harness_has_ended_when_its_own_folder_shows_no_lock(tmp_path: Path) -> None:
+    work, labels = of_a_harness(tmp_path)
+    with locked(work / "lock", timeout_s=1):
+        assert not has_ended(labels)
+    assert has_ended(labels)
+    shutil.rmtree(work)  # as the sweep of the next run does
+    assert has_ended(labels)
+    assert owner_labels(work) == labels
+
+
+@pytest.mark.parametrize("seen", ["no such folder", "another cache there", "another machine", "no labels"])
+def test_a_harness_whose_lock_cannot_be_seen_counts_as_living(tmp_path: Path, seen: str) -> None:
+    work, labels = of_a_harness(tmp_path / "cache")
+    if seen in {"no such folder", "another cache there"}:
+        (tmp_path / "cache").rename(tmp_path / "elsewhere")
+    if seen == "another cache there":
+        of_a_harness(tmp_path / "cache")
+    if seen == "another machine":
+        labels |= {MACHINE_LABEL: "another"}
+    if seen == "no labels":
+        labels = {WORK_LABEL: str(work)}
+    assert not has_ended(labels)
+
+
+def test_a_harness_of_an_older_rushhour_has_ended_when_its_lock_is_there_and_free(tmp_path: Path) -> None:
+    labels = {WORK_LABEL: str(tmp_path)}
+    with locked(tmp_path / "lock", timeout_s=1):
+        assert not has_ended(labels)
+    assert has_ended(labels)

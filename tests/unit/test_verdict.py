@@ -250,3 +250,13 @@ def test_a_saved_run_is_judged_as_the_run_was(name: str, tmp_path: Path) -> None
         saved: Scenario = SCENARIO.validate_json(SCENARIO.dump_json(scenario))
         again = judged(saved, load_history(RunDir(tmp_path)))
         assert verdict_json(again) == verdict_json(judged(scenario, history))
+
+
+def test_exhaustion_that_did_not_come_in_pools_that_nobody_saw_names_no_pool_and_no_number() -> None:
+    unseen = dataclasses.replace(
+        h.healthy(), pools=(), processes=(), checkouts=(), sites=(), times=(), doing=(), loops=()
+    )
+    verdict = judged(h.rush_hour(release="1.1.1", agent=False), unseen)
+    assert "expected exhaustion did not come" in verdict.reasons[0]
+    assert verdict.reasons[0].endswith("the pools were not seen from inside")
+    assert "None" not in " ".join((verdict.headline, *verdict.reasons, *verdict.notes))

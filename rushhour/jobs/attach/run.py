@@ -22,6 +22,7 @@ from rushhour.observe.pools import PoolWatcher
 from rushhour.process.guard import Guard
 
 POLL_S: Final = 0.25
+READ_OUT_S: Final = 60.0  # the command has ended; only its last records are waited for
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # as env, nohup and timeout end
 SIGNALLED: Final = 128  # and more: a signal ended it
 LEAKED, NOTHING_SEEN = 1, 2
@@ -90,7 +91,7 @@ def run_attached(
             while not _ended(process):
                 findings.feed(watcher.poll())
                 tell(teller.news())
-        findings.feed(watcher.finish())
+        findings.feed(watcher.finish(READ_OUT_S))
         findings.command_ended()
         tell(teller.news())
     tell(summary(findings))

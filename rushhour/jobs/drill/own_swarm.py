@@ -25,9 +25,8 @@ from rushhour.stack.compose.engine import (
     last_reason,
     local_host,
 )
-from rushhour.stack.locks import is_free
+from rushhour.stack.owner import WORK_LABEL, has_ended, owner_labels
 
-WORK_LABEL: Final = "rushhour.work"  # of the cluster: a directory that its harness keeps locked
 BRIDGE_LABEL: Final = "rushhour.bridge"  # "ours" when the Swarm brought docker_gwbridge with it
 STACK_LABEL: Final = "com.docker.stack.namespace"
 STACK: Final = "rushhour-drill"
@@ -60,7 +59,7 @@ def make(api: APIClient, work: Path) -> None:
     """Make a Swarm of one node that listens on the loopback interface. Raises StackError if there is one."""
     refuse_foreign(api)
     bridge = "found" if api.networks(names=[BRIDGE]) else "ours"
-    spec = api.create_swarm_spec(labels={WORK_LABEL: str(work), BRIDGE_LABEL: bridge})
+    spec = api.create_swarm_spec(labels={**owner_labels(work), BRIDGE_LABEL: bridge})
     api.init_swarm(advertise_addr=LOOPBACK, listen_addr=f"{LOOPBACK}:2377", swarm_spec=spec)
 
 
@@ -96,18 +95,11 @@ def leave_dead(api: APIClient) -> bool:
     """Leave the Swarm of a drill whose harness has ended without its guard; whether there was one."""
     if state(api) != "active":
         return False
-    work = labels(api).get(WORK_LABEL)
-    if not work or not _is_dead(Path(work)):
+    found = labels(api)
+    if not has_ended(found):
         return False
-    leave(api, work)
+    leave(api, found[WORK_LABEL])
     return True
-
-
-def _is_dead(work: Path) -> bool:
-    try:
-        return is_free(work / "lock")
-    except OSError:
-        return False  # another user's: not ours to judge
 
 
 def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:

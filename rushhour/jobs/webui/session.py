@@ -97,7 +97,7 @@ class Session:
             self._show("ready", "ready; the stack broke and comes up anew at the next Start")
 
     def _run(self, ask: Ask, locust: WebLocust) -> None:
-        """One run, from the form to its verdict; a run that cannot be made leaves the session as it is."""
+        """One run, from the form to its verdict; after one that fails, the next has a new stack."""
         scenario = asked_for(self._scenarios[ask.scenario], ask)
         if problems := run_problems(scenario):
             locust.say(Refused("; ".join(problems)))
@@ -138,7 +138,10 @@ class Session:
             self._say(str(error))
             if not started:
                 locust.say(Refused(str(error)))
-            self._show("ready", f"ready; {str(error).splitlines()[0]}")
+            self._take_down()  # nobody knows in which state the run left it
+            self._show(
+                "ready", f"ready; {str(error).splitlines()[0]}; the stack comes up anew at the next Start"
+            )
             return
         if not started:
             locust.say(Refused("\n".join(verdict.reasons)))
@@ -250,6 +253,7 @@ def same_databases(standing: Scenario, wanted: Scenario) -> bool:
         and standing.postgres == wanted.postgres
         and standing.service.partner == wanted.service.partner
         and not wanted.faults  # nor do servers stand behind what a fault works on
+        and not standing.faults  # which may have left them paused or locked
     )
 
 

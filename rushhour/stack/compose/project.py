@@ -9,8 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import docker
 from docker import APIClient
@@ -18,10 +17,9 @@ from docker.errors import APIError, NotFound
 
 from rushhour.errors import StackError
 from rushhour.stack.compose.engine import ENGINE_ERRORS, last_reason
-from rushhour.stack.locks import is_free
+from rushhour.stack.owner import WORK_LABEL, has_ended
 
 PROJECT_LABEL: Final = "rushhour.project"
-WORK_LABEL: Final = "rushhour.work"  # a directory that its harness keeps locked
 
 REMOVE_TIMEOUT_S: Final = 30.0
 DEATH_TIMEOUT_S: Final = 5
@@ -97,21 +95,15 @@ def remove_project(
 
 
 def remove_dead_projects(api: APIClient) -> list[str]:
-    """Remove the projects whose harness has ended without its guard; returns their names."""
-    works: dict[str, Any] = {
-        part.labels[PROJECT_LABEL]: part.labels.get(WORK_LABEL) for part in parts(api, PROJECT_LABEL)
-    }
-    dead = sorted(project for project, work in works.items() if work and _is_unlocked(Path(work)))
+    """Remove the projects whose harness has certainly ended, without its guard; returns their names."""
+    labels: dict[str, dict[str, str]] = {}
+    for part in parts(api, PROJECT_LABEL):
+        if WORK_LABEL in part.labels:
+            labels[part.labels[PROJECT_LABEL]] = part.labels
+    dead = sorted(project for project, found in labels.items() if has_ended(found))
     for project in dead:
         remove_project(api, project)
     return dead
-
-
-def _is_unlocked(work: Path) -> bool:
-    try:
-        return is_free(work / "lock")
-    except OSError:
-        return False  # another user's: not ours to judge
 
 
 def removal_command(base_url: str, project: str) -> list[str]:

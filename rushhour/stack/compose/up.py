@@ -37,6 +37,7 @@ from rushhour.stack.compose.project import SETTLE_S, removal_command, remove_dea
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import DATA, ComposeTemplates, Seeding
 from rushhour.stack.compose.workers import ComposeWorkers
+from rushhour.stack.owner import owner_variables
 from rushhour.stack.paths import configuration_dir
 from rushhour.stack.postgres.server import DATABASE, ROLE, SUPERUSER, Secrets
 
@@ -175,7 +176,8 @@ class BringUp:
                 ports=ports,
                 images=self.names,
             )
-            | {"RUSHHOUR_SERVICE_PUBLISH": self.service_host or project.engine.publish},
+            | {"RUSHHOUR_SERVICE_PUBLISH": self.service_host or project.engine.publish}
+            | owner_variables(self.places.work),
         )
 
     def _published(self) -> str:

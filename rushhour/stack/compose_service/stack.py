@@ -15,7 +15,7 @@ from rushhour.stack import Progress
 from rushhour.stack.compose.engine import ENGINE_ERRORS, find_engine, last_reason
 from rushhour.stack.compose.files import ImageNames
 from rushhour.stack.compose.images import POSTGRES_IMAGE, PYTHON_IMAGE, ImageStore
-from rushhour.stack.compose.project import PROJECT_LABEL, WORK_LABEL
+from rushhour.stack.compose.project import PROJECT_LABEL
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import ComposeTemplates, templates_root
 from rushhour.stack.compose.up import BringUp, ComposeProject, make_places
@@ -24,6 +24,7 @@ from rushhour.stack.compose_service.running import ComposeServiceRunning, compon
 from rushhour.stack.compose_service.user_file import read
 from rushhour.stack.compose_service.waiting import HEALTHY_WITHIN_S
 from rushhour.stack.own_service import NoRows
+from rushhour.stack.owner import owner_labels
 from rushhour.stack.paths import cache_dir, open_cache
 from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.postgres.template import Seeder
@@ -91,7 +92,7 @@ class ComposeServiceStack:
                 file=file,
                 places=places,
                 images=images,
-                labels={PROJECT_LABEL: project.name, WORK_LABEL: str(work)},
+                labels={PROJECT_LABEL: project.name, **owner_labels(work)},
                 choose_port=self._choose_port,
                 publish=self._service_host or engine.publish,
                 reached_at=self._service_host or engine.host,
