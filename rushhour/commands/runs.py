@@ -13,6 +13,7 @@ from rushhour.commands.console import console, say
 from rushhour.commands.options import Options
 from rushhour.errors import UsageError
 from rushhour.history import Recorder, RunDir, create_run_dir
+from rushhour.load.check import check_locustfiles
 from rushhour.nightly.job import TREND, run_night
 from rushhour.nightly.night import folder_of
 from rushhour.nightly.soak import with_soak
@@ -42,6 +43,7 @@ def run(
     chosen = [replace(one, agent=one.agent and agent) for one in select(options, names)]
     alerting = real_alerting(chosen[0]) if observability else None
     means = replace(means_of(options), await_pages_s=await_pages)
+    check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen, alerting)
@@ -66,6 +68,7 @@ def nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     """
     chosen = [with_soak(one, soak_s) for one in select(options, [NIGHTLY], pinned_stay=True)]
     means = means_of(options)
+    check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen)

@@ -13,6 +13,7 @@ from rushhour.drill.run import drill_scenario, run_drill
 from rushhour.drill.swarm import SwarmDrill
 from rushhour.errors import UsageError
 from rushhour.history import create_run_dir, load_history
+from rushhour.load.check import check_locustfiles
 from rushhour.process.guard import Guard
 from rushhour.report import drill as told
 from rushhour.report import drills as together
@@ -79,6 +80,7 @@ class DrillOptions:
 def hotfix(options: DrillOptions) -> list[str]:
     """Run the drill, once for each way of bringing the hotfix; the outcomes in order."""
     plans = [options.plan(by) for by in options.ways]
+    check_locustfiles(plan.scenario for plan in plans)
     drills: list[Drill] = []
     reports: list[Path] = []
     for plan in plans:
