@@ -20,6 +20,7 @@ from rushhour.run import Means, run_scenario
 from rushhour.saved import read_real
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
+from rushhour.scenario.settings import with_settings
 from rushhour.stack import Stack
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.open import StackOptions, open_stack, stack_of
@@ -56,6 +57,7 @@ def run_one(
 def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:
     file = load_scenarios(options.scenarios)
     chosen = file.select(names, options.release, pinned_stay=pinned_stay)
+    chosen = [with_settings(one, options.settings) for one in chosen]
     if options.workers is not None:
         chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
     problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
