@@ -19,6 +19,7 @@ from rushhour.rundir import RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Scenario
+from rushhour.scenario.settings import with_settings
 from rushhour.screen.make import make_screen
 from rushhour.stack import Stack
 from rushhour.stack.capacity import check_capacity
@@ -66,6 +67,7 @@ def run_one(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunD
 def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:
     file = load_scenarios(options.scenarios)
     chosen = file.select(names, options.release, pinned_stay=pinned_stay)
+    chosen = [with_settings(one, options.settings) for one in chosen]
     if options.workers is not None:
         chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
     problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]

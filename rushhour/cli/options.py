@@ -55,7 +55,7 @@ def run_options(command: Callable[..., int]) -> Command:
 
     @functools.wraps(command)
     def with_options(**given: Any) -> int:
-        options = Options(**{name: given.pop(name) for name in Options.__dataclass_fields__})
+        options = Options(**{name: given.pop(name) for name in Options.__dataclass_fields__ if name in given})
         return command(options, **given)
 
     decorated: Command = with_options

@@ -16,6 +16,7 @@ from rushhour.jobs.nightly.job import TREND, run_night
 from rushhour.jobs.nightly.night import folder_of
 from rushhour.jobs.nightly.soak import with_soak
 from rushhour.judging.alarms import real_alerting
+from rushhour.load.check import check_locustfiles
 from rushhour.observe.watch import pool_watcher
 from rushhour.process.guard import Guard
 from rushhour.report import lists, terminal
@@ -42,6 +43,7 @@ def run(
         raise UsageError(["--await-pages: without --observability nobody is paged"])
     chosen = [replace(one, agent=one.agent and agent) for one in select(options, names)]
     alerting = real_alerting(chosen[0]) if observability else None
+    check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen, alerting)
@@ -66,6 +68,7 @@ def nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
     """
     chosen = [with_soak(one, soak_s) for one in select(options, [NIGHTLY], pinned_stay=True)]
+    check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rushhour.scenario.settings import Setting
 from rushhour.stack.choose import Asked
 
 
@@ -19,3 +20,4 @@ class Options:
     postgres_bin: Path | None
     workers: int | None
     workers_at: str | None
+    settings: tuple[Setting, ...] = ()  # keys of the scenarios that the command line sets

@@ -1,5 +1,6 @@
 """Commands that make a run."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -7,10 +8,23 @@ import click
 from rushhour.cli import run_actions as runs_commands
 from rushhour.cli.options import Duration, exit_code, run_options
 from rushhour.cli.run_options import Options
+from rushhour.cli.saved_actions import list_scenarios
+from rushhour.errors import UsageError
+from rushhour.scenario.settings import Setting, parse_setting
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1)
+@click.option("--users", metavar="N", help="Customers at the peak, instead of the scenario's: 2000.")
+@click.option("--duration", metavar="TIME", help="How long the load lasts, instead of the scenario's: 3m.")
+@click.option("--spawn-rate", metavar="N", help="Customers who come a second, not the scenario's: 50.")
+@click.option(
+    "--set",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set any key of the scenario: load.think_time=3s, pool.size=40. May be repeated.",
+)
 @click.option("--no-agent", is_flag=True, help="As a black box: HTTP, the servers and logs alone tell.")
 @click.option(
     "--observability",
@@ -23,9 +37,39 @@ from rushhour.cli.run_options import Options
     help="With --observability: wait for pages so long after the load, not just for a first one.",
 )
 @run_options
-def run(options: Options, names: tuple[str, ...], no_agent: bool, **alarms: Any) -> int:
-    """Run scenarios or suites, and judge them."""
+def run(
+    options: Options,
+    names: tuple[str, ...],
+    *,
+    users: str | None,
+    duration: str | None,
+    spawn_rate: str | None,
+    assignments: tuple[str, ...],
+    no_agent: bool,
+    **alarms: Any,
+) -> int:
+    """Run scenarios or suites, and judge them. Without a name, list what there is."""
+    load = {"--users": users, "--duration": duration, "--spawn-rate": spawn_rate}
+    options = replace(options, settings=_settings(load, assignments))
+    if not names:
+        list_scenarios(options.scenarios)
+        raise UsageError(["no scenario named; choose some of these: rushhour run NAME..."])
     return exit_code(runs_commands.run(options, names, agent=not no_agent, **alarms))
+
+
+def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
+    settings, problems = [], []
+    for flag, text in load.items():
+        if text is not None:
+            settings.append(Setting(f"load.{flag[2:].replace('-', '_')}", text, f"{flag} {text}"))
+    for assignment in assignments:
+        try:
+            settings.append(parse_setting(assignment))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError(problems)
+    return tuple(settings)
 
 
 @click.command()

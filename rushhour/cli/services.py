@@ -10,7 +10,9 @@ from rushhour.cli.options import Duration, Exit, path_option
 
 
 @click.command()
-@click.option("--app", metavar="MODULE:APP", help="A Flask application, whose URL map is read.")
+@click.option(
+    "--app", metavar="MODULE:APP", help="A Flask, FastAPI or Starlette application: its routes are read."
+)
 @path_option("--openapi", None, "An OpenAPI document, JSON or YAML, instead.")
 @path_option("--python", None, "The service's interpreter; .venv/bin/python where there is one.")
 @path_option("--into", ".", "The folder to write into.")

@@ -16,6 +16,7 @@ from rushhour.jobs.webui.login import address_problems, take_login
 from rushhour.jobs.webui.messages import Welcome
 from rushhour.jobs.webui.session import Session, choice, require_one_locustfile
 from rushhour.judging.alarms import real_alerting
+from rushhour.load.check import check_locustfiles, locustfile_problems
 from rushhour.load.post import parse_address
 from rushhour.load.worker import run_workers
 from rushhour.process.guard import Guard
@@ -39,6 +40,8 @@ def worker(master: str, locustfile: Path, processes: int) -> bool:
         raise UsageError([str(error)]) from None
     if not locustfile.is_file():
         raise UsageError([f"{locustfile} does not exist"])
+    if problems := locustfile_problems(locustfile.resolve(), Path.cwd()):
+        raise UsageError(problems)
     with Guard() as guard:
         return run_workers(guard, host, port, locustfile.resolve(), processes)
 
@@ -80,6 +83,7 @@ def ui(options: Options, name: str, page: Page) -> None:
     file = load_scenarios(options.scenarios)
     offered = {one.name: one for one in file.scenarios.values()} | {chosen.name: chosen}
     offered = require_one_locustfile(offered, chosen)
+    check_locustfiles([chosen])
     folder = create_run_dir(options.runs, "ui")
 
     def judged(run_dir: RunDir, verdict: Verdict, scenario: Scenario) -> None:

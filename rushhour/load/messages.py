@@ -39,12 +39,25 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception that the locustfile raised `count` times at one line since the last report."""
+
+    t_s: float
+    worker: str
+    error: str  # the type's name: "KeyError"
+    message: str  # of the first of them
+    where: str  # "customers.py:12 in list_items"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Facts of one worker; `final` when its customers have stopped and nothing comes after it."""
 
     rows: tuple[RequestCount, ...] = ()
     samples: tuple[GeneratorSample, ...] = ()
     final: bool = False
+    raised: tuple[Raised, ...] = ()
 
 
 def pack(report: Report) -> dict[str, Any]:
@@ -53,6 +66,7 @@ def pack(report: Report) -> dict[str, Any]:
         "rows": [_plain(row) for row in report.rows],
         "samples": [_plain(sample) for sample in report.samples],
         "final": report.final,
+        "raised": [list(astuple(one)) for one in report.raised],
     }
 
 
@@ -65,6 +79,7 @@ def unpack(data: dict[str, Any]) -> Report:
         ),
         samples=tuple(GeneratorSample(*values) for values in data["samples"]),
         final=bool(data["final"]),
+        raised=tuple(Raised(*values) for values in data["raised"]),
     )
 
 

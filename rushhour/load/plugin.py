@@ -97,6 +97,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
         count_started(tally)
         counter = Counter(runner, tally, writer.take)
         environment.events.request.add_listener(counter.on_request)
+        environment.events.user_error.add_listener(counter.on_user_error)
         environment.events.test_start.add_listener(lambda **_: counter.begin())
         environment.events.test_stop.add_listener(lambda **_: counter.end())
 

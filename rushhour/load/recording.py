@@ -5,14 +5,16 @@
 
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Final
 
 import gevent
 from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_STOPPED, Runner
 
-from rushhour.load.messages import FACTS, Report, pack
+from rushhour.load.messages import FACTS, Raised, Report, pack
 from rushhour.load.outcome import classify
+from rushhour.load.raised import Exceptions
 from rushhour.load.recorder import TICK_S, Tally, overdue_ms
 
 HURRY_S: Final = 1.0  # an interrupted run waits this long for requests in flight
@@ -27,6 +29,7 @@ class Counter:
         self._tally = tally
         self._succeeded = tally.succeeded
         self._hand_on = hand_on
+        self._exceptions = Exceptions()
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
     def on_request(
@@ -48,6 +51,10 @@ class Counter:
             body = response.content if status is not None and status >= 500 else None
             self._tally.ended(request_type, name, classify(status, body, exception), response_time)
 
+    def on_user_error(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
+        """Locust's `user_error` event: a task, or a customer's `on_start`, raised."""
+        self._exceptions.add(exception, tb)
+
     def begin(self) -> None:
         """The test starts."""
         if not self._greenlets:
@@ -58,7 +65,12 @@ class Counter:
         gevent.killall(self._greenlets)
         samples = (self._tally.sample(self._runner.user_count),) if self._greenlets else ()
         self._greenlets = []
-        self._hand_on(Report(tuple(self._tally.rows(final=True)), samples, final=True))
+        self._hand_on(
+            Report(tuple(self._tally.rows(final=True)), samples, final=True, raised=self._take_raised())
+        )
+
+    def _take_raised(self) -> tuple[Raised, ...]:
+        return self._exceptions.take(self._tally.clock.now_s(), self._tally.worker)
 
     def _tick(self) -> None:
         planned_s = time.monotonic() + TICK_S
@@ -72,7 +84,7 @@ class Counter:
         while True:
             gevent.sleep(1 - clock.now_s() % 1 + PAST_S)
             sample = self._tally.sample(self._runner.user_count)
-            self._hand_on(Report(tuple(self._tally.rows()), (sample,)))
+            self._hand_on(Report(tuple(self._tally.rows()), (sample,), raised=self._take_raised()))
 
 
 class Worker:
@@ -84,6 +96,7 @@ class Worker:
         self.counter = Counter(runner, tally, self._send)
         events = environment.events
         events.request.add_listener(self.counter.on_request)
+        events.user_error.add_listener(self.counter.on_user_error)
         events.test_start.add_listener(lambda **_: self.counter.begin())
         events.test_stop.add_listener(self._on_test_stop)
         events.quitting.add_listener(self._on_quitting)

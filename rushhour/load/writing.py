@@ -6,6 +6,7 @@
 import logging
 import signal
 import time
+from dataclasses import asdict
 from typing import Any, Final
 
 import gevent
@@ -86,7 +87,11 @@ class Writer:
         """Write a report's facts at once, so that a killed run keeps them."""
         self._recorded += sum(row.count for row in report.rows)
         self._users.update((sample.worker, sample.users) for sample in report.samples)
-        self._write(*report.rows, *report.samples)
+        raised = [
+            f.Event(one.t_s, f.LOCUSTFILE_ERROR, {k: v for k, v in asdict(one).items() if k != "t_s"})
+            for one in report.raised
+        ]
+        self._write(*report.rows, *report.samples, *raised)
 
     def _write(self, *new: object) -> None:
         try:
@@ -225,7 +230,7 @@ class Writer:
             completed=self._completed,
             recorded=self._recorded,
             lost=self._lost_workers(),
-            faults=[*self._faults, *self._user_errors()],
+            faults=self._faults,
         )
         if problem is None:
             self._environment.process_exit_code = 0
@@ -233,12 +238,6 @@ class Writer:
             logger.error(problem)
             self._event(f.OBSERVER_FAULT, observer="recorder", error=problem)
         self._files.close()
-
-    def _user_errors(self) -> list[str]:
-        return [
-            f"the locustfile raised {error['count']} times: {error['msg']}"
-            for error in self._runner.exceptions.values()
-        ]
 
     def _lost_workers(self) -> list[Lost]:
         return [

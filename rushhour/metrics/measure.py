@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 
+from rushhour.metrics.locustfile import count_of_errors
 from rushhour.metrics.pools import PoolMetrics, pool_metrics
 from rushhour.metrics.requests import RequestMetrics, per_second, request_metrics
 from rushhour.metrics.window import Window, find_window
@@ -39,6 +40,7 @@ class Metrics:
     generator_lateness_p99_ms: float | None
     generator_lateness_max_ms: float | None
     generator_cpu_cores_max: float | None
+    locustfile_errors: int | None
 
     def flat(self) -> dict[str, float | int | None]:
         """All numbers by name, as verdict.json holds them."""
@@ -105,6 +107,7 @@ def measure(scenario: Scenario, history: History) -> Metrics:
         generator_lateness_p99_ms=_usual_worst([one.lateness_p99_ms for one in generator]),
         generator_lateness_max_ms=max((one.lateness_max_ms for one in generator), default=None),
         generator_cpu_cores_max=max((one.cpu_cores for one in generator), default=None),
+        locustfile_errors=count_of_errors(history),
     )
 
 

@@ -74,6 +74,7 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
             "how late Locust's timers fired",
             field="generator_lateness_p99_ms",
         ),
+        MetricSpec("locustfile_errors", Unit.COUNT, "generator", "exceptions that the locustfile raised"),
         MetricSpec("queuepool_timeouts", Unit.COUNT, "pools", "`QueuePool limit ... reached` raised"),
         MetricSpec(
             "leaked_connections",

@@ -32,7 +32,7 @@ def headline(
         text = _served(metrics, told)
     if verdict == "fail" and scenario.expect != "healthy":
         return f"{who}: {reasons[0]}"
-    if verdict == "fail" and observed == "degraded" and not (told and metrics.pool.leaked):
+    if verdict == "fail" and observed != "exhausted" and not (told and metrics.pool.leaked):
         return f"{who}: {reasons[0]}; {text}"
     return f"{who}: {text}"
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.diagnosis.witnesses import service_death
+from rushhour.metrics.locustfile import locustfile_errors
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.metrics.pools import PoolMetrics
 from rushhour.metrics.requests import RequestMetrics
@@ -14,12 +15,14 @@ from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import Threshold, in_words
 from rushhour.verdict.headline import headline
-from rushhour.verdict.judged import judged_thresholds
+from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds
 from rushhour.verdict.notes import notes
 from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
+
+SHOWN_ERRORS: Final = 5  # of a locustfile, by type and line
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,11 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     results = tuple(_result(one, metrics) for one in judged)
     void = why_void(scenario, history, metrics)
     blind = () if void else (*why_blind(scenario, history, metrics, judged), *_no_data(judged, metrics))
-    failed = tuple(
-        _violated(one, metrics) for one, result in zip(judged, results, strict=True) if result.ok is False
+    violated = [one for one, result in zip(judged, results, strict=True) if result.ok is False]
+    # An exception of the locustfile is no sign of trouble in the service, and fails every expectation.
+    failed = tuple(_violated(one, metrics) for one in violated if one.metric != RAISED_NOTHING.metric)
+    raised = tuple(
+        _raised(_violated(one, metrics), history) for one in violated if one.metric == RAISED_NOTHING.metric
     )
     observed = _observed(scenario, metrics, bool(failed), bool(blind))
     outcome: Outcome
@@ -72,13 +78,17 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     elif void:
         observed = "exhausted" if observed == "exhausted" else "unknown"
         unseen = why_unwatched(scenario, history, judged)
-        outcome, reasons = "unknown", (*void, *unseen, *_seen(scenario, metrics, failed))
+        seen = (*_seen(scenario, metrics, failed), *(f"seen until then: {text}" for text in raised))
+        outcome, reasons = "unknown", (*void, *unseen, *seen)
     elif scenario.expect == "exhausted":
         outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, blind)
     elif scenario.expect == "degraded":
         outcome, reasons = _judge_degraded(scenario, metrics, diagnosis, failed, blind)
     else:
         outcome, reasons = _judge_healthy(failed, blind, len(judged))
+    if raised and not void:
+        held = outcome == "pass" and scenario.expect == "healthy"
+        outcome, reasons = "fail", (*raised, *(() if held else reasons))
     return Verdict(
         scenario=scenario.name,
         release=scenario.release,
@@ -118,6 +128,13 @@ def _result(threshold: Threshold, metrics: Metrics) -> ThresholdResult:
 def _violated(threshold: Threshold, metrics: Metrics) -> str:
     value = metrics.value_of(threshold)
     return f"{threshold.expr} does not hold: {in_words(threshold.metric, value or 0)}"
+
+
+def _raised(violated: str, history: History) -> str:
+    """What the locustfile raised, by type and line."""
+    errors = locustfile_errors(history)
+    more = f"; and {len(errors) - SHOWN_ERRORS} more lines" if len(errors) > SHOWN_ERRORS else ""
+    return f"{violated}; the locustfile raised {'; '.join(map(str, errors[:SHOWN_ERRORS]))}{more}"
 
 
 def _no_data(judged: tuple[Threshold, ...], metrics: Metrics) -> tuple[str, ...]:

@@ -8,13 +8,16 @@ from rushhour.scenario.thresholds import METRICS, Threshold, parse_threshold
 # A service that answers nobody has no 5xx either: every healthy run is held to this, or to its own bound.
 ANSWERED: Final = parse_threshold("unanswered_rate < 1%")
 
+# A customer whose code raises does less than its scenario says: every run is held to this, or its own bound.
+RAISED_NOTHING: Final = parse_threshold("locustfile_errors == 0")
+
 
 def judged_thresholds(scenario: Scenario) -> tuple[Threshold, ...]:
     """The scenario's thresholds that count: those that whoever judges it can see."""
     chosen = tuple(one for one in scenario.thresholds if is_seen(scenario, one))
-    if scenario.expect != "healthy" or any(one.metric == ANSWERED.metric for one in chosen):
-        return chosen
-    return (*chosen, ANSWERED)
+    by_default = (ANSWERED, RAISED_NOTHING) if scenario.expect == "healthy" else (RAISED_NOTHING,)
+    bounded = {one.metric for one in chosen}
+    return (*chosen, *(one for one in by_default if one.metric not in bounded))
 
 
 def is_seen(scenario: Scenario, threshold: Threshold) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rushhour.diagnosis import Diagnosis
 from rushhour.diagnosis.sites import at
+from rushhour.metrics.locustfile import locustfile_errors
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S
 from rushhour.metrics.window import Window
@@ -13,7 +14,7 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS
 from rushhour.verdict.headline import leaking_site
-from rushhour.verdict.judged import is_seen
+from rushhour.verdict.judged import RAISED_NOTHING, is_seen, judged_thresholds
 from rushhour.verdict.unseen import why_no_pool, without_limit
 
 
@@ -29,6 +30,7 @@ def notes(
         *_not_judged(scenario, observed),
         *_no_pool(scenario, history),
         *without_limit(history),
+        *_locustfile(history, metrics, scenario),
         *_counts_differ(metrics),
         *_warm_up(history, window),
         *_ended_processes(history, window),
@@ -68,6 +70,13 @@ def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:
         and not any(one.metric == "queuepool_timeouts" for one in scenario.thresholds)
     ):
         yield "pool time-outs were seen, and no threshold bounds queuepool_timeouts"
+
+
+def _locustfile(history: History, metrics: Metrics, scenario: Scenario) -> Iterator[str]:
+    """Exceptions that the scenario's own bound allows; where they fail the run they are a reason."""
+    bounds = [one for one in judged_thresholds(scenario) if one.metric == RAISED_NOTHING.metric]
+    if all(one.holds(metrics.locustfile_errors or 0) for one in bounds):
+        yield from (f"the locustfile raised {error}" for error in locustfile_errors(history))
 
 
 def _counts_differ(metrics: Metrics) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The recorder's counting, its histograms, and how late it says its timers were."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -7,11 +8,12 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
-from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
 
-from rushhour.load.messages import Lost, Report, pack, run_problem, unpack
+from rushhour.load.messages import Lost, Raised, Report, pack, run_problem, unpack
+from rushhour.load.raised import Exceptions
 from rushhour.load.recorder import Clock, Tally, overdue_ms
 from rushhour.metrics.latencies import HIGHEST_US
+from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
 
 
 @dataclass
@@ -118,9 +120,11 @@ def test_a_workers_report_survives_the_wire() -> None:
         rows=(RequestCount(3, "GET /a", Outcome.QUEUEPOOL_TIMEOUT, 2, "HISTFAAA", "worker-0"),),
         samples=(GeneratorSample(3, "worker-0", 5, 7, 1, 1.5, 2.5, 0.25),),
         final=True,
+        raised=(Raised(3.5, "worker-0", "KeyError", "'id'", "customers.py:12 in list_items", 4),),
     )
     plain = pack(report)
-    assert all(type(value) in (int, float, str) for part in ("rows", "samples") for value in plain[part][0])
+    parts = [plain[part][0] for part in ("rows", "samples", "raised")]
+    assert all(type(value) in (int, float, str) for part in parts for value in part)
     assert unpack(plain) == report
 
 
@@ -138,3 +142,27 @@ def test_a_run_counts_only_when_nothing_is_missing() -> None:
         "Locust worker worker-1 was lost 12 s into the run, 1,200 customers and all that it had not reported"
     )
     assert run_problem(completed=True, recorded=9, faults=["disk full"]) == "disk full"
+
+
+NOTHING: dict[str, str] = {}
+
+
+def raise_key_error(key: str) -> None:
+    json.loads("{") if key == "library" else NOTHING[key]
+
+
+def test_exceptions_are_counted_by_type_and_the_innermost_line_outside_of_libraries() -> None:
+    exceptions = Exceptions()
+    for key in ("a", "b", "library"):
+        try:
+            raise_key_error(key)
+        except (KeyError, ValueError) as error:
+            exceptions.add(error, error.__traceback__)
+    key_error, decode_error = exceptions.take(1.0, "local")
+    assert (key_error.error, key_error.message, key_error.count) == ("KeyError", "'a'", 2)
+    assert decode_error.error == "JSONDecodeError"
+    line = raise_key_error.__code__.co_firstlineno + 1
+    assert {one.where for one in (key_error, decode_error)} == {
+        f"test_load_recorder.py:{line} in raise_key_error"
+    }
+    assert exceptions.take(2.0, "local") == ()

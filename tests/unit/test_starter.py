@@ -2,14 +2,20 @@
 
 import ast
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rushhour.cli.service_actions import init
 from rushhour.errors import UsageError
+from rushhour.jobs.init.document import is_fastapi
 from rushhour.jobs.init.files import label, locust_file, scenario_file
-from rushhour.jobs.init.routes import Route, health_of, of_openapi
+from rushhour.jobs.init.routes import Route, health_of, of_app, of_openapi
+from rushhour.load.check import locustfile_problems
 from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Target
 
 ROUTES = [
     Route("/", "GET"),
@@ -65,3 +71,134 @@ def test_the_health_path_is_guessed() -> None:
         health_of([Route("/items/all", "GET"), Route("/items", "GET"), Route("/x/{id}", "GET")]) == "/items"
     )
     assert health_of([]) == "/"
+
+
+FASTAPI: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "paths": {
+        "/items/{item_id}": {
+            "get": {"operationId": "read_item_items__item_id__get"},
+            "head": {"operationId": "head_item_items__item_id__head"},
+            "delete": {"operationId": "drop_item_items__item_id__delete"},
+        },
+        "/healthz": {"get": {"operationId": "health_healthz_get"}},
+        "/me": {"get": {"operationId": "me_me_get"}},
+    },
+}
+
+
+def with_scheme(scheme: dict[str, Any]) -> dict[str, Any]:
+    return FASTAPI | {"components": {"securitySchemes": {"account": scheme}}}
+
+
+def initialised(folder: Path, document: dict[str, Any]) -> tuple[Target, str]:
+    (folder / "openapi.json").write_text(json.dumps(document))
+    init(None, openapi=folder / "openapi.json", python=None, into=folder, force=True)
+    scenario = load_scenarios(folder / "scenarios.yaml").scenarios["evening"]
+    return scenario.target, (folder / "customers.py").read_text()
+
+
+def test_fastapi_is_served_by_uvicorn_and_told_its_driver(tmp_path: Path) -> None:
+    target, _ = initialised(tmp_path, FASTAPI)
+    assert "-m uvicorn" in target.command
+    assert "{port}" in target.command
+    assert target.url_scheme == "postgresql+asyncpg"
+    marked: dict[str, Any] = {
+        "paths": {"/a": {"get": {}}},
+        "components": {"schemas": {"HTTPValidationError": {}}},
+    }
+    assert is_fastapi(marked)
+
+
+def test_another_framework_is_not_taken_for_fastapi(tmp_path: Path) -> None:
+    target, _ = initialised(
+        tmp_path, {"paths": {"/a": {"get": {"operationId": "list_a"}}, "/b": {"get": {}}}}
+    )
+    assert "gunicorn" in target.command
+    assert target.url_scheme == "postgresql+psycopg2"
+
+
+def test_each_route_has_a_task_or_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, customers = initialised(tmp_path, FASTAPI)
+    said = capsys.readouterr().out
+    assert "5 routes: 2 have a task, 3 are left out:" in said
+    for line in (
+        "DELETE /items/{item_id}: it changes something: say with which values",
+        "HEAD /items/{item_id}: a GET without its body",
+        "GET /healthz: the health check",
+    ):
+        assert line in said
+        assert f"# {line}" in customers
+    for path in ("/items/1", "/me"):
+        assert f'self.client.get("{path}"' in customers
+
+
+PASSWORD: dict[str, Any] = {"type": "oauth2", "flows": {"password": {"tokenUrl": "token"}}}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "written"),
+    [
+        (PASSWORD, 'self.client.post("/token", data=account)'),
+        ({"type": "http", "scheme": "bearer"}, '{"Authorization": "Bearer FILL IN"}'),
+        ({"type": "http", "scheme": "basic"}, '{"Authorization": "Basic FILL IN"}'),
+        ({"type": "apiKey", "in": "header", "name": "X-Key"}, '{"X-Key": "FILL IN"}'),
+        ({"type": "apiKey", "in": "cookie", "name": "sid"}, '{"Cookie": "sid=FILL IN"}'),
+        ({"type": "apiKey", "in": "query", "name": "key"}, "/path?key=KEY"),
+        ({"type": "openIdConnect", "openIdConnectUrl": "x"}, '{"Authorization": "Bearer FILL IN"}'),
+    ],
+)
+def test_each_security_scheme_gets_a_log_in_to_fill_in(
+    scheme: dict[str, Any], written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, customers = initialised(tmp_path, with_scheme(scheme))
+    assert written in customers
+    assert 'self.client.get("/me", headers=self.headers)' in customers
+    assert "fill in the log-in" in capsys.readouterr().out
+    assert locustfile_problems(tmp_path / "customers.py", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "setup"),
+    [
+        ("alembic.ini", "{python} -m alembic upgrade head"),
+        ("migrations/env.py", "{python} -m flask db upgrade"),
+        ("manage.py", "{python} manage.py migrate"),
+    ],
+)
+def test_setup_is_written_where_the_folder_says_how_tables_are_made(
+    file: str, setup: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert initialised(tmp_path, FASTAPI)[0].setup == ""
+    assert "fill in `setup`" in capsys.readouterr().out
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    assert initialised(tmp_path, FASTAPI)[0].setup == setup
+
+
+STARLETTE = """
+class Route:
+    include_in_schema = True
+    def __init__(self, path, methods): self.path, self.methods = path, set(methods)
+class WebSocketRoute:
+    def __init__(self, path): self.path = path
+class Mount:
+    def __init__(self, path, routes): self.path, self.routes = path, routes
+class Starlette:
+    routes = [Route("/items/{item_id:int}", ["GET", "HEAD"]), WebSocketRoute("/live"),
+              Mount("/admin", [Route("/users", ["GET", "POST"])])]
+    def __call__(self, scope, receive, send): raise RuntimeError("an ASGI application is no factory")
+"""
+
+
+def test_routes_of_an_asgi_application(tmp_path: Path) -> None:
+    (tmp_path / "starlette.py").write_text(STARLETTE)
+    (tmp_path / "shop.py").write_text("import starlette\napp = starlette.Starlette()\n")
+    routes, service = of_app("shop:app", sys.executable, tmp_path)
+    assert service.asgi
+    assert routes == [
+        Route("/admin/users", "GET"),
+        Route("/admin/users", "POST"),
+        Route("/items/{item_id}", "GET"),
+        Route("/live", "WEBSOCKET"),
+    ]

@@ -96,7 +96,11 @@ def test_testers_are_not_judged_on_what_they_cannot_see() -> None:
     for history in (h.staging(), h.without_agent(h.healthy())):
         verdict = judged(scenario, history)
         assert verdict.verdict == "pass"
-        assert [one.expr for one in verdict.thresholds] == ["p95 < 400ms", "unanswered_rate < 1%"]
+        assert [one.expr for one in verdict.thresholds] == [
+            "p95 < 400ms",
+            "unanswered_rate < 1%",
+            "locustfile_errors == 0",
+        ]
         assert "not judged, since testers cannot see it: leaked_connections == 0, replica_lag_max < 2s" in (
             verdict.notes
         )
@@ -121,7 +125,75 @@ def test_a_service_that_answers_nobody_is_not_healthy() -> None:
     assert verdict.verdict == "fail"
     assert verdict.reasons == ("unanswered_rate < 1% does not hold: 2%",)
     lenient = h.scenario(judge="http", thresholds=("unanswered_rate < 5%",))
-    assert [one.expr for one in judged(lenient, story.told()).thresholds] == ["unanswered_rate < 5%"]
+    assert [one.expr for one in judged(lenient, story.told()).thresholds] == [
+        "unanswered_rate < 5%",
+        "locustfile_errors == 0",
+    ]
+
+
+def raising(history: History, count: int = 3) -> History:
+    """The same run, whose locustfile raised at one line on two workers, and at another line once."""
+    errors = [
+        ("KeyError", "'id'", "customers.py:12 in summary", "worker-0", count - 1),
+        ("KeyError", "'name'", "customers.py:12 in summary", "worker-1", 1),
+        ("ValueError", "", "customers.py:30 in invite", "worker-0", 1),
+    ]
+    events = tuple(
+        f.Event(
+            h.STARTED_S + 1,
+            f.LOCUSTFILE_ERROR,
+            {"error": error, "message": message, "where": where, "worker": worker, "count": n},
+        )
+        for error, message, where, worker, n in errors
+    )
+    return dataclasses.replace(history, events=(*history.events, *events))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "history"),
+    [
+        (h.scenario(release="1.1.1"), h.healthy()),
+        (h.testers(), h.staging()),
+        (h.rush_hour(), h.incident()),
+        (h.scenario(expect="degraded"), h.incident()),
+        (h.rush_hour(), h.healthy()),
+    ],
+    ids=["healthy", "http", "exhausted", "degraded", "expected trouble did not come"],
+)
+def test_a_locustfile_that_raises_fails_every_expectation_and_is_counted_by_line(
+    scenario: Scenario, history: History
+) -> None:
+    verdict = judged(scenario, raising(history))
+    assert verdict.verdict == "fail"
+    assert verdict.reasons[0] == (
+        "locustfile_errors == 0 does not hold: 4; the locustfile raised KeyError: 'id' at "
+        "customers.py:12 in summary (3 times); ValueError at customers.py:30 in invite (once)"
+    )
+    assert verdict.reasons[0] in verdict.headline or verdict.observed == "exhausted"
+    assert verdict.metrics["locustfile_errors"] == 4
+
+
+def test_a_locustfile_that_raises_is_no_trouble_of_the_service() -> None:
+    verdict = judged(h.scenario(expect="degraded", release="1.1.1"), raising(h.healthy()))
+    assert verdict.observed == "healthy"
+    assert "expected trouble did not come: every threshold holds, and every connection came back" in (
+        verdict.reasons
+    )
+
+
+def test_a_bound_of_the_scenario_replaces_the_one_on_locustfile_errors() -> None:
+    lenient = h.testers(thresholds=("p95 < 400ms", "locustfile_errors < 5"))
+    verdict = judged(lenient, raising(h.staging()))
+    assert verdict.verdict == "pass"
+    assert "the locustfile raised KeyError: 'id' at customers.py:12 in summary (3 times)" in verdict.notes
+
+
+def test_a_run_that_decides_nothing_says_what_its_locustfile_raised() -> None:
+    history = raising(h.staging())
+    cut = dataclasses.replace(history, events=tuple(one for one in history.events if one.name != f.RUN_ENDED))
+    verdict = judged(h.testers(), cut)
+    assert verdict.verdict == "unknown"
+    assert any("the locustfile raised KeyError: 'id'" in reason for reason in verdict.reasons)
 
 
 def test_timeouts_that_no_threshold_bounds_are_noted() -> None:

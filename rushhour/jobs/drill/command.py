@@ -14,6 +14,7 @@ from rushhour.jobs.drill.facts import BYS, By, Drill
 from rushhour.jobs.drill.fleet import FleetStack, Plan
 from rushhour.jobs.drill.run import drill_scenario, run_drill
 from rushhour.jobs.drill.swarm import SwarmDrill
+from rushhour.load.check import check_locustfiles
 from rushhour.process.guard import Guard
 from rushhour.report.files import write
 from rushhour.rundir import create_run_dir, load_history
@@ -79,6 +80,7 @@ class DrillOptions:
 def hotfix(options: DrillOptions) -> list[str]:
     """Run the drill, once for each way of bringing the hotfix; the outcomes in order."""
     plans = [options.plan(by) for by in options.ways]
+    check_locustfiles(plan.scenario for plan in plans)
     drills: list[Drill] = []
     reports: list[Path] = []
     for plan in plans:

@@ -6,17 +6,41 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rushhour.jobs.init.routes import Route, health_of
+from rushhour.jobs.init.document import Login
+from rushhour.jobs.init.routes import Route, health_of, left_out
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
-def scenario_file(name: str, app: str | None, python: str | None, routes: Sequence[Route]) -> str:
-    """A scenarios.yaml with one scenario; what has to be looked at is said beside it."""
-    started = (
-        f"app: {app}"
-        if app
-        else f"command: gunicorn {name}:app --bind {{host}}:{{port}} --threads {{threads}}"
+def scenario_file(
+    name: str,
+    app: str | None,
+    python: str | None,
+    routes: Sequence[Route],
+    *,
+    asgi: bool = False,
+    driver: str | None = None,
+    setup: str | None = None,
+) -> str:
+    """A scenarios.yaml with one scenario; what has to be looked at is said beside it.
+
+    `setup` is the command that makes the tables, where that is known.
+    """
+    if asgi:
+        scheme = f"postgresql+{driver or 'asyncpg'}"
+        place = (app or f"{name}:app").removesuffix("()")
+        factory = " --factory" if (app or "").endswith("()") else ""
+        started = f"""command: "{{python}} -m uvicorn{factory} {place} --host {{host}} --port {{port}}"
+    url_scheme: {scheme} # of {{primary_url}}: the driver that your engine is made with"""
+    elif app:
+        started = f"app: {app}"
+    else:
+        started = f"command: gunicorn {name}:app --bind {{host}}:{{port}} --threads {{threads}}"
+    made = (
+        f'setup: "{setup}" # tables, and rows if it makes any; the database is empty before'
+        if setup
+        else """# The database is empty: say which command makes tables and rows, as you would by hand.
+    # setup: "{python} -m alembic upgrade head" # or `-m flask db upgrade`, `manage.py migrate`, a script"""
     )
     interpreter = f"\n    python: {python}" if python else ""
     return f"""\
@@ -28,7 +52,7 @@ defaults:
     {started}{interpreter}
     # or in its container, instead: `compose: docker-compose.yaml` and `service: {name}`
     health: {health_of(routes)} # answers 200 when the service is ready
-    # setup: "{{python}} -m flask db upgrade" # tables and rows; the database is empty before
+    {made}
     environment: # how your service is told its database; {{replica_url}} is a read-only copy of it
       DATABASE_URL: "{{primary_url}}"
   pool: {{ size: 5, max_overflow: 10, timeout: 30s }} # what your service has: SQLAlchemy's defaults
@@ -47,12 +71,32 @@ scenarios:
 """
 
 
-def locust_file(routes: Sequence[Route]) -> str:
-    """A locustfile that reads: a task for each GET but the health check; what writes is left to a person."""
-    reads = [one for one in routes if one.method == "GET" and one.path != health_of(routes)]
-    return (
-        "\n".join([*_HEAD, *_tasks(reads), *_writes([one for one in routes if one.method != "GET"])]) + "\n"
-    )
+def locust_file(routes: Sequence[Route], login: Login | None = None) -> str:
+    """A locustfile with a task for each GET but the health check; the rest is listed with its reason."""
+    skipped = left_out(routes)
+    out = {route for route, _ in skipped}
+    reads = [one for one in routes if one not in out]
+    lines = [*_HEAD]
+    if login is not None:
+        lines += _log_in(login)
+    lines += [*_tasks(reads, login), *_left_out(skipped)]
+    return "\n".join(lines) + "\n"
+
+
+def _log_in(login: Login) -> Iterator[str]:
+    """A customer's log-in, to fill in; it is Locust's `on_start`, which runs before the first task."""
+    yield from ("", "    def on_start(self) -> None:")
+    yield f"        # The service asks for {login.what} ({login.scheme}): fill in an account that exists."
+    if login.token_path:
+        yield '        account = {"username": "FILL IN", "password": "FILL IN"}'
+        yield f"        answer = self.client.post({json.dumps(login.token_path)}, data=account)"
+        yield '        token = answer.json()["access_token"]'
+        yield '        self.headers = {"Authorization": f"Bearer {token}"}'
+    elif login.header:
+        yield f"        self.headers = {{{json.dumps(login.header)}: {json.dumps(login.prefix + 'FILL IN')}}}"
+    else:
+        yield f"        # It goes into each path, as in /path?{login.prefix}KEY"
+        yield "        self.headers: dict[str, str] = {}"
 
 
 _HEAD: Final = (
@@ -66,7 +110,8 @@ _HEAD: Final = (
 )
 
 
-def _tasks(routes: Sequence[Route]) -> Iterator[str]:
+def _tasks(routes: Sequence[Route], login: Login | None) -> Iterator[str]:
+    headers = ", headers=self.headers" if login is not None else ""
     if not routes:
         yield from ("", "    @task", "    def home(self) -> None:", '        self.client.get("/")')
     taken: set[str] = set()
@@ -75,17 +120,17 @@ def _tasks(routes: Sequence[Route]) -> Iterator[str]:
         parameters = _PARAMETER.findall(route.path)
         yield from ("", "    @task", f"    def {function}(self) -> None:")
         if not parameters:
-            yield f"        self.client.get({json.dumps(route.path)})"
+            yield f"        self.client.get({json.dumps(route.path)}{headers})"
             continue
         yield f"        # {', '.join(parameters)}: use values that exist"
         path = json.dumps(_PARAMETER.sub("1", route.path))
-        yield f"        self.client.get({path}, name={json.dumps(label(route.path))})"
+        yield f"        self.client.get({path}, name={json.dumps(label(route.path))}{headers})"
 
 
-def _writes(routes: Sequence[Route]) -> Iterator[str]:
+def _left_out(routes: Sequence[tuple[Route, str]]) -> Iterator[str]:
     if routes:
-        yield from ("", "    # These change something: add a task for those that matter.")
-        yield from (f"    # {route.method} {route.path}" for route in routes)
+        yield from ("", "    # Left out: add a task for those that matter.")
+        yield from (f"    # {route.method} {route.path}: {why}" for route, why in routes)
 
 
 def label(path: str) -> str:

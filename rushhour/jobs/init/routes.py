@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,23 +13,40 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rushhour.errors import UsageError
+from rushhour.jobs.init.document import Described, described
 
 IMPORT_TIMEOUT_S: Final = 60.0
-METHODS: Final = ("get", "post", "put", "patch", "delete")
+METHODS: Final = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 _TAIL_LINES: Final = 5
 
 # Runs in the service's own interpreter, where rushhour need not be installed.
 _ASK_FLASK: Final = """
-import importlib, json, sys
+import importlib, json, re, sys
 sys.path.insert(0, ".")
 module, _, name = sys.argv[1].partition(":")
 app = importlib.import_module(module)
 for part in (name or "app").rstrip("()").split("."):
     app = getattr(app, part)
-if not hasattr(app, "url_map") and callable(app):
+kinds = {base.__module__.partition(".")[0] for base in type(app).__mro__}
+if not hasattr(app, "url_map") and not kinds & {"fastapi", "starlette"} and callable(app):
     app = app()
+    kinds = {base.__module__.partition(".")[0] for base in type(app).__mro__}
+if kinds & {"fastapi", "starlette"}:
+    def routes(owner, prefix):
+        for route in owner.routes:
+            path = prefix + re.sub(r":[a-z]+}", "}", route.path)
+            if getattr(route, "methods", None) and getattr(route, "include_in_schema", True):
+                yield [path, sorted(route.methods - {"HEAD", "OPTIONS"})]
+            elif hasattr(route, "routes"):
+                yield from routes(route, path)
+            elif type(route).__name__.endswith("WebSocketRoute"):
+                yield [path, ["WEBSOCKET"]]
+    document = app.openapi() if hasattr(app, "openapi") else {}
+    json.dump({"rules": list(routes(app, "")), "document": document}, sys.__stdout__)
+    sys.exit()
 if not hasattr(app, "url_map"):
-    sys.exit(f"{sys.argv[1]} is a {type(app).__name__}, which has no url_map: it is no Flask application")
+    sys.exit(f"{sys.argv[1]} is a {type(app).__name__}, which has no url_map: "
+             "it is no Flask application, nor FastAPI nor Starlette")
 json.dump([[rule.rule, sorted(rule.methods)] for rule in app.url_map.iter_rules()
            if rule.endpoint.rpartition(".")[2] != "static"], sys.__stdout__)
 """
@@ -45,6 +62,11 @@ class Route:
 
 def of_flask(app: str, python: str, root: Path) -> list[Route]:
     """Routes of `module:application` or `module:factory()`. Raises UsageError with what the import said."""
+    return of_app(app, python, root)[0]
+
+
+def of_app(app: str, python: str, root: Path) -> tuple[list[Route], Described]:
+    """The same, with what else the application says of itself."""
     try:
         done = subprocess.run(
             [python, "-c", _ASK_FLASK, app],
@@ -61,17 +83,27 @@ def of_flask(app: str, python: str, root: Path) -> list[Route]:
     if done.returncode != 0:
         tail = done.stderr.strip().splitlines()[-_TAIL_LINES:]
         raise UsageError([f"--app {app} cannot be imported by {python} in {root}:", *tail])
-    rules: list[tuple[str, list[str]]] = json.loads(done.stdout.splitlines()[-1])
-    return sorted(
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if isinstance(answer, dict):  # FastAPI or Starlette
+        routes = {Route(path, method) for path, methods in answer["rules"] for method in methods}
+        return sorted(routes), replace(described(answer["document"]), asgi=True)
+    rules: list[tuple[str, list[str]]] = answer
+    routes = {
         Route(re.sub(r"<(?:[^<>]*:)?(\w+)>", r"{\1}", rule), method)
         for rule, methods in rules
         for method in methods
-        if method.lower() in METHODS
-    )
+        if method.lower() in METHODS and method not in ("HEAD", "OPTIONS")  # Flask adds these by itself
+    }
+    return sorted(routes), Described()
 
 
 def of_openapi(path: Path) -> list[Route]:
     """Routes of an OpenAPI document, JSON or YAML. Raises UsageError when it is none."""
+    return sorted(_operations(read_openapi(path)["paths"]))
+
+
+def read_openapi(path: Path) -> dict[str, Any]:
+    """An OpenAPI document, JSON or YAML, that has paths. Raises UsageError when it is none."""
     try:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text) if path.suffix == ".json" else YAML(typ="safe").load(text)
@@ -82,7 +114,8 @@ def of_openapi(path: Path) -> list[Route]:
     paths = document.get("paths") if isinstance(document, dict) else None
     if not isinstance(paths, dict) or not paths:
         raise UsageError([f"--openapi {path}: has no `paths`: it is no OpenAPI document"])
-    return sorted(_operations(paths))
+    found: dict[str, Any] = document
+    return found
 
 
 def _operations(paths: dict[str, Any]) -> Iterator[Route]:
@@ -106,3 +139,48 @@ def default_python(root: Path) -> str:
     """The interpreter of the folder's own virtual environment, where it has one."""
     own = root / ".venv" / "bin" / "python"
     return str(own) if own.exists() else sys.executable
+
+
+def left_out(routes: Sequence[Route]) -> list[tuple[Route, str]]:
+    """Routes that get no task, and why."""
+    health = health_of(routes)
+    reasons = {"HEAD": "a GET without its body", "OPTIONS": "asked by browsers", "TRACE": "for diagnosis"}
+    reasons |= {"WEBSOCKET": "no request: it needs a client of its own"}
+    found = []
+    for route in routes:
+        if route.method == "GET":
+            if route.path == health and len(routes) > 1:
+                found.append((route, "the health check"))
+        else:
+            found.append((route, reasons.get(route.method, "it changes something: say with which values")))
+    return found
+
+
+DRIVERS: Final = ("asyncpg", "psycopg", "psycopg2")
+
+
+def driver_of(python: str) -> str | None:
+    """The first PostgreSQL driver that an interpreter has, those for asyncio first; None if unknown."""
+    code = "import importlib.util as u, sys; print(next((n for n in sys.argv[1:] if u.find_spec(n)), ''))"
+    try:
+        done = subprocess.run(
+            [python, "-c", code, *DRIVERS],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def setup_of(root: Path, app: str | None) -> str | None:
+    """The command that makes the tables, where files in the folder say so: Alembic, Flask-Migrate, Django."""
+    if (root / "alembic.ini").is_file():
+        return "{python} -m alembic upgrade head"
+    if (root / "migrations" / "env.py").is_file():
+        return f"{{python}} -m flask{f' --app {app}' if app else ''} db upgrade"
+    if (root / "manage.py").is_file():
+        return "{python} manage.py migrate"
+    return None

@@ -52,7 +52,14 @@ class Recording:
         self.run = RunDir(Path(go.run_dir))
         self.clock = Clock.since(go.anchor_wall_s)
         hooks = environment.events
-        self._hooks = (hooks.test_start, hooks.test_stopping, hooks.test_stop, hooks.request, hooks.quitting)
+        self._hooks = (
+            hooks.test_start,
+            hooks.test_stopping,
+            hooks.test_stop,
+            hooks.request,
+            hooks.user_error,
+            hooks.quitting,
+        )
         self._before = [list(hook._handlers) for hook in self._hooks]
         files = FactWriter(self.run)
         tally = Tally(self.clock, "local", time.process_time)
@@ -60,6 +67,7 @@ class Recording:
         self.writer = Writer(environment, runner, files, self.clock, go.warm_up_s)
         counter = Counter(runner, tally, self.writer.take)
         hooks.request.add_listener(counter.on_request)
+        hooks.user_error.add_listener(counter.on_user_error)
         hooks.test_start.add_listener(lambda **_: counter.begin())
         hooks.test_stop.add_listener(lambda **_: counter.end())
 

@@ -51,6 +51,7 @@ POOL_FULL = "pool_full"  # detail: pool, pid, checked_out, capacity, leaked
 FIRST_TIMEOUT = "first_timeout"  # detail: pool, pid, endpoint
 LEAK_DETECTED = "leak_detected"  # detail: pool, pid, site, endpoint, leaked (live detection by the harness)
 SATURATION_DETECTED = "saturation_detected"  # detail: pool, pid, waiting, checked_out, capacity, queued_s
+LOCUSTFILE_ERROR = "locustfile_error"  # detail: worker, error (its type), message, where, count
 WORKER_LOST = "worker_lost"  # of Locust; detail: worker, users
 FAULT = "fault"  # done to a server, as the scenario asks; detail: server, do
 LOG_ERRORS = "log_errors"  # detail: source, queuepool_timeouts, errors and kinds (within the last second)

@@ -1,0 +1,76 @@
+"""Checks locustfiles before anything starts, each imported in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from rushhour.errors import UsageError
+from rushhour.load.locust import base_environment, customer_settings
+from rushhour.scenario.model import Scenario
+
+IMPORT_TIMEOUT_S: Final = 60.0
+PROBE: Final = Path(__file__).with_name("locustfile_probe.py")
+_TAIL_LINES: Final = 5
+
+
+def check_locustfiles(scenarios: Iterable[Scenario]) -> None:
+    """Raises UsageError with file and line of everything that keeps Locust from running these scenarios."""
+    wanted = {(Path(one.target.root).resolve(), one.load.locustfile): one for one in scenarios}
+    problems = [
+        problem
+        for (root, name), scenario in wanted.items()
+        for problem in locustfile_problems(root / name, root, customer_settings(scenario))
+    ]
+    if problems:
+        raise UsageError(problems)
+
+
+def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | None = None) -> list[str]:
+    """What is wrong with a locustfile that runs in `folder`, one line each: `FILE:LINE: what`."""
+    if not path.is_file():
+        return [f"{path}: no such locustfile"]
+    # Files, not pipes: what the locustfile starts may hold its output open.
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as answer,
+        tempfile.TemporaryFile("w+", errors="replace") as log,
+    ):
+        process = subprocess.Popen(
+            [sys.executable, str(PROBE), str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=answer,
+            stderr=log,
+            cwd=folder,
+            env=base_environment() | dict(settings or {}),
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(IMPORT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return [f"{path}: its import has not ended after {IMPORT_TIMEOUT_S:g} s"]
+        finally:
+            _end(process)
+        answer.seek(0)
+        log.seek(0)
+        said, logged = answer.read().strip(), log.read().strip()
+    if code != 0 or not said:
+        tail = logged.splitlines()[-_TAIL_LINES:]
+        return [f"{path}: the process that imported it ended with exit code {code}:", *tail]
+    return [
+        f"{file}:{line}: {text}" if line else f"{file}: {text}"
+        for file, line, text in json.loads(said.splitlines()[-1])
+    ]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Also what the locustfile itself started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # all of it has ended
+    process.wait()

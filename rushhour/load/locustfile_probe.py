@@ -1,0 +1,91 @@
+"""Imports a locustfile as Locust does and prints what is wrong with it as JSON; runs in a process of its own.
+
+`python locustfile_probe.py LOCUSTFILE` writes a list of `[file, line or null, problem]`.
+"""
+
+import dis
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Problem = tuple[str, int | None, str]  # file, line, what is wrong
+
+
+def problems_of(path: str) -> list[Problem]:
+    """What is wrong with a locustfile; empty when Locust can run it."""
+    from locust.util.load_locustfile import load_locustfile  # noqa: PLC0415  # it patches the whole process
+
+    try:
+        user_classes, _ = load_locustfile(path)
+    except SyntaxError as error:
+        text = f"syntax error: {error.msg}"
+        return [(error.filename or path, error.lineno, text)]
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever its own code raises
+        file, line = _blamed(error, path)
+        return [(file, line, f"its import raised {type(error).__name__}: {error}")]
+    if not user_classes:
+        return [(path, None, "has no user class: define a subclass of HttpUser or FastHttpUser with tasks")]
+    return sorted({problem for user in user_classes.values() for problem in _overrides(user)})
+
+
+def _blamed(error: BaseException, path: str) -> tuple[str, int | None]:
+    """The innermost line that the user wrote: in the locustfile, or in what lies in the folder it runs in."""
+    frames = traceback.extract_tb(error.__traceback__)
+    root, packages = Path.cwd().resolve(), {"site-packages", "dist-packages"}
+    for frame in reversed(frames):
+        file = Path(frame.filename).resolve()
+        if frame.filename == path or (file.is_relative_to(root) and not packages & {*file.parts}):
+            return frame.filename, frame.lineno
+    return path, None
+
+
+def _overrides(user: type[Any]) -> Iterator[Problem]:
+    """Tasks of a user class, or of a task set in it, that take the place of what Locust itself calls."""
+    seen: set[type[Any]] = set()
+    waiting: list[type[Any]] = [user]
+    while waiting:
+        owner = waiting.pop()
+        if owner in seen:
+            continue
+        seen.add(owner)
+        own = [base for base in owner.__mro__ if not _is_locusts(base) and base is not object]
+        names = {name for base in owner.__mro__ if _is_locusts(base) for name in _names(base)}
+        for base in own:
+            for name, value in vars(base).items():
+                if isinstance(value, type) and hasattr(value, "tasks"):
+                    waiting.append(value)
+                elif hasattr(value, "locust_task_weight") and name in names and hasattr(value, "__code__"):
+                    code = value.__code__
+                    text = (
+                        f"task {name} of {base.__name__} replaces what Locust itself calls {name}: rename it"
+                    )
+                    yield code.co_filename, code.co_firstlineno, text
+        tasks = getattr(owner, "tasks", None) or ()
+        waiting += [one for one in tasks if isinstance(one, type) and not _is_locusts(one)]
+
+
+def _is_locusts(owner: type[Any]) -> bool:
+    return owner.__module__.partition(".")[0] == "locust"
+
+
+def _names(base: type[Any]) -> set[str]:
+    """What a class of Locust's has: methods, attributes, and what its `__init__` sets."""
+    set_later = (
+        {one.argval for one in dis.get_instructions(base.__init__) if one.opname == "STORE_ATTR"}
+        if "__init__" in vars(base)
+        else set()
+    )
+    return {*vars(base), *vars(base).get("__annotations__", {}), *set_later}
+
+
+if __name__ == "__main__":
+    output = os.dup(1)
+    os.dup2(2, 1)  # what the locustfile prints is no answer
+    sys.path[0] = str(Path.cwd())  # not this file's folder, whose modules are nobody's to import by bare name
+    found = problems_of(sys.argv[1])
+    os.write(output, json.dumps(found).encode() + b"\n")
+    os._exit(0)  # threads of the locustfile must not hold the answer up

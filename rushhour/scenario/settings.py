@@ -1,0 +1,133 @@
+"""Keys of a scenario that the command line sets: `--users 2000`, `--set pool.size=40`."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from rushhour.errors import UsageError
+from rushhour.scenario.model import SCENARIO, Scenario
+from rushhour.scenario.rules import contradictions
+
+FREE: Final = (("service", "environment"), ("target", "environment"))  # any key may stand in these
+NOT_SET: Final = ("name",)  # a run is found by it
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A key, as `load.think_time`, the value's text as YAML has it, and how it was given."""
+
+    key: str
+    text: str
+    given: str  # "--users 2000", for messages
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return tuple(self.key.split("."))
+
+
+def parse_setting(text: str) -> Setting:
+    """`KEY=VALUE`; ValueError for anything else."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise ValueError(f"--set {text}: write KEY=VALUE, as in --set load.think_time=3s")
+    return Setting(key.strip(), value.strip(), f"--set {text}")
+
+
+def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
+    """The scenario with these keys set, validated as its file is. Raises UsageError with every problem."""
+    if not settings:
+        return scenario
+    plain: dict[str, Any] = SCENARIO.dump_python(scenario, mode="json")
+    problems = [problem for one in settings for problem in _unknown(plain, one)]
+    if problems:
+        raise UsageError(problems)
+    for one in settings:
+        _put(plain, one.path, _value(plain, one))
+    try:
+        changed: Scenario = SCENARIO.validate_json(json.dumps(plain))
+    except ValidationError as error:
+        raise UsageError(list(_invalid(error, settings))) from None
+    given = " ".join(one.given for one in settings)
+    if found := contradictions(changed):
+        raise UsageError(
+            [
+                f"{given}: scenarios.{scenario.name}.{'.'.join(map(str, where))}: {what}"
+                for where, what in found
+            ]
+        )
+    return changed
+
+
+def _unknown(plain: Mapping[str, Any], setting: Setting) -> Iterator[str]:
+    at: Any = plain
+    for depth, key in enumerate(setting.path):
+        owner = ".".join(setting.path[:depth])
+        if setting.path[:depth] in FREE:
+            return
+        if not isinstance(at, dict):
+            yield f"{setting.given}: {owner} has no keys of its own; set {owner} as a whole"
+            return
+        known = [name for name in at if depth or name not in NOT_SET]
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            place = f" in {owner}" if owner else ""
+            yield f"{setting.given}: unknown key {key!r}{place}; {hint}known: {', '.join(known)}"
+            return
+        at = at[key]
+
+
+def _value(plain: dict[str, Any], setting: Setting) -> Any:
+    """The value as YAML reads it; a bare number stays text where a duration stands: it needs its unit."""
+    if setting.path[:-1] in FREE or isinstance(_at(plain, setting.path), str):
+        return setting.text  # a release 1.0 is no number
+    try:
+        value = YAML(typ="safe").load(setting.text)
+        json.dumps(value)
+    except (YAMLError, TypeError, ValueError) as error:
+        raise UsageError([f"{setting.given}: {setting.text!r} is no value: {error}"]) from None
+    if isinstance(value, float) and _is_duration(plain, setting.path):
+        return setting.text
+    return value
+
+
+def _is_duration(plain: dict[str, Any], path: tuple[str, ...]) -> bool:
+    trial = json.loads(json.dumps(plain))
+    _put(trial, path, "1s")
+    try:
+        SCENARIO.validate_json(json.dumps(trial))
+    except ValidationError as error:
+        return path not in [tuple(map(str, one["loc"][: len(path)])) for one in error.errors()]
+    return True
+
+
+def _at(plain: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        plain = plain.get(key)
+    return plain
+
+
+def _put(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        plain = plain[key]
+    plain[path[-1]] = value
+
+
+def _invalid(error: ValidationError, settings: Sequence[Setting]) -> Iterator[str]:
+    """Each of pydantic's errors, by the setting that brought it in."""
+    for one in error.errors(include_url=False):
+        where = tuple(str(part) for part in one["loc"] if part != "function-before")
+        given = next((s.given for s in reversed(settings) if where[: len(s.path)] == s.path), "")
+        if one["type"] == "value_error":
+            what = str(one["ctx"]["error"])
+        elif one["type"] == "unexpected_keyword_argument":
+            what = f"unknown key {where[-1]!r}"
+        else:
+            what = f"{one['msg'][0].lower()}{one['msg'][1:]}, not {one['input']!r}"
+        yield f"{given or ' '.join(s.given for s in settings)}: {'.'.join(where)}: {what}"

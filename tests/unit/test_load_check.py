@@ -1,0 +1,143 @@
+"""A locustfile is checked before anything starts: what is wrong is named with its file and line."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rushhour.load import check
+from rushhour.load.check import locustfile_problems
+
+ROOT = Path(__file__).parents[2]
+HEAD = "from locust import FastHttpUser, TaskSet, task\n"
+USER = HEAD + 'class Customer(FastHttpUser):\n    @task\n    def home(self):\n        self.client.get("/")\n'
+
+WRONG = {
+    "syntax": ("x = 1\ndef broken(:\n", 2, "syntax error"),
+    "indentation": (USER + "   y = 1\n", 6, "syntax error"),
+    "import": (
+        "import os\nimport no_such_module\n",
+        2,
+        "ModuleNotFoundError: No module named 'no_such_module'",
+    ),
+    "name": ("from locust import NoSuchUser\n", 1, "ImportError: cannot import name 'NoSuchUser'"),
+    "raises": ("x = {}\nx['id']\n", 2, "KeyError: 'id'"),
+    "exits": ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3"),
+    "no user": (HEAD, None, "has no user class"),
+    "abstract only": (USER + "    abstract = True\n", None, "has no user class"),
+    "pytest functions": ("def test_home(session):\n    session.get('/')\n", None, "has no user class"),
+    "task run": (USER + "    @task\n    def run(self):\n        pass\n", 6, "must not override it"),
+    "null byte": ("x = 1\0\n", None, "null bytes"),
+    **{
+        f"task {name}": (
+            USER + f"    @task\n    def {name}(self):\n        pass\n",
+            6,
+            f"task {name} of Customer replaces what Locust itself calls {name}",
+        )
+        for name in ("stop", "start", "wait", "client", "on_start", "environment", "context")
+    },
+    "task of a task set": (
+        HEAD
+        + "class Walk(TaskSet):\n    @task(3)\n    def interrupt(self):\n        pass\n"
+        + "class Customer(FastHttpUser):\n    tasks = [Walk]\n",
+        3,
+        "task interrupt of Walk replaces",
+    ),
+    "task of a nested task set": (
+        HEAD
+        + "class Customer(FastHttpUser):\n    @task\n    class Walk(TaskSet):\n"
+        + "        @task\n        def schedule_task(self):\n            pass\n",
+        5,
+        "task schedule_task of Walk replaces",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_with_a_locustfile_is_named_with_its_line(kind: str, tmp_path: Path) -> None:
+    text, line, what = WRONG[kind]
+    path = tmp_path / "customers.py"
+    path.write_text(text)
+    (problem,) = locustfile_problems(path, tmp_path)
+    place = f"{path}:{line}: " if line else str(path)
+    assert problem.startswith(place)
+    assert what in problem
+
+
+def test_a_module_beside_it_is_to_blame_where_that_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "helpers.py").write_text("\n\n1 / 0\n")
+    (tmp_path / "customers.py").write_text("import helpers\n" + USER)
+    (problem,) = locustfile_problems(tmp_path / "customers.py", tmp_path)
+    assert problem == f"{tmp_path / 'helpers.py'}:3: its import raised ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("locustfiles/*.py")), ids=lambda path: path.name)
+def test_the_shipped_locustfiles_have_nothing_wrong(path: Path) -> None:
+    assert locustfile_problems(path, ROOT) == []
+
+
+def test_a_locustfile_may_print_start_threads_and_override_what_locust_offers(tmp_path: Path) -> None:
+    path = tmp_path / "customers.py"
+    path.write_text(
+        "import subprocess, threading, time\nprint('[]')\nsubprocess.Popen(['sleep', '60'])\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        + USER
+        + "    def on_start(self):\n        pass\n    def wait_time(self):\n        return 1\n"
+    )
+    assert locustfile_problems(path, tmp_path) == []
+
+
+def test_an_import_that_does_not_end_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "IMPORT_TIMEOUT_S", 2.0)
+    path = tmp_path / "customers.py"
+    path.write_text("import time\ntime.sleep(60)\n")
+    assert locustfile_problems(path, tmp_path) == [f"{path}: its import has not ended after 2 s"]
+
+
+def test_a_process_that_dies_while_it_imports_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "customers.py"
+    path.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    assert "ended with exit code -11" in locustfile_problems(path, tmp_path)[0]
+
+
+SCENARIOS = """
+service: { name: s, command: "x {port}", health: /, releases: ["1.0", "1.1", "1.1.1"] }
+scenarios:
+  gate:
+    load: { users: 1, duration: 20s, warm_up: 1s, locustfile: customers.py, client_timeout: 60s }
+    expect: healthy
+    thresholds: [p95 < 1s]
+  rush-hour: { extends: gate }
+suites: { nightly: [gate] }
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "gate"],
+        ["nightly"],
+        ["ui", "gate", "--port", "18089"],
+        ["drill", "hotfix", "--stack", "embedded"],
+        ["worker", "127.0.0.1:15557", "--locustfile", "customers.py"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_that_runs_load_refuses_a_broken_locustfile_before_it_starts_anything(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "scenarios.yaml").write_text(SCENARIOS)
+    (tmp_path / "customers.py").write_text("def broken(:\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "rushhour", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 64, done.stderr
+    assert re.search(r"customers\.py:1: syntax error", re.sub(r"\s*\n\s*", "", done.stderr + done.stdout))
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
