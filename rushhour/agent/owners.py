@@ -54,21 +54,31 @@ def owner_finder() -> Callable[[], Owner]:
     known: dict[int, Owner] = {}  # by the address of a greenlet or task that lives
     modules = sys.modules
 
+    running_loop: Any = None  # each is bound when its module is there
+    current_greenlet: Any = None
+
     def current() -> Owner:
-        asyncio = modules.get("_asyncio")
-        if asyncio is not None:
-            loop = asyncio._get_running_loop()
+        nonlocal running_loop, current_greenlet
+        if running_loop is not None or "_asyncio" in modules:
+            if running_loop is None:
+                running_loop = modules["_asyncio"]._get_running_loop
+            loop = running_loop()
             task = None if loop is None else modules["asyncio"].current_task(loop)
             if task is not None:
                 return known_as(task, TASK)
-        greenlet = modules.get("greenlet")
-        if greenlet is not None:
-            running = greenlet.getcurrent()
-            while type(running).__name__ == _ASYNCIO_GREENLET and running.parent is not None:
+        if current_greenlet is not None or "greenlet" in modules:
+            if current_greenlet is None:
+                current_greenlet = modules["greenlet"].getcurrent
+            running = current_greenlet()
+            while running.parent is not None and type(running).__name__ == _ASYNCIO_GREENLET:
                 running = running.parent
             if running.parent is not None:  # else: the thread's own stack
                 return known_as(running, GREENLET)
-        return of_thread()
+        try:
+            life: _Life = local.life
+        except AttributeError:
+            return of_thread()
+        return life.owner
 
     def of_thread() -> Owner:
         try:
