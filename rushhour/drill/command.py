@@ -23,7 +23,7 @@ from rushhour.ui import make_screen
 
 BEFORE: Final = "1.0"  # what a rollback goes back to
 
-console = Console()
+console = Console(emoji=False, markup=False)
 
 
 @dataclass(frozen=True, slots=True)
