@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
-console = Console()
-errors = Console(stderr=True)
+console = Console(emoji=False, markup=False)
+errors = Console(stderr=True, emoji=False, markup=False)
 
 
 def say_aside(line: str) -> None:

@@ -136,6 +136,156 @@ def test_a_dropped_async_session_fails_its_test(tmp_path: Path) -> None:
     assert f"taken at shop.py:{line_of(tmp_path / 'shop.py', 'dropped')} dropped" in done.stdout
 
 
+def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
+    lines = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("ERROR ")]
+    return sorted(name.partition("::")[2] for name in lines)
+
+
+def test_the_summary_adds_up_the_workers_of_xdist(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "-p", "xdist", "-n", "2", "--pool-leaks")
+    assert errors_of(done) == ["test_drops", "test_last", "test_leaks"], done.stdout + done.stderr
+    [summary] = [line for line in done.stdout.splitlines() if line.startswith("pool leaks:")]
+    assert summary.startswith("pool leaks: 3 tests left connections out (")
+    assert "sqlalchemy 2." in summary
+    assert summary.endswith(", in 2 workers)")
+
+
+def test_a_worker_of_xdist_that_dies_is_said_to_be_unknown(tmp_path: Path) -> None:
+    tests = "import os\ndef test_dies(): os._exit(3)\ndef test_lives(): pass\n"
+    done = run_pytest(tmp_path, "-p", "xdist", "-n", "1", "--pool-leaks", tests=tests)
+    assert "pool leaks: 1 workers ended early: their tests' connections are unknown" in done.stdout
+
+
+XFAIL_TESTS = """
+import pytest
+import shop
+
+@pytest.fixture
+def broken():
+    yield
+    raise ValueError("teardown")
+
+@pytest.mark.xfail
+def test_fails_and_leaks():
+    test_fails_and_leaks.kept = shop.engine.connect()
+    raise ValueError
+
+@pytest.mark.xfail(strict=False)
+def test_passes_and_leaks():
+    test_passes_and_leaks.kept = shop.engine.connect()
+
+@pytest.mark.xfail
+def test_leaks_and_its_teardown_fails(broken):
+    test_leaks_and_its_teardown_fails.kept = shop.engine.connect()
+
+@pytest.mark.xfail
+def test_only_fails():
+    raise ValueError
+
+@pytest.mark.xfail
+@pytest.mark.allow_pool_leaks
+def test_may_leak():
+    test_may_leak.kept = shop.engine.connect()
+    raise ValueError
+"""
+
+
+def test_a_leak_is_no_expected_failure(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "--pool-leaks", tests=XFAIL_TESTS)
+    assert errors_of(done) == [
+        "test_fails_and_leaks",
+        "test_leaks_and_its_teardown_fails",
+        "test_passes_and_leaks",
+    ], done.stdout + done.stderr
+    assert done.returncode == 1
+    assert done.stdout.count("after this test 1 pool connection still out") == 3
+
+
+FIXTURE_TESTS = """
+import pytest, unittest
+import shop
+from shop import Session
+
+class Repository:
+    def __init__(self):
+        self.session = Session()
+
+@pytest.fixture(scope="module")
+def session():
+    session = Session()
+    yield session
+    session.close()
+
+@pytest.fixture(scope="session")
+def scoped():
+    yield shop.reporting
+    shop.reporting.remove()
+
+@pytest.fixture(scope="module")
+def repository():
+    made = Repository()
+    yield lambda: made.session
+    made.session.close()
+
+@pytest.fixture(scope="module", autouse=True)
+def hidden():
+    kept = []
+    hidden_ones.append(kept.append)
+    yield
+    [session.close() for session in kept]
+
+hidden_ones = []
+
+@pytest.fixture(scope="module")
+def forgets():
+    yield Session()
+
+def use(session):
+    assert session.execute(shop.text("select 1")).scalar() == 1  # use
+
+def test_session(session): use(session)
+def test_scoped(scoped): use(scoped)
+def test_repository(repository): use(repository())
+def test_hidden():
+    one = Session()
+    hidden_ones[0](one)
+    use(one)
+
+class TestCase(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls): cls.session = Session()
+    @classmethod
+    def tearDownClass(cls): cls.session.close()
+    def test_of_a_class(self): use(self.session)
+
+class TestPlain:
+    def setup_class(cls): cls.session = Session()
+    def teardown_class(cls): cls.session.close()
+    def test_of_a_plain_class(self): use(self.session)
+
+def setup_module(): global of_module; of_module = Session()
+def teardown_module(): of_module.close()
+def test_of_the_module(): use(of_module)
+
+def test_leaks_of_its_own(session):
+    test_leaks_of_its_own.kept = Session()
+    use(test_leaks_of_its_own.kept)
+
+def test_forgetful_fixture(forgets): use(forgets)
+def test_last(session): use(session)
+"""
+
+
+def test_a_connection_that_a_wider_fixture_closes_is_the_fixtures(tmp_path: Path) -> None:
+    shop = SHOP.replace("def items", "Session = sessionmaker(bind=engine)\n\ndef items")
+    done = run_pytest(tmp_path, "--pool-leaks", shop=shop, tests=FIXTURE_TESTS)
+    assert errors_of(done) == ["test_last", "test_leaks_of_its_own"], done.stdout + done.stderr
+    late = "fixture forgets (module) has been torn down, and 1 pool connection still out"
+    assert done.stdout.count("still out") == 2
+    assert late in done.stdout
+    assert f"taken at test_shop.py:{line_of(tmp_path / 'test_shop.py', 'use')} use" in done.stdout
+
+
 def test_without_the_option_nothing_is_patched(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "import sqlalchemy.pool as pool\n"

@@ -7,13 +7,15 @@ option is given.
 from __future__ import annotations
 
 import gc
+import threading
 import time
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from rushhour.agent.book import Book, Hold
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 MARKER = "allow_pool_leaks"
 THREADS_SETTLE_S = 0.5  # what other threads hold may be on its way back when the test ends
 POLL_S = 0.01
+MOST_OBJECTS = 100_000  # looked through for the owner of a connection; beyond them it is the test's
+OUTPUT = "rushhour_pool_leaks"  # what a worker of pytest-xdist sends to the process that prints the summary
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,7 +41,54 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--pool-leaks"):
         from rushhour.agent.start import watch_in_process  # noqa: PLC0415  # not where nobody asks for it
 
-        config.pluginmanager.register(PoolLeaks(watch_in_process(), config.rootpath), "rushhour-pool-leaks")
+        leaks = PoolLeaks(watch_in_process(), config.rootpath)
+        config.pluginmanager.register(leaks, "rushhour-pool-leaks")
+
+
+class Seen:
+    """What the summary says, of this process or summed over pytest-xdist's workers."""
+
+    def __init__(self) -> None:
+        self.leaked_tests = 0
+        self.pools = 0
+        self.modules: dict[str, str] = {}
+        self.faults: dict[tuple[str, str], int] = {}
+        self.workers = 0
+        self.lost_workers = 0
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, which execnet can send."""
+        faults = [[where, error, times] for (where, error), times in self.faults.items()]
+        return {
+            "leaked_tests": self.leaked_tests,
+            "pools": self.pools,
+            "modules": self.modules,
+            "faults": faults,
+        }
+
+    def add_worker(self, plain: dict[str, Any] | None) -> None:
+        """Add what a worker sent at its end; None from one that died."""
+        if plain is None:
+            self.lost_workers += 1
+            return
+        self.workers += 1
+        self.leaked_tests += plain["leaked_tests"]
+        self.pools += plain["pools"]
+        self.modules |= plain["modules"]
+        for where, error, times in plain["faults"]:
+            self.faults[where, error] = self.faults.get((where, error), 0) + times
+
+    def lines(self) -> list[str]:
+        versions = ", ".join(f"{name} {version}" for name, version in self.modules.items())
+        seen = f"{self.pools} pools alive, {versions or 'SQLAlchemy was never imported'}"
+        if self.workers:
+            seen += f", in {self.workers} workers"
+        lines = [f"{self.leaked_tests} tests left connections out ({seen})"]
+        if self.lost_workers:
+            lines.append(f"{self.lost_workers} workers ended early: their tests' connections are unknown")
+        for (where, error), times in self.faults.items():
+            lines.append(f"the agent failed in {where}: {error} ({times} times)")
+        return [f"pool leaks: {line}" for line in lines]
 
 
 class PoolLeaks:
@@ -47,10 +98,12 @@ class PoolLeaks:
         self._book = book
         self._root = root
         self._before: set[Hold] = set()
-        self._of_fixture: dict[Hold, str] = {}  # taken in the set-up of a fixture wider than a test
+        self._of_fixture: dict[Hold, str] = {}  # of a fixture wider than a test, which may still return it
+        self._wide: dict[str, tuple[pytest.FixtureDef[Any], object]] = {}  # those set up, the widest first
         self._late: list[str] = []  # left behind by a fixture that has been torn down
         self._told: set[Hold] = set()
-        self._leaked_tests = 0
+        self._leaked_items: set[str] = set()
+        self._seen = Seen()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self) -> Generator[None, None, None]:
@@ -59,16 +112,20 @@ class PoolLeaks:
         yield
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
         before = set(self._book.live)
         result = yield
         if fixturedef.scope != "function":
+            self._wide[_identity(fixturedef)] = (fixturedef, _namespace(fixturedef, request))
             for hold in set(self._book.live) - before:  # an inner fixture has had its own by now
                 self._of_fixture.setdefault(hold, _identity(fixturedef))
         return result
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         name = _identity(fixturedef)
+        self._wide.pop(name, None)
         mine = {hold for hold, owner in self._of_fixture.items() if owner == name}
         left = mine & set(self._book.live) - self._told
         if left:
@@ -80,23 +137,58 @@ class PoolLeaks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        yield
+        try:
+            yield
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception):
+            if text := self._judge(item):
+                item.add_report_section("teardown", "pool leaks", text)
+            raise
+        if text := self._judge(item):
+            pytest.fail(text, pytrace=False)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """A test that is expected to fail is not expected to leak."""
+        report = yield
+        if call.when == "teardown" and item.nodeid in self._leaked_items:
+            self._leaked_items.discard(item.nodeid)
+            report.outcome = "failed"
+            vars(report).pop("wasxfail", None)
+        return report
+
+    def _judge(self, item: pytest.Item) -> str:
+        """What to say against a test that has been torn down; empty when nothing stays out."""
         left, collected = self._left_out()
         self._told |= left
         late, self._late = self._late, []
         if item.get_closest_marker(MARKER) is not None:
-            return
+            return ""
         said = [self._words("after this test", left, collected)] if left or collected else []
         if said or late:
-            self._leaked_tests += 1
-            pytest.fail("\n".join([*said, *late]), pytrace=False)
+            self._seen.leaked_tests += 1
+            self._leaked_items.add(item.nodeid)
+        return "\n".join([*said, *late])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self._seen.pools += len(self._book.pools)
+        self._seen.modules |= self._book.modules
+        for fault, times in self._book.faults.items():
+            self._seen.faults[fault] = self._seen.faults.get(fault, 0) + times
+        output = getattr(session.config, "workeroutput", None)  # of a worker of pytest-xdist
+        if output is not None:
+            output[OUTPUT] = self._seen.plain()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker of pytest-xdist has ended."""
+        self._seen.add_worker(getattr(node, "workeroutput", {}).get(OUTPUT))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        versions = ", ".join(f"{name} {version}" for name, version in self._book.modules.items())
-        seen = f"{len(self._book.pools)} pools alive, {versions or 'SQLAlchemy was never imported'}"
-        terminalreporter.write_line(f"pool leaks: {self._leaked_tests} tests left connections out ({seen})")
-        for (where, error), times in self._book.faults.items():
-            terminalreporter.write_line(f"pool leaks: the agent failed in {where}: {error} ({times} times)")
+        for line in self._seen.lines():
+            terminalreporter.write_line(line)
 
     def _left_out(self) -> tuple[set[Hold], set[Hold]]:
         """This test's check-outs that are out, and those that only garbage collection brought back."""
@@ -105,10 +197,23 @@ class PoolLeaks:
             time.sleep(POLL_S)
         if self._new():
             gc.collect()  # an abandoned session is in a cycle, and would come back some day
+        self._give_to_fixtures()
         collected = {
             hold for hold in self._book.ended if hold.how == "gc" and hold not in self._before | self._told
         }
         return self._new(), collected
+
+    def _give_to_fixtures(self) -> None:
+        """A connection that a wider fixture can reach, as by its session, is judged at the fixture's end."""
+        wanted = {id(proxy): hold for hold in self._new() if (proxy := hold.proxy()) is not None}
+        for name, (fixturedef, namespace) in self._wide.items():
+            if not wanted:
+                return
+            finalizers = getattr(fixturedef, "_finalizers", ())  # a fixture that yields keeps its locals here
+            for found in _reachable((fixturedef.cached_result, finalizers, namespace)):
+                hold = wanted.pop(id(found), None)
+                if hold is not None:
+                    self._of_fixture[hold] = name
 
     def _new(self) -> set[Hold]:
         return set(self._book.live.copy()) - self._before - self._of_fixture.keys() - self._told
@@ -131,10 +236,42 @@ class PoolLeaks:
 
 
 def _main_thread() -> int:
-    import threading  # noqa: PLC0415  # gevent's tests patch it first
-
     return threading.main_thread().ident or 0
 
 
 def _identity(fixturedef: pytest.FixtureDef[Any]) -> str:
     return f"{fixturedef.baseid}::{fixturedef.argname}"  # fixtures of one name may stand in several files
+
+
+def _namespace(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> object:
+    """Where set-up code of a class or module keeps what its teardown closes: the attributes it sets there."""
+    if fixturedef.scope == "class" and request.cls is not None:
+        return list(vars(request.cls).values())
+    if fixturedef.scope == "module" and fixturedef.argname.startswith("_xunit_"):
+        return list(vars(request.module).values())
+    return None
+
+
+def _reachable(roots: object) -> Iterator[object]:
+    """Everything that objects refer to, without modules, classes and pytest: from these all is reached."""
+    seen: set[int] = set()
+    waiting: list[object] = [roots]
+    while waiting and len(seen) < MOST_OBJECTS:
+        found = waiting.pop()
+        kind = type(found)
+        if id(found) in seen or isinstance(found, ModuleType | type) or _is_of_pytest(kind):
+            continue
+        seen.add(id(found))
+        yield found
+        waiting += _referents(found)
+
+
+def _referents(found: object) -> Iterable[object]:
+    if isinstance(found, FunctionType):  # not its globals
+        return [*(found.__closure__ or ()), found.__defaults__]
+    own = vars(found).values() if isinstance(found, threading.local) else ()  # as a scoped session's registry
+    return [*gc.get_referents(found), *own]
+
+
+def _is_of_pytest(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in {"_pytest", "pluggy", "pytest"}

@@ -24,7 +24,7 @@ from rushhour.stack.processes.stack import EmbeddedStack
 
 BEFORE: Final = "1.0"  # what a rollback goes back to
 
-console = Console()
+console = Console(emoji=False, markup=False)
 
 
 @dataclass(frozen=True, slots=True)

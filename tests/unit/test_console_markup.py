@@ -1,0 +1,48 @@
+"""Names from outside, such as endpoints with `:id:`, are printed as they are."""
+
+import ast
+import io
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import rushhour
+from rushhour.commands import console as commands_console
+from rushhour.drill import command as drill_command
+
+OUTSIDE = "GET /products/:id:/:heart: [bold]x[/bold] [/nothing]"
+OWN = (commands_console.console, commands_console.errors, drill_command.console)
+
+
+def written(console: Console) -> str:
+    before, console.file = console.file, io.StringIO()
+    try:
+        console.width = 200
+        table = Table(OUTSIDE, title=OUTSIDE)
+        table.add_row(OUTSIDE)
+        console.print(table)
+        console.print(OUTSIDE, soft_wrap=True)
+        console.rule(OUTSIDE)
+        return console.file.getvalue()
+    finally:
+        console.file = before
+
+
+def test_text_from_outside_is_neither_emoji_nor_markup() -> None:
+    for console in OWN:
+        assert written(console).count(OUTSIDE) == 5
+
+
+def test_every_console_of_the_package_is_without_emoji_and_markup() -> None:
+    found = 0
+    for path in Path(rushhour.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "Console":
+                found += 1
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert given.get("emoji") == given.get("markup") == "False", f"{path}:{node.lineno}"
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "print":
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert "True" not in (given.get("emoji"), given.get("markup")), f"{path}:{node.lineno}"
+    assert found == len(OWN)
