@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 import rushhour
-from rushhour.commands import console as commands_console
-from rushhour.drill import command as drill_command
+from rushhour.cli import console as commands_console
+from rushhour.jobs.drill import command as drill_command
 
 OUTSIDE = "GET /products/:id:/:heart: [bold]x[/bold] [/nothing]"
 OWN = (commands_console.console, commands_console.errors, drill_command.console)
