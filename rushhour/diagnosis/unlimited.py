@@ -9,8 +9,8 @@ _MEANING: Final[Mapping[str, str]] = {
         "(max_connections)"
     ),
     "MergedPools": (
-        "stands for all further pools of a line that creates many engines: each has connections of its own, so "
-        "that what is exhausted is the server (max_connections)"
+        "stands for all further pools of a line that creates many engines: each has connections of its own, "
+        "so that what is exhausted is the server (max_connections)"
     ),
     "StaticPool": "hands one connection to everybody, with no queue: it neither waits nor times out",
     "SingletonThreadPool": "keeps a connection per thread, with no queue: it neither waits nor times out",

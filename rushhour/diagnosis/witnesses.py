@@ -259,7 +259,6 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "nested-checkout": (_not_in_queue, _busy_server),
     "saturation": (_idle_server, _not_in_driver, _left_out),
     "slow-or-dead-backend": (_elsewhere,),
-    "own-lock-chain": (_elsewhere,),
     "blocked-worker": (_idle_loop_server,),
     "none": (_left_open, _silent_agent, _failed_answers),
 }

@@ -59,6 +59,7 @@ from rushhour.history.facts.servers import (
     OWN,
     Backend,
     HostSample,
+    LockWait,
     ServerSample,
 )
 from rushhour.history.facts.whole import (
@@ -106,6 +107,7 @@ __all__ = [
     "History",
     "HostSample",
     "Inherited",
+    "LockWait",
     "LoopSample",
     "Outcome",
     "PoolDoing",
