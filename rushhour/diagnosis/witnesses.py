@@ -191,7 +191,9 @@ def _own_locks(signals: Signals, history: History) -> Iterator[Objection]:
     if not own or own < MOST * total:
         return
     [(line, _)] = blockers.most_common(1)
-    says = f"{own} of {total} waits for a lock were for the service's own transactions, mostly taken at {at(line)}"
+    where = at(line)
+    of = f"{own} of {total} waits for a lock"
+    says = f"{of} were for the service's own transactions, mostly taken at {where}"
     alone = not any(signs_of(backend, locked=False) for backend in signals.backends)
     source = "postgres.jsonl lock_waits joined with pool.jsonl checkout.server_pid"
     yield Objection("the servers", says, source, refutes=alone and own >= NEARLY_ALL * total)
