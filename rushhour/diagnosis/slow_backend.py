@@ -21,7 +21,7 @@ MANY_SLOW_CREATES = 3
 def find(signals: Signals) -> Finding | None:
     """Effects that customers felt, on a server that showed a sign of its own."""
     behind = signals.behind_leak  # its queries wait for what leaked, not for the server
-    signed = [(_signs(backend, locked=backend is not behind), backend) for backend in signals.backends]
+    signed = [(signs_of(backend, locked=backend is not behind), backend) for backend in signals.backends]
     signs, backend = max(signed, key=lambda pair: (len(pair[0]), pair[1].full), default=((), None))
     if not signs or backend is None or not _felt(signals, backend):
         return None
@@ -50,7 +50,8 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
-def _signs(backend: BackendSignals, locked: bool) -> tuple[str, ...]:
+def signs_of(backend: BackendSignals, locked: bool) -> tuple[str, ...]:
+    """What the server did, in words; its lock waits only if `locked`."""
     signs = []
     if backend.silent_s >= STUCK_S:
         signs.append(f"it gave the observer no answer for {backend.silent_s:.0f} s")

@@ -6,12 +6,15 @@ is by its own numbers; here every witness that could contradict the cause is ask
 table.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from rushhour.diagnosis.findings import Confidence, Evidence
 from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.slow_backend import signs_of
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, leaked_at_end
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
@@ -165,6 +168,37 @@ def _not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl timeout.holding, waited_s")
 
 
+def _own_locks(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against a slow server: those who wait for a lock wait for the service's own transactions."""
+    window = signals.metrics.window
+    own = total = 0
+    blockers: Counter[f.CallSite] = Counter()
+    for sample in history.servers:
+        if window is None or not window.after_warm_up(sample.t_s) or not sample.lock_waits:
+            continue
+        held = {
+            out.server_pid: out.site
+            for out in history.checkouts
+            if out.pool == sample.server
+            and out.taken_s <= sample.t_s
+            and (out.returned_s is None or sample.t_s < out.returned_s)
+        }
+        for wait in sample.lock_waits:
+            total += 1
+            if wait.blocked_by in held:
+                own += 1
+                blockers[held[wait.blocked_by]] += 1
+    if not own or own < MOST * total:
+        return
+    [(line, _)] = blockers.most_common(1)
+    where = at(line)
+    of = f"{own} of {total} waits for a lock"
+    says = f"{of} were for the service's own transactions, mostly taken at {where}"
+    alone = not any(signs_of(backend, locked=False) for backend in signals.backends)
+    source = "postgres.jsonl lock_waits joined with pool.jsonl checkout.server_pid"
+    yield Objection("the servers", says, source, refutes=alone and own >= NEARLY_ALL * total)
+
+
 def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]:
     """Against an event loop that waits for the server all the time."""
     window = signals.metrics.window
@@ -258,8 +292,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "abandoned-stream": (_busy_server,),
     "nested-checkout": (_not_in_queue, _busy_server),
     "saturation": (_idle_server, _not_in_driver, _left_out),
-    "slow-or-dead-backend": (_elsewhere,),
-    "own-lock-chain": (_elsewhere,),
+    "slow-or-dead-backend": (_elsewhere, _own_locks),
     "blocked-worker": (_idle_loop_server,),
     "none": (_left_open, _silent_agent, _failed_answers),
 }

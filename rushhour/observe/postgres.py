@@ -7,11 +7,12 @@ import psycopg2
 
 from rushhour.observe.lag import LagEstimator
 from rushhour.observe.link import Link
-from rushhour.rundir.facts import Backend, ServerSample
+from rushhour.rundir.facts import Backend, LockWait, ServerSample
 from rushhour.stack import Server
 
 DEADLINE_S: Final = 2.0  # one sample takes this long at most
 
+# pg_blocking_pids takes all of the lock manager's locks for a moment: it is called for those who wait, alone.
 # One round trip. The views are read once each; every column is in PostgreSQL 14 to 18.
 # pg_stat_database.conflicts is the sum of pg_stat_database_conflicts, whose columns differ between versions.
 # On the primary a sample is a heartbeat too: it commits an empty message. Without commits the end of WAL may
@@ -20,7 +21,8 @@ DEADLINE_S: Final = 2.0  # one sample takes this long at most
 # receiver's row disappears with its connection, then what was received is all that is known.
 _SQL: Final = """
 WITH clients AS MATERIALIZED (
-  SELECT pid, coalesce(state, 'unknown') AS state, wait_event_type, wait_event, xact_start, state_change,
+  SELECT pid, coalesce(state, 'unknown') AS state, wait_event_type, wait_event, query_start, xact_start,
+         state_change,
          application_name = current_setting('application_name') AS own
   FROM pg_stat_activity WHERE backend_type = 'client backend'
 ), others AS (SELECT * FROM clients WHERE NOT own),
@@ -54,6 +56,14 @@ SELECT
        pid, state, wait_event_type || ':' || wait_event,
        round(greatest(0, extract(epoch FROM clock_timestamp() - state_change))::numeric, 3)
      )), '[]') FROM (SELECT * FROM others ORDER BY state_change LIMIT 200) AS listed),
+  (SELECT coalesce(json_agg(json_build_array(
+       waiter.pid, blocker.pid, extract(epoch FROM clock_timestamp() - waiter.query_start), held.state,
+       extract(epoch FROM clock_timestamp() - held.state_change),
+       extract(epoch FROM clock_timestamp() - held.xact_start)
+     )), '[]')
+     FROM (SELECT * FROM others WHERE wait_event_type = 'Lock' ORDER BY query_start LIMIT 50) AS waiter
+     CROSS JOIN LATERAL (SELECT DISTINCT unnest(pg_blocking_pids(waiter.pid)) AS pid) AS blocker
+     LEFT JOIN clients AS held ON held.pid = blocker.pid),
   CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(true, 'rushhour', '') END
 """
 
@@ -87,7 +97,7 @@ class ServerSampler:
         (
             max_connections, states, waits, connections, oldest_xact_s, oldest_idle_in_xact_s,
             in_recovery, streaming, end, replayed, commit_age_s, conflicts, commits, rollbacks, backends,
-            _heartbeat,
+            lock_waits, _heartbeat,
         ) = row  # fmt: skip
         lag_s = lag_bytes = None
         if in_recovery and replayed is not None:
@@ -110,6 +120,10 @@ class ServerSampler:
             commits=commits,
             rollbacks=rollbacks,
             backends=tuple(Backend(pid, state, wait, age or 0.0) for pid, state, wait, age in backends),
+            lock_waits=tuple(
+                LockWait(pid, blocked_by, _age(waited_s), state, _age(state_s), _age(xact_s))
+                for pid, blocked_by, waited_s, state, state_s, xact_s in lock_waits
+            ),
         )
 
 

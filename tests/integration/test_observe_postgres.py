@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -12,11 +13,11 @@ import psycopg2
 import psycopg2.extras
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the library's class is in lower case
-from rushhour.rundir.facts import ServerSample
 
 from rushhour.observe.postgres import DEADLINE_S, ServerSampler
 from rushhour.process.guard import Guard
 from rushhour.rundir import RunDir
+from rushhour.rundir.facts import ServerSample
 from rushhour.stack import Server
 from rushhour.stack.postgres.bare import BareServer, bare_server
 from rushhour.stack.processes.stack import EmbeddedStack
@@ -129,6 +130,33 @@ def test_states_waits_and_ages_of_the_service_but_not_of_the_observers(
         assert sample.oldest_idle_in_xact_s < later.oldest_idle_in_xact_s <= later.oldest_xact_s
         with as_admin(small) as admin, admin.cursor() as cursor:  # closing does not end a query that runs
             cursor.execute("SELECT pg_terminate_backend(%s)", (busy.info.backend_pid,))
+
+
+def test_who_waits_for_a_lock_and_for_whom(small: BareServer, sampler: ServerSampler) -> None:
+    with ExitStack() as open_connections:
+        blocker, waiter, idle = (open_connections.enter_context(closing(as_service(small))) for _ in range(3))
+        with closing(as_service(small)) as setup, setup, setup.cursor() as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS hot (id int primary key, n int)")
+            cursor.execute("INSERT INTO hot VALUES (1, 0) ON CONFLICT DO NOTHING")
+        idle.cursor().execute("SELECT 1")
+        blocker.cursor().execute("UPDATE hot SET n = n + 1")
+        assert sampler.sample().lock_waits == ()
+        thread = threading.Thread(target=lambda: waiter.cursor().execute("UPDATE hot SET n = n + 1"))
+        thread.start()
+        try:
+            sample = until(sampler, lambda sample: bool(sample.lock_waits))
+        finally:
+            blocker.rollback()
+            thread.join(SOON_S)
+        [wait] = sample.lock_waits
+        assert (wait.pid, wait.blocked_by) == (waiter.info.backend_pid, blocker.info.backend_pid)
+        assert wait.blocker_state == "idle in transaction"
+        assert wait.waited_s is not None
+        assert wait.blocker_state_s is not None
+        assert wait.blocker_xact_s is not None
+        assert wait.blocker_xact_s >= wait.waited_s
+        waiter.rollback()
+        assert sampler.sample().lock_waits == ()
 
 
 def test_a_full_server_is_still_seen(small: BareServer, sampler: ServerSampler) -> None:

@@ -186,3 +186,24 @@ def test_a_service_that_dies_before_exhaustion_leaves_an_expected_exhaustion_unk
 def test_confidence_without_a_window_is_not_raised() -> None:
     empty = History(environment=None)
     assert diagnose(empty, measure(h.scenario(), empty)).confidence == "possible"
+
+
+@pytest.mark.parametrize(("blocker", "cause"), [(9001, "saturation"), (1, "slow-or-dead-backend")])
+def test_a_server_that_only_obeys_the_services_own_locks_is_not_slow(blocker: int, cause: str) -> None:
+    """Twenty-seven updates of a hot row wait for a transaction: the service's own, or somebody else's."""
+    story = h.Story()
+    story.checkout(1, 20.0, "t1", request_ended_s=None, returned_s=h.STARTED_S + 75)
+    waits = tuple(f.LockWait(9002 + n, blocker, 3.0, "idle in transaction", 4.2, 4.5) for n in range(27))
+    history = h.saturated()
+    locked = tuple(
+        dataclasses.replace(one, states={"active": 28}, waits={"Lock:tuple": 27}, lock_waits=waits)
+        if one.server == "replica"
+        else one
+        for one in history.servers
+    )
+    history = dataclasses.replace(history, servers=locked, checkouts=tuple(story.facts["checkouts"]))
+    found = diagnose(history, measure(h.scenario(), history))
+    assert found.cause == cause
+    said = [one for one in found.evidence if one.signal == "against slow-or-dead-backend, says servers"]
+    assert bool(said) == (blocker == 9001)
+    assert all("own transactions, mostly taken at app/referrals.py:88" in str(one.value) for one in said)

@@ -60,6 +60,7 @@ from rushhour.rundir.facts.servers import (
     OWN,
     Backend,
     HostSample,
+    LockWait,
     ServerSample,
 )
 from rushhour.rundir.facts.whole import (
@@ -108,6 +109,7 @@ __all__ = [
     "History",
     "HostSample",
     "Inherited",
+    "LockWait",
     "LoopSample",
     "Outcome",
     "PoolDoing",

@@ -15,6 +15,18 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class LockWait:
+    """One client backend that waits for a lock, and a backend that it waits for: pg_blocking_pids."""
+
+    pid: int
+    blocked_by: int  # 0: a prepared transaction
+    waited_s: float | None  # since its query began
+    blocker_state: str | None  # "idle in transaction"; None: it is no client backend, or has gone
+    blocker_state_s: float | None
+    blocker_xact_s: float | None  # how long its transaction has been open
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSample:
     """postgres.jsonl: one server, once a second. With `error` set, the other figures are None or empty."""
 
@@ -35,6 +47,7 @@ class ServerSample:
     commits: int | None = None
     rollbacks: int | None = None
     backends: tuple[Backend, ...] = ()  # the service's, at most 200
+    lock_waits: tuple[LockWait, ...] = ()  # of the 50 that waited longest; older runs have none
 
 
 OWN = "own-"  # before the name of a container that the user's own service depends on
