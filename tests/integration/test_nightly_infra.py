@@ -31,7 +31,7 @@ def jenkins(run: Callable[[str], int]) -> str:
         return "error"
     (line,) = re.findall(r"sh\(script: '(.*?)', returnStatus: true\)", text)
     body = text[text.index("switch (code)") :]
-    cases = dict(re.findall(r"(?:case (\d+)|default):\s*(break|error|unstable)", body))
+    cases: dict[str, str] = dict(re.findall(r"(?:case (\d+)|default):\s*(break|error|unstable)", body))
     action = cases.get(str(run(line)), cases[""])
     return {"break": "success", "unstable": "unknown", "error": "failed"}[action]
 
