@@ -179,8 +179,8 @@ def lost_worker(path: Path, signum: signal.Signals) -> Ended:
     return tell(path, own(4, 9.0, workers=2), text=EAGER, meanwhile=lose_one)
 
 
-def raising(path: Path) -> Ended:
-    return tell(path, own(1, 2.0), text=EAGER.replace('get("/ok")', 'get("/ok").nonsense()'))
+def raising(path: Path, workers: int) -> Ended:
+    return tell(path, own(2, 2.0, workers), text=EAGER.replace('get("/ok")', 'get("/ok").nonsense()'))
 
 
 def unreadable(path: Path) -> Ended:
@@ -201,7 +201,8 @@ STORIES: dict[str, Callable[[Path], Ended]] = {
     "killed": killed,
     "killed-worker": partial(lost_worker, signum=signal.SIGKILL),
     "hung-worker": partial(lost_worker, signum=signal.SIGSTOP),
-    "raising": raising,
+    "raising-0": partial(raising, workers=0),
+    "raising-2": partial(raising, workers=2),
     "unreadable": unreadable,
 }
 
@@ -340,8 +341,9 @@ def test_a_lost_worker_is_told_of(how: str, runs: Runs) -> None:
     assert lost.detail["users"] == 2
 
 
-def test_a_locustfile_that_fails_is_told_of(runs: Runs) -> None:
-    run = runs("raising")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_locustfile_that_fails_is_told_of(workers: int, runs: Runs) -> None:
+    run = runs(f"raising-{workers}")
     assert run.code == 0
     errors = [one.detail for one in run.history.events if one.name == f.LOCUSTFILE_ERROR]
     assert {one["error"] for one in errors} == {"AttributeError"}
