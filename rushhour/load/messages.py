@@ -74,8 +74,8 @@ def unpack(data: dict[str, Any]) -> Report:
     """The report of a message; TypeError or KeyError when it is none."""
     return Report(
         rows=tuple(
-            RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker)
-            for t_s, endpoint, outcome, count, latency, worker in data["rows"]
+            RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker, status)
+            for t_s, endpoint, outcome, count, latency, worker, status in data["rows"]
         ),
         samples=tuple(GeneratorSample(*values) for values in data["samples"]),
         final=bool(data["final"]),

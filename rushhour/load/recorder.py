@@ -43,24 +43,26 @@ class Second:
 
     t_s: int
     ok: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
-    failed: defaultdict[tuple[str, str, Outcome], list[float]] = field(
+    failed: defaultdict[tuple[str, str, Outcome, int], list[float]] = field(
         default_factory=lambda: defaultdict(list)
     )
 
     def rows(self, worker: str) -> Iterator[RequestCount]:
-        """One row per endpoint and outcome."""
+        """One row per endpoint, outcome and 4xx status."""
         for (method, name), took_ms in self.ok.items():
-            yield _row(self.t_s, f"{method} {name}", Outcome.OK, took_ms, worker)
-        for (method, name, outcome), took_ms in self.failed.items():
-            yield _row(self.t_s, f"{method} {name}", outcome, took_ms, worker)
+            endpoint, latency = f"{method} {name}", _encoded(took_ms)
+            yield RequestCount(self.t_s, endpoint, Outcome.OK, len(took_ms), latency, worker)
+        for (method, name, outcome, status), took_ms in self.failed.items():
+            endpoint, latency = f"{method} {name}", _encoded(took_ms)
+            yield RequestCount(self.t_s, endpoint, outcome, len(took_ms), latency, worker, status)
 
 
-def _row(t_s: int, endpoint: str, outcome: Outcome, took_ms: Sequence[float], worker: str) -> RequestCount:
+def _encoded(took_ms: Sequence[float]) -> str:
     histogram = small_histogram()
     for took_us, count in Counter([int(one_ms * 1000) for one_ms in took_ms]).items():
         # The histogram refuses what lies outside its range, and the count would be wrong.
         histogram.record_value(min(max(took_us, LOWEST_US), HIGHEST_US), count)
-    return RequestCount(t_s, endpoint, outcome, len(took_ms), histogram.encode().decode("ascii"), worker)
+    return str(histogram.encode().decode("ascii"))
 
 
 class Tally:
@@ -106,14 +108,17 @@ class Tally:
             self._turn()
         self._ok[method, name].append(took_ms)
 
-    def ended(self, method: str, name: str, outcome: Outcome, took_ms: float) -> None:
-        """A request ended now."""
+    def ended(
+        self, method: str, name: str, outcome: Outcome, took_ms: float, status: int | None = None
+    ) -> None:
+        """A request ended now; its `status` is kept if it is a 4xx."""
         if outcome is Outcome.OK:
             self.succeeded(method, name, took_ms)
             return
         if self._monotonic() >= self._ends_at:
             self._turn()
-        self._second.failed[method, name, outcome].append(took_ms)
+        kept = status or 0 if outcome is Outcome.HTTP_4XX else 0
+        self._second.failed[method, name, outcome, kept].append(took_ms)
 
     def late(self, lateness_ms: Sequence[float]) -> None:
         """Timers fired this much later than planned."""

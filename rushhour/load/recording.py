@@ -49,7 +49,8 @@ class Counter:
             self._succeeded(request_type, name, response_time)
         else:
             body = response.content if status is not None and status >= 500 else None
-            self._tally.ended(request_type, name, classify(status, body, exception), response_time)
+            outcome = classify(status, body, exception)
+            self._tally.ended(request_type, name, outcome, response_time, status)
 
     def on_user_error(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
         """Locust's `user_error` event: a task, or a customer's `on_start`, raised."""

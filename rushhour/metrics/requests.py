@@ -32,6 +32,8 @@ class RequestMetrics:
     p90_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+    http_4xx_rate: float | None = None  # absent from the verdicts of older versions
+    answered_ok: int | None = None  # answers 2xx or 3xx; absent from the verdicts of older versions
 
 
 def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> RequestMetrics:
@@ -42,7 +44,7 @@ def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> Re
     total = counts.total()
     http_5xx = sum(counts[outcome] for outcome in f.SERVER_ERRORS)
     unanswered = sum(counts[outcome] for outcome in UNANSWERED)
-    answered_ok = sum(
+    ok_in_window = sum(
         row.count
         for row in rows
         if row.outcome is f.Outcome.OK and window and window.in_whole_second(row.t_s)
@@ -50,7 +52,7 @@ def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> Re
     latency = merge(row.latency for row in rows if row.outcome not in NO_WAIT)
     return RequestMetrics(
         requests=total,
-        achieved_rps=per_second(answered_ok, window),
+        achieved_rps=per_second(ok_in_window, window),
         http_4xx=counts[f.Outcome.HTTP_4XX],
         http_5xx=http_5xx,
         http_5xx_rate=http_5xx / total if total else None,
@@ -62,6 +64,8 @@ def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> Re
         p90_ms=percentile_ms(latency, 90),
         p95_ms=percentile_ms(latency, 95),
         p99_ms=percentile_ms(latency, 99),
+        http_4xx_rate=counts[f.Outcome.HTTP_4XX] / total if total else None,
+        answered_ok=counts[f.Outcome.OK],
     )
 
 

@@ -16,6 +16,7 @@ LATENCY_WINDOWS: Final = 600  # percentiles are taken over windows of whole seco
 _CLASSES: Final[tuple[tuple[f.Outcome, str, Tone], ...]] = (
     (f.Outcome.QUEUEPOOL_TIMEOUT, "QueuePool time-out", "red"),
     (f.Outcome.HTTP_5XX, "other 5xx", "orange"),
+    (f.Outcome.HTTP_4XX, "4xx", "blue"),
     (f.Outcome.CONNECT_ERROR, "connect error", "purple"),
     (f.Outcome.CLIENT_TIMEOUT, "client gave up", "sky"),
     (f.Outcome.OTHER_ERROR, "other error", "grey"),
@@ -115,7 +116,7 @@ def _errors(history: History, zero: float, seconds: range) -> Panel | None:
         return None
     by_class: dict[f.Outcome, Counter[int]] = defaultdict(Counter)
     for row in history.requests:
-        if row.outcome in f.FAILURES:
+        if row.outcome is not f.Outcome.OK:
             by_class[row.outcome][row.t_s] += row.count
     seen = _seen(history, seconds)
     series = [
@@ -123,7 +124,8 @@ def _errors(history: History, zero: float, seconds: range) -> Panel | None:
         for outcome, name, tone in _CLASSES
         if outcome in f.SERVER_ERRORS or outcome in by_class
     ]
-    return Panel("errors", "Failures by class", "failures/s", tuple(series))
+    title = "Failures by class" + (", and 4xx" if f.Outcome.HTTP_4XX in by_class else "")
+    return Panel("errors", title, "failures/s", tuple(series))
 
 
 def _latency(history: History, zero: float, seconds: range) -> Panel | None:

@@ -74,7 +74,7 @@ class _Comparison:
     def _wide(self) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for at, head in enumerate(self._heads):
-            table.add_column(head, justify="right" if 2 <= at <= 10 else "left", no_wrap=True)
+            table.add_column(head, justify="right" if 2 <= at <= 11 else "left", no_wrap=True)
         for row in self._rows:
             table.add_row(*(_cell(head, value) for head, value in zip(self._heads, row, strict=True)))
         return table

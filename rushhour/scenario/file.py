@@ -177,6 +177,8 @@ def _resolve(path: Path, root: Node, name: str) -> Node:
     while current is not None:
         blame = ("scenarios", chain[-1], "extends") if chain else ("scenarios", name)
         where = f"{path}:{root.line(blame)}: scenarios.{'.'.join(blame[1:])}"
+        if not isinstance(current, str):
+            raise UsageError([f"{where}: {current!r} is not the name of a scenario"])
         if current in chain:
             raise UsageError([f"{where}: extends itself: {' -> '.join([*chain, current])}"])
         if current not in known:
@@ -212,12 +214,13 @@ def _suites(path: Path, root: Node) -> tuple[dict[str, tuple[str, ...]], list[st
             continue
         if name in known:
             problems.append(f"{where} has the name of a scenario")
-        problems += [
-            f"{path}:{root.line(('suites', name, index))}: suite {name}: no scenario {member!r}; "
-            f"known: {', '.join(known)}"
-            for index, member in enumerate(members)
-            if member not in known
-        ]
+        for index, member in enumerate(members):
+            place = f"{path}:{root.line(('suites', name, index))}: suite {name}"
+            if isinstance(member, (dict, list)):
+                kind = "mapping" if isinstance(member, dict) else "list"
+                problems.append(f"{place}: its member is a {kind}; write the name of a scenario")
+            elif member not in known:
+                problems.append(f"{place}: no scenario {member!r}; known: {', '.join(known)}")
         suites[name] = tuple(str(member) for member in members)
     return suites, problems
 

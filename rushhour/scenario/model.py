@@ -1,4 +1,4 @@
-"""What a scenario is: frozen facts, validated field by field; `scenario_file.py` reads them from YAML."""
+"""What a scenario is: frozen facts, validated field by field; `file.py` reads them from YAML."""
 
 import re
 from dataclasses import field
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
 from pydantic.dataclasses import dataclass
 
-from rushhour.scenario.thresholds import Threshold, parse_threshold
+from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
@@ -64,6 +64,11 @@ def _one_of(what: str, allowed: tuple[str, ...]) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def parse_endpoint(value: Any) -> Any:
+    """`GET /x`, as thresholds name endpoints. Raises ValueError otherwise."""
+    return endpoint_of(value) if isinstance(value, str) else value
 
 
 def _one_or_more(value: Any) -> Any:
@@ -199,6 +204,7 @@ class Scenario:
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
     expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must tell of every failure
+    may_fail: tuple[Annotated[str, BeforeValidator(parse_endpoint)], ...] = ()  # may never answer 2xx or 3xx
     agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
 
     @property

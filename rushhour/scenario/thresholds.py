@@ -62,6 +62,7 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         MetricSpec("throughput", Unit.RATE, "requests", "the same as achieved_rps", True, "achieved_rps"),
         MetricSpec("offered_rps", Unit.RATE, "generator", "requests sent a second, retries included"),
         MetricSpec("http_4xx", Unit.COUNT, "requests", "answers 4xx", True),
+        MetricSpec("http_4xx_rate", Unit.SHARE, "requests", "answers 4xx, of all requests", True),
         MetricSpec("http_5xx", Unit.COUNT, "requests", "answers 5xx, pool time-outs among them", True),
         MetricSpec("http_5xx_rate", Unit.SHARE, "requests", "answers 5xx, of all requests", True),
         MetricSpec("client_timeouts", Unit.COUNT, "requests", "customers who gave up waiting", True),
@@ -199,11 +200,21 @@ def _endpoint(text: str | None, spec: MetricSpec, line: str) -> str | None:
     if not spec.per_endpoint:
         known = ", ".join(name for name, each in METRICS.items() if each.per_endpoint)
         raise ValueError(f"{spec.name} is not known per endpoint, in {line!r}; these are: {known}")
-    endpoint = " ".join(text.split())
-    if not _ENDPOINT.fullmatch(endpoint):
+    try:
+        return endpoint_of(text)
+    except ValueError:
         raise ValueError(
             f"{text!r} is not an endpoint, in {line!r}; write its method and path, as in "
             "{GET /customers/:id/referrals}"
+        ) from None
+
+
+def endpoint_of(text: str) -> str:
+    """`GET /x` with single spaces. Raises ValueError when the text is no method and path."""
+    endpoint = " ".join(text.split())
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise ValueError(
+            f"{text!r} is not an endpoint; write its method and path, as in GET /customers/:id/referrals"
         )
     return endpoint
 

@@ -1,5 +1,6 @@
 """A YAML file as plain data that remembers the line of each key and item."""
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
 
@@ -60,24 +62,53 @@ def read_yaml(path: Path) -> Node:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError([f"{path}:{line}: not YAML: {error.problem}"]) from None
-    except YAMLError as error:
-        raise UsageError([f"{path}: not YAML: {error}"]) from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError([f"{path}:{line}: not YAML: {error.reason} (#x{error.character:04x})"]) from None
+    except RecursionError:
+        raise UsageError(
+            [f"{path}:1: cannot be read: its lists and mappings are nested too deeply"]
+        ) from None
+    except Exception as error:  # noqa: BLE001 - ruamel's constructors pass on what int(), date() and dicts raise
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError([f"{path}:{_line_of(error)}: cannot be read as YAML: {what}"]) from None
     if not isinstance(loaded, CommentedMap):
         what = "is empty" if loaded is None else f"holds a {type(loaded).__name__}"
         raise UsageError([f"{path}:1: {what}; it must be a mapping"])
     lines: dict[KeyPath, int] = {(): 1}
-    return Node(_plain(loaded, (), lines), lines)
+    found: list[str] = []
+    plain = _plain(loaded, (), lines, found)
+    if found:
+        raise UsageError([f"{path}:{problem}" for problem in found])
+    return Node(plain, lines)
 
 
-def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
+def _line_of(error: Exception) -> int:
+    """The line of the YAML node that ruamel was making a value of when it failed; 1 when it was at none."""
+    line = 1
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        mark = getattr(frame.f_locals.get("node"), "start_mark", None)
+        line = mark.line + 1 if mark is not None else line
+    return line
+
+
+def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str]) -> Any:
+    """Plain data; `lines` and `problems` ("12: ...") are added to."""
     if isinstance(value, CommentedMap):
+        places = value.lc.data or {}
         for key in value:
-            lines[*path, str(key)] = value.lc.key(key)[0] + 1
-        return {str(key): _plain(child, (*path, str(key)), lines) for key, child in value.items()}
+            # A key that `<<` merged in stands elsewhere: it gets the line of the mapping that takes it over.
+            lines[*path, str(key)] = places[key][0] + 1 if key in places else value.lc.line + 1
+            if isinstance(key, (Mapping, tuple)):
+                shape = "mapping" if isinstance(key, Mapping) else "list"
+                where = ".".join(str(part) for part in path) or "the file"
+                line = lines[*path, str(key)]
+                problems.append(f"{line}: {where}: a {shape} is a key here; a key must be a word or a number")
+        return {str(key): _plain(child, (*path, str(key)), lines, problems) for key, child in value.items()}
     if isinstance(value, CommentedSeq):
         for index in range(len(value)):
             lines[*path, index] = value.lc.item(index)[0] + 1
-        return [_plain(child, (*path, index), lines) for index, child in enumerate(value)]
+        return [_plain(child, (*path, index), lines, problems) for index, child in enumerate(value)]
     if isinstance(value, bool) or value is None:
         return value
     for kind in (int, float, str):  # ruamel's scalars are subclasses that remember their spelling

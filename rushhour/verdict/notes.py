@@ -1,6 +1,7 @@
 """What was seen in a run and does not decide its verdict (pure)."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from rushhour.diagnosis import Diagnosis
 from rushhour.diagnosis.sites import at
@@ -17,6 +18,8 @@ from rushhour.verdict.headline import leaking_site
 from rushhour.verdict.judged import RAISED_NOTHING, is_seen, judged_thresholds
 from rushhour.verdict.unseen import why_no_pool, without_limit
 
+ENDPOINTS_NAMED: Final = 3  # of those with answers 4xx
+
 
 def notes(
     scenario: Scenario, history: History, metrics: Metrics, diagnosis: Diagnosis, observed: str
@@ -31,6 +34,7 @@ def notes(
         *_no_pool(scenario, history),
         *without_limit(history),
         *_locustfile(history, metrics, scenario),
+        *_client_errors(metrics),
         *_counts_differ(metrics),
         *_warm_up(history, window),
         *_ended_processes(history, window),
@@ -46,6 +50,22 @@ def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> I
     pool, where = ("", "") if site is None else (f" of pool {site.pool}", f", taken at {at(site)}")
     for_whom = "" if site is None or site.endpoint is None else f" for {site.endpoint}"
     yield f"the agent saw {counted(leaked, 'leaked connection')}{pool} all the same{where}{for_whom}"
+
+
+def _client_errors(metrics: Metrics) -> Iterator[str]:
+    """A 4xx is no failure of the service, and says that customers did not get what they asked for."""
+    if not metrics.all.http_4xx:
+        return
+    worst = sorted(
+        ((row.http_4xx, name, row.requests) for name, row in metrics.endpoints.items() if row.http_4xx),
+        key=lambda row: (-row[0], row[1]),
+    )
+    of_each = [f"{name} {number:,} of {requests:,}" for number, name, requests in worst[:ENDPOINTS_NAMED]]
+    more = [f"{len(worst) - ENDPOINTS_NAMED:,} more endpoints"] if len(worst) > ENDPOINTS_NAMED else []
+    yield (
+        f"{metrics.all.http_4xx:,} of {counted(metrics.all.requests, 'request')} were answered 4xx: "
+        f"{', '.join([*of_each, *more])}"
+    )
 
 
 def _no_pool(scenario: Scenario, history: History) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.window import Window
+from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -28,6 +29,8 @@ WORKER_SILENT_S: Final = 5.0
 POOL_GAP_S: Final = 2.0
 SERVER_GAP_S: Final = 5.0
 HOST_GAP_S: Final = 5.0
+
+MAY_FAIL: Final = "if that is meant, name the endpoint in `may_fail:`"
 
 _OBSERVES: Final[dict[str, Source]] = {
     "pools": "pools",
@@ -103,7 +106,10 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
     users = metrics.users_max
     if history.complete and users is not None and users < USERS_SHARE * scenario.load.users:
         yield f"only {users:,} of {scenario.load.users:,} customers ever came"
-    if metrics.all.http_4xx > HTTP_4XX_SHARE * metrics.all.requests:
+    allowed_4xx = sum(
+        metrics.endpoints[name].http_4xx for name in scenario.may_fail if name in metrics.endpoints
+    )
+    if metrics.all.http_4xx - allowed_4xx > HTTP_4XX_SHARE * metrics.all.requests:
         yield (
             f"{metrics.all.http_4xx:,} of {metrics.all.requests:,} requests were answered 4xx: the customers "
             "ask for what does not exist"
@@ -183,7 +189,7 @@ def why_blind(
     window = metrics.window
     if window is None:
         return ()
-    found: list[str] = []
+    found: list[str] = [*_never_ok(scenario, history, metrics, window)]
     if "pools" in needed:
         found += _agent(history, window)
     if "postgres" in needed:
@@ -197,6 +203,35 @@ def why_blind(
         if event.name == f.OBSERVER_FAULT and _matters(str(event.detail.get("observer", "")), needed):
             found.append(f"observer {event.detail.get('observer')} failed: {event.detail.get('error')}")
     return tuple(found)
+
+
+def _never_ok(scenario: Scenario, history: History, metrics: Metrics, window: Window) -> Iterator[str]:
+    """Endpoints without one answer 2xx or 3xx: their code was hardly run, so nothing is known of them.
+
+    Where trouble is expected, 5xx and silence are that trouble; a 4xx is the locustfile's mistake there too.
+    """
+    for name, endpoint in metrics.endpoints.items():
+        if endpoint.answered_ok or name in scenario.may_fail:
+            continue
+        if not endpoint.http_4xx and scenario.expect != "healthy":
+            continue
+        if endpoint.http_4xx < endpoint.requests:
+            yield (
+                f"{name} answered none of its {counted(endpoint.requests, 'request')} with 2xx or 3xx "
+                f"({endpoint.http_4xx:,} with 4xx, {endpoint.http_5xx:,} with 5xx); {MAY_FAIL}"
+            )
+            continue
+        statuses = {
+            row.status
+            for row in history.requests
+            if row.endpoint == name and row.outcome is f.Outcome.HTTP_4XX and row.t_s >= window.first_second
+        }
+        what = " or ".join(sorted(str(status or "4xx") for status in statuses))
+        logs_in = "does the locustfile log in? " if statuses & {401, 403} else ""
+        how_many = (
+            "its only request" if endpoint.requests == 1 else f"all of its {endpoint.requests:,} requests"
+        )
+        yield f"{name} answered {what} to {how_many}: {logs_in}{MAY_FAIL}"
 
 
 def why_unwatched(scenario: Scenario, history: History, judged: Iterable[Threshold]) -> tuple[str, ...]:

@@ -3,12 +3,15 @@
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
+import click
 import pytest
 
 from rushhour.cli import cli
 from rushhour.scenario import model as s
 from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.thresholds import METRICS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -52,3 +55,54 @@ def test_every_cause_has_a_page_and_a_scenario_of_the_zoo() -> None:
 def test_the_readme_names_every_command() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in cli.commands if f"rushhour {name}" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_lines_that_are_cited_of_the_service_take_a_connection(page: Path) -> None:
+    """`app/referrals.py:27 list_referrals` names a line of code inside of that function."""
+    wrong = []
+    cited = re.findall(r"(app/\w+\.py):(\d+)(?:[ \n]+(\w+))?", page.read_text(encoding="utf-8"))
+    for file, number, function in cited:
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        line = lines[int(number) - 1].strip() if int(number) <= len(lines) else ""
+        known = [word for row in lines if (word := re.match(r"\s*(?:async )?def (\w+)", row))]
+        inside = [row for row in lines[: int(number)] if re.match(r"\s*(?:async )?def \w+", row)]
+        names_a_function = any(word[1] == function for word in known)
+        here = bool(inside) and f"def {function}(" in inside[-1]
+        if not line or line.startswith(("#", "@", "def ", '"""')) or (names_a_function and not here):
+            wrong.append(f"{file}:{number} {function}: {line!r}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_no_table_is_cut_by_a_blank_line(page: Path) -> None:
+    blocks = re.split(r"\n\s*\n", page.read_text(encoding="utf-8"))
+    cut = [
+        block for block in blocks if block.startswith("|") and not re.search(r"^\|[ :|-]+\|$", block, re.M)
+    ]
+    assert cut == []
+
+
+def test_every_expectation_is_in_the_table_of_verdicts() -> None:
+    page = (ROOT / "docs/verdict.md").read_text(encoding="utf-8")
+    expectations = get_args(get_type_hints(s.Scenario)["expect"])
+    assert [name for name in expectations if f"| `expect: {name}` |" not in page] == []
+
+
+def test_every_metric_is_explained() -> None:
+    page = (ROOT / "docs/verdict.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if f"`{name}`" not in page] == []
+
+
+def test_options_that_the_pages_show_exist() -> None:
+    """Of `rushhour COMMAND --option`: the command takes that option."""
+    missing = []
+    for page in PAGES:
+        for name, rest in re.findall(r"rushhour ([a-z]+)((?: [^`\n|#]+)?)", page.read_text(encoding="utf-8")):
+            command = cli.commands.get(name)
+            if command is None or isinstance(command, click.Group):
+                continue
+            known = {option for one in command.params for option in one.opts} | {"--help"}
+            shown = re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest.partition(" -- ")[0].partition(";")[0])
+            missing += [f"{page.name}: {name} {option}" for option in shown if option not in known]
+    assert missing == []

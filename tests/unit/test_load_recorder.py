@@ -56,6 +56,20 @@ def test_a_row_holds_one_second_of_one_endpoint_and_outcome() -> None:
     assert latency.get_value_at_percentile(100) == pytest.approx(30_000, rel=0.001)
 
 
+def test_the_status_is_kept_of_answers_4xx_alone() -> None:
+    tally = Hands().tally()
+    for status, outcome in ((403, Outcome.HTTP_4XX), (404, Outcome.HTTP_4XX), (503, Outcome.HTTP_5XX)):
+        tally.ended("GET", "/a", outcome, 1.0, status)
+    tally.ended("GET", "/a", Outcome.CONNECT_ERROR, 1.0, None)
+    rows = sorted((row.outcome, row.status, row.count) for row in tally.rows(final=True))
+    assert rows == [
+        (Outcome.CONNECT_ERROR, 0, 1),
+        (Outcome.HTTP_4XX, 403, 1),
+        (Outcome.HTTP_4XX, 404, 1),
+        (Outcome.HTTP_5XX, 0, 1),
+    ]
+
+
 def test_a_second_is_handed_out_only_when_it_is_over_and_only_once() -> None:
     hands = Hands()
     tally = hands.tally()

@@ -253,7 +253,7 @@ def test_a_suite_is_compared_in_one_table(sample: SampleRun, tmp_path: Path) -> 
     other = replace(sample.verdict, scenario="gate", verdict="fail", release="1.1.1")
     results = [(sample.scenario, sample.verdict), (replace(sample.scenario, name="gate"), other)]
     table = render_comparison(results).splitlines()
-    assert table[2].count("|") == table[3].count("|") == table[4].count("|") == 14
+    assert table[2].count("|") == table[3].count("|") == table[4].count("|") == 15
     assert table[5].endswith("| exhausted | ❌ fail |")
     junit, summary = write_suite(tmp_path, results)
     assert junit.read_text(encoding="utf-8").count("<testcase ") == 2

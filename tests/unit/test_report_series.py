@@ -119,6 +119,14 @@ def test_failures_are_counted_by_class_in_the_second_in_which_they_ended(history
     assert not any(series(history, "errors", "other 5xx").values)
 
 
+def test_answers_4xx_are_drawn_beside_the_failures(history: History) -> None:
+    row = replace(history.requests[-1], outcome=f.Outcome.HTTP_4XX, count=7, status=404)
+    with_4xx = replace(history, requests=(*history.requests, row))
+    assert sum(value or 0 for value in series(with_4xx, "errors", "4xx").values) == 7
+    assert panel(with_4xx, "errors").title == "Failures by class, and 4xx"
+    assert [one.name for one in panel(history, "errors").series if one.name == "4xx"] == []
+
+
 def test_percentiles_come_from_the_histograms(history: History) -> None:
     p99 = series(history, "latency", "p99")
     assert max(value or 0 for value in p99.values) == pytest.approx(30_000, rel=0.01)

@@ -1,6 +1,7 @@
 """Scenario files: what is accepted, and what a user is told about what is not."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,50 @@ def test_the_shipped_file_is_valid() -> None:
         "rush-hour-primary",
         "rush-hour-hotfix",
     ]
+
+
+UNREADABLE = {
+    "a date that does not exist": "  when: 2024-13-45",
+    "not a number": "  users: !!int many",
+    "not a boolean": "  agent: !!bool perhaps",
+    "a tag of a list": "  data: !!omap [b: 1]",
+    "a mapping as a key": "  ? { x: 1 }\n  : 2",
+    "a question mark": "  ? x:\n  : 2",
+    "a list as a key": "  ? [x, y]\n  : 2",
+    "a key twice": "  pool: { size: 1, size: 2 }",
+    "an unknown alias": "  pool: *nothing",
+    "a control character": "  description: \x01",
+}
+
+
+@pytest.mark.parametrize("lines", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_ruamel_cannot_read_is_a_message_with_its_line(folder: Path, lines: str) -> None:
+    at = GOOD[: GOOD.index("scenarios:")].count("\n") + 1
+    found = problems(folder, GOOD.replace("scenarios:\n", f"{lines}\nscenarios:\n"))
+    assert len(found) == 1
+    assert re.match(rf"\S*scenarios\.yaml:{at}: \S", found[0]), found
+
+
+def test_nesting_without_end_is_a_message(folder: Path) -> None:
+    assert "nested too deeply" in problems(folder, "scenarios: " + "[" * 5000)[0]
+
+
+@pytest.mark.parametrize(("member", "kind"), [("{ base: broken }", "mapping"), ("[base]", "list")])
+def test_a_suite_takes_names_alone(folder: Path, member: str, kind: str) -> None:
+    text = GOOD.replace("both: [base, broken]", f"both: [base, {member}]")
+    (found,) = problems(folder, text)
+    assert f":{text.count(chr(10))}: suite both: its member is a {kind}" in found
+
+
+@pytest.mark.parametrize("given", ["{ base: 1 }", "[base]", "7"])
+def test_extends_takes_a_name_alone(folder: Path, given: str) -> None:
+    (found,) = problems(folder, GOOD.replace("extends: base", f"extends: {given}"))
+    assert "is not the name of a scenario" in found
+
+
+def test_merged_mappings_are_read(folder: Path) -> None:
+    text = GOOD.replace("    load: { users: 20,", "    load: &load { users: 20,").replace(
+        "    load: { users: 40 }", "    load: { <<: *load, users: 40 }"
+    )
+    broken = load_scenarios(write(folder, text)).scenarios["broken"]
+    assert (broken.load.users, broken.load.duration) == (40, 90.0)

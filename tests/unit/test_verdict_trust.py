@@ -330,3 +330,67 @@ def test_processes_that_ended_are_noted() -> None:
     verdict = judged(h.scenario(), dataclasses.replace(history, pools=ended))
     assert verdict.verdict == "pass"
     assert verdict.notes[0].startswith(f"processes of the service that ended during the load: {h.PID + 1};")
+
+
+DENIED = "GET /invoices"
+
+
+def with_answers(endpoint: str, outcome: f.Outcome, count: int, status: int = 0) -> Change:
+    """The run, and `count` answers of this endpoint in one second after the warm-up."""
+
+    def change(history: History) -> History:
+        row = dataclasses.replace(h.request_row(30, endpoint, count, 3, outcome), status=status)
+        rows = sorted((*history.requests, row), key=lambda row: row.t_s)
+        return dataclasses.replace(history, requests=tuple(rows))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (403, f"{DENIED} answered 403 to all of its 41 requests: does the locustfile log in?"),
+        (404, f"{DENIED} answered 404 to all of its 41 requests: if that is meant"),
+        (0, f"{DENIED} answered 4xx to all of its 41 requests"),  # recorded before statuses were kept
+    ],
+)
+@pytest.mark.parametrize(
+    ("scenario", "history"), [(h.scenario, h.healthy), (h.rush_hour, h.incident)], ids=["gate", "rush-hour"]
+)
+def test_an_endpoint_that_only_answers_4xx_makes_the_run_unknown(
+    scenario: Callable[..., Scenario], history: Callable[[], History], status: int, why: str
+) -> None:
+    change = with_answers(DENIED, f.Outcome.HTTP_4XX, 41, status)
+    verdict = judged(scenario(), change(history()))
+    assert verdict.verdict == "unknown"
+    assert any(reason.startswith(why) for reason in verdict.reasons), verdict.reasons
+    assert any(f"{DENIED} 41 of 41" in note for note in verdict.notes)
+    assert judged(scenario(may_fail=(DENIED,)), change(history())).verdict == "pass"
+
+
+def test_one_good_answer_is_enough_and_the_4xx_are_noted() -> None:
+    history = with_answers(DENIED, f.Outcome.HTTP_4XX, 40, 401)(h.healthy())
+    verdict = judged(h.scenario(), with_answers(DENIED, f.Outcome.OK, 1)(history))
+    assert verdict.verdict == "pass"
+    assert any(note.endswith(f"were answered 4xx: {DENIED} 40 of 41") for note in verdict.notes)
+
+
+def test_an_endpoint_without_a_good_answer_is_unknown_when_health_is_expected() -> None:
+    scenario = h.scenario(thresholds=("p95 < 400ms",))
+    history = with_answers(DENIED, f.Outcome.HTTP_5XX, 1)(h.healthy())
+    verdict = judged(scenario, history)
+    assert verdict.verdict == "unknown"
+    assert f"{DENIED} answered none of its 1 request with 2xx or 3xx" in verdict.reasons[0]
+
+
+def test_failures_are_what_an_expected_exhaustion_looks_like() -> None:
+    history = with_answers(DENIED, f.Outcome.QUEUEPOOL_TIMEOUT, 3)(h.incident())
+    assert judged(h.rush_hour(), history).verdict == "pass"
+
+
+def test_a_threshold_bounds_the_share_of_4xx_of_all_and_of_one_endpoint() -> None:
+    history = with_answers(DENIED, f.Outcome.HTTP_4XX, 30, 404)(h.healthy())
+    history = with_answers(DENIED, f.Outcome.OK, 10)(history)
+    scenario = h.scenario(thresholds=("http_4xx_rate < 50%", f"http_4xx_rate{{{DENIED}}} < 50%"))
+    whole, endpoint = judged(scenario, history).thresholds[:2]
+    assert (whole.ok, endpoint.ok, endpoint.value) == (True, False, 0.75)

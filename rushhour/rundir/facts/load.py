@@ -24,8 +24,9 @@ FAILURES = frozenset(Outcome) - {Outcome.OK, Outcome.HTTP_4XX}
 class RequestCount:
     """requests.jsonl: requests of one endpoint that *ended* in one second with one outcome, at one worker.
 
-    Rows with equal (t_s, endpoint, outcome) add up. `latency` is a base64 HDR histogram of microseconds
-    (1 us to 5 min, three significant digits) of `count` values.
+    Rows with equal (t_s, endpoint, outcome, status) add up. `latency` is a base64 HDR histogram of
+    microseconds (1 us to 5 min, three significant digits) of `count` values. `status` is that of 4xx
+    answers, and 0 otherwise.
     """
 
     t_s: int
@@ -34,6 +35,7 @@ class RequestCount:
     count: int
     latency: str
     worker: str = "local"
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
