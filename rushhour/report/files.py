@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.history import History, RunDir
+from rushhour.history.rundir import write_whole
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
@@ -60,7 +61,5 @@ def write_suite(folder: Path, results: Sequence[tuple[Scenario, Verdict]]) -> li
 
 def write(path: Path, text: str) -> Path:
     """Write whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text)
     return path

@@ -63,6 +63,7 @@ from rushhour.history.facts.servers import (
 from rushhour.history.facts.whole import (
     Environment,
     History,
+    Loss,
 )
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "HostSample",
     "Inherited",
     "LoopSample",
+    "Loss",
     "Outcome",
     "PoolDoing",
     "PoolFact",
