@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from rushhour.auditing import alarm_section, unaudited, unheard
 from rushhour.errors import RunDataError
 from rushhour.history import History, RunDir, load_history
+from rushhour.history.reading import read_object
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
 from rushhour.scenario.model import SCENARIO, Scenario
@@ -15,12 +14,11 @@ from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
 
 def read_scenario(run: RunDir) -> Scenario:
     """The scenario that a run was made with. Raises RunDataError."""
-    try:
-        scenario: Scenario = SCENARIO.validate_json(run.file("scenario.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunDataError(f"{run.path}: no scenario.json; this is not a run directory") from None
-    except (OSError, ValidationError) as error:
-        raise RunDataError(f"{run.file('scenario.json')}: {error}") from None
+    if run.path.exists() and not run.path.is_dir():
+        raise RunDataError(f"{run.path}: a file; a run is a directory")
+    scenario: Scenario | None = read_object(run.file("scenario.json"), SCENARIO)
+    if scenario is None:
+        raise RunDataError(f"{run.path}: no scenario.json; this is not a run directory")
     return scenario
 
 

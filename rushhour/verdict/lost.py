@@ -64,7 +64,12 @@ def lost_everything(history: History) -> Iterator[str]:
 
 def lost_parts(history: History, needed: Iterable[Source]) -> Iterator[str]:
     """Losses of what is needed, and of what every run is held to."""
-    files = {FILE_OF[source] for source in needed} | _CONDITIONS | {"requests.jsonl"}
+    return lost_of(history, (*needed, "requests", "generator", "host"))
+
+
+def lost_of(history: History, needed: Iterable[Source]) -> Iterator[str]:
+    """Losses of what is needed."""
+    files = {FILE_OF[source] for source in needed}
     for loss in history.losses:
         if loss.file in files:
             yield _in_words(loss)
