@@ -57,6 +57,18 @@ def report(runs: tuple[Path, ...]) -> int:
 
 
 @click.command()
+@runs_argument
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, an object for each run.")
+def verify(runs: tuple[Path, ...], as_json: bool) -> int:
+    """Do saved runs still hold what was written, and what do they lack?
+
+    Exit codes: 0 whole; 2 a run lost rows, holds too many, or was cut short; 64 a file cannot be read.
+    """
+    whole, broken = saved_commands.verify(runs, as_json=as_json)
+    return with_broken(Exit.MET if all(whole) else Exit.UNKNOWN, whole, broken)
+
+
+@click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @path_option("--timeline", None, "Audit an incident's export as it was (CSV: t_s, requests, http_5xx).")
 @click.option(

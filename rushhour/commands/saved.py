@@ -1,8 +1,12 @@
 """Commands that read saved runs and scenario files."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+
+import click
 
 from rushhour.alarms.events import Policy
 from rushhour.alarms.policies import load_policies
@@ -22,6 +26,7 @@ from rushhour.report.real_pages import terminal_real
 from rushhour.saved import read_real
 from rushhour.scenario.file import load_scenarios
 from rushhour.verdict.lost import lost_everything, lost_of
+from rushhour.verdict.whole import RunCheck, check_of, in_lines
 
 
 def compare(before: Path, after: Path, tolerance: float) -> str:
@@ -76,6 +81,26 @@ def judge(runs: Sequence[Path]) -> tuple[list[str], int]:
     if len(results) > 1:
         console.print(terminal.comparison(results))
     return [verdict.verdict for _, verdict in results], broken.count
+
+
+def verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
+    """Print what saved runs lack; for each whether it is whole, and how many could not be read."""
+    broken, checks = Broken(), []
+    for path in runs:
+        run_dir = RunDir(path.resolve())
+        try:
+            read_scenario(run_dir)
+            check = check_of(str(path), load_history(run_dir))
+        except RunDataError as error:
+            broken.count += 1
+            check = RunCheck(str(path), error=str(error))
+        checks.append(check)
+        if not as_json:
+            for line in in_lines(check):
+                say(line)
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    return [check.whole for check in checks if check.error is None], broken.count
 
 
 def report(runs: Sequence[Path]) -> int:

@@ -24,6 +24,13 @@ def with_first_line(line: bytes) -> Damage:
     return damage
 
 
+def holding(content: bytes) -> Damage:
+    def damage(path: Path) -> None:
+        path.write_bytes(content)
+
+    return damage
+
+
 def binary(path: Path) -> None:
     path.write_bytes(bytes(range(256)) * 200)
 
@@ -84,13 +91,13 @@ IN_ROWS: dict[str, Damage] = {
 }
 IN_OBJECTS: dict[str, Damage] = {
     **ANYWHERE,
-    "null": lambda path: path.write_text("null") and None,
-    "list": lambda path: path.write_text("[]") and None,
-    "empty object": lambda path: path.write_text("{}") and None,
-    "empty": lambda path: path.write_text("") and None,
-    "NaN": lambda path: path.write_text('{"a": NaN}') and None,
-    "deep nesting": lambda path: path.write_text('{"a":' * 100_000) and None,
-    "large": lambda path: path.write_bytes(b'{"a": "' + b"x" * 40_000_000 + b'"}') and None,
+    "null": holding(b"null"),
+    "list": holding(b"[]"),
+    "empty object": holding(b"{}"),
+    "empty": holding(b""),
+    "NaN": holding(b'{"a": NaN}'),
+    "deep nesting": holding(b'{"a":' * 100_000),
+    "large": holding(b'{"a": "' + b"x" * 40_000_000 + b'"}'),
 }
 CASES = [(name, kind, damage) for name in ROWS for kind, damage in IN_ROWS.items()] + [
     (name, kind, damage) for name in OBJECTS for kind, damage in IN_OBJECTS.items()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rushhour.cli.main import _exit_of
+from rushhour.compare import compare_runs, read_measured
 from rushhour.history import RunDir, load_history
 from rushhour.judging import read_scenario
 from rushhour.verdict.judge import Verdict, judge
@@ -166,3 +168,73 @@ def test_a_killed_writers_rows_are_known_up_to_its_last_manifest(healthy: RunDir
     text = manifest.read_text(encoding="utf-8").replace('"closed": true', '"closed": false')
     manifest.write_text(text, encoding="utf-8")
     assert any("did not close its manifest" in reason for reason in judged(healthy).reasons)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("name", FACTS)
+def test_verify_names_the_file_that_lost_rows(
+    name: str, mutation: Mutation, healthy: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit_of(["verify", str(healthy.path)]) == 0
+    assert capsys.readouterr().out.startswith("WHOLE  ")
+    mutate(healthy, name, mutation)
+    assert _exit_of(["verify", "--json", str(healthy.path)]) == 2
+    [check] = json.loads(capsys.readouterr().out)
+    assert name in {finding["file"] for finding in check["findings"]}
+    assert all(finding["rests_on"] for finding in check["findings"])
+
+
+def test_verify_says_what_an_old_run_was_held_to(healthy: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_of(["verify", str(old(healthy).path)]) == 0
+    assert "the run has no manifest" in capsys.readouterr().out
+
+
+def test_verify_goes_on_after_a_run_that_cannot_be_read(
+    tmp_path: Path, healthy: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit_of(["verify", "--json", str(tmp_path / "none"), str(healthy.path)]) == 64
+    broken, whole = json.loads(capsys.readouterr().out)
+    assert "no scenario.json" in broken["error"]
+    assert whole["error"] is None
+    assert whole["manifest"] is True
+    mutate(healthy, "pool.jsonl", cut)
+    assert _exit_of(["verify", str(tmp_path / "none"), str(healthy.path)]) == 2
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize("name", ["requests.jsonl", "events.jsonl"])
+def test_an_audit_of_lost_requests_is_unknown(
+    name: str, mutation: Mutation, leaking: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mutate(leaking, name, mutation)
+    assert _exit_of(["alarms", str(leaking.path)]) == 2
+    said = capsys.readouterr().out
+    assert name in said or "no load started" in said
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+@pytest.mark.parametrize(
+    "name", ["requests.jsonl", "pool.jsonl", "generator.jsonl", "host.jsonl", "events.jsonl"]
+)
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_comparison_with_lost_rows_is_unknown(
+    side: str, name: str, mutation: Mutation, healthy: RunDir, leaking: RunDir
+) -> None:
+    mutate(healthy if side == "before" else leaking, name, mutation)
+    result = compare_runs(read_measured(healthy), read_measured(leaking))
+    assert result.outcome == "unknown"
+    assert any(name in doubt for doubt in result.doubts) or name == "events.jsonl"
+
+
+def test_a_comparison_does_not_believe_an_old_verdict(healthy: RunDir, leaking: RunDir) -> None:
+    shutil.copy(healthy.file("verdict.json"), leaking.file("verdict.json"))
+    result = compare_runs(read_measured(healthy), read_measured(leaking))
+    assert result.outcome == "worse"
+    assert result.after.verdict is not None
+    assert result.after.verdict.observed == "exhausted"
+
+
+def test_a_comparison_without_the_rows_of_the_pools_is_unknown(healthy: RunDir, tmp_path: Path) -> None:
+    other = old(save(tmp_path / "other", h.healthy(), h.scenario(release="1.1.1")))
+    other.file("pool.jsonl").unlink()
+    assert compare_runs(read_measured(healthy), read_measured(other)).outcome == "unknown"
