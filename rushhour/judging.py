@@ -22,6 +22,14 @@ def read_scenario(run: RunDir) -> Scenario:
     return scenario
 
 
+def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str) -> Verdict:
+    """Judge what was read from a run. Raises RunDataError, with the file, for latencies that are none."""
+    try:
+        return judge(scenario, history, stack)
+    except RunDataError as error:
+        raise RunDataError(f"{run.file('requests.jsonl')}: {error}") from None
+
+
 def judge_run(run: RunDir) -> Verdict:
     """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md."""
     scenario, history, verdict, alarms = _judged(run)
@@ -42,4 +50,9 @@ def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | Non
     alarms = alarm_section(run, history, scenario)
     one = alarms.study if alarms else None
     asleep, unknown = unheard(scenario.expect_alarms, one), unaudited(scenario.expect_alarms, one)
-    return scenario, history, with_alarms(judge(scenario, history, stack), asleep, unknown), alarms
+    return (
+        scenario,
+        history,
+        with_alarms(judge_history(run, scenario, history, stack), asleep, unknown),
+        alarms,
+    )

@@ -8,12 +8,12 @@ from pathlib import Path
 from rushhour.compare.latency_counts import bucket_counts
 from rushhour.history import RunDir, load_history
 from rushhour.history import facts as f
-from rushhour.judging import read_scenario
+from rushhour.judging import judge_history, read_scenario
 from rushhour.metrics.requests import NO_WAIT, UNANSWERED
 from rushhour.metrics.window import Window, find_window
 from rushhour.saved import read_verdict
 from rushhour.scenario.model import Scenario
-from rushhour.verdict.judge import Verdict, judge
+from rushhour.verdict.judge import Verdict
 from rushhour.verdict.lost import lost_everything, lost_parts
 
 
@@ -57,7 +57,7 @@ def read_measured(run: RunDir) -> MeasuredRun:
         path=run.path,
         scenario=scenario,
         environment=history.environment,
-        verdict=judge(scenario, history, saved.stack) if saved else None,
+        verdict=judge_history(run, scenario, history, saved.stack) if saved else None,
         seconds=window.whole_seconds if window else 0,
         endpoints=_endpoints(history.requests, window) if window and window.whole_seconds else {},
         cpu=_cpu(history.host, window) if window and window.whole_seconds else {},

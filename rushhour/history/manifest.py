@@ -63,6 +63,7 @@ class Ledger:
     started: int = 0
     _name: str = field(default_factory=lambda: f"{os.getpid()}-{next(_NUMBER)}.json")
     _written_s: float = -EVERY_S
+    _closed: bool = False
 
     def add(self, name: str, lines: Iterable[tuple[str, float | None]]) -> None:
         """Rows that were just written to a file, with their times."""
@@ -75,9 +76,10 @@ class Ledger:
 
         Where it cannot be written it stays behind its file, which the check of the run then says.
         """
-        if not closed and time.monotonic() - self._written_s < EVERY_S:
+        reopened = self._closed and not closed  # what was closed must not stay so
+        if not closed and not reopened and time.monotonic() - self._written_s < EVERY_S:
             return
-        self._written_s = time.monotonic()
+        self._written_s, self._closed = time.monotonic(), closed
         path = self.run / FOLDER / self._name
         manifest = Manifest(closed, self.files, self.requests, self.started)
         with suppress(OSError):  # a full disk, say: the facts themselves matter more, and fail by themselves

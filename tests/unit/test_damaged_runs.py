@@ -158,3 +158,12 @@ def test_a_broken_run_does_not_keep_the_others_from_being_judged(
     told = capsys.readouterr()
     assert f"{broken.file('pool.jsonl')}:1: " in told.err
     assert "PASS" in told.out
+
+
+def test_latencies_that_are_none_name_their_file(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run.file("requests.jsonl")
+    path.write_text(path.read_text(encoding="utf-8").replace("HIST", "HISX"), encoding="utf-8")
+    assert _exit_of(["judge", str(run.path)]) == 64
+    assert f"{path}: not an HDR histogram" in capsys.readouterr().err
+    assert _exit_of(["compare", str(run.path), str(run.path)]) == 64
+    assert f"{path}: not an HDR histogram" in capsys.readouterr().err

@@ -9,7 +9,9 @@ import pytest
 
 from rushhour.cli.main import _exit_of
 from rushhour.compare import compare_runs, read_measured
-from rushhour.history import RunDir, load_history
+from rushhour.history import FactWriter, RunDir, load_history
+from rushhour.history import facts as f
+from rushhour.history.manifest import read_manifests
 from rushhour.judging import read_scenario
 from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories as h
@@ -238,3 +240,17 @@ def test_a_comparison_without_the_rows_of_the_pools_is_unknown(healthy: RunDir, 
     other = old(save(tmp_path / "other", h.healthy(), h.scenario(release="1.1.1")))
     other.file("pool.jsonl").unlink()
     assert compare_runs(read_measured(healthy), read_measured(other)).outcome == "unknown"
+
+
+def test_a_writer_that_goes_on_after_it_was_closed_opens_its_manifest_again(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    writer = FactWriter(run)
+    writer.write([f.Event(0.0, "one")])
+    writer.close()
+    writer.write([f.Event(1.0, "two")])
+    [manifest] = read_manifests(run.path)
+    assert not manifest.closed
+    assert manifest.files["events.jsonl"].rows == 2
+    writer.close()
+    [manifest] = read_manifests(run.path)
+    assert manifest.closed
