@@ -20,7 +20,7 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 COMMANDS: Final = {
     **dict.fromkeys(("check", "nightly", "run"), "runs"),
-    **dict.fromkeys(("alarms", "compare", "history", "judge", "list", "report"), "saved"),
+    **dict.fromkeys(("alarms", "compare", "history", "judge", "list", "report", "verify"), "saved"),
     **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stacks"),
     **dict.fromkeys(("agent", "init"), "services"),
     "drill": "drills",

@@ -32,6 +32,13 @@ def exit_code(verdicts: Sequence[str]) -> Exit:
     return Exit.MET if verdicts and set(verdicts) == {"pass"} else Exit.UNKNOWN
 
 
+def with_broken(code: Exit, results: Sequence[object], broken: int) -> Exit:
+    """The exit code of some runs, of which some could not be read: the worst, 1 before 2 before 64."""
+    if not broken:
+        return code
+    return code if results and code is not Exit.MET else Exit.USAGE
+
+
 class Duration(click.ParamType[float]):
     """`90s`, `3m`, as in the scenario file; in seconds."""
 

@@ -7,7 +7,7 @@ import click
 
 from rushhour.alarms.study import Scale
 from rushhour.cli import saved_actions as saved_commands
-from rushhour.cli.options import Duration, Exit, exit_code, path_option, runs_argument
+from rushhour.cli.options import Duration, Exit, exit_code, path_option, runs_argument, with_broken
 from rushhour.jobs.compare.judging import TOLERANCE
 
 
@@ -45,15 +45,27 @@ def history(runs: Path, rebuild: bool, scenario: str | None, last: int) -> int:
 @runs_argument
 def judge(runs: tuple[Path, ...]) -> int:
     """Judge saved runs again, and write their reports anew."""
-    return exit_code(saved_commands.judge(runs))
+    verdicts, broken = saved_commands.judge(runs)
+    return with_broken(exit_code(verdicts), verdicts, broken)
 
 
 @click.command()
 @runs_argument
 def report(runs: tuple[Path, ...]) -> int:
     """Render the reports of saved runs again, and say where they are."""
-    saved_commands.report(runs)
-    return Exit.MET
+    return Exit.USAGE if saved_commands.report(runs) else Exit.MET
+
+
+@click.command()
+@runs_argument
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, an object for each run.")
+def verify(runs: tuple[Path, ...], as_json: bool) -> int:
+    """Do saved runs still hold what was written, and what do they lack?
+
+    Exit codes: 0 whole; 2 a run lost rows, holds too many, or was cut short; 64 a file cannot be read.
+    """
+    whole, broken = saved_commands.verify(runs, as_json=as_json)
+    return with_broken(Exit.MET if all(whole) else Exit.UNKNOWN, whole, broken)
 
 
 @click.command()
@@ -93,10 +105,9 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
         raise click.UsageError("name a run directory, or --timeline FILE.csv")
     over = None if given["how"] == "it-was" else round(given["over"])
     scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched")
-    told = saved_commands.alarms(runs, timeline, given["policies"], scale, given["attention"])
-    if False in told:
-        return Exit.NOT_MET
-    return Exit.UNKNOWN if None in told else Exit.MET
+    announced, broken = saved_commands.alarms(runs, timeline, given["policies"], scale, given["attention"])
+    code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
+    return with_broken(code, announced, broken)
 
 
 @click.command(name="list")

@@ -2,26 +2,32 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from rushhour.errors import RunDataError
 from rushhour.judging.alarms import alarm_section, unaudited, unheard
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
 from rushhour.rundir import History, RunDir, load_history
+from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
 
 
 def read_scenario(run: RunDir) -> Scenario:
     """The scenario that a run was made with. Raises RunDataError."""
-    try:
-        scenario: Scenario = SCENARIO.validate_json(run.file("scenario.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunDataError(f"{run.path}: no scenario.json; this is not a run directory") from None
-    except (OSError, ValidationError) as error:
-        raise RunDataError(f"{run.file('scenario.json')}: {error}") from None
+    if run.path.exists() and not run.path.is_dir():
+        raise RunDataError(f"{run.path}: a file; a run is a directory")
+    scenario: Scenario | None = read_object(run.file("scenario.json"), SCENARIO)
+    if scenario is None:
+        raise RunDataError(f"{run.path}: no scenario.json; this is not a run directory")
     return scenario
+
+
+def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str) -> Verdict:
+    """Judge what was read from a run. Raises RunDataError, with the file, for latencies that are none."""
+    try:
+        return judge(scenario, history, stack)
+    except RunDataError as error:
+        raise RunDataError(f"{run.file('requests.jsonl')}: {error}") from None
 
 
 def judge_run(run: RunDir) -> Verdict:
@@ -44,4 +50,9 @@ def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | Non
     alarms = alarm_section(run, history, scenario)
     one = alarms.study if alarms else None
     asleep, unknown = unheard(scenario.expect_alarms, one), unaudited(scenario.expect_alarms, one)
-    return scenario, history, with_alarms(judge(scenario, history, stack), asleep, unknown), alarms
+    return (
+        scenario,
+        history,
+        with_alarms(judge_history(run, scenario, history, stack), asleep, unknown),
+        alarms,
+    )

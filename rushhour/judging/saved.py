@@ -1,30 +1,38 @@
 """What a saved run holds besides its facts: where it took place, and what it was judged as."""
 
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from rushhour.alarms.real_pages import BesideReal
-from rushhour.errors import RunDataError
 from rushhour.rundir import RunDir
 from rushhour.rundir.facts import Environment
+from rushhour.rundir.reading import read_object
 from rushhour.verdict.judge import Verdict
-
-T = TypeVar("T")
 
 _VERDICT: Final = TypeAdapter(Verdict)
 _ENVIRONMENT: Final = TypeAdapter(Environment)
-_REAL: Final = TypeAdapter(tuple[BesideReal, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class _Alarms:
+    """Of alarms.json, what is read again."""
+
+    real: tuple[BesideReal, ...] = ()
+
+
+_ALARMS: Final = TypeAdapter(_Alarms)
 
 
 def read_verdict(run: RunDir) -> Verdict | None:
     """What a run was judged as; None when it never was. Raises RunDataError on a broken file."""
-    return _read(run, "verdict.json", _VERDICT)
+    return read_object(run.file("verdict.json"), _VERDICT)
 
 
 def read_environment(run: RunDir) -> Environment | None:
     """Where a run took place; None when that was not written. Raises RunDataError on a broken file."""
-    return _read(run, "environment.json", _ENVIRONMENT)
+    return read_object(run.file("environment.json"), _ENVIRONMENT)
 
 
 def read_real(run: RunDir) -> tuple[BesideReal, ...]:
@@ -32,21 +40,5 @@ def read_real(run: RunDir) -> tuple[BesideReal, ...]:
 
     Raises RunDataError on a broken file.
     """
-    if not run.file("alarms.json").exists():
-        return ()
-    try:
-        return _REAL.validate_python(run.read_json("alarms.json").get("real", []))
-    except ValidationError as error:
-        raise RunDataError(f"{run.file('alarms.json')}: real: {error.errors()[0]['msg']}") from None
-
-
-def _read(run: RunDir, name: str, adapter: TypeAdapter[T]) -> T | None:
-    if not run.file(name).exists():
-        return None
-    content: Any = run.read_json(name)
-    try:
-        return adapter.validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunDataError(f"{run.file(name)}: {where}: {first['msg']}") from None
+    found = read_object(run.file("alarms.json"), _ALARMS)
+    return found.real if found else ()

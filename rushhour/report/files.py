@@ -9,6 +9,7 @@ from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
 from rushhour.report.markdown import render_comparison, render_markdown
 from rushhour.rundir import History, RunDir
+from rushhour.rundir.directory import write_whole
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 
@@ -60,7 +61,5 @@ def write_suite(folder: Path, results: Sequence[tuple[Scenario, Verdict]]) -> li
 
 def write(path: Path, text: str) -> Path:
     """Write whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text)
     return path

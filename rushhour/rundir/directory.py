@@ -10,10 +10,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from rushhour.errors import RunDataError
 from rushhour.rundir import facts as f
+from rushhour.rundir.losses import CHECKED, find_losses
+from rushhour.rundir.manifest import Ledger, Rows, read_manifests
+from rushhour.rundir.reading import parse_json, read_lines, read_object, read_row, read_text
 
 T = TypeVar("T")
 
@@ -43,6 +47,8 @@ _FILE_OF: Final[dict[type, str]] = {
     f.Told: "notifications.jsonl",
     **dict.fromkeys(_KIND_OF, "pool.jsonl"),
 }
+FACT_FILES: Final = tuple(dict.fromkeys(_FILE_OF.values()))
+_ENVIRONMENT: Final = TypeAdapter(f.Environment)
 
 
 def _plain(value: object) -> Any:
@@ -60,6 +66,16 @@ def encode(fact: object) -> str:
     kind = _KIND_OF.get(type(fact))
     plain = _plain(fact)
     return _line({"fact": kind} | plain if kind else plain)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write whole or not at all. Raises RunDataError where a folder stands in the file's place."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise RunDataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,45 +104,54 @@ class RunDir:
     def write_json(self, name: str, content: Any) -> None:
         """Write whole or not at all; dataclasses and tuples become JSON objects and arrays."""
         text = json.dumps(content, indent=2, default=_plain)
-        temporary = self.file(f".{name}.tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(self.file(name))
+        write_whole(self.file(name), text + "\n")
 
     def read_json(self, name: str) -> Any:
         """Raises RunDataError when the file is missing or is not JSON."""
-        try:
-            return json.loads(self.file(name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunDataError(f"{self.file(name)}: missing; {self.path} is not a run directory") from None
-        except (OSError, ValueError) as error:
-            raise RunDataError(f"{self.file(name)}: {error}") from None
+        text = read_text(self.file(name))
+        if text is None:
+            raise RunDataError(f"{self.file(name)}: missing; {self.path} is not a run directory")
+        return parse_json(self.file(name), text)
 
 
 class FactWriter:
     """Appends facts to the run's files as they come; safe to call from several threads.
 
-    Each line is flushed, so a run that is killed keeps what it saw.
+    Each line is flushed, so a run that is killed keeps what it saw, and a manifest says what was written.
     """
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
         self._files: dict[str, TextIO] = {}
+        self._ledger = Ledger(run.path)
         self._lock = threading.Lock()
 
     def write(self, new: Iterable[object]) -> None:
         """Append facts, each to the file of its kind."""
-        by_file: dict[str, list[str]] = {}
+        by_file: dict[str, list[tuple[str, float | None]]] = {}
+        requests = started = 0
         for fact in new:
-            by_file.setdefault(_FILE_OF[type(fact)], []).append(encode(fact))
+            row = (encode(fact), getattr(fact, "t_s", None))
+            by_file.setdefault(_FILE_OF[type(fact)], []).append(row)
+            if isinstance(fact, f.RequestCount):
+                requests += fact.count
+            elif isinstance(fact, f.GeneratorSample):
+                started += fact.started
         with self._lock:
-            for name, lines in by_file.items():
+            for name, rows in by_file.items():
                 if name not in self._files:
                     self._files[name] = self.run.file(name).open("a", encoding="utf-8")
-                self._files[name].write("\n".join(lines) + "\n")
+                self._files[name].write("\n".join(line for line, _ in rows) + "\n")
                 self._files[name].flush()
+                self._ledger.add(name, rows)
+            self._ledger.requests += requests
+            self._ledger.started += started
+            self._ledger.save()
 
     def close(self) -> None:
         with self._lock:
+            if self._files:
+                self._ledger.save(closed=True)
             for file in self._files.values():
                 file.close()
             self._files.clear()
@@ -144,7 +169,7 @@ class Recorder(FactWriter):
         self.anchor_wall_s = time.time()
         run.logs.mkdir(parents=True, exist_ok=True)
         run.agent.mkdir(parents=True, exist_ok=True)
-        self.event(f.ANCHOR, wall_s=self.anchor_wall_s, monotonic_s=self.anchor_monotonic_s)
+        self.event(f.ANCHOR, wall_s=self.anchor_wall_s, monotonic_s=self.anchor_monotonic_s, manifest=True)
         fcntl.flock(self._files[_EVENTS], fcntl.LOCK_SH)  # the kernel frees it, however this process ends
 
     def now_s(self) -> float:
@@ -170,60 +195,69 @@ def is_under_way(run: RunDir) -> bool:
     return False
 
 
-def read_facts(path: Path, kind: type[T]) -> Iterator[T]:
-    """The facts of one file; a last line that was cut short is left out, a bad line elsewhere is an error."""
+def read_facts(path: Path, kind: type[T], seen: Rows | None = None) -> Iterator[T]:
+    """The facts of one file, which `seen` then counts; a last line that was cut short is left out.
+
+    Raises RunDataError for any other line that is no such fact.
+    """
     adapter = TypeAdapter(kind)
-    for _, line in _lines(path):
-        try:
-            yield adapter.validate_json(line)
-        except ValidationError as error:
-            raise RunDataError(
-                f"{path}: not a {kind.__name__}: {line[:120]!r}: {error.errors()[0]['msg']}"
-            ) from None
+    for number, line in read_lines(path):
+        fact = read_row(path, number, line, adapter, kind.__name__)
+        if seen is not None:
+            seen.add(line, getattr(fact, "t_s", None))
+        yield fact
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+_POOL_ADAPTERS: Final[dict[bytes, tuple[str, TypeAdapter[Any]]]] = {
+    kind.encode(): (kind, TypeAdapter(fact)) for kind, fact in POOL_KINDS.items()
+}
+_POOL_START: Final = b'{"fact":"'
+
+
+def _pool_facts(path: Path, seen: Rows) -> Iterator[f.PoolFact]:
+    for number, line in read_lines(path):
+        if line.startswith(_POOL_START):
+            kind = line[len(_POOL_START) : line.find(b'"', len(_POOL_START))]
+        else:
+            kind = _kind_of(path, number, line)
+        if kind not in _POOL_ADAPTERS:
+            raise RunDataError(f"{path}:{number}: not a pool fact: no such kind: {kind[:40]!r}")
+        name, adapter = _POOL_ADAPTERS[kind]
+        fact = read_row(path, number, line, adapter, f"pool fact of kind {name}")
+        seen.add(line, fact.t_s)
+        yield fact
+
+
+def _kind_of(path: Path, number: int, line: bytes) -> bytes:
+    """Of a line that another hand has written."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return
-    whole, _, cut = text.rpartition("\n")
-    del cut  # a process that was killed in the middle of a line
-    for number, line in enumerate(whole.splitlines(), 1):
-        if line.strip():
-            yield number, line
-
-
-def _pool_facts(path: Path) -> Iterator[f.PoolFact]:
-    adapters = {kind: TypeAdapter(fact) for kind, fact in POOL_KINDS.items()}
-    for number, line in _lines(path):
-        try:
-            plain = json.loads(line)
-            yield adapters[plain.pop("fact")].validate_python(plain)
-        except (ValueError, KeyError) as error:
-            raise RunDataError(f"{path}:{number}: not a pool fact: {error}") from None
+        return str(from_json(line)["fact"]).encode()
+    except (ValueError, TypeError, KeyError):
+        raise RunDataError(f"{path}:{number}: not a pool fact: {line[:80]!r}") from None
 
 
 def load_history(run: RunDir) -> f.History:
-    """Read all of a run; a missing file leaves its part empty. Raises RunDataError on a broken one."""
-    pool = list(_pool_facts(run.file("pool.jsonl")))
+    """Read all of a run; a missing file leaves its part empty, and `losses` says what was lost.
+
+    Raises RunDataError on a broken file.
+    """
+    seen: dict[str, Rows] = {name: Rows() for name in FACT_FILES}
+
+    def read(kind: type[T]) -> tuple[T, ...]:
+        name = _FILE_OF[kind]
+        return tuple(read_facts(run.file(name), kind, seen[name]))
+
+    pool = list(_pool_facts(run.file("pool.jsonl"), seen["pool.jsonl"]))
     checkouts = {(fact.pid, fact.id): fact for fact in pool if isinstance(fact, f.CheckOut)}
-    environment = None
-    if run.file("environment.json").exists():
-        environment = TypeAdapter(f.Environment).validate_python(run.read_json("environment.json"))
 
     def of(kind: type[T]) -> tuple[T, ...]:
         return tuple(fact for fact in pool if isinstance(fact, kind))
 
-    return f.History(
-        environment=environment,
-        events=tuple(read_facts(run.file("events.jsonl"), f.Event)),
-        requests=tuple(
-            sorted(read_facts(run.file("requests.jsonl"), f.RequestCount), key=lambda row: row.t_s)
-        ),
-        generator=tuple(
-            sorted(read_facts(run.file("generator.jsonl"), f.GeneratorSample), key=lambda row: row.t_s)
-        ),
+    history = f.History(
+        environment=read_object(run.file("environment.json"), _ENVIRONMENT),
+        events=read(f.Event),
+        requests=tuple(sorted(read(f.RequestCount), key=lambda row: row.t_s)),
+        generator=tuple(sorted(read(f.GeneratorSample), key=lambda row: row.t_s)),
         processes=of(f.AgentProcess),
         pools=of(f.PoolSample),
         checkouts=tuple(checkouts.values()),
@@ -236,10 +270,14 @@ def load_history(run: RunDir) -> f.History:
         engines=of(f.EnginesMade),
         collections=of(f.Collected),
         agent_faults=of(f.AgentFault),
-        servers=tuple(read_facts(run.file("postgres.jsonl"), f.ServerSample)),
-        host=tuple(read_facts(run.file("host.jsonl"), f.HostSample)),
-        told=tuple(read_facts(run.notifications, f.Told)),
+        servers=read(f.ServerSample),
+        host=read(f.HostSample),
+        told=read(f.Told),
     )
+    manifests = read_manifests(run.path)
+    losses = find_losses(history, seen, manifests)
+    unchecked = () if manifests else (f"the run has no manifest, so it was held only to these: {CHECKED}",)
+    return dataclasses.replace(history, losses=losses, unchecked=unchecked)
 
 
 def create_run_dir(runs: Path, scenario: str) -> RunDir:

@@ -16,6 +16,7 @@ from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import Threshold, in_words
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds
+from rushhour.verdict.lost import is_proven, touched
 from rushhour.verdict.notes import notes
 from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
 
@@ -58,7 +59,7 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     metrics = measure(scenario, history)
     diagnosis = diagnose(history, metrics)
     judged = judged_thresholds(scenario)
-    results = tuple(_result(one, metrics) for one in judged)
+    results = tuple(_result(one, metrics, history) for one in judged)
     void = why_void(scenario, history, metrics)
     blind = () if void else (*why_blind(scenario, history, metrics, judged), *_no_data(judged, metrics))
     violated = [one for one, result in zip(judged, results, strict=True) if result.ok is False]
@@ -120,9 +121,12 @@ def with_alarms(verdict: Verdict, asleep: Sequence[str], unknown: Sequence[str] 
     return replace(verdict, verdict="fail", reasons=(*asleep, *verdict.reasons), headline=headline)
 
 
-def _result(threshold: Threshold, metrics: Metrics) -> ThresholdResult:
+def _result(threshold: Threshold, metrics: Metrics, history: History) -> ThresholdResult:
     value = metrics.value_of(threshold)
-    return ThresholdResult(threshold.expr, value, None if value is None else threshold.holds(value))
+    ok = None if value is None else threshold.holds(value)
+    if ok is None or value is None or (not ok and is_proven(history, threshold, value)):
+        return ThresholdResult(threshold.expr, value, ok)
+    return ThresholdResult(threshold.expr, value, None if touched(history, threshold) else ok)
 
 
 def _violated(threshold: Threshold, metrics: Metrics) -> str:

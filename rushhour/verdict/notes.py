@@ -39,6 +39,7 @@ def notes(
         *_warm_up(history, window),
         *_ended_processes(history, window),
         *_failed_observers(history),
+        *history.unchecked,
     )
 
 

@@ -12,6 +12,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
+from rushhour.verdict.lost import is_lost, lost_everything, lost_parts
 from rushhour.verdict.unseen import why_no_pool
 
 LATENESS_P99_MS: Final = 100.0
@@ -45,6 +46,7 @@ def why_void(scenario: Scenario, history: History, metrics: Metrics) -> tuple[st
     """Why the run says nothing about the release, good or bad; empty when it does."""
     return (
         *_cut_short(scenario, history, metrics.window),
+        *lost_everything(history),
         *_no_load(scenario, history, metrics),
         *_generator(history, metrics),
         *_neighbours(history, metrics.window),
@@ -98,12 +100,14 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
             yield "the load never started: no load_started event"
         return
     if not metrics.all.requests:
+        if is_lost(history, "requests"):
+            return  # why_blind says so, and what the pools show still counts
         yield f"no request ended after the warm-up of {scenario.load.warm_up:.0f} s"
         return
     lasted_s = window.load_ended_s - window.load_started_s
     if history.complete and lasted_s < DURATION_SHARE * scenario.load.duration:
         yield f"the load ended after {lasted_s:.0f} s, and should have lasted {scenario.load.duration:.0f} s"
-    users = metrics.users_max
+    users = None if is_lost(history, "generator") else metrics.users_max
     if history.complete and users is not None and users < USERS_SHARE * scenario.load.users:
         yield f"only {users:,} of {scenario.load.users:,} customers ever came"
     allowed_4xx = sum(
@@ -126,6 +130,9 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
     if window is None:
         return
     samples = [one for one in history.generator if window.in_whole_second(one.t_s)]
+    lost = is_lost(history, "generator")  # why_blind says so
+    if not samples and lost:
+        return
     if not samples:
         yield "the load generator wrote nothing about itself, so nothing tells whether it kept its schedule"
         return
@@ -146,7 +153,8 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
                 f"the load generator was starved of CPU: {worker} used {CPU_CORES:g} cores or more in "
                 f"{count} of {seconds[worker]} s; give it more workers"
             )
-    yield from _silent_workers(samples)
+    if not lost:
+        yield from _silent_workers(samples)
 
 
 def _neighbours(history: History, window: Window | None) -> Iterator[str]:
@@ -189,7 +197,7 @@ def why_blind(
     window = metrics.window
     if window is None:
         return ()
-    found: list[str] = [*_never_ok(scenario, history, metrics, window)]
+    found: list[str] = [*lost_parts(history, needed), *_never_ok(scenario, history, metrics, window)]
     if "pools" in needed:
         found += _agent(history, window)
     if "postgres" in needed:

@@ -55,7 +55,8 @@ def compare_runs(before: MeasuredRun, after: MeasuredRun, *, tolerance: float = 
     doubts = (*_doubts(before), *_doubts(after))
     known = tuple(facts(before, after))
     shortest_s = min(before.seconds, after.seconds)
-    if shortest_s < FEWEST_SECONDS or before.verdict is None or after.verdict is None:
+    empty = not (before.endpoints and after.endpoints)
+    if empty or shortest_s < FEWEST_SECONDS or before.verdict is None or after.verdict is None:
         return Comparison(before, after, known, told, doubts)
     layout = shared_layout(before, after, COMPONENTS)
     block = block_length([*_per_second(before), *_per_second(after)])
@@ -80,6 +81,9 @@ def _doubts(run: MeasuredRun) -> Iterator[str]:
         yield f"{name} was never judged; `rushhour judge {run.path}` does it"
     elif run.verdict.verdict == "unknown":
         yield f"{name} is unknown: {'; '.join(run.verdict.reasons) or 'no reason was written'}"
+    for line in run.lost:
+        if run.verdict is None or line not in run.verdict.reasons or run.verdict.verdict != "unknown":
+            yield f"{name}: {line}"
     if not run.endpoints:
         yield f"{name} has no request after its warm-up of {run.scenario.load.warm_up:g} s"
     elif run.seconds < FEWEST_SECONDS:

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rushhour.jobs.compare.latency_counts import bucket_counts
-from rushhour.judging.judge import read_scenario
-from rushhour.judging.saved import read_environment, read_verdict
+from rushhour.judging.judge import judge_history, read_scenario
+from rushhour.judging.saved import read_verdict
 from rushhour.metrics.requests import NO_WAIT, UNANSWERED
 from rushhour.metrics.window import Window, find_window
-from rushhour.rundir import History, RunDir
+from rushhour.rundir import RunDir, load_history
 from rushhour.rundir import facts as f
-from rushhour.rundir.directory import read_facts
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
+from rushhour.verdict.lost import lost_everything, lost_parts
 
 
 @dataclass(slots=True)
@@ -42,23 +42,26 @@ class MeasuredRun:
     seconds: int
     endpoints: Mapping[str, tuple[Second, ...]]
     cpu: Mapping[str, tuple[tuple[float, ...], ...]]  # component -> cores read in each second
+    lost: tuple[str, ...] = ()  # rows that a comparison rests on and that are not as they were written
 
 
 def read_measured(run: RunDir) -> MeasuredRun:
-    """Read what a comparison needs. Raises RunDataError when this is not a run directory, or a broken one."""
-    scenario = read_scenario(run)
-    requests = tuple(read_facts(run.file("requests.jsonl"), f.RequestCount))
-    host = tuple(read_facts(run.file("host.jsonl"), f.HostSample))
-    events = tuple(read_facts(run.file("events.jsonl"), f.Event))
-    window = find_window(History(None, events, requests, host=host), scenario.load.warm_up)
+    """Read what a comparison needs. Raises RunDataError when this is not a run directory, or a broken one.
+
+    A run that was judged is judged again from its rows: verdict.json may be older than what they hold now.
+    """
+    scenario, saved = read_scenario(run), read_verdict(run)
+    history = load_history(run)
+    window = find_window(history, scenario.load.warm_up)
     return MeasuredRun(
         path=run.path,
         scenario=scenario,
-        environment=read_environment(run),
-        verdict=read_verdict(run),
+        environment=history.environment,
+        verdict=judge_history(run, scenario, history, saved.stack) if saved else None,
         seconds=window.whole_seconds if window else 0,
-        endpoints=_endpoints(requests, window) if window and window.whole_seconds else {},
-        cpu=_cpu(host, window) if window and window.whole_seconds else {},
+        endpoints=_endpoints(history.requests, window) if window and window.whole_seconds else {},
+        cpu=_cpu(history.host, window) if window and window.whole_seconds else {},
+        lost=(*lost_everything(history), *lost_parts(history, ("pools",))),
     )
 
 

@@ -66,6 +66,7 @@ from rushhour.rundir.facts.servers import (
 from rushhour.rundir.facts.whole import (
     Environment,
     History,
+    Loss,
 )
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "Inherited",
     "LockWait",
     "LoopSample",
+    "Loss",
     "Outcome",
     "PoolDoing",
     "PoolFact",

@@ -42,6 +42,25 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """What a file of a saved run lacks, or has too much of, compared with what was written.
+
+    `lines` and the times are where it shows, as far as that can be seen. `foreign`: rows are there that were
+    not written, so even what was seen may not have happened.
+    """
+
+    file: str
+    what: str
+    lines: tuple[int, int] | None = None
+    from_s: float | None = None
+    to_s: float | None = None
+    foreign: bool = False
+
+    def in_words(self) -> str:
+        return f"{self.file}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """All that a run directory holds, in order of time."""
 
@@ -64,6 +83,8 @@ class History:
     servers: tuple[ServerSample, ...] = ()
     host: tuple[HostSample, ...] = ()
     told: tuple[Told, ...] = ()
+    losses: tuple[Loss, ...] = ()  # of a saved run: see losses.py
+    unchecked: tuple[str, ...] = ()  # what could not be held against a manifest, in words
 
     def event(self, name: str) -> Event | None:
         """The first event of that name."""

@@ -1,0 +1,174 @@
+"""Holds a run's files against its manifests and each other (pure): what was lost, added or changed."""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from math import floor
+from typing import Final
+
+from rushhour.rundir import facts as f
+from rushhour.rundir.manifest import Manifest, Rows
+
+EVERYTHING: Final = "manifest"  # the file's name of a loss that leaves nothing known
+GAP_S: Final = 5.0
+GAP_SHARE: Final = 0.1  # of the load: an observer may stand still on a busy machine
+SHARE: Final = 0.01  # of requests or rows that may differ where only another count speaks against them
+FEW: Final = 3
+LATE_S: Final = 2.0
+_UNLISTED: Final = frozenset({"notifications.jsonl"})  # written by another program
+
+# What a run without manifests is held to, in words.
+CHECKED: Final = (
+    "requests against the generator's own count, rows that stand twice, seconds without a row, "
+    "and rows beyond the load"
+)
+
+
+def find_losses(
+    history: f.History, seen: Mapping[str, Rows], manifests: Sequence[Manifest]
+) -> tuple[f.Loss, ...]:
+    """What differs from what was written; `seen` counts the rows that the files hold now."""
+    found: list[f.Loss] = []
+    whole: set[str] = set()
+    if manifests:
+        for name, rows in seen.items():
+            if name in _UNLISTED:
+                continue
+            losses = [*_against_manifests(name, rows, manifests, complete=history.complete)]
+            found += losses
+            if not losses and all(one.closed for one in manifests):
+                whole.add(name)
+    elif _had_manifest(history):
+        what = "every manifest is gone, and this run was made with them: nothing says what its files held"
+        found.append(f.Loss(EVERYTHING, what, foreign=True))
+    known = {loss.file for loss in found}
+    found += [loss for loss in _odd_rows(history, manifests) if loss.file not in known | whole]
+    found += [loss for loss in _gaps(history) if loss.file not in known]
+    return tuple(found)
+
+
+def _had_manifest(history: f.History) -> bool:
+    anchor = history.event(f.ANCHOR)
+    return anchor is not None and bool(anchor.detail.get("manifest"))
+
+
+def _against_manifests(
+    name: str, rows: Rows, manifests: Sequence[Manifest], *, complete: bool
+) -> Iterator[f.Loss]:
+    writers = [one for one in manifests if name in one.files]
+    if not writers:
+        if rows.rows:
+            yield f.Loss(name, f"{rows.rows:,} rows that no manifest names", (1, rows.rows), foreign=True)
+        return
+    parts = [one.files[name] for one in writers]
+    expected = sum(one.rows for one in parts)
+    first = min((one.first_t_s for one in parts if one.first_t_s is not None), default=None)
+    last = max((one.last_t_s for one in parts if one.last_t_s is not None), default=None)
+    closed = all(one.closed for one in writers)
+    if rows.rows < expected:
+        yield _lost(name, rows, expected, (first, last))
+    elif rows.rows > expected and closed:
+        what = f"{rows.rows:,} rows, and only {expected:,} were written: {rows.rows - expected:,} too many"
+        yield f.Loss(name, what, (1, rows.rows), rows.first_t_s, rows.last_t_s, foreign=True)
+    elif rows.rows == expected and rows.digest != sum(one.digest for one in parts) % (1 << 64):
+        what = f"its {expected:,} rows are not those that were written: their digest differs"
+        yield f.Loss(name, what, (1, rows.rows), rows.first_t_s, rows.last_t_s, foreign=True)
+    elif complete and not closed:
+        what = f"its writer did not close its manifest: what came after row {expected:,} is not known"
+        yield f.Loss(name, what, (expected + 1, max(rows.rows, expected + 1)), last, None)
+
+
+def _lost(name: str, rows: Rows, expected: int, written: tuple[float | None, float | None]) -> f.Loss:
+    """Where the missing rows were: at an end by its time, or else within."""
+    first, last = written
+    of = f"{rows.rows:,} of the {expected:,} rows that were written"
+    if not rows.rows or rows.last_t_s is None or rows.first_t_s is None:
+        return f.Loss(name, f"holds {of}", (1, expected), first, last)
+    if last is not None and rows.last_t_s < last:
+        what = f"holds {of}; it ends at {rows.last_t_s:.1f} s, and went on to {last:.1f} s"
+        return f.Loss(name, what, (rows.rows + 1, expected), rows.last_t_s, last)
+    if first is not None and rows.first_t_s > first:
+        what = f"holds {of}; it begins at {rows.first_t_s:.1f} s, and began at {first:.1f} s"
+        return f.Loss(name, what, (1, expected - rows.rows), first, rows.first_t_s)
+    return f.Loss(name, f"holds {of}", None, first, last)
+
+
+def _odd_rows(history: f.History, manifests: Sequence[Manifest]) -> Iterator[f.Loss]:
+    """What speaks against rows of a file that no manifest vouches for."""
+    yield from _twice("requests.jsonl", history.requests)
+    yield from _twice("generator.jsonl", history.generator)
+    yield from _twice("pool.jsonl", (*history.pools, *history.pool_timeouts))
+    if (load := _load_of(history)) is not None:
+        yield from _beyond(history, load[0])
+        yield from _unended(history, manifests, *load)
+
+
+def _gaps(history: f.History) -> Iterator[f.Loss]:
+    """Seconds that nobody saw, though a manifest may say that they were never written."""
+    if (load := _load_of(history)) is not None:
+        yield from _gap("generator.jsonl", [one.t_s for one in history.generator], *load)
+        yield from _gap("host.jsonl", [one.t_s for one in history.host], *load)
+
+
+def _load_of(history: f.History) -> tuple[float, float] | None:
+    """When the load began and ended; None of a run that was cut short, which says nothing anyway."""
+    started_s, ended_s = history.time_of(f.LOAD_STARTED), history.time_of(f.LOAD_ENDED)
+    if started_s is None or ended_s is None or not history.complete:
+        return None
+    return started_s, ended_s
+
+
+def _twice(name: str, rows: Sequence[Hashable]) -> Iterator[f.Loss]:
+    again = len(rows) - len(set(rows))
+    if again > max(FEW, SHARE * len(rows)):
+        yield f.Loss(name, f"{again:,} of its {len(rows):,} rows stand there twice", foreign=True)
+
+
+def _beyond(history: f.History, started_s: float) -> Iterator[f.Loss]:
+    """Rows of requests and of the generator before the load, or after the run."""
+    end_s = max(event.t_s for event in history.events)
+    for name, times_s in (
+        ("requests.jsonl", [row.t_s for row in history.requests]),
+        ("generator.jsonl", [row.t_s for row in history.generator]),
+    ):
+        outside = [t_s for t_s in times_s if not floor(started_s) - 1 <= t_s <= end_s + LATE_S]
+        if outside:
+            what = (
+                f"{len(outside):,} rows from {min(outside)} s to {max(outside)} s, where the load began at "
+                f"{started_s:.1f} s and the run ended at {end_s:.1f} s"
+            )
+            yield f.Loss(name, what, None, min(outside), max(outside), foreign=True)
+
+
+def _gap(name: str, times_s: Iterable[float], from_s: float, to_s: float) -> Iterator[f.Loss]:
+    inside = sorted(t_s for t_s in times_s if from_s <= t_s <= to_s)
+    bound_s = max(GAP_S, GAP_SHARE * (to_s - from_s))
+    if not inside:
+        if to_s - from_s > bound_s:
+            yield f.Loss(name, "holds no row of the load", None, from_s, to_s)
+        return
+    marks = [from_s, *inside, to_s]
+    longest_s, at_s = max((after - before, before) for before, after in pairwise(marks))
+    if longest_s > bound_s:
+        what = f"no row for {longest_s:.1f} s, from {at_s:.1f} s on (bound {bound_s:g} s)"
+        yield f.Loss(name, what, None, at_s, at_s + longest_s)
+
+
+def _unended(
+    history: f.History, manifests: Sequence[Manifest], started_s: float, ended_s: float
+) -> Iterator[f.Loss]:
+    """Requests that were sent and have no row; as many as there were customers may have been stopped."""
+    started = sum(one.started for one in manifests) or sum(one.started for one in history.generator)
+    ended = sum(row.count for row in history.requests)
+    users = max((one.users for one in history.generator), default=0)
+    workers = len({one.worker for one in history.generator})
+    missing = started - ended
+    if not started or missing <= users * max(1, workers) + SHARE * started:
+        return
+    seconds = sorted({row.t_s for row in history.requests})
+    marks = [floor(started_s), *seconds, floor(ended_s)]
+    longest_s, at_s = max((after - before, before) for before, after in pairwise(marks))
+    what = (
+        f"holds {ended:,} requests, and the generator counts {started:,} that it sent; the longest time "
+        f"without a row is {longest_s} s, from {at_s} s on"
+    )
+    yield f.Loss("requests.jsonl", what, None, at_s, at_s + longest_s)

@@ -1,0 +1,109 @@
+"""What a writer has put into a run's files: kept beside them as the run goes, so that a lost row is noticed.
+
+Each writer has a file of its own in `manifest/`: several processes append to events.jsonl, and none knows the
+rows of another. Digests of rows add up, in any order, so what the writers say together is what a file holds.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from rushhour.errors import RunDataError
+from rushhour.rundir.reading import read_object
+
+FOLDER: Final = "manifest"
+EVERY_S: Final = 1.0
+_DIGEST: Final = 1 << 64
+_NUMBER: Final = count(1)  # of the writers of this process
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of one file: how many, from when to when, and the sum of their digests."""
+
+    rows: int = 0
+    first_t_s: float | None = None
+    last_t_s: float | None = None
+    digest: int = 0
+
+    def add(self, line: bytes, t_s: float | None) -> None:
+        self.rows += 1
+        self.digest = (self.digest + digest_of(line)) % _DIGEST
+        if t_s is not None:
+            self.first_t_s = t_s if self.first_t_s is None else min(self.first_t_s, t_s)
+            self.last_t_s = t_s if self.last_t_s is None else max(self.last_t_s, t_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """manifest/*.json: what one writer wrote, and more if it was not `closed`."""
+
+    closed: bool
+    files: Mapping[str, Rows]
+    requests: int = 0  # that ended, by the rows of requests.jsonl
+    started: int = 0  # by the generator's own count
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Keeps the manifest of one writer; not safe to call from several threads."""
+
+    run: Path
+    files: dict[str, Rows] = field(default_factory=dict)
+    requests: int = 0
+    started: int = 0
+    _name: str = field(default_factory=lambda: f"{os.getpid()}-{next(_NUMBER)}.json")
+    _written_s: float = -EVERY_S
+    _closed: bool = False
+
+    def add(self, name: str, lines: Iterable[tuple[str, float | None]]) -> None:
+        """Rows that were just written to a file, with their times."""
+        rows = self.files.setdefault(name, Rows())
+        for line, t_s in lines:
+            rows.add(line.encode(), t_s)
+
+    def save(self, *, closed: bool = False) -> None:
+        """Write the manifest, whole or not at all, unless it was written within the last second.
+
+        Where it cannot be written it stays behind its file, which the check of the run then says.
+        """
+        reopened = self._closed and not closed  # what was closed must not stay so
+        if not closed and not reopened and time.monotonic() - self._written_s < EVERY_S:
+            return
+        self._written_s, self._closed = time.monotonic(), closed
+        path = self.run / FOLDER / self._name
+        manifest = Manifest(closed, self.files, self.requests, self.started)
+        with suppress(OSError):  # a full disk, say: the facts themselves matter more, and fail by themselves
+            path.parent.mkdir(exist_ok=True)
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(asdict(manifest)), encoding="utf-8")
+            temporary.replace(path)
+
+
+_MANIFEST: Final = TypeAdapter(Manifest)
+
+
+def digest_of(line: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest())
+
+
+def read_manifests(run: Path) -> Sequence[Manifest]:
+    """Of all writers; empty for a run that was made before there were any. Raises RunDataError."""
+    folder = run / FOLDER
+    if not folder.exists() and not folder.is_symlink():
+        return ()
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
+    except OSError as error:
+        raise RunDataError(f"{folder}: {error.strerror}") from None
+    found = (read_object(path, _MANIFEST) for path in paths)
+    return [one for one in found if one is not None]
