@@ -174,7 +174,7 @@ def test_an_interrupted_run_stops_everything_and_keeps_what_it_saw(
         (("run", "gate", "--release", "9"), "referrals has no such release; known: 1.0, 1.1, 1.1.1"),
         (("run", "gate", "--scenarios", "missing.yaml"), "missing.yaml: no such file"),
         (("run", "gate", "--stack", "moon"), "'moon' is not one of"),
-        (("run",), "Missing argument"),
+        (("run",), "no scenario named"),
         (("judge", "docs"), "no scenario.json; this is not a run directory"),
     ],
 )
