@@ -12,13 +12,20 @@ from rich.text import Text
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
-from rushhour.report.words import clean, compared, evidence_value, held, seconds, threshold_value
+from rushhour.report.words import (
+    VERDICT_STYLE,
+    clean,
+    compared,
+    evidence_value,
+    held,
+    seconds,
+    threshold_value,
+)
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 
 SITES_SHOWN: Final = 3
 WIDE: Final = 150  # columns from which the comparison has one row per scenario
-_STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
 _MARK: Final = {
     True: Text("ok", "green"),
     False: Text("failed", "bold red"),
@@ -36,7 +43,7 @@ def summary(
     root = source_root if source_root is not None else Path(scenario.target.root)
     parts: list[RenderableType] = [
         Text.assemble(
-            (verdict.verdict.upper(), _STYLE[verdict.verdict]), "  ", (clean(verdict.headline), "bold")
+            (verdict.verdict.upper(), VERDICT_STYLE[verdict.verdict]), "  ", (clean(verdict.headline), "bold")
         ),
         Text(
             f"{clean(verdict.scenario)}, release {clean(verdict.release)}, {clean(verdict.stack)} stack: "
@@ -90,7 +97,7 @@ class _Comparison:
 
 
 def _cell(head: str, value: str) -> Text:
-    return Text(value, _STYLE.get(value, "") if head == "verdict" else "")
+    return Text(value, VERDICT_STYLE.get(value, "") if head == "verdict" else "")
 
 
 def _in_two_lines(name: str, longest: int = 12) -> Text:

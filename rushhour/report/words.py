@@ -9,6 +9,8 @@ from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import in_words, parse_threshold
 from rushhour.verdict.judge import ThresholdResult, Verdict
 
+VERDICT_STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
+
 UNKNOWN: Final = "-"
 
 Number = float | int | None

@@ -1,16 +1,13 @@
 """Renders the table of past runs for the terminal."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from rushhour.jobs.archive.rows import RunRow
-from rushhour.report.words import clean
-
-STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
+from rushhour.report.words import VERDICT_STYLE, clean
 
 
 def run_list(rows: Sequence[RunRow]) -> RenderableType:
@@ -25,7 +22,7 @@ def run_list(rows: Sequence[RunRow]) -> RenderableType:
             row.started_at.removesuffix("+00:00").replace("T", " "),
             Text(clean(row.scenario)),
             Text(clean(row.release)),
-            Text(row.verdict, STYLE[row.verdict]),
+            Text(row.verdict, VERDICT_STYLE[row.verdict]),
             row.observed,
             Text("" if row.cause == "none" else clean(f"{row.cause} {row.site or ''}".rstrip())),
             Text(row.run, "dim", overflow="fold"),

@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.jobs.check.result import CheckResult
+from rushhour.report.words import VERDICT_STYLE
 from rushhour.rundir.facts import CheckOut
 from rushhour.scenario.model import Scenario
 
 FIX: Final = "Release the session when its request ends: remove() in teardown_appcontext, or a with block."
-STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
 
 
 def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> RenderableType:
@@ -30,7 +30,7 @@ def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> Re
         what = "not every endpoint could be checked"
     else:
         what = f"every connection came back after {len(result.answers)} requests"
-    lines.append(Text.assemble((verdict.upper(), STYLE[verdict]), f" {told}: {what}"))
+    lines.append(Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f" {told}: {what}"))
     table = Table(box=None, show_header=False, pad_edge=True)
     for answer in result.answers:
         status = str(answer.status) if answer.status else "none"
