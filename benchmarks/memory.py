@@ -4,10 +4,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from rushhour.rundir.facts import History
-
 from benchmarks.harness import run_history
 from benchmarks.table import Row
+from rushhour.rundir.facts import History
 
 GROWTH_BOUND = 1.05  # the last minute over the fourth: caches are warm by then
 MINUTE_S = 60.0

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from docker import DockerClient
-from rushhour.rundir.facts import PoolSample
 
 from rushhour.errors import StackError
 from rushhour.observe.pools import PoolWatcher
 from rushhour.rundir import RunDir
+from rushhour.rundir.facts import PoolSample
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Server, TakesFaults
 from rushhour.stack.compose.failure import containers

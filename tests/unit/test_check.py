@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from rushhour.rundir.facts import CallSite, CheckOut
 
 from rushhour.jobs.check.result import Answer, CheckResult, Request, parse_request, unrequested
+from rushhour.rundir.facts import CallSite, CheckOut
 
 ROOT = Path(__file__).parents[2]
 

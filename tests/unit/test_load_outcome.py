@@ -7,9 +7,9 @@ import pytest
 import requests.exceptions as rq
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from geventhttpclient.useragent import RetriesExceeded
-from rushhour.rundir.facts import Outcome
 
 from rushhour.load.outcome import classify
+from rushhour.rundir.facts import Outcome
 
 FLASK_BODY = b'{"error":{"message":"QueuePool limit of size 20","type":"sqlalchemy.exc.TimeoutError"}}'
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 import pytest
-from rushhour.rundir.facts import HostSample
 
 from rushhour.observe.host import HostSampler
 from rushhour.process.meter import MeterReading
+from rushhour.rundir.facts import HostSample
 
 MB = 1024 * 1024
 
