@@ -76,8 +76,8 @@ alert-tools: ## promtool, Prometheus and Alertmanager from Debian's packages, un
 	@bash infra/alerts/tools.sh .cache/alert-tools
 
 lint: $(STAMP) ## formatter, linter, types, import contracts
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --no-cache --check .
+	@$(BIN)/ruff check --no-cache .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
