@@ -1,0 +1,150 @@
+"""The rows of docs/field.md: ordinary services of classes that public reports are about, with cured twins."""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+FOLDER: Final = Path(__file__).parent
+SERVICES: Final = FOLDER / "services"
+MARK: Final = "# named"  # ends a line that the diagnosis has to name
+
+Server = Literal["uvicorn", "gthread", "gevent"]
+_COMMANDS: Final[dict[Server, str]] = {
+    "uvicorn": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log",
+    "gthread": "gunicorn {module}:app --bind {{host}}:{{port}} --threads {{threads}} --no-control-socket",
+    "gevent": "gunicorn {module}:app --bind {{host}}:{{port}} --worker-class gevent --no-control-socket",
+}
+_SYNCHRONOUS: Final = "postgresql+psycopg2"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One service with one way of going wrong; `causes` are the right names, the best of them first."""
+
+    module: str  # in services/
+    server: Server
+    causes: tuple[str, ...]
+    reports: tuple[str, ...]  # public ones of the class: "owner/repository#number"
+    first: str  # what the diagnosis said when the case was written
+    scheme: str = "postgresql+asyncpg"
+    locustfile: str = "customers.py"
+    expect: Literal["exhausted", "degraded"] = "exhausted"
+    tables: bool = False  # it needs the table of counters
+    users: int = 40
+    starts: bool = True  # False: the broken service never answers its health path
+
+    @property
+    def name(self) -> str:
+        return self.module.replace("_", "-")
+
+    @property
+    def environment(self) -> Literal["asgi", "wsgi"]:
+        return "asgi" if self.server == "uvicorn" else "wsgi"
+
+    @property
+    def command(self) -> str:
+        return _COMMANDS[self.server].format(module=self.module)
+
+    @property
+    def url_scheme(self) -> str:
+        return self.scheme if self.environment == "asgi" else _SYNCHRONOUS
+
+    @property
+    def description(self) -> str:
+        """The first line of its module."""
+        source = (SERVICES / f"{self.module}.py").read_text(encoding="utf-8")
+        return (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Those that the diagnosis has to name: `stream.py:17`."""
+        source = (SERVICES / f"{self.module}.py").read_text(encoding="utf-8").splitlines()
+        return tuple(
+            f"{self.module}.py:{number}" for number, line in enumerate(source, 1) if line.endswith(MARK)
+        )
+
+
+CASES: Final = (
+    # The first eight were handed to the project with what they are.
+    Case("stream", "uvicorn", ("held-while-streaming",), ("onyx-dot-app/onyx#14871", "aegra/aegra#423"), ""),
+    Case("nested", "uvicorn", ("nested-checkout",), ("topoteretes/cognee#4389",), ""),
+    Case("slow", "uvicorn", ("saturation",), ("sqlalchemy/sqlalchemy#5308",), ""),
+    Case("jobs", "gthread", ("scope-never-removed",), ("morpheus65535/bazarr#3556",), ""),
+    Case("threads", "gthread", ("unclosed-path",), ("talebook/talebook#283",), ""),
+    Case("logging_handler", "gthread", ("nested-checkout",), (), ""),
+    Case("engines", "gthread", ("server-limit",), ("privacyidea/privacyidea#1140",), "", expect="degraded"),
+    Case("partner", "gevent", ("held-across-external-wait",), ("prebid/salesagent#2052",), ""),
+    # Found in public reports.
+    Case("sse", "uvicorn", ("held-while-streaming",), ("wrzonance/WrzDJ#356",), "", scheme=_SYNCHRONOUS),
+    Case(
+        "chat_socket",
+        "uvicorn",
+        ("held-across-external-wait",),
+        ("bluesky/tiled#1172", "vstorm-co/agenticos#12"),
+        "",
+        locustfile="visitors.py",
+    ),
+    Case("background", "uvicorn", ("held-across-external-wait",), ("wrzonance/WrzDJ#505",), ""),
+    Case(
+        "model",
+        "uvicorn",
+        ("held-across-external-wait",),
+        ("IBM/mcp-context-forge#2518", "open-webui/open-webui#20571"),
+        "",
+    ),
+    Case("gather", "uvicorn", ("saturation",), ("ZJU-REAL/Polaris#228",), ""),
+    Case("bare_yield", "uvicorn", ("unclosed-path",), ("londonaicentre/FLIP#775",), "", scheme=_SYNCHRONOUS),
+    Case("async_for", "uvicorn", ("unclosed-path",), ("mozilla-ai/otari#1236",), "", expect="degraded"),
+    Case("next_session", "uvicorn", ("unclosed-path",), ("rsandx/AlphaSuite#10",), "", scheme=_SYNCHRONOUS),
+    Case(
+        "blocked",
+        "uvicorn",
+        ("blocked-worker",),
+        ("open-webui/open-webui#11233",),
+        "",
+        scheme=_SYNCHRONOUS,
+        expect="degraded",
+    ),
+    Case(
+        "queue_on_loop",
+        "uvicorn",
+        ("blocked-worker",),
+        ("apache/superset#43007", "xorbitsai/xagent#935"),
+        "",
+        scheme=_SYNCHRONOUS,
+    ),
+    Case("hot_row", "uvicorn", ("own-lock-chain",), ("rennf93/roboco#721",), "", tables=True),
+    Case(
+        "advisory",
+        "uvicorn",
+        ("own-lock-chain", "nested-checkout"),
+        ("atomsai/contextdb#4", "xang1234/stock-screener#364"),
+        "",
+    ),
+    Case(
+        "self_lock",
+        "gthread",
+        ("own-lock-chain", "nested-checkout"),
+        ("pycasbin/sqlalchemy-adapter#67",),
+        "",
+        tables=True,
+    ),
+    Case("middleware", "uvicorn", ("nested-checkout",), ("IBM/mcp-context-forge#1685",), ""),
+    Case("lock", "uvicorn", ("held-across-external-wait",), ("rennf93/roboco#721",), ""),
+    Case(
+        "engine_each",
+        "uvicorn",
+        ("server-limit",),
+        ("milwil-2/climb-elo#183", "hackforla/311-data#550"),
+        "",
+        expect="degraded",
+    ),
+    Case("task", "uvicorn", ("unclosed-path",), ("skyportal/skyportal#1884",), ""),
+    Case("poller", "uvicorn", ("held-across-external-wait",), ("airas-org/airas#648",), ""),
+    Case("scoped_async", "uvicorn", ("scope-never-removed", "unclosed-path"), ("qd-today/qd#636",), ""),
+    Case("startup", "uvicorn", ("unclosed-path",), (), "", starts=False),
+    Case("executor", "gthread", ("scope-never-removed",), ("dchevell/flask-executor#15",), ""),
+    Case("export", "gthread", ("held-while-streaming",), ("xr843/fojin#741",), ""),
+    Case("listener", "gevent", ("nested-checkout",), ("authup/authup#3539",), "", tables=True),
+)
