@@ -1,6 +1,6 @@
 """`make field`: services of many classes under load; is each said to be what it is?
 
-    python -m tests.field [CASE ...] [--only broken,cured,no-agent] [--write-docs]
+    python -m tests.field [CASE ...] [--only broken,cured,no-agent] [--at-once 2] [--write-docs]
 
 Exit codes: 0 no wrong name, and every twin healthy; 1 a wrong name, or a twin that is not healthy;
 2 a run that could not be judged; 64 bad usage.
@@ -9,11 +9,12 @@ Exit codes: 0 no wrong name, and every twin healthy; 1 a wrong name, or a twin t
 import argparse
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from tests.field.cases import CASES, Case
-from tests.field.run import VARIANTS, FieldError, Said, Variant, last_said, run_case
+from tests.field.run import VARIANTS, FieldError, Said, Variant, environment_for, last_said, run_case
 from tests.field.table import in_words, is_wrong, judged, origins, rows, twin_in_words, write_table
 from tests.matrix.environments import ROOT
 
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--write-docs", action="store_true", help=f"write the table of {PAGE.relative_to(ROOT)}"
     )
+    parser.add_argument("--at-once", type=int, choices=range(1, 9), default=2, help="runs beside each other")
     options = parser.parse_args(arguments)
     variants = [name for name in VARIANTS if name in options.only.split(",")]
     problems = [
@@ -45,8 +47,11 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("".join(f"make field: {problem}\n" for problem in problems))
         return USAGE
     chosen = [known[name] for name in options.cases] or list(CASES)
-    options.runs.mkdir(parents=True, exist_ok=True)
-    worst = worst_of([_run_variants(case, variants, options.runs) for case in chosen])
+    for case in chosen:
+        environment_for(case)
+    with ThreadPoolExecutor(options.at_once) as threads:
+        runs = [(case, variant) for case in chosen for variant in variants]
+        worst = worst_of(list(threads.map(lambda run: _run(run[0], run[1], options.runs), runs)))
     if options.write_docs:
         seen = [
             (case, last_said(case, "broken"), last_said(case, "cured"), last_said(case, "no-agent"))
@@ -57,23 +62,21 @@ def main(arguments: list[str]) -> int:
     return worst
 
 
-def _run_variants(case: Case, variants: list[Variant], runs: Path) -> int:
-    codes = []
-    for variant in variants:
-        try:
-            said = run_case(case, variant, runs)
-        except FieldError as error:
-            code, lines = 2, [f"{case.name:16} {variant:9} {error}"]
-        else:
-            code = exit_code(case, variant, said)
-            lines = [
-                f"{case.name:16} {variant:9} {'/'.join(case.causes):32} {_judged(case, variant, said)}",
-                *([f"  {said.reason}", f"  {said.summary}", f"  {said.run}"] if code else ()),
-            ]
-        codes.append(code)
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
-    return worst_of(codes)
+def _run(case: Case, variant: Variant, runs: Path) -> int:
+    """One run, with its row; its exit code."""
+    try:
+        said = run_case(case, variant, runs / variant)
+    except FieldError as error:
+        code, lines = 2, [f"{case.name:16} {variant:9} {error}"]
+    else:
+        code = exit_code(case, variant, said)
+        lines = [
+            f"{case.name:16} {variant:9} {'/'.join(case.causes):32} {_judged(case, variant, said)}",
+            *([f"  {said.reason}", f"  {said.summary}", f"  {said.run}"] if code else ()),
+        ]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+    return code
 
 
 def worst_of(codes: Iterable[int]) -> int:

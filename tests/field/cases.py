@@ -95,7 +95,6 @@ CASES: Final = (
     ),
     Case("gather", "uvicorn", ("saturation",), ("ZJU-REAL/Polaris#228",), ""),
     Case("bare_yield", "uvicorn", ("unclosed-path",), ("londonaicentre/FLIP#775",), "", scheme=_SYNCHRONOUS),
-    Case("async_for", "uvicorn", ("unclosed-path",), ("mozilla-ai/otari#1236",), "", expect="degraded"),
     Case("next_session", "uvicorn", ("unclosed-path",), ("rsandx/AlphaSuite#10",), "", scheme=_SYNCHRONOUS),
     Case(
         "blocked",

@@ -38,9 +38,15 @@ class Said:
     run: str  # its directory
 
 
+def environment_for(case: Case) -> Path:
+    """The programs of its environment, which is built if it is not there yet: not by two at once."""
+    pinned = (FOLDER / f"{case.environment}.txt").read_text(encoding="utf-8").split()
+    return environment_of(tuple(pinned))
+
+
 def run_case(case: Case, variant: Variant, runs: Path) -> Said:
     """Once, or again while the machine was too busy to tell; what it said is kept for the table."""
-    file = _write_scenario(case, cured=variant == "cured")
+    file = _write_scenario(case, variant)
     for _ in range(ATTEMPTS):
         said = _run_once(case, variant, file, runs)
         if said.verdict != "unknown" or not any(why in said.reason for why in _BUSY):
@@ -68,6 +74,7 @@ def _run_once(case: Case, variant: Variant, file: Path, runs: Path) -> Said:
     command += ["--runs", str(runs), "--stack", "embedded"]
     if variant == "no-agent":
         command.append("--no-agent")
+    runs.mkdir(parents=True, exist_ok=True)
     pattern = f"*-{case.name}/verdict.json"
     before = set(runs.glob(pattern))
     try:
@@ -108,11 +115,11 @@ def _names(text: str, line: str) -> bool:
     return any(not rest[:1].isdigit() for rest in text.split(line)[1:])
 
 
-def _write_scenario(case: Case, *, cured: bool) -> Path:
+def _write_scenario(case: Case, variant: Variant) -> Path:
     """A scenario file of this one run, for `rushhour run --scenarios` (JSON is YAML)."""
-    pinned = (FOLDER / f"{case.environment}.txt").read_text(encoding="utf-8").split()
-    python = environment_of(tuple(pinned)) / "python"
-    file = CACHE / ("cured" if cured else "broken") / f"{case.name}.yaml"
+    cured = variant == "cured"
+    python = environment_for(case) / "python"
+    file = CACHE / variant / f"{case.name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     environment = {"CURED": "yes" if cured else "no", "DATABASE_URL": "{primary_url}"}
     target: dict[str, object] = {
