@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--write-docs", action="store_true", help=f"write the table of {PAGE.relative_to(ROOT)}"
     )
+    parser.add_argument("--allow-busy", action="store_true", help="a twin may be unknown on a busy machine")
     parser.add_argument("--at-once", type=int, choices=range(1, 9), default=2, help="runs beside each other")
     options = parser.parse_args(arguments)
     variants = [name for name in VARIANTS if name in options.only.split(",")]
@@ -50,8 +51,10 @@ def main(arguments: list[str]) -> int:
     for case in chosen:
         environment_for(case)
     with ThreadPoolExecutor(options.at_once) as threads:
-        runs = [(case, variant) for case in chosen for variant in variants]
-        worst = worst_of(list(threads.map(lambda run: _run(run[0], run[1], options.runs), runs)))
+        runs: list[tuple[Case, Variant]] = [(case, variant) for case in chosen for variant in variants]
+        codes = list(
+            threads.map(lambda run: _run(run[0], run[1], options.runs, allow_busy=options.allow_busy), runs)
+        )
     if options.write_docs:
         seen = [
             (case, last_said(case, "broken"), last_said(case, "cured"), last_said(case, "no-agent"))
@@ -59,24 +62,24 @@ def main(arguments: list[str]) -> int:
         ]
         write_table(PAGE, (*rows(seen), "", "### Where they come from", "", *origins(CASES)))
         sys.stdout.write(f"Table   {PAGE.relative_to(ROOT)}\n")
-    return worst
+    return worst_of(codes)
 
 
-def _run(case: Case, variant: Variant, runs: Path) -> int:
+def _run(case: Case, variant: Variant, runs: Path, *, allow_busy: bool) -> int:
     """One run, with its row; its exit code."""
     try:
         said = run_case(case, variant, runs / variant)
     except FieldError as error:
-        code, lines = 2, [f"{case.name:16} {variant:9} {error}"]
-    else:
-        code = exit_code(case, variant, said)
-        lines = [
-            f"{case.name:16} {variant:9} {'/'.join(case.causes):32} {_judged(case, variant, said)}",
-            *([f"  {said.reason}", f"  {said.summary}", f"  {said.run}"] if code else ()),
-        ]
+        sys.stdout.write(f"{case.name:16} {variant:9} {error}\n")
+        return 2
+    code = exit_code(case, variant, said)
+    lines = [
+        f"{case.name:16} {variant:9} {'/'.join(case.causes):32} {_judged(case, variant, said)}",
+        *([f"  {said.reason}", f"  {said.summary}", f"  {said.run}"] if code else ()),
+    ]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
-    return code
+    return 0 if code == 2 and allow_busy and said.busy else code
 
 
 def worst_of(codes: Iterable[int]) -> int:

@@ -37,6 +37,11 @@ class Said:
     named: tuple[str, ...]  # of the case's lines, those that the diagnosis names
     run: str  # its directory
 
+    @property
+    def busy(self) -> bool:
+        """Whether nothing but a machine busy with other work kept it from a verdict."""
+        return self.verdict == "unknown" and any(why in self.reason for why in _BUSY)
+
 
 def environment_for(case: Case) -> Path:
     """The programs of its environment, which is built if it is not there yet: not by two at once."""
@@ -52,7 +57,7 @@ def run_case(case: Case, variant: Variant, runs: Path) -> Said:
     file = _write_scenario(case, variant)
     for _ in range(ATTEMPTS if variant == "cured" else 1):
         said = _run_once(case, variant, file, runs)
-        if said.verdict != "unknown" or not any(why in said.reason for why in _BUSY):
+        if not said.busy:
             break
     _seen(case, variant).parent.mkdir(parents=True, exist_ok=True)
     _seen(case, variant).write_text(json.dumps(asdict(said), indent=1) + "\n", encoding="utf-8")
