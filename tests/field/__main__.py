@@ -98,12 +98,14 @@ def _judged(case: Case, variant: Variant, said: Said) -> str:
 def exit_code(case: Case, variant: Variant, said: Said) -> int:
     """0: nothing wrong is said. 1: a wrong name, or a twin that fails. 2: it could not be judged."""
     if variant == "cured":
+        if said.broke:
+            return 2
         if said.cause not in {"none", None} or said.verdict == "fail":
             return 1
         return 0 if said.verdict == "pass" else 2
     if is_wrong(case, said):
         return 1
-    return 2 if said.cause is None and case.starts else 0
+    return 2 if case.starts and (said.cause is None or said.broke) else 0
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ class Said:
     run: str  # its directory
 
     @property
+    def broke(self) -> bool:
+        """Whether the stack or the service never stood up."""
+        return self.reason.startswith("the stack broke")
+
+    @property
     def busy(self) -> bool:
         """Whether nothing but a machine busy with other work kept it from a verdict."""
         return self.verdict == "unknown" and any(why in self.reason for why in _BUSY)

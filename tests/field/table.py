@@ -19,7 +19,7 @@ def is_wrong(case: Case, said: Said) -> bool:
 
 def judged(case: Case, said: Said | None) -> str:
     """Of a broken service with the agent: right, less (a line is missing), open (no name), or wrong."""
-    if said is None:
+    if said is None or (said.broke and case.starts):
         return _NOT_MEASURED
     if is_wrong(case, said):
         return "WRONG"

@@ -1,5 +1,6 @@
 """The field cases are whole, and a wrong name is never counted as a right one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ def test_only_right_and_open_names_end_with_zero() -> None:
     assert exit_code(NESTED, "broken", said("saturation")) == 1
     assert exit_code(NESTED, "no-agent", said("saturation")) == 1
     assert exit_code(NESTED, "broken", said(None, verdict="unknown")) == 2
+    broke = replace(said("none", verdict="unknown"), reason="the stack broke: target.setup ended with 1")
+    assert [exit_code(NESTED, variant, broke) for variant in ("broken", "cured", "no-agent")] == [2, 2, 2]
+    assert judged(NESTED, broke) == "not measured"
     assert exit_code(NESTED, "cured", said("none")) == 0
     assert exit_code(NESTED, "cured", said("none", verdict="fail")) == 1
     assert exit_code(NESTED, "cured", said("nested-checkout")) == 1
