@@ -241,5 +241,5 @@ CASES: Final = (
     Case("startup", "uvicorn", ("unclosed-path",), (), "", starts=False),
     Case("executor", "gthread", ("scope-never-removed",), ("dchevell/flask-executor#15",), ""),
     Case("export", "gthread", ("held-while-streaming",), ("xr843/fojin#741",), ""),
-    Case("listener", "gevent", ("nested-checkout",), ("authup/authup#3539",), "", tables=True),
+    Case("listener", "gthread", ("nested-checkout",), ("authup/authup#3539",), "", tables=True),
 )

@@ -1,4 +1,4 @@
-"""Under gevent: a listener of the session writes an audit row over a second connection, in the flush."""
+"""A listener of the session writes an audit row over a second connection, in the flush."""
 
 from sqlalchemy import event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
