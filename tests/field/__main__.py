@@ -98,7 +98,7 @@ def _judged(case: Case, variant: Variant, said: Said) -> str:
 def exit_code(case: Case, variant: Variant, said: Said) -> int:
     """0: nothing wrong is said. 1: a wrong name, or a twin that fails. 2: it could not be judged."""
     if variant == "cured":
-        if said.broke:
+        if said.broke or said.busy:  # without CPU any pool fills
             return 2
         if said.cause not in {"none", None} or said.verdict == "fail":
             return 1

@@ -71,6 +71,8 @@ def test_only_right_and_open_names_end_with_zero() -> None:
     assert exit_code(NESTED, "cured", said("none", verdict="fail")) == 1
     assert exit_code(NESTED, "cured", said("nested-checkout")) == 1
     assert exit_code(NESTED, "cured", said("none", verdict="unknown")) == 2
+    busy = replace(said("saturation", verdict="unknown"), reason="the machine was busy with other work: 1.9")
+    assert exit_code(NESTED, "cured", busy) == 2
     assert [worst_of(codes) for codes in ([], [0, 0], [2, 0], [2, 1, 0])] == [0, 0, 2, 1]
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 def read():
     with Session() as db:
-        return db.scalar(text("select 1 from pg_sleep(0.05)"))  # named
+        return db.scalar(text("select 1 from pg_sleep(0.03)"))  # named
 
 
 if CURED:
