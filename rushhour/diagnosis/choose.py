@@ -179,7 +179,8 @@ def _none(
     if pool.timeouts:
         summary = f"{counted(pool.timeouts, 'pool time-out')}, and no known cause fits what was observed."
         fix = (
-            "Look at the pool's panel in the report and at the service's log; see docs/diagnosis.md, limits."
+            "Look at the pool's panel in the report and at the service's log: it may be a cause that no rule "
+            "knows, or several at once."
         )
     elif pool.in_use_max is None:
         summary = "No pool time-out was seen; of the pools themselves nothing was seen either."

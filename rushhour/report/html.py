@@ -13,6 +13,7 @@ from rushhour.diagnosis import HeldSite
 from rushhour.metrics.window import find_window
 from rushhour.report import words
 from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
+from rushhour.report.causes import SECTION, about
 from rushhour.report.embed import asset, plotly, prose, script_json, sha256
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
@@ -71,6 +72,8 @@ def render_html(
             faults=_faults(history),
             beside=beside,
             alarms=alarms,
+            about=about(verdict.diagnosis.cause),
+            about_title=SECTION,
             complete=history.complete,
             started=history.environment.started_at if history.environment else "",
         )

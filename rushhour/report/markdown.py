@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
 from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
@@ -104,8 +105,8 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
         lines += ["Made worse by:", "", *[f"- {prose(one)}" for one in diagnosis.amplifiers], ""]
     if diagnosis.fix:
         lines += [f"**Fix:** {prose(diagnosis.fix)}", ""]
-    if diagnosis.page:
-        lines += [f"More: `{diagnosis.page}`", ""]
+    if where := where_it_is_explained(diagnosis.cause):
+        lines += [f"More: {text(where)}", ""]
     rows = [
         (
             text(one.signal),

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
 from rushhour.report.words import (
@@ -131,8 +132,8 @@ def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
         lines.append(Text.assemble(("Made worse by  ", "dim"), clean("; ".join(diagnosis.amplifiers))))
     if diagnosis.fix:
         lines.append(Text.assemble(("Fix  ", "bold green"), clean(diagnosis.fix)))
-    if diagnosis.page:
-        lines.append(Text.assemble(("More  ", "dim"), (clean(diagnosis.page), "cyan")))
+    if where := where_it_is_explained(diagnosis.cause):
+        lines.append(Text.assemble(("More  ", "dim"), where))
     return lines
 
 
