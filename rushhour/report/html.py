@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from rushhour.diagnosis import HeldSite
 from rushhour.metrics.window import find_window
-from rushhour.report import words
+from rushhour.report import settings, words
 from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
 from rushhour.report.causes import SECTION, about
 from rushhour.report.embed import asset, plotly, prose, script_json, sha256
@@ -62,7 +62,7 @@ def render_html(
             scenario=scenario,
             verdict=verdict,
             diagnosis=verdict.diagnosis,
-            tiles=_tiles(verdict),
+            tiles=_tiles(scenario, verdict),
             sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
             timeline=picture,
             holders=top_holders(history, end_s)[:HOLDERS_SHOWN],
@@ -140,12 +140,16 @@ def environment() -> Environment:
     return pages
 
 
-def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
+def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
     """Name, figure and a line of context of the numbers that are looked at first."""
     get = verdict.metrics.get
     requests, failures = get("requests"), get("http_5xx")
     share = f"{failures / requests:.2%} of requests" if requests and failures is not None else ""
     exhausted, detected = get("time_to_exhaustion_s"), get("time_to_detection_s")
+    servers = [
+        ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
+        ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
+    ]
     return [
         ("requests", words.count(requests), _of("{} requests/s", get("achieved_rps"), "{:,.0f}")),
         ("HTTP 5xx", words.count(failures), share),
@@ -169,8 +173,7 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
             words.ms(get("p95_ms")),
             f"p50 {words.ms(get('p50_ms'))}, p99 {words.ms(get('p99_ms'))}",
         ),
-        ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
-        ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
+        *(servers if scenario.wants_servers else ()),
     ]
 
 
@@ -179,17 +182,7 @@ def _of(words_: str, value: words.Number, form: str) -> str:
 
 
 def _environment(scenario: Scenario, history: History) -> list[tuple[str, str]]:
-    load, pool, service = scenario.load, scenario.pool, scenario.service
-    rows = [
-        (
-            "load",
-            f"{load.users:,} customers, {load.shape}, {words.seconds(load.duration)}, {load.locustfile}",
-        ),
-        ("think time", f"{words.seconds(load.think_time)} median; warm-up {words.seconds(load.warm_up)}"),
-        ("pool", f"{pool.size} + {pool.max_overflow}, time-out {words.seconds(pool.timeout)}"),
-        ("service", f"{scenario.target.name}, {service.workers} x {service.threads} threads"),
-        ("data", f"{scenario.data.size}, seed {scenario.data.seed}"),
-    ]
+    rows = list(settings.rows(scenario, history))
     here = history.environment
     if here is None:
         return rows
