@@ -1,16 +1,8 @@
 """The numbers that leaks are told by, as a reader can check them (pure)."""
 
-from typing import Final
-
 from rushhour.diagnosis.findings import Evidence
-from rushhour.diagnosis.leaks import LeakSignals
+from rushhour.diagnosis.leaks import NOT_REUSED, LeakSignals
 from rushhour.diagnosis.sites import at
-
-_REUSE: Final = {
-    True: "later requests use what an earlier one took",
-    False: "each request took a connection of its own, or used one that came back",
-    None: "too few to tell whether later requests use what an earlier one took",
-}
 
 
 def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
@@ -62,7 +54,7 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
                 "requests answered per check-out",
                 round(leak.answered_per_checkout, 2),
                 source="requests.jsonl count / pool.jsonl site.checkouts",
-                meaning=_REUSE[leak.spans_requests],
+                meaning=_what_the_ratio_says(leak),
             )
         )
     if leak.answered_while_full is not None:
@@ -93,3 +85,15 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
             )
         )
     return tuple(found)
+
+
+def _what_the_ratio_says(leak: LeakSignals) -> str:
+    """Of requests answered per check-out: many may also come of requests that never reach this line."""
+    many = (leak.answered_per_checkout or 0.0) > NOT_REUSED
+    if leak.spans_requests is None:
+        return "too few to tell whether later requests use what an earlier one took"
+    if leak.spans_requests:
+        return "later requests use what an earlier one took" if many else "the pool's other answers say more"
+    if many:
+        return "most answers of the endpoint took no connection at this line: it says nothing of later use"
+    return "each request took a connection of its own, or used one that came back"

@@ -142,7 +142,9 @@ class LiveFold:
                 return
             self._log_errors_told = True
         if (words := in_words(event)) is not None:
-            self._moments.append(f"{event.t_s:.1f} s  {words}")
+            since_s = event.t_s - (self._load_started_s or 0.0)  # as in the report
+            when = f"{since_s:.1f} s" if since_s >= 0 else "before the load"
+            self._moments.append(f"{when}  {words}")
 
 
 def gauge(name: str, samples: Iterable[f.PoolSample], past_timeouts: int = 0) -> PoolGauge:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rushhour.diagnosis import HeldSite
-from rushhour.metrics.window import find_window
+from rushhour.metrics.window import Window, find_window
 from rushhour.report import settings, words
 from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
 from rushhour.report.causes import SECTION, about
@@ -49,7 +49,7 @@ def render_html(
     head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
     picture = timeline(history)
     window = find_window(history, scenario.load.warm_up)
-    end_s = window.end_s if window else end_of(history)
+    watched = window or Window(0.0, 0.0, end_of(history), end_of(history))
     allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
     return str(
         _template().render(
@@ -65,13 +65,14 @@ def render_html(
             tiles=_tiles(scenario, verdict),
             sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
             timeline=picture,
-            holders=top_holders(history, end_s)[:HOLDERS_SHOWN],
-            still_out=still_out(history, end_s),
+            holders=top_holders(history, watched)[:HOLDERS_SHOWN],
+            still_out=still_out(history, watched),
             endpoints=sorted(verdict.endpoints.items(), key=lambda item: (-item[1].requests, item[0])),
             environment=_environment(scenario, history),
             faults=_faults(history),
             beside=beside,
             alarms=alarms,
+            over_what=words.over_what(scenario),
             about=about(verdict.diagnosis.cause),
             about_title=SECTION,
             complete=history.complete,
@@ -146,6 +147,8 @@ def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
     requests, failures = get("requests"), get("http_5xx")
     share = f"{failures / requests:.2%} of requests" if requests and failures is not None else ""
     exhausted, detected = get("time_to_exhaustion_s"), get("time_to_detection_s")
+    early = exhausted is not None and exhausted < scenario.load.warm_up
+    full = _of("full after {}" + (", in the warm-up" if early else ""), exhausted, "{:.1f} s")
     servers = [
         ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
         ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
@@ -161,7 +164,7 @@ def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
         (
             "pool at its fullest",
             words.share(get("pool_in_use_max"), get("pool_capacity")),
-            _of("full after {}", exhausted, "{:.1f} s"),
+            "; ".join(filter(None, ["sampled" if get("pool_in_use_max") is not None else "", full])),
         ),
         (
             "leaked connections",

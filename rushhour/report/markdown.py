@@ -9,7 +9,7 @@ from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
-from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
+from rushhour.report.words import clean, compared, evidence_value, metric, over_what, seconds, threshold_value
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 
@@ -37,6 +37,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
         ),
         *_diagnosis(verdict.diagnosis, source_root),
         *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
+        *([text(over_what(scenario)), ""] if verdict.metrics else []),
         *_metrics(verdict),
     ]
     return "\n".join(lines).rstrip() + "\n"

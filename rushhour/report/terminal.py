@@ -19,6 +19,7 @@ from rushhour.report.words import (
     compared,
     evidence_value,
     held,
+    over_what,
     seconds,
     threshold_value,
 )
@@ -56,6 +57,7 @@ def summary(
     parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, root))
     parts += _section("Evidence", [_evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
     parts += _section("Thresholds", [_thresholds(verdict)] if verdict.thresholds else [])
+    parts += [Text(), Text(over_what(scenario), "dim")] if verdict.metrics else []
     parts += _section("Also seen", [_bullet(note) for note in verdict.notes])
     parts += [Text(), Text.assemble("Report  ", (str(run_path / "report.html"), "cyan"), overflow="fold")]
     return Group(*parts)

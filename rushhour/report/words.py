@@ -88,6 +88,16 @@ def evidence_value(one: Evidence) -> str:
     return f"{value} {clean(one.unit)}".rstrip()
 
 
+def over_what(scenario: Scenario) -> str:
+    """Over what the figures of a run are taken."""
+    warm_up = scenario.load.warm_up
+    measured = f"after the warm-up of {warm_up:g} s" if warm_up else "over the whole load"
+    return (
+        f"Figures and thresholds are taken {measured}; check-outs, connection-seconds and connections still "
+        "out over the whole run, until the watch ended."
+    )
+
+
 def compared(pairs: Sequence[tuple[Scenario, Verdict]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Heads and rows of the table that compares the scenarios of a suite."""
     heads: tuple[str, ...] = (

@@ -201,8 +201,7 @@ def _fullest(pool: PoolMetrics) -> str:
     """How full the fullest pool was, in words."""
     if pool.in_use_max is None:
         return "the pools were not seen from inside"
-    of = f" of {pool.capacity}" if pool.capacity else ""
-    return f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
+    return f"the {pool.name} pool had {pool.most_out()}"
 
 
 def _judge_degraded(

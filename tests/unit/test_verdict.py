@@ -38,8 +38,8 @@ def test_the_gate_passes_the_hotfix() -> None:
     verdict = judged(h.scenario(release="1.1.1"), h.healthy())
     assert (verdict.verdict, verdict.observed) == ("pass", "healthy")
     assert verdict.headline == (
-        "gate (release 1.1.1): 5,200 requests, 0 answered 5xx, p95 34 ms; replica pool at most 12 of 30 in "
-        "use, every connection came back"
+        "gate (release 1.1.1): 5,200 requests, 0 answered 5xx, p95 34 ms; replica pool: at most 12 of 30 "
+        "connections out (sampled), every connection came back"
     )
     assert all(one.ok for one in verdict.thresholds)
     assert verdict.notes == ()
@@ -60,7 +60,7 @@ def test_rush_hour_fails_when_the_exhaustion_did_not_come() -> None:
     assert verdict.verdict == "fail"
     assert verdict.headline == (
         "rush-hour (release 1.1.1): expected exhaustion did not come: no pool time-out in 5,200 requests, "
-        "the replica pool had at most 12 of 30 connections out"
+        "the replica pool had at most 12 of 30 connections out (sampled)"
     )
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from rushhour.diagnosis.unlimited import what_it_means
 from rushhour.jobs.attach.findings import Findings, Held, PoolSeen, Waits
+from rushhour.metrics.wording import counted, most_out
 
 _HOW: Final[Mapping[str, str]] = {
     "close": "closed",
@@ -109,10 +110,9 @@ def describe_pool(pool: PoolSeen) -> str:
 
 def use_of_pool(pool: PoolSeen) -> str:
     """What it came to."""
-    of = "" if pool.capacity is None else f" of {pool.capacity}"
-    each = f" in one of {pool.processes} processes" if pool.processes > 1 else ""
+    out = most_out(pool.checked_out_max, pool.capacity, pool.processes)
     waited = f", {pool.waiting_max} waiting" if pool.waiting_max else ""
-    return f"at most {pool.checked_out_max}{of} out{each}{waited}, {pool.checkouts:,} check-outs"
+    return f"{out}{waited}, {counted(pool.checkouts, 'check-out')}"
 
 
 def leak_line(held: Held) -> str:
