@@ -3,14 +3,14 @@
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.leaks import NOT_REUSED, LeakSignals
 from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.units import noun, unit_of_endpoint
 
 
 def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     """The numbers that both kinds of leak are told by."""
     found = [
         Evidence(
-            "connections out although their "
-            + ("unit of work has ended" if leak.lost else "request has ended"),
+            f"connections out although their {_unit(leak)} has ended",
             leak.leaked,
             source="pool.jsonl checkout: request_ended_s set, returned_s null",
             meaning=f"of {leak.capacity}, when the watch ended" if leak.capacity else "when the watch ended",
@@ -42,7 +42,7 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     if leak.checkouts is not None:
         found.append(
             Evidence(
-                "check-outs there that outlived their request",
+                f"check-outs there that outlived their {_unit(leak)}",
                 f"{leak.outlived} of {leak.checkouts}",
                 source="pool.jsonl checkout, site.checkouts",
                 meaning="" if leak.outlived >= leak.checkouts else "the others came back in time",
@@ -85,6 +85,10 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
             )
         )
     return tuple(found)
+
+
+def _unit(leak: LeakSignals) -> str:
+    return "unit of work" if leak.lost else noun(unit_of_endpoint(leak.endpoint))
 
 
 def _what_the_ratio_says(leak: LeakSignals) -> str:

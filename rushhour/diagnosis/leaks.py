@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
+from rushhour.diagnosis.units import REQUEST, held_by, unit_of_endpoint
 from rushhour.metrics.pools import collected_late, in_running_request, leaked_at_end
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
@@ -102,6 +103,9 @@ class LeakSignals:
             if alone:
                 return "is out although the thread, greenlet or task that took it has ended"
             return "are out although the threads, greenlets or tasks that took them have ended"
+        unit = unit_of_endpoint(self.endpoint)
+        if unit != REQUEST:
+            return f"{'is' if alone else 'are'} {held_by(unit, self.leaked)}"
         return "is held by a request that has ended" if alone else "are held by requests that have ended"
 
     def of_capacity(self) -> str:

@@ -2,10 +2,11 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from rushhour.diagnosis.findings import HeldSite
+from rushhour.diagnosis.units import most_of, unit_of
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
@@ -27,6 +28,7 @@ class SiteTally:
     held: int = 0
     leaked: int = 0
     collected: int = 0
+    units: list[str] = field(default_factory=list)  # of the leaked and the collected
 
 
 def plain_endpoint(endpoint: str) -> str:
@@ -58,6 +60,7 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
             collected=tally.collected,
             held_s=round(tally.held_s, 3),
             max_hold_s=round(tally.max_hold_s, 3),
+            unit=most_of(tally.units),
         )
         for (site, endpoint, pool), tally in ranked_sites(history, window)[:LISTED]
     )
@@ -82,10 +85,14 @@ def ranked_sites(history: History, window: Window) -> list[tuple[SiteKey, SiteTa
             age_s = max(0.0, ends.get(out.pid, window.end_s) - out.taken_s)
             tally.held_s += age_s
             tally.held += 1
-            tally.leaked += out.request_ended_s is not None and out.request_ended_s <= window.end_s
+            if out.request_ended_s is not None and out.request_ended_s <= window.end_s:
+                tally.leaked += 1
+                tally.units.append(unit_of(out))
         else:  # its seconds are in the site's total already
             age_s = (out.returned_s or out.taken_s) - out.taken_s
-        tally.collected += out in late
+        if out in late:
+            tally.collected += 1
+            tally.units.append(unit_of(out))
         tally.max_hold_s = max(tally.max_hold_s, age_s)
     return sorted(tallies.items(), key=lambda item: (-item[1].held_s, item[0][0].file, item[0][0].line))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.sites import process_ends, ranked_sites
+from rushhour.diagnosis.units import noun, unit_of
 from rushhour.metrics.pools import is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
@@ -21,7 +22,7 @@ class Holder:
     held_s: float  # connection-seconds, those still out at the end included
     max_hold_s: float
     out: int  # at the end
-    leaked: int  # of them, with their request ended
+    leaked: int  # of them, with their unit of work ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class StillOut:
     thread: str
     server_pid: int | None
     age_s: float
-    ended_ago_s: float | None  # since its request ended; None: the request was still running
+    ended_ago_s: float | None  # since its unit of work ended; None: it was still running
+    unit: str  # what that was: `request`, `job`
 
 
 def suspects(diagnosis: Diagnosis) -> tuple[HeldSite, ...]:
@@ -75,6 +77,15 @@ def still_out(history: History, window: Window) -> list[StillOut]:
         ended_ago_s = None if ended_s is None or ended_s > window.end_s else max(0.0, end_s - ended_s)
         age_s = max(0.0, end_s - live.taken_s)
         rows.append(
-            StillOut(live.pool, live.site, live.endpoint, live.thread, live.server_pid, age_s, ended_ago_s)
+            StillOut(
+                live.pool,
+                live.site,
+                live.endpoint,
+                live.thread,
+                live.server_pid,
+                age_s,
+                ended_ago_s,
+                noun(unit_of(live)),
+            )
         )
     return sorted(rows, key=lambda row: -row.age_s)

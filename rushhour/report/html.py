@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rushhour.diagnosis import HeldSite
+from rushhour.diagnosis.units import after_what
 from rushhour.metrics.window import Window, find_window
 from rushhour.report import settings, words
 from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
@@ -131,6 +132,7 @@ def environment() -> Environment:
     pages = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    pages.filters["after_what"] = after_what
     for name in ("count", "ms", "seconds", "cores", "clean", "metric", "threshold_value", "evidence_value"):
         pages.filters[name] = getattr(words, name)
     pages.filters["held"] = words.held

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.diagnosis.units import after_what
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
@@ -126,7 +127,7 @@ def _site(site: HeldSite, root: Path | None) -> list[str]:
         (
             f"- {code(f'{site.file}:{site.line}')} {code(site.function)}{endpoint}: pool {text(site.pool)}, "
             f"{site.held} still out when the watch ended, "
-            f"{site.leaked} of them after their request had ended, longest {seconds(site.max_hold_s)}"
+            f"{site.leaked} of them {after_what(site.unit, site.leaked)}, longest {seconds(site.max_hold_s)}"
         ),
         "",
     ]

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.diagnosis.units import after_what
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
@@ -141,7 +142,7 @@ def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
 
 def _site(site: HeldSite, root: Path) -> list[RenderableType]:
     found = excerpt(root, site.file, site.line)
-    leaked = f" ({site.leaked} after their request had ended)" if site.leaked else ""
+    leaked = f" ({site.leaked} {after_what(site.unit, site.leaked)})" if site.leaked else ""
     collected = f", {site.collected} back by garbage collection alone" if site.collected else ""
     code = (
         Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")

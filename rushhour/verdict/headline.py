@@ -2,6 +2,7 @@
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.units import held_by, most_of
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.wording import counted
 from rushhour.scenario.model import Scenario
@@ -82,7 +83,8 @@ def _held(metrics: Metrics, diagnosis: Diagnosis) -> str:
     capacity = metrics.pool.capacity_of.get(pools.pop()) if len(pools) == 1 else None
     of = f" of {capacity}" if capacity and leaked <= capacity else ""
     noun = "connection" if leaked == 1 and not of else "connections"
-    held = "held by a request that has ended" if leaked == 1 else "held by requests that had ended"
+    unit = most_of(one.unit for one in diagnosis.call_sites for _ in range(one.leaked))
+    held = held_by(unit, leaked)
     also = f"; {collected} more came back by garbage collection alone" if collected else ""
     return f"{leaked}{of} {noun} {held}{where}{also}"
 

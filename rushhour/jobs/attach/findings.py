@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from rushhour.diagnosis.units import unit_of
 from rushhour.rundir import facts as f
 
 PROCESS_ENDED = "process-ended"
@@ -25,7 +26,7 @@ class Held:
     place: Place
     leaked: int = 0  # outlived their request, or never came back, or came back by garbage collection alone
     outlived: int = 0  # of these, those whose request, or other unit of work, was seen to end
-    lost: Counter[str] = field(default_factory=Counter)  # of these, those that no request took, and why
+    units: Counter[str] = field(default_factory=Counter)  # of these, by kind, see diagnosis/units.py
     long: int = 0  # held longer than asked, within their request or outside one
     still_out: int = 0
     held_s: float = 0.0  # connection-seconds of all of these
@@ -143,9 +144,9 @@ class Findings:
             place = Place(out.pool, out.site, out.endpoint)
             one = found.setdefault(place, Held(place))
             one.leaked += leaked
-            one.outlived += out.request_ended_s is not None
-            if out.lost is not None:
-                one.lost[out.lost] += 1
+            if out.request_ended_s is not None:
+                one.outlived += 1
+                one.units[unit_of(out)] += 1
             one.long += not leaked
             one.still_out += out.returned_s is None
             one.held_s += held_s

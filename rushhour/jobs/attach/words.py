@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from rushhour.diagnosis.units import JOB, after_what, most_of
 from rushhour.diagnosis.unlimited import what_it_means
 from rushhour.jobs.attach.findings import Findings, Held, PoolSeen, Waits
 from rushhour.metrics.wording import counted, most_out
@@ -132,11 +133,9 @@ def _outlived(held: Held) -> str:
     """What ended while the connections were out."""
     if not held.outlived:
         return "not closed by anyone"
-    if held.lost["owner-idle"] * 2 > held.outlived:
-        return "out after their job had ended, kept by threads that wait for the next one"
-    if held.lost["owner-ended"] * 2 > held.outlived:
-        return "out after the thread, greenlet or task that took them had ended"
-    return "out after their request had ended"
+    unit = most_of(held.units.elements())
+    kept = ", kept by threads that wait for the next one" if unit == JOB else ""
+    return f"out {after_what(unit, 2)}{kept}"
 
 
 def hold_line(held: Held) -> str:
