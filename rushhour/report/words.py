@@ -6,7 +6,7 @@ from typing import Final
 
 from rushhour.diagnosis import Evidence
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.thresholds import in_words, parse_threshold
+from rushhour.scenario.thresholds import in_words
 from rushhour.verdict.judge import ThresholdResult, Verdict
 
 VERDICT_STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
@@ -80,7 +80,7 @@ def metric(name: str, value: Number) -> str:
 
 def threshold_value(result: ThresholdResult) -> str:
     """The value that a threshold was judged on, in the unit of its metric."""
-    return "no data" if result.value is None else in_words(parse_threshold(result.expr).metric, result.value)
+    return "no data" if result.value is None else in_words(result.threshold.metric, result.value)
 
 
 def evidence_value(one: Evidence) -> str:

@@ -10,6 +10,7 @@ from rushhour.report.holders import still_out, top_holders
 from rushhour.report.source import excerpt
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
+from rushhour.scenario.thresholds import parse_threshold
 from rushhour.verdict.judge import ThresholdResult
 from tests.unit import sample_run
 
@@ -18,6 +19,10 @@ SITE = f.CallSite("app/a.py", 3, "a")
 
 def check_out(at: int, taken: float, **more: float) -> f.CheckOut:
     return f.CheckOut(taken + 1, 7, at, "replica", SITE, (), "GET /a", f"t{at}", 100 + at, taken, **more)  # type: ignore[arg-type]  # numbers for optional numbers
+
+
+def result(line: str, value: float | None, ok: bool | None) -> ThresholdResult:
+    return ThresholdResult(parse_threshold(line), value, ok)
 
 
 def watched(end_s: float) -> Window:
@@ -116,9 +121,18 @@ def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
         (words.metric("http_5xx_rate", 0.0026), "0.2600%"),
         (words.metric("requests", 5589), "5,589"),
         (words.metric("replica_cpu_cores_mean", 0.444), "0.44 cores"),
-        (words.threshold_value(ThresholdResult("p95{GET /a} < 1s", 412.0, ok=True)), "412 ms"),
-        (words.threshold_value(ThresholdResult("pool_in_use_max < 80%", 1.0, ok=False)), "100%"),
-        (words.threshold_value(ThresholdResult("replica_lag_max < 2s", None, ok=None)), "no data"),
+        (
+            words.threshold_value(result("p95{GET /a} < 1s", 412.0, True)),
+            "412 ms",
+        ),
+        (
+            words.threshold_value(result("pool_in_use_max < 80%", 1.0, False)),
+            "100%",
+        ),
+        (
+            words.threshold_value(result("replica_lag_max < 2s", None, None)),
+            "no data",
+        ),
     ],
 )
 def test_numbers_carry_their_units_and_the_unknown_is_never_zero(told: str, words_: str) -> None:

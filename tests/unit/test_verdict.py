@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rushhour.judging.saved import read_verdict
 from rushhour.rundir import FactWriter, History, RunDir, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import SCENARIO, Scenario
@@ -332,3 +333,13 @@ def test_exhaustion_that_did_not_come_in_pools_that_nobody_saw_names_no_pool_and
     assert "expected exhaustion did not come" in verdict.reasons[0]
     assert verdict.reasons[0].endswith("the pools were not seen from inside")
     assert "None" not in " ".join((verdict.headline, *verdict.reasons, *verdict.notes))
+
+
+def test_a_threshold_keeps_its_metric_when_verdict_json_is_read_again(tmp_path: Path) -> None:
+    verdict = judged(h.scenario(), h.incident())
+    run = RunDir(tmp_path)
+    run.write_json("verdict.json", verdict_json(verdict))
+    read = read_verdict(run)
+    assert read is not None
+    assert [one.threshold for one in read.thresholds] == [one.threshold for one in verdict.thresholds]
+    assert {one.threshold.metric for one in read.thresholds} >= {"p95", "queuepool_timeouts"}
