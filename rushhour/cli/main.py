@@ -20,9 +20,8 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 COMMANDS: Final = {
     **dict.fromkeys(("check", "nightly", "run"), "run_commands"),
-    **dict.fromkeys(
-        ("alarms", "compare", "history", "judge", "list", "report", "verify"), "saved_run_commands"
-    ),
+    "alarms": "alarm_commands",
+    **dict.fromkeys(("compare", "history", "judge", "list", "report", "verify"), "saved_run_commands"),
     **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stack_commands"),
     **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",

@@ -28,12 +28,18 @@ from rushhour.jobs.init.routes import (
 
 @click.command()
 @click.option(
-    "--app", metavar="MODULE:APP", help="A Flask, FastAPI or Starlette application: its routes are read."
+    "--app",
+    metavar="MODULE:APP",
+    help="Import this Flask, FastAPI or Starlette application and read its routes: shop:app.",
 )
-@path_option("--openapi", None, "An OpenAPI document, JSON or YAML, instead.")
-@path_option("--python", None, "The service's interpreter; .venv/bin/python where there is one.")
-@path_option("--into", ".", "The folder to write into.")
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@path_option(
+    "--openapi", None, "Read the routes from this OpenAPI document instead, JSON or YAML: openapi.json."
+)
+@path_option(
+    "--python", None, "Python of the service's own environment; .venv/bin/python is taken where there is one."
+)
+@path_option("--into", ".", "Folder to write the two files into.")
+@click.option("--force", is_flag=True, help="Overwrite the two files where they exist.")
 def init(app: str | None, *, openapi: Path | None, python: Path | None, into: Path, force: bool) -> int:
     """Write a starting scenarios.yaml and customers.py from the routes of your own service."""
     write_starter(app, openapi=openapi, python=python, into=into, force=force)
@@ -53,13 +59,14 @@ metrics_option = click.option(
     "--metrics",
     metavar="PLACE",
     callback=_place_of_metrics,
-    help="Serve Prometheus metrics at PORT or HOST:PORT, or write them to a `file` in the agent's directory.",
+    help="Serve Prometheus metrics at PORT or HOST:PORT (9187), or write them to files in the agent's "
+    "directory: the word `file`.",
 )
 
 
 @click.group()
 def agent() -> None:
-    """The pool agent without a stack, in a service of your own."""
+    """Put the pool agent into a service of your own, without a stack and without load."""
 
 
 @agent.command(
@@ -70,7 +77,7 @@ def agent() -> None:
     type=Duration(),
     default="5s",
     show_default=True,
-    help="Tell a check-out that lasts longer, though its request goes on.",
+    help="Report a connection that is held for longer than this by a request that still runs.",
 )
 @click.option(
     "--fail-on-leak",
@@ -78,9 +85,9 @@ def agent() -> None:
     help="Exit 1 when a connection leaked and the command ended with 0 or by a signal; "
     "exit 2 when it ended with 0 and no check-out was seen.",
 )
-@path_option("--json", None, "Write the findings to this file, in a folder that exists.")
+@path_option("--json", None, "Also write the findings to this file, in a folder that exists: leaks.json.")
 @path_option(
-    "--keep", None, "Keep the agent's files in this directory, or in a new one in it if it is not empty."
+    "--keep", None, "Keep the agent's files in this directory; where it is not empty, in a new one below it."
 )
 @metrics_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -93,7 +100,9 @@ def agent_exec(
     keep: Path | None,
     metrics: str | None,
 ) -> int:
-    """Run a Python service with the agent in it; findings go to stderr, live and at its end.
+    """Run a Python service with the agent in it: rushhour agent exec -- gunicorn shop:app.
+
+    Findings go to stderr, as they happen and at the end.
 
     Ends as the command does, with its exit code (127: no such command; 128 + n: ended by signal n).
     """
@@ -106,9 +115,9 @@ def agent_exec(
 @click.argument("directory", type=click.Path(path_type=Path))
 @metrics_option
 def agent_env(directory: Path, metrics: str | None) -> int:
-    """Print the environment that starts the agent in a service, which writes into DIRECTORY.
+    """Print the environment variables that start the agent in a service; it writes into DIRECTORY.
 
-    With --metrics only those are written: what a service in production needs.
+    With --metrics it writes metrics alone: what a service in production needs.
     """
     _agent_env(directory, metrics)
     return Exit.MET

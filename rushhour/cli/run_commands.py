@@ -35,26 +35,37 @@ from rushhour.verdict.judge import Verdict
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--users", metavar="N", help="Customers at the peak, instead of the scenario's: 2000.")
-@click.option("--duration", metavar="TIME", help="How long the load lasts, instead of the scenario's: 3m.")
-@click.option("--spawn-rate", metavar="N", help="Customers who come a second, not the scenario's: 50.")
+@click.option("--users", metavar="N", help="Most customers at once, instead of the scenario's number: 2000.")
+@click.option(
+    "--duration", metavar="TIME", help="How long the load lasts, instead of the scenario's time: 90s, 3m."
+)
+@click.option(
+    "--spawn-rate",
+    metavar="N",
+    help="How many customers arrive each second, instead of the scenario's number: 50.",
+)
 @click.option(
     "--set",
     "assignments",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Set any key of the scenario: load.think_time=3s, pool.size=40. May be repeated.",
+    help="Set any other key of the scenario: load.think_time=3s, pool.size=40. May be given several times.",
 )
-@click.option("--no-agent", is_flag=True, help="As a black box: HTTP, the servers and logs alone tell.")
+@click.option(
+    "--no-agent",
+    is_flag=True,
+    help="Do not put the pool agent into the service: judge by answers, servers and logs alone.",
+)
 @click.option(
     "--observability",
     is_flag=True,
-    help="On Compose: a real Prometheus and Alertmanager run the rules of infra/alerts beside it.",
+    help="On Compose: run a real Prometheus and Alertmanager with the rules of infra/alerts, and show who "
+    "was paged.",
 )
 @click.option(
     "--await-pages",
     type=Duration(),
-    help="With --observability: wait for pages so long after the load, not just for a first one.",
+    help="With --observability: how long to wait for pages after the load, instead of for the first one: 5m.",
 )
 @run_options
 def run(
@@ -68,7 +79,10 @@ def run(
     no_agent: bool,
     **alarms: Any,
 ) -> int:
-    """Run scenarios or suites, and judge them. Without a name, list what there is."""
+    """Run scenarios or suites of the scenario file, and judge them: rushhour run smoke.
+
+    Without a name, list the scenarios there are.
+    """
     load = {"--users": users, "--duration": duration, "--spawn-rate": spawn_rate}
     options = replace(options, settings=_settings(load, assignments))
     if not names:
@@ -94,9 +108,15 @@ def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tupl
 
 @click.command()
 @click.option(
-    "--keep", type=click.IntRange(min=1), default=14, show_default=True, help="Nights to keep; older ones go."
+    "--keep",
+    type=click.IntRange(min=1),
+    default=14,
+    show_default=True,
+    help="How many nights to keep; older ones are removed.",
 )
-@click.option("--soak", type=Duration(), help="How long the soak lasts, instead of its scenario's duration.")
+@click.option(
+    "--soak", type=Duration(), help="How long the scenario `soak` lasts, instead of its own time: 2h."
+)
 @run_options
 def nightly(options: Options, keep: int, soak: float | None) -> int:
     """Run the suite `nightly` with the release candidate, and say what changed since the last good night."""
@@ -104,10 +124,15 @@ def nightly(options: Options, keep: int, soak: float | None) -> int:
 
 
 @click.command()
-@click.option("--scenario", default="gate", show_default=True, help="Whose pool and service settings to use.")
+@click.option(
+    "--scenario", default="gate", show_default=True, help="Scenario whose service and pool settings are used."
+)
 @run_options
 def check(options: Options, scenario: str) -> int:
-    """One request per endpoint: does every connection come back?"""
+    """Send one request to each endpoint, and say whether every connection came back to its pool.
+
+    The endpoints are those that the scenario file lists under `check`.
+    """
     return exit_code([_check(options, scenario)])
 
 

@@ -5,31 +5,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from rushhour.alarms.events import Policy
-from rushhour.alarms.policies import load_policies
-from rushhour.alarms.sources import of_csv
-from rushhour.alarms.study import Scale, study
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Duration, Exit, exit_code, path_option, runs_argument, with_broken
+from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
 from rushhour.errors import RunDataError
 from rushhour.jobs.archive import RunHistory, remember, runs_folder_of
 from rushhour.jobs.archive.table import run_list
 from rushhour.jobs.compare import compare_runs, read_measured
 from rushhour.jobs.compare.judging import TOLERANCE
 from rushhour.jobs.compare.render import terminal_comparison
-from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import judge_run, read_scenario, render_run
 from rushhour.judging.saved import read_real
 from rushhour.report import lists, terminal
-from rushhour.report.alarms import terminal_alarms
 from rushhour.report.real_pages import terminal_real
 from rushhour.rundir import RunDir, load_history
 from rushhour.scenario.file import load_scenarios
-from rushhour.verdict.lost import lost_everything, lost_of
 from rushhour.verdict.whole import RunCheck, check_of, in_lines
 
 
@@ -41,10 +33,10 @@ from rushhour.verdict.whole import RunCheck, check_of, in_lines
     type=click.FloatRange(0, 10),
     default=TOLERANCE,
     show_default=True,
-    help="A change of less than this share of the value before does not matter.",
+    help="Ignore changes of less than this share of the earlier value: 0.1 is 10 %.",
 )
 def compare(before: Path, after: Path, tolerance: float) -> int:
-    """Put two saved runs side by side: is AFTER worse than BEFORE?
+    """Compare two saved runs: is AFTER worse than BEFORE? Both are run directories.
 
     Exit codes: 0 not worse; 1 worse; 2 unknown, since a run says nothing or lacks data.
     """
@@ -53,10 +45,19 @@ def compare(before: Path, after: Path, tolerance: float) -> int:
 
 
 @click.command()
-@path_option("--runs", "runs", "Where run directories are kept.")
-@click.option("--rebuild", is_flag=True, help="Read every run directory again first.")
-@click.option("--scenario", help="Only runs of this scenario.")
-@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
+@path_option("--runs", "runs", "Folder with the run directories.")
+@click.option(
+    "--rebuild", is_flag=True, help="Read every run directory again first, as after runs were copied here."
+)
+@click.option("--scenario", metavar="NAME", help="List only runs of this scenario: gate.")
+@click.option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="List the last N runs.",
+)
 def history(runs: Path, rebuild: bool, scenario: str | None, last: int) -> int:
     """List past runs, those included whose directories were pruned."""
     _history(runs, rebuild=rebuild, scenario=scenario, last=last)
@@ -66,7 +67,10 @@ def history(runs: Path, rebuild: bool, scenario: str | None, last: int) -> int:
 @click.command()
 @runs_argument
 def judge(runs: tuple[Path, ...]) -> int:
-    """Judge saved runs again, and write their reports anew."""
+    """Judge saved runs again from what was recorded, and write their reports anew.
+
+    RUNS are run directories: runs/latest.
+    """
     verdicts, broken = _judge(runs)
     return with_broken(exit_code(verdicts), verdicts, broken)
 
@@ -74,7 +78,10 @@ def judge(runs: tuple[Path, ...]) -> int:
 @click.command()
 @runs_argument
 def report(runs: tuple[Path, ...]) -> int:
-    """Render the reports of saved runs again, and say where they are."""
+    """Write the reports of saved runs again, and print where they are.
+
+    RUNS are run directories: runs/latest.
+    """
     return Exit.USAGE if _report(runs) else Exit.MET
 
 
@@ -82,7 +89,7 @@ def report(runs: tuple[Path, ...]) -> int:
 @runs_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, an object for each run.")
 def verify(runs: tuple[Path, ...], as_json: bool) -> int:
-    """Do saved runs still hold what was written, and what do they lack?
+    """Check whether saved runs still hold all that was written, and say what they lack.
 
     Exit codes: 0 whole; 2 a run lost rows, holds too many, or was cut short; 64 a file cannot be read.
     """
@@ -90,50 +97,8 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> int:
     return with_broken(Exit.MET if all(whole) else Exit.UNKNOWN, whole, broken)
 
 
-@click.command()
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@path_option("--timeline", None, "Audit an incident's export as it was (CSV: t_s, requests, http_5xx).")
-@click.option(
-    "--policies",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True),
-    default=["infra/alerts"],
-    show_default=True,
-    help="Files or folders of alarm policies.",
-)
-@click.option("--over", type=Duration(), default=10_800.0, show_default="3h", help="How long the evening is.")
-@click.option(
-    "--as",
-    "how",
-    type=click.Choice(["tiles", "stretched", "it-was"]),
-    default="tiles",
-    show_default=True,
-    help="A short run as an evening: its failing part again and again, drawn out, or as it was.",
-)
-@click.option(
-    "--failures", type=click.FloatRange(min=0.1), default=25.0, show_default=True, help="In tiles: so many,"
-)
-@click.option("--per", type=Duration(), default=300.0, show_default="5m", help="in this time.")
-@click.option(
-    "--attention", type=Duration(), default=900.0, show_default="15m", help="How long a page is remembered."
-)
-def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
-    """Whom would these alarms have told of a run's failures, and where was there silence?
-
-    Exit codes: 0 at least one policy tells of every failure; 1 none does; 2 a run without a load, or
-    only a policy that could not be replayed might.
-    """
-    if not runs and timeline is None:
-        raise click.UsageError("name a run directory, or --timeline FILE.csv")
-    over = None if given["how"] == "it-was" else round(given["over"])
-    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched")
-    announced, broken = _alarms(runs, timeline, given["policies"], scale, given["attention"])
-    code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
-    return with_broken(code, announced, broken)
-
-
 @click.command(name="list")
-@path_option("--scenarios", "scenarios.yaml", "The scenario file.")
+@path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
 def list_scenarios(scenarios: Path) -> int:
     """List the scenarios and suites of the scenario file."""
     show_scenarios(scenarios)
@@ -222,42 +187,6 @@ def _report(runs: Sequence[Path]) -> int:
             for written in render_run(RunDir(path.resolve())):
                 say(str(written))
     return broken.count
-
-
-def _alarms(
-    runs: Sequence[Path], export: Path | None, policies: Sequence[Path], scale: Scale, attention_s: float
-) -> tuple[list[bool | None], int]:
-    """Audit saved runs and an incident's export; for each whether some policy told of every failure.
-
-    None where that is not known; and how many runs could not be read.
-    """
-    chosen = load_policies(policies)
-    found: list[bool | None] = []
-    broken = Broken()
-    for path in runs:
-        with broken.noted():
-            found.append(_alarms_of(RunDir(path.resolve()), chosen, scale, attention_s))
-    if export is not None:
-        one = study(chosen, of_csv(export), Scale(None), attention_s)
-        console.print(terminal_alarms(export.name, one))
-        found.append(one.announced)
-    return found, broken.count
-
-
-def _alarms_of(run_dir: RunDir, policies: Sequence[Policy], scale: Scale, attention_s: float) -> bool | None:
-    read_scenario(run_dir)
-    history = load_history(run_dir)
-    one = audit_run(run_dir, history, policies, scale, attention_s)
-    if one is None:
-        say(f"{run_dir.path.name}: no load started, so there is nothing to audit")
-        return None
-    console.print(terminal_alarms(run_dir.path.name, one))
-    lost = [*lost_everything(history), *lost_of(history, ("requests", "pools"))]
-    for line in lost:
-        say(f"UNKNOWN  {run_dir.path.name}: {line}")
-    for line in history.unchecked:
-        say(f"{run_dir.path.name}: {line}")
-    return None if lost else one.announced
 
 
 def show_scenarios(path: Path) -> None:

@@ -38,10 +38,17 @@ from rushhour.verdict.judge import Verdict
 
 @click.command()
 @click.argument("master", metavar="HOST:PORT")
-@path_option("--locustfile", "locustfiles/referrals.py", "The same file as the master's.")
-@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Workers here.")
+@path_option("--locustfile", "locustfiles/referrals.py", "Locustfile of the run that waits: the same file.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many workers to start here: one for each core.",
+)
 def worker(master: str, locustfile: Path, processes: int) -> int:
-    """Run customers for a run that waits with --workers-at, on this machine or another.
+    """Run customers for a `rushhour run --workers-at HOST:PORT` that waits, here or on another machine.
 
     Exit codes: 0 when the master said that the load is over; 2 when there was none, or it went away.
     """
@@ -49,11 +56,11 @@ def worker(master: str, locustfile: Path, processes: int) -> int:
 
 
 @click.command()
-@click.option("--scenario", default="gate", show_default=True, help="Whose settings to use.")
+@click.option("--scenario", default="gate", show_default=True, help="Scenario whose settings are used.")
 @click.option(
     "--observability",
     is_flag=True,
-    help="On Compose: a real Prometheus and Alertmanager with the rules of infra/alerts, too.",
+    help="On Compose: also start a real Prometheus and Alertmanager with the rules of infra/alerts.",
 )
 @run_options
 def up(options: Options, scenario: str, observability: bool) -> int:
@@ -64,26 +71,41 @@ def up(options: Options, scenario: str, observability: bool) -> int:
 
 @click.command()
 @click.argument("scenario", default="gate")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the page is bound to.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="The page's port."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of this machine at which the page is served.",
 )
 @click.option(
-    "--login", is_flag=True, help="Ask for RUSHHOUR_UI_USER and RUSHHOUR_UI_PASSWORD of the environment."
+    "--port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Port of the page."
 )
-@path_option("--login-file", None, "Ask for the USER:PASSWORD in this file's first line.")
+@click.option(
+    "--login",
+    is_flag=True,
+    help="Ask visitors for the name and password in RUSHHOUR_UI_USER and RUSHHOUR_UI_PASSWORD.",
+)
+@path_option(
+    "--login-file",
+    None,
+    "Ask visitors for the name and password in the first line of this file: USER:PASSWORD.",
+)
 @run_options
 def ui(options: Options, scenario: str, **page: Any) -> int:
-    """Locust's web UI over a standing stack: start and stop runs from the browser, each one judged.
+    """Serve Locust's web page over a running stack: start and stop runs in the browser; each is judged.
 
-    SCENARIO is what its form shows first. Ctrl-C ends all of it.
+    SCENARIO is chosen first in the form. Ctrl-C ends page and stack.
     """
     _ui(options, scenario, Page(**page))
     return Exit.MET
 
 
 @click.command()
-@click.option("--templates", is_flag=True, help="Also remove the kept database templates.")
+@click.option(
+    "--templates",
+    is_flag=True,
+    help="Also remove the kept database templates; the next run makes them again, which takes a while.",
+)
 def down(templates: bool) -> int:
     """Stop what `rushhour up` started, and remove what dead runs left."""
     _down(templates)
@@ -91,9 +113,11 @@ def down(templates: bool) -> int:
 
 
 @click.command()
-@path_option("--postgres-bin", None, "PostgreSQL's bin folder, instead of the wheel's.")
+@path_option(
+    "--postgres-bin", None, "Folder of PostgreSQL's programs, instead of those that came with rushhour."
+)
 def doctor(postgres_bin: Path | None) -> int:
-    """Say what this machine can run, and what is missing."""
+    """Say which stacks this machine can run, and what is missing for the others."""
     return Exit.MET if _doctor(postgres_bin) else Exit.UNKNOWN
 
 
