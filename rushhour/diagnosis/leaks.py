@@ -7,7 +7,7 @@ from typing import Final
 
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
 from rushhour.diagnosis.units import REQUEST, held_by, unit_of_endpoint
-from rushhour.metrics.pools import collected_late, in_running_request, leaked_at_end
+from rushhour.metrics.pools import collected_late, has_outlived, in_running_request, leaked_at_end
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -167,7 +167,7 @@ def _of_pool(
             for one in history.pool_timeouts
         ),
         outlived=sum(
-            (out.site, out.endpoint, out.pool) in keys and _outlived(out) for out in history.checkouts
+            (out.site, out.endpoint, out.pool) in keys and has_outlived(out) for out in history.checkouts
         ),
         collected=len(gone),
         unreachable=unreachable,
@@ -210,12 +210,6 @@ def _reachability(history: History, leaked: tuple[f.CheckOut, ...]) -> tuple[int
 def _owner(out: f.CheckOut) -> tuple[int, int | str]:
     """Who took it; an agent that wrote no owner wrote the thread's name."""
     return out.pid, out.thread if out.owner is None else out.owner
-
-
-def _outlived(out: f.CheckOut) -> bool:
-    return out.request_ended_s is not None and (
-        out.returned_s is None or out.returned_s > out.request_ended_s
-    )
 
 
 def _answered(history: History, routes: set[str], from_s: float) -> int | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from rushhour.diagnosis.findings import HeldSite
 from rushhour.diagnosis.units import most_of, unit_of
-from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, is_out
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, has_outlived, is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -85,7 +85,7 @@ def ranked_sites(history: History, window: Window) -> list[tuple[SiteKey, SiteTa
             age_s = max(0.0, ends.get(out.pid, window.end_s) - out.taken_s)
             tally.held_s += age_s
             tally.held += 1
-            if out.request_ended_s is not None and out.request_ended_s <= window.end_s:
+            if has_outlived(out, window.end_s):
                 tally.leaked += 1
                 tally.units.append(unit_of(out))
         else:  # its seconds are in the site's total already

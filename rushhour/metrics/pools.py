@@ -1,5 +1,6 @@
 """History -> the numbers of its connection pools (pure)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -104,11 +105,7 @@ def leaked_at_end(history: History, window: Window | None) -> tuple[f.CheckOut, 
     if window is None:
         return ()
     return tuple(
-        out
-        for out in history.checkouts
-        if is_out(out, window.end_s)
-        and out.request_ended_s is not None
-        and out.request_ended_s <= window.end_s
+        out for out in history.checkouts if is_out(out, window.end_s) and has_outlived(out, window.end_s)
     )
 
 
@@ -119,16 +116,19 @@ def collected_late(history: History, window: Window | None) -> tuple[f.CheckOut,
     return tuple(
         out
         for out in history.checkouts
-        if out.returned_by == "gc"
-        and out.request_ended_s is not None
-        and out.returned_s is not None
-        and out.request_ended_s < out.returned_s <= window.end_s
+        if out.returned_by == "gc" and not is_out(out, window.end_s) and has_outlived(out, window.end_s)
     )
 
 
 def is_out(checkout: f.CheckOut, at_s: float) -> bool:
     """Whether a connection was out at a moment."""
     return checkout.taken_s <= at_s and (checkout.returned_s is None or checkout.returned_s > at_s)
+
+
+def has_outlived(checkout: f.CheckOut, by_s: float = math.inf) -> bool:
+    """Whether its request, or other unit of work, had ended by a moment, and it was still out then."""
+    ended_s, returned_s = checkout.request_ended_s, checkout.returned_s
+    return ended_s is not None and ended_s <= by_s and (returned_s is None or ended_s < returned_s)
 
 
 def in_running_request(checkout: f.CheckOut, at_s: float) -> bool:

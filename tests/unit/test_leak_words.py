@@ -9,6 +9,7 @@ from rich.console import Console
 from rushhour.diagnosis import units
 from rushhour.jobs.attach.findings import Findings
 from rushhour.jobs.attach.words import summary as attach_summary
+from rushhour.metrics.measure import measure
 from rushhour.observe.live import in_words
 from rushhour.report.html import render_html
 from rushhour.report.markdown import render_markdown
@@ -115,3 +116,22 @@ def test_the_live_line_of_a_websocket_does_not_speak_of_requests() -> None:
     assert in_words(f.Event(1.0, f.LEAK_DETECTED, detail)) == (
         "leak in pool replica: a.py:1 x, WEBSOCKET /live, 3 out after their websocket had closed"
     )
+
+
+@pytest.mark.parametrize(
+    ("ended_s", "returned_s", "leaked"),
+    [(None, None, 0), (30.0, None, 1), (30.0, 30.0, 0), (31.0, 30.0, 0), (30.0, 31.0, 1)],
+)
+def test_a_run_and_agent_exec_ask_the_same_of_a_check_out(
+    ended_s: float | None, returned_s: float | None, leaked: int
+) -> None:
+    """Given back with its request, or before: no leak; given back later by garbage collection: one."""
+    made = h.Story()
+    by = None if returned_s is None else "gc" if leaked else "close"
+    made.checkout(1, 20.0, "t", request_ended_s=ended_s, returned_s=returned_s, returned_by=by)
+    made.pool("replica", lambda t: h.Level(1))
+    history = made.told()
+    findings = Findings(500.0)
+    findings.feed([*history.pools, *history.checkouts])
+    assert findings.leaks == leaked
+    assert measure(h.scenario(), history).pool.leaked == leaked

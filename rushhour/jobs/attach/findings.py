@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from rushhour.diagnosis.units import unit_of
+from rushhour.metrics.pools import has_outlived
 from rushhour.rundir import facts as f
 
 PROCESS_ENDED = "process-ended"
@@ -144,7 +145,7 @@ class Findings:
             place = Place(out.pool, out.site, out.endpoint)
             one = found.setdefault(place, Held(place))
             one.leaked += leaked
-            if out.request_ended_s is not None:
+            if has_outlived(out):
                 one.outlived += 1
                 one.units[unit_of(out)] += 1
             one.long += not leaked
@@ -160,7 +161,7 @@ class Findings:
 
         What was out for less than a long hold when its process ended may have been at work.
         """
-        if out.request_ended_s is not None or out.returned_by == "gc":
+        if has_outlived(out) or out.returned_by == "gc":
             return True
         return out.endpoint is None and out.returned_by == PROCESS_ENDED and held_s >= self.long_s
 
