@@ -51,7 +51,7 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     if leak.answered_per_checkout is not None:
         found.append(
             Evidence(
-                "requests answered per check-out",
+                "requests answered per check-out, since the load began",
                 round(leak.answered_per_checkout, 2),
                 source="requests.jsonl count / pool.jsonl site.checkouts",
                 meaning=_what_the_ratio_says(leak),

@@ -111,6 +111,8 @@ def test_no_two_sentences_contradict_each_other(story: str, change: str) -> None
             assert int(part.replace(",", "")) <= int(whole.replace(",", "")), (name, part, whole)
         if "came back" in text and "every connection came back" in text.lower():
             assert not metrics.pool.leaked, name
+        for answered in re.findall(r"([^;.]*) requests were answered with", text):
+            assert "since the load began" in answered, name  # others are counted after the warm-up
         if "no later request uses them" in text:
             assert "later requests use what" not in text, name
         for at_most in re.findall(r"at most \d+(?: of \d+)? connections? out[^;.,]*", text):
