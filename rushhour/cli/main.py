@@ -22,10 +22,11 @@ INSTALL_ALL: Final = "for everything: pip install 'rushhour[run]'"
 
 
 COMMANDS: Final = {
-    **dict.fromkeys(("check", "nightly", "run"), "runs"),
-    **dict.fromkeys(("alarms", "compare", "history", "judge", "list", "report", "verify"), "saved"),
-    **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stacks"),
-    **dict.fromkeys(("agent", "init"), "services"),
+    **dict.fromkeys(("check", "nightly", "run"), "run_commands"),
+    "alarms": "alarm_commands",
+    **dict.fromkeys(("compare", "history", "judge", "list", "report", "verify"), "saved_run_commands"),
+    **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stack_commands"),
+    **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",
 }  # module of this package that holds each
 

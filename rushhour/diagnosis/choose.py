@@ -179,21 +179,25 @@ def _none(
     if pool.timeouts:
         summary = f"{counted(pool.timeouts, 'pool time-out')}, and no known cause fits what was observed."
         fix = (
-            "Look at the pool's panel in the report and at the service's log; see docs/diagnosis.md, limits."
+            "Look at the pool's panel in the report and at the service's log: it may be a cause that no rule "
+            "knows, or several at once."
         )
     elif pool.in_use_max is None:
         summary = "No pool time-out was seen; of the pools themselves nothing was seen either."
     else:
         confidence = "certain"
-        of = "" if pool.capacity is None else f" of {pool.capacity}"
         summary = (
-            f"Every connection came back with its request; the fullest pool, {pool.name}, had at most "
-            f"{pool.in_use_max}{of} connections out."
+            f"Every connection came back with its request; the fullest pool, {pool.name}, had "
+            f"{pool.most_out()}."
         )
     evidence = [
         Evidence(signal, value, source=source)
         for signal, value, source in (
-            ("most connections out", pool.in_use_max, "pool.jsonl sample.checked_out"),
+            (
+                "most connections out in a sample, after the warm-up",
+                pool.in_use_max,
+                "pool.jsonl sample.checked_out",
+            ),
             ("connections that never came back", pool.leaked, "pool.jsonl checkout.returned_s"),
             ("pool time-outs", pool.timeouts, "pool.jsonl timeout"),
         )

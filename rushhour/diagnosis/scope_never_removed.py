@@ -55,7 +55,8 @@ def _summary(leak: LeakSignals) -> str:
         text += f", one for each of {leak.threads} threads"
     if leak.spans_requests:
         if leak.answered and leak.checkouts:
-            seen = f"{leak.answered:,} requests were answered with {counted(leak.checkouts, 'check-out')}"
+            taken = counted(leak.checkouts, "check-out")
+            seen = f"since the load began, {leak.answered:,} requests were answered with {taken}"
         else:
             seen = f"{leak.answered_while_full:,} requests were answered after the whole pool had leaked"
         return (

@@ -13,7 +13,8 @@ class Window:
 
     The load runs from `load_started_s` to `load_ended_s` (when customers were told to stop) and is measured
     from `measured_from_s`, when the warm-up is over. `end_s` is the end of the watch over what is still held.
-    In a run that was cut short the later ones are when the last fact was written.
+    In a run that was cut short the load ended when its generator was last seen; stopping the service, which
+    gives back what had leaked, came later.
     """
 
     load_started_s: float
@@ -51,12 +52,16 @@ def find_window(history: History, warm_up_s: float) -> Window | None:
         return None
     series = (history.requests, history.generator, history.pools, history.servers, history.host)
     last_s = max((fact.t_s for facts in series for fact in facts), default=started_s)
-    ended_s = history.time_of(f.LOAD_ENDED)
-    if ended_s is None:
-        ended_s = max(started_s, last_s)
-    end_s = history.time_of(f.DRAINED)
+    ended_s, end_s = history.time_of(f.LOAD_ENDED), history.time_of(f.DRAINED)
     if end_s is None:
         end_s = history.time_of(f.RUN_ENDED)
+    if ended_s is None and end_s is None:
+        # Rows of a second are written at its end.
+        seconds = [row.t_s + 1.0 for row in history.requests]
+        seconds += [sample.t_s + 1.0 for sample in history.generator]
+        last_s = max(started_s, min(last_s, max(seconds, default=last_s)))
+    if ended_s is None:
+        ended_s = max(started_s, last_s)
     if end_s is None:
         end_s = max(ended_s, last_s)
     return Window(started_s, started_s + warm_up_s, ended_s, end_s)

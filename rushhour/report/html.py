@@ -10,9 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rushhour.diagnosis import HeldSite
-from rushhour.metrics.window import find_window
-from rushhour.report import words
+from rushhour.diagnosis.units import after_what
+from rushhour.metrics.window import Window, find_window
+from rushhour.report import settings, words
 from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
+from rushhour.report.causes import SECTION, about
 from rushhour.report.embed import asset, plotly, prose, script_json, sha256
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
@@ -48,7 +50,7 @@ def render_html(
     head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
     picture = timeline(history)
     window = find_window(history, scenario.load.warm_up)
-    end_s = window.end_s if window else end_of(history)
+    watched = window or Window(0.0, 0.0, end_of(history), end_of(history))
     allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
     return str(
         _template().render(
@@ -61,16 +63,19 @@ def render_html(
             scenario=scenario,
             verdict=verdict,
             diagnosis=verdict.diagnosis,
-            tiles=_tiles(verdict),
+            tiles=_tiles(scenario, verdict),
             sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
             timeline=picture,
-            holders=top_holders(history, end_s)[:HOLDERS_SHOWN],
-            still_out=still_out(history, end_s),
+            holders=top_holders(history, watched)[:HOLDERS_SHOWN],
+            still_out=still_out(history, watched),
             endpoints=sorted(verdict.endpoints.items(), key=lambda item: (-item[1].requests, item[0])),
             environment=_environment(scenario, history),
             faults=_faults(history),
             beside=beside,
             alarms=alarms,
+            over_what=words.over_what(scenario),
+            about=about(verdict.diagnosis.cause),
+            about_title=SECTION,
             complete=history.complete,
             started=history.environment.started_at if history.environment else "",
         )
@@ -127,6 +132,7 @@ def environment() -> Environment:
     pages = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    pages.filters["after_what"] = after_what
     for name in ("count", "ms", "seconds", "cores", "clean", "metric", "threshold_value", "evidence_value"):
         pages.filters[name] = getattr(words, name)
     pages.filters["held"] = words.held
@@ -137,12 +143,18 @@ def environment() -> Environment:
     return pages
 
 
-def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
+def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
     """Name, figure and a line of context of the numbers that are looked at first."""
     get = verdict.metrics.get
     requests, failures = get("requests"), get("http_5xx")
     share = f"{failures / requests:.2%} of requests" if requests and failures is not None else ""
     exhausted, detected = get("time_to_exhaustion_s"), get("time_to_detection_s")
+    early = exhausted is not None and exhausted < scenario.load.warm_up
+    full = _of("full after {}" + (", in the warm-up" if early else ""), exhausted, "{:.1f} s")
+    servers = [
+        ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
+        ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
+    ]
     return [
         ("requests", words.count(requests), _of("{} requests/s", get("achieved_rps"), "{:,.0f}")),
         ("HTTP 5xx", words.count(failures), share),
@@ -154,7 +166,7 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
         (
             "pool at its fullest",
             words.share(get("pool_in_use_max"), get("pool_capacity")),
-            _of("full after {}", exhausted, "{:.1f} s"),
+            "; ".join(filter(None, ["sampled" if get("pool_in_use_max") is not None else "", full])),
         ),
         (
             "leaked connections",
@@ -166,8 +178,7 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
             words.ms(get("p95_ms")),
             f"p50 {words.ms(get('p50_ms'))}, p99 {words.ms(get('p99_ms'))}",
         ),
-        ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
-        ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
+        *(servers if scenario.wants_servers else ()),
     ]
 
 
@@ -176,17 +187,7 @@ def _of(words_: str, value: words.Number, form: str) -> str:
 
 
 def _environment(scenario: Scenario, history: History) -> list[tuple[str, str]]:
-    load, pool, service = scenario.load, scenario.pool, scenario.service
-    rows = [
-        (
-            "load",
-            f"{load.users:,} customers, {load.shape}, {words.seconds(load.duration)}, {load.locustfile}",
-        ),
-        ("think time", f"{words.seconds(load.think_time)} median; warm-up {words.seconds(load.warm_up)}"),
-        ("pool", f"{pool.size} + {pool.max_overflow}, time-out {words.seconds(pool.timeout)}"),
-        ("service", f"{scenario.target.name}, {service.workers} x {service.threads} threads"),
-        ("data", f"{scenario.data.size}, seed {scenario.data.seed}"),
-    ]
+    rows = list(settings.rows(scenario, history))
     here = history.environment
     if here is None:
         return rows

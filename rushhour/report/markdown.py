@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.diagnosis.units import after_what
+from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import excerpt
-from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
+from rushhour.report.words import clean, compared, evidence_value, metric, over_what, seconds, threshold_value
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 
@@ -36,6 +38,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
         ),
         *_diagnosis(verdict.diagnosis, source_root),
         *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
+        *([text(over_what(scenario)), ""] if verdict.metrics else []),
         *_metrics(verdict),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -104,8 +107,8 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
         lines += ["Made worse by:", "", *[f"- {prose(one)}" for one in diagnosis.amplifiers], ""]
     if diagnosis.fix:
         lines += [f"**Fix:** {prose(diagnosis.fix)}", ""]
-    if diagnosis.page:
-        lines += [f"More: `{diagnosis.page}`", ""]
+    if where := where_it_is_explained(diagnosis.cause):
+        lines += [f"More: {text(where)}", ""]
     rows = [
         (
             text(one.signal),
@@ -124,7 +127,7 @@ def _site(site: HeldSite, root: Path | None) -> list[str]:
         (
             f"- {code(f'{site.file}:{site.line}')} {code(site.function)}{endpoint}: pool {text(site.pool)}, "
             f"{site.held} still out when the watch ended, "
-            f"{site.leaked} of them after their request had ended, longest {seconds(site.max_hold_s)}"
+            f"{site.leaked} of them {after_what(site.unit, site.leaked)}, longest {seconds(site.max_hold_s)}"
         ),
         "",
     ]

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.diagnosis.witnesses import service_death
@@ -13,7 +15,7 @@ from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.thresholds import Threshold, in_words
+from rushhour.scenario.thresholds import Threshold, in_words, parse_threshold
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds
 from rushhour.verdict.lost import is_proven, touched
@@ -28,11 +30,16 @@ SHOWN_ERRORS: Final = 5  # of a locustfile, by type and line
 
 @dataclass(frozen=True, slots=True)
 class ThresholdResult:
-    """A threshold as it was judged; `ok` is None when its metric has no data."""
+    """A threshold as it was judged; `ok` is None when its metric has no data. verdict.json keeps its line."""
 
-    expr: str
+    threshold: Annotated[Threshold, BeforeValidator(parse_threshold), Field(validation_alias="expr")]
     value: float | None
     ok: bool | None
+
+    @property
+    def expr(self) -> str:
+        """The line of the scenario: `p95 < 400ms`."""
+        return self.threshold.expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +132,8 @@ def _result(threshold: Threshold, metrics: Metrics, history: History) -> Thresho
     value = metrics.value_of(threshold)
     ok = None if value is None else threshold.holds(value)
     if ok is None or value is None or (not ok and is_proven(history, threshold, value)):
-        return ThresholdResult(threshold.expr, value, ok)
-    return ThresholdResult(threshold.expr, value, None if touched(history, threshold) else ok)
+        return ThresholdResult(threshold, value, ok)
+    return ThresholdResult(threshold, value, None if touched(history, threshold) else ok)
 
 
 def _violated(threshold: Threshold, metrics: Metrics) -> str:
@@ -201,8 +208,7 @@ def _fullest(pool: PoolMetrics) -> str:
     """How full the fullest pool was, in words."""
     if pool.in_use_max is None:
         return "the pools were not seen from inside"
-    of = f" of {pool.capacity}" if pool.capacity else ""
-    return f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
+    return f"the {pool.name} pool had {pool.most_out()}"
 
 
 def _judge_degraded(
@@ -255,7 +261,8 @@ def _seen(scenario: Scenario, metrics: Metrics, failed: tuple[str, ...]) -> tupl
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """The content of verdict.json; floats to six digits."""
-    content: dict[str, Any] = _rounded(asdict(verdict))
+    lines = [{"expr": one.expr, "value": one.value, "ok": one.ok} for one in verdict.thresholds]
+    content: dict[str, Any] = _rounded(asdict(verdict) | {"thresholds": lines})
     return content
 
 

@@ -37,6 +37,7 @@ def notes(
         *_client_errors(metrics),
         *_counts_differ(metrics),
         *_warm_up(history, window),
+        *_full_early(history, window),
         *_ended_processes(history, window),
         *_failed_observers(history),
         *history.unchecked,
@@ -117,6 +118,21 @@ def _warm_up(history: History, window: Window) -> Iterator[str]:
     early = sum(window.load_started_s <= fact.t_s < window.measured_from_s for fact in history.pool_timeouts)
     if early:
         yield f"{counted(early, 'pool time-out')} came during the warm-up and did not count"
+
+
+def _full_early(history: History, window: Window) -> Iterator[str]:
+    """Pools that were full before anything was measured, and never after: the live view says `full`."""
+    early, later = {}, set()
+    for sample in history.pools:
+        if sample.capacity and sample.checked_out >= sample.capacity:
+            if window.after_warm_up(sample.t_s):
+                later.add(sample.pool)
+            elif sample.t_s < window.measured_from_s:
+                early[sample.pool] = sample
+    for pool, sample in sorted(early.items()):
+        if pool not in later:
+            when = "during the warm-up" if sample.t_s >= window.load_started_s else "before the load"
+            yield f"pool {pool} was full {when} ({sample.checked_out} of {sample.capacity}), and not after it"
 
 
 def _ended_processes(history: History, window: Window) -> Iterator[str]:

@@ -46,7 +46,10 @@ def test_a_connection_out_after_its_request_is_a_leak_with_its_line() -> None:
     assert summary(findings) == [
         "1 connection leaked",
         "seen  Python 3.13.1, SQLAlchemy 2.1.9, Flask 3.1.3, 1 process",
-        "pool  shop.db: QueuePool of 5 + 2, time-out 1 s; at most 1 of 7 out, 1 check-outs",
+        (
+            "pool  shop.db: QueuePool of 5 + 2, time-out 1 s; "
+            "at most 1 of 7 connections out (sampled), 1 check-out"
+        ),
         f"LEAK  {LEAK}",
     ]
 

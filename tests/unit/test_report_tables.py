@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from rushhour.metrics.window import Window
 from rushhour.report import words
 from rushhour.report.holders import still_out, top_holders
 from rushhour.report.source import excerpt
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
+from rushhour.scenario.thresholds import parse_threshold
 from rushhour.verdict.judge import ThresholdResult
 from tests.unit import sample_run
 
@@ -19,9 +21,17 @@ def check_out(at: int, taken: float, **more: float) -> f.CheckOut:
     return f.CheckOut(taken + 1, 7, at, "replica", SITE, (), "GET /a", f"t{at}", 100 + at, taken, **more)  # type: ignore[arg-type]  # numbers for optional numbers
 
 
+def result(line: str, value: float | None, ok: bool | None) -> ThresholdResult:
+    return ThresholdResult(parse_threshold(line), value, ok)
+
+
+def watched(end_s: float) -> Window:
+    return Window(0.0, 0.0, end_s, end_s)
+
+
 def test_holders_are_ranked_by_connection_seconds_with_those_still_out(tmp_path: Path) -> None:
     history = load_history(sample_run.build(tmp_path).run)
-    heavy, light = top_holders(history, sample_run.START_S + sample_run.LOAD_S)
+    heavy, light = top_holders(history, watched(sample_run.START_S + sample_run.LOAD_S))
     assert (heavy.site, heavy.pool, heavy.out, heavy.leaked) == (sample_run.LEAK, "replica", 30, 30)
     assert heavy.held_s > 1500
     assert (light.site, light.checkouts, light.held_s, light.out) == (sample_run.LIGHT, 2400, 11.2, 0)
@@ -30,13 +40,14 @@ def test_holders_are_ranked_by_connection_seconds_with_those_still_out(tmp_path:
 def test_a_hold_that_came_back_is_counted_once() -> None:
     history = History(
         environment=None,
-        sites=(f.SiteTotal(20.0, 7, "replica", SITE, "GET /a", 1, 8.0, 8.0),),
+        sites=(f.SiteTotal(12.5, 7, "replica", SITE, "GET /a", 1, 8.0, 8.0),),
         checkouts=(check_out(1, 4.0, returned_s=12.0), check_out(2, 6.0, request_ended_s=6.5)),
     )
-    (row,) = top_holders(history, end_s=10.0)
-    assert row.held_s == 8.0 + 4.0
+    (row,) = top_holders(history, watched(10.0))
+    assert row.held_s == 6.0 + 4.0  # nothing that came later counts
     assert (row.out, row.leaked) == (2, 1)
-    (row,) = top_holders(history, end_s=13.0)
+    (row,) = top_holders(history, watched(13.0))
+    assert row.held_s == 8.0 + 7.0
     assert (row.out, row.leaked) == (1, 1)
 
 
@@ -45,7 +56,7 @@ def test_what_is_still_out_stands_oldest_first_with_whether_its_request_has_ende
         environment=None,
         checkouts=(check_out(1, 6.0), check_out(2, 4.0, request_ended_s=4.5), check_out(3, 11.0)),
     )
-    rows = still_out(history, end_s=10.0)
+    rows = still_out(history, watched(10.0))
     assert [(row.thread, row.age_s, row.ended_ago_s) for row in rows] == [("t2", 6.0, 5.5), ("t1", 4.0, None)]
 
 
@@ -110,9 +121,18 @@ def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
         (words.metric("http_5xx_rate", 0.0026), "0.2600%"),
         (words.metric("requests", 5589), "5,589"),
         (words.metric("replica_cpu_cores_mean", 0.444), "0.44 cores"),
-        (words.threshold_value(ThresholdResult("p95{GET /a} < 1s", 412.0, ok=True)), "412 ms"),
-        (words.threshold_value(ThresholdResult("pool_in_use_max < 80%", 1.0, ok=False)), "100%"),
-        (words.threshold_value(ThresholdResult("replica_lag_max < 2s", None, ok=None)), "no data"),
+        (
+            words.threshold_value(result("p95{GET /a} < 1s", 412.0, True)),
+            "412 ms",
+        ),
+        (
+            words.threshold_value(result("pool_in_use_max < 80%", 1.0, False)),
+            "100%",
+        ),
+        (
+            words.threshold_value(result("replica_lag_max < 2s", None, None)),
+            "no data",
+        ),
     ],
 )
 def test_numbers_carry_their_units_and_the_unknown_is_never_zero(told: str, words_: str) -> None:

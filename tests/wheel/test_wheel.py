@@ -134,6 +134,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def test_what_both_stacks_need_is_in_it(names: set[str]) -> None:
     wanted = {
         *(f"infra/{path.relative_to(ROOT / 'infra')}" for path in (ROOT / "infra/docker").iterdir()),
+        *(f"docs/causes/{path.name}" for path in (ROOT / "docs/causes").iterdir()),
         "infra/compose.yaml",
         "infra/postgres/postgresql.conf",
         "infra/locust/Dockerfile",  # an image with the versions of

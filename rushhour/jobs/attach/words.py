@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from rushhour.diagnosis.units import JOB, after_what, most_of
 from rushhour.diagnosis.unlimited import what_it_means
 from rushhour.jobs.attach.findings import Findings, Held, PoolSeen, Waits
+from rushhour.metrics.wording import counted, most_out
 
 _HOW: Final[Mapping[str, str]] = {
     "close": "closed",
@@ -109,10 +111,9 @@ def describe_pool(pool: PoolSeen) -> str:
 
 def use_of_pool(pool: PoolSeen) -> str:
     """What it came to."""
-    of = "" if pool.capacity is None else f" of {pool.capacity}"
-    each = f" in one of {pool.processes} processes" if pool.processes > 1 else ""
+    out = most_out(pool.checked_out_max, pool.capacity, pool.processes)
     waited = f", {pool.waiting_max} waiting" if pool.waiting_max else ""
-    return f"at most {pool.checked_out_max}{of} out{each}{waited}, {pool.checkouts:,} check-outs"
+    return f"{out}{waited}, {counted(pool.checkouts, 'check-out')}"
 
 
 def leak_line(held: Held) -> str:
@@ -132,11 +133,9 @@ def _outlived(held: Held) -> str:
     """What ended while the connections were out."""
     if not held.outlived:
         return "not closed by anyone"
-    if held.lost["owner-idle"] * 2 > held.outlived:
-        return "out after their job had ended, kept by threads that wait for the next one"
-    if held.lost["owner-ended"] * 2 > held.outlived:
-        return "out after the thread, greenlet or task that took them had ended"
-    return "out after their request had ended"
+    unit = most_of(held.units.elements())
+    kept = ", kept by threads that wait for the next one" if unit == JOB else ""
+    return f"out {after_what(unit, 2)}{kept}"
 
 
 def hold_line(held: Held) -> str:

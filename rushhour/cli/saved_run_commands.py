@@ -8,29 +8,104 @@ from pathlib import Path
 
 import click
 
-from rushhour.alarms.events import Policy
-from rushhour.alarms.policies import load_policies
-from rushhour.alarms.sources import of_csv
-from rushhour.alarms.study import Scale, study
 from rushhour.cli.console import console, say, say_aside
+from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
 from rushhour.errors import RunDataError
 from rushhour.jobs.archive import RunHistory, remember, runs_folder_of
 from rushhour.jobs.archive.table import run_list
 from rushhour.jobs.compare import compare_runs, read_measured
+from rushhour.jobs.compare.judging import TOLERANCE
 from rushhour.jobs.compare.render import terminal_comparison
-from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import judge_run, read_scenario, render_run
 from rushhour.judging.saved import read_real
 from rushhour.report import lists, terminal
-from rushhour.report.alarms import terminal_alarms
 from rushhour.report.real_pages import terminal_real
 from rushhour.rundir import RunDir, load_history
 from rushhour.scenario.file import load_scenarios
-from rushhour.verdict.lost import lost_everything, lost_of
 from rushhour.verdict.whole import RunCheck, check_of, in_lines
 
 
-def compare(before: Path, after: Path, tolerance: float) -> str:
+@click.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 10),
+    default=TOLERANCE,
+    show_default=True,
+    help="Ignore changes of less than this share of the earlier value: 0.1 is 10 %.",
+)
+def compare(before: Path, after: Path, tolerance: float) -> int:
+    """Compare two saved runs: is AFTER worse than BEFORE? Both are run directories.
+
+    Exit codes: 0 not worse; 1 worse; 2 unknown, since a run says nothing or lacks data.
+    """
+    outcomes = {"not worse": Exit.MET, "worse": Exit.NOT_MET, "unknown": Exit.UNKNOWN}
+    return outcomes[_compare(before, after, tolerance)]
+
+
+@click.command()
+@path_option("--runs", "runs", "Folder with the run directories.")
+@click.option(
+    "--rebuild", is_flag=True, help="Read every run directory again first, as after runs were copied here."
+)
+@click.option("--scenario", metavar="NAME", help="List only runs of this scenario: gate.")
+@click.option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="List the last N runs.",
+)
+def history(runs: Path, rebuild: bool, scenario: str | None, last: int) -> int:
+    """List past runs, those included whose directories were pruned."""
+    _history(runs, rebuild=rebuild, scenario=scenario, last=last)
+    return Exit.MET
+
+
+@click.command()
+@runs_argument
+def judge(runs: tuple[Path, ...]) -> int:
+    """Judge saved runs again from what was recorded, and write their reports anew.
+
+    RUNS are run directories: runs/latest.
+    """
+    verdicts, broken = _judge(runs)
+    return with_broken(exit_code(verdicts), verdicts, broken)
+
+
+@click.command()
+@runs_argument
+def report(runs: tuple[Path, ...]) -> int:
+    """Write the reports of saved runs again, and print where they are.
+
+    RUNS are run directories: runs/latest.
+    """
+    return Exit.USAGE if _report(runs) else Exit.MET
+
+
+@click.command()
+@runs_argument
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, an object for each run.")
+def verify(runs: tuple[Path, ...], as_json: bool) -> int:
+    """Check whether saved runs still hold all that was written, and say what they lack.
+
+    Exit codes: 0 whole; 2 a run lost rows, holds too many, or was cut short; 64 a file cannot be read.
+    """
+    whole, broken = _verify(runs, as_json=as_json)
+    return with_broken(Exit.MET if all(whole) else Exit.UNKNOWN, whole, broken)
+
+
+@click.command(name="list")
+@path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
+def list_scenarios(scenarios: Path) -> int:
+    """List the scenarios and suites of the scenario file."""
+    show_scenarios(scenarios)
+    return Exit.MET
+
+
+def _compare(before: Path, after: Path, tolerance: float) -> str:
     """Print what changed from one run to the other; "worse", "not worse" or "unknown"."""
     old, new = (read_measured(RunDir(path.resolve())) for path in (before, after))
     comparison = compare_runs(old, new, tolerance=tolerance)
@@ -38,7 +113,7 @@ def compare(before: Path, after: Path, tolerance: float) -> str:
     return comparison.outcome
 
 
-def history(runs: Path, *, rebuild: bool, scenario: str | None, last: int) -> None:
+def _history(runs: Path, *, rebuild: bool, scenario: str | None, last: int) -> None:
     """Print the last runs that the history of a runs folder holds."""
     kept = RunHistory(runs)
     if rebuild:
@@ -65,7 +140,7 @@ class Broken:
             say_aside(f"rushhour: {error}")
 
 
-def judge(runs: Sequence[Path]) -> tuple[list[str], int]:
+def _judge(runs: Sequence[Path]) -> tuple[list[str], int]:
     """Judge saved runs again; the verdicts in order, and how many runs could not be read."""
     results, broken = [], Broken()
     for path in runs:
@@ -84,7 +159,7 @@ def judge(runs: Sequence[Path]) -> tuple[list[str], int]:
     return [verdict.verdict for _, verdict in results], broken.count
 
 
-def verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
+def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
     """Print what saved runs lack; for each whether it is whole, and how many could not be read."""
     broken, checks = Broken(), []
     for path in runs:
@@ -104,7 +179,7 @@ def verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
     return [check.whole for check in checks if check.error is None], broken.count
 
 
-def report(runs: Sequence[Path]) -> int:
+def _report(runs: Sequence[Path]) -> int:
     """Render saved runs again from what they hold; how many could not be read."""
     broken = Broken()
     for path in runs:
@@ -114,42 +189,6 @@ def report(runs: Sequence[Path]) -> int:
     return broken.count
 
 
-def alarms(
-    runs: Sequence[Path], export: Path | None, policies: Sequence[Path], scale: Scale, attention_s: float
-) -> tuple[list[bool | None], int]:
-    """Audit saved runs and an incident's export; for each whether some policy told of every failure.
-
-    None where that is not known; and how many runs could not be read.
-    """
-    chosen = load_policies(policies)
-    found: list[bool | None] = []
-    broken = Broken()
-    for path in runs:
-        with broken.noted():
-            found.append(_alarms_of(RunDir(path.resolve()), chosen, scale, attention_s))
-    if export is not None:
-        one = study(chosen, of_csv(export), Scale(None), attention_s)
-        console.print(terminal_alarms(export.name, one))
-        found.append(one.announced)
-    return found, broken.count
-
-
-def _alarms_of(run_dir: RunDir, policies: Sequence[Policy], scale: Scale, attention_s: float) -> bool | None:
-    read_scenario(run_dir)
-    history = load_history(run_dir)
-    one = audit_run(run_dir, history, policies, scale, attention_s)
-    if one is None:
-        say(f"{run_dir.path.name}: no load started, so there is nothing to audit")
-        return None
-    console.print(terminal_alarms(run_dir.path.name, one))
-    lost = [*lost_everything(history), *lost_of(history, ("requests", "pools"))]
-    for line in lost:
-        say(f"UNKNOWN  {run_dir.path.name}: {line}")
-    for line in history.unchecked:
-        say(f"{run_dir.path.name}: {line}")
-    return None if lost else one.announced
-
-
-def list_scenarios(path: Path) -> None:
+def show_scenarios(path: Path) -> None:
     """Print the scenarios and suites of a file."""
     console.print(lists.scenario_list(load_scenarios(path)))

@@ -3,9 +3,13 @@
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import click
 
 from rushhour.cli.common import open_for, select
 from rushhour.cli.console import console, say
+from rushhour.cli.options import Exit, path_option, run_options
 from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.jobs.archive import remember
@@ -32,7 +36,92 @@ from rushhour.stack.standing import bring_down, stand
 from rushhour.verdict.judge import Verdict
 
 
-def worker(master: str, locustfile: Path, processes: int) -> bool:
+@click.command()
+@click.argument("master", metavar="HOST:PORT")
+@path_option("--locustfile", "locustfiles/referrals.py", "Locustfile of the run that waits: the same file.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many workers to start here: one for each core.",
+)
+def worker(master: str, locustfile: Path, processes: int) -> int:
+    """Run customers for a `rushhour run --workers-at HOST:PORT` that waits, here or on another machine.
+
+    Exit codes: 0 when the master said that the load is over; 2 when there was none, or it went away.
+    """
+    return Exit.MET if _worker(master, locustfile, processes) else Exit.UNKNOWN
+
+
+@click.command()
+@click.option("--scenario", default="gate", show_default=True, help="Scenario whose settings are used.")
+@click.option(
+    "--observability",
+    is_flag=True,
+    help="On Compose: also start a real Prometheus and Alertmanager with the rules of infra/alerts.",
+)
+@run_options
+def up(options: Options, scenario: str, observability: bool) -> int:
+    """Start primary, replica and service, and hold them until Ctrl-C or `rushhour down`."""
+    _up(options, scenario, observability=observability)
+    return Exit.MET
+
+
+@click.command()
+@click.argument("scenario", default="gate")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of this machine at which the page is served.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Port of the page."
+)
+@click.option(
+    "--login",
+    is_flag=True,
+    help="Ask visitors for the name and password in RUSHHOUR_UI_USER and RUSHHOUR_UI_PASSWORD.",
+)
+@path_option(
+    "--login-file",
+    None,
+    "Ask visitors for the name and password in the first line of this file: USER:PASSWORD.",
+)
+@run_options
+def ui(options: Options, scenario: str, **page: Any) -> int:
+    """Serve Locust's web page over a running stack: start and stop runs in the browser; each is judged.
+
+    SCENARIO is chosen first in the form. Ctrl-C ends page and stack.
+    """
+    _ui(options, scenario, Page(**page))
+    return Exit.MET
+
+
+@click.command()
+@click.option(
+    "--templates",
+    is_flag=True,
+    help="Also remove the kept database templates; the next run makes them again, which takes a while.",
+)
+def down(templates: bool) -> int:
+    """Stop what `rushhour up` started, and remove what dead runs left."""
+    _down(templates)
+    return Exit.MET
+
+
+@click.command()
+@path_option(
+    "--postgres-bin", None, "Folder of PostgreSQL's programs, instead of those that came with rushhour."
+)
+def doctor(postgres_bin: Path | None) -> int:
+    """Say which stacks this machine can run, and what is missing for the others."""
+    return Exit.MET if _doctor(postgres_bin) else Exit.UNKNOWN
+
+
+def _worker(master: str, locustfile: Path, processes: int) -> bool:
     """Run customers for the master at `HOST:PORT` until it says that the load is over; whether it did."""
     try:
         host, port = parse_address(master)
@@ -46,7 +135,7 @@ def worker(master: str, locustfile: Path, processes: int) -> bool:
         return run_workers(guard, host, port, locustfile.resolve(), processes)
 
 
-def up(options: Options, name: str, *, observability: bool = False) -> None:
+def _up(options: Options, name: str, *, observability: bool = False) -> None:
     """Hold a stack up until it is interrupted."""
     scenario = select(options, [name])[0]
     alerting = real_alerting(scenario) if observability else None
@@ -70,7 +159,7 @@ class Page:
     login_file: Path | None
 
 
-def ui(options: Options, name: str, page: Page) -> None:
+def _ui(options: Options, name: str, page: Page) -> None:
     """Serve Locust's web UI over a standing stack until Ctrl-C; each start of it is a run of its own."""
     login, problems = take_login(page.login, page.login_file)
     problems += address_problems(page.host, options.allow_host, login=login is not None)
@@ -116,7 +205,7 @@ def ui(options: Options, name: str, page: Page) -> None:
             session.serve(locust)
 
 
-def down(templates: bool) -> None:
+def _down(templates: bool) -> None:
     """Stop what `up` started, and remove what dead runs left."""
     for bring in (bring_down, bring_down_compose):
         for line in bring(cache_dir(), templates=templates):
@@ -125,7 +214,7 @@ def down(templates: bool) -> None:
         say(line)
 
 
-def doctor(postgres_bin: Path | None) -> bool:
+def _doctor(postgres_bin: Path | None) -> bool:
     """Print what was found; whether the embedded stack can run."""
     findings = examine(postgres_bin)
     console.print(render_findings(findings))
