@@ -53,7 +53,7 @@ class Load(Protocol):
     """Customers under way."""
 
     @property
-    def log(self) -> Path:
+    def log(self) -> Path | None:
         """Where their generator writes what it does."""
         ...
 

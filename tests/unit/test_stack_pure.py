@@ -16,13 +16,13 @@ import pytest
 from rushhour.errors import StackError, UsageError
 from rushhour.process.child import Account, start, tail
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port, lost_race
 from rushhour.process.reaper import Book, group_pids, remove, remove_all
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.locks import is_free, locked, try_lock
 from rushhour.stack.owner import MACHINE_LABEL, WORK_LABEL, has_ended, owner_labels
 from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
-from rushhour.stack.ports import HOST, free_port, lost_race
 from rushhour.stack.postgres.programs import find_binaries
 from rushhour.stack.postgres.server import RESERVED_CONNECTIONS
 from rushhour.stack.postgres.template import read_template, remove_templates, remove_unused

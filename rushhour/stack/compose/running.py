@@ -14,6 +14,7 @@ from docker.models.containers import Container
 
 from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.meter import Meter
+from rushhour.process.ports import HOST
 from rushhour.process.psutil_meters import ProcessTreeMeter
 from rushhour.stack import Fault, Server
 from rushhour.stack.compose.alerting import ComposeAlerting
@@ -22,7 +23,6 @@ from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.template import last_lines
 from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_meter
 from rushhour.stack.compose.workers import INSIDE, PART, ComposeWorkers
-from rushhour.stack.ports import HOST
 from rushhour.stack.postgres.server import SLOT, ask, connected, last_line
 from rushhour.stack.postgres.table_lock import TableLock
 

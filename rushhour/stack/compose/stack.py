@@ -8,6 +8,7 @@ from typing import Final
 from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress
@@ -25,7 +26,6 @@ from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import ComposeTemplates, templates_root
 from rushhour.stack.compose.up import BringUp, ComposeProject, make_places
 from rushhour.stack.paths import cache_dir, open_cache
-from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.postgres.template import Seeder
 from rushhour.stack.work import work_dir
 

@@ -9,6 +9,7 @@ from docker import DockerClient
 
 from rushhour.errors import StackError, UsageError
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario, Target
 from rushhour.stack import Progress
@@ -26,7 +27,6 @@ from rushhour.stack.compose_service.waiting import HEALTHY_WITHIN_S
 from rushhour.stack.own_service import NoRows
 from rushhour.stack.owner import owner_labels
 from rushhour.stack.paths import cache_dir, open_cache
-from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.postgres.template import Seeder
 from rushhour.stack.work import work_dir
 
