@@ -5,7 +5,8 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -33,6 +34,15 @@ ENGINE_ERRORS: Final = (
     http.client.HTTPException,
     OSError,
 )
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turns what docker-py lets through into a StackError."""
+    try:
+        yield
+    except ENGINE_ERRORS as error:
+        raise StackError(f"the container engine failed: {last_reason(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
