@@ -23,9 +23,10 @@ from rushhour.stack.capacity import check_capacity
 from rushhour.stack.locks import is_free, locked, try_lock
 from rushhour.stack.owner import MACHINE_LABEL, WORK_LABEL, has_ended, owner_labels
 from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
+from rushhour.stack.postgres.kept import remove_kept, remove_unused
 from rushhour.stack.postgres.programs import find_binaries
 from rushhour.stack.postgres.server import RESERVED_CONNECTIONS
-from rushhour.stack.postgres.template import read_template, remove_templates, remove_unused
+from rushhour.stack.postgres.template import read_template, templates_root
 from rushhour.stack.processes.cgroups import GroupV1, GroupV2, quota, spread, weight
 from rushhour.stack.processes.hierarchy import Hierarchy, candidates, find_hierarchy
 from rushhour.stack.processes.service import (
@@ -341,7 +342,7 @@ def test_templates_are_removed_with_what_dead_builds_left(tmp_path: Path) -> Non
     (templates / "small-1").mkdir(parents=True)
     (templates / ".building-small-1-abc").mkdir()
     (templates / "small-1.lock").touch()
-    assert remove_templates(tmp_path) == ([templates / "small-1"], [])
+    assert remove_kept(templates_root(tmp_path)) == ([templates / "small-1"], [])
     assert [path.name for path in templates.iterdir()] == ["small-1.lock"]
 
 

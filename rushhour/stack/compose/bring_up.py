@@ -90,8 +90,7 @@ class BringUp:
         seeding = Seeding(
             command, client, postgres, self._dsn(ports.primary, ROLE, passwords.role), schema, data
         )
-        kept = self.templates.path(postgres, schema, data)
-        with self.templates.held(kept, seeding, self.run.progress) as template:
+        with self.templates.held(seeding, self.run.progress) as template:
             self.run.progress("start the containers")
             ports = self._up(command, ports, template)
             raised = {**command.variables, **ports.variables(), "RUSHHOUR_TEMPLATE": str(template)}

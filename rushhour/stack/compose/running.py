@@ -16,6 +16,7 @@ from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.meter import Meter
 from rushhour.process.ports import HOST
 from rushhour.process.psutil_meters import ProcessTreeMeter
+from rushhour.process.waiting import wait_until
 from rushhour.stack import Fault, Server
 from rushhour.stack.compose.alerting import ComposeAlerting
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
@@ -114,27 +115,25 @@ class ComposeRunning:
     def wait_for_streaming(self) -> None:
         """Until the primary sees the replica stream; the replica's own side was proven by its health."""
         primary = self.servers[0]
-        began_s = time.monotonic()
-        while True:
+
+        def not_streaming() -> str | None:
             try:
                 with connected(primary.admin_dsn) as admin:
                     self.postgres_version = str(ask(admin, "SHOW server_version"))
                     state = ask(
                         admin, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT
                     )
-                seen = f"pg_stat_replication.state {state}"
-                if state == "streaming":
-                    return
             except psycopg2.OperationalError as error:
-                seen = last_line(error)
-            waited_s = time.monotonic() - began_s
-            if waited_s > STREAM_TIMEOUT_S:
-                raise StackError(
-                    f"waited {waited_s:.0f} s for the primary at {primary.host}:{primary.port} to see the "
-                    f"replica stream; last seen: {seen}; the replica's last lines:",
-                    last_lines(self._containers["replica"]),
-                )
-            time.sleep(0.1)
+                return last_line(error)
+            return None if state == "streaming" else f"pg_stat_replication.state {state}"
+
+        wait_until(
+            f"the primary at {primary.host}:{primary.port} to see the replica stream",
+            not_streaming,
+            STREAM_TIMEOUT_S,
+            "the replica's last lines:",
+            tail=lambda: last_lines(self._containers["replica"]),
+        )
 
     def wait_for_meters(self) -> None:
         """Until the engine has told the first figures of every container."""
