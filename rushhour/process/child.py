@@ -206,6 +206,23 @@ def _open_gate(child: Child) -> None:
         raise StackError(f"{child.name} cannot be started: it closed its input before it ran") from None
 
 
+def ask_program(
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
+    name: str = "",
+    advice: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """What a program answers at once, whatever its exit code. Raises StackError when it does not answer."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StackError(f"`{name or ' '.join(command)}`: {error}{advice and '; '}{advice}") from error
+
+
 def run_tool(
     guard: Guard,
     command: Sequence[str],

@@ -63,9 +63,13 @@ def probe(url: str) -> str | None:
     """Why a URL is not healthy; None when it answered 200."""
     where = urlsplit(url)
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    connection = kind(where.hostname or "", where.port, timeout=PROBE_TIMEOUT_S)
+    return health_refusal(kind(where.hostname or "", where.port, timeout=PROBE_TIMEOUT_S), where.path or "/")
+
+
+def health_refusal(connection: http.client.HTTPConnection, path: str) -> str | None:
+    """Why a health path is not healthy; None when it answered 200. The connection is closed then."""
     try:
-        connection.request("GET", where.path or "/")
+        connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
     except (OSError, http.client.HTTPException) as error:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.process.child import Child, start
+from rushhour.process.child import Child, ask_program, start
 from rushhour.process.guard import Guard
 from rushhour.process.ports import PortTakenError
 from rushhour.process.waiting import came_true
@@ -122,3 +122,19 @@ def test_a_child_without_a_log_writes_to_the_terminal(
     assert child.wait(10) == 0
     assert child.tail() == ()
     assert capfd.readouterr().out == "seen\n"
+
+
+def test_a_program_answers_with_whatever_exit_code() -> None:
+    answer = ask_program([sys.executable, "-c", "print('7'); raise SystemExit(3)"], timeout_s=10)
+    assert (answer.returncode, answer.stdout) == (3, "7\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [(["no-such-program", "--version"], "No such file"), (["sleep", "60"], "timed out after 0.2 seconds")],
+)
+def test_a_program_that_does_not_answer_is_named_with_the_reason_and_what_to_do(
+    command: list[str], why: str
+) -> None:
+    with pytest.raises(StackError, match=rf"`{' '.join(command)}`: .*{why}.*; install it"):
+        ask_program(command, timeout_s=0.2, advice="install it")

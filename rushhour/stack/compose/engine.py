@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 
 from rushhour.errors import StackError
+from rushhour.process.child import ask_program
 
 MIN_COMPOSE: Final = (2, 20)  # `up --wait-timeout`, and `healthcheck.start_interval`
 MIN_API: Final = (1, 41)  # statistics in one shot, without waiting for a second sample
@@ -156,19 +156,12 @@ def compose_version(base_url: str) -> str:
     """The version of Compose. Raises StackError when it is missing or too old."""
     command = ["docker", "compose", "version", "--format", "json"]
     least = ".".join(map(str, MIN_COMPOSE))
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_TIMEOUT_S,
-            check=False,
-            env=command_line_environment(base_url),
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StackError(
-            f"`{' '.join(command)}`: {error}; install Docker's command line and Compose"
-        ) from error
+    answer = ask_program(
+        command,
+        timeout_s=ANSWER_TIMEOUT_S,
+        environment=command_line_environment(base_url),
+        advice="install Docker's command line and Compose",
+    )
     try:
         version = str(json.loads(answer.stdout)["version"])
     except (ValueError, KeyError, TypeError):

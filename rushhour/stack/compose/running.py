@@ -1,7 +1,7 @@
 """A Compose stack that is up: its servers, meters, logs, and the faults it takes."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,7 +35,23 @@ STOP_TIMEOUT_S: Final = 10
 FAULTY: Final = ("primary", "replica")
 
 
-def kill(container: Container) -> None:
+def end_all(
+    containers: Collection[Container], followers: Iterable[LogFollower], meters: Collection[ContainerMeter]
+) -> None:
+    """Kill the containers, with their logs read to the end, and close their meters."""
+    for meter in meters:
+        meter.stop()
+    # The engine answers when a container has ended.
+    with ThreadPoolExecutor(max(1, len(containers))) as at_once:
+        for container in containers:
+            at_once.submit(_kill, container)
+    for follower in followers:
+        follower.close(LOG_END_TIMEOUT_S)
+    for meter in meters:
+        meter.close()
+
+
+def _kill(container: Container) -> None:
     with suppress(*ENGINE_ERRORS):  # it has ended, or the engine has: its removal tells
         container.kill()
 
@@ -198,15 +214,8 @@ class ComposeRunning:
         """Kill the containers and keep what they wrote; what fails here the project's removal does."""
         for lock in self._locks.values():
             lock.release()
-        meters = [*self._meters.values(), *self._worker_meters]
-        for meter in meters:
-            meter.stop()
-        found = [*self._worker_containers, *self._containers.values()]
-        # The engine answers when a container has ended.
-        with ThreadPoolExecutor(max(1, len(found))) as at_once:
-            for container in found:
-                at_once.submit(kill, container)
-        for follower in self._followers.values():
-            follower.close(LOG_END_TIMEOUT_S)
-        for meter in meters:
-            meter.close()
+        end_all(
+            [*self._worker_containers, *self._containers.values()],
+            self._followers.values(),
+            [*self._meters.values(), *self._worker_meters],
+        )

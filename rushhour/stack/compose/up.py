@@ -16,7 +16,7 @@ from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
-from rushhour.stack.compose.failure import save_logs
+from rushhour.stack.compose.failure import containers, save_logs
 from rushhour.stack.compose.files import Places
 from rushhour.stack.compose.images import ImageStore
 from rushhour.stack.compose.project import SETTLE_S, removal_command, remove_project
@@ -67,7 +67,7 @@ class ComposeProject:
 
         The guard tries once more then, when the harness ends.
         """
-        save_logs(self.client, self.name, self.logs)
+        save_logs(lambda: containers(self.client, self.name), self.logs)
         try:
             remove_project(self.client.api, self.name, settle_s=0.0 if kind is None else SETTLE_S)
         except (StackError, *ENGINE_ERRORS) as left:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from docker.models.containers import Container
+
 from rushhour.agent.environment import INJECT_DIR, OUT_VARIABLE
 from rushhour.errors import StackError
 from rushhour.scenario.model import Target
@@ -25,7 +27,7 @@ from rushhour.stack.compose.project import PROJECT_LABEL
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.up import ComposeRun, up_on_free_ports, watched
 from rushhour.stack.compose_service.override import Injection, Mount, image_of, override_file
-from rushhour.stack.compose_service.running import ComposeServiceRunning, own_containers, read_in
+from rushhour.stack.compose_service.running import ComposeServiceRunning, component, own_containers, read_in
 from rushhour.stack.compose_service.sources import Sources
 from rushhour.stack.compose_service.user_file import UserFile, UserService, files_of, port_of, variables_of
 from rushhour.stack.compose_service.waiting import wait_for_agent, wait_healthy
@@ -57,6 +59,11 @@ class ServiceUp:
     def labels(self) -> Mapping[str, str]:
         """Of everything that has to go at the end: both projects go together."""
         return {PROJECT_LABEL: self.run.project.name, **owner_labels(self.run.places.work)}
+
+    def components(self) -> dict[str, Container]:
+        """The user's containers that there are now, by what they are called in the run's files."""
+        found = own_containers(self.run.client, self.project_name)
+        return {component(service, self.target.service): one for service, one in found.items()}
 
     @property
     def target(self) -> Target:

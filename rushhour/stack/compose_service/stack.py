@@ -1,11 +1,9 @@
 """Brings up a service of the user's own Compose file, with the agent in it and our servers behind it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
-
-from docker import DockerClient
 
 from rushhour.errors import UsageError
 from rushhour.process.guard import Guard
@@ -14,13 +12,14 @@ from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario, Target
 from rushhour.stack import Progress
 from rushhour.stack.compose.bring_up import BringUp
-from rushhour.stack.compose.engine import ENGINE_ERRORS, engine_errors, find_engine
+from rushhour.stack.compose.engine import engine_errors, find_engine
+from rushhour.stack.compose.failure import save_logs
 from rushhour.stack.compose.files import ImageNames
 from rushhour.stack.compose.images import POSTGRES_IMAGE, PYTHON_IMAGE
 from rushhour.stack.compose.template import ComposeTemplates, templates_root
 from rushhour.stack.compose.up import ComposeOptions, compose_run
 from rushhour.stack.compose_service.bring_up import ServiceUp
-from rushhour.stack.compose_service.running import ComposeServiceRunning, component, own_containers
+from rushhour.stack.compose_service.running import ComposeServiceRunning
 from rushhour.stack.compose_service.user_file import read
 from rushhour.stack.compose_service.waiting import HEALTHY_WITHIN_S
 from rushhour.stack.own_service import NoRows
@@ -70,9 +69,7 @@ class ComposeServiceStack:
         file = read(engine, scenario)
         with compose_run(self._options, engine, scenario, run, progress) as ours, ExitStack() as exits:
             service_up = ServiceUp(ours, file, self._healthy_within_s)
-            exits.callback(
-                _save_logs, ours.client, service_up.project_name, scenario.target.service, run.logs
-            )
+            exits.callback(save_logs, service_up.components, run.logs)
             with engine_errors():
                 image = service_up.build()
                 if scenario.wants_servers:
@@ -93,14 +90,3 @@ def _seeder(target: Target) -> Seeder:
     from rushhour.stack.postgres.seeding import seed  # noqa: PLC0415  # only for the referrals service's own tables
 
     return seed if target.schema else NoRows()
-
-
-def _save_logs(client: DockerClient, project: str, target: str, logs: Path) -> None:
-    """Of the containers that no follower has followed."""
-    with suppress(
-        *ENGINE_ERRORS
-    ):  # an engine that is gone gives no logs; that it is gone is reported already
-        for service, container in own_containers(client, project).items():
-            log = logs / f"{component(service, target)}.log"
-            if not log.exists():
-                log.write_bytes(container.logs())

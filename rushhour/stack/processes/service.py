@@ -17,7 +17,7 @@ from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port, on_free_ports
 from rushhour.scenario.model import Scenario
-from rushhour.stack.at_url import in_words
+from rushhour.stack.at_url import PROBE_TIMEOUT_S, health_refusal
 from rushhour.stack.own_service import interpreter
 
 START_TIMEOUT_S: Final = 30.0
@@ -166,16 +166,8 @@ def require_program(
 def health_problem(address: tuple[str, int], path: str, child: Child) -> str | None:
     """Why the service is not ready yet; None when its own socket answered 200."""
     port = address[1]
-    connection = http.client.HTTPConnection(*address, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        return f"{type(error).__name__}: {error}"
-    finally:
-        connection.close()
-    if (problem := in_words(answer.status, answer.getheader("Location"))) is not None:
+    connection = http.client.HTTPConnection(*address, timeout=PROBE_TIMEOUT_S)
+    if (problem := health_refusal(connection, path)) is not None:
         return problem
     # Another program may have taken the port, and may even answer 200.
     return None if listens(child.pid, port) else f"port {port} is answered by another program"
