@@ -14,6 +14,7 @@ import psutil
 from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.guard import Guard
 from rushhour.process.ports import PortTakenError, lost_race
+from rushhour.process.tools import Account
 from rushhour.process.waiting import wait_until
 
 # The shell waits for a line on its standard input, then becomes the command under the same pid. When the
@@ -21,15 +22,6 @@ from rushhour.process.waiting import wait_until
 _GATE: Final = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "gate")
 _KILL_TIMEOUT_S: Final = 5.0
 _TAIL_BYTES: Final = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An operating system's user that a child runs as."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 @dataclass(slots=True)
@@ -204,58 +196,6 @@ def _open_gate(child: Child) -> None:
             child.process.wait(_KILL_TIMEOUT_S)
         child.check_alive()
         raise StackError(f"{child.name} cannot be started: it closed its input before it ran") from None
-
-
-def ask_program(
-    command: Sequence[str],
-    *,
-    timeout_s: float,
-    environment: Mapping[str, str] | None = None,
-    name: str = "",
-    advice: str = "",
-) -> subprocess.CompletedProcess[str]:
-    """What a program answers at once, whatever its exit code. Raises StackError when it does not answer."""
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StackError(f"`{name or ' '.join(command)}`: {error}{advice and '; '}{advice}") from error
-
-
-def run_tool(
-    guard: Guard,
-    command: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    account: Account | None,
-    timeout_s: float,
-) -> None:
-    """Run a short command to its end. Raises StackError with its output's last lines when it fails."""
-    name = Path(command[0]).name
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",  # the harness's own directory may be closed to the account
-            env={**environment, **guard.environment},
-            timeout=timeout_s,
-            check=False,
-            start_new_session=True,
-            user=None if account is None else account.uid,
-            group=None if account is None else account.gid,
-            extra_groups=None if account is None else [],
-        )
-    except subprocess.TimeoutExpired as error:
-        seen = (error.output or b"").decode(errors="replace").splitlines()[-15:]
-        raise StackError(f"{name} did not end within {timeout_s:g} s; it wrote:", seen) from None
-    except OSError as error:
-        raise StackError(f"{name} cannot be started: {error}") from error
-    if done.returncode != 0:
-        seen = done.stdout.decode(errors="replace").splitlines()[-15:]
-        raise StackError(f"{name} failed with exit code {done.returncode}; it wrote:", seen)
 
 
 def tail(log: Path, lines: int = 15, start: int = 0) -> tuple[str, ...]:

@@ -10,19 +10,20 @@ import psutil
 import pytest
 
 from rushhour.errors import StackError
-from rushhour.process.child import Child, ask_program, start
+from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
 from rushhour.process.ports import PortTakenError
+from rushhour.process.tools import ask_program
 from rushhour.process.waiting import came_true
 
 # Starts a worker that outlives it: the worker's parent has ended, and it stays in the process group.
 ORPHANING = "import os, time; os.fork() == 0 and os.fork() == 0 and time.sleep(60); os._exit(0)"
-# At SIGTERM the worker ends, and the parent once its worker has.
+# At SIGTERM the worker ends, and the parent once its worker has by itself.
 FAMILY = (
     "import os, signal, time\n"
     "worker = os.fork()\n"
     "def end(*_):\n"
-    "    if worker: os.waitpid(worker, 0)\n"
+    "    if worker and os.waitpid(worker, 0)[1]: time.sleep(60)\n"
     "    print('parent' if worker else 'worker', 'ended', flush=True)\n"
     "    os._exit(0)\n"
     "signal.signal(signal.SIGTERM, end)\n"

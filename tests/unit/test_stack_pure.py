@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from rushhour.errors import StackError, UsageError
-from rushhour.process.child import Account, start, tail
+from rushhour.process.child import start, tail
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port, lost_race
 from rushhour.process.reaper import Book, group_pids, remove, remove_all
+from rushhour.process.tools import Account
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.locks import is_free, locked, try_lock

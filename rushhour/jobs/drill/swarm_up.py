@@ -18,9 +18,9 @@ from rushhour.jobs.drill.own_swarm import STACK
 from rushhour.jobs.drill.swarm_files import SERVERS, Fixed, stack_file
 from rushhour.jobs.drill.swarm_fleet import POLL_S, ROLLOUT_S, Cast, SwarmFleet
 from rushhour.jobs.drill.swarm_running import DoorKeeper, SwarmRunning, Tasks, host_ports, meters_of
-from rushhour.process.child import run_tool
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
+from rushhour.process.tools import run_tool
 from rushhour.rundir import Recorder
 from rushhour.stack import Progress, Server
 from rushhour.stack.compose.engine import Engine

@@ -17,7 +17,7 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 
 from rushhour.errors import StackError
-from rushhour.process.child import ask_program
+from rushhour.process.tools import ask_program
 
 MIN_COMPOSE: Final = (2, 20)  # `up --wait-timeout`, and `healthcheck.start_interval`
 MIN_API: Final = (1, 41)  # statistics in one shot, without waiting for a second sample

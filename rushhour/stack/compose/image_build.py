@@ -14,7 +14,7 @@ from typing import Final
 from docker.errors import APIError
 
 from rushhour.errors import StackError
-from rushhour.process.child import ask_program
+from rushhour.process.tools import ask_program
 from rushhour.stack.compose.command import ComposeCommand
 from rushhour.stack.compose.images import Image, ImageStore
 from rushhour.stack.paths import configuration_dir

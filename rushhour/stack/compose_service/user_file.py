@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from rushhour.errors import StackError, UsageError
-from rushhour.process.child import ask_program
+from rushhour.process.tools import ask_program
 from rushhour.scenario.model import Scenario, Target
 from rushhour.stack.compose.engine import Engine, numbers
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import StackError
-from rushhour.process.child import Account, ask_program
+from rushhour.process.tools import Account, ask_program
 from rushhour.stack.locks import locked
 from rushhour.stack.paths import first_closed
 
