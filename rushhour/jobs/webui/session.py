@@ -145,7 +145,7 @@ class Session:
             locust.say(Refused("\n".join(verdict.reasons)))
         if not started or broke(run) or scenario.faults:
             self._take_down()
-        self._letgo_of(scenario)
+        self._let_go(scenario)
         row = Judged(run.path.name, scenario.name, scenario.release, verdict.verdict, verdict.headline)
         self._view = replace(self._view, runs=(row, *self._view.runs))
         self._show("ready", f"ready; the last run's verdict: {verdict.verdict}")
@@ -197,7 +197,7 @@ class Session:
         self._take_down()
         return self._stand(scenario, recorder.run)
 
-    def _letgo_of(self, scenario: Scenario) -> None:
+    def _let_go(self, scenario: Scenario) -> None:
         """Have the service report into the session's folder: the run is judged, and may grow no more."""
         standing = self._standing
         if standing is None:
