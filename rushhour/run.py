@@ -16,6 +16,7 @@ from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
 from rushhour.observe.watch import Watcher, pool_watcher, watch
 from rushhour.process.guard import Guard
+from rushhour.process.waiting import came_true
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -53,7 +54,7 @@ class Load(Protocol):
     """Customers under way."""
 
     @property
-    def log(self) -> Path:
+    def log(self) -> Path | None:
         """Where their generator writes what it does."""
         ...
 
@@ -189,10 +190,8 @@ class Observation:
         agent = self.recorder.run.agent
         asked = len(list(agent.glob("*.jsonl")))
         (agent / "collect").touch()
-        deadline = time.monotonic() + COLLECT_WITHIN_S
-        while (answered := len(list(agent.glob("*.collected")))) < asked and time.monotonic() < deadline:
-            time.sleep(POLL_S / 4)
-        self.recorder.event(f.COLLECTED, asked=asked, answered=answered)
+        came_true(lambda: len(list(agent.glob("*.collected"))) >= asked, COLLECT_WITHIN_S)
+        self.recorder.event(f.COLLECTED, asked=asked, answered=len(list(agent.glob("*.collected"))))
 
     def await_pages(self, wait_s: float | None) -> None:
         """Where real alarms run: what failed last is scraped, evaluated, grouped and sent only now."""

@@ -15,10 +15,11 @@ from rushhour.errors import UsageError
 from rushhour.jobs.archive import remember
 from rushhour.jobs.doctor import examine, render_findings
 from rushhour.jobs.drill.own_swarm import leave_dead_swarm
+from rushhour.jobs.webui.asked import choice, require_one_locustfile
 from rushhour.jobs.webui.locust import Address, require_free, web_locust
 from rushhour.jobs.webui.login import address_problems, take_login
 from rushhour.jobs.webui.messages import Welcome
-from rushhour.jobs.webui.session import Session, choice, require_one_locustfile
+from rushhour.jobs.webui.session import Session
 from rushhour.judging.alarms import real_alerting
 from rushhour.load.check import check_locustfiles, locustfile_problems
 from rushhour.load.post import parse_address

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 from tests.integration.agent_subject import line_of
 from tests.shop_service import SHOP
 

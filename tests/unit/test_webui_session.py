@@ -10,9 +10,10 @@ from typing import cast
 import pytest
 
 from rushhour.errors import RunDataError
+from rushhour.jobs.webui.asked import same_databases
 from rushhour.jobs.webui.locust import WebLocust
 from rushhour.jobs.webui.messages import Ask, Go, Message, View
-from rushhour.jobs.webui.session import Session, same_databases
+from rushhour.jobs.webui.session import Session
 from rushhour.process.guard import Guard
 from rushhour.process.meter import Meter
 from rushhour.rundir import RunDir, create_run_dir

@@ -14,10 +14,10 @@ from rushhour.jobs.drill.facts import By, Rollout, ServiceState
 from rushhour.observe.watch import PoolReader
 from rushhour.process.child import start
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import Recorder
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Running, relay
-from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.processes.beside import Beside, listening
 
 TARGET: Final = "referrals"

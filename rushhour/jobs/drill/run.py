@@ -11,10 +11,11 @@ from rushhour.jobs.drill.facts import Drill, Rollout, ServiceState
 from rushhour.jobs.drill.figures import figures_of
 from rushhour.jobs.drill.fleet import TARGET, Fleet, FleetStack, Plan
 from rushhour.jobs.drill.judge import QUIET_S, judge
-from rushhour.load.locust import LoadProcess
+from rushhour.load.locust import STOP_GRACE_S
 from rushhour.load.placement import place_load
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.watch import Watcher, watch
+from rushhour.process.child import Child
 from rushhour.process.guard import Guard
 from rushhour.run import Screen
 from rushhour.rundir import Recorder, RunDir, load_history
@@ -110,13 +111,11 @@ def _observe(
             _until_quiet(scenario.pool.timeout + AFTER_S, fleet, load, watcher, screen)
         after = fleet.snapshot()
         ended_s = recorder.now_s()
-        load.stop()
+        load.stop(STOP_GRACE_S)
         return Seen(before, after, rollout, ended_s)
 
 
-def _until_exhausted(
-    within_s: float, fleet: Fleet, load: LoadProcess, watcher: Watcher, screen: Screen
-) -> None:
+def _until_exhausted(within_s: float, fleet: Fleet, load: Child, watcher: Watcher, screen: Screen) -> None:
     """Until pool time-outs have come. Raises StackError when none comes."""
     deadline = time.monotonic() + within_s
     while sum(gauge.timeouts for gauge in watcher.state().pools) < ENOUGH_TIMEOUTS:
@@ -128,7 +127,7 @@ def _until_exhausted(
             )
 
 
-def _until_quiet(within_s: float, fleet: Fleet, load: LoadProcess, watcher: Watcher, screen: Screen) -> None:
+def _until_quiet(within_s: float, fleet: Fleet, load: Child, watcher: Watcher, screen: Screen) -> None:
     """Until no error has come for a while, or the time is over: then the judgement tells."""
     deadline = time.monotonic() + within_s
     count, since_s = -1, time.monotonic()
@@ -140,7 +139,7 @@ def _until_quiet(within_s: float, fleet: Fleet, load: LoadProcess, watcher: Watc
             count, since_s = errors, time.monotonic()
 
 
-def _alive(fleet: Fleet, load: LoadProcess, watcher: Watcher, screen: Screen) -> None:
+def _alive(fleet: Fleet, load: Child, watcher: Watcher, screen: Screen) -> None:
     fleet.running.check_alive()
     load.check()
     if load.poll() is not None:

@@ -17,8 +17,8 @@ from rushhour.jobs.drill.swarm_running import SwarmRunning, Tasks, full_name
 from rushhour.jobs.drill.task_pools import TaskPools
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.watch import PoolReader
-from rushhour.process.child import run_tool
 from rushhour.process.guard import Guard
+from rushhour.process.tools import run_tool
 from rushhour.rundir import Recorder
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.images import Image

@@ -18,8 +18,9 @@ from rushhour.jobs.drill.own_swarm import STACK
 from rushhour.jobs.drill.swarm_files import SERVERS, Fixed, stack_file
 from rushhour.jobs.drill.swarm_fleet import POLL_S, ROLLOUT_S, Cast, SwarmFleet
 from rushhour.jobs.drill.swarm_running import DoorKeeper, SwarmRunning, Tasks, host_ports, meters_of
-from rushhour.process.child import run_tool
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
+from rushhour.process.tools import run_tool
 from rushhour.rundir import Recorder
 from rushhour.stack import Progress, Server
 from rushhour.stack.compose.engine import Engine
@@ -27,7 +28,6 @@ from rushhour.stack.compose.files import SERVER_PORT, Places
 from rushhour.stack.compose.images import POSTGRES_IMAGE
 from rushhour.stack.compose.up import write_secrets
 from rushhour.stack.paths import configuration_dir
-from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.postgres.seeding import seed
 from rushhour.stack.postgres.server import DATABASE, ROLE, SUPERUSER, Secrets, ask, connected, last_line
 
