@@ -121,10 +121,11 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_both_stacks_need_is_in_it(names: set[str]) -> None:
+def test_what_the_stacks_need_is_in_it(names: set[str]) -> None:
     wanted = {
         *(f"infra/{path.relative_to(ROOT / 'infra')}" for path in (ROOT / "infra/docker").iterdir()),
         "infra/compose.yaml",
+        "infra/stack.yaml",
         "infra/postgres/postgresql.conf",
         "infra/locust/Dockerfile",  # an image with the versions of
         "requirements.lock",

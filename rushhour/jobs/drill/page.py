@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.jobs.drill.facts import Drill, Figures
+from rushhour.jobs.drill.judge import EVENTS, HOST, POOL, REQUESTS
 from rushhour.report import words
 from rushhour.report.embed import asset, plotly, script_json, sha256
 from rushhour.report.files import write
@@ -17,6 +18,7 @@ from rushhour.report.html import environment, timeline_data
 from rushhour.report.markdown import code, text
 from rushhour.report.panels import timeline
 from rushhour.rundir import History, RunDir
+from rushhour.verdict.lost import RESTS_ALL
 
 TONE: Final = {"proven": "pass", "not proven": "fail", "unknown": "unknown"}
 SIGN: Final = {"proven": "✓", "not proven": "✕", "unknown": "?"}
@@ -53,23 +55,20 @@ def touched(drill: Drill) -> str:
 
 
 def rows(drill: Drill) -> list[tuple[str, str]]:
-    """Name and value of each figure, the same in every form."""
+    """Name and value of each figure, the same in every form; unknown where the file it rests on lost rows."""
     found = drill.figures
     if found is None:
         return []
-    return [
-        *((name, took(seconds)) for name, seconds in times(found)),
-        (
-            "requests lost in the roll-out",
-            _lost(found),
-        ),
-        ("pool time-outs before", f"{found.timeouts_before:,}"),
-        ("without a 5xx at the end", f"{found.quiet_s:.0f} s, {found.requests_quiet:,} requests"),
-        (
-            "replica CPU before and after",
-            f"{words.cores(found.replica_cores_before)} and {words.cores(found.replica_cores_after)} cores",
-        ),
+    cores = f"{words.cores(found.replica_cores_before)} and {words.cores(found.replica_cores_after)} cores"
+    named = [
+        *((name, file, took(seconds)) for name, file, seconds in times(found)),
+        ("requests lost in the roll-out", REQUESTS, _lost(found)),
+        ("pool time-outs before", POOL, f"{found.timeouts_before:,}"),
+        ("without a 5xx at the end", REQUESTS, f"{found.quiet_s:.0f} s, {found.requests_quiet:,} requests"),
+        ("replica CPU before and after", HOST, cores),
     ]
+    unknown = RESTS_ALL & {*drill.lost}
+    return [(name, "unknown" if unknown or file in drill.lost else value) for name, file, value in named]
 
 
 def _lost(found: Figures) -> str:
@@ -77,13 +76,13 @@ def _lost(found: Figures) -> str:
     return f"{lost}, and {found.http_5xx_in_rollout:,} HTTP 5xx"
 
 
-def times(found: Figures) -> list[tuple[str, float | None]]:
-    """How long the command took to have each of its effects, in seconds; None: it never had it."""
+def times(found: Figures) -> list[tuple[str, str, float | None]]:
+    """How long the command took for each of its effects: name, file it rests on, seconds (None: never)."""
     return [
-        ("command to roll-out's end", found.rollout_s),
-        ("command to last pool time-out", found.last_timeout_s),
-        ("command to HTTP 5xx at zero", found.http_5xx_zero_s),
-        ("command to pool drained", found.drained_s),
+        ("command to roll-out's end", EVENTS, found.rollout_s),
+        ("command to last pool time-out", POOL, found.last_timeout_s),
+        ("command to HTTP 5xx at zero", REQUESTS, found.http_5xx_zero_s),
+        ("command to pool drained", POOL, found.drained_s),
     ]
 
 

@@ -42,9 +42,9 @@ def comparison(drills: Sequence[Drill]) -> list[tuple[str, ...]]:
 def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float | None, float]]]]:
     """For each time: the way, its colour, seconds (None: never), and its share of the longest in percent."""
     found = [
-        (way(drill), colour, dict(times(drill.figures)))
+        (way(drill), colour, {name: seconds for name, _, seconds in times(drill.figures)})
         for drill, colour in zip(drills, COLOURS, strict=False)
-        if drill.figures
+        if drill.figures and not drill.lost
     ]
     longest = max((value for _, _, of in found for value in of.values() if value is not None), default=0.0)
     names = list(dict.fromkeys(name for _, _, of in found for name in of))
