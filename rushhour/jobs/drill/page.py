@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
-from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 
 from rushhour.jobs.drill.facts import Drill, Figures
 from rushhour.jobs.drill.judge import EVENTS, HOST, POOL, REQUESTS
 from rushhour.report import words
-from rushhour.report.embed import asset, plotly, script_json, sha256
 from rushhour.report.files import write
-from rushhour.report.html import environment, timeline_data
 from rushhour.report.markdown import code, text
+from rushhour.report.page import render_page, timeline_chart
 from rushhour.report.panels import timeline
 from rushhour.rundir import History, RunDir
 from rushhour.verdict.lost import RESTS_ALL
@@ -151,36 +149,26 @@ def junit(drills: Sequence[Drill]) -> str:
 
 def page(drill: Drill, history: History) -> str:
     """report.html, in the look of a run's report."""
-    head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
     picture = timeline(history)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
     after = {one.name: one for one in drill.after}
     changes = [*([drill.target_change] if drill.target_change else []), *drill.changes]
     found: list[tuple[str, Any]] = [
         (one.what, (one, after[one.name])) for one in changes if one.name in after
     ]
-    return str(
-        environment()
-        .get_template("drill.html.j2")
-        .render(
-            policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
-            css=Markup(asset("report.css")),  # noqa: S704 - a file of this package, not input
-            theme_js=Markup(head),  # noqa: S704 - as above
-            timeline_js=Markup(body),  # noqa: S704 - as above
-            plotly=library.packed,
-            data=Markup(script_json(timeline_data(picture))),  # noqa: S704 - script_json escapes it
-            timeline=picture,
-            drill=drill,
-            tone=TONE[drill.outcome],
-            sign=SIGN[drill.outcome],
-            headline=headline(drill),
-            touched=touched(drill),
-            services=[pair for _, pair in found],
-            tiles=[
-                (name, value.split(", ")[0], ", ".join(value.split(", ")[1:])) for name, value in rows(drill)
-            ],
-        )
-    )
+    content: dict[str, object] = {
+        "what": "drill",
+        "timeline": picture,
+        "drill": drill,
+        "tone": TONE[drill.outcome],
+        "sign": SIGN[drill.outcome],
+        "headline": headline(drill),
+        "touched": touched(drill),
+        "services": [pair for _, pair in found],
+        "tiles": [
+            (name, value.split(", ")[0], ", ".join(value.split(", ")[1:])) for name, value in rows(drill)
+        ],
+    }
+    return render_page("drill.html.j2", content, package=__package__, chart=timeline_chart(picture))
 
 
 def write_drill(run: RunDir, drill: Drill, history: History) -> list[Path]:
