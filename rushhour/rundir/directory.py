@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from rushhour.errors import RunDataError
 from rushhour.rundir import facts as f
 from rushhour.rundir.losses import CHECKED, NOTIFICATIONS, find_losses
-from rushhour.rundir.manifest import Ledger, Manifest, Rows, content_digest, read_manifests
+from rushhour.rundir.manifest import WRITTEN_WHOLE, Ledger, Manifest, Rows, content_digest, read_manifests
 from rushhour.rundir.reading import parse_json, read_bytes, read_lines, read_object, read_row, read_text
 
 T = TypeVar("T")
@@ -304,10 +304,14 @@ def load_history(run: RunDir) -> f.History:
 
 
 def _digests(run: RunDir, manifests: Iterable[Manifest]) -> dict[str, str | None]:
-    """Of the files that a manifest names as written whole, as they are now; None of one that is gone."""
-    names = {name for manifest in manifests for name in manifest.whole}
+    """Of the files that are written whole, as they are now; None where there is none.
+
+    Empty for an older run, whose manifests name no such file.
+    """
+    if not any(manifest.whole for manifest in manifests):
+        return {}
     found: dict[str, str | None] = {}
-    for name in sorted(names):
+    for name in WRITTEN_WHOLE:
         content = read_bytes(run.file(name))
         found[name] = None if content is None else content_digest(content)
     return found

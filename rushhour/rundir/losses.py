@@ -64,11 +64,14 @@ def _lists_notifications(manifests: Sequence[Manifest]) -> bool:
 
 
 def _changed_files(manifests: Sequence[Manifest], digests: Mapping[str, str | None]) -> Iterator[f.Loss]:
-    """Files that were written whole, and are gone or hold something else now."""
+    """Files that were written whole, and are gone, hold something else now, or came from elsewhere."""
     for name, digest in digests.items():
-        if digest is None:
+        written = {one.whole[name] for one in manifests if name in one.whole}
+        if digest is None and written:
             yield f.Loss(name, "is gone, and was written", foreign=True)
-        elif digest not in {one.whole[name] for one in manifests if name in one.whole}:
+        elif digest is not None and not written and all(one.closed for one in manifests):
+            yield f.Loss(name, "is there, and no manifest names it", foreign=True)
+        elif written and digest not in written:
             yield f.Loss(name, "is not as it was written: its digest differs", foreign=True)
 
 

@@ -22,6 +22,7 @@ from rushhour.errors import RunDataError
 from rushhour.rundir.reading import read_object
 
 FOLDER: Final = "manifest"
+WRITTEN_WHOLE: Final = ("scenario.json", "environment.json")
 EVERY_S: Final = 1.0
 _DIGEST: Final = 1 << 64
 _NUMBER: Final = count(1)  # of the writers of this process

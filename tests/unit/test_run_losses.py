@@ -376,3 +376,19 @@ def test_a_file_that_was_written_twice_is_as_it_was_written_last(tmp_path: Path)
     writer.write_json("environment.json", ENVIRONMENT)
     writer.close()
     assert load_history(RunDir(tmp_path)).losses == ()
+
+
+def test_an_environment_that_no_writer_wrote_is_noticed(tmp_path: Path) -> None:
+    run = save(tmp_path / "run", h.healthy(), h.scenario(release="1.1.1"), None, listed=True)
+    assert judged(run).verdict == "pass"
+    run.write_json("environment.json", ENVIRONMENT)
+    assert judged(run).reasons[0].startswith("environment.json: is there, and no manifest names it")
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/hostname", "a\0b", "verdict.json"])
+def test_a_manifest_leads_to_no_other_file(name: str, recorded: RunDir) -> None:
+    for path in (recorded.path / "manifest").iterdir():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["whole"][name] = "0" * 32
+        path.write_text(json.dumps(content), encoding="utf-8")
+    assert load_history(recorded).losses == ()
