@@ -224,3 +224,27 @@ def test_a_drill_of_before_is_judged_by_what_its_drill_json_holds(cured: RunDir)
     assert (drill.outcome, drill.reasons) == ("proven", ())
     assert drill.rollout == ROLLOUT
     assert [state.name for state in drill.before] == [state.name for state in BEFORE]
+
+
+def test_a_roll_out_that_is_none_is_named_with_its_run(
+    cured: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mutate(
+        cured, "events.jsonl", lambda rows: [row.replace('"began_s":20.0', '"began_s":"x"') for row in rows]
+    )
+    assert _exit_of(["judge", str(cured.path)]) == 64
+    said = " ".join(capsys.readouterr().err.split())
+    assert "drill: events.jsonl: not a roll-out: began_s: Input should be a valid number" in said
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff\n", b"null\n", b"{}\n", b'{"t_s":1e15}\n', b"[" * 100_000])
+@pytest.mark.parametrize("command", ["judge", "report", "verify"])
+def test_a_damaged_drill_is_said_in_words(
+    command: str, content: bytes, cured: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge_drill(cured)
+    cured.file("services.jsonl").write_bytes(content)
+    code = _exit_of([command, str(cured.path)])
+    said = capsys.readouterr()
+    assert code in (2, 64) or (command == "report" and code == 0)
+    assert "services.jsonl" in said.out + said.err + cured.file("summary.md").read_text(encoding="utf-8")

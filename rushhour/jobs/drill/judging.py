@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from rushhour.errors import RunDataError
 from rushhour.jobs.drill.facts import Drill
 from rushhour.jobs.drill.judge import SERVICES, judge_history
 from rushhour.jobs.drill.page import write_drill
@@ -26,8 +27,7 @@ def is_drill(run: RunDir) -> bool:
 
 def judge_drill(run: RunDir) -> Drill:
     """Judge what the directory holds; write drill.json and the reports. Raises RunDataError."""
-    scenario, history = read_scenario(run), _load(run)
-    drill = judge_history(scenario, history)
+    drill, history = _judged(run)
     run.write_json(FILE, drill)
     write_drill(run, drill, history)
     return drill
@@ -35,8 +35,16 @@ def judge_drill(run: RunDir) -> Drill:
 
 def render_drill(run: RunDir) -> list[Path]:
     """Write the reports of a saved drill anew, and leave drill.json as it is; the files written."""
+    drill, history = _judged(run)
+    return write_drill(run, drill, history)
+
+
+def _judged(run: RunDir) -> tuple[Drill, History]:
     scenario, history = read_scenario(run), _load(run)
-    return write_drill(run, judge_history(scenario, history), history)
+    try:
+        return judge_history(scenario, history), history
+    except RunDataError as error:
+        raise RunDataError(f"{run.path}: {error}") from None
 
 
 def _load(run: RunDir) -> History:

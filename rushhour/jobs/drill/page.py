@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+from junitparser import TestCase
 from rich.table import Table
 from rich.text import Text
 
-from rushhour.jobs.drill.facts import Drill, Figures
+from rushhour.jobs.drill.facts import VERDICT_OF, Drill, Figures
 from rushhour.jobs.drill.judge import EVENTS, HOST, POOL, REQUESTS
 from rushhour.report import words
 from rushhour.report.files import write
+from rushhour.report.junit import junit_document, set_result
 from rushhour.report.markdown import code, text
 from rushhour.report.page import render_page, timeline_chart
 from rushhour.report.panels import timeline
@@ -130,21 +131,13 @@ def markdown(drill: Drill) -> str:
 
 def junit(drills: Sequence[Drill]) -> str:
     """One test case for each drill: not proven is a failure, unknown an error."""
-    suite = TestSuite("rushhour drill")
-    for drill in drills:
-        case = TestCase(f"hotfix by {drill.rollout.by if drill.rollout else 'none'}", "rushhour.jobs.drill")
-        told = words.clean("\n".join(drill.reasons))
-        if drill.outcome == "not proven":
-            case.result = [Failure(words.clean(headline(drill)))]
-            case.result[0].text = told
-        elif drill.outcome == "unknown":
-            case.result = [Error(words.clean(headline(drill)))]
-            case.result[0].text = told
-        suite.add_testcase(case)
-    document = JUnitXml("rushhour")
-    document.add_testsuite(suite)
-    document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser's own gap
-    return str(document.tostring().decode())  # type: ignore[no-untyped-call]  # as above
+    return junit_document("rushhour drill", map(_case, drills))
+
+
+def _case(drill: Drill) -> TestCase:
+    case = TestCase(f"hotfix by {drill.rollout.by if drill.rollout else 'none'}", "rushhour.jobs.drill")
+    set_result(case, VERDICT_OF[drill.outcome], headline(drill), None, "\n".join(drill.reasons))
+    return case
 
 
 def page(drill: Drill, history: History) -> str:
