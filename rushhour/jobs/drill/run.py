@@ -9,10 +9,9 @@ from rushhour.errors import StackError
 from rushhour.jobs.drill.facts import Drill
 from rushhour.jobs.drill.judge import QUIET_S
 from rushhour.jobs.drill.judging import judge_drill
-from rushhour.load.locust import LoadProcess
 from rushhour.load.placement import place_load
 from rushhour.observe.live_state import LiveState
-from rushhour.run import POLL_S, Observation, RunContext, observing, recording, stack_up
+from rushhour.run import POLL_S, Load, Observation, RunContext, observing, recording, stack_up
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -86,7 +85,7 @@ def _look_at_services(when: f.When, fleet: Fleet, recorder: Recorder) -> None:
     recorder.write([f.ServiceSeen(t_s, when, state) for state in fleet.snapshot()])
 
 
-def _until_exhausted(observation: Observation, load: LoadProcess) -> str:
+def _until_exhausted(observation: Observation, load: Load) -> str:
     """Until pool time-outs have come; the pools then. Raises StackError when none comes."""
     within_s = observation.scenario.load.duration / 2
     deadline = time.monotonic() + within_s
@@ -102,7 +101,7 @@ def _until_exhausted(observation: Observation, load: LoadProcess) -> str:
             )
 
 
-def _until_quiet(observation: Observation, load: LoadProcess) -> None:
+def _until_quiet(observation: Observation, load: Load) -> None:
     """Until no error has come for a while, or the time is over: then the judgement says what is left."""
     deadline = time.monotonic() + observation.scenario.pool.timeout + AFTER_S
     count, since_s = -1, time.monotonic()
@@ -113,7 +112,7 @@ def _until_quiet(observation: Observation, load: LoadProcess) -> None:
             count, since_s = errors, time.monotonic()
 
 
-def _look(observation: Observation, load: LoadProcess) -> LiveState:
+def _look(observation: Observation, load: Load) -> LiveState:
     load.check()
     if load.poll() is not None:
         raise StackError("the load ended before the drill did; give it more time (--duration)")
