@@ -6,7 +6,7 @@ import click
 
 from rushhour.cli.options import Duration, exit_code, path_option
 from rushhour.jobs.drill import command as drill_command
-from rushhour.jobs.drill.facts import BYS
+from rushhour.rundir.facts import BYS
 
 
 @click.group()
@@ -76,5 +76,4 @@ def drill_hotfix(**given: Any) -> int:
 
     Exit codes: 0 proven; 1 not, as when a bad hotfix was rolled back; 2 unknown, or the stack broke.
     """
-    verdicts = {"proven": "pass", "not proven": "fail", "unknown": "unknown"}
-    return exit_code([verdicts[one] for one in drill_command.hotfix(drill_command.DrillOptions(**given))])
+    return exit_code(drill_command.hotfix(drill_command.DrillOptions(**given)))

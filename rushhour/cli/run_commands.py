@@ -217,8 +217,8 @@ def _check(options: Options, name: str) -> str:
     with Guard() as guard:
         stack = open_for(options, guard, [scenario])
         run_dir = create_run_dir(options.runs, "check")
-        run_dir.write_json("scenario.json", scenario)
         recorder = Recorder(run_dir)
+        recorder.write_json("scenario.json", scenario)
         screen = make_screen(console, scenario)
         try:
             with stack.up(scenario, run_dir, screen.progress) as running:

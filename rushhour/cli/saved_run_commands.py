@@ -16,6 +16,9 @@ from rushhour.jobs.archive.table import run_list
 from rushhour.jobs.compare import compare_runs, read_measured
 from rushhour.jobs.compare.judging import TOLERANCE
 from rushhour.jobs.compare.render import terminal_comparison
+from rushhour.jobs.drill.facts import VERDICT_OF
+from rushhour.jobs.drill.judging import is_drill, judge_drill, render_drill
+from rushhour.jobs.drill.page import terminal as terminal_drill
 from rushhour.judging.judge import judge_run, read_scenario, render_run
 from rushhour.judging.saved import read_real
 from rushhour.report import lists, terminal
@@ -142,10 +145,15 @@ class Broken:
 
 def _judge(runs: Sequence[Path]) -> tuple[list[str], int]:
     """Judge saved runs again; the verdicts in order, and how many runs could not be read."""
-    results, broken = [], Broken()
+    results, verdicts, broken = [], list[str](), Broken()
     for path in runs:
         with broken.noted():
             run_dir = RunDir(path.resolve())
+            if is_drill(run_dir):
+                drill = judge_drill(run_dir)
+                console.print(terminal_drill(drill, run_dir.path))
+                verdicts.append(VERDICT_OF[drill.outcome])
+                continue
             scenario, verdict = read_scenario(run_dir), judge_run(run_dir)
             if RunHistory(runs_folder_of(run_dir)).path.exists():
                 for note in remember(run_dir, verdict):
@@ -154,9 +162,10 @@ def _judge(runs: Sequence[Path]) -> tuple[list[str], int]:
             if real := read_real(run_dir):
                 console.print(terminal_real(real))
             results.append((scenario, verdict))
+            verdicts.append(verdict.verdict)
     if len(results) > 1:
         console.print(terminal.comparison(results))
-    return [verdict.verdict for _, verdict in results], broken.count
+    return verdicts, broken.count
 
 
 def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
@@ -184,7 +193,8 @@ def _report(runs: Sequence[Path]) -> int:
     broken = Broken()
     for path in runs:
         with broken.noted():
-            for written in render_run(RunDir(path.resolve())):
+            run_dir = RunDir(path.resolve())
+            for written in (render_drill if is_drill(run_dir) else render_run)(run_dir):
                 say(str(written))
     return broken.count
 

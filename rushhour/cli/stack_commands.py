@@ -14,7 +14,6 @@ from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.jobs.archive import remember
 from rushhour.jobs.doctor import examine, render_findings
-from rushhour.jobs.drill.own_swarm import leave_dead_swarm
 from rushhour.jobs.webui.asked import choice, require_one_locustfile
 from rushhour.jobs.webui.locust import Address, require_free, web_locust
 from rushhour.jobs.webui.login import address_problems, take_login
@@ -34,6 +33,7 @@ from rushhour.screen.make import make_screen
 from rushhour.stack.compose.down import bring_down_compose
 from rushhour.stack.paths import cache_dir
 from rushhour.stack.standing import bring_down, stand
+from rushhour.stack.swarm.own_swarm import leave_dead_swarm
 from rushhour.verdict.judge import Verdict
 
 

@@ -1,25 +1,18 @@
 """report.html: one file that opens offline and fetches nothing."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from typing import Final
 
 from rushhour.diagnosis import HeldSite
-from rushhour.diagnosis.units import after_what
 from rushhour.metrics.window import Window, find_window
 from rushhour.report import settings, words
-from rushhour.report.alarms import AlarmSection, advice_lines, break_even_lines, first_page, headline
+from rushhour.report.alarms import AlarmSection
 from rushhour.report.causes import SECTION, about
-from rushhour.report.embed import asset, plotly, prose, script_json, sha256
 from rushhour.report.holders import still_out, suspects, top_holders
+from rushhour.report.page import render_page, timeline_chart
 from rushhour.report.panels import end_of, timeline
-from rushhour.report.real_pages import real_line, row_cells
-from rushhour.report.series import Panel, Timeline
 from rushhour.report.source import Excerpt, excerpt
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -47,100 +40,31 @@ def render_html(
     alarms: AlarmSection | None = None,
 ) -> str:
     """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
-    head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
     picture = timeline(history)
     window = find_window(history, scenario.load.warm_up)
     watched = window or Window(0.0, 0.0, end_of(history), end_of(history))
-    allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
-    return str(
-        _template().render(
-            policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
-            css=Markup(asset("report.css")),  # noqa: S704 - a file of this package, not input
-            theme_js=Markup(head),  # noqa: S704 - as above
-            timeline_js=Markup(body),  # noqa: S704 - as above
-            plotly=library.packed,
-            data=Markup(script_json(timeline_data(picture))),  # noqa: S704 - script_json escapes it
-            scenario=scenario,
-            verdict=verdict,
-            diagnosis=verdict.diagnosis,
-            tiles=_tiles(scenario, verdict),
-            sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
-            timeline=picture,
-            holders=top_holders(history, watched)[:HOLDERS_SHOWN],
-            still_out=still_out(history, watched),
-            endpoints=sorted(verdict.endpoints.items(), key=lambda item: (-item[1].requests, item[0])),
-            environment=_environment(scenario, history),
-            faults=_faults(history),
-            beside=beside,
-            alarms=alarms,
-            over_what=words.over_what(scenario),
-            about=about(verdict.diagnosis.cause),
-            about_title=SECTION,
-            complete=history.complete,
-            started=history.environment.started_at if history.environment else "",
-        )
-    )
-
-
-def timeline_data(picture: Timeline) -> dict[str, Any]:
-    """The timeline as the page's script reads it; numbers to five digits, gaps as null."""
-    return {
-        "end": round(picture.end_s, 3),
-        "panels": [_panel(panel) for panel in picture.panels],
-        "moments": [
-            {
-                "t": round(m.t_s, 3),
-                "label": words.clean(m.label),
-                "detail": words.clean(m.detail),
-                "tone": m.tone,
-            }
-            for m in picture.moments
-        ],
-        "shaded": [[round(start, 3), round(end, 3), why] for start, end, why in picture.shaded],
+    content: dict[str, object] = {
+        "scenario": scenario,
+        "verdict": verdict,
+        "diagnosis": verdict.diagnosis,
+        "tiles": _tiles(scenario, verdict),
+        "sites": [Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
+        "timeline": picture,
+        "holders": top_holders(history, watched)[:HOLDERS_SHOWN],
+        "still_out": still_out(history, watched),
+        "endpoints": sorted(verdict.endpoints.items(), key=lambda item: (-item[1].requests, item[0])),
+        "environment": _environment(scenario, history),
+        "faults": _faults(history),
+        "beside": beside,
+        "alarms": alarms,
+        "over_what": words.over_what(scenario),
+        "about": about(verdict.diagnosis.cause),
+        "about_title": SECTION,
+        "complete": history.complete,
+        "started": history.environment.started_at if history.environment else "",
+        "what": "run",
     }
-
-
-def _panel(panel: Panel) -> dict[str, Any]:
-    return {
-        "key": panel.key,
-        "title": words.clean(panel.title),
-        "unit": panel.unit,
-        "log": panel.log,
-        "top": panel.floor_top,
-        "series": [
-            {
-                "name": words.clean(series.name),
-                "mark": series.mark,
-                "tone": series.tone,
-                "width": series.width_s,
-                "t": [round(t, 2) for t in series.t_s],
-                "v": [None if value is None else float(f"{value:.5g}") for value in series.values],
-            }
-            for series in panel.series
-        ],
-    }
-
-
-def _template() -> Any:
-    return environment().get_template("report.html.j2")
-
-
-@functools.cache
-def environment() -> Environment:
-    """The pages' templates, with the filters that they use."""
-    loader = PackageLoader("rushhour.report", "templates")
-    pages = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    pages.filters["after_what"] = after_what
-    for name in ("count", "ms", "seconds", "cores", "clean", "metric", "threshold_value", "evidence_value"):
-        pages.filters[name] = getattr(words, name)
-    pages.filters["held"] = words.held
-    pages.filters["alarm_headline"] = headline
-    for filter_of_alarms in (first_page, advice_lines, break_even_lines, real_line, row_cells):
-        pages.filters[filter_of_alarms.__name__] = filter_of_alarms
-    pages.filters["prose"] = prose
-    return pages
+    return render_page("report.html.j2", content, chart=timeline_chart(picture))
 
 
 def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:

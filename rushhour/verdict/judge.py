@@ -2,30 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.diagnosis.witnesses import service_death
-from rushhour.metrics.locustfile import locustfile_errors
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.metrics.pools import PoolMetrics
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.thresholds import Threshold, in_words, parse_threshold
+from rushhour.scenario.thresholds import Threshold, parse_threshold
 from rushhour.verdict.headline import headline
-from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds
+from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
 from rushhour.verdict.lost import is_proven, touched
 from rushhour.verdict.notes import notes
 from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
-
-SHOWN_ERRORS: Final = 5  # of a locustfile, by type and line
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,9 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     # An exception of the locustfile is no sign of trouble in the service, and fails every expectation.
     failed = tuple(_violated(one, metrics) for one in violated if one.metric != RAISED_NOTHING.metric)
     raised = tuple(
-        _raised(_violated(one, metrics), history) for one in violated if one.metric == RAISED_NOTHING.metric
+        raised_words(_violated(one, metrics), history)
+        for one in violated
+        if one.metric == RAISED_NOTHING.metric
     )
     observed = _observed(scenario, metrics, bool(failed), bool(blind))
     outcome: Outcome
@@ -137,15 +136,7 @@ def _result(threshold: Threshold, metrics: Metrics, history: History) -> Thresho
 
 
 def _violated(threshold: Threshold, metrics: Metrics) -> str:
-    value = metrics.value_of(threshold)
-    return f"{threshold.expr} does not hold: {in_words(threshold.metric, value or 0)}"
-
-
-def _raised(violated: str, history: History) -> str:
-    """What the locustfile raised, by type and line."""
-    errors = locustfile_errors(history)
-    more = f"; and {len(errors) - SHOWN_ERRORS} more lines" if len(errors) > SHOWN_ERRORS else ""
-    return f"{violated}; the locustfile raised {'; '.join(map(str, errors[:SHOWN_ERRORS]))}{more}"
+    return violated_words(threshold, metrics.value_of(threshold) or 0)
 
 
 def _no_data(judged: tuple[Threshold, ...], metrics: Metrics) -> tuple[str, ...]:

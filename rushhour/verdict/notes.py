@@ -12,10 +12,12 @@ from rushhour.metrics.window import Window
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.rundir.losses import NOTIFICATIONS
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS
 from rushhour.verdict.headline import leaking_site
 from rushhour.verdict.judged import RAISED_NOTHING, is_seen, judged_thresholds
+from rushhour.verdict.lost import lost_in
 from rushhour.verdict.unseen import why_no_pool, without_limit
 
 ENDPOINTS_NAMED: Final = 3  # of those with answers 4xx
@@ -40,6 +42,7 @@ def notes(
         *_full_early(history, window),
         *_ended_processes(history, window),
         *_failed_observers(history),
+        *lost_in(history, {NOTIFICATIONS}),
         *history.unchecked,
     )
 

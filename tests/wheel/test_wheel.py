@@ -131,17 +131,22 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_both_stacks_need_is_in_it(names: set[str]) -> None:
+def test_what_the_stacks_need_is_in_it(names: set[str]) -> None:
     wanted = {
         *(f"infra/{path.relative_to(ROOT / 'infra')}" for path in (ROOT / "infra/docker").iterdir()),
         *(f"docs/causes/{path.name}" for path in (ROOT / "docs/causes").iterdir()),
         "infra/compose.yaml",
+        "infra/stack.yaml",
         "infra/postgres/postgresql.conf",
         "infra/locust/Dockerfile",  # an image with the versions of
         "requirements.lock",
         "agent/inject/sitecustomize.py",
         "stack/compose/pager/desk.py",
-        "report/templates/report.html.j2",
+        *(
+            str(path.relative_to(ROOT / "rushhour"))
+            for path in (ROOT / "rushhour").rglob("templates/*")
+            if path.is_file()
+        ),
         "py.typed",
     }
     assert {f"rushhour/{name}" for name in wanted} - names == set()

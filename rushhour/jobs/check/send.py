@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from rushhour.errors import StackError
 from rushhour.jobs.check.result import Answer, CheckResult, Request, parse_request, unrequested
-from rushhour.observe.pools import PoolWatcher
+from rushhour.observe.watch import PoolReader
 from rushhour.process.waiting import came_true
 from rushhour.rundir import Recorder
 from rushhour.rundir import facts as f
@@ -18,9 +18,7 @@ SETTLE_S = 0.5  # a connection that is still out this long after its response ha
 AGENT_TIMEOUT_S = 5.0
 
 
-def run_check(
-    lines: Sequence[str], running: Running, watcher: PoolWatcher, recorder: Recorder
-) -> CheckResult:
+def run_check(lines: Sequence[str], running: Running, watcher: PoolReader, recorder: Recorder) -> CheckResult:
     """Send each request once, wait for the agent's next samples, and list what is still out."""
     requests = [parse_request(line) for line in lines]
     answers = [send(running.service_url, request) for request in requests]

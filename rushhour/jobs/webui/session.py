@@ -120,7 +120,9 @@ class Session:
                     "preparing", f"{scenario.name}: the service starts with release {scenario.release}"
                 )
                 running = self._serving(scenario, recorder)
-                run.write_json("environment.json", describe_environment(scenario, self._stack.name, running))
+                recorder.write_json(
+                    "environment.json", describe_environment(scenario, self._stack.name, running)
+                )
                 with observing(scenario, running, recorder, screen) as observation:
                     started = True
                     with self._under_load(scenario, running, observation.watcher, load, recorder):
@@ -129,7 +131,7 @@ class Session:
                     observation.collect_garbage()
                     observation.await_pages(None)
                 if load.ended is not None and load.ended.by_hand:
-                    _shorten(scenario, run, recorder, load.ended.lasted_s)
+                    _shorten(scenario, recorder, load.ended.lasted_s)
             self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
             verdict = judge_run(run)
         except (RushhourError, OSError) as error:
@@ -231,9 +233,9 @@ def broke(run: RunDir) -> bool:
         raise RunDataError(f"{run.path}: {error}") from error
 
 
-def _shorten(scenario: Scenario, run: RunDir, recorder: Recorder, lasted_s: float) -> None:
+def _shorten(scenario: Scenario, recorder: Recorder, lasted_s: float) -> None:
     """A load that was stopped by hand is judged as one that was to last as long as it did."""
     recorder.event(f.STOPPED, planned_s=scenario.load.duration, lasted_s=lasted_s)
     words = f"Stopped by hand after {lasted_s:.0f} s of {scenario.load.duration:g} s. {scenario.description}"
     load = replace(scenario.load, duration=max(lasted_s, _SHORTEST_S))
-    run.write_json("scenario.json", replace(scenario, load=load, description=words.strip()))
+    recorder.write_json("scenario.json", replace(scenario, load=load, description=words.strip()))

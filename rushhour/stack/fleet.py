@@ -1,23 +1,19 @@
-"""What a drill is done on: a target under load, siblings beside it, and a way to change the target alone."""
+"""A fleet: a service under load, siblings beside it, and a way to change that service alone."""
 
 import http.client
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from rushhour.errors import UsageError
-from rushhour.jobs.drill.facts import By, Rollout, ServiceState
-from rushhour.observe.watch import PoolReader
 from rushhour.process.child import start
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
-from rushhour.rundir import Recorder
-from rushhour.scenario.model import Scenario
-from rushhour.stack import Progress, Running, relay
+from rushhour.rundir.facts import By, Rollout, ServiceState
+from rushhour.stack import BringsUp, Running, relay
 from rushhour.stack.processes.beside import Beside, listening
 
 TARGET: Final = "referrals"
@@ -31,9 +27,8 @@ ANSWER_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one drill does. `hotfix` is a release; `image` is what to bring instead, somebody's own."""
+    """What is to be changed. `hotfix` is a release; `image` is what to bring instead, somebody's own."""
 
-    scenario: Scenario
     by: By
     hotfix: str
     siblings: int
@@ -48,32 +43,19 @@ class Plan:
         return SIBLINGS[: self.siblings]
 
 
-class Fleet(Protocol):
-    """A fleet that is up."""
-
-    @property
-    def running(self) -> Running: ...
-
-    def pools(self, recorder: Recorder) -> PoolReader:
-        """Reads what the target's pools say, over all its tasks."""
-        ...
+class Fleet(Running, Protocol):
+    """A fleet that is up; its service is reached by a front door, whichever tasks are behind it."""
 
     def snapshot(self) -> tuple[ServiceState, ...]:
         """Every service as it is now, each asked for its health."""
         ...
 
-    def bring(self, recorder: Recorder) -> Rollout:
-        """Bring the hotfix and wait until it is in, or has been rolled back."""
+    def bring(self, now_s: Callable[[], float]) -> Rollout:
+        """Bring the hotfix and wait until it is in, or has been rolled back; `now_s` is the run's clock."""
         ...
 
 
-class FleetStack(Protocol):
-    """Brings a fleet up; leaving the context removes all of it."""
-
-    @property
-    def name(self) -> str: ...
-
-    def up(self, plan: Plan, recorder: Recorder, progress: Progress) -> AbstractContextManager[Fleet]: ...
+FleetStack: TypeAlias = BringsUp[Fleet]
 
 
 @dataclass(frozen=True, slots=True)

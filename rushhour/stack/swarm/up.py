@@ -13,23 +13,24 @@ from psycopg2.extensions import make_dsn
 
 from rushhour.agent.environment import INJECT_DIR
 from rushhour.errors import StackError
-from rushhour.jobs.drill.fleet import TARGET, Plan, open_door
-from rushhour.jobs.drill.own_swarm import STACK
-from rushhour.jobs.drill.swarm_files import SERVERS, Fixed, stack_file
-from rushhour.jobs.drill.swarm_fleet import POLL_S, ROLLOUT_S, Cast, SwarmFleet
-from rushhour.jobs.drill.swarm_running import DoorKeeper, SwarmRunning, Tasks, host_ports, meters_of
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
 from rushhour.process.tools import run_tool
-from rushhour.rundir import Recorder
+from rushhour.rundir import RunDir
+from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Server
 from rushhour.stack.compose.engine import Engine
 from rushhour.stack.compose.files import SERVER_PORT, Places
 from rushhour.stack.compose.images import POSTGRES_IMAGE
 from rushhour.stack.compose.up import write_secrets
+from rushhour.stack.fleet import TARGET, Plan, open_door
 from rushhour.stack.paths import configuration_dir
 from rushhour.stack.postgres.seeding import seed
 from rushhour.stack.postgres.server import DATABASE, ROLE, SUPERUSER, Secrets, ask, connected, last_line
+from rushhour.stack.swarm.files import SERVERS, Fixed, stack_file
+from rushhour.stack.swarm.fleet import POLL_S, ROLLOUT_S, FleetImages, SwarmFleet
+from rushhour.stack.swarm.own_swarm import STACK
+from rushhour.stack.swarm.tasks import DoorKeeper, Tasks, host_ports, meters_of
 
 DEPLOY_S: Final = 60.0
 SERVER_UP_S: Final = 90.0
@@ -44,10 +45,11 @@ class BringUp:
     guard: Guard
     engine: Engine
     client: DockerClient
+    scenario: Scenario
     plan: Plan
-    cast: Cast
+    chosen: FleetImages
     places: Places
-    recorder: Recorder
+    run: RunDir
     progress: Progress
 
     def start(self, exits: ExitStack, late: ExitStack) -> SwarmFleet:
@@ -57,9 +59,9 @@ class BringUp:
         fixed = Fixed({name: free_port() for name in (*SERVERS, *self.plan.names)})
         servers = self._servers(fixed, passwords)
         self.progress("start primary and replica")
-        self._deploy(fixed, passwords, self.cast.first.name, servers_only=True)
+        self._deploy(fixed, passwords, self.chosen.first.name, servers_only=True)
         version = self._until_up(servers)
-        scenario = self.plan.scenario
+        scenario = self.scenario
         role = self._dsn(fixed.ports["primary"], ROLE, passwords.role)
         seed.fill(role, Path(scenario.target.root) / scenario.target.schema, scenario.data, self.progress)
 
@@ -69,9 +71,9 @@ class BringUp:
         self._start_services(deploy)
         tasks = Tasks(self.client)
         ports = [port for one in tasks.running(TARGET) for port in host_ports(one)]
-        door = open_door(self.guard, self.recorder.run.path, self.recorder.run.logs / "door.log", ports)
+        door = open_door(self.guard, self.run.path, self.run.logs / "door.log", ports)
         exits.callback(door.beside.stop)
-        keeper = DoorKeeper(self.engine, door, self.recorder.run.logs)
+        keeper = DoorKeeper(self.engine, door, self.run.logs)
         late.callback(keeper.close)
         cores = scenario.postgres.replica_cores
         meters = meters_of(tasks, self.engine, {"primary": None, "replica": cores})
@@ -79,21 +81,27 @@ class BringUp:
             late.callback(meter.close)
             exits.callback(meter.stop)
             meter.wait_for_first(METER_S)
-        running = SwarmRunning(
+        return SwarmFleet(
+            self.guard,
+            self.engine,
+            self.client,
+            self.plan,
+            scenario.target.health,
+            self.chosen,
+            fixed,
+            deploy,
             door,
             keeper,
             servers,
             meters=meters,
             limits={"replica": f"{cores:g} cores by the engine"} if cores is not None else {},
-            service_root=Path(self.cast.leaking.workdir),
+            service_root=Path(self.chosen.leaking.workdir),
             postgres_version=version,
-            images=self._images(),
         )
-        return SwarmFleet(self.guard, self.engine, self.client, self.plan, self.cast, fixed, running, deploy)
 
     def _start_services(self, deploy: Callable[[str], None]) -> None:
         """Every service runs; for a rollback the target is brought to the release that leaks by an update."""
-        deploy(self.cast.first.name)
+        deploy(self.chosen.first.name)
         wanted = [TARGET, *self.plan.names]
         tasks = Tasks(self.client)
 
@@ -103,9 +111,9 @@ class BringUp:
             return f"{waiting[0]}: {tasks.last_problem(waiting[0])}" if waiting else None
 
         _wait_until("every service to run", missing, FLEET_UP_S)
-        if self.cast.first is not self.cast.leaking:
+        if self.chosen.first is not self.chosen.leaking:
             self.progress("bring the release that leaks")
-            deploy(self.cast.leaking.name)
+            deploy(self.chosen.leaking.name)
 
             def updating() -> str | None:
                 state = (tasks.service(TARGET).get("UpdateStatus") or {}).get("State")
@@ -118,7 +126,7 @@ class BringUp:
         generated.touch(mode=0o600)
         template = configuration_dir().parent / "stack.yaml"
         text = stack_file(
-            template, self.plan.scenario, self.cast.leaking, passwords.role, fixed, servers_only=servers_only
+            template, self.scenario, self.chosen.leaking, passwords.role, fixed, servers_only=servers_only
         )
         generated.write_text(text, encoding="utf-8")
         run_tool(
@@ -133,9 +141,9 @@ class BringUp:
         found = {
             "PROJECT": STACK,
             "POSTGRES_IMAGE": POSTGRES_IMAGE,
-            "SERVICE_IMAGE": self.cast.leaking.name,
+            "SERVICE_IMAGE": self.chosen.leaking.name,
             "TARGET_IMAGE": target,
-            "MAX_CONNECTIONS": str(self.plan.scenario.postgres.max_connections),
+            "MAX_CONNECTIONS": str(self.scenario.postgres.max_connections),
             "INFRA": str(configuration_dir().parent),
             "PRIVATE": str(self.places.private),
             "AGENT": str(INJECT_DIR.parent),
@@ -182,10 +190,6 @@ class BringUp:
 
         _wait_until("the replica to stream from the primary", not_streaming, SERVER_UP_S)
         return version
-
-    def _images(self) -> dict[str, str]:
-        cast = self.cast
-        return {"primary": str(cast.postgres), "service": str(cast.leaking), "hotfix": str(cast.hotfix)}
 
 
 def _wait_until(what: str, problem: Callable[[], str | None], timeout_s: float) -> None:

@@ -1,6 +1,6 @@
 """The Swarm of a drill: made here, known by its label, left again; any other one is refused.
 
-Run as `python -m rushhour.jobs.drill.own_swarm BASE_URL WORK`: the guard does when the harness ends.
+Run as `python -m rushhour.stack.swarm.own_swarm BASE_URL WORK`: the guard does when the harness ends.
 """
 
 # The stubs of docker-py leave its Swarm calls untyped.
@@ -161,7 +161,7 @@ def _remove(api: APIClient, kind: str, name: str) -> str | None:
 
 def leaving_command(base_url: str, work: Path) -> list[str]:
     """What the guard runs when the harness ends."""
-    return [sys.executable, "-m", "rushhour.jobs.drill.own_swarm", base_url, str(work)]
+    return [sys.executable, "-m", "rushhour.stack.swarm.own_swarm", base_url, str(work)]
 
 
 def leave_dead_swarm() -> list[str]:

@@ -1,4 +1,4 @@
-"""The fleet on a Swarm while it is up: tasks, containers, meters, logs, and what is behind the door."""
+"""The tasks of a fleet on a Swarm while it is up: containers, meters, logs, and what is behind the door."""
 
 # The stubs of docker-py leave its Swarm calls untyped.
 # mypy: allow-untyped-calls
@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,17 +15,15 @@ import psycopg2
 from docker import DockerClient
 from docker.errors import ImageNotFound
 
-from rushhour.errors import StackError
-from rushhour.jobs.drill.facts import ALIVE, Instance, ServiceState
-from rushhour.jobs.drill.fleet import TARGET, Door, ask
-from rushhour.jobs.drill.own_swarm import STACK, STACK_LABEL
-from rushhour.jobs.drill.swarm_files import SERVERS, Fixed
-from rushhour.process.meter import Meter
+from rushhour.rundir.facts import ALIVE, Instance, ServiceState
 from rushhour.stack import Server
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.watch import ContainerMeter, LogFollower
+from rushhour.stack.fleet import TARGET, Door, ask
 from rushhour.stack.postgres.server import ask as query
 from rushhour.stack.postgres.server import connected
+from rushhour.stack.swarm.files import SERVERS, Fixed
+from rushhour.stack.swarm.own_swarm import STACK, STACK_LABEL
 
 LOOK_EVERY_S: Final = 0.25
 LOG_END_S: Final = 3.0
@@ -113,7 +111,7 @@ class Tasks:
 
 
 def host_ports(task: Mapping[str, Any]) -> list[int]:
-    """The host-mode ports of a task, as they are told once it runs."""
+    """The host-mode ports of a task, as the Swarm names them once it runs."""
     ports = (task["Status"].get("PortStatus") or {}).get("Ports") or ()
     return list(dict.fromkeys(int(one["PublishedPort"]) for one in ports if one.get("PublishedPort")))
 
@@ -175,31 +173,6 @@ class DoorKeeper:
             if container not in self._followers:
                 log = self._logs / f"service-{len(self._followers) + 1}.log"
                 self._followers[container] = LogFollower(self._engine, container, log)
-
-
-@dataclass(slots=True)
-class SwarmRunning:
-    """What the observers need of a fleet on a Swarm."""
-
-    door: Door
-    keeper: DoorKeeper
-    servers: tuple[Server, ...]
-    meters: Mapping[str, Meter]
-    limits: Mapping[str, str]
-    service_root: Path
-    postgres_version: str
-    images: Mapping[str, str]
-    failures: int = field(default=0)
-
-    @property
-    def service_url(self) -> str:
-        return self.door.url
-
-    def check_alive(self) -> None:
-        """Raises StackError when the door has ended or the engine does not answer."""
-        self.door.beside.child.check_alive()
-        if self.keeper.problem is not None:
-            raise StackError(f"the container engine no longer answers: {self.keeper.problem}")
 
 
 def meters_of(tasks: Tasks, engine: Engine, limits: Mapping[str, float | None]) -> dict[str, ContainerMeter]:

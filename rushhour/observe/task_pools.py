@@ -12,28 +12,30 @@ PID_STEP: Final = 10_000_000  # above any pid of Linux, so that a task's number 
 
 
 class TaskPools:
-    """Reads every task's directory below `root`; its processes' pids are told apart by the task's number."""
+    """Reads every task's directory; a task's number tells its processes' pids from those of other tasks."""
 
-    def __init__(self, root: Path, watcher_of: Callable[[Path], PoolWatcher]) -> None:
-        self._root = root
+    def __init__(
+        self, directories: Callable[[], Iterable[Path]], watcher_of: Callable[[Path], PoolWatcher]
+    ) -> None:
+        self._directories = directories
         self._watcher_of = watcher_of
-        self._tasks: dict[str, tuple[int, PoolWatcher]] = {}
+        self._tasks: dict[Path, tuple[int, PoolWatcher]] = {}
 
     def poll(self) -> list[PoolFact]:
         """What was written since the last poll, by any task."""
         self._look()
-        return [fact for number, one in self._tasks.values() for fact in _told_apart(number, one.poll())]
+        return [fact for number, one in self._tasks.values() for fact in _with_own_pids(number, one.poll())]
 
     def finish(self) -> list[PoolFact]:
         """The last poll, and every check-out that is still out."""
         self._look()
-        return [fact for number, one in self._tasks.values() for fact in _told_apart(number, one.finish())]
+        return [fact for number, one in self._tasks.values() for fact in _with_own_pids(number, one.finish())]
 
     def _look(self) -> None:
-        for path in sorted(self._root.iterdir()):
-            if path.is_dir() and path.name not in self._tasks:
-                self._tasks[path.name] = (len(self._tasks), self._watcher_of(path))
+        for path in self._directories():
+            if path not in self._tasks:
+                self._tasks[path] = (len(self._tasks), self._watcher_of(path))
 
 
-def _told_apart(number: int, facts: Iterable[PoolFact]) -> Iterable[PoolFact]:
+def _with_own_pids(number: int, facts: Iterable[PoolFact]) -> Iterable[PoolFact]:
     return (replace(fact, pid=fact.pid + number * PID_STEP) for fact in facts) if number else facts

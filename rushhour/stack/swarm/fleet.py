@@ -1,7 +1,7 @@
 """The fleet on the drill's Swarm: what it is now, and the hotfix brought to it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,19 +9,17 @@ from typing import Any, Final
 from docker import DockerClient
 
 from rushhour.errors import StackError
-from rushhour.jobs.drill.facts import By, Rollout, ServiceState
-from rushhour.jobs.drill.fleet import TARGET, Plan
-from rushhour.jobs.drill.own_swarm import STACK
-from rushhour.jobs.drill.swarm_files import Fixed
-from rushhour.jobs.drill.swarm_running import SwarmRunning, Tasks, full_name
-from rushhour.jobs.drill.task_pools import TaskPools
-from rushhour.observe.pools import PoolWatcher
-from rushhour.observe.watch import PoolReader
 from rushhour.process.guard import Guard
+from rushhour.process.meter import Meter
 from rushhour.process.tools import run_tool
-from rushhour.rundir import Recorder
+from rushhour.rundir.facts import By, Rollout, ServiceState
+from rushhour.stack import Server
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.images import Image
+from rushhour.stack.fleet import TARGET, Door, Plan
+from rushhour.stack.swarm.files import Fixed
+from rushhour.stack.swarm.own_swarm import STACK
+from rushhour.stack.swarm.tasks import DoorKeeper, Tasks, full_name
 
 COMMAND_S: Final = 60.0
 ROLLOUT_S: Final = 120.0
@@ -42,8 +40,8 @@ UPDATE: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
-    """The images of one drill."""
+class FleetImages:
+    """The images of one fleet."""
 
     first: Image  # what the target starts with
     leaking: Image
@@ -59,37 +57,58 @@ class SwarmFleet:
     engine: Engine
     client: DockerClient
     plan: Plan
-    cast: Cast
+    health: str  # the path that a healthy service answers
+    chosen: FleetImages
     fixed: Fixed
-    running: SwarmRunning
     deploy: Callable[[str], None]  # the target's image
+    door: Door
+    keeper: DoorKeeper
+    servers: tuple[Server, ...]
+    meters: Mapping[str, Meter]
+    limits: Mapping[str, str]
+    service_root: Path
+    postgres_version: str
+
+    @property
+    def service_url(self) -> str:
+        return self.door.url
+
+    @property
+    def images(self) -> Mapping[str, str]:
+        chosen = self.chosen
+        return {
+            "primary": str(chosen.postgres),
+            "service": str(chosen.leaking),
+            "hotfix": str(chosen.hotfix),
+        }
 
     @property
     def tasks(self) -> Tasks:
         return Tasks(self.client)
 
-    def pools(self, recorder: Recorder) -> PoolReader:
-        """Each task's directory; the pids of two containers may be the same."""
-        servers = {one.reached_as or "": one.name for one in self.running.servers}
+    def check_alive(self) -> None:
+        """Raises StackError when the door has ended or the engine does not answer."""
+        self.door.beside.child.check_alive()
+        if self.keeper.problem is not None:
+            raise StackError(f"the container engine no longer answers: {self.keeper.problem}")
 
-        def watcher_of(directory: Path) -> PoolWatcher:
-            return PoolWatcher(directory, recorder.anchor_monotonic_s, servers, self.running.service_root)
-
-        return TaskPools(recorder.run.agent, watcher_of)
+    def task_directories(self, agent: Path) -> Sequence[Path]:
+        """Each task makes one, named by its id."""
+        return sorted(path for path in agent.iterdir() if path.is_dir())
 
     def snapshot(self) -> tuple[ServiceState, ...]:
         """What the Swarm and the engine say of every service now."""
         try:
-            return self.tasks.states(self.fixed, self.running.servers, self.plan.scenario.target.health)
+            return self.tasks.states(self.fixed, self.servers, self.health)
         except ENGINE_ERRORS as error:
             raise StackError(f"the container engine failed: {last_reason(error)}") from error
 
-    def bring(self, recorder: Recorder) -> Rollout:
+    def bring(self, now_s: Callable[[], float]) -> Rollout:
         """Bring the hotfix in the plan's way, and wait until the Swarm says what came of it."""
-        by, image, name = self.plan.by, self.cast.hotfix, full_name(TARGET)
+        by, image, name = self.plan.by, self.chosen.hotfix, full_name(TARGET)
         try:
             last = self._started_at()
-            began_s = recorder.now_s()
+            began_s = now_s()
             if by == "update":
                 self._update(image)
             elif by == "rollback":
@@ -102,7 +121,7 @@ class SwarmFleet:
         if by == "rollback" and state == "rolled back":
             state = "completed"  # this time it was asked for
         pinned = f"the tag {image.name} of the earlier definition" if by == "rollback" else image.id
-        return Rollout(by, typed(by, image, name), pinned, began_s, recorder.now_s(), state, detail)
+        return Rollout(by, typed(by, image, name), pinned, began_s, now_s(), state, detail)
 
     def _update(self, image: Image) -> None:
         """As the command line does it: the definition as it is now, another image, a forced update."""

@@ -1,8 +1,8 @@
-"""The drill without an engine: two releases behind a front door, a rolling restart, light siblings."""
+"""A fleet without an engine: two releases behind a front door, a rolling restart, light siblings."""
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,16 +11,15 @@ from typing import Final
 import psutil
 
 from rushhour.agent.environment import agent_environment
-from rushhour.errors import StackError, UsageError
-from rushhour.jobs.drill.facts import Instance, Rollout, ServiceState
-from rushhour.jobs.drill.fleet import TARGET, Door, Plan, ask, open_door
-from rushhour.observe.watch import PoolReader, pool_watcher
+from rushhour.errors import StackError
 from rushhour.process.child import Child
 from rushhour.process.guard import Guard
 from rushhour.process.meter import Meter
-from rushhour.rundir import Recorder, RunDir
+from rushhour.rundir import RunDir
+from rushhour.rundir.facts import Instance, Rollout, ServiceState
 from rushhour.scenario.model import Scenario, Service
 from rushhour.stack import Progress, Server
+from rushhour.stack.fleet import TARGET, Door, Plan, ask, open_door
 from rushhour.stack.processes.running import EmbeddedRunning
 from rushhour.stack.processes.service import RunningService, start_service
 from rushhour.stack.processes.stack import EmbeddedStack
@@ -30,11 +29,19 @@ SIBLING: Final = Service(workers=1, threads=2, nice=15)
 
 
 @dataclass(slots=True)
-class Doored:
-    """A running stack whose service is reached by the front door, whichever release is behind it."""
+class EmbeddedFleet:
+    """The target behind the door, and its siblings. All processes of the target write into one directory."""
 
+    guard: Guard
+    exits: ExitStack
+    scenario: Scenario
+    plan: Plan
+    run: RunDir
     inner: EmbeddedRunning
     door: Door
+    siblings: Mapping[str, RunningService]
+    versions: dict[str, int] = field(default_factory=dict)
+    release: str = ""
 
     @property
     def service_url(self) -> str:
@@ -69,32 +76,14 @@ class Doored:
         self.inner.check_alive()
         self.door.beside.child.check_alive()
 
-
-@dataclass(slots=True)
-class EmbeddedFleet:
-    """The target behind the door, and its siblings."""
-
-    guard: Guard
-    exits: ExitStack
-    plan: Plan
-    run: RunDir
-    running: Doored
-    siblings: Mapping[str, RunningService]
-    versions: dict[str, int] = field(default_factory=dict)
-    release: str = ""
-
-    def pools(self, recorder: Recorder) -> PoolReader:
-        """All processes of the target write into one directory: their pids differ."""
-        return pool_watcher(self.running, recorder)
-
     def snapshot(self) -> tuple[ServiceState, ...]:
         """A task is a process, known by its pid and start; a version counts the changes made to a service."""
-        services = {**self.siblings, TARGET: self.running.inner.service}
-        answers = ask({name: _port(one) for name, one in services.items()}, self.plan.scenario.target.health)
+        services = {**self.siblings, TARGET: self.inner.service}
+        answers = ask({name: _port(one) for name, one in services.items()}, self.scenario.target.health)
         return tuple(self._state(name, one.child, answers[name]) for name, one in sorted(services.items()))
 
     def _state(self, name: str, child: Child, answer: str | None) -> ServiceState:
-        release = self.release if name == TARGET else self.plan.scenario.release
+        release = self.release if name == TARGET else self.scenario.release
         command = " ".join(psutil.Process(child.pid).cmdline()) if child.poll() is None else "ended"
         started = f"{psutil.Process(child.pid).create_time():.2f}" if child.poll() is None else ""
         instance = Instance(str(child.pid), str(child.pid), started, release)
@@ -109,58 +98,54 @@ class EmbeddedFleet:
             answer,
         )
 
-    def bring(self, recorder: Recorder) -> Rollout:
+    def bring(self, now_s: Callable[[], float]) -> Rollout:
         """Start the new release beside the old; once it is healthy the door leads to it."""
-        scenario, plan = self.plan.scenario, self.plan
-        old = self.running.inner.service
+        scenario, plan = self.scenario, self.plan
+        old = self.inner.service
         self.versions[TARGET] = self.versions.get(TARGET, 1) + 1
-        began_s = recorder.now_s()
+        began_s = now_s()
         how = f"start release {plan.hotfix}, wait for its {scenario.target.health}, then end {old.child.pid}"
         try:
             fixed = replace(scenario, release=plan.hotfix)
-            new = _start(self.guard, fixed, self.running.inner, self.run, "service-hotfix")
+            new = _start(self.guard, fixed, self.inner, self.run, "service-hotfix")
         except StackError as error:
             detail = str(error).splitlines()[0]
-            return Rollout(plan.by, how, "", began_s, recorder.now_s(), "rolled back", detail)
+            return Rollout(plan.by, how, "", began_s, now_s(), "rolled back", detail)
         self.exits.callback(new.child.stop, OLD_ENDS_S)
-        self.running.door.lead_to([_port(new)])
-        self.running.inner.service = new
+        self.door.lead_to([_port(new)])
+        self.inner.service = new
         self.release = plan.hotfix
         old.child.stop(OLD_ENDS_S)
-        return Rollout(plan.by, how, f"release {plan.hotfix}", began_s, recorder.now_s(), "completed")
+        return Rollout(plan.by, how, f"release {plan.hotfix}", began_s, now_s(), "completed")
 
 
-class EmbeddedDrill:
+class EmbeddedFleetStack:
     """Primary, replica, target and siblings as processes of this machine."""
 
     name: Final = "embedded"
 
-    def __init__(self, guard: Guard, stack: EmbeddedStack) -> None:
+    def __init__(self, guard: Guard, stack: EmbeddedStack, plan: Plan) -> None:
         self._guard = guard
         self._stack = stack
+        self._plan = plan
 
     @contextmanager
-    def up(self, plan: Plan, recorder: Recorder, progress: Progress) -> Iterator[EmbeddedFleet]:
+    def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[EmbeddedFleet]:
         """Bring the fleet up. Raises StackError, with the log's last lines, when a part does not come up."""
-        if plan.by == "stack-deploy":
-            raise UsageError(["--by stack-deploy is Docker's: it needs --stack swarm"])
-        if plan.image is not None:
-            raise UsageError(["--hotfix-image runs in a container: it needs --stack swarm"])
-        run, names = recorder.run, plan.names
+        plan, names = self._plan, self._plan.names
         with ExitStack() as exits:
-            inner = exits.enter_context(self._stack.up(plan.scenario, run, progress))
+            inner = exits.enter_context(self._stack.up(scenario, run, progress))
             (run.logs / "siblings").mkdir(exist_ok=True)
             siblings = {}
             for number, name in enumerate(names, 1):
                 progress("start siblings", number, len(names))
-                one = _start(self._guard, _light(plan.scenario), inner, run, f"siblings/{name}", agent=False)
+                one = _start(self._guard, _light(scenario), inner, run, f"siblings/{name}", agent=False)
                 exits.callback(one.child.stop, 1.0)
                 siblings[name] = one
             door = open_door(self._guard, run.path, run.logs / "door.log", [_port(inner.service)])
             exits.callback(door.beside.stop)
-            running = Doored(inner, door)
             yield EmbeddedFleet(
-                self._guard, exits, plan, run, running, siblings, release=plan.scenario.release
+                self._guard, exits, scenario, plan, run, inner, door, siblings, release=scenario.release
             )
 
 

@@ -1,4 +1,4 @@
-"""What one drill passes to `docker stack deploy`: infra/stack.yaml with what no variable can carry (pure)."""
+"""What a fleet passes to `docker stack deploy`: infra/stack.yaml with what no variable can carry (pure)."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,6 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from rushhour.agent.environment import OUT_VARIABLE
-from rushhour.jobs.drill.fleet import SIBLINGS, TARGET
 from rushhour.scenario.model import Scenario
 from rushhour.stack.compose.files import (
     LOGS,
@@ -20,6 +19,7 @@ from rushhour.stack.compose.files import (
     escaped,
 )
 from rushhour.stack.compose.images import Image
+from rushhour.stack.fleet import SIBLINGS, TARGET
 from rushhour.stack.processes.service import fill_in, placeholders, service_command
 
 SERVER_PORT: Final = 5432
@@ -32,7 +32,7 @@ _MAKE_DIRECTORY: Final = f'mkdir -p "${OUT_VARIABLE}" && exec "$@"'
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """The host-mode ports that do not change in a drill, by service."""
+    """The host-mode ports that no update changes, by service."""
 
     ports: Mapping[str, int]
 
