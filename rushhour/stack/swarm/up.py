@@ -1,6 +1,5 @@
 """From an empty Swarm to a fleet in which everything runs."""
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from docker import DockerClient
 from psycopg2.extensions import make_dsn
 
 from rushhour.agent.environment import INJECT_DIR
-from rushhour.errors import StackError
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
 from rushhour.process.tools import run_tool
+from rushhour.process.waiting import wait_until
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Server
@@ -33,6 +32,7 @@ from rushhour.stack.swarm.own_swarm import STACK
 from rushhour.stack.swarm.tasks import DoorKeeper, Tasks, host_ports, meters_of
 
 DEPLOY_S: Final = 60.0
+LOOK: Final = "look at `docker service ps` and `docker service logs`"
 SERVER_UP_S: Final = 90.0
 FLEET_UP_S: Final = 180.0
 METER_S: Final = 10.0
@@ -110,7 +110,7 @@ class BringUp:
             self.progress("start services", len(wanted) - len(waiting), len(wanted))
             return f"{waiting[0]}: {tasks.last_problem(waiting[0])}" if waiting else None
 
-        _wait_until("every service to run", missing, FLEET_UP_S)
+        wait_until("every service to run", missing, FLEET_UP_S, LOOK, poll_s=POLL_S)
         if self.chosen.first is not self.chosen.leaking:
             self.progress("bring the release that leaks")
             deploy(self.chosen.leaking.name)
@@ -119,7 +119,7 @@ class BringUp:
                 state = (tasks.service(TARGET).get("UpdateStatus") or {}).get("State")
                 return None if state == "completed" else f"update {state}"
 
-            _wait_until("the release that leaks to be in", updating, ROLLOUT_S)
+            wait_until("the release that leaks to be in", updating, ROLLOUT_S, LOOK, poll_s=POLL_S)
 
     def _deploy(self, fixed: Fixed, passwords: Secrets, target: str, *, servers_only: bool = False) -> None:
         generated = self.places.private / "stack.json"
@@ -188,14 +188,5 @@ class BringUp:
                 return f"{last_line(error)}; {seen}"
             return None if state == "streaming" else f"pg_stat_replication.state {state}"
 
-        _wait_until("the replica to stream from the primary", not_streaming, SERVER_UP_S)
+        wait_until("the replica to stream from the primary", not_streaming, SERVER_UP_S, LOOK, poll_s=POLL_S)
         return version
-
-
-def _wait_until(what: str, problem: Callable[[], str | None], timeout_s: float) -> None:
-    """Raises StackError with what was seen last."""
-    began_s = time.monotonic()
-    while (seen := problem()) is not None:
-        if time.monotonic() - began_s > timeout_s:
-            raise StackError(f"waited {timeout_s:.0f} s for {what}; last seen: {seen}")
-        time.sleep(POLL_S)
