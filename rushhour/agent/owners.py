@@ -13,8 +13,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .handed_on import returned_nothing, watch_result
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .book import Hold
 
 THREAD, GREENLET, TASK = "thread", "greenlet", "task"
 
@@ -26,7 +30,7 @@ _Local: type[Any] = _thread._local  # as above: gevent's would be one for each g
 class Owner:
     """One thread, greenlet or task; `ended` (monotonic seconds) is set when it was seen to have ended."""
 
-    __slots__ = ("__weakref__", "ended", "file", "kind", "ref", "thread")
+    __slots__ = ("__weakref__", "ended", "file", "kind", "newest", "ref", "result_carries", "thread")
 
     def __init__(self, kind: str, thread: int) -> None:
         self.kind = kind
@@ -34,6 +38,8 @@ class Owner:
         self.ended: float | None = None
         self.ref: Callable[[], Any] = _nothing  # weak, to the greenlet or task
         self.file: str | None = None  # of a task: where its coroutine is written; None: not seen
+        self.newest: Hold | None = None  # the check-out that it took or used last
+        self.result_carries = False  # what it returned may be, or hold, the connection
 
 
 class _Life:
@@ -109,6 +115,7 @@ def owner_finder() -> Callable[[], Owner]:
         if kind == TASK:
             get_coro = getattr(found, "get_coro", _nothing)
             owner.file = getattr(getattr(get_coro(), "cr_code", None), "co_filename", None)
+        watch_result(found, owner)
         known[key] = owner
         return owner
 
@@ -123,6 +130,8 @@ def has_ended(owner: Owner, now: float) -> bool:
             done = getattr(found, "done", None) if owner.kind == TASK else None
             if done() if done is not None else getattr(found, "dead", False) is True:
                 owner.ended = now
+                if owner.result_carries and returned_nothing(found):  # its loop has not run since
+                    owner.result_carries = False
         del found
     return owner.ended is not None
 

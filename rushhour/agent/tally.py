@@ -52,6 +52,10 @@ class Tally:
         self._take_ended(records)
         self._take_opened()
         self._take_timeouts(records)
+        for hold in self._units.resumed(list(self._ended)) if self._ended else ():
+            self._ended.discard(hold)
+            resumed: r.Resumed = {"k": "resumed", "id": self._written[hold], "t": rounded(hold.used)}
+            records.append(resumed)
         # Leaks stay, and may be thousands: what is known of them already is not asked again.
         leaked = [hold for hold in live if hold in self._ended]
         others = [hold for hold in live if hold not in self._ended] if leaked else live

@@ -192,6 +192,12 @@ class PoolProcess:
         self._notable.add(number)
         yield checkout
 
+    def _on_resumed(self, record: r.Resumed) -> Iterator[f.PoolFact]:
+        number, at = self._first_id + record["id"], self._around.t_s(record["t"])
+        checkout = replace(self._out[number], t_s=at, request_ended_s=None, lost=None)
+        self._out[number] = checkout
+        yield checkout
+
     def _on_back(self, record: r.Back) -> Iterator[f.PoolFact]:
         number, at = self._first_id + record["id"], self._around.t_s(record["t"])
         checkout = self._out.pop(number)
