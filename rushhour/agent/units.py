@@ -42,6 +42,7 @@ _FETCHING = {
     ("rq/worker.py", "dequeue_job_and_maintain_ttl"),
     ("worker/base.py", "dequeue_job_and_maintain_ttl"),  # rq since 2.4
     ("huey/api.py", "dequeue"),
+    ("huey/consumer.py", "sleep"),
     ("huey/consumer.py", "sleep_for_interval"),
 }
 _WAITING = (

@@ -176,6 +176,8 @@ def test_the_loops_of_job_runners_are_known() -> None:
         ("rq/worker.py", "dequeue_job_and_maintain_ttl"),
         ("dramatiq/worker.py", "run"),
         ("huey/consumer.py", "loop"),
+        ("huey/consumer.py", "sleep"),
+        ("anyio/_backends/_asyncio.py", "run"),
     ):
         assert run(f"def {function}():\n    probe()\n{function}()", f"{site}/{path}"), path
     assert not run("def work():\n    probe()\nwork()", f"{site}/rq/worker.py")
