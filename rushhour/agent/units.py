@@ -64,8 +64,11 @@ class Units:
         self._classifier = classifier
         self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
 
-    def look(self, holds: list[Hold], now: float) -> None:
-        """One look at the owners of all holds that have not outlived anything yet."""
+    def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
+        """One look at the owners of all holds that have not outlived anything yet.
+
+        At the end of the process nothing is waited for: it has joined its threads.
+        """
         idle: dict[Owner, float] = {}
         busy: set[Owner] = set()
         frames: dict[int, Any] = {}
@@ -84,7 +87,7 @@ class Units:
             return idle[owner]
 
         for hold in holds:
-            after = AFTER_S if hold.used else AFTER_UNUSED_S
+            after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
             if (
                 hold.lost is None
                 and now - max(hold.taken, hold.used) >= after

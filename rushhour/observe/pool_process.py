@@ -93,6 +93,8 @@ class PoolProcess:
         yield self._process
 
     def _on_exit(self, record: r.Exit) -> Iterator[f.PoolFact]:
+        """It ended in good order: what no request holds then was closed by nobody, however short it was."""
+        self._notable |= {number for number, checkout in self._out.items() if checkout.endpoint is None}
         yield from self._end_all(record["t"])
         self._forget()
         self.heard_s = float("inf")
