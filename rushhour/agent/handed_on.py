@@ -35,6 +35,7 @@ _PLAIN = (
     types.CodeType,
 )
 _RUNNING = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)  # their frames may hold it
+_CONTAINERS = (list, tuple, set, frozenset, deque)
 _MARKS = ("Session", "Connection", "Cursor", "Result", "Transaction", "Query")  # in names of SQLAlchemy's
 _MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an engine, of a factory
 
@@ -45,36 +46,39 @@ def carries(*roots: object) -> bool:
     waiting = deque((root, 0) for root in roots)
     while waiting and len(seen) < MOST_OBJECTS:
         found, steps = waiting.popleft()
-        if isinstance(found, _PLAIN) or id(found) in seen:
+        kind = type(found)  # not isinstance(), which asks the object itself: a proxy may raise
+        if issubclass(kind, _PLAIN) or id(found) in seen:
             continue
-        if _is_carrier(type(found)) or (steps <= NEAR and isinstance(found, _RUNNING)):
+        if _is_carrier(kind) or (steps <= NEAR and kind in _RUNNING):
             return True
         seen.add(id(found))
-        waiting.extend((other, steps + 1) for other in _referents(found))
+        waiting.extend((other, steps + 1) for other in _referents(found, kind))
     return False
 
 
 def _is_carrier(kind: type) -> bool:
     """A class of SQLAlchemy's, by its name, or one that inherits from such a class."""
     return any(
-        base.__module__.startswith("sqlalchemy.")
+        _is_of_sqlalchemy(base)
         and any(mark in base.__name__ for mark in _MARKS)
         and base.__name__ not in _MIXINS
         for base in kind.__mro__
     )
 
 
-def _referents(found: object) -> Iterable[object]:
-    if isinstance(found, types.FunctionType):  # not its globals
+def _is_of_sqlalchemy(kind: type) -> bool:
+    return str(kind.__module__).startswith("sqlalchemy.")
+
+
+def _referents(found: Any, kind: type) -> Iterable[object]:
+    if kind is types.FunctionType:  # not its globals
         return [*(found.__closure__ or ()), *(found.__defaults__ or ())]
-    if isinstance(found, dict):
+    if kind is dict:
         return list(found.values())[:MOST_MEMBERS]
-    if isinstance(found, list | tuple | set | frozenset | deque):
+    if kind in _CONTAINERS:
         return list(found)[:MOST_MEMBERS]
-    if type(found).__module__.startswith("sqlalchemy."):
-        return ()  # an engine, a factory of sessions, a row: none of them holds it
-    if "_sa_instance_state" in getattr(found, "__dict__", ()):
-        return ()  # nor does an object of the ORM
+    if _is_of_sqlalchemy(kind) or any("_sa_class_manager" in vars(base) for base in kind.__mro__):
+        return ()  # an engine, a factory of sessions, a row, an object of the ORM: none of them holds it
     return gc.get_referents(found)
 
 

@@ -113,8 +113,7 @@ def owner_finder() -> Callable[[], Owner]:
 
         owner.ref = weakref.ref(found, forget)
         if kind == TASK:
-            get_coro = getattr(found, "get_coro", _nothing)
-            owner.file = getattr(getattr(get_coro(), "cr_code", None), "co_filename", None)
+            owner.file = _file_of(found)
         watch_result(found, owner)
         known[key] = owner
         return owner
@@ -126,14 +125,29 @@ def has_ended(owner: Owner, now: float) -> bool:
     """Whether the thread, greenlet or task has ended; what cannot be read has not."""
     if owner.ended is None and owner.kind != THREAD:
         found = owner.ref()
-        if found is not None:
-            done = getattr(found, "done", None) if owner.kind == TASK else None
-            if done() if done is not None else getattr(found, "dead", False) is True:
-                owner.ended = now
-                if owner.result_carries and returned_nothing(found):  # its loop has not run since
-                    owner.result_carries = False
+        if found is not None and _is_over(found, owner.kind):
+            owner.ended = now
+            if owner.result_carries and returned_nothing(found):  # its loop has not run since
+                owner.result_carries = False
         del found
     return owner.ended is not None
+
+
+def _is_over(found: Any, kind: str) -> bool:
+    """Whether a task is done or a greenlet dead; a class of the service's own may fail to say it."""
+    try:
+        return bool(found.done()) if kind == TASK else getattr(found, "dead", False) is True
+    except Exception:  # not seen
+        return False
+
+
+def _file_of(task: Any) -> str | None:
+    """Where its coroutine is written; None where it has none, or one in C."""
+    try:
+        file: str | None = task.get_coro().cr_code.co_filename
+    except Exception:  # not seen
+        return None
+    return file
 
 
 def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:

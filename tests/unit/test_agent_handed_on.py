@@ -90,6 +90,33 @@ def test_what_does_not(found: object) -> None:
     assert not carries(found)
 
 
+class Proxy:
+    """One that fails whatever it is asked, as a proxy of Flask's does outside of a request."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(f"no {name} here")
+
+
+class Nameless:
+    """Its module has no name."""
+
+
+Nameless.__module__ = None  # type: ignore[assignment]  # as a class made by hand may have it
+
+
+def half_closed() -> Iterator[int]:
+    yield 1
+    yield 2
+
+
+def test_objects_that_do_not_like_to_be_looked_at() -> None:
+    running = half_closed()
+    next(running)
+    running.close()  # type: ignore[attr-defined]  # it is a generator
+    assert not carries(Proxy(), Nameless(), [Proxy()], {"a": Nameless()})
+    assert carries(running)  # not seen: it may
+
+
 def test_a_row_and_a_large_result_do_not() -> None:
     with ENGINE.connect() as connection:
         rows = connection.execute(text("select 1")).all()

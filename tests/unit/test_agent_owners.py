@@ -246,3 +246,51 @@ def test_a_task_whose_result_cannot_be_watched_is_not_seen() -> None:
     asyncio.run(main())
     assert owners[0].result_carries
     assert lost_after(owners[0]) is None
+
+
+class SilentTask(asyncio.Task[Any]):
+    """One that fails whatever the agent asks it."""
+
+    def get_coro(self) -> Any:
+        raise RuntimeError("no coroutine")
+
+    def done(self) -> bool:
+        if sys._getframe(1).f_globals["__name__"].startswith("rushhour.agent"):
+            raise RuntimeError("not said")
+        return super().done()
+
+
+def test_a_task_that_fails_to_answer_is_an_owner_and_never_seen_to_end_while_it_lives() -> None:
+    current, owners = owner_finder(), list[Owner]()
+
+    async def work() -> None:
+        owners.append(current())
+
+    async def main() -> SilentTask:
+        task = SilentTask(work(), loop=asyncio.get_running_loop())
+        while not owners:
+            await asyncio.sleep(0)
+        return task
+
+    task = asyncio.run(main())
+    assert (owners[0].kind, owners[0].file) == (TASK, None)
+    assert not has_ended(owners[0], 1.0)
+    assert lost_after(owners[0]) is None
+    del task
+
+
+def test_the_tasks_of_pure_python_are_owners_that_end() -> None:
+    current = owner_finder()
+
+    async def work() -> Owner:
+        return current()
+
+    async def main() -> Owner:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, coro, **options: asyncio.tasks._PyTask(coro, loop=loop, **options))  # type: ignore[attr-defined]  # not in its stubs
+        return await asyncio.create_task(work())
+
+    owner = asyncio.run(main())
+    assert owner.kind == TASK
+    assert has_ended(owner, 1.0)
+    assert not owner.result_carries
