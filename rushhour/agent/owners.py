@@ -61,17 +61,24 @@ def owner_finder() -> Callable[[], Owner]:
     modules = sys.modules
 
     running_loop: Any = None  # each is bound when its module is there
+    current_task: Any = None
     current_greenlet: Any = None
 
     def current() -> Owner:
-        nonlocal running_loop, current_greenlet
+        nonlocal running_loop, current_task, current_greenlet
         if running_loop is not None or "_asyncio" in modules:
             if running_loop is None:
                 running_loop = modules["_asyncio"]._get_running_loop
             loop = running_loop()
-            task = None if loop is None else modules["asyncio"].current_task(loop)
-            if task is not None:
-                return known_as(task, TASK)
+            if loop is not None:
+                if current_task is None:
+                    current_task = modules["asyncio"].current_task
+                task = current_task(loop)
+                if task is not None:
+                    owner = known.get(id(task))  # `known_as`, without its call
+                    if owner is not None and owner.ref() is task:
+                        return owner
+                    return known_as(task, TASK)
         if current_greenlet is not None or "greenlet" in modules:
             if current_greenlet is None:
                 current_greenlet = modules["greenlet"].getcurrent
@@ -98,27 +105,29 @@ def owner_finder() -> Callable[[], Owner]:
         if owner is not None and owner.ref() is found:
             return owner
         try:
-            return remember(found, kind)
+            return _remember(known, found, kind)
         except TypeError:  # nothing can refer to it weakly
             return of_thread()
 
-    def remember(found: Any, kind: str) -> Owner:
-        owner, key = Owner(kind, _get_ident()), id(found)
-
-        def forget(_: object) -> None:
-            if owner.ended is None:
-                owner.ended = _monotonic()
-            if known.get(key) is owner:
-                del known[key]
-
-        owner.ref = weakref.ref(found, forget)
-        if kind == TASK:
-            owner.file = _file_of(found)
-        watch_result(found, owner)
-        known[key] = owner
-        return owner
-
     return current
+
+
+def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
+    """A new owner for a greenlet or task, until that is gone; TypeError where nothing can refer to it."""
+    owner, key = Owner(kind, _get_ident()), id(found)
+
+    def forget(_: object) -> None:
+        if owner.ended is None:
+            owner.ended = _monotonic()
+        if known.get(key) is owner:
+            del known[key]
+
+    owner.ref = weakref.ref(found, forget)
+    if kind == TASK:
+        owner.file = _file_of(found)
+    watch_result(found, owner)
+    known[key] = owner
+    return owner
 
 
 def has_ended(owner: Owner, now: float) -> bool:
