@@ -93,6 +93,8 @@ class PoolProcess:
         yield self._process
 
     def _on_exit(self, record: r.Exit) -> Iterator[f.PoolFact]:
+        """It ended in good order: what no request holds then was closed by nobody, however short it was."""
+        self._notable |= {number for number, checkout in self._out.items() if checkout.endpoint is None}
         yield from self._end_all(record["t"])
         self._forget()
         self.heard_s = float("inf")
@@ -190,6 +192,12 @@ class PoolProcess:
         checkout = replace(self._out[number], t_s=at, request_ended_s=at, lost=record.get("lost"))
         self._out[number] = checkout
         self._notable.add(number)
+        yield checkout
+
+    def _on_resumed(self, record: r.Resumed) -> Iterator[f.PoolFact]:
+        number, at = self._first_id + record["id"], self._around.t_s(record["t"])
+        checkout = replace(self._out[number], t_s=at, request_ended_s=None, lost=None)
+        self._out[number] = checkout
         yield checkout
 
     def _on_back(self, record: r.Back) -> Iterator[f.PoolFact]:

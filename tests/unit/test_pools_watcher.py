@@ -106,6 +106,8 @@ def test_an_owner_and_what_ended_in_place_of_a_request(file: AgentFile) -> None:
     file.add(START, POOL, *LINES, taken)
     [found] = file.add({"k": "ended", "id": 1, "t": 1002.0, "lost": "owner-idle"})
     assert found == replace(TAKEN, t_s=2.0, endpoint=None, owner=3, request_ended_s=2.0, lost="owner-idle")
+    [found] = file.add({"k": "resumed", "id": 1, "t": 1003.0})
+    assert found == replace(TAKEN, t_s=3.0, endpoint=None, owner=3)
 
 
 @pytest.fixture

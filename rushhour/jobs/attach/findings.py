@@ -171,6 +171,22 @@ class Findings:
         return sum(one.leaked for one in self.held())
 
     @property
+    def out_at_end(self) -> int:
+        """How many check-outs their process took along when it ended, leaked or not."""
+        return sum(out.returned_by == PROCESS_ENDED for out in self._outs.values())
+
+    def left_at_exit(self) -> dict[Place, int]:
+        """Where those were taken that were out, and had not leaked, when their process ended."""
+        return Counter(
+            Place(out.pool, out.site, out.endpoint)
+            for out in self._outs.values()
+            if out.returned_by == PROCESS_ENDED
+            and out.returned_s is not None
+            and out.returned_s - out.taken_s < self.long_s
+            and not self.has_leaked(out, out.returned_s - out.taken_s)
+        )
+
+    @property
     def checkouts(self) -> int:
         """How many check-outs were seen, over all pools and processes."""
         return sum(sample.checkouts for sample in self._pools.values()) or len(self._outs)
