@@ -10,6 +10,7 @@ from rushhour.diagnosis import (
     fork_shared,
     held_across_external_wait,
     nested_checkout,
+    own_lock_chain,
     saturation,
     scope_never_removed,
     server_limit,
@@ -29,8 +30,9 @@ Rule = Callable[[Signals], Finding | None]
 
 # In the order of precedence. What is wrong with the processes themselves comes first: garbled or refused
 # answers make requests fail in ways that look like leaks. Then leaks: they stay when load and server are well
-# again, and a pool that leaks is saturated as well. A server that does not answer keeps connections wherever
-# requests are just then, so it comes before the rules that say where they are. A pool that is full for one of
+# again, and a pool that leaks is saturated as well. Who waits for a lock of the service's
+# own does so at a server that is well. A server that does not answer keeps connections wherever requests are
+# just then, so it comes before the rules that say where they are. A pool that is full for one of
 # these reasons is always saturated too, which therefore comes last.
 RULES: Final[tuple[Rule, ...]] = (
     server_limit.find,
@@ -38,6 +40,7 @@ RULES: Final[tuple[Rule, ...]] = (
     blocked_worker.find,
     scope_never_removed.find,
     unclosed_path.find,
+    own_lock_chain.find,
     nested_checkout.find,
     slow_backend.find,
     abandoned_stream.find,
@@ -48,6 +51,7 @@ RULES: Final[tuple[Rule, ...]] = (
 BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     server_limit.find,
     fork_shared.find,
+    black_box.locked_by_itself,
     slow_backend.find,
     black_box.kept_per_thread,
     black_box.kept_by_a_path,
@@ -58,9 +62,17 @@ BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     black_box.saturated,
 )
 # These say where the holders of a full pool were: told once, and not also that it was full.
-_WHERE: Final = frozenset({nested_checkout.CAUSE, abandoned_stream.CAUSE, held_across_external_wait.CAUSE})
+_WHERE: Final = frozenset(
+    {
+        own_lock_chain.CAUSE,
+        nested_checkout.CAUSE,
+        abandoned_stream.CAUSE,
+        held_across_external_wait.CAUSE,
+    }
+)
 _SAID: Final = {
     **dict.fromkeys(_WHERE, _WHERE | {saturation.CAUSE}),
+    own_lock_chain.CAUSE: _WHERE | {saturation.CAUSE, slow_backend.CAUSE},
     slow_backend.CAUSE: _WHERE,
 }
 PAGES: Final = "docs/causes"

@@ -55,6 +55,7 @@ from rushhour.rundir.facts.pools import (
     PoolTimeout,
     PoolTimes,
     SiteTotal,
+    server_of,
 )
 from rushhour.rundir.facts.servers import (
     OWN,
@@ -124,4 +125,5 @@ __all__ = [
     "SiteTotal",
     "Told",
     "ToldAlert",
+    "server_of",
 ]

@@ -46,6 +46,11 @@ class PoolSample:
         return None if self.max_overflow < 0 else self.size + self.max_overflow
 
 
+def server_of(pool: str) -> str:
+    """The server that a pool of this name connects to: several pools of one process are `primary#2`, ..."""
+    return pool.partition("#")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class CallSite:
     """The application's frame that checked a connection out; `file` relative to the service's root."""
