@@ -114,7 +114,7 @@ def _longest(chains: list[Chain], *, idle: bool) -> float:
 
 def _cycle_summary(locks: LockSignals) -> str:
     pairs = Counter(
-        (one.blocker.site, one.held.site)
+        apart(one.blocker, one.held)
         for one in locks.cycles
         if one.blocker is not None and one.held is not None and one.held.owner == one.blocker.owner
     )
@@ -126,8 +126,16 @@ def _cycle_summary(locks: LockSignals) -> str:
     )
     if pairs:
         [((first, second), _)] = pairs.most_common(1)
-        text += f"; the first was taken at {at(first)}, and waits at the second, taken at {at(second)}"
+        text += f"; the first was taken at {first}, and waits at the second, taken at {second}"
     return f"{text}. The {locks.server} sees no deadlock, for it knows nothing of what its client waits for."
+
+
+def apart(first: f.CheckOut, second: f.CheckOut) -> tuple[str, str]:
+    """Where two check-outs were made: the innermost callers that differ, if one line made both."""
+    for one, other in zip(first.stack, second.stack, strict=False):
+        if one != other:
+            return one, other
+    return at(first.site), at(second.site)
 
 
 def _evidence(locks: LockSignals) -> tuple[Evidence, ...]:

@@ -164,8 +164,18 @@ def own_second_session() -> History:
     at_locks(made, lambda _: tuple(waits_for(9001 + 2 * number, 9000 + 2 * number) for number in range(3)))
     for number in range(6):
         site = WAIT_SITE if number % 2 else NOTE_SITE
+        stack = (f"{site.file}:{site.line} {site.function}",)
         back_s = STARTED_S + LOAD_S - 1
-        made.checkout(number, 1.5, "t", site=site, owner=number // 2, request_ended_s=None, returned_s=back_s)
+        made.checkout(
+            number,
+            1.5,
+            "t",
+            site=site,
+            stack=stack,
+            owner=number // 2,
+            request_ended_s=None,
+            returned_s=back_s,
+        )
     return made.told()
 
 
@@ -527,3 +537,18 @@ def test_without_the_agent_locks_are_the_services_own_if_many_sessions_alike_hol
 ) -> None:
     found = diagnosed(histories.without_agent(told()))
     assert (found.cause, found.confidence in {"possible", "likely"}) == (cause, True)
+
+
+def test_two_check_outs_by_one_helper_are_named_by_who_called_it() -> None:
+    history = own_second_session()
+    checkouts = tuple(
+        dataclasses.replace(
+            one, site=NOTE_SITE, stack=("app/visits.py:7 note_visit", *one.stack, "app/x.py:1 y")
+        )
+        for one in history.checkouts
+    )
+    found = diagnosed(dataclasses.replace(history, checkouts=checkouts))
+    assert (
+        "taken at app/visits.py:7 note_visit, and waits at the second, taken at app/rewards.py"
+        in found.summary
+    )
