@@ -5,6 +5,7 @@ from typing import Final
 
 from rushhour.diagnosis import (
     abandoned_stream,
+    at_start,
     black_box,
     blocked_worker,
     fork_shared,
@@ -22,6 +23,7 @@ from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
 from rushhour.diagnosis.witnesses import Objection, believed, objections
 from rushhour.metrics.measure import Metrics
+from rushhour.metrics.window import start_failed
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -90,6 +92,8 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
     signals = read_signals(history, metrics)
     rules = RULES if signals.agent else BLACK_BOX_RULES
     found = [finding for rule in rules if (finding := rule(signals)) is not None]
+    if start_failed(history) and (first := at_start.holds_all(signals, history)) is not None:
+        found = [first, *(finding for finding in found if finding.cause == first.cause)]
     sites = held_sites(history, metrics.window)
     against = {finding.cause: objections(finding.cause, signals, history) for finding in found}
     refuted = [finding for finding in found if any(one.refutes for one in against[finding.cause])]
