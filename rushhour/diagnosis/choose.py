@@ -18,6 +18,7 @@ from rushhour.diagnosis import (
     slow_backend,
     unclosed_path,
 )
+from rushhour.diagnosis.advice import fix_of
 from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
 from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
@@ -126,7 +127,7 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         cause=primary.cause,
         confidence=believed(_seen_by(primary.confidence, signals.agent), doubts),
         summary=primary.summary if second is None else _either(primary, second),
-        fix=primary.fix,
+        fix=fix_of(primary, signals, history),
         amplifiers=(*primary.amplifiers, *others, *_circumstances(signals), *_on_purpose(history, metrics)),
         evidence=(*primary.evidence, *(one.as_evidence(primary.cause) for one in doubts), *ruled_out),
         call_sites=sites,

@@ -18,7 +18,7 @@ from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.panels import end_of, timeline
 from rushhour.report.real_pages import real_line, row_cells
 from rushhour.report.series import Panel, Timeline
-from rushhour.report.source import Excerpt, excerpt
+from rushhour.report.source import Excerpt, sources_of
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -47,6 +47,7 @@ def render_html(
     """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
     head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
     picture = timeline(history)
+    sources = sources_of(scenario, source_root)
     window = find_window(history, scenario.load.warm_up)
     end_s = window.end_s if window else end_of(history)
     allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
@@ -62,7 +63,7 @@ def render_html(
             verdict=verdict,
             diagnosis=verdict.diagnosis,
             tiles=_tiles(verdict),
-            sites=[Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
+            sites=[Site(s, sources.excerpt(s.file, s.line)) for s in suspects(verdict.diagnosis)],
             timeline=picture,
             holders=top_holders(history, end_s)[:HOLDERS_SHOWN],
             still_out=still_out(history, end_s),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.report.holders import suspects
-from rushhour.report.source import excerpt
+from rushhour.report.source import Sources, sources_of
 from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
@@ -34,7 +34,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
             ("", "threshold", "value"),
             [(_OK[one.ok], code(one.expr), threshold_value(one)) for one in verdict.thresholds],
         ),
-        *_diagnosis(verdict.diagnosis, source_root),
+        *_diagnosis(verdict.diagnosis, sources_of(scenario, source_root)),
         *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
         *_metrics(verdict),
     ]
@@ -91,7 +91,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> l
     ]
 
 
-def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
+def _diagnosis(diagnosis: Diagnosis, sources: Sources) -> list[str]:
     lines = [
         f"### Diagnosis: {text(diagnosis.cause)} ({diagnosis.confidence})",
         "",
@@ -99,7 +99,7 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
         "",
     ]
     for site in suspects(diagnosis):
-        lines += _site(site, root)
+        lines += _site(site, sources)
     if diagnosis.amplifiers:
         lines += ["Made worse by:", "", *[f"- {prose(one)}" for one in diagnosis.amplifiers], ""]
     if diagnosis.fix:
@@ -118,7 +118,7 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
     return lines + _table("Evidence", ("signal", "value", "what it says", "source"), rows)
 
 
-def _site(site: HeldSite, root: Path | None) -> list[str]:
+def _site(site: HeldSite, sources: Sources) -> list[str]:
     endpoint = f", {text(site.endpoint)}" if site.endpoint else ""
     lines = [
         (
@@ -128,7 +128,7 @@ def _site(site: HeldSite, root: Path | None) -> list[str]:
         ),
         "",
     ]
-    found = excerpt(root, site.file, site.line, around=0).hit
+    found = sources.excerpt(site.file, site.line, around=0).hit
     return [*lines, f"      {clean(found)}", ""] if found else lines
 
 
