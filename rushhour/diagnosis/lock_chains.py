@@ -18,7 +18,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 POOL_SEEN_WITHIN_S: Final = 1.0  # a sample of a pool that is older says nothing of a server's sample
-IDLE: Final = "idle in transaction"
+IDLE: Final = "idle"  # in a transaction, or without one: an advisory lock may be the session's
 MANY_ENDS: Final = 3  # transactions that differ: a migration has one
 NOT_THE_SERVICE: Final = ("rushhour", "psql")  # what they call themselves, whichever user they are
 
@@ -72,7 +72,9 @@ class LockSignals:
         if not ends:
             return "a prepared transaction" if self.others else ""
         [((pid, name), _)] = ends.most_common(1)
-        return f"{name or 'a session'} (pid {pid})"
+        alike = any(_alike(one) for one in self.others if one.last.blocked_by == pid)
+        also = ", which calls itself as the service's own sessions do" if alike else ""
+        return f"{name or 'a session'} (pid {pid}{also})"
 
     @property
     def alike(self) -> bool:

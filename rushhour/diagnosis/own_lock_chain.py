@@ -84,6 +84,12 @@ def _summary(locks: LockSignals) -> str:
 def _transaction(own: tuple[Chain, ...]) -> str:
     """`the transaction that app/x.py:3 f opened, which idles at app/x.py:9 f for up to 4.2 s`."""
     sites = Counter(one.blocker.site for one in own if one.blocker is not None)
+    left = [one for one in own if one.blocker is None and one.last.blocker_state == IDLE]
+    if len(left) > MOST * len(own):
+        return (
+            "connections that are back in their pool and keep a lock all the same, for up to "
+            f"{_longest(left, idle=True):.1f} s: an advisory lock of the session outlives its transaction"
+        )
     if not sites:
         return "transactions of the service itself, too short to be seen one by one"
     [(site, _)] = sites.most_common(1)

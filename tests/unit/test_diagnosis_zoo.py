@@ -504,6 +504,33 @@ def test_waits_for_somebody_elses_session_say_whose_it_is() -> None:
     )
 
 
+def test_a_lock_that_a_connection_keeps_in_its_pool_is_told_from_a_transaction() -> None:
+    """`pg_advisory_lock` without an unlock: the rollback that gives a connection back does not end it."""
+    history = hot_row(ends=(9003,))
+    servers = tuple(
+        dataclasses.replace(
+            one,
+            lock_waits=tuple(
+                dataclasses.replace(w, blocker_state="idle", statement="SELECT") for w in one.lock_waits
+            ),
+        )
+        for one in history.servers
+    )
+    checkouts = tuple(
+        dataclasses.replace(one, returned_s=STARTED_S + 1.9) if one.id == 3 else one
+        for one in history.checkouts
+    )
+    found = diagnosed(dataclasses.replace(history, servers=servers, checkouts=checkouts))
+    assert found.cause == "own-lock-chain"
+    assert "connections that are back in their pool and keep a lock all the same" in found.summary
+
+
+def test_waits_for_a_session_that_nobody_took_but_bears_the_services_name_say_so() -> None:
+    found = diagnosed(locked_by(NAME))
+    assert found.cause == "slow-or-dead-backend"
+    assert f"{NAME} (pid 77, which calls itself as the service's own sessions do)" in found.summary
+
+
 def test_waits_for_a_leaked_transaction_are_the_leaks() -> None:
     assert diagnosed(hot_row(request_ended_s=STARTED_S + 1.6, returned_s=None)).cause != "own-lock-chain"
 
