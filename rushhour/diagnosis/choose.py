@@ -67,10 +67,10 @@ BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
 # These say where the holders of a full pool were: told once, and not also that it was full.
 _WHERE: Final = frozenset(
     {
-        own_lock_chain.CAUSE,
         nested_checkout.CAUSE,
         abandoned_stream.CAUSE,
         held_across_external_wait.CAUSE,
+        own_lock_chain.CAUSE,
     }
 )
 _SAID: Final = {

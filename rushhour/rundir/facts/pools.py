@@ -18,8 +18,8 @@ class AgentProcess:
     forked: bool = False
     starlette: str | None = None  # FastAPI is built on it
     fastapi: str | None = None
-    flask_sqlalchemy: str | None = None
     routes: tuple[str, ...] = ()  # "GET /customers/<int:customer_id>/referrals", where the framework tells
+    flask_sqlalchemy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
