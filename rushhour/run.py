@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,6 +14,7 @@ from rushhour.load.placement import ByHand, place_load
 from rushhour.load.post import GATHER_S
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
+from rushhour.observe.start import keep_pools_of_start
 from rushhour.observe.watch import Watcher, pool_watcher, watch
 from rushhour.process.guard import Guard
 from rushhour.process.waiting import came_true
@@ -129,11 +130,19 @@ def recording(
 
 @contextmanager
 def stack_up(scenario: Scenario, stack: BringsUp[R], recorder: Recorder, screen: Screen) -> Iterator[R]:
-    """Bring the stack up, and describe it in environment.json; all of it is down on leaving."""
+    """Bring the stack up, and describe it in environment.json; all of it is down on leaving.
+
+    Where it does not come up, what the agent saw of the service's pools until then is kept all the same.
+    """
     run = recorder.run
     began_s = recorder.now_s()
     recorder.write_json("environment.json", describe_environment(scenario, stack.name))
-    with stack.up(scenario, run, screen.progress) as running:
+    with ExitStack() as parts:
+        try:
+            running = parts.enter_context(stack.up(scenario, run, screen.progress))
+        except StackError:
+            keep_pools_of_start(recorder, Path(scenario.target.root))
+            raise
         recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
         if (alerting := alerting_of(running)) is not None:
             recorder.event(f.ALERTING_UP, **alerting.detail)

@@ -13,7 +13,7 @@ from rushhour.report.causes import SECTION, about
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.page import render_page, timeline_chart
 from rushhour.report.panels import end_of, timeline
-from rushhour.report.source import Excerpt, excerpt
+from rushhour.report.source import Excerpt, sources_of
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -41,6 +41,7 @@ def render_html(
 ) -> str:
     """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
     picture = timeline(history)
+    sources = sources_of(scenario, source_root)
     window = find_window(history, scenario.load.warm_up)
     watched = window or Window(0.0, 0.0, end_of(history), end_of(history))
     content: dict[str, object] = {
@@ -48,7 +49,7 @@ def render_html(
         "verdict": verdict,
         "diagnosis": verdict.diagnosis,
         "tiles": _tiles(scenario, verdict),
-        "sites": [Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
+        "sites": [Site(s, sources.excerpt(s.file, s.line)) for s in suspects(verdict.diagnosis)],
         "timeline": picture,
         "holders": top_holders(history, watched)[:HOLDERS_SHOWN],
         "still_out": still_out(history, watched),

@@ -13,7 +13,7 @@ from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
-from rushhour.report.source import excerpt
+from rushhour.report.source import Sources, sources_of
 from rushhour.report.words import (
     VERDICT_STYLE,
     clean,
@@ -55,7 +55,7 @@ def summary(
         ),
     ]
     parts += _section("Why", [_bullet(reason) for reason in verdict.reasons])
-    parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, root))
+    parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, sources_of(scenario, root)))
     parts += _section("Evidence", [_evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
     parts += _section("Thresholds", [_thresholds(verdict)] if verdict.thresholds else [])
     parts += [Text(), Text(over_what(scenario), "dim")] if verdict.metrics else []
@@ -120,14 +120,14 @@ def _bullet(text: str) -> RenderableType:
     return grid
 
 
-def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
+def _diagnosis(diagnosis: Diagnosis, sources: Sources) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text.assemble((clean(diagnosis.cause), "bold"), f" ({diagnosis.confidence})"),
         Text(clean(diagnosis.summary)),
     ]
     sites = suspects(diagnosis)
     for site in sites[:SITES_SHOWN]:
-        lines += _site(site, root)
+        lines += _site(site, sources)
     hidden = len(sites) - SITES_SHOWN
     if hidden > 0:
         lines.append(Text(f"  and {hidden} more in the report", "dim"))
@@ -140,8 +140,8 @@ def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
     return lines
 
 
-def _site(site: HeldSite, root: Path) -> list[RenderableType]:
-    found = excerpt(root, site.file, site.line)
+def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
+    found = sources.excerpt(site.file, site.line)
     leaked = f" ({site.leaked} {after_what(site.unit, site.leaked)})" if site.leaked else ""
     collected = f", {site.collected} back by garbage collection alone" if site.collected else ""
     code = (

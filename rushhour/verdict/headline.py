@@ -25,6 +25,8 @@ def headline(
     who = f"{scenario.name} (release {scenario.release})"
     if verdict == "unknown":
         return f"{who}: {reasons[0].removesuffix(':')}"  # else a log's last lines follow, as reasons
+    if metrics.window is not None and metrics.window.of_start:
+        return f"{who}: {reasons[0]}"
     if observed == "exhausted":
         text = _exhausted(metrics, diagnosis)
     elif observed == "degraded" and told and metrics.pool.leaked:

@@ -19,6 +19,7 @@ from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
 from rushhour.verdict.lost import is_proven, touched
 from rushhour.verdict.notes import notes
+from rushhour.verdict.start import exhausted_at_start
 from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
@@ -82,6 +83,9 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
         observed = "exhausted" if observed == "exhausted" else "degraded"
         outcome = "fail"
         reasons = (f"the service died: {death}", *log_lines(history), *_seen(scenario, metrics, failed))
+    elif (starved := exhausted_at_start(history, metrics, diagnosis)) and scenario.expect == "healthy":
+        observed, outcome = "exhausted", "fail"
+        reasons = (starved, *log_lines(history), *_seen(scenario, metrics, failed))
     elif void:
         observed = "exhausted" if observed == "exhausted" else "unknown"
         unseen = why_unwatched(scenario, history, judged)

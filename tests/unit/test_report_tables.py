@@ -1,18 +1,21 @@
 """Who held connections, source excerpts, and numbers in words."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from rushhour.metrics.window import Window
+from rushhour.observe.pool_surroundings import Surroundings
 from rushhour.report import words
 from rushhour.report.holders import still_out, top_holders
-from rushhour.report.source import excerpt
+from rushhour.report.source import excerpt, sources_of
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
+from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import parse_threshold
 from rushhour.verdict.judge import ThresholdResult
-from tests.unit import sample_run
+from tests.unit import histories, sample_run
 
 SITE = f.CallSite("app/a.py", 3, "a")
 
@@ -90,6 +93,57 @@ def test_an_excerpt_says_why_there_is_none(tmp_path: Path, file: str, line: int,
     found = excerpt(root, file, line)
     assert problem in found.problem
     assert not found.lines
+
+
+def installed(tmp_path: Path) -> tuple[Scenario, Path]:
+    """A service in a folder of its own, with an environment beside it in which `shop` is installed."""
+    folder = tmp_path / "env/lib/python3.12/site-packages/shop"
+    folder.mkdir(parents=True)
+    (folder / "api.py").write_text("one\ntwo\n", encoding="utf-8")
+    (tmp_path / "env/lib/python3.12/secret.py").write_text("secret\n", encoding="utf-8")
+    root = tmp_path / "service"
+    root.mkdir()
+    plain = histories.scenario()
+    target = dataclasses.replace(plain.target, root=str(root), python=str(tmp_path / "env/bin/python"))
+    return dataclasses.replace(plain, target=target), root
+
+
+def test_the_source_of_an_installed_package_is_read_in_the_services_own_environment(tmp_path: Path) -> None:
+    sources = sources_of(*installed(tmp_path))
+    assert sources.excerpt("shop/api.py", 2).hit == "two"
+    assert "lies outside" in sources.excerpt("../secret.py", 1).problem
+    assert "could not be read" in sources.excerpt("shop/gone.py", 1).problem
+
+
+def test_the_services_own_file_comes_before_a_packages(tmp_path: Path) -> None:
+    scenario, root = installed(tmp_path)
+    (root / "shop").mkdir()
+    (root / "shop/api.py").write_text("mine\n", encoding="utf-8")
+    assert sources_of(scenario, root).excerpt("shop/api.py", 1).hit == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("/srv/service/app/x.py", "app/x.py"),
+        ("/srv/service/.venv/lib/python3.12/site-packages/shop/api.py", "shop/api.py"),
+        ("/opt/env/lib/python3.12/site-packages/shop/api.py", "shop/api.py"),
+        ("/usr/lib/python3/dist-packages/shop/api.py", "shop/api.py"),
+        ("/a/site-packages/b/lib/python3.12/site-packages/shop.py", "shop.py"),
+        ("/opt/shared/views.py", "/opt/shared/views.py"),
+    ],
+)
+def test_a_line_of_an_installed_package_is_named_from_the_package_on(file: str, named: str) -> None:
+    around = Surroundings(0.0, {}, Path("/srv/service"), lambda label: label)
+    assert around.site(file, 7, "f") == f.CallSite(named, 7, "f")
+
+
+def test_a_package_is_not_taken_for_the_services_own_copy_of_it(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/api.py").write_text("other\n", encoding="utf-8")
+    around = Surroundings(0.0, {}, tmp_path, lambda label: label)
+    file = "/opt/env/lib/python3.12/site-packages/shop/api.py"
+    assert around.site(file, 7, "f").file == file
 
 
 def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:

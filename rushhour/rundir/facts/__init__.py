@@ -69,6 +69,7 @@ from rushhour.rundir.facts.pools import (
     PoolTimeout,
     PoolTimes,
     SiteTotal,
+    server_of,
 )
 from rushhour.rundir.facts.servers import (
     OWN,
@@ -150,4 +151,5 @@ __all__ = [
     "Told",
     "ToldAlert",
     "When",
+    "server_of",
 ]
