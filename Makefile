@@ -102,7 +102,7 @@ clean: ## remove .venv, caches, runs and kept database templates
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov build runs
 
 lock: $(STAMP) ## write requirements.lock anew from pyproject.toml
-	$(WITH_ARGS) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev pyproject.toml \
+	$(WITH_ARGS) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra run --group dev pyproject.toml \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
 venv: $(STAMP)

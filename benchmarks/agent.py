@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks.asyncio_cost import asyncio_rows
 from benchmarks.cycle_cost import cost_row
 from benchmarks.subject import ROOT, ask, environment, subject
 from benchmarks.table import Row
@@ -37,6 +38,7 @@ def run() -> list[Row]:
         rows = cycle_rows(out)
         rows += otel_rows(out)
         rows.append(throughput_row(out))
+        rows += asyncio_rows(out)
     return rows
 
 
@@ -49,6 +51,8 @@ def cycle_rows(out: Path) -> list[Row]:
     )
     return [
         cost_row("agent: check-out and check-in", here, "sqlite://", "sync", out),
+        cost_row("  in a thread of an executor", here, "sqlite://", "gthread", out),
+        cost_row("  in a greenlet of gevent", here, "sqlite://", "gevent", out),
         Row("  with an ORM session around it", on_top(observed, session), "", None),
         Row('  beside it: echo_pool="debug"', on_top(echo, plain), "", None),
     ]

@@ -19,7 +19,7 @@ from typing import Any, Final
 from benchmarks.subject import environment, line_from, subject
 from benchmarks.table import Row
 from rushhour.agent.environment import JOURNAL_VARIABLE, METRICS_VARIABLE
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 
 MANY: Final = 10_000
 FEW: Final = 15  # a pool of 5 + 10 that is full

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.table import Row
-from rushhour.load.locust import start_load
+from rushhour.load.locust import STOP_GRACE_S, start_load
+from rushhour.process.guard import Guard
 from rushhour.rundir import RunDir, load_history
 from rushhour.scenario.model import Load, Pool, Scenario, Target
 
@@ -80,12 +81,13 @@ def rate(url: str, workers: int) -> float:
             name="workers", target=target, load=load, release="1", expect="healthy", pool=Pool(timeout=1.0)
         )
         run_dir = RunDir(Path(folder) / "run")
-        process = start_load(scenario, url, run_dir, time.time(), {})
-        try:
-            process.wait(SECONDS + ENDS_WITHIN_S)
-            process.check()
-        finally:
-            process.stop()
+        with Guard() as guard:
+            process = start_load(guard, scenario, url, run_dir, time.time())
+            try:
+                process.wait(SECONDS + ENDS_WITHIN_S)
+                process.check()
+            finally:
+                process.stop(STOP_GRACE_S)
         rows = load_history(run_dir).requests
     first, last = min(row.t_s for row in rows) + EDGE_S, max(row.t_s for row in rows) - EDGE_S
     counted = sum(row.count for row in rows if first <= row.t_s < last)

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rushhour.errors import ServiceDiedError, StackError
 from rushhour.judging.judge import judge_run
@@ -14,14 +14,18 @@ from rushhour.load.placement import ByHand, place_load
 from rushhour.load.post import GATHER_S
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
+from rushhour.observe.start import keep_pools_of_start
 from rushhour.observe.watch import Watcher, pool_watcher, watch
 from rushhour.process.guard import Guard
+from rushhour.process.waiting import came_true
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
-from rushhour.stack import Alerting, Progress, Running, RunsAlerting, Stack
+from rushhour.stack import Alerting, BringsUp, Progress, Running, RunsAlerting, Stack
 from rushhour.stack.fault_plan import FaultPlan
 from rushhour.verdict.judge import Verdict
+
+R = TypeVar("R", bound=Running)
 
 POLL_S = 0.2
 COLLECT_WITHIN_S = 1.0  # a process that has ended, or runs under gevent, never answers
@@ -53,7 +57,7 @@ class Load(Protocol):
     """Customers under way."""
 
     @property
-    def log(self) -> Path:
+    def log(self) -> Path | None:
         """Where their generator writes what it does."""
         ...
 
@@ -99,14 +103,16 @@ def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple
 
 
 @contextmanager
-def recording(scenario: Scenario, run: RunDir, screen: Screen) -> Iterator[Recorder]:
+def recording(
+    scenario: Scenario, run: RunDir, screen: Screen, judge: Callable[[RunDir], object] = judge_run
+) -> Iterator[Recorder]:
     """Record into a run directory, and how the run ended; a broken stack is an event, and goes no further.
 
     KeyboardInterrupt passes through, after the run so far has been judged.
     """
-    run.write_json("scenario.json", scenario)
     recorder = Recorder(run)
     try:
+        recorder.write_json("scenario.json", scenario)
         yield recorder
         recorder.event(f.RUN_ENDED)
     except StackError as error:
@@ -115,7 +121,7 @@ def recording(scenario: Scenario, run: RunDir, screen: Screen) -> Iterator[Recor
         recorder.event(f.STACK_BROKE, what=what, log_tail=list(error.log_tail), **died)
     except KeyboardInterrupt:
         recorder.event(f.INTERRUPTED)
-        judge_run(run)
+        judge(run)
         raise
     finally:
         screen.done()
@@ -123,16 +129,24 @@ def recording(scenario: Scenario, run: RunDir, screen: Screen) -> Iterator[Recor
 
 
 @contextmanager
-def stack_up(scenario: Scenario, stack: Stack, recorder: Recorder, screen: Screen) -> Iterator[Running]:
-    """Bring the stack up, and describe it in environment.json; all of it is down on leaving."""
+def stack_up(scenario: Scenario, stack: BringsUp[R], recorder: Recorder, screen: Screen) -> Iterator[R]:
+    """Bring the stack up, and describe it in environment.json; all of it is down on leaving.
+
+    Where it does not come up, what the agent saw of the service's pools until then is kept all the same.
+    """
     run = recorder.run
     began_s = recorder.now_s()
-    run.write_json("environment.json", describe_environment(scenario, stack.name))
-    with stack.up(scenario, run, screen.progress) as running:
+    recorder.write_json("environment.json", describe_environment(scenario, stack.name))
+    with ExitStack() as parts:
+        try:
+            running = parts.enter_context(stack.up(scenario, run, screen.progress))
+        except StackError:
+            keep_pools_of_start(recorder, Path(scenario.target.root))
+            raise
         recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
         if (alerting := alerting_of(running)) is not None:
             recorder.event(f.ALERTING_UP, **alerting.detail)
-        run.write_json("environment.json", describe_environment(scenario, stack.name, running))
+        recorder.write_json("environment.json", describe_environment(scenario, stack.name, running))
         yield running
 
 
@@ -165,10 +179,7 @@ class Observation:
         late_s = in_flight_s(self.scenario) + OVERTIME_S
         deadline = time.monotonic() + self.scenario.load.duration + late_s + extra_s
         while load.poll() is None:
-            self.running.check_alive()
-            state = self.watcher.state()
-            self.faults.apply_due(state.elapsed_s)
-            self.screen.live(state)
+            self.look()
             if time.monotonic() > deadline:
                 raise StackError(
                     f"Locust has not ended {late_s:.0f} s after the load of "
@@ -176,6 +187,14 @@ class Observation:
                 )
             time.sleep(POLL_S)
         load.check()
+
+    def look(self) -> LiveState:
+        """What is known now, on the screen too; raises StackError when a part of the stack has ended."""
+        self.running.check_alive()
+        state = self.watcher.state()
+        self.faults.apply_due(state.elapsed_s)
+        self.screen.live(state)
+        return state
 
     def drain(self) -> None:
         """After the load: what is still held when this ends did not come back by itself."""
@@ -189,10 +208,8 @@ class Observation:
         agent = self.recorder.run.agent
         asked = len(list(agent.glob("*.jsonl")))
         (agent / "collect").touch()
-        deadline = time.monotonic() + COLLECT_WITHIN_S
-        while (answered := len(list(agent.glob("*.collected")))) < asked and time.monotonic() < deadline:
-            time.sleep(POLL_S / 4)
-        self.recorder.event(f.COLLECTED, asked=asked, answered=answered)
+        came_true(lambda: len(list(agent.glob("*.collected"))) >= asked, COLLECT_WITHIN_S)
+        self.recorder.event(f.COLLECTED, asked=asked, answered=len(list(agent.glob("*.collected"))))
 
     def await_pages(self, wait_s: float | None) -> None:
         """Where real alarms run: what failed last is scraped, evaluated, grouped and sent only now."""

@@ -14,6 +14,7 @@ DEFECTS: Final = {  # -> module of this package and its function, imported only 
     "dropped-session": "dropped_session:install",
     "held-across-external-wait": "held_across_external_wait:install",
     "saturation": "saturation:install",
+    "own-lock-chain": "own_lock_chain:install",
     "nested-checkout": "nested_checkout:install",
     "abandoned-stream": "abandoned_stream:install",
     "server-limit": "server_limit:install",

@@ -54,7 +54,10 @@ def cycles(url: str, kind: str) -> Cycles:
 
     if kind == "gthread":
         threads = ThreadPoolExecutor(1)
-        return lambda count: threads.submit(work, count).result(), engine.dispose
+        return (  # SQLite's connections are closed in the thread that opened them
+            lambda count: threads.submit(work, count).result(),
+            lambda: threads.submit(engine.dispose).result(),
+        )
     if kind == "gevent":
         gevent = importlib.import_module("gevent")
         return lambda count: gevent.spawn(work, count).get(), engine.dispose

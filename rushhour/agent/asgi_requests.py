@@ -1,7 +1,9 @@
 """Knows which request of Starlette (and FastAPI, which is one) runs here, its route, and when it has ended.
 
 A request is what `Starlette.__call__` brackets: dependencies, streamed bodies and background tasks are over
-when it returns. The context variable follows it into SQLAlchemy's greenlets and into worker threads.
+when it returns. A websocket is bracketed likewise, from its handshake to its end. Each background task of a
+response is a unit of work of its own within its request, and has its route. The context variable follows it
+into SQLAlchemy's greenlets and into worker threads.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from .call_sites import Classifier
 from .flask_requests import current_request, version_of
 from .patches import Patches
 
+METHODS = {"http": None, "websocket": "WEBSOCKET"}  # None: as the request says
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -29,20 +32,25 @@ class StarlettePatch(Patches):
 
     def apply(self, applications: ModuleType) -> None:
         """Patch `starlette.applications`, which was just imported."""
-        from starlette.routing import Route  # noqa: PLC0415  # here it is imported already
+        from starlette.background import BackgroundTask  # noqa: PLC0415  # here it is imported already
+        from starlette.routing import Route, WebSocketRoute  # noqa: PLC0415  # as above
 
         self._book.modules["starlette"] = version_of("starlette")
         self._classifier.add_framework(Route.handle.__code__.co_filename)
         self._wrap(applications.Starlette, "__call__", self._call)
         self._wrap(Route, "handle", self._handle)
+        self._wrap(WebSocketRoute, "handle", self._handle)
+        self._wrap(BackgroundTask, "__call__", self._background)
 
     def _call(self, original: Any) -> Any:
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
-            if scope["type"] != "http":
+            if (
+                scope["type"] not in METHODS
+            ):  # its start-up and shutdown: the task that runs them is the owner
                 await original(app, scope, receive, send)
                 return
             outer = current_request.get()
-            request = Request(str(scope.get("method", "?")), outer)
+            request = Request(METHODS[scope["type"]] or str(scope.get("method", "?")), outer)
             current_request.set(request)
             try:
                 await original(app, scope, receive, send)
@@ -68,6 +76,26 @@ class StarlettePatch(Patches):
             await original(route, scope, receive, send)
 
         return handle
+
+    def _background(self, original: Any) -> Any:
+        """BackgroundTask.__call__: also of each of several."""
+
+        async def __call__(task: Any) -> None:  # noqa: N807  # stands in for it
+            outer = current_request.get()
+            if outer is None:
+                await original(task)
+                return
+            request = Request(outer.method, outer)
+            request.label = outer.label
+            current_request.set(request)
+            try:
+                await original(task)
+            finally:
+                request.returned = True
+                request.ended = monotonic()
+                current_request.set(outer)
+
+        return __call__
 
     def _path(self, mounts: str, path: str) -> str:
         """`/items/{item_id:int}` as Flask writes it, `/items/<item_id>`: one spelling for all readers."""

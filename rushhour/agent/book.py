@@ -12,6 +12,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .owners import owner_finder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,6 +52,7 @@ class Hold:
         "how",
         "lost",
         "lost_s",
+        "others",
         "owner",
         "proxy",
         "request",
@@ -58,6 +61,7 @@ class Hold:
         "stack",
         "taken",
         "thread",
+        "used",
         "waited",
     )
 
@@ -66,6 +70,8 @@ class Hold:
     stack: Stack
     request: Request | None
     owner: Owner  # who took it
+    others: dict[str, Owner] | None  # who else has it in hands, by why: see uses.py and items.py
+    used: float  # when a statement was last begun on it; 0: never
     thread: int
     lost: str | None  # its unit of work has ended, though no request did: see units.py; the sampler's
     lost_s: float  # since when
@@ -181,6 +187,7 @@ class Book:
         self.routes: tuple[str, ...] = ()  # of the web framework: "GET /customers/<int:customer_id>"
         self.creations: dict[tuple[str, int, str], CreationSite] = {}  # line -> engines created there
         self.faults: dict[tuple[str, str], int] = {}  # (where, error) -> times
+        self.owner_of = owner_finder()  # the owner of what runs here; one finder, so that each has one owner
         self._pool_ids = itertools.count(1)
 
     def pool_state(self, pool: Any, address: Address | None = None) -> PoolState:

@@ -15,7 +15,7 @@ PLUMBING = 3  # SQLAlchemy, the standard library, the agent, code without a sour
 FRAMEWORK = 4  # a dispatcher, of requests or of a loop's or a thread's work: beyond it lies only who serves
 
 _STDLIB = os.path.dirname(os.__file__) + os.sep
-_AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
+AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # asyncio's Handle._run, an executor's _worker, Thread.run
 _DISPATCHERS = ("asyncio/events.py", "concurrent/futures/thread.py", "threading.py")
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -50,7 +50,7 @@ class Classifier:
 
     def __init__(self) -> None:
         self.kinds: dict[str, int] = {}
-        self._plumbing = [_AGENT]
+        self._plumbing = [AGENT]
         self._frameworks = {_STDLIB + name for name in _DISPATCHERS}
         self._directory = os.getcwd()  # relative file names refer to where the process started
 
@@ -81,3 +81,9 @@ class Classifier:
         if any(mark in path for mark in _INSTALLED):
             return LIBRARY
         return PLUMBING if path.startswith(_STDLIB) else APPLICATION
+
+
+def from_package(file: str) -> str | None:
+    """A file of an installed package, from the package on: `shop/api/common.py`; None for any other file."""
+    starts = [at + len(mark) for mark in _INSTALLED if (at := file.rfind(mark)) >= 0]
+    return file[max(starts) :] if starts else None

@@ -13,8 +13,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .handed_on import returned_nothing, watch_result
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .book import Hold
 
 THREAD, GREENLET, TASK = "thread", "greenlet", "task"
 
@@ -26,7 +30,7 @@ _Local: type[Any] = _thread._local  # as above: gevent's would be one for each g
 class Owner:
     """One thread, greenlet or task; `ended` (monotonic seconds) is set when it was seen to have ended."""
 
-    __slots__ = ("__weakref__", "ended", "file", "kind", "ref", "thread")
+    __slots__ = ("__weakref__", "ended", "file", "kind", "newest", "ref", "result_carries", "thread")
 
     def __init__(self, kind: str, thread: int) -> None:
         self.kind = kind
@@ -34,6 +38,8 @@ class Owner:
         self.ended: float | None = None
         self.ref: Callable[[], Any] = _nothing  # weak, to the greenlet or task
         self.file: str | None = None  # of a task: where its coroutine is written; None: not seen
+        self.newest: Hold | None = None  # the check-out that it took or used last
+        self.result_carries = False  # what it returned may be, or hold, the connection
 
 
 class _Life:
@@ -55,17 +61,24 @@ def owner_finder() -> Callable[[], Owner]:
     modules = sys.modules
 
     running_loop: Any = None  # each is bound when its module is there
+    current_task: Any = None
     current_greenlet: Any = None
 
     def current() -> Owner:
-        nonlocal running_loop, current_greenlet
+        nonlocal running_loop, current_task, current_greenlet
         if running_loop is not None or "_asyncio" in modules:
             if running_loop is None:
                 running_loop = modules["_asyncio"]._get_running_loop
             loop = running_loop()
-            task = None if loop is None else modules["asyncio"].current_task(loop)
-            if task is not None:
-                return known_as(task, TASK)
+            if loop is not None:
+                if current_task is None:
+                    current_task = modules["asyncio"].current_task
+                task = current_task(loop)
+                if task is not None:
+                    owner = known.get(id(task))  # `known_as`, without its call
+                    if owner is not None and owner.ref() is task:
+                        return owner
+                    return known_as(task, TASK)
         if current_greenlet is not None or "greenlet" in modules:
             if current_greenlet is None:
                 current_greenlet = modules["greenlet"].getcurrent
@@ -92,39 +105,58 @@ def owner_finder() -> Callable[[], Owner]:
         if owner is not None and owner.ref() is found:
             return owner
         try:
-            return remember(found, kind)
+            return _remember(known, found, kind)
         except TypeError:  # nothing can refer to it weakly
             return of_thread()
 
-    def remember(found: Any, kind: str) -> Owner:
-        owner, key = Owner(kind, _get_ident()), id(found)
-
-        def forget(_: object) -> None:
-            if owner.ended is None:
-                owner.ended = _monotonic()
-            if known.get(key) is owner:
-                del known[key]
-
-        owner.ref = weakref.ref(found, forget)
-        if kind == TASK:
-            get_coro = getattr(found, "get_coro", _nothing)
-            owner.file = getattr(getattr(get_coro(), "cr_code", None), "co_filename", None)
-        known[key] = owner
-        return owner
-
     return current
+
+
+def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
+    """A new owner for a greenlet or task, until that is gone; TypeError where nothing can refer to it."""
+    owner, key = Owner(kind, _get_ident()), id(found)
+
+    def forget(_: object) -> None:
+        if owner.ended is None:
+            owner.ended = _monotonic()
+        if known.get(key) is owner:
+            del known[key]
+
+    owner.ref = weakref.ref(found, forget)
+    if kind == TASK:
+        owner.file = _file_of(found)
+    watch_result(found, owner)
+    known[key] = owner
+    return owner
 
 
 def has_ended(owner: Owner, now: float) -> bool:
     """Whether the thread, greenlet or task has ended; what cannot be read has not."""
     if owner.ended is None and owner.kind != THREAD:
         found = owner.ref()
-        if found is not None:
-            done = getattr(found, "done", None) if owner.kind == TASK else None
-            if done() if done is not None else getattr(found, "dead", False) is True:
-                owner.ended = now
+        if found is not None and _is_over(found, owner.kind):
+            owner.ended = now
+            if owner.result_carries and returned_nothing(found):  # its loop has not run since
+                owner.result_carries = False
         del found
     return owner.ended is not None
+
+
+def _is_over(found: Any, kind: str) -> bool:
+    """Whether a task is done or a greenlet dead; a class of the service's own may fail to say it."""
+    try:
+        return bool(found.done()) if kind == TASK else getattr(found, "dead", False) is True
+    except Exception:  # not seen
+        return False
+
+
+def _file_of(task: Any) -> str | None:
+    """Where its coroutine is written; None where it has none, or one in C."""
+    try:
+        file: str | None = task.get_coro().cr_code.co_filename
+    except Exception:  # not seen
+        return None
+    return file
 
 
 def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 # Raised when a reader of the version before would misread a file. 1: files that say no version. 2: `owner`,
-# `lost` and `kept`.
-VERSION = 2
+# `lost` and `kept`. 3: `resumed`.
+VERSION = 3
 
 
 class Start(TypedDict):
@@ -129,6 +129,14 @@ class Ended(TypedDict):
     id: int
     t: float
     lost: NotRequired[str]  # no request ended, but: "owner-ended", "owner-idle"
+
+
+class Resumed(TypedDict):
+    """A check-out that seemed lost is in use by another owner: it was handed on, and has not ended."""
+
+    k: Literal["resumed"]
+    id: int
+    t: float
 
 
 class Back(TypedDict):

@@ -23,7 +23,6 @@ from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request,
 from .call_sites import Classifier, Stack
 from .creation import is_merged, made_at
 from .engines import address_of, learn, with_signature_of
-from .owners import owner_finder
 
 OLDEST = (1, 4, 24)
 
@@ -103,7 +102,7 @@ class PoolPatch:
         """Pool.connect: the caller has its connection when this returns, and not before."""
         book, live, fault = self._book, self._book.live, self._book.fault
         find_stack, request, state_of = self._find_stack, self._request.get, self._state
-        get_ident, owner_of = threading.get_ident, owner_finder()
+        get_ident, owner_of = threading.get_ident, book.owner_of
 
         def connect(pool: Any) -> Any:
             began = monotonic()
@@ -134,9 +133,10 @@ class PoolPatch:
                 hold.request = request()
                 hold.owner = owner_of()
                 hold.thread = get_ident()
-                hold.returned = hold.lost = None
+                hold.returned = hold.lost = hold.others = None
+                hold.used = 0.0
                 hold.taken = monotonic()
-                slot.hold = live[hold] = hold
+                slot.hold = live[hold] = hold.owner.newest = hold
             except Exception as error:
                 fault("check-out", error)
             return proxy

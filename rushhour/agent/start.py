@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from .after_import import AfterImport
 from .book import Book, monotonic
 from .call_sites import Classifier
-from .flask_requests import FlaskPatch, current_request
+from .flask_requests import FlaskPatch, current_request, version_of
+from .items import MODULES as ITEMS
+from .items import ItemPatch
 from .journal import say
 from .sampler import Sampler, ignore_errors
 from .server_requests import MODULES, ServerPatch
 from .stacks import StackFinder
+from .uses import ORM, UsePatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +97,8 @@ def _patch(
     """Patch what is imported already, and the rest as soon as it is; `undo` gets what takes it out again."""
     servers = ServerPatch()
     flask_patch = FlaskPatch(book, classifier, servers.step_aside)
-    undo += [servers.remove, flask_patch.remove]
+    items = ItemPatch(book, current_request)
+    undo += [servers.remove, flask_patch.remove, items.remove]
     actions = {"flask": flask_patch.apply, **dict.fromkeys(MODULES, servers.apply)}
 
     def patch_sqlalchemy(module: ModuleType) -> None:
@@ -102,11 +106,18 @@ def _patch(
 
         on_pool = _nothing if sampler is None else sampler.ensure_running
         patch = PoolPatch(book, classifier, StackFinder(classifier).hot_path(), current_request, on_pool)
-        undo.append(patch.remove)
+        uses = UsePatch(book)
+        undo.extend((patch.remove, uses.remove))
         try:
             patch.apply(module)
+            uses.apply(module)
+            if ORM in sys.modules:
+                uses.apply(sys.modules[ORM])
+            else:
+                actions[ORM] = uses.apply
         except Exception as error:
             patch.remove()
+            uses.remove()
             book.fault("patching sqlalchemy", error)
         if sampler is not None:
             if "uwsgi" in sys.modules:
@@ -125,12 +136,18 @@ def _patch(
         patch.apply(module)
 
     def know_fastapi(module: ModuleType) -> None:
+        book.modules["fastapi"] = version_of("fastapi")
         classifier.add_framework(str(module.__file__))
 
+    def know_flask_sqlalchemy(_: ModuleType) -> None:
+        book.modules["flask_sqlalchemy"] = version_of("flask-sqlalchemy")
+
     actions |= {
+        "flask_sqlalchemy": know_flask_sqlalchemy,
         "sqlalchemy": patch_sqlalchemy,
         "starlette.applications": patch_starlette,
         "fastapi.routing": know_fastapi,
+        **dict.fromkeys(ITEMS, items.apply),
     }
     AfterImport(actions, book.fault).install()
 

@@ -52,11 +52,15 @@ class Tally:
         self._take_ended(records)
         self._take_opened()
         self._take_timeouts(records)
+        for hold in self._units.resumed(list(self._ended)) if self._ended else ():
+            self._ended.discard(hold)
+            resumed: r.Resumed = {"k": "resumed", "id": self._written[hold], "t": rounded(hold.used)}
+            records.append(resumed)
         # Leaks stay, and may be thousands: what is known of them already is not asked again.
         leaked = [hold for hold in live if hold in self._ended]
         others = [hold for hold in live if hold not in self._ended] if leaked else live
-        self._units.look(others, now)
-        self._check_outs(others, now, records)
+        self._units.look(others, now, final)
+        self._check_outs(others, now, records, final)
         self._doing.tick(others, self._written)
         self._sample(leaked, others, now, records)
         if final or now - self._period_began >= PERIOD_S:
@@ -148,11 +152,14 @@ class Tally:
             }
             records.append(timeout)
 
-    def _check_outs(self, live: list[Hold], now: float, records: list[Record]) -> None:
-        """A delta: a check-out is written when it was seen out for a while, and when its request ended."""
+    def _check_outs(self, live: list[Hold], now: float, records: list[Record], final: bool) -> None:
+        """A delta: a check-out is written when it was seen out for a while, and when its request ended.
+
+        At the end of the process all that is out is written, and clean-up has had its moment.
+        """
         for hold in live:
-            ended = outlived(hold, now)
-            if hold not in self._written and (ended or now - hold.taken >= SEEN_AFTER_S):
+            ended = unit_ended(hold) is not None if final else outlived(hold, now)
+            if hold not in self._written and (ended or final or now - hold.taken >= SEEN_AFTER_S):
                 self._write(hold, records)
             if ended and hold not in self._ended:
                 self._write_end(hold, records)

@@ -2,7 +2,8 @@
 
 A thread that waits in the loop of an executor or of a job runner has no unit: what it took for the last one
 has outlived it. No framework is patched for that: the place where it waits is known. Of a thread, greenlet
-or task that has ended nothing will close what it took.
+or task that has ended nothing will close what it took. Both hold only while nobody else has the connection in
+hands (uses.py, items.py, handed_on.py): one that was handed on is not lost before its last owner is gone.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .call_sites import APPLICATION, PLUMBING, Classifier
-from .owners import TASK, THREAD, frame_of, has_ended
+from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
+from .owners import TASK, frame_of, has_ended
+from .uses import MAKER, USER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .book import Hold
     from .owners import Owner
 
 OWNER_ENDED, OWNER_IDLE = "owner-ended", "owner-idle"
-AFTER_S = 0.5  # a connection may be handed on; and a loop between two jobs is not idle
+AFTER_S = 0.5  # a loop between two jobs is not idle
+AFTER_UNUSED_S = 1.0  # without a statement: whoever it was handed to may be about to begin
 
 # The end of a file's path and a function: whoever stands there, or waits in what it called, is idle.
 _LOOPS = {
@@ -28,6 +33,7 @@ _LOOPS = {
     ("multiprocessing/pool.py", "worker"),
     ("dramatiq/worker.py", "run"),
     ("huey/consumer.py", "loop"),
+    ("_backends/_asyncio.py", "run"),  # anyio's threads: sync jobs of APScheduler 4
     ("waitress/task.py", "handler_thread"),
 }
 # The same, whatever libraries it goes through to wait: it runs no job itself.
@@ -36,6 +42,7 @@ _FETCHING = {
     ("rq/worker.py", "dequeue_job_and_maintain_ttl"),
     ("worker/base.py", "dequeue_job_and_maintain_ttl"),  # rq since 2.4
     ("huey/api.py", "dequeue"),
+    ("huey/consumer.py", "sleep"),
     ("huey/consumer.py", "sleep_for_interval"),
 }
 _WAITING = (
@@ -48,7 +55,6 @@ _WAITING = (
 )
 _HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}")
 _MAX_FRAMES = 40
-_ASYNCIO_WORKER = "asyncio_"  # name of a thread of an event loop's own executor
 
 
 class Units:
@@ -56,38 +62,72 @@ class Units:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._idle: dict[Hold, float] = {}  # -> since when its owner was seen idle at every look
+        self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
 
-    def look(self, holds: list[Hold], now: float) -> None:
-        """One look at the owners of all holds that have not outlived anything yet."""
-        asked = [
-            hold
-            for hold in holds
-            if hold.lost is None
-            and now - hold.taken >= AFTER_S
-            and (hold.request is None or _taken_after(hold))
-        ]
-        if not asked:
-            self._idle.clear()
-            return
-        idle: dict[Hold, float] = {}
+    def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
+        """One look at the owners of all holds that have not outlived anything yet.
+
+        At the end of the process nothing is waited for: it has joined its threads.
+        """
+        idle: dict[Owner, float] = {}
+        busy: set[Owner] = set()
         frames: dict[int, Any] = {}
-        for hold in asked:
-            owner = hold.owner
-            if has_ended(owner, now):
-                ended = owner.ended or now
-                if now - ended >= AFTER_S and not self._is_helper(owner):
-                    hold.lost, hold.lost_s = OWNER_ENDED, max(ended, hold.taken)
-                continue
-            frames = frames or sys._current_frames()
-            if self.is_idle(frame_of(owner, frames)) and not _serves_a_loop(owner):
-                since = self._idle.get(hold, now)
-                if now - since >= AFTER_S:
-                    hold.lost, hold.lost_s = OWNER_IDLE, since
-                else:
-                    idle[hold] = since
+
+        def idle_since(owner: Owner) -> float | None:
+            """Whether it waits for its next unit of work, at this look and since when."""
+            nonlocal frames
+            if owner in busy:
+                return None
+            if owner not in idle:
+                frames = frames or sys._current_frames()
+                if not self.is_idle(frame_of(owner, frames)):
+                    busy.add(owner)
+                    return None
+                idle[owner] = self._idle.get(owner, now)
+            return idle[owner]
+
+        for hold in holds:
+            after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
+            if (
+                hold.lost is None
+                and now - max(hold.taken, hold.used) >= after
+                and (hold.request is None or _taken_after(hold))
+            ):
+                lost = self._lost(hold, now, idle_since)
+                if lost is not None and now - lost[1] >= after:
+                    hold.lost, hold.lost_s = lost
         frames.clear()
         self._idle = idle
+
+    def resumed(self, holds: list[Hold]) -> list[Hold]:
+        """Those that seemed lost and that another owner has used since: they were handed on after all."""
+        found = []
+        for hold in holds:
+            user = (hold.others or {}).get(USER)
+            if hold.lost is not None and user is not None and hold.used > hold.lost_s and user.ended is None:
+                hold.lost = None
+                found.append(hold)
+        return found
+
+    def _lost(
+        self, hold: Hold, now: float, idle_since: Callable[[Owner], float | None]
+    ) -> tuple[str, float] | None:
+        """Why nobody has this connection in hands any more, and since when; None where somebody may."""
+        others = hold.others or {}
+        handed_on = len(others) > (MAKER in others)  # somebody has used it, or asked for it
+        latest, why = max(hold.taken, hold.used), OWNER_ENDED
+        for owner in {hold.owner, *others.values()}:
+            if has_ended(owner, now):
+                if owner is hold.owner and not handed_on and (owner.result_carries or self._is_helper(owner)):
+                    return None
+                since = owner.ended or now
+            else:
+                found = idle_since(owner)
+                if found is None:
+                    return None
+                since, why = found, OWNER_IDLE
+            latest = max(latest, since)
+        return why, latest
 
     def _is_helper(self, owner: Owner) -> bool:
         """A task that only fetched the connection for another: `wait_for(engine.connect(), 5)`."""
@@ -109,7 +149,10 @@ class Units:
             if (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION:
                 break
             only_waits = only_waits and (
-                file.endswith(_WAITING) or any(mark in file for mark in _HUBS) or code.co_name == "sleep"
+                file.endswith(_WAITING)
+                or any(mark in file for mark in _HUBS)
+                or code.co_name == "sleep"
+                or file.startswith(AGENT)  # between a pool's worker and its queue
             )
             frame = frame.f_back
         return False
@@ -119,13 +162,6 @@ def _taken_after(hold: Hold) -> bool:
     """Taken when its request had ended, as a task does that the request left behind."""
     ended = hold.request.ended if hold.request is not None else None
     return ended is not None and hold.taken > ended
-
-
-def _serves_a_loop(owner: Owner) -> bool:
-    """A thread to which an event loop hands single calls: the coroutine goes on using what it fetched."""
-    threading = sys.modules.get("threading")
-    thread = getattr(threading, "_active", {}).get(owner.thread) if owner.kind == THREAD else None
-    return thread is not None and str(thread.name).startswith(_ASYNCIO_WORKER)
 
 
 def _end_of(file: str) -> str:

@@ -20,6 +20,7 @@ from rushhour.alarms.real_config import AGENT, ANSWERS, SLACK_S, alerts_of, dige
 from rushhour.alarms.sources import of_stretch, pools_of_stretch
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.rundir.losses import NOTIFICATIONS
 
 AS_PREDICTED: Final = "as predicted"
 ELSEWHEN: Final = "at another time"
@@ -77,7 +78,7 @@ def beside_real(policies: Sequence[Policy], history: History) -> tuple[BesideRea
     found = []
     for policy in policies:
         if isinstance(policy, PrometheusPolicy):
-            why = _unknown(policy, up.detail, ended)
+            why = _lost_pages(history) or _unknown(policy, up.detail, ended)
             found.append(_unknown_policy(policy, why, history) if why else _compared(policy, history))
     return tuple(found)
 
@@ -86,6 +87,11 @@ def _unknown_policy(policy: PrometheusPolicy, why: str, history: History) -> Bes
     zero_s = history.time_of(f.LOAD_STARTED) or 0.0
     rows = tuple(_row(one, None, t_s - zero_s, UNKNOWN) for t_s, one in told_of(history, policy.name))
     return BesideReal(policy.name, rows, in_order=True, within_s=_within_s(policy), unknown=why)
+
+
+def _lost_pages(history: History) -> str:
+    """What the file of notifications lacks or has too much of; empty where it is as it was written."""
+    return "; ".join(loss.in_words() for loss in history.losses if loss.file == NOTIFICATIONS)
 
 
 def _unknown(policy: PrometheusPolicy, up: Mapping[str, Any], ended: f.Event | None) -> str:

@@ -12,6 +12,7 @@ from rushhour.judging.saved import read_real
 from rushhour.load.placement import ByHand, how_to_join
 from rushhour.load.post import listening_address
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.report import terminal
 from rushhour.report.real_pages import terminal_real
 from rushhour.run import RunContext, run_scenario
@@ -24,7 +25,6 @@ from rushhour.screen.make import make_screen
 from rushhour.stack import Stack
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.open import StackOptions, open_stack, stack_of
-from rushhour.stack.ports import HOST
 from rushhour.verdict.judge import Verdict
 
 

@@ -6,12 +6,12 @@ import click
 
 from rushhour.cli.options import Duration, exit_code, path_option
 from rushhour.jobs.drill import command as drill_command
-from rushhour.jobs.drill.facts import BYS
+from rushhour.rundir.facts import BYS
 
 
 @click.group()
 def drill() -> None:
-    """Practise under load what a bad evening asks for."""
+    """Practise under load what an incident asks for."""
 
 
 @drill.command(name="hotfix")
@@ -21,39 +21,59 @@ def drill() -> None:
     multiple=True,
     default=["update"],
     show_default=True,
-    help="How the hotfix is brought; several are compared side by side.",
+    help="How the hotfix is rolled out. May be given several times, or `all`: they are compared.",
 )
 @click.option(
     "--stack",
     type=click.Choice(["swarm", "embedded"]),
     default="swarm",
     show_default=True,
-    help="A Docker Swarm made for the drill on this machine, or processes without an engine.",
-)
-@click.option("--services", type=click.IntRange(1, 24), default=20, show_default=True, help="Siblings.")
-@click.option("--scenario", default="rush-hour", show_default=True, help="Whose pool, data and load to use.")
-@click.option("--release", default="1.1", show_default=True, help="What leaks.")
-@click.option(
-    "--hotfix", default="1.1.1", show_default=True, help="The release that cures; a rollback goes to 1.0."
+    help="In a Docker Swarm that is made for the drill on this machine, or as processes without Docker.",
 )
 @click.option(
-    "--hotfix-image", help="An image to bring instead; one that never becomes healthy is rolled back."
+    "--services",
+    type=click.IntRange(1, 24),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="How many services run beside the one that is fixed.",
 )
-@click.option("--image", help="An image of the release that leaks, built by somebody else.")
-@click.option("--users", type=click.IntRange(min=1), help="Customers, instead of the scenario's own number.")
+@click.option(
+    "--scenario", default="rush-hour", show_default=True, help="Scenario whose pool, data and load are used."
+)
+@click.option("--release", default="1.1", show_default=True, help="Release that leaks, which runs at first.")
+@click.option(
+    "--hotfix",
+    default="1.1.1",
+    show_default=True,
+    help="Release with the fix; a rollback goes to 1.0 instead.",
+)
+@click.option(
+    "--hotfix-image",
+    metavar="IMAGE",
+    help="Image to roll out instead of --hotfix; one that never gets healthy is rolled back: shop:1.1.1.",
+)
+@click.option(
+    "--image", metavar="IMAGE", help="Image of the release that leaks, instead of building it: referrals:1.1."
+)
+@click.option(
+    "--users",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Most customers at once, instead of the scenario's number: 200.",
+)
 @click.option(
     "--duration",
     type=Duration(),
     default="6m",
     show_default=True,
-    help="The load ends after this at the latest.",
+    help="Longest time that the load lasts.",
 )
-@path_option("--scenarios", "scenarios.yaml", "The scenario file.")
-@path_option("--runs", "runs", "Where run directories are kept.")
+@path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
+@path_option("--runs", "runs", "Folder in which each drill gets a directory of its own.")
 def drill_hotfix(**given: Any) -> int:
-    """Bring the hotfix to one of many services under load, and prove that no other was touched.
+    """Roll the hotfix out to one of many services under load, and prove that no other was touched.
 
     Exit codes: 0 proven; 1 not, as when a bad hotfix was rolled back; 2 unknown, or the stack broke.
     """
-    verdicts = {"proven": "pass", "not proven": "fail", "unknown": "unknown"}
-    return exit_code([verdicts[one] for one in drill_command.hotfix(drill_command.DrillOptions(**given))])
+    return exit_code(drill_command.hotfix(drill_command.DrillOptions(**given)))

@@ -2,11 +2,13 @@
 
 import errno
 import importlib
+import re
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from importlib import metadata
 from types import FrameType
 from typing import Final
 
@@ -16,13 +18,15 @@ from rushhour.cli.options import Exit
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+INSTALL_ALL: Final = "for everything: pip install 'rushhour[run]'"
 
 
 COMMANDS: Final = {
-    **dict.fromkeys(("check", "nightly", "run"), "runs"),
-    **dict.fromkeys(("alarms", "compare", "history", "judge", "list", "report", "verify"), "saved"),
-    **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stacks"),
-    **dict.fromkeys(("agent", "init"), "services"),
+    **dict.fromkeys(("check", "nightly", "run"), "run_commands"),
+    "alarms": "alarm_commands",
+    **dict.fromkeys(("compare", "history", "judge", "list", "report", "verify"), "saved_run_commands"),
+    **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stack_commands"),
+    **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",
 }  # module of this package that holds each
 
@@ -38,7 +42,12 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"rushhour.cli.{COMMANDS[cmd_name]}")
+        try:
+            module = importlib.import_module(f"rushhour.cli.{COMMANDS[cmd_name]}")
+        except ModuleNotFoundError as error:
+            if not _not_installed():
+                raise
+            return _needs_the_whole(cmd_name, error)
         commands = (one for one in vars(module).values() if isinstance(one, click.Command))
         return next(one for one in commands if one.name == cmd_name)
 
@@ -82,6 +91,8 @@ def _failed(error: Exception) -> Exit:
             return _tell(error, Exit.USAGE)
         case StackError() | UnavailableError():
             return _tell(error, Exit.UNKNOWN)
+        case ModuleNotFoundError() if _not_installed():
+            return _tell(_small_installation(error), Exit.USAGE)
         case OSError() if error.errno in DISK_FULL:
             what = error.filename or "a file of the run"
             return _tell(f"{error.strerror}: {what}; free space and run again", Exit.UNKNOWN)
@@ -89,6 +100,36 @@ def _failed(error: Exception) -> Exit:
         file.write("".join(traceback.format_exception(error)))
     told = f"{type(error).__name__}: {error}\n  traceback in {file.name}"
     return _tell(f"a fault of rushhour itself, please report it: {told}", Exit.FAULT)
+
+
+def _needs_the_whole(name: str, error: ModuleNotFoundError) -> click.Command:
+    """What stands for a command whose libraries a small installation leaves out."""
+
+    def refuse() -> None:
+        raise UsageError([_small_installation(error)])
+
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    return click.Command(
+        name,
+        callback=refuse,
+        short_help="(needs 'rushhour[run]')",
+        context_settings=settings,
+    )
+
+
+def _small_installation(error: ModuleNotFoundError) -> str:
+    return f"this needs {error.name}, which the small installation leaves out; {INSTALL_ALL}"
+
+
+def _not_installed() -> list[str]:
+    """The distributions of the extra `run` that are not there, by name."""
+    try:
+        required = metadata.requires("rushhour") or []
+    except metadata.PackageNotFoundError:
+        return []
+    of_the_extra = (text for text in required if text.endswith("extra == 'run'"))
+    names = (re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in of_the_extra)
+    return [name for name in names if next(iter(metadata.distributions(name=name)), None) is None]
 
 
 def _tell(what: object, code: Exit) -> Exit:

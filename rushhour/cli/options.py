@@ -67,9 +67,19 @@ def run_options(command: Callable[..., int]) -> Command:
 
     decorated: Command = with_options
     for option in (
-        path_option("--postgres-bin", None, "PostgreSQL's bin folder, instead of the wheel's."),
-        path_option("--runs", "runs", "Where run directories are kept."),
-        click.option("--release", help="Run with this release instead of the scenario's own."),
+        path_option(
+            "--postgres-bin",
+            None,
+            "Folder of PostgreSQL's programs, instead of those that came with rushhour: "
+            "/usr/lib/postgresql/17/bin.",
+        ),
+        path_option("--runs", "runs", "Folder in which each run gets a directory of its own."),
+        click.option(
+            "--release",
+            metavar="NAME",
+            help="Release of the service, instead of the scenario's own: 1.1.1. The scenario file lists "
+            "them.",
+        ),
         click.option(
             "--stack",
             type=click.Choice(["auto", "embedded", "compose"]),
@@ -77,24 +87,38 @@ def run_options(command: Callable[..., int]) -> Command:
             show_default=True,
             envvar="RUSHHOUR_STACK",
             show_envvar=True,
-            help="What stands under test; auto takes Compose where it can be brought up, else embedded.",
+            help="Where the servers and the service run: in containers (compose), as processes of this "
+            "machine "
+            "without Docker (embedded), or in containers where that is possible (auto).",
         ),
         click.option(
             "--workers-at",
             metavar="HOST:PORT",
-            help="Wait here for workers started by hand (`rushhour worker`), instead of starting them.",
+            help="Start no workers, and wait at this address for those that `rushhour worker` starts, "
+            "here or on "
+            "other machines: 127.0.0.1:5557.",
         ),
         click.option(
             "--workers",
+            metavar="N",
             type=click.IntRange(min=0),
-            help="Locust's workers beside its master, instead of the scenario's own number.",
+            help="How many Locust workers share the customers, instead of the scenario's number; 0: one "
+            "process "
+            "does all.",
         ),
-        click.option("--image", help="The service's image, built by somebody else; runs on Compose."),
+        click.option(
+            "--image",
+            metavar="IMAGE",
+            help="Test this image of the service, on Compose, and build none: registry/referrals:1.1.1.",
+        ),
         click.option(
             "--allow-host",
-            help="A host beyond loopback that may be used: the engine's, or that of --workers-at.",
+            metavar="HOST",
+            help="Only this machine (127.0.0.1) is used unless another host is named here: that of the "
+            "service, "
+            "of the container engine, or of --workers-at.",
         ),
-        path_option("--scenarios", "scenarios.yaml", "The scenario file."),
+        path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios."),
     ):
         decorated = option(decorated)
     return decorated

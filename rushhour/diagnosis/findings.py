@@ -40,10 +40,11 @@ class HeldSite:
     endpoint: str | None
     pool: str
     held: int  # connections out when the watch ended, after the load had drained
-    leaked: int  # of them, with their request ended
+    leaked: int  # of them, with their unit of work ended
     held_s: float  # connection-seconds, warm-up included
     max_hold_s: float
-    collected: int = 0  # came back after their request had ended, by garbage collection alone
+    collected: int = 0  # came back after their unit of work had ended, by garbage collection alone
+    unit: str = "request"  # what most of the leaked and collected ones were taken for, see units.py
 
 
 @dataclass(frozen=True, slots=True)

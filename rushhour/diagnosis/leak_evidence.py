@@ -1,24 +1,16 @@
 """The numbers that leaks are told by, as a reader can check them (pure)."""
 
-from typing import Final
-
 from rushhour.diagnosis.findings import Evidence
-from rushhour.diagnosis.leaks import LeakSignals
+from rushhour.diagnosis.leaks import NOT_REUSED, LeakSignals
 from rushhour.diagnosis.sites import at
-
-_REUSE: Final = {
-    True: "later requests use what an earlier one took",
-    False: "each request took a connection of its own, or used one that came back",
-    None: "too few to tell whether later requests use what an earlier one took",
-}
+from rushhour.diagnosis.units import noun, unit_of_endpoint
 
 
 def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     """The numbers that both kinds of leak are told by."""
     found = [
         Evidence(
-            "connections out although their "
-            + ("unit of work has ended" if leak.lost else "request has ended"),
+            f"connections out although their {_unit(leak)} has ended",
             leak.leaked,
             source="pool.jsonl checkout: request_ended_s set, returned_s null",
             meaning=f"of {leak.capacity}, when the watch ended" if leak.capacity else "when the watch ended",
@@ -50,7 +42,7 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     if leak.checkouts is not None:
         found.append(
             Evidence(
-                "check-outs there that outlived their request",
+                f"check-outs there that outlived their {_unit(leak)}",
                 f"{leak.outlived} of {leak.checkouts}",
                 source="pool.jsonl checkout, site.checkouts",
                 meaning="" if leak.outlived >= leak.checkouts else "the others came back in time",
@@ -59,10 +51,10 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     if leak.answered_per_checkout is not None:
         found.append(
             Evidence(
-                "requests answered per check-out",
+                "requests answered per check-out, since the load began",
                 round(leak.answered_per_checkout, 2),
                 source="requests.jsonl count / pool.jsonl site.checkouts",
-                meaning=_REUSE[leak.spans_requests],
+                meaning=_what_the_ratio_says(leak),
             )
         )
     if leak.answered_while_full is not None:
@@ -93,3 +85,19 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
             )
         )
     return tuple(found)
+
+
+def _unit(leak: LeakSignals) -> str:
+    return "unit of work" if leak.lost else noun(unit_of_endpoint(leak.endpoint))
+
+
+def _what_the_ratio_says(leak: LeakSignals) -> str:
+    """Of requests answered per check-out: many may also come of requests that never reach this line."""
+    many = (leak.answered_per_checkout or 0.0) > NOT_REUSED
+    if leak.spans_requests is None:
+        return "too few to tell whether later requests use what an earlier one took"
+    if leak.spans_requests:
+        return "later requests use what an earlier one took" if many else "the pool's other answers say more"
+    if many:
+        return "most answers of the endpoint took no connection at this line: it says nothing of later use"
+    return "each request took a connection of its own, or used one that came back"

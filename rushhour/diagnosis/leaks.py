@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
-from rushhour.metrics.pools import collected_late, in_running_request, leaked_at_end
+from rushhour.diagnosis.units import REQUEST, held_by, unit_of_endpoint
+from rushhour.metrics.pools import collected_late, has_outlived, in_running_request, leaked_at_end
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -102,6 +103,9 @@ class LeakSignals:
             if alone:
                 return "is out although the thread, greenlet or task that took it has ended"
             return "are out although the threads, greenlets or tasks that took them have ended"
+        unit = unit_of_endpoint(self.endpoint)
+        if unit != REQUEST:
+            return f"{'is' if alone else 'are'} {held_by(unit, self.leaked)}"
         return "is held by a request that has ended" if alone else "are held by requests that have ended"
 
     def of_capacity(self) -> str:
@@ -163,7 +167,7 @@ def _of_pool(
             for one in history.pool_timeouts
         ),
         outlived=sum(
-            (out.site, out.endpoint, out.pool) in keys and _outlived(out) for out in history.checkouts
+            (out.site, out.endpoint, out.pool) in keys and has_outlived(out) for out in history.checkouts
         ),
         collected=len(gone),
         unreachable=unreachable,
@@ -206,12 +210,6 @@ def _reachability(history: History, leaked: tuple[f.CheckOut, ...]) -> tuple[int
 def _owner(out: f.CheckOut) -> tuple[int, int | str]:
     """Who took it; an agent that wrote no owner wrote the thread's name."""
     return out.pid, out.thread if out.owner is None else out.owner
-
-
-def _outlived(out: f.CheckOut) -> bool:
-    return out.request_ended_s is not None and (
-        out.returned_s is None or out.returned_s > out.request_ended_s
-    )
 
 
 def _answered(history: History, routes: set[str], from_s: float) -> int | None:

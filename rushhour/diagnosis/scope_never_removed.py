@@ -15,9 +15,9 @@ JOB_FIX = (
     "executor, for good."
 )
 FIX = (
-    "Release the scoped session when the request ends: register a `teardown_appcontext` function that calls "
-    "`remove()` on it. Background jobs need a scope of their own, removed at the end of each job. A larger "
-    "pool only postpones this: it must then hold one connection per thread, for good."
+    "Release the scoped session when the request ends: call `remove()` on it where the framework lets code "
+    "run after each request. Background jobs need a scope of their own, removed at the end of each job. A "
+    "larger pool only postpones this: it must then hold one connection per thread, for good."
 )
 
 
@@ -55,7 +55,8 @@ def _summary(leak: LeakSignals) -> str:
         text += f", one for each of {leak.threads} threads"
     if leak.spans_requests:
         if leak.answered and leak.checkouts:
-            seen = f"{leak.answered:,} requests were answered with {counted(leak.checkouts, 'check-out')}"
+            taken = counted(leak.checkouts, "check-out")
+            seen = f"since the load began, {leak.answered:,} requests were answered with {taken}"
         else:
             seen = f"{leak.answered_while_full:,} requests were answered after the whole pool had leaked"
         return (

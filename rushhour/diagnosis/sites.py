@@ -2,11 +2,12 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from rushhour.diagnosis.findings import HeldSite
-from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, is_out
+from rushhour.diagnosis.units import most_of, unit_of
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, has_outlived, is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -18,12 +19,16 @@ SiteKey = tuple[f.CallSite, str | None, str]  # site, endpoint, pool
 
 
 @dataclass(slots=True)
-class _Tally:
+class SiteTally:
+    """What is known of one call site, endpoint and pool."""
+
+    checkouts: int = 0
     held_s: float = 0.0
     max_hold_s: float = 0.0
     held: int = 0
     leaked: int = 0
     collected: int = 0
+    units: list[str] = field(default_factory=list)  # of the leaked and the collected
 
 
 def plain_endpoint(endpoint: str) -> str:
@@ -43,25 +48,6 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
     """
     if window is None:
         return ()
-    tallies: defaultdict[SiteKey, _Tally] = defaultdict(_Tally)
-    for total in _last_totals(history, window):
-        tally = tallies[total.site, total.endpoint, total.pool]
-        tally.held_s += total.held_s
-        tally.max_hold_s = max(tally.max_hold_s, total.max_hold_s)
-    ends = process_ends(history, window)
-    late = frozenset(collected_late(history, window))
-    for out in history.checkouts:
-        tally = tallies[out.site, out.endpoint, out.pool]
-        if is_out(out, window.end_s):
-            age_s = max(0.0, ends.get(out.pid, window.end_s) - out.taken_s)
-            tally.held_s += age_s
-            tally.held += 1
-            tally.leaked += out.request_ended_s is not None
-        else:  # its seconds are in the site's total already
-            age_s = (out.returned_s or out.taken_s) - out.taken_s
-        tally.collected += out in late
-        tally.max_hold_s = max(tally.max_hold_s, age_s)
-    ranked = sorted(tallies.items(), key=lambda item: item[1].held_s, reverse=True)
     return tuple(
         HeldSite(
             file=site.file,
@@ -74,9 +60,41 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
             collected=tally.collected,
             held_s=round(tally.held_s, 3),
             max_hold_s=round(tally.max_hold_s, 3),
+            unit=most_of(tally.units),
         )
-        for (site, endpoint, pool), tally in ranked[:LISTED]
+        for (site, endpoint, pool), tally in ranked_sites(history, window)[:LISTED]
     )
+
+
+def ranked_sites(history: History, window: Window) -> list[tuple[SiteKey, SiteTally]]:
+    """All call sites, by connection-seconds up to the end of the watch, warm-up included; most first."""
+    tallies: defaultdict[SiteKey, SiteTally] = defaultdict(SiteTally)
+    for total in _last_totals(history, window):
+        tally = tallies[total.site, total.endpoint, total.pool]
+        tally.checkouts += total.checkouts
+        tally.held_s += total.held_s
+        tally.max_hold_s = max(tally.max_hold_s, total.max_hold_s)
+    ends = process_ends(history, window)
+    late = frozenset(collected_late(history, window))
+    for out in history.checkouts:
+        if out.taken_s > window.end_s:
+            continue
+        tally = tallies[out.site, out.endpoint, out.pool]
+        tally.checkouts = max(tally.checkouts, 1)
+        if is_out(out, window.end_s):
+            age_s = max(0.0, ends.get(out.pid, window.end_s) - out.taken_s)
+            tally.held_s += age_s
+            tally.held += 1
+            if has_outlived(out, window.end_s):
+                tally.leaked += 1
+                tally.units.append(unit_of(out))
+        else:  # its seconds are in the site's total already
+            age_s = (out.returned_s or out.taken_s) - out.taken_s
+        if out in late:
+            tally.collected += 1
+            tally.units.append(unit_of(out))
+        tally.max_hold_s = max(tally.max_hold_s, age_s)
+    return sorted(tallies.items(), key=lambda item: (-item[1].held_s, item[0][0].file, item[0][0].line))
 
 
 def process_ends(history: History, window: Window) -> dict[int, float]:

@@ -5,6 +5,7 @@ from rushhour.diagnosis.leak_evidence import leak_evidence
 from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.units import noun, unit_of_endpoint
 from rushhour.metrics.wording import counted
 
 CAUSE = "unclosed-path"
@@ -64,7 +65,8 @@ def _summary(leak: LeakSignals) -> str:
         signs.append(f"one thread alone left {leak.most_per_thread}")
     if leak.spans_requests is False and leak.checkouts is not None:
         signs.append(
-            f"{leak.outlived:,} of {leak.checkouts:,} check-outs there did not come back with their request"
+            f"{leak.outlived:,} of {leak.checkouts:,} check-outs there did not come back with their "
+            f"{'unit of work' if leak.lost else noun(unit_of_endpoint(leak.endpoint))}"
         )
     if leak.collected:
         signs.append(f"{leak.collected} came back by garbage collection alone")

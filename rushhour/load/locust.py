@@ -1,21 +1,18 @@
 """Locust as a child process: its command line, its environment, its start and its end."""
 
-import contextlib
 import math
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rushhour.errors import StackError, UsageError
+from rushhour.errors import UsageError
 from rushhour.load import names
 from rushhour.load.post import Post
 from rushhour.load.shapes import pushes
+from rushhour.process.child import Child, start
+from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
 from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Scenario
@@ -23,88 +20,22 @@ from rushhour.stack.postgres.seeding.dataset import CUSTOMERS
 
 PLUGIN: Final = Path(__file__).with_name("plugin.py")
 STOP_GRACE_S: Final = 8.0  # from SIGTERM to SIGKILL
-KILL_WAIT_S: Final = 5.0
-POLL_S: Final = 0.05
-TAIL_LINES: Final = 15
 FORKED_S: Final = 30.0  # the workers that a master forks have come by then
 
 
-class LoadProcess:
-    """Locust, running in a session of its own together with its workers."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._process = process
-        self.log = log
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def poll(self) -> int | None:
-        """The exit code, 0 only for a run that went to its end and was recorded whole; None while it runs."""
-        return self._process.poll()
-
-    def wait(self, timeout_s: float) -> int:
-        """The exit code, once it has ended. Raises StackError, with the log's last lines, at the deadline."""
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise StackError(
-                f"waited {timeout_s:g} s for Locust (pid {self.pid}) to end; the last lines of {self.log}:",
-                self.tail(),
-            ) from None
-
-    def check(self) -> None:
-        """Raises StackError, with the log's last lines, when it has ended in any way but the good one."""
-        code = self.poll()
-        if code:
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise StackError(f"Locust {how}; the last lines of {self.log}:", self.tail())
-
-    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """End Locust and its workers: SIGTERM, and SIGKILL when the grace is over. Never raises.
-
-        Also right after Locust has ended: a worker that lost its master lives on for a minute.
-        """
-        if self.poll() is None:
-            self._signal(signal.SIGTERM)
-            self._ended_within(grace_s)
-        self._signal(signal.SIGKILL)
-        self._ended_within(KILL_WAIT_S)
-
-    def tail(self) -> tuple[str, ...]:
-        """The last lines of Locust's log."""
-        try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ()
-        return tuple(line for line in text.splitlines() if line.strip())[-TAIL_LINES:]
-
-    def _signal(self, what: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):  # all of them have ended
-            # Its session's process group: the workers that `--processes` forks are in it.
-            os.killpg(self.pid, what)
-
-    def _ended_within(self, timeout_s: float) -> bool:
-        deadline_s = time.monotonic() + timeout_s
-        while self.poll() is None:
-            if time.monotonic() > deadline_s:
-                return False
-            time.sleep(POLL_S)
-        return True
-
-
 def start_load(
+    guard: Guard,
     scenario: Scenario,
     url: str,
     run: RunDir,
     anchor_wall_s: float,
-    environment: Mapping[str, str],
     *,
     post: Post | None = None,
     allow_host: str | None = None,
-) -> LoadProcess:
+) -> Child:
     """Start Locust against `url`; its log is `locust.log` among the run's logs, its report `locust.html`.
+
+    Its exit code is 0 only for a run that went to its end and was recorded whole.
 
     With a `post` it is a master that waits there for the scenario's workers; without one it forks them.
     Raises UsageError for a target that is not allowed or a locustfile that is missing, StackError when Locust
@@ -117,21 +48,15 @@ def start_load(
     if problems:
         raise UsageError(problems)
     run.logs.mkdir(parents=True, exist_ok=True)
-    log = run.logs / "locust.log"
-    try:
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                locust_command(scenario, url, run, root, post),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=root,
-                env={**locust_environment(scenario, run, anchor_wall_s), **environment},
-                start_new_session=True,  # Ctrl-C goes to the harness alone, which stops its children in order
-            )
-    except OSError as error:
-        raise StackError(f"Locust cannot be started: {error}") from error
-    return LoadProcess(process, log)
+    return start(
+        guard,
+        "Locust",
+        locust_command(scenario, url, run, root, post),
+        log=run.logs / "locust.log",
+        environment=locust_environment(scenario, run, anchor_wall_s),
+        cwd=root,
+        stops_group=True,  # the workers that it forks
+    )
 
 
 def locust_command(
@@ -148,7 +73,7 @@ def locust_command(
     command += ["--html", str(run.file("locust.html").resolve())]
     if load.workers:
         if post is None:
-            post = Post("127.0.0.1", _free_port(), FORKED_S)
+            post = Post(HOST, free_port(), FORKED_S)
             command += ["--processes", str(load.workers)]
             command += ["--master-host", post.host, "--master-port", str(post.port)]
         else:
@@ -199,10 +124,3 @@ def customer_settings(scenario: Scenario) -> dict[str, str]:
         names.PUSH_AT_S: ",".join(f"{at_s:g}" for at_s in pushes(load.shape, load.duration)),
         names.PUSH_SHARE: repr(load.push_share),
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

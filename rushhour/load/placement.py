@@ -1,15 +1,16 @@
 """Starts the load where its customers run: in one process, in workers beside it, in containers, elsewhere."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rushhour.load.locust import LoadProcess, customer_settings, start_load
+from rushhour.load.locust import STOP_GRACE_S, customer_settings, start_load
 from rushhour.load.post import CONTAINERS_S, GATHER_S, Post
 from rushhour.observe.watch import Watcher
+from rushhour.process.child import Child
 from rushhour.process.guard import Guard
+from rushhour.process.ports import free_port
 from rushhour.process.psutil_meters import ProcessTreeMeter
 from rushhour.rundir import Recorder
 from rushhour.scenario.model import Scenario
@@ -44,7 +45,7 @@ def place_load(
     *,
     by_hand: ByHand | None,
     allow_host: str | None,
-) -> Iterator[LoadProcess]:
+) -> Iterator[Child]:
     """The load, started and metered; it is stopped on leaving.
 
     Raises UsageError or StackError when it cannot be started.
@@ -56,12 +57,11 @@ def place_load(
     elif scenario.load.workers and isinstance(running, HostsWorkers):
         contained = running
         host, (url, allowed) = running.master_host, running.inside
-        post = Post(host, _free_port(host), CONTAINERS_S)
+        post = Post(host, free_port(host), CONTAINERS_S)
     load = start_load(
-        scenario, url, recorder.run, recorder.anchor_wall_s, guard.environment, post=post, allow_host=allowed
+        guard, scenario, url, recorder.run, recorder.anchor_wall_s, post=post, allow_host=allowed
     )
     try:
-        guard.adopt(load.pid)
         watcher.add_meter("generator", ProcessTreeMeter(load.pid))
         if contained is not None and post is not None:
             meters = contained.start_workers(
@@ -71,11 +71,4 @@ def place_load(
                 watcher.add_meter(name, meter)
         yield load
     finally:
-        load.stop()
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        load.stop(STOP_GRACE_S)

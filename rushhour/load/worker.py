@@ -1,11 +1,10 @@
 """`rushhour worker`: Locust's workers on this machine, for a master that may be on another."""
 
-import subprocess
 import sys
 from pathlib import Path
 
-from rushhour.errors import StackError
-from rushhour.load.locust import PLUGIN, LoadProcess, base_environment
+from rushhour.load.locust import PLUGIN, STOP_GRACE_S, base_environment
+from rushhour.process.child import start
 from rushhour.process.guard import Guard
 
 
@@ -23,17 +22,15 @@ def run_workers(guard: Guard, host: str, port: int, locustfile: Path, processes:
     Raises StackError when Locust cannot be started.
     """
     command = worker_command(host, port, str(locustfile), str(PLUGIN), processes)
+    workers = start(
+        guard,
+        "Locust",
+        [sys.executable, *command],
+        log=None,
+        environment=base_environment(),
+        stops_group=True,
+    )
     try:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            stdin=subprocess.DEVNULL,
-            env={**base_environment(), **guard.environment},
-            start_new_session=True,  # Ctrl-C goes to this command, which then ends them all
-        )
-    except OSError as error:
-        raise StackError(f"Locust cannot be started: {error}") from error
-    guard.adopt(process.pid)
-    try:
-        return process.wait() == 0
+        return workers.process.wait() == 0
     finally:
-        LoadProcess(process, Path()).stop()
+        workers.stop(STOP_GRACE_S)

@@ -5,7 +5,6 @@
 
 import logging
 import signal
-import time
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from rushhour.load.joining import invite
 from rushhour.load.messages import FACTS, HELLO, UNFIT, Lost, Report, run_problem, unpack
 from rushhour.load.recorder import Clock
 from rushhour.load.recording import HURRY_S
+from rushhour.process.waiting import came_true  # Locust has made its sleep gevent's
 from rushhour.rundir import FactWriter
 from rushhour.rundir import facts as f
 
@@ -120,15 +120,13 @@ class Writer:
 
     def _await_joining(self, master: MasterRunner) -> None:
         """Hold the load back until every worker counts as the master does, or say which does not."""
-        deadline_s = time.monotonic() + JOINED_S
-        while strangers := {client.id for client in master.clients.ready} - self._joined:
-            if time.monotonic() > deadline_s:
-                names = ", ".join(sorted(self._workers.get(one, one) for one in strangers))
-                self._refuse(
-                    f"waited {JOINED_S:g} s for {names} to join: was it started by `rushhour worker`?"
-                )
-                return
-            gevent.sleep(0.02)
+
+        def strangers() -> set[str]:
+            return {client.id for client in master.clients.ready} - self._joined
+
+        if not came_true(lambda: not strangers(), JOINED_S):
+            names = ", ".join(sorted(self._workers.get(one, one) for one in strangers()))
+            self._refuse(f"waited {JOINED_S:g} s for {names} to join: was it started by `rushhour worker`?")
 
     def _end_warm_up(self) -> None:
         if not self._ended:
@@ -151,14 +149,9 @@ class Writer:
             self._await_workers(self._runner, self._environment.stop_timeout + REPORT_S)
 
     def _await_workers(self, master: MasterRunner, timeout_s: float) -> None:
-        deadline_s = time.monotonic() + timeout_s
-        while self._silent(master) and time.monotonic() < deadline_s:
-            gevent.sleep(0.02)
-        if self._quitting:
-            return
-        deadline_s = time.monotonic() + REPORT_S
-        while len(master.clients.ready) < len(self._final) and time.monotonic() < deadline_s:
-            gevent.sleep(0.02)  # they are about to listen again, and must hear "quit"
+        came_true(lambda: not self._silent(master), timeout_s)
+        if not self._quitting:  # they are about to listen again, and must hear "quit"
+            came_true(lambda: len(master.clients.ready) >= len(self._final), REPORT_S)
 
     def _silent(self, master: MasterRunner) -> set[str]:
         """Workers that are alive and have yet to send their last report."""

@@ -1,9 +1,12 @@
 """History -> the numbers of its connection pools (pure)."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from rushhour.metrics.window import Window
+from rushhour.metrics.wording import most_out
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -21,7 +24,7 @@ class PoolMetrics:
     """Numbers of the pools; None without data. `*_max` are of the fullest pool of any one process."""
 
     name: str | None  # of the fullest pool
-    in_use_max: int | None
+    in_use_max: int | None  # in samples, ten a second, after the warm-up
     capacity: int | None  # None: no agent, or a pool without a limit
     waiters_max: int | None
     leaked: int | None  # over all pools and processes, those included that garbage collection brought back
@@ -30,6 +33,12 @@ class PoolMetrics:
     timeouts_agent: int | None
     timeouts_http: int | None
     timeouts_logged: int | None
+    processes: int = 1  # that have a pool of this name
+    capacity_of: Mapping[str, int] = field(default_factory=dict)  # of each pool that one process alone has
+
+    def most_out(self) -> str:
+        """How full the fullest pool was: `at most 12 of 30 connections out (sampled)`."""
+        return most_out(self.in_use_max or 0, self.capacity, self.processes)
 
     @property
     def in_use_share(self) -> float | None:
@@ -62,7 +71,17 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
         timeouts_agent=agent,
         timeouts_http=timeouts_http,
         timeouts_logged=logged,
+        processes=1 if fullest is None else len(_processes(by_pool, fullest.pool)),
+        capacity_of={
+            name: capacity
+            for (_, name), series in by_pool.items()
+            if len(_processes(by_pool, name)) == 1 and (capacity := series[-1].capacity) is not None
+        },
     )
+
+
+def _processes(by_pool: Mapping[Key, list[f.PoolSample]], pool: str) -> set[int]:
+    return {pid for pid, name in by_pool if name == pool}
 
 
 def _leaked(history: History, by_pool: dict[Key, list[f.PoolSample]], window: Window | None) -> int | None:
@@ -86,11 +105,7 @@ def leaked_at_end(history: History, window: Window | None) -> tuple[f.CheckOut, 
     if window is None:
         return ()
     return tuple(
-        out
-        for out in history.checkouts
-        if is_out(out, window.end_s)
-        and out.request_ended_s is not None
-        and out.request_ended_s <= window.end_s
+        out for out in history.checkouts if is_out(out, window.end_s) and has_outlived(out, window.end_s)
     )
 
 
@@ -101,16 +116,19 @@ def collected_late(history: History, window: Window | None) -> tuple[f.CheckOut,
     return tuple(
         out
         for out in history.checkouts
-        if out.returned_by == "gc"
-        and out.request_ended_s is not None
-        and out.returned_s is not None
-        and out.request_ended_s < out.returned_s <= window.end_s
+        if out.returned_by == "gc" and not is_out(out, window.end_s) and has_outlived(out, window.end_s)
     )
 
 
 def is_out(checkout: f.CheckOut, at_s: float) -> bool:
     """Whether a connection was out at a moment."""
     return checkout.taken_s <= at_s and (checkout.returned_s is None or checkout.returned_s > at_s)
+
+
+def has_outlived(checkout: f.CheckOut, by_s: float = math.inf) -> bool:
+    """Whether its request, or other unit of work, had ended by a moment, and it was still out then."""
+    ended_s, returned_s = checkout.request_ended_s, checkout.returned_s
+    return ended_s is not None and ended_s <= by_s and (returned_s is None or ended_s < returned_s)
 
 
 def in_running_request(checkout: f.CheckOut, at_s: float) -> bool:

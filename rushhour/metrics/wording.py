@@ -4,3 +4,16 @@
 def counted(count: int, noun: str) -> str:
     """`1 connection`, `5,845 requests`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def most_out(count: int, capacity: int | None, processes: int = 1) -> str:
+    """How full a pool was, in samples: `at most 12 of 30 connections out (sampled)`.
+
+    A sample is a look at one moment, ten a second: between two of them there may have been more.
+    """
+    of = "" if capacity is None else f" of {capacity}"
+    where = f" in one of {processes} processes" if processes > 1 else ""
+    if not count:
+        return f"no connection{of} out in any sample{where}"
+    noun = "connection" if count == 1 and capacity is None else "connections"
+    return f"at most {count}{of} {noun} out{where} (sampled)"

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import Final
 
+from rushhour.diagnosis.units import after_what, unit_of_endpoint
 from rushhour.observe.live_state import HolderGauge, LiveState, PoolGauge
 from rushhour.rundir import facts as f
 
@@ -142,7 +143,9 @@ class LiveFold:
                 return
             self._log_errors_told = True
         if (words := in_words(event)) is not None:
-            self._moments.append(f"{event.t_s:.1f} s  {words}")
+            since_s = event.t_s - (self._load_started_s or 0.0)  # as in the report
+            when = f"{since_s:.1f} s" if since_s >= 0 else "before the load"
+            self._moments.append(f"{when}  {words}")
 
 
 def gauge(name: str, samples: Iterable[f.PoolSample], past_timeouts: int = 0) -> PoolGauge:
@@ -198,7 +201,10 @@ def in_words(event: f.Event) -> str | None:
     try:
         if event.name == f.LEAK_DETECTED and event.detail["endpoint"] is None:
             return _LEAK_WITHOUT_REQUEST.format_map(event.detail)
-        return _WORDS[event.name].format_map(event.detail) if event.name in _WORDS else None
+        detail = event.detail
+        if event.name == f.LEAK_DETECTED:
+            detail = {**detail, "after": after_what(unit_of_endpoint(detail["endpoint"]), detail["leaked"])}
+        return _WORDS[event.name].format_map(detail) if event.name in _WORDS else None
     except KeyError as missing:
         return f"{event.name} (without {missing})"
 
@@ -207,7 +213,7 @@ _LEAK_WITHOUT_REQUEST: Final = "leak in pool {pool}: {site}, {leaked} out after 
 _WORDS: Final[dict[str, str]] = {
     f.POOL_FULL: "pool {pool} full: {checked_out} of {capacity}, {leaked} leaked",
     f.FIRST_TIMEOUT: "first QueuePool time-out: pool {pool}, {endpoint}",
-    f.LEAK_DETECTED: "leak in pool {pool}: {site}, {endpoint}, {leaked} out after their request",
+    f.LEAK_DETECTED: "leak in pool {pool}: {site}, {endpoint}, {leaked} out {after}",
     f.SATURATION_DETECTED: "pool {pool} saturated: {waiting} wait, {checked_out} of {capacity} in use",
     f.LOG_ERRORS: "first errors in {source}.log: {queuepool_timeouts} QueuePool time-outs, {errors} others",
     f.WORKER_LOST: "Locust {worker} was lost with {users} customers",

@@ -24,7 +24,7 @@ class HolderGauge:
     site: str  # "app/x.py:12 list_referrals"
     endpoint: str | None  # None outside a request
     out: int
-    leaked: int  # of them, with their request ended
+    leaked: int  # of them, with their unit of work ended
     oldest_s: float
     checkouts: int
     held_s: float  # connection-seconds so far, of check-outs that came back and of those that are out

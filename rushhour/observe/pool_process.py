@@ -1,6 +1,7 @@
 """What is known of one process of the service, record by record of its agent's file."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from rushhour.observe.pool_surroundings import Growing, Surroundings
 from rushhour.rundir import facts as f
 
 NOTABLE_AFTER_S: Final = 1.0  # a check-out that is out this long gets a line of its own
+RECENT_S: Final = 2.0  # how long one that came back sooner is remembered, should its server speak of it
 PROCESS_ENDED: Final = "process-ended"
 
 
@@ -34,6 +36,7 @@ class PoolProcess:
         self._stacks: dict[int, tuple[f.CallSite, ...]] = {}
         self._out: dict[int, f.CheckOut] = {}
         self._notable: set[int] = set()
+        self._recent: deque[f.CheckOut] = deque()
 
     def apply(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
         """The facts in one record; raises KeyError, TypeError or ValueError when it is not the agent's."""
@@ -58,6 +61,17 @@ class PoolProcess:
         if self._lost:
             return []
         return [replace(checkout, t_s=self._around.t_s(self.heard_s)) for checkout in self._out.values()]
+
+    def in_locks(self, server: str, t_s: float, server_pids: Set[int]) -> Iterator[f.CheckOut]:
+        """Check-outs whose backends waited for a lock at `t_s`, or were waited for: they are notable."""
+        for number, checkout in self._out.items():
+            if number not in self._notable and _on_backend(checkout, server, t_s, server_pids):
+                self._notable.add(number)
+                yield replace(checkout, t_s=self._around.t_s(self.heard_s))
+        found = [one for one in self._recent if _on_backend(one, server, t_s, server_pids)]
+        for checkout in found:
+            self._recent.remove(checkout)
+            yield checkout
 
     def _notable_out(self) -> list[f.CheckOut]:
         return [self._out[number] for number in self._out if number in self._notable]
@@ -93,6 +107,8 @@ class PoolProcess:
         yield self._process
 
     def _on_exit(self, record: r.Exit) -> Iterator[f.PoolFact]:
+        """It ended in good order: what no request holds then was closed by nobody, however short it was."""
+        self._notable |= {number for number, checkout in self._out.items() if checkout.endpoint is None}
         yield from self._end_all(record["t"])
         self._forget()
         self.heard_s = float("inf")
@@ -192,12 +208,22 @@ class PoolProcess:
         self._notable.add(number)
         yield checkout
 
+    def _on_resumed(self, record: r.Resumed) -> Iterator[f.PoolFact]:
+        number, at = self._first_id + record["id"], self._around.t_s(record["t"])
+        checkout = replace(self._out[number], t_s=at, request_ended_s=None, lost=None)
+        self._out[number] = checkout
+        yield checkout
+
     def _on_back(self, record: r.Back) -> Iterator[f.PoolFact]:
         number, at = self._first_id + record["id"], self._around.t_s(record["t"])
         checkout = self._out.pop(number)
         if number in self._notable or at - checkout.taken_s >= NOTABLE_AFTER_S:
             self._notable.discard(number)
             yield replace(checkout, t_s=at, returned_s=at, returned_by=record["how"])
+            return
+        self._recent.append(replace(checkout, t_s=at, returned_s=at, returned_by=record["how"]))
+        while (self._recent[0].returned_s or 0.0) < at - RECENT_S:
+            self._recent.popleft()
 
     def _on_site(self, record: r.Site) -> Iterator[f.PoolFact]:
         pool, site = self._names[record["pool"]], self._sites[record["site"]]
@@ -284,6 +310,11 @@ class PoolProcess:
 
     def _on_fault(self, record: r.Fault) -> Iterator[f.PoolFact]:
         yield f.AgentFault(self._around.t_s(record["t"]), self._pid, record["where"], record["error"])
+
+
+def _on_backend(checkout: f.CheckOut, server: str, t_s: float, server_pids: Set[int]) -> bool:
+    held = checkout.taken_s <= t_s and (checkout.returned_s is None or t_s <= checkout.returned_s)
+    return held and checkout.server_pid in server_pids and f.server_of(checkout.pool) == server
 
 
 _HANDLERS: Final[dict[str, Callable[[PoolProcess, Any], Iterator[f.PoolFact]]]] = {

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,11 +19,12 @@ from rushhour.observe.pools import READ_OUT_S, PoolWatcher
 from rushhour.observe.postgres import ServerSampler
 from rushhour.observe.sink import Sink
 from rushhour.observe.tail import Tail
+from rushhour.observe.task_pools import TaskPools
 from rushhour.process.meter import Meter
 from rushhour.process.psutil_meters import MachineMeter, ProcessMeter
 from rushhour.rundir import Recorder, RunDir
 from rushhour.rundir import facts as f
-from rushhour.stack import KnowsSources, Running, Server
+from rushhour.stack import KnowsSources, Running, Server, WritesPerTask
 
 POOLS_EVERY_S: Final = 0.2
 SAMPLES_EVERY_S: Final = 1.0  # servers, host, logs
@@ -31,7 +34,12 @@ ENDED_WITHIN_S: Final = 6.0  # all of them, their last readings included
 
 
 class PoolReader(Protocol):
-    """Reads what the pool agent wrote since the last call; `finish` reads the rest."""
+    """Reads what the pool agent wrote since the last call; `finish` reads the rest.
+
+    `notice` says what a server said, from that observer's thread.
+    """
+
+    def notice(self, sample: f.ServerSample) -> None: ...
 
     def poll(self) -> list[f.PoolFact]: ...
 
@@ -90,7 +98,7 @@ def watch(
     host = HostSampler(meters, recorder.now_s, lambda name, error: sink.fault(f"meter {name}", error))
     loops = [
         _pools_loop(pools, sink),
-        *(_server_loop(server, recorder.now_s, sink) for server in running.servers),
+        *(_server_loop(server, recorder.now_s, sink, pools) for server in running.servers),
         Loop("host", SAMPLES_EVERY_S, lambda: sink.keep(host.sample()), sink.fault),
         _logs_loop(recorder, sink),
         _tails_loop(recorder.run, sink),
@@ -108,17 +116,24 @@ def watch(
     watcher.close()
 
 
-def pool_watcher(running: Running, recorder: Recorder) -> PoolWatcher:
-    """Reads the agent's files, and names each pool after its server."""
-    return PoolWatcher(
-        agent_dir=recorder.run.agent,
-        anchor_monotonic_s=recorder.anchor_monotonic_s,
-        servers={
-            server.reached_as or f"{server.host}:{server.port}": server.name for server in running.servers
-        },
-        root=running.service_root,
-        local=running.local_source if isinstance(running, KnowsSources) else str,
-    )
+def pool_watcher(running: Running, recorder: Recorder) -> PoolReader:
+    """Reads the agent's files, of all tasks where each has its own, and names each pool after its server."""
+
+    def watcher_of(directory: Path) -> PoolWatcher:
+        return PoolWatcher(
+            agent_dir=directory,
+            anchor_monotonic_s=recorder.anchor_monotonic_s,
+            servers={
+                server.reached_as or f"{server.host}:{server.port}": server.name for server in running.servers
+            },
+            root=running.service_root,
+            local=running.local_source if isinstance(running, KnowsSources) else str,
+        )
+
+    agent = recorder.run.agent
+    if isinstance(running, WritesPerTask):
+        return TaskPools(partial(running.task_directories, agent), watcher_of)
+    return watcher_of(agent)
 
 
 def _pools_loop(pools: PoolReader, sink: Sink) -> Loop:
@@ -133,12 +148,18 @@ def _pools_loop(pools: PoolReader, sink: Sink) -> Loop:
     )
 
 
-def _server_loop(server: Server, now_s: Callable[[], float], sink: Sink) -> Loop:
+def _server_loop(server: Server, now_s: Callable[[], float], sink: Sink, pools: PoolReader) -> Loop:
     sampler = ServerSampler(server, now_s)
+
+    def step() -> None:
+        sample = sampler.sample()
+        sink.keep([sample])
+        pools.notice(sample)
+
     return Loop(
         f"postgres {server.name}",
         SAMPLES_EVERY_S,
-        lambda: sink.keep([sampler.sample()]),
+        step,
         sink.fault,
         finish=sampler.close,
     )

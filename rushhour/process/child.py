@@ -3,9 +3,8 @@
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,9 @@ import psutil
 
 from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.guard import Guard
+from rushhour.process.ports import PortTakenError, lost_race
+from rushhour.process.tools import Account
+from rushhour.process.waiting import wait_until
 
 # The shell waits for a line on its standard input, then becomes the command under the same pid. When the
 # harness dies before it sent the line, `read` meets the end of the pipe and the command never starts.
@@ -22,25 +24,18 @@ _KILL_TIMEOUT_S: Final = 5.0
 _TAIL_BYTES: Final = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An operating system's user that a child runs as."""
-
-    name: str
-    uid: int
-    gid: int
-
-
 @dataclass(slots=True)
 class Child:
-    """A process that was started, and the file that its output goes to."""
+    """A process that was started in a session of its own, and the file that its output goes to."""
 
     name: str
     process: subprocess.Popen[bytes]
-    log: Path
-    stop_signal: signal.Signals
+    log: Path | None  # None: the terminal
+    stop_signal: signal.Signals = signal.SIGTERM
+    stops_group: bool = False  # the stop signal goes to all of its process group, not to it alone
     _log_start: int = field(default=0)
     is_service: bool = False  # the service under test, whose end is the release's fault
+    _stopped: bool = field(default=False, init=False)
 
     @property
     def pid(self) -> int:
@@ -52,7 +47,17 @@ class Child:
 
     def tail(self, lines: int = 15) -> tuple[str, ...]:
         """The last lines that this process wrote."""
-        return tail(self.log, lines, self._log_start)
+        return () if self.log is None else tail(self.log, lines, self._log_start)
+
+    def wait(self, timeout_s: float) -> int:
+        """The exit code, once it has ended. Raises StackError, with the log's last lines, at the deadline."""
+        if not _reaped(self.process, timeout_s):
+            raise StackError(
+                f"waited {timeout_s:g} s for {self.name} (pid {self.pid}) to end; "
+                f"the last lines of {self.log}:",
+                self.tail(),
+            )
+        return self.process.returncode
 
     def check_alive(self) -> None:
         """Raises StackError, with the log's last lines, when the process has ended."""
@@ -63,22 +68,71 @@ class Child:
                 raise ServiceDiedError(_how(code), message, self.tail())
             raise StackError(message, self.tail())
 
-    def stop(self, grace_s: float) -> None:
-        """Its stop signal, then SIGKILL to it and all its descendants when the grace is over. Never raises.
+    def check(self) -> None:
+        """Raises StackError, with the log's last lines, when it has ended with any exit code but 0."""
+        if self.poll():
+            self.check_alive()
 
+    def wait_until(
+        self, what: str, problem: Callable[[], str | None], timeout_s: float, *, poll_s: float = 0.02
+    ) -> None:
+        """Wait until `problem` returns None; until then it says what it sees instead.
+
+        Raises StackError, with the log's last lines, when the process ends or the time is over.
+        """
+        advice = f"the last lines of {self.log}:"
+        wait_until(what, problem, timeout_s, advice, check=self.check_alive, tail=self.tail, poll_s=poll_s)
+
+    def wait_until_up(
+        self,
+        what: str,
+        problem: Callable[[], str | None],
+        timeout_s: float,
+        *,
+        grace_s: float,
+        poll_s: float = 0.02,
+    ) -> None:
+        """Wait until it serves on its port, as `wait_until` does; it is stopped when it does not.
+
+        Raises PortTakenError where its log says that another program has its port.
+        """
+        try:
+            self.wait_until(what, problem, timeout_s, poll_s=poll_s)
+        except StackError as error:
+            self.stop(grace_s)
+            if lost_race(self.tail(50)):
+                raise PortTakenError(str(error).splitlines()[0], error.log_tail) from error
+            raise
+        except BaseException:
+            self.stop(grace_s)
+            raise
+
+    def stop(self, grace_s: float) -> None:
+        """Its stop signal, then SIGKILL to all that it started when the grace is over. Never raises.
+
+        That is its descendants, and its process group: a worker that lost its parent is in the group alone.
         What could outlive this is the guard's to report; an error here would mask the first one.
         """
+        if self._stopped:
+            return  # its number may be another process's by now
         family = _family(self.pid)
         if self.poll() is None:
-            self.process.send_signal(self.stop_signal)
+            self._signal(self.stop_signal, group=self.stops_group)
             _reaped(self.process, grace_s)
         for member in family:
             if member.pid != self.pid:
                 _kill(member)
-        if self.poll() is None:
-            self.process.kill()
-            _reaped(self.process, _KILL_TIMEOUT_S)
+        self._signal(signal.SIGKILL, group=True)
+        _reaped(self.process, _KILL_TIMEOUT_S)
         psutil.wait_procs([one for one in family if one.pid != self.pid], timeout=_KILL_TIMEOUT_S)
+        self._stopped = True
+
+    def _signal(self, what: signal.Signals, *, group: bool) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # all of them have ended
+            if group:
+                os.killpg(self.pid, what)  # it leads the group of its session
+            else:
+                self.process.send_signal(what)
 
 
 def start(
@@ -86,35 +140,38 @@ def start(
     name: str,
     command: Sequence[str],
     *,
-    log: Path,
+    log: Path | None,
     environment: Mapping[str, str],
     cwd: Path | None = None,
     account: Account | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
+    stops_group: bool = False,
     admit: Callable[[int], None] = lambda _pid: None,
+    pass_fds: Sequence[int] = (),
 ) -> Child:
-    """Start a command in a session of its own, with its output appended to `log`.
+    """Start a command in a session of its own, with its output appended to `log`; None: to the terminal.
 
     `admit(pid)` sets its limits before it runs. Raises StackError when it cannot be started.
     """
-    log_start = log.stat().st_size if log.exists() else 0
+    log_start = log.stat().st_size if log is not None and log.exists() else 0
     try:
-        with log.open("ab") as output:
+        with nullcontext() if log is None else log.open("ab") as output:
             process = subprocess.Popen(
                 [*_GATE, *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=None if log is None else subprocess.STDOUT,
                 cwd=cwd,
                 env={**environment, **guard.environment},
                 start_new_session=True,  # Ctrl-C goes to the harness alone, which stops its children in order
                 user=None if account is None else account.uid,
                 group=None if account is None else account.gid,
                 extra_groups=None if account is None else [],
+                pass_fds=pass_fds,
             )
     except OSError as error:
         raise StackError(f"{name} cannot be started: {error}") from error
-    child = Child(name, process, log, stop_signal, log_start)
+    child = Child(name, process, log, stop_signal, stops_group, log_start)
     try:
         guard.adopt(process.pid, stop_signal)
         admit(process.pid)
@@ -141,41 +198,6 @@ def _open_gate(child: Child) -> None:
         raise StackError(f"{child.name} cannot be started: it closed its input before it ran") from None
 
 
-def run_tool(
-    guard: Guard,
-    command: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    account: Account | None,
-    timeout_s: float,
-) -> None:
-    """Run a short command to its end. Raises StackError with its output's last lines when it fails."""
-    name = Path(command[0]).name
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",  # the harness's own directory may be closed to the account
-            env={**environment, **guard.environment},
-            timeout=timeout_s,
-            check=False,
-            start_new_session=True,
-            user=None if account is None else account.uid,
-            group=None if account is None else account.gid,
-            extra_groups=None if account is None else [],
-        )
-    except subprocess.TimeoutExpired as error:
-        seen = (error.output or b"").decode(errors="replace").splitlines()[-15:]
-        raise StackError(f"{name} did not end within {timeout_s:g} s; it wrote:", seen) from None
-    except OSError as error:
-        raise StackError(f"{name} cannot be started: {error}") from error
-    if done.returncode != 0:
-        seen = done.stdout.decode(errors="replace").splitlines()[-15:]
-        raise StackError(f"{name} failed with exit code {done.returncode}; it wrote:", seen)
-
-
 def tail(log: Path, lines: int = 15, start: int = 0) -> tuple[str, ...]:
     """The last lines of a log, from byte `start` on; empty when there is none."""
     try:
@@ -186,29 +208,6 @@ def tail(log: Path, lines: int = 15, start: int = 0) -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     return tuple(line for line in text.splitlines() if line.strip())[-lines:]
-
-
-def wait_until(
-    what: str,
-    probe: Callable[[], str | None],
-    child: Child,
-    timeout_s: float,
-    poll_s: float = 0.02,
-) -> None:
-    """Wait until `probe` returns None; until then it says what it saw instead.
-
-    Raises StackError, with the log's last lines, when the child ends or the time is over.
-    """
-    began_s = time.monotonic()
-    while (seen := probe()) is not None:
-        child.check_alive()
-        waited_s = time.monotonic() - began_s
-        if waited_s > timeout_s:
-            raise StackError(
-                f"waited {waited_s:.1f} s for {what}; last seen: {seen}; the last lines of {child.log}:",
-                child.tail(),
-            )
-        time.sleep(poll_s)
 
 
 def _ended(code: int) -> str:

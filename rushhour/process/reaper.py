@@ -18,6 +18,7 @@ from typing import Final, TextIO
 import psutil
 
 from rushhour.process.guard import OWNER
+from rushhour.process.waiting import came_true
 
 GRACE_S: Final = 2.5  # from the first, gentle signal to SIGKILL
 POLL_S: Final = 0.05
@@ -150,10 +151,12 @@ def run_all(commands: Iterable[list[str]], deadline_s: float) -> list[list[str]]
 def remove_all(paths: Iterable[Path], deadline_s: float) -> list[Path]:
     """Remove directories and control groups; returns those that are left at the deadline."""
     left = list(paths)
-    while left := [path for path in left if not remove(path)]:
-        if time.monotonic() > deadline_s:
-            break
-        time.sleep(POLL_S)
+
+    def gone() -> bool:
+        left[:] = [path for path in left if not remove(path)]
+        return not left
+
+    came_true(gone, max(0.0, deadline_s - time.monotonic()))
     return left
 
 

@@ -37,9 +37,9 @@ def prose(text: object) -> Markup:
     return Markup().join(wrap.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
 
 
-def asset(name: str) -> str:
-    """The text of a file of this package's `templates`."""
-    return (importlib.resources.files("rushhour.report") / "templates" / name).read_text(encoding="utf-8")
+def asset(name: str, package: str = "rushhour.report") -> str:
+    """The text of a file of a package's `templates`."""
+    return (importlib.resources.files(package) / "templates" / name).read_text(encoding="utf-8")
 
 
 @functools.cache

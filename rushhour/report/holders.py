@@ -1,9 +1,12 @@
 """History -> who held connections, and which were still out: tables under the timeline."""
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.diagnosis.sites import process_ends, ranked_sites
+from rushhour.diagnosis.units import noun, unit_of
+from rushhour.metrics.pools import is_out
+from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -19,7 +22,7 @@ class Holder:
     held_s: float  # connection-seconds, those still out at the end included
     max_hold_s: float
     out: int  # at the end
-    leaked: int  # of them, with their request ended
+    leaked: int  # of them, with their unit of work ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class StillOut:
     thread: str
     server_pid: int | None
     age_s: float
-    ended_ago_s: float | None  # since its request ended; None: the request was still running
+    ended_ago_s: float | None  # since its unit of work ended; None: it was still running
+    unit: str  # what that was: `request`, `job`
 
 
 def suspects(diagnosis: Diagnosis) -> tuple[HeldSite, ...]:
@@ -44,60 +48,44 @@ def suspects(diagnosis: Diagnosis) -> tuple[HeldSite, ...]:
     )
 
 
-_Key = tuple[f.CallSite, str, str | None]
-
-
-def top_holders(history: History, end_s: float) -> list[Holder]:
-    """Call sites by connection-seconds up to `end_s` (since the anchor), the heaviest first."""
-    totals: dict[tuple[int, _Key], f.SiteTotal] = {}
-    for row in history.sites:
-        totals[row.pid, (row.site, row.pool, row.endpoint)] = row
-    held: dict[_Key, float] = defaultdict(float)
-    longest: dict[_Key, float] = defaultdict(float)
-    checkouts: Counter[_Key] = Counter()
-    out: Counter[_Key] = Counter()
-    leaked: Counter[_Key] = Counter()
-    for (_, key), row in totals.items():
-        held[key] += row.held_s
-        longest[key] = max(longest[key], row.max_hold_s)
-        checkouts[key] += row.checkouts
-    for live in _out_at(history, end_s):
-        key = (live.site, live.pool, live.endpoint)
-        age_s = end_s - live.taken_s
-        if live.returned_s is None:  # a hold that came back later is in its site's total already
-            held[key] += age_s
-        longest[key] = max(longest[key], age_s)
-        checkouts[key] = max(checkouts[key], 1)
-        out[key] += 1
-        leaked[key] += _ended(live, end_s)
-    rows = [Holder(*key, checkouts[key], held[key], longest[key], out[key], leaked[key]) for key in checkouts]
-    return sorted(rows, key=lambda row: (-row.held_s, row.site.file, row.site.line))
-
-
-def still_out(history: History, end_s: float) -> list[StillOut]:
-    """Each connection that was out at `end_s` (since the anchor), the oldest first."""
-    rows = [
-        StillOut(
-            live.pool,
-            live.site,
-            live.endpoint,
-            live.thread,
-            live.server_pid,
-            end_s - live.taken_s,
-            end_s - live.request_ended_s
-            if _ended(live, end_s) and live.request_ended_s is not None
-            else None,
-        )
-        for live in _out_at(history, end_s)
-    ]
-    return sorted(rows, key=lambda row: -row.age_s)
-
-
-def _out_at(history: History, at_s: float) -> list[f.CheckOut]:
+def top_holders(history: History, window: Window) -> list[Holder]:
+    """Call sites by connection-seconds up to the end of the watch, the heaviest first."""
     return [
-        c for c in history.checkouts if c.taken_s <= at_s and (c.returned_s is None or c.returned_s > at_s)
+        Holder(
+            site,
+            pool,
+            endpoint,
+            tally.checkouts,
+            round(tally.held_s, 3),
+            tally.max_hold_s,
+            tally.held,
+            tally.leaked,
+        )
+        for (site, endpoint, pool), tally in ranked_sites(history, window)
     ]
 
 
-def _ended(live: f.CheckOut, at_s: float) -> bool:
-    return live.request_ended_s is not None and live.request_ended_s <= at_s
+def still_out(history: History, window: Window) -> list[StillOut]:
+    """Each connection that was out when the watch ended, or its process did; the oldest first."""
+    ends = process_ends(history, window)
+    rows = []
+    for live in history.checkouts:
+        if not is_out(live, window.end_s):
+            continue
+        end_s = ends.get(live.pid, window.end_s)
+        ended_s = live.request_ended_s
+        ended_ago_s = None if ended_s is None or ended_s > window.end_s else max(0.0, end_s - ended_s)
+        age_s = max(0.0, end_s - live.taken_s)
+        rows.append(
+            StillOut(
+                live.pool,
+                live.site,
+                live.endpoint,
+                live.thread,
+                live.server_pid,
+                age_s,
+                ended_ago_s,
+                noun(unit_of(live)),
+            )
+        )
+    return sorted(rows, key=lambda row: -row.age_s)

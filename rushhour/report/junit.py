@@ -1,24 +1,37 @@
 """junit.xml: one test case per scenario, as CI servers show it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, TestCase, TestSuite
 
 from rushhour.report.holders import suspects
 from rushhour.report.words import clean, threshold_value
-from rushhour.verdict.judge import Verdict
+from rushhour.verdict.judge import Outcome, Verdict
 
 
 def render_junit(verdicts: Sequence[Verdict]) -> str:
     """A test suite of these verdicts: fail is a failure, unknown an error; metrics are properties."""
-    suite = TestSuite("rushhour")
-    for verdict in verdicts:
-        suite.add_testcase(_case(verdict))
+    return junit_document("rushhour", map(_case, verdicts))
+
+
+def junit_document(name: str, cases: Iterable[TestCase]) -> str:
+    """A document of one suite."""
+    suite = TestSuite(name)
+    for case in cases:
+        suite.add_testcase(case)
     document = JUnitXml("rushhour")
     document.add_testsuite(suite)
     document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser's own gap
     text: bytes = document.tostring()  # type: ignore[no-untyped-call]  # junitparser's own gap
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text.decode("utf-8")}\n'
+
+
+def set_result(case: TestCase, verdict: Outcome, message: str, kind: str | None, text: str) -> None:
+    """Of a case that did not pass: fail is a failure, unknown an error."""
+    if verdict != "pass":
+        result = (Failure if verdict == "fail" else Error)(clean(message), kind and clean(kind))
+        result.text = clean(text)
+        case.result = [result]
 
 
 def _case(verdict: Verdict) -> TestCase:
@@ -30,11 +43,7 @@ def _case(verdict: Verdict) -> TestCase:
     told += [f"cause {verdict.diagnosis.cause}: {verdict.diagnosis.summary}"]
     told += [f"at {s.file}:{s.line} {s.function}" for s in suspects(verdict.diagnosis)]
     told += [f"fix: {verdict.diagnosis.fix}"] if verdict.diagnosis.fix else []
-    if verdict.verdict != "pass":
-        kind = Failure if verdict.verdict == "fail" else Error
-        result = kind(clean(verdict.headline), clean(verdict.observed))
-        result.text = clean("\n".join(told))
-        case.result = [result]
+    set_result(case, verdict.verdict, verdict.headline, verdict.observed, "\n".join(told))
     case.system_out = clean("\n".join([*told, *(f"note: {note}" for note in verdict.notes)]))
     return case
 

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rushhour.report.settings import pool_words
 from rushhour.report.words import clean
 from rushhour.scenario.file import ScenarioFile
 from rushhour.scenario.model import Scenario
@@ -15,12 +16,12 @@ from rushhour.verdict.judge import Verdict
 def title(scenario: Scenario, number: int, total: int) -> RenderableType:
     """One line that opens a run: which scenario, of how many, with which release and load."""
     count = f"[{number}/{total}] " if total > 1 else ""
-    load, pool = scenario.load, scenario.pool
+    load, pool = scenario.load, pool_words(scenario)
     return Text.assemble(
         ("\n" + count, "dim"),
         (scenario.name, "bold"),
-        f"  release {scenario.release}, {load.users} customers ({load.shape}, {load.duration:g} s), "
-        f"pool {pool.size} + {pool.max_overflow}, time-out {pool.timeout:g} s",
+        f"  release {scenario.release}, {load.users} customers ({load.shape}, {load.duration:g} s)"
+        + (f", {pool}" if pool else ""),
     )
 
 

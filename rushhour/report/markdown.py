@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.diagnosis.units import after_what
+from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
-from rushhour.report.source import excerpt
-from rushhour.report.words import clean, compared, evidence_value, metric, seconds, threshold_value
+from rushhour.report.source import Sources, sources_of
+from rushhour.report.words import clean, compared, evidence_value, metric, over_what, seconds, threshold_value
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 
@@ -34,8 +36,9 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
             ("", "threshold", "value"),
             [(_OK[one.ok], code(one.expr), threshold_value(one)) for one in verdict.thresholds],
         ),
-        *_diagnosis(verdict.diagnosis, source_root),
+        *_diagnosis(verdict.diagnosis, sources_of(scenario, source_root)),
         *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
+        *([text(over_what(scenario)), ""] if verdict.metrics else []),
         *_metrics(verdict),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -91,7 +94,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> l
     ]
 
 
-def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
+def _diagnosis(diagnosis: Diagnosis, sources: Sources) -> list[str]:
     lines = [
         f"### Diagnosis: {text(diagnosis.cause)} ({diagnosis.confidence})",
         "",
@@ -99,13 +102,13 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
         "",
     ]
     for site in suspects(diagnosis):
-        lines += _site(site, root)
+        lines += _site(site, sources)
     if diagnosis.amplifiers:
         lines += ["Made worse by:", "", *[f"- {prose(one)}" for one in diagnosis.amplifiers], ""]
     if diagnosis.fix:
         lines += [f"**Fix:** {prose(diagnosis.fix)}", ""]
-    if diagnosis.page:
-        lines += [f"More: `{diagnosis.page}`", ""]
+    if where := where_it_is_explained(diagnosis.cause):
+        lines += [f"More: {text(where)}", ""]
     rows = [
         (
             text(one.signal),
@@ -118,17 +121,17 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
     return lines + _table("Evidence", ("signal", "value", "what it says", "source"), rows)
 
 
-def _site(site: HeldSite, root: Path | None) -> list[str]:
+def _site(site: HeldSite, sources: Sources) -> list[str]:
     endpoint = f", {text(site.endpoint)}" if site.endpoint else ""
     lines = [
         (
             f"- {code(f'{site.file}:{site.line}')} {code(site.function)}{endpoint}: pool {text(site.pool)}, "
             f"{site.held} still out when the watch ended, "
-            f"{site.leaked} of them after their request had ended, longest {seconds(site.max_hold_s)}"
+            f"{site.leaked} of them {after_what(site.unit, site.leaked)}, longest {seconds(site.max_hold_s)}"
         ),
         "",
     ]
-    found = excerpt(root, site.file, site.line, around=0).hit
+    found = sources.excerpt(site.file, site.line, around=0).hit
     return [*lines, f"      {clean(found)}", ""] if found else lines
 
 

@@ -1,7 +1,14 @@
 """The lines of source around a call site, as they are when the report is written."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from rushhour.scenario.model import Scenario
+
+_FOLDERS: Final = "python*/*-packages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +31,56 @@ class Excerpt:
         return next((line.text.strip() for line in self.lines if line.hit), "")
 
 
-def excerpt(root: Path | None, file: str, line: int, around: int = 4) -> Excerpt:
-    """Read `line` of `root/file` with `around` lines on each side; never a file outside of `root`."""
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the service's files are: its folder, and those of the packages that it has installed."""
+
+    root: Path | None
+    installed: tuple[Path, ...] = ()
+
+    def excerpt(self, file: str, line: int, around: int = 4) -> Excerpt:
+        return excerpt(self.root, file, line, around, self.installed)
+
+
+def sources_of(scenario: Scenario, root: Path | None) -> Sources:
+    """Those of a scenario's service, whose folder is `root`."""
+    return Sources(root, () if root is None else package_folders(scenario))
+
+
+def package_folders(scenario: Scenario) -> tuple[Path, ...]:
+    """Where the packages of the service's environment are installed, as far as it is on this machine."""
+    root = Path(scenario.target.root)
+    python = scenario.target.python or sys.executable
+    # Not resolved: the interpreter of an environment is a link that leads out of it.
+    prefixes = [(root / python).absolute().parent.parent] if "/" in python else []
+    prefixes += [root / ".venv", root / "venv"]
+    found = (
+        folder
+        for prefix in prefixes
+        for lib in ("lib", "lib64")
+        for folder in sorted((prefix / lib).glob(_FOLDERS))
+    )
+    return tuple(dict.fromkeys(folder.resolve() for folder in found if folder.name.endswith("-packages")))
+
+
+def excerpt(
+    root: Path | None, file: str, line: int, around: int = 4, installed: Sequence[Path] = ()
+) -> Excerpt:
+    """Read `line` of `root/file` with `around` lines on each side; never a file outside of `root`.
+
+    What is not there is looked for in the folders of `installed` packages, and not outside of these either.
+    """
     if root is None:
         return Excerpt(problem="no source folder was given")
     path = (root / file).resolve()
-    if not path.is_relative_to(root.resolve()):
+    inside = path.is_relative_to(root.resolve())
+    if not (inside and path.is_file()):
+        for folder in installed:
+            candidate = (folder / file).resolve()
+            if candidate.is_relative_to(folder) and candidate.is_file():
+                path, inside = candidate, True
+                break
+    if not inside:
         return Excerpt(problem=f"{file} lies outside of the service's folder")
     try:
         text = path.read_text(encoding="utf-8", errors="replace")

@@ -10,14 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.diagnosis import Diagnosis, HeldSite
+from rushhour.diagnosis.units import after_what
+from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
-from rushhour.report.source import excerpt
+from rushhour.report.source import Sources, sources_of
 from rushhour.report.words import (
     VERDICT_STYLE,
     clean,
     compared,
     evidence_value,
     held,
+    over_what,
     seconds,
     threshold_value,
 )
@@ -52,9 +55,10 @@ def summary(
         ),
     ]
     parts += _section("Why", [_bullet(reason) for reason in verdict.reasons])
-    parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, root))
+    parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, sources_of(scenario, root)))
     parts += _section("Evidence", [_evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
     parts += _section("Thresholds", [_thresholds(verdict)] if verdict.thresholds else [])
+    parts += [Text(), Text(over_what(scenario), "dim")] if verdict.metrics else []
     parts += _section("Also seen", [_bullet(note) for note in verdict.notes])
     parts += [Text(), Text.assemble("Report  ", (str(run_path / "report.html"), "cyan"), overflow="fold")]
     return Group(*parts)
@@ -116,14 +120,14 @@ def _bullet(text: str) -> RenderableType:
     return grid
 
 
-def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
+def _diagnosis(diagnosis: Diagnosis, sources: Sources) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text.assemble((clean(diagnosis.cause), "bold"), f" ({diagnosis.confidence})"),
         Text(clean(diagnosis.summary)),
     ]
     sites = suspects(diagnosis)
     for site in sites[:SITES_SHOWN]:
-        lines += _site(site, root)
+        lines += _site(site, sources)
     hidden = len(sites) - SITES_SHOWN
     if hidden > 0:
         lines.append(Text(f"  and {hidden} more in the report", "dim"))
@@ -131,14 +135,14 @@ def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
         lines.append(Text.assemble(("Made worse by  ", "dim"), clean("; ".join(diagnosis.amplifiers))))
     if diagnosis.fix:
         lines.append(Text.assemble(("Fix  ", "bold green"), clean(diagnosis.fix)))
-    if diagnosis.page:
-        lines.append(Text.assemble(("More  ", "dim"), (clean(diagnosis.page), "cyan")))
+    if where := where_it_is_explained(diagnosis.cause):
+        lines.append(Text.assemble(("More  ", "dim"), where))
     return lines
 
 
-def _site(site: HeldSite, root: Path) -> list[RenderableType]:
-    found = excerpt(root, site.file, site.line)
-    leaked = f" ({site.leaked} after their request had ended)" if site.leaked else ""
+def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
+    found = sources.excerpt(site.file, site.line)
+    leaked = f" ({site.leaked} {after_what(site.unit, site.leaked)})" if site.leaked else ""
     collected = f", {site.collected} back by garbage collection alone" if site.collected else ""
     code = (
         Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")

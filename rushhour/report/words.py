@@ -6,7 +6,7 @@ from typing import Final
 
 from rushhour.diagnosis import Evidence
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.thresholds import in_words, parse_threshold
+from rushhour.scenario.thresholds import in_words
 from rushhour.verdict.judge import ThresholdResult, Verdict
 
 VERDICT_STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow"}
@@ -80,12 +80,22 @@ def metric(name: str, value: Number) -> str:
 
 def threshold_value(result: ThresholdResult) -> str:
     """The value that a threshold was judged on, in the unit of its metric."""
-    return "no data" if result.value is None else in_words(parse_threshold(result.expr).metric, result.value)
+    return "no data" if result.value is None else in_words(result.threshold.metric, result.value)
 
 
 def evidence_value(one: Evidence) -> str:
     value = clean(one.value) if isinstance(one.value, str) else f"{one.value:,.6g}"
     return f"{value} {clean(one.unit)}".rstrip()
+
+
+def over_what(scenario: Scenario) -> str:
+    """Over what the figures of a run are taken."""
+    warm_up = scenario.load.warm_up
+    measured = f"after the warm-up of {warm_up:g} s" if warm_up else "over the whole load"
+    return (
+        f"Figures and thresholds are taken {measured}; check-outs, connection-seconds and connections still "
+        "out over the whole run, until the watch ended."
+    )
 
 
 def compared(pairs: Sequence[tuple[Scenario, Verdict]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

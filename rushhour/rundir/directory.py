@@ -15,9 +15,9 @@ from pydantic_core import from_json
 
 from rushhour.errors import RunDataError
 from rushhour.rundir import facts as f
-from rushhour.rundir.losses import CHECKED, find_losses
-from rushhour.rundir.manifest import Ledger, Rows, read_manifests
-from rushhour.rundir.reading import parse_json, read_lines, read_object, read_row, read_text
+from rushhour.rundir.losses import CHECKED, NOTIFICATIONS, find_losses
+from rushhour.rundir.manifest import WRITTEN_WHOLE, Ledger, Manifest, Rows, content_digest, read_manifests
+from rushhour.rundir.reading import parse_json, read_bytes, read_lines, read_object, read_row, read_text
 
 T = TypeVar("T")
 
@@ -44,7 +44,8 @@ _FILE_OF: Final[dict[type, str]] = {
     f.ServerSample: "postgres.jsonl",
     f.HostSample: "host.jsonl",
     f.Event: _EVENTS,
-    f.Told: "notifications.jsonl",
+    f.Told: NOTIFICATIONS,
+    f.ServiceSeen: "services.jsonl",
     **dict.fromkeys(_KIND_OF, "pool.jsonl"),
 }
 FACT_FILES: Final = tuple(dict.fromkeys(_FILE_OF.values()))
@@ -96,15 +97,16 @@ class RunDir:
     @property
     def notifications(self) -> Path:
         """Where a real Alertmanager's notifications are recorded, in runs that have one."""
-        return self.file("notifications.jsonl")
+        return self.file(NOTIFICATIONS)
 
     def file(self, name: str) -> Path:
         return self.path / name
 
-    def write_json(self, name: str, content: Any) -> None:
-        """Write whole or not at all; dataclasses and tuples become JSON objects and arrays."""
-        text = json.dumps(content, indent=2, default=_plain)
-        write_whole(self.file(name), text + "\n")
+    def write_json(self, name: str, content: Any) -> str:
+        """Write whole or not at all; dataclasses and tuples become JSON objects and arrays. Its text."""
+        text = json.dumps(content, indent=2, default=_plain) + "\n"
+        write_whole(self.file(name), text)
+        return text
 
     def read_json(self, name: str) -> Any:
         """Raises RunDataError when the file is missing or is not JSON."""
@@ -148,9 +150,15 @@ class FactWriter:
             self._ledger.started += started
             self._ledger.save()
 
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a file whole, and note its digest: what has changed since is noticed."""
+        with self._lock:
+            self._ledger.add_whole(name, self.run.write_json(name, content).encode())
+            self._ledger.save(now=True)
+
     def close(self) -> None:
         with self._lock:
-            if self._files:
+            if self._files or self._ledger.whole:
                 self._ledger.save(closed=True)
             for file in self._files.values():
                 file.close()
@@ -171,6 +179,20 @@ class Recorder(FactWriter):
         run.agent.mkdir(parents=True, exist_ok=True)
         self.event(f.ANCHOR, wall_s=self.anchor_wall_s, monotonic_s=self.anchor_monotonic_s, manifest=True)
         fcntl.flock(self._files[_EVENTS], fcntl.LOCK_SH)  # the kernel frees it, however this process ends
+
+    def close(self) -> None:
+        """Call it once the stack is down: then the pager has written its last notification."""
+        self._list_notifications()
+        super().close()
+
+    def _list_notifications(self) -> None:
+        """The pager runs alone in its container and keeps no manifest: its rows are listed here."""
+        try:
+            lines = [line for _, line in read_lines(self.run.notifications)]
+        except RunDataError:
+            return  # not listed; whoever reads the run is told what is wrong with the file
+        with self._lock:
+            self._ledger.set_rows(NOTIFICATIONS, lines)
 
     def now_s(self) -> float:
         """Seconds since the run's anchor."""
@@ -273,11 +295,26 @@ def load_history(run: RunDir) -> f.History:
         servers=read(f.ServerSample),
         host=read(f.HostSample),
         told=read(f.Told),
+        services=read(f.ServiceSeen),
     )
     manifests = read_manifests(run.path)
-    losses = find_losses(history, seen, manifests)
+    losses = find_losses(history, seen, manifests, _digests(run, manifests))
     unchecked = () if manifests else (f"the run has no manifest, so it was held only to these: {CHECKED}",)
     return dataclasses.replace(history, losses=losses, unchecked=unchecked)
+
+
+def _digests(run: RunDir, manifests: Iterable[Manifest]) -> dict[str, str | None]:
+    """Of the files that are written whole, as they are now; None where there is none.
+
+    Empty for an older run, whose manifests name no such file.
+    """
+    if not any(manifest.whole for manifest in manifests):
+        return {}
+    found: dict[str, str | None] = {}
+    for name in WRITTEN_WHOLE:
+        content = read_bytes(run.file(name))
+        found[name] = None if content is None else content_digest(content)
+    return found
 
 
 def create_run_dir(runs: Path, scenario: str) -> RunDir:

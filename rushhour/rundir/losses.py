@@ -14,7 +14,7 @@ GAP_SHARE: Final = 0.1  # of the load: an observer may stand still on a busy mac
 SHARE: Final = 0.01  # of requests or rows that may differ where only another count speaks against them
 FEW: Final = 3
 LATE_S: Final = 2.0
-_UNLISTED: Final = frozenset({"notifications.jsonl"})  # written by another program
+NOTIFICATIONS: Final = "notifications.jsonl"  # written by another program, and listed when the run ends
 
 # What a run without manifests is held to, in words.
 CHECKED: Final = (
@@ -24,19 +24,26 @@ CHECKED: Final = (
 
 
 def find_losses(
-    history: f.History, seen: Mapping[str, Rows], manifests: Sequence[Manifest]
+    history: f.History,
+    seen: Mapping[str, Rows],
+    manifests: Sequence[Manifest],
+    digests: Mapping[str, str | None],
 ) -> tuple[f.Loss, ...]:
-    """What differs from what was written; `seen` counts the rows that the files hold now."""
+    """What differs from what was written.
+
+    `seen` counts the rows that the files hold now; `digests` are those of files that were written whole.
+    """
     found: list[f.Loss] = []
     whole: set[str] = set()
     if manifests:
         for name, rows in seen.items():
-            if name in _UNLISTED:
+            if name == NOTIFICATIONS and not _lists_notifications(manifests):
                 continue
             losses = [*_against_manifests(name, rows, manifests, complete=history.complete)]
             found += losses
             if not losses and all(one.closed for one in manifests):
                 whole.add(name)
+        found += _changed_files(manifests, digests)
     elif _had_manifest(history):
         what = "every manifest is gone, and this run was made with them: nothing says what its files held"
         found.append(f.Loss(EVERYTHING, what, foreign=True))
@@ -49,6 +56,23 @@ def find_losses(
 def _had_manifest(history: f.History) -> bool:
     anchor = history.event(f.ANCHOR)
     return anchor is not None and bool(anchor.detail.get("manifest"))
+
+
+def _lists_notifications(manifests: Sequence[Manifest]) -> bool:
+    """Whether they list them, or would if there had been any; an older run's, or one cut short, do not."""
+    return any(NOTIFICATIONS in one.files or (one.closed and one.whole) for one in manifests)
+
+
+def _changed_files(manifests: Sequence[Manifest], digests: Mapping[str, str | None]) -> Iterator[f.Loss]:
+    """Files that were written whole, and are gone, hold something else now, or came from elsewhere."""
+    for name, digest in digests.items():
+        written = {one.whole[name] for one in manifests if name in one.whole}
+        if digest is None and written:
+            yield f.Loss(name, "is gone, and was written", foreign=True)
+        elif digest is not None and not written and all(one.closed for one in manifests):
+            yield f.Loss(name, "is there, and no manifest names it", foreign=True)
+        elif written and digest not in written:
+            yield f.Loss(name, "is not as it was written: its digest differs", foreign=True)
 
 
 def _against_manifests(

@@ -2,6 +2,7 @@
 
 Each writer has a file of its own in `manifest/`: several processes append to events.jsonl, and none knows the
 rows of another. Digests of rows add up, in any order, so what the writers say together is what a file holds.
+Files that are written whole (scenario.json, environment.json) are named with the digest of what they hold.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from rushhour.errors import RunDataError
 from rushhour.rundir.reading import read_object
 
 FOLDER: Final = "manifest"
+WRITTEN_WHOLE: Final = ("scenario.json", "environment.json")
 EVERY_S: Final = 1.0
 _DIGEST: Final = 1 << 64
 _NUMBER: Final = count(1)  # of the writers of this process
@@ -51,6 +53,7 @@ class Manifest:
     files: Mapping[str, Rows]
     requests: int = 0  # that ended, by the rows of requests.jsonl
     started: int = 0  # by the generator's own count
+    whole: Mapping[str, str] = field(default_factory=dict)  # file written whole -> digest of its content
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ class Ledger:
     files: dict[str, Rows] = field(default_factory=dict)
     requests: int = 0
     started: int = 0
+    whole: dict[str, str] = field(default_factory=dict)
     _name: str = field(default_factory=lambda: f"{os.getpid()}-{next(_NUMBER)}.json")
     _written_s: float = -EVERY_S
     _closed: bool = False
@@ -71,17 +75,27 @@ class Ledger:
         for line, t_s in lines:
             rows.add(line.encode(), t_s)
 
-    def save(self, *, closed: bool = False) -> None:
-        """Write the manifest, whole or not at all, unless it was written within the last second.
+    def set_rows(self, name: str, lines: Iterable[bytes]) -> None:
+        """All rows of a file that keeps no manifest of its own, as they stand there now."""
+        self.files.pop(name, None)
+        for line in lines:
+            self.files.setdefault(name, Rows()).add(line, None)
+
+    def add_whole(self, name: str, content: bytes) -> None:
+        """A file that was just written whole."""
+        self.whole[name] = content_digest(content)
+
+    def save(self, *, closed: bool = False, now: bool = False) -> None:
+        """Write the manifest, whole or not at all; unless `now`, at most once a second.
 
         Where it cannot be written it stays behind its file, which the check of the run then says.
         """
         reopened = self._closed and not closed  # what was closed must not stay so
-        if not closed and not reopened and time.monotonic() - self._written_s < EVERY_S:
+        if not (closed or now or reopened) and time.monotonic() - self._written_s < EVERY_S:
             return
         self._written_s, self._closed = time.monotonic(), closed
         path = self.run / FOLDER / self._name
-        manifest = Manifest(closed, self.files, self.requests, self.started)
+        manifest = Manifest(closed, self.files, self.requests, self.started, self.whole)
         with suppress(OSError):  # a full disk, say: the facts themselves matter more, and fail by themselves
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(".tmp")
@@ -94,6 +108,11 @@ _MANIFEST: Final = TypeAdapter(Manifest)
 
 def digest_of(line: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(line, digest_size=8).digest())
+
+
+def content_digest(content: bytes) -> str:
+    """Of a whole file, bytes as they stand on the disk."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def read_manifests(run: Path) -> Sequence[Manifest]:

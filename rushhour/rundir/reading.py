@@ -51,8 +51,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise RunDataError(f"{path}: {error.strerror}") from None
 
 
-def read_text(path: Path) -> str | None:
-    """The text of a small file; None where there is no file. Raises RunDataError."""
+def read_bytes(path: Path) -> bytes | None:
+    """The content of a small file; None where there is no file. Raises RunDataError."""
     if not _is_there(path):
         return None
     try:
@@ -62,6 +62,14 @@ def read_text(path: Path) -> str | None:
         raise RunDataError(f"{path}: {error.strerror}") from None
     if len(content) > FILE_BYTES:
         raise RunDataError(f"{path}: larger than {FILE_BYTES:,} bytes")
+    return content
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a small file; None where there is no file. Raises RunDataError."""
+    content = read_bytes(path)
+    if content is None:
+        return None
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

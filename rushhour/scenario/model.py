@@ -24,6 +24,7 @@ CAUSES: Final = (
     "slow-or-dead-backend",
     "fork-shared",
     "blocked-worker",
+    "own-lock-chain",
     "none",
 )
 

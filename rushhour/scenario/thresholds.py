@@ -81,7 +81,7 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
             "leaked_connections",
             Unit.COUNT,
             "pools",
-            "still out after their request, or back by chance",
+            "still out after their request, job or other unit of work, or back by chance",
         ),
         MetricSpec("pool_in_use_max", Unit.SHARE, "pools", "fullest pool: connections out, of its capacity"),
         MetricSpec("pool_waiters_max", Unit.COUNT, "pools", "fullest pool: most threads waiting at once"),

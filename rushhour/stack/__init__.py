@@ -1,10 +1,10 @@
 """What stands under test: primary, replica and service, behind one Protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from rushhour.process.meter import Meter
 from rushhour.rundir import RunDir
@@ -140,6 +140,18 @@ class ServesAgain(Protocol):
 
 
 @runtime_checkable
+class WritesPerTask(Protocol):
+    """What a running stack may also be: one whose tasks each write below the agent's directory.
+
+    In containers pids repeat, so the files of two tasks must not lie side by side.
+    """
+
+    def task_directories(self, agent: Path) -> Sequence[Path]:
+        """Those that are there now."""
+        ...
+
+
+@runtime_checkable
 class KnowsSources(Protocol):
     """What a running stack may also be: one whose service names files that lie elsewhere on this machine."""
 
@@ -154,10 +166,16 @@ class Progress(Protocol):
     def __call__(self, step: str, done: float = 0, total: float | None = None, unit: str = "") -> None: ...
 
 
-class Stack(Protocol):
+R_co = TypeVar("R_co", bound=Running, covariant=True)
+
+
+class BringsUp(Protocol[R_co]):
     """Something that can be brought up for a scenario; leaving the context removes all of it."""
 
     @property
     def name(self) -> str: ...
 
-    def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> AbstractContextManager[Running]: ...
+    def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> AbstractContextManager[R_co]: ...
+
+
+Stack: TypeAlias = BringsUp[Running]

@@ -1,7 +1,6 @@
 """A service that runs already, at a URL: nothing is started, nothing is stopped, nothing is seen inside."""
 
 import http.client
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,8 +8,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from rushhour.errors import StackError, UsageError
+from rushhour.errors import UsageError
 from rushhour.process.meter import Meter
+from rushhour.process.waiting import wait_until
 from rushhour.rundir import RunDir
 from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Scenario
@@ -53,15 +53,9 @@ class UrlStack:
         if problems := check_host(url, self._allow_host):
             raise UsageError(problems)
         progress(f"wait for {url}")
-        began_s = time.monotonic()
-        while (seen := probe(url + scenario.target.health)) is not None:
-            waited_s = time.monotonic() - began_s
-            if waited_s > HEALTHY_WITHIN_S:
-                raise StackError(
-                    f"waited {waited_s:.1f} s for {url}{scenario.target.health} to answer 200; "
-                    f"last seen: {seen}"
-                )
-            time.sleep(POLL_S)
+        health = url + scenario.target.health
+        advice = "start the service, or set target.url and target.health to where it answers"
+        wait_until(f"{health} to answer 200", lambda: probe(health), HEALTHY_WITHIN_S, advice, poll_s=POLL_S)
         yield UrlRunning(url, Path(scenario.target.root))
 
 
@@ -69,9 +63,13 @@ def probe(url: str) -> str | None:
     """Why a URL is not healthy; None when it answered 200."""
     where = urlsplit(url)
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    connection = kind(where.hostname or "", where.port, timeout=PROBE_TIMEOUT_S)
+    return health_refusal(kind(where.hostname or "", where.port, timeout=PROBE_TIMEOUT_S), where.path or "/")
+
+
+def health_refusal(connection: http.client.HTTPConnection, path: str) -> str | None:
+    """Why a health path is not healthy; None when it answered 200. The connection is closed then."""
     try:
-        connection.request("GET", where.path or "/")
+        connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
     except (OSError, http.client.HTTPException) as error:

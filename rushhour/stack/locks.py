@@ -2,12 +2,12 @@
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rushhour.errors import StackError
+from rushhour.process.waiting import came_true
 
 POLL_S = 0.1
 
@@ -27,11 +27,10 @@ def locked(path: Path, *, shared: bool = False, timeout_s: float) -> Iterator[No
     """Hold the lock of a file, which is made when it is missing. Raises StackError when the time is over."""
     descriptor = _open(path)
     try:
-        began_s = time.monotonic()
-        while not _take(descriptor, shared):
-            if time.monotonic() - began_s > timeout_s:
-                raise StackError(f"waited {timeout_s:g} s for the lock {path}, which another run holds")
-            time.sleep(POLL_S)
+        if not came_true(lambda: _take(descriptor, shared), timeout_s, poll_s=POLL_S):
+            raise StackError(
+                f"waited {timeout_s:g} s for the lock {path}, which another run holds: wait for it, or end it"
+            )
         yield
     finally:
         os.close(descriptor)

@@ -7,11 +7,11 @@ from pathlib import Path
 from rushhour.alarms.real_config import RealAlerting
 from rushhour.errors import StackError, UsageError
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Stack
 from rushhour.stack.at_url import UrlStack
 from rushhour.stack.choose import Asked, choose_stack
-from rushhour.stack.ports import HOST
 from rushhour.stack.processes.stack import EmbeddedStack
 
 

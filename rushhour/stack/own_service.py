@@ -1,20 +1,18 @@
 """What a service of the user's own needs before it starts: an empty database, its URLs, its set-up."""
 
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from rushhour.errors import StackError
 from rushhour.process.child import start
 from rushhour.process.guard import Guard
+from rushhour.process.waiting import wait_until
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Progress
 from rushhour.stack.postgres.server import ask, connected
 
-POLL_S: Final = 0.05
 REPLAY_TIMEOUT_S: Final = 60.0
 SETUP_STOP_S: Final = 2.0
 
@@ -49,18 +47,15 @@ def run_setup(
     """
     root = Path(scenario.target.root)
     child = start(guard, "target.setup", command, log=log, environment=environment, cwd=root)
-    began_s = time.monotonic()
     try:
-        while child.poll() is None:
-            waited_s = time.monotonic() - began_s
-            if waited_s > scenario.target.setup_timeout:
-                raise StackError(
-                    f"target.setup has not ended after {waited_s:.0f} s; the last lines of {log}:",
-                    child.tail(),
-                )
-            time.sleep(POLL_S)
-        if child.poll() != 0:
-            child.check_alive()
+        wait_until(
+            "target.setup to end",
+            lambda: "it runs" if child.poll() is None else None,
+            scenario.target.setup_timeout,
+            f"raise setup_timeout, or see the last lines of {log}:",
+            tail=child.tail,
+        )
+        child.check()
     finally:
         child.stop(SETUP_STOP_S)
 
@@ -79,17 +74,16 @@ def wait_for_replay(primary: _Admitting, replica: _Admitting) -> None:
     """
     with connected(primary.admin_dsn) as on_primary, connected(replica.admin_dsn) as on_replica:
         target = ask(on_primary, "SELECT pg_current_wal_lsn()::text")
-        began_s = time.monotonic()
-        query = "SELECT (pg_last_wal_replay_lsn() >= %s::pg_lsn)::text"
-        while ask(on_replica, query, target) != "true":
-            waited_s = time.monotonic() - began_s
-            if waited_s > REPLAY_TIMEOUT_S:
-                seen = ask(on_replica, "SELECT pg_last_wal_replay_lsn()::text")
-                raise StackError(
-                    f"waited {waited_s:.0f} s for the replica to replay what target.setup wrote: it is at "
-                    f"{seen}, the primary at {target}"
-                )
-            time.sleep(POLL_S)
+
+        def behind() -> str | None:
+            query = "SELECT (pg_last_wal_replay_lsn() >= %s::pg_lsn)::text"
+            if ask(on_replica, query, target) == "true":
+                return None
+            seen = ask(on_replica, "SELECT pg_last_wal_replay_lsn()::text")
+            return f"it is at {seen}, the primary at {target}"
+
+        what = "the replica to replay what target.setup wrote"
+        wait_until(what, behind, REPLAY_TIMEOUT_S, "see the replica's log")
 
 
 def interpreter(scenario: Scenario, default: str) -> str:

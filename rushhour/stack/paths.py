@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import StackError
-from rushhour.process.child import Account
+from rushhour.process.tools import Account
 
 ROOTS_CACHE: Final = Path("/var/cache/rushhour")
 

@@ -13,14 +13,15 @@ from typing import Final
 
 import psutil
 
-from rushhour.errors import StackError
 from rushhour.process.reaper import is_alive
+from rushhour.process.waiting import wait_until
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress, Running, RunsAlerting, Stack
 from rushhour.stack.locks import locked
 from rushhour.stack.paths import open_cache, server_account
-from rushhour.stack.postgres.template import remove_templates
+from rushhour.stack.postgres.kept import bring_down_kept
+from rushhour.stack.postgres.template import templates_root
 from rushhour.stack.work import sweep
 
 POLL_S: Final = 0.5
@@ -102,9 +103,7 @@ def bring_down(cache: Path, *, templates: bool) -> list[str]:
         with locked(cache / "work.lock", timeout_s=DOWN_TIMEOUT_S):
             done += [f"removed {path}, left by a run that died" for path in sweep(works)]
     if templates:
-        removed, kept = remove_templates(cache)
-        done += [f"removed the kept databases {path.name}" for path in removed]
-        done += [f"left the kept databases {path.name}: a run uses them" for path in kept]
+        done += bring_down_kept(templates_root(cache))
     return done
 
 
@@ -115,13 +114,12 @@ def _end(path: Path) -> list[str]:
         return []
     began_s = time.monotonic()
     harness.terminate()
-    while is_alive(harness):
-        if time.monotonic() - began_s > DOWN_TIMEOUT_S:
-            raise StackError(
-                f"process {harness.pid}, which holds the stack up, has not ended "
-                f"{DOWN_TIMEOUT_S:g} s after SIGTERM"
-            )
-        time.sleep(0.05)
+    wait_until(
+        f"process {harness.pid}, which holds the stack up, to end after SIGTERM",
+        lambda: "it is alive" if is_alive(harness) else None,
+        DOWN_TIMEOUT_S,
+        f"`kill -9 {harness.pid}` ends it, and its guard then removes what it started",
+    )
     path.unlink(missing_ok=True)
     return [f"stopped the stack of process {harness.pid} in {time.monotonic() - began_s:.1f} s"]
 

@@ -2,6 +2,7 @@
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.units import held_by, most_of
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.wording import counted
 from rushhour.scenario.model import Scenario
@@ -24,6 +25,8 @@ def headline(
     who = f"{scenario.name} (release {scenario.release})"
     if verdict == "unknown":
         return f"{who}: {reasons[0].removesuffix(':')}"  # else a log's last lines follow, as reasons
+    if metrics.window is not None and metrics.window.of_start:
+        return f"{who}: {reasons[0]}"
     if observed == "exhausted":
         text = _exhausted(metrics, diagnosis)
     elif observed == "degraded" and told and metrics.pool.leaked:
@@ -57,8 +60,11 @@ def _exhausted(metrics: Metrics, diagnosis: Diagnosis) -> str:
         text += f": all {pool.capacity} connections at work, up to {pool.waiters_max} threads waiting"
     elif diagnosis.cause != "none":
         text += f": {diagnosis.cause}"
-    timeouts, requests = pool.timeouts or 0, metrics.all.requests
-    return f"{text}; {timeouts:,} of {requests:,} requests timed out"
+    timeouts, requests = pool.timeouts or 0, counted(metrics.all.requests, "request")
+    if timeouts == pool.timeouts_http:
+        return f"{text}; {timeouts:,} of {requests} timed out"
+    # Customers saw fewer: a request may have asked again, or have been answered all the same.
+    return f"{text}; {counted(timeouts, 'pool time-out')} in {requests}"
 
 
 def _leaked(metrics: Metrics, diagnosis: Diagnosis) -> str:
@@ -74,9 +80,13 @@ def _held(metrics: Metrics, diagnosis: Diagnosis) -> str:
     where = "" if site is None else f", taken at {at(site)}"
     if not leaked:
         return f"{counted(collected, 'connection')} came back by garbage collection alone{where}"
-    of = f" of {metrics.pool.capacity}" if metrics.pool.capacity and leaked <= metrics.pool.capacity else ""
+    pools = {one.pool for one in diagnosis.call_sites if one.leaked}
+    # What leaked is counted over all pools of all processes, a capacity is that of one.
+    capacity = metrics.pool.capacity_of.get(pools.pop()) if len(pools) == 1 else None
+    of = f" of {capacity}" if capacity and leaked <= capacity else ""
     noun = "connection" if leaked == 1 and not of else "connections"
-    held = "held by a request that has ended" if leaked == 1 else "held by requests that had ended"
+    unit = most_of(one.unit for one in diagnosis.call_sites for _ in range(one.leaked))
+    held = held_by(unit, leaked)
     also = f"; {collected} more came back by garbage collection alone" if collected else ""
     return f"{leaked}{of} {noun} {held}{where}{also}"
 
@@ -87,7 +97,6 @@ def _served(metrics: Metrics, told: bool) -> str:
     if everything.p95_ms is not None:
         text += f", p95 {in_words('p95', everything.p95_ms)}"
     if told and pool.in_use_max is not None:
-        of = f" of {pool.capacity}" if pool.capacity else ""
-        text += f"; {pool.name} pool at most {pool.in_use_max}{of} in use"
+        text += f"; {pool.name} pool: {pool.most_out()}"
         text += ", every connection came back" if not pool.leaked else f", {pool.leaked} leaked"
     return text

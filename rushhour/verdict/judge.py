@@ -2,37 +2,42 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.diagnosis.witnesses import service_death
-from rushhour.metrics.locustfile import locustfile_errors
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.metrics.pools import PoolMetrics
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.thresholds import Threshold, in_words
+from rushhour.scenario.thresholds import Threshold, parse_threshold
 from rushhour.verdict.headline import headline
-from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds
+from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
 from rushhour.verdict.lost import is_proven, touched
 from rushhour.verdict.notes import notes
+from rushhour.verdict.start import exhausted_at_start
 from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
 
-SHOWN_ERRORS: Final = 5  # of a locustfile, by type and line
-
 
 @dataclass(frozen=True, slots=True)
 class ThresholdResult:
-    """A threshold as it was judged; `ok` is None when its metric has no data."""
+    """A threshold as it was judged; `ok` is None when its metric has no data. verdict.json keeps its line."""
 
-    expr: str
+    threshold: Annotated[Threshold, BeforeValidator(parse_threshold), Field(validation_alias="expr")]
     value: float | None
     ok: bool | None
+
+    @property
+    def expr(self) -> str:
+        """The line of the scenario: `p95 < 400ms`."""
+        return self.threshold.expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,9 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     # An exception of the locustfile is no sign of trouble in the service, and fails every expectation.
     failed = tuple(_violated(one, metrics) for one in violated if one.metric != RAISED_NOTHING.metric)
     raised = tuple(
-        _raised(_violated(one, metrics), history) for one in violated if one.metric == RAISED_NOTHING.metric
+        raised_words(_violated(one, metrics), history)
+        for one in violated
+        if one.metric == RAISED_NOTHING.metric
     )
     observed = _observed(scenario, metrics, bool(failed), bool(blind))
     outcome: Outcome
@@ -76,6 +83,9 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
         observed = "exhausted" if observed == "exhausted" else "degraded"
         outcome = "fail"
         reasons = (f"the service died: {death}", *log_lines(history), *_seen(scenario, metrics, failed))
+    elif (starved := exhausted_at_start(history, metrics, diagnosis)) and scenario.expect == "healthy":
+        observed, outcome = "exhausted", "fail"
+        reasons = (starved, *log_lines(history), *_seen(scenario, metrics, failed))
     elif void:
         observed = "exhausted" if observed == "exhausted" else "unknown"
         unseen = why_unwatched(scenario, history, judged)
@@ -125,20 +135,12 @@ def _result(threshold: Threshold, metrics: Metrics, history: History) -> Thresho
     value = metrics.value_of(threshold)
     ok = None if value is None else threshold.holds(value)
     if ok is None or value is None or (not ok and is_proven(history, threshold, value)):
-        return ThresholdResult(threshold.expr, value, ok)
-    return ThresholdResult(threshold.expr, value, None if touched(history, threshold) else ok)
+        return ThresholdResult(threshold, value, ok)
+    return ThresholdResult(threshold, value, None if touched(history, threshold) else ok)
 
 
 def _violated(threshold: Threshold, metrics: Metrics) -> str:
-    value = metrics.value_of(threshold)
-    return f"{threshold.expr} does not hold: {in_words(threshold.metric, value or 0)}"
-
-
-def _raised(violated: str, history: History) -> str:
-    """What the locustfile raised, by type and line."""
-    errors = locustfile_errors(history)
-    more = f"; and {len(errors) - SHOWN_ERRORS} more lines" if len(errors) > SHOWN_ERRORS else ""
-    return f"{violated}; the locustfile raised {'; '.join(map(str, errors[:SHOWN_ERRORS]))}{more}"
+    return violated_words(threshold, metrics.value_of(threshold) or 0)
 
 
 def _no_data(judged: tuple[Threshold, ...], metrics: Metrics) -> tuple[str, ...]:
@@ -201,8 +203,7 @@ def _fullest(pool: PoolMetrics) -> str:
     """How full the fullest pool was, in words."""
     if pool.in_use_max is None:
         return "the pools were not seen from inside"
-    of = f" of {pool.capacity}" if pool.capacity else ""
-    return f"the {pool.name} pool had at most {pool.in_use_max}{of} connections out"
+    return f"the {pool.name} pool had {pool.most_out()}"
 
 
 def _judge_degraded(
@@ -255,7 +256,8 @@ def _seen(scenario: Scenario, metrics: Metrics, failed: tuple[str, ...]) -> tupl
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """The content of verdict.json; floats to six digits."""
-    content: dict[str, Any] = _rounded(asdict(verdict))
+    lines = [{"expr": one.expr, "value": one.value, "ok": one.ok} for one in verdict.thresholds]
+    content: dict[str, Any] = _rounded(asdict(verdict) | {"thresholds": lines})
     return content
 
 

@@ -1,11 +1,11 @@
 """What a saved run's lost rows leave unknown (pure)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Final
 
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
-from rushhour.rundir.losses import EVERYTHING
+from rushhour.rundir.losses import EVERYTHING, NOTIFICATIONS
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
 
 FILE_OF: Final[dict[Source, str]] = {
@@ -15,8 +15,9 @@ FILE_OF: Final[dict[Source, str]] = {
     "postgres": "postgres.jsonl",
     "host": "host.jsonl",
 }
-# Without these no time is known: when the load began, what was done to the servers, what failed.
-_ALL: Final = frozenset({EVERYTHING, "events.jsonl"})
+ENVIRONMENT: Final = "environment.json"
+# Without these nothing is known: what the run was held to; when the load began, what was done to the servers.
+RESTS_ALL: Final = frozenset({EVERYTHING, "events.jsonl", "scenario.json"})
 # Whether the generator kept its schedule, and whether the machine had other work: slowness may be theirs.
 _CONDITIONS: Final = frozenset({"generator.jsonl", "host.jsonl"})
 _NEVER_SLOWNESS: Final = frozenset({"leaked_connections"})
@@ -40,7 +41,9 @@ _RESTS: Final = {
     "pool.jsonl": "every figure of the pools, and the diagnosis",
     "postgres.jsonl": "the replica's lag",
     "host.jsonl": "whether the machine was busy with other work, and every figure of CPU",
-    "notifications.jsonl": "who was paged",
+    NOTIFICATIONS: "who was paged",
+    ENVIRONMENT: "where the run took place: its stack, its limits, its versions",
+    "services.jsonl": "whether any other service was touched",
 }
 
 
@@ -57,27 +60,30 @@ def is_lost(history: History, *sources: Source) -> bool:
 
 def lost_everything(history: History) -> Iterator[str]:
     """Losses that leave nothing to be judged."""
-    for loss in history.losses:
-        if loss.file in _ALL:
-            yield _in_words(loss)
+    return lost_in(history, RESTS_ALL)
 
 
 def lost_parts(history: History, needed: Iterable[Source]) -> Iterator[str]:
     """Losses of what is needed, and of what every run is held to."""
-    return lost_of(history, (*needed, "requests", "generator", "host"))
+    yield from lost_of(history, (*needed, "requests", "generator", "host"))
+    yield from lost_in(history, {ENVIRONMENT})
 
 
 def lost_of(history: History, needed: Iterable[Source]) -> Iterator[str]:
     """Losses of what is needed."""
-    files = {FILE_OF[source] for source in needed}
+    return lost_in(history, {FILE_OF[source] for source in needed})
+
+
+def lost_in(history: History, files: Container[str]) -> Iterator[str]:
+    """Losses of these files."""
     for loss in history.losses:
         if loss.file in files:
-            yield _in_words(loss)
+            yield lost_in_words(loss)
 
 
 def touched(history: History, threshold: Threshold) -> list[f.Loss]:
     """Losses of what a threshold's metric rests on."""
-    files = {FILE_OF[METRICS[threshold.metric].source]} | _ALL
+    files = {FILE_OF[METRICS[threshold.metric].source]} | RESTS_ALL
     if threshold.metric not in _NEVER_SLOWNESS:
         files |= _CONDITIONS
     return [loss for loss in history.losses if loss.file in files]
@@ -94,5 +100,6 @@ def is_proven(history: History, threshold: Threshold, value: float) -> bool:
     )
 
 
-def _in_words(loss: f.Loss) -> str:
+def lost_in_words(loss: f.Loss) -> str:
+    """What was lost, and what rests on it."""
     return f"{loss.in_words()}; on it rests {rests_on(loss.file)}"

@@ -12,10 +12,12 @@ from rushhour.metrics.window import Window
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.rundir.losses import NOTIFICATIONS
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS
 from rushhour.verdict.headline import leaking_site
 from rushhour.verdict.judged import RAISED_NOTHING, is_seen, judged_thresholds
+from rushhour.verdict.lost import lost_in
 from rushhour.verdict.unseen import why_no_pool, without_limit
 
 ENDPOINTS_NAMED: Final = 3  # of those with answers 4xx
@@ -37,8 +39,10 @@ def notes(
         *_client_errors(metrics),
         *_counts_differ(metrics),
         *_warm_up(history, window),
+        *_full_early(history, window),
         *_ended_processes(history, window),
         *_failed_observers(history),
+        *lost_in(history, {NOTIFICATIONS}),
         *history.unchecked,
     )
 
@@ -102,6 +106,8 @@ def _locustfile(history: History, metrics: Metrics, scenario: Scenario) -> Itera
 
 def _counts_differ(metrics: Metrics) -> Iterator[str]:
     pool = metrics.pool
+    if metrics.window is not None and metrics.window.of_start:
+        return  # nobody counted but the agent
     counts = {
         "the agent": pool.timeouts_agent,
         "the customers": pool.timeouts_http,
@@ -117,6 +123,21 @@ def _warm_up(history: History, window: Window) -> Iterator[str]:
     early = sum(window.load_started_s <= fact.t_s < window.measured_from_s for fact in history.pool_timeouts)
     if early:
         yield f"{counted(early, 'pool time-out')} came during the warm-up and did not count"
+
+
+def _full_early(history: History, window: Window) -> Iterator[str]:
+    """Pools that were full before anything was measured, and never after: the live view says `full`."""
+    early, later = {}, set()
+    for sample in history.pools:
+        if sample.capacity and sample.checked_out >= sample.capacity:
+            if window.after_warm_up(sample.t_s):
+                later.add(sample.pool)
+            elif sample.t_s < window.measured_from_s:
+                early[sample.pool] = sample
+    for pool, sample in sorted(early.items()):
+        if pool not in later:
+            when = "during the warm-up" if sample.t_s >= window.load_started_s else "before the load"
+            yield f"pool {pool} was full {when} ({sample.checked_out} of {sample.capacity}), and not after it"
 
 
 def _ended_processes(history: History, window: Window) -> Iterator[str]:

@@ -14,8 +14,8 @@ from docker import DockerClient
 
 from rushhour.cli import main
 from rushhour.errors import StackError
-from rushhour.jobs.drill import own_swarm
 from rushhour.stack.compose.engine import engine_url
+from rushhour.stack.swarm import own_swarm
 from tests.docker.compose_subject import ROOT, everything, wait_until
 
 

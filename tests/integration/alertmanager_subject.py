@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rushhour.alarms.alertmanager import Labels
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 
 START_TIMEOUT_S = 20.0
 

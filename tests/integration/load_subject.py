@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rushhour.load.locust import LoadProcess, start_load
+from rushhour.load.locust import STOP_GRACE_S, start_load
 from rushhour.load.post import Post
+from rushhour.process.child import Child
+from rushhour.process.guard import Guard
 from rushhour.rundir import History, RunDir
 from rushhour.scenario.model import Load, Pool, Scenario, Target
 
@@ -127,14 +129,17 @@ def loading(
     *,
     root: Path = ROOT,
     post: Post | None = None,
-) -> Iterator[tuple[LoadProcess, RunDir]]:
+) -> Iterator[tuple[Child, RunDir]]:
     """Load the server; whatever is left of Locust is ended on leaving."""
     run = RunDir(path)
-    process = start_load(scenario(load, pool_timeout_s, root), server.url, run, time.time(), {}, post=post)
-    try:
-        yield process, run
-    finally:
-        process.stop()
+    with Guard() as guard:
+        process = start_load(
+            guard, scenario(load, pool_timeout_s, root), server.url, run, time.time(), post=post
+        )
+        try:
+            yield process, run
+        finally:
+            process.stop(STOP_GRACE_S)
 
 
 def wait_for(what: str, seen: Callable[[], bool], timeout_s: float = 15.0) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 from tests.integration.agent_subject import line_of
 from tests.shop_service import SHOP
 
@@ -225,3 +225,42 @@ def test_nothing_outlives_a_kill(tmp_path: Path) -> None:
     process.wait(DEADLINE_S)
     process.stdout.close()
     assert psutil.wait_procs([sleeper], timeout=DEADLINE_S)[1] == []
+
+
+SOON_OVER = """
+import threading
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+engine, kept = create_engine("sqlite:///soon.db"), []
+def work():
+    kept.append(Session(engine))
+    kept[-1].execute(text("select 1")).all()  # leak
+"""
+
+
+def soon_over(folder: Path, how: str) -> str:
+    (folder / "soon.py").write_text(SOON_OVER + how)
+    done = subprocess.run(
+        [sys.executable, "-m", "rushhour", "agent", "exec", "--", sys.executable, "soon.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_a_leak_right_before_the_process_ends_is_named(tmp_path: Path) -> None:
+    said = soon_over(tmp_path, "thread = threading.Thread(target=work)\nthread.start()\n")
+    assert "1 connection leaked" in said
+    assert f"LEAK  soon.py:{line_of(tmp_path / 'soon.py', 'leak')} work" in said
+
+
+def test_what_the_main_thread_has_out_when_the_process_ends_is_named(tmp_path: Path) -> None:
+    said = soon_over(tmp_path, "work()\n")
+    assert "no leak was seen, but 1 connection was still out when the process ended" in said
+    assert f"out  soon.py:{line_of(tmp_path / 'soon.py', 'leak')} work" in said
+    assert "every connection came back" not in said

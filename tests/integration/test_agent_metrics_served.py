@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from rushhour.agent.environment import agent_environment
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 from tests.shop_service import SHOP
 
 DEADLINE_S = 30.0

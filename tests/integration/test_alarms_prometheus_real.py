@@ -14,7 +14,7 @@ import pytest
 
 from rushhour.alarms.events import Kind
 from rushhour.alarms.prometheus import PrometheusPolicy
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 from tests.integration.alertmanager_subject import alertmanager, running, webhook
 from tests.unit.test_alarms_cloudwatch import timeline
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.process.child import Child, start, wait_until
+from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.scenario.model import Data
-from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.postgres.bare import BareServer
 from rushhour.stack.postgres.seeding import seed
 from tests.integration.fresh_database import SCHEMA, fresh_database
@@ -59,7 +59,7 @@ def service(pg: BareServer, guard: Guard, tmp_path: Path) -> Iterator[tuple[Chil
             cwd=ROOT,
         )
         try:
-            wait_until("health to answer 200", lambda: not_well(port), child, DEADLINE_S)
+            child.wait_until("health to answer 200", lambda: not_well(port), DEADLINE_S)
             yield child, port
         finally:
             child.stop(grace_s=3)
@@ -87,6 +87,7 @@ def test_the_incident_reaches_client_and_log(service: tuple[Child, int]) -> None
         "error": "internal server error",
         "type": "sqlalchemy.exc.TimeoutError",
     }
+    assert child.log is not None
     log = child.log.read_text()
     assert LIMIT in log
     assert "Exception on /customers/1/referrals [GET]" in log

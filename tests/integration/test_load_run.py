@@ -17,6 +17,7 @@ import psutil
 import pytest
 from hdrh.histogram import HdrHistogram
 
+from rushhour.load.locust import STOP_GRACE_S
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load
@@ -65,7 +66,7 @@ class Eager(FastHttpUser):
 
 @dataclass(frozen=True)
 class Ended:
-    """A run after its end; `code` is Locust's exit code, `failure` what LoadProcess.check() then said."""
+    """A run after its end; `code` is Locust's exit code, `failure` what Child.check() then said."""
 
     history: History
     code: int
@@ -102,7 +103,7 @@ def tell(
             process.check()
         except Exception as error:  # noqa: BLE001  # a test looks at it
             failure = str(error)
-        process.stop()
+        process.stop(STOP_GRACE_S)
         _, left = psutil.wait_procs(family, timeout=5)
         return Ended(load_history(run), code, subject.counts, subject, run.path, failure, tuple(left))
 
@@ -148,7 +149,7 @@ def pushed(path: Path) -> Ended:
 def stopped(path: Path, workers: int) -> Ended:
     def stop(process, run, **_):  # type: ignore[no-untyped-def]
         wait_for("a second's rows", lambda: bool(load_history(run).requests))
-        process.stop()
+        process.stop(STOP_GRACE_S)
 
     return tell(path, own(5, 60.0, workers), text=EAGER, meanwhile=stop)
 
@@ -157,7 +158,7 @@ def hanging(path: Path) -> Ended:
     def stop(process, server, family, **_):  # type: ignore[no-untyped-def]
         wait_for("requests that hang", lambda: server.total() == 4)
         family += psutil.Process(process.pid).children(recursive=True)
-        process.stop()
+        process.stop(STOP_GRACE_S)
 
     text = EAGER.replace("/ok", "/hang")
     return tell(path, own(4, 60.0, workers=2), text=text, meanwhile=stop, pool_timeout_s=30.0)

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rushhour.load.post import Post
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load
-from rushhour.stack.ports import HOST, free_port
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving
 
 ENDS_WITHIN_S = 30

@@ -296,3 +296,34 @@ def test_without_the_option_nothing_is_patched(tmp_path: Path) -> None:
     done = run_pytest(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 passed" in done.stdout
+
+
+JOB_TESTS = """
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+import shop
+
+jobs = ThreadPoolExecutor(1)
+
+def test_a_job_leaves_it_out():
+    assert jobs.submit(shop.report).result() == 1
+
+def test_a_job_hands_it_on():
+    connection = jobs.submit(shop.engine.connect).result()
+    connection.close()
+
+def test_a_task_hands_it_on():
+    async def main():
+        connection = await asyncio.to_thread(shop.engine.connect)
+        connection.close()
+    asyncio.run(main())
+"""
+
+
+def test_a_job_of_an_executor_that_leaves_one_out_fails_its_test(tmp_path: Path) -> None:
+    shop = SHOP.replace(
+        '"sqlite:///shop.db"', '"sqlite:///shop.db", connect_args={"check_same_thread": False}'
+    )
+    done = run_pytest(tmp_path, "--pool-leaks", shop=shop, tests=JOB_TESTS)
+    assert errors_of(done) == ["test_a_job_leaves_it_out"], done.stdout + done.stderr
+    assert f"taken at shop.py:{line_of(tmp_path / 'shop.py', 'leak')} report" in done.stdout

@@ -15,9 +15,9 @@ import pytest
 
 from rushhour.errors import StackError
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
-from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.processes.running import EmbeddedRunning
 from rushhour.stack.processes.stack import EmbeddedStack
 from rushhour.stack.work import sweep

@@ -14,8 +14,9 @@ from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
 from rushhour.stack.paths import first_closed, server_account
 from rushhour.stack.postgres.clone import clone
+from rushhour.stack.postgres.kept import remove_kept
 from rushhour.stack.postgres.programs import copy_wheel, find_binaries, install, server_version
-from rushhour.stack.postgres.template import TemplateStore, remove_templates
+from rushhour.stack.postgres.template import TemplateStore, templates_root
 from rushhour.stack.work import work_dir
 from tests.integration.stack_subject import RowsSeeder, quiet
 
@@ -54,7 +55,7 @@ def test_two_runs_build_one_template_and_none_removes_it_in_use(
             with store_in(own_cache, guard, seeder).held(schema, DATA, tmp_path / "log", quiet) as template:
                 found.append(template.path)
                 both_hold.wait()
-                removed, kept = remove_templates(own_cache)
+                removed, kept = remove_kept(templates_root(own_cache))
                 assert (removed, kept) == ([], [template.path])
                 both_hold.wait()
         except Exception as fault:  # noqa: BLE001  # told to the test's own thread
@@ -70,7 +71,7 @@ def test_two_runs_build_one_template_and_none_removes_it_in_use(
     assert found[0] == found[1]
     assert (found[0] / "manifest.json").stat().st_mode & 0o077 == 0  # it holds the passwords
 
-    assert remove_templates(own_cache) == ([found[0]], [])
+    assert remove_kept(templates_root(own_cache)) == ([found[0]], [])
     assert not found[0].exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from rushhour.errors import StackError
 from rushhour.process.guard import Guard
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import BareServer
 from rushhour.stack.postgres.table_lock import TableLock
 from rushhour.stack.processes.beside import Beside, start_relay

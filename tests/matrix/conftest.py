@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rushhour.process.guard import Guard
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import BareServer, bare_server
 from tests.matrix.environments import ROOT
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from rushhour.stack.ports import free_port
+from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import BareServer
 from tests.matrix.cases import CASES, ROUTELESS, Case
 from tests.matrix.environments import CACHE, ROOT, environment_of, versions_of

@@ -13,6 +13,7 @@ from rushhour.metrics.window import find_window
 from rushhour.rundir import Recorder, RunDir, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load, Scenario, Target
+from rushhour.scenario.thresholds import parse_threshold
 from rushhour.verdict.judge import ThresholdResult, Verdict
 from tests.unit.saved_runs import ENVIRONMENT
 
@@ -146,11 +147,11 @@ def sample_verdict() -> Verdict:
             ),
         ),
         thresholds=(
-            ThresholdResult("queuepool_timeouts == 0", 15.0, ok=False),
-            ThresholdResult("http_5xx_rate < 0.1%", 0.0027, ok=False),
-            ThresholdResult("p95 < 400ms", 41.2, ok=True),
-            ThresholdResult("pool_in_use_max < 80%", 1.0, ok=False),
-            ThresholdResult("replica_lag_max < 2s", None, ok=None),
+            ThresholdResult(parse_threshold("queuepool_timeouts == 0"), 15.0, ok=False),
+            ThresholdResult(parse_threshold("http_5xx_rate < 0.1%"), 0.0027, ok=False),
+            ThresholdResult(parse_threshold("p95 < 400ms"), 41.2, ok=True),
+            ThresholdResult(parse_threshold("pool_in_use_max < 80%"), 1.0, ok=False),
+            ThresholdResult(parse_threshold("replica_lag_max < 2s"), None, ok=None),
         ),
         metrics={
             "requests": 5589,

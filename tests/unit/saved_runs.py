@@ -35,15 +35,21 @@ def save(
     environment: f.Environment | None = ENVIRONMENT,
     *,
     judged: bool = True,
+    listed: bool = False,
 ) -> RunDir:
-    """Write a run into `path`, and its verdict.json unless it was never judged."""
+    """Write a run into `path`, and its verdict.json unless it was never judged.
+
+    `listed`: as a run's recorder does it, scenario.json and environment.json are in the manifest too. A test
+    that changes one of them afterwards leaves it out.
+    """
     run = RunDir(path)
     path.mkdir(parents=True)
     chosen = scenario or histories.scenario(release="1.1.1")
-    run.write_json("scenario.json", chosen)
-    if environment is not None:
-        run.write_json("environment.json", environment)
     writer = FactWriter(run)
+    write_json = writer.write_json if listed else run.write_json
+    write_json("scenario.json", chosen)
+    if environment is not None:
+        write_json("environment.json", environment)
     for field in dataclasses.fields(history):
         if field.name != "environment":
             writer.write(getattr(history, field.name))

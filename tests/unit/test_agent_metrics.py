@@ -39,7 +39,8 @@ class Service:
         hold = Hold()
         hold.slot, hold.stack, hold.request, hold.thread = Slot(self.state), UNKNOWN, request, 0
         hold.waited, hold.taken = waited, at
-        hold.returned = hold.lost = None
+        hold.returned = hold.lost = hold.others = None
+        hold.used = 1.0
         hold.owner = Owner(THREAD, 0)
         self.book.live[hold] = hold
         self.pool._overflow += 1

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from rushhour.agent.book import Hold
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.owners import TASK, THREAD, Owner, has_ended, owner_finder
-from rushhour.agent.units import AFTER_S, OWNER_ENDED, Units
+from rushhour.agent.units import AFTER_S, AFTER_UNUSED_S, OWNER_ENDED, Units
+from rushhour.agent.uses import ASKER, USER
 
 DEADLINE_S = 10
 
@@ -19,6 +21,7 @@ DEADLINE_S = 10
 def a_hold(owner: Owner, taken: float) -> Hold:
     hold = Hold()
     hold.owner, hold.request, hold.lost, hold.taken = owner, None, None, taken
+    hold.others, hold.used = None, taken or 0.001
     return hold
 
 
@@ -173,7 +176,121 @@ def test_the_loops_of_job_runners_are_known() -> None:
         ("rq/worker.py", "dequeue_job_and_maintain_ttl"),
         ("dramatiq/worker.py", "run"),
         ("huey/consumer.py", "loop"),
+        ("huey/consumer.py", "sleep"),
+        ("anyio/_backends/_asyncio.py", "run"),
     ):
         assert run(f"def {function}():\n    probe()\n{function}()", f"{site}/{path}"), path
     assert not run("def work():\n    probe()\nwork()", f"{site}/rq/worker.py")
     assert not run("def loop():\n    probe()\nloop()", "/srv/app/consumer.py")
+
+
+def ended_owner(ended: float = 1.0) -> Owner:
+    owner = Owner(THREAD, -1)
+    owner.ended = ended
+    return owner
+
+
+def test_a_connection_that_somebody_else_has_in_hands_is_not_lost() -> None:
+    for why in (USER, ASKER):
+        hold, units, other = a_hold(ended_owner(), 0.5), Units(Classifier()), Owner(THREAD, -2)
+        hold.others = {why: other}
+        units.look([hold], 10.0)
+        assert hold.lost is None, why
+        other.ended = 11.0
+        units.look([hold], 12.0)
+        assert hold.lost_s == 11.0, why
+
+
+def test_one_that_seemed_lost_and_is_used_by_somebody_else_is_not_lost_any_more() -> None:
+    hold, units = a_hold(ended_owner(), 0.5), Units(Classifier())
+    units.look([hold], 2.0)
+    assert hold.lost == OWNER_ENDED
+    hold.used = 2.5  # by its own thread: a later job goes on with what an earlier one left
+    assert units.resumed([hold]) == []
+    hold.others = {USER: Owner(THREAD, -2)}
+    assert units.resumed([hold]) == [hold]
+    assert hold.lost is None
+
+
+def test_without_a_statement_it_is_waited_longer_for_a_user() -> None:
+    hold, units = a_hold(ended_owner(), 0.5), Units(Classifier())
+    hold.used = 0.0
+    units.look([hold], 1.0 + AFTER_S)
+    assert hold.lost is None
+    units.look([hold], 1.0 + AFTER_UNUSED_S)
+    assert hold.lost == OWNER_ENDED
+
+
+class PickyTask(asyncio.Task[Any]):
+    """A class of the service's own, whose instances take no callback from anybody else."""
+
+    def add_done_callback(self, *_arguments: object, **_options: object) -> None:
+        raise RuntimeError("no callbacks")
+
+
+def test_a_task_whose_result_cannot_be_watched_is_not_seen() -> None:
+    current, owners = owner_finder(), list[Owner]()
+
+    async def work(proceed: asyncio.Event) -> int:
+        owners.append(current())
+        await proceed.wait()
+        return 1
+
+    async def main() -> None:
+        loop, proceed = asyncio.get_running_loop(), asyncio.Event()
+        task = PickyTask(work(proceed), loop=loop)
+        proceed.set()
+        while not task.done():
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert owners[0].result_carries
+    assert lost_after(owners[0]) is None
+
+
+class SilentTask(asyncio.Task[Any]):
+    """One that fails whatever the agent asks it."""
+
+    def get_coro(self) -> Any:
+        raise RuntimeError("no coroutine")
+
+    def done(self) -> bool:
+        if sys._getframe(1).f_globals["__name__"].startswith("rushhour.agent"):
+            raise RuntimeError("not said")
+        return super().done()
+
+
+def test_a_task_that_fails_to_answer_is_an_owner_and_never_seen_to_end_while_it_lives() -> None:
+    current, owners = owner_finder(), list[Owner]()
+
+    async def work() -> None:
+        owners.append(current())
+
+    async def main() -> SilentTask:
+        task = SilentTask(work(), loop=asyncio.get_running_loop())
+        while not owners:
+            await asyncio.sleep(0)
+        return task
+
+    task = asyncio.run(main())
+    assert (owners[0].kind, owners[0].file) == (TASK, None)
+    assert not has_ended(owners[0], 1.0)
+    assert lost_after(owners[0]) is None
+    del task
+
+
+def test_the_tasks_of_pure_python_are_owners_that_end() -> None:
+    current = owner_finder()
+
+    async def work() -> Owner:
+        return current()
+
+    async def main() -> Owner:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, coro, **options: asyncio.tasks._PyTask(coro, loop=loop, **options))  # type: ignore[attr-defined]  # not in its stubs
+        return await asyncio.create_task(work())
+
+    owner = asyncio.run(main())
+    assert owner.kind == TASK
+    assert has_ended(owner, 1.0)
+    assert not owner.result_carries

@@ -49,6 +49,7 @@ class Story:
         hold.proxy = _must_not_be_followed
         hold.stack, hold.request, hold.thread, hold.returned = stack, request, 0, None
         hold.owner, hold.lost = owner or Owner(THREAD, 0), None
+        hold.others, hold.used = None, at
         self.book.live[hold] = hold
         self.pool._overflow += 1
         return hold

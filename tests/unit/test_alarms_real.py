@@ -241,6 +241,8 @@ def test_a_run_that_broke_off_or_other_rules_are_unknown() -> None:
     assert "are not those that ran" in beside_real([policy(repeat_interval=60.0)], run)[0].unknown
     assert "not among" in beside_real([policy(name="another")], run)[0].unknown
     assert beside_real([one], histories.healthy()) == ()  # no real alarms, nothing to say
+    lost = dataclasses.replace(run, losses=(f.Loss("notifications.jsonl", "holds 1 of the 2 rows"),))
+    assert beside_real([one], lost)[0].unknown == "notifications.jsonl: holds 1 of the 2 rows"
 
 
 def test_an_access_log_that_nobody_wrote_is_named(shipped: Scenario) -> None:

@@ -46,7 +46,10 @@ def test_a_connection_out_after_its_request_is_a_leak_with_its_line() -> None:
     assert summary(findings) == [
         "1 connection leaked",
         "seen  Python 3.13.1, SQLAlchemy 2.1.9, Flask 3.1.3, 1 process",
-        "pool  shop.db: QueuePool of 5 + 2, time-out 1 s; at most 1 of 7 out, 1 check-outs",
+        (
+            "pool  shop.db: QueuePool of 5 + 2, time-out 1 s; "
+            "at most 1 of 7 connections out (sampled), 1 check-out"
+        ),
         f"LEAK  {LEAK}",
     ]
 
@@ -127,3 +130,14 @@ def test_what_it_cannot_see_is_said() -> None:
     assert "cannot watch this SQLAlchemy: RuntimeError: SQLAlchemy 1.3.24" in summary(fed(SEEN, old))[0]
     null = sample(1.0, kind="NullPool", size=0, max_overflow=-1, timeout_s=0.0)
     assert "NullPool, which opens a connection for each check-out" in "\n".join(summary(fed(SEEN, null)))
+
+
+def test_what_a_process_has_out_when_it_ends_is_named_and_not_said_to_have_come_back() -> None:
+    left = replace(OUT, t_s=1.05, endpoint=None, returned_s=1.05, returned_by="process-ended")
+    findings = fed(SEEN, left, sample(1.05))
+    assert findings.leaks == 0
+    lines = summary(findings)
+    assert lines[0] == (
+        "no leak was seen, but 1 connection was still out when the process ended: it may have been at work"
+    )
+    assert lines[-1] == "out  shop.py:36 report: 1 of pool shop.db still out when the process ended"

@@ -1,10 +1,10 @@
 """Names from outside, such as endpoints with `:id:`, are printed as they are."""
 
 import ast
-import io
 from pathlib import Path
 
 from rich.console import Console
+from rich.rule import Rule
 from rich.table import Table
 
 import rushhour
@@ -16,17 +16,14 @@ OWN = (commands_console.console, commands_console.errors, drill_command.console)
 
 
 def written(console: Console) -> str:
-    before, console.file = console.file, io.StringIO()
-    try:
-        console.width = 200
+    # The consoles are the package's own: nothing of them may stay changed for the tests that follow.
+    with console.capture() as captured:
         table = Table(OUTSIDE, title=OUTSIDE)
         table.add_row(OUTSIDE)
-        console.print(table)
+        console.print(table, width=200)
         console.print(OUTSIDE, soft_wrap=True)
-        console.rule(OUTSIDE)
-        return console.file.getvalue()
-    finally:
-        console.file = before
+        console.print(Rule(OUTSIDE), width=200)
+    return captured.get()
 
 
 def test_text_from_outside_is_neither_emoji_nor_markup() -> None:

@@ -53,9 +53,9 @@ def test_the_incident_is_told_with_its_numbers_and_its_line() -> None:
     found = diagnosed(h.incident())
     assert found.summary == (
         "30 of 30 connections of pool replica are held by requests that have ended, taken at "
-        "app/referrals.py:88 list_referrals, one for each of 30 threads; 2,250 requests "
-        "were answered with 30 check-outs: later requests of a thread use what its first one took, "
-        "so a thread-local session is never removed."
+        "app/referrals.py:88 list_referrals, one for each of 30 threads; since the load began, "
+        "2,250 requests were answered with 30 check-outs: later requests of a thread use what "
+        "its first one took, so a thread-local session is never removed."
     )
     top = found.call_sites[0]
     assert (top.file, top.line, top.function) == ("app/referrals.py", 88, "list_referrals")

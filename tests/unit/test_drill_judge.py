@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushhour.jobs.drill.facts import By, Drill, Instance, Rollout, ServiceState
+from rushhour.jobs.drill.facts import Drill
 from rushhour.jobs.drill.figures import figures_of
 from rushhour.jobs.drill.judge import judge
 from rushhour.jobs.drill.page import headline, junit, markdown, page, rows, touched
@@ -17,6 +17,7 @@ from rushhour.jobs.drill.side_by_side import page as together
 from rushhour.metrics.latencies import new_histogram
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.rundir.facts import By, Instance, Rollout, ServiceState
 
 ROLLOUT = Rollout("update", "docker service update …", "sha256:new", 20.0, 26.0, "completed")
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from rushhour.errors import UsageError
-from rushhour.jobs.drill.facts import ServiceState
-from rushhour.jobs.drill.fleet import SIBLINGS, Plan
-from rushhour.jobs.drill.swarm_files import PROBE, Fixed, stack_file
-from rushhour.jobs.drill.swarm_running import host_ports
+from rushhour.rundir.facts import ServiceState
 from rushhour.scenario.file import load_scenarios
 from rushhour.stack.compose.images import Image
+from rushhour.stack.fleet import SIBLINGS, Plan
+from rushhour.stack.swarm.files import PROBE, Fixed, stack_file
+from rushhour.stack.swarm.tasks import host_ports
 
 ROOT = Path(__file__).parents[2]
 IMAGE = Image("rushhour/referrals:1.1", "sha256:1", "/srv", {}, None)
@@ -74,7 +74,7 @@ def test_a_bad_hotfix_is_rolled_back_by_the_swarm() -> None:
 @pytest.mark.parametrize("siblings", [0, len(SIBLINGS) + 1])
 def test_no_more_siblings_than_there_are(siblings: int) -> None:
     with pytest.raises(UsageError):
-        _ = Plan(SCENARIO, "update", "1.1.1", siblings).names
+        _ = Plan("update", "1.1.1", siblings).names
 
 
 @pytest.mark.parametrize(

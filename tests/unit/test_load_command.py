@@ -8,6 +8,7 @@ import pytest
 
 from rushhour.errors import UsageError
 from rushhour.load.locust import locust_command, locust_environment, start_load
+from rushhour.process.guard import Guard
 from rushhour.rundir import RunDir
 from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Load, Pool, Scenario, Target
@@ -71,7 +72,7 @@ def test_what_is_not_a_url_is_refused(url: str) -> None:
 def test_every_problem_is_told_before_anything_starts(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     with pytest.raises(UsageError) as caught:
-        start_load(scenario(tmp_path, locustfile="none.py"), "http://example.test", run, 0.0, {})
+        start_load(Guard(), scenario(tmp_path, locustfile="none.py"), "http://example.test", run, 0.0)
     assert len(caught.value.problems) == 2
     assert "example.test" in caught.value.problems[0]
     assert str(tmp_path / "none.py") in caught.value.problems[1]

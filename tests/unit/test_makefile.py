@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def made(folder: Path, *words: str, **variables: str) -> tuple[int, list[str]]:
     shutil.copy(ROOT / "infra" / "with_args.py", folder / "infra")
     for name in ("pyproject.toml", "requirements.lock", ".venv/.installed"):
         (folder / name).touch()
-    (folder / ".venv" / "bin" / "python").symlink_to(shutil.which("python3") or "python3")
+    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
     stub = folder / ".venv" / "bin" / "rushhour"
     stub.write_text('#!/bin/sh\nfor word in "$@"; do printf "%s\\0" "$word" >> calls; done\nexit 1\n')
     stub.chmod(0o755)

@@ -117,6 +117,16 @@ def test_moments_in_words_and_the_first_log_errors_only() -> None:
     )
 
 
+def test_moments_are_timed_from_the_start_of_the_load_as_in_the_report() -> None:
+    fold = LiveFold()
+    full = {"pool": "replica", "pid": 7, "checked_out": 30, "capacity": 30, "leaked": 28}
+    fold.feed(
+        [f.Event(10.0, f.LOAD_STARTED), f.Event(12.5, f.POOL_FULL, full), f.Event(9.0, f.POOL_FULL, full)]
+    )
+    said = "pool replica full: 30 of 30, 28 leaked"
+    assert fold.state(50.0).moments == (f"2.5 s  {said}", f"before the load  {said}")
+
+
 def test_time_stands_still_when_the_load_has_ended() -> None:
     fold = LiveFold()
     fold.feed([f.Event(2.0, f.LOAD_STARTED), f.Event(72.0, f.LOAD_ENDED)])

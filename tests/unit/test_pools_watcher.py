@@ -1,9 +1,9 @@
 """The watcher on hand-written agent files."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 import pytest
 
@@ -11,7 +11,10 @@ from rushhour.agent import records
 from rushhour.agent.records import VERSION
 from rushhour.observe.pool_process import _HANDLERS
 from rushhour.observe.pools import PoolWatcher, endpoint_label
+from rushhour.observe.watch import pool_watcher
+from rushhour.rundir import Recorder, RunDir
 from rushhour.rundir import facts as f
+from rushhour.stack import Running, Server
 
 ROOT = Path("/srv/service")
 ANCHOR_S = 1000.0
@@ -103,6 +106,38 @@ def test_an_owner_and_what_ended_in_place_of_a_request(file: AgentFile) -> None:
     file.add(START, POOL, *LINES, taken)
     [found] = file.add({"k": "ended", "id": 1, "t": 1002.0, "lost": "owner-idle"})
     assert found == replace(TAKEN, t_s=2.0, endpoint=None, owner=3, request_ended_s=2.0, lost="owner-idle")
+    [found] = file.add({"k": "resumed", "id": 1, "t": 1003.0})
+    assert found == replace(TAKEN, t_s=3.0, endpoint=None, owner=3)
+
+
+def locked(t_s: float, server: str = "replica") -> f.ServerSample:
+    return f.ServerSample(t_s, server, lock_waits=(f.LockWait(4711, 4712, 0.2, "active", 0.2, 0.2),))
+
+
+def test_a_short_check_out_is_written_if_its_backend_waited_for_a_lock_meanwhile(file: AgentFile) -> None:
+    assert file.add(START, POOL, *LINES, out()) == [
+        f.AgentProcess(0.5, PID, 1, "3.11.7", None, None, ("gunicorn",))
+    ]
+    file.watcher.notice(locked(1.2))
+    [found] = file.watcher.poll()
+    assert isinstance(found, f.CheckOut)
+    assert (found.id, found.server_pid, found.returned_s) == (1, 4711, None)
+    [back] = file.add({"k": "back", "id": 1, "t": 1001.3, "how": "close"})
+    assert isinstance(back, f.CheckOut)
+    assert back.returned_s == pytest.approx(1.3)
+
+
+def test_one_that_came_back_before_its_server_spoke_of_it_is_written_as_well(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out())
+    assert file.add({"k": "back", "id": 1, "t": 1001.3, "how": "close"}) == []
+    file.watcher.notice(locked(1.4))  # it had come back by then
+    file.watcher.notice(locked(1.2, server="primary"))  # another server's pid
+    assert file.watcher.poll() == []
+    file.watcher.notice(locked(1.2))
+    [found] = file.watcher.poll()
+    assert isinstance(found, f.CheckOut)
+    assert found.returned_s == pytest.approx(1.3)
+    assert file.watcher.poll() == []
 
 
 @pytest.fixture
@@ -367,3 +402,32 @@ def test_the_last_poll_says_how_many_bytes_it_had_no_time_for(tmp_path: Path) ->
     (fault,) = (fact for fact in file.watcher.finish(within_s=2.5) if isinstance(fact, f.AgentFault))
     assert fault.where == "reading 7.jsonl"
     assert "bytes were not read within 2.5 s" in fault.error
+
+
+@dataclass
+class InContainers:
+    """A fleet: each of its tasks makes a directory below the agent's, and pids repeat."""
+
+    service_root: Path = ROOT
+    servers: tuple[Server, ...] = ()
+
+    def task_directories(self, agent: Path) -> list[Path]:
+        return sorted(path for path in agent.iterdir() if path.is_dir())
+
+
+def test_processes_of_two_tasks_with_the_same_pid_stay_apart(tmp_path: Path) -> None:
+    recorder = Recorder(RunDir(tmp_path))
+    reader = pool_watcher(cast("Running", InContainers()), recorder)
+    assert reader.poll() == []
+    pids: list[int] = []
+    for task in ("first", "second"):  # the second comes with an update, while the first is read
+        directory = recorder.run.agent / task
+        directory.mkdir()
+        line = json.dumps({**START, "v": VERSION, "t": recorder.anchor_monotonic_s + 1})
+        (directory / f"{PID}.jsonl").write_text(line + "\n")
+        [process] = reader.poll()
+        pids.append(process.pid)
+    assert pids[0] == PID
+    assert pids[1] not in pids[:1]
+    assert reader.finish() == []
+    recorder.close()

@@ -258,3 +258,25 @@ def test_a_suite_is_compared_in_one_table(sample: SampleRun, tmp_path: Path) -> 
     junit, summary = write_suite(tmp_path, results)
     assert junit.read_text(encoding="utf-8").count("<testcase ") == 2
     assert summary.read_text(encoding="utf-8").count("## ✅ Pool replica") == 1
+
+
+PACKAGE = Path(__file__).parents[2] / "rushhour"
+# Of pages that are written; the web UI's live page is served, by a server that it asks for more.
+PAGES = sorted(path for path in PACKAGE.rglob("templates/*.html.j2") if "webui" not in path.parts)
+
+
+def test_every_page_has_the_same_head_and_policy() -> None:
+    """A template extends page.html.j2, or is a part that another includes."""
+    texts = {path: path.read_text(encoding="utf-8") for path in PAGES}
+    for path, page in texts.items():
+        part = any(f'{{% include "{path.name}" %}}' in other for other in texts.values())
+        whole = path.name == "page.html.j2" or page.startswith('{% extends "page.html.j2" %}')
+        assert part != whole, path
+        assert ("<head>" in page) == (path.name == "page.html.j2"), path
+
+
+def test_a_job_keeps_its_own_templates() -> None:
+    """So that the job can be deleted whole: ours render reports of runs alone."""
+    common = {path.name for path in PAGES if path.parent.parent.name == "report"}
+    assert common == {"alarms.html.j2", "page.html.j2", "report.html.j2", "timeline.html.j2"}
+    assert {path.parent.parent.name for path in PAGES} >= {"report", "drill", "nightly"}

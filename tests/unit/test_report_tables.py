@@ -1,16 +1,21 @@
 """Who held connections, source excerpts, and numbers in words."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from rushhour.metrics.window import Window
+from rushhour.observe.pool_surroundings import Surroundings
 from rushhour.report import words
 from rushhour.report.holders import still_out, top_holders
-from rushhour.report.source import excerpt
+from rushhour.report.source import excerpt, sources_of
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
+from rushhour.scenario.model import Scenario
+from rushhour.scenario.thresholds import parse_threshold
 from rushhour.verdict.judge import ThresholdResult
-from tests.unit import sample_run
+from tests.unit import histories, sample_run
 
 SITE = f.CallSite("app/a.py", 3, "a")
 
@@ -19,9 +24,17 @@ def check_out(at: int, taken: float, **more: float) -> f.CheckOut:
     return f.CheckOut(taken + 1, 7, at, "replica", SITE, (), "GET /a", f"t{at}", 100 + at, taken, **more)  # type: ignore[arg-type]  # numbers for optional numbers
 
 
+def result(line: str, value: float | None, ok: bool | None) -> ThresholdResult:
+    return ThresholdResult(parse_threshold(line), value, ok)
+
+
+def watched(end_s: float) -> Window:
+    return Window(0.0, 0.0, end_s, end_s)
+
+
 def test_holders_are_ranked_by_connection_seconds_with_those_still_out(tmp_path: Path) -> None:
     history = load_history(sample_run.build(tmp_path).run)
-    heavy, light = top_holders(history, sample_run.START_S + sample_run.LOAD_S)
+    heavy, light = top_holders(history, watched(sample_run.START_S + sample_run.LOAD_S))
     assert (heavy.site, heavy.pool, heavy.out, heavy.leaked) == (sample_run.LEAK, "replica", 30, 30)
     assert heavy.held_s > 1500
     assert (light.site, light.checkouts, light.held_s, light.out) == (sample_run.LIGHT, 2400, 11.2, 0)
@@ -30,13 +43,14 @@ def test_holders_are_ranked_by_connection_seconds_with_those_still_out(tmp_path:
 def test_a_hold_that_came_back_is_counted_once() -> None:
     history = History(
         environment=None,
-        sites=(f.SiteTotal(20.0, 7, "replica", SITE, "GET /a", 1, 8.0, 8.0),),
+        sites=(f.SiteTotal(12.5, 7, "replica", SITE, "GET /a", 1, 8.0, 8.0),),
         checkouts=(check_out(1, 4.0, returned_s=12.0), check_out(2, 6.0, request_ended_s=6.5)),
     )
-    (row,) = top_holders(history, end_s=10.0)
-    assert row.held_s == 8.0 + 4.0
+    (row,) = top_holders(history, watched(10.0))
+    assert row.held_s == 6.0 + 4.0  # nothing that came later counts
     assert (row.out, row.leaked) == (2, 1)
-    (row,) = top_holders(history, end_s=13.0)
+    (row,) = top_holders(history, watched(13.0))
+    assert row.held_s == 8.0 + 7.0
     assert (row.out, row.leaked) == (1, 1)
 
 
@@ -45,7 +59,7 @@ def test_what_is_still_out_stands_oldest_first_with_whether_its_request_has_ende
         environment=None,
         checkouts=(check_out(1, 6.0), check_out(2, 4.0, request_ended_s=4.5), check_out(3, 11.0)),
     )
-    rows = still_out(history, end_s=10.0)
+    rows = still_out(history, watched(10.0))
     assert [(row.thread, row.age_s, row.ended_ago_s) for row in rows] == [("t2", 6.0, 5.5), ("t1", 4.0, None)]
 
 
@@ -81,6 +95,57 @@ def test_an_excerpt_says_why_there_is_none(tmp_path: Path, file: str, line: int,
     assert not found.lines
 
 
+def installed(tmp_path: Path) -> tuple[Scenario, Path]:
+    """A service in a folder of its own, with an environment beside it in which `shop` is installed."""
+    folder = tmp_path / "env/lib/python3.12/site-packages/shop"
+    folder.mkdir(parents=True)
+    (folder / "api.py").write_text("one\ntwo\n", encoding="utf-8")
+    (tmp_path / "env/lib/python3.12/secret.py").write_text("secret\n", encoding="utf-8")
+    root = tmp_path / "service"
+    root.mkdir()
+    plain = histories.scenario()
+    target = dataclasses.replace(plain.target, root=str(root), python=str(tmp_path / "env/bin/python"))
+    return dataclasses.replace(plain, target=target), root
+
+
+def test_the_source_of_an_installed_package_is_read_in_the_services_own_environment(tmp_path: Path) -> None:
+    sources = sources_of(*installed(tmp_path))
+    assert sources.excerpt("shop/api.py", 2).hit == "two"
+    assert "lies outside" in sources.excerpt("../secret.py", 1).problem
+    assert "could not be read" in sources.excerpt("shop/gone.py", 1).problem
+
+
+def test_the_services_own_file_comes_before_a_packages(tmp_path: Path) -> None:
+    scenario, root = installed(tmp_path)
+    (root / "shop").mkdir()
+    (root / "shop/api.py").write_text("mine\n", encoding="utf-8")
+    assert sources_of(scenario, root).excerpt("shop/api.py", 1).hit == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("/srv/service/app/x.py", "app/x.py"),
+        ("/srv/service/.venv/lib/python3.12/site-packages/shop/api.py", "shop/api.py"),
+        ("/opt/env/lib/python3.12/site-packages/shop/api.py", "shop/api.py"),
+        ("/usr/lib/python3/dist-packages/shop/api.py", "shop/api.py"),
+        ("/a/site-packages/b/lib/python3.12/site-packages/shop.py", "shop.py"),
+        ("/opt/shared/views.py", "/opt/shared/views.py"),
+    ],
+)
+def test_a_line_of_an_installed_package_is_named_from_the_package_on(file: str, named: str) -> None:
+    around = Surroundings(0.0, {}, Path("/srv/service"), lambda label: label)
+    assert around.site(file, 7, "f") == f.CallSite(named, 7, "f")
+
+
+def test_a_package_is_not_taken_for_the_services_own_copy_of_it(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/api.py").write_text("other\n", encoding="utf-8")
+    around = Surroundings(0.0, {}, tmp_path, lambda label: label)
+    file = "/opt/env/lib/python3.12/site-packages/shop/api.py"
+    assert around.site(file, 7, "f").file == file
+
+
 def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
     root = tmp_path / "service"
     root.mkdir()
@@ -110,9 +175,18 @@ def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
         (words.metric("http_5xx_rate", 0.0026), "0.2600%"),
         (words.metric("requests", 5589), "5,589"),
         (words.metric("replica_cpu_cores_mean", 0.444), "0.44 cores"),
-        (words.threshold_value(ThresholdResult("p95{GET /a} < 1s", 412.0, ok=True)), "412 ms"),
-        (words.threshold_value(ThresholdResult("pool_in_use_max < 80%", 1.0, ok=False)), "100%"),
-        (words.threshold_value(ThresholdResult("replica_lag_max < 2s", None, ok=None)), "no data"),
+        (
+            words.threshold_value(result("p95{GET /a} < 1s", 412.0, True)),
+            "412 ms",
+        ),
+        (
+            words.threshold_value(result("pool_in_use_max < 80%", 1.0, False)),
+            "100%",
+        ),
+        (
+            words.threshold_value(result("replica_lag_max < 2s", None, None)),
+            "no data",
+        ),
     ],
 )
 def test_numbers_carry_their_units_and_the_unknown_is_never_zero(told: str, words_: str) -> None:

@@ -23,11 +23,12 @@ from rushhour.stack.compose.files import (
 )
 from rushhour.stack.compose.image_build import parse_pip_settings, release_digest
 from rushhour.stack.compose.images import Image
-from rushhour.stack.compose.template import remove_compose_templates, templates_root
+from rushhour.stack.compose.template import templates_root
 from rushhour.stack.compose.watch import Usage
 from rushhour.stack.locks import locked
 from rushhour.stack.open import StackOptions
 from rushhour.stack.owner import owner_variables
+from rushhour.stack.postgres.kept import remove_kept
 
 ROOT = Path(__file__).parents[2]
 OLD = Engine("unix:///run/engine.sock", "127.0.0.1", "20.10.24", (1, 41), "2.26.1", cpus=4, cgroups="1")
@@ -233,7 +234,7 @@ def test_kept_data_goes_on_request_unless_a_run_uses_it(tmp_path: Path) -> None:
         (root / name).mkdir(parents=True)
         (root / f"{name}.lock").touch()
     with locked(root / "used.lock", shared=True, timeout_s=1):
-        assert remove_compose_templates(tmp_path) == ([root / "free"], [root / "used"])
+        assert remove_kept(root) == ([root / "free"], [root / "used"])
     assert not (root / "free").exists()
     assert (root / "used").exists()
 

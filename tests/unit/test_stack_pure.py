@@ -14,18 +14,20 @@ import psutil
 import pytest
 
 from rushhour.errors import StackError, UsageError
-from rushhour.process.child import Account, start, tail
+from rushhour.process.child import start, tail
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port, lost_race
 from rushhour.process.reaper import Book, group_pids, remove, remove_all
+from rushhour.process.tools import Account
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.locks import is_free, locked, try_lock
 from rushhour.stack.owner import MACHINE_LABEL, WORK_LABEL, has_ended, owner_labels
 from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
-from rushhour.stack.ports import HOST, free_port, lost_race
+from rushhour.stack.postgres.kept import remove_kept, remove_unused
 from rushhour.stack.postgres.programs import find_binaries
 from rushhour.stack.postgres.server import RESERVED_CONNECTIONS
-from rushhour.stack.postgres.template import read_template, remove_templates, remove_unused
+from rushhour.stack.postgres.template import read_template, templates_root
 from rushhour.stack.processes.cgroups import GroupV1, GroupV2, quota, spread, weight
 from rushhour.stack.processes.hierarchy import Hierarchy, candidates, find_hierarchy
 from rushhour.stack.processes.service import (
@@ -341,7 +343,7 @@ def test_templates_are_removed_with_what_dead_builds_left(tmp_path: Path) -> Non
     (templates / "small-1").mkdir(parents=True)
     (templates / ".building-small-1-abc").mkdir()
     (templates / "small-1.lock").touch()
-    assert remove_templates(tmp_path) == ([templates / "small-1"], [])
+    assert remove_kept(templates_root(tmp_path)) == ([templates / "small-1"], [])
     assert [path.name for path in templates.iterdir()] == ["small-1.lock"]
 
 

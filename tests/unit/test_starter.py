@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rushhour.cli.service_actions import init
+from rushhour.cli.own_service_commands import write_starter as init
 from rushhour.errors import UsageError
 from rushhour.jobs.init.document import is_fastapi
 from rushhour.jobs.init.files import label, locust_file, scenario_file

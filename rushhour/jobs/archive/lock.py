@@ -4,16 +4,14 @@ import fcntl
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 from rushhour.errors import UnavailableError
-
-POLL_S: Final = 0.05
+from rushhour.process.waiting import came_true
 
 
 @contextmanager
@@ -21,11 +19,8 @@ def held(path: Path, what: str, *, timeout_s: float = 0.0) -> Iterator[None]:
     """Hold a lock while doing `what`. Raises UnavailableError that names the holder, and since when."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-        deadline_s = time.monotonic() + timeout_s
-        while not _take(file):
-            if time.monotonic() >= deadline_s:
-                raise UnavailableError(f"{_holder(file)} holds {path}")
-            time.sleep(POLL_S)
+        if not came_true(lambda: _take(file), timeout_s):
+            raise UnavailableError(f"{_holder(file)} holds {path}")
         since = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"what": what, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
         file.truncate(0)

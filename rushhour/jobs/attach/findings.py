@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from rushhour.diagnosis.units import unit_of
+from rushhour.metrics.pools import has_outlived
 from rushhour.rundir import facts as f
 
 PROCESS_ENDED = "process-ended"
@@ -25,7 +27,7 @@ class Held:
     place: Place
     leaked: int = 0  # outlived their request, or never came back, or came back by garbage collection alone
     outlived: int = 0  # of these, those whose request, or other unit of work, was seen to end
-    lost: Counter[str] = field(default_factory=Counter)  # of these, those that no request took, and why
+    units: Counter[str] = field(default_factory=Counter)  # of these, by kind, see diagnosis/units.py
     long: int = 0  # held longer than asked, within their request or outside one
     still_out: int = 0
     held_s: float = 0.0  # connection-seconds of all of these
@@ -143,9 +145,9 @@ class Findings:
             place = Place(out.pool, out.site, out.endpoint)
             one = found.setdefault(place, Held(place))
             one.leaked += leaked
-            one.outlived += out.request_ended_s is not None
-            if out.lost is not None:
-                one.lost[out.lost] += 1
+            if has_outlived(out):
+                one.outlived += 1
+                one.units[unit_of(out)] += 1
             one.long += not leaked
             one.still_out += out.returned_s is None
             one.held_s += held_s
@@ -159,7 +161,7 @@ class Findings:
 
         What was out for less than a long hold when its process ended may have been at work.
         """
-        if out.request_ended_s is not None or out.returned_by == "gc":
+        if has_outlived(out) or out.returned_by == "gc":
             return True
         return out.endpoint is None and out.returned_by == PROCESS_ENDED and held_s >= self.long_s
 
@@ -167,6 +169,22 @@ class Findings:
     def leaks(self) -> int:
         """How many check-outs have leaked."""
         return sum(one.leaked for one in self.held())
+
+    @property
+    def out_at_end(self) -> int:
+        """How many check-outs their process took along when it ended, leaked or not."""
+        return sum(out.returned_by == PROCESS_ENDED for out in self._outs.values())
+
+    def left_at_exit(self) -> dict[Place, int]:
+        """Where those were taken that were out, and had not leaked, when their process ended."""
+        return Counter(
+            Place(out.pool, out.site, out.endpoint)
+            for out in self._outs.values()
+            if out.returned_by == PROCESS_ENDED
+            and out.returned_s is not None
+            and out.returned_s - out.taken_s < self.long_s
+            and not self.has_leaked(out, out.returned_s - out.taken_s)
+        )
 
     @property
     def checkouts(self) -> int:

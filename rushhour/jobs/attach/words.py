@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from rushhour.diagnosis.units import JOB, after_what, most_of
 from rushhour.diagnosis.unlimited import what_it_means
-from rushhour.jobs.attach.findings import Findings, Held, PoolSeen, Waits
+from rushhour.jobs.attach.findings import Findings, Held, Place, PoolSeen, Waits
+from rushhour.metrics.wording import counted, most_out
 
 _HOW: Final[Mapping[str, str]] = {
     "close": "closed",
@@ -63,6 +65,7 @@ def summary(findings: Findings) -> list[str]:
     lines += [f"pool  {describe_pool(pool)}; {use_of_pool(pool)}" for pool in pools]
     lines += [f"LEAK  {leak_line(held)}" for held in findings.held() if held.leaked]
     lines += [f"long hold  {hold_line(held)}" for held in findings.held() if held.long and not held.leaked]
+    lines += [f"out  {out_line(place, count)}" for place, count in findings.left_at_exit().items()]
     lines += [f"TIME-OUT  {timeout_line(name, waits)}" for name, waits in findings.timeouts.items()]
     return lines
 
@@ -72,7 +75,11 @@ def _verdict(findings: Findings) -> str:
     if not findings.checkouts and not timeouts:
         return "no connection was taken from a pool, so nothing is known about leaks: was the service used?"
     if not leaks and not timeouts:
-        return "every connection came back"
+        out = findings.out_at_end
+        if not out:
+            return "every connection came back"
+        were = "1 connection was" if out == 1 else f"{out} connections were"
+        return f"no leak was seen, but {were} still out when the process ended: it may have been at work"
     parts = [f"{leaks} connection{'s' * (leaks != 1)} leaked"] if leaks else []
     parts += [f"{timeouts} pool time-out{'s' * (timeouts != 1)}"] if timeouts else []
     return ", ".join(parts)
@@ -109,10 +116,9 @@ def describe_pool(pool: PoolSeen) -> str:
 
 def use_of_pool(pool: PoolSeen) -> str:
     """What it came to."""
-    of = "" if pool.capacity is None else f" of {pool.capacity}"
-    each = f" in one of {pool.processes} processes" if pool.processes > 1 else ""
+    out = most_out(pool.checked_out_max, pool.capacity, pool.processes)
     waited = f", {pool.waiting_max} waiting" if pool.waiting_max else ""
-    return f"at most {pool.checked_out_max}{of} out{each}{waited}, {pool.checkouts:,} check-outs"
+    return f"{out}{waited}, {counted(pool.checkouts, 'check-out')}"
 
 
 def leak_line(held: Held) -> str:
@@ -132,11 +138,9 @@ def _outlived(held: Held) -> str:
     """What ended while the connections were out."""
     if not held.outlived:
         return "not closed by anyone"
-    if held.lost["owner-idle"] * 2 > held.outlived:
-        return "out after their job had ended, kept by threads that wait for the next one"
-    if held.lost["owner-ended"] * 2 > held.outlived:
-        return "out after the thread, greenlet or task that took them had ended"
-    return "out after their request had ended"
+    unit = most_of(held.units.elements())
+    kept = ", kept by threads that wait for the next one" if unit == JOB else ""
+    return f"out {after_what(unit, 2)}{kept}"
 
 
 def hold_line(held: Held) -> str:
@@ -145,6 +149,13 @@ def hold_line(held: Held) -> str:
         f"{held.place.site.file}:{held.place.site.line} {held.place.site.function}{_for(held)}: "
         f"{held.long} of pool {held.place.pool} held for up to {held.longest_s:.1f} s"
     )
+
+
+def out_line(place: Place, count: int) -> str:
+    """Which line's connections were out when the process ended."""
+    where = f"{place.site.file}:{place.site.line} {place.site.function}"
+    where += f" for {place.endpoint}" if place.endpoint else ""
+    return f"{where}: {count} of pool {place.pool} still out when the process ended"
 
 
 def _for(held: Held) -> str:

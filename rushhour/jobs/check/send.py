@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from rushhour.errors import StackError
 from rushhour.jobs.check.result import Answer, CheckResult, Request, parse_request, unrequested
-from rushhour.observe.pools import PoolWatcher
+from rushhour.observe.watch import PoolReader
+from rushhour.process.waiting import came_true
 from rushhour.rundir import Recorder
 from rushhour.rundir import facts as f
 from rushhour.stack import Running
@@ -17,31 +18,30 @@ SETTLE_S = 0.5  # a connection that is still out this long after its response ha
 AGENT_TIMEOUT_S = 5.0
 
 
-def run_check(
-    lines: Sequence[str], running: Running, watcher: PoolWatcher, recorder: Recorder
-) -> CheckResult:
+def run_check(lines: Sequence[str], running: Running, watcher: PoolReader, recorder: Recorder) -> CheckResult:
     """Send each request once, wait for the agent's next samples, and list what is still out."""
     requests = [parse_request(line) for line in lines]
     answers = [send(running.service_url, request) for request in requests]
     ended_s = recorder.now_s()
     seen: list[f.PoolFact] = []
-    deadline = time.monotonic() + AGENT_TIMEOUT_S
-    while True:
+    newest_s = 0.0
+
+    def settled() -> bool:
+        nonlocal newest_s
         fresh = watcher.poll()
         recorder.write(fresh)
-        seen += fresh
+        seen.extend(fresh)
         newest_s = max((fact.t_s for fact in seen if isinstance(fact, f.PoolSample)), default=0.0)
         if newest_s >= ended_s + SETTLE_S:
-            break
-        if time.monotonic() > deadline:
-            if newest_s:
-                raise StackError(
-                    f"the agent wrote no sample for {AGENT_TIMEOUT_S:g} s after the last response; "
-                    f"its newest is {recorder.now_s() - newest_s:.1f} s old"
-                )
-            break
+            return True
         running.check_alive()
-        time.sleep(0.05)
+        return False
+
+    if not came_true(settled, AGENT_TIMEOUT_S) and newest_s:
+        raise StackError(
+            f"the agent wrote no sample for {AGENT_TIMEOUT_S:g} s after the last response; "
+            f"its newest is {recorder.now_s() - newest_s:.1f} s old"
+        )
     last = watcher.finish()
     recorder.write(last)
     seen += last

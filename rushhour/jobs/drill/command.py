@@ -7,20 +7,22 @@ from typing import Final
 from rich.console import Console
 
 from rushhour.errors import UsageError
-from rushhour.jobs.drill import page as told
 from rushhour.jobs.drill import side_by_side as together
-from rushhour.jobs.drill.embedded import EmbeddedDrill
-from rushhour.jobs.drill.facts import BYS, By, Drill
-from rushhour.jobs.drill.fleet import FleetStack, Plan
+from rushhour.jobs.drill.facts import VERDICT_OF, Drill
+from rushhour.jobs.drill.page import junit, markdown, terminal
 from rushhour.jobs.drill.run import drill_scenario, run_drill
-from rushhour.jobs.drill.swarm import SwarmDrill
 from rushhour.load.check import check_locustfiles
 from rushhour.process.guard import Guard
 from rushhour.report.files import write
-from rushhour.rundir import create_run_dir, load_history
+from rushhour.run import RunContext
+from rushhour.rundir.facts import BYS, By
 from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import Scenario
 from rushhour.screen.make import make_screen
+from rushhour.stack.fleet import FleetStack, Plan
+from rushhour.stack.processes.fleet import EmbeddedFleetStack
 from rushhour.stack.processes.stack import EmbeddedStack
+from rushhour.stack.swarm.stack import SwarmStack
 
 BEFORE: Final = "1.0"  # what a rollback goes back to
 
@@ -51,8 +53,8 @@ class DrillOptions:
             return BYS if self.stack == "swarm" else ("update", "rollback")
         return tuple(dict.fromkeys(one for asked in self.by for one in BYS if one == asked))
 
-    def plan(self, by: By) -> Plan:
-        """One drill. Raises UsageError."""
+    def plan(self, by: By) -> tuple[Scenario, Plan]:
+        """One drill: its load, and the change. Raises UsageError."""
         scenario = load_scenarios(self.scenarios).select([self.scenario])[0]
         known = scenario.target.releases
         problems = [
@@ -74,34 +76,37 @@ class DrillOptions:
             raise UsageError(problems)
         chosen = drill_scenario(scenario, release=self.release, users=self.users, duration_s=self.duration)
         hotfix = BEFORE if by == "rollback" else self.hotfix
-        return Plan(chosen, by, hotfix, self.services, self.hotfix_image, self.image)
+        return chosen, Plan(by, hotfix, self.services, self.hotfix_image, self.image)
 
 
 def hotfix(options: DrillOptions) -> list[str]:
-    """Run the drill, once for each way of bringing the hotfix; the outcomes in order."""
+    """Run the drill, once for each way of bringing the hotfix; the verdicts in order."""
     plans = [options.plan(by) for by in options.ways]
-    check_locustfiles(plan.scenario for plan in plans)
+    check_locustfiles(scenario for scenario, _ in plans)
     drills: list[Drill] = []
     reports: list[Path] = []
-    for plan in plans:
+    for scenario, plan in plans:
         with Guard() as guard:
-            stack: FleetStack = (
-                SwarmDrill(guard) if options.stack == "swarm" else EmbeddedDrill(guard, EmbeddedStack(guard))
-            )
+            stack = _stack(options.stack, guard, plan)
             console.rule(f"hotfix drill by {plan.by}, {plan.siblings} siblings, {stack.name} stack")
-            run = create_run_dir(options.runs, "drill-hotfix")
-            drill = run_drill(plan, stack, guard, run, make_screen(console, plan.scenario), say=_say)
-            told.write_drill(run, drill, load_history(run))
-            console.print(told.terminal(drill, run.path))
+            context = RunContext(guard, options.runs, make_screen(console, scenario))
+            run, drill = run_drill(scenario, plan, stack, context, say=_say)
+            console.print(terminal(drill, run.path))
             drills.append(drill)
             reports.append((run.path / "report.html").relative_to(options.runs))
     if len(drills) > 1:
         page = write(options.runs / together.PAGE, together.page(drills, reports))
         console.print(together.side_by_side(drills))
         console.print(f"report  {page}", soft_wrap=True, markup=False)
-        write(options.runs / "junit.xml", told.junit(drills))
-        write(options.runs / "summary.md", "\n".join(told.markdown(one) for one in drills))
-    return [one.outcome for one in drills]
+        write(options.runs / "junit.xml", junit(drills))
+        write(options.runs / "summary.md", "\n".join(markdown(one) for one in drills))
+    return [VERDICT_OF[one.outcome] for one in drills]
+
+
+def _stack(name: str, guard: Guard, plan: Plan) -> FleetStack:
+    if name == "swarm":
+        return SwarmStack(guard, plan)
+    return EmbeddedFleetStack(guard, EmbeddedStack(guard), plan)
 
 
 def _say(line: str) -> None:

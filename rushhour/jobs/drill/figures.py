@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from rushhour.jobs.drill.facts import Figures, Rollout
+from rushhour.jobs.drill.facts import Figures
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.rundir.facts import Rollout
 
 CPU_WINDOW_S: Final = 8.0
 TAIL_S: Final = 5.0  # the old task ends within this long after the roll-out's last state
@@ -36,6 +37,8 @@ def figures_of(history: History, rollout: Rollout, ended_s: float) -> Figures:
         silent_s=round(ended_s - max((row.t_s + 1.0 for row in rows), default=began), 2),
         replica_cores_before=_cores(history.host, began - CPU_WINDOW_S, began),
         replica_cores_after=_cores(history.host, ended_s - CPU_WINDOW_S, ended_s),
+        since_5xx_s=None if last_5xx is None else round(ended_s - last_5xx - 1.0, 2),
+        since_leak_s=_since_leak(history.pools, ended_s),
     )
 
 
@@ -54,6 +57,11 @@ def _drained(samples: Iterable[f.PoolSample], began_s: float, ended_s: float) ->
         return None
     last = max((one.t_s for one in seen if one.leaked), default=began_s)
     return None if last >= max(one.t_s for one in seen) - 0.5 else round(last - began_s, 2)
+
+
+def _since_leak(samples: Iterable[f.PoolSample], ended_s: float) -> float | None:
+    leaks = [one.t_s for one in samples if one.leaked and one.t_s <= ended_s]
+    return round(ended_s - max(leaks), 2) if leaks else None
 
 
 def _cores(samples: Iterable[f.HostSample], start_s: float, end_s: float) -> float | None:

@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
-from markupsafe import Markup
+from junitparser import TestCase
 from rich.table import Table
 from rich.text import Text
 
-from rushhour.jobs.drill.facts import Drill, Figures
+from rushhour.jobs.drill.facts import VERDICT_OF, Drill, Figures
+from rushhour.jobs.drill.judge import EVENTS, HOST, POOL, REQUESTS
 from rushhour.report import words
-from rushhour.report.embed import asset, plotly, script_json, sha256
 from rushhour.report.files import write
-from rushhour.report.html import environment, timeline_data
+from rushhour.report.junit import junit_document, set_result
 from rushhour.report.markdown import code, text
+from rushhour.report.page import render_page, timeline_chart
 from rushhour.report.panels import timeline
 from rushhour.rundir import History, RunDir
+from rushhour.verdict.lost import RESTS_ALL
 
 TONE: Final = {"proven": "pass", "not proven": "fail", "unknown": "unknown"}
 SIGN: Final = {"proven": "✓", "not proven": "✕", "unknown": "?"}
@@ -53,23 +54,20 @@ def touched(drill: Drill) -> str:
 
 
 def rows(drill: Drill) -> list[tuple[str, str]]:
-    """Name and value of each figure, the same in every form."""
+    """Name and value of each figure, the same in every form; unknown where the file it rests on lost rows."""
     found = drill.figures
     if found is None:
         return []
-    return [
-        *((name, took(seconds)) for name, seconds in times(found)),
-        (
-            "requests lost in the roll-out",
-            _lost(found),
-        ),
-        ("pool time-outs before", f"{found.timeouts_before:,}"),
-        ("without a 5xx at the end", f"{found.quiet_s:.0f} s, {found.requests_quiet:,} requests"),
-        (
-            "replica CPU before and after",
-            f"{words.cores(found.replica_cores_before)} and {words.cores(found.replica_cores_after)} cores",
-        ),
+    cores = f"{words.cores(found.replica_cores_before)} and {words.cores(found.replica_cores_after)} cores"
+    named = [
+        *((name, file, took(seconds)) for name, file, seconds in times(found)),
+        ("requests lost in the roll-out", REQUESTS, _lost(found)),
+        ("pool time-outs before", POOL, f"{found.timeouts_before:,}"),
+        ("without a 5xx at the end", REQUESTS, f"{found.quiet_s:.0f} s, {found.requests_quiet:,} requests"),
+        ("replica CPU before and after", HOST, cores),
     ]
+    unknown = RESTS_ALL & {*drill.lost}
+    return [(name, "unknown" if unknown or file in drill.lost else value) for name, file, value in named]
 
 
 def _lost(found: Figures) -> str:
@@ -77,13 +75,13 @@ def _lost(found: Figures) -> str:
     return f"{lost}, and {found.http_5xx_in_rollout:,} HTTP 5xx"
 
 
-def times(found: Figures) -> list[tuple[str, float | None]]:
-    """How long the command took to have each of its effects, in seconds; None: it never had it."""
+def times(found: Figures) -> list[tuple[str, str, float | None]]:
+    """How long the command took for each of its effects: name, file it rests on, seconds (None: never)."""
     return [
-        ("command to roll-out's end", found.rollout_s),
-        ("command to last pool time-out", found.last_timeout_s),
-        ("command to HTTP 5xx at zero", found.http_5xx_zero_s),
-        ("command to pool drained", found.drained_s),
+        ("command to roll-out's end", EVENTS, found.rollout_s),
+        ("command to last pool time-out", POOL, found.last_timeout_s),
+        ("command to HTTP 5xx at zero", REQUESTS, found.http_5xx_zero_s),
+        ("command to pool drained", POOL, found.drained_s),
     ]
 
 
@@ -133,55 +131,37 @@ def markdown(drill: Drill) -> str:
 
 def junit(drills: Sequence[Drill]) -> str:
     """One test case for each drill: not proven is a failure, unknown an error."""
-    suite = TestSuite("rushhour drill")
-    for drill in drills:
-        case = TestCase(f"hotfix by {drill.rollout.by if drill.rollout else 'none'}", "rushhour.jobs.drill")
-        told = words.clean("\n".join(drill.reasons))
-        if drill.outcome == "not proven":
-            case.result = [Failure(words.clean(headline(drill)))]
-            case.result[0].text = told
-        elif drill.outcome == "unknown":
-            case.result = [Error(words.clean(headline(drill)))]
-            case.result[0].text = told
-        suite.add_testcase(case)
-    document = JUnitXml("rushhour")
-    document.add_testsuite(suite)
-    document.update_statistics()  # type: ignore[no-untyped-call]  # junitparser's own gap
-    return str(document.tostring().decode())  # type: ignore[no-untyped-call]  # as above
+    return junit_document("rushhour drill", map(_case, drills))
+
+
+def _case(drill: Drill) -> TestCase:
+    case = TestCase(f"hotfix by {drill.rollout.by if drill.rollout else 'none'}", "rushhour.jobs.drill")
+    set_result(case, VERDICT_OF[drill.outcome], headline(drill), None, "\n".join(drill.reasons))
+    return case
 
 
 def page(drill: Drill, history: History) -> str:
     """report.html, in the look of a run's report."""
-    head, body, library = asset("theme.js"), asset("charts.js") + asset("timeline.js"), plotly()
     picture = timeline(history)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
     after = {one.name: one for one in drill.after}
     changes = [*([drill.target_change] if drill.target_change else []), *drill.changes]
     found: list[tuple[str, Any]] = [
         (one.what, (one, after[one.name])) for one in changes if one.name in after
     ]
-    return str(
-        environment()
-        .get_template("drill.html.j2")
-        .render(
-            policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
-            css=Markup(asset("report.css")),  # noqa: S704 - a file of this package, not input
-            theme_js=Markup(head),  # noqa: S704 - as above
-            timeline_js=Markup(body),  # noqa: S704 - as above
-            plotly=library.packed,
-            data=Markup(script_json(timeline_data(picture))),  # noqa: S704 - script_json escapes it
-            timeline=picture,
-            drill=drill,
-            tone=TONE[drill.outcome],
-            sign=SIGN[drill.outcome],
-            headline=headline(drill),
-            touched=touched(drill),
-            services=[pair for _, pair in found],
-            tiles=[
-                (name, value.split(", ")[0], ", ".join(value.split(", ")[1:])) for name, value in rows(drill)
-            ],
-        )
-    )
+    content: dict[str, object] = {
+        "what": "drill",
+        "timeline": picture,
+        "drill": drill,
+        "tone": TONE[drill.outcome],
+        "sign": SIGN[drill.outcome],
+        "headline": headline(drill),
+        "touched": touched(drill),
+        "services": [pair for _, pair in found],
+        "tiles": [
+            (name, value.split(", ")[0], ", ".join(value.split(", ")[1:])) for name, value in rows(drill)
+        ],
+    }
+    return render_page("drill.html.j2", content, package=__package__, chart=timeline_chart(picture))
 
 
 def write_drill(run: RunDir, drill: Drill, history: History) -> list[Path]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from rushhour.jobs.drill.facts import Change, Instance, ServiceState
+from rushhour.jobs.drill.facts import Change
+from rushhour.rundir.facts import Instance, ServiceState
 
 
 def compare(before: Sequence[ServiceState], after: Sequence[ServiceState]) -> tuple[Change, ...]:

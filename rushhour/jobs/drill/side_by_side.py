@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from markupsafe import Markup
 from rich.table import Table
 
 from rushhour.jobs.drill.facts import Drill
 from rushhour.jobs.drill.page import SIGN, TONE, headline, rows, times, took, touched
-from rushhour.report.embed import asset, sha256
-from rushhour.report.html import environment
+from rushhour.report.page import render_page
 
 PAGE: Final = "drills.html"  # beside the drills' run directories
 COLOURS: Final = ("blue", "orange", "purple")
@@ -42,9 +40,9 @@ def comparison(drills: Sequence[Drill]) -> list[tuple[str, ...]]:
 def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float | None, float]]]]:
     """For each time: the way, its colour, seconds (None: never), and its share of the longest in percent."""
     found = [
-        (way(drill), colour, dict(times(drill.figures)))
+        (way(drill), colour, {name: seconds for name, _, seconds in times(drill.figures)})
         for drill, colour in zip(drills, COLOURS, strict=False)
-        if drill.figures
+        if drill.figures and not drill.lost
     ]
     longest = max((value for _, _, of in found for value in of.values() if value is not None), default=0.0)
     names = list(dict.fromkeys(name for _, _, of in found for name in of))
@@ -62,22 +60,14 @@ def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float 
 
 def page(drills: Sequence[Drill], reports: Sequence[Path]) -> str:
     """The page; `reports` are the drills' own, relative to it."""
-    head = asset("theme.js")
-    return str(
-        environment()
-        .get_template("drills.html.j2")
-        .render(
-            policy=f"default-src 'none'; script-src 'sha256-{sha256(head)}'; style-src 'unsafe-inline'; "
-            "img-src data:",
-            css=Markup(asset("report.css")),  # noqa: S704 - a file of this package, not input
-            theme_js=Markup(head),  # noqa: S704 - as above
-            ways=[
-                (way(one), TONE[one.outcome], f"{SIGN[one.outcome]} {one.outcome}", headline(one), report)
-                for one, report in zip(drills, reports, strict=True)
-            ],
-            bars=bars(drills),
-            took=took,
-            rows=comparison(drills),
-            commands=[(way(one), one.rollout.command) for one in drills if one.rollout],
-        )
-    )
+    content: dict[str, object] = {
+        "ways": [
+            (way(one), TONE[one.outcome], f"{SIGN[one.outcome]} {one.outcome}", headline(one), report)
+            for one, report in zip(drills, reports, strict=True)
+        ],
+        "bars": bars(drills),
+        "took": took,
+        "rows": comparison(drills),
+        "commands": [(way(one), one.rollout.command) for one in drills if one.rollout],
+    }
+    return render_page("drills.html.j2", content, package=__package__)

@@ -1,17 +1,14 @@
 """trend.html: the last nights side by side; one file that opens offline and fetches nothing."""
 
-import functools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from rushhour.jobs.archive.rows import RunRow
 from rushhour.report import words
-from rushhour.report.embed import asset, plotly, script_json, sha256
+from rushhour.report.embed import asset
+from rushhour.report.page import Chart, render_page
 
 TONES: Final = ("blue", "orange", "green", "purple", "sky", "grey")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "star")  # colour alone is not enough
@@ -62,19 +59,14 @@ def render_trend(rows: Sequence[RunRow], kept: Collection[str] = ()) -> str:
     """The page; `kept` are the directories of runs and nights that can still be opened."""
     scenarios = tuple(dict.fromkeys(row.scenario for row in rows))
     nights = night_rows(rows, scenarios, kept)
-    head, body, library = asset("theme.js"), asset("charts.js") + asset("trend.js"), plotly()
-    allowed = " ".join(f"'sha256-{digest}'" for digest in (sha256(head), sha256(body), library.sha256))
-    return str(
-        _template().render(
-            policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:",
-            css=Markup(asset("report.css") + asset("trend.css")),  # noqa: S704 - files of this package
-            theme_js=Markup(head),  # noqa: S704 - as above
-            trend_js=Markup(body),  # noqa: S704 - as above
-            plotly=library.packed,
-            data=Markup(script_json(trend_data(nights, scenarios))),  # noqa: S704 - script_json escapes it
-            scenarios=scenarios,
-            nights=nights[::-1],
-        )
+    chart = Chart("trend-data", trend_data(nights, scenarios), asset("trend.js", __package__))
+    content: dict[str, object] = {"scenarios": scenarios, "nights": nights[::-1]}
+    return render_page(
+        "trend.html.j2",
+        content,
+        package=__package__,
+        css=asset("trend.css", __package__),
+        chart=chart if nights else None,
     )
 
 
@@ -143,17 +135,3 @@ def _percent(value: float | None) -> float | None:
 
 def _share(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else 100 * part / whole
-
-
-@functools.cache
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("rushhour.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["clean"] = words.clean
-    environment.filters["ms"] = words.ms
-    return environment.get_template("trend.html.j2")

@@ -4,7 +4,6 @@ import os
 import queue
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -17,8 +16,10 @@ from typing import Final
 from rushhour.errors import StackError, UnavailableError
 from rushhour.jobs.webui.messages import Ask, Channel, Ended, Go, Message, Stop
 from rushhour.load import names
-from rushhour.load.locust import LoadProcess, locust_environment
+from rushhour.load.locust import STOP_GRACE_S, locust_environment
+from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
+from rushhour.process.waiting import came_true
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 
@@ -57,7 +58,7 @@ def require_free(address: Address) -> None:
 class WebLocust:
     """Locust with its web UI, and what it says."""
 
-    def __init__(self, process: LoadProcess, channel: Channel) -> None:
+    def __init__(self, process: Child, channel: Channel) -> None:
         self.process = process
         self.channel = channel
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -93,21 +94,16 @@ class WebLocust:
 
     def wait_until_served(self, address: Address) -> None:
         """Until the page's port answers. Raises StackError when it does not."""
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while True:
+
+        def refusal() -> str | None:
             try:
-                with socket.create_connection((address.host, address.port), timeout=1):
-                    return
+                socket.create_connection((address.host, address.port), timeout=1).close()
             except OSError as error:
-                if self.process.poll() is not None:
-                    self.process.check()
-                if time.monotonic() > deadline_s:
-                    raise StackError(
-                        f"waited {START_TIMEOUT_S:g} s for Locust's page at {address.url}; last seen: "
-                        f"{error}; the last lines of {self.process.log}:",
-                        self.process.tail(),
-                    ) from None
-                time.sleep(POLL_S)
+                return str(error)
+            return None
+
+        what = f"Locust's page at {address.url}"
+        self.process.wait_until(what, refusal, START_TIMEOUT_S, poll_s=POLL_S)
 
 
 @contextmanager
@@ -120,31 +116,24 @@ def web_locust(
     command += ["--web-host", address.host, "--web-port", str(address.port)]
     command += ["--web-login"] if login else []
     run.logs.mkdir(parents=True, exist_ok=True)
-    log = run.logs / "locust.log"
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        environment = locust_environment(scenario, run, time.time()) | dict(guard.environment)
+        channel = {names.CHANNEL: str(theirs.fileno())}
+        load = start(
+            guard,
+            "Locust",
+            command,
+            log=run.logs / "locust.log",
+            environment=locust_environment(scenario, run, time.time()) | channel,
+            cwd=root,
+            stops_group=True,
+            pass_fds=(theirs.fileno(),),
+        )
         try:
-            with log.open("ab") as output:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=root,
-                    env=environment | {names.CHANNEL: str(theirs.fileno())},
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,  # Ctrl-C goes to the harness alone
-                )
-        except OSError as error:
-            raise StackError(f"Locust cannot be started: {error}") from error
-        load = LoadProcess(process, log)
-        try:
-            guard.adopt(load.pid)
             theirs.close()
             yield WebLocust(load, Channel(ours))
         finally:
-            load.stop()
+            load.stop(STOP_GRACE_S)
 
 
 class BrowserLoad:
@@ -159,7 +148,7 @@ class BrowserLoad:
         return self._locust.process.pid
 
     @property
-    def log(self) -> Path:
+    def log(self) -> Path | None:
         return self._locust.process.log
 
     def begin(self, go: Go) -> None:
@@ -182,9 +171,5 @@ class BrowserLoad:
             if self.poll() is not None:
                 return
             self._locust.say(Stop())
-            deadline_s = time.monotonic() + STOP_TIMEOUT_S
-            while self.poll() is None:
-                if time.monotonic() > deadline_s:
-                    os.kill(self.pid, signal.SIGTERM)
-                    return
-                time.sleep(POLL_S)
+            if not came_true(lambda: self.poll() is not None, STOP_TIMEOUT_S):
+                os.kill(self.pid, signal.SIGTERM)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from rushhour.errors import RunDataError, RushhourError, StackError, UsageError
+from rushhour.errors import RunDataError, RushhourError, StackError
+from rushhour.jobs.webui.asked import asked_for, go_of, run_problems, same_databases
 from rushhour.jobs.webui.locust import BrowserLoad, WebLocust
-from rushhour.jobs.webui.messages import Ask, Choice, Go, Judged, Phase, Refused, View
+from rushhour.jobs.webui.messages import Ask, Judged, Phase, Refused, View
 from rushhour.judging.judge import judge_run
-from rushhour.load.locust import in_flight_s, locust_environment
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
 from rushhour.observe.watch import Watcher
@@ -21,9 +21,7 @@ from rushhour.run import Screen, observing, recording
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.rules import contradictions
 from rushhour.stack import Running, ServesAgain, Stack
-from rushhour.stack.capacity import check_capacity
 from rushhour.verdict.judge import Verdict
 
 IDLE_S: Final = 0.5
@@ -122,7 +120,9 @@ class Session:
                     "preparing", f"{scenario.name}: the service starts with release {scenario.release}"
                 )
                 running = self._serving(scenario, recorder)
-                run.write_json("environment.json", describe_environment(scenario, self._stack.name, running))
+                recorder.write_json(
+                    "environment.json", describe_environment(scenario, self._stack.name, running)
+                )
                 with observing(scenario, running, recorder, screen) as observation:
                     started = True
                     with self._under_load(scenario, running, observation.watcher, load, recorder):
@@ -131,7 +131,7 @@ class Session:
                     observation.collect_garbage()
                     observation.await_pages(None)
                 if load.ended is not None and load.ended.by_hand:
-                    _shorten(scenario, run, recorder, load.ended.lasted_s)
+                    _shorten(scenario, recorder, load.ended.lasted_s)
             self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
             verdict = judge_run(run)
         except (RushhourError, OSError) as error:
@@ -169,7 +169,7 @@ class Session:
     ) -> Iterator[None]:
         """The browser's Locust sends the load until the block ends."""
         watcher.add_meter("generator", ProcessTreeMeter(load.pid))
-        load.begin(_go(scenario, running.service_url, recorder.run, recorder.anchor_wall_s))
+        load.begin(go_of(scenario, running.service_url, recorder.run, recorder.anchor_wall_s))
         try:
             yield
         finally:
@@ -225,38 +225,6 @@ class Session:
             standing.exits.close()
 
 
-def asked_for(scenario: Scenario, ask: Ask) -> Scenario:
-    """A scenario with what the form says; a run time of another length keeps the shape, stretched over it."""
-    load = replace(scenario.load, users=ask.users, spawn_rate=ask.spawn_rate, workers=0)
-    if ask.run_time_s is not None:
-        load = replace(load, duration=ask.run_time_s)
-    return replace(scenario, release=ask.release, load=load)
-
-
-def choice(scenario: Scenario) -> Choice:
-    """A scenario as the form shows it."""
-    load = scenario.load
-    return Choice(scenario.name, scenario.release, load.users, load.spawn_rate, load.duration)
-
-
-def run_problems(scenario: Scenario) -> list[str]:
-    """What contradicts itself in what the form asks for, or is more than this machine can do."""
-    found = [f"{'.'.join(map(str, where))}: {what}" for where, what in contradictions(scenario)]
-    return found + list(check_capacity(scenario))
-
-
-def same_databases(standing: Scenario, wanted: Scenario) -> bool:
-    """Whether a stack that stands for one scenario has the databases that another needs."""
-    return (
-        standing.target == wanted.target
-        and standing.data == wanted.data
-        and standing.postgres == wanted.postgres
-        and standing.service.partner == wanted.service.partner
-        and not wanted.faults  # nor do servers stand behind what a fault works on
-        and not standing.faults  # which may have left them paused or locked
-    )
-
-
 def broke(run: RunDir) -> bool:
     """Whether the stack broke in this run."""
     try:
@@ -265,32 +233,9 @@ def broke(run: RunDir) -> bool:
         raise RunDataError(f"{run.path}: {error}") from error
 
 
-def _shorten(scenario: Scenario, run: RunDir, recorder: Recorder, lasted_s: float) -> None:
+def _shorten(scenario: Scenario, recorder: Recorder, lasted_s: float) -> None:
     """A load that was stopped by hand is judged as one that was to last as long as it did."""
     recorder.event(f.STOPPED, planned_s=scenario.load.duration, lasted_s=lasted_s)
     words = f"Stopped by hand after {lasted_s:.0f} s of {scenario.load.duration:g} s. {scenario.description}"
     load = replace(scenario.load, duration=max(lasted_s, _SHORTEST_S))
-    run.write_json("scenario.json", replace(scenario, load=load, description=words.strip()))
-
-
-def _go(scenario: Scenario, url: str, run: RunDir, anchor_wall_s: float) -> Go:
-    load = scenario.load
-    settings = locust_environment(scenario, run, anchor_wall_s)
-    return Go(
-        run_dir=str(run.path.resolve()),
-        anchor_wall_s=anchor_wall_s,
-        url=url,
-        users=load.users,
-        spawn_rate=load.spawn_rate,
-        warm_up_s=load.warm_up,
-        stop_timeout_s=in_flight_s(scenario),
-        settings={name: value for name, value in settings.items() if name.startswith("RUSHHOUR_")},
-    )
-
-
-def require_one_locustfile(scenarios: dict[str, Scenario], chosen: Scenario) -> dict[str, Scenario]:
-    """The scenarios that this Locust can run: those with the chosen one's customers, in one process."""
-    found = {name: one for name, one in scenarios.items() if one.load.locustfile == chosen.load.locustfile}
-    if chosen.name not in found:
-        raise UsageError([f"no scenario {chosen.name!r}"])
-    return found
+    recorder.write_json("scenario.json", replace(scenario, load=load, description=words.strip()))

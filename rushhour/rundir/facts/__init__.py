@@ -4,6 +4,17 @@
 all files of a run. Field names carry their units.
 """
 
+from rushhour.rundir.facts.fleet import (
+    ALIVE,
+    BYS,
+    HEALTHY,
+    By,
+    Instance,
+    Rollout,
+    ServiceSeen,
+    ServiceState,
+    When,
+)
 from rushhour.rundir.facts.load import (
     FAILURES,
     SERVER_ERRORS,
@@ -17,6 +28,8 @@ from rushhour.rundir.facts.moments import (
     ANCHOR,
     COLLECTED,
     DRAINED,
+    DRILL,
+    DRILL_ENDED,
     FAULT,
     FIRST_TIMEOUT,
     HOTFIX_BEGAN,
@@ -29,6 +42,7 @@ from rushhour.rundir.facts.moments import (
     LOG_ERRORS,
     OBSERVER_FAULT,
     POOL_FULL,
+    ROLLOUT,
     RUN_ENDED,
     SATURATION_DETECTED,
     STACK_BROKE,
@@ -55,6 +69,7 @@ from rushhour.rundir.facts.pools import (
     PoolTimeout,
     PoolTimes,
     SiteTotal,
+    server_of,
 )
 from rushhour.rundir.facts.servers import (
     OWN,
@@ -72,12 +87,17 @@ from rushhour.rundir.facts.whole import (
 __all__ = [
     "ALERTING_ENDED",
     "ALERTING_UP",
+    "ALIVE",
     "ANCHOR",
+    "BYS",
     "COLLECTED",
     "DRAINED",
+    "DRILL",
+    "DRILL_ENDED",
     "FAILURES",
     "FAULT",
     "FIRST_TIMEOUT",
+    "HEALTHY",
     "HOTFIX_BEGAN",
     "HOTFIX_ENDED",
     "INTERRUPTED",
@@ -89,6 +109,7 @@ __all__ = [
     "OBSERVER_FAULT",
     "OWN",
     "POOL_FULL",
+    "ROLLOUT",
     "RUN_ENDED",
     "SATURATION_DETECTED",
     "SERVER_ERRORS",
@@ -100,6 +121,7 @@ __all__ = [
     "AgentFault",
     "AgentProcess",
     "Backend",
+    "By",
     "CallSite",
     "CheckOut",
     "Collected",
@@ -110,6 +132,7 @@ __all__ = [
     "History",
     "HostSample",
     "Inherited",
+    "Instance",
     "LockWait",
     "LoopSample",
     "Loss",
@@ -120,8 +143,13 @@ __all__ = [
     "PoolTimeout",
     "PoolTimes",
     "RequestCount",
+    "Rollout",
     "ServerSample",
+    "ServiceSeen",
+    "ServiceState",
     "SiteTotal",
     "Told",
     "ToldAlert",
+    "When",
+    "server_of",
 ]

@@ -17,7 +17,9 @@ class AgentProcess:
     argv: tuple[str, ...] = ()
     forked: bool = False
     starlette: str | None = None  # FastAPI is built on it
+    fastapi: str | None = None
     routes: tuple[str, ...] = ()  # "GET /customers/<int:customer_id>/referrals", where the framework tells
+    flask_sqlalchemy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class PoolSample:
     def capacity(self) -> int | None:
         """Connections the pool may hand out at most; None without a limit."""
         return None if self.max_overflow < 0 else self.size + self.max_overflow
+
+
+def server_of(pool: str) -> str:
+    """The server that a pool of this name connects to: several pools of one process are `primary#2`, ..."""
+    return pool.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rushhour.rundir.facts.fleet import ServiceSeen
 from rushhour.rundir.facts.load import GeneratorSample, RequestCount
 from rushhour.rundir.facts.moments import RUN_ENDED, Event, Told
 from rushhour.rundir.facts.pools import (
@@ -83,6 +84,7 @@ class History:
     servers: tuple[ServerSample, ...] = ()
     host: tuple[HostSample, ...] = ()
     told: tuple[Told, ...] = ()
+    services: tuple[ServiceSeen, ...] = ()  # of a drill
     losses: tuple[Loss, ...] = ()  # of a saved run: see losses.py
     unchecked: tuple[str, ...] = ()  # what could not be held against a manifest, in words
 

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +12,7 @@ from docker.models.containers import Container
 
 from rushhour.alarms.real_config import AGENT, ANSWERS, Addresses, RealAlerting
 from rushhour.errors import StackError
+from rushhour.process.waiting import wait_until
 from rushhour.scenario.model import SERVERS
 from rushhour.stack.compose.command import ComposeCommand
 from rushhour.stack.compose.engine import ENGINE_ERRORS, last_reason
@@ -25,7 +25,6 @@ from rushhour.stack.postgres.server import DATABASE
 UP_TIMEOUT_S: Final = 60.0
 READY_TIMEOUT_S: Final = 30.0
 ASK_TIMEOUT_S: Final = 5.0
-POLL_S: Final = 0.1
 ADDRESSES: Final = Addresses(
     f"service:{METRICS_PORT}", f"service:{SERVICE_PORT}", "alertmanager:9093", "pager:9095"
 )
@@ -215,18 +214,33 @@ def wait_until_scraped(alerting: ComposeAlerting, prometheus: Container) -> None
 def wait_for(
     part: str, container: Container, probe: Callable[[], int | str], timeout_s: float = READY_TIMEOUT_S
 ) -> int:
-    """Until the probe gives a number instead of what it saw. Raises StackError."""
-    began_s = time.monotonic()
-    while isinstance(seen := probe(), str):
-        waited_s = time.monotonic() - began_s
-        if container.status not in ("created", "running") or waited_s > timeout_s:
+    """Until the probe gives a number instead of what it sees. Raises StackError."""
+    found = 0
+
+    def problem() -> str | None:
+        nonlocal found
+        if isinstance(seen := probe(), str):
+            return f"{seen}, its container {container.status}"
+        found = seen
+        return None
+
+    def check() -> None:
+        if container.status not in ("created", "running"):
             raise StackError(
-                f"waited {waited_s:.1f} s for {part} to be ready; its container is {container.status}; "
-                f"last seen: {seen}; the last lines of its log:",
+                f"waited for {part} to be ready; its container is {container.status}; "
+                "the last lines of its log:",
                 last_lines(container),
             )
-        time.sleep(POLL_S)
-    return seen
+
+    wait_until(
+        f"{part} to be ready",
+        problem,
+        timeout_s,
+        "the last lines of its log:",
+        check=check,
+        tail=lambda: last_lines(container),
+    )
+    return found
 
 
 def ask(host: str, port: int, path: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rushhour.process.child import run_tool
 from rushhour.process.guard import Guard
+from rushhour.process.tools import run_tool
 from rushhour.stack.compose.engine import Engine
 
 

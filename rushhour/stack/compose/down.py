@@ -4,9 +4,10 @@ from contextlib import closing
 from pathlib import Path
 
 from rushhour.errors import StackError
-from rushhour.stack.compose.engine import ENGINE_ERRORS, find_engine, last_reason
+from rushhour.stack.compose.engine import engine_errors, find_engine
 from rushhour.stack.compose.project import remove_dead_projects
-from rushhour.stack.compose.template import remove_compose_templates
+from rushhour.stack.compose.template import templates_root
+from rushhour.stack.postgres.kept import bring_down_kept
 
 
 def bring_down_compose(cache: Path, *, templates: bool) -> list[str]:
@@ -20,14 +21,9 @@ def bring_down_compose(cache: Path, *, templates: bool) -> list[str]:
     except StackError:
         engine = None
     if engine is not None:
-        try:
-            with closing(engine.client()) as client:
-                dead = remove_dead_projects(client.api)
-        except ENGINE_ERRORS as error:
-            raise StackError(f"the container engine failed: {last_reason(error)}") from error
+        with engine_errors(), closing(engine.client()) as client:
+            dead = remove_dead_projects(client.api)
         done += [f"removed the containers of {project}, left by a run that died" for project in dead]
     if templates:
-        removed, kept = remove_compose_templates(cache)
-        done += [f"removed the kept databases {path.name}" for path in removed]
-        done += [f"left the kept databases {path.name}: a run uses them" for path in kept]
+        done += bring_down_kept(templates_root(cache))
     return done

@@ -4,8 +4,8 @@ import http.client
 import json
 import os
 import re
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 
 from rushhour.errors import StackError
+from rushhour.process.tools import ask_program
 
 MIN_COMPOSE: Final = (2, 20)  # `up --wait-timeout`, and `healthcheck.start_interval`
 MIN_API: Final = (1, 41)  # statistics in one shot, without waiting for a second sample
@@ -33,6 +34,15 @@ ENGINE_ERRORS: Final = (
     http.client.HTTPException,
     OSError,
 )
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turns what docker-py lets through into a StackError."""
+    try:
+        yield
+    except ENGINE_ERRORS as error:
+        raise StackError(f"the container engine failed: {last_reason(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +156,12 @@ def compose_version(base_url: str) -> str:
     """The version of Compose. Raises StackError when it is missing or too old."""
     command = ["docker", "compose", "version", "--format", "json"]
     least = ".".join(map(str, MIN_COMPOSE))
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_TIMEOUT_S,
-            check=False,
-            env=command_line_environment(base_url),
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StackError(
-            f"`{' '.join(command)}`: {error}; install Docker's command line and Compose"
-        ) from error
+    answer = ask_program(
+        command,
+        timeout_s=ANSWER_TIMEOUT_S,
+        environment=command_line_environment(base_url),
+        advice="install Docker's command line and Compose",
+    )
     try:
         version = str(json.loads(answer.stdout)["version"])
     except (ValueError, KeyError, TypeError):

@@ -1,6 +1,6 @@
 """Which container failed, in what way, and what it wrote last."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -78,12 +78,11 @@ def last_probe(health: dict[str, Any]) -> str:
     return lines[-1] if lines else "nothing"
 
 
-def save_logs(client: DockerClient, project: str, logs: Path) -> None:
+def save_logs(found: Callable[[], Mapping[str, Container]], logs: Path) -> None:
     """Write what no follower has written: the whole log of each container whose file is missing."""
-    with suppress(
-        *ENGINE_ERRORS
-    ):  # an engine that is gone gives no logs; that it is gone is reported already
-        for part, container in containers(client, project).items():
+    # An engine that is gone gives no logs; that it is gone is reported already.
+    with suppress(*ENGINE_ERRORS):
+        for part, container in found().items():
             log = logs / f"{part}.log"
             if not log.exists():
                 log.write_bytes(container.logs())

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from typing import Final
 from docker.errors import APIError
 
 from rushhour.errors import StackError
+from rushhour.process.tools import ask_program
 from rushhour.stack.compose.command import ComposeCommand
 from rushhour.stack.compose.images import Image, ImageStore
 from rushhour.stack.paths import configuration_dir
@@ -44,16 +44,7 @@ def write_build_secrets(private: Path) -> None:
 
 def pip_settings() -> dict[str, str]:
     """What pip's configuration says on this machine; addresses of local files are left out."""
-    try:
-        listed = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "list"],
-            capture_output=True,
-            text=True,
-            timeout=_PIP_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StackError(f"pip's configuration cannot be read: {error}") from error
+    listed = ask_program([sys.executable, "-m", "pip", "config", "list"], timeout_s=_PIP_TIMEOUT_S)
     return parse_pip_settings(listed.stdout)
 
 

@@ -8,8 +8,8 @@ from docker import DockerClient
 from docker.errors import DockerException, ImageNotFound
 
 from rushhour.errors import StackError
-from rushhour.process.child import run_tool
 from rushhour.process.guard import Guard
+from rushhour.process.tools import run_tool
 from rushhour.stack import Progress
 from rushhour.stack.compose.engine import Engine, last_reason
 

@@ -16,6 +16,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from rushhour.errors import StackError
+from rushhour.process.waiting import came_true
 from rushhour.stack.compose.engine import ENGINE_ERRORS, last_reason
 from rushhour.stack.owner import WORK_LABEL, has_ended
 
@@ -81,17 +82,20 @@ def remove_project(
 
     Raises StackError that names what is left.
     """
-    deadline = time.monotonic() + timeout_s
+    label = f"{PROJECT_LABEL}={project}"
     seen_s = time.monotonic()
     refusals: list[str] = []
-    while found := parts(api, f"{PROJECT_LABEL}={project}") or time.monotonic() - seen_s < settle_s:
-        if isinstance(found, list):
+
+    def gone() -> bool:
+        nonlocal seen_s, refusals
+        if found := parts(api, label):
             seen_s = time.monotonic()
             refusals = [why for part in found if (why := part.refusal()) is not None]
-        if time.monotonic() > deadline:
-            raise StackError(f"project {project} was not removed within {timeout_s:g} s; left are:", refusals)
-        if refusals or settle_s:
-            time.sleep(POLL_S)
+            found = found if refusals else parts(api, label)
+        return not found and time.monotonic() - seen_s >= settle_s
+
+    if not came_true(gone, timeout_s, poll_s=POLL_S):
+        raise StackError(f"project {project} was not removed within {timeout_s:g} s; left are:", refusals)
 
 
 def remove_dead_projects(api: APIClient) -> list[str]:

@@ -1,7 +1,7 @@
 """A Compose stack that is up: its servers, meters, logs, and the faults it takes."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +14,9 @@ from docker.models.containers import Container
 
 from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.meter import Meter
+from rushhour.process.ports import HOST
 from rushhour.process.psutil_meters import ProcessTreeMeter
+from rushhour.process.waiting import wait_until
 from rushhour.stack import Fault, Server
 from rushhour.stack.compose.alerting import ComposeAlerting
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
@@ -22,7 +24,6 @@ from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.template import last_lines
 from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_meter
 from rushhour.stack.compose.workers import INSIDE, PART, ComposeWorkers
-from rushhour.stack.ports import HOST
 from rushhour.stack.postgres.server import SLOT, ask, connected, last_line
 from rushhour.stack.postgres.table_lock import TableLock
 
@@ -34,7 +35,23 @@ STOP_TIMEOUT_S: Final = 10
 FAULTY: Final = ("primary", "replica")
 
 
-def kill(container: Container) -> None:
+def end_all(
+    containers: Collection[Container], followers: Iterable[LogFollower], meters: Collection[ContainerMeter]
+) -> None:
+    """Kill the containers, with their logs read to the end, and close their meters."""
+    for meter in meters:
+        meter.stop()
+    # The engine answers when a container has ended.
+    with ThreadPoolExecutor(max(1, len(containers))) as at_once:
+        for container in containers:
+            at_once.submit(_kill, container)
+    for follower in followers:
+        follower.close(LOG_END_TIMEOUT_S)
+    for meter in meters:
+        meter.close()
+
+
+def _kill(container: Container) -> None:
     with suppress(*ENGINE_ERRORS):  # it has ended, or the engine has: its removal tells
         container.kill()
 
@@ -114,27 +131,25 @@ class ComposeRunning:
     def wait_for_streaming(self) -> None:
         """Until the primary sees the replica stream; the replica's own side was proven by its health."""
         primary = self.servers[0]
-        began_s = time.monotonic()
-        while True:
+
+        def not_streaming() -> str | None:
             try:
                 with connected(primary.admin_dsn) as admin:
                     self.postgres_version = str(ask(admin, "SHOW server_version"))
                     state = ask(
                         admin, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT
                     )
-                seen = f"pg_stat_replication.state {state}"
-                if state == "streaming":
-                    return
             except psycopg2.OperationalError as error:
-                seen = last_line(error)
-            waited_s = time.monotonic() - began_s
-            if waited_s > STREAM_TIMEOUT_S:
-                raise StackError(
-                    f"waited {waited_s:.0f} s for the primary at {primary.host}:{primary.port} to see the "
-                    f"replica stream; last seen: {seen}; the replica's last lines:",
-                    last_lines(self._containers["replica"]),
-                )
-            time.sleep(0.1)
+                return last_line(error)
+            return None if state == "streaming" else f"pg_stat_replication.state {state}"
+
+        wait_until(
+            f"the primary at {primary.host}:{primary.port} to see the replica stream",
+            not_streaming,
+            STREAM_TIMEOUT_S,
+            "the replica's last lines:",
+            tail=lambda: last_lines(self._containers["replica"]),
+        )
 
     def wait_for_meters(self) -> None:
         """Until the engine has told the first figures of every container."""
@@ -199,15 +214,8 @@ class ComposeRunning:
         """Kill the containers and keep what they wrote; what fails here the project's removal does."""
         for lock in self._locks.values():
             lock.release()
-        meters = [*self._meters.values(), *self._worker_meters]
-        for meter in meters:
-            meter.stop()
-        found = [*self._worker_containers, *self._containers.values()]
-        # The engine answers when a container has ended.
-        with ThreadPoolExecutor(max(1, len(found))) as at_once:
-            for container in found:
-                at_once.submit(kill, container)
-        for follower in self._followers.values():
-            follower.close(LOG_END_TIMEOUT_S)
-        for meter in meters:
-            meter.close()
+        end_all(
+            [*self._worker_containers, *self._containers.values()],
+            self._followers.values(),
+            [*self._meters.values(), *self._worker_meters],
+        )

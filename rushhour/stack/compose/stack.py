@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.alarms.real_config import RealAlerting
-from rushhour.errors import StackError
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress
-from rushhour.stack.compose.engine import ENGINE_ERRORS, find_engine, last_reason
+from rushhour.stack.compose.bring_up import BringUp
+from rushhour.stack.compose.engine import engine_errors, find_engine
 from rushhour.stack.compose.files import ImageNames
 from rushhour.stack.compose.image_build import SERVICE_IMAGE, build_release
 from rushhour.stack.compose.images import (
@@ -23,11 +24,8 @@ from rushhour.stack.compose.images import (
 )
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.template import ComposeTemplates, templates_root
-from rushhour.stack.compose.up import BringUp, ComposeProject, make_places
-from rushhour.stack.paths import cache_dir, open_cache
-from rushhour.stack.ports import HOST, free_port
+from rushhour.stack.compose.up import ComposeOptions, compose_run
 from rushhour.stack.postgres.template import Seeder
-from rushhour.stack.work import work_dir
 
 
 class ComposeStack:
@@ -54,15 +52,11 @@ class ComposeStack:
         service_host: str = HOST,
         alerting: RealAlerting | None = None,
     ) -> None:
-        self._guard = guard
+        self._options = ComposeOptions(guard, allow_host, cache, choose_port, service_host)
         self._image = image
-        self._allow_host = allow_host
-        self._cache = cache
         self._seeder = seeder
         self._postgres_image = postgres_image
         self._python_image = python_image
-        self._choose_port = choose_port
-        self._service_host = None if service_host == HOST else service_host
         self._alerting = alerting
 
     def prepare(self, releases: Sequence[str], progress: Progress) -> str:
@@ -70,9 +64,9 @@ class ComposeStack:
 
         Raises StackError that says why this stack cannot be brought up on this machine.
         """
-        engine = find_engine(self._allow_host)
+        engine = find_engine(self._options.allow_host)
         with closing(engine.client()) as client:
-            images = ImageStore(self._guard, engine, client, progress)
+            images = ImageStore(self._options.guard, engine, client, progress)
             postgres, base = images.need(self._postgres_image), images.need(self._image or self._python_image)
             for release in () if self._image else dict.fromkeys(releases):
                 build_release(images, release, base)
@@ -83,40 +77,18 @@ class ComposeStack:
     @contextmanager
     def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[ComposeRunning]:
         """Bring the stack up. Raises StackError, with the last lines of the container that failed."""
-        engine = find_engine(self._allow_host)
-        cache = open_cache(self._cache or cache_dir(), None)
-        with ExitStack() as exits:
-            client = exits.enter_context(closing(engine.client()))
-            work = exits.enter_context(work_dir(cache, self._guard))
-            places = make_places(work, run)
-            project = exits.enter_context(
-                ComposeProject(self._guard, engine, client, f"rushhour-{work.name}", run.logs)
-            )
+        engine = find_engine(self._options.allow_host)
+        service = self._image or f"{SERVICE_IMAGE}:{scenario.release}"
+        with compose_run(self._options, engine, scenario, run, progress) as ours, ExitStack() as exits:
             bring_up = BringUp(
-                project=project,
-                scenario=scenario,
-                places=places,
-                names=ImageNames(
-                    self._postgres_image,
-                    self._python_image,
-                    self._image or f"{SERVICE_IMAGE}:{scenario.release}",
-                ),
-                images=ImageStore(self._guard, engine, client, progress),
+                ours,
+                ImageNames(self._postgres_image, self._python_image, service),
+                ComposeTemplates(templates_root(ours.cache), self._seeder or _default_seeder()),
                 built=self._image is None,
-                templates=ComposeTemplates(templates_root(cache), self._seeder or _default_seeder()),
-                choose_port=self._choose_port,
-                progress=progress,
-                service_host=self._service_host,
                 alerting=self._alerting,
             )
-            try:
-                running = bring_up.start()
-                exits.callback(running.close)
-                running.open()
-                running.wait_for_streaming()
-                running.wait_for_meters()
-            except ENGINE_ERRORS as error:
-                raise StackError(f"the container engine failed: {last_reason(error)}") from error
+            with engine_errors():
+                running = exits.enter_context(bring_up.up())
             yield running
 
 

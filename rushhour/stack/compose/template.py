@@ -1,11 +1,8 @@
 """Seeded data for Compose: the primary's data directory as one file in the cache."""
 
 import os
-import shutil
 import tarfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,19 +12,19 @@ from docker import DockerClient
 from docker.models.containers import Container
 
 from rushhour.errors import StackError
+from rushhour.process.waiting import wait_until
 from rushhour.scenario.model import Data
 from rushhour.stack import Progress
 from rushhour.stack.compose.command import ComposeCommand
 from rushhour.stack.compose.engine import ENGINE_ERRORS, last_reason
 from rushhour.stack.compose.images import Image
-from rushhour.stack.locks import POLL_S, locked, try_lock
+from rushhour.stack.postgres.kept import KeptData
 from rushhour.stack.postgres.seeding.settings import SEEDING
 from rushhour.stack.postgres.server import connected, last_line
-from rushhour.stack.postgres.template import Seeder, lock_of, remove_unused
+from rushhour.stack.postgres.template import Seeder, key_of
 
 DATA: Final = "data.tar"
 FORMAT: Final = 1  # raise it when what a template holds changes
-BUILD_TIMEOUT_S: Final = 3600.0
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 120
 COMMAND_TIMEOUT_S: Final = 120.0
@@ -46,47 +43,17 @@ class ComposeTemplates:
     root: Path
     seeder: Seeder
 
-    def path(self, image: Image, schema: Path, data: Data) -> Path:
-        """Its directory, named after size, seed, PostgreSQL's image and a hash of schema and seeding code."""
-        try:
-            print_of = self.seeder.fingerprint(schema, data)
-        except OSError as error:
-            raise StackError(f"the schema {schema} cannot be read: {error}") from error
-        image_id = image.id.removeprefix("sha256:")[:12]
-        return self.root / f"{data.size}-seed{data.seed}-{image_id}-v{FORMAT}-{print_of[:16]}"
-
-    @contextmanager
-    def held(self, path: Path, seeding: "Seeding", progress: Progress) -> Iterator[Path]:
+    def held(self, seeding: "Seeding", progress: Progress) -> AbstractContextManager[Path]:
         """The directory that holds data.tar, built when it is missing; not removed while this lasts."""
-        self.root.mkdir(mode=0o700, exist_ok=True)  # the data holds password hashes
-        while True:
-            self._be_there(path, seeding, progress)
-            with locked(lock_of(path), shared=True, timeout_s=BUILD_TIMEOUT_S):
-                if path.exists():  # else it was removed in between, on request
-                    os.utime(path)  # what nobody used for long is removed some day
-                    yield path
-                    return
+        image_id = seeding.image.id.removeprefix("sha256:")[:12]
+        name = key_of(self.seeder, seeding.schema, seeding.data, f"{image_id}-v{FORMAT}")
+        kept = KeptData(self.root, seeding.command.guard, mode=0o700)  # the data holds password hashes
+        return kept.held(
+            name, lambda path: self._build(path, seeding, progress), f"{seeding.data.size} data", progress
+        )
 
-    def _be_there(self, path: Path, seeding: "Seeding", progress: Progress) -> None:
-        """Build it, or wait until another run has."""
-        began_s = time.monotonic()
-        while not path.exists():
-            with try_lock(lock_of(path)) as ours:
-                if ours and not path.exists():
-                    remove_unused(self.root)
-                    self._build(path, seeding, progress)
-            if not ours:
-                waited_s = time.monotonic() - began_s
-                if waited_s > BUILD_TIMEOUT_S:
-                    raise StackError(f"waited {waited_s:.0f} s for another run to build {path}")
-                progress(f"another run builds the {seeding.data.size} data")
-                time.sleep(POLL_S)
-
-    def _build(self, path: Path, seeding: "Seeding", progress: Progress) -> None:
-        """Make it beside its place and rename it when whole; the caller holds the lock."""
-        building = path.with_name(f".building-{path.name}")
-        shutil.rmtree(building, ignore_errors=True)  # what an interrupted build left
-        building.mkdir()
+    def _build(self, building: Path, seeding: "Seeding", progress: Progress) -> None:
+        """Seed a server, and keep its data directory."""
         try:
             progress("start a server to seed")
             container = seeding.start()
@@ -96,13 +63,10 @@ class ComposeTemplates:
             stop_clean(container)
             save(container, seeding.image.environment["PGDATA"], building / DATA)
             container.remove()
-            building.rename(path)
         except psycopg2.Error as error:
             raise StackError(f"seeding failed: {str(error).strip()}") from error
         except ENGINE_ERRORS as error:
             raise StackError(f"the seeded data cannot be kept in {building}: {last_reason(error)}") from error
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +101,22 @@ class Seeding:
 
     def wait(self, container: Container) -> None:
         """Until it takes connections. Raises StackError with its last lines when it does not."""
-        began_s = time.monotonic()
-        while (seen := self._refusal()) is not None:
+
+        def check() -> None:
             container.reload()
-            waited_s = time.monotonic() - began_s
-            if container.status != "running" or waited_s > START_TIMEOUT_S:
+            if container.status != "running":
                 raise StackError(
-                    f"waited {waited_s:.1f} s for the server to seed; it is {container.status}; "
-                    f"last seen: {seen}; its last lines:",
-                    last_lines(container),
+                    f"the server to seed is {container.status}; its last lines:", last_lines(container)
                 )
-            time.sleep(0.1)
+
+        wait_until(
+            "the server to seed to take connections",
+            self._refusal,
+            START_TIMEOUT_S,
+            "its last lines:",
+            check=check,
+            tail=lambda: last_lines(container),
+        )
 
     def _refusal(self) -> str | None:
         try:
@@ -186,19 +155,3 @@ def last_lines(container: Container, lines: int = LOG_LINES) -> list[str]:
     except ENGINE_ERRORS as error:
         return [f"(its log cannot be read: {last_reason(error)})"]
     return log.decode(errors="replace").splitlines()
-
-
-def remove_compose_templates(cache: Path) -> tuple[list[Path], list[Path]]:
-    """Remove the kept data that no run uses; returns those removed, and those that are in use."""
-    removed, kept = [], []
-    for lock in sorted(templates_root(cache).glob("*.lock")):
-        path = lock.with_name(lock.name.removesuffix(".lock"))
-        with try_lock(lock) as ours:
-            if not ours:
-                kept.append(path)
-                continue
-            shutil.rmtree(path.with_name(f".building-{path.name}"), ignore_errors=True)
-            if path.exists():
-                shutil.rmtree(path)
-                removed.append(path)
-    return removed, kept

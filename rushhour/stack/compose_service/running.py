@@ -4,7 +4,6 @@ import io
 import tarfile
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,10 +19,9 @@ from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 from rushhour.stack.compose.failure import COMPOSE_LABEL, ONE_OFF_LABEL, SERVICE_LABEL
 from rushhour.stack.compose.running import (
     CHECK_EVERY_S,
-    LOG_END_TIMEOUT_S,
     METER_TIMEOUT_S,
     ComposeRunning,
-    kill,
+    end_all,
 )
 from rushhour.stack.compose.template import last_lines
 from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_meter
@@ -154,12 +152,4 @@ class ComposeServiceRunning:
 
     def close(self) -> None:
         """Kill the containers and keep what they wrote; what fails here the project's removal does."""
-        for meter in self._meters.values():
-            meter.stop()
-        with ThreadPoolExecutor(max(1, len(self._containers))) as at_once:
-            for container in self._containers.values():
-                at_once.submit(kill, container)
-        for follower in self._followers:
-            follower.close(LOG_END_TIMEOUT_S)
-        for meter in self._meters.values():
-            meter.close()
+        end_all(self._containers.values(), self._followers, self._meters.values())

@@ -1,13 +1,13 @@
 """The user's Compose file as Compose understands it, and what in it cannot be run beside everything else."""
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from rushhour.errors import StackError, UsageError
+from rushhour.process.tools import ask_program
 from rushhour.scenario.model import Scenario, Target
 from rushhour.stack.compose.engine import Engine, numbers
 
@@ -97,17 +97,12 @@ def read_user_file(engine: Engine, files: Sequence[Path], variables: Mapping[str
         )
     named = [part for path in files for part in ("--file", str(path))]
     command = ["docker", "compose", "--profile", "*", *named, "config", "--format", "json"]
-    try:
-        answer = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=CONFIG_TIMEOUT_S,
-            check=False,
-            env={**engine.environment, **variables},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StackError(f"`docker compose config`: {error}") from error
+    answer = ask_program(
+        command,
+        timeout_s=CONFIG_TIMEOUT_S,
+        environment={**engine.environment, **variables},
+        name="docker compose config",
+    )
     if answer.returncode != 0:
         raise UsageError([f"{files[0]}: Compose refuses it: {' '.join(answer.stderr.split())}"])
     return parse_config(json.loads(answer.stdout))

@@ -1,6 +1,5 @@
 """Until the service in its container answers, and its agent reports; or why not."""
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from docker.models.containers import Container
 
 from rushhour.agent.environment import OUT_VARIABLE
 from rushhour.errors import StackError
+from rushhour.process.waiting import came_true, wait_until
 from rushhour.stack.at_url import probe
 from rushhour.stack.compose.engine import ENGINE_ERRORS
 from rushhour.stack.compose.template import last_lines
@@ -25,26 +25,29 @@ def wait_healthy(
     container: Container, name: str, url: str, *, port: int, within_s: float = HEALTHY_WITHIN_S
 ) -> None:
     """Until the URL answers 200. Raises StackError with the last lines of its log."""
-    began_s = time.monotonic()
-    while (seen := probe(url)) is not None:
+
+    def problem() -> str | None:
+        seen = probe(url)
+        if seen is not None and seen.startswith(_ANSWERS_NOT):
+            return f"{seen} (does it listen on 0.0.0.0:{port} in its container?)"
+        return seen
+
+    def check() -> None:
         container.reload()
         if container.status != "running":
             raise StackError(
                 f"service {name} {ended(container)}; the last lines of its log:", last_lines(container)
             )
-        waited_s = time.monotonic() - began_s
-        if waited_s > within_s:
-            hint = (
-                f" (does it listen on 0.0.0.0:{port} in its container?)"
-                if seen.startswith(_ANSWERS_NOT)
-                else ""
-            )
-            raise StackError(
-                f"waited {waited_s:.0f} s for service {name} to answer 200 at {url}; last seen: {seen}{hint}"
-                "; the last lines of its log:",
-                last_lines(container),
-            )
-        time.sleep(POLL_S)
+
+    wait_until(
+        f"service {name} to answer 200 at {url}",
+        problem,
+        within_s,
+        "the last lines of its log:",
+        check=check,
+        tail=lambda: last_lines(container),
+        poll_s=POLL_S,
+    )
 
 
 def ended(container: Container) -> str:
@@ -56,17 +59,14 @@ def ended(container: Container) -> str:
 
 def wait_for_agent(container: Container, name: str, reports: Path, within_s: float = AGENT_WITHIN_S) -> None:
     """Until one process of the service reports. Raises StackError that says why none does."""
-    deadline = time.monotonic() + within_s
-    while not any(reports.glob("*.jsonl")):
-        if time.monotonic() > deadline:
-            log = last_lines(container, lines=1000)
-            why = why_silent(log, lambda python: _version(container, python))
-            raise StackError(
-                f"service {name} answers, and no agent reports from its container: {why}; {_NO_AGENT}; "
-                "the last lines of its log:",
-                log[-15:],
-            )
-        time.sleep(POLL_S)
+    if not came_true(lambda: any(reports.glob("*.jsonl")), within_s, poll_s=POLL_S):
+        log = last_lines(container, lines=1000)
+        why = why_silent(log, lambda python: _version(container, python))
+        raise StackError(
+            f"service {name} answers, and no agent reports from its container: {why} (after {within_s:g} s); "
+            f"{_NO_AGENT}; the last lines of its log:",
+            log[-15:],
+        )
 
 
 def why_silent(log: list[str], version_of: Callable[[str], str | None]) -> str:

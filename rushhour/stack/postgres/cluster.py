@@ -5,10 +5,10 @@ from typing import Final
 
 from psycopg2.extensions import make_dsn
 
-from rushhour.process.child import run_tool
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
+from rushhour.process.tools import run_tool
 from rushhour.stack.paths import give
-from rushhour.stack.ports import HOST
 from rushhour.stack.postgres.programs import Installation
 from rushhour.stack.postgres.server import (
     DATABASE,

@@ -5,7 +5,6 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import StackError
-from rushhour.process.child import Account
+from rushhour.process.tools import Account, ask_program
 from rushhour.stack.locks import locked
 from rushhour.stack.paths import first_closed
 
@@ -59,16 +58,7 @@ def find_binaries(postgres_bin: Path | None = None) -> Path:
 def server_version(binaries: Path) -> str:
     """The server's version, such as 18.6. Raises StackError when the program does not answer."""
     program = binaries / "postgres"
-    try:
-        answer = subprocess.run(
-            [program, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=_VERSION_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StackError(f"{program} --version: {error}") from error
+    answer = ask_program([str(program), "--version"], timeout_s=_VERSION_TIMEOUT_S)
     found = re.search(r"\(PostgreSQL\) (\S+)", answer.stdout)
     if found is None:
         seen = (answer.stdout + answer.stderr).splitlines()[-5:]

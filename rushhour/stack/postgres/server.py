@@ -14,9 +14,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # the li
 from psycopg2.extensions import make_dsn
 
 from rushhour.errors import StackError
-from rushhour.process.child import Child, start, wait_until
+from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
-from rushhour.stack.ports import HOST, free_port, lost_race
+from rushhour.process.ports import HOST, free_port, on_free_ports
 from rushhour.stack.postgres.programs import Installation
 
 SUPERUSER: Final = "postgres"
@@ -29,7 +29,6 @@ RESERVED_CONNECTIONS: Final = 5  # superuser_reserved_connections in postgresql.
 
 START_TIMEOUT_S: Final = 30.0
 STREAM_TIMEOUT_S: Final = 30.0
-PORT_ATTEMPTS: Final = 3
 STATUS_LINE: Final = 8  # of postmaster.pid: starting, standby, ready, stopping
 _CONNECT_TIMEOUT_S: Final = 3
 
@@ -100,8 +99,8 @@ def start_server(
 
     Raises StackError with the log's last lines.
     """
-    for attempt in range(PORT_ATTEMPTS):
-        port = choose_port()
+
+    def attempt(port: int) -> PostgresServer:
         fixed = {
             "config_file": str(configuration / "postgresql.conf"),
             "hba_file": str(configuration / "pg_hba.conf"),
@@ -125,17 +124,11 @@ def start_server(
             admit=admit,
         )
         server = PostgresServer(name, port, child, passwords)
-        try:
-            wait_until(
-                f"{name} to accept connections", partial(_refusal, server, data), child, START_TIMEOUT_S
-            )
-        except BaseException as error:
-            child.stop(grace_s=1)
-            if isinstance(error, StackError) and lost_race(child.tail(50)) and attempt + 1 < PORT_ATTEMPTS:
-                continue
-            raise
+        refusal = partial(_refusal, server, data)
+        child.wait_until_up(f"{name} to accept connections", refusal, START_TIMEOUT_S, grace_s=1)
         return server
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    return on_free_ports(choose_port, attempt)
 
 
 def _refusal(server: PostgresServer, data: Path) -> str | None:
@@ -162,10 +155,9 @@ def wait_for_streaming(primary: PostgresServer, replica: PostgresServer) -> None
     """Until the primary sees the replica stream, and the replica says that it is in recovery."""
     try:
         with connected(primary.admin_dsn) as on_primary, connected(replica.admin_dsn) as on_replica:
-            wait_until(
+            replica.child.wait_until(
                 "the primary to see the replica stream",
                 partial(_not_streaming, primary, on_primary, on_replica),
-                replica.child,
                 STREAM_TIMEOUT_S,
             )
     except psycopg2.Error as error:

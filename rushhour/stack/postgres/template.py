@@ -2,10 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,7 +16,6 @@ from rushhour.process.child import Child, tail
 from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
 from rushhour.stack import Progress
-from rushhour.stack.locks import POLL_S, locked, try_lock
 from rushhour.stack.paths import copy_configuration
 from rushhour.stack.postgres.cluster import (
     base_backup,
@@ -28,14 +24,13 @@ from rushhour.stack.postgres.cluster import (
     initdb,
     sync_cluster,
 )
+from rushhour.stack.postgres.kept import KeptData
 from rushhour.stack.postgres.programs import Installation
 from rushhour.stack.postgres.seeding.settings import SEEDING
 from rushhour.stack.postgres.server import PostgresServer, Secrets, start_server
-from rushhour.stack.work import CLUSTERS, in_use
+from rushhour.stack.work import CLUSTERS
 
 FORMAT: Final = 1  # raise it when what a template holds changes
-BUILD_TIMEOUT_S: Final = 3600.0
-UNUSED_S: Final = 14 * 86_400.0
 CLEAN_STOP_S: Final = 120.0
 
 # A standby must not have lower settings than the primary had when its base was taken, so the base is taken
@@ -56,6 +51,20 @@ class Seeder(Protocol):
         ...
 
 
+def key_of(seeder: Seeder, schema: Path, data: Data, made_by: str) -> str:
+    """The directory's name: size, seed, what made it, and a hash of schema and seeding code."""
+    try:
+        fingerprint = seeder.fingerprint(schema, data)
+    except OSError as error:
+        raise StackError(f"the schema {schema} cannot be read: {error}") from error
+    return f"{data.size}-seed{data.seed}-{made_by}-{fingerprint[:16]}"
+
+
+def templates_root(cache: Path) -> Path:
+    """Where a cache keeps them."""
+    return cache / "templates"
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A kept pair of clusters."""
@@ -66,57 +75,31 @@ class Template:
 
 
 class TemplateStore:
-    """The templates of one cache: one run builds while others wait, and none removes what one clones."""
+    """The templates of one cache."""
 
     def __init__(self, cache: Path, guard: Guard, installation: Installation, seeder: Seeder) -> None:
-        self.root = cache / "templates"
+        self.root = templates_root(cache)
         self.guard = guard
         self.installation = installation
         self.seeder = seeder
 
     def key(self, schema: Path, data: Data) -> str:
         """The directory's name: size, seed, PostgreSQL version, and a hash of schema and seeding code."""
-        try:
-            print_of = self.seeder.fingerprint(schema, data)
-        except OSError as error:
-            raise StackError(f"the schema {schema} cannot be read: {error}") from error
-        version = self.installation.version
-        return f"{data.size}-seed{data.seed}-pg{version}-v{FORMAT}-{print_of[:16]}"
+        return key_of(self.seeder, schema, data, f"pg{self.installation.version}-v{FORMAT}")
 
     @contextmanager
     def held(self, schema: Path, data: Data, log: Path, progress: Progress) -> Iterator[Template]:
         """The template, built when it is missing; it is not removed while this context lasts."""
-        self.root.mkdir(exist_ok=True)
-        path = self.root / self.key(schema, data)
-        while True:
-            self._be_there(path, schema, data, log, progress)
-            with locked(lock_of(path), shared=True, timeout_s=BUILD_TIMEOUT_S):
-                if path.exists():  # else it was removed in between, on request
-                    os.utime(path)  # what nobody used for long is removed some day
-                    yield read_template(path)
-                    return
+        kept = KeptData(self.root, self.guard)
 
-    def _be_there(self, path: Path, schema: Path, data: Data, log: Path, progress: Progress) -> None:
-        """Build it, or wait until another run has."""
-        began_s = time.monotonic()
-        while not path.exists():
-            with try_lock(lock_of(path)) as ours:
-                if ours and not path.exists():
-                    remove_unused(self.root)
-                    self._build(path, schema, data, log, progress)
-            if not ours:
-                waited_s = time.monotonic() - began_s
-                if waited_s > BUILD_TIMEOUT_S:
-                    raise StackError(f"waited {waited_s:.0f} s for another run to build {path}")
-                progress(f"another run builds the {data.size} data")
-                time.sleep(POLL_S)
+        def build(path: Path) -> None:
+            self._build(path, schema, data, log, progress)
 
-    def _build(self, path: Path, schema: Path, data: Data, log: Path, progress: Progress) -> None:
-        """Build in a directory of its own and rename it when whole; the caller holds the template's lock."""
-        remove_dead_builds(path)
-        build = path.with_name(f".building-{path.name}-{uuid.uuid4().hex[:8]}")
-        build.mkdir()
-        self.guard.remove_at_death(build)
+        with kept.held(self.key(schema, data), build, f"{data.size} data", progress) as path:
+            yield read_template(path)
+
+    def _build(self, build: Path, schema: Path, data: Data, log: Path, progress: Progress) -> None:
+        """Seed a primary, and take the replica's base from it."""
         try:
             passwords = Secrets()
             copy_configuration(build)
@@ -134,15 +117,10 @@ class TemplateStore:
             for name in CLUSTERS:
                 sync_cluster(self.guard, self.installation, build / name)
             write_manifest(build, passwords)
-            build.rename(path)
         except psycopg2.Error as error:
             raise StackError(
                 f"seeding failed: {str(error).strip()}; the last lines of {log}:", tail(log)
             ) from error
-        except OSError as error:
-            raise StackError(f"the template cannot be built in {build}: {error}") from error
-        finally:
-            shutil.rmtree(build, ignore_errors=True)
 
     @contextmanager
     def _started(
@@ -165,11 +143,6 @@ class TemplateStore:
             server.child.stop(grace_s=0)
             raise
         stop_clean(server.child)
-
-
-def lock_of(template: Path) -> Path:
-    """The file that is locked while the template is built, cloned or removed."""
-    return template.with_name(template.name + ".lock")
 
 
 def stop_clean(child: Child) -> None:
@@ -202,38 +175,3 @@ def read_template(path: Path) -> Template:
         raise StackError(
             f"{path} is not a whole template ({error}); `rushhour down --templates` removes it"
         ) from error
-
-
-def remove_dead_builds(path: Path) -> None:
-    """What interrupted builds of this template left; the caller holds its lock, so no live build is met."""
-    for dead in path.parent.glob(f".building-{path.name}-*"):
-        if not in_use(dead / "primary"):
-            shutil.rmtree(dead, ignore_errors=True)
-
-
-def remove_unused(root: Path, unused_s: float = UNUSED_S) -> list[Path]:
-    """Remove the templates that no run has used for so long: each change of schema or seeding leaves one."""
-    removed = []
-    for lock in sorted(root.glob("*.lock")):
-        path = lock.with_name(lock.name.removesuffix(".lock"))
-        with try_lock(lock) as ours:
-            if ours and path.exists() and time.time() - path.stat().st_mtime > unused_s:
-                shutil.rmtree(path, ignore_errors=True)
-                removed.append(path)
-    return removed
-
-
-def remove_templates(cache: Path) -> tuple[list[Path], list[Path]]:
-    """Remove every template that no run uses; returns those removed, and those that are in use."""
-    removed, kept = [], []
-    for lock in sorted((cache / "templates").glob("*.lock")):
-        path = lock.with_name(lock.name.removesuffix(".lock"))
-        with try_lock(lock) as ours:
-            if not ours:
-                kept.append(path)
-                continue
-            remove_dead_builds(path)
-            if path.exists():
-                shutil.rmtree(path)
-                removed.append(path)
-    return removed, kept

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rushhour.errors import StackError
-from rushhour.process.child import Child, start, wait_until
+from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, on_free_ports
 from rushhour.scenario.model import Scenario
 from rushhour.stack import relay
-from rushhour.stack.ports import HOST, lost_race
 from rushhour.stack.processes.service import (
     placeholders,
     require_program,
@@ -24,7 +23,6 @@ from rushhour.stack.processes.service import (
 
 START_TIMEOUT_S: Final = 10.0
 STOP_GRACE_S: Final = 1.0
-PORT_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +77,19 @@ def start_partner(guard: Guard, scenario: Scenario, *, log: Path, choose_port: C
 
 def listening(name: str, begin: Callable[[int], Child], choose_port: Callable[[], int]) -> Beside:
     """Started and accepting connections; tries other ports when its port was taken meanwhile."""
-    for attempt in range(PORT_ATTEMPTS):
-        port = choose_port()
+
+    def attempt(port: int) -> Beside:
         child = begin(port)
 
-        def refuses(port: int = port) -> str | None:
+        def refusal() -> str | None:
             try:
                 socket.create_connection((HOST, port), timeout=1).close()
             except OSError as error:
                 return str(error)
             return None
 
-        try:
-            wait_until(f"the {name} to listen on port {port}", refuses, child, START_TIMEOUT_S)
-        except BaseException as error:
-            child.stop(STOP_GRACE_S)
-            if isinstance(error, StackError) and lost_race(child.tail(50)) and attempt + 1 < PORT_ATTEMPTS:
-                continue
-            raise
+        what = f"the {name} to listen on port {port}"
+        child.wait_until_up(what, refusal, START_TIMEOUT_S, grace_s=STOP_GRACE_S)
         return Beside(port, child)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    return on_free_ports(choose_port, attempt)

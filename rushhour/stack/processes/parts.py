@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress
 from rushhour.stack.own_service import run_setup, wait_for_replay, with_scheme
-from rushhour.stack.ports import HOST
 from rushhour.stack.postgres.cluster import primary_conninfo
 from rushhour.stack.postgres.programs import Installation
 from rushhour.stack.postgres.server import (

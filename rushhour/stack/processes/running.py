@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rushhour.errors import StackError
 from rushhour.process.meter import Meter
+from rushhour.process.ports import HOST
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Fault, Server
-from rushhour.stack.ports import HOST
 from rushhour.stack.postgres.server import DATABASE, PostgresServer
 from rushhour.stack.postgres.table_lock import TableLock
 from rushhour.stack.processes.beside import Beside

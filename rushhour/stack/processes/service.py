@@ -13,16 +13,15 @@ from typing import Final
 import psutil
 
 from rushhour.errors import StackError, UsageError
-from rushhour.process.child import Child, start, wait_until
+from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port, on_free_ports
 from rushhour.scenario.model import Scenario
-from rushhour.stack.at_url import in_words
+from rushhour.stack.at_url import PROBE_TIMEOUT_S, health_refusal
 from rushhour.stack.own_service import interpreter
-from rushhour.stack.ports import HOST, free_port, lost_race
 
 START_TIMEOUT_S: Final = 30.0
 STOP_GRACE_S: Final = 3.0  # workers that wait for a pool would hold a graceful stop for half a minute
-PORT_ATTEMPTS: Final = 3
 # How a target that is only an import path is served; APP stands for it.
 GUNICORN: Final = (
     "{python} -m gunicorn APP --bind {host}:{port} --worker-class gthread --workers {workers} "
@@ -129,8 +128,8 @@ def start_service(
     Raises StackError with the log's last lines.
     """
     root = Path(scenario.target.root)
-    for attempt in range(PORT_ATTEMPTS):
-        port = choose_port()
+
+    def attempt(port: int) -> RunningService:
         values = placeholders(scenario, port, *urls, log.parent, host=host, partner_url=partner_url)
         command = service_command(scenario, values)
         environment = service_environment(scenario, values, os.environ)
@@ -140,19 +139,14 @@ def start_service(
         url = f"http://{host}:{port}"
         what = f"{url}{scenario.target.health} to answer 200"
 
-        def not_healthy(port: int = port, child: Child = child) -> str | None:
+        def problem() -> str | None:
             return health_problem((host, port), scenario.target.health, child)
 
-        try:
-            wait_until(what, not_healthy, child, START_TIMEOUT_S, poll_s=0.05)
-        except BaseException as error:
-            child.stop(STOP_GRACE_S)
-            if isinstance(error, StackError) and lost_race(child.tail(50)) and attempt + 1 < PORT_ATTEMPTS:
-                continue
-            raise
+        child.wait_until_up(what, problem, START_TIMEOUT_S, grace_s=STOP_GRACE_S, poll_s=0.05)
         child.is_service = True
         return RunningService(url, child)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    return on_free_ports(choose_port, attempt)
 
 
 def require_program(
@@ -172,16 +166,8 @@ def require_program(
 def health_problem(address: tuple[str, int], path: str, child: Child) -> str | None:
     """Why the service is not ready yet; None when its own socket answered 200."""
     port = address[1]
-    connection = http.client.HTTPConnection(*address, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        return f"{type(error).__name__}: {error}"
-    finally:
-        connection.close()
-    if (problem := in_words(answer.status, answer.getheader("Location"))) is not None:
+    connection = http.client.HTTPConnection(*address, timeout=PROBE_TIMEOUT_S)
+    if (problem := health_refusal(connection, path)) is not None:
         return problem
     # Another program may have taken the port, and may even answer 200.
     return None if listens(child.pid, port) else f"port {port} is answered by another program"

@@ -8,12 +8,12 @@ from typing import Final
 
 from rushhour.agent.environment import agent_environment
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Progress
 from rushhour.stack.own_service import NoRows
 from rushhour.stack.paths import cache_dir, copy_configuration, open_cache, server_account
-from rushhour.stack.ports import HOST, free_port
 from rushhour.stack.postgres.clone import clone
 from rushhour.stack.postgres.programs import install
 from rushhour.stack.postgres.seeding import seed

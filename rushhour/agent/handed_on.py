@@ -1,0 +1,118 @@
+"""Whether what a unit of work was given, or returns, can be or hold the connection that it leaves out.
+
+A job whose arguments and result are plain data cannot hand a connection on; one that returns a session may.
+It is looked at where the job ended, in the service's own thread: the sampler must not refer to such objects.
+"""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections import deque
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .owners import Owner
+
+MOST_OBJECTS = 300  # looked at, the nearest first
+MOST_MEMBERS = 20  # of one list, tuple, set or dictionary
+NEAR = 3  # steps from an argument or a result to a generator or coroutine that belongs to it
+
+_PLAIN = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bytearray,
+    type,
+    types.ModuleType,
+    types.CodeType,
+)
+_RUNNING = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)  # their frames may hold it
+_CONTAINERS = (list, tuple, set, frozenset, deque)
+_MARKS = ("Session", "Connection", "Cursor", "Result", "Transaction", "Query")  # in names of SQLAlchemy's
+_MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an engine, of a factory
+
+
+def carries(*roots: object) -> bool:
+    """Whether one of these is, or soon refers to, a connection, a session or a result of SQLAlchemy."""
+    seen: set[int] = set()
+    waiting = deque((root, 0) for root in roots)
+    while waiting and len(seen) < MOST_OBJECTS:
+        found, steps = waiting.popleft()
+        kind = type(found)  # not isinstance(), which asks the object itself: a proxy may raise
+        if issubclass(kind, _PLAIN) or id(found) in seen:
+            continue
+        if _is_carrier(kind) or (steps <= NEAR and kind in _RUNNING):
+            return True
+        seen.add(id(found))
+        waiting.extend((other, steps + 1) for other in _referents(found, kind))
+    return False
+
+
+def _is_carrier(kind: type) -> bool:
+    """A class of SQLAlchemy's, by its name, or one that inherits from such a class."""
+    return any(
+        _is_of_sqlalchemy(base)
+        and any(mark in base.__name__ for mark in _MARKS)
+        and base.__name__ not in _MIXINS
+        for base in kind.__mro__
+    )
+
+
+def _is_of_sqlalchemy(kind: type) -> bool:
+    return str(kind.__module__).startswith("sqlalchemy.")
+
+
+def _referents(found: Any, kind: type) -> Iterable[object]:
+    if kind is types.FunctionType:  # not its globals
+        return [*(found.__closure__ or ()), *(found.__defaults__ or ())]
+    if kind is dict:
+        return list(found.values())[:MOST_MEMBERS]
+    if kind in _CONTAINERS:
+        return list(found)[:MOST_MEMBERS]
+    if _is_of_sqlalchemy(kind) or any("_sa_class_manager" in vars(base) for base in kind.__mro__):
+        return ()  # an engine, a factory of sessions, a row, an object of the ORM: none of them holds it
+    return gc.get_referents(found)
+
+
+def watch_result(found: Any, owner: Owner) -> None:
+    """See at the end of a task or greenlet whether what it returns carries; until it was seen, it may."""
+    owner.result_carries = True
+    try:
+        if hasattr(found, "add_done_callback"):
+            # A context of its own: a copy of this one would keep its values. Not result() nor exception():
+            # who asks for these is taken to have seen the error.
+            found.add_done_callback(_seen_in(owner, lambda task: task._result), context=Context())
+        elif hasattr(found, "rawlink"):  # gevent's
+            found.rawlink(_seen_in(owner, lambda greenlet: greenlet.value))
+        elif hasattr(found, "link"):  # eventlet's
+            found.link(_seen_in(owner, lambda thread: thread._exit_event._result))
+        else:
+            owner.result_carries = False  # a bare greenlet: nobody waits for its result
+    except Exception:  # a class of the service's own: its result is not seen
+        owner.result_carries = True
+
+
+def returned_nothing(found: Any) -> bool:
+    """Whether a task or greenlet that has ended returned None, or an error: all that the sampler may ask."""
+    try:
+        return (found._result if hasattr(found, "_result") else found.value) is None
+    except Exception:  # not seen
+        return False
+
+
+def _seen_in(owner: Owner, result_of: Callable[[Any], object]) -> Callable[[Any], None]:
+    def ended(found: Any) -> None:
+        try:
+            owner.result_carries = carries(result_of(found))
+        except Exception:  # as above
+            owner.result_carries = True
+
+    return ended

@@ -1,0 +1,157 @@
+"""Items that one owner asks another's thread to run: `concurrent.futures`, anyio, `multiprocessing.pool`.
+
+An item that is given a session or a connection, or returns one, only works for whoever asked: what it leaves
+out is in the hands of that owner. Of any other item nothing is known here: when its thread is idle, it has
+left behind what is still out (units.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .book import Book, monotonic
+from .handed_on import carries
+from .owners import Owner
+from .patches import Patches
+from .uses import ASKER, add_holder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import ContextVar
+    from types import ModuleType
+
+    from .book import Request
+
+EXECUTOR, ANYIO, POOL = MODULES = (
+    "concurrent.futures.thread",
+    "anyio._backends._asyncio",  # in whose threads Starlette runs what is not `async`
+    "multiprocessing.pool",
+)
+SOMEBODY = Owner("somebody", 0)  # asked, and is not known: never seen to end
+
+
+class ItemPatch(Patches):
+    """Puts the agent around items, and takes it out again."""
+
+    def __init__(self, book: Book, request: ContextVar[Request | None]) -> None:
+        super().__init__()
+        self._book = book
+        self._request = request
+
+    def apply(self, module: ModuleType) -> None:
+        """Patch one of MODULES, which was just imported."""
+        name = module.__name__
+        if name == EXECUTOR:
+            self._wrap(module._WorkItem, "__init__", self._asked)
+            self._wrap(module._WorkItem, "run", self._run)
+        elif name == ANYIO:  # a function of the module until anyio 3
+            owner = getattr(module, "AsyncIOBackend", module)
+            self._wrap(owner, "run_sync_in_worker_thread", self._to_thread)
+        elif name == POOL:  # for its threads: what comes from processes is pickled
+            self._wrap(module, "worker", self._worker)
+
+    def _asked(self, original: Any) -> Any:
+        owner_of, fault = self._book.owner_of, self._book.fault
+
+        def __init__(item: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807  # stands in for it
+            original(item, *arguments, **options)
+            try:
+                item._rushhour_asker = owner_of()
+            except Exception as error:
+                fault("item", error)
+
+        return __init__
+
+    def _run(self, original: Any) -> Any:
+        def run(item: Any, *arguments: Any) -> Any:
+            began = self._begin()
+            try:
+                return original(item, *arguments)
+            finally:
+                self._end(began, getattr(item, "_rushhour_asker", SOMEBODY), lambda: _things_of(item))
+
+        return run
+
+    def _to_thread(self, original: Any) -> Any:
+        owner_of, request, fault = self._book.owner_of, self._request, self._book.fault
+
+        def run_sync_in_worker_thread(function: Any, *rest: Any, **options: Any) -> Any:
+            if request.get() is not None:  # the request is the unit of work
+                return original(function, *rest, **options)
+            try:
+                asker = owner_of()
+            except Exception as error:
+                fault("item", error)
+                asker = SOMEBODY
+
+            def item(*arguments: Any) -> Any:
+                began, result = self._begin(), None
+                try:
+                    result = function(*arguments)
+                    return result
+                finally:
+                    self._end(began, asker, lambda: (function, arguments, result))
+
+            return original(item, *rest, **options)
+
+        return staticmethod(run_sync_in_worker_thread)
+
+    def _worker(self, original: Any) -> Any:
+        def worker(inqueue: Any, outqueue: Any, *rest: Any, **options: Any) -> Any:
+            if not hasattr(outqueue, "_writer"):  # a queue in memory
+                inqueue = outqueue = _PoolQueues(inqueue, outqueue, self)
+            return original(inqueue, outqueue, *rest, **options)
+
+        worker.__module__, worker.__qualname__ = original.__module__, original.__qualname__  # it is pickled
+        return worker
+
+    def _begin(self) -> float:
+        try:
+            self._book.owner_of().newest = None
+        except Exception as error:
+            self._book.fault("item", error)
+        return monotonic()
+
+    def _end(self, began: float, asker: Owner, things: Callable[[], tuple[object, ...]]) -> None:
+        """What an item took or used and left out is its asker's, if its arguments or result carry it."""
+        try:
+            owner = self._book.owner_of()
+            newest, owner.newest = owner.newest, None
+            if newest is None:
+                return
+            left = [
+                hold
+                for hold in self._book.live.copy()
+                if (hold.owner is owner or (hold.others or {}).get("user") is owner)
+                and max(hold.taken, hold.used) >= began
+            ]
+            if left and carries(*things()):
+                for hold in left:
+                    add_holder(hold, ASKER, asker)
+        except Exception as error:
+            self._book.fault("item", error)
+
+
+class _PoolQueues:
+    """Both queues of a thread of a `multiprocessing.pool.ThreadPool`: an item begins and ends in them."""
+
+    def __init__(self, inqueue: Any, outqueue: Any, items: ItemPatch) -> None:
+        self._get, self._put, self._items = inqueue.get, outqueue.put, items
+        self._task: Any = None
+        self._began = 0.0
+
+    def get(self) -> Any:
+        task = self._task = self._get()
+        self._began = self._items._begin()
+        return task
+
+    def put(self, result: Any) -> None:
+        task, self._task = self._task, None
+        self._items._end(self._began, SOMEBODY, lambda: (task, result))
+        self._put(result)
+
+
+def _things_of(item: Any) -> tuple[object, ...]:
+    """What an item of `concurrent.futures` was given and returned; from Python 3.14 on as one `task`."""
+    given = (item.task,) if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
+    return (*given, getattr(item.future, "_result", None))

@@ -1,0 +1,103 @@
+"""Who has a connection in hands beside the owner that took it: who uses it, and who made its session.
+
+A connection may be handed on: it is taken in a thread of an executor and used by whoever waits for that, or
+a session is made in one place and first used, and so connected, in another.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .book import Book, monotonic
+from .patches import Patches
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ORM = "sqlalchemy.orm"
+USER, MAKER, ASKER = "user", "maker", "asker"
+
+
+class UsePatch(Patches):
+    """Puts the agent where statements begin and where sessions are made, and takes it out again."""
+
+    def __init__(self, book: Book) -> None:
+        super().__init__()
+        self._book = book
+
+    def apply(self, module: ModuleType) -> None:
+        """Patch `sqlalchemy` or `sqlalchemy.orm`, which was just imported."""
+        from sqlalchemy import event  # noqa: PLC0415  # here it is imported already
+
+        if module.__name__ == ORM:
+            session = module.Session
+            self._wrap(session, "__init__", self._init)
+            event.listen(session, "after_begin", self._after_begin)
+            self._undo.append(lambda: event.remove(session, "after_begin", self._after_begin))
+        else:
+            from sqlalchemy.pool.base import _ConnectionFairy  # noqa: PLC0415  # as above
+
+            self._wrap(_ConnectionFairy, "cursor", self._cursor)
+
+    def _cursor(self, original: Any) -> Any:
+        """The proxy's `cursor`: every statement begins with it."""
+        owner_of, fault = self._book.owner_of, self._book.fault
+
+        def cursor(proxy: Any, *arguments: Any, **options: Any) -> Any:
+            try:
+                slot = getattr(proxy._connection_record, "_rushhour_slot", None)  # None: detached
+                hold = None if slot is None else slot.hold
+                if hold is not None:
+                    owner = owner_of()
+                    owner.newest = hold
+                    hold.used = monotonic()
+                    if owner is not hold.owner:
+                        add_holder(hold, USER, owner)
+            except Exception as error:
+                fault("use", error)
+            return original(proxy, *arguments, **options)
+
+        return cursor
+
+    def _init(self, original: Any) -> Any:
+        """Session.__init__: whoever makes a session has in hands what it takes, wherever it is first used."""
+        owner_of, fault = self._book.owner_of, self._book.fault
+
+        def __init__(session: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807  # stands in for it
+            original(session, *arguments, **options)
+            try:
+                if not _at_import():
+                    session.__dict__["_rushhour_maker"] = owner_of()
+            except Exception as error:
+                fault("new session", error)
+
+        __init__.__wrapped__ = original  # type: ignore[attr-defined]  # for inspect.signature
+        return __init__
+
+    def _after_begin(self, session: Any, _transaction: Any, connection: Any) -> None:
+        try:
+            maker = session.__dict__.get("_rushhour_maker")
+            record = getattr(connection._dbapi_connection, "_connection_record", None)
+            hold = None if record is None or maker is None else record._rushhour_slot.hold
+            if hold is not None and hold.owner is not maker:
+                add_holder(hold, MAKER, maker)
+        except Exception as error:
+            self._book.fault("session begin", error)
+
+
+def add_holder(hold: Any, why: str, owner: Any) -> None:
+    """Somebody else has this connection in hands, from now on."""
+    if hold.others is None:
+        hold.others = {}
+    hold.others[why] = owner
+
+
+def _at_import() -> bool:
+    """Made while a module is imported: by nobody who would close it. A script's own lines are no import."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("sqlalchemy."):
+        frame = frame.f_back  # type: ignore[assignment]  # sessionmaker, AsyncSession
+    if frame is None or frame.f_globals.get("__name__") == "__main__":
+        return False
+    return getattr(frame.f_globals.get("__spec__"), "_initializing", False) is True

@@ -1,0 +1,204 @@
+"""Commands that read saved runs and scenario files."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from rushhour.cli.console import console, say, say_aside
+from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
+from rushhour.errors import RunDataError
+from rushhour.jobs.archive import RunHistory, remember, runs_folder_of
+from rushhour.jobs.archive.table import run_list
+from rushhour.jobs.compare import compare_runs, read_measured
+from rushhour.jobs.compare.judging import TOLERANCE
+from rushhour.jobs.compare.render import terminal_comparison
+from rushhour.jobs.drill.facts import VERDICT_OF
+from rushhour.jobs.drill.judging import is_drill, judge_drill, render_drill
+from rushhour.jobs.drill.page import terminal as terminal_drill
+from rushhour.judging.judge import judge_run, read_scenario, render_run
+from rushhour.judging.saved import read_real
+from rushhour.report import lists, terminal
+from rushhour.report.real_pages import terminal_real
+from rushhour.rundir import RunDir, load_history
+from rushhour.scenario.file import load_scenarios
+from rushhour.verdict.whole import RunCheck, check_of, in_lines
+
+
+@click.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 10),
+    default=TOLERANCE,
+    show_default=True,
+    help="Ignore changes of less than this share of the earlier value: 0.1 is 10 %.",
+)
+def compare(before: Path, after: Path, tolerance: float) -> int:
+    """Compare two saved runs: is AFTER worse than BEFORE? Both are run directories.
+
+    Exit codes: 0 not worse; 1 worse; 2 unknown, since a run says nothing or lacks data.
+    """
+    outcomes = {"not worse": Exit.MET, "worse": Exit.NOT_MET, "unknown": Exit.UNKNOWN}
+    return outcomes[_compare(before, after, tolerance)]
+
+
+@click.command()
+@path_option("--runs", "runs", "Folder with the run directories.")
+@click.option(
+    "--rebuild", is_flag=True, help="Read every run directory again first, as after runs were copied here."
+)
+@click.option("--scenario", metavar="NAME", help="List only runs of this scenario: gate.")
+@click.option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="List the last N runs.",
+)
+def history(runs: Path, rebuild: bool, scenario: str | None, last: int) -> int:
+    """List past runs, those included whose directories were pruned."""
+    _history(runs, rebuild=rebuild, scenario=scenario, last=last)
+    return Exit.MET
+
+
+@click.command()
+@runs_argument
+def judge(runs: tuple[Path, ...]) -> int:
+    """Judge saved runs again from what was recorded, and write their reports anew.
+
+    RUNS are run directories: runs/latest.
+    """
+    verdicts, broken = _judge(runs)
+    return with_broken(exit_code(verdicts), verdicts, broken)
+
+
+@click.command()
+@runs_argument
+def report(runs: tuple[Path, ...]) -> int:
+    """Write the reports of saved runs again, and print where they are.
+
+    RUNS are run directories: runs/latest.
+    """
+    return Exit.USAGE if _report(runs) else Exit.MET
+
+
+@click.command()
+@runs_argument
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, an object for each run.")
+def verify(runs: tuple[Path, ...], as_json: bool) -> int:
+    """Check whether saved runs still hold all that was written, and say what they lack.
+
+    Exit codes: 0 whole; 2 a run lost rows, holds too many, or was cut short; 64 a file cannot be read.
+    """
+    whole, broken = _verify(runs, as_json=as_json)
+    return with_broken(Exit.MET if all(whole) else Exit.UNKNOWN, whole, broken)
+
+
+@click.command(name="list")
+@path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
+def list_scenarios(scenarios: Path) -> int:
+    """List the scenarios and suites of the scenario file."""
+    show_scenarios(scenarios)
+    return Exit.MET
+
+
+def _compare(before: Path, after: Path, tolerance: float) -> str:
+    """Print what changed from one run to the other; "worse", "not worse" or "unknown"."""
+    old, new = (read_measured(RunDir(path.resolve())) for path in (before, after))
+    comparison = compare_runs(old, new, tolerance=tolerance)
+    console.print(terminal_comparison(comparison))
+    return comparison.outcome
+
+
+def _history(runs: Path, *, rebuild: bool, scenario: str | None, last: int) -> None:
+    """Print the last runs that the history of a runs folder holds."""
+    kept = RunHistory(runs)
+    if rebuild:
+        say(f"read again: {kept.rebuild()}")
+    rows = kept.rows(scenario=scenario, limit=last)
+    for note in kept.notes:
+        say(note)
+    console.print(run_list(rows))
+
+
+class Broken:
+    """Counts runs among several that could not be read; each is said in words, and the others go on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a RunDataError within."""
+        try:
+            yield
+        except RunDataError as error:
+            self.count += 1
+            say_aside(f"rushhour: {error}")
+
+
+def _judge(runs: Sequence[Path]) -> tuple[list[str], int]:
+    """Judge saved runs again; the verdicts in order, and how many runs could not be read."""
+    results, verdicts, broken = [], list[str](), Broken()
+    for path in runs:
+        with broken.noted():
+            run_dir = RunDir(path.resolve())
+            if is_drill(run_dir):
+                drill = judge_drill(run_dir)
+                console.print(terminal_drill(drill, run_dir.path))
+                verdicts.append(VERDICT_OF[drill.outcome])
+                continue
+            scenario, verdict = read_scenario(run_dir), judge_run(run_dir)
+            if RunHistory(runs_folder_of(run_dir)).path.exists():
+                for note in remember(run_dir, verdict):
+                    say(note)
+            console.print(terminal.summary(verdict, scenario, run_dir.path))
+            if real := read_real(run_dir):
+                console.print(terminal_real(real))
+            results.append((scenario, verdict))
+            verdicts.append(verdict.verdict)
+    if len(results) > 1:
+        console.print(terminal.comparison(results))
+    return verdicts, broken.count
+
+
+def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
+    """Print what saved runs lack; for each whether it is whole, and how many could not be read."""
+    broken, checks = Broken(), []
+    for path in runs:
+        run_dir = RunDir(path.resolve())
+        try:
+            read_scenario(run_dir)
+            check = check_of(str(path), load_history(run_dir))
+        except RunDataError as error:
+            broken.count += 1
+            check = RunCheck(str(path), error=str(error))
+        checks.append(check)
+        if not as_json:
+            for line in in_lines(check):
+                say(line)
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    return [check.whole for check in checks if check.error is None], broken.count
+
+
+def _report(runs: Sequence[Path]) -> int:
+    """Render saved runs again from what they hold; how many could not be read."""
+    broken = Broken()
+    for path in runs:
+        with broken.noted():
+            run_dir = RunDir(path.resolve())
+            for written in (render_drill if is_drill(run_dir) else render_run)(run_dir):
+                say(str(written))
+    return broken.count
+
+
+def show_scenarios(path: Path) -> None:
+    """Print the scenarios and suites of a file."""
+    console.print(lists.scenario_list(load_scenarios(path)))

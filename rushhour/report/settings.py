@@ -1,0 +1,112 @@
+"""Which of a scenario's settings reach the service and its customers: a report shows no others.
+
+A service of one's own may choose its threads and its pool by itself, has rows of its own, and its customers
+pause as their locustfile says.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from rushhour.report import words
+from rushhour.rundir import History
+from rushhour.scenario.model import Scenario
+
+_THINK_TIME: Final = "RUSHHOUR_THINK_TIME_S"  # as load/names.py calls it
+
+
+def pool_words(scenario: Scenario) -> str:
+    """`pool 20 + 10, time-out 30 s`, where the service is given it; else empty."""
+    pool, given = scenario.pool, _given(scenario)
+    parts = []
+    if "pool_size" in given and "max_overflow" in given:
+        parts.append(f"{pool.size} + {pool.max_overflow}")
+    elif "pool_size" in given:
+        parts.append(f"{pool.size}")
+    if "pool_timeout" in given:
+        parts.append(f"time-out {pool.timeout:g} s")
+    return f"pool {', '.join(parts)}" if parts else ""
+
+
+def rows(scenario: Scenario, history: History) -> Iterator[tuple[str, str]]:
+    """Name and value of each setting that had a part in the run."""
+    load = scenario.load
+    yield "load", f"{load.users:,} customers, {load.shape}, {words.seconds(load.duration)}, {load.locustfile}"
+    if uses_think_time(scenario):
+        yield "think time", f"{words.seconds(load.think_time)} median"
+    yield "warm-up", words.seconds(load.warm_up)
+    if given := pool_words(scenario):
+        yield "pool", given.removeprefix("pool ")
+    else:
+        yield from _pools_seen(history)
+    yield "service", _service(scenario)
+    if scenario.target.schema and not scenario.target.url:
+        yield "data", f"{scenario.data.size}, seed {scenario.data.seed}"
+
+
+def uses_think_time(scenario: Scenario) -> bool:
+    """Whether the locustfile, or a module beside it that it imports, reads it; no where that is not known."""
+    return _reads_think_time(Path(scenario.target.root) / scenario.load.locustfile, set())
+
+
+def _service(scenario: Scenario) -> str:
+    service, given = scenario.service, _given(scenario)
+    parts = []
+    if "workers" in given:
+        parts.append(
+            f"{service.workers} x"
+            if "threads" in given
+            else f"{service.workers} process{'es' * (service.workers != 1)}"
+        )
+    if "threads" in given:
+        parts.append(f"{service.threads} threads")
+    return ", ".join(filter(None, [scenario.target.name, " ".join(parts)]))
+
+
+def _given(scenario: Scenario) -> frozenset[str]:
+    """Names of the settings that the service's command or environment is filled in with."""
+    target, service = scenario.target, scenario.service
+    if target.url:
+        return frozenset()
+    texts = [*target.environment.values(), *service.environment.values()]
+    if not target.compose:
+        texts += [target.command, service.arguments]
+    names = ("workers", "threads", "pool_size", "max_overflow", "pool_timeout")
+    given = {name for name in names if any(f"{{{name}}}" in text for text in texts)}
+    if target.app and not (target.command or target.compose):
+        given |= {"workers", "threads"}  # served by our gunicorn
+    return frozenset(given)
+
+
+def _pools_seen(history: History) -> Iterator[tuple[str, str]]:
+    """As the agent saw them."""
+    seen = {
+        sample.pool: f"{sample.size} + {sample.max_overflow}, time-out {words.seconds(sample.timeout_s)}"
+        if sample.capacity is not None
+        else f"{sample.kind}, without a limit"
+        for sample in history.pools
+    }
+    yield from ((f"pool {name}", text) for name, text in sorted(seen.items()))
+
+
+def _reads_think_time(path: Path, seen: set[Path]) -> bool:
+    if path in seen or not path.is_file():
+        return False
+    seen.add(path)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return False  # it cannot be read now, so what it reads is not known
+    imported: list[str] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=value) if value == _THINK_TIME:
+                return True
+            case ast.Import(names=names):
+                imported += [alias.name for alias in names]
+            case ast.ImportFrom(module=module, names=names):
+                imported += [module or "", *(f"{module}.{alias.name}".lstrip(".") for alias in names)]
+    return any(
+        _reads_think_time(path.parent / f"{name.split('.')[-1]}.py", seen) for name in imported if name
+    )

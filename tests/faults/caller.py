@@ -1,0 +1,93 @@
+"""Calls rushhour's commands many times in one process of its own, and ends that process when a call hangs."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+STARTUP_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a call ended: its exit code (None: it hung, or its process died), its words, what it needed."""
+
+    code: int | None
+    output: str
+    seconds: float
+    grown_mb: float
+
+
+class Caller:
+    """A process that answers calls, one after the other; a new one is started after one that hung."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, *arguments: str) -> Answer:
+        process = self._process or self._start()
+        assert process.stdin is not None
+        began = time.monotonic()
+        process.stdin.write(json.dumps(arguments).encode() + b"\n")
+        process.stdin.flush()
+        line = self._line(process, self._deadline_s)
+        seconds = time.monotonic() - began
+        if line is None:
+            died = process.poll()
+            self.close()
+            how = "no answer" if died is None else f"the process ended with {died}"
+            return Answer(None, how, seconds, 0.0)
+        code, output, grown_mb = json.loads(line)
+        return Answer(code, output, seconds, grown_mb)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.answerer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            bufsize=0,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+        if self._line(self._process, STARTUP_S) is None:
+            self.close()
+            raise RuntimeError(f"the process that calls rushhour was not ready after {STARTUP_S:.0f} s")
+        return self._process
+
+    def _line(self, process: subprocess.Popen[bytes], within_s: float) -> bytes | None:
+        assert process.stdout is not None
+        deadline, read = time.monotonic() + within_s, b""
+        while not read.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            ready = select.select([process.stdout], [], [], max(0.0, left))[0] if left > 0 else []
+            if not ready:
+                return None
+            more = b""
+            with suppress(OSError):
+                more = os.read(process.stdout.fileno(), 1 << 16)
+            if not more:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=5)
+                return None
+            read += more
+        return read

@@ -1,0 +1,170 @@
+"""Runs of which one process is killed at a random moment: nothing stays, nothing hangs, nothing passes by it.
+
+The harness, its reaper, Locust, the service's master and workers, PostgreSQL's servers and their backends are
+victims alike; the signal is SIGKILL, or for the harness also SIGINT and SIGTERM.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.faults.caller import ROOT, Caller
+from tests.faults.counts import Counts
+from tests.faults.saved import CODES
+
+KINDS = ("false pass", "fault", "hung", "left behind", "cannot be judged")
+MARK = "RUSHHOUR_FAULTS"
+SCENARIO = "smoke-hotfix"
+LOAD = ("--duration", "3s", "--users", "30")
+LATEST_KILL_S = 12.0  # a run of it takes about as long
+DEADLINE_S = 90.0  # from the kill to the harness's end
+GONE_WITHIN_S = 15.0
+ASKED = {"harness": (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)}
+BREAKS_A_RUN = ("load", "service", "primary", "replica")  # without these nothing was measured to the end
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What was killed, how and when (wall clock, to be laid over the run's own moments)."""
+
+    victim: str
+    how: signal.Signals
+    wall_s: float
+
+
+def campaign(seed: int, tries: int, folder: Path, stack: str) -> Counts:
+    counts, dice, began = Counts(f"kills, {stack}", seed), random.Random(seed), time.monotonic()  # noqa: S311 - the same tries each time
+    cache = Path(os.environ.get("RUSHHOUR_CACHE") or folder / "cache")
+    with Caller(60.0) as caller:
+        for at in range(tries):
+            _try(at, dice, folder / f"runs-{at}", cache, stack, counts, caller)
+    counts.seconds = time.monotonic() - began
+    return counts
+
+
+def _try(  # noqa: PLR0917
+    at: int, dice: random.Random, runs: Path, cache: Path, stack: str, counts: Counts, caller: Caller
+) -> None:
+    mark = uuid.uuid4().hex
+    runs.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "rushhour",
+        "run",
+        SCENARIO,
+        *LOAD,
+        "--stack",
+        stack,
+        "--runs",
+        str(runs),
+    ]
+    environment = {**os.environ, MARK: mark, "RUSHHOUR_CACHE": str(cache)}
+    output = runs / "output.txt"
+    with output.open("w") as file:
+        harness = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
+    shot = _shoot(harness, dice)
+    counts.note(f"{shot.victim} by {shot.how.name}")
+    told = f"try {at}: {shot.victim} by {shot.how.name}"
+    try:
+        code = harness.wait(timeout=DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        counts.blame("hung", f"{told}: the harness still runs {DEADLINE_S:.0f} s later")
+        harness.kill()
+        code = harness.wait(timeout=10)
+    words = output.read_text(errors="replace")
+    if "a fault of rushhour itself" in words or "Traceback (most recent call last)" in words:
+        counts.blame("fault", f"{told}: {words[-800:]}")
+    if found := left(mark, cache):
+        counts.blame("left behind", f"{told}: {', '.join(found)[:600]}")
+    for run in sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()):
+        if not (run / "scenario.json").is_file():
+            continue
+        answer = caller.call("judge", str(run))
+        if answer.code not in CODES or (answer.code == 64 and (run / "events.jsonl").is_file()):
+            counts.blame("cannot be judged", f"{told}: exit code {answer.code}: {answer.output[-400:]}")
+        passed = answer.code == 0 or (code == 0 and shot.victim != "harness")
+        if passed and shot.victim in (*BREAKS_A_RUN, "harness") and _while_it_measured(run, shot.wall_s):
+            counts.blame("false pass", f"{told}: run {code}, judged {answer.code}: {answer.output[-300:]}")
+    shutil.rmtree(runs)
+
+
+def _shoot(harness: subprocess.Popen[bytes], dice: random.Random) -> Shot:
+    """Wait for a random moment, then end a random one of the kinds of processes that are there."""
+    time.sleep(dice.uniform(0.2, LATEST_KILL_S))
+    living: dict[str, list[psutil.Process]] = {"harness": [psutil.Process(harness.pid)]}
+    with suppress(psutil.Error):
+        for process in psutil.Process(harness.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                living.setdefault(_role(process), []).append(process)
+    victim = dice.choice(sorted(living))
+    how = dice.choice(ASKED.get(victim, (signal.SIGKILL,)))
+    with suppress(psutil.Error):
+        dice.choice(living[victim]).send_signal(how)
+    return Shot(victim, how, time.time())
+
+
+def _role(process: psutil.Process) -> str:
+    words = " ".join(process.cmdline())
+    parent = process.parent()
+    above = " ".join(parent.cmdline()) if parent else ""
+    for server in ("primary", "replica"):
+        if "postgres" in words and f"/{server}" in words:
+            return server
+        if words.startswith(f"postgres: {server}"):
+            return f"{server}'s backend"
+    if "rushhour.process.reaper" in words:
+        return "reaper"
+    if "gunicorn" in words:
+        return "service's worker" if "gunicorn" in above else "service"
+    if "locust" in words or "rushhour.load" in words:
+        return "load"
+    return "helper"
+
+
+def left(mark: str, cache: Path) -> list[str]:
+    """Processes and work directories that are still there when all should be gone."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while True:
+        left = [*_marked(mark, cache), *(str(path) for path in (cache / "work").glob("*"))]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
+
+
+def _marked(mark: str, cache: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            # PostgreSQL overwrites its environment; its directory says whose it is.
+            mine = process.environ().get(MARK) == mark or Path(process.cwd()).is_relative_to(cache)
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {' '.join(process.cmdline())[:100]}")
+    return found
+
+
+def _while_it_measured(run: Path, wall_s: float) -> bool:
+    """Whether the moment lies between the load's start and its end, as the run's own events have them."""
+    moments: dict[str, float] = {}
+    anchor = None
+    with suppress(OSError, ValueError):
+        for line in (run / "events.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            moments[row["name"]] = row["t_s"]
+            if row["name"] == "anchor":
+                anchor = row["detail"]["wall_s"]
+    if anchor is None or "load_started" not in moments:
+        return False
+    at = wall_s - anchor
+    return bool(moments["load_started"] < at < moments.get("load_ended", float("inf")) - 0.5)

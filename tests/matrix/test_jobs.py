@@ -1,0 +1,87 @@
+"""Job runners, sockets and background tasks in environments of their own, each with its cured twin.
+
+A leak is named, with its line, within two seconds after the work was done, while the runner waits for more.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rushhour.process.ports import free_port
+from tests.matrix.environments import ROOT, environment_of
+from tests.matrix.jobs import ASYNC_SHOP, CLIENT, RUNNERS, SHOP, Runner
+
+DEADLINE_S = 20.0
+NAMED_WITHIN_S = 2.0
+QUIET_S = 2.0  # as long a cured runner is watched once its work is done
+JOBS = 3
+
+
+@pytest.mark.parametrize("cured", [False, True], ids=["leaks", "cured"])
+@pytest.mark.parametrize("runner", RUNNERS, ids=lambda runner: runner.name)
+def test_what_a_job_leaves_out_is_named(runner: Runner, cured: bool, tmp_path: Path) -> None:
+    programs = environment_of(runner.packages)
+    sources = {"shop.py": SHOP, "async_shop.py": ASYNC_SHOP, "client.py": CLIENT, "jobs.py": runner.source}
+    for name, source in sources.items():
+        (tmp_path / name).write_text(source)
+    log, done = tmp_path / "log", tmp_path / "done"
+    command = runner.command.format(bin=programs, port=free_port()).split()
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rushhour", "agent", "exec", "--json", "found.json", "--", *command],
+            cwd=tmp_path,
+            env=settings | ({"CURED": "1"} if cured else {}),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        done_s = work_done(process, done, log)
+        named_s = None
+        while named_s is None and time.monotonic() < done_s + (QUIET_S if cured else DEADLINE_S):
+            named_s = time.monotonic() - done_s if "LEAK" in log.read_text() else None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        process.wait(DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
+    text = log.read_text()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["agent_faults"] == [], text
+    if cured:
+        assert (named_s, found["leaks"]) == (None, 0), text
+        return
+    assert named_s is not None, text
+    assert named_s <= NAMED_WITHIN_S, text
+    lines = {line for held in found["held"] if held["leaked"] for line in [place_of(held)]}
+    assert lines == {marked(sources, runner.marker)}, text
+
+
+def work_done(process: subprocess.Popen[bytes], done: Path, log: Path) -> float:
+    """When all jobs were done."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not done.exists() or len(done.read_text()) < JOBS:
+        assert time.monotonic() < deadline, f"no jobs within {DEADLINE_S:g} s: {log.read_text()}"
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+    return time.monotonic()
+
+
+def place_of(held: dict[str, dict[str, object]]) -> tuple[object, object]:
+    return held["site"]["file"], held["site"]["line"]
+
+
+def marked(sources: dict[str, str], marker: str) -> tuple[str, int]:
+    """The file and line that end with `# marker`."""
+    for name, source in sources.items():
+        for number, line in enumerate(source.splitlines(), 1):
+            if line.endswith(f"# {marker}"):
+                return name, number
+    raise ValueError(f"no line is marked {marker}")

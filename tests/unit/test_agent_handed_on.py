@@ -1,0 +1,146 @@
+"""What may carry a connection on, and that looking for it keeps nothing alive and raises nothing."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+
+from rushhour.agent.handed_on import carries
+from rushhour.agent.owners import owner_finder
+
+ENGINE = create_engine("sqlite://")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Customer(Base):
+    __tablename__ = "customers"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class OwnSession(Session):
+    """A service's own kind."""
+
+
+@contextmanager
+def scope() -> Iterator[Session]:
+    with Session(ENGINE) as session:
+        yield session
+
+
+def closure(session: Session) -> object:
+    return lambda: session
+
+
+def carriers() -> list[object]:
+    session = Session(ENGINE)
+    return [
+        session,
+        OwnSession(ENGINE),
+        AsyncSession(),
+        session.execute,
+        partial(print, session),
+        closure(session),
+        {"session": session},
+        (1, [session]),
+        SimpleNamespace(repository=SimpleNamespace(session=session)),
+        scope(),
+        scope().__enter__,
+        session.execute(text("select 1")),
+        ENGINE.connect(),
+        ENGINE.raw_connection(),
+    ]
+
+
+@pytest.mark.parametrize("found", carriers(), ids=lambda found: type(found).__name__)
+def test_what_holds_a_connection(found: object) -> None:
+    assert carries(None, found)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        1,
+        "a",
+        [1, {"a": (2.0, b"")}],
+        ENGINE,
+        sessionmaker(ENGINE),
+        scoped_session(sessionmaker(ENGINE)),
+        Customer(id=1),
+        [Customer(id=1)],
+        test_what_holds_a_connection,
+        SimpleNamespace(engine=ENGINE, number=1),
+        partial(print, 1),
+    ],
+    ids=lambda found: type(found).__name__,
+)
+def test_what_does_not(found: object) -> None:
+    assert not carries(found)
+
+
+class Proxy:
+    """One that fails whatever it is asked, as a proxy of Flask's does outside of a request."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(f"no {name} here")
+
+
+class Nameless:
+    """Its module has no name."""
+
+
+Nameless.__module__ = None  # type: ignore[assignment]  # as a class made by hand may have it
+
+
+def half_closed() -> Iterator[int]:
+    yield 1
+    yield 2
+
+
+def test_objects_that_do_not_like_to_be_looked_at() -> None:
+    running = half_closed()
+    next(running)
+    running.close()  # type: ignore[attr-defined]  # it is a generator
+    assert not carries(Proxy(), Nameless(), [Proxy()], {"a": Nameless()})
+    assert carries(running)  # not seen: it may
+
+
+def test_a_row_and_a_large_result_do_not() -> None:
+    with ENGINE.connect() as connection:
+        rows = connection.execute(text("select 1")).all()
+    assert not carries(rows, [{"number": n} for n in range(10_000)])
+
+
+def test_watching_a_task_keeps_no_value_of_its_context_and_no_task_alive() -> None:
+    current, variable = owner_finder(), ContextVar[object]("variable")
+
+    async def work() -> weakref.ref[OwnSession]:
+        value = OwnSession(ENGINE)
+        token, seen = variable.set(value), weakref.ref(value)
+        current()
+        variable.reset(token)
+        del value, token
+        return seen
+
+    async def main() -> None:
+        task = asyncio.create_task(work())
+        seen, value = weakref.ref(task), await task
+        assert value() is None
+        del task
+        await asyncio.sleep(0)
+        gc.collect()
+        assert seen() is None
+
+    asyncio.run(main())
