@@ -45,6 +45,7 @@ class LeakSignals:
     first_s: float
     last_s: float
     oldest_s: float  # how long the oldest has been out
+    by_tasks: int = 0  # of the leaked, those that asyncio tasks took
 
     @property
     def answered_per_checkout(self) -> float | None:
@@ -66,9 +67,14 @@ class LeakSignals:
         return self.owner_idle * 2 > self.leaked
 
     @property
+    def of_tasks(self) -> bool:
+        """Whether most were taken by tasks of an event loop, for all of which a session per thread is one."""
+        return self.leaked > 1 and self.by_tasks * 2 > self.leaked
+
+    @property
     def spans_requests(self) -> bool | None:
         """Whether later requests go on using a connection that an earlier one took; None: cannot be told."""
-        if self.mostly_ended or self.asked_again:
+        if self.mostly_ended or self.asked_again or self.of_tasks:
             return False
         if (self.answered_while_full or 0) >= ENOUGH_ANSWERED:
             return True
@@ -179,6 +185,7 @@ def _of_pool(
         first_s=min(taken),
         last_s=max(taken),
         oldest_s=window.end_s - min(out.taken_s for out in chosen),
+        by_tasks=sum(out.by_task for out in leaked),
     )
 
 

@@ -59,6 +59,8 @@ def _summary(leak: LeakSignals) -> str:
     signs = []
     if leak.mostly_ended:
         signs.append("a session per thread would have ended with its thread")
+    if leak.of_tasks and not leak.mostly_ended:
+        signs.append("tasks of an event loop took them, for all of which a session per thread would be one")
     if leak.asked_again:
         signs.append(f"threads that kept one asked for another {counted(leak.asked_again, 'time')}")
     if not leak.one_per_thread:

@@ -82,3 +82,27 @@ def test_an_older_agent_that_wrote_no_owner_is_judged_by_the_names_of_threads() 
     assert diagnosed(history).cause == "scope-never-removed"
     one_name = tuple(dataclasses.replace(out, thread="t") for out in history.checkouts)
     assert diagnosed(dataclasses.replace(history, checkouts=one_name)).cause == "unclosed-path"
+
+
+def branch_of_tasks(*, by_task: bool) -> History:
+    """Some requests start a task that keeps its connection; others are answered by connections elsewhere."""
+    story = h.Story(users=40)
+    story.requests(h.LIST, 20, 30, seconds=range(10))
+    story.requests(h.LIST, 10, 2000, f.Outcome.QUEUEPOOL_TIMEOUT, seconds=range(12, 75))
+    for number in range(POOL):
+        story.checkout(number, 2.0 + number, "MainThread", site=JOB, owner=number)
+    story.site(checkouts=POOL, held_s=0.0, site=JOB)
+    story.pool("replica", lambda t: h.Level(out=POOL, leaked=POOL, waiting=20, timeouts=60, checkouts=400))
+    for number in range(60):
+        story.timeout(12.0 + number)
+    history = story.told()
+    checkouts = tuple(dataclasses.replace(out, by_task=by_task) for out in history.checkouts)
+    return dataclasses.replace(history, checkouts=checkouts)
+
+
+def test_connections_that_tasks_of_one_loop_left_are_in_no_session_per_thread() -> None:
+    found = diagnosed(branch_of_tasks(by_task=True))
+    assert found.cause == "unclosed-path"
+    assert found.confidence != "certain"
+    assert "tasks of an event loop took them" in found.summary
+    assert diagnosed(branch_of_tasks(by_task=False)).cause == "scope-never-removed"
