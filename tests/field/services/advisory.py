@@ -17,7 +17,7 @@ async def item(number: int):
         async with Session() as own:
             await own.execute(LOCK)
             return {"row": await publish(own)}
-    async with engine.begin() as locked:
-        await locked.execute(LOCK)  # named
+    async with engine.begin() as locked:  # named
+        await locked.execute(LOCK)
         async with Session() as own:
             return {"row": await publish(own)}

@@ -10,8 +10,8 @@ def save(number):
         Scoped.execute(UPDATE, {"number": number})
         return
     with Session() as own:
-        own.execute(text("set local lock_timeout = '1500ms'"))
-        own.execute(UPDATE, {"number": number})  # named
+        own.execute(text("set local lock_timeout = '1500ms'"))  # named
+        own.execute(UPDATE, {"number": number})
         own.commit()
 
 
