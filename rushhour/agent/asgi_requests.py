@@ -6,7 +6,11 @@ when it returns. The context variable follows it into SQLAlchemy's greenlets and
 
 from __future__ import annotations
 
+import asyncio
 import re
+import weakref
+from _thread import get_ident
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +19,7 @@ from .call_sites import Classifier
 from .flask_requests import current_request, version_of
 from .patches import Patches
 
+START, BODY = "http.response.start", "http.response.body"
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -37,6 +42,8 @@ class StarlettePatch(Patches):
         self._wrap(Route, "handle", self._handle)
 
     def _call(self, original: Any) -> Any:
+        fault, serving = self._book.fault, self._book.serving
+
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
             if scope["type"] != "http":
                 await original(app, scope, receive, send)
@@ -44,6 +51,12 @@ class StarlettePatch(Patches):
             outer = current_request.get()
             request = Request(str(scope.get("method", "?")), outer)
             current_request.set(request)
+            try:
+                request.task = running_task()
+                serving.add(get_ident())
+                send = sending(request, send)
+            except Exception as error:
+                fault("request start", error)
             try:
                 await original(app, scope, receive, send)
             finally:
@@ -75,3 +88,30 @@ class StarlettePatch(Patches):
         if found is None:
             found = self._labels[mounts, path] = _PARAMETER.sub(r"<\1>", mounts + path)
         return found
+
+
+def running_task() -> Callable[[], Any]:
+    """A weak reference to the task that runs here."""
+    return weakref.ref(asyncio.current_task() or running_task)
+
+
+def sending(request: Request, send: Any) -> Any:
+    """The ASGI callable `send`, which notes for its request whether a response is on its way.
+
+    From its start to its last part a response streams. While `send` waits, the client does not take what
+    was sent before.
+    """
+
+    async def watched(message: Any) -> None:
+        kind = message.get("type")
+        if kind == START:
+            request.returned = request.streams = True
+        request.sending = True
+        try:
+            await send(message)
+        finally:
+            request.sending = False
+            if kind == BODY and not message.get("more_body"):
+                request.streams = False
+
+    return watched
