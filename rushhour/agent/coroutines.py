@@ -40,9 +40,8 @@ _GROUPING = (
     "asyncio/tasks.py",
     "asyncio/taskgroups.py",
     "anyio/_backends/_asyncio.py",
-    "sqlalchemy/ext/asyncio/engine.py",
-    "sqlalchemy/ext/asyncio/session.py",
 )
+_SQLALCHEMYS = "sqlalchemy/ext/asyncio/"  # a session is closed in a task of its own, behind a shield
 _TASK_GROUPS = ("asyncio.", "anyio.")
 _RUNNING = ("cr_running", "gi_running", "ag_running")
 
@@ -137,7 +136,8 @@ def _add_greenlet(awaited: Any, frame: FrameType, chain: Chain) -> None:
 
 
 def _waits_for_tasks(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.endswith(_GROUPING)
+    file = frame.f_code.co_filename
+    return file.endswith(_GROUPING) or _SQLALCHEMYS in file
 
 
 def _tasks_in(found: list[Any]) -> list[Any]:

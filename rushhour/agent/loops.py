@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MAIN_THREAD = _thread.get_ident()  # as the process starts; gevent gives it another number later
 MANY_OWNERS = 3  # tasks that took a connection in one loop: it runs more than a single job
 WAITS, COMPUTES = "waits", "computes"
-BUSY_SHARE = 0.8  # of the time between two looks that its thread had a CPU: it computes
+BUSY_SHARE = 0.8  # of the time between two looks that its thread had a CPU, or wanted one: it computes
 IDLE_SHARE = 0.3  # up to this: it waits
 MAX_LOOPS = 4
 _MAX_FRAMES = 400
@@ -125,7 +125,8 @@ class LoopWatch:
         if not again:
             loop.since_s = now
         loop.last = runs
-        what = _blocked_by(standing.what, detached, again, share)
+        in_driver = standing.what == DRIVER and not standing.yields and not detached
+        what = DRIVER if in_driver else _blocked_by(detached, again, share)
         if what is None or (what == COMPUTES and standing.site is None):
             return
         loop.blocked[what] += 1
@@ -181,13 +182,11 @@ def _same(before: tuple[int, Site | None], now: tuple[int, Site | None]) -> bool
     return (one.file, one.line) == (other.file, other.line)
 
 
-def _blocked_by(what: str, detached: bool, again: bool, share: float | None) -> str | None:
+def _blocked_by(detached: bool, again: bool, share: float | None) -> str | None:
     """What keeps the loop from its other work; None where it is at work as it should be, or cannot be told.
 
     `detached`: it runs in a greenlet of SQLAlchemy's, whose driver yields wherever it waits.
     """
-    if what == DRIVER and not detached:
-        return DRIVER
     if share is None:
         return WAITS if again and not detached else None
     if share <= IDLE_SHARE:
@@ -235,15 +234,16 @@ def _cpu_share(loop: _Loop, now: float) -> float | None:
 
 
 def _cpu_s(thread: int) -> float | None:
-    """CPU seconds of a thread, as Linux counts them."""
+    """CPU seconds of a thread, and those for which it waited to get one, as Linux counts them."""
     active = getattr(sys.modules.get("threading"), "_active", {}).get(thread)
     native = os.getpid() if thread == _MAIN_THREAD else getattr(active, "_native_id", None)
     if not isinstance(native, int):
         return None
     try:
         with open(f"/proc/self/task/{native}/schedstat", encoding="ascii") as file:
-            return int(file.read().split()[0]) / 1e9
-    except (OSError, ValueError, IndexError):
+            had_ns, wanted_ns, *_ = file.read().split()
+        return (int(had_ns) + int(wanted_ns)) / 1e9
+    except (OSError, ValueError):
         return None
 
 

@@ -10,6 +10,7 @@ it says what a hold is spent on, which neither the pool nor the server can.
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .call_sites import APPLICATION, Classifier, Site
@@ -74,13 +75,14 @@ _SENDS = frozenset(
 class Standing:
     """What one stack does, and the application's innermost line."""
 
-    __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "what")
+    __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "what", "yields")
 
     def __init__(self) -> None:
         self.what = ELSEWHERE
         self.site: Site | None = None
         self.pool: object = None  # in the queue: the pool, where it is known
         self.in_driver = False  # it went there past SQLAlchemy
+        self.yields = False  # in the driver: it may be one that yields where it waits
         self.sends = False  # a server writes to a client, and no line of the application called it
         self.hands_on = False  # a thread works for it, and that thread is not known
 
@@ -102,7 +104,7 @@ class Reader:
         marks = self._marks
         innermost = True  # no frame of the application's or of SQLAlchemy's was seen yet
         inner: set[str] = set()  # functions that were seen until then
-        for number, frame in enumerate(frames):
+        for frame in islice(frames, MAX_FRAMES):
             code = frame.f_code
             file = code.co_filename
             mark = marks.get(file)
@@ -122,14 +124,12 @@ class Reader:
             elif mark in _SQLALCHEMYS:
                 seen = _in_sqlalchemy(mark, code.co_name, innermost)
                 if seen != ELSEWHERE and found.what == ELSEWHERE:
-                    found.what, found.site = seen, None
+                    found.what, found.site, found.yields = seen, None, mark == _ADAPTER
                 innermost = False
             elif innermost and _ends(found, mark, code.co_name, inner):
                 break
-            if number == MAX_FRAMES:
-                break
         if found.in_driver and found.what == ELSEWHERE:
-            found.what = DRIVER
+            found.what, found.yields = DRIVER, True
         return found
 
     def _mark(self, file: str) -> int:

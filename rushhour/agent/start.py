@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .after_import import AfterImport
 from .book import Book, monotonic
 from .call_sites import Classifier
-from .flask_requests import FlaskPatch, current_request
+from .flask_requests import FlaskPatch, current_request, version_of
 from .journal import say
 from .sampler import Sampler, ignore_errors
 from .server_requests import MODULES, ServerPatch
@@ -125,6 +125,7 @@ def _patch(
         patch.apply(module)
 
     def know_fastapi(module: ModuleType) -> None:
+        book.modules["fastapi"] = version_of("fastapi")
         classifier.add_framework(str(module.__file__))
 
     actions |= {

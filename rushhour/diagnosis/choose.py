@@ -9,6 +9,7 @@ from rushhour.diagnosis import (
     blocked_worker,
     fork_shared,
     held_across_external_wait,
+    held_while_streaming,
     nested_checkout,
     saturation,
     scope_never_removed,
@@ -40,6 +41,7 @@ RULES: Final[tuple[Rule, ...]] = (
     unclosed_path.find,
     nested_checkout.find,
     slow_backend.find,
+    held_while_streaming.find,
     abandoned_stream.find,
     held_across_external_wait.find,
     saturation.find,
@@ -58,7 +60,14 @@ BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     black_box.saturated,
 )
 # These say where the holders of a full pool were: told once, and not also that it was full.
-_WHERE: Final = frozenset({nested_checkout.CAUSE, abandoned_stream.CAUSE, held_across_external_wait.CAUSE})
+_WHERE: Final = frozenset(
+    {
+        nested_checkout.CAUSE,
+        held_while_streaming.CAUSE,
+        abandoned_stream.CAUSE,
+        held_across_external_wait.CAUSE,
+    }
+)
 _SAID: Final = {
     **dict.fromkeys(_WHERE, _WHERE | {saturation.CAUSE}),
     slow_backend.CAUSE: _WHERE,

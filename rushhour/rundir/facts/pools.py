@@ -17,6 +17,7 @@ class AgentProcess:
     argv: tuple[str, ...] = ()
     forked: bool = False
     starlette: str | None = None  # FastAPI is built on it
+    fastapi: str | None = None
     routes: tuple[str, ...] = ()  # "GET /customers/<int:customer_id>/referrals", where the framework tells
 
 
