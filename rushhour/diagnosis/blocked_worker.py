@@ -10,17 +10,17 @@ from rushhour.diagnosis.sites import at
 CAUSE = "blocked-worker"
 FIX_DRIVER = (
     "Use a driver that yields: with gevent, psycopg 3 or psycopg2 with a wait callback (psycogreen); with "
-    "asyncio, an asynchronous driver, or a thread for what blocks. Or take a worker with threads: for requests "
-    "that wait for a database, gunicorn's gthread is as good."
+    "asyncio, an asynchronous driver, or a thread for what blocks. Or take a worker with threads: for "
+    "requests that wait for a database, gunicorn's gthread is as good."
 )
 FIX_WAIT = (
-    "Wait in a way that yields: `await asyncio.sleep(...)` instead of `time.sleep(...)`, an asynchronous HTTP "
-    "client instead of a blocking one; or hand what blocks to a thread (`asyncio.to_thread`, "
+    "Wait in a way that yields: `await asyncio.sleep(...)` instead of `time.sleep(...)`, an asynchronous "
+    "HTTP client instead of a blocking one; or hand what blocks to a thread (`asyncio.to_thread`, "
     "`run_in_threadpool`, or under FastAPI a path operation that is a plain `def`)."
 )
 FIX_COMPUTE = (
-    "Take what computes out of the event loop: into a thread if it gives way to others (`asyncio.to_thread`), "
-    "else into a process of its own; or do less of it per request."
+    "Take what computes out of the event loop: into a thread if it gives way to others "
+    "(`asyncio.to_thread`), else into a process of its own; or do less of it per request."
 )
 
 MOST: Final = 0.5  # of the looks at the loop
