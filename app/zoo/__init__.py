@@ -15,6 +15,7 @@ DEFECTS: Final = {  # -> module of this package and its function, imported only 
     "held-across-external-wait": "held_across_external_wait:install",
     "saturation": "saturation:install",
     "nested-checkout": "nested_checkout:install",
+    "held-while-streaming": "held_while_streaming:install",
     "abandoned-stream": "abandoned_stream:install",
     "server-limit": "server_limit:install",
     "slow-or-dead-backend": "slow_or_dead_backend:install",
