@@ -84,7 +84,7 @@ def _follow(awaited: Any, chain: Chain) -> None:
         if awaited is None:
             return
         kind = type(awaited)
-        names = _names_of(kind)
+        names = _FRAME_AND_NEXT.get(kind) or _names_of(kind)
         if names is None:
             hidden = gc.get_referents(awaited) if kind.__name__ in _OPAQUE else [awaited]
             chain.children += _tasks_in(hidden)
@@ -96,11 +96,12 @@ def _follow(awaited: Any, chain: Chain) -> None:
         following = getattr(awaited, names[1])
         if type(frame) is FrameType:
             chain.frames.append(frame)
-            _add_greenlet(awaited, frame, chain)
+            if frame.f_code.co_name == "greenlet_spawn":
+                _add_greenlet(awaited, chain)
         if following is None:
             chain.running = chain.running or any(getattr(awaited, name, False) is True for name in _RUNNING)
             return
-        if type(frame) is FrameType and _waits_for_tasks(frame):
+        if type(following) not in _FRAME_AND_NEXT and type(frame) is FrameType and _waits_for_tasks(frame):
             chain.children = _tasks_in(gc.get_referents(awaited))  # the innermost such frame's
         awaited = following
 
@@ -116,22 +117,19 @@ def _names_of(kind: type[Any]) -> tuple[str, str] | None:
     return None
 
 
-def _add_greenlet(awaited: Any, frame: FrameType, chain: Chain) -> None:
+def _add_greenlet(awaited: Any, chain: Chain) -> None:
     """The frames of the greenlet that `greenlet_spawn` runs, if this is its coroutine."""
-    if frame.f_code.co_name != "greenlet_spawn":
-        return
     for found in gc.get_referents(awaited):
         if type(found).__name__ != _ASYNCIO_GREENLET:
             continue
         inner = getattr(found, "gr_frame", None)
         if inner is None and not found.dead:
             chain.running = True
-        start = len(chain.frames)
-        for _ in range(MAX_AWAITS):
-            if inner is None:
-                break
-            chain.frames.insert(start, inner)
+        frames: list[FrameType] = []
+        while inner is not None and len(frames) < MAX_AWAITS:
+            frames.append(inner)
             inner = inner.f_back
+        chain.frames += reversed(frames)
         return
 
 
