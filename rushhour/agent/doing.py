@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from .coroutines import MAX_GENERATIONS, Chain, chain_of
 from .locks import LockPlaces
 from .loops import LoopWatch
-from .owners import TASK, THREAD
+from .owners import GREENLET, TASK, THREAD
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
+from .workers import at_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
 
-    from .book import Hold, PoolState
+    from .book import Hold, PoolState, Request
     from .call_sites import Classifier, Site
     from .catalog import Catalog
     from .journal import Record
+    from .owners import Owner
 
 LOCK = "lock"
 BEHIND = "behind"  # at a lock whose owner waits in a pool's queue
@@ -93,6 +95,7 @@ class Doing:
         self._seen: dict[Hold, _Seen] = {}
         self._numbers: dict[Hold, int] = {}  # of the check-outs in the file
         self._pools: dict[PoolState, _PoolSeen] = {}  # since the last call of `take`
+        self._at_work: dict[Request, list[FrameType]] | None = None  # of this tick, if it was asked for
         self._turn = 0
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
@@ -116,6 +119,7 @@ class Doing:
                 self._count(look)
             self._loops.look(frames)
         finally:
+            self._at_work = None
             frames.clear()
 
     def _choose(self, running: list[Hold]) -> list[Hold]:
@@ -157,32 +161,37 @@ class Doing:
         self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
     ) -> tuple[list[FrameType], Standing | None]:
         """The stack that works with a hold, and what it does; None where that cannot be seen."""
-        owner = hold.owner
-        if owner.kind == THREAD:
+        owner, request = hold.owner, hold.request
+        task = None if request is None else request.task()
+        if owner.kind == THREAD and task is None:
             stack = stack_of(frames.get(owner.thread))
             if stack and _works_for(newest, hold) and not _is_idle_worker(stack):
                 return stack, self._reader.read(stack)
-            task = None if hold.request is None else hold.request.task()
-            return self._task(task, None, frames) if stack else ([], None)
-        found = owner.ref()
-        if found is None:
             return [], None
-        if owner.kind == TASK:
-            return self._task(found, owner.thread, frames)
-        if getattr(found, "dead", True):
-            return [], None
-        stack = stack_of(_frame_of(found)) or stack_of(frames.get(owner.thread))
-        return stack, self._reader.read(stack) if stack else None
+        if owner.kind == GREENLET:
+            found = owner.ref()
+            if getattr(found, "dead", True):
+                return [], None
+            stack = stack_of(_frame_of(found)) or stack_of(frames.get(owner.thread))
+            return stack, self._reader.read(stack) if stack else None
+        # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
+        stack, standing = self._task(owner.ref() if owner.kind == TASK else task, owner, frames)
+        if standing is None or not standing.hands_on:
+            return stack, standing
+        if self._at_work is None:
+            self._at_work = at_work(frames)
+        below = None if request is None else self._at_work.get(request)
+        return ([], None) if below is None else (below, self._reader.read(below))
 
     def _task(
-        self, task: Any, thread: int | None, frames: dict[int, FrameType], generation: int = 0
+        self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
     ) -> tuple[list[FrameType], Standing | None]:
         """A task's own stack; where it only waits for other tasks, that of the one that says most."""
         if task is None:
             return [], None
         chain: Chain = chain_of(task)
         if chain.running:
-            stack = stack_of(None if thread is None else frames.get(thread))
+            stack = stack_of(frames.get(owner.thread)) if owner.kind == TASK else []
             if not stack:
                 return [], None
             chain.frames = [*stack, *(frame for frame in chain.frames if frame not in stack)]
@@ -192,15 +201,15 @@ class Doing:
         if standing.what == ELSEWHERE and chain.children and generation < MAX_GENERATIONS:
             best = None
             for child in chain.children:
-                below = self._task(child, thread, frames, generation + 1)
+                below = self._task(child, owner, frames, generation + 1)
                 if below[1] is not None and (best is None or _says_more(below[1], best[1])):
                     best = below
             if best is not None:
                 assert best[1] is not None  # noqa: S101  # for the type checker
                 best[1].site = best[1].site or standing.site
+                best[1].hands_on = best[1].hands_on or standing.hands_on
                 return [*best[0], *chain.frames], best[1]
-        if standing.hands_on and standing.what == ELSEWHERE:
-            return [], None  # a thread works for it: which, is not known
+        standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
         return chain.frames, standing
 
     def _find_lock_owners(self, looks: list[_Look], frames: dict[int, FrameType]) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import queue
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from types import FrameType
 from typing import Any
 
@@ -31,6 +33,7 @@ from rushhour.agent.doing import (
     Doing,
     stack_of,
 )
+from rushhour.agent.flask_requests import current_request
 from rushhour.agent.locks import LockPlaces
 from rushhour.agent.loops import LoopWatch
 from rushhour.agent.owners import GREENLET, TASK, Owner
@@ -520,6 +523,97 @@ def test_a_connection_that_a_worker_thread_took_is_seen_where_its_request_waits(
         ident = workers.submit(threading.get_ident).result(DEADLINE_S)
         time.sleep(0.05)
         during(pauses, look)
+
+
+def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_nothing_of_it() -> None:
+    mine, others = Request("GET", None), Request("GET", None)
+    seen: list[weakref.ref[Any]] = []
+
+    class Job:
+        """What anyio's thread was given."""
+
+        def __init__(self, request: Request, wait: Callable[[], None]) -> None:
+            self.context = copy_context()
+            self.context.run(current_request.set, request)
+            self.wait = wait
+
+        def __call__(self) -> None:
+            asks_the_server(self.wait)
+
+    run = compiled(
+        "def run(jobs):\n    while job := jobs.get():\n        context = job.context\n"
+        "        context.run(job)\n        del job, context\n",
+        "/venv/site-packages/anyio/_backends/_asyncio.py",
+        "run",
+    )
+    hand_over = compiled(
+        "async def run_sync_in_worker_thread(wait):\n    await wait\n",
+        "/venv/site-packages/anyio/_backends/_asyncio.py",
+        "run_sync_in_worker_thread",
+    )
+    go_on, started = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        started.set()
+        go_on.wait(DEADLINE_S)
+
+    jobs = queue.Queue[Any]()
+    thread = threading.Thread(target=run, args=(jobs,))
+    thread.start()
+    job = Job(mine, wait)
+    seen.append(weakref.ref(job))
+    jobs.put(job)
+    del job
+    assert started.wait(DEADLINE_S)
+
+    def look(task: Any) -> None:
+        for one in (mine, others):
+            one.task = weakref.ref(task)
+        ident = thread.ident or 0
+        holds = [a_hold(Book(), FakePool(), one, ident, 1.0) for one in (mine, others)]
+        counts = counts_of(holds)
+        assert (counts[DRIVER], counts[UNSEEN]) == (1, 1)
+
+    async def asks_a_thread() -> None:
+        await hand_over(asyncio.sleep(DEADLINE_S))
+
+    try:
+        during(asks_a_thread, look)
+    finally:
+        go_on.set()
+        time.sleep(0.1)
+        assert seen[0]() is None  # the thread waits for its next job
+        jobs.put(None)
+        thread.join(DEADLINE_S)
+
+
+def test_tasks_at_a_lock_whose_owner_is_in_the_queue_wait_for_a_connection() -> None:
+    get = compiled("async def get(wait):\n    await wait\n", f"{SQLALCHEMY}util/queue.py", "get")
+    audit = compiled(
+        "async def audit(lock, wait):\n    async with lock:\n        await get(wait)\n",
+        "/srv/app/audit.py",
+        "audit",
+        get=get,
+    )
+
+    async def main() -> dict[str, int]:
+        lock = asyncio.Lock()
+        sleeping = [asyncio.sleep(DEADLINE_S) for _ in range(3)]
+        tasks = [asyncio.create_task(audit(lock, one)) for one in sleeping]
+        await asyncio.sleep(0.01)
+        book, pool = Book(), FakePool()
+        holds = [a_hold(book, pool, None, 0, 1.0) for _ in tasks]
+        for hold, task in zip(holds, tasks, strict=True):
+            hold.owner = an_owner(task)
+        counts = counts_of(holds)
+        for task in tasks:
+            task.cancel()
+        for one in sleeping:
+            one.close()
+        return counts
+
+    counts = asyncio.run(main())
+    assert (counts[QUEUE], counts[BEHIND]) == (1, 2)
 
 
 def test_many_holds_take_turns() -> None:
