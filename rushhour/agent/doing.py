@@ -112,7 +112,7 @@ class Doing:
         _give_way(0)
         frames = sys._current_frames()
         try:
-            looks = [self._look(hold, newest[hold.owner], frames) for hold in chosen]
+            looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             self._find_lock_owners(looks, frames)
             for look in looks:
                 look.stack.clear()
@@ -128,6 +128,13 @@ class Doing:
         start = self._turn % len(running)
         self._turn = start + MAX_LOOKS
         return (running + running[:MAX_LOOKS])[start : start + MAX_LOOKS]
+
+    def _try_to_look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
+        """A stack that changes, or is of an unknown kind, is not seen; it stops no other look."""
+        try:
+            return self._look(hold, newest, frames)
+        except Exception:
+            return _Look(hold, UNSEEN, None)
 
     def _look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
         """Of several connections of one owner, only the newest is taken to be the one in use."""
@@ -169,10 +176,7 @@ class Doing:
                 return stack, self._reader.read(stack)
             return [], None
         if owner.kind == GREENLET:
-            found = owner.ref()
-            if getattr(found, "dead", True):
-                return [], None
-            stack = stack_of(_frame_of(found)) or stack_of(frames.get(owner.thread))
+            stack = _stack_of_greenlet(owner, frames)
             return stack, self._reader.read(stack) if stack else None
         # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
         stack, standing = self._task(owner.ref() if owner.kind == TASK else task, owner, frames)
@@ -292,10 +296,12 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
     return stack
 
 
-def _frame_of(greenlet: Any) -> FrameType | None:
-    """Where a greenlet waits; None where it runs, or has ended."""
-    frame: FrameType | None = getattr(greenlet, "gr_frame", None)
-    return frame
+def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:
+    """Where a greenlet waits, or runs; empty where it has ended. Only what greenlet wrote in C is read."""
+    found, kind = owner.ref(), getattr(sys.modules.get("greenlet"), "greenlet", None)
+    if found is None or kind is None or kind.dead.__get__(found):
+        return []
+    return stack_of(kind.gr_frame.__get__(found)) or stack_of(frames.get(owner.thread))
 
 
 def _works_for(newest: Hold, hold: Hold) -> bool:

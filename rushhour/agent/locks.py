@@ -38,6 +38,8 @@ class LockPlaces:
                 locked = locked or not file.endswith("contextlib.py")
                 continue
             if self._is_waiting(file) and not file.endswith(_WAITING[2]):
+                if code.co_name == "wait":  # a condition is waited for by a lock of its own
+                    locked = False
                 continue
             if not locked and (number or not self._takes_a_lock(code, frame.f_lasti)):
                 return ()

@@ -38,7 +38,15 @@ from rushhour.agent.locks import LockPlaces
 from rushhour.agent.loops import LoopWatch
 from rushhour.agent.owners import GREENLET, TASK, Owner
 from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader
-from tests.unit.test_agent_doing import SQLALCHEMY, FakePool, a_hold, a_waiting_thread, asks_the_server
+from tests.unit.test_agent_doing import (
+    APP,
+    SQLALCHEMY,
+    FakePool,
+    a_hold,
+    a_waiting_thread,
+    asks_the_server,
+    frame_in,
+)
 
 DEADLINE_S = 10
 
@@ -415,6 +423,15 @@ def test_who_waits_for_a_lock_is_told_from_who_waits_for_something_else(function
         raise
     with thread_in(lambda: waits_for_an_event(threading.Lock())) as thread:
         assert LockPlaces().guarded(frames_of(thread)) == ()
+
+
+def test_a_condition_that_is_waited_for_by_a_lock_of_its_own_is_no_lock() -> None:
+    """As under gevent, whose locks are written in Python."""
+    inner = (("/venv/threading.py", "wait"), ("/venv/gevent/thread.py", "__enter__"))
+    get = frame_in(APP, ("/usr/lib/python3/queue.py", "get"), *inner)
+    assert LockPlaces().guarded(stack_of(get)) == ()
+    semaphore = frame_in(APP, ("/venv/threading.py", "acquire"), *inner)
+    assert [code.co_name for code in LockPlaces().guarded(stack_of(semaphore))] == [APP[1]]
 
 
 def test_a_holder_at_a_lock_whose_owner_is_in_the_queue_waits_for_a_connection() -> None:
