@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from itertools import islice
 from types import (
     AsyncGeneratorType,
     CoroutineType,
@@ -69,13 +70,28 @@ def chain_of(task: Any) -> Chain:
     return chain
 
 
-def _coroutine_of(task: Any) -> Any:
+def tasks_beside(task: Any, most: int) -> list[Any]:
+    """The tasks of the same loop, at most so many; none where they cannot be listed."""
     tasks = sys.modules.get("asyncio.tasks")
-    for name in ("Task", "_PyTask"):
-        kind = getattr(tasks, name, None)
-        if isinstance(kind, type) and issubclass(type(task), kind):
-            return kind.get_coro(task)  # type: ignore[attr-defined]  # not the subclass's: it may be written in Python
+    try:
+        kind = next(kind for kind in _task_types() if issubclass(type(task), kind))
+        return list(islice(tasks.all_tasks(kind.get_loop(task)), most))  # type: ignore[union-attr]
+    except Exception:  # as above; the set of them may change while it is read
+        return []
+
+
+def _coroutine_of(task: Any) -> Any:
+    for kind in _task_types():
+        if issubclass(type(task), kind):
+            return kind.get_coro(task)  # not the subclass's own: it may be written in Python
     return None
+
+
+def _task_types() -> list[Any]:
+    """The implementation of tasks in C, and that in Python."""
+    tasks = sys.modules.get("asyncio.tasks")
+    found = (getattr(tasks, name, None) for name in ("Task", "_PyTask"))
+    return [kind for kind in found if isinstance(kind, type)]
 
 
 def _follow(awaited: Any, chain: Chain) -> None:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .coroutines import MAX_GENERATIONS, Chain, chain_of
+from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
 from .locks import LockPlaces
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD
@@ -39,7 +39,7 @@ KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE,
 MAX_LOOKS = 12  # at holds, per tick: more take turns, for a look costs up to 50 us
 MAX_LINES = 5  # per pool and second
 MAX_PLACES = 8  # the same
-MAX_OTHERS = 64  # other threads that are looked at, to find the owner of a lock
+MAX_OTHERS = 64  # other threads, and tasks, that are looked at to find the owner of a lock
 MAX_FRAMES = 200
 _give_way = time.sleep  # bound before gevent can patch it
 
@@ -225,8 +225,10 @@ class Doing:
             id(frame.f_code) for look in looks if look.what in (QUEUE, OTHER_POOL) for frame in look.stack
         }
         if not inside:  # they may hold no connection yet
-            for frame in list(frames.values())[:MAX_OTHERS]:
-                stack = stack_of(frame)
+            others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
+            task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
+            others += [chain_of(other).frames for other in tasks_beside(task, MAX_OTHERS)]
+            for stack in others:
                 if self._reader.read(stack).what == QUEUE:
                     inside.update(id(one.f_code) for one in stack)
         for look in waiting:
