@@ -9,7 +9,7 @@ Cured: everything is read first, the connection given back, and then the respons
 
 from collections.abc import Iterator
 
-from flask import Flask, Response
+from flask import Flask, Response, stream_with_context
 from sqlalchemy.orm import Session
 
 from app import auth
@@ -36,7 +36,7 @@ def install(app: Flask, connectors: Connectors, config: Config) -> None:
 
     def list_referrals(customer_id: int) -> Response:
         auth.allow(customer_id)
-        return app.response_class(stream(customer_id), mimetype="application/json")
+        return app.response_class(stream_with_context(stream(customer_id)), mimetype="application/json")
 
     def cured(customer_id: int) -> Response:
         auth.allow(customer_id)
