@@ -171,7 +171,9 @@ class Doing:
         owner, request = hold.owner, hold.request
         task = None if request is None else request.task()
         if owner.kind == THREAD and task is None:
-            stack = stack_of(frames.get(owner.thread))
+            stack = (
+                stack_of(frames.get(owner.thread)) if owner.ended is None else []
+            )  # numbers are used again
             if stack and _works_for(newest, hold) and not _is_idle_worker(stack):
                 return stack, self._reader.read(stack)
             return [], None

@@ -285,6 +285,14 @@ def test_an_owner_that_is_gone_is_not_seen() -> None:
     assert counts_of([hold, other])[UNSEEN] == 2
 
 
+def test_a_later_thread_with_the_number_of_an_ended_one_is_not_its_owner() -> None:
+    with a_waiting_thread(asks_the_server) as ident:
+        hold = a_hold(Book(), FakePool(), None, ident, 1.0)
+        assert counts_of([hold])[DRIVER] == 1
+        hold.owner.ended = 1.5
+        assert counts_of([hold])[UNSEEN] == 1
+
+
 def test_no_look_keeps_a_task_or_its_locals_alive() -> None:
     class Local:
         pass
