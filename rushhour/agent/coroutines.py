@@ -15,6 +15,7 @@ from types import (
     AsyncGeneratorType,
     CoroutineType,
     FrameType,
+    FunctionType,
     GeneratorType,
     GetSetDescriptorType,
     MemberDescriptorType,
@@ -154,6 +155,16 @@ def _waits_for_tasks(frame: FrameType) -> bool:
     return file.endswith(_GROUPING) or _SQLALCHEMYS in file
 
 
+def _shielded_by(future: Any) -> list[Any]:
+    """What `asyncio.shield` waits for, as the callback of its future knows."""
+    return [
+        cell.cell_contents
+        for callback in gc.get_referents(future)
+        if type(callback) is FunctionType and callback.__name__ == "_outer_done_callback"
+        for cell in callback.__closure__ or ()
+    ]
+
+
 def _tasks_in(found: list[Any]) -> list[Any]:
     """The unfinished tasks among these objects, and those that a `gather` among them waits for."""
     tasks = sys.modules.get("asyncio.tasks")
@@ -167,6 +178,8 @@ def _tasks_in(found: list[Any]) -> list[Any]:
             children += [child for child in list(one._children) if issubclass(type(child), kinds)]
         elif issubclass(type(one), kinds):
             children.append(one)
+        elif type(one).__name__ == "Future" and type(one).__module__ in ("_asyncio", "asyncio.futures"):
+            children += [child for child in _shielded_by(one) if issubclass(type(child), kinds)]
         elif type(one).__name__ == "TaskGroup" and type(one).__module__.startswith(_TASK_GROUPS):
             members = getattr(one, "_tasks", ())
             children += [child for child in list(members) if issubclass(type(child), kinds)]

@@ -1,6 +1,6 @@
 """Signals of what a full pool's connections were held for (pure).
 
-The agent looks at each thread that holds a connection, ten times a second: it waits for the server, for
+The agent looks at each thread, greenlet or task that holds a connection: it waits for the server, for
 another connection, sends a response, or is elsewhere. The server says of the same connection, by its
 backend's pid, whether it runs a query or waits for its client.
 """

@@ -140,7 +140,13 @@ async def wait_for_a_task() -> None:
     await asyncio.create_task(pauses())
 
 
-@pytest.mark.parametrize("work", [wait_bounded, wait_for_several, wait_in_a_group, wait_for_a_task])
+async def wait_shielded() -> None:
+    await asyncio.shield(pauses())
+
+
+@pytest.mark.parametrize(
+    "work", [wait_bounded, wait_for_several, wait_in_a_group, wait_for_a_task, wait_shielded]
+)
 def test_tasks_that_a_task_waits_for_are_followed(work: Any) -> None:
     def look(task: Any) -> None:
         chain = chain_of(task)
