@@ -9,7 +9,7 @@ Cured: everything is read first, the connection given back, and then the respons
 
 from collections.abc import Iterator
 
-from flask import Flask, Response, stream_with_context
+from flask import Flask, Response
 from sqlalchemy.orm import Session
 
 from app import auth
@@ -29,14 +29,14 @@ def install(app: Flask, connectors: Connectors, config: Config) -> None:
         yield body
         yield b" " * min(1, reward_points(config.partner_url, customer_id))
 
-    def stream(customer_id: int) -> Iterator[bytes]:
-        with Session(engine) as session:
-            referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
-            yield from parts(answer_list(customer_id, referrals).get_data(), customer_id)
-
     def list_referrals(customer_id: int) -> Response:
         auth.allow(customer_id)
-        return app.response_class(stream_with_context(stream(customer_id)), mimetype="application/json")
+        session = Session(engine)
+        referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
+        body = answer_list(customer_id, referrals).get_data()
+        answer = app.response_class(parts(body, customer_id), mimetype="application/json")
+        answer.call_on_close(session.close)
+        return answer
 
     def cured(customer_id: int) -> Response:
         auth.allow(customer_id)
