@@ -78,7 +78,7 @@ def _summary(signals: Signals) -> str:
     doing, so = _what(processes)
     where = f", mostly at {at(processes.loop_site)}" if processes.loop_site is not None else ""
     longest = (
-        f", for up to {processes.loop_longest_s:.1f} s without a pause"
+        f", for up to {processes.loop_longest_s:.1f} s look after look"
         if processes.loop_longest_s >= 1
         else ""
     )

@@ -163,7 +163,7 @@ def loop(**counts: Any) -> History:
             "certain",
             (
                 "80% of the looks at the event loop found all of it in a wait that does not yield, mostly at "
-                "app/audit.py:49 audit, for up to 1.2 s without a pause"
+                "app/audit.py:49 audit, for up to 1.2 s look after look"
             ),
             blocked_worker.FIX_WAIT,
         ),

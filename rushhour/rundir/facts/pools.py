@@ -191,7 +191,9 @@ class LoopSample:
     waits: int = 0  # in another wait, as a sleep or a request to a partner
     computes: int = 0  # computing at one line for longer than from one look to the next
     at_site: int | None = None  # at that line; None: not counted
-    longest_s: float = 0.0  # for as long as this it was seen at one line
+    longest_s: float = (
+        0.0  # for as long as this look after look found it at one line, in one callback or several
+    )
 
 
 @dataclass(frozen=True, slots=True)
