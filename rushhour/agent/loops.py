@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .book import monotonic
 from .call_sites import FRAMEWORK, Classifier, Site
 from .owners import TASK
-from .standing import DRIVER, Reader
+from .standing import DRIVER, QUEUE, Reader
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -125,7 +125,7 @@ class LoopWatch:
         if not again:
             loop.since_s = now
         loop.last = runs
-        in_driver = standing.what == DRIVER and not standing.yields and not detached
+        in_driver = standing.what in (DRIVER, QUEUE) and not standing.yields and not detached
         what = DRIVER if in_driver else _blocked_by(detached, again, share)
         if what is None or (what == COMPUTES and standing.site is None):
             return

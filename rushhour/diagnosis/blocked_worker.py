@@ -67,7 +67,10 @@ def _fix(processes: ProcessSignals) -> str:
 
 def _what(processes: ProcessSignals) -> tuple[str, str]:
     if _by_driver(processes):
-        return "waiting for the database", "one request's query holds up every other"
+        return (
+            "waiting for the database, or for a connection to it",
+            "one request's query holds up every other",
+        )
     if processes.loop_waits >= processes.loop_computes:
         return "in a wait that does not yield", "while one request waits there, no other runs"
     return "computing", "while one request computes there, no other runs"

@@ -67,6 +67,9 @@ def compiled(source: str, file: str, name: str, **scope: Any) -> Any:
     return scope[name]
 
 
+WAIT_IN_QUEUE = compiled("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
+
+
 async def pauses() -> None:
     await asyncio.sleep(DEADLINE_S)
 
@@ -700,6 +703,11 @@ async def queries_in_the_loop() -> None:
     asks_the_server(lambda: time.sleep(0.4))
 
 
+async def queues_in_the_loop() -> None:
+    """As a synchronous session does in a coroutine, when the pool is empty."""
+    WAIT_IN_QUEUE(lambda: time.sleep(0.4))
+
+
 async def yields() -> None:
     await asyncio.sleep(0.01)
 
@@ -710,6 +718,8 @@ def test_a_loop_that_a_sleep_or_a_driver_blocks_is_seen_with_its_line() -> None:
     assert slept["at"] is not None
     assert slept["longest"] > 0.1
     assert asked["driver"] >= 0.7 * asked["samples"]
+    queued = loop_record(queues_in_the_loop)
+    assert queued["driver"] >= 0.7 * queued["samples"]
 
 
 def test_a_loop_that_yields_is_not_blocked() -> None:

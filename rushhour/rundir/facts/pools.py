@@ -187,7 +187,7 @@ class LoopSample:
     samples: int
     blocked: int  # of them, those that found the whole loop held up by one callback
     site: CallSite | None = None  # the application's line that it was in most often
-    driver: int | None = None  # of those blocked, in a driver that does not yield; None: all of them
+    driver: int | None = None  # of those blocked, in a driver, or its pool, that does not yield; None: all
     waits: int = 0  # in another wait, as a sleep or a request to a partner
     computes: int = 0  # computing at one line for longer than from one look to the next
     at_site: int | None = None  # at that line; None: not counted
