@@ -36,7 +36,7 @@ SENDING = "sending"  # what was made of its response is not taken by the client
 UNSEEN = "unseen"
 KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN)
 
-MAX_LOOKS = 12  # at holds, per tick: more take turns, for a look costs up to 50 us
+MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
 MAX_LINES = 5  # per pool and second
 MAX_PLACES = 8  # the same
 MAX_OTHERS = 64  # other threads, and tasks, that are looked at to find the owner of a lock
