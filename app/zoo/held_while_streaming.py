@@ -27,14 +27,20 @@ def install(app: Flask, connectors: Connectors, config: Config) -> None:
     def parts(body: bytes, customer_id: int) -> Iterator[bytes]:
         """The list, and then what the partner adds to it: white space, so that it stays the same JSON."""
         yield body
-        yield b" " * min(1, reward_points(config.partner_url, customer_id))
+        reward_points(config.partner_url, customer_id)
+        yield b" "
+
+    def streamed(body: bytes, customer_id: int) -> Response:
+        answer = app.response_class(parts(body, customer_id), mimetype="application/json")
+        answer.content_length = len(body) + 1
+        return answer
 
     def list_referrals(customer_id: int) -> Response:
         auth.allow(customer_id)
         session = Session(engine)
         referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
         body = answer_list(customer_id, referrals).get_data()
-        answer = app.response_class(parts(body, customer_id), mimetype="application/json")
+        answer = streamed(body, customer_id)
         answer.call_on_close(session.close)
         return answer
 
@@ -43,6 +49,6 @@ def install(app: Flask, connectors: Connectors, config: Config) -> None:
         with Session(engine) as session:
             referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
         body = answer_list(customer_id, referrals).get_data()
-        return app.response_class(parts(body, customer_id), mimetype="application/json")
+        return streamed(body, customer_id)
 
     app.view_functions[LIST] = cured if config.cured else list_referrals
