@@ -16,6 +16,7 @@ DEFECTS: Final = {  # -> module of this package and its function, imported only 
     "saturation": "saturation:install",
     "own-lock-chain": "own_lock_chain:install",
     "nested-checkout": "nested_checkout:install",
+    "held-while-streaming": "held_while_streaming:install",
     "abandoned-stream": "abandoned_stream:install",
     "server-limit": "server_limit:install",
     "slow-or-dead-backend": "slow_or_dead_backend:install",

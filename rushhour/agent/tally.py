@@ -35,7 +35,7 @@ class Tally:
     def __init__(self, book: Book, classifier: Classifier) -> None:
         self._book = book
         self._catalog = Catalog()
-        self._doing = Doing(classifier, self._catalog)
+        self._doing = Doing(classifier, self._catalog, book.serving)
         self._units = Units(classifier)
         self._written: dict[Hold, int] = {}  # check-outs in the file -> their number there
         self._ended: set[Hold] = set()  # of them, those whose unit's end is in the file too

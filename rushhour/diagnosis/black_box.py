@@ -3,9 +3,12 @@
 Each rule names the signature that it goes by. Where two causes look alike from outside, none is named.
 """
 
+from typing import Final
+
 from rushhour.diagnosis import (
     abandoned_stream,
     held_across_external_wait,
+    held_while_streaming,
     nested_checkout,
     own_lock_chain,
     saturation,
@@ -17,6 +20,8 @@ from rushhour.diagnosis.findings import Finding
 from rushhour.diagnosis.outside import Outside, Trouble, leak_evidence_outside, trouble_evidence
 from rushhour.diagnosis.signals import Signals
 
+# What is named, and what looks the same from outside: the summary says both.
+ALIKE: Final = {held_across_external_wait.CAUSE: frozenset({held_while_streaming.CAUSE})}
 NO_LINE = "Without the pool agent the line that took them is not known."
 WAITING = 0.7  # of the backends in a transaction: they wait for the service, and do not work
 WORKING = 0.3  # up to this share of them waits: the rest is at work
@@ -121,8 +126,8 @@ def waiting_elsewhere(signals: Signals) -> Finding | None:
         f"{trouble.idle} of {trouble.idle + trouble.active} backends of the {trouble.server} in a "
         f"transaction waited "
         "for the service while requests timed out, each in turn: connections are held while it waits for "
-        "something "
-        "else."
+        "something else, or while its responses are being made and sent "
+        f"({held_while_streaming.CAUSE}): from outside the two look alike."
     )
     return _found(held_across_external_wait.CAUSE, held_across_external_wait.FIX, summary, outside, trouble)
 

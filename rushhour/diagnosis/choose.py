@@ -10,6 +10,7 @@ from rushhour.diagnosis import (
     blocked_worker,
     fork_shared,
     held_across_external_wait,
+    held_while_streaming,
     nested_checkout,
     own_lock_chain,
     saturation,
@@ -46,6 +47,7 @@ RULES: Final[tuple[Rule, ...]] = (
     own_lock_chain.find,
     nested_checkout.find,
     slow_backend.find,
+    held_while_streaming.find,
     abandoned_stream.find,
     held_across_external_wait.find,
     saturation.find,
@@ -68,6 +70,7 @@ BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
 _WHERE: Final = frozenset(
     {
         nested_checkout.CAUSE,
+        held_while_streaming.CAUSE,
         abandoned_stream.CAUSE,
         held_across_external_wait.CAUSE,
         own_lock_chain.CAUSE,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rushhour.diagnosis.findings import Confidence, Evidence
+from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.diagnosis.slow_backend import signs_of
@@ -92,13 +93,35 @@ def _elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
     """Against a cause by which holders wait for the server."""
     del history
     holds = signals.holds
-    if holds is not None and holds.looks >= ENOUGH_LOOKS and holds.elsewhere + holds.streaming >= MOST:
-        away = holds.elsewhere + holds.streaming
+    if holds is not None and holds.looks >= ENOUGH_LOOKS and _away(holds) >= MOST:
+        away = _away(holds)
         yield Objection(
             "the agent",
             f"{away:.0%} of the looks at holders found them at something else than the server",
             "pool.jsonl doing",
         )
+
+
+def _away(holds: HoldSignals) -> float:
+    return holds.elsewhere + holds.streaming + holds.sending
+
+
+def _not_seen(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against whatever is named by where the holders were: most of them were not seen."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.unseen >= MOST:
+        says = f"{holds.unseen:.0%} of the looks could not find who works with the connection"
+        yield Objection("the agent", says, "pool.jsonl doing.unseen")
+
+
+def _not_streaming(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against a cause by which the holders' responses were on their way."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.looks and holds.streaming + holds.sending < MOST:
+        says = f"{holds.streaming + holds.sending:.0%} of the looks at holders found a response on its way"
+        yield Objection("the agent", says, "pool.jsonl doing.streaming, sending")
 
 
 def _not_in_driver(signals: Signals, history: History) -> Iterator[Objection]:
@@ -158,9 +181,10 @@ def _not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     holds, pressure = signals.holds, signals.pressure
     if holds is None or pressure is None:
         return
-    unseen = holds.looks >= ENOUGH_LOOKS and holds.queue < HARDLY_ANY
-    if holds.looks and holds.queue < MOST:
-        says = f"{holds.queue:.0%} of {holds.looks:,} looks at holders found them in the queue"
+    waiting = holds.waiting_for_another
+    unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY
+    if holds.looks and waiting < MOST:
+        says = f"{waiting:.0%} of {holds.looks:,} looks at holders found them in the queue"
         yield Objection("the agent", says, "pool.jsonl doing.queue", refutes=unseen)
     if holds.claimed > pressure.capacity:
         says = (
@@ -238,7 +262,9 @@ def _not_at_locks(signals: Signals, history: History) -> Iterator[Objection]:
 
 def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]:
     """Against an event loop that waits for the server all the time."""
-    window = signals.metrics.window
+    window, processes = signals.metrics.window, signals.processes
+    if processes.loop_driver < MOST * processes.loop_blocked:
+        return  # it waits for something else
     samples = [
         one
         for one in history.servers
@@ -325,9 +351,10 @@ _LEAK: Final[tuple[_Ask, ...]] = (_leak_in_use, _leak_unseen)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "scope-never-removed": _LEAK,
     "unclosed-path": _LEAK,
-    "held-across-external-wait": (_busy_server,),
-    "abandoned-stream": (_busy_server,),
-    "nested-checkout": (_not_in_queue, _busy_server),
+    "held-across-external-wait": (_busy_server, _not_seen),
+    "held-while-streaming": (_busy_server, _not_seen, _not_streaming),
+    "abandoned-stream": (_busy_server, _not_seen),
+    "nested-checkout": (_not_in_queue, _busy_server, _not_seen),
     "saturation": (_idle_server, _not_in_driver, _left_out),
     "slow-or-dead-backend": (_elsewhere, _own_locks),
     "own-lock-chain": (_at_work, _not_at_locks, _locks_of_others),

@@ -291,6 +291,15 @@ class PoolProcess:
             elsewhere=record["elsewhere"],
             streaming=record["streaming"],
             lines=tuple((self._sites[number], count) for number, count in record["lines"]),
+            sending=record.get("sending"),
+            lock=record.get("lock", 0),
+            behind=record.get("behind", 0),
+            other_pool=record.get("other_pool", 0),
+            unseen=record.get("unseen", 0),
+            places=tuple(
+                f.Place(what, self._sites[taken], None if seen is None else self._sites[seen], looks)
+                for what, taken, seen, looks in record.get("places", ())
+            ),
         )
 
     def _on_inherited(self, record: r.Inherited) -> Iterator[f.PoolFact]:
@@ -300,7 +309,18 @@ class PoolProcess:
     def _on_loop(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
         site = None if record["at"] is None else self._sites[record["at"]]
         t_s = self._around.t_s(record["t"])
-        yield f.LoopSample(t_s, self._pid, record["samples"], record["blocked"], site)
+        yield f.LoopSample(
+            t_s,
+            self._pid,
+            record["samples"],
+            record["blocked"],
+            site,
+            driver=record.get("driver"),
+            waits=record.get("waits", 0),
+            computes=record.get("computes", 0),
+            at_site=record.get("there"),
+            longest_s=record.get("longest", 0.0),
+        )
 
     def _on_engines(self, record: r.Engines) -> Iterator[f.PoolFact]:
         t_s, site = self._around.t_s(record["t"]), self._sites[record["at"]]

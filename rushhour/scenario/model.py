@@ -19,6 +19,7 @@ CAUSES: Final = (
     "held-across-external-wait",
     "saturation",
     "nested-checkout",
+    "held-while-streaming",
     "abandoned-stream",
     "server-limit",
     "slow-or-dead-backend",

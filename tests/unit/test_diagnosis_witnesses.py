@@ -14,6 +14,7 @@ from rushhour.rundir import facts as f
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
 from tests.unit import test_diagnosis_zoo as zoo
+from tests.unit.test_diagnosis_standing import streaming
 
 Change = Callable[[History], History]
 
@@ -103,6 +104,7 @@ STORIES: dict[str, Callable[[], History]] = {
     "nested": zoo.nested,
     "external": zoo.external,
     "stream": zoo.stream,
+    "streaming": streaming,
     "saturated": zoo.saturated,
     "black hole": zoo.black_hole,
     "hot row": zoo.hot_row,
@@ -141,12 +143,14 @@ CHANGES: dict[str, Change] = {
 # What each change contradicts, whatever the story: the causes that may not be certain after it.
 CONTRADICTS: dict[str, frozenset[str]] = {
     "all backends run a query": frozenset(
-        {"nested-checkout", "held-across-external-wait", "abandoned-stream"}
+        {"nested-checkout", "held-across-external-wait", "held-while-streaming", "abandoned-stream"}
     ),
     "all backends idle in a transaction": frozenset({"saturation", "none"}),
-    "no holder in the queue": frozenset({"nested-checkout"}),
-    "holders elsewhere": frozenset({"nested-checkout", "saturation", "slow-or-dead-backend"}),
-    "holders in the queue": frozenset({"saturation"}),
+    "no holder in the queue": frozenset({"nested-checkout", "held-while-streaming"}),
+    "holders elsewhere": frozenset(
+        {"nested-checkout", "held-while-streaming", "saturation", "slow-or-dead-backend"}
+    ),
+    "holders in the queue": frozenset({"saturation", "held-while-streaming"}),
     "time-outs of holders that held nothing": frozenset({"nested-checkout"}),
 }
 CONTRADICTS_OWN_LOCKS = frozenset(

@@ -41,9 +41,9 @@ def full_pool(story: Story, timeouts: int = 40, **timeout: int) -> None:
     story.pool("replica", level)
 
 
-def doing(story: Story, **looks: int) -> None:
+def doing(story: Story, **looks: Any) -> None:
     """What the holders were seen at in every second of the load; `line` in those outside of the driver."""
-    counts = {"driver": 0, "queue": 0, "elsewhere": 0, "streaming": 0} | looks
+    counts: dict[str, Any] = {"driver": 0, "queue": 0, "elsewhere": 0, "streaming": 0} | looks
     outside = counts["queue"] + counts["elsewhere"] + counts["streaming"]
     lines = ((WAIT_SITE, outside),) if outside else ()
     for second in range(2, LOAD_S):

@@ -9,6 +9,7 @@ from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories
+from tests.unit.test_diagnosis_zoo import external
 
 
 def degraded(**changes: Any) -> Scenario:
@@ -65,6 +66,14 @@ def test_a_harness_that_has_gone_blind_cannot_pass() -> None:
 def test_a_black_box_is_held_to_the_cause_as_well(cause: str, outcome: str) -> None:
     scenario = histories.rush_hour(agent=False, cause=cause)
     assert judged(scenario, black_box(histories.incident())).verdict == outcome
+
+
+def test_a_cause_that_looks_like_the_one_that_a_black_box_names_is_unknown() -> None:
+    history = black_box(external())
+    load = {"users": 80, "duration": 20.0, "warm_up": 0.0}
+    for cause, outcome in (("held-while-streaming", "unknown"), ("held-across-external-wait", "pass")):
+        scenario = histories.rush_hour(agent=False, cause=cause, load=load)
+        assert judged(scenario, history).verdict == outcome
 
 
 def test_a_cause_that_a_black_box_keeps_to_itself_is_unknown() -> None:
