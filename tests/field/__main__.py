@@ -103,7 +103,7 @@ def exit_code(case: Case, variant: Variant, said: Said) -> int:
         if said.cause not in {"none", None} or said.verdict == "fail":
             return 1
         return 0 if said.verdict == "pass" else 2
-    if is_wrong(case, said):
+    if is_wrong(case, said, agent=variant != "no-agent"):
         return 1
     return 2 if case.starts and (said.cause is None or said.broke) else 0
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.diagnosis.black_box import ALIKE
 from rushhour.metrics.measure import measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -106,3 +107,10 @@ def test_connections_that_tasks_of_one_loop_left_are_in_no_session_per_thread() 
     assert found.confidence != "certain"
     assert "tasks of an event loop took them" in found.summary
     assert diagnosed(branch_of_tasks(by_task=False)).cause == "scope-never-removed"
+
+
+def test_a_black_box_that_leaks_says_that_a_session_per_thread_of_jobs_looks_the_same() -> None:
+    found = diagnosed(h.without_agent(h.unclosed()))
+    assert (found.cause, found.confidence) == ("unclosed-path", "possible")
+    assert "scope-never-removed" in found.summary
+    assert "scope-never-removed" in ALIKE[found.cause]

@@ -63,6 +63,9 @@ def test_only_right_and_open_names_end_with_zero() -> None:
     assert exit_code(NESTED, "no-agent", said("none")) == 0
     assert exit_code(NESTED, "broken", said("saturation")) == 1
     assert exit_code(NESTED, "no-agent", said("saturation")) == 1
+    jobs = next(case for case in CASES if case.name == "jobs")
+    assert exit_code(jobs, "no-agent", said("unclosed-path")) == 0  # from outside the two look alike
+    assert exit_code(jobs, "broken", said("unclosed-path")) == 1
     assert exit_code(NESTED, "broken", said(None, verdict="unknown")) == 2
     broke = replace(said("none", verdict="unknown"), reason="the stack broke: target.setup ended with 1")
     assert [exit_code(NESTED, variant, broke) for variant in ("broken", "cured", "no-agent")] == [2, 2, 2]
