@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rushhour.scenario.model import CAUSES
 from tests.field.__main__ import exit_code, main, worst_of
 from tests.field.cases import CASES, SERVICES, Case
 from tests.field.run import Said, said_of
@@ -34,7 +35,7 @@ def test_every_case_says_what_goes_wrong_and_has_a_cure_and_lines_to_name(case: 
     assert case.description.endswith(".")
     assert "CURED" in source
     assert case.lines
-    assert case.causes
+    assert set(case.causes) <= set(CAUSES) - {"none"}
     assert f"`{case.name}`" in (ROOT / "docs/field.md").read_text(encoding="utf-8")
 
 
