@@ -44,6 +44,8 @@ def twin_in_words(said: Said | None) -> str:
     """Of the cured twin: healthy, or what is wrong with it."""
     if said is None:
         return _NOT_MEASURED
+    if said.busy:
+        return "not judged: the machine was busy"
     healthy = "healthy" if said.verdict == "pass" else said.verdict
     return healthy if said.cause == "none" else f"{healthy}, {in_words(said)}"
 

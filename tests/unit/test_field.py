@@ -84,6 +84,8 @@ def test_a_healthy_twin_that_is_given_a_cause_shows_it() -> None:
     assert twin_in_words(said("none")) == "healthy"
     assert twin_in_words(said("saturation")) == "healthy, saturation (likely)"
     assert twin_in_words(said("none", verdict="fail")) == "fail"
+    busy = replace(said("saturation", verdict="unknown"), reason="the machine was busy with other work: 1.9")
+    assert twin_in_words(busy) == "not judged: the machine was busy"
 
 
 def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
