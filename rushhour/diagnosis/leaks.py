@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
+from rushhour.diagnosis.sites import SiteKey, checkouts_at, checkouts_elsewhere, plain_endpoint
 from rushhour.diagnosis.units import REQUEST, held_by, unit_of_endpoint
 from rushhour.metrics.pools import collected_late, has_outlived, in_running_request, leaked_at_end
 from rushhour.metrics.window import Window
@@ -46,10 +46,19 @@ class LeakSignals:
     last_s: float
     oldest_s: float  # how long the oldest has been out
     by_tasks: int = 0  # of the leaked, those that asyncio tasks took
+    taken_elsewhere: int = 0  # check-outs of the same endpoints at other call sites of the pool
 
     @property
     def answered_per_checkout(self) -> float | None:
         return self.answered / self.checkouts if self.answered is not None and self.checkouts else None
+
+    @property
+    def answered_otherwise(self) -> bool:
+        """Whether so many answers had a check-out elsewhere that none need have used a leaked connection."""
+        per_checkout = self.answered_per_checkout
+        if per_checkout is None or per_checkout < REUSED or not self.taken_elsewhere:
+            return False
+        return (self.answered or 0) - self.taken_elsewhere < REUSED * (self.checkouts or 0)
 
     @property
     def lost(self) -> int:
@@ -82,7 +91,7 @@ class LeakSignals:
         if per_checkout is None or not self.checkouts:
             return None
         if per_checkout >= REUSED and self.outlived >= NEARLY_ALL * self.checkouts:
-            return True
+            return not self.answered_otherwise
         some_come_back = self.outlived < NEARLY_ALL * self.checkouts
         if self.checkouts >= ENOUGH_CHECKOUTS and (per_checkout <= NOT_REUSED or some_come_back):
             return False
@@ -186,6 +195,7 @@ def _of_pool(
         last_s=max(taken),
         oldest_s=window.end_s - min(out.taken_s for out in chosen),
         by_tasks=sum(out.by_task for out in leaked),
+        taken_elsewhere=checkouts_elsewhere(history, window, keys, pool),
     )
 
 

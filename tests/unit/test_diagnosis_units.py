@@ -85,14 +85,16 @@ def test_an_older_agent_that_wrote_no_owner_is_judged_by_the_names_of_threads() 
     assert diagnosed(dataclasses.replace(history, checkouts=one_name)).cause == "unclosed-path"
 
 
-def branch_of_tasks(*, by_task: bool) -> History:
-    """Some requests start a task that keeps its connection; others are answered by connections elsewhere."""
+def branch(*, by_task: bool = False, elsewhere: int = 0) -> History:
+    """Some requests keep a connection each; all of them take `elsewhere` others and give them back."""
     story = h.Story(users=40)
     story.requests(h.LIST, 20, 30, seconds=range(10))
     story.requests(h.LIST, 10, 2000, f.Outcome.QUEUEPOOL_TIMEOUT, seconds=range(12, 75))
     for number in range(POOL):
         story.checkout(number, 2.0 + number, "MainThread", site=JOB, owner=number)
     story.site(checkouts=POOL, held_s=0.0, site=JOB)
+    if elsewhere:
+        story.site(checkouts=elsewhere, held_s=1.0)
     story.pool("replica", lambda t: h.Level(out=POOL, leaked=POOL, waiting=20, timeouts=60, checkouts=400))
     for number in range(60):
         story.timeout(12.0 + number)
@@ -102,11 +104,11 @@ def branch_of_tasks(*, by_task: bool) -> History:
 
 
 def test_connections_that_tasks_of_one_loop_left_are_in_no_session_per_thread() -> None:
-    found = diagnosed(branch_of_tasks(by_task=True))
+    found = diagnosed(branch(by_task=True))
     assert found.cause == "unclosed-path"
     assert found.confidence != "certain"
     assert "tasks of an event loop took them" in found.summary
-    assert diagnosed(branch_of_tasks(by_task=False)).cause == "scope-never-removed"
+    assert diagnosed(branch()).cause == "scope-never-removed"
 
 
 def test_a_black_box_that_leaks_says_that_a_session_per_thread_of_jobs_looks_the_same() -> None:
@@ -114,3 +116,11 @@ def test_a_black_box_that_leaks_says_that_a_session_per_thread_of_jobs_looks_the
     assert (found.cause, found.confidence) == ("unclosed-path", "possible")
     assert "scope-never-removed" in found.summary
     assert "scope-never-removed" in ALIKE[found.cause]
+
+
+def test_answers_that_took_a_connection_elsewhere_are_no_sign_of_a_session_per_thread() -> None:
+    """A branch that few requests take leaks each time it is taken."""
+    found = diagnosed(branch(elsewhere=200))
+    assert (found.cause, found.confidence) == ("unclosed-path", "possible")
+    assert "its requests took 200 other connections and gave them back" in found.summary
+    assert diagnosed(branch(elsewhere=20)).cause == "scope-never-removed"  # 180 answers took none
