@@ -102,7 +102,7 @@ class Caller:
 
 
 def _cpu_s(pid: int) -> float:
-    """Seconds on the CPU so far, those of its children that have ended included; 0 of a process that is gone."""
+    """Seconds on the CPU so far, with those of children that ended; 0 when the process is gone."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:
