@@ -183,7 +183,14 @@ CASES: Final = (
         "saturation (possible)",
         scheme=_SYNCHRONOUS,
     ),
-    Case("hot_row", "uvicorn", ("own-lock-chain",), ("rennf93/roboco#721",), "none (possible)", tables=True),
+    Case(
+        "hot_row",
+        "uvicorn",
+        ("own-lock-chain",),
+        ("rennf93/roboco#721",),
+        "slow-or-dead-backend (possible)",
+        tables=True,
+    ),
     Case(
         "advisory",
         "uvicorn",
@@ -196,7 +203,7 @@ CASES: Final = (
         "gthread",
         ("own-lock-chain", "nested-checkout"),
         ("pycasbin/sqlalchemy-adapter#67",),
-        "none (possible)",
+        "nested-checkout (likely), one line of two",
         tables=True,
     ),
     Case(
