@@ -20,8 +20,8 @@ def audit(session, _context):
     if CURED:
         session.execute(text("select 9"))
         return
-    with engine.connect() as own:
-        own.execute(text("select 9"))  # named
+    with engine.connect() as own:  # named
+        own.execute(text("select 9"))
 
 
 @app.get("/item/<int:number>")
