@@ -13,6 +13,7 @@ import sys
 from itertools import islice
 from types import (
     AsyncGeneratorType,
+    CellType,
     CodeType,
     CoroutineType,
     FrameType,
@@ -117,7 +118,7 @@ def _follow(awaited: Any, chain: Chain) -> None:
         if type(frame) is FrameType:
             chain.frames.append(frame)
             if len(chain.beside) < MAX_CHILDREN and _opens_a_group(frame.f_code):
-                chain.beside += _tasks_in(gc.get_referents(awaited))
+                chain.beside += _tasks_in(_variables(awaited))
             if frame.f_code.co_name == "greenlet_spawn":
                 _add_greenlet(awaited, chain)
         if following is None:
@@ -153,6 +154,13 @@ def _add_greenlet(awaited: Any, chain: Chain) -> None:
             inner = inner.f_back
         chain.frames += reversed(frames)
         return
+
+
+def _variables(awaited: Any) -> list[Any]:
+    """What a coroutine refers to, those of its variables included that inner functions use too."""
+    found = gc.get_referents(awaited)
+    cells = [one for one in found if type(one) is CellType]
+    return found + [inner for cell in cells for inner in gc.get_referents(cell)]
 
 
 def _opens_a_group(code: CodeType) -> bool:

@@ -1,6 +1,6 @@
 """`make field`: services of many classes under load; is each said to be what it is?
 
-    python -m tests.field [CASE ...] [--only broken,cured,no-agent] [--at-once 2] [--write-docs]
+    python -m tests.field [CASE ...] [--only broken,cured,no-agent] [--at-once 4] [--write-docs]
 
 Exit codes: 0 no wrong name, and every twin healthy; 1 a wrong name, or a twin that is not healthy;
 2 a run that could not be judged; 64 bad usage.
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         "--write-docs", action="store_true", help=f"write the table of {PAGE.relative_to(ROOT)}"
     )
     parser.add_argument("--allow-busy", action="store_true", help="a twin may be unknown on a busy machine")
-    parser.add_argument("--at-once", type=int, choices=range(1, 9), default=2, help="runs beside each other")
+    parser.add_argument("--at-once", type=int, choices=range(1, 9), default=1, help="runs beside each other")
     options = parser.parse_args(arguments)
     variants = [name for name in VARIANTS if name in options.only.split(",")]
     problems = [
