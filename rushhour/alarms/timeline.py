@@ -28,6 +28,10 @@ class Timeline:
     def failures(self) -> tuple[float | None, ...]:
         return self.series["http_5xx"]
 
+    def lacks(self, metric: str) -> bool:
+        """Whether nothing at all is known of a metric."""
+        return all(value is None for value in self.series[metric])
+
     def total(self, metric: str) -> float:
         return sum(value or 0 for value in self.series[metric])
 

@@ -1,0 +1,106 @@
+"""Which kind of alarms a file holds, by its content, and what the files of an audit hold together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rushhour.alarms.formats import cloudformation, describe_alarms, terraform
+from rushhour.alarms.formats.documents import documents, read_text
+from rushhour.alarms.formats.names import Names, merged, read_names
+from rushhour.alarms.formats.raw_alarms import RawAlarm
+from rushhour.errors import UsageError
+from rushhour.scenario.yaml_node import Node
+
+SUFFIXES: Final = (".yaml", ".yml", ".json", ".tf", ".tfvars", ".template")
+LOOKED_FOR: Final = (
+    "`system:` and `alarms:` (rushhour's own), `names:` (what stands for what), `MetricAlarms` or "
+    "`CompositeAlarms` (aws cloudwatch describe-alarms), `Resources` (CloudFormation), Terraform's blocks or "
+    "`terraform show -json`"
+)
+
+
+@dataclass(slots=True)
+class Found:
+    """What the files hold. `notes` say of each file what it was taken for."""
+
+    own: list[Path] = field(default_factory=list)
+    raws: list[RawAlarm] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find(places: Sequence[Path]) -> Found:
+    """Everything in these files, and in the files of these folders that may hold alarms."""
+    found = Found()
+    hcl: dict[Path, dict[str, str]] = {}
+    names: list[Names] = []
+    for file in _files(places, found.problems):
+        try:
+            text = read_text(file)
+            if file.suffix in (".tf", ".tfvars") or terraform.recognises_hcl(text):
+                hcl.setdefault(file.parent, {})[str(file)] = text
+                continue
+            nodes = documents(file, text)
+        except UsageError as error:
+            found.problems += error.problems
+            continue
+        if not nodes:
+            found.problems.append(f"{file}:1: is empty; looked for {LOOKED_FOR}")
+        for node in nodes:
+            _take(file, node, found, names)
+    for folder, texts in hcl.items():
+        raws, problems = terraform.read_hcl(texts)
+        _add(found, raws, problems, str(folder), "Terraform (HCL)")
+    found.own = list(dict.fromkeys(found.own))
+    found.names = merged(names)
+    return found
+
+
+def _files(places: Sequence[Path], problems: list[str]) -> list[Path]:
+    files: list[Path] = []
+    for place in places:
+        if not place.is_dir():
+            files.append(place)
+            continue
+        inside = [file for file in sorted(place.iterdir()) if file.suffix in SUFFIXES and file.is_file()]
+        if not inside:
+            problems.append(
+                f"{place}: holds no alarms; looked for {', '.join(f'*{one}' for one in SUFFIXES)}"
+            )
+        files += inside
+    return list(dict.fromkeys(files))
+
+
+def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
+    """One document of a file, by what it holds."""
+    plain, path = node.plain, str(file)
+    if isinstance(plain, Mapping) and ("system" in plain or "alarms" in plain):
+        found.own.append(file)
+    elif isinstance(plain, Mapping) and "names" in plain:
+        read, problems = read_names(node, path)
+        names.append(read)
+        found.problems += problems
+        found.notes.append(f"{path}: names of series ({len(read.names)})")
+    elif describe_alarms.recognises(plain):
+        _add(found, *describe_alarms.read(node, path), path, "aws cloudwatch describe-alarms")
+    elif terraform.recognises_json(plain):
+        _add(found, *terraform.read_json(node, path), path, "terraform show -json")
+    elif cloudformation.recognises(plain):
+        _add(found, *cloudformation.read(node, path), path, "a CloudFormation template")
+    else:
+        found.problems.append(f"{path}:{node.line(())}: holds {_what(plain)}; looked for {LOOKED_FOR}")
+
+
+def _add(found: Found, raws: list[RawAlarm], problems: list[str], path: str, kind: str) -> None:
+    found.raws += raws
+    found.problems += problems
+    composite = sum(raw.composite for raw in raws)
+    found.notes.append(f"{path}: {kind}, {len(raws) - composite} metric alarms, {composite} composite alarms")
+
+
+def _what(plain: Any) -> str:
+    if isinstance(plain, Mapping):
+        return f"the keys {', '.join(map(str, list(plain)[:6]))}" if plain else "an empty mapping"
+    return f"a {type(plain).__name__}"
