@@ -8,10 +8,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import hcl2
-from hcl2.utils import SerializationOptions
-from lark.exceptions import LarkError, UnexpectedInput
-
 from rushhour.alarms.formats.raw_alarms import RawAlarm, Unresolved
 from rushhour.alarms.maths import MathsError, parsed
 from rushhour.scenario.yaml_node import Node
@@ -25,7 +21,6 @@ _BLOCK: Final = re.compile(
 )
 _HOLE: Final = re.compile(r"\$\{([^{}]*)\}")
 _REFERENCE: Final = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+|\[[^\]]*\])*")
-_OPTIONS: Final = SerializationOptions(with_comments=False, strip_string_quotes=True)
 
 _NAMES: Final = {
     "alarm_name": "AlarmName", "alarm_description": "AlarmDescription", "actions_enabled": "ActionsEnabled",
@@ -83,14 +78,14 @@ def _resources(
 
 def read_hcl(files: Mapping[str, str]) -> tuple[list[RawAlarm], list[str]]:
     """The alarms of a folder's files (path -> text), which Terraform reads as one; and its problems."""
-    plain, problems = {}, []
+    plain: dict[str, Mapping[str, Any]] = {}
+    problems: list[str] = []
     for path, text in files.items():
-        try:
-            plain[path] = hcl2.loads(text, serialization_options=_OPTIONS)
-        except UnexpectedInput as error:
-            problems.append(f"{path}:{max(1, error.line)}: not HCL: {str(error).splitlines()[0]}")
-        except (LarkError, RecursionError, ValueError, TypeError, AttributeError) as error:
-            problems.append(f"{path}:1: cannot be read as HCL: {type(error).__name__}: {error}")
+        content = _parsed(path, text)
+        if isinstance(content, str):
+            problems.append(content)
+        else:
+            plain[path] = content
     module, found = _Module(plain), []
     for path, content in plain.items():
         if path.endswith(".tfvars"):
@@ -101,6 +96,22 @@ def read_hcl(files: Mapping[str, str]) -> tuple[list[RawAlarm], list[str]]:
             place = f"{path}:{_line(files[path], kind, name)}"
             found.append(RawAlarm(_alarm(module, kind, name, body), place))
     return found, problems
+
+
+def _parsed(path: str, text: str) -> Mapping[str, Any] | str:
+    """A file's content, or what is wrong with it, with file:line."""
+    import hcl2  # noqa: PLC0415 - it builds its parser on import, and few teams need it
+    from hcl2.utils import SerializationOptions  # noqa: PLC0415
+    from lark.exceptions import LarkError, UnexpectedInput  # noqa: PLC0415
+
+    options = SerializationOptions(with_comments=False, strip_string_quotes=True)
+    try:
+        content: Mapping[str, Any] = hcl2.loads(text, serialization_options=options)
+        return content
+    except UnexpectedInput as error:
+        return f"{path}:{max(1, error.line)}: not HCL: {str(error).splitlines()[0]}"
+    except (LarkError, RecursionError, ValueError, TypeError, AttributeError) as error:
+        return f"{path}:1: cannot be read as HCL: {type(error).__name__}: {error}"
 
 
 def _alarm(module: "_Module", kind: str, name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
