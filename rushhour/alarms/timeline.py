@@ -101,6 +101,26 @@ def tiled(timeline: Timeline, seconds: int, failures: float, per_s: float) -> Ti
     return replace(timeline, series=series, words=(*timeline.words, words))
 
 
+def healthy(run: Timeline, evening: Timeline) -> Timeline:
+    """An evening as long and as busy in which nothing fails and nobody waits.
+
+    The pools are as full as they were half of the time before the first trouble of `run`, or empty where it
+    began with trouble. What is unknown throughout stays unknown.
+    """
+    trouble = ("http_5xx", "queuepool_timeouts", "pool_waiters")
+    calm = next(
+        (t_s for t_s in range(run.seconds) if any(run.series[name][t_s] for name in trouble)), run.seconds
+    )
+    fill = sorted(value for value in run.series["pool_in_use"][:calm] if value is not None)
+    usual = {"pool_in_use": fill[len(fill) // 2] if fill else 0.0}
+    series: dict[str, tuple[float | None, ...]] = {"requests": evening.series["requests"]}
+    for name in METRICS:
+        if name not in series:
+            value = None if evening.lacks(name) else usual.get(name, 0.0)
+            series[name] = (value,) * evening.seconds
+    return Timeline(series, (f"{spoken(evening.seconds)} in which nothing fails",))
+
+
 def spoken(seconds: float) -> str:
     """`45 s`, `5 min`, `3 h`."""
     if seconds >= 3600:

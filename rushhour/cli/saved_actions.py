@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rushhour.alarms.events import Policy
-from rushhour.alarms.policies import load_policies
+from rushhour.alarms.policies import load
 from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, study
 from rushhour.cli.console import console, say, say_aside
@@ -121,7 +121,10 @@ def alarms(
 
     None where that is not known; and how many runs could not be read.
     """
-    chosen = load_policies(policies)
+    loaded = load(policies)
+    for note in loaded.notes:
+        say(note)
+    chosen = loaded.policies
     found: list[bool | None] = []
     broken = Broken()
     for path in runs:
