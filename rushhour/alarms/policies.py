@@ -17,8 +17,10 @@ from rushhour.alarms.cloudwatch import CloudWatchAlarm
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.cloudwatch_alarms import composite_alarms, metric_alarms
 from rushhour.alarms.formats.files import find
+from rushhour.alarms.formats.routed_alerts import routed_alerts
 from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import PromtoolError, check_rules
+from rushhour.alarms.routing import DEFAULT
 from rushhour.errors import UsageError
 from rushhour.scenario.model import FROM_YAML
 from rushhour.scenario.yaml_node import Node, read_yaml
@@ -57,6 +59,8 @@ def load(places: Sequence[Path]) -> Loaded:
     metric, wrong = metric_alarms(found.raws, found.names)
     composite, wrong_too = composite_alarms(found.raws, [*policies, *metric])
     policies += [*metric, *composite]
+    if len(found.routes) < 2:
+        policies += routed_alerts(found.rules, found.routes[0] if found.routes else DEFAULT, found.names)
     problems += [*wrong, *wrong_too]
     names = [policy.name for policy in policies]
     problems += [

@@ -46,7 +46,10 @@ def of_stretch(history: History, name: str, start: int, seconds: int) -> Timelin
         "pool_waiters": waiters,
         "pool_in_use": in_use,
     }
-    return Timeline(series, (f"run {name}: {seconds} s",))
+    anchor = history.event(f.ANCHOR)
+    wall_s = anchor.detail.get("wall_s") if anchor is not None else None
+    starts_at = float(wall_s) + start if isinstance(wall_s, int | float) else None
+    return Timeline(series, (f"run {name}: {seconds} s",), starts_at)
 
 
 def _gauges(

@@ -1,7 +1,7 @@
 """All policies over one timeline, and what to change: what `rushhour alarms` and the reports show (pure)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rushhour.alarms.advice import Advice, advise
@@ -17,15 +17,21 @@ INCIDENT = (25.0, 300.0)  # failures, and in how many seconds
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a short run stands for an evening; `seconds` None takes it as it was."""
+    """How a short run stands for an evening; `seconds` None takes it as it was.
+
+    `at` is when it begins (epoch seconds); None: when the run or the export did.
+    """
 
     seconds: int | None = EVENING_S
     failures: float = INCIDENT[0]
     per_s: float = INCIDENT[1]
     stretch: bool = False
+    at: float | None = None
 
     def of(self, timeline: Timeline) -> Timeline:
         """The timeline, stretched or tiled."""
+        if self.at is not None:
+            timeline = replace(timeline, starts_at=self.at)
         if self.seconds is None:
             return timeline
         if self.stretch:

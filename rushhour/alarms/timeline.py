@@ -15,10 +15,12 @@ class Timeline:
     """One value per metric and second. `pool_in_use` is a share of the capacity, 0 to 1.
 
     None stands for a second of which nothing is known; `words` say where it is from and what was done to it.
+    `starts_at` is when second 0 was (epoch seconds), where that is known.
     """
 
     series: dict[str, tuple[float | None, ...]]
     words: tuple[str, ...]
+    starts_at: float | None = None
 
     @property
     def seconds(self) -> int:
@@ -118,7 +120,7 @@ def healthy(run: Timeline, evening: Timeline) -> Timeline:
         if name not in series:
             value = None if evening.lacks(name) else usual.get(name, 0.0)
             series[name] = (value,) * evening.seconds
-    return Timeline(series, (f"{spoken(evening.seconds)} in which nothing fails",))
+    return Timeline(series, (f"{spoken(evening.seconds)} in which nothing fails",), evening.starts_at)
 
 
 def spoken(seconds: float) -> str:

@@ -7,7 +7,7 @@ import click
 
 from rushhour.alarms.study import Scale
 from rushhour.cli import saved_actions as saved_commands
-from rushhour.cli.options import Duration, Exit, exit_code, path_option, runs_argument, with_broken
+from rushhour.cli.options import Duration, Exit, Moment, exit_code, path_option, runs_argument, with_broken
 from rushhour.jobs.compare.judging import TOLERANCE
 
 
@@ -93,6 +93,11 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> int:
 )
 @click.option("--per", type=Duration(), default=300.0, show_default="5m", help="in this time.")
 @click.option(
+    "--at",
+    type=Moment(),
+    help="When it begins (2026-11-24T18:00Z), for routes that depend on it.  [default: when the run began]",
+)
+@click.option(
     "--attention", type=Duration(), default=900.0, show_default="15m", help="How long a page is remembered."
 )
 def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
@@ -104,7 +109,7 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
     if not runs and timeline is None:
         raise click.UsageError("name a run directory, or --timeline FILE.csv")
     over = None if given["how"] == "it-was" else round(given["over"])
-    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched")
+    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched", at=given["at"])
     announced, broken = saved_commands.alarms(runs, timeline, given["policies"], scale, given["attention"])
     code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
     return with_broken(code, announced, broken)

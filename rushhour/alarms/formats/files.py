@@ -5,10 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.alarms.formats import cloudformation, describe_alarms, terraform
+from rushhour.alarms.formats import (
+    alertmanager_yml,
+    cloudformation,
+    describe_alarms,
+    prometheus_rules,
+    terraform,
+)
 from rushhour.alarms.formats.documents import documents, read_text
 from rushhour.alarms.formats.names import Names, merged, read_names
 from rushhour.alarms.formats.raw_alarms import RawAlarm
+from rushhour.alarms.routing import Configuration
+from rushhour.alarms.rules import Rule
 from rushhour.errors import UsageError
 from rushhour.scenario.yaml_node import Node
 
@@ -16,7 +24,8 @@ SUFFIXES: Final = (".yaml", ".yml", ".json", ".tf", ".tfvars", ".template")
 LOOKED_FOR: Final = (
     "`system:` and `alarms:` (rushhour's own), `names:` (what stands for what), `MetricAlarms` or "
     "`CompositeAlarms` (aws cloudwatch describe-alarms), `Resources` (CloudFormation), Terraform's blocks or "
-    "`terraform show -json`"
+    "`terraform show -json`, `groups:` with `rules:` (Prometheus), a PrometheusRule, `route:` and "
+    "`receivers:` (alertmanager.yml)"
 )
 
 
@@ -26,6 +35,8 @@ class Found:
 
     own: list[Path] = field(default_factory=list)
     raws: list[RawAlarm] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    routes: list[Configuration] = field(default_factory=list)
     names: Names = field(default_factory=Names)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -55,6 +66,11 @@ def find(places: Sequence[Path]) -> Found:
         _add(found, raws, problems, str(folder), "Terraform (HCL)")
     found.own = list(dict.fromkeys(found.own))
     found.names = merged(names)
+    if len(found.routes) > 1:
+        found.problems.append(
+            f"{' and '.join(one.place for one in found.routes)}: an alert takes the routes of one "
+            "alertmanager.yml; audit them one after the other"
+        )
     return found
 
 
@@ -89,6 +105,22 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
         _add(found, *terraform.read_json(node, path), path, "terraform show -json")
     elif cloudformation.recognises(plain):
         _add(found, *cloudformation.read(node, path), path, "a CloudFormation template")
+    elif prometheus_rules.recognises_object(plain) or prometheus_rules.recognises(plain):
+        rules, problems = prometheus_rules.read(node, path)
+        found.rules += rules
+        found.problems += problems
+        kind = plain.get("kind", "a Prometheus rule file")
+        alerting = sum(bool(rule.alert) for rule in rules)
+        found.notes.append(f"{path}: {kind}, {alerting} alerting and {len(rules) - alerting} recording rules")
+    elif alertmanager_yml.recognises(plain):
+        configuration, problems = alertmanager_yml.read(node, path)
+        found.problems += problems
+        if configuration is not None:
+            found.routes.append(configuration)
+            many = len(list(configuration.root.all()))
+            found.notes.append(
+                f"{path}: alertmanager.yml, {many} routes, {len(configuration.inhibitions)} inhibitions"
+            )
     else:
         found.problems.append(f"{path}:{node.line(())}: holds {_what(plain)}; looked for {LOOKED_FOR}")
 

@@ -1,0 +1,93 @@
+"""Alerting rules that take an Alertmanager's routes: one policy for each alert and receiver (pure)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rushhour.alarms.alertmanager import Change, Labels
+from rushhour.alarms.events import Firing, Kind, Notification, Replay
+from rushhour.alarms.pipeline import Outcome, Pipeline
+from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.routing import Node, may_inhibit, may_take
+from rushhour.alarms.rules import Rule
+from rushhour.alarms.timeline import Timeline, spoken
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedAlert:
+    """An alert, by its name and fixed labels, and one receiver that it may reach."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    pipeline: Pipeline
+    node: Node
+    system: str = "alertmanager"
+
+    @property
+    def rule(self) -> str:
+        timing = self.node.timing
+        waits = "".join(f" for {rule.wait}" for rule in self.rules[:1] if rule.wait)
+        return (
+            f"{self.rules[0].expression}{waits} to {self.node.receiver} (wait {spoken(timing.group_wait_s)}, "
+            f"interval {spoken(timing.group_interval_s)}, repeat {spoken(timing.repeat_interval_s)})"
+        )
+
+    @property
+    def settles_s(self) -> float:
+        timing = self.node.timing
+        held = [milliseconds(rule.keep) / 1000 for rule in self.rules if rule.keep]
+        told = max(timing.group_wait_s, timing.group_interval_s)
+        windows = max(rule.window_s for rule in self.rules)
+        return windows + max(held, default=0.0) + self.pipeline.every_s + told
+
+    def replay(self, timeline: Timeline) -> Replay:
+        """Unknown where one of its rules is, where an unknown alert may inhibit it, or without promtool."""
+        outcome = self.pipeline.outcome(timeline)
+        if why := self._unknown(outcome, timeline):
+            return Replay((), (), unknown=why)
+        told: list[Notification] = []
+        seen: frozenset[Labels] = frozenset()
+        for one in outcome.delivered:
+            if one.node.receiver != self.node.receiver:
+                continue
+            firing = frozenset(filter(self._is_mine, one.sent.firing))
+            if firing:
+                kind = Kind.REPEAT if firing <= seen else Kind.ALARM
+                seen |= firing
+            elif any(map(self._is_mine, one.sent.resolved)):
+                kind = Kind.RESOLVED
+            else:
+                continue
+            told.append(Notification(one.sent.t_s, kind, (one.node.receiver,), self.rules[0].alert))
+        return Replay(tuple(told), self._stretches(outcome.changes, timeline))
+
+    def _is_mine(self, alert: Labels) -> bool:
+        labels = set(alert)
+        return any(set(rule.fixed) <= labels for rule in self.rules)
+
+    def _stretches(self, changes: Sequence[Change], timeline: Timeline) -> tuple[tuple[float, float], ...]:
+        firing, now = Firing(), set[Labels]()
+        for change in changes:
+            if self._is_mine(change.alert):
+                (now.add if change.firing else now.discard)(change.alert)
+                firing.at(change.t_s, bool(now))
+        return firing.ended(timeline.seconds)
+
+    def _unknown(self, outcome: Outcome, timeline: Timeline) -> str:
+        for rule in self.rules:
+            if rule in outcome.unknown:
+                return outcome.unknown[rule]
+        if outcome.failed:
+            return outcome.failed
+        mine = self.rules[0].fixed
+        for rule, why in outcome.unknown.items():
+            if rule.alert and any(
+                may_inhibit(one, dict(rule.fixed), dict(mine))
+                for one in self.pipeline.configuration.inhibitions
+            ):
+                return f"may be inhibited by {rule.alert}, which {why}"
+        configuration = self.pipeline.configuration
+        if timeline.starts_at is None and any(
+            configuration.timed(node) for node in may_take(configuration.root, dict(mine))
+        ):
+            return "its route depends on the time of day, and the timeline has none; give --at TIME"
+        return ""
