@@ -6,7 +6,7 @@ in `formats`, and an entry in `formats.files`.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from rushhour.alarms.cloudwatch import CloudWatchAlarm
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.cloudwatch_alarms import composite_alarms, metric_alarms
 from rushhour.alarms.formats.files import find
+from rushhour.alarms.formats.names import Names
 from rushhour.alarms.formats.routed_alerts import routed_alerts
 from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import PromtoolError, check_rules
@@ -39,6 +40,7 @@ class Loaded:
 
     policies: tuple[Policy, ...]
     notes: tuple[str, ...]
+    names: Names = field(default_factory=Names)
 
 
 def load_policies(places: Sequence[Path]) -> list[Policy]:
@@ -71,7 +73,7 @@ def load(places: Sequence[Path]) -> Loaded:
         problems.append(f"{', '.join(map(str, places))}: no alarm in there")
     if problems:
         raise UsageError(list(dict.fromkeys(problems)))
-    return Loaded(tuple(policies), tuple(found.notes))
+    return Loaded(tuple(policies), tuple(found.notes), found.names)
 
 
 def _read(path: Path) -> list[Policy]:

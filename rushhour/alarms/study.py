@@ -31,7 +31,12 @@ class Scale:
     def of(self, timeline: Timeline) -> Timeline:
         """The timeline, stretched or tiled."""
         if self.at is not None:
-            timeline = replace(timeline, starts_at=self.at)
+            other = timeline.otherwise
+            timeline = replace(
+                timeline,
+                starts_at=self.at,
+                otherwise=None if other is None else replace(other, starts_at=self.at),
+            )
         if self.seconds is None:
             return timeline
         if self.stretch:

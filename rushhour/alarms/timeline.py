@@ -15,12 +15,15 @@ class Timeline:
     """One value per metric and second. `pool_in_use` is a share of the capacity, 0 to 1.
 
     None stands for a second of which nothing is known; `words` say where it is from and what was done to it.
-    `starts_at` is when second 0 was (epoch seconds), where that is known.
+    `starts_at` is when second 0 was (epoch seconds), where that is known. `otherwise` is what may as well
+    have been, where the figures say too little (`coarse` says why): what differs in it is unknown.
     """
 
     series: dict[str, tuple[float | None, ...]]
     words: tuple[str, ...]
     starts_at: float | None = None
+    otherwise: "Timeline | None" = None
+    coarse: str = ""
 
     @property
     def seconds(self) -> int:

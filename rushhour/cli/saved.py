@@ -70,7 +70,11 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> int:
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@path_option("--timeline", None, "Audit an incident's export as it was (CSV: t_s, requests, http_5xx).")
+@path_option(
+    "--timeline", None, "Audit an incident's export as it was (CSV of yours, CloudWatch's, Grafana's)."
+)
+@click.option("--since", type=Moment(), help="Of the export only what came from then on.")
+@click.option("--until", type=Moment(), help="Of the export only what came before then.")
 @click.option(
     "--policies",
     multiple=True,
@@ -108,9 +112,13 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
     """
     if not runs and timeline is None:
         raise click.UsageError("name a run directory, or --timeline FILE.csv")
+    since, until = given["since"], given["until"]
+    if timeline is None and (since is not None or until is not None):
+        raise click.UsageError("--since and --until cut an export: name it with --timeline FILE.csv")
+    export = saved_commands.Export(timeline, since, until) if timeline is not None else None
     over = None if given["how"] == "it-was" else round(given["over"])
     scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched", at=given["at"])
-    announced, broken = saved_commands.alarms(runs, timeline, given["policies"], scale, given["attention"])
+    announced, broken = saved_commands.alarms(runs, export, given["policies"], scale, given["attention"])
     code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
     return with_broken(code, announced, broken)
 

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
 from rushhour.alarms.events import Policy
+from rushhour.alarms.exports import of_export
 from rushhour.alarms.policies import load
-from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, study
 from rushhour.cli.console import console, say, say_aside
 from rushhour.errors import RunDataError
@@ -114,8 +114,17 @@ def report(runs: Sequence[Path]) -> int:
     return broken.count
 
 
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An incident's export, and which part of it counts (epoch seconds)."""
+
+    path: Path
+    since: float | None = None
+    until: float | None = None
+
+
 def alarms(
-    runs: Sequence[Path], export: Path | None, policies: Sequence[Path], scale: Scale, attention_s: float
+    runs: Sequence[Path], export: Export | None, policies: Sequence[Path], scale: Scale, attention_s: float
 ) -> tuple[list[bool | None], int]:
     """Audit saved runs and an incident's export; for each whether some policy told of every failure.
 
@@ -131,8 +140,9 @@ def alarms(
         with broken.noted():
             found.append(_alarms_of(RunDir(path.resolve()), chosen, scale, attention_s))
     if export is not None:
-        one = study(chosen, of_csv(export), Scale(None), attention_s)
-        console.print(terminal_alarms(export.name, one))
+        timeline = of_export(export.path, loaded.names, export.since, export.until)
+        one = study(chosen, timeline, Scale(None, at=scale.at), attention_s)
+        console.print(terminal_alarms(export.path.name, one))
         found.append(one.announced)
     return found, broken.count
 

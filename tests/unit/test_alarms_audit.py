@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rushhour.alarms.audit import audit
 from rushhour.alarms.burn_rate import BurnRateAlert
+from rushhour.alarms.exports import of_csv
 from rushhour.alarms.policies import load_policies
 from rushhour.alarms.rule_file import rule_files
-from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, as_json, study
 from rushhour.alarms.timeline import METRICS, Timeline, stretched, tiled
 from rushhour.errors import UsageError
