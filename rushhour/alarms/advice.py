@@ -10,6 +10,7 @@ from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm
 from rushhour.alarms.composite import CompositeAlarm
 from rushhour.alarms.events import Policy
 from rushhour.alarms.prometheus import PrometheusPolicy
+from rushhour.alarms.routed import RoutedAlert
 from rushhour.alarms.timeline import Timeline
 
 POOL_ALARM: Final = "pool-timeouts-again"
@@ -85,6 +86,8 @@ def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
             yield _pool_alarm(attention_s)
         case PrometheusPolicy() as rules:
             yield from _prometheus(rules, attention_s)
+        case RoutedAlert() as alert:
+            yield from _routed(alert, attention_s)
         case CompositeAlarm():
             yield _pool_alarm(attention_s)
 
@@ -111,6 +114,15 @@ def _prometheus(rules: PrometheusPolicy, attention_s: float) -> Iterator[tuple[s
     again = replace(rules, group_interval=tick_s, repeat_interval=attention_s - 2 * tick_s)
     words = f"repeat_interval {again.repeat_interval / 60:g} min, group_interval {tick_s / 60:g} min"
     yield f"{words}: it tells again at the first tick after the former", again
+    yield _pool_alarm(attention_s)
+
+
+def _routed(alert: RoutedAlert, attention_s: float) -> Iterator[tuple[str, Policy]]:
+    """As for a policy of ours, on the route of the team."""
+    tick_s = min(alert.node.timing.group_interval_s, attention_s / 3)
+    again = alert.retimed(tick_s, attention_s - 2 * tick_s)
+    words = f"repeat_interval {(attention_s - 2 * tick_s) / 60:g} min, group_interval {tick_s / 60:g} min"
+    yield f"on the route to {alert.node.receiver}: {words}", again
     yield _pool_alarm(attention_s)
 
 

@@ -102,12 +102,15 @@ def _audited(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
                 silences.append(_silence(failed, replay.firing, before, now))
         if not pages and not silences:  # short, and still nobody was told
             silences.append(_silence(failed, replay.firing, start, end))
+    silences = [one for one in silences if one.failures]
+    if replay.partly and (silences or not failed[-1]):
+        return _unknown(policy, timeline, replay.partly)
     return Audit(
         policy=policy,
         notifications=replay.notifications,
         pages=pages,
         firing=replay.firing,
-        silences=tuple(one for one in silences if one.failures),
+        silences=tuple(silences),
         failures=round(failed[-1]),
         first_page_s=first_page_s,
         false_pages=sum(_is_false(page, failed, policy.settles_s, timeline) for page in pages),

@@ -21,7 +21,7 @@ from rushhour.alarms.formats.names import Names
 from rushhour.alarms.formats.routed_alerts import routed_alerts
 from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import PromtoolError, check_rules
-from rushhour.alarms.routing import DEFAULT
+from rushhour.alarms.routing import DEFAULT, GRAFANA
 from rushhour.errors import UsageError
 from rushhour.scenario.model import FROM_YAML
 from rushhour.scenario.yaml_node import Node, read_yaml
@@ -64,6 +64,9 @@ def load(places: Sequence[Path]) -> Loaded:
     if len(found.routes) < 2:
         policies += routed_alerts(found.rules, found.routes[0] if found.routes else DEFAULT, found.names)
     problems += [*wrong, *wrong_too]
+    if len(found.grafana_routes) < 2:
+        routes = found.grafana_routes[0] if found.grafana_routes else GRAFANA
+        policies += [*routed_alerts(found.grafana, routes, found.names), *found.unknown]
     names = [policy.name for policy in policies]
     problems += [
         f"policy {name} stands there more than once"

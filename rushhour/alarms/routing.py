@@ -8,7 +8,7 @@ tests/integration/test_alarms_routes.py holds it against a real one. Silences ar
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -66,6 +66,11 @@ class Node:
         for child in self.routes:
             yield from child.all()
 
+    def retimed(self, name: str, timing: Route) -> "Node":
+        """The same tree, in which the route of this name has another timing."""
+        routes = tuple(child.retimed(name, timing) for child in self.routes)
+        return replace(self, timing=timing if self.name == name else self.timing, routes=routes)
+
 
 @dataclass(frozen=True, slots=True)
 class Inhibition:
@@ -115,6 +120,10 @@ class Configuration:
 
 
 DEFAULT = Configuration(Node("default", "the default route", Route()), receivers={"the default route": True})
+GRAFANA = Configuration(
+    Node("default", "the default contact point", Route(("grafana_folder", "alertname"))),
+    receivers={"the default contact point": True},
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,17 @@ apart.
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from rushhour.alarms.audit import Audit, audit
 from rushhour.alarms.policies import load_policies
+from rushhour.alarms.sources import of_run
+from rushhour.alarms.study import Scale, study
 from rushhour.alarms.timeline import Timeline
+from tests.unit import histories
 from tests.unit.test_alarms_formats_cloudwatch import FILES, evening
 
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: make alert-tools")
@@ -34,7 +38,7 @@ def test_routes_and_an_inhibition_tell_whom_they_should_and_when() -> None:
     assert {page.to for page in errors.pages} == {("pager",)}
     assert {page.to for page in pool.pages} == {("chat",)}
     assert errors.pages[0].t_s == pytest.approx(300, abs=15)
-    gaps = {round(b.t_s - a.t_s) for a, b in zip(errors.pages, errors.pages[1:], strict=False)}
+    gaps = {round(b.t_s - a.t_s) for a, b in pairwise(errors.pages)}
     assert (len(errors.pages), gaps) == (12, {900})
     assert [page.t_s for page in pool.pages] == [45.0]
     assert pool.sleeps
@@ -97,3 +101,59 @@ def test_a_muted_route_depends_on_the_time_of_day(tmp_path: Path) -> None:
         at = replace(evening(), starts_at=datetime(2026, 11, 24, hour, tzinfo=UTC).timestamp())
         found = audited(RULES, tmp_path / "am.yml", timeline=at)
         assert len(found["ServerErrors"].pages) == pages, hour
+
+
+def test_grafanas_rules_fire_as_they_would_there() -> None:
+    found = audited(FILES / "grafana.yaml")
+    # 0.083 a second from the first minute on; pending at 60 s, firing at 120 s, told 30 s later
+    assert [page.t_s for page in found["Server errors"].pages] == [150.0]
+    assert found["Share of errors"].pages == ()  # 0.1 %
+    assert found["Share of errors"].sleeps
+    assert found["Filtered away"].pages  # no data, which it takes for an alarm
+    assert "cloudwatch" in found["Of CloudWatch"].unknown
+    assert "paused" in found["Paused"].unknown
+
+
+def test_grafanas_policies_route_its_rules(tmp_path: Path) -> None:
+    (tmp_path / "policies.yaml").write_text(
+        "apiVersion: 1\npolicies:\n  - orgId: 1\n    receiver: mail\n    routes:\n"
+        "      - receiver: pager\n        object_matchers: [[team, '=', shop]]\n"
+        "        repeat_interval: 10m\n"
+    )
+    found = audited(FILES / "grafana.yaml", tmp_path / "policies.yaml")
+    pages = found["Server errors"].pages
+    assert {page.to for page in pages} == {("pager",)}
+    assert {round(b.t_s - a.t_s) for a, b in pairwise(pages)} == {900}
+
+
+def test_a_policy_of_ours_that_reads_what_nothing_stands_for_is_unknown_where_it_is_silent(
+    tmp_path: Path,
+) -> None:
+    rules = (
+        "groups:\n- name: g\n  rules:\n"
+        "  - { alert: N, expr: nginx_http_requests_total > 1, labels: { to: a } }\n"
+    )
+    (tmp_path / "r.yml").write_text(
+        rules + "  - { alert: E, expr: http_requests_5xx_total > 1, labels: { to: b } }\n"
+    )
+    (tmp_path / "p.yaml").write_text(
+        "system: prometheus\ndefaults: { repeat_interval: 5m, rules: [r.yml] }\nalarms:\n"
+        "  both: {}\n  nginx: { match: { to: a } }\n  errors: { match: { to: b } }\n"
+    )
+    found = audited(tmp_path / "p.yaml")
+    assert "rule N: reads nginx_http_requests_total" in found["nginx"].unknown
+    assert not found["both"].unknown  # what it told stands
+    assert not found["errors"].unknown
+    assert found["errors"].pages
+
+
+def test_advice_on_a_route_is_replayed_and_quiet_in_health(tmp_path: Path) -> None:
+    expr = "sum(increase(http_requests_total{code=~'5..'}[5m])) > 1"
+    (tmp_path / "rules.yml").write_text(f"groups:\n- name: g\n  rules:\n  - alert: E\n    expr: {expr}\n")
+    run = of_run(histories.incident(), "incident")
+    assert run is not None
+    found = study(load_policies([tmp_path]), run, Scale())
+    [advice] = found.advice
+    assert "on the route to the default route: repeat_interval 5 min" in advice.change
+    assert advice.closes
+    assert advice.healthy.pages == ()

@@ -9,6 +9,7 @@ from rushhour.alarms.formats import (
     alertmanager_yml,
     cloudformation,
     describe_alarms,
+    grafana,
     prometheus_rules,
     terraform,
 )
@@ -17,6 +18,7 @@ from rushhour.alarms.formats.names import Names, merged, read_names
 from rushhour.alarms.formats.raw_alarms import RawAlarm
 from rushhour.alarms.routing import Configuration
 from rushhour.alarms.rules import Rule
+from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.errors import UsageError
 from rushhour.scenario.yaml_node import Node
 
@@ -25,7 +27,7 @@ LOOKED_FOR: Final = (
     "`system:` and `alarms:` (rushhour's own), `names:` (what stands for what), `MetricAlarms` or "
     "`CompositeAlarms` (aws cloudwatch describe-alarms), `Resources` (CloudFormation), Terraform's blocks or "
     "`terraform show -json`, `groups:` with `rules:` (Prometheus), a PrometheusRule, `route:` and "
-    "`receivers:` (alertmanager.yml)"
+    "`receivers:` (alertmanager.yml), `groups:` whose rules have `data:` or `policies:` (Grafana)"
 )
 
 
@@ -37,6 +39,9 @@ class Found:
     raws: list[RawAlarm] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     routes: list[Configuration] = field(default_factory=list)
+    grafana: list[Rule] = field(default_factory=list)
+    grafana_routes: list[Configuration] = field(default_factory=list)
+    unknown: list[Unreplayed] = field(default_factory=list)
     names: Names = field(default_factory=Names)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -66,11 +71,12 @@ def find(places: Sequence[Path]) -> Found:
         _add(found, raws, problems, str(folder), "Terraform (HCL)")
     found.own = list(dict.fromkeys(found.own))
     found.names = merged(names)
-    if len(found.routes) > 1:
-        found.problems.append(
-            f"{' and '.join(one.place for one in found.routes)}: an alert takes the routes of one "
-            "alertmanager.yml; audit them one after the other"
-        )
+    for routes in (found.routes, found.grafana_routes):
+        if len(routes) > 1:
+            found.problems.append(
+                f"{' and '.join(one.place for one in routes)}: an alert takes the routes of one file; audit "
+                "them one after the other"
+            )
     return found
 
 
@@ -112,6 +118,18 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
         kind = plain.get("kind", "a Prometheus rule file")
         alerting = sum(bool(rule.alert) for rule in rules)
         found.notes.append(f"{path}: {kind}, {alerting} alerting and {len(rules) - alerting} recording rules")
+    elif grafana.recognises(plain):
+        rules, unknown, problems = grafana.read(node, path)
+        found.grafana += rules
+        found.unknown += unknown
+        found.problems += problems
+        found.notes.append(f"{path}: Grafana's alert rules, {len(rules) + len(unknown)}")
+    elif alertmanager_yml.recognises_grafana(plain):
+        configuration, problems = alertmanager_yml.read_grafana(node, path)
+        found.problems += problems
+        if configuration is not None:
+            found.grafana_routes.append(configuration)
+            found.notes.append(f"{path}: Grafana's notification policies")
     elif alertmanager_yml.recognises(plain):
         configuration, problems = alertmanager_yml.read(node, path)
         found.problems += problems

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from rushhour.alarms.formats.documents import documents, read_text
 from rushhour.alarms.promtool import milliseconds
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.selectors import selectors
@@ -67,6 +69,11 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
                 else:
                     problems += found
     return rules, problems
+
+
+def rules_of(path: Path) -> list[Rule]:
+    """The rules of a file that was checked before; those that cannot be read are left out."""
+    return [rule for node in documents(path, read_text(path)) for rule in read(node, str(path))[0]]
 
 
 def _groups(plain: Any, at: tuple[str | int, ...]) -> Iterator[tuple[Any, tuple[str | int, ...]]]:

@@ -16,7 +16,8 @@ METRIC, COMPOSITE = "aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_ala
 MAX_DEPTH: Final = 20
 HINT: Final = "`terraform show -json PLAN` holds it"
 _BLOCK: Final = re.compile(
-    r"^\s*(resource|variable|locals|module|data|provider|terraform|output|moved|import)\b[^=\n]*\{",
+    r"^[ \t]*(?:(?:resource|data)\s+\"[^\"\n]+\"\s+\"[^\"\n]+\""
+    r"|(?:variable|module|provider|output)\s+\"[^\"\n]+\"|locals|terraform|moved|import)\s*\{",
     re.MULTILINE,
 )
 _HOLE: Final = re.compile(r"\$\{([^{}]*)\}")
