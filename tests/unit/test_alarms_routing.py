@@ -1,7 +1,11 @@
 """alertmanager.yml as a configuration: routes, matchers, time intervals, what is wrong with it; and names."""
 
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -64,14 +68,16 @@ def test_a_route_inherits_what_it_does_not_say() -> None:
 )
 def test_matchers(text: str, labels: dict[str, str], matches: bool) -> None:
     found = configuration(
-        f"route: {{receiver: a, routes: [{{receiver: b, matchers: ['{text}']}}]}}\nreceivers: [{{name: a}}, {{name: b}}]\n"
+        f"route: {{receiver: a, routes: [{{receiver: b, matchers: ['{text}']}}]}}\n"
+        "receivers: [{name: a}, {name: b}]\n"
     )
     assert (found.root.matched(labels)[0].receiver == "b") is matches
 
 
 def test_everything_that_is_wrong_is_said_with_its_line() -> None:
     found = problems_of(
-        "route:\n  receiver: nope\n  group_wait: soon\n  routes:\n  - matchers: ['=x']\n  - match_re: {a: '('}\n"
+        "route:\n  receiver: nope\n  group_wait: soon\n  routes:\n"
+        "  - matchers: ['=x']\n  - match_re: {a: '('}\n"
         "  - mute_time_intervals: [gone]\nreceivers: [{name: a}]\n"
         "time_intervals:\n- name: n\n  time_intervals:\n  - {weekdays: [someday], location: Nowhere/At_All}\n"
         "  - times: [{start_time: '9:00', end_time: '08:00'}]\n"
@@ -186,7 +192,7 @@ def test_a_mapping_with_labels_stands_for_that_part_alone() -> None:
         ("a.yaml", "Resources:\n  A: {Type: 'AWS::CloudWatch::Alarm'}\n", 2),
         ("a.yaml", "names: {a: nothing}\n", 1),
         ("a.yaml", "route: {receiver: a}\nreceivers: 3\n", 2),
-        ("a.tf", 'resource "aws_cloudwatch_metric_alarm" "a" {\n', 1),
+        ("a.tf", 'resource "aws_cloudwatch_metric_alarm" "a" {\n', 2),
         ("a.tf", 'variable "x" {}\n\nresource "aws_cloudwatch_metric_alarm" "a" {\n}\n', 3),
         ("a.yaml", "a: " + "[" * 5000, 1),
         ("a.json", "[" * 100_000, 1),
@@ -201,6 +207,49 @@ def test_a_file_that_is_none_or_broken_is_refused_with_its_line(
     assert any(one.startswith(f"{tmp_path / name}:{line}: ") for one in caught.value.problems), (
         caught.value.problems
     )
+
+
+SAMPLES = sorted((Path(__file__).parent / "alarm_files").glob("*.*"))
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    "",
+    "${x}",
+    "\u00e9",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": 1},
+    {"Ref": "A"},
+)
+
+
+def mutated(plain: Any, chance: Random) -> Any:
+    """One value somewhere in it replaced by junk, left out, or doubled."""
+    if isinstance(plain, dict) and plain and chance.random() < 0.9:
+        key = chance.choice(list(plain))
+        if chance.random() < 0.1:
+            return {name: one for name, one in plain.items() if name != key}
+        return {name: mutated(one, chance) if name == key else one for name, one in plain.items()}
+    if isinstance(plain, list) and plain and chance.random() < 0.9:
+        at = chance.randrange(len(plain))
+        return [mutated(one, chance) if number == at else one for number, one in enumerate(plain)]
+    return chance.choice(JUNK)
+
+
+@pytest.mark.parametrize("sample", [one for one in SAMPLES if one.suffix != ".tf"], ids=lambda one: one.name)
+def test_a_mutated_file_is_read_or_refused_in_words(sample: Path, tmp_path: Path) -> None:
+    chance = Random(sample.name)  # noqa: S311 - a seed, so that it can be repeated
+    [document] = documents(sample, sample.read_text())
+    file = tmp_path / "mutated.json"
+    for _ in range(150):
+        file.write_text(json.dumps(mutated(document.plain, chance)))
+        with suppress(UsageError):  # anything else is a fault
+            assert all(one.name and one.rule for one in load_policies([file]))
 
 
 def test_two_alertmanagers_are_one_too_many(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class _Template:
         [(function, argument)] = condition.items()
         if function == "Condition":
             return self.holds(argument, depth + 1)
-        if not isinstance(argument, list):
+        if not isinstance(argument, list) or not argument:
             return None
         if function == "Fn::Equals" and len(argument) == 2:
             left, right = (self.value(one, depth + 1) for one in argument)

@@ -76,6 +76,7 @@ def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tupl
 
     def build(raw: RawAlarm, above: tuple[str, ...]) -> Policy | None:
         try:
+            text_of(raw, "AlarmName")
             rule = parsed_rule(text_of(raw, "AlarmRule"))
             suppressor = _suppressor(raw)
             needed = [*rule.names, *((suppressor.alarm,) if suppressor else ())]
@@ -139,7 +140,7 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         raise OpenAlarmError("EvaluateLowSampleCountPercentile `ignore` depends on AWS's count of samples")
     needed = plain.get("DatapointsToAlarm")
     watched = _maths(raw, names) if plain.get("Metrics") else _single(raw, names)
-    if watched["period"] not in (10, 20, 30) and watched["period"] % 60:
+    if watched["period"] not in (10, 20, 30) and (watched["period"] % 60 or watched["period"] <= 0):
         raise WrongAlarmError(
             f"Period {watched['period']:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"
         )

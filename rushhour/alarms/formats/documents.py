@@ -1,7 +1,7 @@
 """A file as documents of plain data with the line of each key: YAML, with CloudFormation's tags, or JSON."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,16 @@ def read_text(path: Path) -> str:
         raise UsageError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
+
+
+def listed(given: Any) -> list[Any]:
+    """A list as it is; anything else holds nothing."""
+    return given if isinstance(given, list) else []
+
+
+def mapped(given: Any) -> Mapping[str, Any]:
+    """A mapping as it is; anything else holds nothing."""
+    return given if isinstance(given, Mapping) else {}
 
 
 def documents(path: Path, text: str) -> list[Node]:

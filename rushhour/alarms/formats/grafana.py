@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from rushhour.alarms.formats.documents import listed, mapped
 from rushhour.alarms.promtool import milliseconds
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.selectors import selectors
@@ -41,8 +42,8 @@ def _rules(plain: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], t
             if isinstance(rule, Mapping):
                 yield rule, {"name": rule.get("ruleGroup"), "folder": rule.get("folderUID")}, (at,)
         return
-    for number, group in enumerate(plain.get("groups") or () if isinstance(plain, Mapping) else ()):
-        for at, rule in enumerate((group.get("rules") if isinstance(group, Mapping) else None) or ()):
+    for number, group in enumerate(listed(mapped(plain).get("groups"))):
+        for at, rule in enumerate(listed(mapped(group).get("rules"))):
             if isinstance(rule, Mapping):
                 yield rule, group, ("groups", number, "rules", at)
 
@@ -107,7 +108,7 @@ class _Query:
 
     def __init__(self, plain: Mapping[str, Any]) -> None:
         self._plain = plain
-        data = plain.get("data") or ()
+        data = listed(plain.get("data"))
         self._parts = {str(one.get("refId")): one for one in data if isinstance(one, Mapping)}
 
     def whole(self) -> str:
@@ -143,16 +144,16 @@ class _Query:
                 return self._reduced(str(model.get("expression")), str(model.get("reducer") or "last"), depth)
             case "threshold":
                 inner = self._value(_bare(model.get("expression")), depth + 1)
-                return self._compared(inner, (model.get("conditions") or [{}])[0])
+                return self._compared(inner, _first(model.get("conditions")))
             case "math":
                 return self._math(str(model.get("expression")), depth)
             case "classic_conditions":
-                return self._classic(model.get("conditions") or [], depth)
+                return self._classic(listed(model.get("conditions")), depth)
             case other:
                 raise _OpenError(f"its expression {name} is of type {other!r}, which is not replayed")
 
     def _query(self, name: str, part: Mapping[str, Any]) -> str:
-        model = part.get("model") or {}
+        model = mapped(part.get("model"))
         source = model.get("datasource")
         kind = source.get("type") if isinstance(source, Mapping) else None
         text = model.get("expr")
@@ -160,7 +161,7 @@ class _Query:
             raise _OpenError(
                 f"its query {name} asks {kind or 'a data source'} without PromQL, which is not replayed"
             )
-        every = max(1, int(model.get("intervalMs") or 15_000) // 1000)
+        every = max(1, _whole(model.get("intervalMs"), 15_000) // 1000)
         for macro, value in (("$__rate_interval", f"{max(60, 4 * every)}s"), ("$__interval", f"{every}s")):
             text = text.replace(macro, value)
         if "$" in re.sub(r'"[^"]*"', "", text):
@@ -176,14 +177,14 @@ class _Query:
             raise _OpenError(f"its reducer {reducer!r} is not replayed; {', '.join(_REDUCERS)} are")
         if self._kind(part, model) != "query" or model.get("instant") is True or reducer == "last":
             return inner if reducer != "count" else f"count({inner})"
-        span = part.get("relativeTimeRange") or {}
-        seconds = int(span.get("from") or 600) - int(span.get("to") or 0)
-        every = max(1, int(model.get("intervalMs") or 15_000) // 1000)
+        span = mapped(part.get("relativeTimeRange"))
+        seconds = _whole(span.get("from"), 600) - _whole(span.get("to"), 0)
+        every = max(1, _whole(model.get("intervalMs"), 15_000) // 1000)
         return f"{function}(({inner})[{max(seconds, every)}s:{every}s])"
 
     def _compared(self, inner: str, condition: Mapping[str, Any]) -> str:
-        evaluator = condition.get("evaluator") or {}
-        kind, limits = str(evaluator.get("type")), [float(one) for one in evaluator.get("params") or ()]
+        evaluator = mapped(condition.get("evaluator"))
+        kind, limits = str(evaluator.get("type")), [_float(one) for one in listed(evaluator.get("params"))]
         if kind in _COMPARE and limits:
             return f"(({inner}) {_COMPARE[kind]} bool {limits[0]:.15g})"
         if kind == "within_range" and len(limits) > 1:
@@ -203,10 +204,28 @@ class _Query:
     def _classic(self, conditions: list[Any], depth: int) -> str:
         if len(conditions) != 1:
             raise _OpenError(f"has {len(conditions)} classic conditions; one is replayed")
-        condition = conditions[0]
-        name = str((condition.get("query", {}).get("params") or [""])[0])
-        reducer = str(condition.get("reducer", {}).get("type") or "last")
+        condition = _first(conditions)
+        name = next(map(str, listed(mapped(condition.get("query")).get("params"))), "")
+        reducer = str(mapped(condition.get("reducer")).get("type") or "last")
         return self._compared(self._reduced(name, reducer, depth + 1), condition)
+
+
+def _first(given: Any) -> Mapping[str, Any]:
+    return next(map(mapped, listed(given)), {})
+
+
+def _whole(given: Any, usual: int) -> int:
+    if given is None:
+        return usual
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise _OpenError(f"{given!r} stands where a whole number must")
+    return given
+
+
+def _float(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise _OpenError(f"its limit {given!r} is not a number")
+    return float(given)
 
 
 def _bare(reference: Any) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import documents, read_text
+from rushhour.alarms.formats.documents import documents, listed, mapped, read_text
 from rushhour.alarms.promtool import milliseconds
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.selectors import selectors
@@ -26,7 +26,7 @@ def recognises_object(plain: Any) -> bool:
     if not isinstance(plain, Mapping) or plain.get("kind") not in KINDS:
         return False
     return plain["kind"] != "List" or any(
-        isinstance(one, Mapping) and one.get("kind") == "PrometheusRule" for one in plain.get("items") or ()
+        mapped(one).get("kind") == "PrometheusRule" for one in listed(plain.get("items"))
     )
 
 
@@ -36,7 +36,7 @@ def _has_groups(plain: Any) -> bool:
 
 def _all_rules(plain: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for group in plain["groups"]:
-        for rule in (group.get("rules") if isinstance(group, Mapping) else None) or ():
+        for rule in listed(mapped(group).get("rules")):
             if isinstance(rule, Mapping):
                 yield rule
 
@@ -79,11 +79,11 @@ def rules_of(path: Path) -> list[Rule]:
 def _groups(plain: Any, at: tuple[str | int, ...]) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
     kind = plain.get("kind") if isinstance(plain, Mapping) else None
     if kind in ("PrometheusRuleList", "List"):
-        for number, item in enumerate(plain.get("items") or ()):
+        for number, item in enumerate(listed(plain.get("items"))):
             if isinstance(item, Mapping) and item.get("kind", "PrometheusRule") == "PrometheusRule":
-                yield (item.get("spec") or {}).get("groups"), (*at, "items", number, "spec", "groups")
+                yield mapped(item.get("spec")).get("groups"), (*at, "items", number, "spec", "groups")
     elif kind == "PrometheusRule":
-        yield (plain.get("spec") or {}).get("groups"), (*at, "spec", "groups")
+        yield mapped(plain.get("spec")).get("groups"), (*at, "spec", "groups")
     else:
         yield plain.get("groups"), (*at, "groups")
 

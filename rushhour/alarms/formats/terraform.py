@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from rushhour.alarms.formats.documents import listed
 from rushhour.alarms.formats.raw_alarms import RawAlarm, Unresolved
 from rushhour.alarms.maths import MathsError, parsed
 from rushhour.scenario.yaml_node import Node
@@ -70,10 +71,10 @@ def _resources(
         module, at = waiting.pop()
         if not isinstance(module, Mapping):
             continue
-        for number, resource in enumerate(module.get("resources") or ()):
+        for number, resource in enumerate(listed(module.get("resources"))):
             if isinstance(resource, Mapping):
                 yield resource, (*at, "resources", number)
-        children = module.get("child_modules") or ()
+        children = listed(module.get("child_modules"))
         waiting += [(child, (*at, "child_modules", number)) for number, child in enumerate(children)]
 
 
@@ -169,7 +170,7 @@ def _listed(given: Any) -> list[Mapping[str, Any]]:
 
 
 def _blocks(content: Mapping[str, Any], word: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for block in content.get(word) or ():
+    for block in listed(content.get(word)):
         for kind, named in block.items():
             if isinstance(named, Mapping):
                 for name, body in named.items():
@@ -194,11 +195,11 @@ class _Module:
             if path.endswith(".tfvars"):
                 values |= content
                 continue
-            for block in content.get("variable") or ():
+            for block in listed(content.get("variable")):
                 for name, body in block.items():
                     if isinstance(body, Mapping):
                         self._variables[name.strip('"')] = body.get("default", Unresolved(f"var.{name}"))
-            for block in content.get("locals") or ():
+            for block in listed(content.get("locals")):
                 self._locals |= {key: one for key, one in block.items() if not key.startswith("__")}
             for kind, name, body in _blocks(content, "resource"):
                 self._alarms[kind, name] = body
