@@ -94,15 +94,16 @@ def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
 
 def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[str, Policy]]:
     """The smallest change first."""
-    told = alarm
+    told, first = alarm, ""
     if not alarm.actions.alarm:
         told = replace(alarm, actions=replace(alarm.actions, alarm=PAGING))
-        yield "tell somebody: it has no action for ALARM", told
+        yield "tell somebody: it has no action for ALARM that does", told
+        first = "tell somebody, since it has no action for ALARM that does, and "
     again = replace(told, renotify=attention_s)
-    words = f"tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions alone"
-    yield f"{words} (a schedule that reads the alarm's state does)", again
+    words = f"{first}tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions"
+    yield f"{words} alone (a schedule that reads the alarm's state does)", again
     if alarm.treat_missing_data != "notBreaching":
-        words = f"tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
+        words = f"{first}tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
         changed = replace(again, treat_missing_data="notBreaching")
         yield f"{words}: the metric is there only while requests fail", changed
     yield _pool_alarm(attention_s)

@@ -152,11 +152,14 @@ class CloudWatchAlarm:
             if new is not state:
                 state, told_s = new, t_s
                 notifications += self.actions.on(new, t_s)
-            elif state is State.ALARM and self.renotify and t_s - told_s >= self.renotify:
+            elif state is State.ALARM and self._tells_again(t_s - told_s):
                 told_s = t_s
                 notifications.append(Notification(t_s, Kind.REPEAT, self.actions.alarm))
             firing.at(t_s, state is State.ALARM)
         return Replay(tuple(notifications), firing.ended(timeline.seconds))
+
+    def _tells_again(self, since_s: float) -> bool:
+        return bool(self.renotify and self.actions.alarm and since_s >= self.renotify)
 
     def wrong(self) -> list[str]:
         """What its fields say against each other."""

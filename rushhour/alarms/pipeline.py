@@ -66,16 +66,34 @@ class Pipeline:
 
     def _evaluated(self, timeline: Timeline) -> Outcome:
         unknown = unknown_rules(self.rules, {**self.unknown, **self._lacking(timeline)})
-        known = [rule for rule in self.rules if rule not in unknown]
-        if not any(rule.alert for rule in known):
-            return Outcome(unknown, (), ())
         try:
-            evaluated = promtool.firing(self._question(known, timeline))
+            evaluated = self._firing(unknown, timeline)
         except promtool.PromtoolError as error:
-            return Outcome(unknown, (), (), str(error))
-        changes = tuple(self._changes(dict(evaluated), timeline))
+            bad = self._refused(unknown)
+            if not bad:
+                return Outcome(unknown, (), (), str(error))
+            unknown = unknown_rules(self.rules, {**unknown, **bad})
+            try:
+                evaluated = self._firing(unknown, timeline)
+            except promtool.PromtoolError as again:
+                return Outcome(unknown, (), (), str(again))
+        changes = tuple(self._changes(evaluated, timeline))
         delivered = deliveries(changes, self.configuration, timeline.seconds, timeline.starts_at)
         return Outcome(unknown, changes, tuple(delivered))
+
+    def _firing(self, unknown: Mapping[Rule, str], timeline: Timeline) -> dict[int, frozenset[Labels]]:
+        known = [rule for rule in self.rules if rule not in unknown]
+        if not any(rule.alert for rule in known):
+            return {}
+        return dict(promtool.firing(self._question(known, timeline)))
+
+    def _refused(self, unknown: Mapping[Rule, str]) -> dict[Rule, str]:
+        """The rules that promtool does not take one by one: a newer function, or a wrong template."""
+        return {
+            rule: f"promtool refuses it: {why}"
+            for rule in self.rules
+            if rule not in unknown and (why := promtool.refused(_text([rule])))
+        }
 
     def _lacking(self, timeline: Timeline) -> dict[Rule, str]:
         found = {}
@@ -86,13 +104,9 @@ class Pipeline:
         return found
 
     def _question(self, known: Sequence[Rule], timeline: Timeline) -> promtool.Question:
-        groups: dict[str, list[dict[str, object]]] = {}
-        for rule in known:
-            groups.setdefault(rule.group, []).append(rule.plain())
-        text = json.dumps({"groups": [{"name": name, "rules": rules} for name, rules in groups.items()]})
         has = {source: not any(timeline.lacks(one) for one in NEEDS[source]) for source in NEEDS}
         return promtool.Question(
-            rules=(text,),
+            rules=(_text(known),),
             series=input_series(
                 timeline,
                 {},
@@ -122,3 +136,11 @@ class Pipeline:
             yield from (Change(t_s, alert, firing=True) for alert in sorted(now - before))
             yield from (Change(t_s, alert, firing=False) for alert in sorted(before - now))
             before = now
+
+
+def _text(rules: Sequence[Rule]) -> str:
+    """A rule file; JSON is YAML."""
+    groups: dict[str, list[dict[str, object]]] = {}
+    for rule in rules:
+        groups.setdefault(rule.group, []).append(rule.plain())
+    return json.dumps({"groups": [{"name": name, "rules": of} for name, of in groups.items()]})

@@ -15,6 +15,7 @@ from rushhour.alarms.alertmanager import Change, Labels, Route, Sent, notificati
 from rushhour.alarms.events import Firing, Notification, Replay
 from rushhour.alarms.formats.prometheus_rules import rules_of
 from rushhour.alarms.prom_series import NEEDS, SERIES, Source, input_series
+from rushhour.alarms.rules import ALERTS
 from rushhour.alarms.selectors import Selector, selectors
 from rushhour.alarms.timeline import Timeline, spoken
 from rushhour.scenario.model import STRICT, PositiveSeconds
@@ -100,7 +101,7 @@ class PrometheusPolicy:
         """Which alerts read what no series here holds, or what the timeline lacks; "" where none does."""
         found: dict[str, None] = {}
         rules = [rule for name in self.rules for rule in rules_of(Path(name))]
-        recorded = {rule.record for rule in rules} | {"ALERTS", "ALERTS_FOR_STATE"}
+        recorded = {rule.record for rule in rules} | set(ALERTS)
         for rule in rules:
             fixed = dict(rule.fixed)
             if rule.alert and any(fixed.get(name, value) != value for name, value in self.match.items()):

@@ -7,8 +7,10 @@ from typing import Final
 
 from rushhour.alarms.alertmanager import Labels
 from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.routing import may_match
 from rushhour.alarms.selectors import Selector
 
+ALERTS: Final = ("ALERTS", "ALERTS_FOR_STATE")  # Prometheus makes them of its own alerts
 _WINDOW: Final = re.compile(r"\[\s*((?:\d+(?:ms|[ywdhms]))+)")
 
 
@@ -60,6 +62,15 @@ def unknown_rules(rules: Sequence[Rule], unknown: Mapping[Rule, str]) -> dict[Ru
             if rule not in found
             for read in rule.reads
             if read.name in lost
+        }
+        more |= {
+            rule: f"reads {read}, and {other.alert} {why}"
+            for rule in rules
+            if rule not in found
+            for read in rule.reads
+            if read.name in ALERTS
+            for other, why in found.items()
+            if other.alert and all(may_match(one, dict(other.fixed)) for one in read.matchers)
         }
         if not more:
             return found

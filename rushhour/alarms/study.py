@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from rushhour.alarms.advice import Advice, advise
@@ -36,6 +37,10 @@ class Scale:
                 timeline,
                 starts_at=self.at,
                 otherwise=None if other is None else replace(other, starts_at=self.at),
+                words=(
+                    *timeline.words,
+                    f"taken to begin at {datetime.fromtimestamp(self.at, UTC):%F %R} UTC",
+                ),
             )
         if self.seconds is None:
             return timeline

@@ -157,3 +157,26 @@ def test_advice_on_a_route_is_replayed_and_quiet_in_health(tmp_path: Path) -> No
     assert "on the route to the default route: repeat_interval 5 min" in advice.change
     assert advice.closes
     assert advice.healthy.pages == ()
+
+
+def test_a_rule_on_an_unknown_alert_is_unknown_too(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(
+        "groups:\n- name: g\n  rules:\n"
+        "  - { alert: Gone, expr: nginx_http_requests_total > 1 }\n"
+        "  - { alert: Follows, expr: 'ALERTS{alertname=\"Gone\"} == 1' }\n"
+        "  - { alert: Other, expr: 'ALERTS{alertname=\"Else\"} == 1' }\n"
+    )
+    found = audited(tmp_path)
+    assert "Gone reads nginx" in found["Follows"].unknown
+    assert not found["Other"].unknown
+
+
+def test_a_rule_that_promtool_refuses_is_unknown_and_the_others_are_replayed(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(
+        "groups:\n- name: g\n  rules:\n"
+        "  - { alert: Good, expr: 'sum(increase(http_requests_total{code=~\"5..\"}[5m])) > 1' }\n"
+        "  - { alert: Bad, expr: up == 0, labels: { a: '{{ nope }}' } }\n"
+    )
+    found = audited(tmp_path / "rules.yml")
+    assert "promtool refuses it" in found["Bad"].unknown
+    assert found["Good"].pages

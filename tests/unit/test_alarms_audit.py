@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rushhour.alarms.audit import audit
 from rushhour.alarms.burn_rate import BurnRateAlert
+from rushhour.alarms.cloudwatch import Actions
 from rushhour.alarms.exports import of_csv
 from rushhour.alarms.policies import load_policies
 from rushhour.alarms.rule_file import rule_files
@@ -215,3 +216,12 @@ def test_an_alarm_on_what_the_timeline_lacks_is_unknown_and_never_silent(tmp_pat
     assert unknown.keys() == {"pool-timeouts", "pool-full"}
     assert "the timeline holds no queuepool_timeouts" in unknown["pool-timeouts"]
     assert all(advice.after.unknown == "" for advice in found.advice)
+
+
+def test_an_alarm_that_tells_nobody_does_not_tell_again_and_is_advised_to_tell_somebody() -> None:
+    silent = replace(INFRA, actions=Actions(), renotify=900.0)
+    evening = study([silent], minute(), EVENING)
+    [one] = evening.audits
+    assert one.pages == ()
+    [advice] = evening.advice
+    assert advice.change.startswith("tell somebody")

@@ -144,7 +144,7 @@ def test_what_a_file_leaves_open_makes_the_alarm_unknown_by_name(tmp_path: Path)
 def test_the_kind_of_each_file_is_said() -> None:
     file = FILES / "describe-alarms.json"
     [note] = load([file]).notes
-    assert note == f"{file}: aws cloudwatch describe-alarms, 7 metric alarms, 4 composite alarms"
+    assert note == f"{file}: aws cloudwatch describe-alarms (metric alarms: 7, composite: 4)"
 
 
 def test_all_that_is_wrong_is_said_at_once_with_file_and_line(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def find(places: Sequence[Path]) -> Found:
                 continue
             nodes = documents(file, text)
         except UsageError as error:
-            found.problems += error.problems
+            looked = "" if file.suffix in SUFFIXES else f"; looked for {LOOKED_FOR}"
+            found.problems += [f"{problem}{looked}" for problem in error.problems]
             continue
         if not nodes:
             found.problems.append(f"{file}:1: is empty; looked for {LOOKED_FOR}")
@@ -117,13 +118,13 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
         found.problems += problems
         kind = plain.get("kind", "a Prometheus rule file")
         alerting = sum(bool(rule.alert) for rule in rules)
-        found.notes.append(f"{path}: {kind}, {alerting} alerting and {len(rules) - alerting} recording rules")
+        found.notes.append(f"{path}: {kind} (alerting rules: {alerting}, recording: {len(rules) - alerting})")
     elif grafana.recognises(plain):
         rules, unknown, problems = grafana.read(node, path)
         found.grafana += rules
         found.unknown += unknown
         found.problems += problems
-        found.notes.append(f"{path}: Grafana's alert rules, {len(rules) + len(unknown)}")
+        found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)})")
     elif alertmanager_yml.recognises_grafana(plain):
         configuration, problems = alertmanager_yml.read_grafana(node, path)
         found.problems += problems
@@ -137,7 +138,7 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
             found.routes.append(configuration)
             many = len(list(configuration.root.all()))
             found.notes.append(
-                f"{path}: alertmanager.yml, {many} routes, {len(configuration.inhibitions)} inhibitions"
+                f"{path}: alertmanager.yml (routes: {many}, inhibitions: {len(configuration.inhibitions)})"
             )
     else:
         found.problems.append(f"{path}:{node.line(())}: holds {_what(plain)}; looked for {LOOKED_FOR}")
@@ -147,7 +148,7 @@ def _add(found: Found, raws: list[RawAlarm], problems: list[str], path: str, kin
     found.raws += raws
     found.problems += problems
     composite = sum(raw.composite for raw in raws)
-    found.notes.append(f"{path}: {kind}, {len(raws) - composite} metric alarms, {composite} composite alarms")
+    found.notes.append(f"{path}: {kind} (metric alarms: {len(raws) - composite}, composite: {composite})")
 
 
 def _what(plain: Any) -> str:

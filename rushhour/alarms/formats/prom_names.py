@@ -14,6 +14,7 @@ from typing import Final
 
 from rushhour.alarms.formats.names import Names
 from rushhour.alarms.prom_series import Source
+from rushhour.alarms.rules import ALERTS
 from rushhour.alarms.selectors import Selector, selectors
 
 _REQUESTS: Final = (
@@ -44,7 +45,6 @@ SHIPPED: Final[dict[str, Source]] = {
     "hikaricp_connections_active": "pool_used",
     "hikaricp_connections_max": "pool_max",
 }
-BUILT_IN: Final = ("ALERTS", "ALERTS_FOR_STATE")
 BAD: Final = ("500", "501", "502", "503", "504")
 
 # Per label of a status the spellings of a good and of the bad answers; the first bad one is what is served.
@@ -120,7 +120,7 @@ def resolve(read: Iterable[Selector], names: Names) -> Resolved:
     for selector in dict.fromkeys(read):
         if stands := _stands(selector, user):
             taken[selector] = stands
-        elif selector.name not in BUILT_IN:
+        elif selector.name not in ALERTS:
             what = selector.name or str(selector)
             unknown[selector] = (
                 f"reads {what}, which nothing here stands for; map it in {names.place}: "
