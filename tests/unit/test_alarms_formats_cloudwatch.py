@@ -14,8 +14,9 @@ from rushhour.alarms.audit import Audit, audit
 from rushhour.alarms.composite import RuleError, parsed_rule
 from rushhour.alarms.maths import MathsError, parsed
 from rushhour.alarms.policies import load, load_policies
+from rushhour.alarms.rule_file import rule_files
 from rushhour.alarms.sources import of_run
-from rushhour.alarms.study import Scale
+from rushhour.alarms.study import Scale, study
 from rushhour.alarms.timeline import Timeline
 from rushhour.errors import UsageError
 from tests.unit import histories
@@ -201,3 +202,36 @@ def test_other_maths_is_refused_in_words(text: str) -> None:
 def test_a_rule_that_cannot_be_read_is_refused_in_words(text: str) -> None:
     with pytest.raises(RuleError):
         parsed_rule(text)
+
+
+def test_advice_on_a_teams_alarm_is_a_file_that_is_read_again(names: Path, tmp_path: Path) -> None:
+    run = of_run(histories.incident(), "incident")
+    assert run is not None
+    found = study(load_policies([FILES / "describe-alarms.json", names]), run, Scale())
+    folder = tmp_path / "advice"
+    folder.mkdir()
+    for name, text in rule_files(found.advice).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    again = {one.policy.name: one for one in audit(load_policies([folder]), found.timeline)}
+    assert {"svc-5xx", "svc-error-rate", "pool-waiters-p99"} <= again.keys()
+    for one in found.advice:
+        assert one.closes
+        assert len(again[one.after.policy.name].pages) == len(one.after.pages)
+
+
+def test_metric_maths_in_a_file_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "ours.yaml"
+    maths = "expression: 100 * e / r, metrics: { e: { metric: http_5xx }, r: { metric: requests } }"
+    file.write_text(
+        "system: cloudwatch\ndefaults: { period: 60s, threshold: 0.09, actions: { alarm: [on-call] } }\n"
+        f"alarms:\n  rate: {{ {maths} }}\n"
+    )
+    check(audited(file)["rate"], ONCE)
+    file.write_text(
+        "system: cloudwatch\ndefaults: { period: 60s, threshold: 1 }\nalarms:\n  none: {}\n"
+        "  unknown: { expression: x + 1 }\n  both: { metric: http_5xx, expression: '1' }\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        load_policies([file])
+    for line, words in ((4, "needs `metric`, or `expression`"), (5, "reads x"), (6, "not both")):
+        assert any(f"ours.yaml:{line}: " in one and words in one for one in caught.value.problems), line
