@@ -24,6 +24,14 @@ HEALTHY_S: Final = 3600.0  # of healthy traffic before the timeline, beyond the 
 
 
 @dataclass(frozen=True, slots=True)
+class Intervals:
+    """Prometheus's own, where a rule's group has none; whole seconds."""
+
+    evaluation_s: float = EVALUATION_S
+    scrape_s: float = SCRAPE_S
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What happened over one timeline; `unknown` by rule."""
 
@@ -43,13 +51,14 @@ class Pipeline:
     unknown: Mapping[Rule, str]
     configuration: Configuration
     capacity: int = CAPACITY
+    intervals: Intervals = field(default_factory=Intervals)
     _answers: list[tuple[Timeline, Outcome]] = field(default_factory=list)
 
     @property
     def every_s(self) -> float:
         """The shortest interval of any group: promtool evaluates all of them at one."""
-        given = [rule.every_s if rule.every_s else EVALUATION_S for rule in self.rules]
-        return max(1.0, float(round(min(given, default=EVALUATION_S))))
+        given = [rule.every_s if rule.every_s else self.intervals.evaluation_s for rule in self.rules]
+        return max(1.0, float(round(min(given, default=self.intervals.evaluation_s))))
 
     def outcome(self, timeline: Timeline) -> Outcome:
         """What the known rules do over a timeline."""
@@ -62,7 +71,15 @@ class Pipeline:
 
     def routed(self, configuration: Configuration) -> "Pipeline":
         """With other routes."""
-        return Pipeline(self.rules, self.series, self.sources, self.unknown, configuration, self.capacity)
+        return Pipeline(
+            self.rules,
+            self.series,
+            self.sources,
+            self.unknown,
+            configuration,
+            self.capacity,
+            self.intervals,
+        )
 
     def _evaluated(self, timeline: Timeline) -> Outcome:
         unknown = unknown_rules(self.rules, {**self.unknown, **self._lacking(timeline)})
@@ -110,13 +127,13 @@ class Pipeline:
             series=input_series(
                 timeline,
                 {},
-                scrape_s=SCRAPE_S,
-                healthy=self._before_ms // round(SCRAPE_S * 1000),
+                scrape_s=self.intervals.scrape_s,
+                healthy=self._before_ms // round(self.intervals.scrape_s * 1000),
                 capacity=self.capacity,
                 gaps="zero",
                 shipped={name: source for name, source in self.series.items() if has[source]},
             ),
-            scrape_ms=round(SCRAPE_S * 1000),
+            scrape_ms=round(self.intervals.scrape_s * 1000),
             evaluation_ms=round(self.every_s * 1000),
             from_ms=self._before_ms,
             to_ms=self._before_ms + timeline.seconds * 1000,
@@ -125,7 +142,7 @@ class Pipeline:
     @property
     def _before_ms(self) -> int:
         longest_s = max((rule.window_s for rule in self.rules), default=0.0) + HEALTHY_S
-        step_ms = math.lcm(round(self.every_s * 1000), round(SCRAPE_S * 1000))
+        step_ms = math.lcm(round(self.every_s * 1000), round(self.intervals.scrape_s * 1000))
         return math.ceil(longest_s * 1000 / step_ms) * step_ms
 
     def _changes(self, moments: Mapping[int, frozenset[Labels]], timeline: Timeline) -> Iterable[Change]:

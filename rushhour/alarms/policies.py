@@ -62,7 +62,8 @@ def load(places: Sequence[Path]) -> Loaded:
     composite, wrong_too = composite_alarms(found.raws, [*policies, *metric])
     policies += [*metric, *composite]
     if len(found.routes) < 2:
-        policies += routed_alerts(found.rules, found.routes[0] if found.routes else DEFAULT, found.names)
+        routes = found.routes[0] if found.routes else DEFAULT
+        policies += routed_alerts(found.rules, routes, found.names, found.intervals)
     problems += [*wrong, *wrong_too]
     if len(found.grafana_routes) < 2:
         routes = found.grafana_routes[0] if found.grafana_routes else GRAFANA

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rushhour.alarms.audit import Audit, audit
-from rushhour.alarms.policies import load_policies
+from rushhour.alarms.policies import load, load_policies
 from rushhour.alarms.sources import of_run
 from rushhour.alarms.study import Scale, study
 from rushhour.alarms.timeline import Timeline
@@ -180,3 +180,21 @@ def test_a_rule_that_promtool_refuses_is_unknown_and_the_others_are_replayed(tmp
     found = audited(tmp_path / "rules.yml")
     assert "promtool refuses it" in found["Bad"].unknown
     assert found["Good"].pages
+
+
+def test_a_folder_of_prometheus_and_of_kubernetes_is_read_as_it_lies_there(tmp_path: Path) -> None:
+    expr = "sum(increase(http_requests_total{code=~'5..'}[5m])) > 1"
+    (tmp_path / "prometheus.yml").write_text("global: { evaluation_interval: 2m }\nscrape_configs: []\n")
+    rules = f'groups: [{{ name: g, rules: [{{ alert: E, expr: "{expr}" }}] }}]'
+    (tmp_path / "k8s.yaml").write_text(
+        "apiVersion: apps/v1\nkind: Deployment\nspec: {}\n---\n"
+        f"apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec: {{ {rules} }}\n"
+    )
+    loaded = load([tmp_path])
+    assert [note.partition(": ")[2] for note in loaded.notes] == [
+        "PrometheusRule (alerting rules: 1, recording: 0)",
+        "a Deployment, left out",
+        "prometheus.yml (evaluates every 120 s)",
+    ]
+    [one] = audit(loaded.policies, evening())
+    assert [page.t_s for page in one.pages] == [150.0]  # evaluated at 120 s, told 30 s later

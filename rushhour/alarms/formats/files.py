@@ -16,6 +16,7 @@ from rushhour.alarms.formats import (
 from rushhour.alarms.formats.documents import documents, read_text
 from rushhour.alarms.formats.names import Names, merged, read_names
 from rushhour.alarms.formats.raw_alarms import RawAlarm
+from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.routing import Configuration
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.unreplayed import Unreplayed
@@ -27,7 +28,8 @@ LOOKED_FOR: Final = (
     "`system:` and `alarms:` (rushhour's own), `names:` (what stands for what), `MetricAlarms` or "
     "`CompositeAlarms` (aws cloudwatch describe-alarms), `Resources` (CloudFormation), Terraform's blocks or "
     "`terraform show -json`, `groups:` with `rules:` (Prometheus), a PrometheusRule, `route:` and "
-    "`receivers:` (alertmanager.yml), `groups:` whose rules have `data:` or `policies:` (Grafana)"
+    "`receivers:` (alertmanager.yml), `scrape_configs:` (prometheus.yml), `groups:` whose rules have `data:` "
+    "or `policies:` (Grafana)"
 )
 
 
@@ -42,6 +44,7 @@ class Found:
     grafana: list[Rule] = field(default_factory=list)
     grafana_routes: list[Configuration] = field(default_factory=list)
     unknown: list[Unreplayed] = field(default_factory=list)
+    intervals: Intervals | None = None
     names: Names = field(default_factory=Names)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -65,8 +68,13 @@ def find(places: Sequence[Path]) -> Found:
             continue
         if not nodes:
             found.problems.append(f"{file}:1: is empty; looked for {LOOKED_FOR}")
-        for node in nodes:
-            _take(file, node, found, names)
+        others = [node for node in nodes if not _take(file, node, found, names)]
+        if len(others) < len(nodes) and all(_is_kubernetes(node.plain) for node in others):
+            found.notes += [f"{file}:{node.line(())}: a {node.plain['kind']}, left out" for node in others]
+            continue
+        found.problems += [
+            f"{file}:{node.line(())}: holds {_what(node.plain)}; looked for {LOOKED_FOR}" for node in others
+        ]
     for folder, texts in hcl.items():
         raws, problems = terraform.read_hcl(texts)
         _add(found, raws, problems, str(folder), "Terraform (HCL)")
@@ -96,8 +104,8 @@ def _files(places: Sequence[Path], problems: list[str]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
-    """One document of a file, by what it holds."""
+def _take(file: Path, node: Node, found: Found, names: list[Names]) -> bool:
+    """One document of a file, by what it holds; whether that is anything known."""
     plain, path = node.plain, str(file)
     if isinstance(plain, Mapping) and ("system" in plain or "alarms" in plain):
         found.own.append(file)
@@ -112,7 +120,15 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
         _add(found, *terraform.read_json(node, path), path, "terraform show -json")
     elif cloudformation.recognises(plain):
         _add(found, *cloudformation.read(node, path), path, "a CloudFormation template")
-    elif prometheus_rules.recognises_object(plain) or prometheus_rules.recognises(plain):
+    else:
+        return _take_rules(path, node, found)
+    return True
+
+
+def _take_rules(path: str, node: Node, found: Found) -> bool:
+    """A document of Prometheus, Alertmanager or Grafana; whether it is one."""
+    plain = node.plain
+    if prometheus_rules.recognises_object(plain) or prometheus_rules.recognises(plain):
         rules, problems = prometheus_rules.read(node, path)
         found.rules += rules
         found.problems += problems
@@ -140,8 +156,13 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> None:
             found.notes.append(
                 f"{path}: alertmanager.yml (routes: {many}, inhibitions: {len(configuration.inhibitions)})"
             )
+    elif prometheus_rules.recognises_server(plain):
+        found.intervals, problems = prometheus_rules.read_server(node, path)
+        found.problems += problems
+        found.notes.append(f"{path}: prometheus.yml (evaluates every {found.intervals.evaluation_s:g} s)")
     else:
-        found.problems.append(f"{path}:{node.line(())}: holds {_what(plain)}; looked for {LOOKED_FOR}")
+        return False
+    return True
 
 
 def _add(found: Found, raws: list[RawAlarm], problems: list[str], path: str, kind: str) -> None:
@@ -149,6 +170,10 @@ def _add(found: Found, raws: list[RawAlarm], problems: list[str], path: str, kin
     found.problems += problems
     composite = sum(raw.composite for raw in raws)
     found.notes.append(f"{path}: {kind} (metric alarms: {len(raws) - composite}, composite: {composite})")
+
+
+def _is_kubernetes(plain: Any) -> bool:
+    return isinstance(plain, Mapping) and "apiVersion" in plain and "kind" in plain
 
 
 def _what(plain: Any) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rushhour.alarms.formats.documents import documents, listed, mapped, read_text
+from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.promtool import milliseconds
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.selectors import selectors
@@ -28,6 +29,23 @@ def recognises_object(plain: Any) -> bool:
     return plain["kind"] != "List" or any(
         mapped(one).get("kind") == "PrometheusRule" for one in listed(plain.get("items"))
     )
+
+
+def recognises_server(plain: Any) -> bool:
+    """Whether this is Prometheus's own configuration, `prometheus.yml`."""
+    return isinstance(plain, Mapping) and ("scrape_configs" in plain or "rule_files" in plain)
+
+
+def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
+    """How often it scrapes and evaluates; its own defaults are a minute."""
+    found, problems = {}, []
+    for key in ("evaluation_interval", "scrape_interval"):
+        given = str(mapped(node.plain.get("global")).get(key) or "1m")
+        seconds = milliseconds(given) / 1000 if _DURATION.match(given) else 0.0
+        if seconds < 1 or seconds % 1:
+            problems.append(f"{path}:{node.line(('global', key))}: {key} {given!r} is not in whole seconds")
+        found[key] = seconds
+    return Intervals(found["evaluation_interval"], found["scrape_interval"]), problems
 
 
 def _has_groups(plain: Any) -> bool:

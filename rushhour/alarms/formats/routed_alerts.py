@@ -6,13 +6,15 @@ from rushhour.alarms.alertmanager import Labels
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.names import Names
 from rushhour.alarms.formats.prom_names import resolve
-from rushhour.alarms.pipeline import CAPACITY, Pipeline
+from rushhour.alarms.pipeline import CAPACITY, Intervals, Pipeline
 from rushhour.alarms.routed import RoutedAlert
 from rushhour.alarms.routing import Configuration, may_take
 from rushhour.alarms.rules import Rule
 
 
-def routed_alerts(rules: Sequence[Rule], configuration: Configuration, names: Names) -> list[Policy]:
+def routed_alerts(
+    rules: Sequence[Rule], configuration: Configuration, names: Names, intervals: Intervals | None = None
+) -> list[Policy]:
     """Alerts with the same name and the same fixed labels are one."""
     recorded = {rule.record for rule in rules if rule.record}
     read = [one for rule in rules for one in rule.reads if one.name not in recorded]
@@ -23,7 +25,13 @@ def routed_alerts(rules: Sequence[Rule], configuration: Configuration, names: Na
         if (why := [resolved.unknown[one] for one in rule.reads if one in resolved.unknown])
     }
     pipeline = Pipeline(
-        tuple(rules), resolved.series, resolved.sources, unknown, configuration, names.capacity or CAPACITY
+        tuple(rules),
+        resolved.series,
+        resolved.sources,
+        unknown,
+        configuration,
+        names.capacity or CAPACITY,
+        intervals or Intervals(),
     )
     alerts: dict[Labels, list[Rule]] = {}
     for rule in rules:
