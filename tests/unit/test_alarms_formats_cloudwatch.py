@@ -134,7 +134,12 @@ def test_what_a_file_leaves_open_makes_the_alarm_unknown_by_name(tmp_path: Path)
             '"svc-error-rate"\n', '"svc-error-rate"\n  for_each = var.all\n'
         )
     )
+    (tmp_path / "b.tf").write_text(
+        'resource "aws_cloudwatch_composite_alarm" "any" {\n  alarm_name = "any"\n'
+        '  alarm_rule = join(" OR ", [for one in var.all : "ALARM(${one})"])\n}\n'
+    )
     found = audited(tmp_path)
+    assert "AlarmRule is ${join(" in found["any"].unknown
     assert "var.slow" in found["svc-5xx"].unknown
     assert "terraform show -json" in found["svc-error-rate"].unknown
     assert "svc-5xx" in found["svc-page"].unknown

@@ -227,6 +227,8 @@ class _Module:
         whole = _HOLE.fullmatch(text)
         if whole:
             return self._expression(whole[1].strip(), depth)
+        if "${" in _HOLE.sub("", text):  # expressions within expressions
+            return Unresolved(text.removeprefix("${").removesuffix("}"))
         return _HOLE.sub(lambda match: str(self._expression(match[1].strip(), depth)), text)
 
     def _expression(self, text: str, depth: int) -> Any:
