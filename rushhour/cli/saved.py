@@ -81,7 +81,7 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> int:
     type=click.Path(path_type=Path, exists=True),
     default=["infra/alerts"],
     show_default=True,
-    help="Files or folders of alarm policies.",
+    help="Files or folders of alarms: of CloudWatch, Terraform, Prometheus, Grafana, or our own.",
 )
 @click.option("--over", type=Duration(), default=10_800.0, show_default="3h", help="How long the evening is.")
 @click.option(

@@ -209,7 +209,7 @@ class _Module:
         given = self._alarms[kind, name].get("alarm_name")
         return str(self.value(given)) if given is not None else name
 
-    def value(self, given: Any, depth: int = 0) -> Any:
+    def value(self, given: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - each shape has its own
         """With its references followed; `Unresolved` where only a plan knows."""
         if depth > MAX_DEPTH:
             return Unresolved("a reference that goes around in circles")
