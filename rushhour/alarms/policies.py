@@ -5,8 +5,8 @@ in `formats`, and an entry in `formats.files`.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,17 +67,31 @@ def load(places: Sequence[Path]) -> Loaded:
     problems += [*wrong, *wrong_too]
     if len(found.grafana_routes) < 2:
         routes = found.grafana_routes[0] if found.grafana_routes else GRAFANA
-        policies += [*routed_alerts(found.grafana, routes, found.names), *found.unknown]
-    names = [policy.name for policy in policies]
-    problems += [
-        f"policy {name} stands there more than once"
-        for name in sorted({n for n in names if names.count(n) > 1})
-    ]
+        policies += [*routed_alerts(found.grafana, routes, found.names, system="grafana"), *found.unknown]
+    policies, twice = _distinct(policies, {raw.name: raw.place for raw in found.raws})
+    problems += twice
     if not policies and not problems:
         problems.append(f"{', '.join(map(str, places))}: no alarm in there")
     if problems:
         raise UsageError(list(dict.fromkeys(problems)))
     return Loaded(tuple(policies), tuple(found.notes), found.names)
+
+
+def _distinct(policies: list[Policy], places: Mapping[str, str]) -> tuple[list[Policy], list[str]]:
+    """Alarms of one name in different systems get the system's name too; twice in one is a problem."""
+    systems: dict[str, list[str]] = {}
+    for policy in policies:
+        systems.setdefault(policy.name, []).append(policy.system)
+    problems = [
+        f"policy {name} stands there more than once" + (f", at {places[name]} too" if name in places else "")
+        for name, of in sorted(systems.items())
+        if len(set(of)) < len(of)
+    ]
+    named = [
+        replace(policy, name=f"{policy.name} ({policy.system})") if len(systems[policy.name]) > 1 else policy  # type: ignore[type-var]  # each policy is a dataclass
+        for policy in policies
+    ]
+    return named, problems
 
 
 def _read(path: Path) -> list[Policy]:

@@ -14,7 +14,7 @@ from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.formats.names import Names, StandsFor
 from rushhour.alarms.formats.prom_names import resolve
 from rushhour.alarms.policies import load_policies
-from rushhour.alarms.routing import Configuration, Matcher
+from rushhour.alarms.routing import Configuration
 from rushhour.alarms.selectors import selectors
 from rushhour.alarms.time_intervals import TimeInterval
 from rushhour.errors import UsageError
@@ -259,5 +259,12 @@ def test_two_alertmanagers_are_one_too_many(tmp_path: Path) -> None:
         load_policies([tmp_path])
 
 
-def test_the_same_matcher_is_the_same_question() -> None:
-    assert Matcher("a", "=", "b") == Matcher("a", "=", "b")
+def test_alarms_of_one_name_in_two_systems_are_told_apart(tmp_path: Path) -> None:
+    files = Path(__file__).parent / "alarm_files"
+    (tmp_path / "r.yml").write_text(
+        "groups: [{name: g, rules: [{alert: svc-5xx, expr: up == 0}, {alert: Paused, expr: up == 0}]}]\n"
+    )
+    names = {one.name for one in load_policies([tmp_path, files / "plan.json", files / "grafana.yaml"])}
+    assert {"svc-5xx (cloudwatch)", "svc-5xx (alertmanager)", "Paused (grafana)", "svc-page"} <= names
+    with pytest.raises(UsageError, match=r"policy svc-5xx stands there more than once, at .*alarms\.tf:"):
+        load_policies([files / "plan.json", files / "alarms.tf"])

@@ -13,7 +13,11 @@ from rushhour.alarms.rules import Rule
 
 
 def routed_alerts(
-    rules: Sequence[Rule], configuration: Configuration, names: Names, intervals: Intervals | None = None
+    rules: Sequence[Rule],
+    configuration: Configuration,
+    names: Names,
+    intervals: Intervals | None = None,
+    system: str = "alertmanager",
 ) -> list[Policy]:
     """Alerts with the same name and the same fixed labels are one."""
     recorded = {rule.record for rule in rules if rule.record}
@@ -45,7 +49,7 @@ def routed_alerts(
         name = mine[0].alert if same == 1 else _with_labels(fixed)
         for receiver, node in (telling or nodes).items():
             full = name if len(telling or nodes) == 1 else f"{name} to {receiver}"
-            found.append(RoutedAlert(full, tuple(mine), pipeline, node))
+            found.append(RoutedAlert(full, tuple(mine), pipeline, node, system))
     return found
 
 
