@@ -109,8 +109,8 @@ class CompositeAlarm:
         firing = Firing()
         for t_s, state in states:
             firing.at(t_s, state is State.ALARM)
-        told = _acted(states, suppressed, self.suppressor, self.actions, timeline.seconds)
-        return Replay(tuple(told), firing.ended(timeline.seconds))
+        notified = _acted(states, suppressed, self.suppressor, self.actions, timeline.seconds)
+        return Replay(tuple(notified), firing.ended(timeline.seconds))
 
     def _why(self, name: str, timeline: Timeline) -> str:
         if name in self.alarms:
@@ -155,14 +155,14 @@ def _acted(
     A change waits for `wait_s` for the suppressor to go into alarm; while that is in alarm, and for
     `extension_s` after it, nothing is done.
     """
-    told: list[Notification] = []
+    notified: list[Notification] = []
     state = acted = State.INSUFFICIENT_DATA
     in_force = False
     free_s = 0.0  # from when on a change that stands is acted upon
     holds = dict(suppressed)
     for t_s, new in states:
         if not in_force and state is not acted and free_s < t_s:
-            told += actions.on(state, free_s)
+            notified += actions.on(state, free_s)
             acted = state
         before, in_force = in_force, holds.get(t_s, False)
         if before and not in_force and suppressor is not None:
@@ -172,11 +172,11 @@ def _acted(
             if suppressor is not None and not in_force and state is not acted:
                 free_s = max(free_s, t_s + suppressor.wait_s)
         if not in_force and state is not acted and free_s <= t_s:
-            told += actions.on(state, t_s)
+            notified += actions.on(state, t_s)
             acted = state
     if not in_force and state is not acted and free_s <= until_s:
-        told += actions.on(state, free_s)
-    return told
+        notified += actions.on(state, free_s)
+    return notified
 
 
 def parsed_rule(text: str) -> AlarmRule:

@@ -156,17 +156,17 @@ def _columns(
         cells = [row[at].strip() for row in heads if at < len(row)]
         if at == at_time or not any(cells):
             continue
-        column = next((one for cell in cells if (one := _column(at, cell, names))), None)
+        column = next((item for cell in cells if (item := _column(at, cell, names))), None)
         if column is None:
             problems.append(
                 f"{path}:{line}: unknown column {cells[-1]!r}; known: {TIME}, {', '.join(METRICS)}; map it "
                 f"in {names.place}: `names: {{ '{cells[-1]}': http_5xx }}`"
             )
-        elif any(one.metric == column.metric for one in found):
+        elif any(item.metric == column.metric for item in found):
             problems.append(f"{path}:{line}: two columns hold {column.metric}")
         else:
             found.append(column)
-    if not problems and not any(one.metric == "http_5xx" for one in found):
+    if not problems and not any(item.metric == "http_5xx" for item in found):
         problems.append(f"{path}:{line}: column http_5xx is missing")
     return found, problems
 
@@ -183,7 +183,7 @@ def _column(at: int, cell: str, names: Names) -> Column | None:
 def _shipped(cell: str) -> StandsFor | None:
     """What a metric of CloudWatch stands for, by its name or by a label that holds its name."""
     words = cell.replace("•", " ").replace("/", " ").split()
-    return next((one for name, one in CLOUDWATCH.items() if name.rpartition("/")[2] in words), None)
+    return next((item for name, item in CLOUDWATCH.items() if name.rpartition("/")[2] in words), None)
 
 
 def _row(
@@ -221,9 +221,9 @@ def _metric_data(path: Path, text: str, names: Names) -> tuple[list[Row], bool, 
     """`aws cloudwatch get-metric-data`: a list of results with timestamps and values."""
     try:
         results = json.loads(text)["MetricDataResults"]
-        series = {str(one.get("Label") or one["Id"]): one for one in results}
+        series = {str(item.get("Label") or item["Id"]): item for item in results}
         cells = {
-            name: list(zip(one["Timestamps"], one["Values"], strict=True)) for name, one in series.items()
+            name: list(zip(item["Timestamps"], item["Values"], strict=True)) for name, item in series.items()
         }
         values = {
             name: {epoch_of(str(at)): float(value) for at, value in given} for name, given in cells.items()
@@ -235,7 +235,7 @@ def _metric_data(path: Path, text: str, names: Names) -> tuple[list[Row], bool, 
     moments = sorted({at for given in values.values() for at in given})
     of = list(values.values())
     rows = [
-        Row(at_s, 1, {one.metric: one.value(str(of[one.index - 1].get(at_s, ""))) for one in columns})
+        Row(at_s, 1, {item.metric: item.value(str(of[item.index - 1].get(at_s, ""))) for item in columns})
         for at_s in moments
     ]
     return rows, True, problems

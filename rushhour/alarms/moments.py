@@ -19,7 +19,7 @@ def epoch_of(text: str) -> float:
     try:
         found = _zoned(datetime.fromisoformat(stripped))
     except ValueError:
-        found = next((one for one in (_as(stripped, spelling) for spelling in _SPELLINGS) if one), None)
+        found = next((item for item in (_as(stripped, spelling) for spelling in _SPELLINGS) if item), None)
     if found is None:
         raise ValueError(f"{text!r} is not {_SPOKEN}")
     seconds = found.timestamp()

@@ -115,13 +115,13 @@ class Pipeline:
     def _lacking(self, timeline: Timeline) -> dict[Rule, str]:
         found = {}
         for rule in self.rules:
-            needs = {one for read in rule.reads for one in NEEDS.get(self.sources.get(read, "up"), ())}
-            if missing := sorted(one for one in needs if timeline.lacks(one)):
+            needs = {item for read in rule.reads for item in NEEDS.get(self.sources.get(read, "up"), ())}
+            if missing := sorted(item for item in needs if timeline.lacks(item)):
                 found[rule] = f"the timeline holds no {', no '.join(missing)}"
         return found
 
     def _question(self, known: Sequence[Rule], timeline: Timeline) -> promtool.Question:
-        has = {source: not any(timeline.lacks(one) for one in NEEDS[source]) for source in NEEDS}
+        has = {source: not any(timeline.lacks(item) for item in NEEDS[source]) for source in NEEDS}
         return promtool.Question(
             rules=(_text(known),),
             series=input_series(

@@ -61,7 +61,7 @@ class Points:
         self._values = timeline.series[stat.metric]
         self._sums = sums(self._values)
         known = [value is not None and (value != 0 or stat.gaps == "zero") for value in self._values]
-        self._known = sums([float(one) for one in known])
+        self._known = sums([float(item) for item in known])
         self._all = sums(timeline.series[stat.part_of]) if stat.part_of else None
 
     def at(self, end_s: float) -> float | None:

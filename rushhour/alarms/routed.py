@@ -35,30 +35,30 @@ class RoutedAlert:
     def settles_s(self) -> float:
         timing = self.node.timing
         held = [milliseconds(rule.keep) / 1000 for rule in self.rules if rule.keep]
-        told = max(timing.group_wait_s, timing.group_interval_s)
+        notified = max(timing.group_wait_s, timing.group_interval_s)
         windows = max(rule.window_s for rule in self.rules)
-        return windows + max(held, default=0.0) + self.pipeline.every_s + told
+        return windows + max(held, default=0.0) + self.pipeline.every_s + notified
 
     def replay(self, timeline: Timeline) -> Replay:
         """Unknown where one of its rules is, where an unknown alert may inhibit it, or without promtool."""
         outcome = self.pipeline.outcome(timeline)
         if why := self._unknown(outcome, timeline):
             return Replay((), (), unknown=why)
-        told: list[Notification] = []
+        notified: list[Notification] = []
         seen: frozenset[Labels] = frozenset()
-        for one in outcome.delivered:
-            if one.node.receiver != self.node.receiver:
+        for item in outcome.delivered:
+            if item.node.receiver != self.node.receiver:
                 continue
-            firing = frozenset(filter(self._is_mine, one.sent.firing))
+            firing = frozenset(filter(self._is_mine, item.sent.firing))
             if firing:
                 kind = Kind.REPEAT if firing <= seen else Kind.ALARM
                 seen |= firing
-            elif any(map(self._is_mine, one.sent.resolved)):
+            elif any(map(self._is_mine, item.sent.resolved)):
                 kind = Kind.RESOLVED
             else:
                 continue
-            told.append(Notification(one.sent.t_s, kind, (one.node.receiver,), self.rules[0].alert))
-        return Replay(tuple(told), self._stretches(outcome.changes, timeline))
+            notified.append(Notification(item.sent.t_s, kind, (item.node.receiver,), self.rules[0].alert))
+        return Replay(tuple(notified), self._stretches(outcome.changes, timeline))
 
     def retimed(self, group_interval_s: float, repeat_interval_s: float) -> "RoutedAlert":
         """With a route that tells again more often."""
@@ -91,16 +91,16 @@ class RoutedAlert:
                 return outcome.unknown[rule]
         if outcome.failed:
             return outcome.failed
-        mine = self.rules[0].fixed
+        own = self.rules[0].fixed
         for rule, why in outcome.unknown.items():
             if rule.alert and any(
-                may_inhibit(one, dict(rule.fixed), dict(mine))
-                for one in self.pipeline.configuration.inhibitions
+                may_inhibit(item, dict(rule.fixed), dict(own))
+                for item in self.pipeline.configuration.inhibitions
             ):
                 return f"may be inhibited by {rule.alert}, which {why}"
         configuration = self.pipeline.configuration
         if timeline.starts_at is None and any(
-            configuration.timed(node) for node in may_take(configuration.root, dict(mine))
+            configuration.timed(node) for node in may_take(configuration.root, dict(own))
         ):
             return "its route depends on the time of day, and the timeline has none; give --at TIME"
         return ""

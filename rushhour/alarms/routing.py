@@ -50,7 +50,7 @@ class Node:
 
     def matched(self, labels: Mapping[str, str]) -> list["Node"]:
         """The routes that an alert takes: the deepest ones, from left to right."""
-        if not all(one.matches(labels) for one in self.matchers):
+        if not all(item.matches(labels) for item in self.matchers):
             return []
         found: list[Node] = []
         for child in self.routes:
@@ -81,15 +81,15 @@ class Inhibition:
     equal: tuple[str, ...] = ()
 
     def mutes(self, alert: Mapping[str, str], firing: Iterable[Mapping[str, str]]) -> bool:
-        if not all(one.matches(alert) for one in self.target):
+        if not all(item.matches(alert) for item in self.target):
             return False
-        both = all(one.matches(alert) for one in self.source)
+        both = all(item.matches(alert) for item in self.source)
         for source in firing:
-            if not all(one.matches(source) for one in self.source):
+            if not all(item.matches(source) for item in self.source):
                 continue
             if any(source.get(name, "") != alert.get(name, "") for name in self.equal):
                 continue
-            if both and all(one.matches(source) for one in self.target):
+            if both and all(item.matches(source) for item in self.target):
                 continue
             return True
         return False
@@ -116,7 +116,7 @@ class Configuration:
         return bool(node.muted) and self._within(node.muted, epoch_s)
 
     def _within(self, names: Sequence[str], epoch_s: float) -> bool:
-        return any(one.holds(epoch_s) for name in names for one in self.intervals.get(name, ()))
+        return any(item.holds(epoch_s) for name in names for item in self.intervals.get(name, ()))
 
 
 DEFAULT = Configuration(Node("default", "the default route", Route()), receivers={"the default route": True})
@@ -138,7 +138,7 @@ def deliveries(
     changes: Sequence[Change], configuration: Configuration, until_s: float, starts_at: float | None
 ) -> list[Delivered]:
     """What each receiver gets up to `until_s`, in order. `starts_at` is the epoch of second 0."""
-    heard = sorted(changes, key=lambda one: one.t_s)
+    heard = sorted(changes, key=lambda item: item.t_s)
     firing = _Firing(heard)
 
     def through(node: Node, t_s: float, alerts: frozenset[Labels]) -> frozenset[Labels]:
@@ -146,11 +146,11 @@ def deliveries(
             return frozenset()
         if not configuration.inhibitions:
             return alerts
-        sources = [dict(one) for one in firing.at(t_s)]
+        sources = [dict(item) for item in firing.at(t_s)]
         return frozenset(
-            one
-            for one in alerts
-            if not any(rule.mutes(dict(one), sources) for rule in configuration.inhibitions)
+            item
+            for item in alerts
+            if not any(rule.mutes(dict(item), sources) for rule in configuration.inhibitions)
         )
 
     taken: dict[str, tuple[Node, list[Change]]] = {}
@@ -159,23 +159,23 @@ def deliveries(
             taken.setdefault(node.name, (node, []))[1].append(change)
     found = [
         Delivered(node, sent)
-        for node, mine in taken.values()
+        for node, own in taken.values()
         for sent in notifications(
-            mine,
+            own,
             node.timing,
             until_s,
             lambda t_s, alerts, node=node: through(node, t_s, alerts),  # type: ignore[misc]
         )
         if configuration.receivers.get(node.receiver, False)
     ]
-    return sorted(found, key=lambda one: one.sent.t_s)
+    return sorted(found, key=lambda item: item.sent.t_s)
 
 
 def may_inhibit(rule: Inhibition, source: Mapping[str, str], target: Mapping[str, str]) -> bool:
     """Whether alerts with these fixed labels may inhibit each other; other labels may have any value."""
-    if not all(may_match(one, source) for one in rule.source):
+    if not all(may_match(item, source) for item in rule.source):
         return False
-    if not all(may_match(one, target) for one in rule.target):
+    if not all(may_match(item, target) for item in rule.target):
         return False
     return all(
         source.get(name, target.get(name)) == target.get(name, source.get(name)) for name in rule.equal
@@ -189,19 +189,19 @@ def may_match(matcher: Matcher, fixed: Mapping[str, str]) -> bool:
 
 def may_take(root: Node, fixed: Mapping[str, str]) -> list[Node]:
     """The routes that an alert with these fixed labels may take."""
-    if not all(may_match(one, fixed) for one in root.matchers):
+    if not all(may_match(item, fixed) for item in root.matchers):
         return []
     found: list[Node] = []
     for child in root.routes:
         found += may_take(child, fixed)
-        sure = all(one.name in fixed and one.matches(fixed) for one in child.matchers)
+        sure = all(item.name in fixed and item.matches(fixed) for item in child.matchers)
         if sure and not child.goes_on:
             return found
     return [*found, root] if not any(_sure(child, fixed) for child in root.routes) else found
 
 
 def _sure(node: Node, fixed: Mapping[str, str]) -> bool:
-    return all(one.name in fixed and one.matches(fixed) for one in node.matchers)
+    return all(item.name in fixed and item.matches(fixed) for item in node.matchers)
 
 
 class _Firing:

@@ -37,7 +37,7 @@ class Rule:
 
     @property
     def window_s(self) -> float:
-        windows = [milliseconds(one) / 1000 for one in _WINDOW.findall(self.expression)]
+        windows = [milliseconds(item) / 1000 for item in _WINDOW.findall(self.expression)]
         return max(windows, default=0.0)
 
     def plain(self) -> dict[str, object]:
@@ -70,7 +70,7 @@ def unknown_rules(rules: Sequence[Rule], unknown: Mapping[Rule, str]) -> dict[Ru
             for read in rule.reads
             if read.name in ALERTS
             for other, why in found.items()
-            if other.alert and all(may_match(one, dict(other.fixed)) for one in read.matchers)
+            if other.alert and all(may_match(item, dict(other.fixed)) for item in read.matchers)
         }
         if not more:
             return found

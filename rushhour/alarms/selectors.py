@@ -21,11 +21,11 @@ class Selector:
     matchers: tuple[Matcher, ...] = ()
 
     def __str__(self) -> str:
-        inner = ",".join(f'{one.name}{one.op}"{one.value}"' for one in self.matchers)
+        inner = ",".join(f'{item.name}{item.op}"{item.value}"' for item in self.matchers)
         return f"{self.name}{{{inner}}}" if inner else self.name
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        return all(one.matches(labels) for one in self.matchers)
+        return all(item.matches(labels) for item in self.matchers)
 
 
 def selectors(expression: str) -> tuple[Selector, ...]:
@@ -44,19 +44,21 @@ def selectors(expression: str) -> tuple[Selector, ...]:
         for key in ("expr", "lhs", "rhs", "vector_selector", "args", "param"):
             child = getattr(node, key, None)
             below = child if isinstance(child, list) else [child]
-            waiting += [one for one in below if one is not None and not isinstance(one, str | int | float)]
+            waiting += [
+                item for item in below if item is not None and not isinstance(item, str | int | float)
+            ]
     return tuple(dict.fromkeys(found))
 
 
 def _selector(node: Any) -> Selector:
     name, matchers = node.name or "", []
-    for one in node.matchers.matchers:
-        op = _OPS[str(one.op).rpartition(".")[2]]
-        if one.name == NAME and op == "=":
-            name = one.value
+    for item in node.matchers.matchers:
+        op = _OPS[str(item.op).rpartition(".")[2]]
+        if item.name == NAME and op == "=":
+            name = item.value
         else:
-            _compilable(one.value, op)
-            matchers.append(Matcher(one.name, op, one.value))  # type: ignore[arg-type]  # of the four
+            _compilable(item.value, op)
+            matchers.append(Matcher(item.name, op, item.value))  # type: ignore[arg-type]  # of the four
     if node.matchers.or_matchers:
         return Selector("", (*matchers, Matcher("or", "=", "...")))
     return Selector(name, tuple(matchers))

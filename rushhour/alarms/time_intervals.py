@@ -31,7 +31,7 @@ class TimeInterval:
         return (
             (not self.times or any(start <= minute < end for start, end in self.times))
             and _within(self.weekdays, (at.weekday() + 1) % 7)
-            and (not self.days_of_month or any(_on_day(one, at) for one in self.days_of_month))
+            and (not self.days_of_month or any(_on_day(item, at) for item in self.days_of_month))
             and _within(self.months, at.month)
             and _within(self.years, at.year)
         )

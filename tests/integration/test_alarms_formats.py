@@ -29,7 +29,7 @@ RULES, ROUTES = FILES / "prometheusrule.yaml", FILES / "alertmanager.yml"
 
 
 def audited(*places: Path, timeline: Timeline | None = None) -> dict[str, Audit]:
-    return {one.policy.name: one for one in audit(load_policies(places), timeline or evening())}
+    return {item.policy.name: item for item in audit(load_policies(places), timeline or evening())}
 
 
 def test_routes_and_an_inhibition_tell_whom_they_should_and_when() -> None:
@@ -62,7 +62,7 @@ def test_what_nothing_stands_for_is_unknown_by_name_and_the_rest_is_replayed() -
         in found["NoTraffic"].unknown
     )
     assert "reads http_request_duration_seconds_bucket" in found["SlowAnswers"].unknown
-    assert {name for name, one in found.items() if one.unknown} == {"NoTraffic", "SlowAnswers"}
+    assert {name for name, item in found.items() if item.unknown} == {"NoTraffic", "SlowAnswers"}
 
 
 def test_an_unknown_alert_that_may_inhibit_makes_its_targets_unknown(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_a_bare_rule_file_takes_alertmanagers_default_route(tmp_path: Path) -> N
     expr = "sum(increase(http_requests_total{code=~'5..'}[5m])) > 1"
     text = f"groups:\n- name: g\n  rules:\n  - alert: E\n    expr: {expr}\n"
     (tmp_path / "rules.yml").write_text(text)
-    [one] = audited(tmp_path / "rules.yml").values()
-    assert len(one.pages) == 1  # again after four hours
-    assert 45 <= one.pages[0].t_s <= 75
+    [item] = audited(tmp_path / "rules.yml").values()
+    assert len(item.pages) == 1  # again after four hours
+    assert 45 <= item.pages[0].t_s <= 75
 
 
 def test_a_muted_route_depends_on_the_time_of_day(tmp_path: Path) -> None:
@@ -196,5 +196,5 @@ def test_a_folder_of_prometheus_and_of_kubernetes_is_read_as_it_lies_there(tmp_p
         "a Deployment, left out",
         "prometheus.yml (evaluates every 120 s)",
     ]
-    [one] = audit(loaded.policies, evening())
-    assert [page.t_s for page in one.pages] == [150.0]  # evaluated at 120 s, told 30 s later
+    [item] = audit(loaded.policies, evening())
+    assert [page.t_s for page in item.pages] == [150.0]  # evaluated at 120 s, told 30 s later

@@ -110,28 +110,28 @@ def test_it_delivers_what_the_real_one_delivers_and_to_whom(tmp_path: Path) -> N
             began: dict[Labels, str] = {}
             for t_s in sorted({at for at, _, _ in MOVES}):
                 time.sleep(max(0.0, started_s + t_s - time.monotonic()))
-                post(address, {labels(one): on for at, one, on in MOVES if at == t_s}, began)
+                post(address, {labels(item): on for at, item, on in MOVES if at == t_s}, began)
             time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
-            told = list(hook.told)
-    changes = [Change(at, labels(one), on) for at, one, on in MOVES]
+            notified = list(hook.told)
+    changes = [Change(at, labels(item), on) for at, item, on in MOVES]
     predicted = deliveries(changes, configuration, SECONDS, epoch_s)
     cut_s = SECONDS - OFF_S
-    receivers = {one.node.receiver for one in predicted}
+    receivers = {item.node.receiver for item in predicted}
     # `everything` takes each alert, so none is left for the first route, whatever else it matches.
     assert receivers == {"everything", "pager", "database", "day"}
-    assert receivers == {one.receiver for one in told}
+    assert receivers == {item.receiver for item in notified}
     for receiver in receivers:
         real = sorted(
-            (one.at_s - started_s, sorted(one.firing), sorted(one.resolved))
-            for one in told
-            if one.receiver == receiver and one.at_s - started_s < cut_s
+            (item.at_s - started_s, sorted(item.firing), sorted(item.resolved))
+            for item in notified
+            if item.receiver == receiver and item.at_s - started_s < cut_s
         )
-        mine = sorted(
-            (one.sent.t_s, sorted(one.sent.firing), sorted(one.sent.resolved))
-            for one in predicted
-            if one.node.receiver == receiver and one.sent.t_s < cut_s
+        own = sorted(
+            (item.sent.t_s, sorted(item.sent.firing), sorted(item.sent.resolved))
+            for item in predicted
+            if item.node.receiver == receiver and item.sent.t_s < cut_s
         )
-        assert sorted((one[1:] for one in real), key=str) == sorted((one[1:] for one in mine), key=str), (
+        assert sorted((item[1:] for item in real), key=str) == sorted((item[1:] for item in own), key=str), (
             receiver
         )
-        assert all(abs(a[0] - b[0]) < OFF_S for a, b in zip(real, mine, strict=True)), receiver
+        assert all(abs(a[0] - b[0]) < OFF_S for a, b in zip(real, own, strict=True)), receiver

@@ -40,7 +40,7 @@ def composite(rule: str, suppressor: Suppressor | None = None, **letters: str) -
 
 
 def pages(alarm: CompositeAlarm) -> list[float]:
-    return [one.t_s for one in alarm.replay(EVENING).notifications if one.kind is Kind.ALARM]
+    return [item.t_s for item in alarm.replay(EVENING).notifications if item.kind is Kind.ALARM]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_column_that_stands_for_nothing_is_asked_for_by_name(tmp_path: Path) -
     with pytest.raises(UsageError) as caught:
         of_export(file)
     assert ["'errors'" in caught.value.problems[0], "'answers'" in caught.value.problems[1]] == [True, True]
-    assert all("map it in" in one for one in caught.value.problems)
+    assert all("map it in" in item for item in caught.value.problems)
 
 
 def alarm(period: float, threshold: float) -> CloudWatchAlarm:

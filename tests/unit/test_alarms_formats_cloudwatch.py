@@ -61,15 +61,15 @@ def evening() -> Timeline:
 
 
 def audited(*places: Path) -> dict[str, Audit]:
-    return {one.policy.name: one for one in audit(load_policies(places), evening())}
+    return {item.policy.name: item for item in audit(load_policies(places), evening())}
 
 
-def check(one: Audit, expected: Expected) -> None:
-    assert bool(expected.unknown) == bool(one.unknown), one.unknown
-    assert expected.unknown in one.unknown
+def check(item: Audit, expected: Expected) -> None:
+    assert bool(expected.unknown) == bool(item.unknown), item.unknown
+    assert expected.unknown in item.unknown
     if not expected.unknown:
-        first_s = one.pages[0].t_s if one.pages else None
-        assert (len(one.pages), first_s, one.unannounced) == (
+        first_s = item.pages[0].t_s if item.pages else None
+        assert (len(item.pages), first_s, item.unannounced) == (
             expected.pages,
             expected.first_s,
             expected.unannounced,
@@ -86,8 +86,8 @@ def names(tmp_path: Path) -> Path:
 def test_every_alarm_of_describe_alarms_does_what_was_expected(names: Path) -> None:
     found = audited(FILES / "describe-alarms.json", names)
     assert found.keys() == EXPECTED.keys()
-    for name, one in found.items():
-        check(one, EXPECTED[name])
+    for name, item in found.items():
+        check(item, EXPECTED[name])
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_every_alarm_of_describe_alarms_does_what_was_expected(names: Path) -> N
 def test_a_template_and_terraform_hold_the_same_alarms(file: str, alarms: tuple[str, ...]) -> None:
     found = audited(FILES / file)
     assert set(found) == set(alarms)
-    for name, one in found.items():
+    for name, item in found.items():
         if name == "svc-latency":  # its threshold is open, or its metric is unknown
-            assert one.unknown
+            assert item.unknown
         else:
-            check(one, EXPECTED[name])
+            check(item, EXPECTED[name])
 
 
 def test_a_template_as_json_is_read_as_the_yaml_is(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_all_that_is_wrong_is_said_at_once_with_file_and_line(tmp_path: Path) ->
     (tmp_path / "broken.tf").write_text('resource "a" "b" {\n  x = \n}\n')
     with pytest.raises(UsageError) as caught:
         load_policies([tmp_path])
-    told = caught.value.problems
+    notified = caught.value.problems
     for start, words in (
         ("alarms.json:3: svc-5xx: ", "'Above'"),
         ("alarms.json:", "Threshold is missing"),
@@ -173,7 +173,7 @@ def test_all_that_is_wrong_is_said_at_once_with_file_and_line(tmp_path: Path) ->
         ("other.yaml:1: ", "looked for"),
         ("broken.tf:2: ", "not HCL"),
     ):
-        assert any(start in one and words in one for one in told), (start, told)
+        assert any(start in item and words in item for item in notified), (start, notified)
 
 
 @pytest.mark.parametrize(
@@ -217,11 +217,11 @@ def test_advice_on_a_teams_alarm_is_a_file_that_is_read_again(names: Path, tmp_p
     folder.mkdir()
     for name, text in rule_files(found.advice).items():
         (folder / name).write_text(text, encoding="utf-8")
-    again = {one.policy.name: one for one in audit(load_policies([folder]), found.timeline)}
+    again = {item.policy.name: item for item in audit(load_policies([folder]), found.timeline)}
     assert {"svc-5xx", "svc-error-rate", "pool-waiters-p99"} <= again.keys()
-    for one in found.advice:
-        assert one.closes
-        assert len(again[one.after.policy.name].pages) == len(one.after.pages)
+    for item in found.advice:
+        assert item.closes
+        assert len(again[item.after.policy.name].pages) == len(item.after.pages)
 
 
 def test_metric_maths_in_a_file_of_ours(tmp_path: Path) -> None:
@@ -239,4 +239,4 @@ def test_metric_maths_in_a_file_of_ours(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_policies([file])
     for line, words in ((4, "needs `metric`, or `expression`"), (5, "reads x"), (6, "not both")):
-        assert any(f"ours.yaml:{line}: " in one and words in one for one in caught.value.problems), line
+        assert any(f"ours.yaml:{line}: " in item and words in item for item in caught.value.problems), line

@@ -86,7 +86,11 @@ def test_everything_that_is_wrong_is_said_with_its_line() -> None:
         (2, "no receiver 'nope'"), (3, "'soon'"), (5, "'=x'"), (6, "'('"), (7, "'gone'"),
         (12, "'someday'"), (12, "Nowhere/At_All"), (13, "start_time"),
     ):  # fmt: skip
-        assert any(one.startswith(f"am.yml:{line}: ") and what in one for one in found), (line, what, found)
+        assert any(item.startswith(f"am.yml:{line}: ") and what in item for item in found), (
+            line,
+            what,
+            found,
+        )
 
 
 def at(text: str) -> float:
@@ -106,7 +110,7 @@ def test_time_intervals() -> None:
 
 
 def series(*texts: str, names: Names | None = None) -> tuple[dict[str, str], list[str]]:
-    found = resolve([one for text in texts for one in selectors(text)], names or Names())
+    found = resolve([item for text in texts for item in selectors(text)], names or Names())
     return dict(found.series), list(found.unknown.values())
 
 
@@ -204,7 +208,7 @@ def test_a_file_that_is_none_or_broken_is_refused_with_its_line(
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError) as caught:
         load_policies([tmp_path / name])
-    assert any(one.startswith(f"{tmp_path / name}:{line}: ") for one in caught.value.problems), (
+    assert any(item.startswith(f"{tmp_path / name}:{line}: ") for item in caught.value.problems), (
         caught.value.problems
     )
 
@@ -233,15 +237,17 @@ def mutated(plain: Any, chance: Random) -> Any:
     if isinstance(plain, dict) and plain and chance.random() < 0.9:
         key = chance.choice(list(plain))
         if chance.random() < 0.1:
-            return {name: one for name, one in plain.items() if name != key}
-        return {name: mutated(one, chance) if name == key else one for name, one in plain.items()}
+            return {name: item for name, item in plain.items() if name != key}
+        return {name: mutated(item, chance) if name == key else item for name, item in plain.items()}
     if isinstance(plain, list) and plain and chance.random() < 0.9:
         at = chance.randrange(len(plain))
-        return [mutated(one, chance) if number == at else one for number, one in enumerate(plain)]
+        return [mutated(item, chance) if number == at else item for number, item in enumerate(plain)]
     return chance.choice(JUNK)
 
 
-@pytest.mark.parametrize("sample", [one for one in SAMPLES if one.suffix != ".tf"], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "sample", [item for item in SAMPLES if item.suffix != ".tf"], ids=lambda item: item.name
+)
 def test_a_mutated_file_is_read_or_refused_in_words(sample: Path, tmp_path: Path) -> None:
     chance = Random(sample.name)  # noqa: S311 - a seed, so that it can be repeated
     [document] = documents(sample, sample.read_text())
@@ -249,7 +255,7 @@ def test_a_mutated_file_is_read_or_refused_in_words(sample: Path, tmp_path: Path
     for _ in range(150):
         file.write_text(json.dumps(mutated(document.plain, chance)))
         with suppress(UsageError):  # anything else is a fault
-            assert all(one.name and one.rule for one in load_policies([file]))
+            assert all(item.name and item.rule for item in load_policies([file]))
 
 
 def test_two_alertmanagers_are_one_too_many(tmp_path: Path) -> None:
@@ -264,7 +270,7 @@ def test_alarms_of_one_name_in_two_systems_are_told_apart(tmp_path: Path) -> Non
     (tmp_path / "r.yml").write_text(
         "groups: [{name: g, rules: [{alert: svc-5xx, expr: up == 0}, {alert: Paused, expr: up == 0}]}]\n"
     )
-    names = {one.name for one in load_policies([tmp_path, files / "plan.json", files / "grafana.yaml"])}
+    names = {item.name for item in load_policies([tmp_path, files / "plan.json", files / "grafana.yaml"])}
     assert {"svc-5xx (cloudwatch)", "svc-5xx (alertmanager)", "Paused (grafana)", "svc-page"} <= names
     with pytest.raises(UsageError, match=r"policy svc-5xx stands there more than once, at .*alarms\.tf:"):
         load_policies([files / "plan.json", files / "alarms.tf"])

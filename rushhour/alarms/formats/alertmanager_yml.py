@@ -42,18 +42,18 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
     for at, receiver in reader.mappings(plain.get("receivers"), ("receivers",)):
         name = str(receiver.get("name"))
         integrations = [
-            (key, one)
+            (key, item)
             for key, given in receiver.items()
             if str(key).endswith("_configs") and isinstance(given, list)
-            for one in given
+            for item in given
         ]
         if name in receivers:
             reader.wrong(("receivers", at), f"receiver {name} stands there twice")
         receivers[name] = bool(integrations)
         ends[name] = any(
-            (one.get("send_resolved") if isinstance(one, Mapping) else None)
+            (item.get("send_resolved") if isinstance(item, Mapping) else None)
             in (True, None if key not in _NO_ENDS else True)
-            for key, one in integrations
+            for key, item in integrations
         )
     root = reader.route(plain["route"], ("route",), None, ends, "0")
     inhibitions = [
@@ -151,12 +151,12 @@ class _Reader(Places):
                 self.wrong(
                     (*at, "object_matchers"), f"object_matchers {given!r} is not [label, operator, value]"
                 )
-        for one in found:
-            if "~" in one.op:
+        for item in found:
+            if "~" in item.op:
                 try:
-                    re.compile(one.value)
+                    re.compile(item.value)
                 except re.error as error:
-                    self.wrong(at, f"the regular expression {one.value!r} cannot be read: {error}")
+                    self.wrong(at, f"the regular expression {item.value!r} cannot be read: {error}")
         return tuple(found)
 
     def check(self, root: Node, receivers: Mapping[str, bool], intervals: Mapping[str, Any]) -> None:
@@ -174,7 +174,7 @@ class _Reader(Places):
             return []
         if isinstance(given, str):
             return [given]
-        if isinstance(given, list) and all(isinstance(one, str) for one in given):
+        if isinstance(given, list) and all(isinstance(item, str) for item in given):
             return given
         self.wrong(at, 'matchers must be a list of texts as `severity="page"`')
         return []

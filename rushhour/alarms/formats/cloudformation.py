@@ -26,7 +26,7 @@ def recognises(plain: Any) -> bool:
     return "AWSTemplateFormatVersion" in plain or (
         isinstance(resources, Mapping)
         and any(
-            isinstance(one, Mapping) and str(one.get("Type", "")).count("::") for one in resources.values()
+            isinstance(item, Mapping) and str(item.get("Type", "")).count("::") for item in resources.values()
         )
     )
 
@@ -74,16 +74,16 @@ class _Template:
         if depth > MAX_DEPTH:
             return Unresolved("a reference that goes around in circles")
         if isinstance(given, list):
-            items = [self.value(one, depth + 1) for one in given]
-            return [one for one in items if one is not _NOTHING]
+            items = [self.value(item, depth + 1) for item in given]
+            return [item for item in items if item is not _NOTHING]
         if not isinstance(given, Mapping):
             return given
         if len(given) == 1:
             [(name, argument)] = given.items()
             if name == "Ref" or name.startswith("Fn::"):
                 return self._function(name, argument, depth + 1)
-        values = {name: self.value(one, depth + 1) for name, one in given.items()}
-        return {name: one for name, one in values.items() if one is not _NOTHING}
+        values = {name: self.value(item, depth + 1) for name, item in given.items()}
+        return {name: item for name, item in values.items() if item is not _NOTHING}
 
     def holds(self, name: Any, depth: int = 0) -> bool | None:  # noqa: PLR0911 - each function has its own
         """Whether a condition holds; None where only a deployment knows."""
@@ -96,11 +96,11 @@ class _Template:
         if not isinstance(argument, list) or not argument:
             return None
         if function == "Fn::Equals" and len(argument) == 2:
-            left, right = (self.value(one, depth + 1) for one in argument)
+            left, right = (self.value(item, depth + 1) for item in argument)
             if isinstance(left, Unresolved) or isinstance(right, Unresolved):
                 return None
             return str(left) == str(right)
-        parts = [self.holds(one, depth + 1) for one in argument]
+        parts = [self.holds(item, depth + 1) for item in argument]
         match function:
             case "Fn::Not":
                 return None if parts[0] is None else not parts[0]
@@ -132,7 +132,7 @@ class _Template:
     def _of_lists(self, name: str, argument: Any) -> Any:
         match name, argument:
             case "Fn::Join", [str() as between, list() as parts]:
-                return between.join(str(one) for one in parts)
+                return between.join(str(item) for item in parts)
             case "Fn::Select", [at, list() as parts] if str(at).isdigit() and int(at) < len(parts):
                 return parts[int(at)]
             case "Fn::Split", [str() as between, str() as text] if between:

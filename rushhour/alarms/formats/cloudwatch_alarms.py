@@ -261,9 +261,9 @@ def _dimensions(given: Any) -> dict[str, str]:
         return {}
     if isinstance(given, Mapping):
         return {str(name): str(value) for name, value in given.items()}
-    if not isinstance(given, list) or not all(isinstance(one, Mapping) and "Name" in one for one in given):
+    if not isinstance(given, list) or not all(isinstance(item, Mapping) and "Name" in item for item in given):
         raise WrongAlarmError("Dimensions must be a list of Name and Value")
-    return {str(one["Name"]): str(one.get("Value")) for one in given}
+    return {str(item["Name"]): str(item.get("Value")) for item in given}
 
 
 def _suppressor(raw: RawAlarm) -> Suppressor | None:
@@ -280,15 +280,15 @@ def _actions(raw: RawAlarm) -> Actions:
     """Who is told; scaling policies and restarts tell nobody."""
     if raw.plain.get("ActionsEnabled") in (False, "false"):
         return Actions()
-    told = []
+    notified = []
     for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):
         given = raw.plain.get(key) or []
         if isinstance(given, Unresolved):
             raise OpenAlarmError(f"{key} is {given}, which its file leaves open")
         if not isinstance(given, list):
             raise WrongAlarmError(f"{key} must be a list")
-        told.append(tuple(_short(str(one)) for one in given if not _DOES.search(str(one))))
-    return Actions(*told)
+        notified.append(tuple(_short(str(item)) for item in given if not _DOES.search(str(item))))
+    return Actions(*notified)
 
 
 def _short(arn: str) -> str:

@@ -125,7 +125,7 @@ class _Reader:
         if self._count > MAX_NODES:
             raise UsageError([f"{node.start_mark.line + 1}: more than {MAX_NODES:,} values"])
         lines.setdefault(path, node.start_mark.line + 1)
-        if any(node is one for one in self._above):
+        if any(node is item for item in self._above):
             self.problems.append(f"{node.start_mark.line + 1}: holds itself")
             return None
         self._above.append(node)

@@ -109,7 +109,7 @@ class _Query:
     def __init__(self, plain: Mapping[str, Any]) -> None:
         self._plain = plain
         data = listed(plain.get("data"))
-        self._parts = {str(one.get("refId")): one for one in data if isinstance(one, Mapping)}
+        self._parts = {str(item.get("refId")): item for item in data if isinstance(item, Mapping)}
 
     def whole(self) -> str:
         """The condition as PromQL, and where it has no data."""
@@ -184,7 +184,7 @@ class _Query:
 
     def _compared(self, inner: str, condition: Mapping[str, Any]) -> str:
         evaluator = mapped(condition.get("evaluator"))
-        kind, limits = str(evaluator.get("type")), [_float(one) for one in listed(evaluator.get("params"))]
+        kind, limits = str(evaluator.get("type")), [_float(item) for item in listed(evaluator.get("params"))]
         if kind in _COMPARE and limits:
             return f"(({inner}) {_COMPARE[kind]} bool {limits[0]:.15g})"
         if kind == "within_range" and len(limits) > 1:

@@ -89,8 +89,8 @@ def read_names(node: Node, path: str) -> tuple[Names, list[str]]:
         names = _ADAPTER.validate_json(json.dumps(node.plain), context=FROM_YAML)
     except ValidationError as error:
         return Names(), [
-            f"{path}:{node.line(one['loc'])}: {'.'.join(map(str, one['loc']))}: {one['msg']}"
-            for one in error.errors()
+            f"{path}:{node.line(item['loc'])}: {'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in error.errors()
         ]
     return replace(names, place=path), []
 

@@ -133,8 +133,8 @@ def resolve(read: Iterable[Selector], names: Names) -> Resolved:
     known = {selector: stands for selector, stands in taken.items() if selector not in unknown}
     series: dict[str, Source] = {}
     for key in dict.fromkeys((selector.name, stands) for selector, stands in known.items()):
-        mine = [selector for selector, stands in known.items() if (selector.name, stands) == key]
-        series |= labels.series(mine, key[1])
+        own = [selector for selector, stands in known.items() if (selector.name, stands) == key]
+        series |= labels.series(own, key[1])
     return Resolved(series, unknown, {selector: stands.source for selector, stands in known.items()})
 
 
@@ -154,17 +154,17 @@ def _user_series(names: Names) -> list[tuple[Selector, Source]]:
         except ValueError:
             continue  # a metric of CloudWatch
         found += [(selector, stands.metric) for selector in read]
-    return sorted(found, key=lambda one: -len(one[0].matchers))
+    return sorted(found, key=lambda item: -len(item[0].matchers))
 
 
 def _stands(selector: Selector, user: list[tuple[Selector, Source]]) -> _Taken | None:
     for mapped, source in user:
-        fixed = {one.name: one.value for one in mapped.matchers}
-        mine = [one for one in selector.matchers if one.name in fixed]
+        fixed = {item.name: item.value for item in mapped.matchers}
+        own = [item for item in selector.matchers if item.name in fixed]
         if (
             mapped.name == selector.name
-            and len(mine) >= len(fixed)
-            and all(one.matches(fixed) for one in mine)
+            and len(own) >= len(fixed)
+            and all(item.matches(fixed) for item in own)
         ):
             return _Taken(source, tuple(fixed.items()))
     return _Taken(SHIPPED[selector.name]) if selector.name in SHIPPED else None
@@ -179,9 +179,9 @@ class _Labels:
         asked: defaultdict[str, dict[str, None]] = defaultdict(dict)
         for selector in read:
             self._by_name[selector.name].append(selector)
-            for one in selector.matchers:
-                if one.name in WHOLE and one.op in ("=", "=~"):
-                    asked[one.name] |= dict.fromkeys(_literals(one.op, one.value))
+            for item in selector.matchers:
+                if item.name in WHOLE and item.op in ("=", "=~"):
+                    asked[item.name] |= dict.fromkeys(_literals(item.op, item.value))
         self._asked = asked
 
     def identity(self, label: str) -> str:
@@ -193,44 +193,44 @@ class _Labels:
 
     def why_not(self, selector: Selector, fixed: tuple[tuple[str, str], ...]) -> str:
         """Why nothing stands for it though its name is known; "" where something does."""
-        for one in selector.matchers:
-            if one.name in dict(fixed):
+        for item in selector.matchers:
+            if item.name in dict(fixed):
                 continue
-            value = self.identity(one.name)
-            if one.name in WHOLE:
-                if not one.matches({one.name: value}):
+            value = self.identity(item.name)
+            if item.name in WHOLE:
+                if not item.matches({item.name: value}):
                     return (
-                        f"reads {selector}, and here {one.name} is {value!r}; say which is this service in "
-                        f"{self._names.place}: `labels: {{ {one.name}: ... }}`"
+                        f"reads {selector}, and here {item.name} is {value!r}; say which is this service in "
+                        f"{self._names.place}: `labels: {{ {item.name}: ... }}`"
                     )
-            elif one.name in STATUS:
-                if self._style(selector.name, one.name) is None or not self._reads(selector, one.name):
+            elif item.name in STATUS:
+                if self._style(selector.name, item.name) is None or not self._reads(selector, item.name):
                     return (
                         f"reads {selector}, a part of the answers that the timeline does not tell apart: it "
                         "has those that are 5xx, and all others"
                     )
-            elif one.name in _STATE_LABELS:
-                if not one.matches({one.name: "used"}):
+            elif item.name in _STATE_LABELS:
+                if not item.matches({item.name: "used"}):
                     return f"reads {selector}; of a pool the timeline has the used connections alone"
-            elif one.name != "le" and not one.matches({}):
+            elif item.name != "le" and not item.matches({}):
                 return (
-                    f"reads {selector}, a part by {one.name} of what the timeline has as a whole; if that is "
-                    f"the service, map it in {self._names.place}: `names: {{ '{selector}': ... }}`"
+                    f"reads {selector}, a part by {item.name} of what the timeline has as a whole; if that "
+                    f"is the service, map it in {self._names.place}: `names: {{ '{selector}': ... }}`"
                 )
         return ""
 
-    def series(self, mine: list[Selector], stands: _Taken) -> dict[str, Source]:
+    def series(self, own: list[Selector], stands: _Taken) -> dict[str, Source]:
         """The series of one metric."""
-        name, fixed = mine[0].name, dict(stands.fixed)
+        name, fixed = own[0].name, dict(stands.fixed)
         labels = {"job": self.identity("job"), "instance": self.identity("instance")}
         status: list[str] = []
-        for one in (one for selector in mine for one in selector.matchers if one.name not in fixed):
-            if one.name in WHOLE:
-                labels[one.name] = self.identity(one.name)
-            elif one.name in STATUS:
-                status.append(one.name)
-            elif one.name in _STATE_LABELS:
-                labels[one.name] = "used"
+        for item in (item for selector in own for item in selector.matchers if item.name not in fixed):
+            if item.name in WHOLE:
+                labels[item.name] = self.identity(item.name)
+            elif item.name in STATUS:
+                status.append(item.name)
+            elif item.name in _STATE_LABELS:
+                labels[item.name] = "used"
         if name.startswith("db_client_"):
             many = "connections" if name.startswith("db_client_connections_") else "connection"
             label = f"db_client_{many}_pool_name"
@@ -262,10 +262,10 @@ class _Labels:
 
 def _whole(selector: Selector, label: str, style: tuple[tuple[str, ...], tuple[str, ...]]) -> bool:
     """Whether it reads the good answers, all of the bad ones, or both, and not some of the bad ones."""
-    mine = [one for one in selector.matchers if one.name == label]
+    own = [item for item in selector.matchers if item.name == label]
 
     def hits(value: str) -> bool:
-        return all(one.matches({label: value}) for one in mine)
+        return all(item.matches({label: value}) for item in own)
 
     good, bad = any(map(hits, style[0])), {hits(value) for value in style[1]}
     return len(bad) == 1 and (good or True in bad)

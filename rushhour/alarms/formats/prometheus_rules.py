@@ -27,7 +27,7 @@ def recognises_object(plain: Any) -> bool:
     if not isinstance(plain, Mapping) or plain.get("kind") not in KINDS:
         return False
     return plain["kind"] != "List" or any(
-        mapped(one).get("kind") == "PrometheusRule" for one in listed(plain.get("items"))
+        mapped(entry).get("kind") == "PrometheusRule" for entry in listed(plain.get("items"))
     )
 
 

@@ -21,12 +21,12 @@ def routed_alerts(
 ) -> list[Policy]:
     """Alerts with the same name and the same fixed labels are one."""
     recorded = {rule.record for rule in rules if rule.record}
-    read = [one for rule in rules for one in rule.reads if one.name not in recorded]
+    read = [item for rule in rules for item in rule.reads if item.name not in recorded]
     resolved = resolve(read, names)
     unknown = {
         rule: "; ".join(dict.fromkeys(why))
         for rule in rules
-        if (why := [resolved.unknown[one] for one in rule.reads if one in resolved.unknown])
+        if (why := [resolved.unknown[item] for item in rule.reads if item in resolved.unknown])
     }
     pipeline = Pipeline(
         tuple(rules),
@@ -42,14 +42,14 @@ def routed_alerts(
         if rule.alert:
             alerts.setdefault(rule.fixed, []).append(rule)
     found: list[Policy] = []
-    for fixed, mine in alerts.items():
+    for fixed, own in alerts.items():
         nodes = {node.receiver: node for node in may_take(configuration.root, dict(fixed))}
         telling = {name: node for name, node in nodes.items() if configuration.receivers.get(name)}
-        same = sum(one[0].alert == mine[0].alert for one in alerts.values())
-        name = mine[0].alert if same == 1 else _with_labels(fixed)
+        same = sum(item[0].alert == own[0].alert for item in alerts.values())
+        name = own[0].alert if same == 1 else _with_labels(fixed)
         for receiver, node in (telling or nodes).items():
             full = name if len(telling or nodes) == 1 else f"{name} to {receiver}"
-            found.append(RoutedAlert(full, tuple(mine), pipeline, node, system))
+            found.append(RoutedAlert(full, tuple(own), pipeline, node, system))
     return found
 
 

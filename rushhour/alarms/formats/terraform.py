@@ -166,7 +166,7 @@ def _query(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(given: Any) -> list[Mapping[str, Any]]:
-    return [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
+    return [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
 
 
 def _blocks(content: Mapping[str, Any], word: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -200,10 +200,10 @@ class _Module:
                     if isinstance(body, Mapping):
                         self._variables[name.strip('"')] = body.get("default", Unresolved(f"var.{name}"))
             for block in listed(content.get("locals")):
-                self._locals |= {key: one for key, one in block.items() if not key.startswith("__")}
+                self._locals |= {key: item for key, item in block.items() if not key.startswith("__")}
             for kind, name, body in _blocks(content, "resource"):
                 self._alarms[kind, name] = body
-        self._variables |= {key: one for key, one in values.items() if key in self._variables}
+        self._variables |= {key: item for key, item in values.items() if key in self._variables}
 
     def alarm_name(self, kind: str, name: str) -> str:
         given = self._alarms[kind, name].get("alarm_name")
@@ -214,11 +214,11 @@ class _Module:
         if depth > MAX_DEPTH:
             return Unresolved("a reference that goes around in circles")
         if isinstance(given, list):
-            return [self.value(one, depth + 1) for one in given]
+            return [self.value(item, depth + 1) for item in given]
         if isinstance(given, Mapping):
             return {
-                key.strip('"'): self.value(one, depth + 1)
-                for key, one in given.items()
+                key.strip('"'): self.value(item, depth + 1)
+                for key, item in given.items()
                 if not key.startswith("__")
             }
         if not isinstance(given, str):

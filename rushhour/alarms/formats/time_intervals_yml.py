@@ -36,10 +36,10 @@ class Places:
         if not isinstance(given, list):
             self.wrong(at, f"{at[-1]} must be a list")
             return []
-        for number, one in enumerate(given):
-            if not isinstance(one, Mapping):
+        for number, item in enumerate(given):
+            if not isinstance(item, Mapping):
                 self.wrong((*at, number), f"an item of {at[-1]} must be a mapping")
-        return [(number, one) for number, one in enumerate(given) if isinstance(one, Mapping)]
+        return [(number, item) for number, item in enumerate(given) if isinstance(item, Mapping)]
 
 
 def read_intervals(
