@@ -91,6 +91,8 @@ class RoutedAlert:
                 return outcome.unknown[rule]
         if outcome.failed:
             return outcome.failed
+        if any(change.t_s <= 0 and self._is_mine(change.alert) for change in outcome.changes):
+            return "fires in healthy traffic already, so when it last notified is not known"
         own = self.rules[0].fixed
         for rule, why in outcome.unknown.items():
             if rule.alert and any(

@@ -74,7 +74,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Inhibition:
-    """Alerts that match `target` are not told of while one of `source` fires with the same `equal` labels."""
+    """Alerts of `target` stay silent while an alert of `source` fires with the same `equal` labels."""
 
     source: tuple[Matcher, ...]
     target: tuple[Matcher, ...]

@@ -105,11 +105,12 @@ def test_a_muted_route_depends_on_the_time_of_day(tmp_path: Path) -> None:
 
 def test_grafanas_rules_fire_as_they_would_there() -> None:
     found = audited(FILES / "grafana.yaml")
-    # 0.083 a second from the first minute on; pending at 60 s, firing at 120 s, told 30 s later
+    # 0.083 a second from the first minute on; pending at 60 s, firing at 120 s, sent 30 s later
     assert [page.t_s for page in found["Server errors"].pages] == [150.0]
     assert found["Share of errors"].pages == ()  # 0.1 %
     assert found["Share of errors"].sleeps
-    assert found["Filtered away"].pages  # no data, which it takes for an alarm
+    # without data it takes it for an alarm, and in health it has none
+    assert "fires in healthy traffic already" in found["Filtered away"].unknown
     assert "cloudwatch" in found["Of CloudWatch"].unknown
     assert "paused" in found["Paused"].unknown
 
@@ -142,7 +143,7 @@ def test_a_policy_of_ours_that_reads_what_nothing_stands_for_is_unknown_where_it
     )
     found = audited(tmp_path / "p.yaml")
     assert "rule N: reads nginx_http_requests_total" in found["nginx"].unknown
-    assert not found["both"].unknown  # what it told stands
+    assert not found["both"].unknown  # its pages stand
     assert not found["errors"].unknown
     assert found["errors"].pages
 
@@ -182,6 +183,18 @@ def test_a_rule_that_promtool_refuses_is_unknown_and_the_others_are_replayed(tmp
     assert found["Good"].pages
 
 
+def test_an_alert_that_fires_in_health_is_no_news_and_unknown(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(
+        "groups:\n- name: g\n  rules:\n  - { alert: Watchdog, expr: vector(1) }\n"
+        "  - { alert: Busy, expr: 'sum(rate(http_requests_total[1m])) > 1' }\n"
+        "  - { alert: Down, expr: up == 0 }\n"
+    )
+    found = audited(tmp_path)
+    assert "fires in healthy traffic already" in found["Watchdog"].unknown
+    assert "fires in healthy traffic already" in found["Busy"].unknown
+    assert not found["Down"].unknown
+
+
 def test_a_folder_of_prometheus_and_of_kubernetes_is_read_as_it_lies_there(tmp_path: Path) -> None:
     expr = "sum(increase(http_requests_total{code=~'5..'}[5m])) > 1"
     (tmp_path / "prometheus.yml").write_text("global: { evaluation_interval: 2m }\nscrape_configs: []\n")
@@ -197,4 +210,4 @@ def test_a_folder_of_prometheus_and_of_kubernetes_is_read_as_it_lies_there(tmp_p
         "prometheus.yml (evaluates every 120 s)",
     ]
     [item] = audit(loaded.policies, evening())
-    assert [page.t_s for page in item.pages] == [150.0]  # evaluated at 120 s, told 30 s later
+    assert [page.t_s for page in item.pages] == [150.0]  # evaluated at 120 s, sent 30 s later

@@ -277,7 +277,7 @@ def _suppressor(raw: RawAlarm) -> Suppressor | None:
 
 
 def _actions(raw: RawAlarm) -> Actions:
-    """Who is told; scaling policies and restarts tell nobody."""
+    """Whom it notifies; scaling policies and restarts notify nobody."""
     if raw.plain.get("ActionsEnabled") in (False, "false"):
         return Actions()
     notified = []

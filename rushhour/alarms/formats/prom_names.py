@@ -206,7 +206,7 @@ class _Labels:
             elif item.name in STATUS:
                 if self._style(selector.name, item.name) is None or not self._reads(selector, item.name):
                     return (
-                        f"reads {selector}, a part of the answers that the timeline does not tell apart: it "
+                        f"reads {selector}, a part of the answers that the timeline does not part: it "
                         "has those that are 5xx, and all others"
                     )
             elif item.name in _STATE_LABELS:
