@@ -12,7 +12,7 @@ from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm
 from rushhour.alarms.exports import of_export
 from rushhour.alarms.formats.names import Names, StandsFor
 from rushhour.alarms.moments import epoch_of
-from rushhour.cli.saved import alarms
+from rushhour.cli.main import cli
 from rushhour.errors import UsageError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -126,6 +126,6 @@ def test_what_is_no_export_is_refused_in_words(tmp_path: Path, text: str) -> Non
 
 
 def test_since_without_an_export_is_bad_usage() -> None:
-    done = CliRunner().invoke(alarms, ["runs/x", "--since", "2026-11-24"])
+    done = CliRunner().invoke(cli, ["alarms", "runs/x", "--since", "2026-11-24"])
     assert "--timeline" in done.output
     assert done.exit_code != 0
