@@ -69,7 +69,7 @@ from rushhour.verdict.lost import lost_everything, lost_of
 @click.option(
     "--at",
     type=Moment(),
-    help="When it begins (2026-11-24T18:00Z), for routes that depend on it.  [default: when the run began]",
+    help="When it begins, for routes that depend on it: 2026-11-24T18:00Z; else when the run began.",
 )
 @click.option(
     "--attention",
