@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from rushhour.errors import RunDataError
+from rushhour.process.regular import write_new
 from rushhour.rundir import facts as f
 from rushhour.rundir.losses import CHECKED, NOTIFICATIONS, find_losses
 from rushhour.rundir.manifest import WRITTEN_WHOLE, Ledger, Manifest, Rows, content_digest, read_manifests
@@ -98,7 +99,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write whole or not at all. Raises RunDataError where a folder stands in the file's place."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        write_new(temporary, text.encode())  # the directory may be a stranger's, with a link of that name
         temporary.replace(path)
     except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise RunDataError(f"{path}: cannot be written: {error.strerror}") from None

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from rushhour.agent import own_files
+from rushhour.agent.arguments import without_secrets
+from rushhour.agent.journal import Journal
 from rushhour.cli.console import say
 from rushhour.cli.main import _exit_of
 from rushhour.cli.options import Exit
 from rushhour.errors import UsageError
+from rushhour.judging.judge import judge_run
+from rushhour.observe.pools import PoolWatcher
+from rushhour.observe.tail import Tail
 from rushhour.report.source import excerpt
 from rushhour.rundir import FactWriter, create_run_dir
 from rushhour.rundir import facts as f
@@ -19,6 +25,7 @@ from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import SCENARIO
 from rushhour.stack.processes.service import fill_in
 from tests.unit import histories
+from tests.unit.saved_runs import save
 
 SECRET = "hunter2Sw0rdfish"
 SECRET_NAMES = (
@@ -211,3 +218,107 @@ def test_a_run_directory_is_for_its_owner_alone(tmp_path: Path, umask: int) -> N
 def test_source_in_a_report_loses_its_passwords(tmp_path: Path) -> None:
     (tmp_path / "db.py").write_text(f'engine = create_engine("postgresql://app:{SECRET}@db/shop")\n')
     assert SECRET not in excerpt(tmp_path, "db.py", 1).hit
+
+
+TRAPS = ("link", "dangling link", "pipe", "hard link")
+
+
+def _trap(kind: str, path: Path, victim: Path) -> None:
+    victim.write_text("of the victim\n")
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "dangling link":
+        path.symlink_to(victim.with_name("not-there-yet"))
+    elif kind == "hard link":
+        path.hardlink_to(victim)
+    else:
+        os.mkfifo(path)
+
+
+def _is_untouched(victim: Path) -> bool:
+    return victim.read_text() == "of the victim\n" and not victim.with_name("not-there-yet").exists()
+
+
+@pytest.mark.parametrize("kind", TRAPS)
+def test_the_agent_writes_into_no_file_that_was_put_in_its_way(kind: str, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    folder = tmp_path / "agent"
+    folder.mkdir()
+    _trap(kind, folder / "7.jsonl", victim)
+    with pytest.raises(OSError, match=r"left alone|symbolic links|No such device"):
+        Journal(str(folder), 7)
+    assert _is_untouched(victim)
+
+
+@pytest.mark.parametrize("kind", TRAPS)
+def test_the_agents_other_files_replace_what_was_put_in_their_way(kind: str, tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "pools.prom.tmp"
+    _trap(kind, path, victim)
+    os.close(own_files.open_new(str(path)))
+    assert _is_untouched(victim)
+    assert path.is_file()
+    assert not path.is_symlink()
+
+
+def test_a_process_goes_on_with_its_own_file_after_an_exec(tmp_path: Path) -> None:
+    for text in ("a", "b"):
+        journal = Journal(str(tmp_path), 7)
+        journal.write([{"k": text}])
+        journal.close()
+    assert (tmp_path / "7.jsonl").read_text() == '{"k":"a"}\n{"k":"b"}\n'
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_nothing_is_read_through_a_link_or_from_a_pipe_in_a_folder_of_the_service(
+    kind: str, tmp_path: Path
+) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "8.jsonl"
+    _trap(kind, path, victim)
+    assert own_files.read(str(path)) is None
+    with pytest.raises(OSError, match=r"not followed|not a regular file"):
+        Tail(path).lines()
+    facts = PoolWatcher(tmp_path, 0.0, {}, tmp_path).poll()
+    assert "of the victim" not in str(facts)
+
+
+@pytest.mark.parametrize("kind", TRAPS)
+def test_judging_a_strangers_run_writes_only_into_its_directory(kind: str, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    run = save(tmp_path / "run", histories.healthy())
+    for name in (".verdict.json.tmp", ".report.html.tmp", ".junit.xml.tmp", ".summary.md.tmp", "summary.md"):
+        run.file(name).unlink(missing_ok=True)
+        _trap(kind, run.file(name), victim)
+    judge_run(run)
+    assert _is_untouched(victim)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["serve", "--password", SECRET, "--port", "1"],
+        ["serve", f"--db-password={SECRET}"],
+        ["serve", "--dsn", SECRET],
+        ["serve", f"postgresql://a:{SECRET}@h/d"],
+        ["serve", f"API_KEY={SECRET}"],
+    ],
+)
+def test_the_agent_writes_no_secret_of_a_command_line(command: list[str]) -> None:
+    shown = without_secrets(command)
+    assert SECRET not in str(shown)
+    assert shown[0] == "serve"
+    assert len(shown) == len(command)
+
+
+def test_the_agent_keeps_a_plain_command_line() -> None:
+    command = [
+        "python",
+        "-m",
+        "gunicorn",
+        "app:app",
+        "--bind",
+        "127.0.0.1:80",
+        "--keyfile=x",
+        "--author",
+        "me",
+    ]
+    assert without_secrets(command) == command
