@@ -1,11 +1,27 @@
 """Where commands print."""
 
-from rich.console import Console
+from collections.abc import Iterable
 
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from rushhour.process.printable import clean
 from rushhour.rundir.masking import mask_text
 
-console = Console(emoji=False, markup=False)
-errors = Console(stderr=True, emoji=False, markup=False)
+
+class _CleanConsole(Console):
+    """Prints no control character but its own: names come from services, files and strangers' runs."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(clean(segment.text), segment.style)
+
+
+console: Console = _CleanConsole(emoji=False, markup=False)
+errors: Console = _CleanConsole(stderr=True, emoji=False, markup=False)
 
 
 def say_aside(line: str) -> None:

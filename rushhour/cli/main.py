@@ -16,6 +16,7 @@ import click
 
 from rushhour.cli.options import Exit
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
+from rushhour.process.printable import clean
 from rushhour.rundir.masking import mask_text
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -134,5 +135,5 @@ def _not_installed() -> list[str]:
 
 
 def _tell(what: object, code: Exit) -> Exit:
-    click.echo(mask_text(f"rushhour: {what}"), err=True)
+    click.echo(clean(mask_text(f"rushhour: {what}")), err=True)
     return code

@@ -1,10 +1,10 @@
 """Numbers as words: one place for how the reports write counts, durations and metrics."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from rushhour.diagnosis import Evidence
+from rushhour.process import printable
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import in_words
 from rushhour.verdict.judge import ThresholdResult, Verdict
@@ -14,16 +14,7 @@ VERDICT_STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bo
 UNKNOWN: Final = "-"
 
 Number = float | int | None
-
-# With the marks that turn the direction of text, which can make a line read as another.
-_CONTROL: Final = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
-
-
-def clean(text: object) -> str:
-    """Text without control characters, which neither XML nor a terminal should get from a log line."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+clean: Final = printable.clean
 
 
 def count(value: Number) -> str:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.errors import UsageError
 from rushhour.rundir.masking import MASK, is_secret_name, mask_text
 from rushhour.scenario.model import FROM_YAML, SCENARIO, Scenario, Target
+from rushhour.scenario.owner import planted
 from rushhour.scenario.rules import contradictions
 from rushhour.scenario.target_rules import without_other_ways
 from rushhour.scenario.yaml_node import Node, read_yaml
@@ -68,6 +69,8 @@ class ScenarioFile:
 
 def load_scenarios(path: Path) -> ScenarioFile:
     """Read and validate a whole scenario file. Raises UsageError with every problem found."""
+    if problem := planted(path):
+        raise UsageError([problem])
     root = read_yaml(path)
     problems = _frame(path, root)
     if any("is missing or empty" in one for one in problems):

@@ -1,8 +1,11 @@
 """Each claim of docs/security.md that needs no running stack: secrets, hostile files, modes, headers."""
 
+import json
 import os
+import re
 import stat
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from flask.testing import FlaskClient
 from rushhour.agent import own_files
 from rushhour.agent.arguments import without_secrets
 from rushhour.agent.journal import Journal
+from rushhour.alarms.policies import load_policies
 from rushhour.cli.console import say
 from rushhour.cli.main import _exit_of
 from rushhour.cli.options import Exit
@@ -21,7 +25,7 @@ from rushhour.judging.judge import judge_run
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.tail import Tail
 from rushhour.report.source import excerpt
-from rushhour.rundir import FactWriter, create_run_dir
+from rushhour.rundir import FactWriter, RunDir, create_run_dir
 from rushhour.rundir import facts as f
 from rushhour.rundir.masking import MASK, is_secret_name, mask_text, mask_value
 from rushhour.scenario.file import load_scenarios
@@ -384,3 +388,167 @@ def test_another_site_may_link_to_the_page_and_not_post_to_it() -> None:
     client = _guarded()
     assert client.get("/", base_url="http://127.0.0.1", headers=headers).status_code == 200
     assert client.post("/", base_url="http://127.0.0.1", headers=headers).status_code == 403
+
+
+EVIL = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    "\x1b[31m\x1b]0;title\x07\rPASS\u202e[red]{{7*7}}`|"
+)
+
+
+def _hostile(tmp_path: Path, root: str, file: str) -> RunDir:
+    """A run whose every name and text is hostile, and whose leak is at line 1 of a file of its choice."""
+    run = save(tmp_path / "run", histories.incident(), judged=False)
+    for name in ("pool.jsonl", "requests.jsonl", "events.jsonl"):
+        text = run.file(name).read_text()
+        evil = json.dumps(EVIL)[1:-1]
+        for known in (histories.LIST, histories.ROUTE, histories.SITE.function, "ThreadPoolExecutor-0"):
+            text = text.replace(known, evil)
+        text = text.replace(f'"{histories.SITE.file}"', json.dumps(file))
+        text = text.replace(f'"line":{histories.SITE.line},', '"line":1,')
+        run.file(name).write_text(text)
+    scenario = json.loads(run.file("scenario.json").read_text())
+    scenario["target"]["root"] = root
+    scenario |= {"description": EVIL, "release": EVIL}
+    scenario["target"]["releases"] = [EVIL]
+    run.file("scenario.json").write_text(json.dumps(scenario))
+    for manifest in run.file("manifest").iterdir():
+        manifest.unlink()
+    events = run.file("events.jsonl")
+    events.write_text(events.read_text().replace('"manifest":true', '"manifest":false'))
+    (run.path / "logs").mkdir(exist_ok=True)
+    (run.path / "logs" / "<script>alert(3)<.log").touch()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("root", "file"),
+    [
+        ("/", "etc/passwd"),
+        ("/etc", "passwd"),
+        (".", "/etc/passwd"),
+        (".", "../" * 12 + "etc/passwd"),
+        ("{outside}", "private.py"),
+        ("{inside}", "link.py"),
+        ("{inside}", "notes.txt"),
+        ("{inside}", "pipe.py"),
+        ("{inside}", "nul\0.py"),
+    ],
+)
+def test_a_strangers_run_puts_neither_scripts_nor_files_into_a_report(
+    root: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside, outside = tmp_path / "working", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "private.py").write_text("root:x:0:0:private\n")
+    (inside / "link.py").symlink_to(outside / "private.py")
+    (inside / "notes.txt").write_text("root:x:0:0:private\n")
+    os.mkfifo(inside / "pipe.py")
+    monkeypatch.chdir(inside)
+    run = _hostile(tmp_path, root.format(inside=inside, outside=outside), file)
+    assert _exit_of(["judge", str(run.path)]) in (Exit.MET, Exit.NOT_MET, Exit.UNKNOWN)
+    assert _exit_of(["report", str(run.path)]) == Exit.MET
+    assert _exit_of(["verify", str(run.path)]) in (Exit.MET, Exit.UNKNOWN)
+    assert _exit_of(["compare", str(run.path), str(run.path)]) == Exit.UNKNOWN
+    printed = capsys.readouterr()
+    written = {name: run.file(name).read_text() for name in ("report.html", "summary.md", "junit.xml")}
+    for name, text in {**written, "out": printed.out, "err": printed.err}.items():
+        assert "root:x:0:0" not in text, name
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202e]", text), name
+    page = written["report.html"]
+    assert "alert(1)" in page  # the names are there, as text
+    assert not re.search(r"<script>alert|<img src=x|</script><script>", page)
+    assert "{{7*7}}" in page
+
+
+def test_the_policy_of_a_report_allows_no_script_but_its_own(tmp_path: Path) -> None:
+    run = save(tmp_path / "run", histories.incident())
+    judge_run(run)
+    page = run.file("report.html").read_text()
+    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    assert unescape(policy).startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-inline" not in unescape(policy).partition("script-src")[2].partition(";")[0]
+    assert "unsafe-eval" not in policy
+
+
+def test_source_of_the_working_folder_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shown.py").write_text("connection = engine.connect()\n")
+    monkeypatch.chdir(tmp_path)
+    run = _hostile(tmp_path, str(tmp_path), "shown.py")
+    judge_run(run)
+    assert "engine.connect()" in run.file("report.html").read_text()
+    monkeypatch.chdir("/")
+    monkeypatch.chdir(run.path)
+    judge_run(run)
+    assert "engine.connect()" not in run.file("report.html").read_text()
+    judge_run(run, tmp_path)
+    assert "engine.connect()" in run.file("report.html").read_text()
+
+
+def _scenario_file(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "scenarios.yaml"
+    path.write_text(
+        "service: {name: s, command: 'x {port}'}\n"
+        "scenarios: {a: {load: {users: 1, duration: 5s, warm_up: 1s, locustfile: x.py}, expect: healthy, "
+        "thresholds: [p95 < 400ms]}}\n"
+    )
+    (folder / "x.py").touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file_mode", "folder_mode", "refused"),
+    [
+        (0o644, 0o755, ""),
+        (0o664, 0o775, ""),  # a umask of 002, where each user has a group of their own
+        (0o600, 0o1777, ""),  # a file of ours in /tmp
+        (0o646, 0o755, "chmod o-w"),
+        (0o666, 0o1777, "chmod o-w"),
+        (0o644, 0o777, "chmod o-w"),
+    ],
+)
+def test_a_scenario_file_that_everybody_may_write_to_is_refused(
+    file_mode: int, folder_mode: int, refused: str, tmp_path: Path
+) -> None:
+    path = _scenario_file(tmp_path / "folder")
+    path.chmod(file_mode)
+    path.parent.chmod(folder_mode)
+    if not refused:
+        assert "a" in load_scenarios(path).scenarios
+        return
+    with pytest.raises(UsageError, match=refused):
+        load_scenarios(path)
+    assert _exit_of(["list", "--scenarios", str(path)]) == Exit.USAGE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize(("folder_mode", "refused"), [(0o1777, True), (0o755, False)])
+def test_a_scenario_file_that_another_user_put_into_a_shared_folder_is_refused(
+    folder_mode: int, refused: bool, tmp_path: Path
+) -> None:
+    path = _scenario_file(tmp_path / "folder")
+    path.parent.chmod(folder_mode)
+    os.chown(path, 65534, 65534)
+    if refused:
+        with pytest.raises(UsageError, match="of another user"):
+            load_scenarios(path)
+    else:  # a checkout of a user's, mounted into a container where root runs
+        assert "a" in load_scenarios(path).scenarios
+
+
+@pytest.mark.parametrize(
+    "kind", ["!!python/object/apply:os.system ['touch made']", "!!python/name:os.system"]
+)
+def test_yaml_makes_no_objects(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = _scenario_file(tmp_path)
+    path.write_text(path.read_text() + f"suites: {{s: {kind}}}\n")
+    with pytest.raises(UsageError):
+        load_scenarios(path)
+    rules = tmp_path / "rules.yml"
+    rules.write_text(f"groups: {kind}\n")
+    with pytest.raises(UsageError):
+        load_policies([rules])
+    assert not (tmp_path / "made").exists()
