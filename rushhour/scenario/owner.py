@@ -19,14 +19,16 @@ def planted(path: Path) -> str | None:
     why = "and it names commands that rushhour runs"
     if file.st_mode & stat.S_IWOTH:
         return f"{path}: every user may write to it, {why}; look at it, then: chmod o-w {path}"
-    if not folder.st_mode & stat.S_IWOTH:
-        return None
-    if not folder.st_mode & stat.S_ISVTX:
-        parent = path.resolve().parent
+    return _in_open_folder(path, file.st_uid, folder.st_mode, why) if folder.st_mode & stat.S_IWOTH else None
+
+
+def _in_open_folder(path: Path, owner: int, mode: int, why: str) -> str | None:
+    parent = path.resolve().parent
+    if not mode & stat.S_ISVTX:
         return f"{path}: every user may replace it in {parent}, {why}; look at it, then: chmod o-w {parent}"
-    if file.st_uid not in (os.geteuid(), 0):
-        return (
-            f"{path}: a file of another user (id {file.st_uid}) in a folder where everybody may put one, {why}; "
-            "look at it, then copy it to a folder of your own"
-        )
-    return None
+    if owner in (os.geteuid(), 0):
+        return None
+    return (
+        f"{path}: a file of another user (id {owner}) in a folder where everybody may put one, {why}; "
+        "look at it, then copy it to a folder of your own"
+    )

@@ -24,6 +24,7 @@ from rushhour.jobs.webui.access import guard_requests
 from rushhour.judging.judge import judge_run
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.tail import Tail
+from rushhour.report import page
 from rushhour.report.source import excerpt
 from rushhour.rundir import FactWriter, RunDir, create_run_dir
 from rushhour.rundir import facts as f
@@ -34,6 +35,7 @@ from rushhour.stack.processes.service import fill_in
 from tests.unit import histories
 from tests.unit.saved_runs import save
 
+ROOT = Path(__file__).parents[2]
 SECRET = "hunter2Sw0rdfish"
 SECRET_NAMES = (
     "DB_PASSWORD",
@@ -188,7 +190,7 @@ def test_no_secret_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     with pytest.raises(UsageError) as caught:
         fill_in(f"{SECRET}{{unknown}}", {}, "service.environment.DB_PASSWORD")
     assert SECRET not in str(caught.value)
-    scenarios = Path(__file__).parents[2] / "scenarios.yaml"
+    scenarios = ROOT / "scenarios.yaml"
     for setting in ("nonsense", "load.users", "service.environment"):
         given = f"{setting}=redis://:{SECRET}@h"
         assert _exit_of(["run", "gate", f"--set={given}", "--scenarios", str(scenarios)]) == Exit.USAGE
@@ -456,17 +458,17 @@ def test_a_strangers_run_puts_neither_scripts_nor_files_into_a_report(
     for name, text in {**written, "out": printed.out, "err": printed.err}.items():
         assert "root:x:0:0" not in text, name
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202e]", text), name
-    page = written["report.html"]
-    assert "alert(1)" in page  # the names are there, as text
-    assert not re.search(r"<script>alert|<img src=x|</script><script>", page)
-    assert "{{7*7}}" in page
+    html = written["report.html"]
+    assert "alert(1)" in html  # the names are there, as text
+    assert not re.search(r"<script>alert|<img src=x|</script><script>", html)
+    assert "{{7*7}}" in html
 
 
 def test_the_policy_of_a_report_allows_no_script_but_its_own(tmp_path: Path) -> None:
     run = save(tmp_path / "run", histories.incident())
     judge_run(run)
-    page = run.file("report.html").read_text()
-    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    html = run.file("report.html").read_text()
+    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
     assert unescape(policy).startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe-inline" not in unescape(policy).partition("script-src")[2].partition(";")[0]
     assert "unsafe-eval" not in policy
@@ -539,16 +541,35 @@ def test_a_scenario_file_that_another_user_put_into_a_shared_folder_is_refused(
 
 
 @pytest.mark.parametrize(
-    "kind", ["!!python/object/apply:os.system ['touch made']", "!!python/name:os.system"]
+    "kind",
+    [
+        "!!python/object/apply:os.system ['touch made']",
+        "!!python/object/new:os.system {args: ['touch made']}",
+        "!!python/name:os.system x",
+        "!made text",
+        "[1, !made {a: 1}]",
+    ],
 )
 def test_yaml_makes_no_objects(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = _scenario_file(tmp_path)
     path.write_text(path.read_text() + f"suites: {{s: {kind}}}\n")
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"yaml:3: suites\.s.*is a tag"):
         load_scenarios(path)
-    rules = tmp_path / "rules.yml"
-    rules.write_text(f"groups: {kind}\n")
-    with pytest.raises(UsageError):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(f"system: {kind}\n")
+    with pytest.raises(UsageError, match="is a tag"):
         load_policies([rules])
     assert not (tmp_path / "made").exists()
+
+
+def test_every_yaml_reader_makes_plain_data_only() -> None:
+    unsafe = re.compile(r"""typ=["'](?:unsafe|base)|\byaml\.(?:load|unsafe_load|full_load)\b|\bpickle\b""")
+    assert [path for path in (ROOT / "rushhour").rglob("*.py") if unsafe.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize("package", ["rushhour.report", "rushhour.jobs.drill", "rushhour.jobs.nightly"])
+def test_every_template_escapes(package: str) -> None:
+    assert page._environment(package).autoescape is True
+    makers = [path for path in (ROOT / "rushhour").rglob("*.py") if "from jinja2 import" in path.read_text()]
+    assert [path.name for path in makers] == ["page.py"]
