@@ -20,7 +20,7 @@ from rushhour.cli.console import say
 from rushhour.cli.main import _exit_of
 from rushhour.cli.options import Exit
 from rushhour.errors import UsageError
-from rushhour.jobs.webui.access import guard_requests
+from rushhour.jobs.webui.guarding import guard_requests
 from rushhour.judging.judge import judge_run
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.tail import Tail
@@ -434,7 +434,7 @@ def _hostile(tmp_path: Path, root: str, file: str) -> RunDir:
         ("{inside}", "link.py"),
         ("{inside}", "notes.txt"),
         ("{inside}", "pipe.py"),
-        ("{inside}", "nul\0.py"),
+        pytest.param("{inside}", "nul\0.py", id="a NUL in the name"),
     ],
 )
 def test_a_strangers_run_puts_neither_scripts_nor_files_into_a_report(
