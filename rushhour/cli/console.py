@@ -6,7 +6,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from rushhour.process.printable import clean
-from rushhour.rundir.masking import mask_text
+from rushhour.rundir.masking import mask_text, mask_urls
 
 
 class _CleanConsole(Console):
@@ -14,10 +14,10 @@ class _CleanConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            if segment.control or segment.text.isprintable():
+            if segment.control or (segment.text.isprintable() and "://" not in segment.text):
                 yield segment
             else:
-                yield Segment(clean(segment.text), segment.style)
+                yield Segment(clean(mask_urls(segment.text)), segment.style)
 
 
 console: Console = _CleanConsole(emoji=False, markup=False)

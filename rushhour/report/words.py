@@ -5,6 +5,7 @@ from typing import Final
 
 from rushhour.diagnosis import Evidence
 from rushhour.process import printable
+from rushhour.rundir.masking import mask_urls
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import in_words
 from rushhour.verdict.judge import ThresholdResult, Verdict
@@ -14,7 +15,14 @@ VERDICT_STYLE: Final = {"pass": "bold green", "fail": "bold red", "unknown": "bo
 UNKNOWN: Final = "-"
 
 Number = float | int | None
-clean: Final = printable.clean
+
+
+def clean(text: object) -> str:
+    """Text for a terminal, a page or XML: no control characters, and no password in a URL.
+
+    Older runs, and those of strangers, were written without either in mind.
+    """
+    return printable.clean(mask_urls(str(text)))
 
 
 def count(value: Number) -> str:

@@ -395,6 +395,7 @@ def test_another_site_may_link_to_the_page_and_not_post_to_it() -> None:
 EVIL = (
     "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     "\x1b[31m\x1b]0;title\x07\rPASS\u202e[red]{{7*7}}`|"
+    f" mysql://app:{SECRET}@db/shop"
 )
 
 
@@ -457,6 +458,7 @@ def test_a_strangers_run_puts_neither_scripts_nor_files_into_a_report(
     written = {name: run.file(name).read_text() for name in ("report.html", "summary.md", "junit.xml")}
     for name, text in {**written, "out": printed.out, "err": printed.err}.items():
         assert "root:x:0:0" not in text, name
+        assert SECRET not in text, name
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202e]", text), name
     html = written["report.html"]
     assert "alert(1)" in html  # the names are there, as text
