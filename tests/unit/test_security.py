@@ -25,6 +25,7 @@ from rushhour.judging.judge import judge_run
 from rushhour.observe.pools import PoolWatcher
 from rushhour.observe.tail import Tail
 from rushhour.report import page
+from rushhour.report.settings import uses_think_time
 from rushhour.report.source import excerpt
 from rushhour.rundir import FactWriter, RunDir, create_run_dir
 from rushhour.rundir import facts as f
@@ -575,3 +576,14 @@ def test_every_template_escapes(package: str) -> None:
     assert page._environment(package).autoescape is True
     makers = [path for path in (ROOT / "rushhour").rglob("*.py") if "from jinja2 import" in path.read_text()]
     assert [path.name for path in makers] == ["page.py"]
+
+
+@pytest.mark.parametrize(
+    "content", ["(" * 100_000, "x = " + "-" * 200_000 + "1", "a" + ".b" * 200_000, "\0", "import x\n" * 10]
+)
+def test_a_locustfile_of_a_strangers_run_is_parsed_and_not_run(content: str, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w')\n{content}")
+    scenario = histories.scenario()
+    target, load = replace(scenario.target, root=str(tmp_path)), replace(scenario.load, locustfile="x.py")
+    assert uses_think_time(replace(scenario, target=target, load=load)) is False
+    assert not (tmp_path / "made").exists()
