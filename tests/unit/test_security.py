@@ -16,10 +16,12 @@ from rushhour.agent import own_files
 from rushhour.agent.arguments import without_secrets
 from rushhour.agent.journal import Journal
 from rushhour.alarms.policies import load_policies
+from rushhour.cli import console as commands
 from rushhour.cli.console import say
 from rushhour.cli.main import _exit_of
 from rushhour.cli.options import Exit
 from rushhour.errors import UsageError
+from rushhour.jobs.drill import command as drill
 from rushhour.jobs.webui.guarding import guard_requests
 from rushhour.judging.judge import judge_run
 from rushhour.observe.pools import PoolWatcher
@@ -587,3 +589,17 @@ def test_a_locustfile_of_a_strangers_run_is_parsed_and_not_run(content: str, tmp
     target, load = replace(scenario.target, root=str(tmp_path)), replace(scenario.load, locustfile="x.py")
     assert uses_think_time(replace(scenario, target=target, load=load)) is False
     assert not (tmp_path / "made").exists()
+
+
+def test_no_console_passes_on_control_characters_or_passwords_in_urls() -> None:
+    for console in (commands.console, commands.errors, drill.console):
+        with console.capture() as captured:
+            console.print(f"a\x1b[31mbc\u202ed redis://:{SECRET}@h", soft_wrap=True)
+        assert captured.get() == f"a\ufffd[31mbc\ufffdd redis://:{MASK}@h\n"
+
+
+def test_every_console_is_the_one_that_cleans() -> None:
+    plain = re.compile(r"^from rich\.console import .*\bConsole\b|^from rich import print", re.MULTILINE)
+    makes = re.compile(r"\bConsole\(")
+    texts = {path: path.read_text() for path in (ROOT / "rushhour").rglob("*.py")}
+    assert [path for path, text in texts.items() if plain.search(text) and makes.search(text)] == []
