@@ -99,12 +99,15 @@ def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple
         observation.drain()
         observation.collect_garbage()
         observation.await_pages(context.await_pages_s)
-    return run, judge_run(run)
+    return run, judge_run(run, Path(scenario.target.root))
 
 
 @contextmanager
 def recording(
-    scenario: Scenario, run: RunDir, screen: Screen, judge: Callable[[RunDir], object] = judge_run
+    scenario: Scenario,
+    run: RunDir,
+    screen: Screen,
+    judge: Callable[[RunDir], object] | None = None,
 ) -> Iterator[Recorder]:
     """Record into a run directory, and how the run ended; a broken stack is an event, and goes no further.
 
@@ -121,7 +124,10 @@ def recording(
         recorder.event(f.STACK_BROKE, what=what, log_tail=list(error.log_tail), **died)
     except KeyboardInterrupt:
         recorder.event(f.INTERRUPTED)
-        judge(run)
+        if judge is None:
+            judge_run(run, Path(scenario.target.root))
+        else:
+            judge(run)
         raise
     finally:
         screen.done()

@@ -1,6 +1,7 @@
 """Where commands print."""
 
-from rich.console import Console
+from rushhour.report.console import Console
+from rushhour.rundir.masking import mask_text
 
 console = Console(emoji=False, markup=False)
 errors = Console(stderr=True, emoji=False, markup=False)
@@ -8,8 +9,8 @@ errors = Console(stderr=True, emoji=False, markup=False)
 
 def say_aside(line: str) -> None:
     """On stderr, beside the output of a command that goes on."""
-    errors.print(line, soft_wrap=True, markup=False, highlight=False)
+    errors.print(mask_text(line), soft_wrap=True, markup=False, highlight=False)
 
 
 def say(line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False)
+    console.print(mask_text(line), soft_wrap=True, markup=False)

@@ -6,6 +6,7 @@ from rushhour.errors import RunDataError
 from rushhour.judging.alarms import alarm_section, unaudited, unheard
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
+from rushhour.report.source import trusted_root
 from rushhour.rundir import History, RunDir, load_history
 from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
@@ -30,18 +31,26 @@ def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str)
         raise RunDataError(f"{run.file('requests.jsonl')}: {error}") from None
 
 
-def judge_run(run: RunDir) -> Verdict:
-    """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md."""
+def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
+    """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md.
+
+    Source lines are read below `source_root`; without one below the folder that the run itself names, if that
+    lies in the working folder.
+    """
     scenario, history, verdict, alarms = _judged(run)
     run.write_json("verdict.json", verdict_json(verdict))
-    write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
+    write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
     return verdict
 
 
-def render_run(run: RunDir) -> list[Path]:
+def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run anew, and leave verdict.json as it is; the files written."""
     scenario, history, verdict, alarms = _judged(run)
-    return write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
+    return write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
+
+
+def _source_of(scenario: Scenario, source_root: Path | None) -> Path | None:
+    return source_root or trusted_root(Path(scenario.target.root), Path.cwd())
 
 
 def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | None]:

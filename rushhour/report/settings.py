@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.report import words
+from rushhour.report.source import LARGEST_BYTES
 from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 
@@ -91,12 +92,13 @@ def _pools_seen(history: History) -> Iterator[tuple[str, str]]:
 
 
 def _reads_think_time(path: Path, seen: set[Path]) -> bool:
-    if path in seen or not path.is_file():
-        return False
+    """The path stands in a run directory, which a stranger may have made: the file is parsed, and not run."""
     seen.add(path)
     try:
+        if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+            return False
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError):
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
         return False  # it cannot be read now, so what it reads is not known
     imported: list[str] = []
     for node in ast.walk(tree):
@@ -107,6 +109,5 @@ def _reads_think_time(path: Path, seen: set[Path]) -> bool:
                 imported += [alias.name for alias in names]
             case ast.ImportFrom(module=module, names=names):
                 imported += [module or "", *(f"{module}.{alias.name}".lstrip(".") for alias in names)]
-    return any(
-        _reads_think_time(path.parent / f"{name.split('.')[-1]}.py", seen) for name in imported if name
-    )
+    beside = (path.parent / f"{name.split('.')[-1]}.py" for name in imported if name)
+    return any(_reads_think_time(module, seen) for module in beside if module not in seen)

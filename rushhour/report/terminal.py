@@ -13,7 +13,7 @@ from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
-from rushhour.report.source import Sources, sources_of
+from rushhour.report.source import Sources, sources_of, trusted_root
 from rushhour.report.words import (
     VERDICT_STYLE,
     clean,
@@ -37,13 +37,20 @@ _MARK: Final = {
 
 
 def summary(
-    verdict: Verdict, scenario: Scenario, run_path: Path, source_root: Path | None = None
+    verdict: Verdict,
+    scenario: Scenario,
+    run_path: Path,
+    source_root: Path | None = None,
+    *,
+    saved: bool = False,
 ) -> RenderableType:
     """What happened, in its first line; then why, where in the code, the numbers, and where the report is.
 
-    Source lines are read from `source_root`, or from the scenario's own root without one.
+    Source lines are read from `source_root`, or from the scenario's own root without one; that of a `saved`
+    run only in the working folder.
     """
-    root = source_root if source_root is not None else Path(scenario.target.root)
+    own = Path(scenario.target.root)
+    root = source_root or (trusted_root(own, Path.cwd()) if saved else own)
     parts: list[RenderableType] = [
         Text.assemble(
             (verdict.verdict.upper(), VERDICT_STYLE[verdict.verdict]), "  ", (clean(verdict.headline), "bold")

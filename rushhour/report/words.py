@@ -1,10 +1,11 @@
 """Numbers as words: one place for how the reports write counts, durations and metrics."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from rushhour.diagnosis import Evidence
+from rushhour.process import printable
+from rushhour.rundir.masking import mask_urls
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import in_words
 from rushhour.verdict.judge import ThresholdResult, Verdict
@@ -15,12 +16,13 @@ UNKNOWN: Final = "-"
 
 Number = float | int | None
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
 
 def clean(text: object) -> str:
-    """Text without control characters, which neither XML nor a terminal should get from a log line."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    """Text for a terminal, a page or XML: no control characters, and no password in a URL.
+
+    Older runs, and those of strangers, were written without either in mind.
+    """
+    return printable.clean(mask_urls(str(text)))
 
 
 def count(value: Number) -> str:

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
 from rushhour.errors import UsageError
 from rushhour.jobs.drill import side_by_side as together
 from rushhour.jobs.drill.facts import VERDICT_OF, Drill
@@ -13,6 +11,7 @@ from rushhour.jobs.drill.page import junit, markdown, terminal
 from rushhour.jobs.drill.run import drill_scenario, run_drill
 from rushhour.load.check import check_locustfiles
 from rushhour.process.guard import Guard
+from rushhour.report.console import Console
 from rushhour.report.files import write
 from rushhour.run import RunContext
 from rushhour.rundir.facts import BYS, By
