@@ -1,4 +1,4 @@
-"""The lines of source around a call site, as they are when the report is written."""
+"""Reads source lines around a call site, as the file is when the report is written."""
 
 import sys
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ class SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """Lines around a call site; without lines, `problem` says why."""
+    """Source lines around a call site; when there are none, `problem` says why."""
 
     lines: tuple[SourceLine, ...] = ()
     problem: str = ""
 
     @property
     def hit(self) -> str:
-        """The line of the call site itself, without its indent; empty when it could not be read."""
+        """The line of the call site without its indent; empty when it could not be read."""
         return next((line.text.strip() for line in self.lines if line.hit), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the service's files are: its folder, and those of the packages that it has installed."""
+    """The folders of the service's source files: its own, and those of its installed packages."""
 
     root: Path | None
     installed: tuple[Path, ...] = ()
@@ -43,15 +43,15 @@ class Sources:
 
 
 def sources_of(scenario: Scenario, root: Path | None) -> Sources:
-    """Those of a scenario's service, whose folder is `root`."""
+    """Find the source folders of a scenario's service; `root` is its own folder."""
     return Sources(root, () if root is None else package_folders(scenario))
 
 
 def package_folders(scenario: Scenario) -> tuple[Path, ...]:
-    """Where the packages of the service's environment are installed, as far as it is on this machine."""
+    """Find the site-packages folders of the service's environment on this machine."""
     root = Path(scenario.target.root)
     python = scenario.target.python or sys.executable
-    # Not resolved: the interpreter of an environment is a link that leads out of it.
+    # Not resolved, because the interpreter of a virtual environment is a link to one outside of it.
     prefixes = [(root / python).absolute().parent.parent] if "/" in python else []
     prefixes += [root / ".venv", root / "venv"]
     found = (
@@ -66,9 +66,10 @@ def package_folders(scenario: Scenario) -> tuple[Path, ...]:
 def excerpt(
     root: Path | None, file: str, line: int, around: int = 4, installed: Sequence[Path] = ()
 ) -> Excerpt:
-    """Read `line` of `root/file` with `around` lines on each side; never a file outside of `root`.
+    """Read `line` of `root/file` with `around` lines on each side.
 
-    What is not there is looked for in the folders of `installed` packages, and not outside of these either.
+    A file that is not below `root` is looked up in the `installed` folders. Files outside of these folders
+    are never read.
     """
     if root is None:
         return Excerpt(problem="no source folder was given")

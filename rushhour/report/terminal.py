@@ -1,4 +1,4 @@
-"""What is printed when a run has been judged, and the table that compares the runs of a suite."""
+"""Renders the terminal summary of a judged run, and the table that compares the runs of a suite."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,9 +39,9 @@ _MARK: Final = {
 def summary(
     verdict: Verdict, scenario: Scenario, run_path: Path, source_root: Path | None = None
 ) -> RenderableType:
-    """What happened, in its first line; then why, where in the code, the numbers, and where the report is.
+    """Render the summary of a run: headline, reasons, diagnosis with code, numbers, path of the report.
 
-    Source lines are read from `source_root`, or from the scenario's own root without one.
+    Source lines are read from `source_root`, by default from the root of the scenario's service.
     """
     root = source_root if source_root is not None else Path(scenario.target.root)
     parts: list[RenderableType] = [
@@ -65,7 +65,7 @@ def summary(
 
 
 def comparison(results: Sequence[tuple[Scenario, Verdict]]) -> RenderableType:
-    """A suite at a glance: one row per scenario where there is room, else one column per scenario."""
+    """Render a suite as a table: a row per scenario on a wide console, else a column per scenario."""
     return _Comparison(results)
 
 
@@ -105,7 +105,7 @@ def _cell(head: str, value: str) -> Text:
 
 
 def _in_two_lines(name: str, longest: int = 12) -> Text:
-    """`rush-hour-hotfix` as `rush-hour-` over `hotfix`."""
+    """Break a long name at its last hyphen: `rush-hour-` and `hotfix`."""
     at = name.rfind("-")
     return Text(f"{name[: at + 1]}\n{name[at + 1 :]}" if len(name) > longest and at > 0 else name)
 
@@ -147,7 +147,7 @@ def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
     code = (
         Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")
     )
-    told = (
+    figures = (
         f"pool {clean(site.pool)}: {site.held} still out when the watch ended{leaked}{collected}, "
         f"{held(site.held_s)} connection-seconds, longest {seconds(site.max_hold_s)}"
     )
@@ -159,7 +159,7 @@ def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
             (f"  {clean(site.endpoint)}" if site.endpoint else "", "dim"),
         ),
         Padding(code, (0, 0, 0, 4)),
-        Padding(Text(told), (0, 0, 0, 4)),
+        Padding(Text(figures), (0, 0, 0, 4)),
     ]
 
 
@@ -167,9 +167,10 @@ def _evidence(diagnosis: Diagnosis) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(max_width=40)
     table.add_column()
-    for one in diagnosis.evidence:
-        meaning = f"  {clean(one.meaning)}" if one.meaning else ""
-        table.add_row(Text(clean(one.signal)), Text.assemble((evidence_value(one), "bold"), (meaning, "dim")))
+    for evidence in diagnosis.evidence:
+        value = evidence_value(evidence)
+        meaning = f"  {clean(evidence.meaning)}" if evidence.meaning else ""
+        table.add_row(Text(clean(evidence.signal)), Text.assemble((value, "bold"), (meaning, "dim")))
     return table
 
 
@@ -178,6 +179,6 @@ def _thresholds(verdict: Verdict) -> Table:
     table.add_column()
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
-    for one in verdict.thresholds:
-        table.add_row(_MARK[one.ok], Text(clean(one.expr)), Text(threshold_value(one)))
+    for result in verdict.thresholds:
+        table.add_row(_MARK[result.ok], Text(clean(result.expr)), Text(threshold_value(result)))
     return table
