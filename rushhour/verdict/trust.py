@@ -134,7 +134,7 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
     if not samples and lost:
         return
     if not samples:
-        yield "the load generator wrote nothing about itself, so nothing tells whether it kept its schedule"
+        yield "the load generator wrote nothing about itself, so it is unknown whether it kept its schedule"
         return
     lateness_ms, stall_ms = metrics.generator_lateness_p99_ms or 0, metrics.generator_lateness_max_ms or 0
     if lateness_ms > LATENESS_P99_MS:
