@@ -31,7 +31,7 @@ def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str)
 
 
 def judge_run(run: RunDir) -> Verdict:
-    """Judge a run directory, and write verdict.json, report.html, junit.xml and summary.md."""
+    """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md."""
     scenario, history, verdict, alarms = _judged(run)
     run.write_json("verdict.json", verdict_json(verdict))
     write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
@@ -39,7 +39,7 @@ def judge_run(run: RunDir) -> Verdict:
 
 
 def render_run(run: RunDir) -> list[Path]:
-    """Write the reports of a saved run again, but not verdict.json; return the written files."""
+    """Write the reports of a saved run anew, and leave verdict.json as it is; the files written."""
     scenario, history, verdict, alarms = _judged(run)
     return write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
 

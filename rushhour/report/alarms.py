@@ -14,7 +14,7 @@ from rushhour.report import words
 from rushhour.report.alarm_picture import binned, picture
 from rushhour.report.real_pages import terminal_real
 
-LANE = 60  # width of a lane in the terminal, in characters
+LANE = 60  # characters of a lane in the terminal
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -71,9 +71,9 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
         )
     lanes = Text()
     lanes.append(f"{'failures':<18}{_bars(study)}\n")
-    for audit in study.audits:
-        lanes.append(f"{audit.policy.name[:17]:<18}{_lane(audit, study.timeline.seconds)}\n")
-    lanes.append(f"{'':<18}! page   = in alarm, no page   . silence   ? unknown\n", "dim")
+    for one in study.audits:
+        lanes.append(f"{one.policy.name[:17]:<18}{_lane(one, study.timeline.seconds)}\n")
+    lanes.append(f"{'':<18}! page   = in alarm, and silent   . nobody was told   ? unknown\n", "dim")
     parts: list[RenderableType] = [
         Text.assemble(("\n" + name, "bold"), f"  {headline(study)}"),
         Text("; ".join(study.timeline.words), "dim"),
@@ -90,23 +90,21 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
     return Group(*parts)
 
 
-def first_page(audit: Audit, study: Study) -> str:
-    """Format the time from the first failure to the first page; negative when the page came first."""
-    if audit.unknown:
+def first_page(one: Audit, study: Study) -> str:
+    """After the first failure; a policy that saw it coming has a minus."""
+    if one.unknown:
         return "unknown"
-    if audit.first_page_s is None:
+    if one.first_page_s is None:
         return "never" if study.failures else "-"
-    return words.seconds(audit.first_page_s)
+    return words.seconds(one.first_page_s)
 
 
 def advice_lines(study: Study) -> Iterator[str]:
-    """Describe each advised change, and its effect when replayed."""
-    for advice in study.advice:
-        name, after = advice.before.policy.name, advice.after
-        left = "no blind spot is left"
-        if not advice.closes:
-            left = f"{words.count(after.unannounced)} failures stay unannounced"
-        yield f"{name}: {advice.change}; replayed: {len(after.pages)} pages, {left}"
+    """Each change, and what it would have done."""
+    for one in study.advice:
+        left = one.after.unannounced
+        then = "no blind spot is left" if one.closes else f"{words.count(left)} failures stay unannounced"
+        yield f"{one.before.policy.name}: {one.change}; replayed: {len(one.after.pages)} pages, {then}"
 
 
 def unknown_lines(study: Study) -> Iterator[str]:

@@ -41,7 +41,7 @@ def summary(
 ) -> RenderableType:
     """Render the summary of a run: headline, reasons, diagnosis with code, numbers, path of the report.
 
-    Source lines are read from `source_root`, by default from the root of the scenario's service.
+    Source lines are read from `source_root`, or from the scenario's own root without one.
     """
     root = source_root if source_root is not None else Path(scenario.target.root)
     parts: list[RenderableType] = [
@@ -147,7 +147,7 @@ def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
     code = (
         Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")
     )
-    figures = (
+    told = (
         f"pool {clean(site.pool)}: {site.held} still out when the watch ended{leaked}{collected}, "
         f"{held(site.held_s)} connection-seconds, longest {seconds(site.max_hold_s)}"
     )
@@ -159,7 +159,7 @@ def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
             (f"  {clean(site.endpoint)}" if site.endpoint else "", "dim"),
         ),
         Padding(code, (0, 0, 0, 4)),
-        Padding(Text(figures), (0, 0, 0, 4)),
+        Padding(Text(told), (0, 0, 0, 4)),
     ]
 
 
@@ -167,10 +167,9 @@ def _evidence(diagnosis: Diagnosis) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(max_width=40)
     table.add_column()
-    for evidence in diagnosis.evidence:
-        value = evidence_value(evidence)
-        meaning = f"  {clean(evidence.meaning)}" if evidence.meaning else ""
-        table.add_row(Text(clean(evidence.signal)), Text.assemble((value, "bold"), (meaning, "dim")))
+    for one in diagnosis.evidence:
+        meaning = f"  {clean(one.meaning)}" if one.meaning else ""
+        table.add_row(Text(clean(one.signal)), Text.assemble((evidence_value(one), "bold"), (meaning, "dim")))
     return table
 
 

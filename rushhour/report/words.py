@@ -19,7 +19,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff
 
 
 def clean(text: object) -> str:
-    """Replace control characters, which XML forbids and a terminal would interpret."""
+    """Text without control characters, which neither XML nor a terminal should get from a log line."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
 
 
