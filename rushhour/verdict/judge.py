@@ -18,10 +18,10 @@ from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import Threshold, parse_threshold
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
-from rushhour.verdict.lost import is_proven, touched
+from rushhour.verdict.lost import losses_behind, stays_violated
 from rushhour.verdict.notes import notes
 from rushhour.verdict.start import exhausted_at_start
-from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
+from rushhour.verdict.trust import log_lines, missing_data, missing_pools, void_reasons
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
@@ -72,8 +72,8 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     diagnosis = diagnose(history, metrics)
     judged = judged_thresholds(scenario)
     results = tuple(_result(threshold, metrics, history) for threshold in judged)
-    void = why_void(scenario, history, metrics)
-    blind = () if void else (*why_blind(scenario, history, metrics, judged), *_no_data(judged, metrics))
+    void = void_reasons(scenario, history, metrics)
+    missing = () if void else (*missing_data(scenario, history, metrics, judged), *_no_data(judged, metrics))
     violated = [result.threshold for result in results if result.ok is False]
     # An exception in the locustfile is not the service's fault, and fails the run whatever it expects.
     failed = tuple(
@@ -84,7 +84,7 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
         for threshold in violated
         if threshold.metric == RAISED_NOTHING.metric
     )
-    observed = _observed(scenario, metrics, bool(failed), bool(blind))
+    observed = _observed(scenario, metrics, bool(failed), bool(missing))
     outcome: Outcome
     death = service_death(history)
     if death is not None and scenario.expect == "healthy":
@@ -97,15 +97,15 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
         reasons = (starved, *log_lines(history), *_seen(scenario, metrics, failed))
     elif void:
         observed = "exhausted" if observed == "exhausted" else "unknown"
-        unseen = why_unwatched(scenario, history, judged)
+        unseen = missing_pools(scenario, history, judged)
         seen = (*_seen(scenario, metrics, failed), *(f"seen until then: {text}" for text in raised))
         outcome, reasons = "unknown", (*void, *unseen, *seen)
     elif scenario.expect == "exhausted":
-        outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, blind)
+        outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, missing)
     elif scenario.expect == "degraded":
-        outcome, reasons = _judge_degraded(scenario, metrics, diagnosis, failed, blind)
+        outcome, reasons = _judge_degraded(scenario, metrics, diagnosis, failed, missing)
     else:
-        outcome, reasons = _judge_healthy(failed, blind, len(judged))
+        outcome, reasons = _judge_healthy(failed, missing, len(judged))
     if raised and not void:
         held = outcome == "pass" and scenario.expect == "healthy"
         outcome, reasons = "fail", (*raised, *(() if held else reasons))
@@ -145,9 +145,9 @@ def with_alarms(verdict: Verdict, silent: Sequence[str], not_replayed: Sequence[
 def _result(threshold: Threshold, metrics: Metrics, history: History) -> ThresholdResult:
     value = metrics.value_of(threshold)
     ok = None if value is None else threshold.holds(value)
-    if ok is None or value is None or (not ok and is_proven(history, threshold, value)):
+    if ok is None or value is None or (not ok and stays_violated(history, threshold, value)):
         return ThresholdResult(threshold, value, ok)
-    return ThresholdResult(threshold, value, None if touched(history, threshold) else ok)
+    return ThresholdResult(threshold, value, None if losses_behind(history, threshold) else ok)
 
 
 def _violated(threshold: Threshold, metrics: Metrics) -> str:
@@ -175,31 +175,31 @@ def _timeouts(scenario: Scenario, metrics: Metrics) -> int:
     return (metrics.pool.timeouts if scenario.judge == "all" else metrics.pool.timeouts_http) or 0
 
 
-def _observed(scenario: Scenario, metrics: Metrics, failed: bool, blind: bool) -> Observed:
+def _observed(scenario: Scenario, metrics: Metrics, failed: bool, missing: bool) -> Observed:
     """Classify the run by what was seen; `healthy` only when no data is missing."""
     if _timeouts(scenario, metrics):
         return "exhausted"
     if failed or (scenario.judge == "all" and metrics.pool.leaked):
         return "degraded"
-    return "unknown" if blind else "healthy"
+    return "unknown" if missing else "healthy"
 
 
 def _judge_healthy(
-    failed: tuple[str, ...], blind: tuple[str, ...], judged: int
+    failed: tuple[str, ...], missing: tuple[str, ...], judged: int
 ) -> tuple[Outcome, tuple[str, ...]]:
     """Fail on a violated threshold even when other data is missing; pass only when none is missing."""
     if failed:
-        return "fail", (*failed, *blind)
-    if blind:
-        return "unknown", blind
+        return "fail", (*failed, *missing)
+    if missing:
+        return "unknown", missing
     return "pass", (f"all {judged} thresholds hold",)
 
 
 def _judge_exhausted(
-    scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis, blind: tuple[str, ...]
+    scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis, missing: tuple[str, ...]
 ) -> tuple[Outcome, tuple[str, ...]]:
-    if blind:
-        return "unknown", blind
+    if missing:
+        return "unknown", missing
     timeouts = _timeouts(scenario, metrics)
     if not timeouts:
         reason = (
@@ -223,11 +223,11 @@ def _judge_degraded(
     metrics: Metrics,
     diagnosis: Diagnosis,
     failed: tuple[str, ...],
-    blind: tuple[str, ...],
+    missing: tuple[str, ...],
 ) -> tuple[Outcome, tuple[str, ...]]:
     """Pass on a violated threshold, a leaked connection or a pool time-out."""
-    if blind:
-        return "unknown", blind
+    if missing:
+        return "unknown", missing
     signs = [*failed]
     if timeouts := _timeouts(scenario, metrics):
         signs.append(counted(timeouts, "pool time-out"))

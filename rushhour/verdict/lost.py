@@ -43,7 +43,7 @@ _RESTS: Final = {
     "host.jsonl": "whether the machine was busy with other work, and every figure of CPU",
     NOTIFICATIONS: "who was paged",
     ENVIRONMENT: "where the run took place: its stack, its limits, its versions",
-    "services.jsonl": "whether any other service was touched",
+    "services.jsonl": "whether any other service was losses_behind",
 }
 
 
@@ -52,7 +52,7 @@ def rests_on(file: str) -> str:
     return _RESTS.get(file, "everything that this run says")
 
 
-def is_lost(history: History, *sources: Source) -> bool:
+def has_losses(history: History, *sources: Source) -> bool:
     """Return whether rows of one of these sources were lost or changed."""
     files = {FILE_OF[source] for source in sources}
     return any(loss.file in files for loss in history.losses)
@@ -81,7 +81,7 @@ def lost_in(history: History, files: Container[str]) -> Iterator[str]:
             yield lost_in_words(loss)
 
 
-def touched(history: History, threshold: Threshold) -> list[f.Loss]:
+def losses_behind(history: History, threshold: Threshold) -> list[f.Loss]:
     """Return the losses of files that the metric of a threshold needs."""
     files = {FILE_OF[METRICS[threshold.metric].source]} | RESTS_ALL
     if threshold.metric not in _NEVER_SLOWNESS:
@@ -89,10 +89,10 @@ def touched(history: History, threshold: Threshold) -> list[f.Loss]:
     return [loss for loss in history.losses if loss.file in files]
 
 
-def is_proven(history: History, threshold: Threshold, value: float) -> bool:
+def stays_violated(history: History, threshold: Threshold, value: float) -> bool:
     """Return whether a violated bound stays violated whatever the lost rows held."""
     own = FILE_OF[METRICS[threshold.metric].source]
-    losses = touched(history, threshold)
+    losses = losses_behind(history, threshold)
     return not losses or (
         threshold.metric in _ONLY_GROWS
         and value > threshold.bound

@@ -31,7 +31,7 @@ def notes(
     if window is None:
         return ()
     return (
-        *_blind_spot(scenario, metrics, diagnosis),
+        *_leaks_not_judged(scenario, metrics, diagnosis),
         *_not_judged(scenario, observed),
         *_no_pool(scenario, history),
         *without_limit(history),
@@ -47,7 +47,7 @@ def notes(
     )
 
 
-def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> Iterator[str]:
+def _leaks_not_judged(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> Iterator[str]:
     """Report leaks that `judge: http`, which sees only answers, cannot judge."""
     if scenario.judge != "http" or not metrics.pool.leaked:
         return

@@ -12,7 +12,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
-from rushhour.verdict.lost import is_lost, lost_everything, lost_parts
+from rushhour.verdict.lost import has_losses, lost_everything, lost_parts
 from rushhour.verdict.unseen import why_no_pool
 
 LATENESS_P99_MS: Final = 100.0
@@ -42,7 +42,7 @@ _OBSERVES: Final[dict[str, Source]] = {
 _HARMLESS: Final = frozenset({"tail", "tails", "logs"})  # only the live view, and a cross-check of time-outs
 
 
-def why_void(scenario: Scenario, history: History, metrics: Metrics) -> tuple[str, ...]:
+def void_reasons(scenario: Scenario, history: History, metrics: Metrics) -> tuple[str, ...]:
     """Return why the run says nothing about the release; empty when it can be judged."""
     return (
         *_cut_short(scenario, history, metrics.window),
@@ -100,14 +100,14 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
             yield "the load never started: no load_started event"
         return
     if not metrics.all.requests:
-        if is_lost(history, "requests"):
-            return  # why_blind reports this, and pool metrics still count
+        if has_losses(history, "requests"):
+            return  # missing_data reports this, and pool metrics still count
         yield f"no request ended after the warm-up of {scenario.load.warm_up:.0f} s"
         return
     lasted_s = window.load_ended_s - window.load_started_s
     if history.complete and lasted_s < DURATION_SHARE * scenario.load.duration:
         yield f"the load ended after {lasted_s:.0f} s, and should have lasted {scenario.load.duration:.0f} s"
-    users = None if is_lost(history, "generator") else metrics.users_max
+    users = None if has_losses(history, "generator") else metrics.users_max
     if history.complete and users is not None and users < USERS_SHARE * scenario.load.users:
         yield f"only {users:,} of {scenario.load.users:,} customers ever came"
     allowed_4xx = sum(
@@ -130,7 +130,7 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
     if window is None:
         return
     samples = [sample for sample in history.generator if window.in_whole_second(sample.t_s)]
-    lost = is_lost(history, "generator")  # why_blind reports this
+    lost = has_losses(history, "generator")  # missing_data reports this
     if not samples and lost:
         return
     if not samples:
@@ -185,7 +185,7 @@ def _silent_workers(samples: list[f.GeneratorSample]) -> Iterator[str]:
             yield f"Locust's {worker} fell silent {end_s - seen_s} s before the load ended"
 
 
-def why_blind(
+def missing_data(
     scenario: Scenario, history: History, metrics: Metrics, judged: Iterable[Threshold]
 ) -> tuple[str, ...]:
     """Return which data that the thresholds or the expectation need is missing; empty when none is."""
@@ -247,7 +247,7 @@ def _never_ok(scenario: Scenario, history: History, metrics: Metrics, window: Wi
         yield f"{name} answered {what} to {how_many}: {logs_in}{MAY_FAIL}"
 
 
-def why_unwatched(scenario: Scenario, history: History, judged: Iterable[Threshold]) -> tuple[str, ...]:
+def missing_pools(scenario: Scenario, history: History, judged: Iterable[Threshold]) -> tuple[str, ...]:
     """Say why a void run saw no pool, although it needed one: the next run will see none either."""
     needed = scenario.expect != "healthy" or any(
         METRICS[threshold.metric].source == "pools" for threshold in judged
