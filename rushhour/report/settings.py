@@ -100,7 +100,7 @@ def _reads_think_time(path: Path, seen: set[Path]) -> bool:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
-        return False  # unknown, so the think time is not shown
+        return False  # it cannot be read now, so what it reads is not known
     imported: list[str] = []
     for node in ast.walk(tree):
         match node:
