@@ -1,9 +1,9 @@
-"""A run directory -> verdict.json and reports; the same for a run that just ended and a saved one."""
+"""Judges a run directory and writes its verdict and reports, directly after the run or later."""
 
 from pathlib import Path
 
 from rushhour.errors import RunDataError
-from rushhour.judging.alarms import alarm_section, unaudited, unheard
+from rushhour.judging.alarms import alarm_section, alarms_not_replayed, silent_alarms
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
 from rushhour.report.source import trusted_root
@@ -14,7 +14,7 @@ from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
 
 
 def read_scenario(run: RunDir) -> Scenario:
-    """The scenario that a run was made with. Raises RunDataError."""
+    """Read the scenario of a run. Raises RunDataError when it is missing or broken."""
     if run.path.exists() and not run.path.is_dir():
         raise RunDataError(f"{run.path}: a file; a run is a directory")
     scenario: Scenario | None = read_object(run.file("scenario.json"), SCENARIO)
@@ -24,7 +24,7 @@ def read_scenario(run: RunDir) -> Scenario:
 
 
 def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str) -> Verdict:
-    """Judge what was read from a run. Raises RunDataError, with the file, for latencies that are none."""
+    """Judge the history of a run. Raises RunDataError, with the file, for a latency that is no histogram."""
     try:
         return judge(scenario, history, stack)
     except RunDataError as error:
@@ -57,11 +57,10 @@ def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | Non
     scenario, history = read_scenario(run), load_history(run)
     stack = history.environment.stack if history.environment else "unknown"
     alarms = alarm_section(run, history, scenario)
-    one = alarms.study if alarms else None
-    asleep, unknown = unheard(scenario.expect_alarms, one), unaudited(scenario.expect_alarms, one)
-    return (
-        scenario,
-        history,
-        with_alarms(judge_history(run, scenario, history, stack), asleep, unknown),
-        alarms,
+    audited = alarms.study if alarms else None
+    verdict = with_alarms(
+        judge_history(run, scenario, history, stack),
+        silent_alarms(scenario.expect_alarms, audited),
+        alarms_not_replayed(scenario.expect_alarms, audited),
     )
+    return scenario, history, verdict, alarms

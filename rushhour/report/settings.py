@@ -1,7 +1,7 @@
-"""Which of a scenario's settings reach the service and its customers: a report shows no others.
+"""Selects the settings that a report shows: those that had an effect in the run.
 
-A service of one's own may choose its threads and its pool by itself, has rows of its own, and its customers
-pause as their locustfile says.
+A user's own service may choose its threads and pool itself, has its own data, and its customers may pause as
+their locustfile says.
 """
 
 import ast
@@ -14,11 +14,11 @@ from rushhour.report.source import LARGEST_BYTES
 from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 
-_THINK_TIME: Final = "RUSHHOUR_THINK_TIME_S"  # as load/names.py calls it
+_THINK_TIME: Final = "RUSHHOUR_THINK_TIME_S"  # defined in load/names.py
 
 
 def pool_words(scenario: Scenario) -> str:
-    """`pool 20 + 10, time-out 30 s`, where the service is given it; else empty."""
+    """Format the pool settings that the service receives: `pool 20 + 10, time-out 30 s`; else empty."""
     pool, given = scenario.pool, _given(scenario)
     parts = []
     if "pool_size" in given and "max_overflow" in given:
@@ -31,7 +31,7 @@ def pool_words(scenario: Scenario) -> str:
 
 
 def rows(scenario: Scenario, history: History) -> Iterator[tuple[str, str]]:
-    """Name and value of each setting that had a part in the run."""
+    """Return name and value of each setting that had an effect in the run."""
     load = scenario.load
     yield "load", f"{load.users:,} customers, {load.shape}, {words.seconds(load.duration)}, {load.locustfile}"
     if uses_think_time(scenario):
@@ -47,7 +47,10 @@ def rows(scenario: Scenario, history: History) -> Iterator[tuple[str, str]]:
 
 
 def uses_think_time(scenario: Scenario) -> bool:
-    """Whether the locustfile, or a module beside it that it imports, reads it; no where that is not known."""
+    """Return whether the locustfile, or a module of its folder that it imports, reads the think time.
+
+    A file that cannot be read counts as one that does not.
+    """
     return _reads_think_time(Path(scenario.target.root) / scenario.load.locustfile, set())
 
 
@@ -66,7 +69,7 @@ def _service(scenario: Scenario) -> str:
 
 
 def _given(scenario: Scenario) -> frozenset[str]:
-    """Names of the settings that the service's command or environment is filled in with."""
+    """Return the settings that the command or environment of the service contains as placeholders."""
     target, service = scenario.target, scenario.service
     if target.url:
         return frozenset()
@@ -76,12 +79,12 @@ def _given(scenario: Scenario) -> frozenset[str]:
     names = ("workers", "threads", "pool_size", "max_overflow", "pool_timeout")
     given = {name for name in names if any(f"{{{name}}}" in text for text in texts)}
     if target.app and not (target.command or target.compose):
-        given |= {"workers", "threads"}  # served by our gunicorn
+        given |= {"workers", "threads"}  # rushhour serves the app with gunicorn
     return frozenset(given)
 
 
 def _pools_seen(history: History) -> Iterator[tuple[str, str]]:
-    """As the agent saw them."""
+    """Return the pools that the agent saw, with their settings."""
     seen = {
         sample.pool: f"{sample.size} + {sample.max_overflow}, time-out {words.seconds(sample.timeout_s)}"
         if sample.capacity is not None

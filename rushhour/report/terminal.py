@@ -1,4 +1,4 @@
-"""What is printed when a run has been judged, and the table that compares the runs of a suite."""
+"""Renders the terminal summary of a judged run, and the table that compares the runs of a suite."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def summary(
     *,
     saved: bool = False,
 ) -> RenderableType:
-    """What happened, in its first line; then why, where in the code, the numbers, and where the report is.
+    """Render the summary of a run: headline, reasons, diagnosis with code, numbers, path of the report.
 
     Source lines are read from `source_root`, or from the scenario's own root without one; that of a `saved`
     run only in the working folder.
@@ -72,7 +72,7 @@ def summary(
 
 
 def comparison(results: Sequence[tuple[Scenario, Verdict]]) -> RenderableType:
-    """A suite at a glance: one row per scenario where there is room, else one column per scenario."""
+    """Render a suite as a table: a row per scenario on a wide console, else a column per scenario."""
     return _Comparison(results)
 
 
@@ -112,7 +112,7 @@ def _cell(head: str, value: str) -> Text:
 
 
 def _in_two_lines(name: str, longest: int = 12) -> Text:
-    """`rush-hour-hotfix` as `rush-hour-` over `hotfix`."""
+    """Break a long name at its last hyphen: `rush-hour-` and `hotfix`."""
     at = name.rfind("-")
     return Text(f"{name[: at + 1]}\n{name[at + 1 :]}" if len(name) > longest and at > 0 else name)
 
@@ -185,6 +185,6 @@ def _thresholds(verdict: Verdict) -> Table:
     table.add_column()
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
-    for one in verdict.thresholds:
-        table.add_row(_MARK[one.ok], Text(clean(one.expr)), Text(threshold_value(one)))
+    for result in verdict.thresholds:
+        table.add_row(_MARK[result.ok], Text(clean(result.expr)), Text(threshold_value(result)))
     return table

@@ -1,4 +1,4 @@
-"""A service that exhausts its pool before its health path answers (pure)."""
+"""Finds a service that exhausted its pool before its health path answered (pure)."""
 
 from rushhour.diagnosis import Diagnosis
 from rushhour.diagnosis.sites import at
@@ -9,11 +9,14 @@ from rushhour.rundir import History
 
 
 def exhausted_at_start(history: History, metrics: Metrics, diagnosis: Diagnosis) -> str | None:
-    """`the service exhausted its pool before it was ready: ...`; None where it did not."""
+    """Say that the service exhausted its pool before its health path answered; None when it did not."""
     if not start_failed(history):
         return None
     pool = metrics.pool
-    full = any(one.waiting and one.capacity and one.checked_out >= one.capacity for one in history.pools)
+    full = any(
+        sample.waiting and sample.capacity and sample.checked_out >= sample.capacity
+        for sample in history.pools
+    )
     if not (pool.timeouts or full):
         return None
     of = f" of {pool.capacity}" if pool.capacity else ""

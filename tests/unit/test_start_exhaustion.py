@@ -1,4 +1,4 @@
-"""A service that exhausts its pool before its first request: kept, diagnosed and judged."""
+"""Tests of a service that exhausts its pool before its first request."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ def sample(t_s: float, out: int, **changes: Any) -> f.PoolSample:
 
 
 def start(*, out: int = SIZE, holding: int | None = SIZE, waiting: int = 1) -> History:
-    """Takes `out` connections within a second; `holding` are in the hands of who is then turned away."""
+    """Check out `out` connections within a second, then time out in a holder of `holding` of them."""
     late = holding is not None
     pools = tuple(
         sample(
@@ -60,7 +60,7 @@ def judged(history: History, **changes: Any) -> Verdict:
     return judge(h.scenario(**changes), history, "embedded")
 
 
-def test_a_start_that_takes_more_than_the_pool_has_fails_with_cause_and_line() -> None:
+def test_exhaustion_at_start_fails_with_cause_and_line() -> None:
     verdict = judged(start())
     assert (verdict.verdict, verdict.observed) == ("fail", "exhausted")
     assert verdict.headline == (
@@ -72,37 +72,37 @@ def test_a_start_that_takes_more_than_the_pool_has_fails_with_cause_and_line() -
     assert "The service's start held all 5 connections" in verdict.diagnosis.summary
 
 
-def test_a_start_whose_pool_others_emptied_is_not_said_to_hold_it_all() -> None:
-    """Five tasks of the start hold one connection each for good, and the health path gets none."""
+def test_a_pool_exhausted_by_other_holders_is_not_unclosed_path() -> None:
+    """Five tasks hold one connection each forever, and the health path gets none."""
     verdict = judged(start(holding=0))
     assert verdict.verdict == "fail"
     assert verdict.diagnosis.cause != "unclosed-path"
 
 
-def test_a_start_that_still_waits_when_its_time_is_over_has_exhausted_its_pool_too() -> None:
+def test_a_start_that_waits_on_a_full_pool_without_a_timeout_fails() -> None:
     assert judged(start(holding=None)).verdict == "fail"
 
 
-def test_a_start_that_breaks_with_its_pool_at_ease_says_nothing_of_the_pool() -> None:
+def test_a_start_that_breaks_with_free_connections_is_unknown() -> None:
     verdict = judged(start(out=2, holding=None, waiting=0))
     assert verdict.verdict == "unknown"
     assert verdict.reasons[0].startswith("the stack broke: service ended with exit code 3")
 
 
-def test_what_expects_exhaustion_under_load_does_not_pass_without_load() -> None:
+def test_exhaustion_at_start_does_not_pass_an_expected_exhaustion() -> None:
     verdict = judged(start(), expect="exhausted", cause="unclosed-path")
     assert verdict.verdict == "unknown"
     assert verdict.diagnosis.cause == "unclosed-path"
 
 
 @pytest.mark.parametrize("event", [f.STACK_UP, f.LOAD_STARTED])
-def test_a_stack_that_breaks_later_is_judged_as_before(event: str) -> None:
+def test_a_stack_that_breaks_after_its_start_is_unknown(event: str) -> None:
     history = start()
     later = (*history.events[:1], f.Event(0.7, event, {}), *history.events[1:])
     assert judged(dataclasses.replace(history, events=later)).verdict == "unknown"
 
 
-def test_what_the_agent_wrote_of_a_start_is_kept_in_the_run(tmp_path: Path) -> None:
+def test_agent_records_of_a_failed_start_are_kept_in_the_run(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     recorder = Recorder(run)
     now = time.monotonic()
@@ -116,11 +116,11 @@ def test_what_the_agent_wrote_of_a_start_is_kept_in_the_run(tmp_path: Path) -> N
     recorder.event(f.STACK_BROKE, **ENDED)
     recorder.close()
     history = load_history(run)
-    assert [(one.pool, one.checked_out, one.waiting) for one in history.pools] == [(POOL, 5, 1)]
+    assert [(sample.pool, sample.checked_out, sample.waiting) for sample in history.pools] == [(POOL, 5, 1)]
     assert history.event(f.POOL_FULL) is not None
 
 
-def test_a_start_of_which_no_agent_wrote_adds_nothing(tmp_path: Path) -> None:
+def test_a_failed_start_without_agent_records_writes_no_pool_file(tmp_path: Path) -> None:
     recorder = Recorder(RunDir(tmp_path))
     keep_pools_of_start(recorder, tmp_path)
     recorder.close()
