@@ -44,6 +44,8 @@ class Caller:
         self.close()
 
     def call(self, *arguments: str) -> Answer:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
         process = self._process or self._start()
         assert process.stdin is not None
         began = time.monotonic()
