@@ -17,7 +17,7 @@ from rushhour.errors import StackError, UsageError
 from rushhour.process.child import start, tail
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port, lost_race
-from rushhour.process.reaper import Book, group_pids, remove, remove_all
+from rushhour.process.reaper import CleanupList, group_pids, remove, remove_all
 from rushhour.process.tools import Account
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
@@ -363,7 +363,7 @@ def test_only_templates_unused_for_long_are_removed(tmp_path: Path) -> None:
 
 
 def test_book_notes_what_the_harness_tells(tmp_path: Path) -> None:
-    book = Book("owner")
+    book = CleanupList("owner")
     book.note('{"do": "adopt", "pid": 7, "created": 1.5, "signal": 3}')
     book.note(f'{{"do": "remove", "path": "{tmp_path}"}}')
     assert book.adopted == {7: (1.5, 3)}
