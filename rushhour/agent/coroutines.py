@@ -105,7 +105,7 @@ def _follow(awaited: Any, chain: Chain) -> None:
         if names is None:
             hidden = gc.get_referents(awaited) if kind.__name__ in _OPAQUE else [awaited]
             chain.children += _tasks_in(hidden)
-            awaited = next((one for one in hidden if _names_of(type(one)) is not None), None)
+            awaited = next((referent for referent in hidden if _names_of(type(referent)) is not None), None)
             if awaited is None or chain.children:
                 return
             continue
@@ -173,14 +173,17 @@ def _tasks_in(found: list[Any]) -> list[Any]:
     )
     gathering = getattr(tasks, "_GatheringFuture", None)
     children: list[Any] = []
-    for one in found:
-        if gathering is not None and type(one) is gathering:
-            children += [child for child in list(one._children) if issubclass(type(child), kinds)]
-        elif issubclass(type(one), kinds):
-            children.append(one)
-        elif type(one).__name__ == "Future" and type(one).__module__ in ("_asyncio", "asyncio.futures"):
-            children += [child for child in _shielded_by(one) if issubclass(type(child), kinds)]
-        elif type(one).__name__ == "TaskGroup" and type(one).__module__.startswith(_TASK_GROUPS):
-            members = getattr(one, "_tasks", ())
+    for referent in found:
+        if gathering is not None and type(referent) is gathering:
+            children += [child for child in list(referent._children) if issubclass(type(child), kinds)]
+        elif issubclass(type(referent), kinds):
+            children.append(referent)
+        elif type(referent).__name__ == "Future" and type(referent).__module__ in (
+            "_asyncio",
+            "asyncio.futures",
+        ):
+            children += [child for child in _shielded_by(referent) if issubclass(type(child), kinds)]
+        elif type(referent).__name__ == "TaskGroup" and type(referent).__module__.startswith(_TASK_GROUPS):
+            members = getattr(referent, "_tasks", ())
             children += [child for child in list(members) if issubclass(type(child), kinds)]
     return children[:MAX_CHILDREN]

@@ -232,7 +232,7 @@ class Doing:
             others += [chain_of(other).frames for other in tasks_beside(task, MAX_OTHERS)]
             for stack in others:
                 if self._reader.read(stack).what == QUEUE:
-                    inside.update(id(one.f_code) for one in stack)
+                    inside.update(id(frame.f_code) for frame in stack)
         for look in waiting:
             if any(id(code) in inside for code in look.guards):
                 look.what = BEHIND

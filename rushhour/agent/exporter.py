@@ -183,16 +183,16 @@ class Exporter:
             if name in departed["merged"]:
                 dead.append(name)
                 continue
-            one = self._read(name)
-            if one is None:
+            reported = self._read(name)
+            if reported is None:
                 continue
-            fresh = abs(now - one["t"]) < FRESH_S
+            fresh = abs(now - reported["t"]) < FRESH_S
             alive += fresh
-            if abs(now - one["t"]) > BURY_AFTER_S and not _lives(one["pid"]):
-                add(departed["pools"], one["pools"], gauges=False)
+            if abs(now - reported["t"]) > BURY_AFTER_S and not _lives(reported["pid"]):
+                add(departed["pools"], reported["pools"], gauges=False)
                 dead.append(name)
             else:
-                add(total, one["pools"], gauges=fresh)
+                add(total, reported["pools"], gauges=fresh)
         if dead:
             self._write(DEPARTED, json.dumps({"pools": departed["pools"], "merged": dead}))
             for name in dead:  # a crash between these two is why their names were written down

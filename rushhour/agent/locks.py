@@ -45,7 +45,7 @@ class LockPlaces:
                 return ()
             found = [code]
             if code.co_flags & _GENERATOR:  # a context manager: its caller goes on inside of the lock
-                found += [one.f_code for one in frames[number + 1 : number + 3]]
+                found += [frame.f_code for frame in frames[number + 1 : number + 3]]
             return tuple(found)
         return ()
 
@@ -82,9 +82,9 @@ def _is_lock(code: CodeType, lasti: int) -> bool:
     if not instruction.opname.startswith(("CALL", "PRECALL")):
         return False
     nearest = before[-_BEFORE_CALL:]
-    for one in reversed(nearest):
-        if one.opname in ("LOAD_METHOD", "LOAD_ATTR"):
-            return str(one.argval) in _ACQUIRES
-        if one.opname == "LOAD_SPECIAL":  # from Python 3.14 on
-            return "__enter__" in one.argrepr
+    for instruction in reversed(nearest):
+        if instruction.opname in ("LOAD_METHOD", "LOAD_ATTR"):
+            return str(instruction.argval) in _ACQUIRES
+        if instruction.opname == "LOAD_SPECIAL":  # from Python 3.14 on
+            return "__enter__" in instruction.argrepr
     return False

@@ -176,10 +176,10 @@ class LoopWatch:
 
 def _same(before: tuple[int, Site | None], now: tuple[int, Site | None]) -> bool:
     """Whether two looks in a row found the loop at the same line."""
-    one, other = before[1], now[1]
-    if one is None or other is None:
-        return one is other and before[0] == now[0]
-    return (one.file, one.line) == (other.file, other.line)
+    earlier, other = before[1], now[1]
+    if earlier is None or other is None:
+        return earlier is other and before[0] == now[0]
+    return (earlier.file, earlier.line) == (other.file, other.line)
 
 
 def _blocked_by(detached: bool, again: bool, share: float | None) -> str | None:

@@ -133,10 +133,10 @@ def _lines(total: Snapshot, processes: int) -> Iterator[str]:
         ),
     ):
         yield from _head(metric, "gauge", text)
-        yield from (f"{metric}{{{_label(name)}}} {one[key]}" for name, one in pools if key in one)
+        yield from (f"{metric}{{{_label(name)}}} {pool[key]}" for name, pool in pools if key in pool)
     metric = "db_client_connection_timeouts_total"
     yield from _head(metric, "counter", "Time-outs of requests for a connection.")
-    yield from (f"{metric}{{{_label(name)}}} {one['timeouts']}" for name, one in pools)
+    yield from (f"{metric}{{{_label(name)}}} {pool['timeouts']}" for name, pool in pools)
     for key, text in (
         ("create", "Time it took to open a connection."),
         ("wait", "Time it took to obtain an open connection from the pool."),

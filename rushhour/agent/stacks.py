@@ -176,9 +176,10 @@ class StackFinder:
     def _stack(self, frames: list[FrameType]) -> Stack:
         absolute = self._classifier.absolute
         sites = (
-            Site(absolute(one.f_code.co_filename), one.f_lineno or 0, _name(one.f_code)) for one in frames
+            Site(absolute(frame.f_code.co_filename), frame.f_lineno or 0, _name(frame.f_code))
+            for frame in frames
         )
-        return Stack(tuple(sites), tuple(one.f_code for one in frames))
+        return Stack(tuple(sites), tuple(frame.f_code for frame in frames))
 
     def _learn(
         self,

@@ -135,14 +135,14 @@ class Reader:
     def _mark(self, file: str) -> int:
         if _SQLALCHEMY in file:
             return next(
-                (mark for mark, ends in _SQLALCHEMYS.items() if any(one in file for one in ends)), _SQL
+                (mark for mark, ends in _SQLALCHEMYS.items() if any(end in file for end in ends)), _SQL
             )
         if file == _CONNECT:
             return _AGENT
         if self._classifier.kind(file) == APPLICATION:
             return _APP
         others = {_SERVER: _SERVERS, _HANDS_ON: _HAND_ON_FILES, _DRIVER: _DRIVERS}
-        return next((mark for mark, ends in others.items() if any(one in file for one in ends)), _PLAIN)
+        return next((mark for mark, ends in others.items() if any(end in file for end in ends)), _PLAIN)
 
 
 def _ends(found: Standing, mark: int, function: str, inner: set[str]) -> bool:

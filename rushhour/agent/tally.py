@@ -138,17 +138,17 @@ class Tally:
     def _take_timeouts(self, records: list[Record]) -> None:
         timeouts = self._book.timeouts
         for _ in range(len(timeouts)):
-            one = timeouts.popleft()
-            one.pool.timeouts += 1
+            raised = timeouts.popleft()
+            raised.pool.timeouts += 1
             timeout: r.Timeout = {
                 "k": "timeout",
-                "t": rounded(one.at),
-                "pool": self._catalog.pool(one.pool),
-                "site": self._catalog.site(one.stack),
-                "endpoint": label_of(one.request),
-                "waited": rounded(one.waited),
-                "holding": one.holding,
-                "kept": one.kept,
+                "t": rounded(raised.at),
+                "pool": self._catalog.pool(raised.pool),
+                "site": self._catalog.site(raised.stack),
+                "endpoint": label_of(raised.request),
+                "waited": rounded(raised.waited),
+                "holding": raised.holding,
+                "kept": raised.kept,
             }
             records.append(timeout)
 

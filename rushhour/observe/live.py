@@ -176,10 +176,10 @@ def holders(
         key = (total.pool, total.site, total.endpoint)
         checkouts[key] += total.checkouts
         held_s[key] += total.held_s
-    for one in out:
-        key = (one.pool, one.site, one.endpoint)
-        ages.setdefault(key, []).append(max(0.0, now_s - one.taken_s))
-        leaked[key] += one.request_ended_s is not None
+    for checkout in out:
+        key = (checkout.pool, checkout.site, checkout.endpoint)
+        ages.setdefault(key, []).append(max(0.0, now_s - checkout.taken_s))
+        leaked[key] += checkout.request_ended_s is not None
     gauges = [
         HolderGauge(
             pool=key[0],
@@ -193,7 +193,9 @@ def holders(
         )
         for key in {**checkouts, **ages}
     ]
-    return tuple(sorted(gauges, key=lambda one: (-one.leaked, -one.out, -one.held_s, one.site)))
+    return tuple(
+        sorted(gauges, key=lambda holder: (-holder.leaked, -holder.out, -holder.held_s, holder.site))
+    )
 
 
 def in_words(event: f.Event) -> str | None:

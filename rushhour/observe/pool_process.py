@@ -68,7 +68,7 @@ class PoolProcess:
             if number not in self._notable and _on_backend(checkout, server, t_s, server_pids):
                 self._notable.add(number)
                 yield replace(checkout, t_s=self._around.t_s(self.heard_s))
-        found = [one for one in self._recent if _on_backend(one, server, t_s, server_pids)]
+        found = [checkout for checkout in self._recent if _on_backend(checkout, server, t_s, server_pids)]
         for checkout in found:
             self._recent.remove(checkout)
             yield checkout
@@ -131,7 +131,9 @@ class PoolProcess:
         name = self._around.pool(number, record["host"], record["port"], record["db"])
         taken = set(self._names.values())
         self._names[number] = next(
-            one for one in (name, *(f"{name}#{n}" for n in range(2, len(taken) + 3))) if one not in taken
+            candidate
+            for candidate in (name, *(f"{name}#{n}" for n in range(2, len(taken) + 3)))
+            if candidate not in taken
         )
         self._kinds[number] = record["kind"]
         yield from ()

@@ -23,18 +23,20 @@ class TaskPools:
 
     def notice(self, sample: ServerSample) -> None:
         """A server's word goes to every task: server pids are unique to the server."""
-        for _, one in list(self._tasks.values()):
-            one.notice(sample)
+        for _, task in list(self._tasks.values()):
+            task.notice(sample)
 
     def poll(self) -> list[PoolFact]:
         """What was written since the last poll, by any task."""
         self._look()
-        return [fact for number, one in self._tasks.values() for fact in _with_own_pids(number, one.poll())]
+        return [fact for number, task in self._tasks.values() for fact in _with_own_pids(number, task.poll())]
 
     def finish(self) -> list[PoolFact]:
         """The last poll, and every check-out that is still out."""
         self._look()
-        return [fact for number, one in self._tasks.values() for fact in _with_own_pids(number, one.finish())]
+        return [
+            fact for number, task in self._tasks.values() for fact in _with_own_pids(number, task.finish())
+        ]
 
     def _look(self) -> None:
         for path in self._directories():

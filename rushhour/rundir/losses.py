@@ -41,7 +41,7 @@ def find_losses(
                 continue
             losses = [*_against_manifests(name, rows, manifests, complete=history.complete)]
             found += losses
-            if not losses and all(one.closed for one in manifests):
+            if not losses and all(manifest.closed for manifest in manifests):
                 whole.add(name)
         found += _changed_files(manifests, digests)
     elif _had_manifest(history):
@@ -60,16 +60,18 @@ def _had_manifest(history: f.History) -> bool:
 
 def _lists_notifications(manifests: Sequence[Manifest]) -> bool:
     """Whether they list them, or would if there had been any; an older run's, or one cut short, do not."""
-    return any(NOTIFICATIONS in one.files or (one.closed and one.whole) for one in manifests)
+    return any(
+        NOTIFICATIONS in manifest.files or (manifest.closed and manifest.whole) for manifest in manifests
+    )
 
 
 def _changed_files(manifests: Sequence[Manifest], digests: Mapping[str, str | None]) -> Iterator[f.Loss]:
     """Files that were written whole, and are gone, hold something else now, or came from elsewhere."""
     for name, digest in digests.items():
-        written = {one.whole[name] for one in manifests if name in one.whole}
+        written = {manifest.whole[name] for manifest in manifests if name in manifest.whole}
         if digest is None and written:
             yield f.Loss(name, "is gone, and was written", foreign=True)
-        elif digest is not None and not written and all(one.closed for one in manifests):
+        elif digest is not None and not written and all(manifest.closed for manifest in manifests):
             yield f.Loss(name, "is there, and no manifest names it", foreign=True)
         elif written and digest not in written:
             yield f.Loss(name, "is not as it was written: its digest differs", foreign=True)
@@ -78,22 +80,22 @@ def _changed_files(manifests: Sequence[Manifest], digests: Mapping[str, str | No
 def _against_manifests(
     name: str, rows: Rows, manifests: Sequence[Manifest], *, complete: bool
 ) -> Iterator[f.Loss]:
-    writers = [one for one in manifests if name in one.files]
+    writers = [manifest for manifest in manifests if name in manifest.files]
     if not writers:
         if rows.rows:
             yield f.Loss(name, f"{rows.rows:,} rows that no manifest names", (1, rows.rows), foreign=True)
         return
-    parts = [one.files[name] for one in writers]
-    expected = sum(one.rows for one in parts)
-    first = min((one.first_t_s for one in parts if one.first_t_s is not None), default=None)
-    last = max((one.last_t_s for one in parts if one.last_t_s is not None), default=None)
-    closed = all(one.closed for one in writers)
+    parts = [manifest.files[name] for manifest in writers]
+    expected = sum(part.rows for part in parts)
+    first = min((part.first_t_s for part in parts if part.first_t_s is not None), default=None)
+    last = max((part.last_t_s for part in parts if part.last_t_s is not None), default=None)
+    closed = all(manifest.closed for manifest in writers)
     if rows.rows < expected:
         yield _lost(name, rows, expected, (first, last))
     elif rows.rows > expected and closed:
         what = f"{rows.rows:,} rows, and only {expected:,} were written: {rows.rows - expected:,} too many"
         yield f.Loss(name, what, (1, rows.rows), rows.first_t_s, rows.last_t_s, foreign=True)
-    elif rows.rows == expected and rows.digest != sum(one.digest for one in parts) % (1 << 64):
+    elif rows.rows == expected and rows.digest != sum(part.digest for part in parts) % (1 << 64):
         what = f"its {expected:,} rows are not those that were written: their digest differs"
         yield f.Loss(name, what, (1, rows.rows), rows.first_t_s, rows.last_t_s, foreign=True)
     elif complete and not closed:
@@ -129,8 +131,8 @@ def _odd_rows(history: f.History, manifests: Sequence[Manifest]) -> Iterator[f.L
 def _gaps(history: f.History) -> Iterator[f.Loss]:
     """Seconds that nobody saw, though a manifest may say that they were never written."""
     if (load := _load_of(history)) is not None:
-        yield from _gap("generator.jsonl", [one.t_s for one in history.generator], *load)
-        yield from _gap("host.jsonl", [one.t_s for one in history.host], *load)
+        yield from _gap("generator.jsonl", [sample.t_s for sample in history.generator], *load)
+        yield from _gap("host.jsonl", [sample.t_s for sample in history.host], *load)
 
 
 def _load_of(history: f.History) -> tuple[float, float] | None:
@@ -181,10 +183,12 @@ def _unended(
     history: f.History, manifests: Sequence[Manifest], started_s: float, ended_s: float
 ) -> Iterator[f.Loss]:
     """Requests that were sent and have no row; as many as there were customers may have been stopped."""
-    started = sum(one.started for one in manifests) or sum(one.started for one in history.generator)
+    started = sum(manifest.started for manifest in manifests) or sum(
+        sample.started for sample in history.generator
+    )
     ended = sum(row.count for row in history.requests)
-    users = max((one.users for one in history.generator), default=0)
-    workers = len({one.worker for one in history.generator})
+    users = max((sample.users for sample in history.generator), default=0)
+    workers = len({sample.worker for sample in history.generator})
     missing = started - ended
     if not started or missing <= users * max(1, workers) + SHARE * started:
         return

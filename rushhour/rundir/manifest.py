@@ -125,4 +125,4 @@ def read_manifests(run: Path) -> Sequence[Manifest]:
     except OSError as error:
         raise RunDataError(f"{folder}: {error.strerror}") from None
     found = (read_object(path, _MANIFEST) for path in paths)
-    return [one for one in found if one is not None]
+    return [manifest for manifest in found if manifest is not None]

@@ -139,7 +139,7 @@ def _numbers(kind: Hashable) -> tuple[str, ...]:
     if not (isinstance(kind, type) and is_dataclass(kind)):
         return ()
     plain = {int, float, int | None, float | None}
-    return tuple(one.name for one in fields(kind) if one.type in plain)
+    return tuple(column.name for column in fields(kind) if column.type in plain)
 
 
 def _refuse_constants(path: Path, number: int, line: bytes, what: str) -> None:

@@ -17,7 +17,7 @@ class FaultPlan:
     """
 
     def __init__(self, faults: Sequence[ServerFault], running: Running, recorder: Recorder) -> None:
-        self._pending = sorted(faults, key=lambda one: one.at)
+        self._pending = sorted(faults, key=lambda fault: fault.at)
         self._recorder = recorder
         self._subject = running if isinstance(running, TakesFaults) else None
         if faults and self._subject is None:

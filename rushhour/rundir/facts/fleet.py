@@ -48,7 +48,9 @@ class ServiceState:
     def moved(self) -> bool:
         """Whether its tag means another image by now than the one that it runs."""
         return (
-            self.mutable and self.means is not None and any(one.image != self.means for one in self.instances)
+            self.mutable
+            and self.means is not None
+            and any(instance.image != self.means for instance in self.instances)
         )
 
 

@@ -43,7 +43,7 @@ def write_configuration(alerting: RealAlerting, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o644)
-    for path in (folder, *(one for one in folder.rglob("*") if one.is_dir())):
+    for path in (folder, *(entry for entry in folder.rglob("*") if entry.is_dir())):
         path.chmod(0o755)
 
 
@@ -81,13 +81,13 @@ class ComposeAlerting:
         return {
             "targets": [
                 {
-                    "target": one["scrapeUrl"],
-                    "of": AGENT if one["scrapeUrl"] == f"http://{ADDRESSES.agent}/metrics" else ANSWERS,
-                    "scraped_s": wall_s(one["lastScrape"]),
-                    "health": one["health"],
-                    "error": one["lastError"],
+                    "target": target["scrapeUrl"],
+                    "of": AGENT if target["scrapeUrl"] == f"http://{ADDRESSES.agent}/metrics" else ANSWERS,
+                    "scraped_s": wall_s(target["lastScrape"]),
+                    "health": target["health"],
+                    "error": target["lastError"],
                 }
-                for one in targets
+                for target in targets
             ],
             "rules": [
                 {
@@ -204,7 +204,9 @@ def wait_until_scraped(alerting: ComposeAlerting, prometheus: Container) -> None
         prometheus.reload()
         targets = alerting.ended()["targets"]
         waiting = [
-            f"{one['target']} {one['health']} {one['error']}" for one in targets if one["health"] != "up"
+            f"{target['target']} {target['health']} {target['error']}"
+            for target in targets
+            if target["health"] != "up"
         ]
         return ", ".join(waiting) or len(targets) or "no target"
 

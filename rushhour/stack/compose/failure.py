@@ -24,8 +24,10 @@ def containers(client: DockerClient, project: str) -> dict[str, Container]:
     labels = [f"{PROJECT_LABEL}={project}", f"{COMPOSE_LABEL}={project}"]
     found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
     by_part = {
-        "template" if one.labels.get(ONE_OFF_LABEL) == "True" else one.labels.get(SERVICE_LABEL, "?"): one
-        for one in found
+        "template"
+        if container.labels.get(ONE_OFF_LABEL) == "True"
+        else container.labels.get(SERVICE_LABEL, "?"): container
+        for container in found
     }
     return {part: by_part[part] for part in ("template", *PARTS, *ALERTING_PARTS) if part in by_part}
 
@@ -40,7 +42,7 @@ def explain(client: DockerClient, project: str, failure: StackError) -> StackErr
 
 def blame(found: Mapping[str, Container], failure: StackError) -> StackError:
     """The first of these containers that ended, is unhealthy or not ready yet; else the failure as it is."""
-    states = {part: (one, one.attrs["State"]) for part, one in found.items()}
+    states = {part: (container, container.attrs["State"]) for part, container in found.items()}
     for problem in (_ended, _unhealthy, _unfinished):
         for part, (container, state) in states.items():
             if (what := problem(state)) is not None:

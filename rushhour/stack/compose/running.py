@@ -163,7 +163,7 @@ class ComposeRunning:
             return
         self._checked_s = now_s
         try:
-            found = {one["Id"]: one for one in self._client.api.containers(all=True)}
+            found = {container["Id"]: container for container in self._client.api.containers(all=True)}
         except ENGINE_ERRORS as error:
             raise StackError(
                 f"the container engine at {self.engine.base_url} no longer answers: {last_reason(error)}"
@@ -181,7 +181,7 @@ class ComposeRunning:
         if server not in FAULTY:
             raise StackError(f"unknown server {server!r}; known: {', '.join(FAULTY)}")
         if what == "lock":
-            dsn = next(one.admin_dsn for one in self.servers if one.name == server)
+            dsn = next(candidate.admin_dsn for candidate in self.servers if candidate.name == server)
             self._locks[server] = TableLock(dsn, server, table)
             return
         if what == "unlock":

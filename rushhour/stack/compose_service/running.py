@@ -37,7 +37,9 @@ def own_containers(client: DockerClient, project: str) -> dict[str, Container]:
         all=True, filters={"label": f"{COMPOSE_LABEL}={project}"}, ignore_removed=True
     )
     return {
-        one.labels.get(SERVICE_LABEL, "?"): one for one in found if one.labels.get(ONE_OFF_LABEL) != "True"
+        container.labels.get(SERVICE_LABEL, "?"): container
+        for container in found
+        if container.labels.get(ONE_OFF_LABEL) != "True"
     }
 
 

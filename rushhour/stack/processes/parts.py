@@ -108,7 +108,7 @@ class Parts:
         target = self.scenario.target
         primary, replica = servers
         log = self.run.logs / "setup.log"
-        urls = [self._url(one.url(target.name)) for one in servers]
+        urls = [self._url(server.url(target.name)) for server in servers]
         values = placeholders(self.scenario, 0, urls[0], urls[1], log.parent)
         environment = service_environment(self.scenario, values, os.environ)
         command = split_command(target.setup, values, "target.setup")
@@ -141,7 +141,8 @@ class Parts:
     ) -> RunningService:
         name = self.scenario.target.name
         primary, replica = (
-            one.url(name, relays[one.name].port if one.name in relays else None) for one in servers
+            server.url(name, relays[server.name].port if server.name in relays else None)
+            for server in servers
         )
         service = start_service(
             self.guard,

@@ -42,8 +42,8 @@ class EmbeddedRunning:
     @property
     def servers(self) -> tuple[Server, ...]:
         return tuple(
-            Server(one.name, HOST, one.port, DATABASE, one.admin_dsn, self._reached_as(one.name))
-            for one in (self.primary, self.replica)
+            Server(server.name, HOST, server.port, DATABASE, server.admin_dsn, self._reached_as(server.name))
+            for server in (self.primary, self.replica)
         )
 
     def _reached_as(self, server: str) -> str | None:
@@ -65,8 +65,8 @@ class EmbeddedRunning:
 
     def fault(self, server: str, what: Fault, table: str = "") -> None:
         """Do this to a server. Raises StackError when that fails."""
-        one = {"primary": self.primary, "replica": self.replica}.get(server)
-        if one is None:
+        postgres = {"primary": self.primary, "replica": self.replica}.get(server)
+        if postgres is None:
             raise StackError(f"unknown server {server!r}; known: primary, replica")
         if what == "start":
             started = self._start_again(server)
@@ -75,14 +75,14 @@ class EmbeddedRunning:
             )
             self._down.discard(server)
         elif what == "lock":
-            self._locks[server] = TableLock(one.admin_dsn, server, table)
+            self._locks[server] = TableLock(postgres.admin_dsn, server, table)
         elif what == "unlock":
             self._locks.pop(server).release()
         elif what in ("black-hole", "restore"):
             relay = self._relays[server]
             (relay.cut if what == "black-hole" else relay.restore)()
         else:
-            self._break(one, what)
+            self._break(postgres, what)
 
     def _break(self, server: PostgresServer, what: Fault) -> None:
         if what in ("stop", "kill"):

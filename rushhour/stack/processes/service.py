@@ -102,7 +102,7 @@ def service_environment(
     """A small base from the caller, then the scenario file's variables; our own programs are found first."""
     base = {name: caller[name] for name in BASE_VARIABLES if name in caller}
     folders = dict.fromkeys(
-        str(Path(one).parent) for one in (values["python"], sys.executable) if os.sep in one
+        str(Path(program).parent) for program in (values["python"], sys.executable) if os.sep in program
     )
     base["PATH"] = os.pathsep.join([*folders, caller.get("PATH", os.defpath)])
     asked = {**scenario.target.environment, **scenario.service.environment}
@@ -188,4 +188,7 @@ def _listens(process: psutil.Process, port: int) -> bool:
         found = process.net_connections("tcp")
     except psutil.Error:
         return False
-    return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port for one in found)
+    return any(
+        connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+        for connection in found
+    )

@@ -114,9 +114,9 @@ def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:
         if found.get(WORK_LABEL) != work:
             raise StackError("the Swarm on this engine is not the drill's, so it was not left")
         foreign = [
-            one["Spec"]["Name"]
-            for one in api.services()
-            if (one["Spec"].get("Labels") or {}).get(STACK_LABEL) != STACK
+            service["Spec"]["Name"]
+            for service in api.services()
+            if (service["Spec"].get("Labels") or {}).get(STACK_LABEL) != STACK
         ]
         if foreign:
             raise StackError(
@@ -125,7 +125,7 @@ def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:
         bridge = found.get(BRIDGE_LABEL, "found")
         api.leave_swarm(force=True)  # the engine ends every task with it
     while left := _left(api, with_bridge=bridge == "ours"):
-        refusals = [why for one in left if (why := _remove(api, *one)) is not None]
+        refusals = [why for part in left if (why := _remove(api, *part)) is not None]
         if time.monotonic() > deadline and refusals:
             raise StackError(f"the drill's stack was not removed within {timeout_s:g} s; left are:", refusals)
         if refusals:
@@ -135,11 +135,11 @@ def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:
 def _left(api: APIClient, *, with_bridge: bool) -> list[tuple[str, str]]:
     """Kind and name of what is still there, containers first since they hold the others."""
     label = {"label": f"{STACK_LABEL}={STACK}"}
-    found = [("container", str(one["Id"])) for one in api.containers(all=True, filters=label)]
-    found += [("volume", str(one["Name"])) for one in api.volumes(filters=label)["Volumes"] or ()]
-    found += [("network", str(one["Id"])) for one in api.networks(filters=label)]
+    found = [("container", str(container["Id"])) for container in api.containers(all=True, filters=label)]
+    found += [("volume", str(volume["Name"])) for volume in api.volumes(filters=label)["Volumes"] or ()]
+    found += [("network", str(network["Id"])) for network in api.networks(filters=label)]
     if with_bridge:
-        found += [("network", str(one["Id"])) for one in api.networks(names=[BRIDGE])]
+        found += [("network", str(network["Id"])) for network in api.networks(names=[BRIDGE])]
     return found
 
 

@@ -43,13 +43,13 @@ class Tasks:
     def running(self, name: str) -> list[dict[str, Any]]:
         """The service's tasks that run and shall run, newest first."""
         found = self.client.api.tasks(filters={"service": full_name(name), "desired-state": "running"})
-        alive = [one for one in found if one["Status"]["State"] == "running"]
-        return sorted(alive, key=lambda one: str(one["CreatedAt"]), reverse=True)
+        alive = [task for task in found if task["Status"]["State"] == "running"]
+        return sorted(alive, key=lambda task: str(task["CreatedAt"]), reverse=True)
 
     def last_problem(self, name: str) -> str:
         """The newest task's state, with its error."""
         found = self.client.api.tasks(filters={"service": full_name(name)})
-        newest = max(found, key=lambda one: str(one["CreatedAt"]), default=None)
+        newest = max(found, key=lambda task: str(task["CreatedAt"]), default=None)
         if newest is None:
             return "no task"
         status = newest["Status"]
@@ -58,8 +58,8 @@ class Tasks:
     def failed(self, name: str) -> str:
         """Why the service's newest failed task failed; empty when none did."""
         found = self.client.api.tasks(filters={"service": full_name(name)})
-        bad = [one for one in found if one["Status"].get("Err")]
-        newest = max(bad, key=lambda one: str(one["CreatedAt"]), default=None)
+        bad = [task for task in found if task["Status"].get("Err")]
+        newest = max(bad, key=lambda task: str(task["CreatedAt"]), default=None)
         return "" if newest is None else str(newest["Status"]["Err"])
 
     def service(self, name: str) -> dict[str, Any]:
@@ -70,13 +70,13 @@ class Tasks:
     def states(self, fixed: Fixed, servers: tuple[Server, ...], health: str) -> tuple[ServiceState, ...]:
         """Every service of the stack, its running tasks and containers; each one is asked something."""
         ports = {name: port for name, port in fixed.ports.items() if name not in SERVERS}
-        target = [port for one in self.running(TARGET) for port in host_ports(one)]
+        target = [port for task in self.running(TARGET) for port in host_ports(task)]
         if target:
             ports[TARGET] = target[0]
-        answers = ask(ports, health) | {one.name: _select(one) for one in servers}
+        answers = ask(ports, health) | {server.name: _select(server) for server in servers}
         found = self.client.api.services(filters={"label": f"{STACK_LABEL}={STACK}"})
-        states = [self._state(one, answers) for one in found]
-        return tuple(sorted(states, key=lambda one: one.name))
+        states = [self._state(service, answers) for service in found]
+        return tuple(sorted(states, key=lambda state: state.name))
 
     def _state(self, service: dict[str, Any], answers: Mapping[str, str | None]) -> ServiceState:
         name = str(service["Spec"]["Name"]).removeprefix(f"{STACK}_")
@@ -86,7 +86,7 @@ class Tasks:
             version=int(service["Version"]["Index"]),
             spec=hashlib.sha256(json.dumps(service["Spec"], sort_keys=True).encode()).hexdigest(),
             image=str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]),
-            instances=tuple(self._instance(one) for one in self.running(name)),
+            instances=tuple(self._instance(task) for task in self.running(name)),
             answer=answers.get(name),
             means=self._image_id(str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])),
         )
@@ -113,7 +113,7 @@ class Tasks:
 def host_ports(task: Mapping[str, Any]) -> list[int]:
     """The host-mode ports of a task, as the Swarm names them once it runs."""
     ports = (task["Status"].get("PortStatus") or {}).get("Ports") or ()
-    return list(dict.fromkeys(int(one["PublishedPort"]) for one in ports if one.get("PublishedPort")))
+    return list(dict.fromkeys(int(port["PublishedPort"]) for port in ports if port.get("PublishedPort")))
 
 
 def container_of(task: Mapping[str, Any]) -> str:
@@ -164,12 +164,12 @@ class DoorKeeper:
 
     def _look(self) -> None:
         found = self._tasks.running(TARGET)
-        ports = [port for one in found for port in host_ports(one)]
+        ports = [port for task in found for port in host_ports(task)]
         if ports and ports != self._ports:
             self._door.lead_to(ports)
             self._ports = ports
-        for one in found:
-            container = container_of(one)
+        for task in found:
+            container = container_of(task)
             if container not in self._followers:
                 log = self._logs / f"service-{len(self._followers) + 1}.log"
                 self._followers[container] = LogFollower(self._engine, container, log)

@@ -70,7 +70,7 @@ class BringUp:
 
         self._start_services(deploy)
         tasks = Tasks(self.client)
-        ports = [port for one in tasks.running(TARGET) for port in host_ports(one)]
+        ports = [port for task in tasks.running(TARGET) for port in host_ports(task)]
         door = open_door(self.guard, self.run.path, self.run.logs / "door.log", ports)
         exits.callback(door.beside.stop)
         keeper = DoorKeeper(self.engine, door, self.run.logs)
@@ -184,7 +184,7 @@ class BringUp:
                 with connected(servers[1].admin_dsn):
                     pass
             except psycopg2.OperationalError as error:
-                seen = "; ".join(f"{one.name} {tasks.last_problem(one.name)}" for one in servers)
+                seen = "; ".join(f"{server.name} {tasks.last_problem(server.name)}" for server in servers)
                 return f"{last_line(error)}; {seen}"
             return None if state == "streaming" else f"pg_stat_replication.state {state}"
 

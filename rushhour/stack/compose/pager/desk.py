@@ -27,12 +27,12 @@ def line_of(policy: str, body: bytes, at: datetime, monotonic_s: float) -> str:
             "group": told["groupLabels"],
             "alerts": [
                 {
-                    "status": one["status"],
-                    "labels": one["labels"],
-                    "starts_at": one["startsAt"],
-                    "ends_at": one["endsAt"],
+                    "status": alert["status"],
+                    "labels": alert["labels"],
+                    "starts_at": alert["startsAt"],
+                    "ends_at": alert["endsAt"],
                 }
-                for one in told["alerts"]
+                for alert in told["alerts"]
             ],
         },
         separators=(",", ":"),

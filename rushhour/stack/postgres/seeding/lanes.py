@@ -42,7 +42,7 @@ class Lanes:
         The first error of a job, or Ctrl-C, stops the others at once and is raised.
         """
         waiting = list(jobs)
-        assert all(job.after <= {one.name for one in jobs} for job in jobs)  # noqa: S101  # else never started
+        assert all(job.after <= {other.name for other in jobs} for job in jobs)  # noqa: S101  # else never started
         done: set[str] = set()
         running: dict[Future[None], Job] = {}
         with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as lanes:
@@ -89,7 +89,11 @@ def _ready(waiting: Sequence[Job], done: set[str], running: Iterable[Job]) -> li
     taken = list(running)
     started = []
     for job in waiting:
-        if len(taken) < LANES and job.after <= done and not (job.alone and any(one.alone for one in taken)):
+        if (
+            len(taken) < LANES
+            and job.after <= done
+            and not (job.alone and any(running.alone for running in taken))
+        ):
             taken.append(job)
             started.append(job)
     return started
