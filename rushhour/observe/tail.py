@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-_CHUNK: Final = 1 << 20  # read per call at most, so that a huge backlog neither stalls nor swells the harness
+_CHUNK: Final = 1 << 20  # bytes read per call at most, which bounds time and memory of a huge backlog
 
 
 class Tail:
-    """Whole lines added to a file since the last call; a file that does not exist yet has none."""
+    """Returns the complete lines added to a file since the last call; the file may not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -16,10 +16,10 @@ class Tail:
         self._partial = b""
 
     def lines(self) -> list[str]:
-        """New lines without their ends; starts over when the file was cut or replaced by a shorter one.
+        """Return new lines without line ends; starts over if the file was truncated or replaced.
 
-        Bytes that are not UTF-8 become replacement characters. What comes after the last line end is kept
-        for the next call.
+        Bytes that are not UTF-8 become replacement characters. An incomplete last line is kept for the next
+        call.
         """
         try:
             file = self._path.open("rb")
@@ -32,14 +32,14 @@ class Tail:
             new = file.read(_CHUNK)
         self._offset += len(new)
         *whole, self._partial = (self._partial + new).split(b"\n")
-        if len(self._partial) > _CHUNK:  # not a line of text; keep its end, which may still become one
+        if len(self._partial) > _CHUNK:  # not a line of text; keep its end, in which a line may begin
             self._partial = self._partial[-4096:]
         return [line.rstrip(b"\r").decode("utf-8", "replace") for line in whole]
 
     def rest(self, out_of_time: Callable[[], bool]) -> Iterator[list[str]]:
         """Yields the new lines up to the end that the file has at the first call, a portion at a time.
 
-        Stops early as soon as `out_of_time` returns True: `unread` then says how many bytes are left.
+        Stops early as soon as `out_of_time` returns True; `unread` then returns how many bytes are left.
         """
         end = self._offset + self.unread()
         while self._offset < end and not out_of_time():
@@ -49,7 +49,7 @@ class Tail:
                 return
 
     def unread(self) -> int:
-        """How many bytes the file holds that were not read; 0 when there is no file."""
+        """Return the number of bytes not read yet; 0 if there is no file."""
         try:
             size = self._path.stat().st_size
         except FileNotFoundError:
