@@ -1,4 +1,4 @@
-"""From an asyncio task to the frames in which it waits, innermost first.
+"""Finds the frames in which an asyncio task waits, innermost first.
 
 A task waits in a chain: its coroutine awaits another, down to a future. Under SQLAlchemy's asyncio extension
 the chain goes through a greenlet, in which the driver is called, and back into a coroutine. All of it is read
@@ -49,7 +49,7 @@ _RUNNING = ("cr_running", "gi_running", "ag_running")
 
 
 class Chain:
-    """Where one task stands. `frames`: innermost first, empty where nothing can be seen."""
+    """The frames of a task. `frames`: innermost first; empty if they cannot be read."""
 
     __slots__ = ("children", "frames", "running")
 
@@ -60,11 +60,11 @@ class Chain:
 
 
 def chain_of(task: Any) -> Chain:
-    """The chain of a task; raises nothing."""
+    """Return the chain of a task. Never raises."""
     chain = Chain()
     try:
         _follow(_coroutine_of(task), chain)
-    except Exception:  # a look is never worth an error: what cannot be read is not seen
+    except Exception:  # frames that cannot be read are unknown, which is no error
         chain.frames.clear()
         chain.children.clear()
     chain.frames.reverse()
@@ -72,7 +72,7 @@ def chain_of(task: Any) -> Chain:
 
 
 def tasks_beside(task: Any, most: int) -> list[Any]:
-    """The tasks of the same loop, at most so many; none where they cannot be listed."""
+    """Return at most `most` tasks of the same loop; empty if they cannot be listed."""
     tasks = sys.modules.get("asyncio.tasks")
     try:
         kind = next(kind for kind in _task_types() if issubclass(type(task), kind))
@@ -89,14 +89,14 @@ def _coroutine_of(task: Any) -> Any:
 
 
 def _task_types() -> list[Any]:
-    """The implementation of tasks in C, and that in Python."""
+    """Return the C and the Python implementation of tasks."""
     tasks = sys.modules.get("asyncio.tasks")
     found = (getattr(tasks, name, None) for name in ("Task", "_PyTask"))
     return [kind for kind in found if isinstance(kind, type)]
 
 
 def _follow(awaited: Any, chain: Chain) -> None:
-    """Collects the frames outermost first."""
+    """Collect the frames, outermost first."""
     for _ in range(MAX_AWAITS):
         if awaited is None:
             return
@@ -156,7 +156,7 @@ def _waits_for_tasks(frame: FrameType) -> bool:
 
 
 def _shielded_by(future: Any) -> list[Any]:
-    """What `asyncio.shield` waits for, as the callback of its future knows."""
+    """Return what `asyncio.shield` waits for, from the callback of its future."""
     return [
         cell.cell_contents
         for callback in gc.get_referents(future)
@@ -166,7 +166,7 @@ def _shielded_by(future: Any) -> list[Any]:
 
 
 def _tasks_in(found: list[Any]) -> list[Any]:
-    """The unfinished tasks among these objects, and those that a `gather` among them waits for."""
+    """Return the unfinished tasks among these objects, and those that a `gather` waits for."""
     tasks = sys.modules.get("asyncio.tasks")
     kinds = tuple(
         kind for name in ("Task", "_PyTask") if isinstance(kind := getattr(tasks, name, None), type)

@@ -1,4 +1,4 @@
-"""What is read off SQLAlchemy's engines and connections without SQL: addresses, server pids, signatures."""
+"""Reads addresses, backend pids and signatures from SQLAlchemy's engines and connections, without SQL."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def address_of(url: Any) -> tuple[str | None, int | None, str | None]:
 
 
 def with_signature_of(original: Any, after: Callable[[Any], None]) -> Any:
-    """A function with the parameters of `original` that calls it, then `after(self)`.
+    """Return a function with the parameters of `original` that calls it, and then `after(self)`.
 
     `create_engine` reads the parameters' names off it, to tell which of its options are the engine's.
     """

@@ -1,4 +1,4 @@
-"""Whether a stack waits for a lock, and the functions that such a lock guards."""
+"""Detects that a stack waits for a lock, and the functions that the lock guards."""
 
 # pathlib would slow the start of every process of the service.
 # ruff: noqa: PTH118
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 _ACQUIRES = frozenset({"acquire", "__enter__", "__aenter__", "_acquireLock", "acquire_lock"})
-# Whoever waits, waits in these, whatever for.
+# Every wait goes through these files, whatever it is for.
 _WAITING = ("threading.py", "contextlib.py", os.path.join("logging", "__init__.py"))
 _WAITING_IN = tuple(f"{os.sep}{name}{os.sep}" for name in ("asyncio", "gevent", "eventlet", "anyio"))
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"  # it has an `asyncio` of its own
@@ -22,14 +22,14 @@ _BEFORE_CALL = 8  # instructions between a method's name and its call: its argum
 
 
 class LockPlaces:
-    """Knows of places in the code whether a lock is taken there; each is looked up once."""
+    """Detects places in the code at which a lock is taken; the results are cached."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[CodeType, int], bool] = {}
         self._waits: dict[str, bool] = {}  # file -> whether it is one of those in which everybody waits
 
     def guarded(self, frames: list[FrameType]) -> tuple[CodeType, ...]:
-        """The functions that wait for a lock here, innermost first; empty where no lock is waited for."""
+        """Return the functions that wait for a lock, innermost first; empty if none does."""
         locked = False
         for number, frame in enumerate(frames):
             code = frame.f_code
