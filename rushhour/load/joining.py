@@ -60,7 +60,7 @@ def accept(worker: WorkerRunner, tally: Tally) -> None:
 
     def on_start(**_: Any) -> None:
         if not joined and not os.environ.get(ANCHOR_WALL_S):  # a forked worker knows the anchor already
-            unfit("the load started before the master had told it the time")
+            unfit("the load started before the master had sent it the time")
 
     worker.register_message(JOIN, on_join)
     worker.environment.events.test_start.add_listener(on_start)

@@ -1,4 +1,4 @@
-"""Applies what a scenario does to its servers while the load goes on."""
+"""Applies the faults of a scenario to its servers during the load."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -27,7 +27,7 @@ class FaultPlan:
             )
 
     def apply_due(self, elapsed_s: float) -> None:
-        """Do what is due so long after the load started. Raises StackError when it cannot be done."""
+        """Apply the faults that are due `elapsed_s` after the start of the load. Raises StackError."""
         while self._subject is not None and self._pending and self._pending[0].at <= elapsed_s:
             fault = self._pending.pop(0)
             began_s = self._recorder.now_s()

@@ -1,4 +1,4 @@
-"""The stack that was asked for, made ready; what `auto` comes to, said in a line."""
+"""Opens the stack that the options ask for, or chooses a stack for `auto`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from rushhour.stack.processes.stack import EmbeddedStack
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What was asked for: an image runs on Compose alone, other binaries of PostgreSQL embedded alone."""
+    """The options of a stack. `image` needs Compose, `postgres_bin` needs the embedded stack."""
 
     stack: Asked
     image: str | None

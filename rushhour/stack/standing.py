@@ -1,4 +1,4 @@
-"""`rushhour up` and `rushhour down`: a stack that stands in the foreground until it is told to go."""
+"""`rushhour up` and `rushhour down`: a stack that stands in the foreground until it is stopped."""
 
 import json
 import os

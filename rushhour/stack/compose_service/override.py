@@ -81,7 +81,7 @@ def own(resources: Mapping[str, bool]) -> list[str]:
 
 
 def _any(service: UserService, project: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"labels": dict(labels), "restart": "no"}  # one that ends is told, not hidden
+    found: dict[str, Any] = {"labels": dict(labels), "restart": "no"}  # a service that ends is reported
     if service.publishes:
         found["ports"] = _tagged("!reset", [])
     if service.container_name:

@@ -74,7 +74,7 @@ class EmbeddedFleet:
     def check_alive(self) -> None:
         """Raises StackError when a part has ended that should not have."""
         self.inner.check_alive()
-        self.door.beside.child.check_alive()
+        self.door.process.child.check_alive()
 
     def snapshot(self) -> tuple[ServiceState, ...]:
         """A task is a process, known by its pid and start; a version counts the changes made to a service."""
@@ -147,7 +147,7 @@ class EmbeddedFleetStack:
                 exits.callback(sibling.child.stop, 1.0)
                 siblings[name] = sibling
             door = open_door(self._guard, run.path, run.logs / "door.log", [_port(inner.service)])
-            exits.callback(door.beside.stop)
+            exits.callback(door.process.stop)
             yield EmbeddedFleet(
                 self._guard, exits, scenario, plan, run, inner, door, siblings, release=scenario.release
             )

@@ -23,7 +23,6 @@ from rushhour.stack.postgres.server import (
     start_server,
     wait_for_streaming,
 )
-from rushhour.stack.processes.beside import Beside, start_partner, start_relay
 from rushhour.stack.processes.limits import Capacity, Limits
 from rushhour.stack.processes.service import (
     STOP_GRACE_S,
@@ -34,6 +33,7 @@ from rushhour.stack.processes.service import (
     split_command,
     start_service,
 )
+from rushhour.stack.processes.side_process import SideProcess, start_partner, start_relay
 
 SERVER_STOP_S: Final = 5.0
 
@@ -120,13 +120,13 @@ class Parts:
     def _url(self, url: str) -> str:
         return with_scheme(url, self.scenario.target.url_scheme)
 
-    def relay(self, server: PostgresServer) -> Beside:
+    def relay(self, server: PostgresServer) -> SideProcess:
         log = self.run.logs / f"relay-{server.name}.log"
         relay = start_relay(self.guard, server.name, server.port, log=log, choose_port=self.choose_port)
         self.exits.callback(relay.stop)
         return relay
 
-    def partner(self) -> Beside:
+    def partner(self) -> SideProcess:
         log = self.run.logs / "partner.log"
         partner = start_partner(self.guard, self.scenario, log=log, choose_port=self.choose_port)
         self.exits.callback(partner.stop)
@@ -135,8 +135,8 @@ class Parts:
     def service(
         self,
         servers: tuple[PostgresServer, PostgresServer],
-        relays: Mapping[str, Beside],
-        partner: Beside | None,
+        relays: Mapping[str, SideProcess],
+        partner: SideProcess | None,
         capacity: Capacity,
     ) -> RunningService:
         name = self.scenario.target.name

@@ -12,9 +12,9 @@ from rushhour.scenario.model import Scenario
 from rushhour.stack import Fault, Server
 from rushhour.stack.postgres.server import DATABASE, PostgresServer
 from rushhour.stack.postgres.table_lock import TableLock
-from rushhour.stack.processes.beside import Beside
 from rushhour.stack.processes.faults import kill, pause, stop, unpause
 from rushhour.stack.processes.service import STOP_GRACE_S, RunningService
+from rushhour.stack.processes.side_process import SideProcess
 
 
 @dataclass(slots=True)
@@ -30,8 +30,8 @@ class EmbeddedRunning:
     postgres_version: str
     _start_again: Callable[[str], PostgresServer]
     _serve: Callable[[Scenario, RunDir], RunningService]
-    _relays: Mapping[str, Beside] = field(default_factory=dict)  # server -> what the service reaches it by
-    _partner: Beside | None = None
+    _relays: Mapping[str, SideProcess] = field(default_factory=dict)  # server -> its relay
+    _partner: SideProcess | None = None
     _locks: dict[str, TableLock] = field(default_factory=dict)  # server -> what a fault holds there
     _down: set[str] = field(default_factory=set)  # servers that a fault took down
 

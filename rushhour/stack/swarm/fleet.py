@@ -88,7 +88,7 @@ class SwarmFleet:
 
     def check_alive(self) -> None:
         """Raises StackError when the door has ended or the engine does not answer."""
-        self.door.beside.child.check_alive()
+        self.door.process.child.check_alive()
         if self.keeper.problem is not None:
             raise StackError(f"the container engine no longer answers: {self.keeper.problem}")
 

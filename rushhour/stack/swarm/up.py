@@ -72,7 +72,7 @@ class BringUp:
         tasks = Tasks(self.client)
         ports = [port for task in tasks.running(TARGET) for port in host_ports(task)]
         door = open_door(self.guard, self.run.path, self.run.logs / "door.log", ports)
-        exits.callback(door.beside.stop)
+        exits.callback(door.process.stop)
         keeper = DoorKeeper(self.engine, door, self.run.logs)
         late.callback(keeper.close)
         cores = scenario.postgres.replica_cores
