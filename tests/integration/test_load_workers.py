@@ -63,7 +63,9 @@ def load(count: int) -> Load:
 
 
 def faults(history: History) -> str:
-    return " ".join(str(one.detail.get("error")) for one in history.events if one.name == f.OBSERVER_FAULT)
+    return " ".join(
+        str(event.detail.get("error")) for event in history.events if event.name == f.OBSERVER_FAULT
+    )
 
 
 def test_workers_that_were_started_by_hand_count_as_forked_ones_do(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_workers_that_were_started_by_hand_count_as_forked_ones_do(tmp_path: Pat
         workers(master, tmp_path / "own.py", tmp_path / "own.py") as started,
     ):
         assert process.wait(60) == 0, process.tail()
-        assert [one.wait(ENDS_WITHIN_S) for one in started] == [0, 0]
+        assert [worker.wait(ENDS_WITHIN_S) for worker in started] == [0, 0]
         history = load_history(run)
         assert recorded(history) == server.counts
     assert {row.worker for row in history.requests} == {"worker-0", "worker-1"}

@@ -116,7 +116,7 @@ def test_what_the_agent_wrote_of_a_start_is_kept_in_the_run(tmp_path: Path) -> N
     recorder.event(f.STACK_BROKE, **ENDED)
     recorder.close()
     history = load_history(run)
-    assert [(one.pool, one.checked_out, one.waiting) for one in history.pools] == [(POOL, 5, 1)]
+    assert [(pool.pool, pool.checked_out, pool.waiting) for pool in history.pools] == [(POOL, 5, 1)]
     assert history.event(f.POOL_FULL) is not None
 
 
