@@ -42,7 +42,7 @@ Instrument = Callable[[Path, Mapping[str, str]], Mapping[str, str]]
 
 
 def capacities_of(guard: Guard, exits: ExitStack, scenario: Scenario) -> dict[str, Capacity]:
-    """Made before the processes and removed after them, since a group must be empty by then."""
+    """Create the limits; they are removed after the processes, because a group must then be empty."""
     limits = Limits(guard)
     postgres = scenario.postgres
     capacities = {
@@ -57,7 +57,7 @@ def capacities_of(guard: Guard, exits: ExitStack, scenario: Scenario) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one stack, and what each is started with; `exits` stops the parts in reverse order."""
+    """Starts the parts of a stack; `exits` stops them in reverse order."""
 
     guard: Guard
     exits: ExitStack
@@ -95,7 +95,7 @@ class Parts:
         return replica
 
     def again(self, server: PostgresServer, capacity: Capacity, primary_port: int) -> PostgresServer:
-        """A server that a fault took down, on its old port, which the service and the replica know."""
+        """Restart a server after a fault, on its old port, which the service and the replica know."""
         settings = self._replication(primary_port) if server.name == "replica" else {}
         return self.server(server.name, capacity, settings, server.port)
 

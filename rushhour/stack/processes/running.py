@@ -1,4 +1,4 @@
-"""What is up of the embedded stack, and what faults do to it."""
+"""The running embedded stack, and the faults that it supports."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from rushhour.stack.processes.side_process import SideProcess
 
 @dataclass(slots=True)
 class EmbeddedRunning:
-    """What is up."""
+    """A running embedded stack."""
 
     primary: PostgresServer
     replica: PostgresServer
@@ -51,7 +51,7 @@ class EmbeddedRunning:
 
     @property
     def images(self) -> Mapping[str, str]:
-        """None: nothing here is a container."""
+        """Empty, because the stack has no containers."""
         return {}
 
     def check_alive(self) -> None:
@@ -64,7 +64,7 @@ class EmbeddedRunning:
             beside.child.check_alive()
 
     def fault(self, server: str, what: Fault, table: str = "") -> None:
-        """Do this to a server. Raises StackError when that fails."""
+        """Apply a fault to a server. Raises StackError if that fails."""
         postgres = {"primary": self.primary, "replica": self.replica}.get(server)
         if postgres is None:
             raise StackError(f"unknown server {server!r}; known: primary, replica")
@@ -95,7 +95,7 @@ class EmbeddedRunning:
         self.service = self._serve(scenario, run)
 
     def undo_faults(self) -> None:
-        """A paused server would not hear its stop signal."""
+        """Undo the faults, because a paused server would not receive its stop signal."""
         unpause(self.primary)
         unpause(self.replica)
         for lock in self._locks.values():

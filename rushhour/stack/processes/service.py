@@ -1,4 +1,4 @@
-"""The service under test: its command, its environment, its health."""
+"""Starts the service under test with its command and environment, and checks its health."""
 
 import http.client
 import os
@@ -152,7 +152,7 @@ def start_service(
 def require_program(
     command: list[str], environment: Mapping[str, str], root: Path, what: str = "service.command"
 ) -> None:
-    """Raises StackError when there is no such program."""
+    """Raise StackError if the program does not exist."""
     if not root.is_dir():
         raise StackError(f"the service's root {root} is not a directory")
     if not command:
@@ -164,7 +164,7 @@ def require_program(
 
 
 def health_problem(address: tuple[str, int], path: str, child: Child) -> str | None:
-    """Why the service is not ready yet; None when its own socket answered 200."""
+    """Return why the service is not ready, or None if its own socket answered 200."""
     port = address[1]
     connection = http.client.HTTPConnection(*address, timeout=PROBE_TIMEOUT_S)
     if (problem := health_refusal(connection, path)) is not None:
@@ -174,7 +174,7 @@ def health_problem(address: tuple[str, int], path: str, child: Child) -> str | N
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether the process or one of its descendants listens on the port."""
+    """Return whether the process or a descendant listens on the port."""
     try:
         root = psutil.Process(pid)
         family = [root, *root.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""The Swarm of a drill: made here, known by its label, left again; any other one is refused.
+"""Creates and leaves the Swarm of a drill, known by its label; any other Swarm is refused.
 
 Run as `python -m rushhour.stack.swarm.own_swarm BASE_URL WORK`: the guard does when the harness ends.
 """
@@ -51,7 +51,7 @@ def find_local_engine() -> Engine:
 
 
 def state(api: APIClient) -> str:
-    """What this node is in a Swarm: "inactive", "active", "pending", "locked" or "error"."""
+    """Return the node's Swarm state: "inactive", "active", "pending", "locked" or "error"."""
     return str(api.info()["Swarm"]["LocalNodeState"])
 
 
@@ -84,7 +84,7 @@ def _what_runs(api: APIClient) -> str:
 
 
 def labels(api: APIClient) -> dict[str, str]:
-    """The cluster's; empty where this node may not tell."""
+    """Return the labels of the cluster; empty if this node cannot read them."""
     try:
         return dict(api.inspect_swarm()["Spec"].get("Labels") or {})
     except APIError:
@@ -133,7 +133,7 @@ def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:
 
 
 def _left(api: APIClient, *, with_bridge: bool) -> list[tuple[str, str]]:
-    """Kind and name of what is still there, containers first since they hold the others."""
+    """Return kind and name of what is left, containers first because they use the others."""
     label = {"label": f"{STACK_LABEL}={STACK}"}
     found = [("container", str(container["Id"])) for container in api.containers(all=True, filters=label)]
     found += [("volume", str(volume["Name"])) for volume in api.volumes(filters=label)["Volumes"] or ()]
@@ -144,7 +144,7 @@ def _left(api: APIClient, *, with_bridge: bool) -> list[tuple[str, str]]:
 
 
 def _remove(api: APIClient, kind: str, name: str) -> str | None:
-    """Why it could not be removed; None when it is gone, whoever removed it."""
+    """Remove a part; return why that failed, or None if the part is gone."""
     remove: dict[str, Any] = {
         "container": lambda: api.remove_container(name, v=True, force=True),
         "volume": lambda: api.remove_volume(name, force=True),

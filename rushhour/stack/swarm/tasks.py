@@ -30,7 +30,7 @@ LOG_END_S: Final = 3.0
 
 
 def full_name(name: str) -> str:
-    """A service's name in the Swarm."""
+    """Return the name of a service in the Swarm."""
     return f"{STACK}_{name}"
 
 
@@ -41,13 +41,13 @@ class Tasks:
     client: DockerClient
 
     def running(self, name: str) -> list[dict[str, Any]]:
-        """The service's tasks that run and shall run, newest first."""
+        """Return the service's tasks that run and should run, newest first."""
         found = self.client.api.tasks(filters={"service": full_name(name), "desired-state": "running"})
         alive = [task for task in found if task["Status"]["State"] == "running"]
         return sorted(alive, key=lambda task: str(task["CreatedAt"]), reverse=True)
 
     def last_problem(self, name: str) -> str:
-        """The newest task's state, with its error."""
+        """Return the newest task's state, with its error."""
         found = self.client.api.tasks(filters={"service": full_name(name)})
         newest = max(found, key=lambda task: str(task["CreatedAt"]), default=None)
         if newest is None:
@@ -56,19 +56,19 @@ class Tasks:
         return f"task {status['State']}: {status.get('Err') or status.get('Message', '')}"
 
     def failed(self, name: str) -> str:
-        """Why the service's newest failed task failed; empty when none did."""
+        """Return why the service's newest failed task failed; empty if none failed."""
         found = self.client.api.tasks(filters={"service": full_name(name)})
         bad = [task for task in found if task["Status"].get("Err")]
         newest = max(bad, key=lambda task: str(task["CreatedAt"]), default=None)
         return "" if newest is None else str(newest["Status"]["Err"])
 
     def service(self, name: str) -> dict[str, Any]:
-        """The service's definition and state, read now."""
+        """Read the service's definition and state."""
         found: dict[str, Any] = self.client.api.inspect_service(full_name(name))
         return found
 
     def states(self, fixed: Fixed, servers: tuple[Server, ...], health: str) -> tuple[ServiceState, ...]:
-        """Every service of the stack, its running tasks and containers; each one is asked something."""
+        """Return the state of every service of the stack, and the answer to a request to each."""
         ports = {name: port for name, port in fixed.ports.items() if name not in SERVERS}
         target = [port for task in self.running(TARGET) for port in host_ports(task)]
         if target:
@@ -92,7 +92,7 @@ class Tasks:
         )
 
     def _image_id(self, name: str) -> str | None:
-        """What a name means on this engine now."""
+        """Return the image id of a name on this engine, or None."""
         try:
             return str(self.client.images.get(name).id)
         except ImageNotFound:
@@ -117,7 +117,7 @@ def host_ports(task: Mapping[str, Any]) -> list[int]:
 
 
 def container_of(task: Mapping[str, Any]) -> str:
-    """Its container's id."""
+    """Return the id of a task's container."""
     return str(task["Status"]["ContainerStatus"]["ContainerID"])
 
 
@@ -142,7 +142,7 @@ class DoorKeeper:
         self._ports: list[int] = []
         self._followers: dict[str, LogFollower] = {}
         self._ended = threading.Event()
-        self.problem: str | None = None  # what the engine said last, when it did not answer
+        self.problem: str | None = None  # the engine's last error
         self._thread = threading.Thread(target=self._keep, name="door keeper", daemon=True)
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""From an empty Swarm to a fleet in which everything runs."""
+"""Brings up a fleet on an empty Swarm."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -40,7 +40,7 @@ METER_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class BringUp:
-    """From an empty Swarm to a fleet in which everything runs."""
+    """Brings up a fleet on an empty Swarm."""
 
     guard: Guard
     engine: Engine
@@ -53,7 +53,7 @@ class BringUp:
     progress: Progress
 
     def start(self, exits: ExitStack, late: ExitStack) -> SwarmFleet:
-        """Servers, data, then the services."""
+        """Start the servers, load the data and start the services, in this order."""
         passwords = Secrets()
         write_secrets(self.places.private, passwords)
         fixed = Fixed({name: free_port() for name in (*SERVERS, *self.plan.names)})
@@ -171,7 +171,7 @@ class BringUp:
         )
 
     def _until_up(self, servers: tuple[Server, ...]) -> str:
-        """Until the replica streams from the primary; PostgreSQL's version."""
+        """Wait until the replica streams from the primary; return PostgreSQL's version."""
         version = ""
         tasks = Tasks(self.client)
 
