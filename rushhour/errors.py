@@ -1,14 +1,14 @@
-"""What can go wrong, by who has to act on it; `cli` turns each into an exit code."""
+"""Exceptions of rushhour, grouped by who has to act; `cli` maps each to an exit code."""
 
 from collections.abc import Sequence
 
 
 class RushhourError(Exception):
-    """A failure that is told to the user in words, never as a traceback."""
+    """Base class of errors that are shown to the user as a message, never as a traceback."""
 
 
 class UsageError(RushhourError):
-    """Bad input: every problem found, each one line, with file and line where there is one."""
+    """The input is invalid; `problems` has one line for each problem, with file and line if known."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -16,7 +16,7 @@ class UsageError(RushhourError):
 
 
 class StackError(RushhourError):
-    """What stands under test did not come up or broke: what happened, the numbers, the log's last lines."""
+    """The stack under test did not come up, or broke; the message ends with the last lines of its log."""
 
     def __init__(self, message: str, log_tail: Sequence[str] = ()) -> None:
         super().__init__("\n".join([message, *(f"  | {line}" for line in log_tail)]))
@@ -24,7 +24,7 @@ class StackError(RushhourError):
 
 
 class ServiceDiedError(StackError):
-    """The service under test ended by itself; `how` says in which way: "exit code 9"."""
+    """The service under test ended by itself; `how` is for example "exit code 9"."""
 
     def __init__(self, how: str, message: str, log_tail: Sequence[str] = ()) -> None:
         super().__init__(message, log_tail)
@@ -32,8 +32,8 @@ class ServiceDiedError(StackError):
 
 
 class RunDataError(RushhourError):
-    """A run directory that cannot be read as one."""
+    """A run directory is missing or its files cannot be read."""
 
 
 class UnavailableError(RushhourError):
-    """Something of the harness's own cannot be had now: a lock that another holds, a busy database."""
+    """A resource that rushhour itself needs is not available now, such as a lock or a busy database."""

@@ -1,4 +1,4 @@
-"""Run one scenario: reads as the table of contents of the whole program."""
+"""Runs a scenario from start to finish; the steps are listed in `run_scenario`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from rushhour.errors import ServiceDiedError, StackError
 from rushhour.judging.judge import judge_run
 from rushhour.load.locust import in_flight_s
+from rushhour.load.master_address import GATHER_S
 from rushhour.load.placement import ByHand, place_load
-from rushhour.load.post import GATHER_S
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
 from rushhour.observe.start import keep_pools_of_start
@@ -34,39 +34,40 @@ OVERTIME_S = 20.0  # Locust has this long, after its last request may have ended
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a run shows how far it is."""
+    """The callbacks through which a run reports its progress to the terminal."""
 
     progress: Progress
     live: Callable[[LiveState], None]
-    done: Callable[[], None]  # the live view ends here
+
+    done: Callable[[], None]  # ends the live view
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a run is given beside its scenario and its stack."""
+    """The settings of a run that belong neither to its scenario nor to its stack."""
 
     guard: Guard
-    runs: Path  # where its directory is made
+    runs: Path  # the folder in which the run directory is created
     screen: Screen
-    by_hand: ByHand | None = None  # workers that somebody starts
-    allow_host: str | None = None  # a host beyond loopback that load may go to
-    await_pages_s: float | None = None  # of real alarms; None: as long as a first page may take
+    by_hand: ByHand | None = None  # where the master waits for workers started by hand
+    allow_host: str | None = None  # a host other than loopback that may receive load
+    await_pages_s: float | None = None  # wait for real alarms; None: as long as a first page may take
 
 
 class Load(Protocol):
-    """Customers under way."""
+    """A load generator that is running."""
 
     @property
     def log(self) -> Path | None:
-        """Where their generator writes what it does."""
+        """The generator's log file."""
         ...
 
     def poll(self) -> int | None:
-        """None while they come; then the generator's exit code."""
+        """Return the generator's exit code, or None while it runs."""
         ...
 
     def check(self) -> None:
-        """Raises StackError, with the log's last lines, when it has ended in any way but the good one."""
+        """Raise StackError, with the last lines of the log, if the generator ended with an error."""
         ...
 
 
@@ -109,9 +110,10 @@ def recording(
     screen: Screen,
     judge: Callable[[RunDir], object] | None = None,
 ) -> Iterator[Recorder]:
-    """Record into a run directory, and how the run ended; a broken stack is an event, and goes no further.
+    """Record facts into a run directory, and how the run ended.
 
-    KeyboardInterrupt passes through, after the run so far has been judged.
+    A StackError is recorded as an event and suppressed. KeyboardInterrupt passes through, after the run so
+    far has been judged.
     """
     recorder = Recorder(run)
     try:
@@ -136,9 +138,9 @@ def recording(
 
 @contextmanager
 def stack_up(scenario: Scenario, stack: BringsUp[R], recorder: Recorder, screen: Screen) -> Iterator[R]:
-    """Bring the stack up, and describe it in environment.json; all of it is down on leaving.
+    """Bring the stack up, describe it in environment.json, and take it down when the block ends.
 
-    Where it does not come up, what the agent saw of the service's pools until then is kept all the same.
+    If the stack does not come up, the pool facts that the agent wrote until then are kept.
     """
     run = recorder.run
     began_s = recorder.now_s()
@@ -160,7 +162,7 @@ def stack_up(scenario: Scenario, stack: BringsUp[R], recorder: Recorder, screen:
 def observing(
     scenario: Scenario, running: Running, recorder: Recorder, screen: Screen
 ) -> Iterator["Observation"]:
-    """Observe a stack that is up until the block ends; the scenario's faults are applied meanwhile."""
+    """Observe a running stack until the block ends, and apply the scenario's faults when they are due."""
     faults = FaultPlan(scenario.faults, running, recorder)
     with watch(recorder, running, pools=pool_watcher(running, recorder), extra_meters={}) as watcher:
         yield Observation(scenario, running, recorder, screen, watcher, faults)
@@ -168,7 +170,7 @@ def observing(
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A stack that is observed: what happens to it under load, and for a while after it."""
+    """A running stack with its observers, during the load and the drain after it."""
 
     scenario: Scenario
     running: Running
@@ -178,9 +180,9 @@ class Observation:
     faults: FaultPlan
 
     def follow(self, load: Load, *, extra_s: float = 0.0) -> None:
-        """Until the load has ended; `extra_s` is what its workers may take to come.
+        """Wait until the load has ended; `extra_s` is how long its workers may take to connect.
 
-        Raises StackError when a part of the stack ends, or Locust not as it should.
+        Raises StackError when a part of the stack ends, or when Locust fails or does not end in time.
         """
         late_s = in_flight_s(self.scenario) + OVERTIME_S
         deadline = time.monotonic() + self.scenario.load.duration + late_s + extra_s
@@ -195,7 +197,7 @@ class Observation:
         load.check()
 
     def look(self) -> LiveState:
-        """What is known now, on the screen too; raises StackError when a part of the stack has ended."""
+        """Return the live state, and show it. Raises StackError when a part of the stack has ended."""
         self.running.check_alive()
         state = self.watcher.state()
         self.faults.apply_due(state.elapsed_s)
@@ -203,12 +205,12 @@ class Observation:
         return state
 
     def drain(self) -> None:
-        """After the load: what is still held when this ends did not come back by itself."""
+        """Keep observing after the load, so that connections still in use can come back by themselves."""
         self._wait(self.scenario.load.drain, lambda: self.screen.live(self.watcher.state()))
         self.recorder.event(f.DRAINED)
 
     def collect_garbage(self) -> None:
-        """Where connections leaked, ask the agents to: one that comes back now was unreachable."""
+        """If connections leaked, ask the agents to collect garbage; those that come back were unreachable."""
         if not any(gauge.leaked for gauge in self.watcher.state().pools):
             return
         agent = self.recorder.run.agent
@@ -218,7 +220,7 @@ class Observation:
         self.recorder.event(f.COLLECTED, asked=asked, answered=len(list(agent.glob("*.collected"))))
 
     def await_pages(self, wait_s: float | None) -> None:
-        """Where real alarms run: what failed last is scraped, evaluated, grouped and sent only now."""
+        """Wait, if real alarms run, until the last failures can have been scraped, evaluated and sent."""
         if (alerting := alerting_of(self.running)) is None:
             return
         wait_s = alerting.settles_s if wait_s is None else wait_s
@@ -237,5 +239,5 @@ class Observation:
 
 
 def alerting_of(running: Running) -> Alerting | None:
-    """The real alarms beside it, where they were asked for."""
+    """Return the real alarms that run beside the stack, or None if they were not asked for."""
     return running.alerting if isinstance(running, RunsAlerting) else None

@@ -1,4 +1,4 @@
-"""Runs an action once a module has been imported, without importing it."""
+"""Runs an action after a module has been imported, without importing it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:  # importlib.abc would double the agent's start-up time
 
 
 class AfterImport:
-    """A meta path finder that finds nothing itself: others find, and it acts once the module's code ran."""
+    """A meta path finder that finds nothing itself, but runs actions after modules were imported."""
 
     def __init__(self, actions: dict[str, Action], fault: Fault) -> None:
         self._actions = actions
         self._fault = fault
 
     def install(self) -> None:
-        """Watch imports to come; act at once for modules that are there already."""
+        """Watch future imports; run the actions of modules that are already imported."""
         for name in [name for name in self._actions if name in sys.modules]:
             self._act(name, sys.modules[name])
         sys.meta_path.insert(0, self)

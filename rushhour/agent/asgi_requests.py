@@ -1,4 +1,4 @@
-"""Knows which request of Starlette (and FastAPI, which is one) runs here, its route, and when it has ended.
+"""Tracks the current request of Starlette (and FastAPI, which builds on it), its route and its end.
 
 A request is what `Starlette.__call__` brackets: dependencies, streamed bodies and background tasks are over
 when it returns. A websocket is bracketed likewise, from its handshake to its end. Each background task of a
@@ -27,7 +27,7 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 class StarlettePatch(Patches):
-    """Puts the agent into Starlette, and takes it out again."""
+    """Patches Starlette, and removes the patches."""
 
     def __init__(self, book: Book, classifier: Classifier) -> None:
         self._book = book

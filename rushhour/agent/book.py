@@ -1,7 +1,7 @@
-"""What the agent knows of this process: written by the service's threads, read by the sampler.
+"""The agent's state of this process: written by the service's threads, read by the sampler.
 
-No locks: the service's threads only call single dict and deque operations, which are atomic, so they can
-neither block nor deadlock, whatever gevent patched and whenever a process forks. Counting is the sampler's.
+There are no locks: the service's threads only use single operations of dicts and deques, which are atomic, so
+they can neither block nor deadlock, even under gevent or during a fork. The sampler does the counting.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MAX_PENDING = (
 
 
 def _nothing() -> None:
-    """In the place of a weak reference to nothing."""
+    """Stand in for a weak reference whose object is gone."""
 
 
 class Request:
-    """One request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
+    """A request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
 
     __slots__ = ("ended", "label", "method", "outer", "returned", "sending", "streams", "task")
 
@@ -52,7 +52,7 @@ class Request:
 
 
 class Hold:
-    """One check-out, in monotonic seconds. No constructor: it is made in the service's hot path."""
+    """A check-out, in monotonic seconds. It has no constructor, because it is created in the hot path."""
 
     __slots__ = (
         "how",
@@ -88,7 +88,7 @@ class Hold:
 
 
 class Slot:
-    """What hangs on one of SQLAlchemy's connection records: its server's pid and the check-out it serves."""
+    """The agent's data on a connection record of SQLAlchemy: the backend's pid and the check-out."""
 
     __slots__ = ("got", "hold", "inherited", "opening", "pool", "server_pid")
 
@@ -102,7 +102,7 @@ class Slot:
 
 
 class PoolState:
-    """One pool of the service, or a line of recreated ones. Counters are the sampler's."""
+    """A pool of the service, including those that it recreated. Only the sampler uses the counters."""
 
     __slots__ = (
         "address",
@@ -147,14 +147,14 @@ class PoolState:
 
 
 def shape_of(pool: Any) -> tuple[int, int, float]:
-    """Size, overflow and time-out; a pool without a queue has no limit."""
+    """Return size, overflow and time-out of a pool; a pool without a queue has no limit."""
     if not hasattr(pool, "_max_overflow"):
         return (0, -1, 0.0)
     return (pool._pool.maxsize, pool._max_overflow, float(pool._timeout))
 
 
 class Timeout:
-    """One time-out that the pool raised to the application."""
+    """A time-out that the pool raised to the application."""
 
     __slots__ = ("at", "holding", "kept", "pool", "request", "stack", "waited")
 
@@ -179,7 +179,7 @@ class Timeout:
 
 
 class Book:
-    """All of it, for one process."""
+    """The agent's state of a process."""
 
     def __init__(self) -> None:
         self.pools: list[PoolState] = []
@@ -198,7 +198,7 @@ class Book:
         self._pool_ids = itertools.count(1)
 
     def pool_state(self, pool: Any, address: Address | None = None) -> PoolState:
-        """The state that belongs to a pool; made on first sight, its address included for the sampler."""
+        """Return the state of a pool; it is created at the first call, with the pool's address."""
         made = PoolState(next(self._pool_ids), pool)
         made.address = address or made.address
         kept: PoolState = pool.__dict__.setdefault(
@@ -209,9 +209,9 @@ class Book:
         return kept
 
     def held_by(self, request: Request | None, owner: Owner, pool: PoolState) -> tuple[int, int]:
-        """Connections that a request (or, outside of one, an owner) holds: of this pool, of others.
+        """Return how many connections a request, or else an owner, holds: of this pool, of others.
 
-        What an owner keeps from an earlier unit of work is not for this one.
+        Connections that an owner keeps from an earlier unit of work do not count.
         """
         own = other = 0
         for hold in self.live.copy():
@@ -220,20 +220,20 @@ class Book:
         return own, other
 
     def kept_by(self, owner: Owner, pool: PoolState) -> int:
-        """Connections of a pool that an owner keeps from earlier units of work."""
+        """Return how many connections of a pool an owner keeps from earlier units of work."""
         return sum(
             hold.owner is owner and hold.lost is not None and hold.slot.pool is pool
             for hold in self.live.copy()
         )
 
     def fault(self, where: str, error: BaseException) -> None:
-        """Count an error of the agent's own; the first fifty kinds are kept."""
+        """Count an internal error of the agent; the first fifty kinds are kept."""
         key = (where, f"{type(error).__name__}: {error}"[:300])
         if key in self.faults or len(self.faults) < 50:
             self.faults[key] = self.faults.get(key, 0) + 1
 
     def start_over(self) -> None:
-        """In a forked child: forget what the parent did; its pools are kept, for the child has them too."""
+        """Reset the state in a forked child; the pools are kept, because the child has them too."""
         held = [hold.slot for hold in self.live]
         self.live.clear()
         for events in (self.ended, self.opened, self.timeouts):

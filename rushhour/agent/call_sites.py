@@ -1,4 +1,4 @@
-"""A line of the application's code, a stack of them, and what tells the application's files from others."""
+"""Call sites and stacks of the application, and the classification of source files."""
 
 # pathlib would slow the start of every process of the service.
 # ruff: noqa: PTH100, PTH109, PTH118, PTH120
@@ -22,7 +22,7 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 
 
 class Site:
-    """One line of code; `file` is absolute."""
+    """A line of code; `file` is absolute."""
 
     __slots__ = ("file", "function", "line")
 
@@ -33,7 +33,7 @@ class Site:
 
 
 class Stack:
-    """Application frames, innermost first; it keeps their code alive, so that its key stays its own."""
+    """Application frames, innermost first; it keeps their code alive, so that its key stays unique."""
 
     __slots__ = ("codes", "sites")
 
@@ -46,7 +46,7 @@ UNKNOWN = Stack((Site("<unknown>", 0, "?"),), ())
 
 
 class Classifier:
-    """Tells what a source file is, by its path; cached per file."""
+    """Classifies source files by their path; the results are cached."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, int] = {}
@@ -84,6 +84,6 @@ class Classifier:
 
 
 def from_package(file: str) -> str | None:
-    """A file of an installed package, from the package on: `shop/api/common.py`; None for any other file."""
+    """Return the path of an installed file from its package on, as `shop/api/common.py`; else None."""
     starts = [at + len(mark) for mark in _INSTALLED if (at := file.rfind(mark)) >= 0]
     return file[max(starts) :] if starts else None

@@ -1,4 +1,4 @@
-"""Numbers for what a file mentions often: said once with its meaning, then by number."""
+"""Assigns numbers to pools, lines and stacks; the file defines each number before using it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """Of one file. Each method returns a number, after it put the record that explains it into `out`."""
+    """The numbers of a file. Each method returns a number, and queues the record that defines it."""
 
     def __init__(self) -> None:
         self.out: list[Record] = []
@@ -21,12 +21,12 @@ class Catalog:
         self._pools: dict[int, tuple[str | None, int | None, str | None]] = {}
 
     def take(self) -> list[Record]:
-        """The explanations since the last call; they go before the records that need them."""
+        """Return the definitions since the last call; write them before the records that use them."""
         taken, self.out = self.out, []
         return taken
 
     def pool(self, state: PoolState) -> int:
-        """Explained again when its address became known."""
+        """Return the number of a pool, which is defined again once its address is known."""
         if self._pools.get(state.id) != state.address:
             self._pools[state.id] = state.address
             host, port, database = state.address
@@ -45,7 +45,7 @@ class Catalog:
         self._pools.pop(state.id, None)
 
     def site(self, stack: Stack) -> int:
-        """The innermost frame."""
+        """Return the number of the innermost frame."""
         return self.line(stack.sites[0])
 
     def stack(self, stack: Stack) -> int:

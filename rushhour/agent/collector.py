@@ -1,4 +1,4 @@
-"""Collects garbage when the harness asks for it, after the load: what comes back then was unreachable.
+"""Collects garbage when the harness requests it after the load; connections that come back were unreachable.
 
 The harness puts a file named `collect` into the agent's directory; this process answers with
 `<pid>.collected` and a record. Finalisers run SQLAlchemy's ROLLBACK, which a dead server never answers, so
@@ -30,7 +30,7 @@ LOOK_EVERY = 5  # ticks: a look is a system call
 
 
 class Collector:
-    """Looks for the file twice a second, and collects once."""
+    """Checks for the file twice a second, and collects garbage once."""
 
     def __init__(self, directory: str) -> None:
         self._file = os.path.join(directory, "collect")
@@ -40,7 +40,7 @@ class Collector:
         self._done: list[Record] = []
 
     def poll(self) -> list[Record]:
-        """What is to be written: one record, once the collection is over."""
+        """Return a record once the collection is over."""
         self._ticks += 1
         if not self._asked and self._ticks % LOOK_EVERY == 0 and os.path.exists(self._file):
             self._asked = True

@@ -1,4 +1,4 @@
-"""From an asyncio task to the frames in which it waits, innermost first.
+"""Finds the frames in which an asyncio task waits, innermost first.
 
 A task waits in a chain: its coroutine awaits another, down to a future. Under SQLAlchemy's asyncio extension
 the chain goes through a greenlet, in which the driver is called, and back into a coroutine. All of it is read
@@ -51,7 +51,7 @@ _RUNNING = ("cr_running", "gi_running", "ag_running")
 
 
 class Chain:
-    """Where one task stands. `frames`: innermost first, empty where nothing can be seen."""
+    """The frames of a task. `frames`: innermost first; empty if they cannot be read."""
 
     __slots__ = ("beside", "children", "frames", "running")
 
@@ -63,11 +63,11 @@ class Chain:
 
 
 def chain_of(task: Any) -> Chain:
-    """The chain of a task; raises nothing."""
+    """Return the chain of a task. Never raises."""
     chain = Chain()
     try:
         _follow(_coroutine_of(task), chain)
-    except Exception:  # a look is never worth an error: what cannot be read is not seen
+    except Exception:  # frames that cannot be read are unknown, which is no error
         chain.frames.clear()
         chain.children.clear()
         chain.beside.clear()
@@ -76,7 +76,7 @@ def chain_of(task: Any) -> Chain:
 
 
 def tasks_beside(task: Any, most: int) -> list[Any]:
-    """The tasks of the same loop, at most so many; none where they cannot be listed."""
+    """Return at most `most` tasks of the same loop; empty if they cannot be listed."""
     tasks = sys.modules.get("asyncio.tasks")
     try:
         kind = next(kind for kind in _task_types() if issubclass(type(task), kind))
@@ -93,14 +93,14 @@ def _coroutine_of(task: Any) -> Any:
 
 
 def _task_types() -> list[Any]:
-    """The implementation of tasks in C, and that in Python."""
+    """Return the C and the Python implementation of tasks."""
     tasks = sys.modules.get("asyncio.tasks")
     found = (getattr(tasks, name, None) for name in ("Task", "_PyTask"))
     return [kind for kind in found if isinstance(kind, type)]
 
 
 def _follow(awaited: Any, chain: Chain) -> None:
-    """Collects the frames outermost first."""
+    """Collect the frames, outermost first."""
     for _ in range(MAX_AWAITS):
         if awaited is None:
             return
@@ -109,7 +109,7 @@ def _follow(awaited: Any, chain: Chain) -> None:
         if names is None:
             hidden = gc.get_referents(awaited) if kind.__name__ in _OPAQUE else [awaited]
             chain.children += _tasks_in(hidden)
-            awaited = next((one for one in hidden if _names_of(type(one)) is not None), None)
+            awaited = next((referent for referent in hidden if _names_of(type(referent)) is not None), None)
             if awaited is None or chain.children:
                 return
             continue
@@ -174,7 +174,7 @@ def _waits_for_tasks(frame: FrameType) -> bool:
 
 
 def _shielded_by(future: Any) -> list[Any]:
-    """What `asyncio.shield` waits for, as the callback of its future knows."""
+    """Return what `asyncio.shield` waits for, from the callback of its future."""
     return [
         cell.cell_contents
         for callback in gc.get_referents(future)
@@ -184,21 +184,24 @@ def _shielded_by(future: Any) -> list[Any]:
 
 
 def _tasks_in(found: list[Any]) -> list[Any]:
-    """The unfinished tasks among these objects, and those that a `gather` among them waits for."""
+    """Return the unfinished tasks among these objects, and those that a `gather` waits for."""
     tasks = sys.modules.get("asyncio.tasks")
     kinds = tuple(
         kind for name in ("Task", "_PyTask") if isinstance(kind := getattr(tasks, name, None), type)
     )
     gathering = getattr(tasks, "_GatheringFuture", None)
     children: list[Any] = []
-    for one in found:
-        if gathering is not None and type(one) is gathering:
-            children += [child for child in list(one._children) if issubclass(type(child), kinds)]
-        elif issubclass(type(one), kinds):
-            children.append(one)
-        elif type(one).__name__ == "Future" and type(one).__module__ in ("_asyncio", "asyncio.futures"):
-            children += [child for child in _shielded_by(one) if issubclass(type(child), kinds)]
-        elif type(one).__name__ == "TaskGroup" and type(one).__module__.startswith(_TASK_GROUPS):
-            members = getattr(one, "_tasks", ())
+    for referent in found:
+        if gathering is not None and type(referent) is gathering:
+            children += [child for child in list(referent._children) if issubclass(type(child), kinds)]
+        elif issubclass(type(referent), kinds):
+            children.append(referent)
+        elif type(referent).__name__ == "Future" and type(referent).__module__ in (
+            "_asyncio",
+            "asyncio.futures",
+        ):
+            children += [child for child in _shielded_by(referent) if issubclass(type(child), kinds)]
+        elif type(referent).__name__ == "TaskGroup" and type(referent).__module__.startswith(_TASK_GROUPS):
+            members = getattr(referent, "_tasks", ())
             children += [child for child in list(members) if issubclass(type(child), kinds)]
     return children[:MAX_CHILDREN]

@@ -1,8 +1,7 @@
-"""Which line creates engines, and how many: many pools of one line are counted as one.
+"""Counts the engines that each line creates; many pools of a line are merged into one.
 
-A service that creates an engine for each request has thousands of pools. Each watched by itself would cost
-the sampler more than the service has, so the first ones of a line are watched one by one, and the rest
-together.
+A service that creates an engine for each request has thousands of pools. Sampling each of them would be too
+expensive, so the first pools of a line are sampled separately, and the rest together.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class MergedPools:
 
 
 class CreationSite:
-    """One line that creates engines. Written by the service's threads, with single operations only."""
+    """A line that creates engines. The service's threads write it, with single operations only."""
 
     __slots__ = ("made", "merged", "newest", "pools", "stack")
 
@@ -35,7 +34,7 @@ class CreationSite:
 
 
 def made_at(book: Book, pool: Any, address: Address, stack: Stack) -> PoolState:
-    """The state of a new engine's pool: its own, or the one that it shares with others of its line."""
+    """Return the state of a new engine's pool: its own, or that of the line's merged pools."""
     line = stack.sites[0]
     key = (line.file, line.line, line.function)
     site: CreationSite = book.creations.setdefault(key, CreationSite(stack))
@@ -55,7 +54,7 @@ def made_at(book: Book, pool: Any, address: Address, stack: Stack) -> PoolState:
 
 
 def is_merged(state: PoolState) -> bool:
-    """Whether it stands for many pools."""
+    """Return whether a state stands for many pools."""
     return isinstance(state.pool(), MergedPools)
 
 

@@ -1,4 +1,4 @@
-"""What holds are spent on: their threads, greenlets and tasks are looked at, tick by tick, by the sampler.
+"""Inspects the threads, greenlets and tasks that hold connections, to find what they are doing.
 
 A look reads a stack and lets go of it within the same tick. A weak reference to an owner is followed for that
 long only, and right after this thread was given its turn, so that nothing ends while it is looked at.
@@ -49,7 +49,7 @@ _WORKERS = (("concurrent/futures/thread.py", "_worker"), ("anyio/_backends/_asyn
 
 
 class _Seen:
-    """How often the owner of one hold was seen where, and the line it last stood at outside the driver."""
+    """How often the owner of a hold was seen in each state, and its last line outside of the driver."""
 
     __slots__ = ("changed", "counts", "site", "streams")
 
@@ -61,7 +61,7 @@ class _Seen:
 
 
 class _PoolSeen:
-    """The same over all check-outs of one pool, and the lines at which they were taken and seen."""
+    """The states over all check-outs of a pool, with the lines at which they were taken and seen."""
 
     __slots__ = ("counts", "lines", "places")
 
@@ -72,7 +72,7 @@ class _PoolSeen:
 
 
 class _Look:
-    """One look at one hold."""
+    """The result of an inspection of a hold."""
 
     __slots__ = ("guards", "hold", "site", "stack", "what")
 
@@ -85,7 +85,7 @@ class _Look:
 
 
 class Doing:
-    """Looks at those who hold a connection, while their request runs."""
+    """Inspects the owners of connections while their requests run."""
 
     def __init__(self, classifier: Classifier, catalog: Catalog, serving: set[int] | None = None) -> None:
         self._catalog = catalog
@@ -99,7 +99,7 @@ class Doing:
         self._turn = 0
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
-        """One look at the owners of all check-outs that are in the file, or at as many as a tick allows."""
+        """Inspect the owners of the check-outs in the file, or as many as a tick allows."""
         self._numbers = written
         running = [hold for hold in live if hold.request is None or hold.request.ended is None]
         for hold in running[-MAX_LOOKS:]:
@@ -130,14 +130,14 @@ class Doing:
         return (running + running[:MAX_LOOKS])[start : start + MAX_LOOKS]
 
     def _try_to_look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
-        """A stack that changes, or is of an unknown kind, is not seen; it stops no other look."""
+        """Inspect a hold; a stack that changes or is of an unknown kind counts as unseen."""
         try:
             return self._look(hold, newest, frames)
         except Exception:
             return _Look(hold, UNSEEN, None)
 
     def _look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
-        """Of several connections of one owner, only the newest is taken to be the one in use."""
+        """Inspect a hold; of several connections of an owner, only the newest counts as in use."""
         stack, standing = self._stand(hold, newest, frames)
         request = hold.request
         streams = request is not None and request.returned and request.streams
@@ -263,13 +263,13 @@ class Doing:
             pool.lines[line] += 1
 
     def forget(self, hold: Hold, number: int, at: float | None) -> Iterator[Record]:
-        """A check-out came back: what is left to say of it."""
+        """Yield the last record of a check-out that came back."""
         seen = self._seen.pop(hold, None)
         if seen is not None and seen.changed:
             yield self._record(number, seen, at)
 
     def take(self, at: float | None) -> Iterator[Record]:
-        """What was seen since the last call."""
+        """Yield the records of what was seen since the last call."""
         for hold in [hold for hold in self._seen if hold not in self._numbers]:
             del self._seen[hold]  # its pool is gone
         for state, pool in self._pools.items():
@@ -300,7 +300,7 @@ class Doing:
 
 
 def stack_of(frame: FrameType | None) -> list[FrameType]:
-    """The frames from this one outwards."""
+    """Return the frames from this frame outwards."""
     stack: list[FrameType] = []
     while frame is not None and len(stack) < MAX_FRAMES:
         stack.append(frame)
@@ -309,7 +309,7 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
 
 
 def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:
-    """Where a greenlet waits, or runs; empty where it has ended. Only what greenlet wrote in C is read."""
+    """Return the frames of a greenlet; empty if it has ended. Reads only C attributes of greenlet."""
     found, kind = owner.ref(), getattr(sys.modules.get("greenlet"), "greenlet", None)
     if found is None or kind is None or kind.dead.__get__(found):
         return []
@@ -317,7 +317,7 @@ def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[Frame
 
 
 def _works_for(newest: Hold, hold: Hold) -> bool:
-    """Whether a thread is at work for the request of this hold, and not for a later one."""
+    """Return whether a thread works for the request of this hold, and not for a later request."""
     request = newest.request
     while request is not None and request is not hold.request:
         request = request.outer

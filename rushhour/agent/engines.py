@@ -1,4 +1,4 @@
-"""What is read off SQLAlchemy's engines and connections without SQL: addresses, server pids, signatures."""
+"""Reads addresses, backend pids and signatures from SQLAlchemy's engines and connections, without SQL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def learn(state: PoolState, connection: Any) -> int | None:
     seen.
     """
     driver = getattr(connection, "driver_connection", None)  # of an adapted connection: the real one
-    for one in (connection, driver, getattr(driver, "raw", None)):  # `raw`: aiopg wraps psycopg2's
-        info = getattr(one, "info", None)
+    for candidate in (connection, driver, getattr(driver, "raw", None)):  # `raw`: aiopg wraps psycopg2's
+        info = getattr(candidate, "info", None)
         pid = getattr(info, "backend_pid", None)
         if isinstance(pid, int):
             state.address = (info.host, info.port, info.dbname)  # type: ignore[union-attr]  # it has backend_pid
             return pid
         for name in ("get_server_pid", "get_backend_pid"):  # asyncpg; psycopg2's other name for it
-            ask = getattr(one, name, None)
+            ask = getattr(candidate, name, None)
             pid = ask() if ask is not None else None
             if isinstance(pid, int):
                 return pid
@@ -41,7 +41,7 @@ def address_of(url: Any) -> tuple[str | None, int | None, str | None]:
 
 
 def with_signature_of(original: Any, after: Callable[[Any], None]) -> Any:
-    """A function with the parameters of `original` that calls it, then `after(self)`.
+    """Return a function with the parameters of `original` that calls it, and then `after(self)`.
 
     `create_engine` reads the parameters' names off it, to tell which of its options are the engine's.
     """

@@ -1,4 +1,4 @@
-"""What starts the agent in a service: two environment variables, nothing else."""
+"""The two environment variables that start the agent in a service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INJECT_DIR = Path(__file__).resolve().parent / "inject"
 
 
 def agent_environment(out: Path, base: Mapping[str, str], *, metrics: str | None = None) -> dict[str, str]:
-    """The variables to add to `base`, the environment that the service would have without the agent.
+    """Return the variables to add to `base`, the environment of the service without the agent.
 
     `out` is where each process of the service writes `<pid>.jsonl`; it must exist and be writable for the
     service's user, as INJECT_DIR must be readable. `metrics` is where they serve Prometheus's text: "PORT",

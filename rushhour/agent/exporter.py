@@ -47,7 +47,7 @@ def parse_address(text: str) -> tuple[str, int] | None:
 
 
 class Exporter:
-    """Of one process. `tick` is called by the sampler, ten times a second."""
+    """Exports the metrics of a process. The sampler calls `tick` ten times a second."""
 
     def __init__(
         self, book: Book, directory: str, address: tuple[str, int] | None, clock: Callable[[], float]
@@ -62,7 +62,7 @@ class Exporter:
         self.start_over()
 
     def start_over(self) -> None:
-        """At first, and in a forked child, which inherited what is its parent's."""
+        """Reset the state, at the start and in a forked child, which inherited its parent's state."""
         self.close()
         self._ledger = Ledger(self._book)
         self._name = f"{os.getpid()}-{int(self._clock() * 1000)}{SUFFIX}"
@@ -79,7 +79,7 @@ class Exporter:
             self._lock = None
 
     def tick(self, final: bool = False) -> None:
-        """Write what is due, and answer a scrape that came. Raises OSError when a file cannot be written."""
+        """Write the files that are due, and answer scrapes. Raises OSError if a file cannot be written."""
         now = self._clock()
         if final or now >= self._due:
             self._due = now + PERIOD_S
@@ -96,7 +96,7 @@ class Exporter:
             self._answer()
 
     def text(self) -> str:
-        """All processes' figures; this one's as they are now."""
+        """Return the figures of all processes, with the current figures of this process."""
         total: Snapshot = {}
         add(total, self._others)
         add(total, self._ledger.snapshot(self._clock()))
@@ -137,14 +137,14 @@ class Exporter:
             server.settimeout(0)
         except OSError as error:
             server.close()
-            if str(error) != self._trouble:  # tried again each second: told once
+            if str(error) != self._trouble:  # tried again each second, but reported once
                 self._trouble = str(error)
                 say(f"metrics cannot be served on {address[0]}:{address[1]}: {error}")
             return
         self._server = server
 
     def _answer(self) -> None:
-        """Every scrape that waits; one that fails is the client's trouble."""
+        """Answer every waiting scrape; errors of a client are ignored."""
         while True:
             try:
                 descriptor, _ = self._server._accept()
@@ -173,7 +173,7 @@ class Exporter:
         return head if method == b"HEAD" else head + body
 
     def _gather(self, now: float) -> tuple[Snapshot, int]:
-        """The other processes' figures, and how many of them live; the dead ones' are moved to one file."""
+        """Return the figures and number of the other processes; those of dead processes are merged."""
         departed = self._read(DEPARTED) or {"pools": {}, "merged": []}
         total: Snapshot = {}
         dead: list[str] = []
@@ -183,16 +183,16 @@ class Exporter:
             if name in departed["merged"]:
                 dead.append(name)
                 continue
-            one = self._read(name)
-            if one is None:
+            reported = self._read(name)
+            if reported is None:
                 continue
-            fresh = abs(now - one["t"]) < FRESH_S
+            fresh = abs(now - reported["t"]) < FRESH_S
             alive += fresh
-            if abs(now - one["t"]) > BURY_AFTER_S and not _lives(one["pid"]):
-                add(departed["pools"], one["pools"], gauges=False)
+            if abs(now - reported["t"]) > BURY_AFTER_S and not _lives(reported["pid"]):
+                add(departed["pools"], reported["pools"], gauges=False)
                 dead.append(name)
             else:
-                add(total, one["pools"], gauges=fresh)
+                add(total, reported["pools"], gauges=fresh)
         if dead:
             self._write(DEPARTED, json.dumps({"pools": departed["pools"], "merged": dead}))
             for name in dead:  # a crash between these two is why their names were written down

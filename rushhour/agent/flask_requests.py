@@ -1,4 +1,4 @@
-"""Knows which request of Flask runs here, its route, and when it has ended.
+"""Tracks the current request of Flask, its route and its end.
 
 A request is what `Flask.wsgi_app` brackets: teardown functions and signals are over when it returns, even
 where one of them failed. A streamed response ends when the server closes it. `with app.app_context()` in jobs
@@ -22,7 +22,7 @@ current_request: ContextVar[Request | None] = ContextVar("rushhour_request", def
 
 
 class FlaskPatch(Patches):
-    """Puts the agent into Flask, and takes it out again."""
+    """Patches Flask, and removes the patches."""
 
     def __init__(
         self, book: Book, classifier: Classifier, on_application: Callable[[], None] = lambda: None
@@ -96,7 +96,7 @@ class FlaskPatch(Patches):
 
 
 def routes_of(app: Any) -> tuple[str, ...]:
-    """`GET /customers/<int:customer_id>` for each route and method; static files are left out."""
+    """Return `GET /customers/<int:customer_id>` for each route and method, without static files."""
     return tuple(
         sorted(
             f"{method} {rule.rule}"
@@ -131,7 +131,7 @@ def _closed(request: Request) -> None:
 
 
 def version_of(package: str) -> str:
-    """Of an installed package."""
+    """Return the version of an installed package."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # not needed where Flask is not
 
     try:

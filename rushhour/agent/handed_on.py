@@ -1,4 +1,4 @@
-"""Whether what a unit of work was given, or returns, can be or hold the connection that it leaves out.
+"""Decides whether the arguments or the result of a unit of work can hold a connection that is still out.
 
 A job whose arguments and result are plain data cannot hand a connection on; one that returns a session may.
 It is looked at where the job ended, in the service's own thread: the sampler must not refer to such objects.
@@ -41,7 +41,7 @@ _MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an
 
 
 def carries(*roots: object) -> bool:
-    """Whether one of these is, or soon refers to, a connection, a session or a result of SQLAlchemy."""
+    """Return whether one of these is or refers to a connection, session or result of SQLAlchemy."""
     seen: set[int] = set()
     waiting = deque((root, 0) for root in roots)
     while waiting and len(seen) < MOST_OBJECTS:
@@ -57,7 +57,7 @@ def carries(*roots: object) -> bool:
 
 
 def _is_carrier(kind: type) -> bool:
-    """A class of SQLAlchemy's, by its name, or one that inherits from such a class."""
+    """Return whether a class, or one of its bases, is such a class of SQLAlchemy, by its name."""
     return any(
         _is_of_sqlalchemy(base)
         and any(mark in base.__name__ for mark in _MARKS)

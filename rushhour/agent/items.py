@@ -27,11 +27,11 @@ EXECUTOR, ANYIO, POOL = MODULES = (
     "anyio._backends._asyncio",  # in whose threads Starlette runs what is not `async`
     "multiprocessing.pool",
 )
-SOMEBODY = Owner("somebody", 0)  # asked, and is not known: never seen to end
+SOMEBODY = Owner("somebody", 0)  # an unknown asker, which never ends
 
 
 class ItemPatch(Patches):
-    """Puts the agent around items, and takes it out again."""
+    """Patches the places that run items, and removes the patches."""
 
     def __init__(self, book: Book, request: ContextVar[Request | None]) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class ItemPatch(Patches):
         return monotonic()
 
     def _end(self, began: float, asker: Owner, things: Callable[[], tuple[object, ...]]) -> None:
-        """What an item took or used and left out is its asker's, if its arguments or result carry it."""
+        """Assign connections that an item left out to its asker, if its arguments or result carry them."""
         try:
             owner = self._book.owner_of()
             newest, owner.newest = owner.newest, None
@@ -152,6 +152,6 @@ class _PoolQueues:
 
 
 def _things_of(item: Any) -> tuple[object, ...]:
-    """What an item of `concurrent.futures` was given and returned; from Python 3.14 on as one `task`."""
+    """Return arguments and result of an item of `concurrent.futures` (from Python 3.14 on: `task`)."""
     given = (item.task,) if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
     return (*given, getattr(item.future, "_result", None))

@@ -1,4 +1,4 @@
-"""The file of one process: JSON lines, each written at once and whole."""
+"""Writes the file of a process: JSON lines, each written by a single system call."""
 
 # pathlib would slow the start of every process of the service.
 # ruff: noqa: PTH118
@@ -37,7 +37,7 @@ class Journal:
 
 
 class NoJournal:
-    """In its place where only metrics are wanted: a file that grows for months is no use to anyone."""
+    """Discards records if only metrics are wanted, so that no file grows for months."""
 
     def write(self, records: Iterable[Record]) -> None:
         """Nothing."""
@@ -47,6 +47,6 @@ class NoJournal:
 
 
 def say(text: str) -> None:
-    """One line on stderr, if there is one."""
+    """Write a line to stderr, if there is one."""
     with suppress(OSError):
         os.write(2, f"rushhour agent: {text}\n".encode())

@@ -1,4 +1,4 @@
-"""Whether a stack waits for a lock, and the functions that such a lock guards."""
+"""Detects that a stack waits for a lock, and the functions that the lock guards."""
 
 # pathlib would slow the start of every process of the service.
 # ruff: noqa: PTH118
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 _ACQUIRES = frozenset({"acquire", "__enter__", "__aenter__", "_acquireLock", "acquire_lock"})
-# Whoever waits, waits in these, whatever for.
+# Every wait goes through these files, whatever it is for.
 _WAITING = ("threading.py", "contextlib.py", os.path.join("logging", "__init__.py"))
 _WAITING_IN = tuple(f"{os.sep}{name}{os.sep}" for name in ("asyncio", "gevent", "eventlet", "anyio"))
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"  # it has an `asyncio` of its own
@@ -22,14 +22,14 @@ _BEFORE_CALL = 8  # instructions between a method's name and its call: its argum
 
 
 class LockPlaces:
-    """Knows of places in the code whether a lock is taken there; each is looked up once."""
+    """Detects places in the code at which a lock is taken; the results are cached."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[CodeType, int], bool] = {}
         self._waits: dict[str, bool] = {}  # file -> whether it is one of those in which everybody waits
 
     def guarded(self, frames: list[FrameType]) -> tuple[CodeType, ...]:
-        """The functions that wait for a lock here, innermost first; empty where no lock is waited for."""
+        """Return the functions that wait for a lock, innermost first; empty if none does."""
         locked = False
         for number, frame in enumerate(frames):
             code = frame.f_code
@@ -45,7 +45,7 @@ class LockPlaces:
                 return ()
             found = [code]
             if code.co_flags & _GENERATOR:  # a context manager: its caller goes on inside of the lock
-                found += [one.f_code for one in frames[number + 1 : number + 3]]
+                found += [frame.f_code for frame in frames[number + 1 : number + 3]]
             return tuple(found)
         return ()
 
@@ -98,9 +98,9 @@ def _is_lock(code: CodeType, lasti: int) -> bool:
     if not instruction.opname.startswith(("CALL", "PRECALL")):
         return False
     nearest = before[-_BEFORE_CALL:]
-    for one in reversed(nearest):
-        if one.opname in ("LOAD_METHOD", "LOAD_ATTR"):
-            return str(one.argval) in _ACQUIRES
-        if one.opname == "LOAD_SPECIAL":  # from Python 3.14 on
-            return "__enter__" in one.argrepr
+    for instruction in reversed(nearest):
+        if instruction.opname in ("LOAD_METHOD", "LOAD_ATTR"):
+            return str(instruction.argval) in _ACQUIRES
+        if instruction.opname == "LOAD_SPECIAL":  # from Python 3.14 on
+            return "__enter__" in instruction.argrepr
     return False

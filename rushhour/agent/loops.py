@@ -1,7 +1,7 @@
-"""Whether an event loop stands still: the loop of asyncio that serves requests, or gevent's.
+"""Detects blocked event loops: asyncio loops that serve requests, and gevent's loop.
 
-A loop is looked at ten times a second. It waits for events, or it runs one callback, and then nothing else
-runs. Who calls a driver that blocks, sleeps, or computes in there is seen at that line.
+A loop is inspected ten times a second. It either waits for events, or runs a callback, during which nothing
+else runs. A callback that calls a blocking driver, sleeps or computes is seen at its line.
 """
 
 # pathlib would slow the start of every process of the service.
@@ -45,7 +45,7 @@ _JOBS = os.path.join("concurrent", "futures", "thread.py")
 
 
 class _Loop:
-    """One thread that runs an event loop; counts since the last call of `take`."""
+    """A thread that runs an event loop, with its counts since the last call of `take`."""
 
     __slots__ = ("blocked", "cpu_s", "last", "longest_s", "looks", "since_s", "sites", "thread")
 
@@ -64,7 +64,7 @@ class _Loop:
 
 
 class LoopWatch:
-    """Finds the loops of this process, and looks at their threads."""
+    """Finds the event loops of this process, and inspects their threads."""
 
     def __init__(self, classifier: Classifier, reader: Reader, serving: set[int]) -> None:
         self._classifier = classifier
@@ -88,7 +88,7 @@ class LoopWatch:
             self._loops[thread] = _Loop(thread)
 
     def threads(self) -> list[int]:
-        """The threads to look at."""
+        """Return the threads to inspect."""
         for thread in list(self._serving):
             self._add(thread)
         gevent = thread_of_gevent()
@@ -97,7 +97,7 @@ class LoopWatch:
         return list(self._loops)
 
     def look(self, frames: dict[int, FrameType]) -> None:
-        """One look at each; `frames` are those of all threads."""
+        """Inspect each loop; `frames` are those of all threads."""
         for thread, loop in list(self._loops.items()):
             frame = frames.get(thread)
             if frame is None:
@@ -135,7 +135,7 @@ class LoopWatch:
             loop.sites[standing.site.file, standing.site.line, standing.site.function] += 1
 
     def _serves_others(self, stack: list[FrameType]) -> bool:
-        """A loop that runs inside of one request or job, as `async_to_sync` makes it, holds up nobody."""
+        """Return whether the loop serves others: a loop inside of a request (`async_to_sync`) does not."""
         inside = False
         for frame in stack:
             file = frame.f_code.co_filename
@@ -151,7 +151,7 @@ class LoopWatch:
         return True
 
     def take(self, at: float | None, catalog: Catalog) -> list[Record]:
-        """What was seen since the last call, of all loops together."""
+        """Return the records since the last call, for all loops together."""
         loops = [loop for loop in self._loops.values() if loop.looks]
         if not loops:
             return []
@@ -175,15 +175,15 @@ class LoopWatch:
 
 
 def _same(before: tuple[int, Site | None], now: tuple[int, Site | None]) -> bool:
-    """Whether two looks in a row found the loop at the same line."""
-    one, other = before[1], now[1]
-    if one is None or other is None:
-        return one is other and before[0] == now[0]
-    return (one.file, one.line) == (other.file, other.line)
+    """Return whether two consecutive inspections found the loop at the same line."""
+    earlier, other = before[1], now[1]
+    if earlier is None or other is None:
+        return earlier is other and before[0] == now[0]
+    return (earlier.file, earlier.line) == (other.file, other.line)
 
 
 def _blocked_by(detached: bool, again: bool, share: float | None) -> str | None:
-    """What keeps the loop from its other work; None where it is at work as it should be, or cannot be told.
+    """Return what blocks the loop; None if it works normally, or if that is unknown.
 
     `detached`: it runs in a greenlet of SQLAlchemy's, whose driver yields wherever it waits.
     """
@@ -222,7 +222,7 @@ def _is_detached(stack: list[FrameType]) -> bool:
 
 
 def _cpu_share(loop: _Loop, now: float) -> float | None:
-    """How much of the time since the last look its thread had a CPU; None where that cannot be read."""
+    """Return the share of CPU time of its thread since the last inspection; None if unknown."""
     used_s = _cpu_s(loop.thread)
     if used_s is None:
         loop.cpu_s = None
@@ -234,7 +234,7 @@ def _cpu_share(loop: _Loop, now: float) -> float | None:
 
 
 def _cpu_s(thread: int) -> float | None:
-    """CPU seconds of a thread, and those for which it waited to get one, as Linux counts them."""
+    """Return the seconds that a thread used or waited for a CPU, as counted by Linux."""
     active = getattr(sys.modules.get("threading"), "_active", {}).get(thread)
     native = os.getpid() if thread == _MAIN_THREAD else getattr(active, "_native_id", None)
     if not isinstance(native, int):
@@ -248,6 +248,6 @@ def _cpu_s(thread: int) -> float | None:
 
 
 def thread_of_gevent() -> int | None:
-    """The thread in which gevent runs every request, where gevent patched this process; else None."""
+    """Return the thread in which gevent runs every request, or None without gevent's patches."""
     monkey = sys.modules.get("gevent.monkey")
     return _MAIN_THREAD if getattr(monkey, "saved", None) else None

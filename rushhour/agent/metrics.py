@@ -28,7 +28,7 @@ Snapshot = dict[str, Figures]  # by the pool's name; plain data, for it is a JSO
 
 
 def pool_name(state: PoolState) -> str:
-    """`server.address:server.port/db.namespace`, as the convention says; a database file by its name."""
+    """Return `server.address:server.port/db.namespace` (the convention's name), or the file's name."""
     host, port, database = state.address
     if host is None:
         return (database or f"pool {state.id}").rpartition("/")[2] or f"pool {state.id}"
@@ -36,7 +36,7 @@ def pool_name(state: PoolState) -> str:
 
 
 class Ledger:
-    """The snapshots of one process; pools that the service dropped leave their counters behind."""
+    """Takes snapshots of a process; the counters of dropped pools are kept."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
@@ -44,7 +44,7 @@ class Ledger:
         self._past: Snapshot = {}
 
     def snapshot(self, now: float) -> Snapshot:
-        """Everything up to `now` (monotonic seconds)."""
+        """Return the snapshot at `now` (monotonic seconds)."""
         present = list(self._book.pools)
         for state in self._known.difference(present):
             add(self._past, {pool_name(state): counters_of(state)})
@@ -65,7 +65,7 @@ class Ledger:
 
 
 def counters_of(state: PoolState) -> Figures:
-    """What only grows."""
+    """Return the counters of a pool."""
     return {
         "timeouts": state.timeouts,
         "create": [_shortened(state.creates), state.opened_s],
@@ -75,12 +75,12 @@ def counters_of(state: PoolState) -> Figures:
 
 
 def _shortened(counts: list[int]) -> list[int]:
-    """Up to the last bucket, then one for all that is beyond it."""
+    """Return the counts up to the last bucket, and a sum of those beyond it."""
     return [*counts[: LAST_BUCKET + 1], sum(counts[LAST_BUCKET + 1 :])]
 
 
 def gauges_of(state: PoolState, live: int, leaked: int) -> Figures:
-    """What is so now; nothing of a pool that is gone, no bounds of one that has none."""
+    """Return the gauges of a pool; empty if it is gone, without bounds if it has none."""
     pool = state.pool()
     if pool is None:
         return {}
@@ -96,7 +96,7 @@ def gauges_of(state: PoolState, live: int, leaked: int) -> Figures:
 
 
 def add(total: Snapshot, more: Snapshot, *, gauges: bool = True) -> None:
-    """Add `more` to `total`; of processes that have ended, the counters alone."""
+    """Add `more` to `total`; without `gauges`, for ended processes, only the counters."""
     for name, figures in more.items():
         into = total.setdefault(name, {})
         for key in (*GAUGES, *COUNTERS) if gauges else COUNTERS:
@@ -110,7 +110,7 @@ def add(total: Snapshot, more: Snapshot, *, gauges: bool = True) -> None:
 
 
 def render(total: Snapshot, processes: int) -> str:
-    """The text that Prometheus scrapes."""
+    """Render the text that Prometheus scrapes."""
     return "\n".join(_lines(total, processes)) + "\n"
 
 
@@ -133,10 +133,10 @@ def _lines(total: Snapshot, processes: int) -> Iterator[str]:
         ),
     ):
         yield from _head(metric, "gauge", text)
-        yield from (f"{metric}{{{_label(name)}}} {one[key]}" for name, one in pools if key in one)
+        yield from (f"{metric}{{{_label(name)}}} {pool[key]}" for name, pool in pools if key in pool)
     metric = "db_client_connection_timeouts_total"
     yield from _head(metric, "counter", "Time-outs of requests for a connection.")
-    yield from (f"{metric}{{{_label(name)}}} {one['timeouts']}" for name, one in pools)
+    yield from (f"{metric}{{{_label(name)}}} {pool['timeouts']}" for name, pool in pools)
     for key, text in (
         ("create", "Time it took to open a connection."),
         ("wait", "Time it took to obtain an open connection from the pool."),

@@ -1,4 +1,4 @@
-"""Who holds a connection: a thread, a greenlet or an asyncio task, each as an object of its own.
+"""Owners of connections: threads, greenlets and asyncio tasks, each with an object of its own.
 
 The number of a thread, and the address of a task, are used again by later ones; an Owner is not. None of
 them is kept alive: a thread's end is seen by its thread-local value, which goes with it, and greenlets and
@@ -28,7 +28,7 @@ _Local: type[Any] = _thread._local  # as above: gevent's would be one for each g
 
 
 class Owner:
-    """One thread, greenlet or task; `ended` (monotonic seconds) is set when it was seen to have ended."""
+    """A thread, greenlet or task; `ended` (monotonic seconds) is set once its end was detected."""
 
     __slots__ = ("__weakref__", "ended", "file", "kind", "newest", "ref", "result_carries", "thread")
 
@@ -43,7 +43,7 @@ class Owner:
 
 
 class _Life:
-    """Lives in a thread-local value, and so ends with its thread."""
+    """A thread-local value, which is deleted when its thread ends."""
 
     __slots__ = ("owner",)
 
@@ -55,7 +55,7 @@ class _Life:
 
 
 def owner_finder() -> Callable[[], Owner]:
-    """The function that returns the owner of what runs here; it is called at every check-out."""
+    """Return a function that returns the current owner; it is called at every check-out."""
     local = _Local()
     known: dict[int, Owner] = {}  # by the address of a greenlet or task that lives
     modules = sys.modules
@@ -131,7 +131,7 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
 
 
 def has_ended(owner: Owner, now: float) -> bool:
-    """Whether the thread, greenlet or task has ended; what cannot be read has not."""
+    """Return whether the thread, greenlet or task has ended; False if that is unknown."""
     if owner.ended is None and owner.kind != THREAD:
         found = owner.ref()
         if found is not None and _is_over(found, owner.kind):
@@ -151,7 +151,7 @@ def _is_over(found: Any, kind: str) -> bool:
 
 
 def _file_of(task: Any) -> str | None:
-    """Where its coroutine is written; None where it has none, or one in C."""
+    """Return the source file of a task's coroutine; None if it has none."""
     try:
         file: str | None = task.get_coro().cr_code.co_filename
     except Exception:  # not seen
@@ -167,4 +167,4 @@ def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:
 
 
 def _nothing() -> None:
-    """In the place of a weak reference to a thread."""
+    """Stand in for a weak reference to a thread."""

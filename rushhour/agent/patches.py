@@ -1,11 +1,11 @@
-"""Methods of a framework replaced while the agent is in the process, and put back."""
+"""Replaces methods of a framework, and restores them."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class Patches:
-    """What was replaced, in order; `remove` puts back the originals, the last one first."""
+    """Replaces methods; `remove` restores the originals in reverse order."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []

@@ -1,4 +1,4 @@
-"""Single figures for a record, each read without a lock and without following a weak reference to a proxy."""
+"""Reads single figures for records, without locks and without following weak references to proxies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GRACE_S = 0.1  # clean-up that runs right after the end of a request is no leak
 
 
 def checked_out_and_waiting(pool: Any, live: int) -> tuple[int, int]:
-    """What the pool itself counts; where it has no queue, what the agent counts."""
+    """Return the pool's own counts, or the agent's if the pool has no queue."""
     if not hasattr(pool, "_max_overflow"):
         return live, 0
     queue = pool._pool
@@ -25,7 +25,7 @@ def checked_out_and_waiting(pool: Any, live: int) -> tuple[int, int]:
 
 
 def unit_ended(hold: Hold) -> float | None:
-    """When the request, or the other unit of work, that took it has ended; not if taken afterwards."""
+    """Return when the unit of work of a hold ended; None if it was taken afterwards."""
     if hold.lost is not None:
         return hold.lost_s
     ended = hold.request.ended if hold.request is not None else None
@@ -33,7 +33,7 @@ def unit_ended(hold: Hold) -> float | None:
 
 
 def outlived(hold: Hold, now: float) -> bool:
-    """Whether the unit of work that took it has ended, and clean-up had its moment."""
+    """Return whether a hold has outlived its unit of work by more than the time for clean-up."""
     if hold.lost is not None:
         return True
     ended = hold.request.ended if hold.request is not None else None

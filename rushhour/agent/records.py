@@ -14,7 +14,7 @@ VERSION = 3
 
 
 class Start(TypedDict):
-    """The first one: which process this is."""
+    """The first record, which describes the process."""
 
     k: Literal["start"]
     v: NotRequired[int]  # VERSION
@@ -27,7 +27,7 @@ class Start(TypedDict):
 
 
 class Exit(TypedDict):
-    """The last one, of a process that ended in good order."""
+    """The last record of a process that ended regularly."""
 
     k: Literal["exit"]
     t: float
@@ -43,7 +43,7 @@ class Module(TypedDict):
 
 
 class Routes(TypedDict):
-    """All routes of the web framework that are known so far."""
+    """All routes of the web framework known so far."""
 
     k: Literal["routes"]
     t: float
@@ -61,7 +61,7 @@ class Engines(TypedDict):
 
 
 class Pool(TypedDict):
-    """Explains a pool's number; again when its address became known."""
+    """Defines a pool's number; repeated once its address is known."""
 
     k: Literal["pool"]
     id: int
@@ -79,7 +79,7 @@ class Gone(TypedDict):
 
 
 class Line(TypedDict):
-    """Explains the number of a line of code."""
+    """Defines the number of a line of code."""
 
     k: Literal["line"]
     id: int
@@ -89,7 +89,7 @@ class Line(TypedDict):
 
 
 class Stack(TypedDict):
-    """Explains the number of a stack: its lines, innermost first."""
+    """Defines the number of a stack: its lines, innermost first."""
 
     k: Literal["stack"]
     id: int
@@ -124,7 +124,7 @@ class Out(TypedDict):
 
 
 class Ended(TypedDict):
-    """What a check-out was taken for has ended, and it is still out."""
+    """The unit of work of a check-out has ended, and the check-out is still out."""
 
     k: Literal["ended"]
     id: int
@@ -141,7 +141,7 @@ class Resumed(TypedDict):
 
 
 class Back(TypedDict):
-    """A check-out that was written came back."""
+    """A check-out that was recorded came back."""
 
     k: Literal["back"]
     id: int
@@ -150,7 +150,7 @@ class Back(TypedDict):
 
 
 class Timeout(TypedDict):
-    """The pool turned somebody away."""
+    """The pool raised a time-out."""
 
     k: Literal["timeout"]
     t: float
@@ -197,14 +197,14 @@ class Inherited(TypedDict):
 
 
 class Collected(TypedDict):
-    """The process collected its garbage, as it was asked to."""
+    """The process collected garbage, as requested."""
 
     k: Literal["collected"]
     t: float
 
 
 class Fault(TypedDict):
-    """An error of the agent's own."""
+    """An internal error of the agent."""
 
     k: Literal["fault"]
     t: float
@@ -213,7 +213,7 @@ class Fault(TypedDict):
 
 
 def version_of(start: dict[str, Any] | Start) -> int:
-    """The version that a file's first record says; raises ValueError where this one cannot read it."""
+    """Return the version in a file's first record. Raises ValueError if it cannot be read here."""
     version = start.get("v", 1)
     if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The thread that writes ten samples a second, and its life across forks and exit.
+"""The thread that writes ten samples a second, across forks and until the process exits.
 
 A bare thread on bare locks, bound before gevent can patch them: it runs beside an event loop, not inside it.
 It starts with the first pool, so processes without one stay single-threaded. It is stopped around a fork, for
@@ -36,7 +36,7 @@ _start_thread, _new_lock = _thread.start_new_thread, _thread.allocate_lock
 
 
 class _Run:
-    """One life of the thread; `wake` is released to end it, `done` when it has ended."""
+    """A run of the thread; `wake` is released to end it, `done` when it has ended."""
 
     def __init__(self) -> None:
         self.stopping = False
@@ -77,7 +77,7 @@ class Sampler:
         self._starting = _new_lock()
 
     def announce(self) -> None:
-        """Open the file and write who this process is; raises OSError where it cannot."""
+        """Open the file and describe this process. Raises OSError if that fails."""
         self._journal = Journal(self._directory, self.pid) if self._keeps_journal else NoJournal()
         start: records.Start = {
             "k": "start",
@@ -92,7 +92,7 @@ class Sampler:
         self._journal.write([start])
 
     def report(self) -> None:
-        """Write which libraries were seen and what failed: without a pool no sample says it."""
+        """Write libraries and faults, which no sample contains if there is no pool."""
         if self._off:
             return
         if self._journal is None:
@@ -163,13 +163,13 @@ class Sampler:
         self.held_back = True
 
     def release(self) -> None:
-        """From now on a thread may run; it does where a pool was made meanwhile."""
+        """Allow the thread again, and start it if a pool was created meanwhile."""
         was_held_back, self.held_back = self.held_back, False
         if was_held_back and self._book.pools:
             self.ensure_running()
 
     def pause(self) -> None:
-        """Before a fork: let the thread end, if it does so soon."""
+        """Stop the thread before a fork, if it ends soon."""
         self._paused = True
         run = self._run
         if run is not None:
@@ -178,7 +178,7 @@ class Sampler:
             run.done.acquire(True, PAUSE_DEADLINE_S)
 
     def resume(self) -> None:
-        """After a fork, in the parent."""
+        """Start the thread again in the parent after a fork."""
         was_running, self._run, self._paused = self._run is not None, None, False
         if was_running:
             self.ensure_running()
@@ -197,7 +197,7 @@ class Sampler:
             self.ensure_running()
 
     def finish(self) -> None:
-        """At exit: the last sample. A process that never had a pool has none."""
+        """Write the last sample at exit, if the process has had a pool."""
         self.pause()
         if self._run is not None and not self._off:
             self._tick(final=True)

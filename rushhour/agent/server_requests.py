@@ -1,4 +1,4 @@
-"""Knows when a request has ended where no framework tells: by the server that serves plain WSGI or ASGI.
+"""Tracks the end of requests without a known framework, by patching the WSGI or ASGI server.
 
 What is wrapped brackets one request, its response's body included. No route is known there, so a check-out
 has a request and no endpoint. As soon as a Flask application answers, which brackets its requests itself,
@@ -34,7 +34,7 @@ STARLETTE = "starlette.applications"  # its own patch watches what is sent
 
 
 class ServerPatch(Patches):
-    """Puts the agent into servers, and takes it out again."""
+    """Patches servers, and removes the patches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ServerPatch(Patches):
             self._wrap(getattr(module, owner), method, _bracket)
 
     def step_aside(self) -> None:
-        """A framework's own bracket is in place."""
+        """Remove the patches, because a framework's own patch tracks the requests."""
         self.aside = True
         self.remove()
 

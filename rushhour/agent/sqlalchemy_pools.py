@@ -1,4 +1,4 @@
-"""Watches SQLAlchemy's pools: from 1.4.24 on.
+"""Patches the pools of SQLAlchemy from 1.4.24 on.
 
 There is no event for waiting, for a time-out or for the moment at which the caller has its connection, and an
 event costs more than a wrapped method: so methods are wrapped, and only `detach` is an event. Nothing here
@@ -30,7 +30,7 @@ Undo = Callable[[], None]
 
 
 class PoolPatch:
-    """Puts the agent into SQLAlchemy's classes, and takes it out again."""
+    """Patches SQLAlchemy's classes, and removes the patches."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class PoolPatch:
         self._undo.append(lambda: event.remove(pool.Pool, "detach", self._detach))
 
     def remove(self) -> None:
-        """Give SQLAlchemy its own methods back."""
+        """Restore SQLAlchemy's own methods."""
         while self._undo:
             self._undo.pop()()
 

@@ -1,4 +1,4 @@
-"""From a running frame to the interned stack of the application's call sites, for every check-out."""
+"""Finds the interned stack of the application's call sites for every check-out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StackFinder:
     is learnt at which depths application frames are found, and those are looked at first, which takes a third
     of the time: the same instruction at the same depth is the same way into SQLAlchemy. (A hook of the
     application in place of exactly as many of SQLAlchemy's frames would be named by the line that called it,
-    and a view that a view calls is told as if the framework had called it.) Likewise it is learnt how deep
+    and a view called by another view appears as if called by the framework.) Likewise it is learnt how deep
     the greenlets are in which SQLAlchemy runs under asyncio: the application is not in them, but awaits them.
     """
 
@@ -176,9 +176,10 @@ class StackFinder:
     def _stack(self, frames: list[FrameType]) -> Stack:
         absolute = self._classifier.absolute
         sites = (
-            Site(absolute(one.f_code.co_filename), one.f_lineno or 0, _name(one.f_code)) for one in frames
+            Site(absolute(frame.f_code.co_filename), frame.f_lineno or 0, _name(frame.f_code))
+            for frame in frames
         )
-        return Stack(tuple(sites), tuple(one.f_code for one in frames))
+        return Stack(tuple(sites), tuple(frame.f_code for frame in frames))
 
     def _learn(
         self,
@@ -215,7 +216,7 @@ class StackFinder:
 
 
 def _nothing() -> None:
-    """In the place of what is not known yet."""
+    """Stand in for what is not known yet."""
 
 
 def _awaiting() -> FrameType | None:

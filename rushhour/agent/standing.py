@@ -1,4 +1,4 @@
-"""What a stack of the service is doing: in the driver, on its way to a connection, sending, or else.
+"""Classifies what a stack is doing: in the driver, waiting for a connection, sending, or else.
 
 Sampled ten times a second, for those threads, greenlets and tasks alone that hold a connection for a while:
 it says what a hold is spent on, which neither the pool nor the server can.
@@ -73,7 +73,7 @@ _SENDS = frozenset(
 
 
 class Standing:
-    """What one stack does, and the application's innermost line."""
+    """What a stack is doing, and the application's innermost line."""
 
     __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "what", "yields")
 
@@ -88,7 +88,7 @@ class Standing:
 
 
 class Reader:
-    """Reads stacks; what a file is, is found out once."""
+    """Reads stacks; the classification of files is cached."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
@@ -135,14 +135,14 @@ class Reader:
     def _mark(self, file: str) -> int:
         if _SQLALCHEMY in file:
             return next(
-                (mark for mark, ends in _SQLALCHEMYS.items() if any(one in file for one in ends)), _SQL
+                (mark for mark, ends in _SQLALCHEMYS.items() if any(end in file for end in ends)), _SQL
             )
         if file == _CONNECT:
             return _AGENT
         if self._classifier.kind(file) == APPLICATION:
             return _APP
         others = {_SERVER: _SERVERS, _HANDS_ON: _HAND_ON_FILES, _DRIVER: _DRIVERS}
-        return next((mark for mark, ends in others.items() if any(one in file for one in ends)), _PLAIN)
+        return next((mark for mark, ends in others.items() if any(end in file for end in ends)), _PLAIN)
 
 
 def _ends(found: Standing, mark: int, function: str, inner: set[str]) -> bool:

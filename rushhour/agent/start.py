@@ -1,4 +1,4 @@
-"""Puts the agent into this process."""
+"""Installs the agent in this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _installed: list[Book] = []  # of this process; one at most
 
 
 def exporter_of(book: Book, directory: str) -> Exporter | None:
-    """What RUSHHOUR_AGENT_METRICS asks for. Raises ValueError when that is not understood."""
+    """Return the exporter for RUSHHOUR_AGENT_METRICS. Raises ValueError if that is malformed."""
     place = os.environ.get("RUSHHOUR_AGENT_METRICS")
     if not place:
         return None

@@ -1,4 +1,4 @@
-"""What has summed up since a file began: totals per call site, histograms, libraries, routes and faults."""
+"""Records totals per call site, histograms, libraries, routes and faults, since the file began."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Total:
-    """Check-outs of one pool, stack and endpoint that came back."""
+    """The total of check-outs of a pool, stack and endpoint that came back."""
 
     __slots__ = ("count", "held", "longest")
 
@@ -34,7 +34,7 @@ class Total:
 
 
 class Summary:
-    """Writes of each thing what is new: a record holds until the next one of the same."""
+    """Writes what has changed: a record is valid until the next record of the same kind and key."""
 
     def __init__(self, book: Book, catalog: Catalog, written: Collection[Hold]) -> None:
         self.totals: dict[tuple[PoolState, Stack, str | None], Total] = {}

@@ -1,4 +1,4 @@
-"""From what the service's threads left in the book to records: counting is done here, by the sampler.
+"""Turns the data that the service's threads left in the book into records, in the sampler's thread.
 
 A weak reference to a proxy is never followed here. For an instant that would make the sampler an owner of the
 proxy, and if its last one, SQLAlchemy's finaliser (a ROLLBACK) would run in the sampler's thread.
@@ -30,7 +30,7 @@ MAX_POOLS = 64  # sampled at once; an engine per request would flood the file
 
 
 class Tally:
-    """Turns the book into records, tick by tick; one per file, so that each file explains its numbers."""
+    """Turns the book into records, tick by tick; each file has its own, to define its numbers."""
 
     def __init__(self, book: Book, classifier: Classifier) -> None:
         self._book = book
@@ -47,7 +47,7 @@ class Tally:
         self._period_began = 0.0
 
     def tick(self, now: float, final: bool = False) -> list[Record]:
-        """All there is to write at `now` (monotonic seconds)."""
+        """Return the records to write at `now` (monotonic seconds)."""
         records: list[Record] = []
         live = [hold for hold in self._book.live.copy() if hold.returned is None]
         self._take_ended(records)
@@ -74,7 +74,7 @@ class Tally:
         return self._catalog.take() + records
 
     def known(self, now: float) -> list[Record]:
-        """Libraries, routes and faults, where nothing else is to be told yet."""
+        """Return the records of libraries, routes and faults, if there are no others yet."""
         records: list[Record] = []
         self._summary.rest(now, records)
         return self._catalog.take() + records
@@ -139,17 +139,17 @@ class Tally:
     def _take_timeouts(self, records: list[Record]) -> None:
         timeouts = self._book.timeouts
         for _ in range(len(timeouts)):
-            one = timeouts.popleft()
-            one.pool.timeouts += 1
+            raised = timeouts.popleft()
+            raised.pool.timeouts += 1
             timeout: r.Timeout = {
                 "k": "timeout",
-                "t": rounded(one.at),
-                "pool": self._catalog.pool(one.pool),
-                "site": self._catalog.site(one.stack),
-                "endpoint": label_of(one.request),
-                "waited": rounded(one.waited),
-                "holding": one.holding,
-                "kept": one.kept,
+                "t": rounded(raised.at),
+                "pool": self._catalog.pool(raised.pool),
+                "site": self._catalog.site(raised.stack),
+                "endpoint": label_of(raised.request),
+                "waited": rounded(raised.waited),
+                "holding": raised.holding,
+                "kept": raised.kept,
             }
             records.append(timeout)
 

@@ -1,4 +1,4 @@
-"""Whether a unit of work other than a request has ended for a connection that is still out.
+"""Detects that a unit of work other than a request has ended while its connection is still out.
 
 A thread that waits in the loop of an executor or of a job runner has no unit: what it took for the last one
 has outlived it. No framework is patched for that: the place where it waits is known. Of a thread, greenlet

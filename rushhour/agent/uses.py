@@ -1,4 +1,4 @@
-"""Who has a connection in hands beside the owner that took it: who uses it, and who made its session.
+"""Tracks the holders of a connection other than the owner that took it: users and session makers.
 
 A connection may be handed on: it is taken in a thread of an executor and used by whoever waits for that, or
 a session is made in one place and first used, and so connected, in another.
@@ -20,7 +20,7 @@ USER, MAKER, ASKER = "user", "maker", "asker"
 
 
 class UsePatch(Patches):
-    """Puts the agent where statements begin and where sessions are made, and takes it out again."""
+    """Patches the start of statements and the creation of sessions, and removes the patches."""
 
     def __init__(self, book: Book) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class UsePatch(Patches):
 
 
 def add_holder(hold: Any, why: str, owner: Any) -> None:
-    """Somebody else has this connection in hands, from now on."""
+    """Add another holder to a connection."""
     if hold.others is None:
         hold.others = {}
     hold.others[why] = owner

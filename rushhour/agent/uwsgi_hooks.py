@@ -64,7 +64,7 @@ class UwsgiHooks:
         if self._servers.aside:
             return
         request = current_request.get()
-        if request is None:  # a thread's first one: nothing told that it began
+        if request is None:  # a thread's first request, whose start was not seen
             request = Request("?", None)
             if get_ident() != main_thread().ident:  # there, modules may have been imported before
                 for hold in self._book.live.copy():

@@ -1,4 +1,4 @@
-"""For which request a worker thread of an event loop is at work, as FastAPI's are that run plain functions.
+"""Finds the request that a worker thread of an event loop serves, as in FastAPI for plain functions.
 
 A thread serves one request after another, and what it took for one may be in the hands of others. The context
 in which it runs a function says whose request that is.
@@ -26,7 +26,7 @@ _ANYIO = os.path.join("anyio", "_backends", "_asyncio.py")  # its WorkerThread.r
 
 
 def at_work(frames: dict[int, FrameType]) -> dict[Request, list[FrameType]]:
-    """The stacks of threads that run a function for a request."""
+    """Return the stacks of threads that run a function for a request."""
     found: dict[Request, list[FrameType]] = {}
     for frame in list(frames.values())[:MAX_THREADS]:
         stack: list[FrameType] = []

@@ -9,8 +9,8 @@ from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.judging.alarms import unknown_alarms
 from rushhour.judging.saved import read_real
+from rushhour.load.master_address import listening_address
 from rushhour.load.placement import ByHand, how_to_join
-from rushhour.load.post import listening_address
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST
 from rushhour.report import terminal

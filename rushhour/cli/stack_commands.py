@@ -21,7 +21,7 @@ from rushhour.jobs.webui.messages import Welcome
 from rushhour.jobs.webui.session import Session
 from rushhour.judging.alarms import real_alerting
 from rushhour.load.check import check_locustfiles, locustfile_problems
-from rushhour.load.post import parse_address
+from rushhour.load.master_address import parse_address
 from rushhour.load.worker import run_workers
 from rushhour.process.guard import Guard
 from rushhour.report import terminal

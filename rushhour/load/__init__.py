@@ -1,1 +1,1 @@
-"""The load: Locust as a child process, the shape of its user numbers, and the recorder inside it."""
+"""Runs Locust as a child process, chooses its number of users, and records its requests."""

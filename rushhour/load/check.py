@@ -1,4 +1,4 @@
-"""Checks locustfiles before anything starts, each imported in a process of its own."""
+"""Checks locustfiles before anything starts, by importing each in a separate process."""
 
 import json
 import os
@@ -20,8 +20,10 @@ _TAIL_LINES: Final = 5
 
 
 def check_locustfiles(scenarios: Iterable[Scenario]) -> None:
-    """Raises UsageError with file and line of everything that keeps Locust from running these scenarios."""
-    wanted = {(Path(one.target.root).resolve(), one.load.locustfile): one for one in scenarios}
+    """Raise UsageError, with file and line, if Locust cannot run the locustfiles of these scenarios."""
+    wanted = {
+        (Path(scenario.target.root).resolve(), scenario.load.locustfile): scenario for scenario in scenarios
+    }
     problems = [
         problem
         for (root, name), scenario in wanted.items()
@@ -32,10 +34,10 @@ def check_locustfiles(scenarios: Iterable[Scenario]) -> None:
 
 
 def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | None = None) -> list[str]:
-    """What is wrong with a locustfile that runs in `folder`, one line each: `FILE:LINE: what`."""
+    """Return the problems of a locustfile that runs in `folder`, as lines of `FILE:LINE: message`."""
     if not path.is_file():
         return [f"{path}: no such locustfile"]
-    # Files, not pipes: what the locustfile starts may hold its output open.
+    # Files, not pipes: a process that the locustfile starts may keep a pipe open.
     with (
         tempfile.TemporaryFile("w+", errors="replace") as answer,
         tempfile.TemporaryFile("w+", errors="replace") as log,
@@ -68,9 +70,9 @@ def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Also what the locustfile itself started."""
+    """Kill the process and those that the locustfile started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # all of it has ended
+        return  # the whole group has ended
     process.wait()

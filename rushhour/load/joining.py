@@ -1,4 +1,4 @@
-"""How workers join a master: the same code, and the master's clock, or not at all."""
+"""Lets workers join a master if they run the same code; they then count by the master's clock."""
 
 # Locust's events and user classes carry no types.
 # mypy: allow-untyped-calls, allow-untyped-decorators
@@ -22,27 +22,27 @@ _DIGITS: Final = 12
 
 
 def code_digest(locustfiles: Iterable[str | Path]) -> str:
-    """Changes with a locustfile or with what of rushhour runs in Locust, wherever the files lie."""
+    """Return a digest of the locustfiles and of rushhour's code in Locust, whatever their paths."""
     own = sorted(Path(__file__).parent.glob("*.py"))
     digest = hashlib.sha256()
-    for path in (*sorted(Path(one) for one in locustfiles if Path(one).is_file()), *own):
+    for path in (*sorted(Path(file) for file in locustfiles if Path(file).is_file()), *own):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:_DIGITS]
 
 
 def locustfiles_of(environment: Environment) -> list[str]:
-    """Those that this Locust was started with."""
-    return [str(one) for one in getattr(environment, "parsed_locustfiles", None) or ()]
+    """Return the locustfiles that this Locust was started with."""
+    return [str(parsed) for parsed in getattr(environment, "parsed_locustfiles", None) or ()]
 
 
 def invite(master: MasterRunner, clock: Clock, client_id: str) -> None:
-    """Tell a worker that listens how this run counts."""
+    """Send a worker that listens the clock and the code digest of this run."""
     join = Join(clock.now_s(), code_digest(locustfiles_of(master.environment)))
     master.send_message(JOIN, asdict(join), client_id=client_id)
 
 
 def accept(worker: WorkerRunner, tally: Tally) -> None:
-    """Take the master's clock when it invites; say why not when the code differs."""
+    """Join when the master invites: take over its clock, or refuse if the code differs."""
 
     joined: list[Join] = []
 
@@ -59,9 +59,9 @@ def accept(worker: WorkerRunner, tally: Tally) -> None:
         tally.restart(Clock(time.monotonic() - join.now_s))
 
     def on_start(**_: Any) -> None:
-        if not joined and not os.environ.get(ANCHOR_WALL_S):  # a worker that was forked has the anchor itself
-            unfit("the load started before the master had told it the time")
+        if not joined and not os.environ.get(ANCHOR_WALL_S):  # a forked worker knows the anchor already
+            unfit("the load started before the master had sent it the time")
 
     worker.register_message(JOIN, on_join)
     worker.environment.events.test_start.add_listener(on_start)
-    worker.send_message(HELLO)  # before this it would have taken no notice of the answer
+    worker.send_message(HELLO)  # only now: the worker would have missed an earlier answer

@@ -1,4 +1,4 @@
-"""Locust as a child process: its command line, its environment, its start and its end."""
+"""Starts Locust as a child process, with its command line and environment."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from typing import Final
 
 from rushhour.errors import UsageError
 from rushhour.load import names
-from rushhour.load.post import Post
+from rushhour.load.master_address import MasterAddress
 from rushhour.load.shapes import pushes
 from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
@@ -20,7 +20,7 @@ from rushhour.stack.postgres.seeding.dataset import CUSTOMERS
 
 PLUGIN: Final = Path(__file__).with_name("plugin.py")
 STOP_GRACE_S: Final = 8.0  # from SIGTERM to SIGKILL
-FORKED_S: Final = 30.0  # the workers that a master forks have come by then
+FORKED_S: Final = 30.0  # the workers that a master forks have connected by then
 
 
 def start_load(
@@ -30,16 +30,16 @@ def start_load(
     run: RunDir,
     anchor_wall_s: float,
     *,
-    post: Post | None = None,
+    master: MasterAddress | None = None,
     allow_host: str | None = None,
 ) -> Child:
-    """Start Locust against `url`; its log is `locust.log` among the run's logs, its report `locust.html`.
+    """Start Locust against `url`; it writes `locust.log` into the run's logs, and `locust.html`.
 
-    Its exit code is 0 only for a run that went to its end and was recorded whole.
+    Its exit code is 0 only if the load ran to its end and was recorded completely.
 
-    With a `post` it is a master that waits there for the scenario's workers; without one it forks them.
-    Raises UsageError for a target that is not allowed or a locustfile that is missing, StackError when Locust
-    cannot be started.
+    With a `master` address Locust waits there for the scenario's workers; without it, it forks them.
+    Raises UsageError if the target is not allowed or the locustfile is missing, StackError if Locust cannot
+    be started.
     """
     root = Path(scenario.target.root).resolve()
     problems = check_host(url, allow_host)
@@ -51,7 +51,7 @@ def start_load(
     return start(
         guard,
         "Locust",
-        locust_command(scenario, url, run, root, post),
+        locust_command(scenario, url, run, root, master),
         log=run.logs / "locust.log",
         environment=locust_environment(scenario, run, anchor_wall_s),
         cwd=root,
@@ -60,39 +60,39 @@ def start_load(
 
 
 def locust_command(
-    scenario: Scenario, url: str, run: RunDir, root: Path, post: Post | None = None
+    scenario: Scenario, url: str, run: RunDir, root: Path, master: MasterAddress | None = None
 ) -> list[str]:
-    """Locust's command line for a scenario."""
+    """Return Locust's command line for a scenario."""
     load = scenario.load
     command = [sys.executable, "-m", "locust", "--headless", "--only-summary"]
     command += ["-f", f"{root / load.locustfile},{PLUGIN}"]
     command += ["--host", url, "--users", str(load.users), "--spawn-rate", f"{load.spawn_rate:g}"]
-    # Requests that wait for a connection at the end of the load are part of the story: behind a full pool
-    # they wait for a thread first, so that only the customer's own patience bounds them.
+    # Requests still waiting at the end of the load must be recorded. Behind a full pool they first wait for
+    # a thread, so only the customer's own time-out limits them.
     command += ["--stop-timeout", str(math.ceil(in_flight_s(scenario)))]
     command += ["--html", str(run.file("locust.html").resolve())]
     if load.workers:
-        if post is None:
-            post = Post(HOST, free_port(), FORKED_S)
+        if master is None:
+            master = MasterAddress(HOST, free_port(), FORKED_S)
             command += ["--processes", str(load.workers)]
-            command += ["--master-host", post.host, "--master-port", str(post.port)]
+            command += ["--master-host", master.host, "--master-port", str(master.port)]
         else:
             command += ["--master", "--expect-workers", str(load.workers)]
-        command += ["--expect-workers-max-wait", f"{post.wait_s:.0f}"]
-        command += ["--master-bind-host", post.host, "--master-bind-port", str(post.port)]
+        command += ["--expect-workers-max-wait", f"{master.wait_s:.0f}"]
+        command += ["--master-bind-host", master.host, "--master-bind-port", str(master.port)]
     return command
 
 
 def in_flight_s(scenario: Scenario) -> float:
-    """How long a request may still take when the load has ended; each then counts as what became of it."""
+    """Return how long requests may still take after the load; their outcomes are recorded too."""
     return max(scenario.load.client_timeout, scenario.pool.timeout) + 1
 
 
 def locust_environment(scenario: Scenario, run: RunDir, anchor_wall_s: float) -> dict[str, str]:
-    """The harness's environment without Locust's own options, plus what plugin and locustfile read."""
+    """Return the environment of Locust, with the variables that plugin and locustfile read."""
     load = scenario.load
     return base_environment() | {
-        # The master is blocked for this long after each change of the number of customers.
+        # The master blocks for this long after each change of the number of customers.
         "LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP": "0.1",
         names.RUN_DIR: str(run.path.resolve()),
         names.ANCHOR_WALL_S: repr(anchor_wall_s),
@@ -104,7 +104,7 @@ def locust_environment(scenario: Scenario, run: RunDir, anchor_wall_s: float) ->
 
 
 def base_environment() -> dict[str, str]:
-    """What every Locust of ours gets: this environment without Locust's own options, and this package."""
+    """Return this process's environment without Locust's options, with this package importable."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     package_root = str(Path(__file__).resolve().parents[2])
     return inherited | {
@@ -114,7 +114,7 @@ def base_environment() -> dict[str, str]:
 
 
 def customer_settings(scenario: Scenario) -> dict[str, str]:
-    """What locustfiles read, in whichever process they run."""
+    """Return the variables that locustfiles read."""
     load = scenario.load
     return {
         names.CUSTOMERS: str(CUSTOMERS[scenario.data.size]),

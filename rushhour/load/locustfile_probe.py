@@ -1,4 +1,4 @@
-"""Imports a locustfile as Locust does and prints what is wrong with it as JSON; runs in a process of its own.
+"""Imports a locustfile as Locust does, in a separate process, and prints its problems as JSON.
 
 `python locustfile_probe.py LOCUSTFILE` writes a list of `[file, line or null, problem]`.
 """
@@ -16,7 +16,7 @@ Problem = tuple[str, int | None, str]  # file, line, what is wrong
 
 
 def problems_of(path: str) -> list[Problem]:
-    """What is wrong with a locustfile; empty when Locust can run it."""
+    """Return the problems of a locustfile; empty if Locust can run it."""
     from locust.util.load_locustfile import load_locustfile  # noqa: PLC0415  # it patches the whole process
 
     try:
@@ -33,7 +33,7 @@ def problems_of(path: str) -> list[Problem]:
 
 
 def _blamed(error: BaseException, path: str) -> tuple[str, int | None]:
-    """The innermost line that the user wrote: in the locustfile, or in what lies in the folder it runs in."""
+    """Return the innermost frame of the user's code: the locustfile, or a file in its working folder."""
     frames = traceback.extract_tb(error.__traceback__)
     root, packages = Path.cwd().resolve(), {"site-packages", "dist-packages"}
     for frame in reversed(frames):
@@ -44,7 +44,7 @@ def _blamed(error: BaseException, path: str) -> tuple[str, int | None]:
 
 
 def _overrides(user: type[Any]) -> Iterator[Problem]:
-    """Tasks of a user class, or of a task set in it, that take the place of what Locust itself calls."""
+    """Yield tasks of a user class or task set that override a method or attribute of Locust."""
     seen: set[type[Any]] = set()
     waiting: list[type[Any]] = [user]
     while waiting:
@@ -65,7 +65,7 @@ def _overrides(user: type[Any]) -> Iterator[Problem]:
                     )
                     yield code.co_filename, code.co_firstlineno, text
         tasks = getattr(owner, "tasks", None) or ()
-        waiting += [one for one in tasks if isinstance(one, type) and not _is_locusts(one)]
+        waiting += [task for task in tasks if isinstance(task, type) and not _is_locusts(task)]
 
 
 def _is_locusts(owner: type[Any]) -> bool:
@@ -73,9 +73,13 @@ def _is_locusts(owner: type[Any]) -> bool:
 
 
 def _names(base: type[Any]) -> set[str]:
-    """What a class of Locust's has: methods, attributes, and what its `__init__` sets."""
+    """Return the names of a Locust class: methods, attributes, and what its `__init__` sets."""
     set_later = (
-        {one.argval for one in dis.get_instructions(base.__init__) if one.opname == "STORE_ATTR"}
+        {
+            instruction.argval
+            for instruction in dis.get_instructions(base.__init__)
+            if instruction.opname == "STORE_ATTR"
+        }
         if "__init__" in vars(base)
         else set()
     )
@@ -84,8 +88,8 @@ def _names(base: type[Any]) -> set[str]:
 
 if __name__ == "__main__":
     output = os.dup(1)
-    os.dup2(2, 1)  # what the locustfile prints is no answer
-    sys.path[0] = str(Path.cwd())  # not this file's folder, whose modules are nobody's to import by bare name
+    os.dup2(2, 1)  # keep the locustfile's output out of the answer
+    sys.path[0] = str(Path.cwd())  # in place of this file's folder, whose modules must not be importable
     found = problems_of(sys.argv[1])
     os.write(output, json.dumps(found).encode() + b"\n")
-    os._exit(0)  # threads of the locustfile must not hold the answer up
+    os._exit(0)  # do not wait for threads of the locustfile

@@ -1,4 +1,4 @@
-"""What Locust's workers tell their master each second (pure): facts as plain lists, for msgpack."""
+"""The messages that Locust's workers send to their master each second (pure), packed for msgpack."""
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
@@ -7,17 +7,17 @@ from typing import Any, Final
 from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
 
 FACTS: Final = "rushhour_facts"  # the messages' types: worker to master
-HELLO: Final = "rushhour_hello"  # worker to master: it listens from now on
+HELLO: Final = "rushhour_hello"  # worker to master: the worker listens from now on
 JOIN: Final = "rushhour_join"  # the master's answer
-UNFIT: Final = "rushhour_unfit"  # the worker's answer to that, if it cannot take part
+UNFIT: Final = "rushhour_unfit"  # the worker's reply if it cannot take part
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """What a worker needs to count as the master does.
+    """The data that a worker needs to count requests by the master's clock.
 
-    `now_s` is the master's clock as it sent this: another machine's wall clock may differ by seconds, while a
-    message takes milliseconds. `digest` is of the locustfile and of this package.
+    `now_s` is the master's clock when it sent the message: the wall clock of another machine may differ by
+    seconds, while a message takes milliseconds. `digest` covers the locustfile and this package.
     """
 
     now_s: float
@@ -26,7 +26,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker that no longer answers; `at_s` and `users` (its customers) where that was seen."""
+    """A worker that no longer answers; `at_s` and `users` (its customers) if known."""
 
     worker: str
     at_s: float | None = None  # since the run's anchor
@@ -45,14 +45,14 @@ class Raised:
     t_s: float
     worker: str
     error: str  # the type's name: "KeyError"
-    message: str  # of the first of them
+    message: str  # of the first occurrence
     where: str  # "customers.py:12 in list_items"
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Facts of one worker; `final` when its customers have stopped and nothing comes after it."""
+    """The facts that a worker reports; `final` marks its last report, after its customers stopped."""
 
     rows: tuple[RequestCount, ...] = ()
     samples: tuple[GeneratorSample, ...] = ()
@@ -61,17 +61,17 @@ class Report:
 
 
 def pack(report: Report) -> dict[str, Any]:
-    """A report as Locust's messages can carry it."""
+    """Convert a report to plain data for a message of Locust."""
     return {
         "rows": [_plain(row) for row in report.rows],
         "samples": [_plain(sample) for sample in report.samples],
         "final": report.final,
-        "raised": [list(astuple(one)) for one in report.raised],
+        "raised": [list(astuple(error)) for error in report.raised],
     }
 
 
 def unpack(data: dict[str, Any]) -> Report:
-    """The report of a message; TypeError or KeyError when it is none."""
+    """Convert the data of a message to a report. Raises TypeError or KeyError if it is none."""
     return Report(
         rows=tuple(
             RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker, status)
@@ -90,11 +90,11 @@ def _plain(fact: RequestCount | GeneratorSample) -> list[Any]:
 def run_problem(
     *, completed: bool, recorded: int, lost: Iterable[Lost] = (), faults: Iterable[str] = ()
 ) -> str | None:
-    """Why a run of Locust proves nothing, in words; None when it went to its end and was recorded whole."""
+    """Return why a run of Locust is invalid, or None if it ended properly and was recorded completely."""
     reasons = list(faults)
     if not completed:
         reasons.append("the load did not run to its end")
     if not recorded:
         reasons.append("no request was recorded")
-    reasons += [str(one) for one in lost]
+    reasons += [str(reason) for reason in lost]
     return "; ".join(reasons) or None

@@ -1,4 +1,4 @@
-"""Environment variables through which the harness tells Locust, the plugin and the locustfiles what to do."""
+"""Names of the environment variables that the harness sets for Locust, the plugin and locustfiles."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ DURATION_S: Final = "RUSHHOUR_DURATION_S"
 WARM_UP_S: Final = "RUSHHOUR_WARM_UP_S"
 CHANNEL: Final = "RUSHHOUR_UI_CHANNEL"  # the number of Locust's end of the web UI's socket pair
 
-# Read by locustfiles; each of them has its own default, so that it also runs with stock Locust.
+# Locustfiles read these; each has its own default, so that it also runs with stock Locust.
 CUSTOMERS: Final = "RUSHHOUR_CUSTOMERS"
 THINK_TIME_S: Final = "RUSHHOUR_THINK_TIME_S"
 CLIENT_TIMEOUT_S: Final = "RUSHHOUR_CLIENT_TIMEOUT_S"

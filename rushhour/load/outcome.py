@@ -1,4 +1,4 @@
-"""How a request ended, as its customer saw it (pure): HTTP status, body and exception -> Outcome."""
+"""Classifies how a request ended for its customer, from HTTP status, body and exception (pure)."""
 
 from typing import Final
 
@@ -9,20 +9,20 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 
 from rushhour.rundir.facts import Outcome
 
-# What SQLAlchemy's pool time-out leaves in a 5xx: the type (a JSON body, a debug page) or the text.
+# Traces of SQLAlchemy's pool time-out in a 5xx: the exception's type (JSON, a debug page) or its text.
 _POOL_MARKS: Final = (b"sqlalchemy.exc.TimeoutError", b"QueuePool limit")
 
 _TIMEOUTS: Final = (TimeoutError, gevent.Timeout, Timeout)
 _CONNECTION: Final = (
     ConnectionError,  # refused, reset, broken pipe
     HTTPConnectionClosed,  # closed before an answer
-    HTTPParseError,  # closed in the middle of one
+    HTTPParseError,  # closed in the middle of an answer
     OSError,  # no route, name not found, too many open files
 )
 
 
 def classify(status: int | None, body: bytes | None, exception: BaseException | None) -> Outcome:
-    """The class of an answer. Status 0: none came; None: not HTTP. `body` is only looked at for a 5xx."""
+    """Classify an answer. Status 0: no answer; None: not HTTP. `body` matters only for a 5xx."""
     if status is None:
         return Outcome.OK if exception is None else _classify_exception(exception)
     if status >= 500:
@@ -36,11 +36,11 @@ def classify(status: int | None, body: bytes | None, exception: BaseException | 
 
 
 def _classify_exception(exception: BaseException) -> Outcome:
-    # geventhttpclient wraps a time-out in its own exception, once its (here: no) retries are exceeded.
+    # geventhttpclient wraps a time-out in its own exception once its retries (here 0) are exceeded.
     cause = getattr(exception, "original", None) or exception
     if isinstance(cause, _TIMEOUTS):
         return Outcome.CLIENT_TIMEOUT
-    if isinstance(cause, RequestException):  # an OSError too, whatever its reason
+    if isinstance(cause, RequestException):  # a subclass of OSError, whatever the reason
         broken = isinstance(cause, (RequestsConnectionError, ChunkedEncodingError))
         return Outcome.CONNECT_ERROR if broken else Outcome.OTHER_ERROR
     if isinstance(cause, _CONNECTION):

@@ -1,4 +1,4 @@
-"""Starts the load where its customers run: in one process, in workers beside it, in containers, elsewhere."""
+"""Starts the load in a single process, in local workers, in containers or on other machines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushhour.load.locust import STOP_GRACE_S, customer_settings, start_load
-from rushhour.load.post import CONTAINERS_S, GATHER_S, Post
+from rushhour.load.master_address import CONTAINERS_S, GATHER_S, MasterAddress
 from rushhour.observe.watch import Watcher
 from rushhour.process.child import Child
 from rushhour.process.guard import Guard
@@ -19,19 +19,19 @@ from rushhour.stack import HostsWorkers, Running
 
 @dataclass(frozen=True, slots=True)
 class ByHand:
-    """Workers that somebody starts, here or on other machines; a master waits for them at this address."""
+    """The address at which a master waits for workers that a user starts by hand."""
 
     host: str
     port: int
 
 
 def how_to_join(scenario: Scenario, by_hand: ByHand) -> str:
-    """What to type on the machines that shall run customers."""
-    post = Post(by_hand.host, by_hand.port, GATHER_S)
+    """Return the command to type on the machines that shall run customers."""
+    master = MasterAddress(by_hand.host, by_hand.port, GATHER_S)
     return (
-        f"Workers: the load waits up to {post.wait_s:.0f} s for {scenario.load.workers} at {post}. "
+        f"Workers: the load waits up to {master.wait_s:.0f} s for {scenario.load.workers} at {master}. "
         f"On each machine, in a checkout of the same commit:\n"
-        f"  .venv/bin/rushhour worker {post} --locustfile {scenario.load.locustfile}"
+        f"  .venv/bin/rushhour worker {master} --locustfile {scenario.load.locustfile}"
     )
 
 
@@ -46,26 +46,29 @@ def place_load(
     by_hand: ByHand | None,
     allow_host: str | None,
 ) -> Iterator[Child]:
-    """The load, started and metered; it is stopped on leaving.
+    """Start and meter the load, and stop it when the block ends.
 
-    Raises UsageError or StackError when it cannot be started.
+    Raises UsageError or StackError if it cannot be started.
     """
     root = Path(scenario.target.root).resolve()
-    url, allowed, post, contained = running.service_url, allow_host, None, None
+    url, allowed, master, contained = running.service_url, allow_host, None, None
     if scenario.load.workers and by_hand:
-        post = Post(by_hand.host, by_hand.port, GATHER_S)
+        master = MasterAddress(by_hand.host, by_hand.port, GATHER_S)
     elif scenario.load.workers and isinstance(running, HostsWorkers):
         contained = running
         host, (url, allowed) = running.master_host, running.inside
-        post = Post(host, free_port(host), CONTAINERS_S)
+        master = MasterAddress(host, free_port(host), CONTAINERS_S)
     load = start_load(
-        guard, scenario, url, recorder.run, recorder.anchor_wall_s, post=post, allow_host=allowed
+        guard, scenario, url, recorder.run, recorder.anchor_wall_s, master=master, allow_host=allowed
     )
     try:
         watcher.add_meter("generator", ProcessTreeMeter(load.pid))
-        if contained is not None and post is not None:
+        if contained is not None and master is not None:
             meters = contained.start_workers(
-                scenario.load.workers, root / scenario.load.locustfile, post.port, customer_settings(scenario)
+                scenario.load.workers,
+                root / scenario.load.locustfile,
+                master.port,
+                customer_settings(scenario),
             )
             for name, meter in meters.items():
                 watcher.add_meter(name, meter)

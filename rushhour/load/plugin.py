@@ -1,7 +1,7 @@
-"""The part of rushhour that Locust loads: `locust -f LOCUSTFILE,rushhour/load/plugin.py`.
+"""The plugin that Locust loads: `locust -f LOCUSTFILE,rushhour/load/plugin.py`.
 
-It chooses the number of customers (the shape) and records every request into the run directory
-`RUSHHOUR_RUN_DIR`. A locustfile with a shape of its own keeps it: Locust takes the first one it finds.
+It sets the number of customers (the shape) and records every request into the run directory
+`RUSHHOUR_RUN_DIR`. A shape in the locustfile takes precedence: Locust uses the first that it finds.
 """
 
 # Locust's events and user classes carry no types.
@@ -36,14 +36,14 @@ from rushhour.rundir import FactWriter, RunDir
 
 @events.init_command_line_parser.add_listener
 def add_arguments(parser: LocustArgumentParser) -> None:
-    """`--users` is the peak and `--spawn-rate` the most customers that come or go in a second."""
+    """Add the options of the shape; it also reads `--users` (peak) and `--spawn-rate` (most change per s)."""
     group = parser.add_argument_group("rushhour", "The shape of the load")
     group.add_argument("--load-shape", choices=SHAPES, default="steady", env_var=SHAPE)
     group.add_argument("--load-duration", type=float, default=60.0, env_var=DURATION_S, metavar="SECONDS")
 
 
 class Shape(LoadTestShape):
-    """Tells Locust, once a second, how many customers there are."""
+    """Sets the number of customers once a second."""
 
     use_common_options: ClassVar[bool] = True
     finished = False
@@ -66,8 +66,8 @@ class Shape(LoadTestShape):
             return None
         wanted = users_at(options.load_shape, t_s, options.num_users or 1, options.load_duration)
         rate = options.spawn_rate or 1.0
-        # No more than Locust can do until the next tick: a master is blocked, and deaf to the shape, until
-        # it has reached the number it was told.
+        # At most what Locust can do until the next tick: a master blocks, and ignores the shape, until it
+        # has reached the requested number.
         self._users = step_towards(self._users, wanted, rate * (t_s - self._ticked_s))
         self._ticked_s = t_s
         return self._users, rate
@@ -75,12 +75,12 @@ class Shape(LoadTestShape):
 
 @events.init.add_listener
 def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
-    """Give this process its role. Raises, and so ends Locust, when the run directory is not known."""
+    """Start the recorder for this process's role. An unknown run directory raises and so ends Locust."""
     gc.collect()
-    gc.freeze()  # else each full collection would look at every module again, and hold requests up meanwhile
+    gc.freeze()  # else each full collection scans every module again and delays requests
     if CHANNEL in os.environ:
-        return  # the Locust of `rushhour ui`: webui/plugin.py records each of its runs by itself
-    inspect.stack()  # Locust calls it as a test ends; a first call then would block requests for 0.3 s
+        return  # the Locust of `rushhour ui`, which records its own runs
+    inspect.stack()  # Locust calls it when a test ends; the first call would block requests for 0.3 s
     clock = Clock.since(float(os.environ.get(ANCHOR_WALL_S) or time.time()))
     if isinstance(runner, WorkerRunner):
         tally = Tally(clock, f"worker-{runner.worker_index}", time.process_time)
@@ -103,13 +103,13 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
 
 
 def count_started(tally: Tally) -> None:
-    """Count requests as they are sent: Locust itself tells only of those that ended."""
+    """Count requests when they are sent: Locust itself reports only those that ended."""
     FastHttpSession.request = counted(FastHttpSession.request, tally)  # type: ignore[method-assign]
     HttpSession.request = counted(HttpSession.request, tally)  # type: ignore[method-assign]
 
 
 def counted(request: Callable[..., Any], tally: Tally) -> Callable[..., Any]:
-    """`request`, counted. A locustfile marks a retry with `context={"retry": n}`."""
+    """Wrap `request` so that it is counted. A locustfile marks a retry with `context={"retry": n}`."""
 
     @functools.wraps(request)
     def count_and_send(*args: Any, **kwargs: Any) -> Any:
@@ -122,10 +122,10 @@ def counted(request: Callable[..., Any], tally: Tally) -> Callable[..., Any]:
 
 
 def forbid_hidden_resends() -> None:
-    """Make one request of a customer one request on the wire.
+    """Send each request of a customer exactly once.
 
-    geventhttpclient sends a GET again, up to twelve times with Locust's settings, when the server closed the
-    connection without an answer, and tells nobody. That would hide failures and multiply the load.
+    If the server closes the connection without an answer, geventhttpclient silently sends a GET again, up to
+    twelve times with Locust's settings. That would hide failures and multiply the load.
     """
     if not hasattr(geventhttpclient.client, "_may_retry_after_send_error"):
         raise RuntimeError(
@@ -139,10 +139,10 @@ def forbid_hidden_resends() -> None:
 
 
 def stop_without_a_last_request() -> None:
-    """Make a customer who is told to stop while waiting send nothing more.
+    """Keep a customer that is stopped while it waits from sending another request.
 
-    Locust looks whether a customer waits, and kills it a moment later. When its wait ended in between, it is
-    killed in the middle of a request, which reached the server and is reported nowhere.
+    Locust checks that a customer waits, and kills it a moment later. If the wait ends in between, the
+    customer is killed during a request that reached the server and is reported nowhere.
     """
     original = User.stop
 

@@ -15,11 +15,13 @@ _LIBRARIES: Final = tuple(
 
 
 class Exceptions:
-    """Exceptions of one Locust process since they were last taken."""
+    """Counts the exceptions of a Locust process since the last `take`."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], int] = {}
-        self._messages: dict[tuple[str, str], str] = {}  # the first of each; later ones may differ
+        self._messages: dict[
+            tuple[str, str], str
+        ] = {}  # the first message of each; later messages may differ
 
     def add(self, exception: BaseException, tb: TracebackType | None) -> None:
         """Count an exception."""
@@ -28,7 +30,7 @@ class Exceptions:
         self._messages.setdefault(key, " ".join(str(exception).split())[:MESSAGE_LENGTH])
 
     def take(self, t_s: float, worker: str) -> tuple[Raised, ...]:
-        """Those counted since the last call."""
+        """Return the exceptions counted since the last call."""
         counts, self._counts = self._counts, {}
         return tuple(
             Raised(round(t_s, 4), worker, error, self._messages[error, where], where, count)
@@ -37,7 +39,7 @@ class Exceptions:
 
 
 def line_of(tb: TracebackType | None) -> str:
-    """`customers.py:12 in list_items`: the innermost line that lies in no library, else the innermost."""
+    """Return the innermost line outside of libraries, as in "customers.py:12 in list_items"."""
     frames = traceback.extract_tb(tb)
     if not frames:
         return "an unknown line"
@@ -47,7 +49,7 @@ def line_of(tb: TracebackType | None) -> str:
 
 
 def is_library(filename: str) -> bool:
-    """Whether a source file belongs to Python or to an installed package."""
+    """Return whether a source file belongs to Python or to an installed package."""
     if filename.startswith("<"):
         return True
     path = Path(filename).resolve()

@@ -1,4 +1,4 @@
-"""What one Locust process sees, second by second: latency histograms per endpoint and outcome, and itself."""
+"""Counts the requests of a Locust process: latency histograms per second, endpoint and outcome."""
 
 import math
 import time
@@ -16,21 +16,21 @@ TICK_S: Final = 0.02  # the timer whose lateness is measured
 
 
 def small_histogram() -> HdrHistogram:
-    """As `latencies.new_histogram`, for a second's requests."""
-    # Counters of 4 bytes: a second never holds 4 billion requests, and 8 bytes are twice the memory.
+    """Return a histogram like `latencies.new_histogram`, for the requests of one second."""
+    # Counters of 4 bytes take half the memory of 8, and a second never has 4 billion requests.
     return HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS, word_size=4)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds since the run's anchor, on a monotonic clock that showed `zero_s` then."""
+    """Measures seconds since the run's anchor, when the monotonic clock showed `zero_s`."""
 
     zero_s: float
     monotonic: Callable[[], float] = time.monotonic
 
     @classmethod
     def since(cls, anchor_wall_s: float) -> Self:
-        """A clock whose anchor is a time on the wall clock."""
+        """Return a clock whose anchor is a time of the wall clock."""
         return cls(time.monotonic() - (time.time() - anchor_wall_s))
 
     def now_s(self) -> float:
@@ -48,7 +48,7 @@ class Second:
     )
 
     def rows(self, worker: str) -> Iterator[RequestCount]:
-        """One row per endpoint, outcome and 4xx status."""
+        """Yield a row for each endpoint, outcome and 4xx status."""
         for (method, name), took_ms in self.ok.items():
             endpoint, latency = f"{method} {name}", _encoded(took_ms)
             yield RequestCount(self.t_s, endpoint, Outcome.OK, len(took_ms), latency, worker)
@@ -60,16 +60,16 @@ class Second:
 def _encoded(took_ms: Sequence[float]) -> str:
     histogram = small_histogram()
     for took_us, count in Counter([int(one_ms * 1000) for one_ms in took_ms]).items():
-        # The histogram refuses what lies outside its range, and the count would be wrong.
+        # The histogram rejects values outside its range, which would make the count wrong.
         histogram.record_value(min(max(took_us, LOWEST_US), HIGHEST_US), count)
     return str(histogram.encode().decode("ascii"))
 
 
 class Tally:
-    """Counts of one Locust process.
+    """Counts the requests of a Locust process.
 
-    `succeeded` runs at nearly every request, amid all that Locust does, so it does no more than append to a
-    list; the histograms are made a second later, in one go. Memory is bounded by a second or two of requests.
+    `succeeded` runs for nearly every request, so it only appends to a list; the histograms are built a second
+    later, all at once. Memory is bounded by the requests of a second or two.
     """
 
     def __init__(self, clock: Clock, worker: str, cpu_s: Callable[[], float]) -> None:
@@ -80,14 +80,14 @@ class Tally:
         self._past: list[Second] = []
         self._begin_second()
         self._late_ms: list[float] = []
-        self.started = 0  # requests put on the wire since the last sample, by whoever sends them
-        self.retries = 0  # of them
-        self.redirected = 0  # that ended, since the last sample
+        self.started = 0  # requests sent since the last sample
+        self.retries = 0  # how many of `started` were retries
+        self.redirected = 0  # requests that ended with a redirect, since the last sample
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
 
     def restart(self, clock: Clock) -> None:
-        """Count from here on by another clock; nothing may have been counted yet."""
+        """Switch to another clock, before anything has been counted."""
         self.clock = clock
         self._begin_second()
         self._sampled_s = clock.now_s()
@@ -96,14 +96,16 @@ class Tally:
         t_s = math.floor(self.clock.now_s())
         self._second = Second(t_s)
         self._ok = self._second.ok
-        self._ends_at = self.clock.zero_s + t_s + 1  # on the clock itself: one comparison a request
+        self._ends_at = (
+            self.clock.zero_s + t_s + 1
+        )  # as a reading of the clock: a single comparison per request
 
     def _turn(self) -> None:
         self._past.append(self._second)
         self._begin_second()
 
     def succeeded(self, method: str, name: str, took_ms: float) -> None:
-        """A request ended well now."""
+        """Count a request that has just succeeded."""
         if self._monotonic() >= self._ends_at:
             self._turn()
         self._ok[method, name].append(took_ms)
@@ -111,7 +113,7 @@ class Tally:
     def ended(
         self, method: str, name: str, outcome: Outcome, took_ms: float, status: int | None = None
     ) -> None:
-        """A request ended now; its `status` is kept if it is a 4xx."""
+        """Count a request that has just ended; its `status` is kept if it is a 4xx."""
         if outcome is Outcome.OK:
             self.succeeded(method, name, took_ms)
             return
@@ -121,11 +123,11 @@ class Tally:
         self._second.failed[method, name, outcome, kept].append(took_ms)
 
     def late(self, lateness_ms: Sequence[float]) -> None:
-        """Timers fired this much later than planned."""
+        """Record how much later than planned timers fired."""
         self._late_ms.extend(lateness_ms)
 
     def rows(self, final: bool = False) -> Iterator[RequestCount]:
-        """Take the rows of the seconds that are over, or of all; a row is gone once it was taken."""
+        """Yield and forget the rows of the seconds that are over, or, if `final`, of all seconds."""
         if final or self._monotonic() >= self._ends_at:
             self._turn()
         past, self._past = self._past, []
@@ -133,7 +135,7 @@ class Tally:
             yield from second.rows(self.worker)
 
     def sample(self, users: int) -> GeneratorSample:
-        """What this process did since the last sample; `t_s` is the second that most of it lies in."""
+        """Return the sample since the last call; its `t_s` is the second that it mostly covers."""
         now_s, cpu_s = self.clock.now_s(), self._cpu_s()
         span_s = max(now_s - self._sampled_s, 1e-6)
         late_ms = sorted(self._late_ms)
@@ -155,10 +157,10 @@ class Tally:
 
 
 def overdue_ms(planned_s: float, now_s: float, period_s: float = TICK_S) -> tuple[list[float], float]:
-    """How late each timer planned from `planned_s` up to now fired, in ms, and the next one's time.
+    """Return the lateness in ms of each timer planned since `planned_s`, and the time of the next timer.
 
-    A stall makes every timer within it late, not one: else a generator that slept for a second would report
-    a single late timer among many punctual ones (coordinated omission).
+    A stall makes every timer within it late, not just one. Otherwise a generator that slept for a second
+    would report a single late timer among many punctual timers (coordinated omission).
     """
     missed = max(0, math.floor((now_s - planned_s) / period_s))
     late_ms = [max(0.0, now_s - planned_s - n * period_s) * 1000 for n in range(missed + 1)]

@@ -1,4 +1,4 @@
-"""The recorder inside a Locust process that runs customers: it counts; `writing.py` keeps what is counted."""
+"""Counts requests in a Locust process that runs customers; `writing.py` writes the counts."""
 
 # Locust's events and user classes carry no types.
 # mypy: allow-untyped-calls, allow-untyped-decorators
@@ -18,11 +18,11 @@ from rushhour.load.raised import Exceptions
 from rushhour.load.recorder import TICK_S, Tally, overdue_ms
 
 HURRY_S: Final = 1.0  # an interrupted run waits this long for requests in flight
-PAST_S: Final = 0.005  # a second's report is made this long after its end: a timer may fire early by less
+PAST_S: Final = 0.005  # reports are made this long after a second's end, since timers may fire early
 
 
 class Counter:
-    """Counts the requests of one process that runs customers, and hands a report on each second."""
+    """Counts the requests of a process that runs customers, and passes on a report each second."""
 
     def __init__(self, runner: Runner, tally: Tally, hand_on: Callable[[Report], None]) -> None:
         self._runner = runner
@@ -41,11 +41,11 @@ class Counter:
         exception: BaseException | None = None,
         **_: Any,
     ) -> None:
-        """Locust's `request` event: one attempt ended."""
+        """Handle Locust's `request` event: an attempt ended."""
         status = None if response is None else response.status_code or 0
         if status and response.history:
             self._tally.redirected += 1
-        if status == 200 and exception is None:  # nearly all of them
+        if status == 200 and exception is None:  # nearly all requests
             self._succeeded(request_type, name, response_time)
         else:
             body = response.content if status is not None and status >= 500 else None
@@ -53,16 +53,16 @@ class Counter:
             self._tally.ended(request_type, name, outcome, response_time, status)
 
     def on_user_error(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
-        """Locust's `user_error` event: a task, or a customer's `on_start`, raised."""
+        """Handle Locust's `user_error` event: a task or `on_start` raised an exception."""
         self._exceptions.add(exception, tb)
 
     def begin(self) -> None:
-        """The test starts."""
+        """Start to report."""
         if not self._greenlets:
             self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._report_each_second)]
 
     def end(self) -> None:
-        """The test is over and its customers have stopped: everything that is left goes out."""
+        """Report everything that is left, after the customers have stopped."""
         gevent.killall(self._greenlets)
         samples = (self._tally.sample(self._runner.user_count),) if self._greenlets else ()
         self._greenlets = []
@@ -89,7 +89,7 @@ class Counter:
 
 
 class Worker:
-    """A worker process: its counter's reports go to the master."""
+    """Sends the reports of a worker process to the master."""
 
     def __init__(self, environment: Environment, runner: Runner, tally: Tally) -> None:
         self._environment = environment
@@ -107,11 +107,11 @@ class Worker:
 
     def _on_test_stop(self, **_: Any) -> None:
         self.counter.end()
-        # Locust's worker now sleeps for its stop_timeout before it listens again; its customers have stopped,
-        # so that would only make it deaf to the master's "quit".
+        # Locust's worker would now sleep for its stop_timeout and miss the master's "quit", although its
+        # customers have stopped.
         self._environment.stop_timeout = 0
 
     def _on_quitting(self, **_: Any) -> None:
-        if self._runner.state not in (STATE_INIT, STATE_STOPPED):  # a signal, not the master's word
+        if self._runner.state not in (STATE_INIT, STATE_STOPPED):  # ended by a signal, not by the master
             self._environment.stop_timeout = HURRY_S
             self._runner.stop()

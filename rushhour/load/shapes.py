@@ -1,10 +1,10 @@
-"""How many customers there are at each moment of a run (pure); `plugin.py` tells Locust."""
+"""The number of customers at each moment of a run (pure); `plugin.py` passes it to Locust."""
 
 import math
 from bisect import bisect_right
 from typing import Final
 
-# A shape is a broken line through (share of the duration, share of the peak).
+# A shape is a piecewise linear function: points of (share of the duration, share of the peak).
 _LINES: Final[dict[str, tuple[tuple[float, float], ...]]] = {
     # A day: quiet morning, lunch, a calmer afternoon, then the evening peak, which stays to the end.
     "rush-hour": (
@@ -17,10 +17,10 @@ _LINES: Final[dict[str, tuple[tuple[float, float], ...]]] = {
         (1.00, 1.00),
     ),
     "ramp": ((0.0, 0.0), (0.8, 1.0), (1.0, 1.0)),
-    # Twice at rest and once at the peak, so that recovery shows as well.
+    # Low, peak, low: shows the recovery as well.
     "spike": ((0.0, 0.2), (0.4, 0.2), (0.4, 1.0), (0.7, 1.0), (0.7, 0.2), (1.0, 0.2)),
     "steady": ((0.0, 1.0), (1.0, 1.0)),
-    # A long plateau, then few customers again: what is still held then was not given back.
+    # A long plateau, then few customers: connections still checked out then have leaked.
     "soak": ((0.00, 0.1), (0.05, 1.0), (0.95, 1.0), (0.97, 0.1), (1.00, 0.1)),
 }
 
@@ -31,10 +31,10 @@ _PUSHES: Final[dict[str, tuple[float, ...]]] = {"rush-hour": (0.53,)}
 
 
 def users_at(shape: str, t_s: float, peak: int, duration_s: float) -> int:
-    """Customers wanted `t_s` seconds into a run, from 1 to `peak`. Raises KeyError for an unknown shape."""
+    """Return the number of customers at `t_s` seconds, from 1 to `peak`. Raises KeyError."""
     line = _LINES[shape]
     x = min(max(t_s / duration_s, 0.0), 1.0)
-    # bisect_right: where the line jumps, the value after the jump holds.
+    # bisect_right: at a jump, the value after the jump is used.
     right = bisect_right([point[0] for point in line], x)
     if right == len(line):
         share = line[-1][1]
@@ -45,11 +45,11 @@ def users_at(shape: str, t_s: float, peak: int, duration_s: float) -> int:
 
 
 def step_towards(users: int, wanted: int, most: float) -> int:
-    """The next number of customers on the way from `users` to `wanted`: at most `most`, at least 1, away."""
+    """Return the next number of customers from `users` towards `wanted`, a step of 1 to `most`."""
     step = max(1, math.floor(most))
     return min(wanted, users + step) if wanted > users else max(wanted, users - step)
 
 
 def pushes(shape: str, duration_s: float) -> tuple[float, ...]:
-    """When push notifications go out, in seconds from the load's start."""
+    """Return the times of push notifications, in seconds from the start of the load."""
     return tuple(share * duration_s for share in _PUSHES.get(shape, ()))

@@ -1,4 +1,4 @@
-"""`rushhour worker`: Locust's workers on this machine, for a master that may be on another."""
+"""Implements `rushhour worker`: runs Locust workers for a master that may be on another machine."""
 
 import sys
 from pathlib import Path
@@ -9,17 +9,17 @@ from rushhour.process.guard import Guard
 
 
 def worker_command(host: str, port: int, locustfile: str, plugin: str, processes: int = 1) -> list[str]:
-    """Locust's command line of a worker, without the interpreter."""
+    """Return Locust's command line of a worker, without the interpreter."""
     command = ["-m", "locust", "--worker", "-f", f"{locustfile},{plugin}"]
     command += ["--master-host", host, "--master-port", str(port)]
     return command + (["--processes", str(processes)] if processes > 1 else [])
 
 
 def run_workers(guard: Guard, host: str, port: int, locustfile: Path, processes: int) -> bool:
-    """Until the master says that the load is over (True), or is not there, or goes away (False).
+    """Run workers; return True if the master ended the load, False if it is not there or goes away.
 
-    Locust itself gives up on a master that it cannot reach or that falls silent, after a minute or some.
-    Raises StackError when Locust cannot be started.
+    Locust itself gives up after about a minute if it cannot reach the master or the master is silent.
+    Raises StackError if Locust cannot be started.
     """
     command = worker_command(host, port, str(locustfile), str(PLUGIN), processes)
     workers = start(

@@ -1,4 +1,4 @@
-"""The process that writes a run's files: the only one, or the master."""
+"""Writes a run's files, in Locust's only process or in the master."""
 
 # Locust's events and user classes carry no types.
 # mypy: allow-untyped-calls, allow-untyped-decorators
@@ -22,17 +22,17 @@ from rushhour.rundir import facts as f
 
 logger = logging.getLogger(__name__)
 
-INCOMPLETE: Final = 3  # exit code of a run that proves nothing
+INCOMPLETE: Final = 3  # exit code of a load that was cut short or not recorded completely
 WATCH_S: Final = 0.5
 REPORT_S: Final = 5.0  # a worker's last report comes this soon after its customers have stopped
-JOINED_S: Final = 10.0  # a worker listens this soon after it has connected, on a machine that is busy too
+JOINED_S: Final = 10.0  # a worker listens this soon after it connected, even on a busy machine
 
 
 class Writer:
-    """The process that writes the run's files: the only one, or the master.
+    """Writes the run's files, in Locust's only process or in the master.
 
-    The exit code is INCOMPLETE from the start, and becomes 0 only when the load went to its end, requests
-    were recorded and every worker has reported.
+    The exit code is INCOMPLETE at first. It becomes 0 only if the load ran to its end, requests were recorded
+    and every worker has reported.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Writer:
         self._begun = self._ended = self._completed = self._quitting = False
         self._faults: list[str] = []
         self._workers: dict[str, str] = {}  # Locust's id of a worker -> its name in the facts
-        self._joined: set[str] = set()  # workers that were told the time
-        self._users: dict[str, int] = {}  # of each worker, as it told last
+        self._joined: set[str] = set()  # workers that were invited
+        self._users: dict[str, int] = {}  # worker -> customers, as last reported
         self._lost: dict[str, Lost] = {}
         self._final: set[str] = set()
         environment.process_exit_code = INCOMPLETE
@@ -63,7 +63,7 @@ class Writer:
         events.test_stopping.add_listener(self._on_test_stopping)
         events.quitting.add_listener(self._on_quitting)
         if environment.parsed_options is not None and environment.parsed_options.headless:
-            # Locust handles SIGTERM only once a shape has ended; until then it would just die.
+            # Locust handles SIGTERM only after a shape has ended; before, the signal would kill it.
             gevent.signal_handler(signal.SIGTERM, self._hurry)
         if isinstance(runner, MasterRunner):
             events.worker_connect.add_listener(self._on_worker_connect)
@@ -79,17 +79,17 @@ class Writer:
             self._leave()
 
     def _leave(self) -> None:
-        """End a Locust whose main greenlet waits for workers, and would go on to."""
+        """End Locust although its main greenlet still waits for workers."""
         self._files.close()
         gevent.get_hub().handle_system_error(SystemExit, SystemExit(INCOMPLETE))
 
     def take(self, report: Report) -> None:
-        """Write a report's facts at once, so that a killed run keeps them."""
+        """Write a report's facts immediately, so that a killed run keeps them."""
         self._recorded += sum(row.count for row in report.rows)
         self._users.update((sample.worker, sample.users) for sample in report.samples)
         raised = [
-            f.Event(one.t_s, f.LOCUSTFILE_ERROR, {k: v for k, v in asdict(one).items() if k != "t_s"})
-            for one in report.raised
+            f.Event(error.t_s, f.LOCUSTFILE_ERROR, {k: v for k, v in asdict(error).items() if k != "t_s"})
+            for error in report.raised
         ]
         self._write(*report.rows, *report.samples, *raised)
 
@@ -98,7 +98,7 @@ class Writer:
             self._files.write(new)
         except OSError as error:
             self._fault(f"the recorder could not write to {self._files.run.path}: {error}")
-            gevent.spawn(self._runner.quit)  # what is not recorded need not be sent
+            gevent.spawn(self._runner.quit)  # no use in sending requests that are not recorded
 
     def _event(self, name: str, **detail: Any) -> None:
         self._write(f.Event(round(self._clock.now_s(), 4), name, detail))
@@ -119,13 +119,13 @@ class Writer:
             gevent.spawn(self._watch_workers, self._runner)
 
     def _await_joining(self, master: MasterRunner) -> None:
-        """Hold the load back until every worker counts as the master does, or say which does not."""
+        """Delay the load until every worker has joined, or end the run and say which has not."""
 
         def strangers() -> set[str]:
             return {client.id for client in master.clients.ready} - self._joined
 
         if not came_true(lambda: not strangers(), JOINED_S):
-            names = ", ".join(sorted(self._workers.get(one, one) for one in strangers()))
+            names = ", ".join(sorted(self._workers.get(worker, worker) for worker in strangers()))
             self._refuse(f"waited {JOINED_S:g} s for {names} to join: was it started by `rushhour worker`?")
 
     def _end_warm_up(self) -> None:
@@ -136,25 +136,25 @@ class Writer:
         if self._ended:
             return
         self._ended = True
-        # A shape that failed ends the test as well; ours says whether its time was up.
+        # A shape that raised also ends the test; ours knows whether its time was up.
         finished = getattr(self._environment.shape_class, "finished", True)
         self._completed = finished and not self._quitting
         self._event(f.LOAD_ENDED, completed=self._completed)
         if isinstance(self._runner, MasterRunner):
-            # Locust's master would send "quit" now and listen for half a second more; requests in flight may
-            # take as long as the pool's time-out, and must not be lost.
-            # In any other state it would take workers that come back as ready for new ones, and start anew.
+            # Locust's master would now send "quit" and listen for another half second, but requests in flight
+            # may take as long as the pool's time-out and must not be lost.
+            # In any other state it would treat workers that come back as new workers, and start again.
             self._runner.update_state(STATE_STOPPING)
             self._runner.send_message("stop")
             self._await_workers(self._runner, self._environment.stop_timeout + REPORT_S)
 
     def _await_workers(self, master: MasterRunner, timeout_s: float) -> None:
         came_true(lambda: not self._silent(master), timeout_s)
-        if not self._quitting:  # they are about to listen again, and must hear "quit"
+        if not self._quitting:  # the workers are about to listen again, and must receive "quit"
             came_true(lambda: len(master.clients.ready) >= len(self._final), REPORT_S)
 
     def _silent(self, master: MasterRunner) -> set[str]:
-        """Workers that are alive and have yet to send their last report."""
+        """Return the workers that are alive and have not sent their last report."""
         alive = {client.id for client in master.clients.all} - {
             client.id for client in master.clients.missing
         }
@@ -174,14 +174,14 @@ class Writer:
         self._refuse(f"Locust worker {msg.data['worker']} cannot take part: {msg.data['why']}")
 
     def _refuse(self, error: str) -> None:
-        """End the run, for a worker in it would count otherwise."""
+        """End the run, because a worker would count differently."""
         self._fault(error)
         if not self._begun:
             self._event(f.OBSERVER_FAULT, observer="recorder", error=self._faults[-1])
         gevent.spawn(self._hurry)
 
     def _watch_workers(self, master: MasterRunner) -> None:
-        """Note when a worker falls silent; Locust gives its customers to the others."""
+        """Record when a worker stops answering; Locust gives its customers to the others."""
         while not self._ended:
             gone = {client.id for client in master.clients.missing} | (
                 self._workers.keys() - master.clients.keys()
@@ -210,12 +210,12 @@ class Writer:
             if isinstance(self._runner, MasterRunner):
                 self._runner.stop(send_stop_to_client=False)
             else:
-                self._completed = False  # interrupted, if only while the last requests were awaited
+                self._completed = False  # interrupted, perhaps while waiting for the last requests
                 self._runner.stop()
         self.finish()
 
     def finish(self) -> None:
-        """Write what kept the run from being whole, if anything did, and close its files; once."""
+        """Record why the run is incomplete, if it is, and close its files; does so only once."""
         if self._finished:
             return
         self._finished = True

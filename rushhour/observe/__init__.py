@@ -1,1 +1,1 @@
-"""Observers: threads of the harness that sample servers, processes, pools and logs while a run goes on."""
+"""Observers: threads of the harness that sample servers, processes, pools and logs during a run."""

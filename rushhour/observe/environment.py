@@ -1,4 +1,4 @@
-"""environment.json: versions, commit and machine of a run."""
+"""Describes versions, commit and machine of a run, for environment.json."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ GIT_TIMEOUT_S = 5
 
 
 def describe_environment(scenario: Scenario, stack: str, running: Running | None = None) -> Environment:
-    """Where this run takes place, as far as it can be known now: more once the stack is up."""
+    """Describe the environment of a run, as far as it is known; more is known once the stack is up."""
     return Environment(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         rushhour=metadata.version("rushhour"),
@@ -37,7 +37,7 @@ def describe_environment(scenario: Scenario, stack: str, running: Running | None
 
 
 def commit(root: Path) -> str | None:
-    """The commit checked out at `root`, with `+` when files differ from it; None outside git."""
+    """Return the commit at `root`, with `+` if files differ from it; None outside of git."""
     if shutil.which("git") is None:
         return None
     described = subprocess.run(

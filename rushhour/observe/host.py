@@ -1,4 +1,4 @@
-"""CPU and memory of the run's components: readings of their meters turned into rates."""
+"""Samples CPU and memory of the run's components, from readings of their meters."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -11,10 +11,11 @@ _SAME_S: Final = 0.001
 
 
 class HostSampler:
-    """Reads every meter; a sample is the use between a meter's last two readings.
+    """Reads every meter; a sample covers the time between a meter's last two readings.
 
-    So the first call gives no sample for a meter. A component that has ended is left out. `now_s` is the
-    run's monotonic clock. `on_fault(component, error)` is told of a meter that fails; the others are read.
+    The first call therefore gives no sample for a meter. A component that has ended is left out. `now_s` is
+    the run's monotonic clock. A meter that fails is reported to `on_fault(component, error)`, and the other
+    meters are still read.
     """
 
     def __init__(
@@ -29,12 +30,12 @@ class HostSampler:
         self._last: dict[str, tuple[float, MeterReading]] = {}
 
     def add(self, component: str, meter: Meter) -> None:
-        """Read this meter too from now on, in place of one of the same name; safe from another thread."""
+        """Add a meter, or replace the meter of that name; safe to call from another thread."""
         self._last.pop(component, None)
         self._meters = {**self._meters, component: meter}
 
     def sample(self) -> list[HostSample]:
-        """One sample per component that has new figures."""
+        """Return a sample for each component that has new figures."""
         found = []
         for component, meter in self._meters.items():
             try:
@@ -48,7 +49,7 @@ class HostSampler:
             at_s = self._now_s() - reading.age_s
             last = self._last.get(component)
             if last is not None and at_s - last[0] < _SAME_S:
-                continue  # the same figures once more
+                continue  # the figures have not changed
             self._last[component] = (at_s, reading)
             if last is not None:
                 found.append(self._between(component, meter, last, (at_s, reading)))

@@ -1,8 +1,8 @@
-"""A connection to PostgreSQL on which no call takes longer than its deadline, whatever the server does.
+"""A PostgreSQL connection whose calls never take longer than their deadline, even if the server is paused.
 
-A server that is stopped or paused still accepts bytes: the kernel answers for it. So connect_timeout,
-statement_timeout, keepalives and tcp_user_timeout do not help, and the waiting is done here, on an
-asynchronous connection.
+The kernel still accepts bytes for a server that is stopped or paused, so connect_timeout, statement_timeout,
+keepalives and tcp_user_timeout do not help. This module therefore waits by itself, on an asynchronous
+connection.
 """
 
 import select
@@ -17,11 +17,11 @@ _OPTIONS: Final = "-c statement_timeout=10000 -c lock_timeout=1000 -c jit=off -c
 
 
 class Link:
-    """One connection, opened at the first use and kept; it belongs to one thread.
+    """A connection that is opened at the first use and kept; use it from a single thread.
 
-    An answer that is late is awaited further at the next call, so that a server that was paused for a while,
-    or is full, does not cost the connection. After `give_up_s` without an answer it is closed, and opened
-    anew at most every `retry_s`.
+    The next call continues to wait for a late answer, so that the connection survives a server that is paused
+    for a while, or full. After `give_up_s` without an answer it is closed, and opened again at most every
+    `retry_s`.
     """
 
     def __init__(self, dsn: str, give_up_s: float = 15.0, retry_s: float = 2.0) -> None:
@@ -38,16 +38,16 @@ class Link:
         self._give_up_s = give_up_s
         self._retry_s = retry_s
         self._connection: extensions.connection | None = None
-        self._cursor: extensions.cursor | None = None  # a late answer needs its cursor to be alive still
-        self._waiting_for: str | None = None  # what a late answer belongs to
+        self._cursor: extensions.cursor | None = None  # must stay alive for a late answer
+        self._waiting_for: str | None = None  # the query that a late answer belongs to
         self._asked_at_s = 0.0
         self._opened_at_s: float | None = None
 
     def fetch_row(self, sql: str, within_s: float) -> tuple[Any, ...]:
-        """The one row of a query, sent once earlier answers are in.
+        """Return the single row of a query, which is sent after earlier answers have arrived.
 
-        Raises TimeoutError when there is no answer `within_s` seconds from now, psycopg2.Error when the
-        server refuses, or is not there.
+        Raises TimeoutError if there is no answer within `within_s` seconds, psycopg2.Error if the server
+        refuses the query or cannot be reached.
         """
         deadline_s = time.monotonic() + within_s
         try:
@@ -57,7 +57,7 @@ class Link:
             self._wait(connection, deadline_s)
             row = cursor.fetchone()
         except psycopg2.Error:
-            # Also when the server is well and the query was cancelled: a new connection is a sure way on.
+            # Also after a cancelled query on a healthy server: a new connection always works.
             self.close()
             raise
         if row is None:
@@ -70,7 +70,7 @@ class Link:
         self._connection = self._cursor = self._waiting_for = None
 
     def _ready(self, deadline_s: float) -> tuple[extensions.connection, extensions.cursor]:
-        """The connection with nothing outstanding on it."""
+        """Return the connection, after all earlier answers have arrived."""
         now_s = time.monotonic()
         if self._connection is not None and self._waiting_for and now_s - self._asked_at_s > self._give_up_s:
             self.close()
@@ -90,7 +90,7 @@ class Link:
         self._waiting_for, self._asked_at_s = what, time.monotonic()
 
     def _wait(self, connection: extensions.connection, deadline_s: float) -> None:
-        poller = select.poll()  # select() refuses descriptors above 1023
+        poller = select.poll()  # select() rejects descriptors above 1023
         while (state := connection.poll()) != extensions.POLL_OK:
             left_s = deadline_s - time.monotonic()
             descriptor = connection.fileno()

@@ -1,4 +1,4 @@
-"""Folds facts into what is known now, for the live view (pure); what it keeps does not grow with the run."""
+"""Folds facts into the live state, for the live view (pure); its memory does not grow with the run."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ _Holder = tuple[str, f.CallSite, str | None]  # pool, site, endpoint
 
 Fact = f.PoolFact | f.ServerSample | f.HostSample | f.GeneratorSample | f.RequestCount | f.Event
 
-# A worker, process or component that is this much older than the newest of its kind has ended.
+# A worker, process or component has ended if its newest fact is this much older than that of the others.
 _STALE_S: Final = 3.0
-_GONE_S: Final = 60.0  # it will not come back
+_GONE_S: Final = 60.0  # after this time it will not come back
 _STALE_HOST_S: Final = 5.0
 _STALE_WORKER_S: Final = 10.0  # workers of a distributed run report every three seconds
 _SETTLED_S: Final = 0.5  # after the end of a second its rows have been written
@@ -24,7 +24,7 @@ _KEPT_HOLDERS: Final = 12
 
 
 class LiveFold:
-    """Feed it facts as they come, in any order between kinds; ask for the state at any time."""
+    """Folds facts, in any order between kinds; the state can be read at any time."""
 
     def __init__(self) -> None:
         self._load_started_s: float | None = None
@@ -34,13 +34,17 @@ class LiveFold:
         self._seconds: dict[int, tuple[int, int]] = {}  # second -> requests, server errors that ended in it
         self._workers: dict[str, f.GeneratorSample] = {}
         self._pools: dict[str, dict[int, f.PoolSample]] = {}  # name -> process -> newest
-        self._out: dict[tuple[int, int], f.CheckOut] = {}  # (process, id) -> a notable check-out that is out
-        self._sites: dict[tuple[int, _Holder], f.SiteTotal] = {}  # as many as the code has call sites
+        self._out: dict[
+            tuple[int, int], f.CheckOut
+        ] = {}  # (process, id) -> a notable check-out that has not come back
+        self._sites: dict[
+            tuple[int, _Holder], f.SiteTotal
+        ] = {}  # bounded by the number of call sites in the code
         self._past_timeouts: dict[str, int] = {}  # of processes that are no longer in _pools
         self._host: dict[str, f.HostSample] = {}
         self._replica: f.ServerSample | None = None
         self._moments: deque[str] = deque(maxlen=_KEPT_MOMENTS)
-        self._log_errors_told = False
+        self._log_errors_shown = False
 
     def feed(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
@@ -65,7 +69,7 @@ class LiveFold:
                     pass  # kept for the diagnosis, not for the live view
 
     def state(self, now_s: float) -> LiveState:
-        """What is known at `now_s`, seconds since the run's anchor."""
+        """Return the state at `now_s`, in seconds since the run's anchor."""
         workers = self._live_workers()
         second = self._last_second(workers, now_s)
         requests, errors = self._seconds.get(second, (0, 0)) if second is not None else (None, None)
@@ -123,7 +127,7 @@ class LiveFold:
         return [sample for sample in self._workers.values() if newest - sample.t_s <= _STALE_WORKER_S]
 
     def _last_second(self, workers: list[f.GeneratorSample], now_s: float) -> int | None:
-        """The newest second of which every worker has told, with time for its rows to be written."""
+        """Return the newest second that every worker has reported and whose rows have been written."""
         if not workers:
             return None
         second = min(sample.t_s for sample in workers)
@@ -139,9 +143,9 @@ class LiveFold:
         elif event.name == f.LOAD_ENDED:
             self._load_ended_s = event.t_s
         elif event.name == f.LOG_ERRORS:
-            if self._log_errors_told:
+            if self._log_errors_shown:
                 return
-            self._log_errors_told = True
+            self._log_errors_shown = True
         if (words := in_words(event)) is not None:
             since_s = event.t_s - (self._load_started_s or 0.0)  # as in the report
             when = f"{since_s:.1f} s" if since_s >= 0 else "before the load"
@@ -149,7 +153,7 @@ class LiveFold:
 
 
 def gauge(name: str, samples: Iterable[f.PoolSample], past_timeouts: int = 0) -> PoolGauge:
-    """One pool over its processes, at least one: those that ended add their time-outs only."""
+    """Sum the samples of a pool over its processes; ended processes add only their time-outs."""
     samples = list(samples)
     newest = max(sample.t_s for sample in samples)
     live = [sample for sample in samples if newest - sample.t_s <= _STALE_S]
@@ -167,7 +171,7 @@ def gauge(name: str, samples: Iterable[f.PoolSample], past_timeouts: int = 0) ->
 def holders(
     out: Iterable[f.CheckOut], totals: Iterable[f.SiteTotal], now_s: float
 ) -> tuple[HolderGauge, ...]:
-    """Call sites by what they hold: leaked connections first, then those out, then connection-seconds."""
+    """Return call sites ordered by leaked connections, connections out, and connection-seconds."""
     ages: dict[_Holder, list[float]] = {}
     leaked: Counter[_Holder] = Counter()
     checkouts: Counter[_Holder] = Counter()
@@ -176,10 +180,10 @@ def holders(
         key = (total.pool, total.site, total.endpoint)
         checkouts[key] += total.checkouts
         held_s[key] += total.held_s
-    for one in out:
-        key = (one.pool, one.site, one.endpoint)
-        ages.setdefault(key, []).append(max(0.0, now_s - one.taken_s))
-        leaked[key] += one.request_ended_s is not None
+    for checkout in out:
+        key = (checkout.pool, checkout.site, checkout.endpoint)
+        ages.setdefault(key, []).append(max(0.0, now_s - checkout.taken_s))
+        leaked[key] += checkout.request_ended_s is not None
     gauges = [
         HolderGauge(
             pool=key[0],
@@ -193,11 +197,13 @@ def holders(
         )
         for key in {**checkouts, **ages}
     ]
-    return tuple(sorted(gauges, key=lambda one: (-one.leaked, -one.out, -one.held_s, one.site)))
+    return tuple(
+        sorted(gauges, key=lambda holder: (-holder.leaked, -holder.out, -holder.held_s, holder.site))
+    )
 
 
 def in_words(event: f.Event) -> str | None:
-    """A moment in a line; None for an event that is no news."""
+    """Describe an event in a line; None for events that the live view does not show."""
     try:
         if event.name == f.LEAK_DETECTED and event.detail["endpoint"] is None:
             return _LEAK_WITHOUT_REQUEST.format_map(event.detail)

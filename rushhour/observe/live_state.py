@@ -1,4 +1,4 @@
-"""What is known while a run goes on, for the terminal and the web page."""
+"""The live state of a run, for the terminal and the web page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PoolGauge:
-    """One pool, summed over the service's processes, now."""
+    """The current state of a pool, summed over the service's processes."""
 
     pool: str
     checked_out: int
@@ -18,7 +18,7 @@ class PoolGauge:
 
 @dataclass(frozen=True, slots=True)
 class HolderGauge:
-    """A call site's use of a pool, now; `out` counts check-outs that are notable: a second old, or leaked."""
+    """A call site's current use of a pool; `out` counts check-outs that are a second old or leaked."""
 
     pool: str
     site: str  # "app/x.py:12 list_referrals"
@@ -32,7 +32,7 @@ class HolderGauge:
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """The newest figures; None where nothing was seen yet. Rates are over the last whole second."""
+    """The newest figures, None if unknown. Rates are over the last whole second."""
 
     elapsed_s: float = 0.0  # since the load started
     users: int | None = None

@@ -21,8 +21,8 @@ _CHAINED: Final = (
 _POOL_TIMEOUT: Final = re.compile(r"QueuePool limit of size \d+ overflow \d+ reached")
 
 
-# What a driver's error says of the database, by the words of PostgreSQL's and MySQL's clients. Only the line
-# on which SQLAlchemy names it is looked at: there is one in each traceback.
+# Kinds of database errors, by the wording of PostgreSQL's and MySQL's clients. Only the line in which
+# SQLAlchemy names the error is searched: each traceback has exactly one.
 KINDS: Final = {
     "server_limit": re.compile(r"too many clients|too many connections|connection slots are reserved", re.I),
     "shared_connection": re.compile(
@@ -40,7 +40,7 @@ _SAYS: Final = re.compile(r"sqlalchemy\.exc\.\w+: (?P<what>.*)")
 
 
 def kind_of(line: str) -> str | None:
-    """Which of KINDS a line of a traceback is."""
+    """Return the kind (of KINDS) of an error line of a traceback, or None."""
     said = _SAYS.match(line)
     if said is None:
         return None
@@ -49,28 +49,28 @@ def kind_of(line: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class LogCount:
-    """What one log gained: one failed request counts once, however often its traceback repeats the text."""
+    """New errors in a log; a failed request counts once, even if its traceback repeats the text."""
 
     source: str  # the log's name without its suffix: "service"
     queuepool_timeouts: int
     errors: int  # tracebacks without a pool time-out
-    kinds: Mapping[str, int] = field(default_factory=dict)  # of KINDS, those that were seen
+    kinds: Mapping[str, int] = field(default_factory=dict)  # kind (of KINDS) -> errors
 
 
 class TracebackCounter:
     """Counts tracebacks in a log given line by line (pure).
 
-    A traceback and those chained to it are one error. It is a pool time-out as soon as a line says so, and
-    another error once the next traceback starts or two calls have passed: only then is it whole.
+    A traceback and those chained to it are one error. It counts as a pool time-out as soon as a line says
+    so, and as another error when the next traceback starts or two calls have passed: then it is complete.
     """
 
     def __init__(self) -> None:
-        self._open_for: int | None = None  # calls an undecided traceback has waited; None: nothing is open
+        self._open_for: int | None = None  # calls since an undecided traceback began; None: no open traceback
         self._last = ""  # the last line that is not blank
         self._kinds: Counter[str] = Counter()
 
     def take(self, lines: Iterable[str]) -> tuple[int, int]:
-        """Pool time-outs and other errors that these lines complete."""
+        """Return the numbers of pool time-outs and of other errors that these lines complete."""
         timeouts = errors = 0
         for line in lines:
             if _TRACEBACK.match(line):
@@ -79,7 +79,7 @@ class TracebackCounter:
                     self._open_for = 0
             elif self._open_for is not None and _POOL_TIMEOUT.search(line):
                 timeouts += 1
-                self._open_for = None  # what repeats it, or is chained to it, is the same failed request
+                self._open_for = None  # repeated and chained tracebacks belong to the same failed request
             if (kind := kind_of(line)) is not None:
                 self._kinds[kind] += 1
             if line.strip():
@@ -91,12 +91,12 @@ class TracebackCounter:
         return timeouts, errors
 
     def take_kinds(self) -> dict[str, int]:
-        """Errors by kind, since the last call."""
+        """Return errors by kind since the last call."""
         kinds, self._kinds = dict(self._kinds), Counter()
         return kinds
 
     def close(self) -> int:
-        """End the traceback that is open: 1 if it has not been counted yet."""
+        """End the open traceback; return 1 if it has not been counted yet."""
         was_open, self._open_for = self._open_for is not None, None
         return int(was_open)
 
@@ -110,7 +110,7 @@ class LogWatcher:
         self._logs: dict[Path, tuple[Tail, TracebackCounter]] = {}
 
     def poll(self) -> list[LogCount]:
-        """Counts of what came since the last call; logs that gained no error are left out."""
+        """Return the counts since the last call, without logs that have no new error."""
         for path in sorted(self._folder.glob("service*.log")):
             self._logs.setdefault(path, (Tail(path), TracebackCounter()))
         counts = []
@@ -122,9 +122,9 @@ class LogWatcher:
         return counts
 
     def finish(self) -> list[LogCount]:
-        """All that is left; the service has stopped logging, or soon will.
+        """Return the counts of all that is left, after the service has stopped or is about to stop.
 
-        After READ_OUT_S seconds it stops; `unread` then says how many bytes of all logs are left.
+        It stops after READ_OUT_S seconds; `unread` is then the number of bytes left in all logs.
         """
         counts = []
         deadline_s = time.monotonic() + READ_OUT_S

@@ -1,4 +1,4 @@
-"""A thread that does one step again and again on a fixed grid, and tells when it fails."""
+"""A thread that runs a step periodically, and reports when it fails."""
 
 import math
 import threading
@@ -10,10 +10,10 @@ _MAX_PAUSE_S: Final = 30.0  # between attempts of a step that keeps failing
 
 
 class Loop:
-    """Runs `step` every `every_s` seconds of the monotonic clock until it is stopped, then `finish` once.
+    """Runs `step` every `every_s` seconds until it is stopped, and then `finish` once.
 
-    A tick that comes while a step still runs is skipped. A step that raises is reported through `on_fault`
-    and tried again, at first at the next tick, then after pauses that double up to 30 s.
+    A tick during a step is skipped. A step that raises is reported to `on_fault` and tried again, first at
+    the next tick, then after pauses that double up to 30 s.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Loop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask it to end; returns at once."""
+        """Ask the thread to end, without waiting for it."""
         self._stop.set()
 
     def ended_by(self, deadline_s: float) -> bool:
-        """Wait for its end until the monotonic clock shows `deadline_s`; whether it came."""
+        """Wait for the thread until `deadline_s` on the monotonic clock; return whether it has ended."""
         self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return not self._thread.is_alive()
 
@@ -67,5 +67,5 @@ class Loop:
 
 
 def next_tick_s(start_s: float, now_s: float, every_s: float) -> float:
-    """The first point of the grid `start_s + n * every_s` after `now_s`."""
+    """Return the first of `start_s + n * every_s` that lies after `now_s`."""
     return start_s + every_s * (math.floor((now_s - start_s) / every_s) + 1)

@@ -1,4 +1,4 @@
-"""Finds the moments of a run in what the pool agent says, while it goes on (pure)."""
+"""Detects the moments of a run from pool facts, while the run goes on (pure)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,42 +6,44 @@ from typing import Final
 
 from rushhour.rundir import facts as f
 
-# A check-out is called leaked when it is still out this long after its request ended. A proper release
-# follows the end of the request within milliseconds, so a second is far from any that is merely slow, and
-# early enough: a pool that leaks is told of before the first waiter has timed out.
+# A check-out is leaked if it is still out this long after its request ended. A proper release follows the
+# end of the request within milliseconds, so a second excludes releases that are merely slow. It is also short
+# enough to report a leak before the first waiter has timed out.
 LEAKED_AFTER_S: Final = 1.0
-# The queue of a pool that leaks nothing has lasted this long: more is asked than it can serve.
+# A pool without leaks is saturated if its queue has lasted this long.
 SATURATED_AFTER_S: Final = 1.0
-_GAP_S: Final = 1.0  # a queue is not known to have lasted over a longer gap between two samples
-_GONE_S: Final = 60.0  # a process that has said nothing for so long is forgotten when a new one starts
+_GAP_S: Final = 1.0  # a longer gap between two samples says nothing about the queue in between
+_GONE_S: Final = 60.0  # a process without samples for this long is forgotten when another starts
 
 Pool = tuple[int, str]  # pid, name
 
 
 @dataclass(slots=True)
 class _Process:
-    """What is known of one process of the service."""
+    """The state of a process of the service."""
 
-    clock_s: float = 0.0  # its newest sample: what happened before it has been written
-    suspects: dict[int, f.CheckOut] = field(default_factory=dict)  # request ended, not seen to come back
+    clock_s: float = 0.0  # time of its newest sample; all earlier facts have been written
+    suspects: dict[int, f.CheckOut] = field(
+        default_factory=dict
+    )  # their request ended, and they have not come back
 
 
 class Moments:
-    """Told of pool facts in their order, says once each what happened.
+    """Turns ordered pool facts into events, each emitted once.
 
-    `pool_full` and `saturation_detected` come once per process and pool, `first_timeout` once,
-    `leak_detected` once per pool and call site. Time is the agent's own clock, never the reader's: a late
-    reader does not take for a leak what has come back already.
+    `pool_full` and `saturation_detected` are emitted once per process and pool, `first_timeout` once,
+    `leak_detected` once per pool and call site. Time is the agent's clock, not the reader's, so that a late
+    reader does not report a leak for a connection that has already come back.
     """
 
     def __init__(self) -> None:
         self._processes: dict[int, _Process] = {}
-        self._queue_since: dict[Pool, tuple[float, float]] = {}  # since when, and last seen
-        self._leaked: dict[Pool, int] = {}  # as the newest sample says
+        self._queue_since: dict[Pool, tuple[float, float]] = {}  # (since when, last seen)
+        self._leaked: dict[Pool, int] = {}  # from the newest sample
         self._said: set[tuple[object, ...]] = set()
 
     def feed(self, facts: Iterable[f.PoolFact]) -> list[f.Event]:
-        """The moments that these facts complete."""
+        """Return the events that these facts complete."""
         found: list[f.Event] = []
         for fact in facts:
             if isinstance(fact, f.PoolSample):
@@ -135,7 +137,7 @@ class Moments:
         return [event]
 
     def _forget_gone(self, now_s: float) -> None:
-        """A service that restarts its workers for hours must not grow what is kept here."""
+        """Forget ended processes, so that memory stays bounded if a service keeps restarting workers."""
         gone = {pid for pid, process in self._processes.items() if now_s - process.clock_s > _GONE_S}
         for pid in gone:
             del self._processes[pid]

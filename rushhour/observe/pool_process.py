@@ -1,4 +1,4 @@
-"""What is known of one process of the service, record by record of its agent's file."""
+"""Turns the agent's records of a process into facts."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -10,22 +10,22 @@ from rushhour.observe.pool_surroundings import Growing, Surroundings
 from rushhour.rundir import facts as f
 
 NOTABLE_AFTER_S: Final = 1.0  # a check-out that is out this long gets a line of its own
-RECENT_S: Final = 2.0  # how long one that came back sooner is remembered, should its server speak of it
+RECENT_S: Final = 2.0  # shorter check-outs are remembered this long, in case a lock wait names their backend
 PROCESS_ENDED: Final = "process-ended"
 
 
 class PoolProcess:
-    """Keeps what the file explained, and what is checked out; `heard_s` is the newest sample's time."""
+    """Keeps the definitions of a file and the open check-outs; `heard_s` is the newest sample's time."""
 
     def __init__(self, pid: int, around: Surroundings) -> None:
         self.heard_s = float("inf")
         self._pid = pid
         self._around = around
         self._process: f.AgentProcess | None = None
-        self._first_id = 0  # ids of check-outs start anew when a process executes itself again
+        self._first_id = 0  # ids of check-outs restart when the process calls exec
         self._last_id = 0
         self._lost = False
-        self._unreadable = False  # of a version that is not known here
+        self._unreadable = False  # the file has an unknown version
         self._counters: dict[tuple[Any, ...], Growing] = {}
         self._forget()
 
@@ -39,11 +39,11 @@ class PoolProcess:
         self._recent: deque[f.CheckOut] = deque()
 
     def apply(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
-        """The facts in one record; raises KeyError, TypeError or ValueError when it is not the agent's."""
+        """Yield the facts of a record. Raises KeyError, TypeError or ValueError if it is malformed."""
         if self._unreadable and record["k"] != "start":
             return
         handler = _HANDLERS[record["k"]]
-        if self._lost:  # it was only slow: what it held is still out
+        if self._lost:  # the process was only slow: its check-outs are still out
             self._lost = False
             yield from (
                 replace(checkout, t_s=self._around.t_s(self.heard_s)) for checkout in self._notable_out()
@@ -51,24 +51,24 @@ class PoolProcess:
         yield from handler(self, record)
 
     def fell_silent(self) -> Iterator[f.PoolFact]:
-        """No record for long: the process is taken for dead, and what it held for returned by its end."""
+        """Treat the process as dead, because it wrote no record for long, and end its check-outs."""
         if not self._lost:
             self._lost = True
             yield from self._end_all(self.heard_s)
 
     def still_out(self) -> list[f.PoolFact]:
-        """Every check-out that is out, unless its process is gone."""
+        """Return every open check-out, unless the process has ended."""
         if self._lost:
             return []
         return [replace(checkout, t_s=self._around.t_s(self.heard_s)) for checkout in self._out.values()]
 
     def in_locks(self, server: str, t_s: float, server_pids: Set[int]) -> Iterator[f.CheckOut]:
-        """Check-outs whose backends waited for a lock at `t_s`, or were waited for: they are notable."""
+        """Yield check-outs whose backends waited for a lock at `t_s`, or blocked another backend."""
         for number, checkout in self._out.items():
             if number not in self._notable and _on_backend(checkout, server, t_s, server_pids):
                 self._notable.add(number)
                 yield replace(checkout, t_s=self._around.t_s(self.heard_s))
-        found = [one for one in self._recent if _on_backend(one, server, t_s, server_pids)]
+        found = [checkout for checkout in self._recent if _on_backend(checkout, server, t_s, server_pids)]
         for checkout in found:
             self._recent.remove(checkout)
             yield checkout
@@ -89,7 +89,7 @@ class PoolProcess:
             self._unreadable = True
             yield f.AgentFault(self._around.t_s(record["t"]), self._pid, "reading its file", str(error))
             return
-        if self._process is not None:  # the same pid again: it executed itself, or the number was reused
+        if self._process is not None:  # the same pid again: the process called exec, or the pid was reused
             yield from self._end_all(record["t"])
             self._forget()
             self._first_id = self._last_id
@@ -107,7 +107,7 @@ class PoolProcess:
         yield self._process
 
     def _on_exit(self, record: r.Exit) -> Iterator[f.PoolFact]:
-        """It ended in good order: what no request holds then was closed by nobody, however short it was."""
+        """Handle an orderly end: a connection out without a request was never closed, however new."""
         self._notable |= {number for number, checkout in self._out.items() if checkout.endpoint is None}
         yield from self._end_all(record["t"])
         self._forget()
@@ -131,7 +131,9 @@ class PoolProcess:
         name = self._around.pool(number, record["host"], record["port"], record["db"])
         taken = set(self._names.values())
         self._names[number] = next(
-            one for one in (name, *(f"{name}#{n}" for n in range(2, len(taken) + 3))) if one not in taken
+            candidate
+            for candidate in (name, *(f"{name}#{n}" for n in range(2, len(taken) + 3)))
+            if candidate not in taken
         )
         self._kinds[number] = record["kind"]
         yield from ()

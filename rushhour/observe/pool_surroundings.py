@@ -1,4 +1,4 @@
-"""What the processes of a service have in common for who reads their agents' files."""
+"""What the reader of the agents' files needs to know about a service as a whole."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _LOOPBACK: Final = frozenset({"localhost", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all processes have in common."""
+    """What applies to all processes of a service: clock, servers and source folders."""
 
     anchor_s: float
     servers: Mapping[str, str]  # "host:port" -> name
@@ -25,16 +25,16 @@ class Surroundings:
         return round(monotonic_s - self.anchor_s, 4)
 
     def site(self, file: str, line: int, function: str) -> f.CallSite:
-        """Its file relative to the service's folder, or from the package on where it is installed."""
+        """Return a call site with its file relative to the service's folder, or to site-packages."""
         path = Path(self.local(file))
         relative = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         package = from_package(f"/{relative.as_posix()}")
-        if package is not None and not (self.root / package).is_file():  # else: which one is it?
+        if package is not None and not (self.root / package).is_file():  # else the path would be ambiguous
             return f.CallSite(package, line, function)
         return f.CallSite(relative.as_posix(), line, function)
 
     def pool(self, number: int, host: str | None, port: int | None, database: str | None) -> str:
-        """The server's name, else host:port/database, else the database's file."""
+        """Return the server's name, else host:port/database, else the database's file."""
         if host is None:
             return Path(database).name if database else f"pool {number}"
         address = f"{'127.0.0.1' if host in _LOOPBACK else host}:{port}"
@@ -44,7 +44,7 @@ class Surroundings:
 
 @dataclass(slots=True)
 class Growing:
-    """Counters that only grow, although the pool behind a name may be made anew and count from zero."""
+    """Keeps counters growing although the pool behind a name may be recreated and count from zero."""
 
     owner: int
     newest: tuple[float, ...]

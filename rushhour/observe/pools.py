@@ -1,4 +1,4 @@
-"""Reads the agent's files while the service writes them, and turns them into facts."""
+"""Reads the agent's files while the service writes them, and converts them to facts."""
 
 import json
 import re
@@ -14,15 +14,16 @@ from rushhour.observe.tail import Tail
 from rushhour.rundir.facts import AgentFault, PoolFact, ServerSample
 
 READ_OUT_S: Final = 4.0  # for the last poll; a run ends its observers within 6 s
-SILENT_AFTER_S: Final = 5.0  # fifty samples missed in a row: the process was killed, or hangs as a whole
+SILENT_AFTER_S: Final = 5.0  # fifty missed samples: the process was killed, or hangs completely
 
 _PARAMETER: Final = re.compile(r"<(?:[^<>]*:)?(\w+)>")
 
 
 def endpoint_label(method: str, rule: str) -> str:
-    """`GET`, `/customers/<int:customer_id>/referrals` -> `GET /customers/:id/referrals`, as Locust names it.
+    """Return the name that Locust gives a route: `GET /customers/:id/referrals`.
 
-    A parameter whose name ends with `id` becomes `:id`, any other one `:name`.
+    The rule is that of the framework, as `/customers/<int:customer_id>/referrals`. A parameter whose name
+    ends with `id` becomes `:id`, any other parameter `:name`.
     """
     return (
         f"{method} {_PARAMETER.sub(lambda found: ':id' if found[1].endswith('id') else f':{found[1]}', rule)}"
@@ -30,11 +31,11 @@ def endpoint_label(method: str, rule: str) -> str:
 
 
 class PoolWatcher:
-    """The pools of all processes of the service, as their agents describe them in `agent_dir`.
+    """Reads the pools of all processes of the service from their agents' files in `agent_dir`.
 
     `anchor_monotonic_s` is the run's anchor, to which all `t_s` refer. `servers` maps "host:port", as the
     service addresses it, to a server's name. Call sites are relative to `root`, the service's folder; `local`
-    says what a file of the service's is on this machine.
+    maps a path in the service's environment to a path on this machine.
     """
 
     def __init__(
@@ -52,15 +53,15 @@ class PoolWatcher:
         self._clock = clock
         self._around = Surroundings(anchor_monotonic_s, servers, root.resolve(), _label, local)
         self._files: dict[int, _File] = {}
-        self._in_locks: deque[ServerSample] = deque()  # not yet joined; other threads append
+        self._in_locks: deque[ServerSample] = deque()  # not yet joined to check-outs; other threads append
 
     def notice(self, sample: ServerSample) -> None:
-        """Who waits for a lock on a server, and for whom: the check-outs of both are notable."""
+        """Note a server's lock waits: the check-outs of waiting and blocking backends are notable."""
         if sample.lock_waits:
             self._in_locks.append(sample)
 
     def poll(self) -> list[PoolFact]:
-        """What was written since the last poll; a line that is still being written waits for the next one."""
+        """Return the facts written since the last poll; an incomplete last line waits for the next poll."""
         facts: list[PoolFact] = []
         self._look()
         for pid, file in self._files.items():
@@ -77,9 +78,9 @@ class PoolWatcher:
         return facts
 
     def finish(self, within_s: float = READ_OUT_S) -> list[PoolFact]:
-        """Reads every file to its end; returns the facts, and every check-out that is still out.
+        """Read every file to its end; return the facts, and every check-out that is still out.
 
-        What cannot be read within `within_s` seconds is reported as a fault, with the number of bytes.
+        If this takes longer than `within_s` seconds, a fault reports the number of bytes that were not read.
         """
         facts: list[PoolFact] = []
         deadline_s = self._clock() + within_s
@@ -126,13 +127,13 @@ class PoolWatcher:
 
 
 class _File:
-    """One process's file, read from where the last poll stopped."""
+    """The file of a process, read from where the last poll stopped."""
 
     def __init__(self, path: Path, process: PoolProcess) -> None:
         self.name = path.name
         self.process = process
         self.tail = Tail(path)
-        self.trouble: str | None = None  # the last one that was told
+        self.trouble: str | None = None  # the last fault that was reported
 
 
 def _label(raw: str | None) -> str | None:

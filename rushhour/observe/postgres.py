@@ -1,4 +1,4 @@
-"""Samples of one PostgreSQL server (14 to 18) through a superuser's connection, opened before the load."""
+"""Samples a PostgreSQL server (14 to 18) over a superuser's connection that is opened before the load."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,16 +10,16 @@ from rushhour.observe.link import Link
 from rushhour.rundir.facts import Backend, LockWait, ServerSample
 from rushhour.stack import Server
 
-DEADLINE_S: Final = 2.0  # one sample takes this long at most
+DEADLINE_S: Final = 2.0  # a sample takes at most this long
 
-# pg_blocking_pids takes all of the lock manager's locks for a moment: it is called for those who wait, alone.
+# pg_blocking_pids briefly takes all locks of the lock manager, so it is called only for waiting backends.
 # One round trip. The views are read once each; every column is in PostgreSQL 14 to 18.
 # pg_stat_database.conflicts is the sum of pg_stat_database_conflicts, whose columns differ between versions.
 # On the primary a sample is a heartbeat too: it commits an empty message. Without commits the end of WAL may
-# rest for seconds in the middle of a record, which a replica cannot replay and which is no lag.
-# The end of WAL on the primary, as far as the replica was told, is the receiver's latest_end_lsn; the
-# receiver's row disappears with its connection, then what was received is all that is known.
-# Of the text of a query only its command and its table are taken: the rest may hold what customers entered.
+# stay for seconds in the middle of a record, which a replica cannot replay and which is not lag.
+# The end of WAL on the primary, as known to the replica, is the receiver's latest_end_lsn. The receiver's row
+# disappears with its connection; then only the received position is known.
+# Only the command and the table of a query are recorded: the rest may contain personal data.
 _SQL: Final = r"""
 WITH sessions AS MATERIALIZED (
   SELECT pid, coalesce(state, 'unknown') AS state, wait_event_type, wait_event, query_start, xact_start,
@@ -76,9 +76,9 @@ SELECT
 
 
 class ServerSampler:
-    """Samples one server; it belongs to one thread.
+    """Samples a server; use it from a single thread.
 
-    Works while the server is full (superuser_reserved_connections) and never blocks for longer than
+    It works while the server is full (superuser_reserved_connections) and never blocks for longer than
     DEADLINE_S. `now_s` gives seconds since the run's anchor.
     """
 
@@ -89,7 +89,7 @@ class ServerSampler:
         self._lag = LagEstimator()
 
     def sample(self) -> ServerSample:
-        """What the server says now, or a sample with `error` when it says nothing."""
+        """Return a sample of the server, with `error` set if the server does not answer."""
         try:
             row = self._link.fetch_row(_SQL, DEADLINE_S)
         except (psycopg2.Error, TimeoutError) as error:
@@ -132,7 +132,7 @@ class ServerSampler:
 
 
 def _age(seconds: float | None) -> float | None:
-    """Not below zero: server processes read the clock a moment apart."""
+    """Round negative ages up to zero: server processes read the clock a moment apart."""
     return None if seconds is None else round(max(0.0, seconds), 4)
 
 

@@ -1,4 +1,4 @@
-"""Where the observers' threads put what they see: the run's files, and the live state."""
+"""Takes facts from the observers' threads into the run's files and the live state."""
 
 import threading
 import time
@@ -10,26 +10,28 @@ from rushhour.observe.live_state import LiveState
 from rushhour.rundir import Recorder
 from rushhour.rundir import facts as f
 
-_REPEAT_AFTER_S: Final = 30.0  # the same fault of the same observer is written once in this time
+_REPEAT_AFTER_S: Final = 30.0  # a fault that an observer repeats is written once in this time
 _ERROR_CHARACTERS: Final = 500
 
 
 class Sink:
     """Writes and folds facts; safe to call from several threads.
 
-    Events are written only: they come back through `events.jsonl`, as do those that others write there.
+    Events are only written. The live state gets them from `events.jsonl`, to which other processes write too.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._lock = threading.Lock()  # of all below
+        self._lock = threading.Lock()  # guards all attributes below
         self._live = LiveFold()
-        self._told: dict[str, tuple[str, float]] = {}  # observer -> its last fault, and when it was written
+        self._reported: dict[
+            str, tuple[str, float]
+        ] = {}  # observer -> its last fault, and when it was written
         self._closed = False
         self._unwritten: OSError | None = None
 
     def keep(self, facts: Iterable[Fact]) -> None:
-        """Write facts, and take them into the live state; nothing once the sink is closed."""
+        """Write facts, and add them to the live state; does nothing once the sink is closed."""
         facts = list(facts)
         if not facts or self._closed:
             return
@@ -37,34 +39,34 @@ class Sink:
         self.fold(fact for fact in facts if not isinstance(fact, f.Event))
 
     def fold(self, facts: Iterable[Fact]) -> None:
-        """Take facts into the live state that stand in the run's files already."""
+        """Add facts to the live state that are already in the run's files."""
         with self._lock:
             self._live.feed(facts)
 
     def fault(self, observer: str, error: Exception) -> None:
-        """Write that an observer failed."""
+        """Record that an observer failed."""
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_ERROR_CHARACTERS]
         now_s = time.monotonic()
         with self._lock:
-            last_text, last_s = self._told.get(observer, ("", 0.0))
+            last_text, last_s = self._reported.get(observer, ("", 0.0))
             if self._closed or (text == last_text and now_s - last_s < _REPEAT_AFTER_S):
                 return
-            self._told[observer] = (text, now_s)
+            self._reported[observer] = (text, now_s)
         detail = {"observer": observer, "error": text}
         event = f.Event(round(self._recorder.now_s(), 4), f.OBSERVER_FAULT, detail)
         try:
             self._recorder.write([event])
-        except OSError as unwritten:  # no disk, say: then it shows in the live view, and at the end
+        except OSError as unwritten:  # a full disk, say: the live view shows it, and `close` returns it
             self._unwritten = unwritten
             self.fold([event])
 
     def state(self) -> LiveState:
-        """What is known now."""
+        """Return the live state."""
         with self._lock:
             return self._live.state(self._recorder.now_s())
 
     def close(self) -> OSError | None:
-        """Take nothing more; what kept a fault from being written, if one could not be."""
+        """Accept no more facts; return the error that kept a fault from being written, if any."""
         with self._lock:
             self._closed = True
         return self._unwritten

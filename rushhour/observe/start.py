@@ -1,4 +1,4 @@
-"""What the agent saw of a service that did not get as far as its first request."""
+"""Keeps the pool facts of a service that ended before its first request."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from rushhour.rundir import Recorder
 
 
 def keep_pools_of_start(recorder: Recorder, root: Path) -> None:
-    """Read the agent's files to their ends, and write the facts; nothing where no agent wrote.
+    """Read the agent's files to their ends, if there are any, and write the facts.
 
-    The servers' addresses are not known any more: a pool is named by its own.
+    The servers' addresses are not known any more, so each pool is named by its own address.
     """
     watcher = PoolWatcher(recorder.run.agent, recorder.anchor_monotonic_s, {}, root)
     facts = watcher.finish()

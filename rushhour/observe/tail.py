@@ -21,10 +21,10 @@ class Tail:
         self._partial = b""
 
     def lines(self) -> list[str]:
-        """New lines without their ends; starts over when the file was cut or replaced by a shorter one.
+        """Return new lines without line ends; starts over if the file was truncated or replaced.
 
-        Bytes that are not UTF-8 become replacement characters. What comes after the last line end is kept
-        for the next call.
+        Bytes that are not UTF-8 become replacement characters. An incomplete last line is kept for the next
+        call.
         """
         try:
             file = open_to_read(self._path)
@@ -37,14 +37,14 @@ class Tail:
             new = file.read(_CHUNK)
         self._offset += len(new)
         *whole, self._partial = (self._partial + new).split(b"\n")
-        if len(self._partial) > _CHUNK:  # not a line of text; keep its end, which may still become one
+        if len(self._partial) > _CHUNK:  # not a line of text; keep its end, in which a line may begin
             self._partial = self._partial[-4096:]
         return [line.rstrip(b"\r").decode("utf-8", "replace") for line in whole]
 
     def rest(self, out_of_time: Callable[[], bool]) -> Iterator[list[str]]:
         """Yields the new lines up to the end that the file has at the first call, a portion at a time.
 
-        Stops early as soon as `out_of_time` returns True: `unread` then says how many bytes are left.
+        Stops early as soon as `out_of_time` returns True; `unread` then returns how many bytes are left.
         """
         end = self._offset + self.unread()
         while self._offset < end and not out_of_time():
@@ -54,7 +54,7 @@ class Tail:
                 return
 
     def unread(self) -> int:
-        """How many bytes the file holds that were not read; 0 when there is no file."""
+        """Return the number of bytes not read yet; 0 if there is no file."""
         try:
             size = self._path.lstat().st_size
         except FileNotFoundError:

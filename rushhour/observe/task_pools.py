@@ -1,4 +1,4 @@
-"""The pools of a service whose tasks each write into a directory of their own: in containers, pids repeat."""
+"""Reads the pools of a service whose tasks each have a directory, because pids repeat in containers."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ PID_STEP: Final = 10_000_000  # above any pid of Linux, so that a task's number 
 
 
 class TaskPools:
-    """Reads every task's directory; a task's number tells its processes' pids from those of other tasks."""
+    """Reads every task's directory; the task's number is added to pids, which makes them unique."""
 
     def __init__(
         self, directories: Callable[[], Iterable[Path]], watcher_of: Callable[[Path], PoolWatcher]
@@ -22,19 +22,21 @@ class TaskPools:
         self._tasks: dict[Path, tuple[int, PoolWatcher]] = {}
 
     def notice(self, sample: ServerSample) -> None:
-        """A server's word goes to every task: server pids are unique to the server."""
-        for _, one in list(self._tasks.values()):
-            one.notice(sample)
+        """Pass a server's sample to every task: the pids of backends are unique in the server."""
+        for _, task in list(self._tasks.values()):
+            task.notice(sample)
 
     def poll(self) -> list[PoolFact]:
-        """What was written since the last poll, by any task."""
+        """Return the facts that any task wrote since the last poll."""
         self._look()
-        return [fact for number, one in self._tasks.values() for fact in _with_own_pids(number, one.poll())]
+        return [fact for number, task in self._tasks.values() for fact in _with_own_pids(number, task.poll())]
 
     def finish(self) -> list[PoolFact]:
-        """The last poll, and every check-out that is still out."""
+        """Poll once more; return the facts, and every check-out that is still out."""
         self._look()
-        return [fact for number, one in self._tasks.values() for fact in _with_own_pids(number, one.finish())]
+        return [
+            fact for number, task in self._tasks.values() for fact in _with_own_pids(number, task.finish())
+        ]
 
     def _look(self) -> None:
         for path in self._directories():

@@ -1,4 +1,4 @@
-"""Watches a run: starts the observers, each in its thread, and ends them."""
+"""Starts the observers of a run, each in a thread, and ends them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +36,7 @@ ENDED_WITHIN_S: Final = 6.0  # all of them, their last readings included
 class PoolReader(Protocol):
     """Reads what the pool agent wrote since the last call; `finish` reads the rest.
 
-    `notice` says what a server said, from that observer's thread.
+    `notice` passes on a server's sample; it is called from the thread of that server's observer.
     """
 
     def notice(self, sample: f.ServerSample) -> None: ...
@@ -55,11 +55,11 @@ class Watcher:
         self._loops = loops
 
     def state(self) -> LiveState:
-        """What is known now."""
+        """Return the live state."""
         return self._sink.state()
 
     def add_meter(self, component: str, meter: Meter) -> None:
-        """Read this component too from now on."""
+        """Add a meter for a component."""
         self._host.add(component, meter)
 
     def start(self) -> None:
@@ -74,9 +74,9 @@ class Watcher:
                 )
 
     def close(self) -> None:
-        """Take the last readings and end within ENDED_WITHIN_S, whatever hangs.
+        """Take the last readings, and end within ENDED_WITHIN_S even if an observer hangs.
 
-        Raises RunDataError when facts could not be written: the run directory is not whole then.
+        Raises RunDataError if facts could not be written, so that the run directory is incomplete.
         """
         for loop in self._loops:
             loop.stop()
@@ -92,7 +92,7 @@ class Watcher:
 def watch(
     recorder: Recorder, running: Running, *, pools: PoolReader, extra_meters: Mapping[str, Meter]
 ) -> Iterator[Watcher]:
-    """Observe until the block ends. "machine" and "harness" are always metered."""
+    """Observe until the block ends; "machine" and "harness" are always metered."""
     sink = Sink(recorder)
     meters = {**running.meters, **extra_meters, "machine": MachineMeter(), "harness": ProcessMeter()}
     host = HostSampler(meters, recorder.now_s, lambda name, error: sink.fault(f"meter {name}", error))
@@ -117,7 +117,7 @@ def watch(
 
 
 def pool_watcher(running: Running, recorder: Recorder) -> PoolReader:
-    """Reads the agent's files, of all tasks where each has its own, and names each pool after its server."""
+    """Return a reader of the agent's files, or of those of each task; pools are named after servers."""
 
     def watcher_of(directory: Path) -> PoolWatcher:
         return PoolWatcher(
@@ -187,7 +187,7 @@ def _logs_loop(recorder: Recorder, sink: Sink) -> Loop:
 
 
 def _tails_loop(run: RunDir, sink: Sink) -> Loop:
-    """What other processes, and other parts of the harness, write into the run's files."""
+    """Follow the files to which other processes, and other parts of the harness, write."""
     kinds: dict[str, TypeAdapter[f.RequestCount] | TypeAdapter[f.GeneratorSample] | TypeAdapter[f.Event]] = {
         "requests.jsonl": TypeAdapter(f.RequestCount),
         "generator.jsonl": TypeAdapter(f.GeneratorSample),

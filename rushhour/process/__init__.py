@@ -1,1 +1,1 @@
-"""Processes: started, metered, and ended whatever ends the harness."""
+"""Starts, meters and ends child processes, even if the harness itself is killed."""

@@ -1,4 +1,4 @@
-"""Start a child process behind a gate: it runs only once the guard knows it and its limits are set."""
+"""Starts child processes; a child runs only after the guard knows it and its limits are set."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ _TAIL_BYTES: Final = 16_384
 
 @dataclass(slots=True)
 class Child:
-    """A process that was started in a session of its own, and the file that its output goes to."""
+    """A child process in a session of its own, and the log file that receives its output."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -43,15 +43,18 @@ class Child:
         return self.process.pid
 
     def poll(self) -> int | None:
-        """The exit code; None while it runs."""
+        """Return the exit code, or None while the process runs."""
         return self.process.poll()
 
     def tail(self, lines: int = 15) -> tuple[str, ...]:
-        """The last lines that this process wrote."""
+        """Return the last lines that this process wrote to its log."""
         return () if self.log is None else tail(self.log, lines, self._log_start)
 
     def wait(self, timeout_s: float) -> int:
-        """The exit code, once it has ended. Raises StackError, with the log's last lines, at the deadline."""
+        """Wait for the process to end, and return its exit code.
+
+        Raises StackError, with the last lines of the log, at the deadline.
+        """
         if not _reaped(self.process, timeout_s):
             raise StackError(
                 f"waited {timeout_s:g} s for {self.name} (pid {self.pid}) to end; "
@@ -61,7 +64,7 @@ class Child:
         return self.process.returncode
 
     def check_alive(self) -> None:
-        """Raises StackError, with the log's last lines, when the process has ended."""
+        """Raise StackError, with the last lines of the log, if the process has ended."""
         code = self.poll()
         if code is not None:
             message = f"{self.name} {_ended(code)}; the last lines of {self.log}:"
@@ -70,16 +73,16 @@ class Child:
             raise StackError(message, self.tail())
 
     def check(self) -> None:
-        """Raises StackError, with the log's last lines, when it has ended with any exit code but 0."""
+        """Raise StackError, with the last lines of the log, if the exit code is not 0."""
         if self.poll():
             self.check_alive()
 
     def wait_until(
         self, what: str, problem: Callable[[], str | None], timeout_s: float, *, poll_s: float = 0.02
     ) -> None:
-        """Wait until `problem` returns None; until then it says what it sees instead.
+        """Wait until `problem` returns None; until then it returns what it sees instead.
 
-        Raises StackError, with the log's last lines, when the process ends or the time is over.
+        Raises StackError, with the last lines of the log, when the process ends or the time is over.
         """
         advice = f"the last lines of {self.log}:"
         wait_until(what, problem, timeout_s, advice, check=self.check_alive, tail=self.tail, poll_s=poll_s)
@@ -93,9 +96,9 @@ class Child:
         grace_s: float,
         poll_s: float = 0.02,
     ) -> None:
-        """Wait until it serves on its port, as `wait_until` does; it is stopped when it does not.
+        """Wait, as `wait_until` does, until the process serves on its port; stop it if it does not.
 
-        Raises PortTakenError where its log says that another program has its port.
+        Raises PortTakenError if its log says that another program uses the port.
         """
         try:
             self.wait_until(what, problem, timeout_s, poll_s=poll_s)
@@ -109,13 +112,14 @@ class Child:
             raise
 
     def stop(self, grace_s: float) -> None:
-        """Its stop signal, then SIGKILL to all that it started when the grace is over. Never raises.
+        """Send the stop signal, and after the grace period SIGKILL to all that it started. Never raises.
 
-        That is its descendants, and its process group: a worker that lost its parent is in the group alone.
-        What could outlive this is the guard's to report; an error here would mask the first one.
+        SIGKILL goes to the descendants and to the process group: a worker whose parent has ended is no
+        descendant any more, but still in the group.
+        The guard reports what survives this; an error raised here would mask the first error.
         """
         if self._stopped:
-            return  # its number may be another process's by now
+            return  # another process may have its pid by now
         family = _family(self.pid)
         if self.poll() is None:
             self._signal(self.stop_signal, group=self.stops_group)
@@ -125,7 +129,9 @@ class Child:
                 _kill(member)
         self._signal(signal.SIGKILL, group=True)
         _reaped(self.process, _KILL_TIMEOUT_S)
-        psutil.wait_procs([one for one in family if one.pid != self.pid], timeout=_KILL_TIMEOUT_S)
+        psutil.wait_procs(
+            [relative for relative in family if relative.pid != self.pid], timeout=_KILL_TIMEOUT_S
+        )
         self._stopped = True
 
     def _signal(self, what: signal.Signals, *, group: bool) -> None:
@@ -150,7 +156,7 @@ def start(
     admit: Callable[[int], None] = lambda _pid: None,
     pass_fds: Sequence[int] = (),
 ) -> Child:
-    """Start a command in a session of its own, with its output appended to `log`; None: to the terminal.
+    """Start a command in a session of its own; its output is appended to `log` (None: the terminal).
 
     `admit(pid)` sets its limits before it runs. Raises StackError when it cannot be started.
     """
@@ -184,7 +190,7 @@ def start(
 
 
 def _open_gate(child: Child) -> None:
-    """Let the shell become the command. Raises StackError when it has ended before."""
+    """Let the shell run the command. Raises StackError if the shell has already ended."""
     gate = child.process.stdin
     assert gate is not None  # noqa: S101  # it was opened with a pipe
     try:
@@ -200,7 +206,7 @@ def _open_gate(child: Child) -> None:
 
 
 def tail(log: Path, lines: int = 15, start: int = 0) -> tuple[str, ...]:
-    """The last lines of a log, from byte `start` on; empty when there is none."""
+    """Return the last lines of a log after byte `start`; empty if there is no log."""
     try:
         with open_to_read(log) as file:
             end = file.seek(0, os.SEEK_END)

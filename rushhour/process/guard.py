@@ -1,4 +1,4 @@
-"""Nothing survives the harness: a guard process ends what it started, however it ends itself."""
+"""A guard process ends everything that the harness started, even if the harness is killed."""
 
 import json
 import os
@@ -22,11 +22,12 @@ CLOSE_TIMEOUT_S: Final = SWEEP_S + 4
 
 
 class Guard:
-    """One per command. It holds the only write end of a pipe; `rushhour.process.reaper` reads the other end.
+    """Starts the reaper and registers processes and paths with it; each command has one guard.
 
-    When the harness ends by any means, the kernel closes the pipe, and the reaper ends every process that was
-    adopted or carries the mark of `environment`, and removes the paths it was told of. The reaper runs in a
-    session of its own, so that Ctrl-C in the terminal reaches the harness alone.
+    The guard holds the only write end of a pipe that `rushhour.process.reaper` reads. When the harness ends,
+    by whatever means, the kernel closes the pipe. The reaper then ends every process that was adopted or
+    carries the mark of `environment`, and removes the registered paths. It runs in a session of its own, so
+    that Ctrl-C in the terminal reaches the harness alone.
     """
 
     def __init__(self) -> None:
@@ -35,11 +36,11 @@ class Guard:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Variables to add to every child's environment: the mark by which the reaper finds it."""
+        """Environment variables for every child; they carry the mark by which the reaper finds it."""
         return MappingProxyType({OWNER: self.owner})
 
     def adopt(self, pid: int, stop: signal.Signals = signal.SIGTERM) -> None:
-        """End this process too, with `stop` as the first signal.
+        """Register a process that the reaper ends, with `stop` as the first signal.
 
         The mark alone is not enough for programs that overwrite their environment, as PostgreSQL's do.
         """
@@ -47,22 +48,22 @@ class Guard:
             created = psutil.Process(pid).create_time()
         except psutil.NoSuchProcess:
             return  # ended already
-        self._tell(do="adopt", pid=pid, created=created, signal=int(stop))
+        self._send(do="adopt", pid=pid, created=created, signal=int(stop))
 
     def remove_at_death(self, path: Path) -> None:
-        """Remove this directory when the harness ends; a control group is emptied first."""
-        self._tell(do="remove", path=str(path))
+        """Register a directory that the reaper removes; a control group is emptied first."""
+        self._send(do="remove", path=str(path))
 
     def run_at_death(self, command: Sequence[str]) -> None:
-        """Run this command when the harness ends, once its processes are gone; it has a few seconds.
+        """Register a command that the reaper runs once the processes have ended; it has a few seconds.
 
-        For what no signal reaches, such as containers: they are their engine's children, not ours.
+        This is for containers and the like, which are children of their engine and get no signal from us.
         """
-        self._tell(do="run", command=list(command))
+        self._send(do="run", command=list(command))
 
     def no_longer_run(self, command: Sequence[str]) -> None:
-        """Forget a command of `run_at_death`: what it would have done has been done."""
-        self._tell(do="forget", command=list(command))
+        """Withdraw a command of `run_at_death`, because its work has already been done."""
+        self._send(do="forget", command=list(command))
 
     def __enter__(self) -> Self:
         package_root = str(Path(__file__).resolve().parents[2])
@@ -80,11 +81,11 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the reaper sweep once more, and wait for it; it finds nothing after an orderly end."""
+        """Let the reaper sweep, and wait for it; after an orderly end it finds nothing."""
         reaper, self._reaper = self._reaper, None
         assert reaper is not None  # noqa: S101  # __exit__ comes after __enter__
         assert reaper.stdin is not None  # noqa: S101  # it was opened with a pipe
-        with suppress(BrokenPipeError):  # the reaper has ended; its exit code below tells how
+        with suppress(BrokenPipeError):  # the reaper has ended; the exit code below says why
             reaper.stdin.close()
         try:
             code = reaper.wait(timeout=CLOSE_TIMEOUT_S)
@@ -97,7 +98,7 @@ class Guard:
                 f"left over; look for {OWNER}={self.owner} in the processes' environments"
             )
 
-    def _tell(self, **message: object) -> None:
+    def _send(self, **message: object) -> None:
         reaper = self._reaper
         if reaper is None or reaper.stdin is None:
             raise StackError("the guard is not on: use it as `with Guard() as guard`")

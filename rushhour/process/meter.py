@@ -1,4 +1,4 @@
-"""How CPU and memory of one component (a server, the service, the generator) are read."""
+"""The interface of meters, which read CPU and memory of one component."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """One reading; `cpu_s` and `throttled_s` only grow, processes that have ended included."""
+    """A reading of a meter; `cpu_s` and `throttled_s` only grow and include processes that have ended."""
 
     cpu_s: float
     rss_bytes: int
@@ -18,11 +18,11 @@ class MeterReading:
 
 
 class Meter(Protocol):
-    """Reads one component; `limit_cores` is what it may use at most, None where nothing limits it."""
+    """Reads CPU and memory of a component; `limit_cores` is its CPU limit, or None."""
 
     @property
     def limit_cores(self) -> float | None: ...
 
     def read(self) -> MeterReading:
-        """Read now; raises ProcessLookupError when the component has ended."""
+        """Read the current figures. Raises ProcessLookupError if the component has ended."""
         ...

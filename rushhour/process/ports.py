@@ -1,4 +1,4 @@
-"""Free ports of this machine, and other ones where a port was taken before its server listened there."""
+"""Finds free ports, and starts a server again on other ports if its port was taken meanwhile."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ class PortTakenError(StackError):
 
 
 def free_port(host: str = HOST) -> int:
-    """A port that nobody listens on now; another process may still take it first, so starters try again."""
+    """Return a port that is free now; another process may still take it, so use `on_free_ports`."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
@@ -31,12 +31,12 @@ def free_port(host: str = HOST) -> int:
 
 
 def lost_race(log: Iterable[str]) -> bool:
-    """Whether a server's log says that its port was taken."""
+    """Return whether a server's log says that its port is in use."""
     return any(_TAKEN.search(line) for line in log)
 
 
 def on_free_ports(choose: Callable[[], P], start: Callable[[P], T]) -> T:
-    """What `start` gives for the ports chosen; with other ports after each PortTakenError but the last."""
+    """Call `start` with chosen ports, and again with other ports after a PortTakenError."""
     for _ in range(PORT_ATTEMPTS - 1):
         with suppress(PortTakenError):
             return start(choose())

@@ -1,4 +1,4 @@
-"""CPU and memory of process trees, of one process and of the whole machine, read with psutil."""
+"""Meters that use psutil: for a process tree, a single process and the whole machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class _Seen:
 
 
 class ProcessTreeMeter:
-    """A process and its descendants; CPU of those that have ended is kept.
+    """Meters a process and its descendants, including the CPU time of those that have ended.
 
     Read it at least once while a short-lived tree is alive. `rss_bytes` adds up resident sets, so pages that
-    processes share (PostgreSQL's buffers) count once per process. Where the kernel does not tell what a
-    process has reaped (macOS), a descendant that starts and ends between two readings is missed.
+    processes share (PostgreSQL's buffers) count once per process. On macOS, which does not report the CPU
+    time of reaped children, a descendant that starts and ends between two readings is missed.
     """
 
     def __init__(self, pid: int, limit_cores: float | None = None) -> None:
@@ -39,7 +39,7 @@ class ProcessTreeMeter:
             _ended(pid)
         self._cpu_s = 0.0
         self._seen: dict[psutil.Process, _Seen] = {}
-        # CPU counted already for processes that vanished, by the ancestor who will report it as reaped.
+        # CPU time already counted for ended processes, by the ancestor that will report it as reaped.
         self._owed_s: dict[psutil.Process, float] = {}
 
     @property
@@ -47,7 +47,7 @@ class ProcessTreeMeter:
         return self._limit_cores
 
     def read(self) -> MeterReading:
-        """Read now; raises ProcessLookupError when the root process has ended, even if nobody reaped it."""
+        """Read the current figures. Raises ProcessLookupError if the root process ended or is a zombie."""
         now: dict[psutil.Process, _Seen] = {}
         rss_bytes = processes = 0
         for process in self._members():
@@ -68,9 +68,9 @@ class ProcessTreeMeter:
         return MeterReading(self._cpu_s, rss_bytes, processes)
 
     def _members(self) -> Iterator[psutil.Process]:
-        """Parents before children, then those who left the tree because their parent ended.
+        """Yield parents before children, then processes that left the tree because their parent ended.
 
-        The order matters: a child that is alive when it is read cannot be in the figure of its parent yet.
+        The order matters: the CPU time of a child that is still alive is not in its parent's figure yet.
         """
         try:
             if self._root.status() == psutil.STATUS_ZOMBIE:
@@ -83,9 +83,9 @@ class ProcessTreeMeter:
         yield from (process for process in self._seen if process not in known and process.is_running())
 
     def _account(self, now: dict[psutil.Process, _Seen]) -> None:
-        """Add what is new since the last reading.
+        """Add the CPU time used since the last reading.
 
-        New is each process's own use, and what it reaped beyond what was counted while its children lived.
+        That is each process's own use, plus what it reaped beyond what was counted while its children lived.
         """
         alive = {process.pid: process for process in now}
         for process, last in self._seen.items():
@@ -105,7 +105,7 @@ class ProcessTreeMeter:
         self._seen = now
 
     def _heir(self, gone: _Seen, alive: dict[int, psutil.Process]) -> psutil.Process | None:
-        """The nearest ancestor that still lives: what it reaped holds what the process that is gone used."""
+        """Return the nearest living ancestor: its reaped time includes that of the ended process."""
         last = {process.pid: seen for process, seen in self._seen.items()}
         parent = gone.parent
         for _ in range(len(last) + 1):
@@ -118,7 +118,7 @@ class ProcessTreeMeter:
 
 
 class ProcessMeter:
-    """One process alone, without its children (the harness, whose children are what is under test)."""
+    """Meters a single process without its children, such as the harness."""
 
     def __init__(self, pid: int | None = None) -> None:
         self._process = psutil.Process(pid)
@@ -128,7 +128,7 @@ class ProcessMeter:
         return None
 
     def read(self) -> MeterReading:
-        """Read now; raises ProcessLookupError when the process has ended."""
+        """Read the current figures. Raises ProcessLookupError if the process has ended."""
         try:
             times = self._process.cpu_times()
             return MeterReading(times.user + times.system, self._process.memory_info().rss, 1)
@@ -137,7 +137,7 @@ class ProcessMeter:
 
 
 class MachineMeter:
-    """The whole machine: CPU that was not idle, memory that is not available, all processes."""
+    """Meters the whole machine: busy CPU time, memory in use and the number of processes."""
 
     def __init__(self) -> None:
         self._limit_cores = float(psutil.cpu_count() or 1)
@@ -149,7 +149,7 @@ class MachineMeter:
 
     def read(self) -> MeterReading:
         times = psutil.cpu_times()
-        # Not idle, waiting for a disk, or taken by the hypervisor; guests are part of `user` already.
+        # Without idle, iowait and steal; the time of guests is already part of `user`.
         busy_s = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
         self._cpu_s = max(self._cpu_s, busy_s)  # the kernel's counters may step back by a tick
         memory = psutil.virtual_memory()

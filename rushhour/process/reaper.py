@@ -1,4 +1,4 @@
-"""The guard's process: reads what it has to end from standard input, and ends it when the input does.
+"""The guard's process: reads from standard input what to clean up, and does so when the input ends.
 
 Run as `python -m rushhour.process.reaper OWNER SECONDS`; exits 1 if something could not be ended or removed.
 """
@@ -22,12 +22,12 @@ from rushhour.process.waiting import came_true
 
 GRACE_S: Final = 2.5  # from the first, gentle signal to SIGKILL
 POLL_S: Final = 0.05
-CLOCK_SLACK_S: Final = 5.0  # start times are reckoned from the wall clock, which may be set in between
+CLOCK_SLACK_S: Final = 5.0  # start times derive from the wall clock, which may be set in between
 
 
 @dataclass(slots=True)
-class Book:
-    """What the harness told us of."""
+class CleanupList:
+    """The processes, paths and commands that the harness registered for clean-up."""
 
     owner: str
     adopted: dict[int, tuple[float, int]] = field(default_factory=dict)  # pid -> (start time, first signal)
@@ -35,7 +35,7 @@ class Book:
     commands: list[list[str]] = field(default_factory=list)
 
     def note(self, line: str) -> None:
-        """One message of the harness."""
+        """Apply a message of the harness."""
         message = json.loads(line)
         match message["do"]:
             case "adopt":
@@ -48,41 +48,41 @@ class Book:
                 self.commands.remove(message["command"])
 
 
-def read_book(owner: str, messages: TextIO) -> Book:
-    """All messages, until the harness has ended."""
-    book = Book(owner)
+def read_messages(owner: str, messages: TextIO) -> CleanupList:
+    """Read messages until the harness has ended."""
+    cleanup = CleanupList(owner)
     for line in messages:
-        book.note(line)
-    return book
+        cleanup.note(line)
+    return cleanup
 
 
-def find_living(book: Book) -> set[psutil.Process]:
-    """Processes that were adopted, carry the mark or sit in one of our groups, and their descendants."""
+def find_living(cleanup: CleanupList) -> set[psutil.Process]:
+    """Return adopted and marked processes, those in our control groups, and their descendants."""
     found: set[psutil.Process] = set()
-    grouped = {pid for path in book.paths for pid in group_pids(path)}
+    grouped = {pid for path in cleanup.paths for pid in group_pids(path)}
     for process in psutil.process_iter():
         try:
-            if _is_adopted(book, process) or process.pid in grouped or _is_marked(book, process):
+            if _is_adopted(cleanup, process) or process.pid in grouped or _is_marked(cleanup, process):
                 found |= {process, *process.children(recursive=True)}
         except psutil.Error:
             continue  # ended meanwhile, or another user's
     return {process for process in found if is_alive(process)}
 
 
-def _is_adopted(book: Book, process: psutil.Process) -> bool:
-    known = book.adopted.get(process.pid)
+def _is_adopted(cleanup: CleanupList, process: psutil.Process) -> bool:
+    known = cleanup.adopted.get(process.pid)
     return known is not None and abs(process.create_time() - known[0]) < CLOCK_SLACK_S
 
 
-def _is_marked(book: Book, process: psutil.Process) -> bool:
+def _is_marked(cleanup: CleanupList, process: psutil.Process) -> bool:
     try:
-        return process.environ().get(OWNER) == book.owner
+        return process.environ().get(OWNER) == cleanup.owner
     except psutil.AccessDenied:
         return False
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it still runs; a zombie does not: only its parent can remove it."""
+    """Return whether a process runs; a zombie does not, and only its parent can reap it."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -90,22 +90,22 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def group_pids(path: Path) -> list[int]:
-    """The processes in a control group; none when the path is not one."""
+    """Return the pids in a control group; empty if the path is not a control group."""
     try:
         return [int(pid) for pid in (path / "cgroup.procs").read_text().split()]
     except (FileNotFoundError, NotADirectoryError, OSError):
         return []
 
 
-def end_all(book: Book, deadline_s: float) -> set[psutil.Process]:
-    """Gentle signals to the topmost processes, then SIGKILL to all; returns what is alive at the deadline."""
-    known = find_living(book)
+def end_all(cleanup: CleanupList, deadline_s: float) -> set[psutil.Process]:
+    """Send the stop signal to the topmost processes, later SIGKILL to all; return those still alive."""
+    known = find_living(cleanup)
     for process in known:
         if _parent(process) not in known:
-            _, gentle = book.adopted.get(process.pid, (0.0, signal.SIGTERM))
+            _, gentle = cleanup.adopted.get(process.pid, (0.0, signal.SIGTERM))
             _send(process, gentle)
     grace_ends_s = time.monotonic() + GRACE_S
-    while known := {process for process in known | find_living(book) if is_alive(process)}:
+    while known := {process for process in known | find_living(cleanup) if is_alive(process)}:
         now_s = time.monotonic()
         if now_s > deadline_s:
             break
@@ -129,7 +129,7 @@ def _send(process: psutil.Process, what: int) -> None:
 
 
 def run_all(commands: Iterable[list[str]], deadline_s: float) -> list[list[str]]:
-    """Run commands side by side; returns those that failed or had not ended at the deadline."""
+    """Run commands in parallel; return those that failed or had not ended at the deadline."""
     running, failed = [], []
     for command in commands:
         try:
@@ -149,7 +149,7 @@ def run_all(commands: Iterable[list[str]], deadline_s: float) -> list[list[str]]
 
 
 def remove_all(paths: Iterable[Path], deadline_s: float) -> list[Path]:
-    """Remove directories and control groups; returns those that are left at the deadline."""
+    """Remove directories and control groups; return those that are left at the deadline."""
     left = list(paths)
 
     def gone() -> bool:
@@ -161,7 +161,7 @@ def remove_all(paths: Iterable[Path], deadline_s: float) -> list[Path]:
 
 
 def remove(path: Path) -> bool:
-    """Remove one directory; True when it is gone. A control group goes by rmdir, once it is empty."""
+    """Remove a directory, or an empty control group; return True if it is gone."""
     try:
         if (path / "cgroup.procs").exists():
             path.rmdir()
@@ -175,15 +175,15 @@ def remove(path: Path) -> bool:
 
 
 def main() -> int:
-    """Wait for the harness's end, then sweep."""
+    """Wait until the harness has ended, then clean up."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)  # the harness decides when it is over
     owner, sweep_s = sys.argv[1], float(sys.argv[2])
-    book = read_book(owner, sys.stdin)
+    cleanup = read_messages(owner, sys.stdin)
     deadline_s = time.monotonic() + sweep_s
-    left = end_all(book, deadline_s - 1)
-    failed = run_all(book.commands, deadline_s)
-    return 1 if remove_all(book.paths, deadline_s) or left or failed else 0
+    left = end_all(cleanup, deadline_s - 1)
+    failed = run_all(cleanup.commands, deadline_s)
+    return 1 if remove_all(cleanup.paths, deadline_s) or left or failed else 0
 
 
 if __name__ == "__main__":

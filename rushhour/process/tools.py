@@ -1,4 +1,4 @@
-"""Programs that run to their end: a question that is answered at once, or a short piece of work."""
+"""Runs short programs to their end."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from rushhour.process.guard import Guard
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An operating system's user that a child runs as."""
+    """The operating system user that a child process runs as."""
 
     name: str
     uid: int
@@ -26,7 +26,10 @@ def ask_program(
     name: str = "",
     advice: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """What a program answers at once, whatever its exit code. Raises StackError when it does not answer."""
+    """Run a program and return its output, whatever its exit code.
+
+    Raises StackError if it cannot be started or does not end within `timeout_s`.
+    """
     try:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment
@@ -43,7 +46,7 @@ def run_tool(
     account: Account | None,
     timeout_s: float,
 ) -> None:
-    """Run a short command to its end. Raises StackError with its output's last lines when it fails."""
+    """Run a short command. Raises StackError, with the last lines of its output, if it fails."""
     name = Path(command[0]).name
     try:
         done = subprocess.run(

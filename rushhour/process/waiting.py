@@ -1,7 +1,7 @@
-"""Waits with a deadline: a condition is asked for again and again until it holds, or the time is over.
+"""Waits with a deadline: polls a condition until it holds or the time is over.
 
-Not tenacity: what a wait must say here (what it waited for, how long, what it saw last, what to do) would be
-put together in a callback at each place, and that callback is longer than this loop.
+tenacity is not used here: each caller would need a callback that builds the error message (what it waited
+for, how long, what it saw last, what to do), and that callback would be longer than this loop.
 """
 
 import time
@@ -14,7 +14,7 @@ POLL_S: Final = 0.05
 
 
 def came_true(condition: Callable[[], object], timeout_s: float, *, poll_s: float = POLL_S) -> bool:
-    """Whether the condition held within the time; it is asked at least once, and once more at the end."""
+    """Return whether the condition held in time; it is checked at least once, and again at the end."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         left_s = deadline_s - time.monotonic()
@@ -34,10 +34,10 @@ def wait_until(
     tail: Callable[[], Sequence[str]] = tuple,
     poll_s: float = POLL_S,
 ) -> None:
-    """Wait until `problem` returns None; until then it says what it sees instead.
+    """Wait until `problem` returns None; until then it returns what it sees instead.
 
-    `check` raises when it is in vain to wait any longer. At the deadline: StackError with what was waited
-    for, how long, what was seen last, the advice, and the lines that `tail` then gives.
+    `check` raises if waiting any longer is useless. Raises StackError at the deadline, with what was waited
+    for, how long, what was seen last, the advice, and the lines that `tail` returns.
     """
     seen: str | None = "nothing"
 

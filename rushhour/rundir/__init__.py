@@ -1,4 +1,4 @@
-"""What was observed in a run: facts, and the run directory that keeps them."""
+"""The facts of a run, and the run directory that stores them."""
 
 from rushhour.rundir.directory import FactWriter, Recorder, RunDir, create_run_dir, load_history
 from rushhour.rundir.facts import History

@@ -1,4 +1,4 @@
-"""The run directory: the only reader and writer of a run's files."""
+"""Reads and writes the files of a run directory."""
 
 import dataclasses
 import fcntl
@@ -87,7 +87,7 @@ _line: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
 
 def encode(fact: object) -> str:
-    """One line of JSON; a pool fact's own kind stands first, as `fact` (a pool's class is its `kind`)."""
+    """Encode a fact as a line of JSON; pool facts start with the key `fact`, their kind."""
     kind = _KIND_OF.get(type(fact))
     plain = _plain(fact)
     if isinstance(fact, f.Event):  # its details may be lines of a log
@@ -96,7 +96,7 @@ def encode(fact: object) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write whole or not at all. Raises RunDataError where a folder stands in the file's place."""
+    """Write a file atomically. Raises RunDataError if the path is a folder."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         write_new(temporary, text.encode())  # the directory may be a stranger's, with a link of that name
@@ -107,7 +107,7 @@ def write_whole(path: Path, text: str) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunDir:
-    """Paths of one run, `runs/<start>-<scenario>/`."""
+    """The paths of a run, `runs/<start>-<scenario>/`."""
 
     path: Path
 
@@ -117,12 +117,12 @@ class RunDir:
 
     @property
     def agent(self) -> Path:
-        """Where the agent's processes write, one file each."""
+        """The folder in which each process with an agent writes its file."""
         return self.path / "agent"
 
     @property
     def notifications(self) -> Path:
-        """Where a real Alertmanager's notifications are recorded, in runs that have one."""
+        """The folder of notifications, in runs with a real Alertmanager."""
         return self.file(NOTIFICATIONS)
 
     def file(self, name: str) -> Path:
@@ -135,7 +135,7 @@ class RunDir:
         return text
 
     def read_json(self, name: str) -> Any:
-        """Raises RunDataError when the file is missing or is not JSON."""
+        """Read a JSON file. Raises RunDataError if it is missing or is not JSON."""
         text = read_text(self.file(name))
         if text is None:
             raise RunDataError(f"{self.file(name)}: missing; {self.path} is not a run directory")
@@ -143,9 +143,9 @@ class RunDir:
 
 
 class FactWriter:
-    """Appends facts to the run's files as they come; safe to call from several threads.
+    """Appends facts to the run's files; safe to call from several threads.
 
-    Each line is flushed, so a run that is killed keeps what it saw, and a manifest says what was written.
+    Each line is flushed, so that a killed run keeps its facts, and a manifest records what was written.
     """
 
     def __init__(self, run: RunDir) -> None:
@@ -155,7 +155,7 @@ class FactWriter:
         self._lock = threading.Lock()
 
     def write(self, new: Iterable[object]) -> None:
-        """Append facts, each to the file of its kind."""
+        """Append each fact to the file of its kind."""
         by_file: dict[str, list[tuple[str, float | None]]] = {}
         requests = started = 0
         for fact in new:
@@ -177,7 +177,7 @@ class FactWriter:
             self._ledger.save()
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write a file whole, and note its digest: what has changed since is noticed."""
+        """Write a JSON file atomically, and record its digest, so that later changes are detected."""
         with self._lock:
             self._ledger.add_whole(name, self.run.write_json(name, content).encode())
             self._ledger.save(now=True)
@@ -192,9 +192,9 @@ class FactWriter:
 
 
 class Recorder(FactWriter):
-    """The harness's own writer: it sets the run's anchor, to which every `t_s` refers, and writes events.
+    """The harness's writer: sets the run's anchor, to which every `t_s` refers, and writes events.
 
-    Until it is closed, or its process ends, the run counts as under way.
+    The run counts as under way until the recorder is closed or its process ends.
     """
 
     def __init__(self, run: RunDir) -> None:
@@ -204,35 +204,35 @@ class Recorder(FactWriter):
         run.logs.mkdir(parents=True, exist_ok=True)
         run.agent.mkdir(parents=True, exist_ok=True)
         self.event(f.ANCHOR, wall_s=self.anchor_wall_s, monotonic_s=self.anchor_monotonic_s, manifest=True)
-        fcntl.flock(self._files[_EVENTS], fcntl.LOCK_SH)  # the kernel frees it, however this process ends
+        fcntl.flock(self._files[_EVENTS], fcntl.LOCK_SH)  # the kernel releases it, however this process ends
 
     def close(self) -> None:
-        """Call it once the stack is down: then the pager has written its last notification."""
+        """Close the files; call it once the stack is down and the pager has written its last notification."""
         self._list_notifications()
         super().close()
 
     def _list_notifications(self) -> None:
-        """The pager runs alone in its container and keeps no manifest: its rows are listed here."""
+        """List the pager's rows, because the pager runs in its own container and keeps no manifest."""
         try:
             lines = [line for _, line in read_lines(self.run.notifications)]
         except RunDataError:
-            return  # not listed; whoever reads the run is told what is wrong with the file
+            return  # not listed: reading the run reports what is wrong with the file
         with self._lock:
             self._ledger.set_rows(NOTIFICATIONS, lines)
 
     def now_s(self) -> float:
-        """Seconds since the run's anchor."""
+        """Return the seconds since the run's anchor."""
         return time.monotonic() - self.anchor_monotonic_s
 
     def event(self, name: str, **detail: Any) -> f.Event:
-        """Write an event that happens now, and return it."""
+        """Write an event with the current time, and return it."""
         happened = f.Event(round(self.now_s(), 4), name, detail)
         self.write([happened])
         return happened
 
 
 def is_under_way(run: RunDir) -> bool:
-    """Whether a process still records this run; also true where that cannot be found out."""
+    """Return whether a process still records this run; also True if that is unknown."""
     try:
         with run.file(_EVENTS).open("rb") as events:
             fcntl.flock(events, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -244,9 +244,9 @@ def is_under_way(run: RunDir) -> bool:
 
 
 def read_facts(path: Path, kind: type[T], seen: Rows | None = None) -> Iterator[T]:
-    """The facts of one file, which `seen` then counts; a last line that was cut short is left out.
+    """Yield the facts of a file, counting them in `seen`; an incomplete last line is left out.
 
-    Raises RunDataError for any other line that is no such fact.
+    Raises RunDataError for any other line that is not a fact of that kind.
     """
     adapter = TypeAdapter(kind)
     for number, line in read_lines(path):
@@ -277,7 +277,7 @@ def _pool_facts(path: Path, seen: Rows) -> Iterator[f.PoolFact]:
 
 
 def _kind_of(path: Path, number: int, line: bytes) -> bytes:
-    """Of a line that another hand has written."""
+    """Return the kind of a line that was not written by `encode`."""
     try:
         return str(from_json(line)["fact"]).encode()
     except (ValueError, TypeError, KeyError):
@@ -285,9 +285,9 @@ def _kind_of(path: Path, number: int, line: bytes) -> bytes:
 
 
 def load_history(run: RunDir) -> f.History:
-    """Read all of a run; a missing file leaves its part empty, and `losses` says what was lost.
+    """Read a whole run; a missing file leaves its part empty, and `losses` lists what is missing.
 
-    Raises RunDataError on a broken file.
+    Raises RunDataError if a file cannot be read.
     """
     seen: dict[str, Rows] = {name: Rows() for name in FACT_FILES}
 
@@ -330,9 +330,9 @@ def load_history(run: RunDir) -> f.History:
 
 
 def _digests(run: RunDir, manifests: Iterable[Manifest]) -> dict[str, str | None]:
-    """Of the files that are written whole, as they are now; None where there is none.
+    """Return the digests of files written atomically, as they are now; None for a missing file.
 
-    Empty for an older run, whose manifests name no such file.
+    Empty for older runs, whose manifests name no such file.
     """
     if not any(manifest.whole for manifest in manifests):
         return {}

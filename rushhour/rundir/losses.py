@@ -1,4 +1,4 @@
-"""Holds a run's files against its manifests and each other (pure): what was lost, added or changed."""
+"""Compares a run's files with its manifests and each other, to find lost or changed rows (pure)."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -8,15 +8,15 @@ from typing import Final
 from rushhour.rundir import facts as f
 from rushhour.rundir.manifest import Manifest, Rows
 
-EVERYTHING: Final = "manifest"  # the file's name of a loss that leaves nothing known
+EVERYTHING: Final = "manifest"  # the file name of a loss that affects the whole run
 GAP_S: Final = 5.0
-GAP_SHARE: Final = 0.1  # of the load: an observer may stand still on a busy machine
-SHARE: Final = 0.01  # of requests or rows that may differ where only another count speaks against them
+GAP_SHARE: Final = 0.1  # share of the load: an observer may be delayed on a busy machine
+SHARE: Final = 0.01  # tolerated difference of requests or rows when two counts are compared
 FEW: Final = 3
 LATE_S: Final = 2.0
 NOTIFICATIONS: Final = "notifications.jsonl"  # written by another program, and listed when the run ends
 
-# What a run without manifests is held to, in words.
+# How a run without manifests was checked, in words.
 CHECKED: Final = (
     "requests against the generator's own count, rows that stand twice, seconds without a row, "
     "and rows beyond the load"
@@ -29,9 +29,9 @@ def find_losses(
     manifests: Sequence[Manifest],
     digests: Mapping[str, str | None],
 ) -> tuple[f.Loss, ...]:
-    """What differs from what was written.
+    """Return the differences between a run's files and what was written.
 
-    `seen` counts the rows that the files hold now; `digests` are those of files that were written whole.
+    `seen` counts the rows in the files now; `digests` are those of files that were written atomically.
     """
     found: list[f.Loss] = []
     whole: set[str] = set()
@@ -41,7 +41,7 @@ def find_losses(
                 continue
             losses = [*_against_manifests(name, rows, manifests, complete=history.complete)]
             found += losses
-            if not losses and all(one.closed for one in manifests):
+            if not losses and all(manifest.closed for manifest in manifests):
                 whole.add(name)
         found += _changed_files(manifests, digests)
     elif _had_manifest(history):
@@ -59,17 +59,19 @@ def _had_manifest(history: f.History) -> bool:
 
 
 def _lists_notifications(manifests: Sequence[Manifest]) -> bool:
-    """Whether they list them, or would if there had been any; an older run's, or one cut short, do not."""
-    return any(NOTIFICATIONS in one.files or (one.closed and one.whole) for one in manifests)
+    """Return whether the manifests list notifications; those of older or interrupted runs do not."""
+    return any(
+        NOTIFICATIONS in manifest.files or (manifest.closed and manifest.whole) for manifest in manifests
+    )
 
 
 def _changed_files(manifests: Sequence[Manifest], digests: Mapping[str, str | None]) -> Iterator[f.Loss]:
-    """Files that were written whole, and are gone, hold something else now, or came from elsewhere."""
+    """Yield files written atomically that are missing or changed, or that no manifest lists."""
     for name, digest in digests.items():
-        written = {one.whole[name] for one in manifests if name in one.whole}
+        written = {manifest.whole[name] for manifest in manifests if name in manifest.whole}
         if digest is None and written:
             yield f.Loss(name, "is gone, and was written", foreign=True)
-        elif digest is not None and not written and all(one.closed for one in manifests):
+        elif digest is not None and not written and all(manifest.closed for manifest in manifests):
             yield f.Loss(name, "is there, and no manifest names it", foreign=True)
         elif written and digest not in written:
             yield f.Loss(name, "is not as it was written: its digest differs", foreign=True)
@@ -78,22 +80,22 @@ def _changed_files(manifests: Sequence[Manifest], digests: Mapping[str, str | No
 def _against_manifests(
     name: str, rows: Rows, manifests: Sequence[Manifest], *, complete: bool
 ) -> Iterator[f.Loss]:
-    writers = [one for one in manifests if name in one.files]
+    writers = [manifest for manifest in manifests if name in manifest.files]
     if not writers:
         if rows.rows:
             yield f.Loss(name, f"{rows.rows:,} rows that no manifest names", (1, rows.rows), foreign=True)
         return
-    parts = [one.files[name] for one in writers]
-    expected = sum(one.rows for one in parts)
-    first = min((one.first_t_s for one in parts if one.first_t_s is not None), default=None)
-    last = max((one.last_t_s for one in parts if one.last_t_s is not None), default=None)
-    closed = all(one.closed for one in writers)
+    parts = [manifest.files[name] for manifest in writers]
+    expected = sum(part.rows for part in parts)
+    first = min((part.first_t_s for part in parts if part.first_t_s is not None), default=None)
+    last = max((part.last_t_s for part in parts if part.last_t_s is not None), default=None)
+    closed = all(manifest.closed for manifest in writers)
     if rows.rows < expected:
         yield _lost(name, rows, expected, (first, last))
     elif rows.rows > expected and closed:
         what = f"{rows.rows:,} rows, and only {expected:,} were written: {rows.rows - expected:,} too many"
         yield f.Loss(name, what, (1, rows.rows), rows.first_t_s, rows.last_t_s, foreign=True)
-    elif rows.rows == expected and rows.digest != sum(one.digest for one in parts) % (1 << 64):
+    elif rows.rows == expected and rows.digest != sum(part.digest for part in parts) % (1 << 64):
         what = f"its {expected:,} rows are not those that were written: their digest differs"
         yield f.Loss(name, what, (1, rows.rows), rows.first_t_s, rows.last_t_s, foreign=True)
     elif complete and not closed:
@@ -102,7 +104,7 @@ def _against_manifests(
 
 
 def _lost(name: str, rows: Rows, expected: int, written: tuple[float | None, float | None]) -> f.Loss:
-    """Where the missing rows were: at an end by its time, or else within."""
+    """Describe missing rows: at the start or end of the file, or else within it."""
     first, last = written
     of = f"{rows.rows:,} of the {expected:,} rows that were written"
     if not rows.rows or rows.last_t_s is None or rows.first_t_s is None:
@@ -117,7 +119,7 @@ def _lost(name: str, rows: Rows, expected: int, written: tuple[float | None, flo
 
 
 def _odd_rows(history: f.History, manifests: Sequence[Manifest]) -> Iterator[f.Loss]:
-    """What speaks against rows of a file that no manifest vouches for."""
+    """Yield implausible rows of files that no manifest covers."""
     yield from _twice("requests.jsonl", history.requests)
     yield from _twice("generator.jsonl", history.generator)
     yield from _twice("pool.jsonl", (*history.pools, *history.pool_timeouts))
@@ -127,14 +129,14 @@ def _odd_rows(history: f.History, manifests: Sequence[Manifest]) -> Iterator[f.L
 
 
 def _gaps(history: f.History) -> Iterator[f.Loss]:
-    """Seconds that nobody saw, though a manifest may say that they were never written."""
+    """Yield periods without samples, even if the manifest says that none were written."""
     if (load := _load_of(history)) is not None:
-        yield from _gap("generator.jsonl", [one.t_s for one in history.generator], *load)
-        yield from _gap("host.jsonl", [one.t_s for one in history.host], *load)
+        yield from _gap("generator.jsonl", [sample.t_s for sample in history.generator], *load)
+        yield from _gap("host.jsonl", [sample.t_s for sample in history.host], *load)
 
 
 def _load_of(history: f.History) -> tuple[float, float] | None:
-    """When the load began and ended; None of a run that was cut short, which says nothing anyway."""
+    """Return start and end of the load; None for a run that was cut short, which is unknown anyway."""
     started_s, ended_s = history.time_of(f.LOAD_STARTED), history.time_of(f.LOAD_ENDED)
     if started_s is None or ended_s is None or not history.complete:
         return None
@@ -148,7 +150,7 @@ def _twice(name: str, rows: Sequence[Hashable]) -> Iterator[f.Loss]:
 
 
 def _beyond(history: f.History, started_s: float) -> Iterator[f.Loss]:
-    """Rows of requests and of the generator before the load, or after the run."""
+    """Yield rows of requests and of the generator from before the load or after the run."""
     end_s = max(event.t_s for event in history.events)
     for name, times_s in (
         ("requests.jsonl", [row.t_s for row in history.requests]),
@@ -180,11 +182,13 @@ def _gap(name: str, times_s: Iterable[float], from_s: float, to_s: float) -> Ite
 def _unended(
     history: f.History, manifests: Sequence[Manifest], started_s: float, ended_s: float
 ) -> Iterator[f.Loss]:
-    """Requests that were sent and have no row; as many as there were customers may have been stopped."""
-    started = sum(one.started for one in manifests) or sum(one.started for one in history.generator)
+    """Yield requests that were sent and have no row, beyond those that ended with their customers."""
+    started = sum(manifest.started for manifest in manifests) or sum(
+        sample.started for sample in history.generator
+    )
     ended = sum(row.count for row in history.requests)
-    users = max((one.users for one in history.generator), default=0)
-    workers = len({one.worker for one in history.generator})
+    users = max((sample.users for sample in history.generator), default=0)
+    workers = len({sample.worker for sample in history.generator})
     missing = started - ended
     if not started or missing <= users * max(1, workers) + SHARE * started:
         return

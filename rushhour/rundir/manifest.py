@@ -1,8 +1,9 @@
-"""What a writer has put into a run's files: kept beside them as the run goes, so that a lost row is noticed.
+"""Manifests: what each writer has put into a run's files, so that lost rows are detected.
 
-Each writer has a file of its own in `manifest/`: several processes append to events.jsonl, and none knows the
-rows of another. Digests of rows add up, in any order, so what the writers say together is what a file holds.
-Files that are written whole (scenario.json, environment.json) are named with the digest of what they hold.
+Each writer has its own file in `manifest/`, because several processes append to events.jsonl without knowing
+the rows of the others. The digests of rows are summed, in any order, so the sum over all writers is that of
+the file. Files written atomically (scenario.json, environment.json) are listed with the digest of their
+content.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ _NUMBER: Final = count(1)  # of the writers of this process
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of one file: how many, from when to when, and the sum of their digests."""
+    """The rows of a file: their number, first and last time, and the sum of their digests."""
 
     rows: int = 0
     first_t_s: float | None = None
@@ -47,18 +48,18 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """manifest/*.json: what one writer wrote, and more if it was not `closed`."""
+    """manifest/*.json: what a writer wrote; it may have written more if it is not `closed`."""
 
     closed: bool
     files: Mapping[str, Rows]
-    requests: int = 0  # that ended, by the rows of requests.jsonl
-    started: int = 0  # by the generator's own count
-    whole: Mapping[str, str] = field(default_factory=dict)  # file written whole -> digest of its content
+    requests: int = 0  # ended requests, from the rows of requests.jsonl
+    started: int = 0  # requests sent, as counted by the generator
+    whole: Mapping[str, str] = field(default_factory=dict)  # file written atomically -> digest of its content
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Keeps the manifest of one writer; not safe to call from several threads."""
+    """Keeps the manifest of a writer; not thread-safe."""
 
     run: Path
     files: dict[str, Rows] = field(default_factory=dict)
@@ -70,33 +71,33 @@ class Ledger:
     _closed: bool = False
 
     def add(self, name: str, lines: Iterable[tuple[str, float | None]]) -> None:
-        """Rows that were just written to a file, with their times."""
+        """Add rows that were just written to a file, with their times."""
         rows = self.files.setdefault(name, Rows())
         for line, t_s in lines:
             rows.add(line.encode(), t_s)
 
     def set_rows(self, name: str, lines: Iterable[bytes]) -> None:
-        """All rows of a file that keeps no manifest of its own, as they stand there now."""
+        """Record all current rows of a file whose writer keeps no manifest."""
         self.files.pop(name, None)
         for line in lines:
             self.files.setdefault(name, Rows()).add(line, None)
 
     def add_whole(self, name: str, content: bytes) -> None:
-        """A file that was just written whole."""
+        """Add a file that was just written atomically."""
         self.whole[name] = content_digest(content)
 
     def save(self, *, closed: bool = False, now: bool = False) -> None:
-        """Write the manifest, whole or not at all; unless `now`, at most once a second.
+        """Write the manifest atomically, at most once a second unless `now` is set.
 
-        Where it cannot be written it stays behind its file, which the check of the run then says.
+        If it cannot be written, it does not cover the latest rows, which the check of the run then reports.
         """
-        reopened = self._closed and not closed  # what was closed must not stay so
+        reopened = self._closed and not closed  # a manifest saved as closed must be saved again
         if not (closed or now or reopened) and time.monotonic() - self._written_s < EVERY_S:
             return
         self._written_s, self._closed = time.monotonic(), closed
         path = self.run / FOLDER / self._name
         manifest = Manifest(closed, self.files, self.requests, self.started, self.whole)
-        with suppress(OSError):  # a full disk, say: the facts themselves matter more, and fail by themselves
+        with suppress(OSError):  # a full disk, say: writing the facts then fails and is reported
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(".tmp")
             temporary.write_text(json.dumps(asdict(manifest)), encoding="utf-8")
@@ -111,12 +112,12 @@ def digest_of(line: bytes) -> int:
 
 
 def content_digest(content: bytes) -> str:
-    """Of a whole file, bytes as they stand on the disk."""
+    """Return the digest of a file's bytes."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def read_manifests(run: Path) -> Sequence[Manifest]:
-    """Of all writers; empty for a run that was made before there were any. Raises RunDataError."""
+    """Read the manifests of all writers; empty for older runs. Raises RunDataError."""
     folder = run / FOLDER
     if not folder.exists() and not folder.is_symlink():
         return ()
@@ -125,4 +126,4 @@ def read_manifests(run: Path) -> Sequence[Manifest]:
     except OSError as error:
         raise RunDataError(f"{folder}: {error.strerror}") from None
     found = (read_object(path, _MANIFEST) for path in paths)
-    return [one for one in found if one is not None]
+    return [manifest for manifest in found if manifest is not None]

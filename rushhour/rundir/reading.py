@@ -1,4 +1,4 @@
-"""Reads a run's files, whatever has become of them: a RunDataError names the file and line."""
+"""Reads a run's files, which may be damaged: a RunDataError names the file and line."""
 
 import json
 import stat
@@ -15,19 +15,19 @@ from rushhour.errors import RunDataError
 
 T = TypeVar("T")
 
-LINE_BYTES: Final = 4_000_000  # the longest line of a run has some 100,000
-FILE_BYTES: Final = 32_000_000  # of a file that is one JSON value
-MOST_S: Final = 1_000_000.0  # no run lasts eleven days; a time beyond makes every series endless
-MOST: Final = 1e15  # no figure of a run is larger
+LINE_BYTES: Final = 4_000_000  # limit of a line; the longest have about 100,000 bytes
+FILE_BYTES: Final = 32_000_000  # limit of a file that is a single JSON value
+MOST_S: Final = 1_000_000.0  # largest time (11 days); a larger time would make series endless
+MOST: Final = 1e15  # largest figure
 
 _SHOWN: Final = 80
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Whole lines that are not blank, with their numbers; nothing where there is no file.
+    """Yield the complete lines that are not blank, with their numbers; nothing if there is no file.
 
-    A last line without an end is left out: its process was killed while it wrote. Never holds more than one
-    line in memory. Raises RunDataError.
+    A last line without a line end is left out: its process was killed while writing. At most one line is in
+    memory at a time. Raises RunDataError.
     """
     if not _is_there(path):
         return
@@ -52,7 +52,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The content of a small file; None where there is no file. Raises RunDataError."""
+    """Read a small file as bytes; None if there is no file. Raises RunDataError."""
     if not _is_there(path):
         return None
     try:
@@ -66,7 +66,7 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a small file; None where there is no file. Raises RunDataError."""
+    """Read a small file as text; None if there is no file. Raises RunDataError."""
     content = read_bytes(path)
     if content is None:
         return None
@@ -78,7 +78,7 @@ def read_text(path: Path) -> str | None:
 
 
 def parse_json(path: Path, text: str) -> Any:
-    """Any JSON value without NaN and Infinity. Raises RunDataError."""
+    """Parse JSON that may not contain NaN or Infinity. Raises RunDataError."""
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -86,7 +86,7 @@ def parse_json(path: Path, text: str) -> Any:
 
 
 def read_object(path: Path, adapter: TypeAdapter[T]) -> T | None:
-    """A file that is one JSON object of that type; None where there is no file. Raises RunDataError."""
+    """Read a file that is a JSON object of a type; None if there is no file. Raises RunDataError."""
     text = read_text(path)
     if text is None:
         return None
@@ -99,7 +99,7 @@ def read_object(path: Path, adapter: TypeAdapter[T]) -> T | None:
 
 
 def read_row(path: Path, number: int, line: bytes, adapter: TypeAdapter[T], what: str) -> T:
-    """The fact in a line. Raises RunDataError."""
+    """Parse the fact in a line. Raises RunDataError."""
     try:
         made = adapter.validate_json(line, strict=True)
     except ValidationError as error:
@@ -118,7 +118,7 @@ def read_row(path: Path, number: int, line: bytes, adapter: TypeAdapter[T], what
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is a file to read. Raises RunDataError for a folder, a device, a link to nothing."""
+    """Return whether the file exists. Raises RunDataError for folders, devices and broken links."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -135,15 +135,15 @@ def _is_there(path: Path) -> bool:
 
 @cache
 def _numbers(kind: Hashable) -> tuple[str, ...]:
-    """Fields of a fact that hold a plain number, or nothing."""
+    """Return the fields of a fact whose type is a number or an optional number."""
     if not (isinstance(kind, type) and is_dataclass(kind)):
         return ()
     plain = {int, float, int | None, float | None}
-    return tuple(one.name for one in fields(kind) if one.type in plain)
+    return tuple(column.name for column in fields(kind) if column.type in plain)
 
 
 def _refuse_constants(path: Path, number: int, line: bytes, what: str) -> None:
-    """Raises RunDataError when NaN or Infinity stands in the line as a number; as text they do no harm."""
+    """Raise RunDataError if a line contains NaN or Infinity as a number; as text they are allowed."""
 
     def refuse(name: str) -> NoReturn:
         _refuse(path, number, line, what, f"{name} is no number")

@@ -1,1 +1,1 @@
-"""scenarios.yaml -> Scenario."""
+"""Reads and validates scenario files."""

@@ -1,4 +1,4 @@
-"""What is wrong with a target that is a service of a Compose file, as far as the files alone tell."""
+"""Checks a target that is a service of a Compose file, without starting anything."""
 
 import difflib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ Problem = tuple[tuple[str | int, ...], str]
 
 
 def compose_problems(scenario: Scenario) -> Iterator[Problem]:
-    """The keys to blame, and what is wrong; nothing for other targets."""
+    """Yield the key and a message for each problem; nothing for other kinds of target."""
     target = scenario.target
     if not target.compose:
         return
@@ -53,7 +53,7 @@ def _servers(scenario: Scenario) -> Iterator[Problem]:
 
 def _in_files(target: Target) -> Iterator[Problem]:
     services: list[str] = []
-    whole = True  # nothing is included from elsewhere
+    whole = True  # no file uses `include`
     for name in target.compose:
         path = Path(target.root, name)
         if not path.is_file():

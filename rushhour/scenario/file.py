@@ -1,4 +1,4 @@
-"""scenarios.yaml -> frozen Scenarios; all errors at once, each with file:line."""
+"""Reads scenarios.yaml into Scenarios, and reports all errors at once, each with file and line."""
 
 import difflib
 import json
@@ -25,7 +25,7 @@ _TARGET: Final = TypeAdapter(Target)
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFile:
-    """All scenarios of a file, and the suites that name them."""
+    """The scenarios and suites of a file."""
 
     path: Path
     scenarios: Mapping[str, Scenario]
@@ -35,15 +35,15 @@ class ScenarioFile:
     def select(
         self, names: Sequence[str], release: str | None = None, *, pinned_stay: bool = False
     ) -> list[Scenario]:
-        """The scenarios of these names and suites, each once, in order; `release` replaces theirs.
+        """Return the scenarios of these names and suites, each once, in order, with `release` if given.
 
-        With `pinned_stay` it replaces that of candidates only: a tripwire and its control keep theirs.
-        Raises UsageError with every unknown name.
+        With `pinned_stay`, `release` replaces that of candidates only, and scenarios that pin a release keep
+        it. Raises UsageError with every unknown name.
         """
         problems = [self._unknown(name) for name in names if name not in {*self.scenarios, *self.suites}]
-        wanted = [one for name in names for one in self.suites.get(name, (name,))]
+        wanted = [scenario_name for name in names for scenario_name in self.suites.get(name, (name,))]
         chosen = [self.scenarios[name] for name in dict.fromkeys(wanted) if name in self.scenarios]
-        for target in {one.target.name: one.target for one in chosen}.values():
+        for target in {scenario.target.name: scenario.target for scenario in chosen}.values():
             if release is not None and release not in target.releases:
                 known = ", ".join(target.releases)
                 problems.append(f"--release {release}: {target.name} has no such release; known: {known}")
@@ -51,13 +51,15 @@ class ScenarioFile:
             raise UsageError(problems)
         if release is None:
             return chosen
-        if pinned_stay and not any(one.name in self.candidates for one in chosen):
+        if pinned_stay and not any(scenario.name in self.candidates for scenario in chosen):
             raise UsageError(
                 [f"--release {release}: {', '.join(names)} pins every release; none is `release: {NEWEST}`"]
             )
         return [
-            one if pinned_stay and one.name not in self.candidates else replace(one, release=release)
-            for one in chosen
+            scenario
+            if pinned_stay and scenario.name not in self.candidates
+            else replace(scenario, release=release)
+            for scenario in chosen
         ]
 
     def _unknown(self, name: str) -> str:
@@ -73,7 +75,7 @@ def load_scenarios(path: Path) -> ScenarioFile:
         raise UsageError([problem])
     root = read_yaml(path)
     problems = _frame(path, root)
-    if any("is missing or empty" in one for one in problems):
+    if any("is missing or empty" in problem for problem in problems):
         raise UsageError(problems)
 
     service = root.child("service") if "service" in root.plain else Node({}, {(): 1})
@@ -82,7 +84,7 @@ def load_scenarios(path: Path) -> ScenarioFile:
         try:
             _TARGET.validate_json(json.dumps(service.plain), context=FROM_YAML)
         except ValidationError as error:
-            problems += _told(path, service, ("service",), error)
+            problems += _error_lines(path, service, ("service",), error)
 
     scenarios: dict[str, Scenario] = {}
     candidates: set[str] = set()
@@ -119,12 +121,13 @@ def _frame(path: Path, root: Node) -> list[str]:
 
 
 def _all_have_targets(plain: Mapping[str, Any]) -> bool:
-    """Whether the file needs no `service:` block."""
+    """Return whether every scenario has a target of its own, so that no `service:` block is needed."""
     scenarios, defaults = plain.get("scenarios"), plain.get("defaults")
     if isinstance(defaults, dict) and "target" in defaults:
         return True
     return isinstance(scenarios, dict) and all(
-        isinstance(one, dict) and ("target" in one or "extends" in one) for one in scenarios.values()
+        isinstance(scenario, dict) and ("target" in scenario or "extends" in scenario)
+        for scenario in scenarios.values()
     )
 
 
@@ -143,7 +146,7 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
         scenario: Scenario = SCENARIO.validate_json(json.dumps(plain), context=FROM_YAML)
     except ValidationError as error:
         raise UsageError(
-            [*_told(path, node, ("scenarios", name), error, own="target" in node.plain)]
+            [*_error_lines(path, node, ("scenarios", name), error, own="target" in node.plain)]
         ) from None
     if scenario.target.url:
         scenario = replace(scenario, agent=False)
@@ -158,13 +161,13 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
 
 
 def _root(path: Path, service: Mapping[str, Any]) -> Any:
-    """A relative one starts at the file's folder, wherever rushhour is called."""
+    """Resolve a relative root against the folder of the scenario file, not the working directory."""
     given = service.get("root", ".")
     return str((path.resolve().parent / given).resolve()) if isinstance(given, str) else given
 
 
 def _once(problems: Sequence[str]) -> list[str]:
-    """Without repeats: a mistake in what several scenarios inherit is told once, by its line and message."""
+    """Drop repeated problems: a mistake that several scenarios inherit is reported once."""
     seen: dict[tuple[str, str], str] = {}
     for problem in problems:
         place, _, rest = problem.partition(": ")
@@ -173,7 +176,7 @@ def _once(problems: Sequence[str]) -> list[str]:
 
 
 def _resolve(path: Path, root: Node, name: str) -> Node:
-    """A scenario laid over what it extends, and that over the defaults."""
+    """Merge a scenario over the scenarios that it extends, and these over the defaults."""
     known = root.plain["scenarios"]
     node = Node({}, {(): root.line(("scenarios", name))})
     chain: list[str] = []
@@ -198,7 +201,7 @@ def _resolve(path: Path, root: Node, name: str) -> Node:
 
 
 def _over(above: Node, base: Node) -> Node:
-    own, inherited = (one.plain.get("target") for one in (above, base))
+    own, inherited = (node.plain.get("target") for node in (above, base))
     if isinstance(own, dict) and isinstance(inherited, dict):
         base = Node({**base.plain, "target": without_other_ways(inherited, own)}, base.lines)
     return above.over(base)
@@ -229,27 +232,28 @@ def _suites(path: Path, root: Node) -> tuple[dict[str, tuple[str, ...]], list[st
     return suites, problems
 
 
-def _told(
+def _error_lines(
     path: Path, node: Node, prefix: tuple[str, ...], error: ValidationError, *, own: bool = False
 ) -> Iterator[str]:
-    """Each of pydantic's errors as one line: file:line: where: what, and what was given.
+    """Yield a line for each of pydantic's errors: file:line: key: what is wrong, and the value.
 
-    `own`: the scenario has a target of its own; that of the file is told with the `service:` block itself.
+    `own`: the scenario has a target of its own. Otherwise errors of the target are left out, because they
+    are reported for the `service:` block.
     """
-    for one in error.errors(include_url=False):
-        where = tuple(part for part in one["loc"] if part != "function-before")
+    for entry in error.errors(include_url=False):
+        where = tuple(part for part in entry["loc"] if part != "function-before")
         dotted = ".".join(str(part) for part in (*prefix, *where))
         if where[:1] == ("target",) and not own:
             continue
-        kind = one["type"]
+        kind = entry["type"]
         if kind == "unexpected_keyword_argument":
             message = f"unknown key {where[-1]!r}"
         elif kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
             message = "is missing"
         elif kind == "value_error":
-            message = str(one["ctx"]["error"])
+            message = str(entry["ctx"]["error"])
         else:
-            message = f"{one['msg'][0].lower()}{one['msg'][1:]}, not {_shown(where, one['input'])}"
+            message = f"{entry['msg'][0].lower()}{entry['msg'][1:]}, not {_shown(where, entry['input'])}"
         yield f"{path}:{node.line(where)}: {dotted}: {message}"
 
 

@@ -1,11 +1,11 @@
-"""Where load may go (pure)."""
+"""Decides which hosts may receive load (pure)."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def check_host(url: str, allow_host: str | None = None) -> list[str]:
-    """Problems with a target: anything but this machine's loopback needs its host named in `allow_host`."""
+    """Return the problems of a target URL; `allow_host` must name any host other than loopback."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -22,7 +22,7 @@ def check_host(url: str, allow_host: str | None = None) -> list[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its very name; names are not looked up."""
+    """Return whether a host is a loopback address or localhost; no name is resolved."""
     if host == "localhost":
         return True
     try:

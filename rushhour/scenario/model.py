@@ -1,4 +1,4 @@
-"""What a scenario is: frozen facts, validated field by field; `file.py` reads them from YAML."""
+"""The dataclasses of a scenario, with the validation of each field; `file.py` reads them from YAML."""
 
 import re
 from dataclasses import field
@@ -30,24 +30,24 @@ CAUSES: Final = (
 )
 
 SERVERS: Final = ("primary", "replica")
-# pause: it holds its connections and answers nothing; stop: it shuts down cleanly; kill: as a power cut;
-# black-hole: nothing passes between service and server any more; lock: a table, as a migration does.
+# pause: the server keeps its connections and does not answer; stop: it shuts down cleanly; kill: like a
+# power cut; black-hole: no data passes between service and server; lock: locks a table, as a migration does.
 FAULTS: Final = ("pause", "unpause", "stop", "kill", "start", "black-hole", "restore", "lock", "unlock")
 
-FROM_YAML: Final = "yaml"  # validation context of a file written by hand: there a duration needs its unit
+FROM_YAML: Final = "yaml"  # validation context of a file written by hand, where a duration needs its unit
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_seconds(value: Any, info: ValidationInfo) -> Any:
-    """`"90s"`, `"1m30s"`, `"500ms"` -> seconds; anything else is refused with what is allowed."""
+    """Convert a duration such as "90s", "1m30s" or "500ms" to seconds. Raises ValueError otherwise."""
     if isinstance(value, float) and info.context != FROM_YAML:  # seconds already: a scenario.json read back
         return value
     return seconds_of(value)
 
 
 def seconds_of(value: object) -> float:
-    """Seconds of a duration as it is written by hand. Raises ValueError with what is allowed."""
+    """Return the seconds of a duration written with units. Raises ValueError otherwise."""
     text = str(value).strip()
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
@@ -69,7 +69,7 @@ def _one_of(what: str, allowed: tuple[str, ...]) -> BeforeValidator:
 
 
 def parse_endpoint(value: Any) -> Any:
-    """`GET /x`, as thresholds name endpoints. Raises ValueError otherwise."""
+    """Validate an endpoint such as `GET /x`. Raises ValueError otherwise."""
     return endpoint_of(value) if isinstance(value, str) else value
 
 
@@ -81,7 +81,7 @@ def _one_or_more(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Data:
-    """What the databases hold before the load starts."""
+    """The data that the databases are filled with before the load starts."""
 
     size: Annotated[str, _one_of("size", SIZES)] = "small"
     seed: Annotated[int, Field(ge=0)] = 1
@@ -89,7 +89,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Load:
-    """Who comes, when, and for how long. `users` is the peak; `spawn_rate` is customers a second."""
+    """The customers and the duration. `users` is the peak; `spawn_rate` is customers per second."""
 
     users: Annotated[int, Field(gt=0)]
     duration: PositiveSeconds
@@ -99,17 +99,19 @@ class Load:
     warm_up: Annotated[Seconds, Field(ge=0)] = 10.0
     think_time: PositiveSeconds = 6.0  # median of the log-normal think time
     push_share: Annotated[float, Field(ge=0, le=1)] = (
-        0.2  # of the waiting customers act on a push notification
+        0.2  # share of the waiting customers that act on a push notification
     )
-    workers: Annotated[int, Field(ge=0)] = 0  # of Locust, beside its master; 0: one process does all
+    workers: Annotated[int, Field(ge=0)] = (
+        0  # worker processes of Locust beside its master; 0: a single process
+    )
     seed: Annotated[int, Field(ge=0)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
-    drain: Annotated[Seconds, Field(ge=0)] = 2.0  # watch this long, after the load, what is still held
+    drain: Annotated[Seconds, Field(ge=0)] = 2.0  # observe the pools this long after the load
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Pool:
-    """The service's connection pool settings, the same for each of its engines."""
+    """The settings of the service's connection pools; each of its engines has the same."""
 
     size: Annotated[int, Field(ge=1)] = 20
     max_overflow: Annotated[int, Field(ge=0)] = 10
@@ -118,7 +120,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Service:
-    """How the service under test is run."""
+    """How the service under test is started."""
 
     workers: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=1)] = 64
@@ -130,7 +132,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Postgres:
-    """Capacity of the two servers. `*_cores` caps CPU where the machine allows it; null leaves it open."""
+    """The settings of the two servers. `*_cores` limits their CPU if the machine can; null: no limit."""
 
     max_connections: Annotated[int, Field(ge=10)] = 100
     primary_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -140,15 +142,15 @@ class Postgres:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class ServerFault:
-    """What is done to a server while the load goes on, `at` seconds after the load started."""
+    """A fault that is applied to a server `at` seconds after the start of the load."""
 
     at: Annotated[Seconds, Field(ge=0)]
     server: Annotated[str, _one_of("server", SERVERS)]
     do: Annotated[str, _one_of("fault", FAULTS)]
-    table: str = ""  # which one to lock
+    table: str = ""  # the table to lock
 
     def in_words(self) -> str:
-        """`pause of the replica`, `lock of payouts on the primary`."""
+        """Describe the fault, as in "pause of the replica" or "lock of payouts on the primary"."""
         return (
             f"{self.do} of {self.table} on the {self.server}"
             if self.table
@@ -160,28 +162,29 @@ class ServerFault:
 class Target:
     """The service under test: the file's `service:` block, or a scenario's own `target:`.
 
-    It is started by `command` or from the import path `app`, is a service of a `compose` file, or runs
-    already at `url`. `command`, `setup` and the values of `environment` may hold {python}, {host}, {port},
-    {workers}, {threads}, {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow}, {pool_timeout}
-    and {logs}. Paths are relative to `root`, the folder of the scenario file, where the commands run.
+    It is started by `command` or from the import path `app`, or is a service of a `compose` file, or is
+    already running at `url`. `command`, `setup` and the values of `environment` may hold {python}, {host},
+    {port}, {workers}, {threads}, {release}, {primary_url}, {replica_url}, {pool_size}, {max_overflow},
+    {pool_timeout} and {logs}. Paths are relative to `root`, the folder of the scenario file, where the
+    commands run.
     """
 
     name: str
     command: str = ""
     app: str = ""  # "shop:app" or "shop:create_app()": a WSGI application, served by gunicorn
     compose: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()  # files, as `docker compose -f`
-    service: str = ""  # of the Compose file: the one under test, which is started with what it depends on
+    service: str = ""  # the service under test in the Compose file; started with its dependencies
     port: Annotated[int, Field(ge=0, le=65535)] = (
-        0  # in its container; 0: the only one that the file publishes or exposes
+        0  # the port in the container; 0: the only port that the file publishes or exposes
     )
-    url: str = ""  # of a service that runs already: a black box
+    url: str = ""  # the URL of a service that already runs: a black box
     health: str = "/"  # answers 200 when the service is ready
     releases: tuple[str, ...] = ("current",)  # oldest first
     schema: str = ""  # SQL that creates the referrals service's tables, which rushhour fills
-    setup: str = ""  # a command that makes tables and rows, before the service starts
+    setup: str = ""  # a command that creates tables and rows before the service starts
     setup_timeout: PositiveSeconds = 300.0
-    python: str = ""  # the interpreter of the service's own environment; rushhour's unless named
-    url_scheme: str = "postgresql+psycopg2"  # of {primary_url} and {replica_url}
+    python: str = ""  # the interpreter of the service's environment; by default rushhour's own
+    url_scheme: str = "postgresql+psycopg2"  # scheme of {primary_url} and {replica_url}
     environment: dict[str, str] = field(default_factory=dict)
     check: tuple[str, ...] = ()  # "GET /path" or "POST /path {json}": one request per endpoint
     root: str = "."
@@ -189,7 +192,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Scenario:
-    """One run: what stands under test, what comes at it, and what is expected of it."""
+    """A scenario: the service under test, the load, and the expected result."""
 
     name: str
     target: Target
@@ -198,32 +201,32 @@ class Scenario:
     expect: Literal["healthy", "degraded", "exhausted"]
     description: str = ""
     cause: Annotated[str, _one_of("cause", CAUSES)] | None = None
-    judge: Literal["all", "http"] = "all"  # "http": only what a tester sees, as a lower environment would
+    judge: Literal["all", "http"] = "all"  # "http": only what a tester sees, as in a test environment
     data: Data = field(default_factory=Data)
     pool: Pool = field(default_factory=Pool)
     service: Service = field(default_factory=Service)
     postgres: Postgres = field(default_factory=Postgres)
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
-    expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must tell of every failure
+    expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must fire on every failure
     may_fail: tuple[Annotated[str, BeforeValidator(parse_endpoint)], ...] = ()  # may never answer 2xx or 3xx
     agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
 
     @property
     def cut_off(self) -> frozenset[str]:
-        """Servers that a fault of this scenario separates from the service."""
-        return frozenset(one.server for one in self.faults if one.do == "black-hole")
+        """The servers that a fault of this scenario cuts off from the service."""
+        return frozenset(fault.server for fault in self.faults if fault.do == "black-hole")
 
     @property
     def wants_servers(self) -> bool:
-        """Whether our primary and replica stand behind the service; a Compose file may have its own."""
+        """Whether rushhour starts a primary and a replica; a Compose file may bring its own database."""
         if self.target.url:
             return False
         return self.names_servers or not self.target.compose
 
     @property
     def names_servers(self) -> bool:
-        """Whether the service gets the URL of our primary or replica; otherwise its database is its own."""
+        """Whether the service gets the URL of rushhour's servers; if not, it has a database of its own."""
         if self.target.url:
             return False
         target, service = self.target, self.service

@@ -1,4 +1,4 @@
-"""Values that contradict each other, though each is valid by itself (pure)."""
+"""Finds values of a scenario that are valid by themselves but contradict each other (pure)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from rushhour.scenario.compose_rules import compose_problems
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.target_rules import target_problems
 
-# What may be done to a server in each state, and the state that it is in then.
+# The faults that are possible in each state of a server, and the state that follows.
 _STATES: Final[dict[str, dict[str, str]]] = {
     "up": {"pause": "paused", "stop": "down", "kill": "down", "black-hole": "cut off", "lock": "locked"},
     "paused": {"unpause": "up", "kill": "down"},
@@ -21,7 +21,7 @@ Problem = tuple[tuple[str | int, ...], str]  # the key to blame, and what is wro
 
 
 def contradictions(scenario: Scenario) -> list[Problem]:
-    """Every contradiction in a scenario; empty when there is none."""
+    """Return every contradiction in a scenario."""
     return [
         *_load(scenario),
         *_expectation(scenario),

@@ -1,4 +1,4 @@
-"""Keys of a scenario that the command line sets: `--users 2000`, `--set pool.size=40`."""
+"""Applies command-line settings such as `--users 2000` and `--set pool.size=40` to a scenario."""
 
 import difflib
 import json
@@ -14,13 +14,13 @@ from rushhour.errors import UsageError
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.scenario.rules import contradictions
 
-FREE: Final = (("service", "environment"), ("target", "environment"))  # any key may stand in these
-NOT_SET: Final = ("name",)  # a run is found by it
+FREE: Final = (("service", "environment"), ("target", "environment"))  # mappings that take any key
+NOT_SET: Final = ("name",)  # runs are found by it
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A key, as `load.think_time`, the value's text as YAML has it, and how it was given."""
+    """A key such as `load.think_time`, its value as YAML text, and how it was given."""
 
     key: str
     text: str
@@ -32,7 +32,7 @@ class Setting:
 
 
 def parse_setting(text: str) -> Setting:
-    """`KEY=VALUE`; ValueError for anything else."""
+    """Parse `KEY=VALUE`. Raises ValueError otherwise."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
         raise ValueError(f"--set {text}: write KEY=VALUE, as in --set load.think_time=3s")
@@ -40,20 +40,20 @@ def parse_setting(text: str) -> Setting:
 
 
 def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
-    """The scenario with these keys set, validated as its file is. Raises UsageError with every problem."""
+    """Return the scenario with these keys set, validated again. Raises UsageError with every problem."""
     if not settings:
         return scenario
     plain: dict[str, Any] = SCENARIO.dump_python(scenario, mode="json")
-    problems = [problem for one in settings for problem in _unknown(plain, one)]
+    problems = [problem for setting in settings for problem in _unknown(plain, setting)]
     if problems:
         raise UsageError(problems)
-    for one in settings:
-        _put(plain, one.path, _value(plain, one))
+    for setting in settings:
+        _put(plain, setting.path, _value(plain, setting))
     try:
         changed: Scenario = SCENARIO.validate_json(json.dumps(plain))
     except ValidationError as error:
         raise UsageError(list(_invalid(error, settings))) from None
-    given = " ".join(one.given for one in settings)
+    given = " ".join(setting.given for setting in settings)
     if found := contradictions(changed):
         raise UsageError(
             [
@@ -84,9 +84,9 @@ def _unknown(plain: Mapping[str, Any], setting: Setting) -> Iterator[str]:
 
 
 def _value(plain: dict[str, Any], setting: Setting) -> Any:
-    """The value as YAML reads it; a bare number stays text where a duration stands: it needs its unit."""
+    """Parse the value as YAML; a bare number for a duration stays text, so that its unit is demanded."""
     if setting.path[:-1] in FREE or isinstance(_at(plain, setting.path), str):
-        return setting.text  # a release 1.0 is no number
+        return setting.text  # a release such as 1.0 is not a number
     try:
         value = YAML(typ="safe").load(setting.text)
         json.dumps(value)
@@ -103,7 +103,7 @@ def _is_duration(plain: dict[str, Any], path: tuple[str, ...]) -> bool:
     try:
         SCENARIO.validate_json(json.dumps(trial))
     except ValidationError as error:
-        return path not in [tuple(map(str, one["loc"][: len(path)])) for one in error.errors()]
+        return path not in [tuple(map(str, entry["loc"][: len(path)])) for entry in error.errors()]
     return True
 
 
@@ -120,14 +120,14 @@ def _put(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _invalid(error: ValidationError, settings: Sequence[Setting]) -> Iterator[str]:
-    """Each of pydantic's errors, by the setting that brought it in."""
-    for one in error.errors(include_url=False):
-        where = tuple(str(part) for part in one["loc"] if part != "function-before")
+    """Yield a line for each of pydantic's errors, naming the setting that caused it."""
+    for entry in error.errors(include_url=False):
+        where = tuple(str(part) for part in entry["loc"] if part != "function-before")
         given = next((s.given for s in reversed(settings) if where[: len(s.path)] == s.path), "")
-        if one["type"] == "value_error":
-            what = str(one["ctx"]["error"])
-        elif one["type"] == "unexpected_keyword_argument":
+        if entry["type"] == "value_error":
+            what = str(entry["ctx"]["error"])
+        elif entry["type"] == "unexpected_keyword_argument":
             what = f"unknown key {where[-1]!r}"
         else:
-            what = f"{one['msg'][0].lower()}{one['msg'][1:]}, not {one['input']!r}"
+            what = f"{entry['msg'][0].lower()}{entry['msg'][1:]}, not {entry['input']!r}"
         yield f"{given or ' '.join(s.given for s in settings)}: {'.'.join(where)}: {what}"

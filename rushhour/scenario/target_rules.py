@@ -1,4 +1,4 @@
-"""What contradicts itself in a `service:` or `target:` block (pure)."""
+"""Finds contradictions in a `service:` or `target:` block (pure)."""
 
 import re
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from rushhour.scenario.thresholds import METRICS
 Problem = tuple[tuple[str | int, ...], str]
 
 WAYS: Final = ("command", "app", "compose", "url")
-# What a service that runs already has been given by somebody else.
+# Keys that mean nothing for a service that already runs, because rushhour does not start it.
 _OF_STARTED: Final = ("setup", "schema", "python", "environment")
 _OF_COMPOSE: Final = ("service", "port")
 _PORT: Final = re.compile(r"\{port[}!:]")
 
 
 def without_other_ways(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """What a `target:` inherits: a way of its own replaces the one before, and what goes with that."""
+    """Return what a `target:` inherits: its own way to start the service replaces the inherited way."""
     named = {way for way in WAYS if above.get(way)}
     if not named:
         return base
@@ -29,7 +29,7 @@ def without_other_ways(base: dict[str, Any], above: dict[str, Any]) -> dict[str,
 
 
 def target_problems(scenario: Scenario) -> Iterator[Problem]:
-    """The keys to blame, and what is wrong."""
+    """Yield the key and a message for each problem."""
     target = scenario.target
     given = [way for way in WAYS if getattr(target, way)]
     if len(given) != 1:
@@ -82,7 +82,7 @@ def _black_box(scenario: Scenario, target: Target) -> Iterator[Problem]:
         yield ("faults",), "a service at a `url` has servers that are not rushhour's to break"
     for number, threshold in enumerate(scenario.thresholds):
         spec = METRICS[threshold.metric]
-        if spec.inside and spec.name != "queuepool_timeouts":  # these are also counted by their answers
+        if spec.inside and spec.name != "queuepool_timeouts":  # time-outs are also counted by their answers
             yield (
                 ("thresholds", number),
                 f"{spec.name} is seen inside ({spec.source}) and a `url` is a black box; use `command`",

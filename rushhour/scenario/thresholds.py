@@ -1,4 +1,4 @@
-"""Thresholds, one line each: `p95{GET /customers/:id/referrals} < 600ms`."""
+"""Parses thresholds such as `p95{GET /customers/:id/referrals} < 600ms`."""
 
 import difflib
 import math
@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 
 class Unit(StrEnum):
-    """What a metric's bound is written in, and what it is kept in."""
+    """The unit of a metric: how its bound is written, and how it is stored."""
 
     COUNT = "a whole number"
     SHARE = "a percentage (0.1%)"  # kept as a fraction of 1
@@ -29,18 +29,18 @@ Source = Literal["requests", "generator", "pools", "postgres", "host"]
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """A metric that a threshold can bound; `source` is the observer without which it has no data."""
+    """A metric that thresholds can use; `source` is the observer that provides its data."""
 
     name: str
     unit: Unit
     source: Source
     meaning: str
     per_endpoint: bool = False
-    field: str = ""  # its name in verdict.json, where that carries a unit
+    field: str = ""  # its name in verdict.json, if that has a unit
 
     @property
     def inside(self) -> bool:
-        """Whether only the harness can see it: a tester who only sends requests cannot."""
+        """Whether only the harness can measure it, and not a tester who only sends requests."""
         return self.source in ("pools", "postgres", "host")
 
 
@@ -112,7 +112,7 @@ _LINE: Final = re.compile(
 _ENDPOINT: Final = re.compile(r"[A-Z]+ /\S*")
 _BOUND: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>\D*)")
 _ONE: Final = Decimal(1)
-# Decimal, so that 70% is the 0.7 that 21 of 30 are.
+# Decimal, so that 70% equals 21 / 30.
 _SCALES: Final[Mapping[Unit, Mapping[str, Decimal]]] = {
     Unit.COUNT: {"": _ONE},
     Unit.SHARE: {"%": Decimal("0.01")},
@@ -125,7 +125,7 @@ _SCALES: Final[Mapping[Unit, Mapping[str, Decimal]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A bound on one metric."""
+    """A bound on a metric."""
 
     expr: str
     metric: str
@@ -134,12 +134,12 @@ class Threshold:
     bound: float  # in the unit that the metric's `Unit` is kept in
 
     def holds(self, value: float) -> bool:
-        """Whether a value of the metric, in the same unit, is within the bound."""
+        """Return whether a value of the metric, in the same unit, is within the bound."""
         return OPERATORS[self.operator](value, self.bound)
 
 
 def in_words(metric: str, value: float) -> str:
-    """A value of a metric as a person writes it: `0.26%`, `412 ms`, `15`."""
+    """Format a value of a metric for people: "0.26%", "412 ms", "15"."""
     match METRICS[metric].unit:
         case Unit.SHARE:
             return f"{value * 100:.3g}%"
@@ -156,9 +156,9 @@ def in_words(metric: str, value: float) -> str:
 
 
 def parse_threshold(value: Any) -> Threshold:
-    """A line such as `p95 < 400ms`, or a threshold read back from scenario.json.
+    """Parse a line such as `p95 < 400ms`, or a threshold read back from scenario.json.
 
-    Raises ValueError that names the value and what is allowed.
+    Raises ValueError with the value and what is allowed.
     """
     if isinstance(value, Threshold):
         return value
@@ -210,7 +210,7 @@ def _endpoint(text: str | None, spec: MetricSpec, line: str) -> str | None:
 
 
 def endpoint_of(text: str) -> str:
-    """`GET /x` with single spaces. Raises ValueError when the text is no method and path."""
+    """Return `GET /x` with single spaces. Raises ValueError if the text is not a method and a path."""
     endpoint = " ".join(text.split())
     if not _ENDPOINT.fullmatch(endpoint):
         raise ValueError(
@@ -236,7 +236,7 @@ def _bound(text: str, spec: MetricSpec, line: str) -> float:
 
 
 def _check_operator(symbol: str, spec: MetricSpec, bound: float, line: str) -> None:
-    """A bound that nothing or everything meets is a mistake: `x < 0` cannot hold, `x >= 0` cannot fail."""
+    """Raise ValueError for an unknown operator, or a bound that can never hold or never fail."""
     if symbol not in OPERATORS:
         raise ValueError(f"unknown operator {symbol!r} in {line!r}; known: {', '.join(OPERATORS)}")
     if symbol == "==" and spec.unit is not Unit.COUNT and bound > 0:

@@ -1,4 +1,4 @@
-"""A YAML file as plain data that remembers the line of each key and item."""
+"""Reads a YAML file as plain data, with the line number of each key and item."""
 
 import traceback
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A part of the file as plain data, with the line of each key and item by its path."""
+    """A part of a YAML file as plain data, with the line number of each key and item by its path."""
 
     plain: Any
     lines: Mapping[KeyPath, int]
 
     def line(self, path: Sequence[str | int]) -> int:
-        """The line of the longest part of the path that stands in the file."""
+        """Return the line of the longest prefix of the path that exists in the file."""
         for length in range(len(path), -1, -1):
             if tuple(path[:length]) in self.lines:
                 return self.lines[tuple(path[:length])]
@@ -35,7 +35,7 @@ class Node:
         return Node(self.plain[key], lines)
 
     def over(self, base: "Node") -> "Node":
-        """This part laid over `base`: mappings merge, anything else replaces."""
+        """Merge this node over `base`: mappings merge, any other value replaces."""
         if not (isinstance(self.plain, dict) and isinstance(base.plain, dict)):
             return self
         plain: dict[str, Any] = dict(base.plain)
@@ -50,7 +50,7 @@ class Node:
 
 
 def read_yaml(path: Path) -> Node:
-    """A mapping from a file. Raises UsageError with file:line when it cannot be read as one."""
+    """Read a mapping from a YAML file. Raises UsageError with file and line if that fails."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def read_yaml(path: Path) -> Node:
 
 
 def _line_of(error: Exception) -> int:
-    """The line of the YAML node that ruamel was making a value of when it failed; 1 when it was at none."""
+    """Return the line of the YAML node that ruamel was constructing when it failed; else 1."""
     line = 1
     for frame, _ in traceback.walk_tb(error.__traceback__):
         mark = getattr(frame.f_locals.get("node"), "start_mark", None)
@@ -111,7 +111,7 @@ def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[
     if isinstance(value, CommentedMap):
         places = value.lc.data or {}
         for key in value:
-            # A key that `<<` merged in stands elsewhere: it gets the line of the mapping that takes it over.
+            # A key merged in by `<<` is defined elsewhere; it gets the line of the mapping that merges it.
             lines[*path, str(key)] = places[key][0] + 1 if key in places else value.lc.line + 1
             if isinstance(key, (Mapping, tuple)):
                 shape = "mapping" if isinstance(key, Mapping) else "list"
@@ -128,4 +128,4 @@ def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[
     for kind in (int, float, str):  # ruamel's scalars are subclasses that remember their spelling
         if isinstance(value, kind):
             return kind(value)
-    return str(value)  # dates and the like: refused later by their type, with their text
+    return str(value)  # dates and the like: rejected later by type validation, with their text

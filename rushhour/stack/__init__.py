@@ -1,4 +1,4 @@
-"""What stands under test: primary, replica and service, behind one Protocol."""
+"""The protocols of a stack: primary, replica and service under test."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from rushhour.scenario.model import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One PostgreSQL server. `admin_dsn` (libpq) connects as a superuser, through reserved connections."""
+    """A PostgreSQL server. `admin_dsn` (libpq) connects as a superuser, over reserved connections."""
 
     name: str  # "primary" | "replica"
     host: str
@@ -24,7 +24,7 @@ class Server:
 
 
 class Running(Protocol):
-    """A stack that is up."""
+    """A running stack."""
 
     @property
     def service_url(self) -> str: ...
@@ -34,17 +34,17 @@ class Running(Protocol):
 
     @property
     def meters(self) -> Mapping[str, Meter]:
-        """CPU of "primary", "replica" and "service"."""
+        """The meters of "primary", "replica" and "service"."""
         ...
 
     @property
     def limits(self) -> Mapping[str, str]:
-        """How each component's capacity is limited, in words, for environment.json."""
+        """A description of each component's CPU limit, for environment.json."""
         ...
 
     @property
     def service_root(self) -> Path:
-        """Where the service's code lies, as the service sees it: call sites are relative to it."""
+        """The folder of the service's code, as the service sees it; call sites are relative to it."""
         ...
 
     @property
@@ -52,11 +52,11 @@ class Running(Protocol):
 
     @property
     def images(self) -> Mapping[str, str]:
-        """Container images in use, in words; empty where there are none."""
+        """A description of each container image in use; empty without containers."""
         ...
 
     def check_alive(self) -> None:
-        """Raises StackError, with the log's last lines, when a part of the stack has ended."""
+        """Raise StackError, with the last lines of the log, if a part of the stack has ended."""
         ...
 
 
@@ -65,19 +65,19 @@ Fault = Literal["pause", "unpause", "stop", "kill", "start", "black-hole", "rest
 
 @runtime_checkable
 class TakesFaults(Protocol):
-    """What a running stack may also be: one whose servers can be made to fail."""
+    """A running stack whose servers can be made to fail."""
 
     def fault(self, server: str, what: Fault, table: str = "") -> None:
-        """Do this to a server, or to a table of it; from then on `check_alive` expects it.
+        """Apply a fault to a server, or to a table of it; `check_alive` then expects it.
 
-        Raises StackError when it cannot be done.
+        Raises StackError if that fails.
         """
         ...
 
 
 @runtime_checkable
 class HostsWorkers(Protocol):
-    """What a running stack may also be: one that runs Locust's workers beside the service."""
+    """A running stack that can run Locust's workers beside the service."""
 
     @property
     def master_host(self) -> str:
@@ -92,36 +92,36 @@ class HostsWorkers(Protocol):
     def start_workers(
         self, count: int, locustfile: Path, master_port: int, environment: Mapping[str, str]
     ) -> Mapping[str, Meter]:
-        """Start them; the meters by component name. Raises StackError when they cannot be started."""
+        """Start the workers, and return their meters by component name. Raises StackError."""
         ...
 
 
 class Alerting(Protocol):
-    """A real Prometheus and Alertmanager over the service, and a pager that records whom they tell."""
+    """A real Prometheus and Alertmanager, and a pager that records their notifications."""
 
     @property
     def settles_s(self) -> float:
-        """Within this time of an event a first page has come."""
+        """The time within which the first page follows an event, in seconds."""
         ...
 
     @property
     def places(self) -> Mapping[str, str]:
-        """Where its parts are reached from this machine."""
+        """The addresses of its parts, as reached from this machine."""
         ...
 
     @property
     def detail(self) -> dict[str, Any]:
-        """For the event that it is up."""
+        """The detail of the event `alerting_up`."""
         ...
 
     def ended(self) -> dict[str, Any]:
-        """For the event that nobody waits for pages any longer. Raises StackError when it does not tell."""
+        """Return the detail of the event `alerting_ended`. Raises StackError if it does not answer."""
         ...
 
 
 @runtime_checkable
 class RunsAlerting(Protocol):
-    """What a running stack may also be: one with real alarms, where they were asked for."""
+    """A running stack that can run real alarms."""
 
     @property
     def alerting(self) -> Alerting | None: ...
@@ -129,39 +129,39 @@ class RunsAlerting(Protocol):
 
 @runtime_checkable
 class ServesAgain(Protocol):
-    """What a running stack may also be: one that starts its service anew while the servers stay up."""
+    """A running stack that can restart its service while the servers stay up."""
 
     def serve_again(self, scenario: Scenario, run: RunDir) -> None:
-        """Another service, as this scenario wants it and reporting into this run; its URL may change.
+        """Start another service for this scenario, reporting into this run; its URL may change.
 
-        Raises StackError, with the log's last lines, when it does not come up.
+        Raises StackError, with the last lines of the log, if it does not come up.
         """
         ...
 
 
 @runtime_checkable
 class WritesPerTask(Protocol):
-    """What a running stack may also be: one whose tasks each write below the agent's directory.
+    """A running stack whose tasks each have a folder below the agent's directory.
 
-    In containers pids repeat, so the files of two tasks must not lie side by side.
+    Pids repeat in containers, so the files of two tasks must not share a folder.
     """
 
     def task_directories(self, agent: Path) -> Sequence[Path]:
-        """Those that are there now."""
+        """Return the folders that exist now."""
         ...
 
 
 @runtime_checkable
 class KnowsSources(Protocol):
-    """What a running stack may also be: one whose service names files that lie elsewhere on this machine."""
+    """A running stack whose service uses other paths than this machine, as in a container."""
 
     def local_source(self, file: str) -> str:
-        """The same file relative to `service_root`; `file` as it is where there is no such."""
+        """Return the local file relative to `service_root`, or `file` unchanged if there is none."""
         ...
 
 
 class Progress(Protocol):
-    """Where slow steps tell how far they are; `total` None means unknown."""
+    """Reports the progress of slow steps; `total` None means unknown."""
 
     def __call__(self, step: str, done: float = 0, total: float | None = None, unit: str = "") -> None: ...
 
@@ -170,7 +170,7 @@ R_co = TypeVar("R_co", bound=Running, covariant=True)
 
 
 class BringsUp(Protocol[R_co]):
-    """Something that can be brought up for a scenario; leaving the context removes all of it."""
+    """Brings something up for a scenario; leaving the context removes all of it."""
 
     @property
     def name(self) -> str: ...

@@ -1,4 +1,4 @@
-"""A service that runs already, at a URL: nothing is started, nothing is stopped, nothing is seen inside."""
+"""A service that already runs at a URL: rushhour neither starts nor stops it, and has no agent in it."""
 
 import http.client
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ POLL_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class UrlRunning:
-    """What is known of it: where it is."""
+    """A service that already runs; only its URL is known."""
 
     service_url: str
     service_root: Path
@@ -34,11 +34,11 @@ class UrlRunning:
     postgres_version: str = "unknown"
 
     def check_alive(self) -> None:
-        """It is not ours to watch: requests that fail are told as such."""
+        """Do nothing: if the service ends, its failed requests show it."""
 
 
 class UrlStack:
-    """Load goes to what the scenario's `target.url` names; off this machine only to `allow_host`."""
+    """Sends load to the scenario's `target.url`; on another machine only if it is `allow_host`."""
 
     name: Final = "url"
 
@@ -47,7 +47,7 @@ class UrlStack:
 
     @contextmanager
     def up(self, scenario: Scenario, run: RunDir, progress: Progress) -> Iterator[UrlRunning]:
-        """Wait until it answers its health path with 200. Raises UsageError, StackError."""
+        """Wait until the health path answers 200. Raises UsageError, StackError."""
         del run
         url = scenario.target.url.rstrip("/")
         if problems := check_host(url, self._allow_host):
@@ -60,14 +60,14 @@ class UrlStack:
 
 
 def probe(url: str) -> str | None:
-    """Why a URL is not healthy; None when it answered 200."""
+    """Return why a URL is not healthy, or None if it answered 200."""
     where = urlsplit(url)
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
     return health_refusal(kind(where.hostname or "", where.port, timeout=PROBE_TIMEOUT_S), where.path or "/")
 
 
 def health_refusal(connection: http.client.HTTPConnection, path: str) -> str | None:
-    """Why a health path is not healthy; None when it answered 200. The connection is closed then."""
+    """Return why a health path is not healthy, or None if it answered 200; closes the connection."""
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -80,7 +80,7 @@ def health_refusal(connection: http.client.HTTPConnection, path: str) -> str | N
 
 
 def in_words(status: int, location: str | None) -> str | None:
-    """What is wrong with a health path's answer, and what to do; None for 200."""
+    """Return what is wrong with a health path's answer and what to do, or None for 200."""
     if status == 200:
         return None
     if 300 <= status < 400:

@@ -1,17 +1,17 @@
-"""Whether the pools fit the servers (pure)."""
+"""Checks that the pools do not exceed the connection limit of the servers (pure)."""
 
 from rushhour.scenario.model import Scenario
 from rushhour.stack.postgres.server import RESERVED_CONNECTIONS
 
 
 def check_capacity(scenario: Scenario) -> list[str]:
-    """Problems of a scenario whose service could open more connections to a server than the server takes.
+    """Return the problems of a scenario whose service can open more connections than a server allows.
 
     Each worker process has pools of its own, one for each server.
     """
-    if not scenario.names_servers:  # its database is not ours, and takes as many as it takes
+    if not scenario.names_servers:  # the limit of the service's own database is unknown
         return []
-    if scenario.cause == "server-limit":  # that is what it shows
+    if scenario.cause == "server-limit":  # the scenario exceeds the limit on purpose
         return []
     pool, service, postgres = scenario.pool, scenario.service, scenario.postgres
     wanted = service.workers * (pool.size + pool.max_overflow)

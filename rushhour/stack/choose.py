@@ -1,4 +1,4 @@
-"""Which stack a run takes (pure): Compose where it can be brought up, otherwise embedded, and why."""
+"""Chooses the stack of a run (pure): Compose if it can be brought up, otherwise embedded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ Asked = Literal["auto", "embedded", "compose"]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A stack, and one line that says why it was taken; empty when it was named."""
+    """A stack, and why it was chosen; `why` is empty if the user named the stack."""
 
     name: Literal["embedded", "compose"]
     why: str
 
 
 def choose_stack(asked: Literal["auto", "compose"], prepare_compose: Callable[[], str]) -> Choice:
-    """`prepare_compose` says what there is, or raises StackError that says what is missing.
+    """Choose the stack. `prepare_compose` describes the engine, or raises StackError if one is missing.
 
-    A stack that was named is taken or fails: only `auto` falls back.
+    Only `auto` falls back to the embedded stack; a stack that the user named is used or fails.
     """
     match asked:
         case "compose":

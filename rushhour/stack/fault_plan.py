@@ -1,4 +1,4 @@
-"""Applies what a scenario does to its servers while the load goes on."""
+"""Applies the faults of a scenario to its servers during the load."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -17,7 +17,7 @@ class FaultPlan:
     """
 
     def __init__(self, faults: Sequence[ServerFault], running: Running, recorder: Recorder) -> None:
-        self._pending = sorted(faults, key=lambda one: one.at)
+        self._pending = sorted(faults, key=lambda fault: fault.at)
         self._recorder = recorder
         self._subject = running if isinstance(running, TakesFaults) else None
         if faults and self._subject is None:
@@ -27,7 +27,7 @@ class FaultPlan:
             )
 
     def apply_due(self, elapsed_s: float) -> None:
-        """Do what is due so long after the load started. Raises StackError when it cannot be done."""
+        """Apply the faults that are due `elapsed_s` after the start of the load. Raises StackError."""
         while self._subject is not None and self._pending and self._pending[0].at <= elapsed_s:
             fault = self._pending.pop(0)
             began_s = self._recorder.now_s()

@@ -14,7 +14,7 @@ from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
 from rushhour.rundir.facts import By, Rollout, ServiceState
 from rushhour.stack import BringsUp, Running, relay
-from rushhour.stack.processes.beside import Beside, listening
+from rushhour.stack.processes.side_process import SideProcess, start_listening
 
 TARGET: Final = "referrals"
 SIBLINGS: Final = (
@@ -27,7 +27,7 @@ ANSWER_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be changed. `hotfix` is a release; `image` is what to bring instead, somebody's own."""
+    """The planned change. `hotfix` is a release; `image` is an image of the user's to use instead."""
 
     by: By
     hotfix: str
@@ -44,7 +44,7 @@ class Plan:
 
 
 class Fleet(Running, Protocol):
-    """A fleet that is up; its service is reached by a front door, whichever tasks are behind it."""
+    """A running fleet; its service is reached through a front door, whichever tasks serve."""
 
     def snapshot(self) -> tuple[ServiceState, ...]:
         """Every service as it is now, each asked for its health."""
@@ -60,14 +60,14 @@ FleetStack: TypeAlias = BringsUp[Fleet]
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The front door, and the file that says what is behind it."""
+    """The front door of a service, and the file that lists the ports behind it."""
 
-    beside: Beside
+    process: SideProcess
     file: Path
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.beside.port}"
+        return f"http://{HOST}:{self.process.port}"
 
     def lead_to(self, ports: Sequence[int]) -> None:
         """New connections go to the first of these that accepts."""
@@ -75,7 +75,7 @@ class Door:
 
 
 def write_ports(file: Path, ports: Sequence[int]) -> None:
-    """Whole or not at all: the door reads it at any time."""
+    """Write the ports atomically, because the door may read them at any time."""
     temporary = file.with_name(f".{file.name}.tmp")
     temporary.write_text("\n".join(map(str, ports)) + "\n", encoding="ascii")
     temporary.replace(file)
@@ -85,7 +85,7 @@ def open_door(guard: Guard, directory: Path, log: Path, ports: Sequence[int]) ->
     """Start the front door. Raises StackError when it does not listen."""
     file = directory / "behind"
     write_ports(file, ports)
-    beside = listening(
+    process = start_listening(
         "front door",
         lambda port: start(
             guard,
@@ -96,13 +96,13 @@ def open_door(guard: Guard, directory: Path, log: Path, ports: Sequence[int]) ->
         ),
         free_port,
     )
-    return Door(beside, file)
+    return Door(process, file)
 
 
 def ask(ports: Mapping[str, int], path: str) -> dict[str, str | None]:
-    """What came from each service's health path, asked at once; None where no answer came."""
+    """Return the answer of each service's health path, or None without an answer."""
 
-    def one(port: int) -> str | None:
+    def ask_port(port: int) -> str | None:
         connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_S)
         try:
             connection.request("GET", path)
@@ -113,4 +113,4 @@ def ask(ports: Mapping[str, int], path: str) -> dict[str, str | None]:
             connection.close()
 
     with ThreadPoolExecutor(4) as at_once:
-        return dict(zip(ports, at_once.map(one, ports.values()), strict=True))
+        return dict(zip(ports, at_once.map(ask_port, ports.values()), strict=True))

@@ -14,7 +14,7 @@ POLL_S = 0.1
 
 @contextmanager
 def try_lock(path: Path, *, shared: bool = False) -> Iterator[bool]:
-    """Yields whether the lock could be taken at once; it is held for as long as the context lasts."""
+    """Try to take a lock without waiting; yield whether it is held until the block ends."""
     descriptor = _open(path)
     try:
         yield _take(descriptor, shared)

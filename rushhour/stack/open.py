@@ -1,4 +1,4 @@
-"""The stack that was asked for, made ready; what `auto` comes to, said in a line."""
+"""Opens the stack that the options ask for, or chooses a stack for `auto`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from rushhour.stack.processes.stack import EmbeddedStack
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What was asked for: an image runs on Compose alone, other binaries of PostgreSQL embedded alone."""
+    """The options of a stack. `image` needs Compose, `postgres_bin` needs the embedded stack."""
 
     stack: Asked
     image: str | None
@@ -68,7 +68,7 @@ def open_stack(
     cannot be brought up on this machine.
     """
     wanted = list(scenarios)
-    composed = [one for one in wanted if one.target.compose]
+    composed = [scenario for scenario in wanted if scenario.target.compose]
     if problems := [*options.problems(), *_against(options, composed), *_unwatched(options, wanted)]:
         raise UsageError(problems)
     own = None
@@ -77,7 +77,7 @@ def open_stack(
 
         own = ComposeServiceStack(guard, options.allow_host, service_host=options.service_host)
         own.prepare(composed)
-    chosen = [one for one in wanted if not one.target.url and not one.target.compose]
+    chosen = [scenario for scenario in wanted if not scenario.target.url and not scenario.target.compose]
     if not chosen:
         return own or UrlStack(options.allow_host)
     embedded = EmbeddedStack(guard, postgres_bin=options.postgres_bin, service_host=options.service_host)
@@ -92,8 +92,8 @@ def open_stack(
         service_host=options.service_host,
         alerting=options.alerting,
     )
-    releases = [one.release for one in chosen]
-    bound = next((one.name for one in chosen if needs_embedded(one)), None)
+    releases = [scenario.release for scenario in chosen]
+    bound = next((scenario.name for scenario in chosen if needs_embedded(scenario)), None)
 
     def prepare_compose() -> str:
         if bound is not None:
@@ -108,19 +108,24 @@ def open_stack(
 
 def _against(options: StackOptions, composed: Iterable[Scenario]) -> Iterator[str]:
     """What contradicts a target that is a Compose service."""
-    for one in composed:
+    for scenario in composed:
         if options.image:
-            yield f"--image: the service of scenario {one.name} comes from {one.target.compose[0]}"
+            yield f"--image: the service of scenario {scenario.name} comes from {scenario.target.compose[0]}"
         if options.asked == "embedded":
-            yield f"--stack embedded: the service of scenario {one.name} runs in a container; leave it out"
+            yield (
+                f"--stack embedded: the service of scenario {scenario.name} runs in a container; leave it out"
+            )
 
 
 def _unwatched(options: StackOptions, wanted: Iterable[Scenario]) -> Iterator[str]:
     """Services that are not of this stack, which real alarms cannot watch."""
-    for one in wanted:
-        if options.alerting and (one.target.url or one.target.compose):
-            where = one.target.url or one.target.compose[0]
-            yield f"--observability: the service of scenario {one.name} comes from {where}, and not from here"
+    for scenario in wanted:
+        if options.alerting and (scenario.target.url or scenario.target.compose):
+            where = scenario.target.url or scenario.target.compose[0]
+            yield (
+                f"--observability: the service of scenario {scenario.name} comes from {where}, "
+                "and not from here"
+            )
 
 
 def stack_of(

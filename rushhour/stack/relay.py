@@ -3,12 +3,11 @@
     python relay.py LISTEN_PORT SERVER_PORT
     python relay.py LISTEN_PORT FILE
 
-While it is stopped (SIGSTOP) it is a black hole: connections open and bytes come in, for the kernel answers
-for it, nothing is passed on, and neither end learns of it. FILE names ports, one a line, newest first, and
-may be replaced at any time: each new connection goes to the first that accepts it, connections that are
-open stay where they are. So it does what a load balancer does in front of tasks whose host-mode ports
-change with every update. It runs by its path, since the whole package would take longer to import than to
-relay.
+While it is stopped (SIGSTOP) it is a black hole: the kernel accepts connections and bytes, nothing is passed
+on, and neither end notices. FILE lists ports, one per line, newest first, and may be replaced at any time:
+each new connection goes to the first port that accepts it, and open connections stay where they are. It thus
+acts like a load balancer in front of tasks whose host-mode ports change with every update. It is run by its
+path, because importing the whole package would take too long.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ AGAIN_S = 0.1
 
 
 async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Until one end has closed; then the other is closed too."""
+    """Copy bytes until one end is closed, and close the other."""
     try:
         while chunk := await source.read(CHUNK):
             sink.write(chunk)
@@ -36,12 +35,12 @@ async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
 
 
 async def to_server(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to it. Raises OSError when it refuses."""
+    """Connect to a port. Raises OSError if it is refused."""
     return await asyncio.open_connection(HOST, port)
 
 
 async def to_first(file: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first port in the file that accepts. Raises TimeoutError when none does."""
+    """Connect to the first port of the file that accepts. Raises TimeoutError if none does."""
     async with asyncio.timeout(WAIT_S):
         while True:
             for port in file.read_text(encoding="ascii").split():
@@ -51,7 +50,7 @@ async def to_first(file: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 
 
 async def relay(listen_port: int, target: str) -> None:
-    """Until it is killed."""
+    """Relay connections until the process is killed."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

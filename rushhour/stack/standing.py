@@ -1,4 +1,4 @@
-"""`rushhour up` and `rushhour down`: a stack that stands in the foreground until it is told to go."""
+"""`rushhour up` and `rushhour down`: a stack that stands in the foreground until it is stopped."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def stand(
     """Hold a stack up until Ctrl-C or SIGTERM. Raises StackError when a part of it ends before that."""
     open_cache(cache, server_account())
     with _pid_file(cache), stack.up(scenario, run, progress) as running:
-        with _told_to_go() as gone:
+        with _stop_requested() as gone:
             for line in describe(running, run):
                 say(line)
             while not gone.wait(POLL_S):
@@ -50,7 +50,7 @@ def stand(
 
 
 def describe(running: Running, run: RunDir) -> list[str]:
-    """What a user needs to use a standing stack."""
+    """Return the lines that tell a user how to use a standing stack."""
     rows = [("service", running.service_url)]
     rows += [(server.name, server.admin_dsn) for server in running.servers]
     if isinstance(running, RunsAlerting) and running.alerting is not None:
@@ -63,8 +63,8 @@ def describe(running: Running, run: RunDir) -> list[str]:
 
 
 @contextmanager
-def _told_to_go() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; the handlers that were there before are put back."""
+def _stop_requested() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set; the previous handlers are restored."""
     gone = threading.Event()
 
     def go(_signal: int, _frame: FrameType | None) -> None:
@@ -125,7 +125,7 @@ def _end(path: Path) -> list[str]:
 
 
 def standing_harness(path: Path) -> psutil.Process | None:
-    """The live process that a pid file names; None when it has ended, even if its number is in use again."""
+    """Return the running process of a pid file; None if it has ended, even if its pid is reused."""
     try:
         known = json.loads(path.read_text())
         process = psutil.Process(int(known["pid"]))

@@ -1,4 +1,4 @@
-"""Directories that belong to one run: locked while it lives, removed at its end, swept when it died."""
+"""Work directories of runs: locked during the run, removed at its end, or later if the run died."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ CLUSTERS: Final = ("primary", "replica")
 
 @contextmanager
 def work_dir(cache: Path, guard: Guard) -> Iterator[Path]:
-    """A new directory under the cache's `work/`, gone at the end, whatever happens."""
+    """Create a directory under the cache's `work/`, and remove it when the block ends."""
     works = cache / "work"
     with ExitStack() as stack:
         # The sweep and the making exclude each other: a directory is never seen before it is locked.
@@ -36,7 +36,7 @@ def work_dir(cache: Path, guard: Guard) -> Iterator[Path]:
 
 
 def sweep(works: Path) -> list[Path]:
-    """Remove what dead runs left; one whose lock is held, or in which a server still runs, is not touched."""
+    """Remove the directories of dead runs, but none that is locked or in which a server runs."""
     removed = []
     for path in works.iterdir():
         if is_free(path / "lock") and not any(in_use(path / name) for name in CLUSTERS):
@@ -46,7 +46,7 @@ def sweep(works: Path) -> list[Path]:
 
 
 def in_use(data: Path) -> bool:
-    """Whether a server runs in this data directory: by its postmaster.pid and that process's directory."""
+    """Return whether a server runs in a data directory, from postmaster.pid and the process's directory."""
     try:
         pid = int((data / "postmaster.pid").read_text().splitlines()[0])
         return (
@@ -59,12 +59,12 @@ def in_use(data: Path) -> bool:
 
 
 def free_bytes(path: Path) -> int:
-    """Room left on the file system of `path`."""
+    """Return the free bytes of the file system of `path`."""
     return shutil.disk_usage(path).free
 
 
 def require_room(path: Path, needed_bytes: int, what: str) -> None:
-    """Raises StackError, with the numbers, when the file system has less room than that."""
+    """Raise StackError, with the numbers, if the file system has too little free space."""
     free = free_bytes(path)
     if free < needed_bytes:
         raise StackError(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rushhour.load.locust import STOP_GRACE_S, start_load
-from rushhour.load.post import Post
+from rushhour.load.master_address import MasterAddress
 from rushhour.process.child import Child
 from rushhour.process.guard import Guard
 from rushhour.rundir import History, RunDir
@@ -128,13 +128,13 @@ def loading(
     pool_timeout_s: float = 2.0,
     *,
     root: Path = ROOT,
-    post: Post | None = None,
+    master: MasterAddress | None = None,
 ) -> Iterator[tuple[Child, RunDir]]:
     """Load the server; whatever is left of Locust is ended on leaving."""
     run = RunDir(path)
     with Guard() as guard:
         process = start_load(
-            guard, scenario(load, pool_timeout_s, root), server.url, run, time.time(), post=post
+            guard, scenario(load, pool_timeout_s, root), server.url, run, time.time(), master=master
         )
         try:
             yield process, run

@@ -65,14 +65,14 @@ os._exit(0)
     )
     line = line_of(subject.folder / "service.py", "leak")
     assert len(observed.checkouts) == 2
-    for one in observed.checkouts.values():
-        assert one.site == f.CallSite("service.py", line, "list_referrals")
-        assert one.endpoint == "GET /customers/:id/referrals"
-        assert one.stack == (f"service.py:{line} list_referrals",)  # up to Flask's dispatcher
-        assert one.request_ended_s is not None
-        assert one.request_ended_s >= one.taken_s
-        assert one.returned_s is None
-        assert one.thread.startswith("worker-")
+    for checkout in observed.checkouts.values():
+        assert checkout.site == f.CallSite("service.py", line, "list_referrals")
+        assert checkout.endpoint == "GET /customers/:id/referrals"
+        assert checkout.stack == (f"service.py:{line} list_referrals",)  # up to Flask's dispatcher
+        assert checkout.request_ended_s is not None
+        assert checkout.request_ended_s >= checkout.taken_s
+        assert checkout.returned_s is None
+        assert checkout.thread.startswith("worker-")
     last = observed.last_samples["service.db"]
     assert (last.leaked, last.live, last.checkouts) == (2, 2, 2)
 
@@ -130,11 +130,11 @@ for one in customers: one.join()
 next_sample()
 """
     )
-    assert all(one.leaked == 0 for one in observed.of(f.PoolSample))
+    assert all(sample.leaked == 0 for sample in observed.of(f.PoolSample))
     last = observed.last_samples["service.db"]
     assert (last.live, last.checked_out, last.checkins) == (0, 0, last.checkouts)
-    assert all(one.request_ended_s is None for one in observed.of(f.CheckOut))
-    endpoints = {(one.endpoint, one.site.function) for one in observed.of(f.SiteTotal)}
+    assert all(checkout.request_ended_s is None for checkout in observed.of(f.CheckOut))
+    endpoints = {(total.endpoint, total.site.function) for total in observed.of(f.SiteTotal)}
     assert endpoints == {
         ("GET /fine", "count"),
         ("HEAD /fine", "count"),
@@ -198,7 +198,7 @@ agent_wrote("ended")
 os._exit(0)
 """
     )
-    assert [one.endpoint for one in observed.checkouts.values()] == ["GET /view"]
+    assert [checkout.endpoint for checkout in observed.checkouts.values()] == ["GET /view"]
 
 
 def test_work_outside_requests_has_no_endpoint_and_does_not_leak(subject: Subject) -> None:
@@ -212,7 +212,7 @@ agent_wrote("out", count=2)
 next_sample()
 """
     )
-    assert {one.endpoint for one in observed.of(f.SiteTotal)} == {None}
+    assert {total.endpoint for total in observed.of(f.SiteTotal)} == {None}
     assert observed.last_samples["service.db"].leaked == 0
 
 

@@ -40,9 +40,9 @@ next_sample()
     assert (total.checkouts, total.endpoint) == (50, None)
     assert 0 < total.max_hold_s <= total.held_s
     times = observed.of(f.PoolTimes)
-    assert sum(sum(one.hold_us.values()) for one in times) == 50
-    assert sum(sum(one.wait_us.values()) for one in times) == 50
-    assert sum(sum(one.create_us.values()) for one in times) == 1
+    assert sum(sum(histogram.hold_us.values()) for histogram in times) == 50
+    assert sum(sum(histogram.wait_us.values()) for histogram in times) == 50
+    assert sum(sum(histogram.create_us.values()) for histogram in times) == 1
     assert observed.of(f.AgentProcess)[-1].sqlalchemy is not None
 
 
@@ -103,14 +103,16 @@ agent_wrote("back", count=5)
 next_sample()
 """)
     path = subject.folder / "service.py"
-    assert {one.site.line: one.returned_by for one in observed.checkouts.values()} == {
+    assert {checkout.site.line: checkout.returned_by for checkout in observed.checkouts.values()} == {
         line_of(path, "close"): "close",
         line_of(path, "gc"): "gc",
         line_of(path, "invalidate"): "invalidate",
         line_of(path, "detach"): "detach",
         line_of(path, "cycle"): "gc",
     }
-    assert all((one.returned_s or 0) - one.taken_s >= 1.0 for one in observed.checkouts.values())
+    assert all(
+        (checkout.returned_s or 0) - checkout.taken_s >= 1.0 for checkout in observed.checkouts.values()
+    )
     last = observed.last_samples["service.db"]
     assert (last.live, last.checked_out, last.checkouts, last.checkins) == (0, 0, 5, 5)
 
@@ -145,7 +147,7 @@ async def main():
 asyncio.run(main())
 """)
     path = subject.folder / "service.py"
-    assert {one.site.line: one.returned_by for one in observed.checkouts.values()} == {
+    assert {checkout.site.line: checkout.returned_by for checkout in observed.checkouts.values()} == {
         line_of(path, "close"): "close",
         line_of(path, "dropped"): "gc",
         line_of(path, "cycle"): "gc",
@@ -188,11 +190,11 @@ print(raised[0])
     assert "QueuePool limit of size 2 overflow 1 reached" in observed.stdout
     timeouts = observed.of(f.PoolTimeout)
     assert len(timeouts) == 4
-    assert {one.site.line for one in timeouts} == {line_of(subject.folder / "service.py", "starved")}
-    assert all(one.waited_s >= 1.0 for one in timeouts)
+    assert {timeout.site.line for timeout in timeouts} == {line_of(subject.folder / "service.py", "starved")}
+    assert all(timeout.waited_s >= 1.0 for timeout in timeouts)
     samples = observed.of(f.PoolSample)
-    assert max(one.waiting for one in samples) == 4
-    assert max(one.checked_out for one in samples) == 3
+    assert max(sample.waiting for sample in samples) == 4
+    assert max(sample.checked_out for sample in samples) == 3
     assert (samples[-1].timeouts, samples[-1].waiting) == (4, 0)
 
 
@@ -215,8 +217,8 @@ thread.join()
 second[0].close()
 """)
     times = observed.of(f.PoolTimes)
-    create = {bound: n for one in times for bound, n in one.create_us.items()}
-    wait = sorted(bound for one in times for bound, n in one.wait_us.items() for _ in range(n))
+    create = {bound: n for histogram in times for bound, n in histogram.create_us.items()}
+    wait = sorted(bound for histogram in times for bound, n in histogram.wait_us.items() for _ in range(n))
     assert create == {1 << 18: 1}  # 131 to 262 ms
     assert wait[0] < 100_000  # the one that had to connect did not wait
     assert wait[1] > 100_000  # the other waited for more than a sample
@@ -237,7 +239,7 @@ until(lambda: any(row[4] == 2 for one in records() if one["k"] == "sample" for r
 go.set()
 for thread in threads: thread.join()
 """)
-    stuck = next(one for one in observed.of(f.PoolSample) if one.checked_out == 2)
+    stuck = next(sample for sample in observed.of(f.PoolSample) if sample.checked_out == 2)
     assert (stuck.live, stuck.waiting, stuck.connects) == (0, 0, 0)
     assert observed.last_samples["service.db"].connects == 2
 
@@ -254,8 +256,8 @@ held.close()
 next_sample()
 """)
     samples = observed.of(f.PoolSample)
-    assert {one.pool for one in samples} == {"service.db"}
-    assert [one.checkouts for one in samples] == sorted(one.checkouts for one in samples)
+    assert {sample.pool for sample in samples} == {"service.db"}
+    assert [sample.checkouts for sample in samples] == sorted(sample.checkouts for sample in samples)
     last = samples[-1]
     assert (last.checkouts, last.checkins, last.live, last.connects) == (3, 3, 0, 3)
 
@@ -271,8 +273,8 @@ def inner():
         agent_wrote("out", count=2)
 outer()
 """)
-    assert max(one.live for one in observed.of(f.PoolSample)) == 2
-    assert {name: one.checkouts for name, one in observed.site_totals.items()} == {"outer": 1, "inner": 1}
+    assert max(sample.live for sample in observed.of(f.PoolSample)) == 2
+    assert {name: total.checkouts for name, total in observed.site_totals.items()} == {"outer": 1, "inner": 1}
 
 
 def test_a_checkout_listener_of_the_service_that_raises_leaves_nothing_behind(subject: Subject) -> None:
@@ -318,11 +320,11 @@ with null.connect(), null.connect(), memory.connect(), memory.connect(), static.
 next_sample()
 """)
     samples = observed.of(f.PoolSample)
-    null = [one for one in samples if one.kind == "NullPool"]
+    null = [sample for sample in samples if sample.kind == "NullPool"]
     assert (null[0].capacity, max(one.checked_out for one in null), null[-1].checked_out) == (None, 2, 0)
     assert null[-1].checkins == 2
-    assert {one.kind for one in samples} == {"NullPool", "SingletonThreadPool", "StaticPool"}
-    assert {one.live for one in observed.last_samples.values()} == {0}
+    assert {sample.kind for sample in samples} == {"NullPool", "SingletonThreadPool", "StaticPool"}
+    assert {sample.live for sample in observed.last_samples.values()} == {0}
 
 
 def test_sixty_four_threads_that_close_leave_no_check_out_behind(subject: Subject) -> None:
@@ -339,9 +341,9 @@ next_sample()
 """)
     last = observed.last_samples["service.db"]
     assert (last.checkouts, last.checkins, last.live, last.checked_out) == (6400, 6400, 0, 0)
-    assert all(one.leaked == 0 and one.live <= 12 for one in observed.of(f.PoolSample))
-    assert all(one.returned_by == "close" for one in observed.checkouts.values())
-    assert sum(sum(one.hold_us.values()) for one in observed.of(f.PoolTimes)) == 6400
+    assert all(sample.leaked == 0 and sample.live <= 12 for sample in observed.of(f.PoolSample))
+    assert all(checkout.returned_by == "close" for checkout in observed.checkouts.values())
+    assert sum(sum(histogram.hold_us.values()) for histogram in observed.of(f.PoolTimes)) == 6400
 
 
 def test_the_engine_keeps_every_option_it_had(subject: Subject) -> None:

@@ -63,9 +63,9 @@ next_sample()  # the parent's thread goes on
 print(os.getpid(), child)
 """)
     parent, child = (int(pid) for pid in observed.stdout.split())
-    started = {one.pid: one for one in observed.of(f.AgentProcess)}
+    started = {process.pid: process for process in observed.of(f.AgentProcess)}
     assert (started[parent].forked, started[child].forked, started[child].ppid) == (False, True, parent)
-    last = {one.pid: one for one in observed.of(f.PoolSample)}
+    last = {sample.pid: sample for sample in observed.of(f.PoolSample)}
     assert (last[parent].live, last[parent].checkouts) == (1, 1)
     assert (last[child].live, last[child].checkouts, last[child].checkins) == (0, 1, 1)
 
@@ -87,7 +87,8 @@ print(child)
 """)
     child = int(observed.stdout)
     counts = {
-        (one.pid == child): (one.live, one.checkouts, one.checkins) for one in observed.of(f.PoolSample)
+        (sample.pid == child): (sample.live, sample.checkouts, sample.checkins)
+        for sample in observed.of(f.PoolSample)
     }
     assert counts == {True: (0, 0, 0), False: (0, 1, 1)}
 
@@ -102,8 +103,8 @@ if len(sys.argv) == 1:
 """
     )
     processes = observed.of(f.AgentProcess)
-    assert len({one.pid for one in processes}) == 1
-    assert [one.argv[-1] for one in processes if one.sqlalchemy is None][1] == "again"
+    assert len({process.pid for process in processes}) == 1
+    assert [process.argv[-1] for process in processes if process.sqlalchemy is None][1] == "again"
     assert observed.of(f.PoolSample)[-1].checkouts == 1
 
 
@@ -217,7 +218,7 @@ engine().connect().close()
         timeout=DEADLINE_S,
     )
     assert done.stdout == "no rushhour here\n"
-    assert [one.checkins for one in subject.watcher().finish() if isinstance(one, f.PoolSample)][-1] == 1
+    assert [fact.checkins for fact in subject.watcher().finish() if isinstance(fact, f.PoolSample)][-1] == 1
 
 
 def test_gevent_patched_services_do_not_deadlock(subject: Subject) -> None:
@@ -248,10 +249,10 @@ gevent.joinall([gevent.spawn(work) for _ in range(6)], raise_error=True)
     environment = subject.environment()
     environment.pop("PYTHONWARNINGS")  # gevent's own
     subprocess.run([sys.executable, str(program)], env=environment, check=True, timeout=DEADLINE_S)
-    samples = [one for one in subject.watcher().finish() if isinstance(one, f.PoolSample)]
+    samples = [fact for fact in subject.watcher().finish() if isinstance(fact, f.PoolSample)]
     assert (samples[-1].checkouts, samples[-1].checkins, samples[-1].live) == (6, 6, 0)
-    assert max(one.waiting for one in samples) == 4
-    assert max(one.live for one in samples) == 2
+    assert max(sample.waiting for sample in samples) == 4
+    assert max(sample.live for sample in samples) == 2
 
 
 def test_faults_of_the_agent_are_counted_and_not_raised(subject: Subject) -> None:
@@ -280,9 +281,9 @@ agent_wrote("fault", where="check-in")
         timeout=DEADLINE_S,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n1\n1\n", "")
-    faults = [one for one in subject.watcher().finish() if isinstance(one, f.AgentFault)]
-    assert {one.where for one in faults} == {"leaving the queue", "check-out", "check-in"}
-    assert all("has no attribute '_rushhour_slot'" in one.error for one in faults)
+    faults = [fact for fact in subject.watcher().finish() if isinstance(fact, f.AgentFault)]
+    assert {fault.where for fault in faults} == {"leaving the queue", "check-out", "check-in"}
+    assert all("has no attribute '_rushhour_slot'" in fault.error for fault in faults)
 
 
 def test_every_line_is_json_and_explained_before_it_is_used(subject: Subject) -> None:

@@ -107,7 +107,7 @@ os._exit(0)
 """)
     timeouts = observed.of(f.PoolTimeout)
     assert len(timeouts) == 3
-    assert {one.holding for one in timeouts} == {0}
+    assert {timeout.holding for timeout in timeouts} == {0}
 
 
 def test_a_job_that_keeps_a_connection_from_an_earlier_one_and_asks_for_another(subject: Subject) -> None:

@@ -346,12 +346,12 @@ def test_a_lost_worker_is_told_of(how: str, runs: Runs) -> None:
 def test_a_locustfile_that_fails_is_told_of(workers: int, runs: Runs) -> None:
     run = runs(f"raising-{workers}")
     assert run.code == 0
-    errors = [one.detail for one in run.history.events if one.name == f.LOCUSTFILE_ERROR]
-    assert {one["error"] for one in errors} == {"AttributeError"}
-    assert all("nonsense" in one["message"] for one in errors)
-    line = EAGER.splitlines().index(next(one for one in EAGER.splitlines() if 'get("/ok")' in one)) + 1
-    assert all(f".py:{line} in " in one["where"] for one in errors)
-    assert sum(one["count"] for one in errors) == recorded(run.history).total()
+    errors = [event.detail for event in run.history.events if event.name == f.LOCUSTFILE_ERROR]
+    assert {error["error"] for error in errors} == {"AttributeError"}
+    assert all("nonsense" in error["message"] for error in errors)
+    line = EAGER.splitlines().index(next(line for line in EAGER.splitlines() if 'get("/ok")' in line)) + 1
+    assert all(f".py:{line} in " in error["where"] for error in errors)
+    assert sum(error["count"] for error in errors) == recorded(run.history).total()
 
 
 def test_a_locustfile_that_cannot_be_read_ends_at_once_with_its_reason(runs: Runs) -> None:

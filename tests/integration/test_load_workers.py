@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from rushhour.load.post import Post
+from rushhour.load.master_address import MasterAddress
 from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
@@ -26,9 +26,11 @@ class Eager(FastHttpUser):
 """
 
 
-def workers(post: Post, *locustfiles: Path) -> AbstractContextManager[list[subprocess.Popen[bytes]]]:
+def workers(
+    master: MasterAddress, *locustfiles: Path
+) -> AbstractContextManager[list[subprocess.Popen[bytes]]]:
     """One `rushhour worker` for each file; killed if they are still there at the end."""
-    return running(*(["rushhour", "worker", str(post), "--locustfile", str(path)] for path in locustfiles))
+    return running(*(["rushhour", "worker", str(master), "--locustfile", str(path)] for path in locustfiles))
 
 
 @contextmanager
@@ -61,19 +63,21 @@ def load(count: int) -> Load:
 
 
 def faults(history: History) -> str:
-    return " ".join(str(one.detail.get("error")) for one in history.events if one.name == f.OBSERVER_FAULT)
+    return " ".join(
+        str(event.detail.get("error")) for event in history.events if event.name == f.OBSERVER_FAULT
+    )
 
 
 def test_workers_that_were_started_by_hand_count_as_forked_ones_do(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
-    post = Post(HOST, free_port(), wait_s=30)
+    master = MasterAddress(HOST, free_port(), wait_s=30)
     with (
         serving(Server()) as server,
-        loading(server, load(2), tmp_path / "run", root=tmp_path, post=post) as (process, run),
-        workers(post, tmp_path / "own.py", tmp_path / "own.py") as started,
+        loading(server, load(2), tmp_path / "run", root=tmp_path, master=master) as (process, run),
+        workers(master, tmp_path / "own.py", tmp_path / "own.py") as started,
     ):
         assert process.wait(60) == 0, process.tail()
-        assert [one.wait(ENDS_WITHIN_S) for one in started] == [0, 0]
+        assert [worker.wait(ENDS_WITHIN_S) for worker in started] == [0, 0]
         history = load_history(run)
         assert recorded(history) == server.counts
     assert {row.worker for row in history.requests} == {"worker-0", "worker-1"}
@@ -84,11 +88,11 @@ def test_a_worker_with_other_code_ends_the_run_with_its_reason(tmp_path: Path) -
     (tmp_path / "own.py").write_text(LOCUSTFILE)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "own.py").write_text(LOCUSTFILE.replace("0.05", "0.5"))
-    post = Post(HOST, free_port(), wait_s=30)
+    master = MasterAddress(HOST, free_port(), wait_s=30)
     with (
         serving(Server()) as server,
-        loading(server, load(2), tmp_path / "run", root=tmp_path, post=post) as (process, run),
-        workers(post, tmp_path / "own.py", tmp_path / "old" / "own.py"),
+        loading(server, load(2), tmp_path / "run", root=tmp_path, master=master) as (process, run),
+        workers(master, tmp_path / "own.py", tmp_path / "old" / "own.py"),
     ):
         assert process.wait(60) == 3, process.tail()
         assert "differs from the master's" in faults(load_history(run))
@@ -97,12 +101,12 @@ def test_a_worker_with_other_code_ends_the_run_with_its_reason(tmp_path: Path) -
 
 def test_a_worker_without_rushhour_ends_the_run_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
-    post = Post(HOST, free_port(), wait_s=30)
+    master = MasterAddress(HOST, free_port(), wait_s=30)
     plain = ["locust", "--worker", "-f", str(tmp_path / "own.py")]
     with (
         serving(Server()) as server,
-        loading(server, load(1), tmp_path / "run", root=tmp_path, post=post) as (process, run),
-        running([*plain, "--master-host", post.host, "--master-port", str(post.port)]),
+        loading(server, load(1), tmp_path / "run", root=tmp_path, master=master) as (process, run),
+        running([*plain, "--master-host", master.host, "--master-port", str(master.port)]),
     ):
         assert process.wait(60) == 3, process.tail()
         assert "for worker-0 to join: was it started by `rushhour worker`?" in faults(load_history(run))

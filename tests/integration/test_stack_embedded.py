@@ -148,7 +148,9 @@ def test_second_start_clones_and_leaves_nothing(
     before, fills = set((cache / "work").iterdir()), seeder.fills
     with stack.up(scenario, RunDir(tmp_path), quiet) as second:
         pids = [child.pid for child in (second.primary.child, second.replica.child, second.service.child)]
-        family = [one for pid in pids for one in (psutil.Process(pid), *psutil.Process(pid).children(True))]
+        family = [
+            process for pid in pids for process in (psutil.Process(pid), *psutil.Process(pid).children(True))
+        ]
         # A clone, not the data that the first stack writes to.
         assert ask(second.primary.admin_dsn, "SELECT count(*) FROM kept") == ROWS
         sweep(cache / "work")  # what another start does: it must touch neither of the two stacks

@@ -170,7 +170,7 @@ def test_without_its_guard_nothing_may_be_started() -> None:
         guard.adopt(psutil.Process().pid)
 
     def reapers() -> list[psutil.Process]:
-        return [one for one in psutil.Process().children() if guard.owner in one.cmdline()]
+        return [process for process in psutil.Process().children() if guard.owner in process.cmdline()]
 
     def lose_guard() -> None:
         with guard:

@@ -14,7 +14,7 @@ from rushhour.process.guard import Guard
 from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import BareServer
 from rushhour.stack.postgres.table_lock import TableLock
-from rushhour.stack.processes.beside import Beside, start_relay
+from rushhour.stack.processes.side_process import SideProcess, start_relay
 from tests.judged_runs import ROOT, run, told
 
 
@@ -54,14 +54,14 @@ def echo() -> Iterator[int]:
 
 
 @pytest.fixture
-def relay(guard: Guard, echo: int, tmp_path: Path) -> Iterator[Beside]:
+def relay(guard: Guard, echo: int, tmp_path: Path) -> Iterator[SideProcess]:
     made = start_relay(guard, "replica", echo, log=tmp_path / "relay.log", choose_port=free_port)
     yield made
     made.stop()
     assert made.child.poll() is not None
 
 
-def test_a_relay_passes_everything_until_it_is_a_black_hole(relay: Beside) -> None:
+def test_a_relay_passes_everything_until_it_is_a_black_hole(relay: SideProcess) -> None:
     with socket.create_connection(("127.0.0.1", relay.port), timeout=5) as connection:
         connection.sendall(b"one")
         assert connection.recv(10) == b"one"

@@ -141,7 +141,7 @@ def test_a_shallow_stack_after_a_deep_one(finder: Finder) -> None:
     assert finder.names(*deep) == ["view"]
 
 
-def test_a_library_line_that_was_named_for_want_of_an_application_gives_way_to_one(finder: Finder) -> None:
+def test_an_application_frame_replaces_a_library_call_site(finder: Finder) -> None:
     library = function(f"{LIBRARY}/jobs/queue.py", "take", "return find(1)", find=finder.find)
     assert library().sites[0].function == "take"
     assert function(f"{APP}/jobs.py", "job", callee=library)().sites[0].function == "job"
@@ -168,7 +168,7 @@ def test_who_awaits_a_greenlet_is_named_and_not_who_started_the_loop(finder: Fin
     way = Coroutine(function(file, "execute", "return find(1)", find=finder.find))
     other = Coroutine(function(file, "commit", "return find(1)", find=finder.find))
     stacks = [one.stack() for one in (way, other, way, other)]
-    assert [[site.function for site in one.sites] for one in stacks] == [["view"]] * 4
+    assert [[site.function for site in stack.sites] for stack in stacks] == [["view"]] * 4
     assert stacks[0] is stacks[2]
     assert stacks[1] is stacks[3]
 

@@ -27,11 +27,15 @@ def test_thousands_of_pools_of_one_line_are_sampled_without_a_fault() -> None:
     states = {made_at(book, pool, HERE, MORE).id for pool in kept}
     assert len(states) == SEPARATE + 1
     records = tally.tick(1.0, final=True)
-    [sample] = [one for one in records if one["k"] == "sample"]
+    [sample] = [record for record in records if record["k"] == "sample"]
     assert len(sample["pools"]) <= SEPARATE + 2 < MAX_POOLS
     assert not book.faults
-    lines = {one["id"]: one["line"] for one in records if one["k"] == "line"}
-    engines = {lines[one["at"]]: (one["made"], one["alive"]) for one in records if one["k"] == "engines"}
+    lines = {record["id"]: record["line"] for record in records if record["k"] == "line"}
+    engines = {
+        lines[record["at"]]: (record["made"], record["alive"])
+        for record in records
+        if record["k"] == "engines"
+    }
     assert engines[70] == (3000, 3000)
     assert engines[3][0] == 1
 

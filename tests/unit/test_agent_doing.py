@@ -173,14 +173,14 @@ def test_holders_are_looked_at_while_their_request_runs() -> None:
         for _ in range(3):
             doing.tick(list(book.live), written)
     records = list(doing.take(2.0))
-    assert [(one["k"], one.get("id"), one.get("elsewhere")) for one in records] == [
+    assert [(record["k"], record.get("id"), record.get("elsewhere")) for record in records] == [
         ("doing", None, 3),
         ("seen", 1, 3),
     ]
     assert list(doing.take(3.0)) == []
 
 
-def test_a_streamed_response_is_told_from_other_waiting() -> None:
+def test_a_streamed_response_is_distinguished_from_other_waits() -> None:
     book, pool, request = Book(), FakePool(), Request("GET", None)
     request.streams = request.returned = True
     with a_waiting_thread() as ident:
@@ -203,7 +203,7 @@ def test_a_query_of_a_streamed_response_is_the_drivers_wait() -> None:
     assert (total["streaming"], total["driver"]) == (0, 1)
 
 
-def test_who_is_turned_away_held_what() -> None:
+def test_a_timeout_records_the_connections_that_its_request_held() -> None:
     book, pool, other = Book(), FakePool(), FakePool()
     asking, another = Request("GET", None), Request("GET", None)
     a_hold(book, pool, asking, 1, 1.0)
@@ -235,14 +235,14 @@ def test_a_child_knows_which_connections_it_shares_and_how_often_it_used_them() 
         pool._pool.queue.append(record)
     book.start_over()
     tally = Tally(book, Classifier())
-    [told] = [one for one in tally.tick(1.0) if one["k"] == "inherited"]
+    [told] = [record for record in tally.tick(1.0) if record["k"] == "inherited"]
     assert (told["pids"], told["uses"]) == ((41, 42), 0)
     hold = a_hold(book, pool, None, 1, 2.0)
     hold.slot.inherited = True
     hold.returned, hold.how = 2.1, "close"
     del book.live[hold]
     book.ended.append(hold)
-    [told] = [one for one in tally.tick(3.0) if one["k"] == "inherited"]
+    [told] = [record for record in tally.tick(3.0) if record["k"] == "inherited"]
     assert told["uses"] == 1
 
 
@@ -255,7 +255,7 @@ def test_what_is_collected_between_two_samples_is_a_leak_all_the_same(returned: 
     hold.returned, hold.how = returned, GC
     del book.live[hold]
     book.ended.append(hold)
-    kinds = [one["k"] for one in tally.tick(3.0) if one["k"] in ("out", "ended", "back")]
+    kinds = [record["k"] for record in tally.tick(3.0) if record["k"] in ("out", "ended", "back")]
     assert kinds == (["out", "ended", "back"] if leaks else [])
 
 
@@ -272,7 +272,7 @@ def test_garbage_is_collected_once_when_it_is_asked_for(tmp_path: Path) -> None:
             break
         waited.wait(0.05)
     assert answer.exists()
-    assert [one["k"] for one in collector.poll()] == ["collected"]
+    assert [record["k"] for record in collector.poll()] == ["collected"]
     assert collector.poll() == []
 
 

@@ -21,7 +21,7 @@ def test_no_empty_entry_which_would_mean_the_current_directory() -> None:
         assert agent_environment(OUT, before)["PYTHONPATH"] == str(INJECT_DIR)
 
 
-def test_twice_is_once() -> None:
+def test_adding_the_agent_twice_changes_nothing() -> None:
     once = agent_environment(OUT, {"PYTHONPATH": "/a"})
     assert agent_environment(OUT, once) == once
 
@@ -30,5 +30,5 @@ def test_a_relative_directory_is_made_absolute() -> None:
     assert agent_environment(Path("agent"), {})["RUSHHOUR_AGENT_DIR"] == str(Path.cwd() / "agent")
 
 
-def test_what_is_injected_hides_nothing_else() -> None:
+def test_the_injected_folder_has_only_sitecustomize() -> None:
     assert [path.name for path in INJECT_DIR.iterdir() if path.suffix] == ["sitecustomize.py"]

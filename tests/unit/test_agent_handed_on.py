@@ -86,7 +86,7 @@ def test_what_holds_a_connection(found: object) -> None:
     ],
     ids=lambda found: type(found).__name__,
 )
-def test_what_does_not(found: object) -> None:
+def test_other_objects_do_not_hold_a_connection(found: object) -> None:
     assert not carries(found)
 
 
@@ -109,7 +109,7 @@ def half_closed() -> Iterator[int]:
     yield 2
 
 
-def test_objects_that_do_not_like_to_be_looked_at() -> None:
+def test_objects_that_raise_on_inspection_do_not_hold_a_connection() -> None:
     running = half_closed()
     next(running)
     running.close()  # type: ignore[attr-defined]  # it is a generator
@@ -117,7 +117,7 @@ def test_objects_that_do_not_like_to_be_looked_at() -> None:
     assert carries(running)  # not seen: it may
 
 
-def test_a_row_and_a_large_result_do_not() -> None:
+def test_a_row_and_a_large_result_do_not_hold_a_connection() -> None:
     with ENGINE.connect() as connection:
         rows = connection.execute(text("select 1")).all()
     assert not carries(rows, [{"number": n} for n in range(10_000)])

@@ -164,7 +164,7 @@ def test_processes_add_up_and_the_dead_keep_their_counters(tmp_path: Path) -> No
     one.close()
 
 
-def test_one_leads_and_another_takes_over(tmp_path: Path) -> None:
+def test_another_process_takes_over_the_export_when_the_leader_ends(tmp_path: Path) -> None:
     now = [100.0]
     first, second = (exporter(Service(), tmp_path, now) for _ in range(2))
     first.tick()

@@ -201,7 +201,7 @@ def test_a_connection_that_somebody_else_has_in_hands_is_not_lost() -> None:
         assert hold.lost_s == 11.0, why
 
 
-def test_one_that_seemed_lost_and_is_used_by_somebody_else_is_not_lost_any_more() -> None:
+def test_a_lost_connection_used_by_another_owner_is_resumed() -> None:
     hold, units = a_hold(ended_owner(), 0.5), Units(Classifier())
     units.look([hold], 2.0)
     assert hold.lost == OWNER_ENDED

@@ -54,7 +54,7 @@ def test_a_request_lasts_as_long_as_the_server_handles_it(patch: ServerPatch) ->
     assert current_request.get() is None
 
 
-def test_it_steps_aside_for_a_framework(patch: ServerPatch) -> None:
+def test_server_patches_are_removed_for_a_framework_with_its_own(patch: ServerPatch) -> None:
     original = SyncWorker.handle_request
     patch.apply(module("gunicorn.workers.sync", SyncWorker))
     patch.step_aside()

@@ -217,10 +217,10 @@ def counts_of(holds: list[Hold], doing: Doing | None = None) -> dict[str, int]:
     counts = dict.fromkeys(
         (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN), 0
     )
-    for one in doing.take(2.0):
-        if one["k"] == "doing":
+    for record in doing.take(2.0):
+        if record["k"] == "doing":
             for name in counts:
-                counts[name] += one[name]
+                counts[name] += record[name]
     return counts
 
 
@@ -343,9 +343,9 @@ def test_greenlets_are_read_where_they_wait() -> None:
     hold.owner = an_owner(waiting, GREENLET)
     doing = Doing(Classifier(), catalog := Catalog())
     doing.tick([hold], {hold: 1})
-    [told] = [one for one in doing.take(2.0) if one["k"] == "doing"]
+    [told] = [record for record in doing.take(2.0) if record["k"] == "doing"]
     assert told[ELSEWHERE] == 1
-    lines = {one["id"]: one["function"] for one in catalog.take() if one["k"] == "line"}
+    lines = {record["id"]: record["function"] for record in catalog.take() if record["k"] == "line"}
     [[what, _, seen, count]] = told["places"]
     assert (what, lines[seen], count) == (ELSEWHERE, "more", 1)
     waiting.switch()
@@ -363,15 +363,15 @@ def test_greenlets_that_are_switched_while_they_are_looked_at_raise_nothing() ->
                 hub.switch()
 
         greenlets = [greenlet.greenlet(work) for _ in range(5)]
-        owners.extend(an_owner(one, GREENLET) for one in greenlets)
+        owners.extend(an_owner(switched, GREENLET) for switched in greenlets)
         for owner in owners:
             owner.thread = threading.get_ident()
         started.set()
         while not stop.is_set():
-            for one in greenlets:
-                one.switch()
-        for one in greenlets:
-            one.switch()
+            for switched in greenlets:
+                switched.switch()
+        for switched in greenlets:
+            switched.switch()
 
     thread = threading.Thread(target=switching)
     thread.start()
@@ -427,7 +427,7 @@ def waits_for_an_event(lock: Any) -> None:
 @pytest.mark.parametrize(
     "kind", [threading.Lock, threading.RLock, threading.Condition, lambda: threading.Semaphore(1)]
 )
-def test_who_waits_for_a_lock_is_told_from_who_waits_for_something_else(function: Any, kind: Any) -> None:
+def test_a_wait_for_a_lock_is_distinguished_from_other_waits(function: Any, kind: Any) -> None:
     lock = kind()
     lock.acquire()
     try:
@@ -498,10 +498,10 @@ def test_a_response_streams_from_its_start_to_its_last_part_and_a_pending_part_w
     ]
 
 
-def test_holders_whose_client_does_not_read_are_told_from_those_whose_response_is_being_made() -> None:
+def test_sending_is_distinguished_from_making_a_streamed_response() -> None:
     making, unread = Request("GET", None), Request("GET", None)
-    for one in (making, unread):
-        one.returned = one.streams = True
+    for request in (making, unread):
+        request.returned = request.streams = True
     unread.sending = True
     with a_waiting_thread() as first, a_waiting_thread() as second:
         holds = [
@@ -601,10 +601,10 @@ def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_not
     assert started.wait(DEADLINE_S)
 
     def look(task: Any) -> None:
-        for one in (mine, others):
-            one.task = weakref.ref(task)
+        for request in (mine, others):
+            request.task = weakref.ref(task)
         ident = thread.ident or 0
-        holds = [a_hold(Book(), FakePool(), one, ident, 1.0) for one in (mine, others)]
+        holds = [a_hold(Book(), FakePool(), request, ident, 1.0) for request in (mine, others)]
         counts = counts_of(holds)
         assert (counts[DRIVER], counts[UNSEEN]) == (1, 1)
 
@@ -634,7 +634,7 @@ def test_tasks_at_a_lock_whose_owner_is_in_the_queue_wait_for_a_connection(owner
     async def main() -> dict[str, int]:
         lock = asyncio.Lock()
         sleeping = [asyncio.sleep(DEADLINE_S) for _ in range(3)]
-        tasks = [asyncio.create_task(audit(lock, one)) for one in sleeping]
+        tasks = [asyncio.create_task(audit(lock, sleeper)) for sleeper in sleeping]
         await asyncio.sleep(0.01)
         book, pool = Book(), FakePool()
         holds = [a_hold(book, pool, None, 0, 1.0) for _ in tasks]
@@ -643,8 +643,8 @@ def test_tasks_at_a_lock_whose_owner_is_in_the_queue_wait_for_a_connection(owner
         counts = counts_of(holds if owner_holds else holds[1:])
         for task in tasks:
             task.cancel()
-        for one in sleeping:
-            one.close()
+        for sleeper in sleeping:
+            sleeper.close()
         return counts
 
     counts = asyncio.run(main())
@@ -745,7 +745,7 @@ def test_many_holds_take_turns() -> None:
         doing = Doing(Classifier(), Catalog())
         for _ in range(3):
             doing.tick(holds, {hold: number for number, hold in enumerate(holds)})
-        seen = [one for one in doing.take(2.0) if one["k"] == "seen"]
+        seen = [record for record in doing.take(2.0) if record["k"] == "seen"]
     assert len(seen) == 3 * MAX_LOOKS
 
 
@@ -823,7 +823,7 @@ def test_a_thread_that_has_ended_is_no_loop_any_more() -> None:
     assert serving == set()
 
 
-def test_a_loop_within_a_request_holds_up_nobody() -> None:
+def test_a_loop_within_a_request_is_not_blocked() -> None:
     """As an asynchronous view of Flask does, in a loop of its own."""
     classifier = Classifier()
     classifier.add_framework("/venv/flask/app.py")

@@ -61,7 +61,7 @@ class Story:
         self.pool._overflow -= 1
 
     def tick(self, now: float, *kinds: str) -> list[dict[str, Any]]:
-        return [dict(one) for one in self.tally.tick(now) if not kinds or one["k"] in kinds]
+        return [dict(record) for record in self.tally.tick(now) if not kinds or record["k"] in kinds]
 
     def row(self, now: float) -> dict[str, float]:
         [sample] = self.tick(now, "sample")
@@ -98,8 +98,8 @@ def test_a_row_per_pool(story: Story) -> None:
 
 
 def test_an_idle_service_is_sampled_all_the_same(story: Story) -> None:
-    assert [one["k"] for one in story.tick(1.0)] == ["pool", "sample"]
-    assert [one["k"] for one in story.tick(1.1)] == ["sample"]
+    assert [record["k"] for record in story.tick(1.0)] == ["pool", "sample"]
+    assert [record["k"] for record in story.tick(1.1)] == ["sample"]
 
 
 def test_only_check_outs_that_last_are_written_and_each_once(story: Story) -> None:
@@ -177,7 +177,7 @@ def test_time_outs(story: Story) -> None:
     assert story.row(10.2)["timeouts"] == 1
 
 
-def test_a_dropped_pool_has_its_last_word(story: Story) -> None:
+def test_a_dropped_pool_is_recorded_a_last_time(story: Story) -> None:
     story.tick(9.9)
     story.give_back(story.take(10.0), 10.5)
     story.pool = FakePool()  # the service dropped the first
@@ -186,7 +186,7 @@ def test_a_dropped_pool_has_its_last_word(story: Story) -> None:
     assert (times["hold"], site["checkouts"]) == ({1 << 19: 1}, 1)
     assert sample["pools"] == [[1, 2, 1, 30.0, 0, 0, 0, 0, 0, 0, 1, 1]]
     assert gone == {"k": "gone", "pool": 1}
-    assert [one["k"] for one in story.tick(12.0)] == ["sample"]
+    assert [record["k"] for record in story.tick(12.0)] == ["sample"]
     assert story.book.pools == []
 
 

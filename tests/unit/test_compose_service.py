@@ -98,7 +98,7 @@ def load(folder: Path, text: str = SCENARIOS) -> dict[str, Scenario]:
 def problems(folder: Path, text: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         load(folder, text)
-    return [one.replace(f"{folder}/", "") for one in caught.value.problems]
+    return [problem.replace(f"{folder}/", "") for problem in caught.value.problems]
 
 
 def laid_over(file: UserFile, injection: Injection) -> Any:
@@ -183,14 +183,14 @@ def test_a_relative_root_starts_at_the_scenario_file(folder: Path) -> None:
         ),
     ],
 )
-def test_bad_input_is_told_with_its_line(folder: Path, old: str, new: str, told: str) -> None:
+def test_bad_input_is_reported_with_its_line(folder: Path, old: str, new: str, told: str) -> None:
     assert old in SCENARIOS
     found = problems(folder, SCENARIOS.replace(old, new))
     assert any(told in one for one in found), found
     assert all(one.startswith("scenarios.yaml:") for one in found)
 
 
-def test_a_compose_file_that_is_no_yaml_is_told_with_its_own_line(folder: Path) -> None:
+def test_invalid_yaml_in_a_compose_file_is_reported_with_its_line(folder: Path) -> None:
     (folder / "compose.yaml").write_text("services:\n  shop: [\n")
     assert "target.compose: compose.yaml:3: not YAML" in problems(folder, SCENARIOS)[0]
 
@@ -224,7 +224,7 @@ def test_what_is_read_of_the_file(file: UserFile) -> None:
     assert shop.environment == {"PRICE": "5$"}
     assert shop.binds == (Bind(Path("/home/me/shop/src"), PurePosixPath("/srv/shop")),)
     assert (shop.ports, shop.volumes, shop.depends_on, shop.cores) == ((8000,), ("cache",), ("db",), 0.5)
-    assert [one.name for one in file.started_with("shop")] == ["shop", "db"]
+    assert [service.name for service in file.started_with("shop")] == ["shop", "db"]
     assert file.networks == {"backend": False, "office": True}
     assert list(refusals(file, "shop", 0)) == []  # mail, and its external network, are not started
 
@@ -262,7 +262,7 @@ def test_the_override_publishes_one_port_and_names_everything_after_the_run(file
     assert shop["deploy"] == {"restart_policy": {"condition": "none"}, "replicas": 1}
     assert found["networks"] == {"backend": {"name": "p_backend", "labels": LABELS}}
     assert found["volumes"]["data"] == {"name": "p_data", "labels": LABELS}  # never the user's own data
-    assert all(one["labels"] == LABELS for one in found["services"].values())
+    assert all(service["labels"] == LABELS for service in found["services"].values())
     assert shop["build"]["labels"] == LABELS
 
 

@@ -104,7 +104,7 @@ class TestSizes:
 
 
 class TestSkew:
-    def test_most_have_few_and_some_have_hundreds(self) -> None:
+    def test_most_customers_have_few_referrals_and_some_have_hundreds(self) -> None:
         counts = sorted(map(referrals_of, range(1, GROUP + 1)))
         assert sum(counts) == REFERRALS_PER_GROUP
         assert counts[GROUP // 2] <= 2

@@ -56,7 +56,7 @@ def test_faults_are_read_with_their_units(tmp_path: Path) -> None:
     ) == (ServerFault(20.0, "replica", "pause"), ServerFault(30.0, "replica", "unpause"))
 
 
-def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_with_its_line(tmp_path: Path) -> None:
     where = "scenarios.dead-replica.faults"
     assert refused(tmp_path, "at: 20, server: standby, do: freeze") == [
         f"13: {where}.0.at: 20 is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h",
@@ -83,7 +83,7 @@ def test_a_lock_takes_a_table_of_the_primary(tmp_path: Path) -> None:
     ]
 
 
-def test_contradictions_are_told_with_their_line(tmp_path: Path) -> None:
+def test_contradictions_are_reported_with_their_line(tmp_path: Path) -> None:
     where = "scenarios.dead-replica.faults"
     assert refused(
         tmp_path,

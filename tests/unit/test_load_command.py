@@ -38,7 +38,7 @@ def scenario(
         "http://LocalHost",
     ],
 )
-def test_loopback_may_be_loaded(url: str) -> None:
+def test_loopback_is_always_allowed(url: str) -> None:
     assert check_host(url) == []
 
 
@@ -54,7 +54,7 @@ def test_loopback_may_be_loaded(url: str) -> None:
         "http://127.1",  # means 127.0.0.1 to some, but is a name to others
     ],
 )
-def test_nothing_else_may_unless_it_is_named(url: str) -> None:
+def test_other_hosts_need_allow_host(url: str) -> None:
     (problem,) = check_host(url)
     host = urlsplit(url).hostname
     assert f"--allow-host {host}" in problem
@@ -69,7 +69,7 @@ def test_what_is_not_a_url_is_refused(url: str) -> None:
     assert len(check_host(url, allow_host="127.0.0.1")) == 1
 
 
-def test_every_problem_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_every_problem_is_reported_before_anything_starts(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     with pytest.raises(UsageError) as caught:
         start_load(Guard(), scenario(tmp_path, locustfile="none.py"), "http://example.test", run, 0.0)

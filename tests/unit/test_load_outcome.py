@@ -26,11 +26,11 @@ def test_a_5xx_that_names_the_pool_is_a_pool_time_out(status: int, body: bytes) 
 
 
 @pytest.mark.parametrize("body", [None, b"", b'{"type": "sqlalchemy.exc.OperationalError"}', b"\xff\xfe"])
-def test_any_other_5xx_is_just_that(body: bytes | None) -> None:
+def test_any_other_5xx_is_http_5xx(body: bytes | None) -> None:
     assert classify(502, body, Exception("bad status")) is Outcome.HTTP_5XX
 
 
-def test_a_pool_time_out_that_is_only_told_of_is_none() -> None:
+def test_pool_text_in_a_200_is_not_a_timeout() -> None:
     assert classify(200, FLASK_BODY, None) is Outcome.OK
     assert classify(404, FLASK_BODY, None) is Outcome.HTTP_4XX
 

@@ -98,7 +98,7 @@ def test_no_request_is_lost_however_long_it_took(requests: list[tuple[float, flo
         assert latency.get_max_value() <= HIGHEST_US * 1.001
 
 
-def test_a_sample_tells_of_the_second_that_it_covers() -> None:
+def test_a_sample_has_the_time_of_the_second_that_it_covers() -> None:
     hands = Hands(t_s=10.0, cpu_s=3.0)
     tally = hands.tally("worker-1")
     tally.started, tally.retries, tally.redirected = 3, 2, 1

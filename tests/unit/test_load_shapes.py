@@ -67,7 +67,7 @@ def test_a_step_never_passes_its_goal_and_never_exceeds_the_rate(
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.floats(0.1, 50))
-def test_steps_arrive(users: int, wanted: int, most: float) -> None:
+def test_steps_reach_their_goal(users: int, wanted: int, most: float) -> None:
     for _ in range(1001):
         users = step_towards(users, wanted, most)
     assert users == wanted

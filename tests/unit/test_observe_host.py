@@ -66,7 +66,7 @@ def test_a_counter_that_steps_back_is_no_negative_use() -> None:
     assert sampler.sample()[0].cpu_cores == 0.0
 
 
-def test_an_ended_component_is_left_out_and_a_failing_one_is_told_while_the_rest_go_on() -> None:
+def test_ended_components_are_left_out_and_failing_meters_are_reported() -> None:
     clock, faults = Clock(), Faults()
     reading = MeterReading(0.0, 0, 1)
     sampler = HostSampler(

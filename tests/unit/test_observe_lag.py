@@ -20,7 +20,7 @@ def test_the_first_sample_of_a_replica_that_restored_old_commits_is_not_lag() ->
     assert LagEstimator().update(0.0, 5 * MB + 100, 5 * MB, commit_age_s=86_400.0) == 0.0
 
 
-def test_the_age_of_a_fresh_commit_is_believed() -> None:
+def test_the_age_of_a_fresh_commit_is_used_as_lag() -> None:
     lag = LagEstimator()
     lag.update(0.0, 5 * MB, 5 * MB, commit_age_s=0.1)
     assert lag.update(1.0, 7 * MB, 6 * MB, commit_age_s=0.25) == 0.25

@@ -127,7 +127,7 @@ def test_moments_are_timed_from_the_start_of_the_load_as_in_the_report() -> None
     assert fold.state(50.0).moments == (f"2.5 s  {said}", f"before the load  {said}")
 
 
-def test_time_stands_still_when_the_load_has_ended() -> None:
+def test_the_elapsed_time_stops_at_the_end_of_the_load() -> None:
     fold = LiveFold()
     fold.feed([f.Event(2.0, f.LOAD_STARTED), f.Event(72.0, f.LOAD_ENDED)])
     assert fold.state(75.0).elapsed_s == 70.0

@@ -140,7 +140,7 @@ def test_a_log_that_appears_later_and_grows_is_read_once(tmp_path: Path) -> None
     assert logs.finish() == [LogCount("service", queuepool_timeouts=0, errors=1)]
 
 
-def test_a_tail_keeps_half_a_line_for_later_and_notices_a_file_that_was_cut(tmp_path: Path) -> None:
+def test_a_tail_keeps_an_incomplete_line_and_detects_truncation(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     tail = Tail(path)
     assert tail.lines() == []

@@ -65,7 +65,7 @@ def test_a_loop_goes_on_after_a_fault_and_finishes_once() -> None:
     assert steps.finished == 1
 
 
-def test_a_fault_in_finish_is_told_too() -> None:
+def test_a_fault_in_finish_is_reported() -> None:
     steps = Steps()
 
     def fail() -> None:
@@ -78,7 +78,7 @@ def test_a_fault_in_finish_is_told_too() -> None:
     assert steps.faults == [("pools", "no disk")]
 
 
-def test_a_loop_that_hangs_is_not_waited_for() -> None:
+def test_a_hanging_loop_does_not_delay_the_end() -> None:
     release = threading.Event()
 
     def hang() -> None:
@@ -131,7 +131,7 @@ def test_nothing_is_written_after_the_end(recorder: Recorder) -> None:
     assert (history.host, [event.name for event in history.events]) == ((), [f.ANCHOR])
 
 
-def test_a_fault_that_cannot_be_written_is_shown_and_told_at_the_end(tmp_path: Path) -> None:
+def test_a_fault_that_cannot_be_written_is_shown_and_returned_by_close(tmp_path: Path) -> None:
     recorder = Recorder(RunDir(tmp_path))
     recorder.close()
     (tmp_path / "events.jsonl").unlink()

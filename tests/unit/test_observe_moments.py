@@ -61,7 +61,7 @@ def names(events: list[f.Event]) -> list[str]:
     return [event.name for event in events]
 
 
-def test_a_full_pool_is_told_once_per_process_with_its_numbers() -> None:
+def test_pool_full_is_emitted_once_per_process_with_its_numbers() -> None:
     moments = Moments()
     assert moments.feed([sample(1.0, checked_out=2)]) == []
     [full] = moments.feed([sample(1.1, checked_out=3, leaked=2), sample(1.2, checked_out=3, leaked=2)])
@@ -76,13 +76,13 @@ def test_a_pool_without_a_limit_is_never_full() -> None:
     assert Moments().feed([sample(1.0, checked_out=500, overflow=-1)]) == []
 
 
-def test_only_the_first_time_out_is_told() -> None:
+def test_first_timeout_is_emitted_once() -> None:
     timeouts = [f.PoolTimeout(t, 7, "replica", SITE, "GET /x", 30.0) for t in (31.0, 31.5)]
     [first] = Moments().feed(timeouts)
     assert first == f.Event(31.0, f.FIRST_TIMEOUT, {"pool": "replica", "pid": 7, "endpoint": "GET /x"})
 
 
-def test_a_leak_is_told_a_second_after_its_request_ended_with_line_and_endpoint() -> None:
+def test_a_leak_is_reported_a_second_after_its_request_with_line_and_endpoint() -> None:
     moments = Moments()
     assert moments.feed([checkout(2.0, ended_s=2.0), sample(2.0, leaked=1), sample(2.99, leaked=1)]) == []
     [leak] = moments.feed([sample(3.0, leaked=1)])
@@ -122,7 +122,7 @@ def test_a_long_request_or_a_job_outside_requests_is_no_leak() -> None:
     assert moments.feed([checkout(2.0), sample(3.0, checked_out=1), sample(90.0, checked_out=1)]) == []
 
 
-def test_each_leaking_line_is_told_once_over_all_processes() -> None:
+def test_each_leaking_line_is_reported_once_over_all_processes() -> None:
     moments = Moments()
     first = [checkout(2.0, number=n, ended_s=2.0) for n in range(3)]
     second = [checkout(2.0, number=9, ended_s=2.0, site=OTHER)]

@@ -127,7 +127,7 @@ def test_a_short_check_out_is_written_if_its_backend_waited_for_a_lock_meanwhile
     assert back.returned_s == pytest.approx(1.3)
 
 
-def test_one_that_came_back_before_its_server_spoke_of_it_is_written_as_well(file: AgentFile) -> None:
+def test_a_check_out_returned_before_the_lock_wait_was_reported_is_written(file: AgentFile) -> None:
     file.add(START, POOL, *LINES, out())
     assert file.add({"k": "back", "id": 1, "t": 1001.3, "how": "close"}) == []
     file.watcher.notice(locked(1.4))  # it had come back by then
@@ -224,7 +224,7 @@ def test_names_of_pools(file: AgentFile, address: dict[str, Any], name: str) -> 
 
 def test_two_pools_of_one_server_get_two_names(file: AgentFile) -> None:
     facts = file.add(START, POOL, POOL | {"id": 2}, sample(1001.0, row(1), row(2)))
-    assert [one.pool for one in facts if isinstance(one, f.PoolSample)] == ["replica", "replica#2"]
+    assert [fact.pool for fact in facts if isinstance(fact, f.PoolSample)] == ["replica", "replica#2"]
 
 
 def test_a_pool_that_replaces_a_dropped_one_goes_on_with_its_name_and_counters(file: AgentFile) -> None:
@@ -237,8 +237,8 @@ def test_a_pool_that_replaces_a_dropped_one_goes_on_with_its_name_and_counters(f
         sample(1002.0, row(2, checkouts=2, checkins=1, connects=1)),
         sample(1003.0, row(2, checkouts=3, checkins=3, connects=1)),
     )
-    samples = [one for one in facts if isinstance(one, f.PoolSample)]
-    assert [(one.pool, one.checkouts, one.checkins, one.connects) for one in samples] == [
+    samples = [fact for fact in facts if isinstance(fact, f.PoolSample)]
+    assert [(sample.pool, sample.checkouts, sample.checkins, sample.connects) for sample in samples] == [
         ("replica", 5, 5, 1),
         ("replica", 7, 6, 2),
         ("replica", 8, 8, 2),
@@ -260,8 +260,8 @@ def test_a_line_that_is_being_written_waits(file: AgentFile) -> None:
 
 
 def test_a_check_out_gets_its_line_after_a_second(file: AgentFile) -> None:
-    assert not [one for one in file.add(START, POOL, *LINES, out()) if isinstance(one, f.CheckOut)]
-    assert not [one for one in file.add(sample(1001.9, row(live=1))) if isinstance(one, f.CheckOut)]
+    assert not [fact for fact in file.add(START, POOL, *LINES, out()) if isinstance(fact, f.CheckOut)]
+    assert not [fact for fact in file.add(sample(1001.9, row(live=1))) if isinstance(fact, f.CheckOut)]
     assert file.add(sample(1002.0, row(live=1)))[1:] == [replace(TAKEN, t_s=2.0)]
     assert file.add(sample(1002.1, row(live=1)))[1:] == []  # once
     assert file.add({"k": "back", "id": 1, "t": 1003.5, "how": "close"}) == [
@@ -303,7 +303,7 @@ def test_what_a_process_held_at_its_end(file: AgentFile) -> None:
     assert file.watcher.finish() == []
 
 
-def test_a_silent_process_is_taken_for_dead_until_it_speaks(file: AgentFile) -> None:
+def test_a_silent_process_counts_as_dead_until_its_next_record(file: AgentFile) -> None:
     file.add(START, POOL, *LINES, out(), sample(1002.0, row(live=1)))
     file.clock.now_s = 1007.0
     assert file.watcher.poll() == []
@@ -377,8 +377,8 @@ def test_no_directory_is_no_facts(tmp_path: Path) -> None:
 
 def test_several_processes(file: AgentFile) -> None:
     (file.path.parent / "8.jsonl").write_text(json.dumps(START | {"pid": 8, "forked": True}) + "\n")
-    facts = [one for one in file.add(START) if isinstance(one, f.AgentProcess)]
-    assert [(one.pid, one.forked) for one in facts] == [(7, False), (8, True)]
+    facts = [fact for fact in file.add(START) if isinstance(fact, f.AgentProcess)]
+    assert [(fact.pid, fact.forked) for fact in facts] == [(7, False), (8, True)]
 
 
 def test_the_last_poll_reads_a_backlog_of_any_size(file: AgentFile) -> None:

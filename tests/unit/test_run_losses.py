@@ -102,7 +102,9 @@ def test_leaks_that_were_seen_stay_a_failure(name: str, mutation: Mutation, leak
 @pytest.mark.parametrize("mutation", [cut, without_first_half, with_a_hole, twice])
 def test_a_rate_of_some_of_the_requests_proves_no_failure(mutation: Mutation, leaking: RunDir) -> None:
     mutate(leaking, "requests.jsonl", mutation)
-    rate = next(one for one in judged(leaking).thresholds if one.expr.startswith("http_5xx_rate"))
+    rate = next(
+        threshold for threshold in judged(leaking).thresholds if threshold.expr.startswith("http_5xx_rate")
+    )
     assert rate.ok is None
 
 
@@ -338,7 +340,7 @@ def test_lost_notifications_are_noticed(
     mutate(recorded, "notifications.jsonl", mutation)
     assert _exit_of(["verify", "--json", str(recorded.path)]) == 2
     [check] = json.loads(capsys.readouterr().out)
-    assert {(one["file"], one["rests_on"]) for one in check["findings"]} == {
+    assert {(finding["file"], finding["rests_on"]) for finding in check["findings"]} == {
         ("notifications.jsonl", "who was paged")
     }
     verdict = judged(recorded)

@@ -78,11 +78,11 @@ def test_a_scenario_survives_its_run_directory(folder: Path) -> None:
 
 def test_suites_are_expanded_once_and_in_order(folder: Path) -> None:
     file = load_scenarios(write(folder, GOOD))
-    assert [one.name for one in file.select(["broken", "both"])] == ["broken", "base"]
-    assert {one.release for one in file.select(["both"], release="1.0")} == {"1.0"}
+    assert [scenario.name for scenario in file.select(["broken", "both"])] == ["broken", "base"]
+    assert {scenario.release for scenario in file.select(["both"], release="1.0")} == {"1.0"}
 
 
-def test_unknown_names_and_releases_are_told_together(folder: Path) -> None:
+def test_unknown_names_and_releases_are_reported_together(folder: Path) -> None:
     file = load_scenarios(write(folder, GOOD))
     with pytest.raises(UsageError) as caught:
         file.select(["bas", "both"], release="9")
@@ -160,12 +160,12 @@ nonsense: 1
         ),
     ],
 )
-def test_a_mistake_is_told_with_the_allowed_set(folder: Path, old: str, new: str, told: str) -> None:
+def test_a_mistake_is_reported_with_the_allowed_values(folder: Path, old: str, new: str, told: str) -> None:
     assert old in GOOD
     assert any(told in problem for problem in problems(folder, GOOD.replace(old, new, 1)))
 
 
-def test_a_mistake_in_the_defaults_is_told_once(folder: Path) -> None:
+def test_a_mistake_in_the_defaults_is_reported_once(folder: Path) -> None:
     found = problems(folder, GOOD.replace("timeout: 5s", "timeout: 5s, siez: 3"))
     assert found == ["scenarios.yaml:8: scenarios.base.pool.siez: unknown key 'siez'"]
 
@@ -187,7 +187,7 @@ def test_a_missing_file_says_where_to_run(folder: Path) -> None:
 
 def test_the_shipped_file_is_valid() -> None:
     file = load_scenarios(ROOT / "scenarios.yaml")
-    assert [one.name for one in file.select(["loadtest"])] == [
+    assert [scenario.name for scenario in file.select(["loadtest"])] == [
         "staging",
         "rush-hour",
         "rush-hour-primary",

@@ -16,7 +16,7 @@ GATE = FILE.scenarios["gate"]
 
 
 def changed(*assignments: str, scenario: Scenario = GATE) -> Scenario:
-    return with_settings(scenario, [parse_setting(one) for one in assignments])
+    return with_settings(scenario, [parse_setting(assignment) for assignment in assignments])
 
 
 def test_keys_of_every_kind_can_be_set() -> None:
@@ -35,7 +35,7 @@ def test_keys_of_every_kind_can_be_set() -> None:
     load = scenario.load
     assert (load.users, load.duration, load.spawn_rate, scenario.pool.size) == (200, 90.0, 12.5, 40)
     assert scenario.release == "1.0"
-    assert [one.expr for one in scenario.thresholds] == ["p95 < 2s", "http_5xx == 0"]
+    assert [threshold.expr for threshold in scenario.thresholds] == ["p95 < 2s", "http_5xx == 0"]
     assert scenario.service.environment["LEVEL"] == "3"
     assert scenario.target.environment["NEW"] == "a=b"
     assert (scenario.postgres.replica_cores, scenario.agent) == (None, False)

@@ -49,7 +49,7 @@ def load(folder: Path, text: str) -> dict[str, Scenario]:
 def problems(folder: Path, text: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         load(folder, text)
-    return [one.removeprefix(f"{folder}/") for one in caught.value.problems]
+    return [problem.removeprefix(f"{folder}/") for problem in caught.value.problems]
 
 
 def values_of(scenario: Scenario) -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_a_url_is_a_black_box(folder: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_target_is_told_with_its_line(
+def test_problems_of_a_target_are_reported_with_their_line(
     folder: Path, old: str, new: str, told: str
 ) -> None:
     assert old in GOOD

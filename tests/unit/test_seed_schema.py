@@ -42,7 +42,7 @@ def test_statements_are_sorted(tmp_path: Path) -> None:
     assert "FOREIGN KEY (a_id)" in reference.statement
 
 
-def test_every_problem_is_told_with_its_line(tmp_path: Path) -> None:
+def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "CREATE TABLE a (id int);\n\nDROP TABLE a;\n"

@@ -162,7 +162,7 @@ def test_usage_grows_over_a_restart_of_the_container() -> None:
         ({"Log": [{"Output": "old"}, {"Output": "Traceback\n  ...\nHTTP Error 500\n\n"}]}, "HTTP Error 500"),
     ],
 )
-def test_the_last_line_of_the_last_probe_tells(health: dict[str, object], said: str) -> None:
+def test_the_last_line_of_the_last_probe_is_reported(health: dict[str, object], said: str) -> None:
     assert last_probe(health) == said
 
 
@@ -186,7 +186,7 @@ def test_another_machines_engine_is_refused_unless_named(address: str) -> None:
     assert local_host(address, host) == host
 
 
-def test_docker_host_wins_and_an_unknown_context_is_told() -> None:
+def test_docker_host_takes_precedence_and_an_unknown_context_is_an_error() -> None:
     assert engine_url({"DOCKER_HOST": "unix:///x.sock", "DOCKER_CONTEXT": "y"}) == "unix:///x.sock"
     with pytest.raises(StackError, match="no Docker context no-such-context"):
         engine_url({"DOCKER_CONTEXT": "no-such-context"})

@@ -41,7 +41,7 @@ def test_data_is_built_beside_its_place_and_then_used_again(tmp_path: Path) -> N
             assert (path / "rows").read_text() == "7"
     assert built == guard.noted  # a harness that dies meanwhile leaves nothing of it
     assert len(built) == 1
-    assert sorted(one.name for one in kept.root.iterdir()) == ["small", "small.lock"]
+    assert sorted(path.name for path in kept.root.iterdir()) == ["small", "small.lock"]
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(StackError, match="no disk"), kept.held("small", build, "small data", quiet):
         pytest.fail("it was built")
-    assert [one.name for one in tmp_path.iterdir()] == ["small.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == ["small.lock"]
 
 
 def test_a_disk_error_of_a_build_is_said_in_words(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_data_in_use_is_left_and_its_age_starts_again(tmp_path: Path) -> None:
         assert bring_down_kept(tmp_path) == ["left the kept databases small: a run uses them"]
         assert path.stat().st_mtime >= began_s - 1
     assert bring_down_kept(tmp_path) == ["removed the kept databases small"]
-    assert [one.name for one in tmp_path.iterdir()] == [lock_of(path).name]
+    assert [path.name for path in tmp_path.iterdir()] == [lock_of(path).name]
 
 
 def test_the_root_of_private_data_is_closed_to_others(tmp_path: Path) -> None:

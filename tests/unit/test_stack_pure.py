@@ -17,7 +17,7 @@ from rushhour.errors import StackError, UsageError
 from rushhour.process.child import start, tail
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port, lost_race
-from rushhour.process.reaper import Book, group_pids, remove, remove_all
+from rushhour.process.reaper import CleanupList, group_pids, remove, remove_all
 from rushhour.process.tools import Account
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
@@ -62,7 +62,7 @@ def test_pools_that_fit_are_no_problem() -> None:
     assert check_capacity(replace(SCENARIO, postgres=Postgres(max_connections=65))) == []
 
 
-def test_pools_larger_than_the_server_are_told_with_the_numbers() -> None:
+def test_pools_larger_than_the_server_are_reported_with_the_numbers() -> None:
     (problem,) = check_capacity(replace(SCENARIO, postgres=Postgres(max_connections=64)))
     assert problem == (
         "scenario rush: 2 worker(s) x (20 + 10) connections = 60 to each server, which takes 59 "
@@ -111,7 +111,7 @@ def test_unknown_placeholder_names_those_that_are_known() -> None:
         service_command(odd, placeholders(SCENARIO, 1, "p", "r", Path("/logs")))
 
 
-def test_open_quote_is_told() -> None:
+def test_an_open_quote_is_an_error() -> None:
     odd = replace(SCENARIO, target=replace(SCENARIO.target, command="serve 'app"))
     with pytest.raises(UsageError, match=r"service\.command: No closing quotation: serve 'app"):
         service_command(odd, {})
@@ -327,13 +327,13 @@ def test_pid_file_that_cannot_be_understood_keeps_the_directory(tmp_path: Path) 
     assert in_use(tmp_path)
 
 
-def test_no_room_is_told_with_the_numbers(tmp_path: Path) -> None:
+def test_too_little_disk_space_is_reported_with_the_numbers(tmp_path: Path) -> None:
     require_room(tmp_path, 1, "a byte")
     with pytest.raises(StackError, match=r"cloning needs 1000000000000 MB in .*, where \d+ MB are free"):
         require_room(tmp_path, 10**18, "cloning")
 
 
-def test_template_without_manifest_is_none(tmp_path: Path) -> None:
+def test_a_template_without_a_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"is not a whole template .*rushhour down --templates"):
         read_template(tmp_path)
 
@@ -362,15 +362,15 @@ def test_only_templates_unused_for_long_are_removed(tmp_path: Path) -> None:
 # the guard's book, and logs
 
 
-def test_book_notes_what_the_harness_tells(tmp_path: Path) -> None:
-    book = Book("owner")
+def test_the_cleanup_list_applies_the_messages_of_the_harness(tmp_path: Path) -> None:
+    book = CleanupList("owner")
     book.note('{"do": "adopt", "pid": 7, "created": 1.5, "signal": 3}')
     book.note(f'{{"do": "remove", "path": "{tmp_path}"}}')
     assert book.adopted == {7: (1.5, 3)}
     assert book.paths == [tmp_path]
 
 
-def test_removing_what_is_gone_is_done(tmp_path: Path) -> None:
+def test_removing_a_missing_path_succeeds(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     assert remove_all([tmp_path / "full", tmp_path / "gone"], deadline_s=0) == []

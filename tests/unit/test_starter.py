@@ -98,7 +98,7 @@ def initialised(folder: Path, document: dict[str, Any]) -> tuple[Target, str]:
     return scenario.target, (folder / "customers.py").read_text()
 
 
-def test_fastapi_is_served_by_uvicorn_and_told_its_driver(tmp_path: Path) -> None:
+def test_fastapi_is_served_by_uvicorn_with_its_driver_in_the_url(tmp_path: Path) -> None:
     target, _ = initialised(tmp_path, FASTAPI)
     assert "-m uvicorn" in target.command
     assert "{port}" in target.command

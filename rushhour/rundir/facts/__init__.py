@@ -1,4 +1,4 @@
-"""What was observed in a run, as facts: one frozen dataclass per line of the run directory's files.
+"""The facts observed in a run: each line of the run directory's files is a frozen dataclass.
 
 `t_s` is seconds since the run's anchor (the `anchor` event) on the monotonic clock; it is comparable across
 all files of a run. Field names carry their units.

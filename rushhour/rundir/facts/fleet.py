@@ -1,18 +1,18 @@
-"""Services of a fleet before and after one of them was changed, and how the change went."""
+"""Facts about the services of a fleet before and after a change, and about the rollout."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
 By = Literal["update", "rollback", "stack-deploy"]
 BYS: Final[tuple[By, ...]] = ("update", "rollback", "stack-deploy")
-HEALTHY: Final = "HTTP 200"  # of its health path
-ALIVE: Final = "SELECT 1"  # a database's
+HEALTHY: Final = "HTTP 200"  # the answer of a healthy service's health path
+ALIVE: Final = "SELECT 1"  # the answer of a healthy database
 When = Literal["before", "after"]
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One running task of a service; on the embedded stack, one process."""
+    """A running task of a service; on the embedded stack, a process."""
 
     task: str
     container: str  # container id; embedded: the process's pid
@@ -23,42 +23,44 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """One service at one moment. `version` moves on every write of its definition, `spec` if that differs."""
+    """The state of a service. `version` changes on every update, `spec` only if the definition differs."""
 
     name: str
     id: str
     version: int
-    spec: str  # a hash
-    image: str  # as the definition names it
+    spec: str  # hash of the definition
+    image: str  # as named in the definition
     instances: tuple[Instance, ...]
-    answer: str | None = None  # to one request; None: no answer
-    means: str | None = None  # the image id that `image` meant at this moment; None: not known here
+    answer: str | None = None  # the answer to a request; None: no answer
+    means: str | None = None  # the image id that `image` resolved to; None: unknown
 
     @property
     def reached(self) -> bool:
-        """Whether it answered as a healthy one does."""
+        """Whether it answered like a healthy service."""
         return self.answer in (HEALTHY, ALIVE)
 
     @property
     def mutable(self) -> bool:
-        """Whether its definition names a tag that may come to mean another image."""
+        """Whether its definition names a tag that could be moved to another image."""
         return not (self.image.startswith("sha256:") or "@sha256:" in self.image)
 
     @property
     def moved(self) -> bool:
-        """Whether its tag means another image by now than the one that it runs."""
+        """Whether its tag has been moved to another image than the running image."""
         return (
-            self.mutable and self.means is not None and any(one.image != self.means for one in self.instances)
+            self.mutable
+            and self.means is not None
+            and any(instance.image != self.means for instance in self.instances)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How the change went. Times are seconds since the run's anchor."""
+    """The course of a rollout. Times are seconds since the run's anchor."""
 
     by: By
-    command: str  # what somebody at a terminal would have typed
-    pinned: str  # what the new image was pinned by
+    command: str  # the equivalent shell command
+    pinned: str  # how the new image was pinned
     began_s: float
     ended_s: float
     state: str  # "completed", "rolled back" or "stuck"
@@ -67,7 +69,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSeen:
-    """services.jsonl: a service of the fleet, before or after the change. `t_s` is when all were asked."""
+    """services.jsonl: a service of the fleet before or after the change; `t_s` is the time of the check."""
 
     t_s: float
     when: When

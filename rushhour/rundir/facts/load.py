@@ -1,11 +1,11 @@
-"""What customers got, and how the generator fared."""
+"""Facts about the requests of customers, and about the load generator."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a request ended, as its customer saw it."""
+    """The outcome of a request, as seen by its customer."""
 
     OK = "ok"  # 2xx and 3xx
     HTTP_4XX = "http_4xx"
@@ -22,11 +22,11 @@ FAILURES = frozenset(Outcome) - {Outcome.OK, Outcome.HTTP_4XX}
 
 @dataclass(frozen=True, slots=True)
 class RequestCount:
-    """requests.jsonl: requests of one endpoint that *ended* in one second with one outcome, at one worker.
+    """requests.jsonl: the requests of an endpoint that ended in a second, by outcome and worker.
 
     Rows with equal (t_s, endpoint, outcome, status) add up. `latency` is a base64 HDR histogram of
-    microseconds (1 us to 5 min, three significant digits) of `count` values. `status` is that of 4xx
-    answers, and 0 otherwise.
+    microseconds (1 us to 5 min, three significant digits) of `count` values. `status` is the status code of
+    4xx answers, and 0 otherwise.
     """
 
     t_s: int
@@ -40,11 +40,11 @@ class RequestCount:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorSample:
-    """generator.jsonl: one Locust process during one second.
+    """generator.jsonl: a Locust process during a second.
 
-    `started` counts requests put on the wire, retries included (`retries` of them). Lateness is how much
-    later than planned a timer of the event loop fired. `cpu_cores` is that process's use (1.0: a whole core).
-    `redirected` counts requests that were answered by another address than they asked.
+    `started` counts requests sent, including `retries`. Lateness is how much later than planned a timer of
+    the event loop fired. `cpu_cores` is the CPU use of the process (1.0: a whole core). `redirected` counts
+    requests that were redirected to another address.
     """
 
     t_s: int

@@ -1,4 +1,4 @@
-"""Moments of a run: its events, and what a real Alertmanager told."""
+"""Events of a run, and notifications of a real Alertmanager."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ToldAlert:
-    """One alert of a notification."""
+    """An alert of a notification."""
 
     status: str  # "firing" | "resolved"
     labels: Mapping[str, str]
@@ -17,14 +17,14 @@ class ToldAlert:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """notifications.jsonl: what a real Alertmanager told, as its webhook got it.
+    """notifications.jsonl: a notification of a real Alertmanager, as received by the webhook.
 
     `monotonic_s` is the machine's clock; the event `anchor` holds the same clock at the run's time 0.
     """
 
     at: str  # ISO 8601, UTC
     monotonic_s: float
-    policy: str  # whose receiver it came to
+    policy: str  # the policy whose receiver got it
     status: str  # "firing": at least one of its alerts is
     group: Mapping[str, str]
     alerts: tuple[ToldAlert, ...]
@@ -32,7 +32,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """events.jsonl: a moment. Names in use are the constants below; `detail` holds numbers and text."""
+    """events.jsonl: an event. Its names are the constants below; `detail` holds numbers and text."""
 
     t_s: float
     name: str
@@ -44,8 +44,8 @@ ANCHOR = "anchor"  # detail: wall_s, monotonic_s
 STACK_UP = "stack_up"  # detail: seconds
 LOAD_STARTED = "load_started"
 WARMUP_ENDED = "warmup_ended"
-LOAD_ENDED = "load_ended"  # customers were told to stop; detail: exit_code of Locust
-DRAINED = "drained"  # end of the watch over what is still held after the load
+LOAD_ENDED = "load_ended"  # the customers were stopped; detail: exit_code of Locust
+DRAINED = "drained"  # the end of the drain, in which the pools are observed after the load
 RUN_ENDED = "run_ended"
 POOL_FULL = "pool_full"  # detail: pool, pid, checked_out, capacity, leaked
 FIRST_TIMEOUT = "first_timeout"  # detail: pool, pid, endpoint
@@ -53,17 +53,17 @@ LEAK_DETECTED = "leak_detected"  # detail: pool, pid, site, endpoint, leaked (li
 SATURATION_DETECTED = "saturation_detected"  # detail: pool, pid, waiting, checked_out, capacity, queued_s
 LOCUSTFILE_ERROR = "locustfile_error"  # detail: worker, error (its type), message, where, count
 WORKER_LOST = "worker_lost"  # of Locust; detail: worker, users
-FAULT = "fault"  # done to a server, as the scenario asks; detail: server, do
+FAULT = "fault"  # a fault of the scenario was applied to a server; detail: server, do
 LOG_ERRORS = "log_errors"  # detail: source, queuepool_timeouts, errors and kinds (within the last second)
 COLLECTED = "collected"  # the harness asked the service to collect its garbage; detail: asked, answered
-STOPPED = "stopped"  # somebody ended the load before its time, as its user may; detail: planned_s, lasted_s
-HOTFIX_BEGAN = "hotfix_began"  # of a drill: the command was given
+STOPPED = "stopped"  # the user ended the load early; detail: planned_s, lasted_s
+HOTFIX_BEGAN = "hotfix_began"  # the hotfix command of a drill was started
 HOTFIX_ENDED = "hotfix_ended"  # detail: state ("completed", "rolled back", "stuck")
-DRILL = "drill"  # what a drill is about to do; detail: target, by, hotfix
-ROLLOUT = "rollout"  # how its change went; detail: the fields of Rollout
-DRILL_ENDED = "drill_ended"  # every service was seen again, and the load was told to stop
+DRILL = "drill"  # the plan of a drill; detail: target, by, hotfix
+ROLLOUT = "rollout"  # the course of a drill's rollout; detail: the fields of Rollout
+DRILL_ENDED = "drill_ended"  # every service was checked again, and the load was stopped
 ALERTING_UP = "alerting_up"  # a real Prometheus scrapes; detail: policies and pools (each a mapping), images
-ALERTING_ENDED = "alerting_ended"  # what it knew then; detail: targets, rules, metrics, lost
+ALERTING_ENDED = "alerting_ended"  # its final state; detail: targets, rules, metrics, lost
 INTERRUPTED = "interrupted"  # detail: signal
 STACK_BROKE = (
     "stack_broke"  # detail: what, log_tail; if the service ended: part ("service"), how ("exit code 9")

@@ -1,4 +1,4 @@
-"""What the agent saw in the service's pools: the lines of pool.jsonl."""
+"""Facts about the service's pools, as seen by the agent: the lines of pool.jsonl."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,17 +24,17 @@ class AgentProcess:
 
 @dataclass(frozen=True, slots=True)
 class PoolSample:
-    """pool.jsonl `sample`: one pool of one process, ten times a second. Counters only grow."""
+    """pool.jsonl `sample`: a pool of a process, ten times a second. Counters only grow."""
 
     t_s: float
     pid: int
     pool: str  # the server's name where its address is known ("replica"), else host:port/dbname
-    kind: str  # "QueuePool"
+    kind: str  # class of the pool, as "QueuePool"
     size: int
     max_overflow: int  # -1: no limit
     timeout_s: float
-    checked_out: int  # as the pool itself counts: slots that are still connecting included
-    live: int  # check-outs that the agent holds live proxies of
+    checked_out: int  # as counted by the pool, including connections that are being opened
+    live: int  # check-outs whose connection proxies are alive, as counted by the agent
     waiting: int  # threads in the queue for a connection
     leaked: int  # live check-outs whose request, or other unit of work, has ended
     timeouts: int
@@ -44,18 +44,18 @@ class PoolSample:
 
     @property
     def capacity(self) -> int | None:
-        """Connections the pool may hand out at most; None without a limit."""
+        """The number of connections that the pool can hand out; None without a limit."""
         return None if self.max_overflow < 0 else self.size + self.max_overflow
 
 
 def server_of(pool: str) -> str:
-    """The server that a pool of this name connects to: several pools of one process are `primary#2`, ..."""
+    """Return the server of a pool; further pools of a process are named `primary#2` and so on."""
     return pool.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
-    """The application's frame that checked a connection out; `file` relative to the service's root."""
+    """The application's line that checked a connection out; `file` is relative to the service's root."""
 
     file: str
     line: int
@@ -67,10 +67,9 @@ class CheckOut:
     """pool.jsonl `checkout`: a check-out that outlived its request or lasted a second or more.
 
     Written when it became notable, again when its request ended and when it came back: the last line with
-    the same (pid, id) holds. `returned_by` is "close", "gc" (only garbage collection brought it back),
-    "detach", "invalidate"; None while it is out. "process-ended" means that it never came back: its process
-    ended with it, or fell silent for five seconds (should it speak again, a line without `returned_s`
-    follows).
+    the same (pid, id) is valid. `returned_by` is "close", "gc" (returned by garbage collection), "detach" or
+    "invalidate"; None while it is out. "process-ended" means that it never came back: its process ended, or
+    wrote nothing for five seconds (if it writes again, a line without `returned_s` follows).
     """
 
     t_s: float  # when this line was written
@@ -86,11 +85,11 @@ class CheckOut:
     request_ended_s: float | None = None  # when its request, or other unit of work, ended
     returned_s: float | None = None
     returned_by: str | None = None
-    # While its request ran, its thread was looked at ten times a second, and was seen this often
+    # Its thread was inspected ten times a second during its request; how often it was seen:
     in_driver: int = 0  # waiting for the server
     in_queue: int = 0  # waiting for another connection, in a queue or for it to open
     elsewhere: int = 0
-    stands_at: CallSite | None = None  # the application's line, when it was last seen outside the driver
+    stands_at: CallSite | None = None  # the application's line when last seen outside of the driver
     streams: bool = False  # its response was being sent
     owner: int | None = None  # of the thread, greenlet or task that took it; never used again in a process
     lost: str | None = None  # "owner-ended" or "owner-idle": no request ended, but what it was taken for
@@ -99,7 +98,7 @@ class CheckOut:
 
 @dataclass(frozen=True, slots=True)
 class SiteTotal:
-    """pool.jsonl `site`: running totals per call site and endpoint, each second in which they changed."""
+    """pool.jsonl `site`: running totals by call site and endpoint, each second in which they changed."""
 
     t_s: float
     pid: int
@@ -121,14 +120,14 @@ class PoolTimeout:
     site: CallSite
     endpoint: str | None
     waited_s: float
-    holding: int = 0  # connections of this pool that the request had in its hands meanwhile
-    holding_other: int = 0  # and of other pools
+    holding: int = 0  # connections of this pool that the request held meanwhile
+    holding_other: int = 0  # connections of other pools that it held meanwhile
     kept: int = 0  # of this pool, that its thread, greenlet or task keeps from earlier units of work
 
 
 @dataclass(frozen=True, slots=True)
 class PoolTimes:
-    """pool.jsonl `times`: histograms of one pool over about one second.
+    """pool.jsonl `times`: histograms of a pool over about a second.
 
     Maps from the upper bound of a bucket in microseconds to a count; bounds are powers of two.
     """
@@ -143,19 +142,19 @@ class PoolTimes:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where those who held a connection were seen, and where they had taken it."""
+    """A line at which holders of connections were seen, and the line that took the connections."""
 
     what: str  # a field of PoolDoing: "driver", "queue", "elsewhere", ...
     taken: CallSite
-    seen: CallSite | None  # the application's line; None: not seen
+    seen: CallSite | None  # the application's line; None: unknown
     looks: int
 
 
 @dataclass(frozen=True, slots=True)
 class PoolDoing:
-    """pool.jsonl `doing`: what those who hold a pool's connections were at, over about one second.
+    """pool.jsonl `doing`: what the holders of a pool's connections were doing over about a second.
 
-    Counts of looks, up to ten a second at each check-out that lasts 0.1 s or more, while its request runs.
+    Numbers of inspections, up to ten a second for each check-out of 0.1 s or longer, while its request runs.
     """
 
     t_s: float
@@ -165,12 +164,12 @@ class PoolDoing:
     queue: int  # waiting for another connection, in a queue or for it to open
     elsewhere: int
     streaming: int  # making a response while it is sent; without `sending`: or sending it
-    lines: tuple[tuple[CallSite, int], ...] = ()  # where they stood outside the driver, most first
-    sending: int | None = None  # waiting for the client to take what was sent; None: not told apart
+    lines: tuple[tuple[CallSite, int], ...] = ()  # their lines outside of the driver, most frequent first
+    sending: int | None = None  # waiting for the client to receive; None: not distinguished
     lock: int = 0  # waiting for a lock of the service's own
     behind: int = 0  # waiting for a lock whose owner waits in a pool's queue
     other_pool: int = 0  # waiting for a connection of another pool
-    unseen: int = 0  # looks that could not find who works with the connection
+    unseen: int = 0  # inspections that could not find the holder
     places: tuple[Place, ...] = ()  # most frequent first
 
 
@@ -187,36 +186,34 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True)
 class LoopSample:
-    """pool.jsonl `loop`: an event loop that runs every request of a process, over about one second."""
+    """pool.jsonl `loop`: an event loop that runs every request of a process, over about a second."""
 
     t_s: float
     pid: int
     samples: int
-    blocked: int  # of them, those that found the whole loop held up by one callback
-    site: CallSite | None = None  # the application's line that it was in most often
+    blocked: int  # how many of them found the loop blocked by a callback
+    site: CallSite | None = None  # the application's most frequent line
     driver: int | None = None  # of those blocked, in a driver, or its pool, that does not yield; None: all
-    waits: int = 0  # in another wait, as a sleep or a request to a partner
-    computes: int = 0  # computing at one line for longer than from one look to the next
-    at_site: int | None = None  # at that line; None: not counted
-    longest_s: float = (
-        0.0  # for as long as this look after look found it at one line, in one callback or several
-    )
+    waits: int = 0  # blocked by another wait, as a sleep or a request to a partner
+    computes: int = 0  # computing at the same line in two consecutive inspections
+    at_site: int | None = None  # blocked at `site`; None: not counted
+    longest_s: float = 0.0  # the longest time that consecutive inspections found it at the same line
 
 
 @dataclass(frozen=True, slots=True)
 class EnginesMade:
-    """pool.jsonl `engines`: running totals of one line that creates engines, when they changed."""
+    """pool.jsonl `engines`: running totals of a line that creates engines, when they changed."""
 
     t_s: float
     pid: int
     site: CallSite
     made: int
-    alive: int  # whose pool still exists
+    alive: int  # engines whose pool still exists
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """pool.jsonl `collected`: the process collected its garbage, since the harness asked after the drain."""
+    """pool.jsonl `collected`: the process collected garbage after the drain, as the harness requested."""
 
     t_s: float
     pid: int
@@ -224,7 +221,7 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class AgentFault:
-    """pool.jsonl `fault`: the agent caught an error of its own; its numbers may be incomplete from here."""
+    """pool.jsonl `fault`: the agent caught an internal error; later numbers may be incomplete."""
 
     t_s: float
     pid: int

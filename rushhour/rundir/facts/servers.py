@@ -1,4 +1,4 @@
-"""What the observers saw of both servers and of every process."""
+"""Facts about the PostgreSQL servers, and about CPU and memory of every component."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,32 +6,32 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One client backend of a server: pg_stat_activity, joined to check-outs by its pid."""
+    """A client backend of a server, from pg_stat_activity; its pid joins it to check-outs."""
 
     pid: int
     state: str  # "idle in transaction"
     wait: str | None  # "Client:ClientRead"
-    state_s: float  # how long it has been in this state
+    state_s: float  # seconds in this state
 
 
 @dataclass(frozen=True, slots=True)
 class LockWait:
-    """One client backend that waits for a lock, and a backend that it waits for: pg_blocking_pids."""
+    """A client backend that waits for a lock, and a backend that blocks it (pg_blocking_pids)."""
 
     pid: int
     blocked_by: int  # 0: a prepared transaction
-    waited_s: float | None  # since its query began
-    blocker_state: str | None  # "idle in transaction"; None: it has gone
+    waited_s: float | None  # seconds since its query began
+    blocker_state: str | None  # "idle in transaction"; None: the backend has ended
     blocker_state_s: float | None
     blocker_xact_s: float | None  # how long its transaction has been open
     name: str | None = None  # "referrals of user app": application and user; older runs have none
     blocker_name: str | None = None
-    statement: str | None = None  # "UPDATE accounts": what waits; None where the server does not show it
+    statement: str | None = None  # the waiting statement, as "UPDATE accounts"; None: not visible
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSample:
-    """postgres.jsonl: one server, once a second. With `error` set, the other figures are None or empty."""
+    """postgres.jsonl: a server, once a second. If `error` is set, the other figures are None or empty."""
 
     t_s: float
     server: str  # "primary" | "replica"
@@ -53,12 +53,12 @@ class ServerSample:
     lock_waits: tuple[LockWait, ...] = ()  # of the 50 that waited longest; older runs have none
 
 
-OWN = "own-"  # before the name of a container that the user's own service depends on
+OWN = "own-"  # name prefix of containers that the user's own service depends on
 
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """host.jsonl: CPU and memory of one component over about one second."""
+    """host.jsonl: CPU and memory of a component over about a second."""
 
     t_s: float
     component: str  # "primary", "replica", "service", "generator", "harness", "machine"
@@ -66,4 +66,4 @@ class HostSample:
     rss_mb: float
     processes: int
     limit_cores: float | None = None
-    throttled_cores: float | None = None  # CPU seconds per second it was made to wait by its limit
+    throttled_cores: float | None = None  # CPU seconds per second that its limit made it wait

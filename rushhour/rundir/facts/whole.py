@@ -1,4 +1,4 @@
-"""A run as a whole: where it took place, and all that was observed."""
+"""A whole run: its environment, and all of its facts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from rushhour.rundir.facts.servers import HostSample, ServerSample
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """environment.json: where the run took place."""
+    """environment.json: the machine, versions and settings of a run."""
 
     started_at: str  # ISO 8601, UTC
     rushhour: str
@@ -38,16 +38,18 @@ class Environment:
     postgres: str | None = None
     locust: str | None = None
     sqlalchemy: str | None = None
-    limits: Mapping[str, str] = field(default_factory=dict)  # component -> its capacity's limit, in words
-    images: Mapping[str, str] = field(default_factory=dict)  # part of a Compose stack -> its image, in words
+    limits: Mapping[str, str] = field(default_factory=dict)  # component -> description of its CPU limit
+    images: Mapping[str, str] = field(
+        default_factory=dict
+    )  # part of a Compose stack -> description of its image
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a file of a saved run lacks, or has too much of, compared with what was written.
+    """A difference between a file of a saved run and what was written.
 
-    `lines` and the times are where it shows, as far as that can be seen. `foreign`: rows are there that were
-    not written, so even what was seen may not have happened.
+    `lines` and the times locate it, if known. `foreign`: the file has rows that were not written, so that its
+    other rows cannot be trusted either.
     """
 
     file: str
@@ -63,7 +65,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All that a run directory holds, in order of time."""
+    """All facts of a run directory, in order of time."""
 
     environment: Environment | None
     events: tuple[Event, ...] = ()
@@ -71,7 +73,7 @@ class History:
     generator: tuple[GeneratorSample, ...] = ()
     processes: tuple[AgentProcess, ...] = ()
     pools: tuple[PoolSample, ...] = ()
-    checkouts: tuple[CheckOut, ...] = ()  # one per (pid, id): its last line
+    checkouts: tuple[CheckOut, ...] = ()  # the last line of each (pid, id)
     sites: tuple[SiteTotal, ...] = ()
     pool_timeouts: tuple[PoolTimeout, ...] = ()
     times: tuple[PoolTimes, ...] = ()
@@ -84,20 +86,20 @@ class History:
     servers: tuple[ServerSample, ...] = ()
     host: tuple[HostSample, ...] = ()
     told: tuple[Told, ...] = ()
-    services: tuple[ServiceSeen, ...] = ()  # of a drill
-    losses: tuple[Loss, ...] = ()  # of a saved run: see losses.py
-    unchecked: tuple[str, ...] = ()  # what could not be held against a manifest, in words
+    services: tuple[ServiceSeen, ...] = ()  # in drills
+    losses: tuple[Loss, ...] = ()  # in saved runs: see losses.py
+    unchecked: tuple[str, ...] = ()  # descriptions of what no manifest could confirm
 
     def event(self, name: str) -> Event | None:
-        """The first event of that name."""
+        """Return the first event of that name."""
         return next((event for event in self.events if event.name == name), None)
 
     def time_of(self, name: str) -> float | None:
-        """When the first event of that name happened, in seconds since the anchor."""
+        """Return the time of the first event of that name, in seconds since the anchor."""
         found = self.event(name)
         return None if found is None else found.t_s
 
     @property
     def complete(self) -> bool:
-        """Whether the run went to its end."""
+        """Whether the run ended regularly."""
         return self.event(RUN_ENDED) is not None

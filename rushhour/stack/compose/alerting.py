@@ -1,4 +1,4 @@
-"""A project's real Prometheus and Alertmanager, and the pager that records whom they tell."""
+"""A project's real Prometheus and Alertmanager, and the pager that records their notifications."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ _PORTS: Final = {"pager": "9095/tcp", "alertmanager": "9093/tcp", "prometheus": 
 
 
 def write_configuration(alerting: RealAlerting, folder: Path) -> None:
-    """Both programs' files, readable to whomever their images run as."""
+    """Write the configuration of both programs, readable by every user."""
     texts = {
         "prometheus/prometheus.yml": alerting.prometheus(ADDRESSES),
         "alertmanager/alertmanager.yml": alerting.alertmanager(ADDRESSES),
@@ -43,13 +43,13 @@ def write_configuration(alerting: RealAlerting, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o644)
-    for path in (folder, *(one for one in folder.rglob("*") if one.is_dir())):
+    for path in (folder, *(entry for entry in folder.rglob("*") if entry.is_dir())):
         path.chmod(0o755)
 
 
 @dataclass(frozen=True, slots=True)
 class ComposeAlerting:
-    """What is up beside the service. `urls` are where its parts are reached from this machine."""
+    """The running alarm containers; `urls` are their addresses on this machine."""
 
     wanted: RealAlerting
     urls: Mapping[str, tuple[str, int]]
@@ -57,37 +57,37 @@ class ComposeAlerting:
 
     @property
     def settles_s(self) -> float:
-        """Within this time of an event a first page has come."""
+        """The time within which the first page follows an event, in seconds."""
         return self.wanted.settles_s
 
     @property
     def places(self) -> dict[str, str]:
-        """Their addresses, by part."""
+        """The addresses by part."""
         return {part: f"http://{host}:{port}/" for part, (host, port) in self.urls.items()}
 
     @property
     def detail(self) -> dict[str, Any]:
-        """For the event that it is up."""
+        """The detail of the event `alerting_up`."""
         pools = {name: f"{name}:{SERVER_PORT}/{DATABASE}" for name in SERVERS}  # their labels in the metrics
         return {"policies": self.wanted.digests(), "pools": pools, "images": dict(self.images)}
 
     def ended(self) -> dict[str, Any]:
-        """What Prometheus scraped and evaluated up to now, and what got lost on the way to the pager.
+        """Return what Prometheus scraped and evaluated, and how many notifications were lost.
 
-        Raises StackError when it does not tell.
+        Raises StackError if it does not answer.
         """
         targets = self._asked("/api/v1/targets?state=active")["activeTargets"]
         groups = self._asked("/api/v1/rules?type=alert")["groups"]
         return {
             "targets": [
                 {
-                    "target": one["scrapeUrl"],
-                    "of": AGENT if one["scrapeUrl"] == f"http://{ADDRESSES.agent}/metrics" else ANSWERS,
-                    "scraped_s": wall_s(one["lastScrape"]),
-                    "health": one["health"],
-                    "error": one["lastError"],
+                    "target": target["scrapeUrl"],
+                    "of": AGENT if target["scrapeUrl"] == f"http://{ADDRESSES.agent}/metrics" else ANSWERS,
+                    "scraped_s": wall_s(target["lastScrape"]),
+                    "health": target["health"],
+                    "error": target["lastError"],
                 }
-                for one in targets
+                for target in targets
             ],
             "rules": [
                 {
@@ -111,7 +111,7 @@ class ComposeAlerting:
             raise StackError(f"Prometheus answers {path} with {text[:200]!r}") from None
 
     def _lost(self) -> dict[str, float]:
-        """Alerts and notifications that did not arrive, as both programs count them."""
+        """Return the numbers of lost alerts and notifications, as counted by both programs."""
         watched = {
             "prometheus": ("prometheus_notifications_dropped_total", "prometheus_notifications_errors_total"),
             "alertmanager": ("alertmanager_notifications_failed_total",),
@@ -127,9 +127,9 @@ class ComposeAlerting:
 def start_alerting(
     command: ComposeCommand, images: ImageStore, wanted: RealAlerting, *, places: Places, python: str
 ) -> ComposeAlerting:
-    """Bring all three up and wait until they are ready; the pager first, Prometheus last.
+    """Start pager, Alertmanager and Prometheus, in this order, and wait until they are ready.
 
-    Raises StackError, with the last lines of the one that is not.
+    Raises StackError, with the last lines of the program that is not ready.
     """
     found_images = {
         "pager": images.need(python),
@@ -173,7 +173,7 @@ def start_alerting(
 
 
 def wait_until_published(part: str, container: Container) -> int:
-    """The port of this machine that leads to it."""
+    """Return the local port on which a container is published."""
 
     def published() -> int | str:
         container.reload()
@@ -184,7 +184,7 @@ def wait_until_published(part: str, container: Container) -> int:
 
 
 def wait_until_ready(part: str, container: Container, host: str, port: int) -> None:
-    """Until it answers that it is."""
+    """Wait until a program says that it is ready."""
 
     def answer() -> int | str:
         try:
@@ -198,13 +198,15 @@ def wait_until_ready(part: str, container: Container, host: str, port: int) -> N
 
 
 def wait_until_scraped(alerting: ComposeAlerting, prometheus: Container) -> None:
-    """Until each target was: a Prometheus in production has seen the service before it fails, too."""
+    """Wait until each target was scraped: in production, Prometheus knows the service before it fails."""
 
     def scraped() -> int | str:
         prometheus.reload()
         targets = alerting.ended()["targets"]
         waiting = [
-            f"{one['target']} {one['health']} {one['error']}" for one in targets if one["health"] != "up"
+            f"{target['target']} {target['health']} {target['error']}"
+            for target in targets
+            if target["health"] != "up"
         ]
         return ", ".join(waiting) or len(targets) or "no target"
 
@@ -214,7 +216,7 @@ def wait_until_scraped(alerting: ComposeAlerting, prometheus: Container) -> None
 def wait_for(
     part: str, container: Container, probe: Callable[[], int | str], timeout_s: float = READY_TIMEOUT_S
 ) -> int:
-    """Until the probe gives a number instead of what it sees. Raises StackError."""
+    """Wait until the probe returns a number instead of a problem. Raises StackError."""
     found = 0
 
     def problem() -> str | None:
@@ -244,7 +246,7 @@ def wait_for(
 
 
 def ask(host: str, port: int, path: str) -> str:
-    """GET; raises StackError for anything but 200."""
+    """Send a GET request. Raises StackError for any status but 200."""
     connection = http.client.HTTPConnection(host, port, timeout=ASK_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -262,12 +264,12 @@ def ask(host: str, port: int, path: str) -> str:
 
 
 def wall_s(text: str) -> float:
-    """Seconds since 1970 of a time as Prometheus writes it."""
+    """Convert a time of Prometheus to seconds since 1970."""
     return datetime.fromisoformat(text).timestamp()
 
 
 def sums_of(text: str, names: tuple[str, ...]) -> dict[str, float]:
-    """Metrics in Prometheus's text, each summed over its labels (pure)."""
+    """Return metrics of Prometheus's text format, each summed over its labels (pure)."""
     totals = dict.fromkeys(names, 0.0)
     for line in text.splitlines():
         name = line.partition("{")[0].partition(" ")[0]

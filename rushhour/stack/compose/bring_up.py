@@ -1,4 +1,4 @@
-"""The steps from an empty Compose project to healthy servers, and to the service between them."""
+"""Brings up the servers and the service of a Compose project."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,26 +43,26 @@ _CONNECT_TIMEOUT_S: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class BringUp:
-    """The steps from an empty project to healthy servers, and a service of this source tree or image."""
+    """Brings up the servers, and a service from this source tree or an image."""
 
     run: ComposeRun
     names: ImageNames
     templates: ComposeTemplates
     built: bool = False  # the service's image is built from this source tree
-    alerting: RealAlerting | None = None  # to run beside it
-    servers_only: bool = False  # the service is another project's
+    alerting: RealAlerting | None = None  # real alarms to run
+    servers_only: bool = False  # the service belongs to another project
     passwords: Secrets = field(default_factory=Secrets)
 
     @contextmanager
     def up(self) -> Iterator[ComposeRunning]:
-        """Healthy, streaming and metered; ended on leaving."""
+        """Bring the stack up, and stop it when the block ends."""
         with watched(self._start()) as running:
             running.wait_for_streaming()
             running.wait_for_meters()
             yield running
 
     def _start(self) -> ComposeRunning:
-        """Images, then data, then containers."""
+        """Get the images, the data and the containers ready, in this order."""
         client = self.run.client
         remove_dead_projects(client.api)
         passwords = self.passwords
@@ -133,7 +133,7 @@ class BringUp:
         return self.run.images.need(self.names.service)
 
     def _up(self, command: ComposeCommand, first: Ports, template: Path) -> Ports:
-        """Until every container is healthy. `first` are the ports to try first."""
+        """Start the containers and wait until all are healthy. `first` are the ports to try first."""
         period_s = start_period_s((template / DATA).stat().st_size)
         wait_s = 2 * period_s + UP_GRACE_S  # primary and replica copy the data one after the other
         parts = SERVERS if self.servers_only else ()

@@ -1,4 +1,4 @@
-"""`docker compose` for one project: which files, which variables, how long."""
+"""Runs `docker compose` for a project, with its files and variables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rushhour.stack.compose.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class ComposeCommand:
-    """What every call for one project has in common."""
+    """The `docker compose` command of a project."""
 
     guard: Guard
     engine: Engine
@@ -20,9 +20,9 @@ class ComposeCommand:
     variables: Mapping[str, str]
 
     def run(self, *arguments: str, timeout_s: float, **changed: str) -> None:
-        """Run it to its end, with some variables changed.
+        """Run a subcommand, with some variables changed.
 
-        Raises StackError, with its last lines, when it fails or does not end in time.
+        Raises StackError, with the last lines of its output, if it fails or does not end in time.
         """
         run_tool(
             self.guard,
@@ -33,7 +33,7 @@ class ComposeCommand:
         )
 
     def line(self, *arguments: str) -> list[str]:
-        """The command line."""
+        """Return the command line."""
         files = [part for path in self.files for part in ("--file", str(path))]
         return [
             "docker",
@@ -48,5 +48,5 @@ class ComposeCommand:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What it runs in."""
+        """The environment of the command."""
         return {**self.engine.environment, **self.variables}

@@ -1,4 +1,4 @@
-"""`rushhour down` for Compose: what dead runs left in the engine, and the kept data."""
+"""Implements `rushhour down` for Compose."""
 
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +11,7 @@ from rushhour.stack.postgres.kept import bring_down_kept
 
 
 def bring_down_compose(cache: Path, *, templates: bool) -> list[str]:
-    """Remove what dead runs left and, if asked, the kept data; a line for each thing done.
+    """Remove what dead runs left and, if asked, the kept data; return a line for each action.
 
     Without an engine there is nothing to remove from it. Raises StackError when something cannot be removed.
     """

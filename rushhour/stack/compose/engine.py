@@ -1,4 +1,4 @@
-"""The container engine: found, proven to be on this machine, asked for its version and for Compose's."""
+"""Finds the container engine, and checks that it is local and recent enough, as is Compose."""
 
 import http.client
 import json
@@ -25,8 +25,8 @@ START_INTERVAL_API: Final = (1, 44)  # a probe that is frequent only until the c
 ANSWER_TIMEOUT_S: Final = 10
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
-# What docker-py lets through when the engine does not answer, or answers with an error.
-# Of a stream that breaks, even what its libraries say among themselves.
+# The exceptions of docker-py if the engine does not answer, or answers with an error.
+# A broken stream can also raise the exceptions of docker-py's libraries.
 ENGINE_ERRORS: Final = (
     DockerException,
     requests.exceptions.RequestException,
@@ -38,7 +38,7 @@ ENGINE_ERRORS: Final = (
 
 @contextmanager
 def engine_errors() -> Iterator[None]:
-    """Turns what docker-py lets through into a StackError."""
+    """Convert docker-py's exceptions to StackError."""
     try:
         yield
     except ENGINE_ERRORS as error:
@@ -47,10 +47,10 @@ def engine_errors() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine that answers. `cpus` is how many its machine has, which may be a virtual one."""
+    """A container engine. `cpus` is the number of CPUs of its machine, which may be virtual."""
 
     base_url: str
-    host: str  # where its published ports are reached
+    host: str  # the host on which published ports are reached
     version: str
     api: tuple[int, ...]
     compose: str
@@ -72,12 +72,12 @@ class Engine:
         return self.api >= START_INTERVAL_API
 
     def client(self, timeout_s: int = 60) -> docker.DockerClient:
-        """A client of this engine and no other; the caller closes it."""
+        """Return a client of this engine; the caller closes it."""
         return docker.DockerClient(base_url=self.base_url, version="auto", timeout=timeout_s)
 
 
 def command_line_environment(base_url: str) -> dict[str, str]:
-    """An environment in which `docker` talks to this engine."""
+    """Return an environment in which `docker` uses this engine."""
     kept = {
         name: value for name, value in os.environ.items() if name not in ("DOCKER_CONTEXT", "DOCKER_HOST")
     }
@@ -85,7 +85,7 @@ def command_line_environment(base_url: str) -> dict[str, str]:
 
 
 def find_engine(allow_host: str | None = None, environ: Mapping[str, str] = os.environ) -> Engine:
-    """The engine that `docker` would use, if it is on this machine or on the host that was allowed by name.
+    """Return the engine that `docker` would use, if it is on this machine or on `allow_host`.
 
     Raises StackError that says why there is none to use.
     """
@@ -153,7 +153,7 @@ def local_host(base_url: str, allow_host: str | None) -> str:
 
 
 def compose_version(base_url: str) -> str:
-    """The version of Compose. Raises StackError when it is missing or too old."""
+    """Return the version of Compose. Raises StackError if it is missing or too old."""
     command = ["docker", "compose", "version", "--format", "json"]
     least = ".".join(map(str, MIN_COMPOSE))
     answer = ask_program(
@@ -176,13 +176,13 @@ def compose_version(base_url: str) -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers: "v2.26.1-4" is (2, 26, 1)."""
+    """Return the leading numbers of a version: "v2.26.1-4" gives (2, 26, 1)."""
     found = re.match(r"v?(\d+(?:\.\d+)*)", version)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
 def last_reason(error: BaseException) -> str:
-    """The innermost reason: docker-py wraps it several times."""
+    """Return the innermost reason of an exception that docker-py wrapped several times."""
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
     return str(error) or type(error).__name__

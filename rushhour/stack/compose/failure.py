@@ -1,4 +1,4 @@
-"""Which container failed, in what way, and what it wrote last."""
+"""Finds the container that made `docker compose up` fail, and the reason."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,14 +25,16 @@ def containers(client: DockerClient, project: str) -> dict[str, Container]:
     labels = [f"{PROJECT_LABEL}={project}", f"{COMPOSE_LABEL}={project}"]
     found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
     by_part = {
-        "template" if one.labels.get(ONE_OFF_LABEL) == "True" else one.labels.get(SERVICE_LABEL, "?"): one
-        for one in found
+        "template"
+        if container.labels.get(ONE_OFF_LABEL) == "True"
+        else container.labels.get(SERVICE_LABEL, "?"): container
+        for container in found
     }
     return {part: by_part[part] for part in ("template", *PARTS, *ALERTING_PARTS) if part in by_part}
 
 
 def explain(client: DockerClient, project: str, failure: StackError) -> StackError:
-    """The failure of `docker compose up` with the container that caused it, if there is one to blame."""
+    """Return the failure of `docker compose up`, with the container that caused it if known."""
     try:
         return blame(containers(client, project), failure)
     except ENGINE_ERRORS:
@@ -40,8 +42,8 @@ def explain(client: DockerClient, project: str, failure: StackError) -> StackErr
 
 
 def blame(found: Mapping[str, Container], failure: StackError) -> StackError:
-    """The first of these containers that ended, is unhealthy or not ready yet; else the failure as it is."""
-    states = {part: (one, one.attrs["State"]) for part, one in found.items()}
+    """Return an error for the first container that ended or is not healthy; else the given failure."""
+    states = {part: (container, container.attrs["State"]) for part, container in found.items()}
     for problem in (_ended, _unhealthy, _unfinished):
         for part, (container, state) in states.items():
             if (what := problem(state)) is not None:
@@ -71,7 +73,7 @@ def _unfinished(state: dict[str, Any]) -> str | None:
 
 
 def last_probe(health: dict[str, Any]) -> str:
-    """What the newest probe wrote, in one line: the last one that is not blank."""
+    """Return the last line that the newest health probe wrote."""
     probes = health.get("Log") or ()
     lines = (
         [line.strip() for line in str(probes[-1]["Output"]).splitlines() if line.strip()] if probes else []
@@ -80,7 +82,7 @@ def last_probe(health: dict[str, Any]) -> str:
 
 
 def save_logs(found: Callable[[], Mapping[str, Container]], logs: Path) -> None:
-    """Write what no follower has written: the whole log of each container whose file is missing."""
+    """Write the whole log of each container whose log file is missing."""
     # An engine that is gone gives no logs; that it is gone is reported already.
     with suppress(*ENGINE_ERRORS):
         for part, container in found().items():

@@ -1,4 +1,4 @@
-"""What one run passes to infra/compose.yaml: variables and one generated file (pure)."""
+"""The variables and the generated file that a run passes to infra/compose.yaml (pure)."""
 
 import json
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class CpuLimit:
-    """What the engine is told of one container; without `cores` only the weight."""
+    """The CPU settings of a container; without `cores`, only its weight."""
 
     cores: float | None
     shares: int
@@ -90,7 +90,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class ImageNames:
-    """What the parts are made from."""
+    """The image names of the parts."""
 
     postgres: str
     python: str
@@ -134,7 +134,7 @@ def variables(
 
 
 def start_period_s(template_bytes: int) -> int:
-    """How long a server may take to become healthy: it copies the data first."""
+    """Return how long a server may take to become healthy, as it first copies the data."""
     return 60 + template_bytes // _UNPACK_BYTES_PER_S
 
 
@@ -216,7 +216,7 @@ def asked_environment(scenario: Scenario, values: Mapping[str, str]) -> dict[str
 
 
 def escaped(value: Any) -> Any:
-    """Compose would take a dollar sign for a variable."""
+    """Escape dollar signs, which Compose would read as variables."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, list):

@@ -28,7 +28,7 @@ PULL_TIMEOUT_S: Final = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of the engine; `stand_in` tells what one was made from that is not the official one."""
+    """An image of the engine; `stand_in` says what a replacement of the official image was made from."""
 
     name: str
     id: str
@@ -51,7 +51,7 @@ class ImageStore:
     progress: Progress
 
     def find(self, name: str) -> Image | None:
-        """The image if it is here."""
+        """Return the image, or None if the engine does not have it."""
         try:
             found = self.client.images.get(name)
         except ImageNotFound:
@@ -69,7 +69,7 @@ class ImageStore:
         )
 
     def need(self, name: str) -> Image:
-        """The image, pulled when it is not here. Raises StackError that says how else to get it."""
+        """Return the image, pulled if it is missing. Raises StackError with other ways to get it."""
         try:
             if (image := self.find(name)) is not None:
                 return image

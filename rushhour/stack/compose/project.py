@@ -54,23 +54,25 @@ def parts(api: APIClient, label: str) -> list[Part]:
     found = [
         Part(
             "container",
-            one["Names"][0].lstrip("/") if one["Names"] else one["Id"][:12],
-            one["Labels"],
-            partial(api.remove_container, one["Id"], v=True, force=True),
+            container["Names"][0].lstrip("/") if container["Names"] else container["Id"][:12],
+            container["Labels"],
+            partial(api.remove_container, container["Id"], v=True, force=True),
         )
-        for one in api.containers(all=True, filters=filters)
+        for container in api.containers(all=True, filters=filters)
     ]
     found += [
-        Part("volume", one["Name"], one["Labels"], partial(api.remove_volume, one["Name"], force=True))
-        for one in api.volumes(filters=filters)["Volumes"] or ()
+        Part(
+            "volume", volume["Name"], volume["Labels"], partial(api.remove_volume, volume["Name"], force=True)
+        )
+        for volume in api.volumes(filters=filters)["Volumes"] or ()
     ]
     found += [
-        Part("network", one["Name"], one["Labels"], partial(api.remove_network, one["Id"]))
-        for one in api.networks(filters=filters)
+        Part("network", network["Name"], network["Labels"], partial(api.remove_network, network["Id"]))
+        for network in api.networks(filters=filters)
     ]
     found += [  # built for one run, from a Compose file of the user's
-        Part("image", one["Id"], one["Labels"], partial(api.remove_image, one["Id"], force=True))
-        for one in api.images(filters=filters)
+        Part("image", image["Id"], image["Labels"], partial(api.remove_image, image["Id"], force=True))
+        for image in api.images(filters=filters)
     ]
     return found
 

@@ -52,13 +52,13 @@ def end_all(
 
 
 def _kill(container: Container) -> None:
-    with suppress(*ENGINE_ERRORS):  # it has ended, or the engine has: its removal tells
+    with suppress(*ENGINE_ERRORS):  # the container or the engine has ended: the removal reports it
         container.kill()
 
 
 @dataclass(slots=True)
 class ComposeRunning:
-    """What is up. `close` ends it, with its logs read to the end."""
+    """A running Compose stack. `close` ends it, after reading its logs to the end."""
 
     engine: Engine
     project: str
@@ -129,7 +129,7 @@ class ComposeRunning:
         return started
 
     def wait_for_streaming(self) -> None:
-        """Until the primary sees the replica stream; the replica's own side was proven by its health."""
+        """Wait until the primary sees the replica stream; the replica's health check covers its side."""
         primary = self.servers[0]
 
         def not_streaming() -> str | None:
@@ -152,18 +152,18 @@ class ComposeRunning:
         )
 
     def wait_for_meters(self) -> None:
-        """Until the engine has told the first figures of every container."""
+        """Wait until the engine has sent the first figures of every container."""
         for meter in self._meters.values():
             meter.wait_for_first(METER_TIMEOUT_S)
 
     def check_alive(self) -> None:
-        """Raises StackError, with the log's last lines, when a part has ended or the engine is gone."""
+        """Raise StackError, with the last lines of the log, if a part has ended or the engine is gone."""
         now_s = time.monotonic()
         if now_s - self._checked_s < CHECK_EVERY_S:
             return
         self._checked_s = now_s
         try:
-            found = {one["Id"]: one for one in self._client.api.containers(all=True)}
+            found = {container["Id"]: container for container in self._client.api.containers(all=True)}
         except ENGINE_ERRORS as error:
             raise StackError(
                 f"the container engine at {self.engine.base_url} no longer answers: {last_reason(error)}"
@@ -177,11 +177,11 @@ class ComposeRunning:
                 raise StackError(message, last_lines(container))
 
     def fault(self, server: str, what: Fault, table: str = "") -> None:
-        """Do this to a server; what that takes down is no error."""
+        """Apply a fault to a server; parts that it takes down are not reported as errors."""
         if server not in FAULTY:
             raise StackError(f"unknown server {server!r}; known: {', '.join(FAULTY)}")
         if what == "lock":
-            dsn = next(one.admin_dsn for one in self.servers if one.name == server)
+            dsn = next(candidate.admin_dsn for candidate in self.servers if candidate.name == server)
             self._locks[server] = TableLock(dsn, server, table)
             return
         if what == "unlock":
@@ -211,7 +211,7 @@ class ComposeRunning:
             self._down.discard(server)
 
     def close(self) -> None:
-        """Kill the containers and keep what they wrote; what fails here the project's removal does."""
+        """Kill the containers and save their logs; the removal of the project repeats what fails here."""
         for lock in self._locks.values():
             lock.release()
         end_all(

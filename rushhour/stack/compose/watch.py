@@ -1,4 +1,4 @@
-"""Watching containers: CPU from the engine's statistics, logs into the run directory as they come."""
+"""Meters containers with the engine's statistics, and copies their logs into the run directory."""
 
 import threading
 import time
@@ -16,14 +16,14 @@ from rushhour.process.psutil_meters import ProcessTreeMeter
 from rushhour.process.regular import open_to_append
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 
-METER_TIMEOUT_S: Final = 10  # silence of a stream that tells once a second
+METER_TIMEOUT_S: Final = 10  # the stream normally sends figures once a second
 CLOSE_TIMEOUT_S: Final = 5.0
 FOLLOW_TIMEOUT_S: Final = 3600 * 24  # a log may be silent for as long as a soak lasts
 RETRY_S: Final = 0.3
 
 
 class ContainerMeter:
-    """CPU and memory of one container: the engine tells once a second, over restarts, until `close`."""
+    """Meters a container with the engine's figures, sent once a second, across restarts."""
 
     def __init__(self, engine: Engine, container_id: str, limit_cores: float | None) -> None:
         self._client = engine.client(timeout_s=METER_TIMEOUT_S)
@@ -31,7 +31,7 @@ class ContainerMeter:
         self._limit_cores = limit_cores
         self._usage = Usage()
         self._latest: tuple[float, MeterReading] | None = None  # when it was taken (monotonic), and what
-        self._problem = "the engine has not told anything yet"
+        self._problem = "the engine has sent no figures yet"
         self._ended = threading.Event()
         self._first = threading.Event()
         self._thread = threading.Thread(target=self._listen, name=f"meter {container_id[:12]}", daemon=True)
@@ -42,7 +42,7 @@ class ContainerMeter:
         return self._limit_cores
 
     def read(self) -> MeterReading:
-        """The latest figures; raises ProcessLookupError when the container does not run."""
+        """Return the latest figures. Raises ProcessLookupError if the container does not run."""
         latest = self._latest
         if latest is None:
             raise ProcessLookupError(f"container {self._id[:12]}: {self._problem}")
@@ -50,14 +50,14 @@ class ContainerMeter:
         return replace(reading, age_s=max(0.0, time.monotonic() - taken_s))
 
     def wait_for_first(self, timeout_s: float) -> None:
-        """Until the engine has told something. Raises StackError when it does not."""
+        """Wait for the engine's first figures. Raises StackError if there are none in time."""
         if not self._first.wait(timeout_s):
             raise StackError(
                 f"no statistics of container {self._id[:12]} in {timeout_s:g} s: {self._problem}"
             )
 
     def stop(self) -> None:
-        """Listen no longer than to the next figures."""
+        """Stop after the next figures."""
         self._ended.set()
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class ContainerMeter:
 
 
 class Usage:
-    """The engine's figures of one container as figures that only grow: they start anew with the container."""
+    """Makes a container's figures grow across restarts, which reset the engine's figures."""
 
     def __init__(self) -> None:
         self._before_s = (0.0, 0.0)  # CPU and throttled time of its earlier lives
@@ -140,7 +140,7 @@ def used_memory_bytes(memory: Mapping[str, Any]) -> int:
 
 
 class LogFollower:
-    """Appends a container's output to a file, over restarts, until told that the container has ended."""
+    """Appends a container's output to a file, across restarts, until `close`."""
 
     def __init__(self, engine: Engine, container_id: str, log: Path) -> None:
         self._client = engine.client(timeout_s=FOLLOW_TIMEOUT_S)

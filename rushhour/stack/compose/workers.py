@@ -36,7 +36,9 @@ class ComposeWorkers:
         [network] = self.client.networks.list(filters={"label": label})
         configuration = network.attrs["IPAM"]["Config"] or [{}]
         address = str(configuration[0].get("Gateway", "")).partition("/")[0]
-        own = {one.address for found in psutil.net_if_addrs().values() for one in found}
+        own = {
+            network_address.address for found in psutil.net_if_addrs().values() for network_address in found
+        }
         return address if address in own else None
 
     def start(
@@ -72,4 +74,4 @@ class ComposeWorkers:
         )
         labels = [f"{PROJECT_LABEL}={self.command.project}", f"com.docker.compose.service={PART}"]
         found = self.client.containers.list(all=True, filters={"label": labels})
-        return sorted(found, key=lambda one: str(one.name))
+        return sorted(found, key=lambda container: str(container.name))

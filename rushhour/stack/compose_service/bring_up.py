@@ -63,7 +63,7 @@ class ServiceUp:
     def components(self) -> dict[str, Container]:
         """The user's containers that there are now, by what they are called in the run's files."""
         found = own_containers(self.run.client, self.project_name)
-        return {component(service, self.target.service): one for service, one in found.items()}
+        return {component(service, self.target.service): container for service, container in found.items()}
 
     @property
     def target(self) -> Target:
@@ -187,9 +187,9 @@ class ServiceUp:
     def _blamed(self, failure: StackError) -> StackError:
         """With the container that caused it; one that had only something to do first has ended well."""
         found = {
-            name: one
-            for name, one in own_containers(self.run.client, self.project_name).items()
-            if one.attrs["State"]["Status"] != "exited" or one.attrs["State"]["ExitCode"]
+            name: container
+            for name, container in own_containers(self.run.client, self.project_name).items()
+            if container.attrs["State"]["Status"] != "exited" or container.attrs["State"]["ExitCode"]
         }
         return blame(found, failure)
 

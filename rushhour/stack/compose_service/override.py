@@ -48,15 +48,15 @@ def override_file(
     Everything is labelled and named after the run, and no port is published but the one under test.
     """
     labels = escaped(dict(labels))
-    services = {name: _any(one, project, labels) for name, one in file.services.items()}
+    services = {name: _any(user_service, project, labels) for name, user_service in file.services.items()}
     target = services[service]
     target["ports"] = _tagged("!override", [injection.publish])
     # Our own probe comes from outside: one in the container would start the agent, and may need a connection.
     target["healthcheck"] = {"disable": True}
     target["environment"] = escaped(dict(injection.environment))
     target["volumes"] = [
-        {"type": "bind", "source": escaped(one.local), "target": one.inside, "read_only": one.read_only}
-        for one in injection.mounts
+        {"type": "bind", "source": escaped(mount.local), "target": mount.inside, "read_only": mount.read_only}
+        for mount in injection.mounts
     ]
     target["scale"] = 1
     if file.services[service].has_replicas:
@@ -81,7 +81,7 @@ def own(resources: Mapping[str, bool]) -> list[str]:
 
 
 def _any(service: UserService, project: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"labels": dict(labels), "restart": "no"}  # one that ends is told, not hidden
+    found: dict[str, Any] = {"labels": dict(labels), "restart": "no"}  # a service that ends is reported
     if service.publishes:
         found["ports"] = _tagged("!reset", [])
     if service.container_name:

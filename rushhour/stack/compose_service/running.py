@@ -37,7 +37,9 @@ def own_containers(client: DockerClient, project: str) -> dict[str, Container]:
         all=True, filters={"label": f"{COMPOSE_LABEL}={project}"}, ignore_removed=True
     )
     return {
-        one.labels.get(SERVICE_LABEL, "?"): one for one in found if one.labels.get(ONE_OFF_LABEL) != "True"
+        container.labels.get(SERVICE_LABEL, "?"): container
+        for container in found
+        if container.labels.get(ONE_OFF_LABEL) != "True"
     }
 
 
@@ -47,7 +49,7 @@ def component(service: str, target: str) -> str:
 
 
 def read_in(container: Container, file: str) -> bytes | None:
-    """A file's bytes; None where there is none, or the engine does not tell."""
+    """Return a file's bytes, or None if there is no file or the engine does not answer."""
     try:
         stream, _ = container.get_archive(file)
         with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
@@ -95,7 +97,7 @@ class ComposeServiceRunning:
 
     @property
     def container(self) -> Container:
-        """The one under test."""
+        """The container under test."""
         return self._containers[self.target]
 
     def local_source(self, file: str) -> str:

@@ -23,7 +23,7 @@ class Sources:
     ) -> None:
         self._root = root.resolve()
         # The longest first: a mount may lie within another.
-        self._binds = sorted(binds, key=lambda one: len(one.inside.parts), reverse=True)
+        self._binds = sorted(binds, key=lambda bind: len(bind.inside.parts), reverse=True)
         self._folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))
         self._read = read
         self._known: dict[str, str] = {}
@@ -54,7 +54,7 @@ class Sources:
         content = self._read(str(inside)) if self._folders else None
         if content is None:
             return None
-        return next((one for one in self._candidates(inside) if _holds(one, content)), None)
+        return next((candidate for candidate in self._candidates(inside) if _holds(candidate, content)), None)
 
     def _candidates(self, inside: PurePosixPath) -> Iterator[Path]:
         parts = inside.parts[1:]
@@ -62,7 +62,8 @@ class Sources:
             for first in range(len(parts)):
                 yield folder.joinpath(*parts[first:])
             named = sorted(
-                _named(folder, inside.name), key=lambda one: (-_alike(one, inside), len(one.parts))
+                _named(folder, inside.name),
+                key=lambda candidate: (-_alike(candidate, inside), len(candidate.parts)),
             )
             yield from named
 
@@ -77,13 +78,17 @@ def _holds(path: Path, content: bytes) -> bool:
 def _alike(path: Path, inside: PurePosixPath) -> int:
     """How many of the last folders have the same names."""
     pairs = zip(reversed(path.parts), reversed(inside.parts), strict=False)
-    return next((number for number, (one, other) in enumerate(pairs) if one != other), 0)
+    return next((number for number, (part, other) in enumerate(pairs) if part != other), 0)
 
 
 def _named(folder: Path, name: str) -> Iterator[Path]:
     seen = 0
     for place, folders, files in os.walk(folder):
-        folders[:] = [one for one in folders if not one.startswith(".") and one not in _SKIPPED]
+        folders[:] = [
+            folder_name
+            for folder_name in folders
+            if not folder_name.startswith(".") and folder_name not in _SKIPPED
+        ]
         seen += len(files)
         if seen > LOOKED_AT:
             return

@@ -54,9 +54,9 @@ class ComposeServiceStack:
         """
         engine = find_engine(self._options.allow_host)
         problems: list[str] = []
-        for one in scenarios:
+        for scenario in scenarios:
             try:
-                read(engine, one)
+                read(engine, scenario)
             except UsageError as error:
                 problems += error.problems
         if problems:

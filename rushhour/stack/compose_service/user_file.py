@@ -58,10 +58,10 @@ class UserFile:
         found: dict[str, UserService] = {}
         waiting = [name]
         while waiting:
-            one = self.services.get(waiting.pop())
-            if one is not None and one.name not in found:
-                found[one.name] = one
-                waiting += one.depends_on
+            dependency = self.services.get(waiting.pop())
+            if dependency is not None and dependency.name not in found:
+                found[dependency.name] = dependency
+                waiting += dependency.depends_on
         return list(found.values())
 
 
@@ -111,9 +111,12 @@ def read_user_file(engine: Engine, files: Sequence[Path], variables: Mapping[str
 def parse_config(plain: Mapping[str, Any]) -> UserFile:
     """From the parsed output of `docker compose config --format json`."""
     return UserFile(
-        {name: _service(name, one or {}) for name, one in (plain.get("services") or {}).items()},
-        {name: bool((one or {}).get("external")) for name, one in (plain.get("networks") or {}).items()},
-        {name: bool((one or {}).get("external")) for name, one in (plain.get("volumes") or {}).items()},
+        {name: _service(name, service or {}) for name, service in (plain.get("services") or {}).items()},
+        {
+            name: bool((network or {}).get("external"))
+            for name, network in (plain.get("networks") or {}).items()
+        },
+        {name: bool((volume or {}).get("external")) for name, volume in (plain.get("volumes") or {}).items()},
     )
 
 
@@ -122,13 +125,13 @@ def _service(name: str, plain: Mapping[str, Any]) -> UserService:
     limits = (deploy.get("resources") or {}).get("limits") or {}
     cores = plain.get("cpus") or limits.get("cpus")
     mounts = plain.get("volumes") or ()
-    published = [one["target"] for one in plain.get("ports") or ()]
-    exposed = [str(one).partition("/")[0] for one in plain.get("expose") or ()]
+    published = [port["target"] for port in plain.get("ports") or ()]
+    exposed = [str(port).partition("/")[0] for port in plain.get("expose") or ()]
     return UserService(
         name=name,
         image=plain.get("image"),
         context=(plain.get("build") or {}).get("context"),
-        ports=tuple(dict.fromkeys(int(one) for one in published or exposed if str(one).isdecimal())),
+        ports=tuple(dict.fromkeys(int(port) for port in published or exposed if str(port).isdecimal())),
         publishes=bool(published),
         # A dollar sign is written twice there, as in the file.
         environment={
@@ -137,11 +140,13 @@ def _service(name: str, plain: Mapping[str, Any]) -> UserService:
             if value is not None
         },
         networks=tuple(plain.get("networks") or ()),
-        volumes=tuple(one["source"] for one in mounts if one.get("type") == "volume" and one.get("source")),
+        volumes=tuple(
+            mount["source"] for mount in mounts if mount.get("type") == "volume" and mount.get("source")
+        ),
         binds=tuple(
-            Bind(Path(one["source"]), PurePosixPath(one["target"]))
-            for one in mounts
-            if one.get("type") == "bind"
+            Bind(Path(mount["source"]), PurePosixPath(mount["target"]))
+            for mount in mounts
+            if mount.get("type") == "bind"
         ),
         depends_on=tuple(plain.get("depends_on") or ()),
         network_mode=plain.get("network_mode"),
@@ -175,15 +180,15 @@ def refusals(file: UserFile, service: str, port: int) -> Iterator[str]:
     if not port_of(file, service, port):
         seen = ", ".join(map(str, target.ports)) or "none"
         yield f"services.{service}: say where it listens: `port` of the target (the file names: {seen})"
-    for one in file.started_with(service):
+    for started in file.started_with(service):
         for kind, used, known in (
-            ("network", one.networks, file.networks),
-            ("volume", one.volumes, file.volumes),
+            ("network", started.networks, file.networks),
+            ("volume", started.volumes, file.volumes),
         ):
             for name in used:
                 if known.get(name):
                     yield (
-                        f"services.{one.name}: the {kind} {name} is external: a load test must not reach "
+                        f"services.{started.name}: the {kind} {name} is external: a load test must not reach "
                         f"what others use; a second `compose` file gives it its own: "
                         f"`{kind}s: {{{name}: !override {{}}}}`"
                     )

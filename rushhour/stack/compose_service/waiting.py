@@ -1,4 +1,4 @@
-"""Until the service in its container answers, and its agent reports; or why not."""
+"""Waits until the service in its container answers and its agent reports."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +24,7 @@ _NO_AGENT: Final = "to judge it as a black box, set `agent: false` or run with -
 def wait_healthy(
     container: Container, name: str, url: str, *, port: int, within_s: float = HEALTHY_WITHIN_S
 ) -> None:
-    """Until the URL answers 200. Raises StackError with the last lines of its log."""
+    """Wait until the URL answers 200. Raises StackError with the last lines of the log."""
 
     def problem() -> str | None:
         seen = probe(url)
@@ -58,7 +58,7 @@ def ended(container: Container) -> str:
 
 
 def wait_for_agent(container: Container, name: str, reports: Path, within_s: float = AGENT_WITHIN_S) -> None:
-    """Until one process of the service reports. Raises StackError that says why none does."""
+    """Wait until the agent of a process reports. Raises StackError that says why none does."""
     if not came_true(lambda: any(reports.glob("*.jsonl")), within_s, poll_s=POLL_S):
         log = last_lines(container, lines=1000)
         why = why_silent(log, lambda python: _version(container, python))

@@ -1,4 +1,4 @@
-"""Kept data: built once beside its place, used by many runs, and never removed while a run uses it."""
+"""Kept data: built once, used by many runs, and never removed while a run uses it."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ UNUSED_S: Final = 14 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class KeptData:
-    """The directories below one root: one run builds while others wait, and none removes what one uses."""
+    """Kept directories below a root; locks keep runs from building or removing the same directory."""
 
     root: Path
     guard: Guard

@@ -1,4 +1,4 @@
-"""One PostgreSQL server as our own child: started, asked, and waited for."""
+"""Starts a PostgreSQL server as a child process, and waits for it."""
 
 import secrets
 import signal
@@ -44,7 +44,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """A server that is up, as our child."""
+    """A running server, as a child process."""
 
     name: str
     port: int
@@ -52,7 +52,7 @@ class PostgresServer:
     passwords: Secrets
 
     def dsn(self, user: str, password: str, dbname: str = DATABASE) -> str:
-        """A libpq connection string."""
+        """Return a libpq connection string."""
         return make_dsn(
             host=HOST,
             port=self.port,
@@ -152,7 +152,7 @@ def _refusal(server: PostgresServer, data: Path) -> str | None:
 
 
 def wait_for_streaming(primary: PostgresServer, replica: PostgresServer) -> None:
-    """Until the primary sees the replica stream, and the replica says that it is in recovery."""
+    """Wait until the primary sees the replica stream, and the replica is in recovery."""
     try:
         with connected(primary.admin_dsn) as on_primary, connected(replica.admin_dsn) as on_replica:
             replica.child.wait_until(
@@ -170,7 +170,7 @@ def wait_for_streaming(primary: PostgresServer, replica: PostgresServer) -> None
 
 
 def _not_streaming(primary: PostgresServer, on_primary: Connection, on_replica: Connection) -> str | None:
-    """What the two servers say instead of streaming and recovering; None when they do."""
+    """Return why the replica does not stream yet, or None if it does."""
     primary.child.check_alive()
     recovering = ask(on_replica, "SELECT pg_is_in_recovery()::text")
     state = ask(on_primary, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT)
@@ -180,7 +180,7 @@ def _not_streaming(primary: PostgresServer, on_primary: Connection, on_replica: 
 
 
 def ask(connection: Connection, query: str, *values: object) -> str | None:
-    """The first column of the first row, as text; None without a row."""
+    """Return the first column of the first row as text, or None without a row."""
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         row = cursor.fetchone()
@@ -189,7 +189,7 @@ def ask(connection: Connection, query: str, *values: object) -> str | None:
 
 @contextmanager
 def connected(dsn: str) -> Iterator[Connection]:
-    """A connection in autocommit mode, closed at the end."""
+    """Open a connection in autocommit mode, and close it when the block ends."""
     connection = psycopg2.connect(dsn)
     try:
         connection.autocommit = True

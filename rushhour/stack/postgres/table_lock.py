@@ -14,7 +14,7 @@ class TableLock:
     """An ACCESS EXCLUSIVE lock, held until `release`; a standby replays it, so its readers wait too."""
 
     def __init__(self, admin_dsn: str, server: str, table: str) -> None:
-        """Raises StackError when the lock cannot be had."""
+        """Take the lock. Raises StackError if that fails."""
         try:
             self._connection = psycopg2.connect(admin_dsn)
             with self._connection.cursor() as cursor:
@@ -27,5 +27,5 @@ class TableLock:
             raise StackError(f"table {table} of the {server} could not be locked: {said}") from error
 
     def release(self) -> None:
-        """Closing ends the transaction; a server that is gone has let go already."""
+        """Release the lock by closing the connection; a server that is gone has already released it."""
         self._connection.close()

@@ -1,1 +1,1 @@
-"""The stack that needs no Docker."""
+"""The embedded stack: servers and service as processes, without Docker."""

@@ -1,4 +1,4 @@
-"""Makes a server of the embedded stack fail on purpose, and brings it back."""
+"""Applies faults to a server of the embedded stack, and undoes them."""
 
 import signal
 from contextlib import suppress
@@ -28,7 +28,7 @@ class RenewableMeter:
 
 
 def pause(server: PostgresServer) -> None:
-    """Stop every process of the server in its tracks: its connections stay open and answer nothing."""
+    """Stop every process of the server: its connections stay open and do not answer."""
     server.child.process.send_signal(signal.SIGSTOP)  # first: a stopped postmaster starts no more backends
     for process in _backends(server):
         with suppress(psutil.NoSuchProcess):  # ended meanwhile
@@ -36,7 +36,7 @@ def pause(server: PostgresServer) -> None:
 
 
 def unpause(server: PostgresServer) -> None:
-    """Let every process of the server go on; one that was not paused is left as it is."""
+    """Continue every process of a paused server; does nothing for a server that is not paused."""
     if server.child.poll() is not None:
         return
     for process in _backends(server):

@@ -74,13 +74,17 @@ class EmbeddedFleet:
     def check_alive(self) -> None:
         """Raises StackError when a part has ended that should not have."""
         self.inner.check_alive()
-        self.door.beside.child.check_alive()
+        self.door.process.child.check_alive()
 
     def snapshot(self) -> tuple[ServiceState, ...]:
         """A task is a process, known by its pid and start; a version counts the changes made to a service."""
         services = {**self.siblings, TARGET: self.inner.service}
-        answers = ask({name: _port(one) for name, one in services.items()}, self.scenario.target.health)
-        return tuple(self._state(name, one.child, answers[name]) for name, one in sorted(services.items()))
+        answers = ask(
+            {name: _port(service) for name, service in services.items()}, self.scenario.target.health
+        )
+        return tuple(
+            self._state(name, service.child, answers[name]) for name, service in sorted(services.items())
+        )
 
     def _state(self, name: str, child: Child, answer: str | None) -> ServiceState:
         release = self.release if name == TARGET else self.scenario.release
@@ -139,11 +143,11 @@ class EmbeddedFleetStack:
             siblings = {}
             for number, name in enumerate(names, 1):
                 progress("start siblings", number, len(names))
-                one = _start(self._guard, _light(scenario), inner, run, f"siblings/{name}", agent=False)
-                exits.callback(one.child.stop, 1.0)
-                siblings[name] = one
+                sibling = _start(self._guard, _light(scenario), inner, run, f"siblings/{name}", agent=False)
+                exits.callback(sibling.child.stop, 1.0)
+                siblings[name] = sibling
             door = open_door(self._guard, run.path, run.logs / "door.log", [_port(inner.service)])
-            exits.callback(door.beside.stop)
+            exits.callback(door.process.stop)
             yield EmbeddedFleet(
                 self._guard, exits, scenario, plan, run, inner, door, siblings, release=scenario.release
             )
@@ -156,7 +160,7 @@ def _light(scenario: Scenario) -> Scenario:
 def _start(
     guard: Guard, scenario: Scenario, inner: EmbeddedRunning, run: RunDir, name: str, *, agent: bool = True
 ) -> RunningService:
-    primary, replica = (one.url(scenario.target.name) for one in (inner.primary, inner.replica))
+    primary, replica = (server.url(scenario.target.name) for server in (inner.primary, inner.replica))
     return start_service(
         guard,
         scenario,

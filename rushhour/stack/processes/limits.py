@@ -1,4 +1,4 @@
-"""Capacity of one component: quota and weight by a control group, else the best that is left."""
+"""Limits the CPU of a component with a control group, or else with a nice value and CPU affinity."""
 
 import math
 import os
@@ -21,15 +21,15 @@ REMOVE_TIMEOUT_S: Final = 3.0
 
 
 class Capacity(Protocol):
-    """What one component may use: made before its process, closed after it."""
+    """The CPU limits of a component; created before its process, closed after it."""
 
     @property
     def words(self) -> str:
-        """How it is limited, for environment.json."""
+        """A description of the limits, for environment.json."""
         ...
 
     def admit(self, pid: int) -> None:
-        """Put a process under the limits, with all that it will start."""
+        """Apply the limits to a process and its future children."""
         ...
 
     def meter(self) -> Meter: ...
@@ -38,7 +38,7 @@ class Capacity(Protocol):
 
 
 class GroupCapacity:
-    """A control group of its own. Quota and weight hold for the group as a whole."""
+    """Limits a component with its own control group, whose quota and weight apply to the whole group."""
 
     def __init__(self, group: CpuGroup, version: int, cores: float | None, nice: int) -> None:
         self._group = group
@@ -75,7 +75,7 @@ class GroupCapacity:
 
 
 class NiceCapacity:
-    """Without control groups: a nice value, and fewer CPUs where there are more than asked for."""
+    """Limits a component without control groups: with a nice value and CPU affinity."""
 
     def __init__(self, why: str, cores: float | None, nice: int) -> None:
         self._nice = nice
@@ -96,7 +96,7 @@ class NiceCapacity:
         pin(pid, self._cpus)
 
     def meter(self) -> Meter:
-        """Raises StackError before a process was admitted."""
+        """Return the meter. Raises StackError if no process was admitted."""
         if self._pid is None:
             raise StackError("a component without a process cannot be measured")
         return ProcessTreeMeter(self._pid, None if self._cpus is None else float(len(self._cpus)))
@@ -106,7 +106,7 @@ class NiceCapacity:
 
 
 def last_cpus(count: int) -> set[int]:
-    """The last CPUs that this process may use (Linux)."""
+    """Return the last CPUs that this process may use (Linux)."""
     return set(sorted(os.sched_getaffinity(0))[-count:])
 
 
@@ -157,7 +157,7 @@ class Limits:
 
 
 def describe_limits() -> str:
-    """How this machine can limit CPU, in one line."""
+    """Describe in a line how this machine can limit CPU."""
     try:
         hierarchy = find_hierarchy()
     except StackError as error:

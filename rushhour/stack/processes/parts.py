@@ -23,7 +23,6 @@ from rushhour.stack.postgres.server import (
     start_server,
     wait_for_streaming,
 )
-from rushhour.stack.processes.beside import Beside, start_partner, start_relay
 from rushhour.stack.processes.limits import Capacity, Limits
 from rushhour.stack.processes.service import (
     STOP_GRACE_S,
@@ -34,6 +33,7 @@ from rushhour.stack.processes.service import (
     split_command,
     start_service,
 )
+from rushhour.stack.processes.side_process import SideProcess, start_partner, start_relay
 
 SERVER_STOP_S: Final = 5.0
 
@@ -42,7 +42,7 @@ Instrument = Callable[[Path, Mapping[str, str]], Mapping[str, str]]
 
 
 def capacities_of(guard: Guard, exits: ExitStack, scenario: Scenario) -> dict[str, Capacity]:
-    """Made before the processes and removed after them, since a group must be empty by then."""
+    """Create the limits; they are removed after the processes, because a group must then be empty."""
     limits = Limits(guard)
     postgres = scenario.postgres
     capacities = {
@@ -57,7 +57,7 @@ def capacities_of(guard: Guard, exits: ExitStack, scenario: Scenario) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one stack, and what each is started with; `exits` stops the parts in reverse order."""
+    """Starts the parts of a stack; `exits` stops them in reverse order."""
 
     guard: Guard
     exits: ExitStack
@@ -95,7 +95,7 @@ class Parts:
         return replica
 
     def again(self, server: PostgresServer, capacity: Capacity, primary_port: int) -> PostgresServer:
-        """A server that a fault took down, on its old port, which the service and the replica know."""
+        """Restart a server after a fault, on its old port, which the service and the replica know."""
         settings = self._replication(primary_port) if server.name == "replica" else {}
         return self.server(server.name, capacity, settings, server.port)
 
@@ -108,7 +108,7 @@ class Parts:
         target = self.scenario.target
         primary, replica = servers
         log = self.run.logs / "setup.log"
-        urls = [self._url(one.url(target.name)) for one in servers]
+        urls = [self._url(server.url(target.name)) for server in servers]
         values = placeholders(self.scenario, 0, urls[0], urls[1], log.parent)
         environment = service_environment(self.scenario, values, os.environ)
         command = split_command(target.setup, values, "target.setup")
@@ -120,13 +120,13 @@ class Parts:
     def _url(self, url: str) -> str:
         return with_scheme(url, self.scenario.target.url_scheme)
 
-    def relay(self, server: PostgresServer) -> Beside:
+    def relay(self, server: PostgresServer) -> SideProcess:
         log = self.run.logs / f"relay-{server.name}.log"
         relay = start_relay(self.guard, server.name, server.port, log=log, choose_port=self.choose_port)
         self.exits.callback(relay.stop)
         return relay
 
-    def partner(self) -> Beside:
+    def partner(self) -> SideProcess:
         log = self.run.logs / "partner.log"
         partner = start_partner(self.guard, self.scenario, log=log, choose_port=self.choose_port)
         self.exits.callback(partner.stop)
@@ -135,13 +135,14 @@ class Parts:
     def service(
         self,
         servers: tuple[PostgresServer, PostgresServer],
-        relays: Mapping[str, Beside],
-        partner: Beside | None,
+        relays: Mapping[str, SideProcess],
+        partner: SideProcess | None,
         capacity: Capacity,
     ) -> RunningService:
         name = self.scenario.target.name
         primary, replica = (
-            one.url(name, relays[one.name].port if one.name in relays else None) for one in servers
+            server.url(name, relays[server.name].port if server.name in relays else None)
+            for server in servers
         )
         service = start_service(
             self.guard,

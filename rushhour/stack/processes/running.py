@@ -1,4 +1,4 @@
-"""What is up of the embedded stack, and what faults do to it."""
+"""The running embedded stack, and the faults that it supports."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from rushhour.scenario.model import Scenario
 from rushhour.stack import Fault, Server
 from rushhour.stack.postgres.server import DATABASE, PostgresServer
 from rushhour.stack.postgres.table_lock import TableLock
-from rushhour.stack.processes.beside import Beside
 from rushhour.stack.processes.faults import kill, pause, stop, unpause
 from rushhour.stack.processes.service import STOP_GRACE_S, RunningService
+from rushhour.stack.processes.side_process import SideProcess
 
 
 @dataclass(slots=True)
 class EmbeddedRunning:
-    """What is up."""
+    """A running embedded stack."""
 
     primary: PostgresServer
     replica: PostgresServer
@@ -30,8 +30,8 @@ class EmbeddedRunning:
     postgres_version: str
     _start_again: Callable[[str], PostgresServer]
     _serve: Callable[[Scenario, RunDir], RunningService]
-    _relays: Mapping[str, Beside] = field(default_factory=dict)  # server -> what the service reaches it by
-    _partner: Beside | None = None
+    _relays: Mapping[str, SideProcess] = field(default_factory=dict)  # server -> its relay
+    _partner: SideProcess | None = None
     _locks: dict[str, TableLock] = field(default_factory=dict)  # server -> what a fault holds there
     _down: set[str] = field(default_factory=set)  # servers that a fault took down
 
@@ -42,8 +42,8 @@ class EmbeddedRunning:
     @property
     def servers(self) -> tuple[Server, ...]:
         return tuple(
-            Server(one.name, HOST, one.port, DATABASE, one.admin_dsn, self._reached_as(one.name))
-            for one in (self.primary, self.replica)
+            Server(server.name, HOST, server.port, DATABASE, server.admin_dsn, self._reached_as(server.name))
+            for server in (self.primary, self.replica)
         )
 
     def _reached_as(self, server: str) -> str | None:
@@ -51,7 +51,7 @@ class EmbeddedRunning:
 
     @property
     def images(self) -> Mapping[str, str]:
-        """None: nothing here is a container."""
+        """Empty, because the stack has no containers."""
         return {}
 
     def check_alive(self) -> None:
@@ -64,9 +64,9 @@ class EmbeddedRunning:
             beside.child.check_alive()
 
     def fault(self, server: str, what: Fault, table: str = "") -> None:
-        """Do this to a server. Raises StackError when that fails."""
-        one = {"primary": self.primary, "replica": self.replica}.get(server)
-        if one is None:
+        """Apply a fault to a server. Raises StackError if that fails."""
+        postgres = {"primary": self.primary, "replica": self.replica}.get(server)
+        if postgres is None:
             raise StackError(f"unknown server {server!r}; known: primary, replica")
         if what == "start":
             started = self._start_again(server)
@@ -75,14 +75,14 @@ class EmbeddedRunning:
             )
             self._down.discard(server)
         elif what == "lock":
-            self._locks[server] = TableLock(one.admin_dsn, server, table)
+            self._locks[server] = TableLock(postgres.admin_dsn, server, table)
         elif what == "unlock":
             self._locks.pop(server).release()
         elif what in ("black-hole", "restore"):
             relay = self._relays[server]
             (relay.cut if what == "black-hole" else relay.restore)()
         else:
-            self._break(one, what)
+            self._break(postgres, what)
 
     def _break(self, server: PostgresServer, what: Fault) -> None:
         if what in ("stop", "kill"):
@@ -95,7 +95,7 @@ class EmbeddedRunning:
         self.service = self._serve(scenario, run)
 
     def undo_faults(self) -> None:
-        """A paused server would not hear its stop signal."""
+        """Undo the faults, because a paused server would not receive its stop signal."""
         unpause(self.primary)
         unpause(self.replica)
         for lock in self._locks.values():

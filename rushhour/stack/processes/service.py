@@ -1,4 +1,4 @@
-"""The service under test: its command, its environment, its health."""
+"""Starts the service under test with its command and environment, and checks its health."""
 
 import http.client
 import os
@@ -104,7 +104,7 @@ def service_environment(
     """A small base from the caller, then the scenario file's variables; our own programs are found first."""
     base = {name: caller[name] for name in BASE_VARIABLES if name in caller}
     folders = dict.fromkeys(
-        str(Path(one).parent) for one in (values["python"], sys.executable) if os.sep in one
+        str(Path(program).parent) for program in (values["python"], sys.executable) if os.sep in program
     )
     base["PATH"] = os.pathsep.join([*folders, caller.get("PATH", os.defpath)])
     asked = {**scenario.target.environment, **scenario.service.environment}
@@ -154,7 +154,7 @@ def start_service(
 def require_program(
     command: list[str], environment: Mapping[str, str], root: Path, what: str = "service.command"
 ) -> None:
-    """Raises StackError when there is no such program."""
+    """Raise StackError if the program does not exist."""
     if not root.is_dir():
         raise StackError(f"the service's root {root} is not a directory")
     if not command:
@@ -166,7 +166,7 @@ def require_program(
 
 
 def health_problem(address: tuple[str, int], path: str, child: Child) -> str | None:
-    """Why the service is not ready yet; None when its own socket answered 200."""
+    """Return why the service is not ready, or None if its own socket answered 200."""
     port = address[1]
     connection = http.client.HTTPConnection(*address, timeout=PROBE_TIMEOUT_S)
     if (problem := health_refusal(connection, path)) is not None:
@@ -176,7 +176,7 @@ def health_problem(address: tuple[str, int], path: str, child: Child) -> str | N
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether the process or one of its descendants listens on the port."""
+    """Return whether the process or a descendant listens on the port."""
     try:
         root = psutil.Process(pid)
         family = [root, *root.children(recursive=True)]
@@ -190,4 +190,7 @@ def _listens(process: psutil.Process, port: int) -> bool:
         found = process.net_connections("tcp")
     except psutil.Error:
         return False
-    return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port for one in found)
+    return any(
+        connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+        for connection in found
+    )

@@ -92,7 +92,9 @@ class EmbeddedStack:
             primary = parts.server("primary", capacities["primary"], {})
             replica = parts.replica(primary, capacities["replica"])
             relays = {
-                one.name: parts.relay(one) for one in (primary, replica) if one.name in scenario.cut_off
+                server.name: parts.relay(server)
+                for server in (primary, replica)
+                if server.name in scenario.cut_off
             }
             partner = parts.partner() if scenario.service.partner else None
             if scenario.target.setup:

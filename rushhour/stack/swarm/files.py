@@ -49,16 +49,16 @@ def stack_file(
     """The stack as JSON, which is YAML: the siblings that were asked for, commands, environments, ports."""
     stack: dict[str, Any] = YAML(typ="safe", pure=True).load(template.read_text(encoding="utf-8"))
     services: dict[str, Any] = {
-        name: dict(one)
-        for name, one in stack["services"].items()
+        name: dict(service)
+        for name, service in stack["services"].items()
         if name in SERVERS or (not servers_only and (name == TARGET or name in fixed.ports))
     }
-    for name, one in services.items():
+    for name, service in services.items():
         port = SERVER_PORT if name in SERVERS else SERVICE_PORT
         if name in fixed.ports:
-            one["ports"] = [{"target": port, "published": fixed.ports[name], "mode": "host"}]
+            service["ports"] = [{"target": port, "published": fixed.ports[name], "mode": "host"}]
         if name in SIBLINGS:
-            one.update(escaped(_sibling(scenario, password, name)))
+            service.update(escaped(_sibling(scenario, password, name)))
     if TARGET in services:
         own = escaped(_target(scenario, image, password))
         health = services[TARGET]["healthcheck"] | own.pop("healthcheck")
@@ -95,7 +95,7 @@ def _sibling(scenario: Scenario, password: str, name: str) -> dict[str, Any]:
     """Light: two threads, one connection, no agent, no access log."""
     values = _values(scenario, password, name) | {"pool_size": "1", "max_overflow": "0"}
     asked = {**scenario.target.environment, **scenario.service.environment}
-    environment = {key: fill_in(one, values, f"service.environment.{key}") for key, one in asked.items()}
+    environment = {key: fill_in(value, values, f"service.environment.{key}") for key, value in asked.items()}
     environment.pop("REFERRALS_RELEASE", None)
     return {
         "command": [

@@ -88,23 +88,23 @@ class SwarmFleet:
 
     def check_alive(self) -> None:
         """Raises StackError when the door has ended or the engine does not answer."""
-        self.door.beside.child.check_alive()
+        self.door.process.child.check_alive()
         if self.keeper.problem is not None:
             raise StackError(f"the container engine no longer answers: {self.keeper.problem}")
 
     def task_directories(self, agent: Path) -> Sequence[Path]:
-        """Each task makes one, named by its id."""
+        """Return the folders of the tasks, which are named by their ids."""
         return sorted(path for path in agent.iterdir() if path.is_dir())
 
     def snapshot(self) -> tuple[ServiceState, ...]:
-        """What the Swarm and the engine say of every service now."""
+        """Return the state of every service, from the Swarm and the engine."""
         try:
             return self.tasks.states(self.fixed, self.servers, self.health)
         except ENGINE_ERRORS as error:
             raise StackError(f"the container engine failed: {last_reason(error)}") from error
 
     def bring(self, now_s: Callable[[], float]) -> Rollout:
-        """Bring the hotfix in the plan's way, and wait until the Swarm says what came of it."""
+        """Deploy the hotfix as planned, and wait for the Swarm's result."""
         by, image, name = self.plan.by, self.chosen.hotfix, full_name(TARGET)
         try:
             last = self._started_at()
@@ -146,7 +146,7 @@ class SwarmFleet:
         return str((self.tasks.service(TARGET).get("UpdateStatus") or {}).get("StartedAt"))
 
     def _wait(self, last: str) -> tuple[str, str]:
-        """Until an update that began after `last` has ended."""
+        """Wait until an update that began after `last` has ended."""
         deadline = time.monotonic() + ROLLOUT_S
         seen: dict[str, Any] = {}
         while time.monotonic() < deadline:
@@ -174,7 +174,7 @@ class SwarmFleet:
 
 
 def typed(by: By, image: Image, name: str) -> str:
-    """What somebody at a terminal would type."""
+    """Return the equivalent shell command."""
     if by == "rollback":
         return f"docker service rollback {name}"
     if by == "stack-deploy":

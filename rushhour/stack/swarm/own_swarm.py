@@ -1,4 +1,4 @@
-"""The Swarm of a drill: made here, known by its label, left again; any other one is refused.
+"""Creates and leaves the Swarm of a drill, known by its label; any other Swarm is refused.
 
 Run as `python -m rushhour.stack.swarm.own_swarm BASE_URL WORK`: the guard does when the harness ends.
 """
@@ -51,7 +51,7 @@ def find_local_engine() -> Engine:
 
 
 def state(api: APIClient) -> str:
-    """What this node is in a Swarm: "inactive", "active", "pending", "locked" or "error"."""
+    """Return the node's Swarm state: "inactive", "active", "pending", "locked" or "error"."""
     return str(api.info()["Swarm"]["LocalNodeState"])
 
 
@@ -84,7 +84,7 @@ def _what_runs(api: APIClient) -> str:
 
 
 def labels(api: APIClient) -> dict[str, str]:
-    """The cluster's; empty where this node may not tell."""
+    """Return the labels of the cluster; empty if this node cannot read them."""
     try:
         return dict(api.inspect_swarm()["Spec"].get("Labels") or {})
     except APIError:
@@ -114,9 +114,9 @@ def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:
         if found.get(WORK_LABEL) != work:
             raise StackError("the Swarm on this engine is not the drill's, so it was not left")
         foreign = [
-            one["Spec"]["Name"]
-            for one in api.services()
-            if (one["Spec"].get("Labels") or {}).get(STACK_LABEL) != STACK
+            service["Spec"]["Name"]
+            for service in api.services()
+            if (service["Spec"].get("Labels") or {}).get(STACK_LABEL) != STACK
         ]
         if foreign:
             raise StackError(
@@ -125,7 +125,7 @@ def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:
         bridge = found.get(BRIDGE_LABEL, "found")
         api.leave_swarm(force=True)  # the engine ends every task with it
     while left := _left(api, with_bridge=bridge == "ours"):
-        refusals = [why for one in left if (why := _remove(api, *one)) is not None]
+        refusals = [why for part in left if (why := _remove(api, *part)) is not None]
         if time.monotonic() > deadline and refusals:
             raise StackError(f"the drill's stack was not removed within {timeout_s:g} s; left are:", refusals)
         if refusals:
@@ -133,18 +133,18 @@ def leave(api: APIClient, work: str, timeout_s: float = LEAVE_S) -> None:
 
 
 def _left(api: APIClient, *, with_bridge: bool) -> list[tuple[str, str]]:
-    """Kind and name of what is still there, containers first since they hold the others."""
+    """Return kind and name of what is left, containers first because they use the others."""
     label = {"label": f"{STACK_LABEL}={STACK}"}
-    found = [("container", str(one["Id"])) for one in api.containers(all=True, filters=label)]
-    found += [("volume", str(one["Name"])) for one in api.volumes(filters=label)["Volumes"] or ()]
-    found += [("network", str(one["Id"])) for one in api.networks(filters=label)]
+    found = [("container", str(container["Id"])) for container in api.containers(all=True, filters=label)]
+    found += [("volume", str(volume["Name"])) for volume in api.volumes(filters=label)["Volumes"] or ()]
+    found += [("network", str(network["Id"])) for network in api.networks(filters=label)]
     if with_bridge:
-        found += [("network", str(one["Id"])) for one in api.networks(names=[BRIDGE])]
+        found += [("network", str(network["Id"])) for network in api.networks(names=[BRIDGE])]
     return found
 
 
 def _remove(api: APIClient, kind: str, name: str) -> str | None:
-    """Why it could not be removed; None when it is gone, whoever removed it."""
+    """Remove a part; return why that failed, or None if the part is gone."""
     remove: dict[str, Any] = {
         "container": lambda: api.remove_container(name, v=True, force=True),
         "volume": lambda: api.remove_volume(name, force=True),

@@ -30,7 +30,7 @@ LOG_END_S: Final = 3.0
 
 
 def full_name(name: str) -> str:
-    """A service's name in the Swarm."""
+    """Return the name of a service in the Swarm."""
     return f"{STACK}_{name}"
 
 
@@ -41,42 +41,42 @@ class Tasks:
     client: DockerClient
 
     def running(self, name: str) -> list[dict[str, Any]]:
-        """The service's tasks that run and shall run, newest first."""
+        """Return the service's tasks that run and should run, newest first."""
         found = self.client.api.tasks(filters={"service": full_name(name), "desired-state": "running"})
-        alive = [one for one in found if one["Status"]["State"] == "running"]
-        return sorted(alive, key=lambda one: str(one["CreatedAt"]), reverse=True)
+        alive = [task for task in found if task["Status"]["State"] == "running"]
+        return sorted(alive, key=lambda task: str(task["CreatedAt"]), reverse=True)
 
     def last_problem(self, name: str) -> str:
-        """The newest task's state, with its error."""
+        """Return the newest task's state, with its error."""
         found = self.client.api.tasks(filters={"service": full_name(name)})
-        newest = max(found, key=lambda one: str(one["CreatedAt"]), default=None)
+        newest = max(found, key=lambda task: str(task["CreatedAt"]), default=None)
         if newest is None:
             return "no task"
         status = newest["Status"]
         return f"task {status['State']}: {status.get('Err') or status.get('Message', '')}"
 
     def failed(self, name: str) -> str:
-        """Why the service's newest failed task failed; empty when none did."""
+        """Return why the service's newest failed task failed; empty if none failed."""
         found = self.client.api.tasks(filters={"service": full_name(name)})
-        bad = [one for one in found if one["Status"].get("Err")]
-        newest = max(bad, key=lambda one: str(one["CreatedAt"]), default=None)
+        bad = [task for task in found if task["Status"].get("Err")]
+        newest = max(bad, key=lambda task: str(task["CreatedAt"]), default=None)
         return "" if newest is None else str(newest["Status"]["Err"])
 
     def service(self, name: str) -> dict[str, Any]:
-        """The service's definition and state, read now."""
+        """Read the service's definition and state."""
         found: dict[str, Any] = self.client.api.inspect_service(full_name(name))
         return found
 
     def states(self, fixed: Fixed, servers: tuple[Server, ...], health: str) -> tuple[ServiceState, ...]:
-        """Every service of the stack, its running tasks and containers; each one is asked something."""
+        """Return the state of every service of the stack, and the answer to a request to each."""
         ports = {name: port for name, port in fixed.ports.items() if name not in SERVERS}
-        target = [port for one in self.running(TARGET) for port in host_ports(one)]
+        target = [port for task in self.running(TARGET) for port in host_ports(task)]
         if target:
             ports[TARGET] = target[0]
-        answers = ask(ports, health) | {one.name: _select(one) for one in servers}
+        answers = ask(ports, health) | {server.name: _select(server) for server in servers}
         found = self.client.api.services(filters={"label": f"{STACK_LABEL}={STACK}"})
-        states = [self._state(one, answers) for one in found]
-        return tuple(sorted(states, key=lambda one: one.name))
+        states = [self._state(service, answers) for service in found]
+        return tuple(sorted(states, key=lambda state: state.name))
 
     def _state(self, service: dict[str, Any], answers: Mapping[str, str | None]) -> ServiceState:
         name = str(service["Spec"]["Name"]).removeprefix(f"{STACK}_")
@@ -86,13 +86,13 @@ class Tasks:
             version=int(service["Version"]["Index"]),
             spec=hashlib.sha256(json.dumps(service["Spec"], sort_keys=True).encode()).hexdigest(),
             image=str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]),
-            instances=tuple(self._instance(one) for one in self.running(name)),
+            instances=tuple(self._instance(task) for task in self.running(name)),
             answer=answers.get(name),
             means=self._image_id(str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])),
         )
 
     def _image_id(self, name: str) -> str | None:
-        """What a name means on this engine now."""
+        """Return the image id of a name on this engine, or None."""
         try:
             return str(self.client.images.get(name).id)
         except ImageNotFound:
@@ -113,11 +113,11 @@ class Tasks:
 def host_ports(task: Mapping[str, Any]) -> list[int]:
     """The host-mode ports of a task, as the Swarm names them once it runs."""
     ports = (task["Status"].get("PortStatus") or {}).get("Ports") or ()
-    return list(dict.fromkeys(int(one["PublishedPort"]) for one in ports if one.get("PublishedPort")))
+    return list(dict.fromkeys(int(port["PublishedPort"]) for port in ports if port.get("PublishedPort")))
 
 
 def container_of(task: Mapping[str, Any]) -> str:
-    """Its container's id."""
+    """Return the id of a task's container."""
     return str(task["Status"]["ContainerStatus"]["ContainerID"])
 
 
@@ -142,7 +142,7 @@ class DoorKeeper:
         self._ports: list[int] = []
         self._followers: dict[str, LogFollower] = {}
         self._ended = threading.Event()
-        self.problem: str | None = None  # what the engine said last, when it did not answer
+        self.problem: str | None = None  # the engine's last error
         self._thread = threading.Thread(target=self._keep, name="door keeper", daemon=True)
         self._thread.start()
 
@@ -164,12 +164,12 @@ class DoorKeeper:
 
     def _look(self) -> None:
         found = self._tasks.running(TARGET)
-        ports = [port for one in found for port in host_ports(one)]
+        ports = [port for task in found for port in host_ports(task)]
         if ports and ports != self._ports:
             self._door.lead_to(ports)
             self._ports = ports
-        for one in found:
-            container = container_of(one)
+        for task in found:
+            container = container_of(task)
             if container not in self._followers:
                 log = self._logs / f"service-{len(self._followers) + 1}.log"
                 self._followers[container] = LogFollower(self._engine, container, log)

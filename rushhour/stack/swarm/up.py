@@ -1,4 +1,4 @@
-"""From an empty Swarm to a fleet in which everything runs."""
+"""Brings up a fleet on an empty Swarm."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -40,7 +40,7 @@ METER_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class BringUp:
-    """From an empty Swarm to a fleet in which everything runs."""
+    """Brings up a fleet on an empty Swarm."""
 
     guard: Guard
     engine: Engine
@@ -53,7 +53,7 @@ class BringUp:
     progress: Progress
 
     def start(self, exits: ExitStack, late: ExitStack) -> SwarmFleet:
-        """Servers, data, then the services."""
+        """Start the servers, load the data and start the services, in this order."""
         passwords = Secrets()
         write_secrets(self.places.private, passwords)
         fixed = Fixed({name: free_port() for name in (*SERVERS, *self.plan.names)})
@@ -70,9 +70,9 @@ class BringUp:
 
         self._start_services(deploy)
         tasks = Tasks(self.client)
-        ports = [port for one in tasks.running(TARGET) for port in host_ports(one)]
+        ports = [port for task in tasks.running(TARGET) for port in host_ports(task)]
         door = open_door(self.guard, self.run.path, self.run.logs / "door.log", ports)
-        exits.callback(door.beside.stop)
+        exits.callback(door.process.stop)
         keeper = DoorKeeper(self.engine, door, self.run.logs)
         late.callback(keeper.close)
         cores = scenario.postgres.replica_cores
@@ -171,7 +171,7 @@ class BringUp:
         )
 
     def _until_up(self, servers: tuple[Server, ...]) -> str:
-        """Until the replica streams from the primary; PostgreSQL's version."""
+        """Wait until the replica streams from the primary; return PostgreSQL's version."""
         version = ""
         tasks = Tasks(self.client)
 
@@ -184,7 +184,7 @@ class BringUp:
                 with connected(servers[1].admin_dsn):
                     pass
             except psycopg2.OperationalError as error:
-                seen = "; ".join(f"{one.name} {tasks.last_problem(one.name)}" for one in servers)
+                seen = "; ".join(f"{server.name} {tasks.last_problem(server.name)}" for server in servers)
                 return f"{last_line(error)}; {seen}"
             return None if state == "streaming" else f"pg_stat_replication.state {state}"
 

@@ -9,7 +9,7 @@ _READ_BYTES = 1 << 20
 
 
 class AccessLog:
-    """Counts what was appended since the last look. Without a file nothing is known, and nothing served."""
+    """Counts the lines appended since the last read. Without a file, it serves no metrics."""
 
     def __init__(self, path: Path, skip: str = "") -> None:
         self._path = path
@@ -20,7 +20,7 @@ class AccessLog:
         self.seen = False
 
     def read(self) -> None:
-        """Up to its end; a line that is still being written waits for the next look."""
+        """Read to the end of the file; an incomplete last line waits for the next read."""
         try:
             with self._path.open("rb") as file:
                 self.seen = True
@@ -43,7 +43,7 @@ class AccessLog:
         self._answers[code] = self._answers.get(code, 0) + 1
 
     def text(self) -> str:
-        """In Prometheus's format; empty where there is no log."""
+        """Return the counts in Prometheus's format; empty if there is no log."""
         self.read()
         if not self.seen:
             return ""

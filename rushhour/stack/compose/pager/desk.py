@@ -16,23 +16,23 @@ MAX_BYTES = 16 << 20
 
 
 def line_of(policy: str, body: bytes, at: datetime, monotonic_s: float) -> str:
-    """One notification as one line of JSON. Raises ValueError or KeyError for what is none."""
-    told = json.loads(body)
+    """Convert a notification to a line of JSON. Raises ValueError or KeyError if it is none."""
+    notification = json.loads(body)
     return json.dumps(
         {
             "at": at.isoformat(timespec="milliseconds"),
             "monotonic_s": round(monotonic_s, 4),
             "policy": policy,
-            "status": told["status"],
-            "group": told["groupLabels"],
+            "status": notification["status"],
+            "group": notification["groupLabels"],
             "alerts": [
                 {
-                    "status": one["status"],
-                    "labels": one["labels"],
-                    "starts_at": one["startsAt"],
-                    "ends_at": one["endsAt"],
+                    "status": alert["status"],
+                    "labels": alert["labels"],
+                    "starts_at": alert["startsAt"],
+                    "ends_at": alert["endsAt"],
                 }
-                for one in told["alerts"]
+                for alert in notification["alerts"]
             ],
         },
         separators=(",", ":"),
@@ -41,11 +41,11 @@ def line_of(policy: str, body: bytes, at: datetime, monotonic_s: float) -> str:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128  # many groups may tell at once
+    request_queue_size = 128  # many groups may notify at once
 
 
-def server(port: int, told: Path, log: AccessLog, host: str = "") -> ThreadingHTTPServer:
-    """Bound; `serve_forever` serves."""
+def server(port: int, notifications: Path, log: AccessLog, host: str = "") -> ThreadingHTTPServer:
+    """Return a bound server; call its `serve_forever`."""
     lock = Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ def server(port: int, told: Path, log: AccessLog, host: str = "") -> ThreadingHT
             except (ValueError, KeyError, TypeError) as error:
                 self._answer(400, f"not a notification of Alertmanager's: {error!r}\n")
                 return
-            with lock, told.open("a", encoding="utf-8") as file:
+            with lock, notifications.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             self._answer(200, "")
 
@@ -83,13 +83,13 @@ def server(port: int, told: Path, log: AccessLog, host: str = "") -> ThreadingHT
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-            """Quiet: what matters is in the file."""
+            """Log nothing: all notifications are in the file."""
 
     return _Server((host, port), Handler)
 
 
-def serve(port: int, told: Path, log: AccessLog) -> None:
-    """Until the process ends. The file is there from the start: an empty one says that nobody was told."""
-    told.touch()
-    with server(port, told, log) as desk:
+def serve(port: int, notifications: Path, log: AccessLog) -> None:
+    """Serve until the process ends. An empty file means that no notification was received."""
+    notifications.touch()
+    with server(port, notifications, log) as desk:
         desk.serve_forever()

@@ -42,7 +42,7 @@ class Lanes:
         The first error of a job, or Ctrl-C, stops the others at once and is raised.
         """
         waiting = list(jobs)
-        assert all(job.after <= {one.name for one in jobs} for job in jobs)  # noqa: S101  # else never started
+        assert all(job.after <= {other.name for other in jobs} for job in jobs)  # noqa: S101  # else never started
         done: set[str] = set()
         running: dict[Future[None], Job] = {}
         with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as lanes:
@@ -50,7 +50,7 @@ class Lanes:
                 while waiting or running:
                     for job in _ready(waiting, done, running.values()):
                         waiting.remove(job)
-                        running[lanes.submit(self._one, job)] = job
+                        running[lanes.submit(self._run_job, job)] = job
                     ended, _ = wait(running, TICK_S, FIRST_COMPLETED)
                     tick()
                     for future in ended:
@@ -60,7 +60,7 @@ class Lanes:
                 self._stop_all(set(running))
                 raise
 
-    def _one(self, job: Job) -> None:
+    def _run_job(self, job: Job) -> None:
         with closing(psycopg2.connect(self._dsn)) as connection:
             with self._lock:
                 self._open.add(connection)
@@ -75,7 +75,7 @@ class Lanes:
                     self._open.discard(connection)
 
     def _stop_all(self, running: set[Future[None]]) -> None:
-        """A job may be between two statements when it is told to stop, so it is told until it has."""
+        """Cancel until every job has stopped, since a job may be between two statements."""
         self._stop.set()
         while running:
             with self._lock, suppress(psycopg2.Error):  # a connection that just ended needs no cancel
@@ -89,7 +89,11 @@ def _ready(waiting: Sequence[Job], done: set[str], running: Iterable[Job]) -> li
     taken = list(running)
     started = []
     for job in waiting:
-        if len(taken) < LANES and job.after <= done and not (job.alone and any(one.alone for one in taken)):
+        if (
+            len(taken) < LANES
+            and job.after <= done
+            and not (job.alone and any(running.alone for running in taken))
+        ):
             taken.append(job)
             started.append(job)
     return started

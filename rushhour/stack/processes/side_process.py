@@ -26,42 +26,44 @@ STOP_GRACE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A process that listens on a port of the loopback interface."""
+class SideProcess:
+    """A process beside the service that listens on a loopback port."""
 
     port: int
     child: Child
 
     def cut(self) -> None:
-        """Nothing passes any more: a stopped process accepts and answers nothing."""
+        """Block all traffic by stopping the process."""
         self.child.process.send_signal(signal.SIGSTOP)
 
     def restore(self) -> None:
-        """Let it pass what has come meanwhile, and what comes."""
+        """Let traffic pass again, including what arrived meanwhile."""
         if self.child.poll() is None:
             self.child.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        self.restore()  # a stopped process would not hear its stop signal
+        self.restore()  # a stopped process would not receive its stop signal
         self.child.stop(STOP_GRACE_S)
 
 
 def start_relay(
     guard: Guard, server: str, server_port: int, *, log: Path, choose_port: Callable[[], int]
-) -> Beside:
+) -> SideProcess:
     """Start a relay to a server. Raises StackError when it does not listen."""
 
     def command(port: int) -> list[str]:
         return [sys.executable, "-I", str(Path(relay.__file__)), str(port), str(server_port)]
 
-    return listening(
+    return start_listening(
         f"relay to the {server}",
         lambda port: start(guard, "relay", command(port), log=log, environment={}),
         choose_port,
     )
 
 
-def start_partner(guard: Guard, scenario: Scenario, *, log: Path, choose_port: Callable[[], int]) -> Beside:
+def start_partner(
+    guard: Guard, scenario: Scenario, *, log: Path, choose_port: Callable[[], int]
+) -> SideProcess:
     """Start the scenario's `service.partner`, in the service's environment. Raises StackError."""
     root = Path(scenario.target.root)
 
@@ -72,13 +74,13 @@ def start_partner(guard: Guard, scenario: Scenario, *, log: Path, choose_port: C
         require_program(command, environment, root)
         return start(guard, "partner", command, log=log, environment=environment, cwd=root)
 
-    return listening("partner", begin, choose_port)
+    return start_listening("partner", begin, choose_port)
 
 
-def listening(name: str, begin: Callable[[int], Child], choose_port: Callable[[], int]) -> Beside:
-    """Started and accepting connections; tries other ports when its port was taken meanwhile."""
+def start_listening(name: str, begin: Callable[[int], Child], choose_port: Callable[[], int]) -> SideProcess:
+    """Start a process and wait until it accepts connections; tries other ports if its port is taken."""
 
-    def attempt(port: int) -> Beside:
+    def attempt(port: int) -> SideProcess:
         child = begin(port)
 
         def refusal() -> str | None:
@@ -90,6 +92,6 @@ def listening(name: str, begin: Callable[[int], Child], choose_port: Callable[[]
 
         what = f"the {name} to listen on port {port}"
         child.wait_until_up(what, refusal, START_TIMEOUT_S, grace_s=STOP_GRACE_S)
-        return Beside(port, child)
+        return SideProcess(port, child)
 
     return on_free_ports(choose_port, attempt)

@@ -1,17 +1,17 @@
-"""Where a Locust master waits for workers that it did not fork: in containers, or started by hand."""
+"""The address at which a Locust master waits for workers in containers or started by hand."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from rushhour.scenario.hosts import is_loopback
 
-GATHER_S: Final = 300.0  # somebody has to type a command on each of the other machines
+GATHER_S: Final = 300.0  # a user has to type a command on each of the other machines
 CONTAINERS_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """An address of this machine, and how long the master waits there."""
+class MasterAddress:
+    """An address of this machine, and how long the master waits there for its workers."""
 
     host: str
     port: int
@@ -22,7 +22,7 @@ class Post:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT`; ValueError for anything else."""
+    """Parse `HOST:PORT`. Raises ValueError otherwise."""
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
@@ -31,9 +31,9 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def listening_address(text: str, allow_host: str | None) -> tuple[str, int]:
-    """Where a master may wait; ValueError also for a host that is neither loopback nor allowed.
+    """Parse an address to listen at. Raises ValueError also if it is neither loopback nor allowed.
 
-    Whoever reaches a master's port may join it and take its customers: it is open to others on demand only.
+    Anyone who can reach a master's port can join it and run its customers, so other machines need a consent.
     """
     host, port = parse_address(text)
     if not is_loopback(host) and host != allow_host:
