@@ -1,9 +1,9 @@
 """Where commands print."""
 
-from rich.console import Console
+from rushhour.screen.console import make_console
 
-console = Console(emoji=False, markup=False)
-errors = Console(stderr=True, emoji=False, markup=False)
+console = make_console()
+errors = make_console(stderr=True)
 
 
 def say_aside(line: str) -> None:
