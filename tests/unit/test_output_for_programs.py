@@ -2,18 +2,31 @@
 
 import json
 import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import RenderableType
 
+from rushhour.cli.console import console
 from rushhour.cli.main import _exit_of
+from rushhour.jobs.check.result import CheckResult
+from rushhour.jobs.check.summary import check_summary
+from rushhour.jobs.drill.page import terminal as terminal_drill
+from rushhour.jobs.drill.side_by_side import side_by_side
+from rushhour.report.lists import title
 from rushhour.rundir import RunDir
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
+from tests.unit.test_check import LEAK, LIST
+from tests.unit.test_drill_judge import drilled
 
 LONG = (
     "a-scenario-whose-name-is-longer-than-the-eighty-columns-that-a-terminal-has-when-nobody-says-otherwise"
@@ -139,6 +152,48 @@ def test_nothing_is_wrapped_in_a_pipe(environment: dict[str, str], runs: list[Ru
         lines = piped(["judge", str(run.path)], **environment).splitlines()
         assert any(str(run.path / "report.html") in line for line in lines)
         assert any(LONG in line for line in lines)
+
+
+FOLDER = Path("/a folder of runs") / ("x" * 120)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        check_summary(
+            CheckResult((LIST,), (replace(LEAK, endpoint=f"GET /{LONG}"),), (LONG,), 30), h.scenario(), FOLDER
+        ),
+        terminal_drill(drilled(), FOLDER / LONG),
+        side_by_side([replace(drilled(), hotfix=LONG, rollout=None), drilled("rollback")]),
+        title(h.scenario(name=LONG), 1, 2),
+    ],
+    ids=["check", "drill", "drills side by side", "title of a run"],
+)
+def test_what_a_run_a_check_or_a_drill_prints_is_not_wrapped_in_a_pipe(shown: RenderableType) -> None:
+    with console.capture() as captured:
+        console.print(shown)
+    assert LONG in captured.get()
+    assert not [line for line in captured.get().splitlines() if line.endswith(" ")]
+
+
+def test_a_terminal_is_still_filled_to_its_width_and_no_further(runs: list[RunDir]) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rushhour", *("history", "--runs", str(runs[0].path.parent))],
+            stdout=theirs,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"COLUMNS": "90", "TERM": "xterm", "NO_COLOR": "1"},
+        )
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # EIO: the other end is closed
+            while part := screen.read(65536):
+                shown += part
+        assert process.wait(60) == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    table = lines[next(at for at, line in enumerate(lines) if line.startswith("start (UTC)")) :]
+    assert 85 < max(map(len, table)) <= 90
 
 
 def test_one_table_of_several_runs_has_a_line_for_each_in_a_pipe(runs: list[RunDir]) -> None:
