@@ -103,14 +103,14 @@ def test_the_tabs_are_right_after_a_run_and_the_dialog_stays(
     with serving(tmp_path) as (url, _):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         loads: list[str] = []
-        page.on("framenavigated", lambda frame: loads.append(frame.url))
+        page.on("domcontentloaded", lambda loaded: loads.append(loaded.url))
         page.goto(url)
         page.locator('input[name="userCount"]').fill("20")
         notice = page.locator("#rushhour-notice")
         start(page, "1.1")
         page.get_by_role("button", name="Edit", exact=True).click()
         expect(notice).to_contain_text("Edit is refused")
-        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page.locator(".MuiModal-root")).to_have_count(0)
         page.get_by_role("tab", name="Verdicts", exact=True).click()
         page.wait_for_timeout(3000)
         stop(page)
@@ -124,7 +124,7 @@ def test_the_tabs_are_right_after_a_run_and_the_dialog_stays(
             assert cells[1] == str(pool["checked_out"])
         assert len(loads) == 1
         page.get_by_role("button", name=re.compile("^new$", re.IGNORECASE)).click()
-        dialog = page.get_by_role("dialog")
+        dialog = page.locator(".MuiModal-root")
         dialog.locator('select[name="scenario"]').select_option("other")
         expect(dialog.locator('input[name="userCount"]')).to_have_value("7")
         expect(dialog.locator('input[name="spawnRate"]')).to_have_value("3")
