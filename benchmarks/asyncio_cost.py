@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from rushhour.stack.ports import free_port
-
 from benchmarks.cycle_cost import cost_row
 from benchmarks.subject import DEADLINE_S, ROOT, environment
 from benchmarks.table import Row
 from benchmarks.throughput import Server, share_row
 from rushhour.process.guard import Guard
+from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import bare_server
 from tests.matrix.environments import environment_of
 

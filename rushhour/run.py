@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,6 +14,7 @@ from rushhour.load.placement import ByHand, place_load
 from rushhour.load.post import GATHER_S
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
+from rushhour.observe.start import keep_pools_of_start
 from rushhour.observe.watch import Watcher, pool_watcher, watch
 from rushhour.process.guard import Guard
 from rushhour.process.waiting import came_true
@@ -98,12 +99,15 @@ def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple
         observation.drain()
         observation.collect_garbage()
         observation.await_pages(context.await_pages_s)
-    return run, judge_run(run)
+    return run, judge_run(run, Path(scenario.target.root))
 
 
 @contextmanager
 def recording(
-    scenario: Scenario, run: RunDir, screen: Screen, judge: Callable[[RunDir], object] = judge_run
+    scenario: Scenario,
+    run: RunDir,
+    screen: Screen,
+    judge: Callable[[RunDir], object] | None = None,
 ) -> Iterator[Recorder]:
     """Record into a run directory, and how the run ended; a broken stack is an event, and goes no further.
 
@@ -120,7 +124,10 @@ def recording(
         recorder.event(f.STACK_BROKE, what=what, log_tail=list(error.log_tail), **died)
     except KeyboardInterrupt:
         recorder.event(f.INTERRUPTED)
-        judge(run)
+        if judge is None:
+            judge_run(run, Path(scenario.target.root))
+        else:
+            judge(run)
         raise
     finally:
         screen.done()
@@ -129,11 +136,19 @@ def recording(
 
 @contextmanager
 def stack_up(scenario: Scenario, stack: BringsUp[R], recorder: Recorder, screen: Screen) -> Iterator[R]:
-    """Bring the stack up, and describe it in environment.json; all of it is down on leaving."""
+    """Bring the stack up, and describe it in environment.json; all of it is down on leaving.
+
+    Where it does not come up, what the agent saw of the service's pools until then is kept all the same.
+    """
     run = recorder.run
     began_s = recorder.now_s()
     recorder.write_json("environment.json", describe_environment(scenario, stack.name))
-    with stack.up(scenario, run, screen.progress) as running:
+    with ExitStack() as parts:
+        try:
+            running = parts.enter_context(stack.up(scenario, run, screen.progress))
+        except StackError:
+            keep_pools_of_start(recorder, Path(scenario.target.root))
+            raise
         recorder.event(f.STACK_UP, seconds=round(recorder.now_s() - began_s, 3))
         if (alerting := alerting_of(running)) is not None:
             recorder.event(f.ALERTING_UP, **alerting.detail)

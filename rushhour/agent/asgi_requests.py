@@ -8,7 +8,11 @@ into SQLAlchemy's greenlets and into worker threads.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import weakref
+from _thread import get_ident
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +22,7 @@ from .flask_requests import current_request, version_of
 from .patches import Patches
 
 METHODS = {"http": None, "websocket": "WEBSOCKET"}  # None: as the request says
+START, BODY = "http.response.start", "http.response.body"
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -43,15 +48,21 @@ class StarlettePatch(Patches):
         self._wrap(BackgroundTask, "__call__", self._background)
 
     def _call(self, original: Any) -> Any:
+        fault, serving = self._book.fault, self._book.serving
+
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
-            if (
-                scope["type"] not in METHODS
-            ):  # its start-up and shutdown: the task that runs them is the owner
+            if scope["type"] not in METHODS:  # start-up and shutdown: the task that runs them is the owner
                 await original(app, scope, receive, send)
                 return
             outer = current_request.get()
             request = Request(METHODS[scope["type"]] or str(scope.get("method", "?")), outer)
             current_request.set(request)
+            try:
+                request.task = running_task()
+                serving.add(get_ident())
+                send = sending(request, send)
+            except Exception as error:
+                fault("request start", error)
             try:
                 await original(app, scope, receive, send)
             finally:
@@ -86,7 +97,7 @@ class StarlettePatch(Patches):
                 await original(task)
                 return
             request = Request(outer.method, outer)
-            request.label = outer.label
+            request.label, request.task = outer.label, outer.task
             current_request.set(request)
             try:
                 await original(task)
@@ -103,3 +114,30 @@ class StarlettePatch(Patches):
         if found is None:
             found = self._labels[mounts, path] = _PARAMETER.sub(r"<\1>", mounts + path)
         return found
+
+
+def running_task() -> Callable[[], Any]:
+    """A weak reference to the task that runs here."""
+    return weakref.ref(asyncio.current_task() or running_task)
+
+
+def sending(request: Request, send: Any) -> Any:
+    """The ASGI callable `send`, which notes for its request whether a response is on its way.
+
+    From its start to its last part a response streams. While `send` waits, the client does not take what
+    was sent before.
+    """
+
+    async def watched(message: Any) -> None:
+        kind = message.get("type")
+        if kind == START:
+            request.returned = request.streams = True
+        request.sending = True
+        try:
+            await send(message)
+        finally:
+            request.sending = False
+            if kind == BODY and not message.get("more_body"):
+                request.streams = False
+
+    return watched

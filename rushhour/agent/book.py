@@ -31,10 +31,14 @@ MAX_PENDING = (
 )
 
 
+def _nothing() -> None:
+    """In the place of a weak reference to nothing."""
+
+
 class Request:
     """One request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
 
-    __slots__ = ("ended", "label", "method", "outer", "returned", "streams")
+    __slots__ = ("ended", "label", "method", "outer", "returned", "sending", "streams", "task")
 
     def __init__(self, method: str, outer: Request | None) -> None:
         self.method = method
@@ -43,6 +47,8 @@ class Request:
         self.ended: float | None = None
         self.returned = False  # the framework has returned its response
         self.streams = False  # the response is made while it is sent
+        self.sending = False  # a part of it was handed to the server, which has not taken it yet
+        self.task: Callable[[], Any] = _nothing  # weak, to the asyncio task that runs it
 
 
 class Hold:
@@ -188,6 +194,7 @@ class Book:
         self.creations: dict[tuple[str, int, str], CreationSite] = {}  # line -> engines created there
         self.faults: dict[tuple[str, str], int] = {}  # (where, error) -> times
         self.owner_of = owner_finder()  # the owner of what runs here; one finder, so that each has one owner
+        self.serving: set[int] = set()  # threads in which an event loop serves requests
         self._pool_ids = itertools.count(1)
 
     def pool_state(self, pool: Any, address: Address | None = None) -> PoolState:

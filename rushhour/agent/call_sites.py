@@ -81,3 +81,9 @@ class Classifier:
         if any(mark in path for mark in _INSTALLED):
             return LIBRARY
         return PLUMBING if path.startswith(_STDLIB) else APPLICATION
+
+
+def from_package(file: str) -> str | None:
+    """A file of an installed package, from the package on: `shop/api/common.py`; None for any other file."""
+    starts = [at + len(mark) for mark in _INSTALLED if (at := file.rfind(mark)) >= 0]
+    return file[max(starts) :] if starts else None

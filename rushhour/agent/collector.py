@@ -17,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .book import monotonic
+from .own_files import open_new
 
 if TYPE_CHECKING:
     from . import records
@@ -54,5 +55,4 @@ class Collector:
         at = round(monotonic(), 6)
         collected: records.Collected = {"k": "collected", "t": at}
         self._done = [collected]
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        os.close(os.open(os.path.join(self._directory, f"{os.getpid()}.collected"), flags, 0o644))
+        os.close(open_new(os.path.join(self._directory, f"{os.getpid()}.collected")))

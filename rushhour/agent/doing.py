@@ -1,31 +1,55 @@
-"""What holds are spent on, and whether an event loop is blocked: counted tick by tick by the sampler."""
+"""What holds are spent on: their threads, greenlets and tasks are looked at, tick by tick, by the sampler.
+
+A look reads a stack and lets go of it within the same tick. A weak reference to an owner is followed for that
+long only, and right after this thread was given its turn, so that nothing ends while it is looked at.
+"""
 
 from __future__ import annotations
 
-import _thread
 import sys
+import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .standing import DRIVER, ELSEWHERE, QUEUE, standing
+from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
+from .locks import LockPlaces, add_furthest, instructions_of
+from .loops import LoopWatch
+from .owners import GREENLET, TASK, THREAD
+from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
+from .workers import at_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from .book import Hold, PoolState
+    from .book import Hold, PoolState, Request
     from .call_sites import Classifier, Site
     from .catalog import Catalog
     from .journal import Record
+    from .owners import Owner
 
+LOCK = "lock"
+BEHIND = "behind"  # at a lock whose owner waits in a pool's queue
+OTHER_POOL = "other_pool"  # in the queue of another pool
+STREAMING = "streaming"  # its response is being made while it is sent
+SENDING = "sending"  # what was made of its response is not taken by the client
+UNSEEN = "unseen"
+KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN)
 
-_MAIN_THREAD = _thread.get_ident()  # as the process starts; gevent gives it another number later
-STREAMING = "streaming"  # its response is being sent, and the driver is not at work
+MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
 MAX_LINES = 5  # per pool and second
+MAX_PLACES = 8  # the same
+MAX_OTHERS = 64  # other threads, and tasks, that are looked at to find the owner of a lock
+MAX_FRAMES = 200
+_give_way = time.sleep  # bound before gevent can patch it
+
+_PER_HOLD = {OTHER_POOL: QUEUE, DRIVER: DRIVER, QUEUE: QUEUE}  # all others: elsewhere
+_IDLE_FILES = ("threading.py", "queue.py")
+_WORKERS = (("concurrent/futures/thread.py", "_worker"), ("anyio/_backends/_asyncio.py", "run"))
 
 
 class _Seen:
-    """How often the thread of one hold was seen where, and the line it last stood at outside the driver."""
+    """How often the owner of one hold was seen where, and the line it last stood at outside the driver."""
 
     __slots__ = ("changed", "counts", "site", "streams")
 
@@ -37,71 +61,206 @@ class _Seen:
 
 
 class _PoolSeen:
-    """The same over all check-outs of one pool, and the lines outside the driver at which they were seen."""
+    """The same over all check-outs of one pool, and the lines at which they were taken and seen."""
 
-    __slots__ = ("counts", "lines")
+    __slots__ = ("counts", "lines", "places")
 
     def __init__(self) -> None:
-        self.counts = {DRIVER: 0, QUEUE: 0, ELSEWHERE: 0, STREAMING: 0}
+        self.counts = dict.fromkeys(KINDS, 0)
         self.lines: Counter[int] = Counter()
+        self.places: Counter[tuple[str, int, int | None]] = Counter()  # what, taken at, seen at
+
+
+class _Look:
+    """One look at one hold."""
+
+    __slots__ = ("guards", "hold", "site", "stack", "what")
+
+    def __init__(self, hold: Hold, what: str, site: Site | None) -> None:
+        self.hold = hold
+        self.what = what
+        self.site = site
+        self.guards: dict[int, int] = {}  # code that waits for a lock, by its address -> the instruction
+        self.stack: list[FrameType] = []
 
 
 class Doing:
-    """Looks at the threads that hold a connection, while their request runs."""
+    """Looks at those who hold a connection, while their request runs."""
 
-    def __init__(self, classifier: Classifier, catalog: Catalog) -> None:
-        self._classifier = classifier
+    def __init__(self, classifier: Classifier, catalog: Catalog, serving: set[int] | None = None) -> None:
         self._catalog = catalog
+        self._reader = Reader(classifier)
+        self._locks = LockPlaces()
+        self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
         self._seen: dict[Hold, _Seen] = {}
         self._numbers: dict[Hold, int] = {}  # of the check-outs in the file
         self._pools: dict[PoolState, _PoolSeen] = {}  # since the last call of `take`
-        self._loop_samples = self._loop_blocked = 0
-        self._loop_site: Site | None = None
+        self._at_work: dict[Request, list[FrameType]] | None = None  # of this tick, if it was asked for
+        self._turn = 0
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
-        """One look at the threads of all check-outs that are in the file."""
+        """One look at the owners of all check-outs that are in the file, or at as many as a tick allows."""
         self._numbers = written
-        loop = _loop_thread()
-        if not written and loop is None:
+        running = [hold for hold in live if hold.request is None or hold.request.ended is None]
+        for hold in running[-MAX_LOOKS:]:
+            self._loops.know(hold)
+        running = [hold for hold in running if hold in written] if written else []
+        if not running and not self._loops.threads():
             return
-        running = [
-            hold for hold in live if hold in written and (hold.request is None or hold.request.ended is None)
-        ]
-        if not running and loop is None:
-            return
+        newest = {hold.owner: hold for hold in running}  # in the order in which they were taken
+        chosen = self._choose(running)
+        _give_way(0)
         frames = sys._current_frames()
-        newest = {hold.thread: hold for hold in sorted(running, key=lambda hold: hold.taken)}
-        for hold in running:
-            frame = frames.get(hold.thread)
-            if frame is not None:
-                self._look(hold, frame, newest[hold.thread] is hold)
-        if loop is not None:
-            self._look_at_loop(frames.get(loop))
-        del frames
+        try:
+            looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
+            self._find_lock_owners(looks, frames)
+            for look in looks:
+                look.stack.clear()
+                self._count(look)
+            self._loops.look(frames)
+        finally:
+            self._at_work = None
+            frames.clear()
 
-    def _look(self, hold: Hold, frame: FrameType, newest: bool) -> None:
-        """Of several connections in one thread, only the newest is taken to be the one in use."""
-        what, site = standing(frame, self._classifier)
-        if what == DRIVER and not newest:
-            what = ELSEWHERE
-        seen = self._seen.get(hold) or self._seen.setdefault(hold, _Seen())
+    def _choose(self, running: list[Hold]) -> list[Hold]:
+        if len(running) <= MAX_LOOKS:
+            return running
+        start = self._turn % len(running)
+        self._turn = start + MAX_LOOKS
+        return (running + running[:MAX_LOOKS])[start : start + MAX_LOOKS]
+
+    def _try_to_look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
+        """A stack that changes, or is of an unknown kind, is not seen; it stops no other look."""
+        try:
+            return self._look(hold, newest, frames)
+        except Exception:
+            return _Look(hold, UNSEEN, None)
+
+    def _look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
+        """Of several connections of one owner, only the newest is taken to be the one in use."""
+        stack, standing = self._stand(hold, newest, frames)
         request = hold.request
-        seen.streams = request is not None and request.returned and request.streams
-        seen.counts[what] += 1
-        seen.changed = True
-        pool = self._pools.get(hold.slot.pool) or self._pools.setdefault(hold.slot.pool, _PoolSeen())
-        pool.counts[STREAMING if seen.streams and what == ELSEWHERE else what] += 1
-        if what != DRIVER and site is not None:
-            pool.lines[self._catalog.line(site)] += 1
-        if what != DRIVER:
-            seen.site = site
+        streams = request is not None and request.returned and request.streams
+        if standing is None:
+            what = UNSEEN if not streams else STREAMING
+            if streams and request is not None and request.sending:
+                what = SENDING
+            return _Look(hold, what, None)
+        look = _Look(hold, standing.what, standing.site)
+        if look.what == DRIVER and newest is not hold:
+            look.what = ELSEWHERE
+        elif look.what == QUEUE:
+            look.stack = stack
+            state = getattr(standing.pool, "__dict__", {}).get("_rushhour_state")
+            if state is not None and state is not hold.slot.pool:
+                look.what = OTHER_POOL
+        elif look.what == ELSEWHERE:
+            if standing.sends or (request is not None and request.sending):
+                look.what = SENDING
+            elif streams:
+                look.what = STREAMING
+            else:
+                look.guards = instructions_of(stack, self._locks.guarded(stack))
+                look.what = LOCK if look.guards else ELSEWHERE
+        return look
 
-    def _look_at_loop(self, frame: FrameType | None) -> None:
-        what, site = standing(frame, self._classifier)
-        self._loop_samples += 1
-        if what == DRIVER:
-            self._loop_blocked += 1
-            self._loop_site = site
+    def _stand(
+        self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
+    ) -> tuple[list[FrameType], Standing | None]:
+        """The stack that works with a hold, and what it does; None where that cannot be seen."""
+        owner, request = hold.owner, hold.request
+        task = None if request is None else request.task()
+        if owner.kind == THREAD and task is None:
+            stack = (
+                stack_of(frames.get(owner.thread)) if owner.ended is None else []
+            )  # numbers are used again
+            if stack and _works_for(newest, hold) and not _is_idle_worker(stack):
+                return stack, self._reader.read(stack)
+            return [], None
+        if owner.kind == GREENLET:
+            stack = _stack_of_greenlet(owner, frames)
+            return stack, self._reader.read(stack) if stack else None
+        # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
+        stack, standing = self._task(owner.ref() if owner.kind == TASK else task, owner, frames)
+        if standing is None or not standing.hands_on:
+            return stack, standing
+        if self._at_work is None:
+            self._at_work = at_work(frames)
+        below = None if request is None else self._at_work.get(request)
+        return ([], None) if below is None else (below, self._reader.read(below))
+
+    def _task(
+        self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
+    ) -> tuple[list[FrameType], Standing | None]:
+        """A task's own stack; where it only waits for other tasks, that of the one that says most."""
+        if task is None:
+            return [], None
+        chain: Chain = chain_of(task)
+        if chain.running:
+            stack = stack_of(frames.get(owner.thread)) if owner.kind == TASK else []
+            if not stack:
+                return [], None
+            chain.frames = [*stack, *(frame for frame in chain.frames if frame not in stack)]
+        if not chain.frames:
+            return [], None
+        standing = self._reader.read(chain.frames)
+        if standing.what == ELSEWHERE and chain.children and generation < MAX_GENERATIONS:
+            best = None
+            for child in chain.children:
+                below = self._task(child, owner, frames, generation + 1)
+                if below[1] is not None and (best is None or _says_more(below[1], best[1])):
+                    best = below
+            if best is not None:
+                assert best[1] is not None  # noqa: S101  # for the type checker
+                best[1].site = best[1].site or standing.site
+                best[1].hands_on = best[1].hands_on or standing.hands_on
+                return [*best[0], *chain.frames], best[1]
+        if standing.what == ELSEWHERE and generation < MAX_GENERATIONS:
+            for below in (self._task(one, owner, frames, generation + 1) for one in chain.beside):
+                if below[1] is not None and below[1].what == QUEUE:
+                    return [*below[0], *chain.frames], below[1]
+        standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
+        return chain.frames, standing
+
+    def _find_lock_owners(self, looks: list[_Look], frames: dict[int, FrameType]) -> None:
+        """Who waits for a lock waits for a connection if those inside of the lock are in a pool's queue.
+
+        Inside is who stands behind the instruction that takes the lock; before it, others may wait as well.
+        """
+        waiting = [look for look in looks if look.guards]
+        if not waiting:
+            return
+        inside: dict[int, int] = {}
+        for look in looks:
+            if look.what in (QUEUE, OTHER_POOL):
+                add_furthest(inside, look.stack)
+        if not inside:  # they may hold no connection yet
+            others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
+            task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
+            others += [chain_of(other).frames for other in tasks_beside(task, MAX_OTHERS)]
+            for stack in others:
+                if self._reader.read(stack).what == QUEUE:
+                    add_furthest(inside, stack)
+        for look in waiting:
+            if any(inside.get(code, -1) > instruction for code, instruction in look.guards.items()):
+                look.what = BEHIND
+
+    def _count(self, look: _Look) -> None:
+        hold, what, site = look.hold, look.what, look.site
+        pool = self._pools.get(hold.slot.pool) or self._pools.setdefault(hold.slot.pool, _PoolSeen())
+        pool.counts[what] += 1
+        line = None if site is None else self._catalog.line(site)
+        pool.places[what, self._catalog.site(hold.stack), line] += 1
+        if what != UNSEEN:
+            seen = self._seen.get(hold) or self._seen.setdefault(hold, _Seen())
+            request = hold.request
+            seen.streams = request is not None and request.returned and request.streams
+            seen.counts[_PER_HOLD.get(what, ELSEWHERE)] += 1
+            seen.changed = True
+            if what != DRIVER:
+                seen.site = site
+        if what not in (DRIVER, UNSEEN) and line is not None:
+            pool.lines[line] += 1
 
     def forget(self, hold: Hold, number: int, at: float | None) -> Iterator[Record]:
         """A check-out came back: what is left to say of it."""
@@ -120,21 +279,14 @@ class Doing:
                 "pool": self._catalog.pool(state),
                 **pool.counts,
                 "lines": pool.lines.most_common(MAX_LINES),
+                "places": [[*place, count] for place, count in pool.places.most_common(MAX_PLACES)],
             }
         self._pools.clear()
         for hold, seen in self._seen.items():
             if seen.changed:
                 seen.changed = False
                 yield self._record(self._numbers[hold], seen, at)
-        if self._loop_samples:
-            yield {
-                "k": "loop",
-                "t": at,
-                "samples": self._loop_samples,
-                "blocked": self._loop_blocked,
-                "at": None if self._loop_site is None else self._catalog.line(self._loop_site),
-            }
-            self._loop_samples = self._loop_blocked = 0
+        yield from self._loops.take(at, self._catalog)
 
     def _record(self, number: int, seen: _Seen, at: float | None) -> Record:
         return {
@@ -147,7 +299,43 @@ class Doing:
         }
 
 
-def _loop_thread() -> int | None:
-    """The thread in which gevent runs every request, where gevent patched this process; else None."""
-    monkey = sys.modules.get("gevent.monkey")
-    return _MAIN_THREAD if getattr(monkey, "saved", None) else None
+def stack_of(frame: FrameType | None) -> list[FrameType]:
+    """The frames from this one outwards."""
+    stack: list[FrameType] = []
+    while frame is not None and len(stack) < MAX_FRAMES:
+        stack.append(frame)
+        frame = frame.f_back
+    return stack
+
+
+def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:
+    """Where a greenlet waits, or runs; empty where it has ended. Only what greenlet wrote in C is read."""
+    found, kind = owner.ref(), getattr(sys.modules.get("greenlet"), "greenlet", None)
+    if found is None or kind is None or kind.dead.__get__(found):
+        return []
+    return stack_of(kind.gr_frame.__get__(found)) or stack_of(frames.get(owner.thread))
+
+
+def _works_for(newest: Hold, hold: Hold) -> bool:
+    """Whether a thread is at work for the request of this hold, and not for a later one."""
+    request = newest.request
+    while request is not None and request is not hold.request:
+        request = request.outer
+    return request is hold.request
+
+
+def _is_idle_worker(stack: list[FrameType]) -> bool:
+    """A thread of an executor that waits for work: what it took is in the hands of somebody else."""
+    for frame in stack[:10]:
+        file = frame.f_code.co_filename
+        if not file.endswith(_IDLE_FILES):
+            return any(file.endswith(end) and frame.f_code.co_name == name for end, name in _WORKERS)
+    return False
+
+
+def _says_more(standing: Standing, than: Standing | None) -> bool:
+    """Waiting for the server explains more than waiting in a queue, and that more than anything else."""
+    if than is None or standing.what == than.what:
+        return than is None or (than.site is None and standing.site is not None)
+    order = (DRIVER, QUEUE, ELSEWHERE)
+    return order.index(standing.what) < order.index(than.what)

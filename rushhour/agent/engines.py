@@ -11,13 +11,24 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
 def learn(state: PoolState, connection: Any) -> int | None:
-    """The server's pid, and the pool's address, as psycopg and psycopg2 know them without SQL."""
-    info = getattr(connection, "info", None)
-    pid = getattr(info, "backend_pid", None)
-    if pid is None:
-        return None
-    state.address = (info.host, info.port, info.dbname)  # type: ignore[union-attr]  # it has backend_pid
-    return int(pid)
+    """The pid of the server's backend, and the pool's address, as the driver knows them without SQL.
+
+    psycopg, psycopg2 and asyncpg know it, also below SQLAlchemy's adapted connection; of others it is not
+    seen.
+    """
+    driver = getattr(connection, "driver_connection", None)  # of an adapted connection: the real one
+    for one in (connection, driver, getattr(driver, "raw", None)):  # `raw`: aiopg wraps psycopg2's
+        info = getattr(one, "info", None)
+        pid = getattr(info, "backend_pid", None)
+        if isinstance(pid, int):
+            state.address = (info.host, info.port, info.dbname)  # type: ignore[union-attr]  # it has backend_pid
+            return pid
+        for name in ("get_server_pid", "get_backend_pid"):  # asyncpg; psycopg2's other name for it
+            ask = getattr(one, name, None)
+            pid = ask() if ask is not None else None
+            if isinstance(pid, int):
+                return pid
+    return None
 
 
 def address_of(url: Any) -> tuple[str | None, int | None, str | None]:

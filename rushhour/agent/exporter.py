@@ -8,7 +8,7 @@ It runs in the sampler's thread, on the C socket type, which gevent does not pat
 """
 
 # pathlib would slow the start of every process of the service.
-# ruff: noqa: PTH105, PTH108, PTH118, PTH123, PTH208
+# ruff: noqa: PTH105, PTH108, PTH118, PTH208
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from .journal import say
 from .metrics import CONTENT_TYPE, Ledger, Snapshot, add, render
+from .own_files import open_new, open_shared, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,7 @@ class Exporter:
 
     def _write(self, name: str, text: str) -> None:
         path = os.path.join(self._directory, name)
-        descriptor = os.open(f"{path}.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        descriptor = open_new(f"{path}.tmp")
         data = text.encode()
         try:
             if os.write(descriptor, data) != len(data):
@@ -114,8 +115,7 @@ class Exporter:
 
     def _leads(self) -> bool:
         if self._lock is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(os.path.join(self._directory, LOCK), flags, 0o666)
+            descriptor = open_shared(os.path.join(self._directory, LOCK))
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -202,11 +202,8 @@ class Exporter:
         return total, alive
 
     def _read(self, name: str) -> Any:
-        try:
-            with open(os.path.join(self._directory, name), encoding="utf-8") as file:
-                return json.load(file)
-        except FileNotFoundError:
-            return None
+        text = read(os.path.join(self._directory, name))
+        return None if text is None else json.loads(text)
 
 
 def _lives(pid: int) -> bool:

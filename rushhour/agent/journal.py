@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from .own_files import open_to_append
+
 Record = Mapping[str, Any]  # one of records.py
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -23,8 +25,7 @@ class Journal:
     """
 
     def __init__(self, directory: str, pid: int) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(os.path.join(directory, f"{pid}.jsonl"), flags, 0o644)
+        self._descriptor = open_to_append(os.path.join(directory, f"{pid}.jsonl"))
 
     def write(self, records: Iterable[Record]) -> None:
         data = "".join(_encode(record) + "\n" for record in records).encode()

@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import records
+from .arguments import without_secrets
 from .book import Book, monotonic
 from .collector import Collector
 from .journal import Journal, NoJournal, say
@@ -85,7 +86,7 @@ class Sampler:
             "pid": self.pid,
             "ppid": os.getppid(),
             "python": platform.python_version(),
-            "argv": list(getattr(sys, "orig_argv", sys.argv)),
+            "argv": without_secrets(getattr(sys, "orig_argv", sys.argv)),
             "forked": self._forked,
         }
         self._journal.write([start])

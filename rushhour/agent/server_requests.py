@@ -7,6 +7,7 @@ this steps aside: two brackets would cost twice. A server of neither list leaves
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +29,8 @@ ASGI = {
     "uvicorn.protocols.http.httptools_impl": ("RequestResponseCycle", "run_asgi"),
 }
 MODULES = (*WSGI, *ASGI)
+_ASGI_ARGUMENTS = 3  # scope, receive, send
+STARLETTE = "starlette.applications"  # its own patch watches what is sent
 
 
 class ServerPatch(Patches):
@@ -70,9 +73,23 @@ def _bracket_async(original: Any) -> Any:
         request = Request("?", None)
         current_request.set(request)
         try:
-            await original(cycle, app)
+            await original(cycle, app if STARLETTE in sys.modules else _watched(app, request))
         finally:
             end(request)
+
+    return serve
+
+
+def _watched(app: Any, request: Request) -> Any:
+    """The application, with its `send` watched: no framework that is known here does so."""
+    from .asgi_requests import running_task, sending  # noqa: PLC0415  # asyncio is imported here already
+
+    async def serve(*arguments: Any) -> None:
+        if len(arguments) == _ASGI_ARGUMENTS:
+            request.task = running_task()
+            scope, receive, send = arguments
+            arguments = (scope, receive, sending(request, send))
+        await app(*arguments)
 
     return serve
 

@@ -1,55 +1,170 @@
-"""Where a thread of the service stands: in the driver, on its way to a connection, or somewhere else.
+"""What a stack of the service is doing: in the driver, on its way to a connection, sending, or else.
 
-Sampled ten times a second, for those threads alone that hold a connection for a while: it says what a hold
-is spent on, which neither the pool nor the server can.
+Sampled ten times a second, for those threads, greenlets and tasks alone that hold a connection for a while:
+it says what a hold is spent on, which neither the pool nor the server can.
 """
 
 # pathlib would slow the start of every process of the service.
-# ruff: noqa: PTH118
+# ruff: noqa: PTH118, PTH120
 
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .call_sites import APPLICATION, Classifier, Site
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
 
 DRIVER, QUEUE, ELSEWHERE = "driver", "queue", "elsewhere"
-MAX_FRAMES = 80  # looked at; a request of a big application is about that deep
+MAX_FRAMES = 120  # looked at; a request of a big application is about that deep
+
+# What a source file is to a look.
+_PLAIN, _APP, _QUEUE_FILE, _POOL_FILE, _SQL, _CURSOR, _ADAPTER, _AGENT, _DRIVER, _SERVER, _HANDS_ON = range(
+    11
+)
 
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
-_QUEUE = os.path.join("sqlalchemy", "util", "queue.py")
-_POOL = os.path.join("sqlalchemy", "pool") + os.sep  # whoever holds a connection and is here, wants another
+_SQLALCHEMYS = {
+    _QUEUE_FILE: (os.path.join("sqlalchemy", "util", "queue.py"),),
+    _POOL_FILE: (
+        os.path.join("sqlalchemy", "pool") + os.sep,
+    ),  # who holds a connection and is here, wants another
+    _CURSOR: (os.path.join("sqlalchemy", "engine", "cursor.py"),),
+    _ADAPTER: (
+        os.path.join("sqlalchemy", "dialects") + os.sep,
+        os.path.join("sqlalchemy", "connectors") + os.sep,
+    ),
+    _SQL: (_SQLALCHEMY,),
+}
 _GIVING_BACK = frozenset({"_reset", "_finalize_fairy", "_checkin", "close", "checkin", "_return_conn"})
+_CONNECT = os.path.join(os.path.dirname(__file__), "sqlalchemy_pools.py")  # its `connect` knows which pool
+_DRIVERS = tuple(
+    f"{os.sep}{name}{os.sep}"
+    for name in (
+        *("asyncpg", "psycopg", "psycopg2", "psycogreen", "pg8000", "oracledb", "aiosqlite"),
+        *("pymysql", "MySQLdb", "aiomysql", "asyncmy", "mysql"),
+    )
+)
+# Who serves stands here; beyond it nothing belongs to the request.
+_SERVERS = (
+    os.path.join("gunicorn", "workers") + os.sep,
+    os.path.join("werkzeug", "serving.py"),
+    os.path.join("waitress", "task.py"),
+    os.path.join("wsgiref", "handlers.py"),
+    os.path.join("gevent", "pywsgi.py"),
+    os.path.join("eventlet", "wsgi.py"),
+    f"{os.sep}socketserver.py",
+    f"{os.sep}cheroot{os.sep}",
+)
+# A coroutine that hands its work to a thread stands here, and its thread does what there is to see.
+_HANDING_ON = frozenset({"run_sync_in_worker_thread", "run_sync", "to_thread", "run_in_threadpool"})
+_HAND_ON_FILES = (
+    f"{os.sep}anyio{os.sep}",
+    os.path.join("asyncio", "threads.py"),
+    os.path.join("starlette", "concurrency.py"),
+)
+_SENDS = frozenset(
+    {"sendall", "send", "_sendall", "write", "sendmsg", "write_soon", "flush", "drain", "sendto"}
+)
 
 
-def standing(frame: FrameType | None, classifier: Classifier) -> tuple[str, Site | None]:
-    """What the thread of this frame is doing, and the application's innermost line.
+class Standing:
+    """What one stack does, and the application's innermost line."""
 
-    A driver may wait in a function of the application's that it calls back: that is the driver's wait still.
-    """
-    what, site = ELSEWHERE, None
-    for _ in range(MAX_FRAMES):
-        if frame is None:
-            break
-        code = frame.f_code
-        file = code.co_filename
+    __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "what", "yields")
+
+    def __init__(self) -> None:
+        self.what = ELSEWHERE
+        self.site: Site | None = None
+        self.pool: object = None  # in the queue: the pool, where it is known
+        self.in_driver = False  # it went there past SQLAlchemy
+        self.yields = False  # in the driver: it may be one that yields where it waits
+        self.sends = False  # a server writes to a client, and no line of the application called it
+        self.hands_on = False  # a thread works for it, and that thread is not known
+
+
+class Reader:
+    """Reads stacks; what a file is, is found out once."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._marks: dict[str, int] = {}
+
+    def read(self, frames: Iterable[FrameType]) -> Standing:
+        """Of frames innermost first.
+
+        A driver may wait in a function of the application's that it calls back: that is the driver's wait
+        still.
+        """
+        found = Standing()
+        marks = self._marks
+        innermost = True  # no frame of the application's or of SQLAlchemy's was seen yet
+        inner: set[str] = set()  # functions that were seen until then
+        for frame in islice(frames, MAX_FRAMES):
+            code = frame.f_code
+            file = code.co_filename
+            mark = marks.get(file)
+            if mark is None:
+                mark = marks[file] = self._mark(file)
+            if mark == _PLAIN:
+                if innermost:
+                    inner.add(code.co_name)
+            elif mark == _APP:
+                if found.site is None:
+                    absolute = self._classifier.absolute(file)
+                    found.site = Site(absolute, frame.f_lineno or 0, code.co_name)
+                    innermost = False
+            elif mark == _AGENT:
+                if found.what == QUEUE and found.pool is None and code.co_name == "connect":
+                    found.pool = frame.f_locals.get("pool")
+            elif mark in _SQLALCHEMYS:
+                seen = _in_sqlalchemy(mark, code.co_name, innermost)
+                if seen != ELSEWHERE and found.what == ELSEWHERE:
+                    found.what, found.site, found.yields = seen, None, mark == _ADAPTER
+                innermost = False
+            elif innermost and _ends(found, mark, code.co_name, inner):
+                break
+        if found.in_driver and found.what == ELSEWHERE:
+            found.what, found.yields = DRIVER, True
+        return found
+
+    def _mark(self, file: str) -> int:
         if _SQLALCHEMY in file:
-            seen = _in_sqlalchemy(file, code.co_name)
-            if seen != ELSEWHERE and what == ELSEWHERE:
-                what, site = seen, None
-        elif site is None and (classifier.kinds.get(file) or classifier.kind(file)) == APPLICATION:
-            site = Site(classifier.absolute(file), frame.f_lineno, code.co_name)
-        frame = frame.f_back
-    return what, site
+            return next(
+                (mark for mark, ends in _SQLALCHEMYS.items() if any(one in file for one in ends)), _SQL
+            )
+        if file == _CONNECT:
+            return _AGENT
+        if self._classifier.kind(file) == APPLICATION:
+            return _APP
+        others = {_SERVER: _SERVERS, _HANDS_ON: _HAND_ON_FILES, _DRIVER: _DRIVERS}
+        return next((mark for mark, ends in others.items() if any(one in file for one in ends)), _PLAIN)
 
 
-def _in_sqlalchemy(file: str, function: str) -> str:
-    if file.endswith(_QUEUE) or function == "do_ping":
+def _ends(found: Standing, mark: int, function: str, inner: set[str]) -> bool:
+    """What a library's frame says where nothing further in says more; whether the stack ends here."""
+    if mark == _DRIVER:
+        found.in_driver = True
+    elif mark == _HANDS_ON:
+        found.hands_on = found.hands_on or function in _HANDING_ON
+    elif mark == _SERVER:
+        inner.add(function)
+        found.sends = not _SENDS.isdisjoint(inner)
+    return found.sends
+
+
+def _in_sqlalchemy(mark: int, function: str, innermost: bool) -> str:
+    """`innermost`: no frame of SQLAlchemy's or of the application's was seen further in."""
+    if mark == _QUEUE_FILE or function == "do_ping":
         return QUEUE
     if function.startswith("do_"):
         return DRIVER
-    return QUEUE if _POOL in file and function not in _GIVING_BACK else ELSEWHERE
+    if mark == _POOL_FILE:
+        return QUEUE if function not in _GIVING_BACK else ELSEWHERE
+    if innermost and (mark == _ADAPTER or (mark == _CURSOR and "fetch" in function)):
+        return DRIVER  # rows that are read as they are wanted
+    return ELSEWHERE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .after_import import AfterImport
 from .book import Book, monotonic
 from .call_sites import Classifier
-from .flask_requests import FlaskPatch, current_request
+from .flask_requests import FlaskPatch, current_request, version_of
 from .items import MODULES as ITEMS
 from .items import ItemPatch
 from .journal import say
@@ -136,9 +136,14 @@ def _patch(
         patch.apply(module)
 
     def know_fastapi(module: ModuleType) -> None:
+        book.modules["fastapi"] = version_of("fastapi")
         classifier.add_framework(str(module.__file__))
 
+    def know_flask_sqlalchemy(_: ModuleType) -> None:
+        book.modules["flask_sqlalchemy"] = version_of("flask-sqlalchemy")
+
     actions |= {
+        "flask_sqlalchemy": know_flask_sqlalchemy,
         "sqlalchemy": patch_sqlalchemy,
         "starlette.applications": patch_starlette,
         "fastapi.routing": know_fastapi,

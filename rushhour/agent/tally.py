@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from .book import GC, Book, Hold, PoolState
 from .catalog import Catalog
 from .doing import Doing
+from .owners import TASK
 from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name, unit_ended
 from .summary import Summary, Total
 from .units import Units
@@ -34,7 +35,7 @@ class Tally:
     def __init__(self, book: Book, classifier: Classifier) -> None:
         self._book = book
         self._catalog = Catalog()
-        self._doing = Doing(classifier, self._catalog)
+        self._doing = Doing(classifier, self._catalog, book.serving)
         self._units = Units(classifier)
         self._written: dict[Hold, int] = {}  # check-outs in the file -> their number there
         self._ended: set[Hold] = set()  # of them, those whose unit's end is in the file too
@@ -178,6 +179,8 @@ class Tally:
             "server_pid": hold.slot.server_pid,
             "taken": rounded(hold.taken),
         }
+        if hold.owner.kind == TASK:
+            out["task"] = True
         records.append(out)
 
     def _owner(self, hold: Hold) -> int:

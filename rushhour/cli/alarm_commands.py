@@ -1,6 +1,6 @@
 """The command that replays saved runs through alarm policies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from rushhour.alarms.events import Policy
-from rushhour.alarms.policies import load_policies
-from rushhour.alarms.sources import of_csv
+from rushhour.alarms.exports import of_export
+from rushhour.alarms.policies import load
 from rushhour.alarms.study import Scale, Study, study
 from rushhour.alarms.study import as_json as study_object
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Duration, Exit, path_option, with_broken
+from rushhour.cli.options import Duration, Exit, Moment, path_option, with_broken
 from rushhour.errors import RunDataError
 from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import read_scenario
@@ -28,15 +28,18 @@ from rushhour.verdict.lost import lost_everything, lost_of
 @path_option(
     "--timeline",
     None,
-    "Audit a real incident instead of a run: a CSV file with the columns t_s, requests, http_5xx.",
+    "Audit a real incident as it was: a CSV file of yours, of CloudWatch, or of Grafana.",
 )
+@click.option("--since", type=Moment(), help="Of the export only what came from then on.")
+@click.option("--until", type=Moment(), help="Of the export only what came before then.")
 @click.option(
     "--policies",
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
     default=["infra/alerts"],
     show_default=True,
-    help="File or folder with alarm policies. May be given several times.",
+    help="File or folder with alarms (CloudWatch, Terraform, Prometheus, Grafana, ours). May be given "
+    "several times.",
 )
 @click.option(
     "--over",
@@ -66,6 +69,11 @@ from rushhour.verdict.lost import lost_everything, lost_of
     "--per", type=Duration(), default=300.0, show_default="5m", help="With --as tiles: how long a period is."
 )
 @click.option(
+    "--at",
+    type=Moment(),
+    help="When it begins, for routes that depend on it: 2026-11-24T18:00Z; else when the run began.",
+)
+@click.option(
     "--attention",
     type=Duration(),
     default=900.0,
@@ -81,10 +89,15 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, *, as_json: bool, **gi
     """
     if not runs and timeline is None:
         raise click.UsageError("name a run directory, or --timeline FILE.csv")
+    since, until = given["since"], given["until"]
+    if timeline is None and (since is not None or until is not None):
+        raise click.UsageError("--since and --until cut an export: name it with --timeline FILE.csv")
+    export = Export(timeline, since, until) if timeline is not None else None
     over = None if given["how"] == "it-was" else round(given["over"])
-    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched")
+    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched", at=given["at"])
     audits = []
-    for one in _alarms(runs, timeline, given["policies"], scale, given["attention"]):
+    tell = say_aside if as_json else say
+    for one in _alarms(runs, export, given["policies"], scale, given["attention"], tell=tell):
         audits.append(one)
         if not as_json:
             _print(one)
@@ -94,6 +107,15 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, *, as_json: bool, **gi
     announced = [one.announced for one in audits if one.error is None]
     code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
     return with_broken(code, announced, broken)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An incident's export, and which part of it counts (epoch seconds)."""
+
+    path: Path
+    since: float | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +136,27 @@ class _Audited:
 
 
 def _alarms(
-    runs: Sequence[Path], export: Path | None, policies: Sequence[Path], scale: Scale, attention_s: float
+    runs: Sequence[Path],
+    export: Export | None,
+    policies: Sequence[Path],
+    scale: Scale,
+    attention_s: float,
+    *,
+    tell: Callable[[str], None],
 ) -> Iterator[_Audited]:
-    """Audit saved runs and an incident's export, each as it is asked for."""
-    chosen = load_policies(policies)
+    """Audit saved runs and an incident's export, each as it is asked for; `tell` gets notes."""
+    loaded = load(policies)
+    for note in loaded.notes:
+        tell(note)
     for path in runs:
         try:
-            yield _alarms_of(path, chosen, scale, attention_s)
+            yield _alarms_of(path, loaded.policies, scale, attention_s)
         except RunDataError as error:
             yield _Audited(str(path), path.name, error=str(error))
     if export is not None:
-        yield _Audited(str(export), export.name, study(chosen, of_csv(export), Scale(None), attention_s))
+        timeline = of_export(export.path, loaded.names, export.since, export.until)
+        one = study(loaded.policies, timeline, Scale(None, at=scale.at), attention_s)
+        yield _Audited(str(export.path), export.path.name, one)
 
 
 def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s: float) -> _Audited:

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from rushhour.rundir.masking import mask_urls
+
 json_option = click.option(
     "--json",
     "as_json",
@@ -34,4 +36,4 @@ def _plain(value: object) -> Any:
         return [_plain(one) for one in value]
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
-    return str(value) if isinstance(value, Path) else value
+    return mask_urls(str(value)) if isinstance(value, (str, Path)) else value

@@ -1,5 +1,6 @@
 """Where commands print."""
 
+from rushhour.rundir.masking import mask_text
 from rushhour.screen.console import make_console
 
 console = make_console()
@@ -8,8 +9,8 @@ errors = make_console(stderr=True)
 
 def say_aside(line: str) -> None:
     """On stderr, beside the output of a command that goes on."""
-    errors.print(line, soft_wrap=True, markup=False, highlight=False)
+    errors.print(mask_text(line), soft_wrap=True, markup=False, highlight=False)
 
 
 def say(line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False)
+    console.print(mask_text(line), soft_wrap=True, markup=False)

@@ -16,6 +16,8 @@ import click
 
 from rushhour.cli.options import Exit
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
+from rushhour.process.printable import clean
+from rushhour.rundir.masking import mask_text
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 INSTALL_ALL: Final = "for everything: pip install 'rushhour[run]'"
@@ -97,7 +99,7 @@ def _failed(error: Exception) -> Exit:
             what = error.filename or "a file of the run"
             return _tell(f"{error.strerror}: {what}; free space and run again", Exit.UNKNOWN)
     with tempfile.NamedTemporaryFile("w", prefix="rushhour-fault-", suffix=".txt", delete=False) as file:
-        file.write("".join(traceback.format_exception(error)))
+        file.write(mask_text("".join(traceback.format_exception(error))))
     told = f"{type(error).__name__}: {error}\n  traceback in {file.name}"
     return _tell(f"a fault of rushhour itself, please report it: {told}", Exit.FAULT)
 
@@ -133,5 +135,5 @@ def _not_installed() -> list[str]:
 
 
 def _tell(what: object, code: Exit) -> Exit:
-    click.echo(f"rushhour: {what}", err=True)
+    click.echo(clean(mask_text(f"rushhour: {what}")), err=True)
     return code

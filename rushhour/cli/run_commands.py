@@ -81,7 +81,8 @@ def run(
 ) -> int:
     """Run scenarios or suites of the scenario file, and judge them: rushhour run smoke.
 
-    Without a name, list the scenarios there are.
+    The file names commands, which run as you: read a stranger's file first (docs/security.md). Without a
+    name, list the scenarios there are.
     """
     load = {"--users": users, "--duration": duration, "--spawn-rate": spawn_rate}
     options = replace(options, settings=_settings(load, assignments))

@@ -87,25 +87,36 @@ def history(runs: Path, rebuild: bool, scenario: str | None, last: int, *, as_js
     return Exit.MET
 
 
+_source_option = click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Show lines of the service's source from this folder: ../shop. Without it, the folder that the run "
+    "names is read only if it lies in the working folder.",
+)
+
+
 @click.command()
 @runs_argument
-def judge(runs: tuple[Path, ...]) -> int:
+@_source_option
+def judge(runs: tuple[Path, ...], source: Path | None) -> int:
     """Judge saved runs again from what was recorded, and write their reports anew.
 
     RUNS are run directories: runs/latest.
     """
-    verdicts, broken = _judge(runs)
+    verdicts, broken = _judge(runs, source)
     return with_broken(exit_code(verdicts), verdicts, broken)
 
 
 @click.command()
 @runs_argument
-def report(runs: tuple[Path, ...]) -> int:
+@_source_option
+def report(runs: tuple[Path, ...], source: Path | None) -> int:
     """Write the reports of saved runs again, and print where they are.
 
     RUNS are run directories: runs/latest.
     """
-    return Exit.USAGE if _report(runs) else Exit.MET
+    return Exit.USAGE if _report(runs, source) else Exit.MET
 
 
 @click.command()
@@ -165,7 +176,7 @@ class Broken:
             say_aside(f"rushhour: {error}")
 
 
-def _judge(runs: Sequence[Path]) -> tuple[list[str], int]:
+def _judge(runs: Sequence[Path], source: Path | None) -> tuple[list[str], int]:
     """Judge saved runs again; the verdicts in order, and how many runs could not be read."""
     results, verdicts, broken = [], list[str](), Broken()
     for path in runs:
@@ -176,11 +187,11 @@ def _judge(runs: Sequence[Path]) -> tuple[list[str], int]:
                 console.print(terminal_drill(drill, run_dir.path))
                 verdicts.append(VERDICT_OF[drill.outcome])
                 continue
-            scenario, verdict = read_scenario(run_dir), judge_run(run_dir)
+            scenario, verdict = read_scenario(run_dir), judge_run(run_dir, source)
             if RunHistory(runs_folder_of(run_dir)).path.exists():
                 for note in remember(run_dir, verdict):
                     say(note)
-            console.print(terminal.summary(verdict, scenario, run_dir.path))
+            console.print(terminal.summary(verdict, scenario, run_dir.path, source, saved=True))
             if real := read_real(run_dir):
                 console.print(terminal_real(real))
             results.append((scenario, verdict))
@@ -210,13 +221,13 @@ def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
     return [check.whole for check in checks if check.error is None], broken.count
 
 
-def _report(runs: Sequence[Path]) -> int:
+def _report(runs: Sequence[Path], source: Path | None) -> int:
     """Render saved runs again from what they hold; how many could not be read."""
     broken = Broken()
     for path in runs:
         with broken.noted():
             run_dir = RunDir(path.resolve())
-            for written in (render_drill if is_drill(run_dir) else render_run)(run_dir):
+            for written in render_drill(run_dir) if is_drill(run_dir) else render_run(run_dir, source):
                 say(str(written))
     return broken.count
 

@@ -23,15 +23,18 @@ def find(signals: Signals) -> Finding | None:
     pressure, holds = signals.pressure, signals.holds
     if pressure is None or holds is None or not pressure.hurt:
         return None
-    if holds.streaming < MOST or holds.oldest_stream_s < LONG_S:
+    if holds.sending < MOST or holds.oldest_stream_s < LONG_S:
         return None
+    taken = holds.taken("sending", "streaming")
     where = f" (mostly at {at(holds.line)})" if holds.line is not None else ""
+    if taken is not None:
+        where += f", their connections taken at {at(taken)}"
     return Finding(
         cause=CAUSE,
         confidence="certain" if (holds.server_idle or 0.0) >= MOST or holds.driver < 0.1 else "likely",
         share=pressure.busy_share,
         summary=(
-            f"Pool {pressure.pool} was full for {pressure.full_s:.1f} s, and {holds.streaming:.0%} of the "
+            f"Pool {pressure.pool} was full for {pressure.full_s:.1f} s, and {holds.sending:.0%} of the "
             f"looks at "
             f"its holders found them sending a streamed response{where}; one held its connection for "
             f"{holds.oldest_stream_s:.1f} s: the client no longer reads, and the cursor stays open."

@@ -118,15 +118,20 @@ def _dragged(history: History, server: str) -> dict[str, int]:
     there = defaultdict(list)
     for out in history.checkouts:
         if out.pool == server:
-            there[out.pid, out.thread].append(out)
+            there[_holder(out)].append(out)
     found: Counter[str] = Counter()
     for out in history.checkouts:
         if out.pool != server:
             until_s = out.returned_s if out.returned_s is not None else float("inf")
             found[out.pool] += any(
-                out.taken_s <= other.taken_s < until_s for other in there[out.pid, out.thread]
+                out.taken_s <= other.taken_s < until_s for other in there[_holder(out)]
             ) or (out.in_queue > out.in_driver)
     return {pool: count for pool, count in found.items() if count}
+
+
+def _holder(out: f.CheckOut) -> tuple[int, int | str]:
+    """Who took it: under asyncio and gevent all have one thread."""
+    return out.pid, out.thread if out.owner is None else out.owner
 
 
 def _silent_s(samples: list[f.ServerSample]) -> float:

@@ -3,10 +3,14 @@
 Each rule names the signature that it goes by. Where two causes look alike from outside, none is named.
 """
 
+from typing import Final
+
 from rushhour.diagnosis import (
     abandoned_stream,
     held_across_external_wait,
+    held_while_streaming,
     nested_checkout,
+    own_lock_chain,
     saturation,
     scope_never_removed,
     slow_backend,
@@ -16,6 +20,11 @@ from rushhour.diagnosis.findings import Finding
 from rushhour.diagnosis.outside import Outside, Trouble, leak_evidence_outside, trouble_evidence
 from rushhour.diagnosis.signals import Signals
 
+# What is named, and what looks the same from outside: the summary says both.
+ALIKE: Final = {
+    held_across_external_wait.CAUSE: frozenset({held_while_streaming.CAUSE}),
+    unclosed_path.CAUSE: frozenset({scope_never_removed.CAUSE}),  # of jobs: their threads answer no requests
+}
 NO_LINE = "Without the pool agent the line that took them is not known."
 WAITING = 0.7  # of the backends in a transaction: they wait for the service, and do not work
 WORKING = 0.3  # up to this share of them waits: the rest is at work
@@ -25,6 +34,7 @@ IN_STEP = 0.75  # waits that began together, as those of requests that block eac
 GROWS = 0.8  # of the time that passed: the oldest wait is as old as the trouble
 LONG_S = 3.0
 MANY_SAMPLES = 3
+MOSTLY = 0.5  # of a server's samples, and of its sessions at work
 
 
 def kept_per_thread(signals: Signals) -> Finding | None:
@@ -47,10 +57,32 @@ def kept_by_a_path(signals: Signals) -> Finding | None:
         return None
     summary = (
         f"Sessions stayed idle in transaction after the load ({_left(outside)}): connections do not come "
-        f"back. "
-        f"{NO_LINE}"
+        "back. A path does not close its session, or threads of jobs keep one each that nobody removes "
+        f"({scope_never_removed.CAUSE}): from outside the two look alike. {NO_LINE}"
     )
     return _leak(unclosed_path.CAUSE, unclosed_path.FIX, summary, outside)
+
+
+def locked_by_itself(signals: Signals) -> Finding | None:
+    """Sessions wait for a lock, in the end for one after another of sessions that look as they do."""
+    locks = max(signals.locks, key=lambda one: len(one.chains), default=None)
+    if (
+        locks is None
+        or not locks.alike
+        or not own_lock_chain.felt(signals)
+        or signals.outside.idle_after_load
+    ):
+        return None
+    samples = {one.t_s for one in locks.chains}
+    if len(samples) < max(MANY_SAMPLES, locks.samples * MOSTLY):
+        return None
+    ends = {one.last.blocked_by for one in locks.chains}
+    summary = (
+        f"Sessions of the {locks.server} waited for locks in {len(samples)} of {locks.samples} samples, and "
+        f"in the end for {len(ends)} sessions of the same name as theirs, {locks.chains[0].wait.name}: the "
+        f"service seems to wait for its own transactions. {NO_LINE}"
+    )
+    return Finding(own_lock_chain.CAUSE, "possible", 1.0, summary, own_lock_chain.FIX)
 
 
 def abandoned(signals: Signals) -> Finding | None:
@@ -97,8 +129,8 @@ def waiting_elsewhere(signals: Signals) -> Finding | None:
         f"{trouble.idle} of {trouble.idle + trouble.active} backends of the {trouble.server} in a "
         f"transaction waited "
         "for the service while requests timed out, each in turn: connections are held while it waits for "
-        "something "
-        "else."
+        "something else, or while its responses are being made and sent "
+        f"({held_while_streaming.CAUSE}): from outside the two look alike."
     )
     return _found(held_across_external_wait.CAUSE, held_across_external_wait.FIX, summary, outside, trouble)
 
@@ -125,6 +157,8 @@ def saturated(signals: Signals) -> Finding | None:
         return None
     if trouble.silent or trouble.samples < MANY_SAMPLES:
         return None  # what it did in the rest of the time is not known
+    if trouble.locked > MOSTLY * trouble.active:
+        return None  # they waited for a lock: whose, is not known
     summary = (
         f"{outside.timeouts_between} requests timed out at the pool while {trouble.active} of "
         f"{trouble.idle + trouble.active} backends of the {trouble.server} in a transaction were at work."

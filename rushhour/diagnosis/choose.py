@@ -5,22 +5,27 @@ from typing import Final
 
 from rushhour.diagnosis import (
     abandoned_stream,
+    at_start,
     black_box,
     blocked_worker,
     fork_shared,
     held_across_external_wait,
+    held_while_streaming,
     nested_checkout,
+    own_lock_chain,
     saturation,
     scope_never_removed,
     server_limit,
     slow_backend,
     unclosed_path,
 )
+from rushhour.diagnosis.advice import fix_of
 from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
 from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
 from rushhour.diagnosis.witnesses import Objection, believed, objections
 from rushhour.metrics.measure import Metrics
+from rushhour.metrics.window import start_failed
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -29,8 +34,9 @@ Rule = Callable[[Signals], Finding | None]
 
 # In the order of precedence. What is wrong with the processes themselves comes first: garbled or refused
 # answers make requests fail in ways that look like leaks. Then leaks: they stay when load and server are well
-# again, and a pool that leaks is saturated as well. A server that does not answer keeps connections wherever
-# requests are just then, so it comes before the rules that say where they are. A pool that is full for one of
+# again, and a pool that leaks is saturated as well. Who waits for a lock of the service's
+# own does so at a server that is well. A server that does not answer keeps connections wherever requests are
+# just then, so it comes before the rules that say where they are. A pool that is full for one of
 # these reasons is always saturated too, which therefore comes last.
 RULES: Final[tuple[Rule, ...]] = (
     server_limit.find,
@@ -38,8 +44,10 @@ RULES: Final[tuple[Rule, ...]] = (
     blocked_worker.find,
     scope_never_removed.find,
     unclosed_path.find,
+    own_lock_chain.find,
     nested_checkout.find,
     slow_backend.find,
+    held_while_streaming.find,
     abandoned_stream.find,
     held_across_external_wait.find,
     saturation.find,
@@ -48,6 +56,7 @@ RULES: Final[tuple[Rule, ...]] = (
 BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     server_limit.find,
     fork_shared.find,
+    black_box.locked_by_itself,
     slow_backend.find,
     black_box.kept_per_thread,
     black_box.kept_by_a_path,
@@ -58,9 +67,18 @@ BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     black_box.saturated,
 )
 # These say where the holders of a full pool were: told once, and not also that it was full.
-_WHERE: Final = frozenset({nested_checkout.CAUSE, abandoned_stream.CAUSE, held_across_external_wait.CAUSE})
+_WHERE: Final = frozenset(
+    {
+        nested_checkout.CAUSE,
+        held_while_streaming.CAUSE,
+        abandoned_stream.CAUSE,
+        held_across_external_wait.CAUSE,
+        own_lock_chain.CAUSE,
+    }
+)
 _SAID: Final = {
     **dict.fromkeys(_WHERE, _WHERE | {saturation.CAUSE}),
+    own_lock_chain.CAUSE: _WHERE | {saturation.CAUSE, slow_backend.CAUSE},
     slow_backend.CAUSE: _WHERE,
 }
 PAGES: Final = "docs/causes"
@@ -78,6 +96,8 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
     signals = read_signals(history, metrics)
     rules = RULES if signals.agent else BLACK_BOX_RULES
     found = [finding for rule in rules if (finding := rule(signals)) is not None]
+    if start_failed(history) and (first := at_start.holds_all(signals, history)) is not None:
+        found = [first, *(finding for finding in found if finding.cause == first.cause)]
     sites = held_sites(history, metrics.window)
     against = {finding.cause: objections(finding.cause, signals, history) for finding in found}
     refuted = [finding for finding in found if any(one.refutes for one in against[finding.cause])]
@@ -110,7 +130,7 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         cause=primary.cause,
         confidence=believed(_seen_by(primary.confidence, signals.agent), doubts),
         summary=primary.summary if second is None else _either(primary, second),
-        fix=primary.fix,
+        fix=fix_of(primary, signals, history),
         amplifiers=(*primary.amplifiers, *others, *_circumstances(signals), *_on_purpose(history, metrics)),
         evidence=(*primary.evidence, *(one.as_evidence(primary.cause) for one in doubts), *ruled_out),
         call_sites=sites,

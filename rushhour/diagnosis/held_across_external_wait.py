@@ -43,12 +43,19 @@ def _confidence(signals: Signals, holds: HoldSignals) -> Confidence:
 
 
 def _summary(pressure: PressureSignals, holds: HoldSignals) -> str:
-    where = f", at {at(holds.line)}" if holds.line is not None else ""
+    line, taken = holds.seen("elsewhere", "lock") or holds.line, holds.taken("elsewhere", "lock")
+    what = (
+        "a lock of the service's own"
+        if holds.lock > holds.elsewhere / 2
+        else "something else than the database"
+    )
+    where = f", at {at(line)}" if line is not None else ""
     text = (
         f"Pool {pressure.pool} was full for {pressure.full_s:.1f} s, and {holds.elsewhere:.0%} of the "
-        f"looks at its "
-        f"holders found them waiting for something else than the database{where}"
+        f"looks at its holders found them waiting for {what}{where}"
     )
+    if taken is not None:
+        text += f", with the connection taken at {at(taken)}"
     if holds.server_idle is not None:
         text += f"; the server idled in {holds.server_idle:.0%} of their transactions"
     if pressure.hold_mean_s is not None:

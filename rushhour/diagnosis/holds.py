@@ -1,13 +1,14 @@
 """Signals of what a full pool's connections were held for (pure).
 
-The agent looks at each thread that holds a connection, ten times a second: it waits for the server, for
+The agent looks at each thread, greenlet or task that holds a connection: it waits for the server, for
 another connection, sends a response, or is elsewhere. The server says of the same connection, by its
 backend's pid, whether it runs a query or waits for its client.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.pressure import PressureSignals
@@ -15,6 +16,11 @@ from rushhour.diagnosis.sites import at
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
+LOOKS: Final = (
+    *("driver", "queue", "behind", "lock", "other_pool"),
+    *("streaming", "sending", "elsewhere", "unseen"),
+)
+T = TypeVar("T")
 WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that two in a row do not overlap
 
 
@@ -25,9 +31,13 @@ class HoldSignals:
     pool: str
     looks: int
     driver: float  # waiting for the server
-    queue: float  # waiting for another connection
-    streaming: float  # sending a response
-    elsewhere: float
+    queue: float  # waiting for another connection of the pool
+    behind: float  # waiting for a lock whose owner waits in a pool's queue
+    lock: float  # waiting for another lock of the service's
+    streaming: float  # making a response while it is sent
+    sending: float  # waiting for a client to take what was sent; in older runs all streaming
+    elsewhere: float  # waiting for something else, locks included
+    unseen: float  # of all looks, those that did not find who works with the connection
     line: f.CallSite | None  # where most of those stood that were not in the driver
     line_share: float  # of them
     joined: int  # pairs of a check-out and its backend, at one moment
@@ -37,13 +47,38 @@ class HoldSignals:
     holding: int  # of them, those whose request held a connection of this pool
     claimed: int  # connections that requests in the queue held at one moment, as the time-outs say: the most
     oldest_stream_s: float  # how long a connection was held by one streamed response at most
+    streamed: str | None  # the endpoint of most of these responses
+    places: Mapping[tuple[str, f.CallSite, f.CallSite | None], int]  # what, taken at, seen at -> looks
+    second: f.CallSite | None  # where most of those were turned away who held a connection
+
+    @property
+    def waiting_for_another(self) -> float:
+        """In the pool's queue, or behind one who is."""
+        return self.queue + self.behind
+
+    def taken(self, *whats: str) -> f.CallSite | None:
+        """Where most of those took their connection who were seen at this."""
+        return self._most(0, whats)
+
+    def seen(self, *whats: str) -> f.CallSite | None:
+        """Where most of them were seen."""
+        return self._most(1, whats)
+
+    def _most(self, part: int, whats: tuple[str, ...]) -> f.CallSite | None:
+        counts: Counter[f.CallSite] = Counter()
+        for (what, *sites), looks in self.places.items():
+            site = sites[part]
+            if what in whats and site is not None:
+                counts[site] += looks
+        return next((site for site, _ in counts.most_common(1)), None)
 
 
 def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSignals | None:
     """Compute them; None where no pool was full, or no holder was looked at and nobody turned away."""
     if pressure is None:
         return None
-    looks, lines = _looks(history, pressure)
+    looks, lines, places = _looks(history, pressure)
+    unseen = looks.pop("unseen", 0)
     total = sum(looks.values())
     late = [one for one in history.pool_timeouts if (one.pid, one.pool) == (pressure.pid, pressure.pool)]
     if not total and not late:
@@ -51,17 +86,26 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     line, most = next(iter(lines.most_common(1)), (None, 0))
     states = _joined(history, pressure)
     streams = [
-        (one.returned_s if one.returned_s is not None else pressure.to_s) - one.taken_s
-        for one in history.checkouts
-        if one.streams and (one.pid, one.pool) == (pressure.pid, pressure.pool)
+        out
+        for out in history.checkouts
+        if out.streams and (out.pid, out.pool) == (pressure.pid, pressure.pool)
     ]
+    streamed_s = [
+        (pressure.to_s if out.returned_s is None else out.returned_s) - out.taken_s for out in streams
+    ]
+    shares = {what: count / total if total else 0.0 for what, count in looks.items()}
+    holding = Counter(one.site for one in late if one.holding > 0)
     return HoldSignals(
         pool=pressure.pool,
         looks=total,
-        driver=looks["driver"] / total if total else 0.0,
-        queue=looks["queue"] / total if total else 0.0,
-        streaming=looks["streaming"] / total if total else 0.0,
-        elsewhere=looks["elsewhere"] / total if total else 0.0,
+        driver=shares["driver"],
+        queue=shares["queue"],
+        behind=shares["behind"],
+        lock=shares["lock"],
+        streaming=shares["streaming"],
+        sending=shares["sending"],
+        elsewhere=shares["elsewhere"] + shares["lock"],
+        unseen=unseen / (total + unseen) if unseen else 0.0,
         line=line,
         line_share=most / sum(lines.values()) if lines else 0.0,
         joined=sum(states.values()),
@@ -70,8 +114,15 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         timeouts=len(late),
         holding=sum(one.holding > 0 for one in late),
         claimed=_claimed(late),
-        oldest_stream_s=max(streams, default=0.0),
+        oldest_stream_s=max(streamed_s, default=0.0),
+        streamed=_most_frequent(out.endpoint for out in streams if out.endpoint is not None),
+        places=places,
+        second=_most_frequent(holding.elements()),
     )
+
+
+def _most_frequent(values: Iterable[T]) -> T | None:
+    return next((value for value, _ in Counter(values).most_common(1)), None)
 
 
 def _claimed(late: list[f.PoolTimeout]) -> int:
@@ -88,15 +139,32 @@ def _claimed(late: list[f.PoolTimeout]) -> int:
     return most
 
 
-def _looks(history: History, pressure: PressureSignals) -> tuple[Counter[str], Counter[f.CallSite]]:
-    looks: Counter[str] = Counter()
+Places = Counter[tuple[str, f.CallSite, f.CallSite | None]]
+
+
+def _looks(history: History, pressure: PressureSignals) -> tuple[Counter[str], Counter[f.CallSite], Places]:
+    looks = Counter(dict.fromkeys(LOOKS, 0))
     lines: Counter[f.CallSite] = Counter()
+    places: Places = Counter()
     for one in history.doing:
         if (one.pid, one.pool) == (pressure.pid, pressure.pool) and _during(one.t_s, pressure):
-            looks.update(driver=one.driver, queue=one.queue, streaming=one.streaming, elsewhere=one.elsewhere)
+            told_apart = one.sending is not None
+            looks.update(
+                driver=one.driver,
+                queue=one.queue,
+                behind=one.behind,
+                lock=one.lock,
+                other_pool=one.other_pool,
+                streaming=one.streaming if told_apart else 0,
+                sending=(one.sending or 0) if told_apart else one.streaming,
+                elsewhere=one.elsewhere,
+                unseen=one.unseen,
+            )
             for site, count in one.lines:
                 lines[site] += count
-    return looks, lines
+            for place in one.places:
+                places[place.what, place.taken, place.seen] += place.looks
+    return looks, lines, places
 
 
 def _joined(history: History, pressure: PressureSignals) -> Counter[str]:
@@ -126,7 +194,7 @@ def hold_evidence(holds: HoldSignals) -> tuple[Evidence, ...]:
     """The numbers of what connections were held for."""
     found = [
         Evidence(
-            f"looks at threads that held one, {words}",
+            f"looks at those who held one, {words}",
             round(share * 100, 1),
             "%",
             f"pool.jsonl doing.{field}",
@@ -135,8 +203,11 @@ def hold_evidence(holds: HoldSignals) -> tuple[Evidence, ...]:
         for field, words, share in (
             ("driver", "waiting for the server", holds.driver),
             ("queue", "waiting for another connection", holds.queue),
-            ("streaming", "sending a response", holds.streaming),
+            ("behind", "at a lock whose owner waits for a connection", holds.behind),
+            ("streaming", "making a response while it is sent", holds.streaming),
+            ("sending", "waiting for a client to read", holds.sending),
             ("elsewhere", "doing other things", holds.elsewhere),
+            ("lock", "of these, at a lock", holds.lock),
         )
         if share
     ]

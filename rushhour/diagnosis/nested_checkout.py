@@ -1,10 +1,11 @@
 """A request that holds a connection waits for a second one: the waiters are the holders."""
 
-from rushhour.diagnosis.findings import Finding
+from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
 from rushhour.diagnosis.pressure import pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
+from rushhour.rundir import facts as f
 
 CAUSE = "nested-checkout"
 FIX = (
@@ -28,25 +29,52 @@ def find(signals: Signals) -> Finding | None:
     if pressure is None or holds is None or not pressure.timeouts:
         return None
     by_timeouts = holds.timeouts > 0 and holds.holding >= MOST * holds.timeouts
-    by_looks = holds.queue >= MOST and holds.holding > 0
+    by_looks = holds.waiting_for_another >= MOST and holds.holding > 0
     if not by_timeouts and not by_looks:
         return None
     return Finding(
         cause=CAUSE,
-        confidence="certain" if by_timeouts or holds.queue >= NEARLY_ALL else "likely",
+        confidence="certain" if by_timeouts or holds.waiting_for_another >= NEARLY_ALL else "likely",
         share=pressure.busy_share,
         summary=_summary(holds),
         fix=FIX,
-        evidence=(*hold_evidence(holds), *pressure_evidence(pressure)),
+        evidence=(*_lines(holds), *hold_evidence(holds), *pressure_evidence(pressure)),
     )
+
+
+def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:
+    """Where the first connection was taken, and where the second was asked for."""
+    return holds.taken("queue", "behind"), holds.seen("queue") or holds.second or holds.line
+
+
+def _lines(holds: HoldSignals) -> tuple[Evidence, ...]:
+    first, second = _both(holds)
+    found = [
+        Evidence("first connection taken at", at(first), source="pool.jsonl doing.places") if first else None,
+        Evidence("second one asked for at", at(second), source="pool.jsonl doing.places, timeout.site")
+        if second
+        else None,
+    ]
+    return tuple(one for one in found if one is not None)
 
 
 def _summary(holds: HoldSignals) -> str:
-    where = f", at {at(holds.line)}" if holds.line is not None else ""
-    return (
-        f"{holds.queue:.0%} of the looks at those who held a connection of pool {holds.pool} found them "
-        f"waiting for "
-        f"another one{where}, and {holds.holding} of its {holds.timeouts} time-outs hit such holders: as "
-        f"many requests as "
-        "there are connections block each other, and all others wait for them."
+    first, second = _both(holds)
+    where = f", at {at(second)}" if second is not None else ""
+    taken = f" The first one was taken at {at(first)}." if first is not None else ""
+    behind = (
+        f" ({holds.behind:.0%} at a lock whose owner waits for one, mostly at {_lock(holds)})"
+        if holds.behind
+        else ""
     )
+    return (
+        f"{holds.waiting_for_another:.0%} of the looks at those who held a connection of pool {holds.pool} "
+        f"found them waiting for another one{where}{behind}, and {holds.holding} of its {holds.timeouts} "
+        "time-outs hit such holders: as many requests as there are connections block each other, and all "
+        f"others wait for them.{taken}"
+    )
+
+
+def _lock(holds: HoldSignals) -> str:
+    line = holds.seen("behind")
+    return "a line that was not seen" if line is None else at(line)

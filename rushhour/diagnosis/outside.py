@@ -21,6 +21,7 @@ class Trouble:
     silent: int  # samples that it did not answer
     span_s: float
     active: int  # backends that ran a query, over all samples
+    locked: int  # of them, those that waited for a lock
     idle: int  # backends that idled in a transaction, over all samples
     oldest_idle_s: float  # in any sample
     oldest_at_end_s: float  # in the last sample that had one
@@ -102,6 +103,9 @@ def _trouble(server: str, samples: list[f.ServerSample]) -> Trouble | None:
         silent=len(samples) - len(answered),
         span_s=answered[-1].t_s - answered[0].t_s,
         active=sum(one.states.get("active", 0) for one in answered),
+        locked=sum(
+            count for one in answered for wait, count in one.waits.items() if wait.startswith("Lock:")
+        ),
         idle=sum(one.states.get(IDLE, 0) for one in answered),
         oldest_idle_s=max((max(each) for each in ages if each), default=0.0),
         oldest_at_end_s=next((max(each) for each in reversed(ages) if each), 0.0),

@@ -1,5 +1,6 @@
 """Signals of the service's processes: forks, event loops, errors in its log (pure)."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ class ProcessSignals:
     engines_made: int  # there, over all processes
     engines_per_request: float | None  # over the whole run
     pools_want: int | None  # connections to one server that all processes' pools may open, at most
+    fastapi: str | None  # its version; None: not seen
+    flask: bool  # whether it was seen
+    loop_driver: int = 0  # of `loop_blocked`, in a driver that does not yield
+    loop_waits: int = 0
+    loop_computes: int = 0
+    loop_there: int = 0  # of `loop_blocked`, at `loop_site`
+    loop_longest_s: float = 0.0
 
     @property
     def loop_share(self) -> float:
@@ -45,7 +53,11 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
     used = [one for one in inherited if one.uses]
     holders = Counter((one.pool, pid) for one in inherited for pid in one.server_pids)
     loops = [one for one in history.loops if window is not None and window.after_warm_up(one.t_s)]
-    sites = Counter(one.site for one in loops if one.blocked and one.site is not None)
+    sites: Counter[f.CallSite] = Counter()
+    for loop in loops:
+        if loop.blocked and loop.site is not None:
+            sites[loop.site] += loop.blocked if loop.at_site is None else loop.at_site
+    site, there = next(iter(sites.most_common(1)), (None, 0))
     engines = _most_engines(history)
     answered = sum(row.count for row in history.requests)
     return ProcessSignals(
@@ -56,7 +68,7 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
         shared_pools=tuple(sorted({one.pool for one in used})),
         loop_samples=sum(one.samples for one in loops),
         loop_blocked=sum(one.blocked for one in loops),
-        loop_site=next((site for site, _ in sites.most_common(1)), None),
+        loop_site=site,
         limits={
             name: (max(one.connections or 0 for one in samples), samples[-1].max_connections or 0)
             for name, samples in _by_server(history).items()
@@ -65,7 +77,19 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
         engines_made=engines[1],
         engines_per_request=engines[1] / answered if answered else None,
         pools_want=_pools_want(history),
+        fastapi=next((one.fastapi for one in history.processes if one.fastapi is not None), None),
+        flask=any(one.flask is not None for one in history.processes),
+        loop_driver=sum(one.blocked if one.driver is None else one.driver for one in loops),
+        loop_waits=sum(one.waits for one in loops),
+        loop_computes=sum(one.computes for one in loops),
+        loop_there=there,
+        loop_longest_s=max((one.longest_s for one in loops), default=0.0),
     )
+
+
+def numbers_of(version: str) -> tuple[int, ...]:
+    """`0.121.3` -> (0, 121, 3)."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _most_engines(history: History) -> tuple[f.CallSite | None, int]:

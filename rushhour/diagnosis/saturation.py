@@ -1,8 +1,10 @@
 """More is asked of the pool than it can serve: every connection is in use, and each comes back in time."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
+from rushhour.diagnosis.holds import HoldSignals, hold_evidence
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
 
 CAUSE = "saturation"
 FIX = (
@@ -11,6 +13,7 @@ FIX = (
     "max_connections. Shed load early where demand can exceed both."
 )
 
+MOST = 0.5  # of the looks at holders
 BUSY = 0.25  # of the connections out; below half it only makes another cause worse
 
 
@@ -25,10 +28,21 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(pressure),
         share=pressure.busy_share,
-        summary=_summary(pressure),
+        summary=_summary(pressure) + _query(signals.holds),
         fix=FIX,
-        evidence=pressure_evidence(pressure),
+        evidence=(
+            *(() if signals.holds is None else hold_evidence(signals.holds)),
+            *pressure_evidence(pressure),
+        ),
     )
+
+
+def _query(holds: HoldSignals | None) -> str:
+    """The line whose query takes most of the time, where holders were seen in one."""
+    line = None if holds is None or holds.driver < MOST else holds.seen("driver")
+    if holds is None or line is None:
+        return ""
+    return f" {holds.driver:.0%} of the looks at holders found them in a query, mostly that of {at(line)}."
 
 
 def _confidence(pressure: PressureSignals) -> Confidence:

@@ -15,9 +15,9 @@ JOB_FIX = (
     "executor, for good."
 )
 FIX = (
-    "Release the scoped session when the request ends: register a `teardown_appcontext` function that calls "
-    "`remove()` on it. Background jobs need a scope of their own, removed at the end of each job. A larger "
-    "pool only postpones this: it must then hold one connection per thread, for good."
+    "Release the scoped session when the request ends: call `remove()` on it where the framework lets code "
+    "run after each request. Background jobs need a scope of their own, removed at the end of each job. A "
+    "larger pool only postpones this: it must then hold one connection per thread, for good."
 )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from rushhour.diagnosis.backend import BackendSignals, backend_signals
 from rushhour.diagnosis.holds import HoldSignals, hold_signals
 from rushhour.diagnosis.leaks import LeakSignals, leak_signals
+from rushhour.diagnosis.lock_chains import LockSignals, lock_signals
 from rushhour.diagnosis.outside import Outside, outside_signals
 from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
 from rushhour.diagnosis.processes import ProcessSignals, process_signals
@@ -27,6 +28,7 @@ class Signals:
     backends: tuple[BackendSignals, ...]
     processes: ProcessSignals
     outside: Outside
+    locks: tuple[LockSignals, ...] = ()
 
     @property
     def behind_leak(self) -> BackendSignals | None:
@@ -67,4 +69,5 @@ def read_signals(history: History, metrics: Metrics) -> Signals:
         backends=backend_signals(history, window),
         processes=process_signals(history, window),
         outside=outside_signals(history, window),
+        locks=lock_signals(history, window, pressure),
     )

@@ -21,7 +21,18 @@ MANY_SLOW_CREATES = 3
 def find(signals: Signals) -> Finding | None:
     """Effects that customers felt, on a server that showed a sign of its own."""
     behind = signals.behind_leak  # its queries wait for what leaked, not for the server
-    signed = [(signs_of(backend, locked=backend is not behind), backend) for backend in signals.backends]
+    whose = {one.server: one.whose for one in signals.locks if len(one.others) * 2 > len(one.chains)}
+    signed = [
+        (
+            signs_of(
+                backend,
+                locked=backend is not behind and not _may_be_own(signals, backend.server),
+                whose=whose.get(backend.server, "") if signals.agent else "",
+            ),
+            backend,
+        )
+        for backend in signals.backends
+    ]
     signs, backend = max(signed, key=lambda pair: (len(pair[0]), pair[1].full), default=((), None))
     if not signs or backend is None or not _felt(signals, backend):
         return None
@@ -50,8 +61,13 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
-def signs_of(backend: BackendSignals, locked: bool) -> tuple[str, ...]:
-    """What the server did, in words; its lock waits only if `locked`."""
+def _may_be_own(signals: Signals, server: str) -> bool:
+    """Without the agent: the sessions that hold the locks look as those do that wait for them."""
+    return not signals.agent and any(one.unknown for one in signals.locks if one.server == server)
+
+
+def signs_of(backend: BackendSignals, locked: bool, whose: str = "") -> tuple[str, ...]:
+    """What the server did, in words; its lock waits only if `locked`, held by `whose` session."""
     signs = []
     if backend.silent_s >= STUCK_S:
         signs.append(f"it gave the observer no answer for {backend.silent_s:.0f} s")
@@ -72,6 +88,7 @@ def signs_of(backend: BackendSignals, locked: bool) -> tuple[str, ...]:
     if locked and backend.lock_waits_s >= LOCKED_S:
         signs.append(
             f"up to {backend.lock_waits_max} backends waited for a lock, for {backend.lock_waits_s:.0f} s"
+            + (f", and that for the transaction of {whose}" if whose else "")
         )
     return tuple(signs)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rushhour.diagnosis.findings import Confidence, Evidence
+from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.diagnosis.slow_backend import signs_of
@@ -26,8 +27,10 @@ MOST: Final = 0.5  # of the looks, backends or connections
 NEARLY_ALL: Final = 0.8
 HARDLY_ANY: Final = 0.1
 ENOUGH_LOOKS: Final = 20  # fewer say nothing about a share
+MANY_SILENT: Final = 3  # samples without an answer: the server is in trouble of its own
 OPEN_S: Final = 1.0  # a transaction that idles for less, after the load, is about to end
 
+_LOCKS: Final = "postgres.jsonl lock_waits joined with pool.jsonl checkout.server_pid"
 _RANK: Final[tuple[Confidence, ...]] = ("possible", "likely", "certain")
 
 
@@ -90,13 +93,35 @@ def _elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
     """Against a cause by which holders wait for the server."""
     del history
     holds = signals.holds
-    if holds is not None and holds.looks >= ENOUGH_LOOKS and holds.elsewhere + holds.streaming >= MOST:
-        away = holds.elsewhere + holds.streaming
+    if holds is not None and holds.looks >= ENOUGH_LOOKS and _away(holds) >= MOST:
+        away = _away(holds)
         yield Objection(
             "the agent",
             f"{away:.0%} of the looks at holders found them at something else than the server",
             "pool.jsonl doing",
         )
+
+
+def _away(holds: HoldSignals) -> float:
+    return holds.elsewhere + holds.streaming + holds.sending
+
+
+def _not_seen(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against whatever is named by where the holders were: most of them were not seen."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.unseen >= MOST:
+        says = f"{holds.unseen:.0%} of the looks could not find who works with the connection"
+        yield Objection("the agent", says, "pool.jsonl doing.unseen")
+
+
+def _not_streaming(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against a cause by which the holders' responses were on their way."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.looks and holds.streaming + holds.sending < MOST:
+        says = f"{holds.streaming + holds.sending:.0%} of the looks at holders found a response on its way"
+        yield Objection("the agent", says, "pool.jsonl doing.streaming, sending")
 
 
 def _not_in_driver(signals: Signals, history: History) -> Iterator[Objection]:
@@ -156,9 +181,10 @@ def _not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     holds, pressure = signals.holds, signals.pressure
     if holds is None or pressure is None:
         return
-    unseen = holds.looks >= ENOUGH_LOOKS and holds.queue < HARDLY_ANY
-    if holds.looks and holds.queue < MOST:
-        says = f"{holds.queue:.0%} of {holds.looks:,} looks at holders found them in the queue"
+    waiting = holds.waiting_for_another
+    unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY
+    if holds.looks and waiting < MOST:
+        says = f"{waiting:.0%} of {holds.looks:,} looks at holders found them in the queue"
         yield Objection("the agent", says, "pool.jsonl doing.queue", refutes=unseen)
     if holds.claimed > pressure.capacity:
         says = (
@@ -170,38 +196,75 @@ def _not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
 
 def _own_locks(signals: Signals, history: History) -> Iterator[Objection]:
     """Against a slow server: those who wait for a lock wait for the service's own transactions."""
-    window = signals.metrics.window
-    own = total = 0
-    blockers: Counter[f.CallSite] = Counter()
-    for sample in history.servers:
-        if window is None or not window.after_warm_up(sample.t_s) or not sample.lock_waits:
-            continue
-        held = {
-            out.server_pid: out.site
-            for out in history.checkouts
-            if out.pool == sample.server
-            and out.taken_s <= sample.t_s
-            and (out.returned_s is None or sample.t_s < out.returned_s)
-        }
-        for wait in sample.lock_waits:
-            total += 1
-            if wait.blocked_by in held:
-                own += 1
-                blockers[held[wait.blocked_by]] += 1
-    if not own or own < MOST * total:
+    del history
+    chains = [one for locks in signals.locks for one in locks.chains]
+    own = [one for one in chains if one.own]
+    if not own or len(own) < MOST * len(chains):
         return
-    [(line, _)] = blockers.most_common(1)
-    where = at(line)
-    of = f"{own} of {total} waits for a lock"
-    says = f"{of} were for the service's own transactions, mostly taken at {where}"
+    lines = Counter(at(one.blocker.site) for one in own if one.blocker is not None)
+    where = f", mostly taken at {lines.most_common(1)[0][0]}" if lines else ""
+    says = f"{len(own)} of {len(chains)} waits for a lock were for the service's own transactions{where}"
     alone = not any(signs_of(backend, locked=False) for backend in signals.backends)
-    source = "postgres.jsonl lock_waits joined with pool.jsonl checkout.server_pid"
-    yield Objection("the servers", says, source, refutes=alone and own >= NEARLY_ALL * total)
+    yield Objection("the servers", says, _LOCKS, refutes=alone and len(own) >= NEARLY_ALL * len(chains))
+
+
+def _locks_of_others(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against the service's own lock: those who wait, wait for somebody else, or for nobody that is known."""
+    del history
+    chains = [one for locks in signals.locks for one in locks.chains]
+    others = sum(not one.own for one in chains)
+    if signals.agent and others and others >= HARDLY_ANY * len(chains):
+        whose = next((locks.whose for locks in signals.locks if locks.others), "")
+        says = f"{others} of {len(chains)} waits for a lock were for another session, mostly {whose}"
+        yield Objection("the servers", says, _LOCKS, refutes=others >= MOST * len(chains))
+    leaked = sum(one.leaked for one in chains)
+    if leaked >= MOST * len(chains):
+        says = f"{leaked} of {len(chains)} waits for a lock were for transactions that had leaked"
+        yield Objection("the agent", says, "pool.jsonl checkout.request_ended_s", refutes=True)
+
+
+def _at_work(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against waits for a lock: backends that do not wait for one, or a server that answers nothing."""
+    pressure = signals.pressure
+    if pressure is None:
+        return
+    running = locked = total = silent = 0
+    for one in history.servers:
+        if one.server == f.server_of(pressure.pool) and pressure.from_s <= one.t_s <= pressure.to_s + 1:
+            silent += one.error is not None
+            for backend in one.backends:
+                if backend.state != "idle":
+                    waits = (backend.wait or "").startswith("Lock:")
+                    total += 1
+                    locked += waits
+                    running += backend.state == "active" and not waits
+    # In a cycle each that waits has another one that idles, waited for: half of them wait.
+    if total and locked < (MOST - HARDLY_ANY) * total:
+        says = f"{locked} of {total} backends in a transaction waited for a lock; {running} ran a query"
+        yield Objection("the servers", says, "postgres.jsonl backends", refutes=running >= NEARLY_ALL * total)
+    if silent >= MANY_SILENT:
+        says = f"{counted(silent, 'sample')} got no answer"
+        yield Objection("the servers", says, "postgres.jsonl error")
+
+
+def _not_at_locks(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against waits for a lock: most holders are seen at something else than the server."""
+    del history
+    holds = signals.holds
+    if holds is None or holds.looks < ENOUGH_LOOKS:
+        return
+    # In a cycle each wait has a holder that waits for it: one of two is in the driver.
+    away = holds.queue + holds.streaming + holds.elsewhere
+    if away > MOST and holds.driver < MOST - HARDLY_ANY:
+        says = f"{away:.0%} of the looks at holders found them at something else than the server"
+        yield Objection("the agent", says, "pool.jsonl doing")
 
 
 def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]:
     """Against an event loop that waits for the server all the time."""
-    window = signals.metrics.window
+    window, processes = signals.metrics.window, signals.processes
+    if processes.loop_driver < MOST * processes.loop_blocked:
+        return  # it waits for something else
     samples = [
         one
         for one in history.servers
@@ -288,11 +351,13 @@ _LEAK: Final[tuple[_Ask, ...]] = (_leak_in_use, _leak_unseen)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "scope-never-removed": _LEAK,
     "unclosed-path": _LEAK,
-    "held-across-external-wait": (_busy_server,),
-    "abandoned-stream": (_busy_server,),
-    "nested-checkout": (_not_in_queue, _busy_server),
+    "held-across-external-wait": (_busy_server, _not_seen),
+    "held-while-streaming": (_busy_server, _not_seen, _not_streaming),
+    "abandoned-stream": (_busy_server, _not_seen),
+    "nested-checkout": (_not_in_queue, _busy_server, _not_seen),
     "saturation": (_idle_server, _not_in_driver, _left_out),
     "slow-or-dead-backend": (_elsewhere, _own_locks),
+    "own-lock-chain": (_at_work, _not_at_locks, _locks_of_others),
     "blocked-worker": (_idle_loop_server,),
     "none": (_left_open, _silent_agent, _failed_answers),
 }

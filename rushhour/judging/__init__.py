@@ -1,1 +1,1 @@
-"""A run directory -> verdict.json, alarms.json and reports."""
+"""Judges run directories and writes verdict.json, alarms.json and the reports."""

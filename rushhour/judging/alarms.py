@@ -1,4 +1,4 @@
-"""A run directory -> alarms.json, and what the report shows of the team's alarms."""
+"""Audits the team's alarms over a run and writes alarms.json."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from rushhour.report.files import write
 from rushhour.rundir import History, RunDir
 from rushhour.scenario.model import Scenario
 
-ALERTS: Final = Path("infra/alerts")  # below the service's root
+ALERTS: Final = Path("infra/alerts")  # relative to the root of the service
 
 
 def audit_run(
@@ -30,44 +30,51 @@ def audit_run(
     scale: Scale | None = None,
     attention_s: float = ATTENTION_S,
 ) -> Study | None:
-    """Audit a run, and write alarms.json and the advised rule files beside it; None when no load started."""
+    """Audit alarm policies over a run; None when no load started.
+
+    Writes alarms.json and the rule files of the advice into the run directory. `attention_s` is how long a
+    page counts as remembered.
+    """
     timeline = of_run(history, run.path.name)
     if timeline is None:
         return None
-    one = study(policies, timeline, scale or Scale(), attention_s)
-    one = replace(one, real=beside_real(policies, history))
-    run.write_json("alarms.json", as_json(one))
-    for name, text in rule_files(one.advice).items():
+    audited = study(policies, timeline, scale or Scale(), attention_s)
+    audited = replace(audited, real=beside_real(policies, history))
+    run.write_json("alarms.json", as_json(audited))
+    for name, text in rule_files(audited.advice).items():
         write(run.file(name), text)
-    return one
+    return audited
 
 
-def unheard(expected: Sequence[str], one: Study | None) -> tuple[str, ...]:
-    """Which of these policies leave failures unannounced, in words; all of them where nothing was audited."""
-    audits = {each.policy.name: each for each in one.audits} if one else {}
-    words = []
+def silent_alarms(expected: Sequence[str], audited: Study | None) -> tuple[str, ...]:
+    """Name the expected policies that left failures unannounced or were not audited, one sentence each."""
+    audits = {audit.policy.name: audit for audit in audited.audits} if audited else {}
+    sentences = []
     for name in expected:
-        if (found := audits.get(name)) is None:
-            words.append(f"alarm {name} was to tell of every failure, and could not be audited")
-        elif found.sleeps:
-            words.append(
-                f"alarm {name} sleeps through it: {found.unannounced:,} of {found.failures:,} failures of an "
-                f"evening unannounced, {found.longest_s / 60:.0f} minutes of silence"
+        if (audit := audits.get(name)) is None:
+            sentences.append(f"alarm {name} is in expect_alarms and could not be audited")
+        elif audit.sleeps:
+            sentences.append(
+                f"alarm {name} was silent during failures: {audit.unannounced:,} of {audit.failures:,} "
+                f"failures of an evening unannounced, longest silence {audit.longest_s / 60:.0f} minutes"
             )
-    return tuple(words)
+    return tuple(sentences)
 
 
-def unaudited(expected: Sequence[str], one: Study | None) -> tuple[str, ...]:
-    """Which of these policies could not be replayed, and why."""
+def alarms_not_replayed(expected: Sequence[str], audited: Study | None) -> tuple[str, ...]:
+    """Name the expected policies that could not be replayed, and why, one sentence each."""
     return tuple(
-        f"alarm {each.policy.name} is unknown: {each.unknown}"
-        for each in (one.audits if one else ())
-        if each.unknown and each.policy.name in expected
+        f"alarm {audit.policy.name} is unknown: {audit.unknown}"
+        for audit in (audited.audits if audited else ())
+        if audit.unknown and audit.policy.name in expected
     )
 
 
 def unknown_alarms(scenario: Scenario) -> list[str]:
-    """Problems with a scenario's `expect_alarms`. Raises UsageError for policy files that cannot be read."""
+    """List the policies of `expect_alarms` that no policy file defines.
+
+    Raises UsageError for a policy file that cannot be read.
+    """
     if not scenario.expect_alarms:
         return []
     folder = Path(scenario.target.root) / ALERTS
@@ -80,13 +87,13 @@ def unknown_alarms(scenario: Scenario) -> list[str]:
 
 
 def real_alerting(scenario: Scenario) -> RealAlerting:
-    """The Prometheus policies that lie with the service, to be run for real.
+    """Load the service's Prometheus policies for a real Prometheus and Alertmanager.
 
-    Raises UsageError where there are none, or where one Prometheus cannot run them together.
+    Raises UsageError when there are none, or when one Prometheus cannot run them together.
     """
     folder = Path(scenario.target.root) / ALERTS
     found = load_policies([folder]) if folder.is_dir() else []
-    policies = tuple(one for one in found if isinstance(one, PrometheusPolicy))
+    policies = tuple(policy for policy in found if isinstance(policy, PrometheusPolicy))
     if not policies:
         raise UsageError([f"--observability: no policy of `system: prometheus` in {folder}"])
     if problems := contradictions(policies):
@@ -95,12 +102,12 @@ def real_alerting(scenario: Scenario) -> RealAlerting:
 
 
 def alarm_section(run: RunDir, history: History, scenario: Scenario) -> AlarmSection | None:
-    """For the report: the policies that lie with the service, where it has any."""
+    """Audit the service's own policies for the report; None when it has none or no load started."""
     folder = Path(scenario.target.root) / ALERTS
     if not folder.is_dir():
         return None
     try:
-        one = audit_run(run, history, load_policies([folder]))
-    except UsageError as error:  # the run itself is judged all the same
+        audited = audit_run(run, history, load_policies([folder]))
+    except UsageError as error:  # the run is judged without its alarms
         return AlarmSection(None, problem=str(error))
-    return section(one) if one else None
+    return section(audited) if audited else None

@@ -1,11 +1,12 @@
-"""A run directory -> verdict.json and reports; the same for a run that just ended and a saved one."""
+"""Judges a run directory and writes its verdict and reports, directly after the run or later."""
 
 from pathlib import Path
 
 from rushhour.errors import RunDataError
-from rushhour.judging.alarms import alarm_section, unaudited, unheard
+from rushhour.judging.alarms import alarm_section, alarms_not_replayed, silent_alarms
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
+from rushhour.report.source import trusted_root
 from rushhour.rundir import History, RunDir, load_history
 from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
@@ -13,7 +14,7 @@ from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
 
 
 def read_scenario(run: RunDir) -> Scenario:
-    """The scenario that a run was made with. Raises RunDataError."""
+    """Read the scenario of a run. Raises RunDataError when it is missing or broken."""
     if run.path.exists() and not run.path.is_dir():
         raise RunDataError(f"{run.path}: a file; a run is a directory")
     scenario: Scenario | None = read_object(run.file("scenario.json"), SCENARIO)
@@ -23,36 +24,43 @@ def read_scenario(run: RunDir) -> Scenario:
 
 
 def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str) -> Verdict:
-    """Judge what was read from a run. Raises RunDataError, with the file, for latencies that are none."""
+    """Judge the history of a run. Raises RunDataError, with the file, for a latency that is no histogram."""
     try:
         return judge(scenario, history, stack)
     except RunDataError as error:
         raise RunDataError(f"{run.file('requests.jsonl')}: {error}") from None
 
 
-def judge_run(run: RunDir) -> Verdict:
-    """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md."""
+def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
+    """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md.
+
+    Source lines are read below `source_root`; without one below the folder that the run itself names, if that
+    lies in the working folder.
+    """
     scenario, history, verdict, alarms = _judged(run)
     run.write_json("verdict.json", verdict_json(verdict))
-    write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
+    write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
     return verdict
 
 
-def render_run(run: RunDir) -> list[Path]:
+def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run anew, and leave verdict.json as it is; the files written."""
     scenario, history, verdict, alarms = _judged(run)
-    return write_reports(run, scenario, history, verdict, Path(scenario.target.root), alarms=alarms)
+    return write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
+
+
+def _source_of(scenario: Scenario, source_root: Path | None) -> Path | None:
+    return source_root or trusted_root(Path(scenario.target.root), Path.cwd())
 
 
 def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | None]:
     scenario, history = read_scenario(run), load_history(run)
     stack = history.environment.stack if history.environment else "unknown"
     alarms = alarm_section(run, history, scenario)
-    one = alarms.study if alarms else None
-    asleep, unknown = unheard(scenario.expect_alarms, one), unaudited(scenario.expect_alarms, one)
-    return (
-        scenario,
-        history,
-        with_alarms(judge_history(run, scenario, history, stack), asleep, unknown),
-        alarms,
+    audited = alarms.study if alarms else None
+    verdict = with_alarms(
+        judge_history(run, scenario, history, stack),
+        silent_alarms(scenario.expect_alarms, audited),
+        alarms_not_replayed(scenario.expect_alarms, audited),
     )
+    return scenario, history, verdict, alarms

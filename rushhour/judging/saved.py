@@ -1,4 +1,4 @@
-"""What a saved run holds besides its facts: where it took place, and what it was judged as."""
+"""Reads the verdict, environment and real pages of a saved run."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ _ENVIRONMENT: Final = TypeAdapter(Environment)
 
 @dataclass(frozen=True, slots=True)
 class _Alarms:
-    """Of alarms.json, what is read again."""
+    """The part of alarms.json that is read again."""
 
     real: tuple[BesideReal, ...] = ()
 
@@ -26,17 +26,17 @@ _ALARMS: Final = TypeAdapter(_Alarms)
 
 
 def read_verdict(run: RunDir) -> Verdict | None:
-    """What a run was judged as; None when it never was. Raises RunDataError on a broken file."""
+    """Read the verdict of a run; None when it was never judged. Raises RunDataError on a broken file."""
     return read_object(run.file("verdict.json"), _VERDICT)
 
 
 def read_environment(run: RunDir) -> Environment | None:
-    """Where a run took place; None when that was not written. Raises RunDataError on a broken file."""
+    """Read the environment of a run; None when it was not written. Raises RunDataError on a broken file."""
     return read_object(run.file("environment.json"), _ENVIRONMENT)
 
 
 def read_real(run: RunDir) -> tuple[BesideReal, ...]:
-    """Real pages beside the predicted ones; empty where the run had no real alarms.
+    """Read the real pages of a run with their predictions; empty for a run without real alarms.
 
     Raises RunDataError on a broken file.
     """

@@ -1,1 +1,1 @@
-"""History -> the numbers of a run (pure)."""
+"""Computes the metrics of a run from its history (pure)."""

@@ -1,4 +1,4 @@
-"""Latency histograms of a run: decoded, merged, asked for percentiles (pure)."""
+"""Decodes and merges latency histograms, and reads percentiles from them (pure)."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -13,12 +13,12 @@ SIGNIFICANT_DIGITS: Final = 3
 
 
 def new_histogram() -> HdrHistogram:
-    """An empty histogram of microseconds, as facts.RequestCount defines it."""
+    """Return an empty histogram of microseconds, in the format of `facts.RequestCount.latency`."""
     return HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
 
 
 def merge(encoded: Iterable[str]) -> HdrHistogram:
-    """One histogram of all. Raises RunDataError on text that is not an encoded histogram."""
+    """Merge encoded histograms into one. Raises RunDataError on text that is not an encoded histogram."""
     merged = new_histogram()
     for text in encoded:
         try:  # hdrh raises five unrelated kinds of error here
@@ -31,7 +31,7 @@ def merge(encoded: Iterable[str]) -> HdrHistogram:
 
 
 def percentile_ms(histogram: HdrHistogram, percentile: float) -> float | None:
-    """Milliseconds that `percentile` per cent of the values do not exceed; None when there are none."""
+    """Return the percentile (0 to 100) in milliseconds, or None when the histogram is empty."""
     if not histogram.get_total_count():
         return None
     return float(histogram.get_value_at_percentile(percentile)) / 1000

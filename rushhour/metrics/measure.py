@@ -1,7 +1,7 @@
-"""History and scenario -> the numbers of a run (pure).
+"""Computes the metrics of a run from its scenario and history (pure).
 
-Warm-up is left out. Requests that ended after the load, while it drained, count: they began before. A number
-is None where nothing was seen, never 0.
+The warm-up is left out. Requests that ended in the drain after the load count, because they started during
+the load. A metric without data is None, never 0.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from rushhour.scenario.thresholds import METRICS, Threshold
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The numbers of a run; None where there is no data. Times are in seconds since the load started."""
+    """The metrics of a run; None where there is no data. Times are in seconds since the load started."""
 
     window: Window | None
     all: RequestMetrics
@@ -43,7 +43,7 @@ class Metrics:
     locustfile_errors: int | None
 
     def flat(self) -> dict[str, float | int | None]:
-        """All numbers by name, as verdict.json holds them."""
+        """Return all metrics by name, as verdict.json stores them."""
         request = {field.name: getattr(self.all, field.name) for field in fields(RequestMetrics)}
         request["queuepool_timeouts_http"] = request.pop("queuepool_timeouts")
         pool = self.pool
@@ -66,13 +66,13 @@ class Metrics:
         }
 
     def value_of(self, threshold: Threshold) -> float | None:
-        """The metric that a threshold bounds, in the unit of its bound; None without data."""
+        """Return the metric that a threshold bounds, in the unit of the bound; None without data."""
         metric = METRICS[threshold.metric]
         if metric.name == "pool_in_use_max":
             return self.pool.in_use_share
         if metric.source == "requests":
             rows = self.all if threshold.endpoint is None else self.endpoints.get(threshold.endpoint)
-            # Without a single request even a count of failures says nothing.
+            # Without requests, a count of 0 failures would be no evidence.
             values = asdict(rows) if rows and rows.requests else {}
         else:
             values = self.flat()
@@ -80,22 +80,22 @@ class Metrics:
 
 
 def measure(scenario: Scenario, history: History) -> Metrics:
-    """The numbers of a run."""
+    """Compute the metrics of a run."""
     window = find_window(history, scenario.load.warm_up)
     measured = [row for row in history.requests if window and row.t_s >= window.first_second]
     by_endpoint: dict[str, list[f.RequestCount]] = {}
     for row in measured:
         by_endpoint.setdefault(row.endpoint, []).append(row)
     http_timeouts = sum(row.count for row in measured if row.outcome is f.Outcome.QUEUEPOOL_TIMEOUT)
-    generator = [one for one in history.generator if window and window.in_whole_second(one.t_s)]
+    generator = [sample for sample in history.generator if window and window.in_whole_second(sample.t_s)]
     return Metrics(
         window=window,
         all=request_metrics(measured, window),
         endpoints={name: request_metrics(rows, window) for name, rows in sorted(by_endpoint.items())},
         pool=pool_metrics(history, window, http_timeouts if measured else None),
-        offered_rps=per_second(sum(one.started for one in generator), window) if generator else None,
-        retries=sum(one.retries for one in generator) if generator else None,
-        redirected=sum(one.redirected for one in generator) if generator else None,
+        offered_rps=per_second(sum(sample.started for sample in generator), window) if generator else None,
+        retries=sum(sample.retries for sample in generator) if generator else None,
+        redirected=sum(sample.redirected for sample in generator) if generator else None,
         users_max=_users_max(history.generator),
         time_to_exhaustion_s=_time_to_exhaustion_s(history, window),
         time_to_first_timeout_s=_since_start(window, [fact.t_s for fact in history.pool_timeouts]),
@@ -104,26 +104,26 @@ def measure(scenario: Scenario, history: History) -> Metrics:
         replica_cpu_cores_mean=_cpu_mean(history, window, "replica"),
         service_cpu_cores_mean=_cpu_mean(history, window, "service"),
         replica_lag_s_max=_lag_max(history, window),
-        generator_lateness_p99_ms=_usual_worst([one.lateness_p99_ms for one in generator]),
-        generator_lateness_max_ms=max((one.lateness_max_ms for one in generator), default=None),
-        generator_cpu_cores_max=max((one.cpu_cores for one in generator), default=None),
+        generator_lateness_p99_ms=_p95_of_seconds([sample.lateness_p99_ms for sample in generator]),
+        generator_lateness_max_ms=max((sample.lateness_max_ms for sample in generator), default=None),
+        generator_cpu_cores_max=max((sample.cpu_cores for sample in generator), default=None),
         locustfile_errors=count_of_errors(history),
     )
 
 
 def _users_max(samples: Iterable[f.GeneratorSample]) -> int | None:
-    """Most customers at once, over all workers."""
+    """Return the highest number of concurrent customers, summed over all workers."""
     per_second: Counter[int] = Counter()
-    for one in samples:
-        per_second[one.t_s] += one.users
+    for sample in samples:
+        per_second[sample.t_s] += sample.users
     return max(per_second.values(), default=None)
 
 
-def _usual_worst(per_second_ms: list[float]) -> float | None:
-    """The worst of the best 95 % of the seconds (nearest rank).
+def _p95_of_seconds(per_second_ms: list[float]) -> float | None:
+    """Return the 95th percentile (nearest rank) of values that were measured once per second.
 
-    Percentiles of seconds cannot be merged into one exactly, and their maximum would let a single slow
-    second of the machine void a run; how long the worst stall was is judged by itself.
+    Percentiles of single seconds cannot be merged exactly, and their maximum would let one slow second of
+    the machine void a run. The longest stall is judged separately (`generator_lateness_max_ms`).
     """
     if not per_second_ms:
         return None
@@ -136,7 +136,7 @@ def _since_start(window: Window | None, times_s: Iterable[float]) -> float | Non
 
 
 def _time_to_exhaustion_s(history: History, window: Window | None) -> float | None:
-    """When the first pool was full, whether or not a request had to wait or timed out."""
+    """Return when the first pool was full, whether or not a request had to wait for a connection."""
     full = [
         sample.t_s for sample in history.pools if sample.capacity and sample.checked_out >= sample.capacity
     ]
@@ -145,24 +145,27 @@ def _time_to_exhaustion_s(history: History, window: Window | None) -> float | No
 
 
 def _time_to_detection_s(history: History, window: Window | None) -> float | None:
-    """When the harness, while the run went on, first named what was wrong."""
+    """Return when the harness first reported a leak, saturation or a time-out during the run."""
     names = (f.LEAK_DETECTED, f.SATURATION_DETECTED, f.FIRST_TIMEOUT)
     return _since_start(window, [event.t_s for event in history.events if event.name in names])
 
 
 def _cpu_mean(history: History, window: Window | None, component: str) -> float | None:
     cores = [
-        one.cpu_cores
-        for one in history.host
-        if one.component == component and window and window.measures(one.t_s)
+        sample.cpu_cores
+        for sample in history.host
+        if sample.component == component and window and window.measures(sample.t_s)
     ]
     return sum(cores) / len(cores) if cores else None
 
 
 def _lag_max(history: History, window: Window | None) -> float | None:
     lags = [
-        one.lag_s
-        for one in history.servers
-        if one.server == "replica" and one.lag_s is not None and window and window.after_warm_up(one.t_s)
+        sample.lag_s
+        for sample in history.servers
+        if sample.server == "replica"
+        and sample.lag_s is not None
+        and window
+        and window.after_warm_up(sample.t_s)
     ]
     return max(lags, default=None)

@@ -1,4 +1,4 @@
-"""History -> the numbers of its connection pools (pure)."""
+"""Computes the metrics of the connection pools (pure)."""
 
 import math
 from collections.abc import Mapping
@@ -10,47 +10,49 @@ from rushhour.metrics.wording import most_out
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
-# A process whose last sample is older than this, when the watch ended, had ended before.
+# A process whose last sample is older than this at the end of the watch is taken to have ended before it.
 LAST_SAMPLE_WITHIN_S: Final = 2.0
-# What happened before the watch ended may be written so much later. A run that waits for real pages goes on
-# much longer, and probes of the service may go on to time out.
-TOLD_LATE_S: Final = 2.0
+# A time-out from before the end of the watch may be written this much later. The bound is needed because a
+# run that waits for real pages goes on much longer, and probes of the service may time out meanwhile.
+WRITTEN_WITHIN_S: Final = 2.0
 
-Key = tuple[int, str]  # a pool is one process's: pid and name
+Key = tuple[int, str]  # pid and pool name: each process has its own pool
 
 
 @dataclass(frozen=True, slots=True)
 class PoolMetrics:
-    """Numbers of the pools; None without data. `*_max` are of the fullest pool of any one process."""
+    """The metrics of the pools; None without data. `*_max` are those of the fullest pool of any process."""
 
     name: str | None  # of the fullest pool
-    in_use_max: int | None  # in samples, ten a second, after the warm-up
-    capacity: int | None  # None: no agent, or a pool without a limit
+    in_use_max: int | None  # highest of the samples (ten per second) after the warm-up
+    capacity: int | None  # None without the agent, or when the pool has no limit
     waiters_max: int | None
-    leaked: int | None  # over all pools and processes, those included that garbage collection brought back
-    collected: int | None  # of them, those
+    leaked: int | None  # over all pools and processes, including those that garbage collection returned
+    collected: int | None  # leaked connections that garbage collection returned
     timeouts: int | None  # the highest of the three counts below
     timeouts_agent: int | None
     timeouts_http: int | None
     timeouts_logged: int | None
-    processes: int = 1  # that have a pool of this name
-    capacity_of: Mapping[str, int] = field(default_factory=dict)  # of each pool that one process alone has
+    processes: int = 1  # processes with a pool of this name
+    capacity_of: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by pool name; only pools of a single process
 
     def most_out(self) -> str:
-        """How full the fullest pool was: `at most 12 of 30 connections out (sampled)`."""
+        """Say how full the fullest pool was: `at most 12 of 30 connections out (sampled)`."""
         return most_out(self.in_use_max or 0, self.capacity, self.processes)
 
     @property
     def in_use_share(self) -> float | None:
-        """Connections out of the fullest pool, of its capacity."""
+        """The highest share of its capacity that the fullest pool had checked out (0 to 1)."""
         return None if self.in_use_max is None or not self.capacity else self.in_use_max / self.capacity
 
 
 def pool_metrics(history: History, window: Window | None, timeouts_http: int | None) -> PoolMetrics:
-    """Numbers of the pools, from what the agent wrote; time-outs also as customers and the log saw them.
+    """Compute the metrics of the pools from the agent's records.
 
-    The three counts of time-outs check each other, and the highest is believed: an observer can miss one,
-    none can invent one.
+    Time-outs are counted three times: by the agent, in HTTP answers and in the service's log. The highest
+    count is used, because an observer can miss a time-out but cannot invent one.
     """
     by_pool: dict[Key, list[f.PoolSample]] = {}
     for sample in history.pools:
@@ -85,22 +87,27 @@ def _processes(by_pool: Mapping[Key, list[f.PoolSample]], pool: str) -> set[int]
 
 
 def _leaked(history: History, by_pool: dict[Key, list[f.PoolSample]], window: Window | None) -> int | None:
-    """By single check-outs or by the pools' own samples, whichever saw more."""
+    """Count leaks by check-outs and by pool samples, and return the higher count."""
     if window is None or not by_pool:
         return None
     last = [
-        max((one for one in series if one.t_s <= window.end_s), key=lambda one: one.t_s, default=None)
+        max(
+            (sample for sample in series if sample.t_s <= window.end_s),
+            key=lambda sample: sample.t_s,
+            default=None,
+        )
         for series in by_pool.values()
     ]
-    counted = sum(one.leaked for one in last if one and one.t_s >= window.end_s - LAST_SAMPLE_WITHIN_S)
-    return max(len(leaked_at_end(history, window)), counted)
+    alive_at_s = window.end_s - LAST_SAMPLE_WITHIN_S
+    by_samples = sum(sample.leaked for sample in last if sample and sample.t_s >= alive_at_s)
+    return max(len(leaked_at_end(history, window)), by_samples)
 
 
 def leaked_at_end(history: History, window: Window | None) -> tuple[f.CheckOut, ...]:
-    """Check-outs that were out when the watch ended although their request had, in every process.
+    """Return the check-outs whose request had ended and that were still out at the end of the watch.
 
-    A process that ended before took its connections with it: they count as well, since nobody returned
-    them. What came back only as the service was stopped, after the watch, is still a leak.
+    All processes count, including those that ended earlier: they never returned their connections. A
+    connection that came back only when the service was stopped, after the watch, is a leak too.
     """
     if window is None:
         return ()
@@ -110,7 +117,7 @@ def leaked_at_end(history: History, window: Window | None) -> tuple[f.CheckOut, 
 
 
 def collected_late(history: History, window: Window | None) -> tuple[f.CheckOut, ...]:
-    """Check-outs that outlived their request, and came back within the watch by garbage collection alone."""
+    """Return the check-outs that outlived their request and that garbage collection returned in the watch."""
     if window is None:
         return ()
     return tuple(
@@ -121,23 +128,23 @@ def collected_late(history: History, window: Window | None) -> tuple[f.CheckOut,
 
 
 def is_out(checkout: f.CheckOut, at_s: float) -> bool:
-    """Whether a connection was out at a moment."""
+    """Return whether the connection was checked out at `at_s`."""
     return checkout.taken_s <= at_s and (checkout.returned_s is None or checkout.returned_s > at_s)
 
 
 def has_outlived(checkout: f.CheckOut, by_s: float = math.inf) -> bool:
-    """Whether its request, or other unit of work, had ended by a moment, and it was still out then."""
+    """Return whether the request (or other unit of work) ended by `by_s`, before the connection came back."""
     ended_s, returned_s = checkout.request_ended_s, checkout.returned_s
     return ended_s is not None and ended_s <= by_s and (returned_s is None or ended_s < returned_s)
 
 
 def in_running_request(checkout: f.CheckOut, at_s: float) -> bool:
-    """Whether a connection was out at a moment, and its request has not ended at all."""
+    """Return whether the connection was checked out at `at_s` by a request that never ended."""
     return is_out(checkout, at_s) and checkout.request_ended_s is None
 
 
 def share_of(sample: f.PoolSample) -> float:
-    """How full a pool is, 0 where it has no limit."""
+    """Return the share of the capacity that is checked out; 0 for a pool without a limit."""
     return sample.checked_out / sample.capacity if sample.capacity else 0.0
 
 
@@ -149,27 +156,32 @@ def _fullest(by_pool: dict[Key, list[f.PoolSample]], window: Window | None) -> f
         if window and window.after_warm_up(sample.t_s)
     ]
     return max(
-        samples, key=lambda one: (share_of(one), one.waiting, one.leaked, one.checked_out), default=None
+        samples,
+        key=lambda sample: (share_of(sample), sample.waiting, sample.leaked, sample.checked_out),
+        default=None,
     )
 
 
 def _waiters(series: list[f.PoolSample], window: Window | None) -> int:
-    return max(one.waiting for one in series if window and window.after_warm_up(one.t_s))
+    return max(sample.waiting for sample in series if window and window.after_warm_up(sample.t_s))
 
 
 def _timeouts_agent(
     history: History, by_pool: dict[Key, list[f.PoolSample]], window: Window | None
 ) -> int | None:
-    """The pool's counter and the single time-outs that were written; a process may die before either."""
+    """Count time-outs by the pool's counter and by time-out records, and use the higher count of each pool.
+
+    A process may die before it writes either of them.
+    """
     if window is None or not (by_pool or history.pool_timeouts):
         return None
-    until_s = window.end_s + TOLD_LATE_S
+    until_s = window.end_s + WRITTEN_WITHIN_S
     keys = by_pool.keys() | {(fact.pid, fact.pool) for fact in history.pool_timeouts}
     total = 0
     for key in keys:
         series = by_pool.get(key, [])
-        before = max((one.timeouts for one in series if one.t_s < window.measured_from_s), default=0)
-        by_counter = max((one.timeouts for one in series if one.t_s <= until_s), default=0) - before
+        before = max((sample.timeouts for sample in series if sample.t_s < window.measured_from_s), default=0)
+        by_counter = max((sample.timeouts for sample in series if sample.t_s <= until_s), default=0) - before
         written = sum(
             (fact.pid, fact.pool) == key and window.measured_from_s <= fact.t_s <= until_s
             for fact in history.pool_timeouts
@@ -179,12 +191,12 @@ def _timeouts_agent(
 
 
 def _timeouts_logged(history: History, window: Window | None) -> int | None:
-    """None where no log was watched, or it held no error at all: silence is not told from absence."""
+    """Count time-outs in the log; None without error events, since then the log may not have been watched."""
     events = [event for event in history.events if event.name == f.LOG_ERRORS]
     if window is None or not events:
         return None
     return sum(
         int(event.detail.get("queuepool_timeouts", 0))
         for event in events
-        if window.measured_from_s <= event.t_s <= window.end_s + TOLD_LATE_S
+        if window.measured_from_s <= event.t_s <= window.end_s + WRITTEN_WITHIN_S
     )

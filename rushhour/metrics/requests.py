@@ -1,4 +1,4 @@
-"""Rows of requests -> their numbers (pure)."""
+"""Computes the metrics of requests (pure)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from rushhour.metrics.latencies import merge, percentile_ms
 from rushhour.metrics.window import Window
 from rushhour.rundir import facts as f
 
-# Ended without an answer.
+# Outcomes of requests that ended without an answer.
 UNANSWERED: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.CLIENT_TIMEOUT, f.Outcome.OTHER_ERROR})
-# How long they took says nothing about how long customers waited.
+# Outcomes that are left out of the latencies: their duration is not a customer's waiting time.
 NO_WAIT: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.OTHER_ERROR})
 
 
 @dataclass(frozen=True, slots=True)
 class RequestMetrics:
-    """Requests of one endpoint, or of all. `*_rps` are over the whole seconds of the measured load."""
+    """The metrics of one endpoint, or of all. `*_rps` are over the whole seconds of the measured load."""
 
     requests: int
     achieved_rps: float | None
@@ -37,7 +37,7 @@ class RequestMetrics:
 
 
 def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> RequestMetrics:
-    """Numbers of these rows; counts are 0 where there are none."""
+    """Compute the metrics of these rows; without rows, counts are 0 and rates and latencies are None."""
     counts: Counter[f.Outcome] = Counter()
     for row in rows:
         counts[row.outcome] += row.count
@@ -70,5 +70,5 @@ def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> Re
 
 
 def per_second(count: int, window: Window | None) -> float | None:
-    """A count of the measured whole seconds, a second; None when there is not one."""
+    """Divide a count by the measured whole seconds; None when there is no whole second."""
     return count / window.whole_seconds if window and window.whole_seconds else None

@@ -1,15 +1,15 @@
-"""Numbers in sentences (pure)."""
+"""Formats counts for sentences (pure)."""
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 connection`, `5,845 requests`."""
+    """Format a count with its noun: `1 connection`, `5,845 requests`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def most_out(count: int, capacity: int | None, processes: int = 1) -> str:
-    """How full a pool was, in samples: `at most 12 of 30 connections out (sampled)`.
+    """Format the highest sampled number of check-outs: `at most 12 of 30 connections out (sampled)`.
 
-    A sample is a look at one moment, ten a second: between two of them there may have been more.
+    The agent takes ten samples per second; between two of them the pool may have been fuller.
     """
     of = "" if capacity is None else f" of {capacity}"
     where = f" in one of {processes} processes" if processes > 1 else ""

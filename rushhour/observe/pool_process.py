@@ -1,6 +1,7 @@
 """What is known of one process of the service, record by record of its agent's file."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from rushhour.observe.pool_surroundings import Growing, Surroundings
 from rushhour.rundir import facts as f
 
 NOTABLE_AFTER_S: Final = 1.0  # a check-out that is out this long gets a line of its own
+RECENT_S: Final = 2.0  # how long one that came back sooner is remembered, should its server speak of it
 PROCESS_ENDED: Final = "process-ended"
 
 
@@ -34,6 +36,7 @@ class PoolProcess:
         self._stacks: dict[int, tuple[f.CallSite, ...]] = {}
         self._out: dict[int, f.CheckOut] = {}
         self._notable: set[int] = set()
+        self._recent: deque[f.CheckOut] = deque()
 
     def apply(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
         """The facts in one record; raises KeyError, TypeError or ValueError when it is not the agent's."""
@@ -58,6 +61,17 @@ class PoolProcess:
         if self._lost:
             return []
         return [replace(checkout, t_s=self._around.t_s(self.heard_s)) for checkout in self._out.values()]
+
+    def in_locks(self, server: str, t_s: float, server_pids: Set[int]) -> Iterator[f.CheckOut]:
+        """Check-outs whose backends waited for a lock at `t_s`, or were waited for: they are notable."""
+        for number, checkout in self._out.items():
+            if number not in self._notable and _on_backend(checkout, server, t_s, server_pids):
+                self._notable.add(number)
+                yield replace(checkout, t_s=self._around.t_s(self.heard_s))
+        found = [one for one in self._recent if _on_backend(one, server, t_s, server_pids)]
+        for checkout in found:
+            self._recent.remove(checkout)
+            yield checkout
 
     def _notable_out(self) -> list[f.CheckOut]:
         return [self._out[number] for number in self._out if number in self._notable]
@@ -184,6 +198,7 @@ class PoolProcess:
             server_pid=record["server_pid"],
             taken_s=self._around.t_s(record["taken"]),
             owner=self._first_id + record["owner"] if "owner" in record else None,
+            by_task=record.get("task", False),
         )
         yield from ()
 
@@ -206,6 +221,10 @@ class PoolProcess:
         if number in self._notable or at - checkout.taken_s >= NOTABLE_AFTER_S:
             self._notable.discard(number)
             yield replace(checkout, t_s=at, returned_s=at, returned_by=record["how"])
+            return
+        self._recent.append(replace(checkout, t_s=at, returned_s=at, returned_by=record["how"]))
+        while (self._recent[0].returned_s or 0.0) < at - RECENT_S:
+            self._recent.popleft()
 
     def _on_site(self, record: r.Site) -> Iterator[f.PoolFact]:
         pool, site = self._names[record["pool"]], self._sites[record["site"]]
@@ -272,6 +291,15 @@ class PoolProcess:
             elsewhere=record["elsewhere"],
             streaming=record["streaming"],
             lines=tuple((self._sites[number], count) for number, count in record["lines"]),
+            sending=record.get("sending"),
+            lock=record.get("lock", 0),
+            behind=record.get("behind", 0),
+            other_pool=record.get("other_pool", 0),
+            unseen=record.get("unseen", 0),
+            places=tuple(
+                f.Place(what, self._sites[taken], None if seen is None else self._sites[seen], looks)
+                for what, taken, seen, looks in record.get("places", ())
+            ),
         )
 
     def _on_inherited(self, record: r.Inherited) -> Iterator[f.PoolFact]:
@@ -281,7 +309,18 @@ class PoolProcess:
     def _on_loop(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:
         site = None if record["at"] is None else self._sites[record["at"]]
         t_s = self._around.t_s(record["t"])
-        yield f.LoopSample(t_s, self._pid, record["samples"], record["blocked"], site)
+        yield f.LoopSample(
+            t_s,
+            self._pid,
+            record["samples"],
+            record["blocked"],
+            site,
+            driver=record.get("driver"),
+            waits=record.get("waits", 0),
+            computes=record.get("computes", 0),
+            at_site=record.get("there"),
+            longest_s=record.get("longest", 0.0),
+        )
 
     def _on_engines(self, record: r.Engines) -> Iterator[f.PoolFact]:
         t_s, site = self._around.t_s(record["t"]), self._sites[record["at"]]
@@ -292,6 +331,11 @@ class PoolProcess:
 
     def _on_fault(self, record: r.Fault) -> Iterator[f.PoolFact]:
         yield f.AgentFault(self._around.t_s(record["t"]), self._pid, record["where"], record["error"])
+
+
+def _on_backend(checkout: f.CheckOut, server: str, t_s: float, server_pids: Set[int]) -> bool:
+    held = checkout.taken_s <= t_s and (checkout.returned_s is None or t_s <= checkout.returned_s)
+    return held and checkout.server_pid in server_pids and f.server_of(checkout.pool) == server
 
 
 _HANDLERS: Final[dict[str, Callable[[PoolProcess, Any], Iterator[f.PoolFact]]]] = {

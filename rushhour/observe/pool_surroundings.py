@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rushhour.agent.call_sites import from_package
 from rushhour.rundir import facts as f
 
 _LOOPBACK: Final = frozenset({"localhost", "::1"})
@@ -24,8 +25,12 @@ class Surroundings:
         return round(monotonic_s - self.anchor_s, 4)
 
     def site(self, file: str, line: int, function: str) -> f.CallSite:
+        """Its file relative to the service's folder, or from the package on where it is installed."""
         path = Path(self.local(file))
         relative = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        package = from_package(f"/{relative.as_posix()}")
+        if package is not None and not (self.root / package).is_file():  # else: which one is it?
+            return f.CallSite(package, line, function)
         return f.CallSite(relative.as_posix(), line, function)
 
     def pool(self, number: int, host: str | None, port: int | None, database: str | None) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from rushhour.observe.pool_process import PoolProcess
 from rushhour.observe.pool_surroundings import Surroundings
 from rushhour.observe.tail import Tail
-from rushhour.rundir.facts import AgentFault, PoolFact
+from rushhour.rundir.facts import AgentFault, PoolFact, ServerSample
 
 READ_OUT_S: Final = 4.0  # for the last poll; a run ends its observers within 6 s
 SILENT_AFTER_S: Final = 5.0  # fifty samples missed in a row: the process was killed, or hangs as a whole
@@ -51,6 +52,12 @@ class PoolWatcher:
         self._clock = clock
         self._around = Surroundings(anchor_monotonic_s, servers, root.resolve(), _label, local)
         self._files: dict[int, _File] = {}
+        self._in_locks: deque[ServerSample] = deque()  # not yet joined; other threads append
+
+    def notice(self, sample: ServerSample) -> None:
+        """Who waits for a lock on a server, and for whom: the check-outs of both are notable."""
+        if sample.lock_waits:
+            self._in_locks.append(sample)
 
     def poll(self) -> list[PoolFact]:
         """What was written since the last poll; a line that is still being written waits for the next one."""
@@ -58,6 +65,11 @@ class PoolWatcher:
         self._look()
         for pid, file in self._files.items():
             facts += self._read(pid, file, lambda tail: [tail.lines()])
+        while self._in_locks:
+            sample = self._in_locks.popleft()
+            pids = {pid for wait in sample.lock_waits for pid in (wait.pid, wait.blocked_by)}
+            for file in self._files.values():
+                facts += file.process.in_locks(sample.server, sample.t_s, pids)
         now_s = self._clock()
         for file in self._files.values():
             if now_s - file.process.heard_s > SILENT_AFTER_S:

@@ -19,13 +19,16 @@ DEADLINE_S: Final = 2.0  # one sample takes this long at most
 # rest for seconds in the middle of a record, which a replica cannot replay and which is no lag.
 # The end of WAL on the primary, as far as the replica was told, is the receiver's latest_end_lsn; the
 # receiver's row disappears with its connection, then what was received is all that is known.
-_SQL: Final = """
-WITH clients AS MATERIALIZED (
+# Of the text of a query only its command and its table are taken: the rest may hold what customers entered.
+_SQL: Final = r"""
+WITH sessions AS MATERIALIZED (
   SELECT pid, coalesce(state, 'unknown') AS state, wait_event_type, wait_event, query_start, xact_start,
-         state_change,
+         state_change, query, backend_type,
+         concat_ws(' of ', coalesce(nullif(application_name, ''), backend_type), 'user ' || usename) AS name,
          application_name = current_setting('application_name') AS own
-  FROM pg_stat_activity WHERE backend_type = 'client backend'
-), others AS (SELECT * FROM clients WHERE NOT own),
+  FROM pg_stat_activity
+), clients AS (SELECT * FROM sessions WHERE backend_type = 'client backend'),
+others AS (SELECT * FROM clients WHERE NOT own),
 receiver AS (SELECT status, latest_end_lsn FROM pg_stat_wal_receiver),
 wal AS (
   SELECT pg_last_wal_replay_lsn() AS replayed,
@@ -59,11 +62,15 @@ SELECT
   (SELECT coalesce(json_agg(json_build_array(
        waiter.pid, blocker.pid, extract(epoch FROM clock_timestamp() - waiter.query_start), held.state,
        extract(epoch FROM clock_timestamp() - held.state_change),
-       extract(epoch FROM clock_timestamp() - held.xact_start)
+       extract(epoch FROM clock_timestamp() - held.xact_start), waiter.name, held.name,
+       regexp_replace(upper(substring(waiter.query from
+         '(?i)^\s*(?:select|lock\s+table|update|insert\s+into|delete\s+from)')), '\s+', ' ', 'g'),
+       substring(waiter.query from
+         '(?i)^\s*(?:lock\s+table|update|insert\s+into|delete\s+from)\s+(?:only\s+)?([[:alnum:]_".]+)')
      )), '[]')
      FROM (SELECT * FROM others WHERE wait_event_type = 'Lock' ORDER BY query_start LIMIT 50) AS waiter
      CROSS JOIN LATERAL (SELECT DISTINCT unnest(pg_blocking_pids(waiter.pid)) AS pid) AS blocker
-     LEFT JOIN clients AS held ON held.pid = blocker.pid),
+     LEFT JOIN sessions AS held ON held.pid = blocker.pid),
   CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(true, 'rushhour', '') END
 """
 
@@ -120,13 +127,17 @@ class ServerSampler:
             commits=commits,
             rollbacks=rollbacks,
             backends=tuple(Backend(pid, state, wait, age or 0.0) for pid, state, wait, age in backends),
-            lock_waits=tuple(
-                LockWait(pid, blocked_by, _age(waited_s), state, _age(state_s), _age(xact_s))
-                for pid, blocked_by, waited_s, state, state_s, xact_s in lock_waits
-            ),
+            lock_waits=tuple(_lock_wait(row) for row in lock_waits),
         )
 
 
 def _age(seconds: float | None) -> float | None:
     """Not below zero: server processes read the clock a moment apart."""
     return None if seconds is None else round(max(0.0, seconds), 4)
+
+
+def _lock_wait(row: tuple[Any, ...]) -> LockWait:
+    pid, blocked_by, waited_s, state, state_s, xact_s, name, blocker_name, command, table = row
+    statement = " ".join(filter(None, (command, table))) or None
+    ages = [_age(seconds) for seconds in (waited_s, state_s, xact_s)]
+    return LockWait(pid, blocked_by, ages[0], state, ages[1], ages[2], name, blocker_name, statement)

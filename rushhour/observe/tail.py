@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from rushhour.process.regular import open_to_read
+
 _CHUNK: Final = 1 << 20  # read per call at most, so that a huge backlog neither stalls nor swells the harness
 
 
 class Tail:
-    """Whole lines added to a file since the last call; a file that does not exist yet has none."""
+    """Whole lines added to a file since the last call; a file that does not exist yet has none.
+
+    The service under test may put anything into its place: a link is not followed, which raises OSError.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -22,7 +27,7 @@ class Tail:
         for the next call.
         """
         try:
-            file = self._path.open("rb")
+            file = open_to_read(self._path)
         except FileNotFoundError:
             return []
         with file:
@@ -51,7 +56,7 @@ class Tail:
     def unread(self) -> int:
         """How many bytes the file holds that were not read; 0 when there is no file."""
         try:
-            size = self._path.stat().st_size
+            size = self._path.lstat().st_size
         except FileNotFoundError:
             return 0
         return size - self._offset if size >= self._offset else size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.observe.pools import PoolWatcher
-from rushhour.rundir.facts import PoolFact
+from rushhour.rundir.facts import PoolFact, ServerSample
 
 PID_STEP: Final = 10_000_000  # above any pid of Linux, so that a task's number and a pid never meet
 
@@ -20,6 +20,11 @@ class TaskPools:
         self._directories = directories
         self._watcher_of = watcher_of
         self._tasks: dict[Path, tuple[int, PoolWatcher]] = {}
+
+    def notice(self, sample: ServerSample) -> None:
+        """A server's word goes to every task: server pids are unique to the server."""
+        for _, one in list(self._tasks.values()):
+            one.notice(sample)
 
     def poll(self) -> list[PoolFact]:
         """What was written since the last poll, by any task."""

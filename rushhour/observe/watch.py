@@ -34,7 +34,12 @@ ENDED_WITHIN_S: Final = 6.0  # all of them, their last readings included
 
 
 class PoolReader(Protocol):
-    """Reads what the pool agent wrote since the last call; `finish` reads the rest."""
+    """Reads what the pool agent wrote since the last call; `finish` reads the rest.
+
+    `notice` says what a server said, from that observer's thread.
+    """
+
+    def notice(self, sample: f.ServerSample) -> None: ...
 
     def poll(self) -> list[f.PoolFact]: ...
 
@@ -93,7 +98,7 @@ def watch(
     host = HostSampler(meters, recorder.now_s, lambda name, error: sink.fault(f"meter {name}", error))
     loops = [
         _pools_loop(pools, sink),
-        *(_server_loop(server, recorder.now_s, sink) for server in running.servers),
+        *(_server_loop(server, recorder.now_s, sink, pools) for server in running.servers),
         Loop("host", SAMPLES_EVERY_S, lambda: sink.keep(host.sample()), sink.fault),
         _logs_loop(recorder, sink),
         _tails_loop(recorder.run, sink),
@@ -143,12 +148,18 @@ def _pools_loop(pools: PoolReader, sink: Sink) -> Loop:
     )
 
 
-def _server_loop(server: Server, now_s: Callable[[], float], sink: Sink) -> Loop:
+def _server_loop(server: Server, now_s: Callable[[], float], sink: Sink, pools: PoolReader) -> Loop:
     sampler = ServerSampler(server, now_s)
+
+    def step() -> None:
+        sample = sampler.sample()
+        sink.keep([sample])
+        pools.notice(sample)
+
     return Loop(
         f"postgres {server.name}",
         SAMPLES_EVERY_S,
-        lambda: sink.keep([sampler.sample()]),
+        step,
         sink.fault,
         finish=sampler.close,
     )

@@ -14,6 +14,7 @@ import psutil
 from rushhour.errors import ServiceDiedError, StackError
 from rushhour.process.guard import Guard
 from rushhour.process.ports import PortTakenError, lost_race
+from rushhour.process.regular import open_to_append, open_to_read
 from rushhour.process.tools import Account
 from rushhour.process.waiting import wait_until
 
@@ -155,7 +156,7 @@ def start(
     """
     log_start = log.stat().st_size if log is not None and log.exists() else 0
     try:
-        with nullcontext() if log is None else log.open("ab") as output:
+        with nullcontext() if log is None else open_to_append(log) as output:
             process = subprocess.Popen(
                 [*_GATE, *command],
                 stdin=subprocess.PIPE,
@@ -201,7 +202,7 @@ def _open_gate(child: Child) -> None:
 def tail(log: Path, lines: int = 15, start: int = 0) -> tuple[str, ...]:
     """The last lines of a log, from byte `start` on; empty when there is none."""
     try:
-        with log.open("rb") as file:
+        with open_to_read(log) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(start, end - _TAIL_BYTES))
             text = file.read().decode(errors="replace")

@@ -1,1 +1,1 @@
-"""What a run is told as: in the terminal, as one HTML page, as JUnit XML and as Markdown (pure renderers)."""
+"""Renders reports of a run: terminal, HTML page, JUnit XML and Markdown."""

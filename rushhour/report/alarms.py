@@ -1,4 +1,4 @@
-"""The alarm audit in the terminal and on the page: who was paged, and where nobody was told (pure)."""
+"""Renders an alarm audit for the terminal and the page: pages, silences and advice (pure)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class AlarmSection:
-    """What the page shows of the audit; `problem` where the policies could not be read."""
+    """The alarm section of the page; `problem` says why policies could not be read."""
 
     study: Study | None
     picture: Markup | None = None
@@ -29,23 +29,24 @@ class AlarmSection:
 
 
 def section(study: Study) -> AlarmSection:
-    """The audit with its picture."""
+    """Build the alarm section of an audit, with its picture."""
     return AlarmSection(study, picture(study))
 
 
 def headline(study: Study) -> str:
-    """The audit in a sentence."""
+    """Summarise the audit in a sentence."""
     if not study.failures:
-        false = sum(one.false_pages for one in study.audits)
+        false = sum(audit.false_pages for audit in study.audits)
         return f"no request failed; {words.count(false)} false pages by {len(study.audits)} policies"
-    sleepers = [one for one in study.audits if one.sleeps]
-    if not sleepers and (unknown := [one for one in study.audits if one.unknown]):
+    silent = [audit for audit in study.audits if audit.sleeps]
+    if not silent and (unknown := [audit for audit in study.audits if audit.unknown]):
         of = f"{len(unknown)} of {len(study.audits)}"
         return f"{words.count(study.failures)} failures; {of} policies are unknown"
-    if not sleepers:
-        return f"{words.count(study.failures)} failures, and every policy keeps telling of them"
-    told = [one for one in sleepers if one.pages]  # worse than one that never spoke: it was relied on
-    worst = max(told or sleepers, key=lambda one: one.unannounced)
+    if not silent:
+        return f"{words.count(study.failures)} failures, all announced by every policy"
+    # A policy that paged and then fell silent is worse than one that never paged: people rely on it.
+    paged = [audit for audit in silent if audit.pages]
+    worst = max(paged or silent, key=lambda audit: audit.unannounced)
     return (
         f"{worst.policy.name}: {len(worst.pages)} page{'s' * (len(worst.pages) != 1)}, then "
         f"{words.seconds(worst.longest_s)} of silence; {words.count(worst.unannounced)} of "
@@ -54,20 +55,20 @@ def headline(study: Study) -> str:
 
 
 def terminal_alarms(name: str, study: Study) -> RenderableType:
-    """A table, lanes over time, and the changes that close the blind spots."""
+    """Render the audit as a table, lanes over time and advice, under the title `name`."""
     columns = ("policy", "pages", "first page", "longest silence", "unannounced", "false")
     table = Table(*columns, box=None, pad_edge=False)
-    for one in study.audits:
-        if one.unknown:
-            table.add_row(Text(one.policy.name, "bold"), Text("unknown", "bold yellow"))
+    for audit in study.audits:
+        if audit.unknown:
+            table.add_row(Text(audit.policy.name, "bold"), Text("unknown", "bold yellow"))
             continue
         table.add_row(
-            Text(one.policy.name, "bold"),
-            str(len(one.pages)),
-            first_page(one, study),
-            words.seconds(one.longest_s) if one.silences else "-",
-            Text(words.count(one.unannounced), "bold red" if one.sleeps else ""),
-            str(one.false_pages),
+            Text(audit.policy.name, "bold"),
+            str(len(audit.pages)),
+            first_page(audit, study),
+            words.seconds(audit.longest_s) if audit.silences else "-",
+            Text(words.count(audit.unannounced), "bold red" if audit.sleeps else ""),
+            str(audit.false_pages),
         )
     parts: list[RenderableType] = [
         Text.assemble(("\n" + name, "bold"), f"  {headline(study)}"),
@@ -113,50 +114,57 @@ def first_page(one: Audit, study: Study) -> str:
 
 
 def advice_lines(study: Study) -> Iterator[str]:
-    """Each change, and what it would have done."""
+    """Each change, what it would have done, and what it costs; then the changes that page in health."""
+    evening = words.seconds(study.timeline.seconds)
     for one in study.advice:
         left = one.after.unannounced
         then = "no blind spot is left" if one.closes else f"{words.count(left)} failures stay unannounced"
-        yield f"{one.before.policy.name}: {one.change}; replayed: {len(one.after.pages)} pages, {then}"
+        costs = f"{_pages(one.after)} in this incident, none in {evening} of health"
+        yield f"{one.before.policy.name}: {one.change}; replayed: {costs}, {then}"
+    for one in study.refused:
+        pages = one.healthy.unknown or f"{_pages(one.healthy)} in {evening} of health"
+        yield f"{one.before.policy.name}: not advised: {one.change}; replayed: {pages}"
+
+
+def _pages(one: Audit) -> str:
+    return f"{len(one.pages)} page{'s' * (len(one.pages) != 1)}"
 
 
 def unknown_lines(study: Study) -> Iterator[str]:
-    """Why nothing can be told of a policy."""
-    for one in study.audits:
-        if one.unknown:
-            yield f"{one.policy.name} is unknown: {one.unknown}"
+    """Say why a policy is unknown, for each that could not be replayed."""
+    for audit in study.audits:
+        if audit.unknown:
+            yield f"{audit.policy.name} is unknown: {audit.unknown}"
 
 
 def break_even_lines(study: Study) -> Iterator[str]:
-    """Why a burn-rate alert slept or not: the traffic below which these failures set it off."""
+    """State for each burn-rate alert the request rate below which these failures trigger it."""
     for alert, rate in study.break_even():
-        catches = (
-            "they do, once its windows are full" if study.requests_per_minute < rate else "they never do"
-        )
+        fires = "it fires once its windows are full" if study.requests_per_minute < rate else "it never fires"
         yield (
-            f"{alert.name}: {study.failures_per_minute:.1f} failures a minute set it off below {rate:,.0f} "
-            f"requests a minute; here were {study.requests_per_minute:,.0f}: {catches}"
+            f"{alert.name}: {study.failures_per_minute:.1f} failures a minute trigger it below {rate:,.0f} "
+            f"requests a minute; this run had {study.requests_per_minute:,.0f}: {fires}"
         )
 
 
 def _bars(study: Study) -> str:
     bins = binned(study.timeline.failures, LANE)
     most = max(bins) or 1
-    return "".join(BARS[0 if not one else 1 + round(one / most * (len(BARS) - 2))] for one in bins)
+    return "".join(BARS[0 if not total else 1 + round(total / most * (len(BARS) - 2))] for total in bins)
 
 
-def _lane(one: Audit, seconds: int) -> str:
-    marks = ["?" if one.unknown else " "] * LANE
+def _lane(audit: Audit, seconds: int) -> str:
+    marks = ["?" if audit.unknown else " "] * LANE
 
     def place(start_s: float, end_s: float, mark: str) -> None:
         first, last = int(start_s * LANE / seconds), int(max(start_s, end_s - 1e-9) * LANE / seconds)
         for at in range(max(0, first), min(LANE, last + 1)):
             marks[at] = mark
 
-    for silence in one.silences:
+    for silence in audit.silences:
         place(silence.start_s, silence.end_s, ".")
-    for start_s, end_s in one.firing:
+    for start_s, end_s in audit.firing:
         place(start_s, end_s, "=")
-    for page in one.pages:
+    for page in audit.pages:
         place(page.t_s, page.t_s, "!")
     return "".join(marks)

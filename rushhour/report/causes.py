@@ -1,4 +1,4 @@
-"""The page of a cause (docs/causes) as a report carries it: a file that was mailed cannot open a path."""
+"""Embeds the documentation page of a cause (docs/causes) in reports, which may be mailed without it."""
 
 import re
 from pathlib import Path
@@ -11,27 +11,28 @@ from markupsafe import Markup
 
 from rushhour.scenario.model import CAUSES
 
-SECTION: Final = "About this cause"  # of report.html; the terminal and summary.md name it
+SECTION: Final = "About this cause"  # heading in report.html, which the terminal and summary.md refer to
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-FOLDERS: Final = (_PACKAGE.parent / "docs" / "causes", _PACKAGE / "docs" / "causes")  # checkout, or wheel
-# Its commands need a checkout of rushhour, which the reader of a report may not have.
+# The first folder is that of a checkout, the second that of an installed wheel.
+FOLDERS: Final = (_PACKAGE.parent / "docs" / "causes", _PACKAGE / "docs" / "causes")
+# This section is left out: its commands need a checkout of rushhour.
 _SEE_IT: Final = re.compile(r"^## See it\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _TITLE: Final = re.compile(r"\A# .*\n")
 
 
 def about(cause: str) -> Markup | None:
-    """The cause's page as HTML; None for `none`, and for a cause that has no page."""
+    """Return the page of a cause as HTML; None for `none` and for a cause without a page."""
     text = _page(cause)
     return None if text is None else as_html(_SEE_IT.sub("", _TITLE.sub("", text)))
 
 
 def where_it_is_explained(cause: str) -> str:
-    """How a reader of the terminal or of summary.md finds that page; empty where there is none."""
+    """Say where report.html explains the cause; empty for a cause without a page."""
     return "" if _page(cause) is None else f'report.html, "{SECTION}"'
 
 
 def as_html(markdown: str) -> Markup:
-    """Markdown of ours as HTML below a report's own headings; links to other pages become their text."""
+    """Render Markdown as HTML with all headings as h3; links to local files become their text."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
     for token in tokens:
@@ -54,7 +55,7 @@ def _without_local_links(tokens: list[Token]) -> list[Token]:
 
 
 def _page(cause: str) -> str | None:
-    if cause not in CAUSES:  # it came out of a file
+    if cause not in CAUSES:  # read from a file, and used in a path below
         return None
     for folder in FOLDERS:
         path = folder / f"{cause}.md"

@@ -38,7 +38,10 @@ def write_reports(
     *,
     alarms: AlarmSection | None = None,
 ) -> list[Path]:
-    """Write junit.xml, summary.md and report.html of one run, each whole or not at all; their paths."""
+    """Write junit.xml, summary.md and report.html of a run, each atomically; return their paths.
+
+    `source_root` is the folder that source excerpts are read from.
+    """
     written = [
         write(run.file("junit.xml"), render_junit([verdict])),
         write(run.file("summary.md"), render_markdown(scenario, verdict, source_root)),
@@ -51,8 +54,11 @@ def write_reports(
 
 
 def write_suite(folder: Path, results: Sequence[tuple[Scenario, Verdict]]) -> list[Path]:
-    """Write junit.xml and summary.md of a whole suite into `folder`; their paths."""
-    summaries = [render_comparison(results), *(render_markdown(one, verdict) for one, verdict in results)]
+    """Write junit.xml and summary.md of a suite into `folder`; return their paths."""
+    summaries = [
+        render_comparison(results),
+        *(render_markdown(scenario, verdict) for scenario, verdict in results),
+    ]
     return [
         write(folder / "junit.xml", render_junit([verdict for _, verdict in results])),
         write(folder / "summary.md", "\n".join(summaries)),
@@ -60,6 +66,6 @@ def write_suite(folder: Path, results: Sequence[tuple[Scenario, Verdict]]) -> li
 
 
 def write(path: Path, text: str) -> Path:
-    """Write whole or not at all."""
+    """Write a file atomically, and return its path."""
     write_whole(path, text)
     return path

@@ -1,4 +1,4 @@
-"""History -> who held connections, and which were still out: tables under the timeline."""
+"""Builds the report's tables of call sites that held connections and of connections still out."""
 
 from dataclasses import dataclass
 
@@ -13,21 +13,21 @@ from rushhour.rundir import facts as f
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A call site's use of a pool over the whole run, warm-up included."""
+    """How one call site used a pool over the whole run, including the warm-up."""
 
     site: f.CallSite
     pool: str
     endpoint: str | None
     checkouts: int
-    held_s: float  # connection-seconds, those still out at the end included
+    held_s: float  # connection-seconds, including connections still out at the end
     max_hold_s: float
-    out: int  # at the end
-    leaked: int  # of them, with their unit of work ended
+    out: int  # connections out at the end of the watch
+    leaked: int  # connections out although their unit of work had ended
 
 
 @dataclass(frozen=True, slots=True)
 class StillOut:
-    """One connection that was out when the load ended."""
+    """A connection that was out at the end of the watch."""
 
     pool: str
     site: f.CallSite
@@ -35,12 +35,16 @@ class StillOut:
     thread: str
     server_pid: int | None
     age_s: float
-    ended_ago_s: float | None  # since its unit of work ended; None: it was still running
-    unit: str  # what that was: `request`, `job`
+    ended_ago_s: float | None  # time since its unit of work ended; None when still running
+    unit: str  # kind of the unit of work: `request`, `job`
 
 
 def suspects(diagnosis: Diagnosis) -> tuple[HeldSite, ...]:
-    """Call sites to show with a diagnosis: those with connections out, else the heaviest; none if healthy."""
+    """Return the call sites to show with a diagnosis.
+
+    These are the sites with connections out or leaked, else the one with the most connection-seconds; none
+    for the cause `none`.
+    """
     if diagnosis.cause == "none":
         return ()
     return (
@@ -49,7 +53,7 @@ def suspects(diagnosis: Diagnosis) -> tuple[HeldSite, ...]:
 
 
 def top_holders(history: History, window: Window) -> list[Holder]:
-    """Call sites by connection-seconds up to the end of the watch, the heaviest first."""
+    """Return call sites by connection-seconds until the end of the watch, the highest first."""
     return [
         Holder(
             site,
@@ -66,26 +70,26 @@ def top_holders(history: History, window: Window) -> list[Holder]:
 
 
 def still_out(history: History, window: Window) -> list[StillOut]:
-    """Each connection that was out when the watch ended, or its process did; the oldest first."""
+    """Return the connections that were out when the watch or their process ended, the oldest first."""
     ends = process_ends(history, window)
     rows = []
-    for live in history.checkouts:
-        if not is_out(live, window.end_s):
+    for checkout in history.checkouts:
+        if not is_out(checkout, window.end_s):
             continue
-        end_s = ends.get(live.pid, window.end_s)
-        ended_s = live.request_ended_s
+        end_s = ends.get(checkout.pid, window.end_s)
+        ended_s = checkout.request_ended_s
         ended_ago_s = None if ended_s is None or ended_s > window.end_s else max(0.0, end_s - ended_s)
-        age_s = max(0.0, end_s - live.taken_s)
+        age_s = max(0.0, end_s - checkout.taken_s)
         rows.append(
             StillOut(
-                live.pool,
-                live.site,
-                live.endpoint,
-                live.thread,
-                live.server_pid,
+                checkout.pool,
+                checkout.site,
+                checkout.endpoint,
+                checkout.thread,
+                checkout.server_pid,
                 age_s,
                 ended_ago_s,
-                noun(unit_of(live)),
+                noun(unit_of(checkout)),
             )
         )
     return sorted(rows, key=lambda row: -row.age_s)

@@ -1,4 +1,4 @@
-"""report.html: one file that opens offline and fetches nothing."""
+"""Renders report.html: one file that works offline and fetches nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rushhour.report.causes import SECTION, about
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.page import render_page, timeline_chart
 from rushhour.report.panels import end_of, timeline
-from rushhour.report.source import Excerpt, excerpt
+from rushhour.report.source import Excerpt, sources_of
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -24,7 +24,7 @@ HOLDERS_SHOWN: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A call site of the diagnosis, with its source."""
+    """A call site of the diagnosis, with its source lines."""
 
     held: HeldSite
     source: Excerpt
@@ -39,8 +39,12 @@ def render_html(
     *,
     alarms: AlarmSection | None = None,
 ) -> str:
-    """The whole page; source is read below `source_root`, `beside` are files of the run directory to link."""
+    """Render the page of a run.
+
+    Source excerpts are read from `source_root`; `beside` names files of the run directory to link.
+    """
     picture = timeline(history)
+    sources = sources_of(scenario, source_root)
     window = find_window(history, scenario.load.warm_up)
     watched = window or Window(0.0, 0.0, end_of(history), end_of(history))
     content: dict[str, object] = {
@@ -48,7 +52,7 @@ def render_html(
         "verdict": verdict,
         "diagnosis": verdict.diagnosis,
         "tiles": _tiles(scenario, verdict),
-        "sites": [Site(s, excerpt(source_root, s.file, s.line)) for s in suspects(verdict.diagnosis)],
+        "sites": [Site(s, sources.excerpt(s.file, s.line)) for s in suspects(verdict.diagnosis)],
         "timeline": picture,
         "holders": top_holders(history, watched)[:HOLDERS_SHOWN],
         "still_out": still_out(history, watched),
@@ -68,7 +72,7 @@ def render_html(
 
 
 def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
-    """Name, figure and a line of context of the numbers that are looked at first."""
+    """Return the tiles at the top of the page: name, value and a line of context."""
     get = verdict.metrics.get
     requests, failures = get("requests"), get("http_5xx")
     share = f"{failures / requests:.2%} of requests" if requests and failures is not None else ""
@@ -106,8 +110,8 @@ def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
     ]
 
 
-def _of(words_: str, value: words.Number, form: str) -> str:
-    return "" if value is None else words_.format(form.format(value))
+def _of(template: str, value: words.Number, form: str) -> str:
+    return "" if value is None else template.format(form.format(value))
 
 
 def _environment(scenario: Scenario, history: History) -> list[tuple[str, str]]:
@@ -130,11 +134,11 @@ def _environment(scenario: Scenario, history: History) -> list[tuple[str, str]]:
 
 
 def _faults(history: History) -> list[str]:
-    """What makes the numbers incomplete."""
-    told = [f"agent in process {one.pid}, {one.where}: {one.error}" for one in history.agent_faults]
-    told += [
+    """List the faults that make the numbers incomplete."""
+    faults = [f"agent in process {fault.pid}, {fault.where}: {fault.error}" for fault in history.agent_faults]
+    faults += [
         f"observer {event.detail.get('observer')}: {event.detail.get('error')}"
         for event in history.events
         if event.name == f.OBSERVER_FAULT
     ]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(faults))

@@ -1,4 +1,4 @@
-"""junit.xml: one test case per scenario, as CI servers show it."""
+"""Renders junit.xml: one test case per scenario."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,12 +10,12 @@ from rushhour.verdict.judge import Outcome, Verdict
 
 
 def render_junit(verdicts: Sequence[Verdict]) -> str:
-    """A test suite of these verdicts: fail is a failure, unknown an error; metrics are properties."""
+    """Render verdicts as a test suite: fail is a failure, unknown an error; metrics are properties."""
     return junit_document("rushhour", map(_case, verdicts))
 
 
 def junit_document(name: str, cases: Iterable[TestCase]) -> str:
-    """A document of one suite."""
+    """Render a document with one suite."""
     suite = TestSuite(name)
     for case in cases:
         suite.add_testcase(case)
@@ -27,7 +27,7 @@ def junit_document(name: str, cases: Iterable[TestCase]) -> str:
 
 
 def set_result(case: TestCase, verdict: Outcome, message: str, kind: str | None, text: str) -> None:
-    """Of a case that did not pass: fail is a failure, unknown an error."""
+    """Set the result of a case: fail is a failure, unknown an error, pass has none."""
     if verdict != "pass":
         result = (Failure if verdict == "fail" else Error)(clean(message), kind and clean(kind))
         result.text = clean(text)
@@ -38,27 +38,31 @@ def _case(verdict: Verdict) -> TestCase:
     case = TestCase(f"{clean(verdict.scenario)} (release {clean(verdict.release)})")
     case.classname = f"rushhour.{clean(verdict.stack)}"
     case.append(_properties(verdict))  # type: ignore[no-untyped-call]  # as below
-    told = [verdict.headline, *verdict.reasons]
-    told += [f"threshold {one.expr}: {threshold_value(one)}" for one in verdict.thresholds if not one.ok]
-    told += [f"cause {verdict.diagnosis.cause}: {verdict.diagnosis.summary}"]
-    told += [f"at {s.file}:{s.line} {s.function}" for s in suspects(verdict.diagnosis)]
-    told += [f"fix: {verdict.diagnosis.fix}"] if verdict.diagnosis.fix else []
-    set_result(case, verdict.verdict, verdict.headline, verdict.observed, "\n".join(told))
-    case.system_out = clean("\n".join([*told, *(f"note: {note}" for note in verdict.notes)]))
+    lines = [verdict.headline, *verdict.reasons]
+    lines += [
+        f"threshold {result.expr}: {threshold_value(result)}"
+        for result in verdict.thresholds
+        if not result.ok
+    ]
+    lines += [f"cause {verdict.diagnosis.cause}: {verdict.diagnosis.summary}"]
+    lines += [f"at {s.file}:{s.line} {s.function}" for s in suspects(verdict.diagnosis)]
+    lines += [f"fix: {verdict.diagnosis.fix}"] if verdict.diagnosis.fix else []
+    set_result(case, verdict.verdict, verdict.headline, verdict.observed, "\n".join(lines))
+    case.system_out = clean("\n".join([*lines, *(f"note: {note}" for note in verdict.notes)]))
     return case
 
 
 def _properties(verdict: Verdict) -> Properties:
-    told = [
+    values = [
         ("expected", clean(verdict.expected)),
         ("observed", verdict.observed),
         ("cause", clean(verdict.diagnosis.cause)),
     ]
-    told += [
+    values += [
         (clean(name), "no data" if value is None else f"{value:.10g}")
         for name, value in verdict.metrics.items()
     ]
     properties = Properties()  # type: ignore[no-untyped-call]  # as above
-    for name, value in told:
+    for name, value in values:
         properties.add_property(Property(name, value))
     return properties

@@ -1,4 +1,4 @@
-"""Renders short lists for the terminal: the scenarios of a file, and what a suite showed."""
+"""Renders short lists for the terminal: the scenarios of a file, and the causes that a suite found."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from rushhour.verdict.judge import Verdict
 
 
 def title(scenario: Scenario, number: int, total: int) -> RenderableType:
-    """One line that opens a run: which scenario, of how many, with which release and load."""
+    """Render the line that starts a run: number, scenario, release, load and pool."""
     count = f"[{number}/{total}] " if total > 1 else ""
     load, pool = scenario.load, pool_words(scenario)
     return Text.assemble(
@@ -26,14 +26,17 @@ def title(scenario: Scenario, number: int, total: int) -> RenderableType:
 
 
 def causes(results: Sequence[tuple[Scenario, Verdict]]) -> Table:
-    """What each scenario of a suite was expected to show, and the cause that was told."""
+    """Render a table of the expected and the diagnosed cause of each scenario of a suite."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in ("scenario", "expected", "cause told", "verdict"):
+    for head in ("scenario", "expected", "diagnosis", "verdict"):
         table.add_column(head)
     for scenario, verdict in results:
-        told = f"{verdict.diagnosis.cause} ({verdict.diagnosis.confidence})"
+        diagnosed = f"{verdict.diagnosis.cause} ({verdict.diagnosis.confidence})"
         table.add_row(
-            Text(clean(scenario.name)), Text(scenario.cause or scenario.expect), Text(told), verdict.verdict
+            Text(clean(scenario.name)),
+            Text(scenario.cause or scenario.expect),
+            Text(diagnosed),
+            verdict.verdict,
         )
     return table
 
@@ -57,10 +60,11 @@ def scenario_objects(file: ScenarioFile) -> list[dict[str, object]]:
 
 
 def scenario_list(file: ScenarioFile) -> RenderableType:
-    """A table of scenarios, then the suites."""
+    """Render a table of the scenarios of a file, then its suites."""
     table = Table("scenario", "release", "customers", "expects", "what it is", box=None, pad_edge=False)
-    for name, one in file.scenarios.items():
-        expects = one.expect + (f": {one.cause}" if one.cause else "")
-        table.add_row(Text(name, "bold"), one.release, str(one.load.users), expects, one.description)
+    for name, scenario in file.scenarios.items():
+        expects = scenario.expect + (f": {scenario.cause}" if scenario.cause else "")
+        users = str(scenario.load.users)
+        table.add_row(Text(name, "bold"), scenario.release, users, expects, scenario.description)
     suites = [Text(f"suite {name}: {', '.join(members)}") for name, members in file.suites.items()]
     return Group(table, Text(), *suites)

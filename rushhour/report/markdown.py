@@ -1,4 +1,4 @@
-"""summary.md: a run or a suite as it reads well in a CI job's summary or a merge request."""
+"""Renders summary.md: a run or a suite for a CI job summary or a merge request."""
 
 import html
 import re
@@ -9,7 +9,7 @@ from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
-from rushhour.report.source import excerpt
+from rushhour.report.source import Sources, sources_of
 from rushhour.report.words import clean, compared, evidence_value, metric, over_what, seconds, threshold_value
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
@@ -19,7 +19,7 @@ _OK = {True: "✅", False: "❌", None: "⚠️ no data"}
 
 
 def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | None = None) -> str:
-    """One run: what happened, thresholds, diagnosis with the source line, metrics."""
+    """Render one run: headline, reasons, thresholds, diagnosis with source lines, metrics."""
     lines = [
         f"## {SIGN[verdict.verdict]} {text(verdict.headline)}",
         "",
@@ -34,9 +34,9 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
         *_table(
             "Thresholds",
             ("", "threshold", "value"),
-            [(_OK[one.ok], code(one.expr), threshold_value(one)) for one in verdict.thresholds],
+            [(_OK[result.ok], code(result.expr), threshold_value(result)) for result in verdict.thresholds],
         ),
-        *_diagnosis(verdict.diagnosis, source_root),
+        *_diagnosis(verdict.diagnosis, sources_of(scenario, source_root)),
         *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
         *([text(over_what(scenario)), ""] if verdict.metrics else []),
         *_metrics(verdict),
@@ -45,20 +45,20 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
 
 
 def render_comparison(results: Sequence[tuple[Scenario, Verdict]]) -> str:
-    """A suite: one row per scenario."""
+    """Render a suite as a table with one row per scenario."""
     heads, rows = compared(results)
     marked = [(*(text(cell) for cell in row[:-1]), f"{SIGN[row[-1]]} {row[-1]}") for row in rows]
     return "\n".join(_table("Scenarios compared", heads, marked)).rstrip() + "\n"
 
 
 def text(value: object) -> str:
-    """Words that Markdown shows as they are: no HTML, no table's bars, no emphasis."""
+    """Escape text so that Markdown shows it unchanged: no HTML, no table bars, no emphasis."""
     plain = html.escape(" ".join(clean(value).split()), quote=False)
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", plain)
 
 
 def code(value: object) -> str:
-    """A code span; in a table a bar must be escaped even there."""
+    """Return a code span; bars are escaped, because they would end a table cell even there."""
     plain = " ".join(clean(value).split()).replace("|", "\\|")
     ticks = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
     pad = " " if plain[:1] == "`" or plain[-1:] == "`" else ""
@@ -66,15 +66,15 @@ def code(value: object) -> str:
 
 
 def prose(value: object) -> str:
-    """Text, with what stands between backticks as code."""
+    """Escape text, with the parts between backticks as code."""
     parts = clean(value).split("`")
     if len(parts) % 2 == 0:
-        return text(value)  # an odd backtick is only a backtick
+        return text(value)  # an unpaired backtick stays a backtick
     return "".join(code(part) if at % 2 else _spaced(part) for at, part in enumerate(parts))
 
 
 def _spaced(part: str) -> str:
-    """Text whose outer spaces are kept: it stands between code spans."""
+    """Escape text, but keep its outer spaces, which separate it from code spans."""
     inner = part.strip()
     if not inner:
         return part
@@ -94,7 +94,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> l
     ]
 
 
-def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
+def _diagnosis(diagnosis: Diagnosis, sources: Sources) -> list[str]:
     lines = [
         f"### Diagnosis: {text(diagnosis.cause)} ({diagnosis.confidence})",
         "",
@@ -102,26 +102,26 @@ def _diagnosis(diagnosis: Diagnosis, root: Path | None) -> list[str]:
         "",
     ]
     for site in suspects(diagnosis):
-        lines += _site(site, root)
+        lines += _site(site, sources)
     if diagnosis.amplifiers:
-        lines += ["Made worse by:", "", *[f"- {prose(one)}" for one in diagnosis.amplifiers], ""]
+        lines += ["Made worse by:", "", *[f"- {prose(amplifier)}" for amplifier in diagnosis.amplifiers], ""]
     if diagnosis.fix:
         lines += [f"**Fix:** {prose(diagnosis.fix)}", ""]
     if where := where_it_is_explained(diagnosis.cause):
         lines += [f"More: {text(where)}", ""]
     rows = [
         (
-            text(one.signal),
-            text(evidence_value(one)),
-            text(one.meaning),
-            code(one.source) if one.source else "",
+            text(evidence.signal),
+            text(evidence_value(evidence)),
+            text(evidence.meaning),
+            code(evidence.source) if evidence.source else "",
         )
-        for one in diagnosis.evidence
+        for evidence in diagnosis.evidence
     ]
     return lines + _table("Evidence", ("signal", "value", "what it says", "source"), rows)
 
 
-def _site(site: HeldSite, root: Path | None) -> list[str]:
+def _site(site: HeldSite, sources: Sources) -> list[str]:
     endpoint = f", {text(site.endpoint)}" if site.endpoint else ""
     lines = [
         (
@@ -131,7 +131,7 @@ def _site(site: HeldSite, root: Path | None) -> list[str]:
         ),
         "",
     ]
-    found = excerpt(root, site.file, site.line, around=0).hit
+    found = sources.excerpt(site.file, site.line, around=0).hit
     return [*lines, f"      {clean(found)}", ""] if found else lines
 
 

@@ -1,4 +1,4 @@
-"""History -> the moments that the timeline marks, and the spans it shades."""
+"""Collects the moments that the timeline marks and the spans that it shades."""
 
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ _DONE: Final = {
 
 
 def moments(history: History, zero: float) -> tuple[Moment, ...]:
-    """What happened when, in order; `zero` is the start of the load, in seconds since the anchor."""
+    """Return the moments of a run in order; `zero` is the start of the load, in seconds since the anchor."""
     found: list[Moment] = []
     for name, label, tone in _PLAIN:
         event = history.event(name)
@@ -52,7 +52,7 @@ def moments(history: History, zero: float) -> tuple[Moment, ...]:
 
 
 def shaded(history: History, zero: float, end: float) -> tuple[tuple[float, float, str], ...]:
-    """Spans that thresholds do not look at: (from, to, why), in seconds since the load started."""
+    """Return spans that thresholds ignore: (from, to, label), in seconds since the load started."""
     spans = []
     warm = history.time_of(f.WARMUP_ENDED)
     if warm is not None and warm > zero:
@@ -64,7 +64,7 @@ def shaded(history: History, zero: float, end: float) -> tuple[tuple[float, floa
 
 
 def _full_pools(history: History, zero: float) -> list[Moment]:
-    """The first time that each pool was full: as the harness saw it live, else from the samples."""
+    """Return when each pool was first full: from live events, else from samples."""
     full: dict[str, Moment] = {}
     for event in history.events:
         if event.name == f.POOL_FULL:
@@ -93,15 +93,15 @@ def _first_timeout(history: History, zero: float) -> list[Moment]:
 
 
 def _first_pages(history: History, zero: float) -> list[Moment]:
-    """Of each policy that really told somebody, the first time."""
+    """Return the first real page of each policy."""
     anchor = history.event(f.ANCHOR)
     if anchor is None:
         return []
     first: dict[str, Moment] = {}
-    for told in history.told:
-        t_s = told.monotonic_s - float(anchor.detail["monotonic_s"])
-        alerts = ", ".join(sorted({one.labels.get("alertname", "?") for one in told.alerts}))
-        first.setdefault(told.policy, Moment(t_s - zero, f"real page of {told.policy}", alerts, "purple"))
+    for page in history.told:
+        t_s = page.monotonic_s - float(anchor.detail["monotonic_s"])
+        alerts = ", ".join(sorted({alert.labels.get("alertname", "?") for alert in page.alerts}))
+        first.setdefault(page.policy, Moment(t_s - zero, f"real page of {page.policy}", alerts, "purple"))
     return list(first.values())
 
 

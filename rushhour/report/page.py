@@ -1,4 +1,4 @@
-"""The one way to render a page: a file that opens offline and fetches nothing."""
+"""Renders HTML pages that work offline and fetch nothing."""
 
 import functools
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ PACKAGE: Final = "rushhour.report"
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What a page's script draws: its data, in the element `id`, and the script after charts.js."""
+    """The chart of a page: its data, for the element `id`, and its script, which runs after charts.js."""
 
     id: str
     data: Mapping[str, Any]
@@ -35,9 +35,10 @@ def render_page(
     css: str = "",
     chart: Chart | None = None,
 ) -> str:
-    """Render a template that extends page.html.j2; it lies in `templates` of its package, or in ours.
+    """Render a template that extends page.html.j2.
 
-    `css` is added to the common style. The page's policy allows no script but its own.
+    The template is looked up in the `templates` folder of `package`, then in that of this package. `css` is
+    appended to the common style. The Content-Security-Policy allows only the page's own scripts.
     """
     head = asset("theme.js")
     scripts = {sha256(head): head}
@@ -63,12 +64,12 @@ def render_page(
 
 
 def timeline_chart(picture: Timeline) -> Chart | None:
-    """The timeline as its script reads it; None where nothing was observed."""
+    """Return the chart of a timeline; None when it has no panels."""
     return Chart("timeline-data", timeline_data(picture), asset("timeline.js")) if picture.panels else None
 
 
 def timeline_data(picture: Timeline) -> dict[str, Any]:
-    """Numbers to five digits, gaps as null."""
+    """Return the data of timeline.js: values with five significant digits, gaps as null."""
     return {
         "end": round(picture.end_s, 3),
         "panels": [_panel(panel) for panel in picture.panels],
@@ -108,7 +109,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 @functools.cache
 def _environment(package: str) -> Environment:
-    """The templates of a package and the common ones, with the filters that they use."""
+    """Return an environment with the templates of a package and of this one, and their filters."""
     packages = dict.fromkeys((package, PACKAGE))
     pages = Environment(
         loader=ChoiceLoader([PackageLoader(name, "templates") for name in packages]),
@@ -122,7 +123,7 @@ def _environment(package: str) -> Environment:
     pages.filters["after_what"] = after_what
     pages.filters["held"] = words.held
     pages.filters["alarm_headline"] = headline
-    for filter_of_alarms in (first_page, advice_lines, break_even_lines, real_line, row_cells):
-        pages.filters[filter_of_alarms.__name__] = filter_of_alarms
+    for alarm_filter in (first_page, advice_lines, break_even_lines, real_line, row_cells):
+        pages.filters[alarm_filter.__name__] = alarm_filter
     pages.filters["prose"] = prose
     return pages

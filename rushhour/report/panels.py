@@ -1,4 +1,4 @@
-"""History -> the panels of the timeline, each None or absent where nothing was observed."""
+"""Builds the panels of the timeline from a history; a panel without data is left out."""
 
 import math
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from rushhour.report.series import Panel, Point, Series, Timeline, Tone, bars, c
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
-LATENCY_WINDOWS: Final = 600  # percentiles are taken over windows of whole seconds, at most this many
+LATENCY_WINDOWS: Final = 600  # at most; percentiles are computed over windows of whole seconds
 _CLASSES: Final[tuple[tuple[f.Outcome, str, Tone], ...]] = (
     (f.Outcome.QUEUEPOOL_TIMEOUT, "QueuePool time-out", "red"),
     (f.Outcome.HTTP_5XX, "other 5xx", "orange"),
@@ -21,14 +21,14 @@ _CLASSES: Final[tuple[tuple[f.Outcome, str, Tone], ...]] = (
     (f.Outcome.CLIENT_TIMEOUT, "client gave up", "sky"),
     (f.Outcome.OTHER_ERROR, "other error", "grey"),
 )
-# How long these took says nothing about how long customers waited; the metrics leave them out as well.
+# Left out of latencies, as in the metrics: their duration is not a customer's waiting time.
 _NO_WAIT: Final = frozenset({f.Outcome.CONNECT_ERROR, f.Outcome.OTHER_ERROR})
 _SERVER_TONES: Final[dict[str, Tone]] = {"primary": "blue", "replica": "orange"}
 _SPARE_TONES: Final[tuple[Tone, ...]] = ("blue", "orange", "green", "purple", "sky")
 
 
 def timeline(history: History) -> Timeline:
-    """The whole picture of a run; time zero is the start of the load (or the run's anchor without one)."""
+    """Build the timeline of a run; time zero is the start of the load, or else the anchor."""
     zero = zero_of(history)
     end = max(end_of(history) - zero, 1.0)
     seconds = range(math.floor(zero), math.ceil(zero + end))
@@ -47,12 +47,12 @@ def timeline(history: History) -> Timeline:
 
 
 def zero_of(history: History) -> float:
-    """When the load started, in seconds since the anchor; 0 when it never did."""
+    """Return when the load started, in seconds since the anchor; 0 when it never started."""
     return history.time_of(f.LOAD_STARTED) or 0.0
 
 
 def end_of(history: History) -> float:
-    """The last thing seen, in seconds since the anchor."""
+    """Return the time of the last record, in seconds since the anchor."""
     last: list[float] = [event.t_s for event in history.events]
     last += [row.t_s + 1.0 for row in history.requests[-1:]] + [s.t_s + 1.0 for s in history.generator[-1:]]
     last += [s.t_s for s in history.pools[-1:]] + [s.t_s for s in history.servers[-1:]]
@@ -61,7 +61,7 @@ def end_of(history: History) -> float:
 
 
 def _since_zero(panel: Panel) -> Panel:
-    """Without what was seen before the load: bringing up the stack is not part of the story."""
+    """Cut off what was recorded before the load, while the stack came up."""
 
     def cut(series: Series) -> Series:
         kept = [(t, v) for t, v in zip(series.t_s, series.values, strict=True) if t >= 0]
@@ -85,12 +85,12 @@ def _users(history: History, zero: float) -> Panel | None:
 
 
 def _per_second(counts: Counter[int], seconds: range, zero: float) -> list[Point]:
-    """A second without a row had no requests: its rate is 0, not unknown."""
+    """Return the rate of each second; a second without rows had no requests, so its rate is 0."""
     return _shift(((t + 0.5, float(counts[t])) for t in seconds), zero)
 
 
 def _seen(history: History, seconds: range) -> range:
-    """Of these seconds, those up to the last in which the generator was seen."""
+    """Return these seconds up to the last one with a record of the load generator."""
     rows = [row.t_s for row in history.requests] + [sample.t_s for sample in history.generator]
     return range(seconds.start, min(seconds.stop, max(rows, default=seconds.start - 1) + 1))
 
@@ -155,7 +155,7 @@ def _latency(history: History, zero: float, seconds: range) -> Panel | None:
 
 
 def _by_pool(history: History) -> dict[str, list[f.PoolSample]]:
-    """Samples by pool, the one that was fullest over the whole run first."""
+    """Group samples by pool; the pool with the highest mean share in use comes first."""
     grouped: dict[str, list[f.PoolSample]] = defaultdict(list)
     for sample in history.pools:
         grouped[sample.pool].append(sample)
@@ -208,7 +208,7 @@ def _tone_of(name: str, at: int) -> Tone:
 def _cpu(history: History, zero: float) -> Panel | None:
     series: list[Series] = []
     tones: tuple[tuple[str, Tone], ...] = (("primary", "blue"), ("replica", "orange"), ("service", "grey"))
-    own = sorted({one.component for one in history.host if one.component.startswith(f.OWN)})
+    own = sorted({sample.component for sample in history.host if sample.component.startswith(f.OWN)})
     spare = ((name, _SPARE_TONES[(at + 2) % len(_SPARE_TONES)]) for at, name in enumerate(own))
     for component, tone in (*tones, *spare):
         samples = [sample for sample in history.host if sample.component == component]

@@ -1,4 +1,4 @@
-"""Named series over time, and what keeps them small without losing a peak."""
+"""Defines the timeline's series, and shortens them without losing peaks."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -10,13 +10,13 @@ T = TypeVar("T")
 Mark = Literal["line", "step", "area", "bar", "limit"]
 Tone = Literal["blue", "orange", "green", "purple", "sky", "red", "grey"]
 
-MAX_POINTS = 2000  # of one series; a screen has fewer columns than this
-GAP_S = 3.0  # samples come at least once a second: a longer silence is drawn as a gap, never as a line
+MAX_POINTS = 2000  # per series; more than a screen has columns
+GAP_S = 3.0  # samples come at least once a second; a longer pause is drawn as a gap
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a panel; a value of None is a gap. `width_s` is how long one bar lasts."""
+    """One series of a panel; a value of None is a gap. `width_s` is the width of a bar."""
 
     name: str
     mark: Mark
@@ -28,7 +28,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Series with one unit, drawn over each other; `floor_top` is the least upper end of its axis."""
+    """Series with the same unit on the same axes; `floor_top` is the smallest top of the value axis."""
 
     key: str
     title: str
@@ -40,7 +40,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that happened at one time; `tone` is red for what went wrong."""
+    """An event that the timeline marks; `tone` is red for a failure."""
 
     t_s: float
     label: str
@@ -50,9 +50,9 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All panels over one axis of time, in seconds since the load started.
+    """All panels on a common time axis, in seconds since the load started.
 
-    `shaded` are the spans outside of what was judged: the warm-up, and the watch after the load.
+    `shaded` holds the spans that are not judged: the warm-up, and the watch after the load.
     """
 
     end_s: float
@@ -65,7 +65,7 @@ Point = tuple[float, float | None]
 
 
 def downsample(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
-    """At most about `limit` points: of each bucket its least, its greatest, and where a gap begins."""
+    """Reduce points to about `limit`: the minimum, the maximum and the start of gaps of each bucket."""
     if len(points) <= limit:
         return list(points)
     size = math.ceil(len(points) / (limit // 2))
@@ -81,7 +81,7 @@ def downsample(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
 
 
 def break_gaps(points: Iterable[Point], gap_s: float = GAP_S) -> list[Point]:
-    """The same points, with a gap where nothing was seen for more than `gap_s`."""
+    """Insert a gap wherever two points are more than `gap_s` apart."""
     broken: list[Point] = []
     for t_s, value in points:
         if broken and t_s - broken[-1][0] > gap_s and broken[-1][1] is not None:
@@ -91,7 +91,7 @@ def break_gaps(points: Iterable[Point], gap_s: float = GAP_S) -> list[Point]:
 
 
 def peaks(points: Sequence[Point], width_s: float, limit: int = MAX_POINTS) -> tuple[list[Point], float]:
-    """Bars of `width_s`, or wider ones, each as high as the highest it stands for; and their width."""
+    """Merge bars of `width_s` into at most `limit`, keeping the maximum; return them and their width."""
     if len(points) <= limit:
         return list(points), width_s
     size = math.ceil(len(points) / limit)
@@ -104,13 +104,13 @@ def peaks(points: Sequence[Point], width_s: float, limit: int = MAX_POINTS) -> t
 
 
 def line(name: str, mark: Mark, tone: Tone, points: Iterable[Point]) -> Series:
-    """A series of these points, gaps broken, kept small."""
+    """Make a series of points, with gaps, of about `MAX_POINTS` points."""
     kept = downsample(break_gaps(points))
     return Series(name, mark, tone, tuple(t for t, _ in kept), tuple(value for _, value in kept))
 
 
 def bars(name: str, tone: Tone, points: Sequence[Point], width_s: float = 1.0) -> Series:
-    """A series of bars, kept small."""
+    """Make a series of at most `MAX_POINTS` bars."""
     kept, width = peaks(points, width_s)
     return Series(name, "bar", tone, tuple(t for t, _ in kept), tuple(value for _, value in kept), width)
 
@@ -122,7 +122,10 @@ def carried_sum(
     value_of: Callable[[T], float],
     stale_s: float = 1.5,
 ) -> list[Point]:
-    """The sum over sources (processes, workers) at each sample, each source counted until it falls silent."""
+    """Return the sum over sources (processes, workers) at each sample.
+
+    A source counts with its last value until it has had no sample for `stale_s`.
+    """
     newest: dict[Hashable, tuple[float, float]] = {}
     points: list[Point] = []
     for sample in sorted(samples, key=time_of):

@@ -1,7 +1,7 @@
-"""Which of a scenario's settings reach the service and its customers: a report shows no others.
+"""Selects the settings that a report shows: those that had an effect in the run.
 
-A service of one's own may choose its threads and its pool by itself, has rows of its own, and its customers
-pause as their locustfile says.
+A user's own service may choose its threads and pool itself, has its own data, and its customers may pause as
+their locustfile says.
 """
 
 import ast
@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.report import words
+from rushhour.report.source import LARGEST_BYTES
 from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 
-_THINK_TIME: Final = "RUSHHOUR_THINK_TIME_S"  # as load/names.py calls it
+_THINK_TIME: Final = "RUSHHOUR_THINK_TIME_S"  # defined in load/names.py
 
 
 def pool_words(scenario: Scenario) -> str:
-    """`pool 20 + 10, time-out 30 s`, where the service is given it; else empty."""
+    """Format the pool settings that the service receives: `pool 20 + 10, time-out 30 s`; else empty."""
     pool, given = scenario.pool, _given(scenario)
     parts = []
     if "pool_size" in given and "max_overflow" in given:
@@ -30,7 +31,7 @@ def pool_words(scenario: Scenario) -> str:
 
 
 def rows(scenario: Scenario, history: History) -> Iterator[tuple[str, str]]:
-    """Name and value of each setting that had a part in the run."""
+    """Return name and value of each setting that had an effect in the run."""
     load = scenario.load
     yield "load", f"{load.users:,} customers, {load.shape}, {words.seconds(load.duration)}, {load.locustfile}"
     if uses_think_time(scenario):
@@ -46,7 +47,10 @@ def rows(scenario: Scenario, history: History) -> Iterator[tuple[str, str]]:
 
 
 def uses_think_time(scenario: Scenario) -> bool:
-    """Whether the locustfile, or a module beside it that it imports, reads it; no where that is not known."""
+    """Return whether the locustfile, or a module of its folder that it imports, reads the think time.
+
+    A file that cannot be read counts as one that does not.
+    """
     return _reads_think_time(Path(scenario.target.root) / scenario.load.locustfile, set())
 
 
@@ -65,7 +69,7 @@ def _service(scenario: Scenario) -> str:
 
 
 def _given(scenario: Scenario) -> frozenset[str]:
-    """Names of the settings that the service's command or environment is filled in with."""
+    """Return the settings that the command or environment of the service contains as placeholders."""
     target, service = scenario.target, scenario.service
     if target.url:
         return frozenset()
@@ -75,12 +79,12 @@ def _given(scenario: Scenario) -> frozenset[str]:
     names = ("workers", "threads", "pool_size", "max_overflow", "pool_timeout")
     given = {name for name in names if any(f"{{{name}}}" in text for text in texts)}
     if target.app and not (target.command or target.compose):
-        given |= {"workers", "threads"}  # served by our gunicorn
+        given |= {"workers", "threads"}  # rushhour serves the app with gunicorn
     return frozenset(given)
 
 
 def _pools_seen(history: History) -> Iterator[tuple[str, str]]:
-    """As the agent saw them."""
+    """Return the pools that the agent saw, with their settings."""
     seen = {
         sample.pool: f"{sample.size} + {sample.max_overflow}, time-out {words.seconds(sample.timeout_s)}"
         if sample.capacity is not None
@@ -91,12 +95,13 @@ def _pools_seen(history: History) -> Iterator[tuple[str, str]]:
 
 
 def _reads_think_time(path: Path, seen: set[Path]) -> bool:
-    if path in seen or not path.is_file():
-        return False
+    """The path stands in a run directory, which a stranger may have made: the file is parsed, and not run."""
     seen.add(path)
     try:
+        if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+            return False
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError):
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
         return False  # it cannot be read now, so what it reads is not known
     imported: list[str] = []
     for node in ast.walk(tree):
@@ -107,6 +112,5 @@ def _reads_think_time(path: Path, seen: set[Path]) -> bool:
                 imported += [alias.name for alias in names]
             case ast.ImportFrom(module=module, names=names):
                 imported += [module or "", *(f"{module}.{alias.name}".lstrip(".") for alias in names)]
-    return any(
-        _reads_think_time(path.parent / f"{name.split('.')[-1]}.py", seen) for name in imported if name
-    )
+    beside = (path.parent / f"{name.split('.')[-1]}.py" for name in imported if name)
+    return any(_reads_think_time(module, seen) for module in beside if module not in seen)

@@ -1,4 +1,4 @@
-"""What is printed when a run has been judged, and the table that compares the runs of a suite."""
+"""Renders the terminal summary of a judged run, and the table that compares the runs of a suite."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
-from rushhour.report.source import excerpt
+from rushhour.report.source import Sources, sources_of, trusted_root
 from rushhour.report.words import (
     VERDICT_STYLE,
     clean,
@@ -37,13 +37,20 @@ _MARK: Final = {
 
 
 def summary(
-    verdict: Verdict, scenario: Scenario, run_path: Path, source_root: Path | None = None
+    verdict: Verdict,
+    scenario: Scenario,
+    run_path: Path,
+    source_root: Path | None = None,
+    *,
+    saved: bool = False,
 ) -> RenderableType:
-    """What happened, in its first line; then why, where in the code, the numbers, and where the report is.
+    """Render the summary of a run: headline, reasons, diagnosis with code, numbers, path of the report.
 
-    Source lines are read from `source_root`, or from the scenario's own root without one.
+    Source lines are read from `source_root`, or from the scenario's own root without one; that of a `saved`
+    run only in the working folder.
     """
-    root = source_root if source_root is not None else Path(scenario.target.root)
+    own = Path(scenario.target.root)
+    root = source_root or (trusted_root(own, Path.cwd()) if saved else own)
     parts: list[RenderableType] = [
         Text.assemble(
             (verdict.verdict.upper(), VERDICT_STYLE[verdict.verdict]), "  ", (clean(verdict.headline), "bold")
@@ -55,7 +62,7 @@ def summary(
         ),
     ]
     parts += _section("Why", [_bullet(reason) for reason in verdict.reasons])
-    parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, root))
+    parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, sources_of(scenario, root)))
     parts += _section("Evidence", [_Evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
     parts += _section("Thresholds", [_thresholds(verdict)] if verdict.thresholds else [])
     parts += [Text(), Text(over_what(scenario), "dim")] if verdict.metrics else []
@@ -65,7 +72,7 @@ def summary(
 
 
 def comparison(results: Sequence[tuple[Scenario, Verdict]]) -> RenderableType:
-    """A suite at a glance: one row per scenario where there is room, else one column per scenario."""
+    """Render a suite as a table: a row per scenario on a wide console, else a column per scenario."""
     return _Comparison(results)
 
 
@@ -105,7 +112,7 @@ def _cell(head: str, value: str) -> Text:
 
 
 def _in_two_lines(name: str, longest: int = 12) -> Text:
-    """`rush-hour-hotfix` as `rush-hour-` over `hotfix`."""
+    """Break a long name at its last hyphen: `rush-hour-` and `hotfix`."""
     at = name.rfind("-")
     return Text(f"{name[: at + 1]}\n{name[at + 1 :]}" if len(name) > longest and at > 0 else name)
 
@@ -120,14 +127,14 @@ def _bullet(text: str) -> RenderableType:
     return grid
 
 
-def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
+def _diagnosis(diagnosis: Diagnosis, sources: Sources) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text.assemble((clean(diagnosis.cause), "bold"), f" ({diagnosis.confidence})"),
         Text(clean(diagnosis.summary)),
     ]
     sites = suspects(diagnosis)
     for site in sites[:SITES_SHOWN]:
-        lines += _site(site, root)
+        lines += _site(site, sources)
     hidden = len(sites) - SITES_SHOWN
     if hidden > 0:
         lines.append(Text(f"  and {hidden} more in the report", "dim"))
@@ -140,8 +147,8 @@ def _diagnosis(diagnosis: Diagnosis, root: Path) -> list[RenderableType]:
     return lines
 
 
-def _site(site: HeldSite, root: Path) -> list[RenderableType]:
-    found = excerpt(root, site.file, site.line)
+def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
+    found = sources.excerpt(site.file, site.line)
     leaked = f" ({site.leaked} {after_what(site.unit, site.leaked)})" if site.leaked else ""
     collected = f", {site.collected} back by garbage collection alone" if site.collected else ""
     code = (
@@ -191,6 +198,6 @@ def _thresholds(verdict: Verdict) -> Table:
     table.add_column()
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
-    for one in verdict.thresholds:
-        table.add_row(_MARK[one.ok], Text(clean(one.expr)), Text(threshold_value(one)))
+    for result in verdict.thresholds:
+        table.add_row(_MARK[result.ok], Text(clean(result.expr)), Text(threshold_value(result)))
     return table

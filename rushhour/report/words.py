@@ -1,10 +1,11 @@
-"""Numbers as words: one place for how the reports write counts, durations and metrics."""
+"""Formats counts, durations and metrics for all reports."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from rushhour.diagnosis import Evidence
+from rushhour.process import printable
+from rushhour.rundir.masking import mask_urls
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import in_words
 from rushhour.verdict.judge import ThresholdResult, Verdict
@@ -15,21 +16,22 @@ UNKNOWN: Final = "-"
 
 Number = float | int | None
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
 
 def clean(text: object) -> str:
-    """Text without control characters, which neither XML nor a terminal should get from a log line."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    """Text for a terminal, a page or XML: no control characters, and no password in a URL.
+
+    Older runs, and those of strangers, were written without either in mind.
+    """
+    return printable.clean(mask_urls(str(text)))
 
 
 def count(value: Number) -> str:
-    """`12,345`; an unknown number is a hyphen, never 0."""
+    """Format a count: `12,345`; an unknown one is a hyphen, never 0."""
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
 def ms(value: Number) -> str:
-    """`8.2 ms`, `41 ms`, `2.00 s`, `30.0 s`."""
+    """Format milliseconds: `8.2 ms`, `41 ms`, `2.00 s`, `30.0 s`."""
     if value is None:
         return UNKNOWN
     if value >= 1000:
@@ -38,7 +40,7 @@ def ms(value: Number) -> str:
 
 
 def seconds(value: Number) -> str:
-    """`12 ms`, `4.2 s`, `3 min 10 s`."""
+    """Format seconds: `12 ms`, `4.2 s`, `3 min 10 s`."""
     if value is None:
         return UNKNOWN
     if 0 < value < 0.1:
@@ -51,7 +53,7 @@ def seconds(value: Number) -> str:
 
 
 def held(connection_s: float) -> str:
-    """Connection-seconds: `1,577`, `0.4`."""
+    """Format connection-seconds: `1,577`, `0.4`."""
     return f"{connection_s:,.{0 if connection_s >= 10 else 1}f}"
 
 
@@ -60,12 +62,12 @@ def cores(value: Number) -> str:
 
 
 def share(part: Number, whole: Number) -> str:
-    """`30/30`, with a dash for what is unknown."""
+    """Format a part of a whole: `30/30`; an unknown number is a hyphen."""
     return f"{count(part)}/{count(whole)}"
 
 
 def metric(name: str, value: Number) -> str:
-    """A metric of verdict.json with its unit, which its name carries."""
+    """Format a metric of verdict.json with the unit that its name ends in."""
     if value is None:
         return "no data"
     for ending, unit in (("_ms", "ms"), ("_s", "s"), ("_s_max", "s"), ("_rps", "requests/s")):
@@ -79,17 +81,18 @@ def metric(name: str, value: Number) -> str:
 
 
 def threshold_value(result: ThresholdResult) -> str:
-    """The value that a threshold was judged on, in the unit of its metric."""
+    """Format the value of a judged threshold, in the unit of its metric."""
     return "no data" if result.value is None else in_words(result.threshold.metric, result.value)
 
 
-def evidence_value(one: Evidence) -> str:
-    value = clean(one.value) if isinstance(one.value, str) else f"{one.value:,.6g}"
-    return f"{value} {clean(one.unit)}".rstrip()
+def evidence_value(evidence: Evidence) -> str:
+    """Format the value of a piece of evidence with its unit."""
+    value = clean(evidence.value) if isinstance(evidence.value, str) else f"{evidence.value:,.6g}"
+    return f"{value} {clean(evidence.unit)}".rstrip()
 
 
 def over_what(scenario: Scenario) -> str:
-    """Over what the figures of a run are taken."""
+    """Say which part of a run the figures cover."""
     warm_up = scenario.load.warm_up
     measured = f"after the warm-up of {warm_up:g} s" if warm_up else "over the whole load"
     return (
@@ -99,7 +102,7 @@ def over_what(scenario: Scenario) -> str:
 
 
 def compared(pairs: Sequence[tuple[Scenario, Verdict]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Heads and rows of the table that compares the scenarios of a suite."""
+    """Return heads and rows of the table that compares the scenarios of a suite."""
     heads: tuple[str, ...] = (
         "scenario",
         "release",

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
@@ -14,13 +14,16 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from rushhour.errors import RunDataError
+from rushhour.process.regular import write_new
 from rushhour.rundir import facts as f
 from rushhour.rundir.losses import CHECKED, NOTIFICATIONS, find_losses
 from rushhour.rundir.manifest import WRITTEN_WHOLE, Ledger, Manifest, Rows, content_digest, read_manifests
+from rushhour.rundir.masking import mask_environment, mask_text, mask_urls
 from rushhour.rundir.reading import parse_json, read_bytes, read_lines, read_object, read_row, read_text
 
 T = TypeVar("T")
 
+OWNER_ONLY: Final = 0o700  # logs of the service may hold its customers' data
 _EVENTS: Final = "events.jsonl"
 
 POOL_KINDS: Final[dict[str, type[f.PoolFact]]] = {
@@ -50,13 +53,34 @@ _FILE_OF: Final[dict[type, str]] = {
 }
 FACT_FILES: Final = tuple(dict.fromkeys(_FILE_OF.values()))
 _ENVIRONMENT: Final = TypeAdapter(f.Environment)
+_COMMANDS: Final = frozenset({"command", "setup", "arguments", "partner"})  # of a scenario
 
 
 def _plain(value: object) -> Any:
-    """What json does not know by itself; it asks again for what lies deeper."""
+    """What json does not know by itself; it asks again for what lies deeper.
+
+    No secret of a program's environment or command goes into a run directory.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+        return {name: _plain_field(name, getattr(value, name)) for name in value.__dataclass_fields__}
     return str(value)
+
+
+def _plain_field(name: str, value: Any) -> Any:
+    if name == "environment" and isinstance(value, Mapping):
+        return mask_environment(value)
+    if isinstance(value, str) and name in _COMMANDS:
+        return mask_text(value)
+    return value
+
+
+def _masked(value: Any) -> Any:
+    """Plain data with every text in it masked."""
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, Mapping):
+        return {name: _masked(part) for name, part in value.items()}
+    return [_masked(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 _line: Final = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
@@ -66,14 +90,16 @@ def encode(fact: object) -> str:
     """One line of JSON; a pool fact's own kind stands first, as `fact` (a pool's class is its `kind`)."""
     kind = _KIND_OF.get(type(fact))
     plain = _plain(fact)
-    return _line({"fact": kind} | plain if kind else plain)
+    if isinstance(fact, f.Event):  # its details may be lines of a log
+        plain = _masked(plain)
+    return mask_urls(_line({"fact": kind} | plain if kind else plain))
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write whole or not at all. Raises RunDataError where a folder stands in the file's place."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        write_new(temporary, text.encode())  # the directory may be a stranger's, with a link of that name
         temporary.replace(path)
     except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise RunDataError(f"{path}: cannot be written: {error.strerror}") from None
@@ -104,7 +130,7 @@ class RunDir:
 
     def write_json(self, name: str, content: Any) -> str:
         """Write whole or not at all; dataclasses and tuples become JSON objects and arrays. Its text."""
-        text = json.dumps(content, indent=2, default=_plain) + "\n"
+        text = mask_urls(json.dumps(content, indent=2, default=_plain)) + "\n"
         write_whole(self.file(name), text)
         return text
 
@@ -318,12 +344,13 @@ def _digests(run: RunDir, manifests: Iterable[Manifest]) -> dict[str, str | None
 
 
 def create_run_dir(runs: Path, scenario: str) -> RunDir:
-    """Make `runs/<UTC start>-<scenario>/` and point `runs/latest` at it."""
+    """Make `runs/<UTC start>-<scenario>/`, which only its owner enters, and point `runs/latest` at it."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     for attempt in range(100):
         path = runs / (f"{stamp}-{scenario}" + (f"-{attempt}" if attempt else ""))
         try:
-            path.mkdir(parents=True)
+            runs.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=OWNER_ONLY)
         except FileExistsError:
             continue
         link = runs / f".latest.{os.getpid()}"

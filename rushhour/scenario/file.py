@@ -10,7 +10,9 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from rushhour.errors import UsageError
+from rushhour.rundir.masking import MASK, is_secret_name, mask_text
 from rushhour.scenario.model import FROM_YAML, SCENARIO, Scenario, Target
+from rushhour.scenario.owner import planted
 from rushhour.scenario.rules import contradictions
 from rushhour.scenario.target_rules import without_other_ways
 from rushhour.scenario.yaml_node import Node, read_yaml
@@ -67,6 +69,8 @@ class ScenarioFile:
 
 def load_scenarios(path: Path) -> ScenarioFile:
     """Read and validate a whole scenario file. Raises UsageError with every problem found."""
+    if problem := planted(path):
+        raise UsageError([problem])
     root = read_yaml(path)
     problems = _frame(path, root)
     if any("is missing or empty" in one for one in problems):
@@ -245,5 +249,18 @@ def _told(
         elif kind == "value_error":
             message = str(one["ctx"]["error"])
         else:
-            message = f"{one['msg'][0].lower()}{one['msg'][1:]}, not {one['input']!r}"
+            message = f"{one['msg'][0].lower()}{one['msg'][1:]}, not {_shown(where, one['input'])}"
         yield f"{path}:{node.line(where)}: {dotted}: {message}"
+
+
+def _shown(where: Sequence[str | int], given: Any) -> str:
+    """What was given, without its secrets: an environment may stand there whole, or a part of it."""
+    return MASK if any(is_secret_name(str(part)) for part in where) else repr(_masked(given))
+
+
+def _masked(given: Any) -> Any:
+    if isinstance(given, dict):
+        return {name: MASK if is_secret_name(str(name)) else _masked(part) for name, part in given.items()}
+    if isinstance(given, list):
+        return [_masked(part) for part in given]
+    return mask_text(given) if isinstance(given, str) else given

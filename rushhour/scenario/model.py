@@ -19,11 +19,13 @@ CAUSES: Final = (
     "held-across-external-wait",
     "saturation",
     "nested-checkout",
+    "held-while-streaming",
     "abandoned-stream",
     "server-limit",
     "slow-or-dead-backend",
     "fork-shared",
     "blocked-worker",
+    "own-lock-chain",
     "none",
 )
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from rushhour.rundir.masking import mask_urls
 from rushhour.scenario.model import Scenario, Target
 from rushhour.scenario.thresholds import METRICS
 
@@ -56,6 +57,14 @@ def target_problems(scenario: Scenario) -> Iterator[Problem]:
             if getattr(target, key):
                 yield ("target", key), "means nothing without `compose`"
     if target.url:
+        if mask_urls(target.url) != target.url:
+            yield (
+                ("target", "url"),
+                (
+                    "holds a password, which Locust's command line and its report would show; have the "
+                    "locustfile read it from a variable of the environment, and write the URL without it"
+                ),
+            )
         yield from _black_box(scenario, target)
 
 

@@ -92,8 +92,22 @@ def _line_of(error: Exception) -> int:
     return line
 
 
+def _foreign_tag(value: Any) -> str | None:
+    """A tag that YAML itself does not define: what it would make is not made."""
+    tag = getattr(value, "tag", None)
+    name = str(getattr(tag, "value", tag) or "")
+    own = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str")
+    return name if name and name not in own else None
+
+
 def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str]) -> Any:
     """Plain data; `lines` and `problems` ("12: ...") are added to."""
+    if (tag := _foreign_tag(value)) is not None:
+        where = ".".join(str(part) for part in path) or "the file"
+        problems.append(
+            f"{lines[path]}: {where}: {tag} is a tag, which nothing here has a meaning for; remove it"
+        )
+        return None
     if isinstance(value, CommentedMap):
         places = value.lc.data or {}
         for key in value:

@@ -1,1 +1,1 @@
-"""What the terminal shows while a run goes on."""
+"""Shows the progress of a run in the terminal."""

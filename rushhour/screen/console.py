@@ -5,8 +5,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
+import rich.console
+from rich.console import ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.segment import Segment
+
+from rushhour.report.console import Console
 
 UNBOUNDED: Final = 1_000_000  # columns of what is no terminal: wider than any line
 
@@ -43,7 +46,7 @@ class _Trimmed:
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+    def __rich_console__(self, console: rich.console.Console, options: ConsoleOptions) -> Iterator[Segment]:
         for line in console.render_lines(self._inner, options, pad=False):
             yield from _without_trailing_space(line)
             yield Segment.line()

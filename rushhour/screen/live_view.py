@@ -1,4 +1,4 @@
-"""What the terminal shows while a run goes on: a view that is redrawn, or one line every few seconds."""
+"""Renders the live figures of a run: a view for terminals, lines for logs."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from rushhour.observe.live_state import LiveState, PoolGauge
 from rushhour.report.words import UNKNOWN, clean, cores, count
 from rushhour.scenario.model import Scenario
 
-LINE_EVERY_S: Final = 5.0  # where the view cannot be redrawn: a CI log
+LINE_EVERY_S: Final = 5.0  # in a log, where the view cannot be redrawn
 MOMENTS_SHOWN: Final = 6
-_BAR: Final = 16  # with names and words, a line stays within 80 columns
+_BAR: Final = 16  # columns; keeps a line with its name and figures within 80
 _COMPONENTS: Final = ("primary", "replica", "service")
 
 
 def render_live(state: LiveState, scenario: Scenario) -> RenderableType:
-    """The newest figures of a run, at most 80 columns wide; its height changes only with new moments."""
+    """Render the newest figures of a run, at most 80 columns wide; the height changes only with moments."""
     rows = Table.grid(padding=(0, 2))
     rows.add_column(width=16, no_wrap=True)
     rows.add_column(width=_BAR, no_wrap=True)
@@ -52,7 +52,7 @@ def render_live(state: LiveState, scenario: Scenario) -> RenderableType:
 
 
 def plain_line(state: LiveState, scenario: Scenario) -> str:
-    """The same in one line, for a log."""
+    """Render the newest figures of a run as one line, for a log."""
     parts = [
         f"{_clock(state.elapsed_s)}/{_clock(scenario.load.duration)}",
         f"{count(state.users)} customers",
@@ -72,7 +72,7 @@ def plain_line(state: LiveState, scenario: Scenario) -> str:
 
 
 class PlainLive:
-    """Prints a line when a moment is new, and a line of figures every `every_s` seconds."""
+    """Writes a line for each new moment, and a line of figures every `every_s` seconds."""
 
     def __init__(
         self,
@@ -85,13 +85,13 @@ class PlainLive:
         self._write = write
         self._every_s = every_s
         self._clock = clock
-        self._told = 0
+        self._moments_written = 0
         self._last_s: float | None = None
 
     def __call__(self, state: LiveState) -> None:
-        for moment in state.moments[self._told :]:
+        for moment in state.moments[self._moments_written :]:
             self._write(f"** {clean(moment)}")
-        self._told = len(state.moments)
+        self._moments_written = len(state.moments)
         now = self._clock()
         if self._last_s is None or now - self._last_s >= self._every_s:
             self._last_s = now
@@ -99,7 +99,7 @@ class PlainLive:
 
 
 def pool_bar(pool: PoolGauge, width: int = _BAR) -> Text:
-    """A gauge of a pool: connections whose request has ended first, then those in use, then those free."""
+    """Draw the gauge of a pool: leaked connections, then those in use, then those free."""
     if not pool.capacity:
         return Text("no limit".ljust(width), style="dim")
     used = _cells(pool.checked_out, pool.capacity, width)
@@ -113,13 +113,13 @@ def pool_bar(pool: PoolGauge, width: int = _BAR) -> Text:
 
 
 def bar(value: float, top: float, style: str, width: int = _BAR) -> Text:
-    """A bar of `value` against `top`."""
+    """Draw a bar of `value` on a scale from 0 to `top`."""
     filled = _cells(value, top, width)
     return Text.assemble(("█" * filled, style), ("░" * (width - filled), "dim"))
 
 
 def _cells(value: float, top: float, width: int) -> int:
-    """Something is never drawn as nothing, and less than all never as all."""
+    """Round to cells, but draw 0 cells only for 0 and all cells only for `top` or more."""
     if value <= 0 or top <= 0:
         return 0
     if value >= top:

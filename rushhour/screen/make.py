@@ -1,4 +1,4 @@
-"""The screen of a run: a live view on a terminal, a line now and then elsewhere (CI logs)."""
+"""Makes the screen of a run: a live view on a terminal, lines in a log."""
 
 from rich.console import Console
 from rich.live import Live
@@ -11,7 +11,7 @@ from rushhour.screen.progress import PlainProgress, RichProgress
 
 
 def make_screen(console: Console, scenario: Scenario) -> Screen:
-    """A screen that suits the console; `done` leaves it as it was found, and may be called twice."""
+    """Make a screen that suits the console; its `done` restores the terminal, and may be called twice."""
     if not console.is_terminal:
         plain = PlainProgress(console)
         return Screen(

@@ -1,4 +1,4 @@
-"""How far slow steps are: a bar with its rate, or plain lines where nothing can be redrawn."""
+"""Shows the progress of slow steps: bars with a rate on a terminal, lines in a log."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ PLAIN_EVERY_S: Final = 5.0
 
 
 class _Rate(ProgressColumn):
-    """`1.2 of 4.0 million rows, 310,000 rows/s`, as far as it is known."""
+    """A column such as `1.2 M of 4.0 M rows  310,000 rows/s`, without the parts that are unknown."""
 
     def render(self, task: Task) -> Text:
         unit = str(task.fields.get("unit", ""))
@@ -35,7 +35,7 @@ class _Rate(ProgressColumn):
 
 
 class RichProgress:
-    """A `stack.Progress` for a terminal, drawn from the first step on; a step completes the one before."""
+    """A `stack.Progress` for a terminal; starting a step completes the previous one."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -62,7 +62,7 @@ class RichProgress:
         self._progress.update(task, completed=done, total=total)
 
     def close(self, complete: bool = False) -> None:
-        """Stop drawing, with the step under way marked complete or left as it is; may be called twice."""
+        """Stop drawing; `complete` marks the current step as completed. May be called twice."""
         if complete:
             self._complete()
         self._progress.stop()
@@ -76,7 +76,7 @@ class RichProgress:
 
 
 class PlainProgress:
-    """A `stack.Progress` for a log: lines when a step begins, when it is done, and now and then between."""
+    """A `stack.Progress` for a log: a line when a step starts, every `every_s` seconds, and at its end."""
 
     def __init__(
         self,
@@ -89,25 +89,25 @@ class PlainProgress:
         self._clock = clock
         self._step: str | None = None
         self._began_s = 0.0
-        self._told_s = 0.0
+        self._written_s = 0.0
         self._done = False
 
     def __call__(self, step: str, done: float = 0, total: float | None = None, unit: str = "") -> None:
         now = self._clock()
         if step != self._step:
-            self._step, self._began_s, self._told_s, self._done = step, now, now, False
+            self._step, self._began_s, self._written_s, self._done = step, now, now, False
             self._write(step)
         if total is not None and done >= total > 0:
             if not self._done:
                 self._done = True
                 took = f"{amount(done, total, unit)} in {now - self._began_s:.1f} s"
                 self._write(f"  {took}{self._rate(done, unit, now)}")
-        elif done and now - self._told_s >= self._every_s:
-            self._told_s = now
+        elif done and now - self._written_s >= self._every_s:
+            self._written_s = now
             self._write(f"  {amount(done, total, unit)}{self._rate(done, unit, now)}")
 
     def close(self, complete: bool = False) -> None:
-        """Nothing to stop; here so that both kinds can be used alike."""
+        """Do nothing; present because `RichProgress` has it."""
 
     def _write(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -118,11 +118,11 @@ class PlainProgress:
 
 
 def amount(done: float, total: float | None, unit: str) -> str:
-    """`1.2 M of 4.0 M rows`."""
+    """Format how much is done: `1.2 M of 4.0 M rows`."""
     whole = f" of {quantity(total)}" if total is not None else ""
     return f"{quantity(done)}{whole} {unit}".rstrip()
 
 
 def quantity(value: float) -> str:
-    """`950`, `31,200`, `1.6 M`."""
+    """Format a quantity: `950`, `31,200`, `1.6 M`."""
     return f"{value / 1e6:.1f} M" if value >= 1e6 else f"{value:,.0f}"

@@ -1,1 +1,1 @@
-"""Scenario, history and diagnosis -> verdict (pure)."""
+"""Judges a run: scenario, history and diagnosis to a verdict (pure)."""

@@ -1,4 +1,4 @@
-"""Scenario, history and diagnosis -> verdict (pure)."""
+"""Judges a run against its scenario (pure)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.diagnosis.black_box import ALIKE
 from rushhour.diagnosis.witnesses import service_death
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.metrics.pools import PoolMetrics
@@ -17,9 +18,10 @@ from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import Threshold, parse_threshold
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
-from rushhour.verdict.lost import is_proven, touched
+from rushhour.verdict.lost import losses_behind, stays_violated
 from rushhour.verdict.notes import notes
-from rushhour.verdict.trust import log_lines, why_blind, why_unwatched, why_void
+from rushhour.verdict.start import exhausted_at_start
+from rushhour.verdict.trust import log_lines, missing_data, missing_pools, void_reasons
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]
@@ -27,7 +29,7 @@ Outcome = Literal["pass", "fail", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ThresholdResult:
-    """A threshold as it was judged; `ok` is None when its metric has no data. verdict.json keeps its line."""
+    """A judged threshold; `ok` is None when its metric has no data. verdict.json stores it as its line."""
 
     threshold: Annotated[Threshold, BeforeValidator(parse_threshold), Field(validation_alias="expr")]
     value: float | None
@@ -35,13 +37,13 @@ class ThresholdResult:
 
     @property
     def expr(self) -> str:
-        """The line of the scenario: `p95 < 400ms`."""
+        """The threshold as the scenario writes it: `p95 < 400ms`."""
         return self.threshold.expr
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What verdict.json holds."""
+    """The verdict on a run, as verdict.json stores it."""
 
     scenario: str
     release: str
@@ -49,50 +51,61 @@ class Verdict:
     expected: str  # "healthy", "exhausted" or "exhausted (scope-never-removed)"
     observed: Observed
     verdict: Outcome
-    headline: str  # one sentence that says what happened, with the numbers
-    reasons: tuple[str, ...]  # why the verdict is what it is
+    headline: str  # what happened, in one sentence with numbers
+    reasons: tuple[str, ...]  # why the run passed, failed or is unknown
     diagnosis: Diagnosis
     thresholds: tuple[ThresholdResult, ...] = ()
     metrics: dict[str, float | int | None] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # seen, and not judged: "the agent saw 3 leaked connections all the same"
+    notes: tuple[
+        str, ...
+    ] = ()  # what was seen and did not count: "the agent saw 3 leaked connections all the same"
     endpoints: dict[str, RequestMetrics] = field(default_factory=dict)
 
 
 def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
-    """Whether a run met its scenario's expectation, and why; docs/verdict.md explains the rules."""
+    """Judge whether a run met the expectation of its scenario.
+
+    `stack` is the name of the stack that the verdict states. docs/verdict.md explains the rules. Raises
+    RunDataError when a row of requests.jsonl holds no latency histogram.
+    """
     metrics = measure(scenario, history)
     diagnosis = diagnose(history, metrics)
     judged = judged_thresholds(scenario)
-    results = tuple(_result(one, metrics, history) for one in judged)
-    void = why_void(scenario, history, metrics)
-    blind = () if void else (*why_blind(scenario, history, metrics, judged), *_no_data(judged, metrics))
-    violated = [one for one, result in zip(judged, results, strict=True) if result.ok is False]
-    # An exception of the locustfile is no sign of trouble in the service, and fails every expectation.
-    failed = tuple(_violated(one, metrics) for one in violated if one.metric != RAISED_NOTHING.metric)
-    raised = tuple(
-        raised_words(_violated(one, metrics), history)
-        for one in violated
-        if one.metric == RAISED_NOTHING.metric
+    results = tuple(_result(threshold, metrics, history) for threshold in judged)
+    void = void_reasons(scenario, history, metrics)
+    missing = () if void else (*missing_data(scenario, history, metrics, judged), *_no_data(judged, metrics))
+    violated = [result.threshold for result in results if result.ok is False]
+    # An exception in the locustfile is not the service's fault, and fails the run whatever it expects.
+    failed = tuple(
+        _violated(threshold, metrics) for threshold in violated if threshold.metric != RAISED_NOTHING.metric
     )
-    observed = _observed(scenario, metrics, bool(failed), bool(blind))
+    raised = tuple(
+        raised_words(_violated(threshold, metrics), history)
+        for threshold in violated
+        if threshold.metric == RAISED_NOTHING.metric
+    )
+    observed = _observed(scenario, metrics, bool(failed), bool(missing))
     outcome: Outcome
     death = service_death(history)
     if death is not None and scenario.expect == "healthy":
-        # It was to stay healthy under this load and did not: that is seen, whatever else was missed.
+        # The service was expected to stay healthy and died. Missing data cannot change that.
         observed = "exhausted" if observed == "exhausted" else "degraded"
         outcome = "fail"
         reasons = (f"the service died: {death}", *log_lines(history), *_seen(scenario, metrics, failed))
+    elif (starved := exhausted_at_start(history, metrics, diagnosis)) and scenario.expect == "healthy":
+        observed, outcome = "exhausted", "fail"
+        reasons = (starved, *log_lines(history), *_seen(scenario, metrics, failed))
     elif void:
         observed = "exhausted" if observed == "exhausted" else "unknown"
-        unseen = why_unwatched(scenario, history, judged)
+        unseen = missing_pools(scenario, history, judged)
         seen = (*_seen(scenario, metrics, failed), *(f"seen until then: {text}" for text in raised))
         outcome, reasons = "unknown", (*void, *unseen, *seen)
     elif scenario.expect == "exhausted":
-        outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, blind)
+        outcome, reasons = _judge_exhausted(scenario, metrics, diagnosis, missing)
     elif scenario.expect == "degraded":
-        outcome, reasons = _judge_degraded(scenario, metrics, diagnosis, failed, blind)
+        outcome, reasons = _judge_degraded(scenario, metrics, diagnosis, failed, missing)
     else:
-        outcome, reasons = _judge_healthy(failed, blind, len(judged))
+        outcome, reasons = _judge_healthy(failed, missing, len(judged))
     if raised and not void:
         held = outcome == "pass" and scenario.expect == "healthy"
         outcome, reasons = "fail", (*raised, *(() if held else reasons))
@@ -113,26 +126,28 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     )
 
 
-def with_alarms(verdict: Verdict, asleep: Sequence[str], unknown: Sequence[str] = ()) -> Verdict:
-    """The verdict held to the scenario's `expect_alarms`: a pass fails where those alarms sleep.
+def with_alarms(verdict: Verdict, silent: Sequence[str], not_replayed: Sequence[str] = ()) -> Verdict:
+    """Apply the scenario's `expect_alarms` to a verdict.
 
-    It is unknown where one of them could not be replayed.
+    A pass becomes a fail when one of these alarms was silent during failures (`silent`), and unknown when
+    one could not be replayed (`not_replayed`). Both hold reasons as sentences.
     """
-    if verdict.verdict != "pass" or not (asleep or unknown):
+    if verdict.verdict != "pass" or not (silent or not_replayed):
         return verdict
-    if not asleep:
-        headline = f"{verdict.headline}; but {unknown[0]}"
-        return replace(verdict, verdict="unknown", reasons=(*unknown, *verdict.reasons), headline=headline)
-    headline = f"{verdict.headline}; but {asleep[0]}"
-    return replace(verdict, verdict="fail", reasons=(*asleep, *verdict.reasons), headline=headline)
+    if not silent:
+        headline = f"{verdict.headline}; but {not_replayed[0]}"
+        reasons = (*not_replayed, *verdict.reasons)
+        return replace(verdict, verdict="unknown", reasons=reasons, headline=headline)
+    headline = f"{verdict.headline}; but {silent[0]}"
+    return replace(verdict, verdict="fail", reasons=(*silent, *verdict.reasons), headline=headline)
 
 
 def _result(threshold: Threshold, metrics: Metrics, history: History) -> ThresholdResult:
     value = metrics.value_of(threshold)
     ok = None if value is None else threshold.holds(value)
-    if ok is None or value is None or (not ok and is_proven(history, threshold, value)):
+    if ok is None or value is None or (not ok and stays_violated(history, threshold, value)):
         return ThresholdResult(threshold, value, ok)
-    return ThresholdResult(threshold, value, None if touched(history, threshold) else ok)
+    return ThresholdResult(threshold, value, None if losses_behind(history, threshold) else ok)
 
 
 def _violated(threshold: Threshold, metrics: Metrics) -> str:
@@ -141,49 +156,50 @@ def _violated(threshold: Threshold, metrics: Metrics) -> str:
 
 def _no_data(judged: tuple[Threshold, ...], metrics: Metrics) -> tuple[str, ...]:
     found = []
-    for one in judged:
-        if metrics.value_of(one) is not None:
+    for threshold in judged:
+        if metrics.value_of(threshold) is not None:
             continue
-        if one.endpoint is not None and one.endpoint not in metrics.endpoints:
+        reason = f"no data for {threshold.expr}"
+        if threshold.endpoint is not None and threshold.endpoint not in metrics.endpoints:
             seen = ", ".join(metrics.endpoints) or "none"
-            found.append(f"no data for {one.expr}: no request to that endpoint; seen: {seen}")
-        elif one.metric == "pool_in_use_max" and metrics.pool.in_use_max is not None:
-            found.append(f"no data for {one.expr}: pool {metrics.pool.name} has no limit")
+            found.append(f"{reason}: no request to that endpoint; seen: {seen}")
+        elif threshold.metric == "pool_in_use_max" and metrics.pool.in_use_max is not None:
+            found.append(f"{reason}: pool {metrics.pool.name} has no limit")
         else:
-            found.append(f"no data for {one.expr}")
+            found.append(reason)
     return tuple(found)
 
 
 def _timeouts(scenario: Scenario, metrics: Metrics) -> int:
-    """Pool time-outs as whoever judges could see them."""
+    """Return the pool time-outs that count: only those in HTTP answers when `judge: http`."""
     return (metrics.pool.timeouts if scenario.judge == "all" else metrics.pool.timeouts_http) or 0
 
 
-def _observed(scenario: Scenario, metrics: Metrics, failed: bool, blind: bool) -> Observed:
-    """What was seen was there, whatever was missed; `healthy` means that nothing was missed."""
+def _observed(scenario: Scenario, metrics: Metrics, failed: bool, missing: bool) -> Observed:
+    """Classify the run by what was seen; `healthy` only when no data is missing."""
     if _timeouts(scenario, metrics):
         return "exhausted"
     if failed or (scenario.judge == "all" and metrics.pool.leaked):
         return "degraded"
-    return "unknown" if blind else "healthy"
+    return "unknown" if missing else "healthy"
 
 
 def _judge_healthy(
-    failed: tuple[str, ...], blind: tuple[str, ...], judged: int
+    failed: tuple[str, ...], missing: tuple[str, ...], judged: int
 ) -> tuple[Outcome, tuple[str, ...]]:
-    """A threshold that was seen to fail has failed, whatever was missed; to pass, nothing may be missed."""
+    """Fail on a violated threshold even when other data is missing; pass only when none is missing."""
     if failed:
-        return "fail", (*failed, *blind)
-    if blind:
-        return "unknown", blind
+        return "fail", (*failed, *missing)
+    if missing:
+        return "unknown", missing
     return "pass", (f"all {judged} thresholds hold",)
 
 
 def _judge_exhausted(
-    scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis, blind: tuple[str, ...]
+    scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis, missing: tuple[str, ...]
 ) -> tuple[Outcome, tuple[str, ...]]:
-    if blind:
-        return "unknown", blind
+    if missing:
+        return "unknown", missing
     timeouts = _timeouts(scenario, metrics)
     if not timeouts:
         reason = (
@@ -196,7 +212,7 @@ def _judge_exhausted(
 
 
 def _fullest(pool: PoolMetrics) -> str:
-    """How full the fullest pool was, in words."""
+    """Say how full the fullest pool was."""
     if pool.in_use_max is None:
         return "the pools were not seen from inside"
     return f"the {pool.name} pool had {pool.most_out()}"
@@ -207,19 +223,19 @@ def _judge_degraded(
     metrics: Metrics,
     diagnosis: Diagnosis,
     failed: tuple[str, ...],
-    blind: tuple[str, ...],
+    missing: tuple[str, ...],
 ) -> tuple[Outcome, tuple[str, ...]]:
-    """Expected: a threshold does not hold, or connections leak; pool time-outs need not come, and may."""
-    if blind:
-        return "unknown", blind
+    """Pass on a violated threshold, a leaked connection or a pool time-out."""
+    if missing:
+        return "unknown", missing
     signs = [*failed]
     if timeouts := _timeouts(scenario, metrics):
         signs.append(counted(timeouts, "pool time-out"))
     if metrics.pool.leaked:
         signs.append(counted(metrics.pool.leaked, "leaked connection"))
     if not signs and not scenario.agent:
-        said = f"the diagnosis is {diagnosis.cause} ({diagnosis.confidence})"
-        return "unknown", (f"nothing of it shows without the agent; {said}",)
+        found = f"the diagnosis is {diagnosis.cause} ({diagnosis.confidence})"
+        return "unknown", (f"without the agent no trouble was seen; {found}",)
     if not signs:
         return "fail", (
             "expected trouble did not come: every threshold holds, and every connection came back",
@@ -228,19 +244,24 @@ def _judge_degraded(
 
 
 def _judge_cause(scenario: Scenario, diagnosis: Diagnosis, came: str) -> tuple[Outcome, tuple[str, ...]]:
-    """A black box may keep its cause to itself; a wrong one is a failure there too."""
+    """Compare the diagnosed cause with the expected one; `came` is the reason that trouble was seen.
+
+    Without the agent, a cause that cannot be seen from outside is unknown, and a wrong cause still fails.
+    """
     if scenario.cause is None:
         return "pass", (came,)
-    said = f"{diagnosis.cause} ({diagnosis.confidence})"
+    found = f"{diagnosis.cause} ({diagnosis.confidence})"
     if diagnosis.cause == scenario.cause:
-        return "pass", (f"{came}, cause {said}",)
+        return "pass", (f"{came}, cause {found}",)
     if not scenario.agent and diagnosis.cause == "none":
-        return "unknown", (f"{came}; without the agent the cause {scenario.cause} was not told",)
-    return "fail", (f"expected cause {scenario.cause}, and the diagnosis is {said}", came)
+        return "unknown", (f"{came}; without the agent the cause {scenario.cause} was not seen",)
+    if not scenario.agent and scenario.cause in ALIKE.get(diagnosis.cause, ()):
+        return "unknown", (f"{came}; without the agent {scenario.cause} looks like {diagnosis.cause}",)
+    return "fail", (f"expected cause {scenario.cause}, and the diagnosis is {found}", came)
 
 
 def _seen(scenario: Scenario, metrics: Metrics, failed: tuple[str, ...]) -> tuple[str, ...]:
-    """What a run that decides nothing showed all the same."""
+    """List the trouble that an undecided run had shown until it ended."""
     found = [f"seen until then: {text}" for text in failed]
     timeouts = _timeouts(scenario, metrics)
     if timeouts and not failed:
@@ -251,9 +272,11 @@ def _seen(scenario: Scenario, metrics: Metrics, failed: tuple[str, ...]) -> tupl
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """The content of verdict.json; floats to six digits."""
-    lines = [{"expr": one.expr, "value": one.value, "ok": one.ok} for one in verdict.thresholds]
-    content: dict[str, Any] = _rounded(asdict(verdict) | {"thresholds": lines})
+    """Return the content of verdict.json; floats are rounded to six significant digits."""
+    thresholds = [
+        {"expr": result.expr, "value": result.value, "ok": result.ok} for result in verdict.thresholds
+    ]
+    content: dict[str, Any] = _rounded(asdict(verdict) | {"thresholds": thresholds})
     return content
 
 
@@ -261,7 +284,7 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(one) for one in value]
+        return [_rounded(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""What a saved run's lost rows leave unknown (pure)."""
+"""Says what is unknown when rows of a saved run are lost (pure)."""
 
 from collections.abc import Container, Iterable, Iterator
 from typing import Final
@@ -16,12 +16,12 @@ FILE_OF: Final[dict[Source, str]] = {
     "host": "host.jsonl",
 }
 ENVIRONMENT: Final = "environment.json"
-# Without these nothing is known: what the run was held to; when the load began, what was done to the servers.
+# Without these files a run cannot be judged: they hold its scenario and the times of its phases and faults.
 RESTS_ALL: Final = frozenset({EVERYTHING, "events.jsonl", "scenario.json"})
-# Whether the generator kept its schedule, and whether the machine had other work: slowness may be theirs.
+# These files show whether the load generator or other work on the machine made the run slow.
 _CONDITIONS: Final = frozenset({"generator.jsonl", "host.jsonl"})
 _NEVER_SLOWNESS: Final = frozenset({"leaked_connections"})
-# More rows can only raise these, so a bound that the rest has broken is broken.
+# More rows can only raise these metrics, so an upper bound that the remaining rows violate is violated.
 _ONLY_GROWS: Final = frozenset(
     {
         "queuepool_timeouts",
@@ -43,56 +43,56 @@ _RESTS: Final = {
     "host.jsonl": "whether the machine was busy with other work, and every figure of CPU",
     NOTIFICATIONS: "who was paged",
     ENVIRONMENT: "where the run took place: its stack, its limits, its versions",
-    "services.jsonl": "whether any other service was touched",
+    "services.jsonl": "whether any other service was losses_behind",
 }
 
 
 def rests_on(file: str) -> str:
-    """What a file's rows are needed for, in words."""
+    """Say what the rows of a file are needed for."""
     return _RESTS.get(file, "everything that this run says")
 
 
-def is_lost(history: History, *sources: Source) -> bool:
-    """Whether rows of one of these are not as they were written."""
+def has_losses(history: History, *sources: Source) -> bool:
+    """Return whether rows of one of these sources were lost or changed."""
     files = {FILE_OF[source] for source in sources}
     return any(loss.file in files for loss in history.losses)
 
 
 def lost_everything(history: History) -> Iterator[str]:
-    """Losses that leave nothing to be judged."""
+    """Describe the losses that void the whole run."""
     return lost_in(history, RESTS_ALL)
 
 
 def lost_parts(history: History, needed: Iterable[Source]) -> Iterator[str]:
-    """Losses of what is needed, and of what every run is held to."""
+    """Describe the losses of the needed sources and of those that every run needs."""
     yield from lost_of(history, (*needed, "requests", "generator", "host"))
     yield from lost_in(history, {ENVIRONMENT})
 
 
 def lost_of(history: History, needed: Iterable[Source]) -> Iterator[str]:
-    """Losses of what is needed."""
+    """Describe the losses of the needed sources."""
     return lost_in(history, {FILE_OF[source] for source in needed})
 
 
 def lost_in(history: History, files: Container[str]) -> Iterator[str]:
-    """Losses of these files."""
+    """Describe the losses of these files."""
     for loss in history.losses:
         if loss.file in files:
             yield lost_in_words(loss)
 
 
-def touched(history: History, threshold: Threshold) -> list[f.Loss]:
-    """Losses of what a threshold's metric rests on."""
+def losses_behind(history: History, threshold: Threshold) -> list[f.Loss]:
+    """Return the losses of files that the metric of a threshold needs."""
     files = {FILE_OF[METRICS[threshold.metric].source]} | RESTS_ALL
     if threshold.metric not in _NEVER_SLOWNESS:
         files |= _CONDITIONS
     return [loss for loss in history.losses if loss.file in files]
 
 
-def is_proven(history: History, threshold: Threshold, value: float) -> bool:
-    """Whether a bound that the rows at hand break was broken, whatever the lost ones held."""
+def stays_violated(history: History, threshold: Threshold, value: float) -> bool:
+    """Return whether a violated bound stays violated whatever the lost rows held."""
     own = FILE_OF[METRICS[threshold.metric].source]
-    losses = touched(history, threshold)
+    losses = losses_behind(history, threshold)
     return not losses or (
         threshold.metric in _ONLY_GROWS
         and value > threshold.bound
@@ -101,5 +101,5 @@ def is_proven(history: History, threshold: Threshold, value: float) -> bool:
 
 
 def lost_in_words(loss: f.Loss) -> str:
-    """What was lost, and what rests on it."""
+    """Describe a loss, and what rests on the lost rows."""
     return f"{loss.in_words()}; on it rests {rests_on(loss.file)}"

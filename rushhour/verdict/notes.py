@@ -1,4 +1,4 @@
-"""What was seen in a run and does not decide its verdict (pure)."""
+"""Writes the notes of a verdict: what was seen and does not decide it (pure)."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,18 +20,18 @@ from rushhour.verdict.judged import RAISED_NOTHING, is_seen, judged_thresholds
 from rushhour.verdict.lost import lost_in
 from rushhour.verdict.unseen import why_no_pool, without_limit
 
-ENDPOINTS_NAMED: Final = 3  # of those with answers 4xx
+ENDPOINTS_NAMED: Final = 3  # endpoints that the note on 4xx answers lists
 
 
 def notes(
     scenario: Scenario, history: History, metrics: Metrics, diagnosis: Diagnosis, observed: str
 ) -> tuple[str, ...]:
-    """One line each."""
+    """Return the notes of a verdict, one line each."""
     window = metrics.window
     if window is None:
         return ()
     return (
-        *_blind_spot(scenario, metrics, diagnosis),
+        *_leaks_not_judged(scenario, metrics, diagnosis),
         *_not_judged(scenario, observed),
         *_no_pool(scenario, history),
         *without_limit(history),
@@ -47,8 +47,8 @@ def notes(
     )
 
 
-def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> Iterator[str]:
-    """What testers, who see HTTP alone, could not know."""
+def _leaks_not_judged(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> Iterator[str]:
+    """Report leaks that `judge: http`, which sees only answers, cannot judge."""
     if scenario.judge != "http" or not metrics.pool.leaked:
         return
     leaked, site = metrics.pool.leaked, leaking_site(diagnosis)
@@ -58,7 +58,7 @@ def _blind_spot(scenario: Scenario, metrics: Metrics, diagnosis: Diagnosis) -> I
 
 
 def _client_errors(metrics: Metrics) -> Iterator[str]:
-    """A 4xx is no failure of the service, and says that customers did not get what they asked for."""
+    """Count 4xx answers: not a failure of the service, but customers did not get what they requested."""
     if not metrics.all.http_4xx:
         return
     worst = sorted(
@@ -74,16 +74,18 @@ def _client_errors(metrics: Metrics) -> Iterator[str]:
 
 
 def _no_pool(scenario: Scenario, history: History) -> Iterator[str]:
-    """Where something rests on the pools it is a reason, not a note: see trust.py."""
+    """Say why no pool was seen; when the verdict needs pools, trust.py makes this a reason instead."""
     needed = scenario.expect != "healthy" or any(
-        METRICS[one.metric].source == "pools" for one in scenario.thresholds
+        METRICS[threshold.metric].source == "pools" for threshold in scenario.thresholds
     )
     if scenario.agent and history.complete and not history.pools and not needed:
         yield why_no_pool(history)
 
 
 def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:
-    unseen = ", ".join(one.expr for one in scenario.thresholds if not is_seen(scenario, one))
+    unseen = ", ".join(
+        threshold.expr for threshold in scenario.thresholds if not is_seen(scenario, threshold)
+    )
     if scenario.judge == "http":
         if unseen:
             yield f"not judged, since testers cannot see it: {unseen}"
@@ -92,29 +94,32 @@ def _not_judged(scenario: Scenario, observed: str) -> Iterator[str]:
     elif (
         scenario.expect == "healthy"
         and observed == "exhausted"
-        and not any(one.metric == "queuepool_timeouts" for one in scenario.thresholds)
+        and not any(threshold.metric == "queuepool_timeouts" for threshold in scenario.thresholds)
     ):
         yield "pool time-outs were seen, and no threshold bounds queuepool_timeouts"
 
 
 def _locustfile(history: History, metrics: Metrics, scenario: Scenario) -> Iterator[str]:
-    """Exceptions that the scenario's own bound allows; where they fail the run they are a reason."""
-    bounds = [one for one in judged_thresholds(scenario) if one.metric == RAISED_NOTHING.metric]
-    if all(one.holds(metrics.locustfile_errors or 0) for one in bounds):
+    """List the exceptions that the scenario's own bound allows; those above it are reasons instead."""
+    judged = judged_thresholds(scenario)
+    bounds = [threshold for threshold in judged if threshold.metric == RAISED_NOTHING.metric]
+    if all(threshold.holds(metrics.locustfile_errors or 0) for threshold in bounds):
         yield from (f"the locustfile raised {error}" for error in locustfile_errors(history))
 
 
 def _counts_differ(metrics: Metrics) -> Iterator[str]:
     pool = metrics.pool
+    if metrics.window is not None and metrics.window.of_start:
+        return  # without load, only the agent counts
     counts = {
         "the agent": pool.timeouts_agent,
         "the customers": pool.timeouts_http,
         "the service's log": pool.timeouts_logged if pool.timeouts_logged is not None else 0,
     }
-    known = {who: count for who, count in counts.items() if count is not None}
+    known = {observer: count for observer, count in counts.items() if count is not None}
     if len(set(known.values())) > 1:
-        said = ", ".join(f"{who} {count:,}" for who, count in known.items())
-        yield f"the counts of pool time-outs differ: {said}; the highest counts"
+        listed = ", ".join(f"{observer} {count:,}" for observer, count in known.items())
+        yield f"the counts of pool time-outs differ: {listed}; the highest counts"
 
 
 def _warm_up(history: History, window: Window) -> Iterator[str]:
@@ -124,7 +129,7 @@ def _warm_up(history: History, window: Window) -> Iterator[str]:
 
 
 def _full_early(history: History, window: Window) -> Iterator[str]:
-    """Pools that were full before anything was measured, and never after: the live view says `full`."""
+    """List pools that were full only before the measured load: the live view shows them as full."""
     early, later = {}, set()
     for sample in history.pools:
         if sample.capacity and sample.checked_out >= sample.capacity:
@@ -145,8 +150,8 @@ def _ended_processes(history: History, window: Window) -> Iterator[str]:
     ended = sorted(pid for pid, seen_s in last.items() if seen_s < window.load_ended_s - LAST_SAMPLE_WITHIN_S)
     if ended:
         yield (
-            f"processes of the service that ended during the load: {', '.join(map(str, ended))}; what they "
-            "had leaked counts, though it went with them"
+            f"processes of the service that ended during the load: {', '.join(map(str, ended))}; connections "
+            "that they leaked count"
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether a run can be believed (pure): why it says nothing, and what it may have missed."""
+"""Checks whether a run can be trusted: what voids it, and which data is missing (pure)."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,16 +12,16 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
-from rushhour.verdict.lost import is_lost, lost_everything, lost_parts
+from rushhour.verdict.lost import has_losses, lost_everything, lost_parts
 from rushhour.verdict.unseen import why_no_pool
 
 LATENESS_P99_MS: Final = 100.0
 STALL_MS: Final = 2000.0
 CPU_CORES: Final = 0.9  # of one core: a Locust process cannot use a second one
 CPU_SHARE: Final = 0.1  # of the measured seconds
-OTHERS_SHARE: Final = 0.25  # of the machine's cores, used by what is not part of the run
+OTHERS_SHARE: Final = 0.25  # of the machine's cores, used by processes outside of the run
 USERS_SHARE: Final = 0.95
-LOG_LINES: Final = 8  # of the part that broke
+LOG_LINES: Final = 8  # quoted from the log of the part that broke
 DURATION_SHARE: Final = 0.95
 HTTP_4XX_SHARE: Final = 0.5
 REDIRECTED_SHARE: Final = 0.5
@@ -39,23 +39,23 @@ _OBSERVES: Final[dict[str, Source]] = {
     "host": "host",
     "meter": "host",
 }
-_HARMLESS: Final = frozenset({"tail", "tails", "logs"})  # the live view; the log, which only cross-checks
+_HARMLESS: Final = frozenset({"tail", "tails", "logs"})  # only the live view, and a cross-check of time-outs
 
 
-def why_void(scenario: Scenario, history: History, metrics: Metrics) -> tuple[str, ...]:
-    """Why the run says nothing about the release, good or bad; empty when it does."""
+def void_reasons(scenario: Scenario, history: History, metrics: Metrics) -> tuple[str, ...]:
+    """Return why the run says nothing about the release; empty when it can be judged."""
     return (
         *_cut_short(scenario, history, metrics.window),
         *lost_everything(history),
         *_no_load(scenario, history, metrics),
         *_generator(history, metrics),
-        *_neighbours(history, metrics.window),
+        *_other_work(history, metrics.window),
         *_faults(scenario, history),
     )
 
 
 def log_lines(history: History) -> tuple[str, ...]:
-    """The last lines of what broke, as reasons."""
+    """Return the last log lines of the part that broke, as reasons."""
     broke = history.event(f.STACK_BROKE)
     return (
         () if broke is None else tuple(f"| {line}" for line in broke.detail.get("log_tail", ())[-LOG_LINES:])
@@ -100,14 +100,14 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
             yield "the load never started: no load_started event"
         return
     if not metrics.all.requests:
-        if is_lost(history, "requests"):
-            return  # why_blind says so, and what the pools show still counts
+        if has_losses(history, "requests"):
+            return  # missing_data reports this, and pool metrics still count
         yield f"no request ended after the warm-up of {scenario.load.warm_up:.0f} s"
         return
     lasted_s = window.load_ended_s - window.load_started_s
     if history.complete and lasted_s < DURATION_SHARE * scenario.load.duration:
         yield f"the load ended after {lasted_s:.0f} s, and should have lasted {scenario.load.duration:.0f} s"
-    users = None if is_lost(history, "generator") else metrics.users_max
+    users = None if has_losses(history, "generator") else metrics.users_max
     if history.complete and users is not None and users < USERS_SHARE * scenario.load.users:
         yield f"only {users:,} of {scenario.load.users:,} customers ever came"
     allowed_4xx = sum(
@@ -129,12 +129,12 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
     window = metrics.window
     if window is None:
         return
-    samples = [one for one in history.generator if window.in_whole_second(one.t_s)]
-    lost = is_lost(history, "generator")  # why_blind says so
+    samples = [sample for sample in history.generator if window.in_whole_second(sample.t_s)]
+    lost = has_losses(history, "generator")  # missing_data reports this
     if not samples and lost:
         return
     if not samples:
-        yield "the load generator wrote nothing about itself, so nothing tells whether it kept its schedule"
+        yield "the load generator wrote nothing about itself, so it is unknown whether it kept its schedule"
         return
     lateness_ms, stall_ms = metrics.generator_lateness_p99_ms or 0, metrics.generator_lateness_max_ms or 0
     if lateness_ms > LATENESS_P99_MS:
@@ -144,9 +144,9 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
         )
     elif stall_ms > STALL_MS:
         yield f"the load generator stood still for {stall_ms / 1000:.1f} s (bound {STALL_MS / 1000:.0f} s)"
-    seconds, busy = Counter(one.worker for one in samples), Counter[str]()
-    for one in samples:
-        busy[one.worker] += one.cpu_cores >= CPU_CORES
+    seconds, busy = Counter(sample.worker for sample in samples), Counter[str]()
+    for sample in samples:
+        busy[sample.worker] += sample.cpu_cores >= CPU_CORES
     for worker, count in sorted(busy.items()):
         if count > CPU_SHARE * seconds[worker]:
             yield (
@@ -157,13 +157,13 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
         yield from _silent_workers(samples)
 
 
-def _neighbours(history: History, window: Window | None) -> Iterator[str]:
-    """Other work on this machine takes CPU from servers that yield: what is slow then is not the release."""
+def _other_work(history: History, window: Window | None) -> Iterator[str]:
+    """Report other work on this machine: it takes CPU from the servers, and the release looks slow."""
     used: dict[str, list[float]] = {}
-    for one in history.host:
-        if window is not None and window.measures(one.t_s):
-            used.setdefault(one.component, []).append(one.cpu_cores)
-    cores = next((one.limit_cores for one in history.host if one.component == MACHINE), None)
+    for sample in history.host:
+        if window is not None and window.measures(sample.t_s):
+            used.setdefault(sample.component, []).append(sample.cpu_cores)
+    cores = next((sample.limit_cores for sample in history.host if sample.component == MACHINE), None)
     if cores is None or MACHINE not in used:
         return
     means = {component: sum(values) / len(values) for component, values in used.items()}
@@ -177,23 +177,23 @@ def _neighbours(history: History, window: Window | None) -> Iterator[str]:
 
 def _silent_workers(samples: list[f.GeneratorSample]) -> Iterator[str]:
     last: dict[str, int] = {}
-    for one in samples:
-        last[one.worker] = max(one.t_s, last.get(one.worker, one.t_s))
+    for sample in samples:
+        last[sample.worker] = max(sample.t_s, last.get(sample.worker, sample.t_s))
     end_s = max(last.values())
     for worker, seen_s in sorted(last.items()):
         if end_s - seen_s > WORKER_SILENT_S:
             yield f"Locust's {worker} fell silent {end_s - seen_s} s before the load ended"
 
 
-def why_blind(
+def missing_data(
     scenario: Scenario, history: History, metrics: Metrics, judged: Iterable[Threshold]
 ) -> tuple[str, ...]:
-    """What the judged thresholds and the expectation rest on and was not seen whole; empty when all was."""
-    needed: set[Source] = {METRICS[one.metric].source for one in judged}
+    """Return which data that the thresholds or the expectation need is missing; empty when none is."""
+    needed: set[Source] = {METRICS[threshold.metric].source for threshold in judged}
     if scenario.expect != "healthy":
         needed.add("pools")
     if not scenario.agent:
-        needed.discard("pools")  # switched off on purpose; judge.py leaves out what only it can tell
+        needed.discard("pools")  # switched off on purpose; judged.py leaves out what only it sees
     window = metrics.window
     if window is None:
         return ()
@@ -201,11 +201,15 @@ def why_blind(
     if "pools" in needed:
         found += _agent(history, window)
     if "postgres" in needed:
-        lags = [one.t_s for one in history.servers if one.server == "replica" and one.lag_s is not None]
-        found += _gap(lags, window, SERVER_GAP_S, "lag of the replica (postgres.jsonl)")
+        times_s = [
+            sample.t_s
+            for sample in history.servers
+            if sample.server == "replica" and sample.lag_s is not None
+        ]
+        found += _gap(times_s, window, SERVER_GAP_S, "lag of the replica (postgres.jsonl)")
     if "host" in needed:
         found += _gap(
-            [one.t_s for one in history.host], window, HOST_GAP_S, "CPU of any component (host.jsonl)"
+            [sample.t_s for sample in history.host], window, HOST_GAP_S, "CPU of any component (host.jsonl)"
         )
     for event in history.events:
         if event.name == f.OBSERVER_FAULT and _matters(str(event.detail.get("observer", "")), needed):
@@ -214,9 +218,10 @@ def why_blind(
 
 
 def _never_ok(scenario: Scenario, history: History, metrics: Metrics, window: Window) -> Iterator[str]:
-    """Endpoints without one answer 2xx or 3xx: their code was hardly run, so nothing is known of them.
+    """Report endpoints that never answered 2xx or 3xx: their code hardly ran, so they cannot be judged.
 
-    Where trouble is expected, 5xx and silence are that trouble; a 4xx is the locustfile's mistake there too.
+    When trouble is expected, an endpoint may answer only 5xx or not at all. One that answers 4xx is reported
+    even then, because 4xx points to a mistake in the locustfile.
     """
     for name, endpoint in metrics.endpoints.items():
         if endpoint.answered_ok or name in scenario.may_fail:
@@ -242,16 +247,18 @@ def _never_ok(scenario: Scenario, history: History, metrics: Metrics, window: Wi
         yield f"{name} answered {what} to {how_many}: {logs_in}{MAY_FAIL}"
 
 
-def why_unwatched(scenario: Scenario, history: History, judged: Iterable[Threshold]) -> tuple[str, ...]:
-    """Of a run that says nothing anyway: that the next one will not say more of the pools either."""
-    needed = scenario.expect != "healthy" or any(METRICS[one.metric].source == "pools" for one in judged)
+def missing_pools(scenario: Scenario, history: History, judged: Iterable[Threshold]) -> tuple[str, ...]:
+    """Say why a void run saw no pool, although it needed one: the next run will see none either."""
+    needed = scenario.expect != "healthy" or any(
+        METRICS[threshold.metric].source == "pools" for threshold in judged
+    )
     if not (needed and scenario.agent and history.complete) or history.pools:
         return ()
     return (why_no_pool(history),)
 
 
 def _matters(observer: str, needed: set[Source]) -> bool:
-    """An observer that is not known here matters always."""
+    """Return whether the fault of an observer affects needed data; an unknown observer always does."""
     kind = observer.split(" ", maxsplit=1)[0]
     if kind in _HARMLESS or kind == "recorder":  # the recorder's faults void the run
         return False
@@ -266,10 +273,11 @@ def _agent(history: History, window: Window) -> Iterator[str]:
     for fault in history.agent_faults[:1]:
         more = f" ({len(history.agent_faults)} faults in all)" if len(history.agent_faults) > 1 else ""
         yield f"the pool agent failed in {fault.where}: {fault.error}{more}"
-    yield from _gap([one.t_s for one in history.pools], window, POOL_GAP_S, "sample of any pool (pool.jsonl)")
+    times_s = [sample.t_s for sample in history.pools]
+    yield from _gap(times_s, window, POOL_GAP_S, "sample of any pool (pool.jsonl)")
     by_pid: dict[int, list[float]] = {}
-    for one in history.pools:
-        by_pid.setdefault(one.pid, []).append(one.t_s)
+    for sample in history.pools:
+        by_pid.setdefault(sample.pid, []).append(sample.t_s)
     if len(by_pid) > 1:
         for pid, times_s in sorted(by_pid.items()):
             own = Window(
@@ -282,7 +290,7 @@ def _agent(history: History, window: Window) -> Iterator[str]:
 
 
 def _gap(times_s: list[float], window: Window, most_s: float, what: str) -> Iterator[str]:
-    """The longest time without one, within the measured load and up to its edges."""
+    """Report the longest gap between these times in the measured load, its edges included, above `most_s`."""
     inside = sorted(t_s for t_s in times_s if window.measures(t_s))
     marks = [window.measured_from_s, *inside, window.load_ended_s]
     gap_s, from_s = max(

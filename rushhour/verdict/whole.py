@@ -1,4 +1,4 @@
-"""Whether a saved run holds what was written, for `rushhour verify` (pure)."""
+"""Checks whether a saved run is complete, for `rushhour verify` (pure)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rushhour.verdict.lost import rests_on
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One loss. Lines count from 1, times are seconds since the run's anchor; None where not seen."""
+    """One loss. Lines count from 1, times are seconds since the run's anchor; None when unknown."""
 
     file: str
     what: str
@@ -23,12 +23,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class RunCheck:
-    """What `rushhour verify` says of a run; with `error` set it could not be read."""
+    """The result of `rushhour verify` for one run; `error` is set when the run could not be read."""
 
     run: str
     error: str | None = None
-    ended: bool = False  # the run went to its end; else it was cut short, and says nothing anyway
-    manifest: bool = False  # its rows were held against what its writers noted
+    ended: bool = False  # False: the run was cut short, and its verdict is unknown anyway
+    manifest: bool = False  # its rows were compared with the manifests of its writers
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[str, ...] = ()
 
@@ -38,7 +38,7 @@ class RunCheck:
 
 
 def check_of(run: str, history: History) -> RunCheck:
-    """The check of a run that was read."""
+    """Build the result for a run that could be read."""
     return RunCheck(
         run,
         ended=history.complete,
@@ -49,7 +49,7 @@ def check_of(run: str, history: History) -> RunCheck:
 
 
 def in_lines(check: RunCheck) -> Iterator[str]:
-    """For people: a line for the run, and one for each finding."""
+    """Format a result for people: a line for the run, and two for each finding."""
     if check.error is not None:
         yield f"UNREADABLE  {check.run}: {check.error}"
         return
@@ -59,10 +59,11 @@ def in_lines(check: RunCheck) -> Iterator[str]:
         yield f"NOT WHOLE  {check.run}"
     else:
         yield f"CUT SHORT  {check.run}: no run_ended event; what it holds is as it was written"
-    for one in check.findings:
-        lines = "" if one.first_line is None else f", lines {one.first_line:,} to {one.last_line:,}"
-        yield f"  {one.file}{lines}: {one.what}"
-        yield f"    on it rests {one.rests_on}"
+    for finding in check.findings:
+        first, last = finding.first_line, finding.last_line
+        lines = "" if first is None else f", lines {first:,} to {last:,}"
+        yield f"  {finding.file}{lines}: {finding.what}"
+        yield f"    on it rests {finding.rests_on}"
     for line in check.unchecked:
         yield f"  {line}"
 

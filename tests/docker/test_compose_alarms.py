@@ -84,7 +84,7 @@ def test_real_pages_stand_beside_the_predicted_ones(team: Path) -> None:
         assert first["real_s"] is not None
         assert [row for row in one["rows"] if row["state"] in ("never came", "not predicted")] == [], one
     assert "Real pages" in ended.stdout
-    assert "Real pages beside the predicted" in (folder / "report.html").read_text()
+    assert "Real pages and predicted pages" in (folder / "report.html").read_text()
     # Prometheus saw both gunicorn workers' pools as one service.
     events = [json.loads(one) for one in (folder / "events.jsonl").read_text().splitlines()]
     [last] = [one["detail"] for one in events if one["name"] == "alerting_ended"]

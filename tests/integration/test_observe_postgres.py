@@ -155,6 +155,9 @@ def test_who_waits_for_a_lock_and_for_whom(small: BareServer, sampler: ServerSam
         assert wait.blocker_state_s is not None
         assert wait.blocker_xact_s is not None
         assert wait.blocker_xact_s >= wait.waited_s
+        assert wait.name == wait.blocker_name
+        assert (wait.name or "").startswith("service of user ")
+        assert wait.statement == "UPDATE hot"
         waiter.rollback()
         assert sampler.sample().lock_waits == ()
 

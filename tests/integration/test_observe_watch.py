@@ -56,6 +56,8 @@ class Pools:
     rest: list[f.PoolFact] = field(default_factory=list)
     fault: Exception | None = None
 
+    def notice(self, sample: f.ServerSample) -> None: ...
+
     def poll(self) -> list[f.PoolFact]:
         if self.fault is not None:
             raise self.fault

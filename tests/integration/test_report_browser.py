@@ -1,4 +1,4 @@
-"""The report in a real Chromium, offline: its panels share cursor and zoom, and it runs nothing quoted."""
+"""Tests of report.html in Chromium, offline: panels, cursor, zoom, printing and escaping."""
 
 import itertools
 import os
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 class Opened:
-    """A page, and what it did that no report may do."""
+    """An open page, with the console messages, errors, dialogs and requests that no report may cause."""
 
     def __init__(self, page: Page, path: Path) -> None:
         self.page = page
@@ -66,7 +66,7 @@ class Opened:
         return shown
 
     def lines(self) -> list[str]:
-        """What is drawn in each panel: the paths of its traces."""
+        """Return the SVG paths of the traces of each panel."""
         drawn: list[str] = self.page.evaluate(
             "[...document.querySelectorAll('#chart .cartesianlayer > .subplot')].map("
             "p => [...p.querySelectorAll('.trace path')].map(path => path.getAttribute('d')).join())"
@@ -96,7 +96,7 @@ def shared(browser: Browser, report: Path) -> Iterator[Opened]:
 
 @pytest.fixture
 def opened(shared: Opened) -> Iterator[Opened]:
-    """One page for the tests that leave it as it was, but for its zoom and its cursor."""
+    """Share one page between tests that change only its zoom and cursor."""
     yield shared
     shared.page.keyboard.press("Escape")
     if shared.page.locator("#reset").is_enabled():
@@ -115,7 +115,7 @@ def opening(browser: Browser, path: Path, **settings: Any) -> Iterator[Opened]:
     assert opened.wrong == []
 
 
-def test_it_draws_every_panel_offline_without_an_error(opened: Opened) -> None:
+def test_every_panel_is_drawn_offline_without_an_error(opened: Opened) -> None:
     lines = opened.lines()
     assert len(lines) == PANELS
     assert all("M" in line for line in lines)
@@ -143,7 +143,7 @@ def test_flags_of_moments_do_not_cover_each_other(opened: Opened) -> None:
             assert apart_x or abs(one["y"] - other["y"]) >= min(one["height"], other["height"])
 
 
-def test_the_cursor_crosses_all_panels_and_each_shows_its_values(opened: Opened) -> None:
+def test_the_cursor_shows_the_values_of_every_panel(opened: Opened) -> None:
     page = opened.page
     page.locator("#timeline").scroll_into_view_if_needed()
     chart, last = opened.box("#timeline"), _box(page.locator(".phead").last)
@@ -160,7 +160,7 @@ def test_the_cursor_crosses_all_panels_and_each_shows_its_values(opened: Opened)
     expect(page.locator("#cursor")).to_be_hidden()
 
 
-def test_dragging_over_one_panel_zooms_all_and_the_button_shows_the_whole_run(opened: Opened) -> None:
+def test_dragging_zooms_all_panels_and_the_button_resets_the_zoom(opened: Opened) -> None:
     page = opened.page
     whole, before = opened.range(), opened.lines()
     panel = page.locator(".phead", has_text="CPU")
@@ -183,13 +183,13 @@ def test_dragging_over_one_panel_zooms_all_and_the_button_shows_the_whole_run(op
     expect(page.locator(".flag:visible")).to_have_count(5)
 
 
-def test_a_flag_zooms_to_its_moment(opened: Opened) -> None:
+def test_clicking_a_flag_zooms_to_its_moment(opened: Opened) -> None:
     opened.page.locator(".flag", has_text="first time-out").click()
     expect(opened.page.locator("#reset")).to_be_enabled()
     assert opened.range() == pytest.approx([49.4, 59.4], abs=0.1)
 
 
-def test_the_keyboard_moves_the_cursor_zooms_and_speaks(opened: Opened) -> None:
+def test_the_keyboard_moves_the_cursor_and_zooms_and_values_are_announced(opened: Opened) -> None:
     page = opened.page
     page.locator("#timeline").focus()
     page.keyboard.press("End")
@@ -215,7 +215,7 @@ def test_a_series_can_be_hidden_and_shown_again(opened: Opened) -> None:
     assert opened.lines() == before
 
 
-def test_dark_and_light_follow_the_system_and_the_button(browser: Browser, report: Path) -> None:
+def test_the_theme_follows_the_system_and_the_button(browser: Browser, report: Path) -> None:
     def colours(page: Page) -> tuple[str, str]:
         found = page.evaluate(
             "[getComputedStyle(document.body).backgroundColor,"
@@ -237,7 +237,7 @@ def test_dark_and_light_follow_the_system_and_the_button(browser: Browser, repor
         assert colours(page) == light
 
 
-def test_a_phone_reads_it_without_scrolling_sideways(browser: Browser, report: Path) -> None:
+def test_the_page_fits_the_width_of_a_phone(browser: Browser, report: Path) -> None:
     for opened in opening(
         browser, report, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True
     ):
@@ -253,7 +253,7 @@ def test_a_phone_reads_it_without_scrolling_sideways(browser: Browser, report: P
         expect(page.locator("#reset")).to_be_enabled()
 
 
-def test_it_prints_in_light_colours_as_wide_as_the_sheet(
+def test_the_page_prints_in_light_colours_at_the_width_of_the_paper(
     browser: Browser, report: Path, tmp_path: Path
 ) -> None:
     for opened in opening(browser, report, color_scheme="dark"):
@@ -267,7 +267,7 @@ def test_it_prints_in_light_colours_as_wide_as_the_sheet(
         expect(opened.page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_markup_in_what_the_report_quotes_is_shown_and_never_run(browser: Browser, tmp_path: Path) -> None:
+def test_quoted_markup_is_shown_as_text(browser: Browser, tmp_path: Path) -> None:
     sample = sample_run.build(tmp_path)
     history = load_history(sample.run)
     history = replace(
@@ -282,7 +282,7 @@ def test_markup_in_what_the_report_quotes_is_shown_and_never_run(browser: Browse
         expect(opened.page.locator("img")).to_have_count(0)
 
 
-def test_a_run_of_hours_is_drawn_with_its_time_in_minutes(browser: Browser, tmp_path: Path) -> None:
+def test_the_time_axis_of_a_long_run_is_in_minutes(browser: Browser, tmp_path: Path) -> None:
     sample = sample_run.build(tmp_path, load_s=400.0)
     history = load_history(sample.run)
     page = write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)[0]

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from rushhour.stack.ports import free_port
 
+from rushhour.process.ports import free_port
 from tests.matrix.environments import ROOT, environment_of
 from tests.matrix.jobs import ASYNC_SHOP, CLIENT, RUNNERS, SHOP, Runner
 

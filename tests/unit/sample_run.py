@@ -1,4 +1,4 @@
-"""A believable run of the incident, written through the run directory's own writer."""
+"""Writes a sample run with pool exhaustion, for tests of the reports."""
 
 import math
 import random
@@ -47,7 +47,7 @@ def summary(customer_id: int) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class SampleRun:
-    """A run directory, the scenario it was made with, what it was judged as, and the service's source."""
+    """A run directory with its scenario, its verdict and the service's source."""
 
     run: RunDir
     scenario: Scenario
@@ -56,7 +56,7 @@ class SampleRun:
 
 
 def build(folder: Path, *, load_s: float = LOAD_S) -> SampleRun:
-    """Write the run below `folder`; equal arguments give equal facts."""
+    """Write the run below `folder`; equal arguments give equal records."""
     root = folder / "src"
     (root / "app").mkdir(parents=True)
     (root / "app" / "queries.py").write_text(SOURCE, encoding="utf-8")
@@ -104,7 +104,7 @@ def sample_scenario(root: Path, load_s: float = LOAD_S) -> Scenario:
 
 
 def sample_verdict() -> Verdict:
-    """As a judge would have it; written by hand, so that tests of the reports need no judge."""
+    """Return a verdict written by hand, so that tests of the reports do not depend on the judge."""
     return Verdict(
         scenario="rush-hour",
         release="1.1",
@@ -178,10 +178,10 @@ def sample_verdict() -> Verdict:
 
 
 def encoded(millis: list[float]) -> str:
-    """These latencies as a RequestCount holds them."""
+    """Encode latencies in milliseconds as `RequestCount.latency` does."""
     histogram = new_histogram()
-    for one in millis:
-        histogram.record_value(round(one * 1000))
+    for latency_ms in millis:
+        histogram.record_value(round(latency_ms * 1000))
     return str(histogram.encode().decode("ascii"))
 
 
@@ -210,7 +210,7 @@ def _events(load_s: float) -> list[f.Event]:
 
 
 def _users(at_s: float) -> int:
-    """A quiet morning, then the evening."""
+    """Return few users at the start, rising to nearly all."""
     return round(USERS * (0.15 + 0.85 / (1 + math.exp(-(at_s - 16) / 3.2))))
 
 

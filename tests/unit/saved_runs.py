@@ -1,4 +1,4 @@
-"""Saved runs for tests of what reads them: written through the run directory's own writer, and judged."""
+"""Writes saved runs for tests that read them."""
 
 import dataclasses
 import math
@@ -37,10 +37,10 @@ def save(
     judged: bool = True,
     listed: bool = False,
 ) -> RunDir:
-    """Write a run into `path`, and its verdict.json unless it was never judged.
+    """Write a run into `path`, with verdict.json if it is `judged`.
 
-    `listed`: as a run's recorder does it, scenario.json and environment.json are in the manifest too. A test
-    that changes one of them afterwards leaves it out.
+    With `listed`, the manifest names scenario.json and environment.json, as that of a real run does. A test
+    that changes one of these files afterwards leaves it out.
     """
     run = RunDir(path)
     path.mkdir(parents=True)
@@ -60,7 +60,7 @@ def save(
 
 
 def noisy(history: History, seed: int, slower: float = 1.0) -> History:
-    """The same run as chance would have it: counts vary, latencies spread, and a slow second is not alone."""
+    """Add noise to a run: varying counts, spread latencies, and slow seconds that come in groups."""
     dice = random.Random(seed)  # noqa: S311 - the same run each time
     drift: dict[int, float] = {}
     level = 0.0
@@ -80,7 +80,7 @@ def noisy(history: History, seed: int, slower: float = 1.0) -> History:
 
 
 def slowest_us(encoded: str) -> float:
-    """Of one encoded histogram; in a hand-written row all are equal."""
+    """Return the highest latency of an encoded histogram, in microseconds."""
     histogram = new_histogram()
     histogram.decode_and_add(encoded)
     return float(histogram.get_max_value())

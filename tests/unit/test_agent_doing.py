@@ -19,9 +19,9 @@ from rushhour.agent.book import GC, Book, Hold, Request, Slot
 from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.collector import LOOK_EVERY, Collector
-from rushhour.agent.doing import Doing
+from rushhour.agent.doing import Doing, stack_of
 from rushhour.agent.owners import THREAD, Owner
-from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, standing
+from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from rushhour.agent.tally import Tally
 from rushhour.agent.units import OWNER_IDLE
 
@@ -62,6 +62,10 @@ def frame_in(*places: tuple[str, str]) -> FrameType:
     return found
 
 
+def standing(frame: FrameType | None) -> Standing:
+    return Reader(Classifier()).read(stack_of(frame))
+
+
 APP = ("/srv/app/orders.py", "place_order")
 
 
@@ -85,21 +89,24 @@ CREATE = (f"{SQLALCHEMY}pool/base.py", "_create_connection")
     ],
 )
 def test_where_a_thread_stands(places: tuple[tuple[str, str], ...], expected: str) -> None:
-    what, site = standing(frame_in(APP, *places), Classifier())
+    found = standing(frame_in(APP, *places))
+    what, site = found.what, found.site
     assert what == expected
     assert site is not None
     assert site.file.startswith("/srv/app/")
 
 
 def test_a_wait_that_the_driver_calls_back_is_the_drivers() -> None:
-    what, site = standing(frame_in(APP, EXECUTE, ("/srv/app/wait.py", "wait")), Classifier())
+    found = standing(frame_in(APP, EXECUTE, ("/srv/app/wait.py", "wait")))
+    what, site = found.what, found.site
     assert what == DRIVER
     assert site is not None
     assert site.function == "place_order"
 
 
 def test_no_frame_is_elsewhere() -> None:
-    assert standing(None, Classifier()) == (ELSEWHERE, None)
+    found = standing(None)
+    assert (found.what, found.site) == (ELSEWHERE, None)
 
 
 def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, taken: float) -> Hold:

@@ -11,7 +11,7 @@ from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import milliseconds
 from rushhour.alarms.study import Scale, study
 from rushhour.errors import UsageError
-from rushhour.judging.alarms import unaudited
+from rushhour.judging.alarms import alarms_not_replayed
 from rushhour.judging.judge import judge_run, read_scenario
 from rushhour.report.alarms import headline
 from tests.unit import histories
@@ -66,8 +66,10 @@ def test_without_promtool_it_is_unknown_and_never_passes(
     assert [each.unknown.split(",")[0] for each in one.audits] == ["promtool is not on PATH"] * 2
     assert one.announced is None
     assert headline(one).endswith("failures; 2 of 2 policies are unknown")
-    assert unaudited(["prom-pool"], one)[0].startswith("alarm prom-pool is unknown: promtool is not on PATH")
-    assert unaudited(["another"], one) == ()
+    assert alarms_not_replayed(["prom-pool"], one)[0].startswith(
+        "alarm prom-pool is unknown: promtool is not on PATH"
+    )
+    assert alarms_not_replayed(["another"], one) == ()
     assert not one.advice
 
 

@@ -26,12 +26,12 @@ def written(console: Console) -> str:
     return captured.get()
 
 
-def test_text_from_outside_is_neither_emoji_nor_markup() -> None:
+def test_consoles_print_emoji_names_and_markup_as_text() -> None:
     for console in OWN:
         assert written(console).count(OUTSIDE) == 5
 
 
-def test_every_console_of_the_package_is_without_emoji_and_markup() -> None:
+def test_every_console_of_the_package_disables_emoji_and_markup() -> None:
     found = 0
     for path in Path(rushhour.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -14,6 +14,7 @@ from rushhour.rundir import facts as f
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
 from tests.unit import test_diagnosis_zoo as zoo
+from tests.unit.test_diagnosis_standing import streaming
 
 Change = Callable[[History], History]
 
@@ -28,7 +29,7 @@ def servers(history: History, state: str, server: str = "replica") -> History:
     def changed(one: f.ServerSample) -> f.ServerSample:
         if one.server != server or one.error is not None:
             return one
-        backends = tuple(dataclasses.replace(backend, state=state) for backend in one.backends)
+        backends = tuple(dataclasses.replace(backend, state=state, wait=None) for backend in one.backends)
         return dataclasses.replace(
             one, states={state: h.CAPACITY}, backends=backends, oldest_idle_in_xact_s=20.0
         )
@@ -79,12 +80,35 @@ def holding_more_than_there_is(history: History) -> History:
     return dataclasses.replace(history, pool_timeouts=late)
 
 
+def locks_of_others(history: History, share: float) -> History:
+    """This share of the transactions at the ends of chains are somebody else's."""
+    ends = sorted({wait.blocked_by for one in history.servers for wait in one.lock_waits})
+    theirs = {pid: 70_000 + pid for pid in ends[: round(share * len(ends))]}
+
+    def changed(wait: f.LockWait) -> f.LockWait:
+        pid = theirs.get(wait.blocked_by, wait.blocked_by)
+        return dataclasses.replace(wait, blocked_by=pid, blocker_name="psql of user admin")
+
+    servers = tuple(
+        dataclasses.replace(one, lock_waits=tuple(map(changed, one.lock_waits))) for one in history.servers
+    )
+    return dataclasses.replace(history, servers=servers)
+
+
+def lock_holders_leaked(history: History) -> History:
+    ended = tuple(dataclasses.replace(one, request_ended_s=one.taken_s) for one in history.checkouts)
+    return dataclasses.replace(history, checkouts=ended)
+
+
 STORIES: dict[str, Callable[[], History]] = {
     "nested": zoo.nested,
     "external": zoo.external,
     "stream": zoo.stream,
+    "streaming": streaming,
     "saturated": zoo.saturated,
     "black hole": zoo.black_hole,
+    "hot row": zoo.hot_row,
+    "own second session": zoo.own_second_session,
     "refused": zoo.refused,
     "forked": zoo.forked,
     "blocked": zoo.blocked,
@@ -105,29 +129,60 @@ CHANGES: dict[str, Change] = {
     "the agent failed": agent_failed,
     "time-outs of holders that held nothing": holding_more_than_there_is,
     "no server was seen": lambda history: dataclasses.replace(history, servers=()),
+    "somebody else holds every lock": lambda history: locks_of_others(history, 1.0),
+    "somebody else holds every third lock": lambda history: locks_of_others(history, 0.34),
+    "who holds a lock has ended": lock_holders_leaked,
+    "the server is silent": lambda history: dataclasses.replace(
+        history,
+        servers=tuple(
+            dataclasses.replace(one, error="no answer", backends=(), lock_waits=()) if number % 2 else one
+            for number, one in enumerate(history.servers)
+        ),
+    ),
 }
 # What each change contradicts, whatever the story: the causes that may not be certain after it.
 CONTRADICTS: dict[str, frozenset[str]] = {
     "all backends run a query": frozenset(
-        {"nested-checkout", "held-across-external-wait", "abandoned-stream"}
+        {"nested-checkout", "held-across-external-wait", "held-while-streaming", "abandoned-stream"}
     ),
     "all backends idle in a transaction": frozenset({"saturation", "none"}),
-    "no holder in the queue": frozenset({"nested-checkout"}),
-    "holders elsewhere": frozenset({"nested-checkout", "saturation", "slow-or-dead-backend"}),
-    "holders in the queue": frozenset({"saturation"}),
+    "no holder in the queue": frozenset({"nested-checkout", "held-while-streaming"}),
+    "holders elsewhere": frozenset(
+        {"nested-checkout", "held-while-streaming", "saturation", "slow-or-dead-backend"}
+    ),
+    "holders in the queue": frozenset({"saturation", "held-while-streaming"}),
     "time-outs of holders that held nothing": frozenset({"nested-checkout"}),
 }
+CONTRADICTS_OWN_LOCKS = frozenset(
+    {
+        "all backends run a query",
+        "all backends idle in a transaction",
+        "holders elsewhere",
+        "holders in the queue",
+        "somebody else holds every lock",
+        "somebody else holds every third lock",
+        "who holds a lock has ended",
+        "the server is silent",
+    }
+)
 EVERY_CAUSE = frozenset({"the service died", "the agent failed"})
 # A later change may undo what an earlier one contradicts, so those of one fact exclude each other.
 SERVERS = ("nothing", "all backends run a query", "all backends idle in a transaction", "no server was seen")
 LOOKS = ("nothing", "no holder in the queue", "holders elsewhere", "holders in the queue")
+LOCKS = (
+    "nothing",
+    "somebody else holds every lock",
+    "somebody else holds every third lock",
+    "who holds a lock has ended",
+    "the server is silent",
+)
 REST = ("nothing", "the service died", "the agent failed", "time-outs of holders that held nothing")
 
 
 @settings(deadline=None, max_examples=150)
 @given(
     story=st.sampled_from(sorted(STORIES)),
-    changes=st.tuples(*(st.sampled_from(names) for names in (SERVERS, LOOKS, REST))),
+    changes=st.tuples(*(st.sampled_from(names) for names in (SERVERS, LOOKS, LOCKS, REST))),
 )
 def test_no_history_in_which_a_witness_contradicts_is_certain(story: str, changes: tuple[str, ...]) -> None:
     history = STORIES[story]()
@@ -137,13 +192,16 @@ def test_no_history_in_which_a_witness_contradicts_is_certain(story: str, change
     if found.confidence != "certain":
         return
     assert not EVERY_CAUSE.intersection(changes)
+    assert found.cause != "own-lock-chain" or not CONTRADICTS_OWN_LOCKS.intersection(changes), changes
     for name in changes:
         # Saturation and slow servers are contradicted by looks, and by backends, of a pool that was full.
         assert found.cause not in CONTRADICTS.get(name, ()), (found, changes)
     assert not any(one.signal.startswith("against ") for one in found.evidence if found.cause in one.signal)
 
 
-@pytest.mark.parametrize("story", ["nested", "external", "incident", "unclosed", "healthy"])
+@pytest.mark.parametrize(
+    "story", ["nested", "external", "hot row", "own second session", "incident", "unclosed", "healthy"]
+)
 def test_the_stories_are_certain_until_a_witness_contradicts(story: str) -> None:
     assert diagnosed(STORIES[story]()).confidence == "certain"
     assert diagnosed(died(STORIES[story]())).confidence != "certain"
@@ -188,9 +246,9 @@ def test_confidence_without_a_window_is_not_raised() -> None:
     assert diagnose(empty, measure(h.scenario(), empty)).confidence == "possible"
 
 
-@pytest.mark.parametrize(("blocker", "cause"), [(9001, "saturation"), (1, "slow-or-dead-backend")])
+@pytest.mark.parametrize(("blocker", "cause"), [(9001, "own-lock-chain"), (1, "slow-or-dead-backend")])
 def test_a_server_that_only_obeys_the_services_own_locks_is_not_slow(blocker: int, cause: str) -> None:
-    """Twenty-seven updates of a hot row wait for a transaction: the service's own, or somebody else's."""
+    """Twenty-seven updates of a hot row wait for the service's own transaction, or for somebody else's."""
     story = h.Story()
     story.checkout(1, 20.0, "t1", request_ended_s=None, returned_s=h.STARTED_S + 75)
     waits = tuple(f.LockWait(9002 + n, blocker, 3.0, "idle in transaction", 4.2, 4.5) for n in range(27))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,9 @@ def full_pool(story: Story, timeouts: int = 40, **timeout: int) -> None:
     story.pool("replica", level)
 
 
-def doing(story: Story, **looks: int) -> None:
+def doing(story: Story, **looks: Any) -> None:
     """What the holders were seen at in every second of the load; `line` in those outside of the driver."""
-    counts = {"driver": 0, "queue": 0, "elsewhere": 0, "streaming": 0} | looks
+    counts: dict[str, Any] = {"driver": 0, "queue": 0, "elsewhere": 0, "streaming": 0} | looks
     outside = counts["queue"] + counts["elsewhere"] + counts["streaming"]
     lines = ((WAIT_SITE, outside),) if outside else ()
     for second in range(2, LOAD_S):
@@ -88,6 +89,106 @@ def external() -> History:
     backends(made, "idle in transaction", lambda _: 1.1, spread=0.2)
     for number in range(6):
         made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=STARTED_S + 18)
+    return made.told()
+
+
+NOTE_SITE = f.CallSite("app/visits.py", 7, "note_visit")
+NAME = "shop of user app"
+
+
+def at_locks(made: Story, wait_of: Callable[[int], tuple[f.LockWait, ...]]) -> None:
+    """Six backends at work in every second of the trouble, some of them in a wait for a lock."""
+    for second in range(LOAD_S + 2):
+        waits = wait_of(second) if 2 <= second < LOAD_S else ()
+        waiting = {one.pid for one in waits}
+        listed = tuple(
+            f.Backend(pid, "active", "Lock:transactionid", 1.0)
+            if pid in waiting
+            else f.Backend(pid, "idle in transaction", "Client:ClientRead", 0.4)
+            for pid in (range(9000, 9006) if waits else ())
+        )
+        states = {"active": len(waiting), "idle in transaction": 6 - len(waiting)} if waits else {"idle": 6}
+        made.add(
+            "servers",
+            f.ServerSample(
+                STARTED_S + second + 0.5,
+                "replica",
+                states=states,
+                waits={"Lock:transactionid": len(waiting)} if waits else {},
+                backends=listed,
+                lock_waits=waits,
+                lag_s=0.0,
+            ),
+        )
+
+
+def waits_for(pid: int, blocked_by: int, blocker: str = NAME) -> f.LockWait:
+    return f.LockWait(pid, blocked_by, 1.0, "idle in transaction", 0.4, 1.4, NAME, blocker, "UPDATE visits")
+
+
+def full_of_waits(made: Story, out: int = 6) -> None:
+    full_pool(made)
+    made.facts["pools"] = [
+        dataclasses.replace(one, size=out, max_overflow=0, checked_out=min(out, one.checked_out), live=0)
+        for one in made.facts["pools"]
+    ]
+
+
+def hot_row(ends: tuple[int, ...] = (9000, 9003, 9005), **changes: Any) -> History:
+    """All update one row first; each in turn holds its lock while it asks a partner."""
+    made = story()
+    full_of_waits(made)
+    doing(made, driver=50, elsewhere=10)
+
+    def queue(second: int) -> tuple[f.LockWait, ...]:
+        end = ends[second % len(ends)]
+        first, *rest = [pid for pid in range(9000, 9006) if pid != end]
+        return (waits_for(first, end), *(waits_for(pid, first) for pid in rest))
+
+    at_locks(made, queue)
+    for number in range(6):
+        plain: dict[str, Any] = {
+            "request_ended_s": None,
+            "returned_s": STARTED_S + LOAD_S - 1,
+            "site": NOTE_SITE,
+        }
+        made.checkout(number, 1.5, f"t{number}", stands_at=WAIT_SITE, owner=number, **plain | changes)
+    return made.told()
+
+
+def own_second_session() -> History:
+    """Each of three requests updates a row, and once more with a second session: it waits for itself."""
+    made = story()
+    full_of_waits(made)
+    doing(made, driver=30, elsewhere=30)
+    at_locks(made, lambda _: tuple(waits_for(9001 + 2 * number, 9000 + 2 * number) for number in range(3)))
+    for number in range(6):
+        site = WAIT_SITE if number % 2 else NOTE_SITE
+        stack = (f"{site.file}:{site.line} {site.function}",)
+        back_s = STARTED_S + LOAD_S - 1
+        made.checkout(
+            number,
+            1.5,
+            "t",
+            site=site,
+            stack=stack,
+            owner=number // 2,
+            request_ended_s=None,
+            returned_s=back_s,
+        )
+    return made.told()
+
+
+def locked_by(name: str) -> History:
+    """Six updates wait for one transaction of somebody else's session, the last five behind the first."""
+    made = story()
+    full_of_waits(made)
+    doing(made, driver=60)
+    first = waits_for(9000, 77, name)
+    at_locks(made, lambda _: (first, *(waits_for(pid, 9000) for pid in range(9001, 9006))))
+    for number in range(6):
+        back_s = STARTED_S + LOAD_S - 1
+        made.checkout(number, 1.5, f"t{number}", owner=number, request_ended_s=None, returned_s=back_s)
     return made.told()
 
 
@@ -176,6 +277,16 @@ def blocked(share: float = 0.8) -> History:
         (external, "held-across-external-wait", "at app/rewards.py:12 reward_points"),
         (stream, "abandoned-stream", "found them sending a streamed response"),
         (black_hole, "slow-or-dead-backend", "6 requests waited for it while it waited for them"),
+        (
+            hot_row,
+            "own-lock-chain",
+            "opened, which idles at app/rewards.py:12 reward_points for up to 0.4 s.",
+        ),
+        (
+            own_second_session,
+            "own-lock-chain",
+            "at app/visits.py:7 note_visit, and waits at the second, taken at",
+        ),
         (refused, "server-limit", "The server refused 20 connections"),
         (forked, "fork-shared", "2 processes use the same 2 connections"),
         (blocked, "blocked-worker", "80% of the looks at the event loop"),
@@ -381,3 +492,90 @@ def test_an_engine_for_each_request_is_named_at_the_line_that_creates_it() -> No
     assert found.fix.startswith("Create the engine once per process")
     few = diagnosed(dataclasses.replace(history, engines=made[:1]))
     assert "engine is created" not in few.summary
+
+
+def test_waits_for_somebody_elses_session_say_whose_it_is() -> None:
+    """All but one wait behind a connection of the service's own, which waits itself."""
+    found = diagnosed(locked_by("psql of user admin"))
+    assert found.cause == "slow-or-dead-backend"
+    assert (
+        "waited for a lock, for 17 s, and that for the transaction of psql of user admin (pid 77)"
+        in found.summary
+    )
+
+
+def test_a_lock_that_a_connection_keeps_in_its_pool_is_told_from_a_transaction() -> None:
+    """`pg_advisory_lock` without an unlock: the rollback that gives a connection back does not end it."""
+    history = hot_row(ends=(9003,))
+    servers = tuple(
+        dataclasses.replace(
+            one,
+            lock_waits=tuple(
+                dataclasses.replace(w, blocker_state="idle", statement="SELECT") for w in one.lock_waits
+            ),
+        )
+        for one in history.servers
+    )
+    checkouts = tuple(
+        dataclasses.replace(one, returned_s=STARTED_S + 1.9) if one.id == 3 else one
+        for one in history.checkouts
+    )
+    found = diagnosed(dataclasses.replace(history, servers=servers, checkouts=checkouts))
+    assert found.cause == "own-lock-chain"
+    assert "connections that are back in their pool and keep a lock all the same" in found.summary
+
+
+def test_waits_for_a_session_that_nobody_took_but_bears_the_services_name_say_so() -> None:
+    found = diagnosed(locked_by(NAME))
+    assert found.cause == "slow-or-dead-backend"
+    assert f"{NAME} (pid 77, which calls itself as the service's own sessions do)" in found.summary
+
+
+def test_waits_for_a_leaked_transaction_are_the_leaks() -> None:
+    assert diagnosed(hot_row(request_ended_s=STARTED_S + 1.6, returned_s=None)).cause != "own-lock-chain"
+
+
+def test_a_transaction_at_the_end_of_a_chain_that_was_too_short_to_be_written_has_no_line() -> None:
+    history = hot_row()
+    brief = tuple(
+        dataclasses.replace(one, returned_s=STARTED_S + 1.9) if one.id in (0, 3, 5) else one
+        for one in history.checkouts
+    )
+    found = diagnosed(dataclasses.replace(history, checkouts=brief))
+    assert found.cause == "own-lock-chain"
+    assert found.confidence != "certain"
+    assert "transactions of the service itself, too short to be seen one by one" in found.summary
+
+
+@pytest.mark.parametrize(
+    ("told", "cause"),
+    [
+        (hot_row, "own-lock-chain"),
+        (
+            lambda: hot_row(ends=(9000,)),
+            "none",
+        ),  # one session: a migration's with the service's own URL, maybe
+        (lambda: locked_by("psql of user admin"), "slow-or-dead-backend"),
+        (lambda: locked_by(NAME), "none"),
+    ],
+)
+def test_without_the_agent_locks_are_the_services_own_if_many_sessions_alike_hold_them(
+    told: Callable[[], History], cause: str
+) -> None:
+    found = diagnosed(histories.without_agent(told()))
+    assert (found.cause, found.confidence in {"possible", "likely"}) == (cause, True)
+
+
+def test_two_check_outs_by_one_helper_are_named_by_who_called_it() -> None:
+    history = own_second_session()
+    checkouts = tuple(
+        dataclasses.replace(
+            one, site=NOTE_SITE, stack=("app/visits.py:7 note_visit", *one.stack, "app/x.py:1 y")
+        )
+        for one in history.checkouts
+    )
+    found = diagnosed(dataclasses.replace(history, checkouts=checkouts))
+    assert (
+        "taken at app/visits.py:7 note_visit, and waits at the second, taken at app/rewards.py"
+        in found.summary
+    )

@@ -1,4 +1,4 @@
-"""Numbers of a run, from hand-written histories."""
+"""Tests of the metrics of a run, on hand-written histories."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def value(metrics: Metrics, line: str) -> float | None:
     return metrics.value_of(parse_threshold(line))
 
 
-def test_a_healthy_run() -> None:
+def test_metrics_of_a_healthy_run() -> None:
     metrics = measured(h.healthy())
     flat = metrics.flat()
     # 80 requests a second, for 65 seconds after 10 s of warm-up.
@@ -38,7 +38,7 @@ def test_a_healthy_run() -> None:
     assert flat["time_to_detection_s"] is None
 
 
-def test_the_incident() -> None:
+def test_metrics_of_an_exhausted_run() -> None:
     metrics = measured(h.incident())
     flat = metrics.flat()
     assert (
@@ -56,25 +56,25 @@ def test_the_incident() -> None:
     assert flat["time_to_first_timeout_s"] == pytest.approx(71.2)
 
 
-def test_requests_of_the_warm_up_do_not_count_and_those_of_the_drain_do() -> None:
+def test_requests_of_the_warm_up_do_not_count_and_requests_of_the_drain_do() -> None:
     story = h.Story()
     story.requests(h.LIST, 7, 20, f.Outcome.HTTP_5XX, range(10))
     story.requests(h.LIST, 1, 20, f.Outcome.OK, range(10, 12))
-    story.requests(h.LIST, 1, 20, f.Outcome.OK, range(75, 77))  # they ended after the load had
+    story.requests(h.LIST, 1, 20, f.Outcome.OK, range(75, 77))  # these ended after the load
     flat = measured(story.told()).flat()
     assert flat["requests"] == 4
     assert flat["http_5xx"] == 0
     assert flat["achieved_rps"] == pytest.approx(2 / 65)
 
 
-def test_nothing_seen_is_none_and_not_zero() -> None:
+def test_metrics_without_data_are_none_and_not_zero() -> None:
     metrics = measured(History(environment=None))
     assert metrics.window is None
     for name in METRICS:
         assert metrics.value_of(Threshold(name, name, None, "<", 1)) is None, name
 
 
-def test_percentiles_are_of_the_whole_and_of_each_endpoint() -> None:
+def test_percentiles_of_the_run_and_of_each_endpoint() -> None:
     metrics = measured(h.incident())
     assert value(metrics, f"p99{{{h.LIST}}} < 1s") == pytest.approx(36, rel=0.001)
     assert value(metrics, f"p50{{{h.SUMMARY}}} < 1s") == pytest.approx(12, rel=0.001)
@@ -82,7 +82,7 @@ def test_percentiles_are_of_the_whole_and_of_each_endpoint() -> None:
     assert value(metrics, "p50{GET /nowhere} < 1s") is None
 
 
-def test_failures_without_an_answer_do_not_shorten_the_percentiles() -> None:
+def test_connect_errors_do_not_lower_the_percentiles() -> None:
     story = h.Story()
     story.requests(h.LIST, 1, 100)
     story.requests(h.LIST, 99, 0.1, f.Outcome.CONNECT_ERROR)
@@ -100,10 +100,10 @@ def test_merged_percentiles_are_exact_to_three_digits() -> None:
         merge(["rubbish"])
 
 
-def test_the_highest_count_of_timeouts_is_believed() -> None:
+def test_the_highest_count_of_timeouts_is_used() -> None:
     incident = h.incident()
     assert measured(dataclasses.replace(incident, pool_timeouts=())).pool.timeouts_agent == 15
-    unseen = tuple(dataclasses.replace(one, timeouts=0) for one in incident.pools)
+    unseen = tuple(dataclasses.replace(sample, timeouts=0) for sample in incident.pools)
     pool = measured(dataclasses.replace(incident, pool_timeouts=(), pools=unseen)).pool
     assert (pool.timeouts_agent, pool.timeouts_http, pool.timeouts) == (0, 15, 15)
 
@@ -116,7 +116,7 @@ def test_without_the_agent_pools_are_unknown_and_timeouts_come_from_http_and_log
     assert pool.timeouts == 15
 
 
-def test_a_connection_that_comes_back_only_as_the_service_stops_has_leaked() -> None:
+def test_a_connection_that_returns_only_when_the_service_stops_is_leaked() -> None:
     incident = h.incident()
     stopped = tuple(
         dataclasses.replace(out, returned_s=h.STARTED_S + 79, returned_by="close")
@@ -127,33 +127,35 @@ def test_a_connection_that_comes_back_only_as_the_service_stops_has_leaked() -> 
         dataclasses.replace(out, returned_s=h.STARTED_S + 74, returned_by="close")
         for out in incident.checkouts
     )
-    none_out = tuple(dataclasses.replace(one, leaked=0) for one in incident.pools)
+    none_out = tuple(dataclasses.replace(sample, leaked=0) for sample in incident.pools)
     assert measured(dataclasses.replace(incident, checkouts=in_time, pools=none_out)).pool.leaked == 0
 
 
-def test_a_request_that_still_runs_has_not_leaked() -> None:
+def test_a_connection_of_a_running_request_is_not_leaked() -> None:
     assert measured(h.dead_backend()).pool.leaked == 0
 
 
-def test_what_a_restarted_process_leaked_counts() -> None:
+def test_leaks_of_a_process_that_ended_count() -> None:
     story = h.Story()
     story.requests(h.LIST, 30, 36)
     for number in range(4):
         story.checkout(number, 20.0, thread=f"t{number}")
-    story.pool("replica", lambda t: h.Level(out=0, checkouts=9), pid=h.PID + 1)  # the process after it
+    story.pool(
+        "replica", lambda t: h.Level(out=0, checkouts=9), pid=h.PID + 1
+    )  # the process that replaced the first
     assert measured(story.told()).pool.leaked == 4
 
 
-def test_a_pool_without_limit_has_no_share() -> None:
+def test_a_pool_without_a_limit_has_no_in_use_share() -> None:
     incident = h.incident()
-    open_ended = tuple(dataclasses.replace(one, max_overflow=-1) for one in incident.pools)
+    open_ended = tuple(dataclasses.replace(sample, max_overflow=-1) for sample in incident.pools)
     metrics = measured(dataclasses.replace(incident, pools=open_ended))
     assert metrics.pool.capacity is None
     assert metrics.pool.in_use_max == 30
     assert value(metrics, "pool_in_use_max < 80%") is None
 
 
-def test_the_fullest_pool_is_the_one_of_the_highest_share() -> None:
+def test_the_fullest_pool_has_the_highest_in_use_share() -> None:
     story = h.Story()
     story.pool("big", lambda t: h.Level(out=29))
     story.pool("small", lambda t: h.Level(out=6, waiting=3))
@@ -165,19 +167,21 @@ def test_the_fullest_pool_is_the_one_of_the_highest_share() -> None:
     assert (pool.name, pool.in_use_max, pool.capacity, pool.waiters_max) == ("small", 6, 6, 3)
 
 
-def test_one_late_second_is_not_the_generator_falling_behind() -> None:
+def test_one_late_second_does_not_raise_the_generator_lateness() -> None:
     healthy = h.healthy()
     late = tuple(
-        dataclasses.replace(one, lateness_p99_ms=900.0) if one.t_s == 50 else one for one in healthy.generator
+        dataclasses.replace(sample, lateness_p99_ms=900.0) if sample.t_s == 50 else sample
+        for sample in healthy.generator
     )
     assert measured(dataclasses.replace(healthy, generator=late)).generator_lateness_p99_ms == 2.5
     late = tuple(
-        dataclasses.replace(one, lateness_p99_ms=900.0 if one.t_s > 70 else 1) for one in healthy.generator
+        dataclasses.replace(sample, lateness_p99_ms=900.0 if sample.t_s > 70 else 1)
+        for sample in healthy.generator
     )
     assert measured(dataclasses.replace(healthy, generator=late)).generator_lateness_p99_ms == 900
 
 
-def test_users_of_all_workers_add_up() -> None:
+def test_users_max_sums_over_workers() -> None:
     story = h.Story(users=400)
     story.requests(h.LIST, 1, 20)
     story.add("generator", *(f.GeneratorSample(20 + n, "worker-1", 390, 1, 0, 1, 1, 0.1) for n in range(5)))

@@ -1,4 +1,4 @@
-"""No two sentences of a run's terminal summary, summary.md and report contradict each other."""
+"""Tests that the numbers in a run's terminal summary, summary.md and report agree."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ WARM_UP_S = 10.0
 
 
 def full_in_the_warm_up() -> History:
-    """A burst at the start fills the pool; once it is measured, one connection is out at most."""
+    """The pool is full in the warm-up; later at most one connection is out."""
     story = h.Story()
     story.requests(h.LIST, 10, 12.0)
     story.pool("replica", lambda t_s: h.Level(h.CAPACITY if t_s < 3 else 1))
@@ -33,7 +33,7 @@ def full_in_the_warm_up() -> History:
 
 
 def never_seen_out() -> History:
-    """Check-outs so short that no sample finds one."""
+    """Check-outs are too short for any sample to see one."""
     story = h.Story()
     story.requests(h.LIST, 10, 2.0)
     story.pool("replica", lambda t_s: h.Level(0, checkouts=int(t_s * 10)))
@@ -41,7 +41,7 @@ def never_seen_out() -> History:
 
 
 def stopped_before_the_drain(history: History) -> History:
-    """Interrupted: stopping the service gives back what had leaked, seconds after the load."""
+    """Interrupt the run: stopping the service returns the leaked connections seconds after the load."""
     cut = h.cut_short(history, 60.0)
     stop_s = h.STARTED_S + 66.0
     last = {sample.pool: sample for sample in cut.pools}
@@ -51,17 +51,21 @@ def stopped_before_the_drain(history: History) -> History:
             out if out.returned_s is not None else replace(out, returned_s=stop_s, returned_by="close")
             for out in cut.checkouts
         ),
-        pools=(*cut.pools, *(replace(one, t_s=stop_s, checked_out=0, leaked=0) for one in last.values())),
+        pools=(
+            *cut.pools,
+            *(replace(sample, t_s=stop_s, checked_out=0, leaked=0) for sample in last.values()),
+        ),
         events=(*cut.events, f.Event(stop_s + 1.0, f.INTERRUPTED, {})),
     )
 
 
 def two_processes(history: History) -> History:
-    """The same pools once more, idle, in a second process."""
+    """Add the same pools, idle, in a second process."""
     idle = (
-        replace(one, pid=1, checked_out=0, live=0, leaked=0, waiting=0, timeouts=0) for one in history.pools
+        replace(sample, pid=1, checked_out=0, live=0, leaked=0, waiting=0, timeouts=0)
+        for sample in history.pools
     )
-    return replace(history, pools=tuple(sorted((*history.pools, *idle), key=lambda one: one.t_s)))
+    return replace(history, pools=tuple(sorted((*history.pools, *idle), key=lambda sample: sample.t_s)))
 
 
 STORIES: dict[str, Callable[[], History]] = {
@@ -84,7 +88,7 @@ CHANGES: dict[str, Callable[[History], History]] = {
 
 
 def pages(scenario: Scenario, history: History, verdict: Verdict, tmp: str) -> dict[str, str]:
-    """What each page says, without line breaks."""
+    """Return the text of each report, without line breaks."""
     console = Console(width=300, emoji=False, markup=False)
     with console.capture() as captured:
         console.print(summary(verdict, scenario, Path(tmp)))
@@ -100,7 +104,7 @@ def pages(scenario: Scenario, history: History, verdict: Verdict, tmp: str) -> d
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("story", STORIES)
-def test_no_two_sentences_contradict_each_other(story: str, change: str) -> None:
+def test_numbers_in_terminal_summary_and_report_agree(story: str, change: str) -> None:
     history = CHANGES[change](STORIES[story]())
     scenario = h.scenario()
     verdict = judge(scenario, history, "embedded")
@@ -130,57 +134,56 @@ def test_diagnosis_and_report_count_the_same_connections(story: str, change: str
     verdict, window = judge(h.scenario(), history, "embedded"), find_window(history, WARM_UP_S)
     assert window is not None
     of_diagnosis = {
-        (one.file, one.line, one.pool): (one.held, one.leaked, one.held_s, one.max_hold_s)
-        for one in verdict.diagnosis.call_sites
+        (site.file, site.line, site.pool): (site.held, site.leaked, site.held_s, site.max_hold_s)
+        for site in verdict.diagnosis.call_sites
     }
     rows = top_holders(history, window)
     of_report = {
-        (one.site.file, one.site.line, one.pool): (one.out, one.leaked, one.held_s, round(one.max_hold_s, 3))
-        for one in rows
+        (row.site.file, row.site.line, row.pool): (row.out, row.leaked, row.held_s, round(row.max_hold_s, 3))
+        for row in rows
     }
     assert of_diagnosis.items() <= of_report.items()
     out = still_out(history, window)
-    assert (len(out), sum(one.ended_ago_s is not None for one in out)) == (
-        sum(one.out for one in rows),
-        sum(one.leaked for one in rows),
+    assert (len(out), sum(connection.ended_ago_s is not None for connection in out)) == (
+        sum(row.out for row in rows),
+        sum(row.leaked for row in rows),
     )
     watched_s = window.end_s
-    for one in rows:
-        assert one.max_hold_s <= watched_s
-        assert one.held_s <= max(one.checkouts, one.out) * watched_s
-    assert all(one.age_s <= watched_s for one in out)
+    for row in rows:
+        assert row.max_hold_s <= watched_s
+        assert row.held_s <= max(row.checkouts, row.out) * watched_s
+    assert all(connection.age_s <= watched_s for connection in out)
 
 
-def test_what_a_stopping_service_gives_back_had_leaked() -> None:
-    """The run was interrupted: its connections came back because the service was stopped."""
+def test_connections_returned_by_stopping_the_service_are_leaked() -> None:
     verdict = judge(h.scenario(), stopped_before_the_drain(h.incident()), "embedded")
     assert verdict.verdict == "unknown"
     assert verdict.metrics["leaked_connections"] == 30
     assert verdict.diagnosis.cause == "scope-never-removed"
-    assert all(one.max_hold_s <= 60.0 for one in verdict.diagnosis.call_sites)
+    assert all(site.max_hold_s <= 60.0 for site in verdict.diagnosis.call_sites)
 
 
-def test_a_pool_that_was_full_in_the_warm_up_alone_is_noted_with_its_numbers() -> None:
+def test_a_pool_that_was_full_only_in_the_warm_up_is_a_note_with_numbers() -> None:
     verdict = judge(h.scenario(), full_in_the_warm_up(), "embedded")
     assert "pool replica was full during the warm-up (30 of 30), and not after it" in verdict.notes
     assert "at most 1 of 30 connections out (sampled)" in verdict.diagnosis.summary
 
 
-def test_a_pool_whose_check_outs_no_sample_caught_is_not_called_unused() -> None:
+def test_a_pool_without_sampled_check_outs_is_described_as_sampled() -> None:
     verdict = judge(h.scenario(), never_seen_out(), "embedded")
     assert "no connection of 30 out in any sample" in verdict.diagnosis.summary
 
 
-def test_a_capacity_is_named_only_where_it_is_of_what_leaked() -> None:
+def test_the_headline_names_the_capacity_only_for_one_pool_of_one_process() -> None:
     assert "30 of 30 connections held" in judge(h.scenario(), h.incident(), "embedded").headline
     assert (
         " of 30 connections held" not in judge(h.scenario(), two_processes(h.incident()), "embedded").headline
     )
 
 
-def test_time_outs_that_no_customer_saw_are_not_called_their_requests() -> None:
+def test_timeouts_that_no_answer_shows_are_not_counted_as_requests() -> None:
     history = h.incident()
-    late = tuple(replace(one, timeouts=one.timeouts * 3) for one in history.pools)
+    late = tuple(replace(sample, timeouts=sample.timeouts * 3) for sample in history.pools)
     verdict = judge(h.scenario(), replace(history, pools=late), "embedded")
     assert "pool time-outs in 5,215 requests" in verdict.headline
     assert "requests timed out" not in verdict.headline

@@ -110,6 +110,36 @@ def test_an_owner_and_what_ended_in_place_of_a_request(file: AgentFile) -> None:
     assert found == replace(TAKEN, t_s=3.0, endpoint=None, owner=3)
 
 
+def locked(t_s: float, server: str = "replica") -> f.ServerSample:
+    return f.ServerSample(t_s, server, lock_waits=(f.LockWait(4711, 4712, 0.2, "active", 0.2, 0.2),))
+
+
+def test_a_short_check_out_is_written_if_its_backend_waited_for_a_lock_meanwhile(file: AgentFile) -> None:
+    assert file.add(START, POOL, *LINES, out()) == [
+        f.AgentProcess(0.5, PID, 1, "3.11.7", None, None, ("gunicorn",))
+    ]
+    file.watcher.notice(locked(1.2))
+    [found] = file.watcher.poll()
+    assert isinstance(found, f.CheckOut)
+    assert (found.id, found.server_pid, found.returned_s) == (1, 4711, None)
+    [back] = file.add({"k": "back", "id": 1, "t": 1001.3, "how": "close"})
+    assert isinstance(back, f.CheckOut)
+    assert back.returned_s == pytest.approx(1.3)
+
+
+def test_one_that_came_back_before_its_server_spoke_of_it_is_written_as_well(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out())
+    assert file.add({"k": "back", "id": 1, "t": 1001.3, "how": "close"}) == []
+    file.watcher.notice(locked(1.4))  # it had come back by then
+    file.watcher.notice(locked(1.2, server="primary"))  # another server's pid
+    assert file.watcher.poll() == []
+    file.watcher.notice(locked(1.2))
+    [found] = file.watcher.poll()
+    assert isinstance(found, f.CheckOut)
+    assert found.returned_s == pytest.approx(1.3)
+    assert file.watcher.poll() == []
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> AgentFile:
     return AgentFile(tmp_path, {"127.0.0.1:5433": "replica"})
@@ -401,3 +431,10 @@ def test_processes_of_two_tasks_with_the_same_pid_stay_apart(tmp_path: Path) -> 
     assert pids[1] not in pids[:1]
     assert reader.finish() == []
     recorder.close()
+
+
+def test_a_check_out_of_a_task_says_so(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out() | {"task": True})
+    [found] = file.add({"k": "back", "id": 1, "t": 1003.0, "how": "close"})
+    assert isinstance(found, f.CheckOut)
+    assert found.by_task

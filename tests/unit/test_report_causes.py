@@ -1,4 +1,4 @@
-"""The page of a cause is in the report itself; nothing that a run leaves names a path below docs/."""
+"""Tests of the pages of causes in reports."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ def terminal(sample: SampleRun, verdict: Verdict) -> str:
 
 
 @pytest.mark.parametrize("cause", WITH_PAGE)
-def test_every_report_can_be_read_without_the_checkout(
+def test_reports_embed_or_refer_to_the_page_of_the_cause_and_name_no_path_in_docs(
     sample: SampleRun, history: History, cause: str
 ) -> None:
     verdict = of_cause(sample, cause)
@@ -59,15 +59,17 @@ def test_every_report_can_be_read_without_the_checkout(
 
 
 @pytest.mark.parametrize("cause", WITH_PAGE)
-def test_a_page_holds_no_link_to_another_file_and_no_command_for_a_checkout(cause: str) -> None:
+def test_an_embedded_page_has_no_link_to_a_file_and_no_command_for_a_checkout(cause: str) -> None:
     html = str(about(cause))
     assert 'href="' not in html.replace('href="http', "")
     assert "See it" not in html
     assert "rushhour run zoo" not in html
 
 
-@pytest.mark.parametrize("cause", ["none", "unheard-of", "../zoo", ""])
-def test_a_cause_without_a_page_promises_none(sample: SampleRun, history: History, cause: str) -> None:
+@pytest.mark.parametrize("cause", ["none", "no-such-cause", "../zoo", ""])
+def test_reports_do_not_mention_a_page_for_a_cause_without_one(
+    sample: SampleRun, history: History, cause: str
+) -> None:
     verdict = of_cause(sample, cause)
     assert about(cause) is None
     assert causes.SECTION not in render_html(sample.scenario, history, verdict, None)
@@ -75,7 +77,7 @@ def test_a_cause_without_a_page_promises_none(sample: SampleRun, history: Histor
     assert causes.SECTION not in terminal(sample, verdict)
 
 
-def test_html_in_a_page_is_text_and_links_to_the_web_stay() -> None:
+def test_as_html_escapes_html_and_keeps_only_web_links() -> None:
     html = as_html("<b>x</b> [zoo](../zoo.md) [w](https://example.org) [j](javascript:alert(1)) `<i>`\n")
     assert "<b>" not in html
     assert "<i>" not in html
@@ -84,9 +86,7 @@ def test_html_in_a_page_is_text_and_links_to_the_web_stay() -> None:
     assert 'href="javascript' not in html
 
 
-def test_the_pages_are_found_in_an_installed_package_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_pages_are_found_in_an_installed_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installed = tmp_path / "rushhour" / "docs" / "causes"
     installed.mkdir(parents=True)
     (installed / "saturation.md").write_text("# saturation\n\n## How it happens\n\nHere.\n", encoding="utf-8")

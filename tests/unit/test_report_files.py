@@ -1,4 +1,4 @@
-"""report.html, junit.xml and summary.md: whole, true to the verdict, and proof against what they quote."""
+"""Tests of report.html, junit.xml and summary.md: their content, and the escaping of quoted text."""
 
 import base64
 import gzip
@@ -70,18 +70,18 @@ def page(sample: SampleRun, history: History) -> str:
     return render_html(sample.scenario, history, sample.verdict, sample.source_root, ["locust.html"])
 
 
-def test_all_reports_are_written_whole_beside_each_other(sample: SampleRun, history: History) -> None:
+def test_write_reports_writes_all_files_and_links_them(sample: SampleRun, history: History) -> None:
     written = write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)
     assert [path.name for path in written] == ["report.html", "junit.xml", "summary.md"]
     assert all(path.stat().st_size > 500 for path in written)
     assert not list(sample.run.path.glob(".*"))
-    links = {one["href"] for one in Tags(written[0].read_text(encoding="utf-8")).attributes("a")}
+    links = {link["href"] for link in Tags(written[0].read_text(encoding="utf-8")).attributes("a")}
     assert {"locust.html", "junit.xml", "summary.md", "requests.jsonl", "pool.jsonl"} <= links
     assert all((sample.run.path / str(link)).exists() for link in links)
 
 
-def test_the_page_tells_the_verdict_the_line_and_the_numbers(sample: SampleRun, page: str) -> None:
-    told = Tags(page).text
+def test_the_page_shows_the_verdict_source_lines_and_numbers(sample: SampleRun, page: str) -> None:
+    shown = Tags(page).text
     for wanted in (
         sample.verdict.headline,
         "rows = session.scalars(heavy_join(customer_id)).all()",
@@ -96,33 +96,33 @@ def test_the_page_tells_the_verdict_the_line_and_the_numbers(sample: SampleRun, 
         sample_run.HEAVY,
         sample.verdict.notes[0],
     ):
-        assert wanted in told
-    assert "did not go to its end" not in told
+        assert wanted in shown
+    assert "did not go to its end" not in shown
 
 
-def test_the_page_fetches_nothing_and_allows_no_script_but_its_own(page: str) -> None:
+def test_the_page_fetches_nothing_and_its_policy_allows_only_its_own_scripts(page: str) -> None:
     tags = Tags(page)
-    assert [one for one in tags.attributes("link") if one["href"] != "data:,"] == []
-    assert [one for one in tags.attributes("script") if "src" in one] == []
+    assert [link for link in tags.attributes("link") if link["href"] != "data:,"] == []
+    assert [script for script in tags.attributes("script") if "src" in script] == []
     assert tags.attributes("img") == tags.attributes("iframe") == []
-    policy = next(one for one in tags.attributes("meta") if one.get("http-equiv"))["content"] or ""
+    policy = next(meta for meta in tags.attributes("meta") if meta.get("http-equiv"))["content"] or ""
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe-inline" not in policy.split("style-src")[0]
     assert "url(" not in page.split('id="plotly"', maxsplit=1)[0]
 
 
-def test_the_page_carries_plotly_whole(page: str) -> None:
+def test_the_page_embeds_plotly(page: str) -> None:
     packed = re.search(r'<script type="text/plain" id="plotly">([^<]+)<', page)
     assert packed
     assert gzip.decompress(base64.b64decode(packed[1])).decode("utf-8") == get_plotlyjs()
     assert len(page) < 2_500_000
 
 
-def test_the_timeline_data_is_json_that_ends_no_script(page: str) -> None:
+def test_the_timeline_data_is_json_that_cannot_end_its_script_element(page: str) -> None:
     data = re.search(r'<script type="application/json" id="timeline-data">([^<]+)</script>', page)
     assert data
     picture = json.loads(data[1])
-    assert [one["key"] for one in picture["panels"]][4:6] == ["pool-replica", "pool-primary"]
+    assert [panel["key"] for panel in picture["panels"]][4:6] == ["pool-replica", "pool-primary"]
     assert picture["moments"][1]["label"] == "pool replica full"
     assert json.loads(script_json({"a": EVIL})) == {"a": EVIL}
     assert not set("<>&") & set(script_json({"a": EVIL}))
@@ -136,13 +136,17 @@ def evil(sample: SampleRun) -> Verdict:
     )
 
 
-def test_nothing_that_was_quoted_becomes_markup_in_the_page(sample: SampleRun, history: History) -> None:
+def test_the_page_escapes_quoted_text(sample: SampleRun, history: History) -> None:
     harmless = Tags(render_html(sample.scenario, history, sample.verdict, sample.source_root))
     site = f.CallSite(EVIL, 1, EVIL)
     quoted = replace(
         history,
-        checkouts=tuple(replace(one, site=site, thread=EVIL, pool=EVIL) for one in history.checkouts),
-        pools=tuple(replace(one, pool=EVIL) if one.pool == "replica" else one for one in history.pools),
+        checkouts=tuple(
+            replace(checkout, site=site, thread=EVIL, pool=EVIL) for checkout in history.checkouts
+        ),
+        pools=tuple(
+            replace(sample, pool=EVIL) if sample.pool == "replica" else sample for sample in history.pools
+        ),
         events=(*history.events, f.Event(30.0, f.OBSERVER_FAULT, {"observer": EVIL, "error": EVIL})),
     )
     page = render_html(sample.scenario, quoted, evil(sample), None)
@@ -153,20 +157,22 @@ def test_nothing_that_was_quoted_becomes_markup_in_the_page(sample: SampleRun, h
     assert "\x1b" not in page
 
 
-def test_a_run_cut_short_and_a_missing_source_are_said(sample: SampleRun, history: History) -> None:
+def test_the_page_reports_a_run_cut_short_and_a_missing_source_file(
+    sample: SampleRun, history: History
+) -> None:
     cut = replace(history, events=tuple(e for e in history.events if e.name != f.RUN_ENDED))
     moved = replace(
         sample.verdict.diagnosis,
         call_sites=(replace(sample.verdict.diagnosis.call_sites[0], file="gone.py"),),
     )
-    told = Tags(
+    shown = Tags(
         render_html(sample.scenario, cut, replace(sample.verdict, diagnosis=moved), sample.source_root)
     ).text
-    assert "did not go to its end" in told
-    assert "No source excerpt: gone.py could not be read" in told
+    assert "did not go to its end" in shown
+    assert "No source excerpt: gone.py could not be read" in shown
 
 
-def test_a_page_without_any_observation_still_tells_the_verdict(sample: SampleRun) -> None:
+def test_the_page_of_an_empty_history_shows_the_verdict_and_no_timeline(sample: SampleRun) -> None:
     bare = Verdict(
         scenario="rush-hour",
         release="1.1",
@@ -183,7 +189,7 @@ def test_a_page_without_any_observation_still_tells_the_verdict(sample: SampleRu
     assert "timeline-data" not in page
 
 
-def test_junit_counts_failures_and_unknowns_and_carries_the_metrics(sample: SampleRun) -> None:
+def test_junit_counts_failures_and_errors_and_holds_the_metrics(sample: SampleRun) -> None:
     failed = replace(sample.verdict, verdict="fail", scenario="gate")
     unknown = replace(sample.verdict, verdict="unknown", scenario="smoke")
     root = ET.fromstring(render_junit([sample.verdict, failed, unknown]))  # noqa: S314 - our own text
@@ -203,30 +209,30 @@ def test_junit_counts_failures_and_unknowns_and_carries_the_metrics(sample: Samp
     assert failure.get("message") == sample.verdict.headline
     assert "threshold pool_in_use_max < 80%: 100%" in (failure.text or "")
     assert "at app/queries.py:9 list_referrals" in (failure.text or "")
-    properties = {one.get("name"): one.get("value") for one in passed_case.iter("property")}
+    properties = {item.get("name"): item.get("value") for item in passed_case.iter("property")}
     assert properties["queuepool_timeouts"] == "15"
     assert properties["replica_lag_s_max"] == "no data"
 
 
-def test_junit_and_markdown_survive_what_they_quote(sample: SampleRun) -> None:
+def test_junit_and_markdown_escape_quoted_text(sample: SampleRun) -> None:
     verdict = replace(evil(sample), verdict="fail")
     root = ET.fromstring(render_junit([verdict]))  # noqa: S314 - our own text
     failure = root.find("testsuite/testcase/failure")
     assert failure is not None
     assert "<script>alert(1)</script>" in (failure.text or "")
-    told = render_markdown(sample.scenario, verdict)
-    assert "<script>" not in re.sub(r"`+[^\n]*`+", "", told)
-    assert "\x1b" not in told
+    markdown = render_markdown(sample.scenario, verdict)
+    assert "<script>" not in re.sub(r"`+[^\n]*`+", "", markdown)
+    assert "\x1b" not in markdown
 
 
-def test_backticks_become_code_and_nothing_else() -> None:
+def test_prose_turns_only_paired_backticks_into_code() -> None:
     assert html_prose("call `a<b>()` <now>") == "call <code>a&lt;b&gt;()</code> &lt;now&gt;"
     assert html_prose("one ` only <i>") == "one ` only &lt;i&gt;"
     assert prose("call `a_b()` or *c*") == r"call `a_b()` or \*c\*"
     assert prose("one ` only") == r"one \` only"
 
 
-def test_a_diagnosis_shows_the_sites_that_hold_and_none_of_a_healthy_run(sample: SampleRun) -> None:
+def test_suspects_are_the_sites_with_connections_out_and_none_for_a_healthy_run(sample: SampleRun) -> None:
     (guilty,) = sample.verdict.diagnosis.call_sites
     idle = replace(guilty, line=16, held=0, leaked=0)
     both = replace(sample.verdict.diagnosis, call_sites=(guilty, idle))
@@ -235,21 +241,21 @@ def test_a_diagnosis_shows_the_sites_that_hold_and_none_of_a_healthy_run(sample:
     assert suspects(replace(both, cause="none")) == ()
 
 
-def test_markdown_text_and_code_keep_their_meaning() -> None:
+def test_markdown_text_and_code_are_escaped() -> None:
     assert text("a|b *c* <d>") == r"a\|b \*c\* &lt;d&gt;"
     assert code("a`b") == "``a`b``"
     assert code("a|b") == r"`a\|b`"
 
 
-def test_the_summary_starts_with_what_happened_and_shows_the_line(sample: SampleRun) -> None:
-    told = render_markdown(sample.scenario, sample.verdict, sample.source_root)
-    assert told.splitlines()[0].startswith("## ✅ Pool replica was exhausted as expected")
-    assert "| ❌ | `queuepool_timeouts == 0` | 15 |" in told
-    assert "rows = session.scalars(heavy_join(customer_id)).all()" in told
-    assert "| `p95_ms` | 41.2 ms |" in told
+def test_the_summary_starts_with_the_headline_and_shows_the_source_line(sample: SampleRun) -> None:
+    markdown = render_markdown(sample.scenario, sample.verdict, sample.source_root)
+    assert markdown.splitlines()[0].startswith("## ✅ Pool replica was exhausted as expected")
+    assert "| ❌ | `queuepool_timeouts == 0` | 15 |" in markdown
+    assert "rows = session.scalars(heavy_join(customer_id)).all()" in markdown
+    assert "| `p95_ms` | 41.2 ms |" in markdown
 
 
-def test_a_suite_is_compared_in_one_table(sample: SampleRun, tmp_path: Path) -> None:
+def test_a_suite_has_one_table_and_one_junit_case_per_scenario(sample: SampleRun, tmp_path: Path) -> None:
     other = replace(sample.verdict, scenario="gate", verdict="fail", release="1.1.1")
     results = [(sample.scenario, sample.verdict), (replace(sample.scenario, name="gate"), other)]
     table = render_comparison(results).splitlines()
@@ -261,12 +267,11 @@ def test_a_suite_is_compared_in_one_table(sample: SampleRun, tmp_path: Path) -> 
 
 
 PACKAGE = Path(__file__).parents[2] / "rushhour"
-# Of pages that are written; the web UI's live page is served, by a server that it asks for more.
+# Without the web UI: its live page is served, and fetches data from its server.
 PAGES = sorted(path for path in PACKAGE.rglob("templates/*.html.j2") if "webui" not in path.parts)
 
 
-def test_every_page_has_the_same_head_and_policy() -> None:
-    """A template extends page.html.j2, or is a part that another includes."""
+def test_every_template_extends_page_html_or_is_included_by_one_that_does() -> None:
     texts = {path: path.read_text(encoding="utf-8") for path in PAGES}
     for path, page in texts.items():
         part = any(f'{{% include "{path.name}" %}}' in other for other in texts.values())
@@ -275,8 +280,8 @@ def test_every_page_has_the_same_head_and_policy() -> None:
         assert ("<head>" in page) == (path.name == "page.html.j2"), path
 
 
-def test_a_job_keeps_its_own_templates() -> None:
-    """So that the job can be deleted whole: ours render reports of runs alone."""
+def test_the_report_package_holds_no_templates_of_jobs() -> None:
+    """A job keeps its templates in its own package, so that it can be deleted with them."""
     common = {path.name for path in PAGES if path.parent.parent.name == "report"}
     assert common == {"alarms.html.j2", "page.html.j2", "report.html.j2", "timeline.html.j2"}
     assert {path.parent.parent.name for path in PAGES} >= {"report", "drill", "nightly"}

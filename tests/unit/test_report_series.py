@@ -1,4 +1,4 @@
-"""Series stay small and lose neither a peak nor a gap; panels say what the facts say."""
+"""Tests of the series, panels and moments of the timeline."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ LONG = st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size
 
 
 @given(LONG)
-def test_downsampling_keeps_the_extremes_the_order_and_the_gaps(values: list[float | None]) -> None:
+def test_downsample_keeps_extremes_order_and_gaps(values: list[float | None]) -> None:
     points: list[Point] = [(float(at), value) for at, value in enumerate(values)]
     kept = downsample(points, limit=40)
     known = [value for value in values if value is not None]
@@ -38,7 +38,7 @@ def test_downsampling_keeps_the_extremes_the_order_and_the_gaps(values: list[flo
 
 
 @pytest.mark.parametrize("count", [MAX_POINTS + 1, 36_000, 100_000])
-def test_a_long_series_is_cut_to_about_two_thousand_points_and_keeps_one_lonely_peak(count: int) -> None:
+def test_downsample_reduces_a_long_series_and_keeps_a_single_peak(count: int) -> None:
     points: list[Point] = [(at / 10, 0.0) for at in range(count)]
     points[count // 3] = (count / 30, 31.0)
     kept = downsample(points)
@@ -46,7 +46,7 @@ def test_a_long_series_is_cut_to_about_two_thousand_points_and_keeps_one_lonely_
     assert max(value for _, value in kept if value is not None) == 31.0
 
 
-def test_a_silence_is_a_gap_and_never_a_line() -> None:
+def test_a_pause_between_samples_is_a_gap() -> None:
     assert break_gaps([(0.0, 1.0), (1.0, 1.0), (9.0, 2.0)]) == [
         (0.0, 1.0),
         (1.0, 1.0),
@@ -55,7 +55,7 @@ def test_a_silence_is_a_gap_and_never_a_line() -> None:
     ]
 
 
-def test_bars_of_a_long_run_are_as_high_as_the_highest_they_stand_for() -> None:
+def test_merged_bars_have_the_height_of_the_highest() -> None:
     points: list[Point] = [(at + 0.5, 1.0 if at == 4321 else 0.0) for at in range(7200)]
     kept, width = peaks(points, 1.0)
     assert width == 4.0
@@ -63,7 +63,7 @@ def test_bars_of_a_long_run_are_as_high_as_the_highest_they_stand_for() -> None:
     assert [t for t, value in kept if value] == [4322.0]
 
 
-def test_a_sum_over_processes_forgets_one_that_fell_silent() -> None:
+def test_a_sum_over_processes_drops_a_process_without_recent_samples() -> None:
     samples = [(0.0, "a", 5.0), (0.1, "b", 2.0), (0.2, "a", 6.0), (3.0, "b", 4.0)]
     summed = carried_sum(samples, lambda s: s[0], lambda s: s[1], lambda s: s[2])
     assert summed == [(0.0, 5.0), (0.1, 7.0), (0.2, 8.0), (3.0, 4.0)]
@@ -75,20 +75,20 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 
 def panel(history: History, key: str) -> Panel:
-    return next(one for one in timeline(history).panels if one.key == key)
+    return next(panel for panel in timeline(history).panels if panel.key == key)
 
 
 def series(history: History, key: str, name: str) -> Series:
-    return next(one for one in panel(history, key).series if one.name == name)
+    return next(series for series in panel(history, key).series if series.name == name)
 
 
-def value_at(one: Series, t_s: float) -> float | None:
-    return next(value for t, value in zip(one.t_s, one.values, strict=True) if t >= t_s)
+def value_at(series: Series, t_s: float) -> float | None:
+    return next(value for t, value in zip(series.t_s, series.values, strict=True) if t >= t_s)
 
 
-def test_all_panels_of_an_incident_with_their_units_on_one_clock(history: History) -> None:
+def test_an_exhausted_run_has_all_panels_with_their_units(history: History) -> None:
     picture = timeline(history)
-    assert [(one.key, one.unit) for one in picture.panels] == [
+    assert [(panel.key, panel.unit) for panel in picture.panels] == [
         ("users", "customers"),
         ("rate", "requests/s"),
         ("errors", "failures/s"),
@@ -100,10 +100,10 @@ def test_all_panels_of_an_incident_with_their_units_on_one_clock(history: Histor
         ("lag", "s"),
     ]
     assert picture.end_s == pytest.approx(sample_run.LOAD_S + 2.4, abs=0.1)
-    assert all(t >= 0 for one in picture.panels for each in one.series for t in each.t_s)
+    assert all(t >= 0 for panel in picture.panels for series in panel.series for t in series.t_s)
 
 
-def test_the_pool_panel_shows_the_leak_reaching_capacity(history: History) -> None:
+def test_the_pool_panel_shows_leaks_up_to_the_capacity(history: History) -> None:
     leaked = series(history, "pool-replica", "leaked")
     assert value_at(leaked, 5.0) is not None
     assert value_at(leaked, sample_run.FULL_S + 0.5) == 30.0
@@ -111,7 +111,7 @@ def test_the_pool_panel_shows_the_leak_reaching_capacity(history: History) -> No
     assert max(value or 0 for value in series(history, "pool-primary", "leaked").values) == 0.0
 
 
-def test_failures_are_counted_by_class_in_the_second_in_which_they_ended(history: History) -> None:
+def test_failures_are_counted_by_class_and_second(history: History) -> None:
     timeouts = series(history, "errors", "QueuePool time-out")
     counted = sum(row.count for row in history.requests if row.outcome is f.Outcome.QUEUEPOOL_TIMEOUT)
     assert sum(value or 0 for value in timeouts.values) == counted > 0
@@ -119,15 +119,15 @@ def test_failures_are_counted_by_class_in_the_second_in_which_they_ended(history
     assert not any(series(history, "errors", "other 5xx").values)
 
 
-def test_answers_4xx_are_drawn_beside_the_failures(history: History) -> None:
+def test_the_error_panel_shows_4xx(history: History) -> None:
     row = replace(history.requests[-1], outcome=f.Outcome.HTTP_4XX, count=7, status=404)
     with_4xx = replace(history, requests=(*history.requests, row))
     assert sum(value or 0 for value in series(with_4xx, "errors", "4xx").values) == 7
     assert panel(with_4xx, "errors").title == "Failures by class, and 4xx"
-    assert [one.name for one in panel(history, "errors").series if one.name == "4xx"] == []
+    assert "4xx" not in [series.name for series in panel(history, "errors").series]
 
 
-def test_percentiles_come_from_the_histograms(history: History) -> None:
+def test_latency_percentiles_come_from_the_histograms(history: History) -> None:
     p99 = series(history, "latency", "p99")
     assert max(value or 0 for value in p99.values) == pytest.approx(30_000, rel=0.01)
     first_rows = [row for row in history.requests if row.t_s == 3]
@@ -136,9 +136,9 @@ def test_percentiles_come_from_the_histograms(history: History) -> None:
     assert first_rows
 
 
-def test_moments_are_marked_in_order_and_say_where(history: History) -> None:
+def test_moments_are_in_order_with_call_sites(history: History) -> None:
     found = timeline(history).moments
-    assert [(one.label, round(one.t_s, 1)) for one in found] == [
+    assert [(moment.label, round(moment.t_s, 1)) for moment in found] == [
         ("warm-up ended", 10.0),
         ("pool replica full", 24.4),
         ("leak detected", 25.0),
@@ -149,42 +149,42 @@ def test_moments_are_marked_in_order_and_say_where(history: History) -> None:
     assert found[2].detail == "pool replica at app/queries.py:9 list_referrals"
 
 
-def test_without_live_detection_the_moments_come_from_the_samples(history: History) -> None:
+def test_moments_come_from_samples_without_live_events(history: History) -> None:
     blind = replace(
         history, events=tuple(e for e in history.events if e.name not in {f.POOL_FULL, f.FIRST_TIMEOUT})
     )
     site = f.CallSite("app/queries.py", 9, "list_referrals")
     blind = replace(blind, pool_timeouts=(f.PoolTimeout(60.0, 7, "replica", site, "GET /x", 30.01),))
-    found = {one.label: one for one in timeline(blind).moments}
+    found = {moment.label: moment for moment in timeline(blind).moments}
     assert found["pool replica full"].t_s == pytest.approx(sample_run.FULL_S, abs=1.0)
     assert found["first time-out"].t_s == pytest.approx(57.0)
     assert "after 30.0 s" in found["first time-out"].detail
 
 
-def test_what_was_not_judged_is_shaded(history: History) -> None:
+def test_the_warm_up_and_the_time_after_the_load_are_shaded(history: History) -> None:
     assert [(start, why) for start, _, why in timeline(history).shaded] == [
         (0.0, "warm-up"),
         (70.0, "after the load"),
     ]
 
 
-def test_an_empty_history_has_no_panels_and_one_without_an_agent_no_pools(history: History) -> None:
+def test_panels_without_data_are_left_out(history: History) -> None:
     assert timeline(History(environment=None)).panels == ()
-    keys = {one.key for one in timeline(replace(history, pools=())).panels}
+    keys = {panel.key for panel in timeline(replace(history, pools=())).panels}
     assert keys == {"users", "rate", "errors", "latency", "cpu", "lag"}
 
 
-def test_two_workers_and_two_processes_add_up(history: History) -> None:
+def test_panels_sum_over_workers_and_processes(history: History) -> None:
     both = replace(
         history,
-        generator=(*history.generator, *(replace(one, worker="second") for one in history.generator)),
-        pools=(*history.pools, *(replace(one, pid=8) for one in history.pools)),
+        generator=(*history.generator, *(replace(sample, worker="second") for sample in history.generator)),
+        pools=(*history.pools, *(replace(sample, pid=8) for sample in history.pools)),
     )
     assert max(value or 0 for value in series(both, "users", "active").values) == 2 * sample_run.USERS
     assert max(value or 0 for value in series(both, "pool-replica", "capacity").values) == 60.0
 
 
-def test_a_soak_of_two_hours_stays_small(tmp_path: Path) -> None:
+def test_series_of_a_two_hour_run_are_short(tmp_path: Path) -> None:
     rows = tuple(
         f.RequestCount(
             second, "GET /x", f.Outcome.OK, 1, sample_run.encoded([10.0 if second != 4000 else 900.0])
@@ -195,4 +195,6 @@ def test_a_soak_of_two_hours_stays_small(tmp_path: Path) -> None:
     latency = panel(soak, "latency")
     assert latency.title == "Latency, windows of 12 s"
     assert max(value or 0 for value in latency.series[2].values) == pytest.approx(900, rel=0.01)
-    assert all(len(one.t_s) <= MAX_POINTS + 2 for each in timeline(soak).panels for one in each.series)
+    assert all(
+        len(series.t_s) <= MAX_POINTS + 2 for panel in timeline(soak).panels for series in panel.series
+    )

@@ -1,4 +1,4 @@
-"""A report shows a setting only where it reached the service or its customers."""
+"""Tests of the settings that reports show: only those that had an effect in the run."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ REFERRALS = "locustfiles/referrals.py"
 
 
 def own(folder: Path, locustfile: str = "from locust import between\n", **target: Any) -> Any:
-    """A scenario of somebody's own service."""
+    """A scenario of a user's own service."""
     (folder / "customers.py").write_text(locustfile, encoding="utf-8")
     return histories.scenario(
         target={"name": "shop", "root": str(folder), **target},
@@ -50,7 +50,7 @@ GIVEN_ALL = "serve --threads {threads} -w {workers} --pool {pool_size}+{max_over
         ({"url": "http://127.0.0.1:8000"}, "shop", None),
     ],
 )
-def test_threads_and_pool_are_shown_where_the_service_is_given_them(
+def test_threads_and_pool_are_shown_when_the_service_receives_them(
     tmp_path: Path, target: dict[str, Any], service: str, pool: str | None
 ) -> None:
     found = shown(own(tmp_path, **target))
@@ -60,7 +60,7 @@ def test_threads_and_pool_are_shown_where_the_service_is_given_them(
     assert "think time" not in found
 
 
-def test_a_pool_that_the_service_chose_itself_is_shown_as_the_agent_saw_it(tmp_path: Path) -> None:
+def test_a_pool_that_the_service_configures_is_shown_as_the_agent_saw_it(tmp_path: Path) -> None:
     sample = f.PoolSample(9.0, 1, "shop", "QueuePool", 5, 10, 30.0, 0, 0, 0, 0, 0, 0, 0, 0)
     endless = f.PoolSample(9.0, 1, "other", "NullPool", 0, -1, 0.0, 0, 0, 0, 0, 0, 0, 0, 0)
     found = shown(own(tmp_path, command="serve"), History(None, pools=(sample, endless)))
@@ -68,11 +68,11 @@ def test_a_pool_that_the_service_chose_itself_is_shown_as_the_agent_saw_it(tmp_p
     assert found["pool other"] == "NullPool, without a limit"
 
 
-def test_rows_that_rushhour_made_are_shown(tmp_path: Path) -> None:
+def test_data_is_shown_when_rushhour_seeded_it(tmp_path: Path) -> None:
     assert shown(own(tmp_path, command="serve", schema="app/schema.sql"))["data"] == "small, seed 1"
 
 
-def test_think_time_is_shown_where_the_locustfile_reads_it(tmp_path: Path) -> None:
+def test_think_time_is_shown_when_the_locustfile_reads_it(tmp_path: Path) -> None:
     assert settings._THINK_TIME == names.THINK_TIME_S
     reads = "import os\nT = os.environ['RUSHHOUR_THINK_TIME_S']\n"
     assert shown(own(tmp_path, reads, command="serve"))["think time"] == "6.0 s median"
@@ -92,11 +92,11 @@ def test_think_time_is_shown_where_the_locustfile_reads_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "locustfiles").glob("*.py")), ids=lambda path: path.stem)
-def test_our_own_locustfiles_read_think_time(path: Path) -> None:
+def test_the_shipped_locustfiles_read_the_think_time(path: Path) -> None:
     assert settings._reads_think_time(path, set())
 
 
-def test_the_pages_show_no_setting_that_did_not_reach_the_service(tmp_path: Path) -> None:
+def test_reports_leave_out_settings_without_effect(tmp_path: Path) -> None:
     scenario = own(tmp_path, url="http://127.0.0.1:8000", releases=("current",))
     history = histories.without_agent(histories.healthy())
     page = render_html(scenario, history, judge(scenario, history, "none"), None)

@@ -1,18 +1,21 @@
-"""Who held connections, source excerpts, and numbers in words."""
+"""Tests of the tables of holders, source excerpts, and the formatting of numbers."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from rushhour.metrics.window import Window
+from rushhour.observe.pool_surroundings import Surroundings
 from rushhour.report import words
 from rushhour.report.holders import still_out, top_holders
-from rushhour.report.source import excerpt
+from rushhour.report.source import excerpt, sources_of
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
+from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import parse_threshold
 from rushhour.verdict.judge import ThresholdResult
-from tests.unit import sample_run
+from tests.unit import histories, sample_run
 
 SITE = f.CallSite("app/a.py", 3, "a")
 
@@ -29,7 +32,7 @@ def watched(end_s: float) -> Window:
     return Window(0.0, 0.0, end_s, end_s)
 
 
-def test_holders_are_ranked_by_connection_seconds_with_those_still_out(tmp_path: Path) -> None:
+def test_holders_are_ranked_by_connection_seconds_including_those_still_out(tmp_path: Path) -> None:
     history = load_history(sample_run.build(tmp_path).run)
     heavy, light = top_holders(history, watched(sample_run.START_S + sample_run.LOAD_S))
     assert (heavy.site, heavy.pool, heavy.out, heavy.leaked) == (sample_run.LEAK, "replica", 30, 30)
@@ -37,21 +40,21 @@ def test_holders_are_ranked_by_connection_seconds_with_those_still_out(tmp_path:
     assert (light.site, light.checkouts, light.held_s, light.out) == (sample_run.LIGHT, 2400, 11.2, 0)
 
 
-def test_a_hold_that_came_back_is_counted_once() -> None:
+def test_a_connection_counts_until_its_return_or_the_end_of_the_watch() -> None:
     history = History(
         environment=None,
         sites=(f.SiteTotal(12.5, 7, "replica", SITE, "GET /a", 1, 8.0, 8.0),),
         checkouts=(check_out(1, 4.0, returned_s=12.0), check_out(2, 6.0, request_ended_s=6.5)),
     )
     (row,) = top_holders(history, watched(10.0))
-    assert row.held_s == 6.0 + 4.0  # nothing that came later counts
+    assert row.held_s == 6.0 + 4.0  # time after the end of the watch does not count
     assert (row.out, row.leaked) == (2, 1)
     (row,) = top_holders(history, watched(13.0))
     assert row.held_s == 8.0 + 7.0
     assert (row.out, row.leaked) == (1, 1)
 
 
-def test_what_is_still_out_stands_oldest_first_with_whether_its_request_has_ended() -> None:
+def test_connections_still_out_are_sorted_by_age_with_the_end_of_their_request() -> None:
     history = History(
         environment=None,
         checkouts=(check_out(1, 6.0), check_out(2, 4.0, request_ended_s=4.5), check_out(3, 11.0)),
@@ -60,7 +63,7 @@ def test_what_is_still_out_stands_oldest_first_with_whether_its_request_has_ende
     assert [(row.thread, row.age_s, row.ended_ago_s) for row in rows] == [("t2", 6.0, 5.5), ("t1", 4.0, None)]
 
 
-def test_an_excerpt_holds_the_lines_around_the_call_site(tmp_path: Path) -> None:
+def test_an_excerpt_has_the_lines_around_the_call_site(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("one\ntwo\n  three\nfour\nfive\n", encoding="utf-8")
     found = excerpt(tmp_path, "a.py", 3, around=1)
     assert [(row.number, row.text, row.hit) for row in found.lines] == [
@@ -82,7 +85,7 @@ def test_an_excerpt_holds_the_lines_around_the_call_site(tmp_path: Path) -> None
         (".", 1, "could not be read"),
     ],
 )
-def test_an_excerpt_says_why_there_is_none(tmp_path: Path, file: str, line: int, problem: str) -> None:
+def test_an_excerpt_without_lines_says_why(tmp_path: Path, file: str, line: int, problem: str) -> None:
     root = tmp_path / "service"
     root.mkdir()
     (root / "a.py").write_text("one\n", encoding="utf-8")
@@ -92,7 +95,58 @@ def test_an_excerpt_says_why_there_is_none(tmp_path: Path, file: str, line: int,
     assert not found.lines
 
 
-def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
+def installed(tmp_path: Path) -> tuple[Scenario, Path]:
+    """A service in a folder of its own, with an environment beside it in which `shop` is installed."""
+    folder = tmp_path / "env/lib/python3.12/site-packages/shop"
+    folder.mkdir(parents=True)
+    (folder / "api.py").write_text("one\ntwo\n", encoding="utf-8")
+    (tmp_path / "env/lib/python3.12/secret.py").write_text("secret\n", encoding="utf-8")
+    root = tmp_path / "service"
+    root.mkdir()
+    plain = histories.scenario()
+    target = dataclasses.replace(plain.target, root=str(root), python=str(tmp_path / "env/bin/python"))
+    return dataclasses.replace(plain, target=target), root
+
+
+def test_source_of_an_installed_package_is_read_from_the_environment_of_the_service(tmp_path: Path) -> None:
+    sources = sources_of(*installed(tmp_path))
+    assert sources.excerpt("shop/api.py", 2).hit == "two"
+    assert "lies outside" in sources.excerpt("../secret.py", 1).problem
+    assert "could not be read" in sources.excerpt("shop/gone.py", 1).problem
+
+
+def test_a_file_of_the_service_is_preferred_to_one_of_a_package(tmp_path: Path) -> None:
+    scenario, root = installed(tmp_path)
+    (root / "shop").mkdir()
+    (root / "shop/api.py").write_text("mine\n", encoding="utf-8")
+    assert sources_of(scenario, root).excerpt("shop/api.py", 1).hit == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("/srv/service/app/x.py", "app/x.py"),
+        ("/srv/service/.venv/lib/python3.12/site-packages/shop/api.py", "shop/api.py"),
+        ("/opt/env/lib/python3.12/site-packages/shop/api.py", "shop/api.py"),
+        ("/usr/lib/python3/dist-packages/shop/api.py", "shop/api.py"),
+        ("/a/site-packages/b/lib/python3.12/site-packages/shop.py", "shop.py"),
+        ("/opt/shared/views.py", "/opt/shared/views.py"),
+    ],
+)
+def test_a_path_in_an_installed_package_starts_at_the_package(file: str, named: str) -> None:
+    around = Surroundings(0.0, {}, Path("/srv/service"), lambda label: label)
+    assert around.site(file, 7, "f") == f.CallSite(named, 7, "f")
+
+
+def test_a_package_path_stays_absolute_when_the_service_has_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/api.py").write_text("other\n", encoding="utf-8")
+    around = Surroundings(0.0, {}, tmp_path, lambda label: label)
+    file = "/opt/env/lib/python3.12/site-packages/shop/api.py"
+    assert around.site(file, 7, "f").file == file
+
+
+def test_an_excerpt_does_not_follow_a_link_out_of_the_service(tmp_path: Path) -> None:
     root = tmp_path / "service"
     root.mkdir()
     (tmp_path / "secret.py").write_text("secret\n", encoding="utf-8")
@@ -102,7 +156,7 @@ def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "words_"),
+    ("formatted", "expected"),
     [
         (words.count(None), "-"),
         (words.count(12345.0), "12,345"),
@@ -135,5 +189,5 @@ def test_an_excerpt_follows_no_link_out_of_the_service(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_numbers_carry_their_units_and_the_unknown_is_never_zero(told: str, words_: str) -> None:
-    assert told == words_
+def test_numbers_have_units_and_unknown_numbers_are_not_zero(formatted: str, expected: str) -> None:
+    assert formatted == expected

@@ -1,4 +1,4 @@
-"""The terminal: what happened comes first, and 80 columns are enough."""
+"""Tests of the terminal summary, the live view and the progress of steps."""
 
 import io
 from dataclasses import replace
@@ -42,7 +42,7 @@ def shown(what: RenderableType, width: int = 80) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def test_the_summary_says_in_its_first_line_what_happened(tmp_path: Path) -> None:
+def test_the_summary_starts_with_the_headline_and_ends_with_the_report(tmp_path: Path) -> None:
     sample = sample_run.build(tmp_path)
     lines = shown(summary(sample.verdict, sample.scenario, Path("runs/1")), width=200)
     assert lines[0] == f"PASS  {sample.verdict.headline}"
@@ -53,12 +53,12 @@ def test_the_summary_says_in_its_first_line_what_happened(tmp_path: Path) -> Non
     assert any(line.split()[:2] == ["no", "data"] for line in lines)
 
 
-def test_the_summary_names_a_source_that_is_gone(tmp_path: Path) -> None:
+def test_the_summary_names_a_missing_source_file(tmp_path: Path) -> None:
     lines = shown(summary(VERDICT, SCENARIO, Path("runs/1"), tmp_path))
     assert "    app/queries.py could not be read: No such file or directory" in lines
 
 
-def test_quoted_text_is_neither_markup_nor_an_escape_sequence() -> None:
+def test_the_summary_prints_markup_as_text_and_replaces_control_characters() -> None:
     verdict = replace(
         VERDICT,
         headline="[bold red]x[/] \x1b[2J",
@@ -70,7 +70,7 @@ def test_quoted_text_is_neither_markup_nor_an_escape_sequence() -> None:
     assert "• [/nothing]" in lines
 
 
-def test_the_live_view_shows_a_full_pool_its_leak_its_queue_and_the_moment() -> None:
+def test_the_live_view_shows_pools_leaks_waiters_and_moments() -> None:
     lines = shown(render_live(STATE, SCENARIO))
     assert lines[0].startswith("rush-hour 1.1   104 req/s   3,210 requests   3 5xx (1.0/s)")
     rows = {" ".join(line.split()[:2]): line for line in lines[1:]}
@@ -80,7 +80,7 @@ def test_the_live_view_shows_a_full_pool_its_leak_its_queue_and_the_moment() -> 
     assert lines[-1] == "  24.4 s  pool replica full: 30 of 30, 30 leaked"
 
 
-def test_the_live_view_before_anything_was_seen() -> None:
+def test_the_live_view_without_data_shows_hyphens() -> None:
     lines = shown(render_live(LiveState(), SCENARIO))
     assert lines[0].startswith("rush-hour 1.1   - req/s")
     assert lines[2].endswith("- of 800")
@@ -89,13 +89,11 @@ def test_the_live_view_before_anything_was_seen() -> None:
 @pytest.mark.parametrize(
     ("checked_out", "drawn"), [(0, "░" * 16), (1, "█" + "░" * 15), (29, "█" * 15 + "░"), (30, "█" * 16)]
 )
-def test_a_gauge_never_draws_something_as_nothing_or_less_than_all_as_all(
-    checked_out: int, drawn: str
-) -> None:
+def test_a_gauge_is_empty_only_at_zero_and_full_only_at_capacity(checked_out: int, drawn: str) -> None:
     assert pool_bar(replace(FULL, checked_out=checked_out, leaked=0)).plain == drawn
 
 
-def test_without_a_terminal_there_is_a_line_every_five_seconds_and_one_per_moment() -> None:
+def test_the_plain_live_view_writes_a_line_every_five_seconds_and_one_per_moment() -> None:
     lines: list[str] = []
     now = [0.0]
     live = PlainLive(SCENARIO, lines.append, every_s=5.0, clock=lambda: now[0])
@@ -111,7 +109,7 @@ def test_without_a_terminal_there_is_a_line_every_five_seconds_and_one_per_momen
 
 
 @pytest.mark.parametrize("width", [80, 120, 160])
-def test_a_comparison_keeps_every_figure_at_any_width(width: int) -> None:
+def test_a_comparison_shows_every_figure_at_any_width(width: int) -> None:
     names = ("staging", "rush-hour", "rush-hour-primary", "rush-hour-hotfix", "gate")
     results = [
         (
@@ -127,7 +125,7 @@ def test_a_comparison_keeps_every_figure_at_any_width(width: int) -> None:
     assert "…" not in text
 
 
-def test_plain_progress_tells_beginning_end_and_now_and_then() -> None:
+def test_plain_progress_writes_a_line_at_start_at_intervals_and_at_the_end() -> None:
     out = io.StringIO()
     now = [0.0]
     progress = PlainProgress(Console(file=out, width=100), every_s=5.0, clock=lambda: now[0])
@@ -145,7 +143,7 @@ def test_plain_progress_tells_beginning_end_and_now_and_then() -> None:
     assert amount(3, None, "files") == "3 files"
 
 
-def test_rich_progress_completes_a_step_when_the_next_begins_and_closes_twice() -> None:
+def test_rich_progress_completes_a_step_when_the_next_starts_and_can_close_twice() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
     progress = RichProgress(console)
     progress.close()

@@ -1,4 +1,4 @@
-"""Pass, fail or unknown: what each run deserves, and what its first line says."""
+"""Tests of the verdict on each kind of run, and of its headline, reasons and notes."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ def judged(scenario: Scenario, history: History) -> Verdict:
     return judge(scenario, history, "embedded")
 
 
-def test_the_gate_fails_the_incident_and_its_first_line_says_why() -> None:
+def test_an_exhausted_run_fails_a_healthy_expectation_with_cause_and_line_in_the_headline() -> None:
     verdict = judged(h.scenario(), h.incident())
     assert (verdict.verdict, verdict.observed, verdict.expected) == ("fail", "exhausted", "healthy")
     assert verdict.headline == (
@@ -35,18 +35,18 @@ def test_the_gate_fails_the_incident_and_its_first_line_says_why() -> None:
     )
 
 
-def test_the_gate_passes_the_hotfix() -> None:
+def test_a_healthy_run_passes_a_healthy_expectation() -> None:
     verdict = judged(h.scenario(release="1.1.1"), h.healthy())
     assert (verdict.verdict, verdict.observed) == ("pass", "healthy")
     assert verdict.headline == (
         "gate (release 1.1.1): 5,200 requests, 0 answered 5xx, p95 34 ms; replica pool: at most 12 of 30 "
         "connections out (sampled), every connection came back"
     )
-    assert all(one.ok for one in verdict.thresholds)
+    assert all(result.ok for result in verdict.thresholds)
     assert verdict.notes == ()
 
 
-def test_rush_hour_passes_when_the_expected_exhaustion_came_with_its_cause() -> None:
+def test_an_exhausted_run_with_the_expected_cause_passes() -> None:
     verdict = judged(h.rush_hour(), h.incident())
     assert (verdict.verdict, verdict.observed) == ("pass", "exhausted")
     assert verdict.expected == "exhausted (scope-never-removed)"
@@ -56,7 +56,7 @@ def test_rush_hour_passes_when_the_expected_exhaustion_came_with_its_cause() -> 
     assert judged(h.rush_hour(cause=None), h.unclosed()).verdict == "pass"
 
 
-def test_rush_hour_fails_when_the_exhaustion_did_not_come() -> None:
+def test_expected_exhaustion_that_did_not_come_fails() -> None:
     verdict = judged(h.rush_hour(release="1.1.1"), h.healthy())
     assert verdict.verdict == "fail"
     assert verdict.headline == (
@@ -65,13 +65,13 @@ def test_rush_hour_fails_when_the_exhaustion_did_not_come() -> None:
     )
 
 
-def test_rush_hour_fails_when_the_cause_is_another() -> None:
+def test_exhaustion_with_another_cause_than_expected_fails() -> None:
     verdict = judged(h.rush_hour(), h.saturated())
     assert verdict.verdict == "fail"
     assert "expected cause scope-never-removed, and the diagnosis is saturation" in verdict.headline
 
 
-def test_a_leak_fails_the_gate_before_the_first_timeout() -> None:
+def test_a_leak_fails_a_healthy_expectation_without_any_timeout() -> None:
     verdict = judged(h.scenario(thresholds=("leaked_connections == 0",)), h.incident(timeouts=0))
     assert (verdict.verdict, verdict.observed) == ("fail", "degraded")
     assert verdict.reasons == ("leaked_connections == 0 does not hold: 30",)
@@ -80,7 +80,7 @@ def test_a_leak_fails_the_gate_before_the_first_timeout() -> None:
     assert "replica pool leaks: 1 of 30 connections held by a request that has ended" in single.headline
 
 
-def test_testers_see_nothing_and_are_told_what_the_agent_saw() -> None:
+def test_leaks_that_http_cannot_show_are_a_note_when_only_http_is_judged() -> None:
     verdict = judged(h.testers(), h.staging(leaked=5))
     assert (verdict.verdict, verdict.observed) == ("pass", "healthy")
     assert verdict.headline == "staging (release 1.1): 5,200 requests, 0 answered 5xx, p95 36 ms"
@@ -92,12 +92,12 @@ def test_testers_see_nothing_and_are_told_what_the_agent_saw() -> None:
     assert verdict.diagnosis.cause == "scope-never-removed"
 
 
-def test_testers_are_not_judged_on_what_they_cannot_see() -> None:
+def test_thresholds_that_http_cannot_show_do_not_count_when_only_http_is_judged() -> None:
     scenario = h.testers(thresholds=("p95 < 400ms", "leaked_connections == 0", "replica_lag_max < 2s"))
     for history in (h.staging(), h.without_agent(h.healthy())):
         verdict = judged(scenario, history)
         assert verdict.verdict == "pass"
-        assert [one.expr for one in verdict.thresholds] == [
+        assert [result.expr for result in verdict.thresholds] == [
             "p95 < 400ms",
             "unanswered_rate < 1%",
             "locustfile_errors == 0",
@@ -108,7 +108,7 @@ def test_testers_are_not_judged_on_what_they_cannot_see() -> None:
     assert judged(scenario, h.incident()).observed == "exhausted"
 
 
-def test_a_slow_release_fails_though_no_connection_is_missing() -> None:
+def test_a_slow_release_fails_without_any_leak() -> None:
     story = h.Story()
     story.requests(h.LIST, 5, 700)
     story.pool("replica", lambda t: h.Level(out=5 if t < 75 else 0, checkouts=int(t * 5)))
@@ -118,7 +118,7 @@ def test_a_slow_release_fails_though_no_connection_is_missing() -> None:
     assert verdict.headline.startswith("gate (release 1.1): p95 < 400ms does not hold: 700 ms; 325 requests")
 
 
-def test_a_service_that_answers_nobody_is_not_healthy() -> None:
+def test_unanswered_requests_fail_a_healthy_expectation_by_default() -> None:
     story = h.Story()
     story.requests(h.LIST, 49, 3)
     story.requests(h.LIST, 1, 1, f.Outcome.CONNECT_ERROR)
@@ -126,14 +126,14 @@ def test_a_service_that_answers_nobody_is_not_healthy() -> None:
     assert verdict.verdict == "fail"
     assert verdict.reasons == ("unanswered_rate < 1% does not hold: 2%",)
     lenient = h.scenario(judge="http", thresholds=("unanswered_rate < 5%",))
-    assert [one.expr for one in judged(lenient, story.told()).thresholds] == [
+    assert [result.expr for result in judged(lenient, story.told()).thresholds] == [
         "unanswered_rate < 5%",
         "locustfile_errors == 0",
     ]
 
 
 def raising(history: History, count: int = 3) -> History:
-    """The same run, whose locustfile raised at one line on two workers, and at another line once."""
+    """Add exceptions of the locustfile: at one line on two workers, and once at another line."""
     errors = [
         ("KeyError", "'id'", "customers.py:12 in summary", "worker-0", count - 1),
         ("KeyError", "'name'", "customers.py:12 in summary", "worker-1", 1),
@@ -161,7 +161,7 @@ def raising(history: History, count: int = 3) -> History:
     ],
     ids=["healthy", "http", "exhausted", "degraded", "expected trouble did not come"],
 )
-def test_a_locustfile_that_raises_fails_every_expectation_and_is_counted_by_line(
+def test_locustfile_errors_fail_every_expectation_and_are_counted_by_line(
     scenario: Scenario, history: History
 ) -> None:
     verdict = judged(scenario, raising(history))
@@ -174,7 +174,7 @@ def test_a_locustfile_that_raises_fails_every_expectation_and_is_counted_by_line
     assert verdict.metrics["locustfile_errors"] == 4
 
 
-def test_a_locustfile_that_raises_is_no_trouble_of_the_service() -> None:
+def test_locustfile_errors_do_not_make_the_service_degraded() -> None:
     verdict = judged(h.scenario(expect="degraded", release="1.1.1"), raising(h.healthy()))
     assert verdict.observed == "healthy"
     assert "expected trouble did not come: every threshold holds, and every connection came back" in (
@@ -182,28 +182,30 @@ def test_a_locustfile_that_raises_is_no_trouble_of_the_service() -> None:
     )
 
 
-def test_a_bound_of_the_scenario_replaces_the_one_on_locustfile_errors() -> None:
+def test_the_scenario_can_replace_the_default_bound_on_locustfile_errors() -> None:
     lenient = h.testers(thresholds=("p95 < 400ms", "locustfile_errors < 5"))
     verdict = judged(lenient, raising(h.staging()))
     assert verdict.verdict == "pass"
     assert "the locustfile raised KeyError: 'id' at customers.py:12 in summary (3 times)" in verdict.notes
 
 
-def test_a_run_that_decides_nothing_says_what_its_locustfile_raised() -> None:
+def test_an_unknown_run_lists_its_locustfile_errors() -> None:
     history = raising(h.staging())
-    cut = dataclasses.replace(history, events=tuple(one for one in history.events if one.name != f.RUN_ENDED))
+    cut = dataclasses.replace(
+        history, events=tuple(event for event in history.events if event.name != f.RUN_ENDED)
+    )
     verdict = judged(h.testers(), cut)
     assert verdict.verdict == "unknown"
     assert any("the locustfile raised KeyError: 'id'" in reason for reason in verdict.reasons)
 
 
-def test_timeouts_that_no_threshold_bounds_are_noted() -> None:
+def test_timeouts_that_no_threshold_bounds_are_a_note() -> None:
     verdict = judged(h.scenario(thresholds=("p95 < 400ms",)), h.incident())
     assert (verdict.verdict, verdict.observed) == ("pass", "exhausted")
     assert "pool time-outs were seen, and no threshold bounds queuepool_timeouts" in verdict.notes
 
 
-def test_counts_of_timeouts_that_differ_are_noted() -> None:
+def test_different_counts_of_timeouts_are_a_note() -> None:
     incident = h.incident()
     logless = tuple(event for event in incident.events if event.name != f.LOG_ERRORS)
     verdict = judged(h.scenario(), dataclasses.replace(incident, events=logless))
@@ -214,7 +216,7 @@ def test_counts_of_timeouts_that_differ_are_noted() -> None:
     )
 
 
-def test_timeouts_of_the_warm_up_are_noted_and_do_not_count() -> None:
+def test_timeouts_of_the_warm_up_are_a_note_and_do_not_count() -> None:
     healthy = h.healthy()
     story = h.Story()
     story.timeout(4.0)
@@ -224,7 +226,7 @@ def test_timeouts_of_the_warm_up_are_noted_and_do_not_count() -> None:
     assert verdict.notes == ("1 pool time-out came during the warm-up and did not count",)
 
 
-def test_verdict_json_holds_what_the_design_promises() -> None:
+def test_verdict_json_has_the_documented_keys_and_values() -> None:
     content = json.loads(json.dumps(verdict_json(judged(h.rush_hour(), h.incident()))))
     assert content["scenario"] == "rush-hour"
     assert content["release"] == "1.1"
@@ -253,14 +255,14 @@ ORDER = {"pass": 2, "unknown": 1, "fail": 0}
 
 
 def with_timeout(history: History, at_s: float) -> History:
-    """The same run with one more time-out, as the agent and its customer saw it."""
+    """Add one pool time-out, as the agent and as a customer record it."""
     story = h.Story()
     story.timeout(at_s)
     row = h.request_row(int(h.STARTED_S + at_s), h.LIST, 1, 30_010, f.Outcome.QUEUEPOOL_TIMEOUT)
     return dataclasses.replace(
         history,
         pool_timeouts=(*history.pool_timeouts, *story.facts["pool_timeouts"]),
-        requests=tuple(sorted((*history.requests, row), key=lambda one: one.t_s)),
+        requests=tuple(sorted((*history.requests, row), key=lambda row: row.t_s)),
     )
 
 
@@ -281,9 +283,7 @@ STORIES: dict[str, History] = {
     bound=st.integers(0, 20),
     how=st.sampled_from(["all", "http"]),
 )
-def test_one_more_timeout_never_makes_a_release_look_better(
-    name: str, at_s: float, bound: int, how: str
-) -> None:
+def test_one_more_timeout_never_improves_the_verdict(name: str, at_s: float, bound: int, how: str) -> None:
     limits = (f"queuepool_timeouts <= {bound}", f"http_5xx <= {bound}", "http_5xx_rate < 0.1%", "p95 < 400ms")
     scenario = h.scenario(judge=how, thresholds=limits)
     before = judged(scenario, STORIES[name])
@@ -293,7 +293,7 @@ def test_one_more_timeout_never_makes_a_release_look_better(
 
 @settings(max_examples=15)
 @given(name=st.sampled_from(sorted(STORIES)), leaked=st.integers(1, 30))
-def test_one_more_leak_never_makes_a_release_look_better(name: str, leaked: int) -> None:
+def test_one_more_leak_never_improves_the_verdict(name: str, leaked: int) -> None:
     history = STORIES[name]
     story = h.Story()
     for number in range(leaked):
@@ -312,7 +312,7 @@ def test_every_verdict_has_a_reason_and_a_headline(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["incident", "saturated", "healthy"])
-def test_a_saved_run_is_judged_as_the_run_was(name: str, tmp_path: Path) -> None:
+def test_a_saved_run_gets_the_same_verdict(name: str, tmp_path: Path) -> None:
     history: History = getattr(h, name)()
     writer = FactWriter(RunDir(tmp_path))
     for series in dataclasses.fields(history):
@@ -325,7 +325,7 @@ def test_a_saved_run_is_judged_as_the_run_was(name: str, tmp_path: Path) -> None
         assert verdict_json(again) == verdict_json(judged(scenario, history))
 
 
-def test_exhaustion_that_did_not_come_in_pools_that_nobody_saw_names_no_pool_and_no_number() -> None:
+def test_missing_exhaustion_without_pool_samples_names_no_pool_and_no_number() -> None:
     unseen = dataclasses.replace(
         h.healthy(), pools=(), processes=(), checkouts=(), sites=(), times=(), doing=(), loops=()
     )
@@ -335,11 +335,13 @@ def test_exhaustion_that_did_not_come_in_pools_that_nobody_saw_names_no_pool_and
     assert "None" not in " ".join((verdict.headline, *verdict.reasons, *verdict.notes))
 
 
-def test_a_threshold_keeps_its_metric_when_verdict_json_is_read_again(tmp_path: Path) -> None:
+def test_a_threshold_read_from_verdict_json_keeps_its_metric(tmp_path: Path) -> None:
     verdict = judged(h.scenario(), h.incident())
     run = RunDir(tmp_path)
     run.write_json("verdict.json", verdict_json(verdict))
     read = read_verdict(run)
     assert read is not None
-    assert [one.threshold for one in read.thresholds] == [one.threshold for one in verdict.thresholds]
-    assert {one.threshold.metric for one in read.thresholds} >= {"p95", "queuepool_timeouts"}
+    assert [result.threshold for result in read.thresholds] == [
+        result.threshold for result in verdict.thresholds
+    ]
+    assert {result.threshold.metric for result in read.thresholds} >= {"p95", "queuepool_timeouts"}

@@ -1,4 +1,4 @@
-"""Runs that cannot be believed are unknown: never a pass, and a fail only for what was seen for sure."""
+"""Tests of runs with missing data: they never pass, and fail only on what was certainly seen."""
 
 import dataclasses
 from collections.abc import Callable
@@ -37,14 +37,14 @@ def without_event(*names: str) -> Change:
 
 
 def with_generator(seconds: range, **changes: Any) -> Change:
-    """The generator's samples of these seconds of the load, changed."""
+    """Change the samples of the load generator in these seconds of the load."""
 
     def change(history: History) -> History:
         return dataclasses.replace(
             history,
             generator=tuple(
-                dataclasses.replace(one, **changes) if one.t_s - h.STARTED_S in seconds else one
-                for one in history.generator
+                dataclasses.replace(sample, **changes) if sample.t_s - h.STARTED_S in seconds else sample
+                for sample in history.generator
             ),
         )
 
@@ -61,9 +61,9 @@ def ended_early(history: History) -> History:
 
 def silent_worker(history: History) -> History:
     lost = tuple(
-        dataclasses.replace(one, worker="worker-1", users=400)
-        for one in history.generator
-        if one.t_s < h.STARTED_S + 40
+        dataclasses.replace(sample, worker="worker-1", users=400)
+        for sample in history.generator
+        if sample.t_s < h.STARTED_S + 40
     )
     return dataclasses.replace(history, generator=(*history.generator, *lost))
 
@@ -73,13 +73,13 @@ def all_4xx(history: History) -> History:
     return dataclasses.replace(history, requests=rows)
 
 
-def with_neighbours(cores: float) -> Change:
-    """Everything of the run uses what it used; the machine, of two cores, uses `cores` more."""
+def with_other_work(cores: float) -> Change:
+    """Add samples of a machine with two cores, on which other processes use `cores`."""
 
     def change(history: History) -> History:
         own: dict[float, float] = {}
-        for one in history.host:
-            own[one.t_s] = own.get(one.t_s, 0.0) + one.cpu_cores
+        for sample in history.host:
+            own[sample.t_s] = own.get(sample.t_s, 0.0) + sample.cpu_cores
         machine = tuple(
             f.HostSample(t_s, "machine", used + cores, 4000.0, 90, limit_cores=2.0)
             for t_s, used in own.items()
@@ -116,7 +116,7 @@ VOID: list[tuple[str, Change, str]] = [
     ("late", with_generator(range(20, 40), lateness_p99_ms=350.0), "fired 350 ms late at p99 (bound 100 ms)"),
     ("stall", with_generator(range(30, 31), lateness_max_ms=3500.0), "stood still for 3.5 s (bound 2 s)"),
     ("starved", with_generator(range(20, 40), cpu_cores=0.97), "local used 0.9 cores or more in 20 of 65 s"),
-    ("crowded", with_neighbours(0.8), "busy with other work: 0.80 of its 2 cores on average (bound 0.5)"),
+    ("crowded", with_other_work(0.8), "busy with other work: 0.80 of its 2 cores on average (bound 0.5)"),
     ("lost worker", silent_worker, "Locust's worker-1 fell silent"),
     (
         "recorder",
@@ -132,7 +132,7 @@ VOID: list[tuple[str, Change, str]] = [
     [(h.scenario(), h.healthy()), (h.scenario(), h.incident()), (h.rush_hour(), h.incident())],
     ids=["gate-healthy", "gate-incident", "rush-hour"],
 )
-def test_a_run_that_says_nothing_is_unknown_whatever_it_showed(
+def test_a_void_run_is_unknown_whatever_was_seen(
     change: Change, why: str, scenario: Scenario, history: History
 ) -> None:
     verdict = judged(scenario, change(history))
@@ -143,21 +143,22 @@ def test_a_run_that_says_nothing_is_unknown_whatever_it_showed(
     assert verdict.headline == f"{scenario.name} (release 1.1): {found}"
 
 
-def test_a_little_other_work_on_the_machine_does_not_matter() -> None:
-    assert judged(h.scenario(), with_neighbours(0.3)(h.healthy())).verdict == "pass"
+def test_other_work_below_the_bound_passes() -> None:
+    assert judged(h.scenario(), with_other_work(0.3)(h.healthy())).verdict == "pass"
 
 
-def test_what_was_seen_before_a_run_was_cut_short_is_told() -> None:
+def test_a_run_cut_short_lists_what_was_seen_until_then() -> None:
     verdict = judged(h.scenario(), h.cut_short(h.incident(), 73))
     assert verdict.observed == "exhausted"
     assert "seen until then: leaked_connections == 0 does not hold: 30" in verdict.reasons
 
 
 def pool_gap(history: History) -> History:
-    """The agent was silent for 3 s."""
+    """Drop the pool samples of 3 s."""
     start_s = h.STARTED_S + 30
     return dataclasses.replace(
-        history, pools=tuple(one for one in history.pools if not start_s < one.t_s < start_s + 3)
+        history,
+        pools=tuple(sample for sample in history.pools if not start_s < sample.t_s < start_s + 3),
     )
 
 
@@ -168,8 +169,8 @@ def agent_fault(history: History) -> History:
 
 def no_lag(history: History) -> History:
     silent = tuple(
-        dataclasses.replace(one, lag_s=None, error="refused") if 40 < one.t_s < 50 else one
-        for one in history.servers
+        dataclasses.replace(sample, lag_s=None, error="refused") if 40 < sample.t_s < 50 else sample
+        for sample in history.servers
     )
     return dataclasses.replace(history, servers=silent)
 
@@ -188,7 +189,7 @@ BLIND: list[tuple[str, Change, str]] = [
 
 
 @pytest.mark.parametrize(("change", "why"), [case[1:] for case in BLIND], ids=[case[0] for case in BLIND])
-def test_a_run_that_may_have_missed_something_does_not_pass(change: Change, why: str) -> None:
+def test_a_run_with_missing_data_is_unknown(change: Change, why: str) -> None:
     for scenario, history in ((h.scenario(), h.healthy()), (h.rush_hour(), h.incident())):
         verdict = judged(scenario, change(history))
         assert verdict.verdict == "unknown"
@@ -197,16 +198,16 @@ def test_a_run_that_may_have_missed_something_does_not_pass(change: Change, why:
 
 
 @pytest.mark.parametrize("change", [case[1] for case in BLIND], ids=[case[0] for case in BLIND])
-def test_a_threshold_that_was_seen_to_fail_has_failed_all_the_same(change: Change) -> None:
+def test_a_violated_threshold_fails_even_with_missing_data(change: Change) -> None:
     assert judged(h.scenario(), change(h.incident())).verdict == "fail"
 
 
 @pytest.mark.parametrize("change", [case[1] for case in BLIND[:3]], ids=[case[0] for case in BLIND[:3]])
-def test_testers_need_no_agent(change: Change) -> None:
+def test_missing_agent_data_does_not_matter_when_only_http_is_judged(change: Change) -> None:
     assert judged(h.testers(), change(h.staging())).verdict == "pass"
 
 
-def test_missing_lag_matters_only_to_who_bounds_it() -> None:
+def test_missing_lag_is_unknown_only_when_a_threshold_bounds_it() -> None:
     verdict = judged(h.scenario(), no_lag(h.healthy()))
     assert verdict.verdict == "unknown"
     assert verdict.reasons[0].startswith("no lag of the replica (postgres.jsonl) for 1")
@@ -214,7 +215,7 @@ def test_missing_lag_matters_only_to_who_bounds_it() -> None:
     assert judged(unbound, no_lag(h.healthy())).verdict == "pass"
 
 
-def test_an_observer_that_is_not_needed_is_noted() -> None:
+def test_the_fault_of_an_observer_that_is_not_needed_is_a_note() -> None:
     scenario = h.scenario(thresholds=("queuepool_timeouts == 0", "leaked_connections == 0"))
     change = with_event(f.OBSERVER_FAULT, observer="postgres replica", error="refused")
     verdict = judged(scenario, change(h.healthy()))
@@ -222,7 +223,7 @@ def test_an_observer_that_is_not_needed_is_noted() -> None:
     assert verdict.notes == ("observer postgres replica failed: refused",)
 
 
-def test_a_threshold_on_an_endpoint_that_nobody_asked_for_is_unknown() -> None:
+def test_a_threshold_on_an_endpoint_without_requests_is_unknown() -> None:
     verdict = judged(h.scenario(thresholds=("p95{GET /refferals} < 1s",)), h.healthy())
     assert verdict.verdict == "unknown"
     assert verdict.thresholds[0].ok is None
@@ -231,9 +232,9 @@ def test_a_threshold_on_an_endpoint_that_nobody_asked_for_is_unknown() -> None:
     )
 
 
-def test_a_share_of_a_pool_without_limit_is_unknown() -> None:
+def test_the_in_use_share_of_a_pool_without_a_limit_is_unknown() -> None:
     healthy = h.healthy()
-    pools = tuple(dataclasses.replace(one, max_overflow=-1) for one in healthy.pools)
+    pools = tuple(dataclasses.replace(sample, max_overflow=-1) for sample in healthy.pools)
     verdict = judged(h.scenario(), dataclasses.replace(healthy, pools=pools))
     assert verdict.verdict == "unknown"
     assert any("pool replica has no limit" in reason for reason in verdict.reasons)
@@ -255,12 +256,12 @@ def without_pools(history: History) -> History:
     return dataclasses.replace(h.without_agent(history), processes=history.processes)
 
 
-def test_what_the_agent_cannot_watch_is_said_and_never_a_pass() -> None:
+def test_a_service_that_the_agent_cannot_watch_is_unknown_and_says_why() -> None:
     unseen = without_pools(h.healthy())
     [process, *_] = unseen.processes
     nothing = dataclasses.replace(process, sqlalchemy=None)
     fault = f.AgentFault(1.0, h.PID, "patching sqlalchemy", "RuntimeError: SQLAlchemy 1.3.24 is too old")
-    for history, said in (
+    for history, expected in (
         (
             dataclasses.replace(unseen, processes=(nothing,)),
             "no process of the service imported SQLAlchemy (1 process, Python 3.",
@@ -276,10 +277,10 @@ def test_what_the_agent_cannot_watch_is_said_and_never_a_pass() -> None:
     ):
         verdict = judged(h.scenario(), history)
         assert verdict.verdict == "unknown"
-        assert said in verdict.headline
+        assert expected in verdict.headline
 
 
-def test_where_no_threshold_rests_on_pools_that_none_was_seen_is_a_note() -> None:
+def test_a_run_without_pools_is_a_note_when_no_threshold_needs_pools() -> None:
     nothing = dataclasses.replace(h.without_agent(h.healthy()), processes=())
     verdict = judged(h.scenario(thresholds=("p95 < 1s",)), nothing)
     assert verdict.verdict == "pass"
@@ -295,9 +296,9 @@ def test_where_no_threshold_rests_on_pools_that_none_was_seen_is_a_note() -> Non
         ("QueuePool", "opens connections until the server refuses one"),
     ],
 )
-def test_a_pool_that_cannot_be_exhausted_is_told_beside_a_pass(kind: str, meaning: str) -> None:
+def test_a_pool_without_a_limit_is_a_note(kind: str, meaning: str) -> None:
     healthy = h.healthy()
-    pools = tuple(dataclasses.replace(one, kind=kind, max_overflow=-1) for one in healthy.pools)
+    pools = tuple(dataclasses.replace(sample, kind=kind, max_overflow=-1) for sample in healthy.pools)
     verdict = judged(
         h.scenario(thresholds=("queuepool_timeouts == 0",)), dataclasses.replace(healthy, pools=pools)
     )
@@ -305,28 +306,28 @@ def test_a_pool_that_cannot_be_exhausted_is_told_beside_a_pass(kind: str, meanin
     assert any(f"pool replica is a {kind}" in note and meaning in note for note in verdict.notes)
 
 
-def test_a_process_that_fell_silent_while_another_went_on_is_noticed() -> None:
+def test_a_gap_in_the_samples_of_one_of_two_processes_is_unknown() -> None:
     story = h.Story()
     story.requests(h.LIST, 5, 20)
     story.server("replica", {"active": 1}, range(77))
     story.pool("replica", lambda t: h.Level(out=1))
     story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
     history = story.told()
-    silent = tuple(one for one in history.pools if one.pid == h.PID or not 40 < one.t_s < 45)
+    silent = tuple(sample for sample in history.pools if sample.pid == h.PID or not 40 < sample.t_s < 45)
     assert judged(h.scenario(), history).verdict == "pass"
     verdict = judged(h.scenario(), dataclasses.replace(history, pools=silent))
     assert verdict.verdict == "unknown"
     assert verdict.reasons[0].startswith(f"no sample of process {h.PID + 1} (pool.jsonl) for 5")
 
 
-def test_processes_that_ended_are_noted() -> None:
+def test_processes_that_ended_are_a_note() -> None:
     story = h.Story()
     story.requests(h.LIST, 5, 20)
     story.server("replica", {"active": 1}, range(77))
     story.pool("replica", lambda t: h.Level(out=1))
     story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
     history = story.told()
-    ended = tuple(one for one in history.pools if one.pid == h.PID or one.t_s < 45)
+    ended = tuple(sample for sample in history.pools if sample.pid == h.PID or sample.t_s < 45)
     verdict = judged(h.scenario(), dataclasses.replace(history, pools=ended))
     assert verdict.verdict == "pass"
     assert verdict.notes[0].startswith(f"processes of the service that ended during the load: {h.PID + 1};")
@@ -336,7 +337,7 @@ DENIED = "GET /invoices"
 
 
 def with_answers(endpoint: str, outcome: f.Outcome, count: int, status: int = 0) -> Change:
-    """The run, and `count` answers of this endpoint in one second after the warm-up."""
+    """Add `count` answers of an endpoint, in one second after the warm-up."""
 
     def change(history: History) -> History:
         row = dataclasses.replace(h.request_row(30, endpoint, count, 3, outcome), status=status)
@@ -368,14 +369,14 @@ def test_an_endpoint_that_only_answers_4xx_makes_the_run_unknown(
     assert judged(scenario(may_fail=(DENIED,)), change(history())).verdict == "pass"
 
 
-def test_one_good_answer_is_enough_and_the_4xx_are_noted() -> None:
+def test_an_endpoint_with_one_good_answer_passes_and_its_4xx_are_a_note() -> None:
     history = with_answers(DENIED, f.Outcome.HTTP_4XX, 40, 401)(h.healthy())
     verdict = judged(h.scenario(), with_answers(DENIED, f.Outcome.OK, 1)(history))
     assert verdict.verdict == "pass"
     assert any(note.endswith(f"were answered 4xx: {DENIED} 40 of 41") for note in verdict.notes)
 
 
-def test_an_endpoint_without_a_good_answer_is_unknown_when_health_is_expected() -> None:
+def test_an_endpoint_without_a_good_answer_is_unknown_when_healthy_is_expected() -> None:
     scenario = h.scenario(thresholds=("p95 < 400ms",))
     history = with_answers(DENIED, f.Outcome.HTTP_5XX, 1)(h.healthy())
     verdict = judged(scenario, history)
@@ -383,12 +384,12 @@ def test_an_endpoint_without_a_good_answer_is_unknown_when_health_is_expected() 
     assert f"{DENIED} answered none of its 1 request with 2xx or 3xx" in verdict.reasons[0]
 
 
-def test_failures_are_what_an_expected_exhaustion_looks_like() -> None:
+def test_an_endpoint_with_only_timeouts_passes_when_exhaustion_is_expected() -> None:
     history = with_answers(DENIED, f.Outcome.QUEUEPOOL_TIMEOUT, 3)(h.incident())
     assert judged(h.rush_hour(), history).verdict == "pass"
 
 
-def test_a_threshold_bounds_the_share_of_4xx_of_all_and_of_one_endpoint() -> None:
+def test_http_4xx_rate_of_the_run_and_of_one_endpoint() -> None:
     history = with_answers(DENIED, f.Outcome.HTTP_4XX, 30, 404)(h.healthy())
     history = with_answers(DENIED, f.Outcome.OK, 10)(history)
     scenario = h.scenario(thresholds=("http_4xx_rate < 50%", f"http_4xx_rate{{{DENIED}}} < 50%"))

@@ -12,7 +12,10 @@ from rushhour.report.words import VERDICT_STYLE
 from rushhour.rundir.facts import CheckOut
 from rushhour.scenario.model import Scenario
 
-FIX: Final = "Release the session when its request ends: remove() in teardown_appcontext, or a with block."
+FIX: Final = (
+    "Release the session when its request ends: a with block, a dependency that yields it (FastAPI), or "
+    "remove() in teardown_appcontext (Flask); when its job ends: remove() or close() in a finally."
+)
 
 
 def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> RenderableType:

@@ -1,14 +1,13 @@
-"""Who may ask the page for anything: other sites never, people after a log-in where that was asked for."""
+"""Asks whoever opens the page for a log-in, where that was asked for."""
 
 # flask-login carries no types.
 # mypy: allow-untyped-calls, allow-untyped-decorators
 
 import secrets
 from typing import Final
-from urllib.parse import urlsplit
 
 import gevent
-from flask import Flask, Response, make_response, redirect, request, session, url_for
+from flask import redirect, request, session, url_for
 from flask_login import UserMixin, login_user
 from gevent.lock import Semaphore
 from locust.web import WebUI
@@ -16,7 +15,6 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from rushhour.jobs.webui.login import matches
 from rushhour.jobs.webui.messages import Login
-from rushhour.scenario.hosts import is_loopback
 
 WRONG_PAUSE_S: Final = 1.0  # after a wrong password, for all that try at the same time
 
@@ -26,26 +24,6 @@ class Known(UserMixin):  # type: ignore[misc]  # flask-login has no types
 
     def __init__(self, name: str) -> None:
         self.id = name
-
-
-def guard_requests(app: Flask, *, loopback: bool) -> None:
-    """Refuse what another site's page sends, and names that are not this machine's.
-
-    Locust lets every site read its answers. Without this, any page open in the same browser could start load
-    or, by a name that it makes point to the loopback address, read the reports.
-    """
-
-    @app.before_request
-    def refuse() -> Response | None:
-        if loopback and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
-            return make_response(f"{request.host} is not this machine", 403)
-        origin = request.headers.get("Origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.host
-        site = request.headers.get("Sec-Fetch-Site", "none")
-        link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-        if foreign or (site not in ("none", "same-origin") and not link):
-            return make_response("requests of other sites are refused", 403)
-        return None
 
 
 def require_login(web_ui: WebUI, login: Login) -> None:

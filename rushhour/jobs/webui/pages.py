@@ -22,9 +22,10 @@ from flask import (
 from locust.web import WebUI
 from plotly.offline import get_plotlyjs
 
-from rushhour.jobs.webui.access import guard_requests, require_login
+from rushhour.jobs.webui.access import require_login
 from rushhour.jobs.webui.board import Board, bar_of, shown_state
 from rushhour.jobs.webui.form import form_numbers, form_values
+from rushhour.jobs.webui.guarding import guard_requests
 from rushhour.jobs.webui.messages import Welcome
 from rushhour.jobs.webui.tables import TABLES, TABS, tables
 from rushhour.report.embed import asset

@@ -133,7 +133,7 @@ class Session:
                 if load.ended is not None and load.ended.by_hand:
                     _shorten(scenario, recorder, load.ended.lasted_s)
             self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
-            verdict = judge_run(run)
+            verdict = judge_run(run, Path(scenario.target.root))
         except (RushhourError, OSError) as error:
             self._say(str(error))
             if not started:

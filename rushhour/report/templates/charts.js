@@ -1,5 +1,5 @@
 "use strict";
-// What every page with charts needs: elements, the theme's colours, and the chart library out of its packing.
+// Helpers of every page with charts: creating elements, reading theme colours, unpacking the chart library.
 const page = {
   element(tag, name, parent, text) {
     const made = document.createElement(tag);

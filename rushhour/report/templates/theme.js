@@ -1,5 +1,5 @@
 "use strict";
-// Before the page is drawn: the reader's last choice, else what the system prefers.
+// Sets the theme before the page is drawn: the reader's last choice, else the system's preference.
 (() => {
   const system = matchMedia("(prefers-color-scheme: dark)");
   let chosen = null;

@@ -6,7 +6,7 @@
   const overlay = document.getElementById("overlay");
   const spoken = document.getElementById("spoken");
   const full = [0, data.end];
-  const LONG_S = 300; // from here on the axis of time is in minutes
+  const LONG_S = 300; // longer runs have their time axis in minutes
   const long = data.end > LONG_S;
   const hidden = new Set();
   let range = full.slice(), cursor = null, geometry = null, markers = [];
@@ -30,7 +30,7 @@
     return value.toLocaleString("en", { maximumFractionDigits: 1 });
   }
 
-  // The last index whose time is not after t; -1 when there is none.
+  // Returns the last index whose time is at or before t, or -1.
   function upTo(times, t) {
     let low = 0, high = times.length;
     while (low < high) {
@@ -50,7 +50,7 @@
   const greatest = (series) => series.v.reduce((a, b) => (b === null ? a : Math.max(a ?? b, b)), null);
 
   function measure() {
-    const printing = "printing" in document.documentElement.dataset; // all panels on one sheet of A4 or Letter
+    const printing = "printing" in document.documentElement.dataset; // fit all panels on one sheet of A4 or Letter
     const outer = printing ? 680 : box.clientWidth, narrow = outer < 620;
     geometry = {
       outer, narrow, left: narrow ? 44 : 54, right: narrow ? 8 : 14,
@@ -60,7 +60,7 @@
     geometry.unit = geometry.head + geometry.plot + geometry.gap;
   }
 
-  // Flags of moments, in as few rows as keep them from covering each other.
+  // Places the flags of moments in as few rows as possible without overlap.
   function placeMoments(limit) {
     const ends = [];
     markers.forEach((marker) => {
@@ -137,7 +137,7 @@
         visible: !hidden.has(`${panel.key}/${index}`),
       };
       if (bar) return { ...common, type: "bar", width: series.width * (long ? 1000 : 1), marker: { color: colour, line: { width: 0 } } };
-      // A pool is filled from below with what has leaked, and from there up with what is in proper use.
+      // Fill leaked connections from zero, and those in use from the leaked line up.
       const leaked = series.mark === "area", used = panel.key.startsWith("pool-") && series.mark === "step";
       return {
         ...common, type: "scatter", mode: "lines", connectgaps: false,
@@ -177,7 +177,7 @@
     };
     data.panels.forEach((panel, at) => {
       const upper = 1 - (at * geometry.unit + geometry.head) / inner;
-      const whole = panel.unit !== "cores" && panel.unit !== "s"; // things that are counted
+      const whole = panel.unit !== "cores" && panel.unit !== "s"; // counts have no fractions
       const log = panel.log ? {
         type: "log", tickvals: [0.1, 1, 10, 100, 1000, 10000, 100000],
         ticktext: ["0.1 ms", "1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s"],

@@ -63,12 +63,14 @@ from rushhour.rundir.facts.pools import (
     EnginesMade,
     Inherited,
     LoopSample,
+    Place,
     PoolDoing,
     PoolFact,
     PoolSample,
     PoolTimeout,
     PoolTimes,
     SiteTotal,
+    server_of,
 )
 from rushhour.rundir.facts.servers import (
     OWN,
@@ -136,6 +138,7 @@ __all__ = [
     "LoopSample",
     "Loss",
     "Outcome",
+    "Place",
     "PoolDoing",
     "PoolFact",
     "PoolSample",
@@ -150,4 +153,5 @@ __all__ = [
     "Told",
     "ToldAlert",
     "When",
+    "server_of",
 ]

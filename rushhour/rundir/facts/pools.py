@@ -17,7 +17,9 @@ class AgentProcess:
     argv: tuple[str, ...] = ()
     forked: bool = False
     starlette: str | None = None  # FastAPI is built on it
+    fastapi: str | None = None
     routes: tuple[str, ...] = ()  # "GET /customers/<int:customer_id>/referrals", where the framework tells
+    flask_sqlalchemy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class PoolSample:
     def capacity(self) -> int | None:
         """Connections the pool may hand out at most; None without a limit."""
         return None if self.max_overflow < 0 else self.size + self.max_overflow
+
+
+def server_of(pool: str) -> str:
+    """The server that a pool of this name connects to: several pools of one process are `primary#2`, ..."""
+    return pool.partition("#")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ class CheckOut:
     streams: bool = False  # its response was being sent
     owner: int | None = None  # of the thread, greenlet or task that took it; never used again in a process
     lost: str | None = None  # "owner-ended" or "owner-idle": no request ended, but what it was taken for
+    by_task: bool = False  # an asyncio task took it; older agents do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +142,20 @@ class PoolTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolDoing:
-    """pool.jsonl `doing`: what the threads that hold a pool's connections were at, over about one second.
+class Place:
+    """Where those who held a connection were seen, and where they had taken it."""
 
-    Counts of looks, ten a second at each check-out that lasts 0.1 s or more, while its request runs.
+    what: str  # a field of PoolDoing: "driver", "queue", "elsewhere", ...
+    taken: CallSite
+    seen: CallSite | None  # the application's line; None: not seen
+    looks: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDoing:
+    """pool.jsonl `doing`: what those who hold a pool's connections were at, over about one second.
+
+    Counts of looks, up to ten a second at each check-out that lasts 0.1 s or more, while its request runs.
     """
 
     t_s: float
@@ -146,8 +164,14 @@ class PoolDoing:
     driver: int  # waiting for the server
     queue: int  # waiting for another connection, in a queue or for it to open
     elsewhere: int
-    streaming: int  # sending a response, or making what it sends
+    streaming: int  # making a response while it is sent; without `sending`: or sending it
     lines: tuple[tuple[CallSite, int], ...] = ()  # where they stood outside the driver, most first
+    sending: int | None = None  # waiting for the client to take what was sent; None: not told apart
+    lock: int = 0  # waiting for a lock of the service's own
+    behind: int = 0  # waiting for a lock whose owner waits in a pool's queue
+    other_pool: int = 0  # waiting for a connection of another pool
+    unseen: int = 0  # looks that could not find who works with the connection
+    places: tuple[Place, ...] = ()  # most frequent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +192,15 @@ class LoopSample:
     t_s: float
     pid: int
     samples: int
-    blocked: int  # of them, those that found the whole loop waiting for a server
-    site: CallSite | None = None  # the application's line that it was in
+    blocked: int  # of them, those that found the whole loop held up by one callback
+    site: CallSite | None = None  # the application's line that it was in most often
+    driver: int | None = None  # of those blocked, in a driver, or its pool, that does not yield; None: all
+    waits: int = 0  # in another wait, as a sleep or a request to a partner
+    computes: int = 0  # computing at one line for longer than from one look to the next
+    at_site: int | None = None  # at that line; None: not counted
+    longest_s: float = (
+        0.0  # for as long as this look after look found it at one line, in one callback or several
+    )
 
 
 @dataclass(frozen=True, slots=True)

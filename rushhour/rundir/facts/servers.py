@@ -21,9 +21,12 @@ class LockWait:
     pid: int
     blocked_by: int  # 0: a prepared transaction
     waited_s: float | None  # since its query began
-    blocker_state: str | None  # "idle in transaction"; None: it is no client backend, or has gone
+    blocker_state: str | None  # "idle in transaction"; None: it has gone
     blocker_state_s: float | None
     blocker_xact_s: float | None  # how long its transaction has been open
+    name: str | None = None  # "referrals of user app": application and user; older runs have none
+    blocker_name: str | None = None
+    statement: str | None = None  # "UPDATE accounts": what waits; None where the server does not show it
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from docker import DockerClient
 from docker.models.containers import Container
 
 from rushhour.errors import StackError
+from rushhour.process.regular import write_new
 from rushhour.stack.compose.engine import ENGINE_ERRORS
 from rushhour.stack.compose.files import ALERTING_PARTS, PARTS
 from rushhour.stack.compose.project import PROJECT_LABEL
@@ -85,4 +86,4 @@ def save_logs(found: Callable[[], Mapping[str, Container]], logs: Path) -> None:
         for part, container in found().items():
             log = logs / f"{part}.log"
             if not log.exists():
-                log.write_bytes(container.logs())
+                write_new(log, container.logs())

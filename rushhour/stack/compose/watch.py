@@ -13,6 +13,7 @@ from docker.errors import NotFound
 from rushhour.errors import StackError
 from rushhour.process.meter import MeterReading
 from rushhour.process.psutil_meters import ProcessTreeMeter
+from rushhour.process.regular import open_to_append
 from rushhour.stack.compose.engine import ENGINE_ERRORS, Engine, last_reason
 
 METER_TIMEOUT_S: Final = 10  # silence of a stream that tells once a second
@@ -160,12 +161,18 @@ class LogFollower:
 
     def _follow(self) -> None:
         since: float | None = None
-        with self._log.open("ab", buffering=0) as file:
+        try:
+            file = open_to_append(self._log)
+        except OSError as error:  # a container that writes into the same folder put something in its place
+            self.problem = f"{self._log}: {error.strerror}"
+            return
+        with file:
             while True:
                 last_round = self._ended.is_set()
                 try:
                     for chunk in self._client.api.logs(self._id, stream=True, follow=True, since=since):
                         file.write(chunk)
+                        file.flush()
                 except NotFound:
                     return
                 except ENGINE_ERRORS as error:

@@ -16,6 +16,7 @@ from rushhour.errors import StackError, UsageError
 from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port, on_free_ports
+from rushhour.rundir.masking import mask_text, mask_value
 from rushhour.scenario.model import Scenario
 from rushhour.stack.at_url import PROBE_TIMEOUT_S, health_refusal
 from rushhour.stack.own_service import interpreter
@@ -75,7 +76,8 @@ def fill_in(template: str, values: Mapping[str, str], where: str) -> str:
         return template.format_map(values)
     except (KeyError, IndexError, ValueError) as error:
         known = ", ".join(f"{{{name}}}" for name in values)
-        raise UsageError([f"{where}: {template!r} cannot be filled in ({error}); known: {known}"]) from None
+        shown = mask_value(where.rpartition(".")[2], template)
+        raise UsageError([f"{where}: {shown!r} cannot be filled in ({error}); known: {known}"]) from None
 
 
 def service_command(scenario: Scenario, values: Mapping[str, str]) -> list[str]:
@@ -92,7 +94,7 @@ def split_command(command: str, values: Mapping[str, str], where: str) -> list[s
     try:
         parts = shlex.split(command)
     except ValueError as error:
-        raise UsageError([f"{where}: {error}: {command}"]) from None
+        raise UsageError([f"{where}: {error}: {mask_text(command)}"]) from None
     return [fill_in(part, values, where) for part in parts]
 
 

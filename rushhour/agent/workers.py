@@ -1,0 +1,54 @@
+"""For which request a worker thread of an event loop is at work, as FastAPI's are that run plain functions.
+
+A thread serves one request after another, and what it took for one may be in the hands of others. The context
+in which it runs a function says whose request that is.
+"""
+
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH118
+
+from __future__ import annotations
+
+import os
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from .flask_requests import current_request
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from .book import Request
+
+MAX_THREADS = 100
+_MAX_FRAMES = 200
+_ANYIO = os.path.join("anyio", "_backends", "_asyncio.py")  # its WorkerThread.run
+
+
+def at_work(frames: dict[int, FrameType]) -> dict[Request, list[FrameType]]:
+    """The stacks of threads that run a function for a request."""
+    found: dict[Request, list[FrameType]] = {}
+    for frame in list(frames.values())[:MAX_THREADS]:
+        stack: list[FrameType] = []
+        inner: FrameType | None = frame
+        while inner is not None and len(stack) < _MAX_FRAMES:
+            code = inner.f_code
+            if code.co_name == "run" and code.co_filename.endswith(_ANYIO):
+                request = _request_of(inner) if stack else None
+                if request is not None:
+                    found[request] = stack
+                break
+            stack.append(inner)
+            inner = inner.f_back
+    return found
+
+
+def _request_of(frame: FrameType) -> Request | None:
+    """By the context in which anyio's thread runs a function; nothing of its variables is kept."""
+    if frame.f_trace is not None:
+        return None  # a debugger's view of its variables is not to be touched
+    variables = frame.f_locals
+    context = variables.get("context")
+    if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the thread
+        variables.clear()
+    return context.get(current_request) if type(context) is Context else None

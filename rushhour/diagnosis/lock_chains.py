@@ -1,0 +1,229 @@
+"""Who waits for a lock, and for whose transaction in the end (pure).
+
+PostgreSQL says which backend waits for which. Waits are followed to the backend at their end, which waits for
+no lock: its transaction is the one to look at. Backends are joined by their pid with the check-outs, so a
+chain ends at a line of the service, or in somebody else's session. Where the end of a chain idles while the
+thread, greenlet or task that opened it waits for a lock itself, with another connection, and that wait leads
+back to it, the service waits for itself: PostgreSQL's deadlock detector sees one half of such a cycle.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rushhour.diagnosis.pressure import PressureSignals
+from rushhour.metrics.window import Window
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+
+POOL_SEEN_WITHIN_S: Final = 1.0  # a sample of a pool that is older says nothing of a server's sample
+IDLE: Final = "idle"  # in a transaction, or without one: an advisory lock may be the session's
+MANY_ENDS: Final = 3  # transactions that differ: a migration has one
+NOT_THE_SERVICE: Final = ("rushhour", "psql")  # what they call themselves, whichever user they are
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One wait for a lock at one moment, followed to a backend that waits for no lock."""
+
+    t_s: float
+    wait: f.LockWait  # who waits
+    last: f.LockWait  # the end of the chain, as the last one that waits for it says
+    held: f.CheckOut | None  # the connection that waits; None: not seen
+    blocker: f.CheckOut | None  # the connection at the end; None: not seen
+    own: bool  # the end of the chain is a connection of the service
+    leaked: bool  # whose unit of work has ended
+    cycle: bool  # and whose owner waits for a lock itself, in the end for its own connection
+
+
+@dataclass(frozen=True, slots=True)
+class LockSignals:
+    """All waits for a lock on one server, in the samples that count."""
+
+    server: str
+    chains: tuple[Chain, ...]
+    samples: int  # the server's, waits or not
+    own_samples: int  # with a wait for a running transaction of the service
+    spell_s: float  # the longest spell of those
+    waiting_max: int  # backends that waited for those, at once
+    share: float  # of the connections that were out, those that waited for one, or were waited for
+
+    @property
+    def own(self) -> tuple[Chain, ...]:
+        """Those that end at a running transaction of the service."""
+        return tuple(one for one in self.chains if one.own and not one.leaked)
+
+    @property
+    def others(self) -> tuple[Chain, ...]:
+        """Those that end in somebody else's session."""
+        return tuple(one for one in self.chains if not one.own)
+
+    @property
+    def cycles(self) -> tuple[Chain, ...]:
+        return tuple(one for one in self.own if one.cycle)
+
+    @property
+    def whose(self) -> str:
+        """Whose session most of the others wait for: `psql of user app (pid 4711)`; empty without any."""
+        ends = Counter(
+            (one.last.blocked_by, one.last.blocker_name) for one in self.others if one.last.blocked_by
+        )
+        if not ends:
+            return "a prepared transaction" if self.others else ""
+        [((pid, name), _)] = ends.most_common(1)
+        alike = any(_alike(one) for one in self.others if one.last.blocked_by == pid)
+        also = ", which calls itself as the service's own sessions do" if alike else ""
+        return f"{name or 'a session'} (pid {pid}{also})"
+
+    @property
+    def alike(self) -> bool:
+        """Whether the ends look as those who wait do, and are many: seen from outside, one program's."""
+        own = [one for one in self.chains if _alike(one)]
+        ends = {one.last.blocked_by for one in own}
+        return len(own) * 2 > len(self.chains) and len(ends) >= MANY_ENDS
+
+    @property
+    def unknown(self) -> bool:
+        """Whether most ends look as those who wait do, so that nobody outside can say whose they are."""
+        return sum(_alike(one) for one in self.chains) * 2 > len(self.chains)
+
+
+def lock_signals(
+    history: History, window: Window | None, pressure: PressureSignals | None
+) -> tuple[LockSignals, ...]:
+    """Of each server on which anybody waited for a lock: while its pool was full, else under load."""
+    if window is None:
+        return ()
+    found = []
+    for server in sorted({one.server for one in history.servers if one.lock_waits}):
+        from_s, to_s = window.measured_from_s, window.load_ended_s
+        if pressure is not None and f.server_of(pressure.pool) == server:
+            from_s, to_s = pressure.from_s, min(pressure.to_s + 1, max(window.load_ended_s, pressure.to_s))
+        samples = [
+            one
+            for one in history.servers
+            if one.server == server and one.error is None and from_s <= one.t_s <= to_s
+        ]
+        if any(one.lock_waits for one in samples):
+            found.append(_of_server(history, server, samples))
+    return tuple(found)
+
+
+def _of_server(history: History, server: str, samples: Sequence[f.ServerSample]) -> LockSignals:
+    checkouts = [one for one in history.checkouts if f.server_of(one.pool) == server and one.server_pid]
+    pools = [one for one in history.pools if f.server_of(one.pool) == server]
+    known = {one.server_pid for one in checkouts}
+    chains: list[Chain] = []
+    own_at: list[float] = []
+    spell_s, since_s, waiting_max, involved, out = 0.0, None, 0, 0, 0
+    for sample in samples:
+        here = list(_chains(sample, checkouts, known))
+        chains += here
+        own = [one for one in here if one.own and not one.leaked]
+        at_locks = {one.wait.pid for one in own} | {one.last.blocked_by for one in own}
+        waiting_max = max(waiting_max, len({one.wait.pid for one in own}))
+        if own:
+            own_at.append(sample.t_s)
+            since_s = sample.t_s if since_s is None else since_s
+            spell_s = max(spell_s, sample.t_s - since_s)
+        else:
+            since_s = None
+        out_now = _out_at(pools, sample.t_s)
+        involved += min(len(at_locks), out_now) if pools else len(at_locks)
+        out += out_now
+    return LockSignals(
+        server=server,
+        chains=tuple(chains),
+        samples=len(samples),
+        own_samples=len(own_at),
+        spell_s=spell_s,
+        waiting_max=waiting_max,
+        share=involved / out if out else 0.0,
+    )
+
+
+def _out_at(pools: Iterable[f.PoolSample], t_s: float) -> int:
+    last: dict[tuple[int, str], f.PoolSample] = {}
+    for one in pools:
+        if t_s - POOL_SEEN_WITHIN_S <= one.t_s <= t_s:
+            last[one.pid, one.pool] = one
+    return sum(one.checked_out for one in last.values())
+
+
+def _chains(
+    sample: f.ServerSample, checkouts: Sequence[f.CheckOut], known: set[int | None]
+) -> Iterator[Chain]:
+    """Each wait with each end that it leads to."""
+    waits: dict[int, list[f.LockWait]] = {}
+    for wait in sample.lock_waits:
+        waits.setdefault(wait.pid, []).append(wait)
+    if not waits:
+        return
+    held = {
+        one.server_pid: one
+        for one in checkouts
+        if one.taken_s <= sample.t_s and (one.returned_s is None or sample.t_s < one.returned_s)
+    }
+    ends = {pid: _ends_of(pid, waits) for pid in waits}
+    cyclic = _cyclic(ends, held)
+    for pid, found in ends.items():
+        for last in found:
+            blocker = held.get(last.blocked_by)
+            ended_s = blocker.request_ended_s if blocker is not None else None
+            yield Chain(
+                t_s=sample.t_s,
+                wait=waits[pid][0],
+                last=last,
+                held=held.get(pid),
+                blocker=blocker,
+                own=last.blocked_by in known,
+                leaked=ended_s is not None and ended_s <= sample.t_s,
+                cycle=last.blocked_by in cyclic,
+            )
+
+
+def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWait, ...]:
+    """The last waits of all chains from this backend on; none where they only lead in a circle."""
+    seen, ahead, found = {pid}, list(waits[pid]), dict[int, f.LockWait]()
+    while ahead:
+        wait = ahead.pop()
+        if wait.blocked_by not in waits:
+            found[wait.blocked_by] = wait
+        elif wait.blocked_by not in seen:
+            seen.add(wait.blocked_by)
+            ahead += waits[wait.blocked_by]
+    return tuple(found.values())
+
+
+def _cyclic(ends: Mapping[int, tuple[f.LockWait, ...]], held: Mapping[int | None, f.CheckOut]) -> set[int]:
+    """Ends whose owner waits with another connection, and in the end for that same end."""
+    leads: dict[int, set[int]] = {}  # an end -> those that its owner waits for
+    for end in {last.blocked_by for found in ends.values() for last in found}:
+        blocker = held.get(end)
+        if blocker is None or blocker.owner is None:
+            continue
+        leads[end] = {
+            last.blocked_by
+            for pid, found in ends.items()
+            if (waiter := held.get(pid)) is not None
+            and (waiter.pid, waiter.owner) == (blocker.pid, blocker.owner)
+            for last in found
+        }
+    return {end for end in leads if end in _reached(end, leads)}
+
+
+def _reached(start: int, leads: Mapping[int, set[int]]) -> set[int]:
+    seen: set[int] = set()
+    ahead = list(leads[start])
+    while ahead:
+        end = ahead.pop()
+        if end not in seen:
+            seen.add(end)
+            ahead += leads.get(end, ())
+    return seen
+
+
+def _alike(chain: Chain) -> bool:
+    name = chain.last.blocker_name
+    return name is not None and name == chain.wait.name and not name.startswith(NOT_THE_SERVICE)

@@ -1,0 +1,184 @@
+"""Those who wait for a lock wait for a transaction of the service itself."""
+
+from collections import Counter
+from typing import Final
+
+from rushhour.diagnosis.findings import Confidence, Evidence, Finding
+from rushhour.diagnosis.lock_chains import IDLE, Chain, LockSignals
+from rushhour.diagnosis.pressure import pressure_evidence
+from rushhour.diagnosis.signals import LOCKED_S, Signals
+from rushhour.diagnosis.sites import at
+from rushhour.metrics.wording import counted
+from rushhour.rundir import facts as f
+
+CAUSE: Final = "own-lock-chain"
+FIX: Final = (
+    "Take the lock last and for a moment: update the row right before the commit, and wait for nothing else "
+    "in between. Spread a row that everybody updates (per shard, or as inserts that a job adds up), and set "
+    "`lock_timeout`, so that who waits gives its connection back. A larger pool only lengthens the queue."
+)
+FIX_CYCLE: Final = (
+    "Use one session for the request: hand it to the helper that opens its own, or commit the first one "
+    "before the second one writes. The server cannot see that its client waits for itself: set "
+    "`lock_timeout`, so that such a wait ends."
+)
+
+MOST: Final = 0.5  # of the waits for a lock
+NEARLY_ALL: Final = 0.8
+WORTH_SAYING: Final = 0.2  # of the connections that were out
+MANY_SAMPLES: Final = 3  # of the server, once a second, with such a wait
+
+
+def find(signals: Signals) -> Finding | None:
+    """Waits for own running transactions that kept most connections, while customers had to wait."""
+    locks = max(signals.locks, key=lambda one: len(one.own), default=None)
+    if locks is None or not felt(signals) or locks.own_samples < MANY_SAMPLES:
+        return None
+    if len(locks.own) < MOST * len(locks.chains) or locks.share < WORTH_SAYING:
+        return None
+    cycles = len(locks.cycles) >= MOST * len(locks.own)
+    pressure = signals.pressure
+    on_pool = pressure is not None and f.server_of(pressure.pool) == locks.server
+    return Finding(
+        cause=CAUSE,
+        confidence=_confidence(locks, cycles),
+        share=locks.share,
+        summary=_cycle_summary(locks) if cycles else _summary(locks),
+        fix=FIX_CYCLE if cycles else FIX,
+        evidence=(
+            *_evidence(locks),
+            *(pressure_evidence(pressure) if pressure is not None and on_pool else ()),
+        ),
+    )
+
+
+def felt(signals: Signals) -> bool:
+    """Whether customers had to wait for a connection, or got no good answer."""
+    everything, pressure = signals.metrics.all, signals.pressure
+    failed = everything.http_5xx + everything.client_timeouts
+    return (pressure is not None and pressure.hurt) or failed > 0 or bool(signals.metrics.pool.timeouts)
+
+
+def _confidence(locks: LockSignals, cycles: bool) -> Confidence:
+    """Certain where the ends are seen: they idle at the service's own line, or wait for themselves."""
+    seen = [one for one in locks.own if one.blocker is not None]
+    idle = [one for one in seen if (one.last.blocker_state or "").startswith(IDLE)]
+    nearly_all = NEARLY_ALL * len(locks.chains)
+    if locks.spell_s < LOCKED_S or locks.share < MOST or len(locks.own) < nearly_all:
+        return "likely"
+    return "certain" if cycles or len(idle) >= MOST * len(locks.own) else "likely"
+
+
+def _summary(locks: LockSignals) -> str:
+    own = locks.own
+    text = f"Up to {locks.waiting_max} connections at once waited for a lock on the {locks.server}, for "
+    text += f"{locks.spell_s:.0f} s: " if locks.spell_s else "moments at a time: "
+    waiters = Counter(one.held.site for one in own if one.held is not None)
+    statements = Counter(one.wait.statement for one in own if one.wait.statement)
+    what = f"`{statements.most_common(1)[0][0]}`" if statements else "a statement"
+    if waiters:
+        what += f" on the connection taken at {at(waiters.most_common(1)[0][0])}"
+    return f"{text}{what} waits for {_transaction(own)}."
+
+
+def _transaction(own: tuple[Chain, ...]) -> str:
+    """`the transaction that app/x.py:3 f opened, which idles at app/x.py:9 f for up to 4.2 s`."""
+    sites = Counter(one.blocker.site for one in own if one.blocker is not None)
+    left = [one for one in own if one.blocker is None and one.last.blocker_state == IDLE]
+    if len(left) > MOST * len(own):
+        return (
+            "connections that are back in their pool and keep a lock all the same, for up to "
+            f"{_longest(left, idle=True):.1f} s: an advisory lock of the session outlives its transaction"
+        )
+    if not sites:
+        return "transactions of the service itself, too short to be seen one by one"
+    [(site, _)] = sites.most_common(1)
+    there = [one for one in own if one.blocker is not None and one.blocker.site == site]
+    text = f"the transaction that {at(site)} opened"
+    idle = [one for one in there if (one.last.blocker_state or "").startswith(IDLE)]
+    if len(idle) < MOST * len(there):
+        return f"{text}, which runs queries itself, for up to {_longest(there, idle=False):.1f} s"
+    line = line_of(idle)
+    stands = f" at {at(line)}" if line is not None else ""
+    return f"{text}, which idles{stands} for up to {_longest(idle, idle=True):.1f} s"
+
+
+def line_of(chains: list[Chain]) -> f.CallSite | None:
+    """Where those who opened the blocking transactions stood, when they were seen outside of the driver."""
+    lines = Counter(
+        one.blocker.stands_at
+        for one in chains
+        if one.blocker is not None and one.blocker.stands_at is not None
+    )
+    return lines.most_common(1)[0][0] if lines else None
+
+
+def _longest(chains: list[Chain], *, idle: bool) -> float:
+    ages = (one.last.blocker_state_s if idle else one.last.blocker_xact_s for one in chains)
+    return max((age for age in ages if age is not None), default=0.0)
+
+
+def _cycle_summary(locks: LockSignals) -> str:
+    pairs = Counter(
+        apart(one.blocker, one.held)
+        for one in locks.cycles
+        if one.blocker is not None and one.held is not None and one.held.owner == one.blocker.owner
+    )
+    longest_s = max((one.wait.waited_s or 0.0 for one in locks.cycles), default=0.0)
+    requests = len({one.last.blocked_by for one in locks.cycles})
+    text = (
+        f"The service waits for itself: {counted(requests, 'time')} a request or job waited, for up to "
+        f"{longest_s:.1f} s, for a lock that it holds with another connection of its own"
+    )
+    if pairs:
+        [((first, second), _)] = pairs.most_common(1)
+        text += f"; the first was taken at {first}, and waits at the second, taken at {second}"
+    return f"{text}. The {locks.server} sees no deadlock, for it knows nothing of what its client waits for."
+
+
+def apart(first: f.CheckOut, second: f.CheckOut) -> tuple[str, str]:
+    """Where two check-outs were made: the innermost callers that differ, if one line made both."""
+    for one, other in zip(first.stack, second.stack, strict=False):
+        if one != other:
+            return one, other
+    return at(first.site), at(second.site)
+
+
+def _evidence(locks: LockSignals) -> tuple[Evidence, ...]:
+    source = "postgres.jsonl lock_waits joined with pool.jsonl checkout.server_pid"
+    own = locks.own
+    found = [
+        Evidence(
+            "waits for a lock that end at a running transaction of the service",
+            f"{len(own)} of {len(locks.chains)}",
+            source=source,
+            meaning=f"in {locks.own_samples} of {counted(locks.samples, 'sample')} of the {locks.server}",
+        ),
+        Evidence(
+            "connections that waited so, or were waited for, of those out",
+            round(locks.share * 100, 1),
+            "%",
+            source,
+        ),
+        Evidence("most of them at once", locks.waiting_max, source=source),
+    ]
+    idle = [one for one in own if (one.last.blocker_state or "").startswith(IDLE)]
+    found.append(
+        Evidence(
+            "of those waits, the transaction waited for idled",
+            f"{len(idle)} of {len(own)}",
+            source="postgres.jsonl lock_waits.blocker_state",
+            meaning=f"for up to {_longest(idle, idle=True):.1f} s",
+        )
+    )
+    if locks.cycles:
+        found.append(
+            Evidence(
+                "of those waits, its owner waits for itself",
+                f"{len(locks.cycles)} of {len(own)}",
+                source="pool.jsonl checkout.owner joined with postgres.jsonl lock_waits",
+            )
+        )
+    if locks.others:
+        found.append(Evidence("waits for somebody else's session", len(locks.others), meaning=locks.whose))
+    return tuple(found)

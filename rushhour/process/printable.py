@@ -1,0 +1,14 @@
+"""Text that may go to a terminal, a page or XML (pure)."""
+
+import re
+from typing import Final
+
+# With the marks that turn the direction of text, which can make a line read as another.
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def clean(text: object) -> str:
+    """Text without control characters, which neither XML nor a terminal should get from a log line."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))

@@ -1,0 +1,71 @@
+"""Masks secrets in what is written or shown (pure): passwords in URLs, values whose name says what they are.
+
+A secret that neither stands in a URL nor has such a name is not recognised; docs/security.md says so.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+MASK: Final = "***"
+
+_WORDS: Final = (
+    r"(?:passw(?:or)?d|passphrase|passcode|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|signing[_-]?key"
+    r"|encryption[_-]?key|credential|authorization)"
+)
+# A whole part of a name, as KEY of SIGNING_KEY, and PWD of DB_PWD; PWD alone is the working directory.
+_PARTS: Final = frozenset({"KEY", "KEYS", "PASS", "AUTH", "SALT", "DSN", "COOKIE", "PAT", "PASSWD"})
+_HARMLESS: Final = frozenset({"PUBLIC_KEY", "PRIMARY_KEY", "FOREIGN_KEY"})
+_SECRET_NAME: Final = re.compile(_WORDS, re.IGNORECASE)
+# The user may be missing (redis://:password@host), and a password may hold an @: the last one ends it.
+_IN_URL: Final = re.compile(r"(?<=://)([^\s/?#\"'<>@:\\]{0,256}):([^\s\"'<>/\\]{1,1024})@")
+# `password=x`, `--token=x`, `"api_key": "x"`; not in a longer run of letters, as in base64.
+_ASSIGNED: Final = re.compile(
+    rf"((?<![A-Za-z0-9+/])(?:[A-Za-z0-9]{{1,40}}[_-]){{0,6}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}"
+    r"(?:=|\s?:\s)[\"']?)(?!\{)([^\s\"'&;,<>(){}\\]+)",
+    re.IGNORECASE,
+)
+_OPTION: Final = re.compile(
+    rf"(--?(?:[A-Za-z0-9]{{1,40}}[_-]){{0,6}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}\s+)(?![-{{])([^\s\"'&;\\]+)",
+    re.IGNORECASE,
+)
+_PLACEHOLDER: Final = re.compile(r"\{\w+\}")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable's name says that its value is a secret: DB_PASSWORD, apiKey, SENTRY_DSN, pgpass."""
+    upper = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper().replace("-", "_").replace(".", "_")
+    if upper in _HARMLESS or upper.endswith("_PUBLIC_KEY"):
+        return False
+    if _SECRET_NAME.search(upper):
+        return True
+    parts = set(upper.split("_"))
+    return bool(parts & _PARTS) or ("PWD" in parts and upper not in ("PWD", "OLDPWD")) or upper == "PGPASS"
+
+
+def mask_urls(text: str) -> str:
+    """Text whose URLs keep their user and lose their password."""
+    return _IN_URL.sub(rf"\1:{MASK}@", text) if "://" in text and "@" in text else text
+
+
+def mask_text(text: str) -> str:
+    """Text without passwords in URLs, nor the value after `password=`, `--token` and their like."""
+    text = mask_urls(text)
+    text = _ASSIGNED.sub(rf"\1{MASK}", text)
+    return _OPTION.sub(rf"\1{MASK}", text)
+
+
+def mask_value(name: str, value: str) -> str:
+    """A variable's value as it may be shown. Placeholders stay: they say what is filled in, not with what."""
+    if not is_secret_name(name):
+        return mask_text(value)
+    kept = "".join(_PLACEHOLDER.findall(value))
+    return value if kept == value else MASK + kept
+
+
+def mask_environment(variables: Mapping[str, object]) -> dict[str, object]:
+    """Variables of a program, as they may be shown."""
+    return {
+        name: mask_value(name, value) if isinstance(value, str) else value
+        for name, value in variables.items()
+    }
