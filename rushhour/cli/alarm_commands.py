@@ -1,6 +1,6 @@
 """The command that replays saved runs through alarm policies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ import click
 from rushhour.alarms.events import Policy
 from rushhour.alarms.exports import of_export
 from rushhour.alarms.policies import load
-from rushhour.alarms.study import Scale, study
-from rushhour.cli.console import console, say
+from rushhour.alarms.study import Scale, Study, study
+from rushhour.alarms.study import as_json as study_object
+from rushhour.cli.as_json import json_option, print_json
+from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import Duration, Exit, Moment, path_option, with_broken
-from rushhour.cli.saved_run_commands import Broken
+from rushhour.errors import RunDataError
 from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import read_scenario
 from rushhour.report.alarms import terminal_alarms
@@ -78,7 +80,8 @@ from rushhour.verdict.lost import lost_everything, lost_of
     show_default="15m",
     help="How long somebody who was paged keeps looking; later failures are unannounced again.",
 )
-def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
+@json_option
+def alarms(runs: tuple[Path, ...], timeline: Path | None, *, as_json: bool, **given: Any) -> int:
     """Replay a run's failures through alarm policies: who would have been paged, and which failed unseen?
 
     Exit codes: 0 at least one policy tells of every failure; 1 none does; 2 a run without a load, or
@@ -92,7 +95,16 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
     export = Export(timeline, since, until) if timeline is not None else None
     over = None if given["how"] == "it-was" else round(given["over"])
     scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched", at=given["at"])
-    announced, broken = _alarms(runs, export, given["policies"], scale, given["attention"])
+    audits = []
+    tell = say_aside if as_json else say
+    for one in _alarms(runs, export, given["policies"], scale, given["attention"], tell=tell):
+        audits.append(one)
+        if not as_json:
+            _print(one)
+    if as_json:
+        print_json(_object(one) for one in audits)
+    broken = sum(one.error is not None for one in audits)
+    announced = [one.announced for one in audits if one.error is None]
     code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
     return with_broken(code, announced, broken)
 
@@ -106,41 +118,74 @@ class Export:
     until: float | None = None
 
 
-def _alarms(
-    runs: Sequence[Path], export: Export | None, policies: Sequence[Path], scale: Scale, attention_s: float
-) -> tuple[list[bool | None], int]:
-    """Audit saved runs and an incident's export; for each whether some policy told of every failure.
+@dataclass(frozen=True, slots=True)
+class _Audited:
+    """The audit of a run or of an export; without a study where nothing was sent, or with its error."""
 
-    None where that is not known; and how many runs could not be read.
-    """
+    name: str  # as it was given
+    title: str
+    study: Study | None = None
+    lost: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def announced(self) -> bool | None:
+        """Whether some policy told of every failure; None where that is not known."""
+        return None if self.study is None or self.lost else self.study.announced
+
+
+def _alarms(
+    runs: Sequence[Path],
+    export: Export | None,
+    policies: Sequence[Path],
+    scale: Scale,
+    attention_s: float,
+    *,
+    tell: Callable[[str], None],
+) -> Iterator[_Audited]:
+    """Audit saved runs and an incident's export, each as it is asked for; `tell` gets notes."""
     loaded = load(policies)
     for note in loaded.notes:
-        say(note)
-    chosen = loaded.policies
-    found: list[bool | None] = []
-    broken = Broken()
+        tell(note)
     for path in runs:
-        with broken.noted():
-            found.append(_alarms_of(RunDir(path.resolve()), chosen, scale, attention_s))
+        try:
+            yield _alarms_of(path, loaded.policies, scale, attention_s)
+        except RunDataError as error:
+            yield _Audited(str(path), path.name, error=str(error))
     if export is not None:
         timeline = of_export(export.path, loaded.names, export.since, export.until)
-        one = study(chosen, timeline, Scale(None, at=scale.at), attention_s)
-        console.print(terminal_alarms(export.path.name, one))
-        found.append(one.announced)
-    return found, broken.count
+        one = study(loaded.policies, timeline, Scale(None, at=scale.at), attention_s)
+        yield _Audited(str(export.path), export.path.name, one)
 
 
-def _alarms_of(run_dir: RunDir, policies: Sequence[Policy], scale: Scale, attention_s: float) -> bool | None:
+def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s: float) -> _Audited:
+    run_dir = RunDir(path.resolve())
     read_scenario(run_dir)
     history = load_history(run_dir)
     one = audit_run(run_dir, history, policies, scale, attention_s)
     if one is None:
-        say(f"{run_dir.path.name}: no load started, so there is nothing to audit")
-        return None
-    console.print(terminal_alarms(run_dir.path.name, one))
-    lost = [*lost_everything(history), *lost_of(history, ("requests", "pools"))]
-    for line in lost:
-        say(f"UNKNOWN  {run_dir.path.name}: {line}")
-    for line in history.unchecked:
-        say(f"{run_dir.path.name}: {line}")
-    return None if lost else one.announced
+        return _Audited(str(path), run_dir.path.name)
+    lost = (*lost_everything(history), *lost_of(history, ("requests", "pools")))
+    return _Audited(str(path), run_dir.path.name, one, lost, tuple(history.unchecked))
+
+
+def _print(one: _Audited) -> None:
+    if one.error is not None:
+        say_aside(f"rushhour: {one.error}")
+        return
+    if one.study is None:
+        say(f"{one.title}: no load started, so there is nothing to audit")
+        return
+    console.print(terminal_alarms(one.title, one.study))
+    for line in one.lost:
+        say(f"UNKNOWN  {one.title}: {line}")
+    for line in one.unchecked:
+        say(f"{one.title}: {line}")
+
+
+def _object(one: _Audited) -> dict[str, object]:
+    """The audit as alarms.json has it, with the run or export that it is of."""
+    study_of = {} if one.study is None else study_object(one.study)
+    known = {"announced": one.announced, "lost": one.lost, "unchecked": one.unchecked, "error": one.error}
+    return {"run": one.name, **known, **study_of}

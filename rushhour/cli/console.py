@@ -1,10 +1,10 @@
 """Where commands print."""
 
-from rushhour.report.console import Console
 from rushhour.rundir.masking import mask_text
+from rushhour.screen.console import make_console
 
-console = Console(emoji=False, markup=False)
-errors = Console(stderr=True, emoji=False, markup=False)
+console = make_console()
+errors = make_console(stderr=True)
 
 
 def say_aside(line: str) -> None:

@@ -1,21 +1,21 @@
 """Commands that read saved runs and scenario files."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
-from rushhour.errors import RunDataError
-from rushhour.jobs.archive import RunHistory, remember, runs_folder_of
+from rushhour.errors import RunDataError, UsageError
+from rushhour.jobs.archive import RunHistory, RunRow, remember, runs_folder_of
 from rushhour.jobs.archive.table import run_list
-from rushhour.jobs.compare import compare_runs, read_measured
+from rushhour.jobs.compare import MeasuredRun, compare_runs, read_measured
 from rushhour.jobs.compare.judging import TOLERANCE
-from rushhour.jobs.compare.render import terminal_comparison
+from rushhour.jobs.compare.render import comparison_json, terminal_comparison
 from rushhour.jobs.drill.facts import VERDICT_OF
 from rushhour.jobs.drill.judging import is_drill, judge_drill, render_drill
 from rushhour.jobs.drill.page import terminal as terminal_drill
@@ -38,13 +38,26 @@ from rushhour.verdict.whole import RunCheck, check_of, in_lines
     show_default=True,
     help="Ignore changes of less than this share of the earlier value: 0.1 is 10 %.",
 )
-def compare(before: Path, after: Path, tolerance: float) -> int:
+@json_option
+def compare(before: Path, after: Path, tolerance: float, *, as_json: bool) -> int:
     """Compare two saved runs: is AFTER worse than BEFORE? Both are run directories.
+
+    Each needs at least 20 measured seconds, warm-up left out: of shorter runs nothing is decided.
 
     Exit codes: 0 not worse; 1 worse; 2 unknown, since a run says nothing or lacks data.
     """
     outcomes = {"not worse": Exit.MET, "worse": Exit.NOT_MET, "unknown": Exit.UNKNOWN}
-    return outcomes[_compare(before, after, tolerance)]
+    if not as_json:
+        comparison = compare_runs(*_measured(before, after), tolerance=tolerance)
+        console.print(terminal_comparison(comparison))
+        return outcomes[comparison.outcome]
+    try:
+        comparison = compare_runs(*_measured(before, after), tolerance=tolerance)
+    except RunDataError as error:
+        print_json([{"before": before, "after": after, "error": str(error)}])
+        return Exit.USAGE
+    print_json([{"before": before, "after": after, **comparison_json(comparison), "error": None}])
+    return outcomes[comparison.outcome]
 
 
 @click.command()
@@ -61,9 +74,16 @@ def compare(before: Path, after: Path, tolerance: float) -> int:
     show_default=True,
     help="List the last N runs.",
 )
-def history(runs: Path, rebuild: bool, scenario: str | None, last: int) -> int:
+@json_option
+def history(runs: Path, rebuild: bool, scenario: str | None, last: int, *, as_json: bool) -> int:
     """List past runs, those included whose directories were pruned."""
-    _history(runs, rebuild=rebuild, scenario=scenario, last=last)
+    if not runs.is_dir():
+        raise UsageError([f"--runs: {runs} is not a folder; name the one that holds the run directories"])
+    rows = _history(runs, rebuild=rebuild, scenario=scenario, last=last, tell=say_aside if as_json else say)
+    if as_json:
+        print_json({**asdict(row), "site": row.site} for row in rows)
+    else:
+        console.print(run_list(rows))
     return Exit.MET
 
 
@@ -101,7 +121,7 @@ def report(runs: tuple[Path, ...], source: Path | None) -> int:
 
 @click.command()
 @runs_argument
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, an object for each run.")
+@json_option
 def verify(runs: tuple[Path, ...], as_json: bool) -> int:
     """Check whether saved runs still hold all that was written, and say what they lack.
 
@@ -113,29 +133,31 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> int:
 
 @click.command(name="list")
 @path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
-def list_scenarios(scenarios: Path) -> int:
+@json_option
+def list_scenarios(scenarios: Path, *, as_json: bool) -> int:
     """List the scenarios and suites of the scenario file."""
-    show_scenarios(scenarios)
+    if as_json:
+        print_json(lists.scenario_objects(load_scenarios(scenarios)))
+    else:
+        show_scenarios(scenarios)
     return Exit.MET
 
 
-def _compare(before: Path, after: Path, tolerance: float) -> str:
-    """Print what changed from one run to the other; "worse", "not worse" or "unknown"."""
-    old, new = (read_measured(RunDir(path.resolve())) for path in (before, after))
-    comparison = compare_runs(old, new, tolerance=tolerance)
-    console.print(terminal_comparison(comparison))
-    return comparison.outcome
+def _measured(before: Path, after: Path) -> tuple[MeasuredRun, MeasuredRun]:
+    return read_measured(RunDir(before.resolve())), read_measured(RunDir(after.resolve()))
 
 
-def _history(runs: Path, *, rebuild: bool, scenario: str | None, last: int) -> None:
-    """Print the last runs that the history of a runs folder holds."""
+def _history(
+    runs: Path, *, rebuild: bool, scenario: str | None, last: int, tell: Callable[[str], None]
+) -> list[RunRow]:
+    """The last runs that the history of a runs folder holds; `tell` gets what is worth a note."""
     kept = RunHistory(runs)
     if rebuild:
-        say(f"read again: {kept.rebuild()}")
+        tell(f"read again: {kept.rebuild()}")
     rows = kept.rows(scenario=scenario, limit=last)
     for note in kept.notes:
-        say(note)
-    console.print(run_list(rows))
+        tell(note)
+    return rows
 
 
 class Broken:
@@ -195,7 +217,7 @@ def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
             for line in in_lines(check):
                 say(line)
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+        print_json(checks)
     return [check.whole for check in checks if check.error is None], broken.count
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.common import open_for, select
 from rushhour.cli.console import console, say
 from rushhour.cli.options import Exit, path_option, run_options
@@ -117,9 +118,10 @@ def down(templates: bool) -> int:
 @path_option(
     "--postgres-bin", None, "Folder of PostgreSQL's programs, instead of those that came with rushhour."
 )
-def doctor(postgres_bin: Path | None) -> int:
+@json_option
+def doctor(postgres_bin: Path | None, *, as_json: bool) -> int:
     """Say which stacks this machine can run, and what is missing for the others."""
-    return Exit.MET if _doctor(postgres_bin) else Exit.UNKNOWN
+    return Exit.MET if _doctor(postgres_bin, as_json=as_json) else Exit.UNKNOWN
 
 
 def _worker(master: str, locustfile: Path, processes: int) -> bool:
@@ -215,8 +217,11 @@ def _down(templates: bool) -> None:
         say(line)
 
 
-def _doctor(postgres_bin: Path | None) -> bool:
+def _doctor(postgres_bin: Path | None, *, as_json: bool) -> bool:
     """Print what was found; whether the embedded stack can run."""
     findings = examine(postgres_bin)
-    console.print(render_findings(findings))
+    if as_json:
+        print_json(findings)
+    else:
+        console.print(render_findings(findings))
     return all(finding.ok for finding in findings)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,7 @@ from rushhour.report.alarm_picture import binned, picture
 from rushhour.report.real_pages import terminal_real
 
 LANE = 60  # characters of a lane in the terminal
+NAME = 17  # characters of a name before it, at least
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -69,18 +70,13 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
             Text(words.count(audit.unannounced), "bold red" if audit.sleeps else ""),
             str(audit.false_pages),
         )
-    lanes = Text()
-    lanes.append(f"{'failures':<18}{_bars(study)}\n")
-    for one in study.audits:
-        lanes.append(f"{one.policy.name[:17]:<18}{_lane(one, study.timeline.seconds)}\n")
-    lanes.append(f"{'':<18}! page   = in alarm, and silent   . nobody was told   ? unknown\n", "dim")
     parts: list[RenderableType] = [
         Text.assemble(("\n" + name, "bold"), f"  {headline(study)}"),
         Text("; ".join(study.timeline.words), "dim"),
         Text(),
         table,
         Text(),
-        lanes,
+        _Lanes(study),
     ]
     if study.real:
         parts += [terminal_real(study.real), Text()]
@@ -88,6 +84,24 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
     parts += [Text(line) for line in advice_lines(study)]
     parts += [Text(line, "dim") for line in break_even_lines(study)]
     return Group(*parts)
+
+
+class _Lanes:
+    """A lane over time for each policy; its name is cut only where a line has no room for it."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        longest = max((len(one.policy.name) for one in self._study.audits), default=0)
+        name = max(NAME, min(longest, options.max_width - LANE - 1))
+        lanes = Text()
+        lanes.append(f"{'failures':<{name}} {_bars(self._study)}\n")
+        for one in self._study.audits:
+            lane = _lane(one, self._study.timeline.seconds)
+            lanes.append(f"{one.policy.name[:name]:<{name}} {lane}\n")
+        lanes.append(f"{'':<{name}} ! page   = in alarm, and silent   . nobody was told   ? unknown\n", "dim")
+        yield lanes
 
 
 def first_page(one: Audit, study: Study) -> str:

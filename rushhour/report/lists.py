@@ -41,6 +41,24 @@ def causes(results: Sequence[tuple[Scenario, Verdict]]) -> Table:
     return table
 
 
+def scenario_objects(file: ScenarioFile) -> list[dict[str, object]]:
+    """The same for programs: an object for each scenario, with the suites that it belongs to."""
+    return [
+        {
+            "name": name,
+            "release": one.release,
+            "users": one.load.users,
+            "duration_s": one.load.duration,
+            "shape": one.load.shape,
+            "expect": one.expect,
+            "cause": one.cause,
+            "description": one.description,
+            "suites": [suite for suite, members in file.suites.items() if name in members],
+        }
+        for name, one in file.scenarios.items()
+    ]
+
+
 def scenario_list(file: ScenarioFile) -> RenderableType:
     """Render a table of the scenarios of a file, then its suites."""
     table = Table("scenario", "release", "customers", "expects", "what it is", box=None, pad_edge=False)

@@ -63,7 +63,7 @@ def summary(
     ]
     parts += _section("Why", [_bullet(reason) for reason in verdict.reasons])
     parts += _section("Diagnosis", _diagnosis(verdict.diagnosis, sources_of(scenario, root)))
-    parts += _section("Evidence", [_evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
+    parts += _section("Evidence", [_Evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
     parts += _section("Thresholds", [_thresholds(verdict)] if verdict.thresholds else [])
     parts += [Text(), Text(over_what(scenario), "dim")] if verdict.metrics else []
     parts += _section("Also seen", [_bullet(note) for note in verdict.notes])
@@ -165,19 +165,32 @@ def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
             f" {clean(site.function)}",
             (f"  {clean(site.endpoint)}" if site.endpoint else "", "dim"),
         ),
-        Padding(code, (0, 0, 0, 4)),
-        Padding(Text(told), (0, 0, 0, 4)),
+        Padding.indent(code, 4),
+        Padding.indent(Text(told), 4),
     ]
 
 
-def _evidence(diagnosis: Diagnosis) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(max_width=40)
-    table.add_column()
-    for one in diagnosis.evidence:
-        meaning = f"  {clean(one.meaning)}" if one.meaning else ""
-        table.add_row(Text(clean(one.signal)), Text.assemble((evidence_value(one), "bold"), (meaning, "dim")))
-    return table
+class _Evidence:
+    """A row per signal; long names of signals are wrapped only where a line has no room for them."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        self._rows = [
+            (
+                Text(clean(one.signal)),
+                Text.assemble(
+                    (evidence_value(one), "bold"), (f"  {clean(one.meaning)}" if one.meaning else "", "dim")
+                ),
+            )
+            for one in diagnosis.evidence
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(max_width=40 if options.max_width < WIDE else None)
+        table.add_column()
+        for row in self._rows:
+            table.add_row(*row)
+        yield table
 
 
 def _thresholds(verdict: Verdict) -> Table:

@@ -1,5 +1,6 @@
 """Runs from the browser: a real Chromium presses Start, watches the pool fill, stops, opens the report."""
 
+import functools
 import http.client
 import re
 import signal
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Request, expect
 
 from tests.webui_pages import (
     GONE_S,
@@ -65,6 +66,98 @@ def test_runs_start_and_stop_in_the_browser_and_each_is_judged(
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir() if path.name.endswith("tiny"))
     assert len(runs) == 2
     assert all((tmp_path / "runs" / run / "verdict.json").exists() for run in runs)
+
+
+def test_the_form_refuses_what_is_no_number_above_0(browser: Browser, cache: Path, tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, _):
+        page = browser.new_page()
+        page.goto(url)
+        users = page.locator('input[name="userCount"]')
+        notice = page.locator("#rushhour-notice")
+        for wrong in ("-5", "1e3", "five"):
+            users.fill(wrong)
+            expect(notice).to_contain_text(f'Number of users: "{wrong}" is not a number above 0')
+            page.get_by_role("button", name=re.compile("^start", re.IGNORECASE)).click()
+            expect(users).to_have_value(wrong)
+            expect(page.locator("#rushhour")).to_have_attribute("data-phase", "ready")
+        users.fill("")
+        users.press_sequentially("-5")
+        expect(users).to_have_value("-5")
+        page.locator('input[name="spawnRate"]').click()
+        expect(users).to_have_value("-5")
+        users.fill("0")
+        expect(notice).to_be_hidden()
+        page.get_by_role("button", name=re.compile("^start", re.IGNORECASE)).click()
+        expect(page.get_by_text("users: '0' is not a number above 0")).to_be_visible()
+        users.fill("20")
+        page.locator('select[name="scenario"]').select_option("other")
+        expect(users).to_have_value("7")
+        expect(page.locator('input[name="spawnRate"]')).to_have_value("3")
+        expect(page.locator('input[name="runTime"]')).to_have_value("60s")
+    assert not [path for path in (tmp_path / "runs").iterdir() if path.name.endswith(("tiny", "other"))]
+
+
+def test_the_tabs_are_right_after_a_run_and_the_dialog_stays(
+    browser: Browser, cache: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as (url, _):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        loads: list[str] = []
+        page.on("domcontentloaded", lambda loaded: loads.append(loaded.url))
+        page.goto(url)
+        page.locator('input[name="userCount"]').fill("20")
+        notice = page.locator("#rushhour-notice")
+        start(page, "1.1")
+        page.get_by_role("button", name="Edit", exact=True).click()
+        expect(notice).to_contain_text("Edit is refused")
+        expect(page.locator(".MuiModal-root")).to_have_count(0)
+        page.get_by_role("tab", name="Verdicts", exact=True).click()
+        page.wait_for_timeout(3000)
+        stop(page)
+        [run] = [path.name for path in (tmp_path / "runs").iterdir() if path.name.endswith("tiny")]
+        row = page.locator("tr", has_text=run)
+        expect(row).to_contain_text(re.compile("pass|fail|unknown"), timeout=6000)
+        page.get_by_role("tab", name="Pool", exact=True).click()
+        state = page.evaluate("fetch('/rushhour/state').then((answer) => answer.json())")
+        for pool in state["state"]["pools"]:
+            cells = page.locator("tr", has_text=pool["pool"]).locator("td").all_inner_texts()
+            assert cells[1] == str(pool["checked_out"])
+        assert len(loads) == 1
+        page.get_by_role("button", name=re.compile("^new$", re.IGNORECASE)).click()
+        dialog = page.locator(".MuiModal-root")
+        dialog.locator('select[name="scenario"]').select_option("other")
+        expect(dialog.locator('input[name="userCount"]')).to_have_value("7")
+        expect(dialog.locator('input[name="spawnRate"]')).to_have_value("3")
+        expect(dialog).to_be_visible()
+        assert len(loads) == 1  # the page was never loaded again
+        start(page, "1.1.1")
+        stop(page)
+    assert len([path for path in (tmp_path / "runs").iterdir() if path.name.endswith("other")]) == 1
+
+
+def note(urls: list[str], request: Request) -> None:
+    urls.append(request.url)
+
+
+def test_the_pages_ask_seldom_when_idle_and_never_unseen(
+    browser: Browser, cache: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as (url, _):
+        for path, resource in (("", "/rushhour/bar"), ("rushhour", "/rushhour/state")):
+            page = browser.new_page()
+            asked_for: list[str] = []
+            page.on("request", functools.partial(note, asked_for))
+            page.goto(f"{url}{path}")
+            page.wait_for_timeout(9000)
+            assert 1 <= len([one for one in asked_for if one.partition("?")[0].endswith(resource)]) <= 3
+            page.evaluate(
+                "Object.defineProperty(document, 'hidden', { get: () => true });"
+                "document.dispatchEvent(new Event('visibilitychange'))"
+            )
+            asked_for.clear()
+            page.wait_for_timeout(5000)
+            assert not asked_for
+            page.close()
 
 
 def asked(url: str, headers: dict[str, str]) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rushhour.screen.console import UNBOUNDED
+
 # Where the commands' consoles are; a test that needs none of them does not import them.
 _CONSOLES = ("rushhour.cli.console", "rushhour.jobs.drill.command")
 
@@ -27,6 +29,7 @@ def _shared() -> tuple[Path, dict[str, str], list[str]]:
         for module in _CONSOLES
         if module in sys.modules
         for name, console in vars(sys.modules[module]).items()
-        if isinstance(console, Console) and (console._file, console._width) != (None, None)
+        if isinstance(console, Console)
+        and (console._file is not None or console._width not in (None, UNBOUNDED))
     ]
     return Path.cwd(), environment, fixed

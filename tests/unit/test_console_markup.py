@@ -42,4 +42,4 @@ def test_every_console_of_the_package_disables_emoji_and_markup() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "print":
                 given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 assert "True" not in (given.get("emoji"), given.get("markup")), f"{path}:{node.lineno}"
-    assert found == len(OWN)
+    assert found == 1  # of screen/console.py, which makes them all

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.jobs.webui.board import Board, shown_state
-from rushhour.jobs.webui.form import FormError, form_values, read_ask
+from rushhour.jobs.webui.board import Board, bar_of, shown_state
+from rushhour.jobs.webui.form import FormError, form_numbers, form_values, read_ask
 from rushhour.jobs.webui.login import PASSWORD, USER, address_problems, matches, read_login
 from rushhour.jobs.webui.messages import Ask, Choice, Judged, Login, View, Welcome, decode, encode
 from rushhour.jobs.webui.tables import tables
@@ -94,7 +94,7 @@ def test_a_page_gets_the_points_it_lacks_and_all_of_a_new_run() -> None:
     assert len(board.since("r2", 0)["points"]) == 1
 
 
-def test_the_page_goes_on_asking_until_the_load_has_ended() -> None:
+def test_the_page_goes_on_asking_until_the_run_is_judged() -> None:
     assert [
         shown_state(one, "running") for one in ("ready", "spawning", "running", "cleanup", "stopped")
     ] == [
@@ -102,9 +102,31 @@ def test_the_page_goes_on_asking_until_the_load_has_ended() -> None:
         "spawning",
         "running",
         "running",
-        "stopped",
+        "running",
     ]
     assert shown_state("ready", "ready") == "ready"
+    assert [shown_state("stopped", phase) for phase in ("preparing", "draining", "judging", "ready")] == [
+        "spawning",
+        "running",
+        "running",
+        "stopped",
+    ]
+
+
+def test_the_bar_is_told_no_more_than_it_shows() -> None:
+    row = Judged("one", "gate", "1.1", "fail", "the pool ran out")
+    assert bar_of(View("ready", "ready")) == {"phase": "ready", "words": "ready", "last": None}
+    told = bar_of(View("ready", "ready", runs=(row, Judged("two", "gate", "1.0", "pass", "held"))))
+    assert told["last"]["name"] == "one"
+
+
+def test_the_form_gets_the_numbers_of_every_scenario_by_its_own_names() -> None:
+    assert form_numbers(WELCOME)["staging"] == {
+        "userCount": 10,
+        "spawnRate": 5.0,
+        "runTime": "30s",
+        "release": "1.1",
+    }
 
 
 def test_a_login_leaves_the_environment_and_needs_both_parts() -> None:

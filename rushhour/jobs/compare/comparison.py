@@ -9,11 +9,13 @@ from typing import Final, Literal
 
 from rushhour.jobs.compare.blocks import block_length
 from rushhour.jobs.compare.conditions import differences
+from rushhour.jobs.compare.counted import FAILURES, failures_of, judge_failures
 from rushhour.jobs.compare.judging import (
     FEWEST_SECONDS,
     RESAMPLES,
     TOLERANCE,
     Judgement,
+    differs,
     interval,
     judge_change,
     measure_of,
@@ -25,6 +27,7 @@ from rushhour.jobs.compare.resample import resamples
 from rushhour.jobs.compare.rows import COMPONENTS, Change, Sampled, facts, sampled
 
 _SEED: Final = "rushhour compare"
+_CHANGED: Final = (Judgement.WORSE, Judgement.BETTER, Judgement.MORE, Judgement.LESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,14 @@ class Comparison:
 def compare_runs(before: MeasuredRun, after: MeasuredRun, *, tolerance: float = TOLERANCE) -> Comparison:
     """Compare; the same two runs always give the same intervals."""
     told = differences(before, after)
-    doubts = (*_doubts(before), *_doubts(after))
+    doubts = (*_too_short(before), *_too_short(after), *_doubts(before), *_doubts(after))
     known = tuple(facts(before, after))
     shortest_s = min(before.seconds, after.seconds)
     empty = not (before.endpoints and after.endpoints)
-    if empty or shortest_s < FEWEST_SECONDS or before.verdict is None or after.verdict is None:
+    if empty or before.verdict is None or after.verdict is None:
         return Comparison(before, after, known, told, doubts)
+    if shortest_s < FEWEST_SECONDS:
+        return Comparison(before, after, (*known, *_counted(before, after, tolerance)), told, doubts)
     layout = shared_layout(before, after, COMPONENTS)
     block = block_length([*_per_second(before), *_per_second(after)])
     rows = [*sampled(layout, before, after)]
@@ -75,6 +80,20 @@ def _dice(side: int) -> Random:
     return Random(f"{_SEED} {side}")  # noqa: S311 - not a secret
 
 
+def _too_short(run: MeasuredRun) -> Iterator[str]:
+    if run.endpoints and run.seconds < FEWEST_SECONDS:
+        yield f"{run.path.name} has {run.seconds} s after its warm-up; at least {FEWEST_SECONDS} are needed"
+
+
+def _counted(before: MeasuredRun, after: MeasuredRun, tolerance: float) -> Iterator[Change]:
+    """How many requests failed: all that is said of the requests of runs that are too short for intervals."""
+    for name in FAILURES:
+        was, now = failures_of(before, name, None), failures_of(after, name, None)
+        found = judge_failures(measure_of(name, tolerance), was, now)
+        judgement, why = found or (Judgement.FACT, "")
+        yield Change(name, None, was.rate, now.rate, judgement, why=why)
+
+
 def _doubts(run: MeasuredRun) -> Iterator[str]:
     name = run.path.name
     if run.verdict is None:
@@ -86,8 +105,6 @@ def _doubts(run: MeasuredRun) -> Iterator[str]:
             yield f"{name}: {line}"
     if not run.endpoints:
         yield f"{name} has no request after its warm-up of {run.scenario.load.warm_up:g} s"
-    elif run.seconds < FEWEST_SECONDS:
-        yield f"{name} has {run.seconds} s after its warm-up; at least {FEWEST_SECONDS} are needed"
 
 
 def _per_second(run: MeasuredRun) -> Iterator[Sequence[float]]:
@@ -141,7 +158,14 @@ def _change(
     if len(changes) < RESAMPLES:
         return say(Judgement.NO_EVIDENCE, "too sparse: some resamples hold no value")
     low, high = interval(changes)
-    return say(judge_change(measure, was, low, high), "", low, high)
+    judgement = judge_change(measure, was, low, high)
+    if judgement is Judgement.NO_EVIDENCE and row.metric in FAILURES:
+        sides = (failures_of(run, row.metric, row.endpoint) for run in (before, after))
+        judgement, why = judge_failures(measure, *sides) or (judgement, "")
+        return say(judgement, why, low, high)
+    if judgement in _CHANGED and not differs(measure, was, now, judgement):
+        return say(Judgement.NO_EVIDENCE, "the values differ by less than the tolerance", low, high)
+    return say(judgement, "", low, high)
 
 
 def _answers(run: MeasuredRun, endpoint: str | None) -> int:

@@ -52,7 +52,7 @@ def judge_change(measure: Measure, before: float, low: float, high: float) -> Ju
 
     Same when all of it lies within; else there is no evidence either way.
     """
-    margin = max(abs(before) * measure.tolerance, measure.least)
+    margin = _margin(measure, before)
     if measure.worse == "lower":
         low, high = -high, -low
     if low > margin:
@@ -60,6 +60,18 @@ def judge_change(measure: Measure, before: float, low: float, high: float) -> Ju
     if high < -margin:
         return Judgement.BETTER if measure.decides else Judgement.LESS
     return Judgement.SAME if -margin <= low and high <= margin else Judgement.NO_EVIDENCE
+
+
+def differs(measure: Measure, before: float, after: float, judgement: Judgement) -> bool:
+    """Whether the values themselves changed by more than the tolerance in the direction of a judgement."""
+    rose = judgement is Judgement.MORE or (judgement is Judgement.WORSE) == (measure.worse == "higher")
+    if judgement is Judgement.LESS:
+        rose = False
+    return (after - before if rose else before - after) > _margin(measure, before)
+
+
+def _margin(measure: Measure, before: float) -> float:
+    return max(abs(before) * measure.tolerance, measure.least)
 
 
 def interval(values: list[float]) -> tuple[float, float]:

@@ -8,7 +8,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from rushhour.jobs.compare import Change, Comparison, Judgement, MeasuredRun
-from rushhour.jobs.compare.judging import CONFIDENCE, RESAMPLES
+from rushhour.jobs.compare.counted import FAILURES
+from rushhour.jobs.compare.judging import CONFIDENCE, FEWEST_SECONDS, RESAMPLES
 from rushhour.report.markdown import text as markdown_text
 from rushhour.report.words import clean, metric
 
@@ -81,6 +82,13 @@ def markdown_comparison(changes: Sequence[Change]) -> list[str]:
 
 def headline(comparison: Comparison) -> str:
     """What changed, in one sentence."""
+    runs = (comparison.before, comparison.after)
+    if any(run.endpoints and run.seconds < FEWEST_SECONDS for run in runs):
+        load_s = max(run.scenario.load.warm_up for run in runs) + FEWEST_SECONDS + 2
+        return (
+            f"too short to compare: {runs[0].seconds} and {runs[1].seconds} measured seconds, and each run "
+            f"needs {FEWEST_SECONDS}, warm-up left out: make both with --duration {load_s:.0f}s or more"
+        )
     if comparison.outcome == "unknown" and comparison.doubts:
         return comparison.doubts[0]
     worse = [_told(one) for one in comparison.changes if one.judgement is Judgement.WORSE]
@@ -89,7 +97,28 @@ def headline(comparison: Comparison) -> str:
     told += [f"better: {'; '.join(better)}"] if better else []
     missing = [_name(one) for one in comparison.changes if one.judgement is Judgement.NO_DATA and one.decides]
     told += [f"no data: {', '.join(missing)}"] if missing else []
+    unproven = [f"{_told(one)}: {one.why}" for one in comparison.changes if _unproven(one)]
+    told += [f"not proven: {'; '.join(unproven)}"] if unproven else []
     return "; ".join(told) or "no evidence of any change that matters"
+
+
+def _unproven(one: Change) -> bool:
+    """Whether requests failed in one run alone, and still in too few of its seconds."""
+    rate = one.metric in FAILURES and one.endpoint is None and one.judgement is Judgement.NO_EVIDENCE
+    return rate and bool(one.before) != bool(one.after)
+
+
+def comparison_json(comparison: Comparison) -> dict[str, object]:
+    """What a program reads; metrics as verdict.json names them."""
+    return {
+        "outcome": comparison.outcome,
+        "headline": headline(comparison),
+        "not_comparable": comparison.doubts,
+        "differences": comparison.differences,
+        "measured_s": [comparison.before.seconds, comparison.after.seconds],
+        "block_s": comparison.block_s,
+        "changes": comparison.changes,
+    }
 
 
 def method(comparison: Comparison) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rich.text import Text
+
 from rushhour.errors import UsageError
 from rushhour.jobs.drill import side_by_side as together
 from rushhour.jobs.drill.facts import VERDICT_OF, Drill
@@ -11,12 +13,12 @@ from rushhour.jobs.drill.page import junit, markdown, terminal
 from rushhour.jobs.drill.run import drill_scenario, run_drill
 from rushhour.load.check import check_locustfiles
 from rushhour.process.guard import Guard
-from rushhour.report.console import Console
 from rushhour.report.files import write
 from rushhour.run import RunContext
 from rushhour.rundir.facts import BYS, By
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
+from rushhour.screen.console import make_console
 from rushhour.screen.make import make_screen
 from rushhour.stack.fleet import FleetStack, Plan
 from rushhour.stack.processes.fleet import EmbeddedFleetStack
@@ -25,7 +27,7 @@ from rushhour.stack.swarm.stack import SwarmStack
 
 BEFORE: Final = "1.0"  # what a rollback goes back to
 
-console = Console(emoji=False, markup=False)
+console = make_console()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def hotfix(options: DrillOptions) -> list[str]:
     for scenario, plan in plans:
         with Guard() as guard:
             stack = _stack(options.stack, guard, plan)
-            console.rule(f"hotfix drill by {plan.by}, {plan.siblings} siblings, {stack.name} stack")
+            title = f"hotfix drill by {plan.by}, {plan.siblings} siblings, {stack.name} stack"
+            console.print(Text(title, "bold"))
             context = RunContext(guard, options.runs, make_screen(console, scenario))
             run, drill = run_drill(scenario, plan, stack, context, say=_say)
             console.print(terminal(drill, run.path))

@@ -10,15 +10,24 @@ from rushhour.jobs.webui.tables import point
 POINTS_KEPT: Final = 7200  # two hours, one a second
 
 
+BUSY: Final[tuple[Phase, ...]] = ("preparing", "running", "draining", "judging")
+
+
 def shown_state(state: str, phase: Phase) -> str:
     """Locust's state as its page shall know it.
 
-    The page asks again only while the load spawns or runs. Told of the moments before the first customer, or
-    of those in which the last requests are awaited, it would never learn what comes next.
+    The page asks for its tables only while the load spawns or runs. So it runs, to the page, from when the
+    service is made ready until the run is judged: its last answer then holds the verdict, and the pools as
+    the run left them.
     """
-    if state in ("cleanup", "stopping"):
-        return "running"
-    return "spawning" if state == "ready" and phase in ("preparing", "running") else state
+    if state in ("ready", "stopped") and phase in BUSY:
+        return "spawning" if state == "ready" or phase == "preparing" else "running"
+    return "running" if state in ("cleanup", "stopping") else state
+
+
+def bar_of(view: View) -> dict[str, Any]:
+    """What the bar under Locust's page shows: the phase, and the last run with its verdict."""
+    return {"phase": view.phase, "words": view.words, "last": asdict(view.runs[0]) if view.runs else None}
 
 
 class Board:

@@ -66,6 +66,19 @@ def run_time_words(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
+def form_numbers(welcome: Welcome) -> dict[str, dict[str, Any]]:
+    """Per scenario what its fields hold, by their names in the form."""
+    return {
+        one.name: {
+            "userCount": one.users,
+            "spawnRate": one.spawn_rate,
+            "runTime": run_time_words(one.run_time_s),
+            "release": one.release,
+        }
+        for one in welcome.choices
+    }
+
+
 def _select(default: str, choices: list[str]) -> dict[str, Any]:
     return {
         "default_value": default,

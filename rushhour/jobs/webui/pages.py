@@ -23,8 +23,8 @@ from locust.web import WebUI
 from plotly.offline import get_plotlyjs
 
 from rushhour.jobs.webui.access import require_login
-from rushhour.jobs.webui.board import Board, shown_state
-from rushhour.jobs.webui.form import form_values
+from rushhour.jobs.webui.board import Board, bar_of, shown_state
+from rushhour.jobs.webui.form import form_numbers, form_values
 from rushhour.jobs.webui.guarding import guard_requests
 from rushhour.jobs.webui.messages import Welcome
 from rushhour.jobs.webui.tables import TABLES, TABS, tables
@@ -56,7 +56,7 @@ def add_pages(
     locked = web_ui.auth_required_if_enabled
     app.view_functions["locust.swarm"] = locked(swarm)
     app.view_functions["locust.stop"] = locked(stop)
-    _extend_form(web_ui, welcome)
+    _extend_form(web_ui, welcome, board)
 
     @app.route("/rushhour")
     @locked
@@ -72,6 +72,16 @@ def add_pages(
         if run is None:
             return jsonify(asdict(board.view))
         return jsonify(board.since(run, request.args.get("from", 0, type=int)))
+
+    @app.route("/rushhour/bar")
+    @locked
+    def bar() -> Response:
+        return jsonify(bar_of(board.view))
+
+    @app.route("/rushhour/scenarios")
+    @locked
+    def scenarios() -> Response:
+        return jsonify(form_numbers(welcome))
 
     @app.route("/rushhour/<any('theme.js', 'live.js', 'bar.js', 'live.css', 'plotly.js'):name>")
     @locked
@@ -101,13 +111,16 @@ def add_pages(
         return answer
 
 
-def _extend_form(web_ui: WebUI, welcome: Welcome) -> None:
+def _extend_form(web_ui: WebUI, welcome: Welcome, board: Board) -> None:
     """Locust fills its form anew for each page: then with the numbers of the scenario that is asked for."""
     own = web_ui.update_template_args
 
     def update_template_args() -> None:
         own()
         web_ui.template_args |= form_values(welcome, request.args.get("scenario"))
+        state = shown_state(str(web_ui.template_args["state"]), board.view.phase)
+        if board.view.scenario:  # a page that is loaded before the first run shows the form, whatever goes on
+            web_ui.template_args["state"] = state
 
     web_ui.template_args |= {"extended_tabs": TABS, "extended_tables": TABLES}
     web_ui.update_template_args = update_template_args  # type: ignore[method-assign]

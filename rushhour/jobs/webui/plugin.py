@@ -25,7 +25,7 @@ from locust.html import get_html_report
 from locust.runners import LocalRunner
 from locust.web import WebUI
 
-from rushhour.jobs.webui.board import Board
+from rushhour.jobs.webui.board import BUSY, Board
 from rushhour.jobs.webui.form import FormError, read_ask
 from rushhour.jobs.webui.messages import Ask, Channel, Ended, Go, Refused, Stop, View, Welcome
 from rushhour.jobs.webui.pages import add_pages
@@ -41,7 +41,6 @@ __all__ = ["Shape"]  # Locust takes it from here
 PREPARE_TIMEOUT_S = 600.0  # a Compose stack may have to build its image first
 WELCOME_TIMEOUT_S = 30.0
 _PLAIN_FAST, _PLAIN = FastHttpSession.request, HttpSession.request
-BUSY = ("preparing", "running", "draining", "judging")
 
 
 class Recording:

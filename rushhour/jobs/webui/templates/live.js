@@ -1,6 +1,8 @@
 "use strict";
-// Asks for what is new once a second, and draws it. All text goes into the page as text.
-const EVERY_MS = 1000;
+// Asks for what is new, and draws it: each second while a run is under way, seldom while none is, and never while
+// nobody sees the page. All text goes into the page as text.
+const EVERY_MS = 1000, IDLE_MS = 4000;
+let timer = 0, asking = false;
 const RUNNING = ["running", "draining"];
 const at = (id) => document.getElementById(id);
 const tone = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -134,6 +136,10 @@ function show(view) {
 }
 
 async function ask() {
+  clearTimeout(timer);
+  if (asking || document.hidden) return;
+  asking = true;
+  let every = IDLE_MS;
   try {
     const answer = await fetch(`/rushhour/state?run=${encodeURIComponent(known.run)}&from=${known.next}`);
     if (answer.redirected) { location.href = "/login"; return; }
@@ -142,6 +148,7 @@ async function ask() {
     if (view.fresh) known.points = [];
     known.points.push(...view.points);
     Object.assign(known, { run: view.run, next: view.next });
+    every = view.phase === "ready" ? IDLE_MS : EVERY_MS;
     show(view);
     if (view.fresh || view.points.length) draw();
   } catch (error) {
@@ -149,8 +156,10 @@ async function ask() {
     at("phase").className = "badge";
     at("words").textContent = `rushhour no longer answers (${error.message})`;
   }
-  setTimeout(ask, EVERY_MS);
+  asking = false;
+  timer = setTimeout(ask, every);
 }
 
 document.addEventListener("themechange", draw);
+document.addEventListener("visibilitychange", ask);
 ask();

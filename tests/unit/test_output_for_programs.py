@@ -1,0 +1,213 @@
+"""What commands print for programs and into pipes: one JSON array, or lines that nothing wraps or cuts."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import RenderableType
+
+from rushhour.cli.console import console
+from rushhour.cli.main import _exit_of
+from rushhour.jobs.check.result import CheckResult
+from rushhour.jobs.check.summary import check_summary
+from rushhour.jobs.drill.page import terminal as terminal_drill
+from rushhour.jobs.drill.side_by_side import side_by_side
+from rushhour.report.lists import title
+from rushhour.rundir import RunDir
+from tests.unit import histories as h
+from tests.unit.saved_runs import save
+from tests.unit.test_check import LEAK, LIST
+from tests.unit.test_drill_judge import drilled
+
+LONG = (
+    "a-scenario-whose-name-is-longer-than-the-eighty-columns-that-a-terminal-has-when-nobody-says-otherwise"
+)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[RunDir]:
+    """Two saved runs in a folder of runs, both of a scenario with a long name."""
+    folder = tmp_path / "a folder of runs with a name of its own, which is not short either" / "runs"
+    scenario = h.scenario(release="1.1.1", name=LONG)
+    made = []
+    for stamp, history in (("20250701T020013Z", h.healthy()), ("20250702T020013Z", h.incident())):
+        made.append(save(folder / f"{stamp}-{LONG}", history, scenario))
+    return made
+
+
+def calls(runs: list[RunDir]) -> dict[str, list[str]]:
+    """A call of each command that reads saved runs, scenarios or the machine."""
+    one, other = (str(run.path) for run in runs)
+    return {
+        "verify": [one, other],
+        "compare": [one, other],
+        "history": ["--runs", str(runs[0].path.parent)],
+        "alarms": [one, other],
+        "list": [],
+        "doctor": [],
+    }
+
+
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, Any]]]:
+    code = _exit_of(arguments)
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, list)
+    assert all(isinstance(one, dict) for one in found)
+    return int(code), found
+
+
+@pytest.mark.parametrize("name", ["verify", "compare", "history", "alarms", "list"])
+def test_json_is_one_array_of_objects_with_the_same_exit_code(
+    name: str, runs: list[RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [name, *calls(runs)[name]]
+    plain = int(_exit_of(arguments))
+    capsys.readouterr()
+    code, found = said([*arguments, "--json"], capsys)
+    assert code == plain
+    assert found
+
+
+def test_json_of_the_doctor_has_an_object_for_each_finding() -> None:
+    found = json.loads(piped(["doctor", "--json"]))
+    assert {"Python", "cores", "PostgreSQL"} <= {one["what"] for one in found}
+    assert all(set(one) == {"what", "ok", "found", "advice"} for one in found)
+
+
+def test_json_of_a_comparison_holds_every_row(runs: list[RunDir], capsys: pytest.CaptureFixture[str]) -> None:
+    code, [found] = said(["compare", *calls(runs)["compare"], "--json"], capsys)
+    assert (code, found["outcome"], found["error"]) == (1, "worse", None)
+    assert {"metric", "endpoint", "before", "after", "judgement", "low", "high"} <= set(found["changes"][0])
+    assert found["headline"].startswith("worse: ")
+
+
+def test_json_of_the_history_names_each_run(runs: list[RunDir], capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = said(["history", *calls(runs)["history"], "--json"], capsys)
+    assert [one["run"] for one in found] == [run.path.name for run in runs]
+
+
+def test_json_of_alarms_names_each_run_and_policy(
+    runs: list[RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, found = said(["alarms", *calls(runs)["alarms"], "--json"], capsys)
+    assert [one["run"] for one in found] == calls(runs)["alarms"]
+    assert all(one["policies"] for one in found)
+
+
+@pytest.mark.parametrize("name", ["verify", "alarms", "compare"])
+def test_a_run_that_cannot_be_read_is_an_object_with_its_error(
+    name: str, runs: list[RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs[1].file("scenario.json").unlink()
+    code, found = said([name, *calls(runs)[name], "--json"], capsys)
+    assert code in (1, 2, 64)
+    assert "scenario.json" in found[-1]["error"]
+
+
+@pytest.mark.parametrize("option", [[], ["--json"], ["--rebuild"]])
+def test_a_history_of_no_folder_is_refused_and_makes_none(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "TYPO"
+    assert _exit_of(["history", "--runs", str(missing), *option]) == 64
+    told = capsys.readouterr()
+    assert str(missing) in told.err
+    assert not told.out
+    assert not missing.exists()
+
+
+def piped(arguments: list[str], **environment: str) -> str:
+    """What a command prints into a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rushhour", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | environment,
+    )
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("environment", [{}, {"COLUMNS": "80"}, {"FORCE_COLOR": "1", "COLUMNS": "60"}])
+def test_nothing_is_wrapped_in_a_pipe(environment: dict[str, str], runs: list[RunDir]) -> None:
+    for name, arguments in calls(runs).items():
+        lines = piped([name, *arguments], **environment).splitlines()
+        assert lines
+        assert not [line for line in lines if line.endswith(" ")]
+        if name in ("compare", "history"):
+            assert all(any(run.path.name in line for line in lines) for run in runs), name
+        assert "…" not in "".join(lines)
+    for run in runs:
+        lines = piped(["judge", str(run.path)], **environment).splitlines()
+        assert any(str(run.path / "report.html") in line for line in lines)
+        assert any(LONG in line for line in lines)
+
+
+FOLDER = Path("/a folder of runs") / ("x" * 120)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        check_summary(
+            CheckResult((LIST,), (replace(LEAK, endpoint=f"GET /{LONG}"),), (LONG,), 30), h.scenario(), FOLDER
+        ),
+        terminal_drill(drilled(), FOLDER / LONG),
+        side_by_side([replace(drilled(), hotfix=LONG, rollout=None), drilled("rollback")]),
+        title(h.scenario(name=LONG), 1, 2),
+    ],
+    ids=["check", "drill", "drills side by side", "title of a run"],
+)
+def test_what_a_run_a_check_or_a_drill_prints_is_not_wrapped_in_a_pipe(shown: RenderableType) -> None:
+    with console.capture() as captured:
+        console.print(shown)
+    assert LONG in captured.get()
+    assert not [line for line in captured.get().splitlines() if line.endswith(" ")]
+
+
+def test_a_terminal_is_still_filled_to_its_width_and_no_further(runs: list[RunDir]) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rushhour", *("history", "--runs", str(runs[0].path.parent))],
+            stdout=theirs,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"COLUMNS": "90", "TERM": "xterm", "NO_COLOR": "1"},
+        )
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # EIO: the other end is closed
+            while part := screen.read(65536):
+                shown += part
+        assert process.wait(60) == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    table = lines[next(at for at, line in enumerate(lines) if line.startswith("start (UTC)")) :]
+    assert 85 < max(map(len, table)) <= 90
+
+
+def test_one_table_of_several_runs_has_a_line_for_each_in_a_pipe(runs: list[RunDir]) -> None:
+    lines = piped(["judge", *(str(run.path) for run in runs)]).splitlines()
+    table = lines[max(at for at, line in enumerate(lines) if line.startswith("scenario")) :]
+    assert [line.split()[0] for line in table[1:3]] == [LONG, LONG]
+
+
+def test_a_long_name_of_a_policy_stays_whole_in_a_pipe(runs: list[RunDir], tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    shutil.copytree("infra/alerts", policies)
+    for path in policies.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("infra-5xx-again", LONG), encoding="utf-8")
+    assert any(LONG in path.read_text(encoding="utf-8") for path in policies.glob("*.yaml"))
+    lines = piped(["alarms", str(runs[1].path), "--policies", str(policies)]).splitlines()
+    assert sum(line.startswith(LONG) for line in lines) >= 2  # in the table, and before its lane
