@@ -32,7 +32,7 @@ def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str)
 
 
 def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
-    """Judge what the run directory holds, and write verdict.json, report.html, junit.xml and summary.md.
+    """Judge a run directory, and write verdict.json, report.html, junit.xml and summary.md.
 
     Source lines are read below `source_root`; without one below the folder that the run itself names, if that
     lies in the working folder.
@@ -44,7 +44,7 @@ def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
 
 
 def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
-    """Write the reports of a saved run anew, and leave verdict.json as it is; the files written."""
+    """Write the reports of a saved run again, but not verdict.json; return the written files."""
     scenario, history, verdict, alarms = _judged(run)
     return write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
 

@@ -14,8 +14,8 @@ from rushhour.report import words
 from rushhour.report.alarm_picture import binned, picture
 from rushhour.report.real_pages import terminal_real
 
-LANE = 60  # characters of a lane in the terminal
-NAME = 17  # characters of a name before it, at least
+LANE = 60  # width of a lane in the terminal, in characters
+NAME = 17  # smallest width of the names before the lanes
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -87,47 +87,47 @@ def terminal_alarms(name: str, study: Study) -> RenderableType:
 
 
 class _Lanes:
-    """A lane over time for each policy; its name is cut only where a line has no room for it."""
+    """Renders a lane over time for each policy; cuts a name only when the line is too short for it."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        longest = max((len(one.policy.name) for one in self._study.audits), default=0)
+        longest = max((len(audit.policy.name) for audit in self._study.audits), default=0)
         name = max(NAME, min(longest, options.max_width - LANE - 1))
         lanes = Text()
         lanes.append(f"{'failures':<{name}} {_bars(self._study)}\n")
-        for one in self._study.audits:
-            lane = _lane(one, self._study.timeline.seconds)
-            lanes.append(f"{one.policy.name[:name]:<{name}} {lane}\n")
-        lanes.append(f"{'':<{name}} ! page   = in alarm, and silent   . nobody was told   ? unknown\n", "dim")
+        for audit in self._study.audits:
+            lane = _lane(audit, self._study.timeline.seconds)
+            lanes.append(f"{audit.policy.name[:name]:<{name}} {lane}\n")
+        lanes.append(f"{'':<{name}} ! page   = in alarm, no page   . silence   ? unknown\n", "dim")
         yield lanes
 
 
-def first_page(one: Audit, study: Study) -> str:
-    """After the first failure; a policy that saw it coming has a minus."""
-    if one.unknown:
+def first_page(audit: Audit, study: Study) -> str:
+    """Format the time from the first failure to the first page; negative when the page came first."""
+    if audit.unknown:
         return "unknown"
-    if one.first_page_s is None:
+    if audit.first_page_s is None:
         return "never" if study.failures else "-"
-    return words.seconds(one.first_page_s)
+    return words.seconds(audit.first_page_s)
 
 
 def advice_lines(study: Study) -> Iterator[str]:
-    """Each change, what it would have done, and what it costs; then the changes that page in health."""
+    """Describe each advised change with its effect and cost, then those that page in a healthy run."""
     evening = words.seconds(study.timeline.seconds)
-    for one in study.advice:
-        left = one.after.unannounced
-        then = "no blind spot is left" if one.closes else f"{words.count(left)} failures stay unannounced"
-        costs = f"{_pages(one.after)} in this incident, none in {evening} of health"
-        yield f"{one.before.policy.name}: {one.change}; replayed: {costs}, {then}"
-    for one in study.refused:
-        pages = one.healthy.unknown or f"{_pages(one.healthy)} in {evening} of health"
-        yield f"{one.before.policy.name}: not advised: {one.change}; replayed: {pages}"
+    for advice in study.advice:
+        left = advice.after.unannounced
+        then = "no blind spot is left" if advice.closes else f"{words.count(left)} failures stay unannounced"
+        costs = f"{_pages(advice.after)} in this incident, none in {evening} of health"
+        yield f"{advice.before.policy.name}: {advice.change}; replayed: {costs}, {then}"
+    for refusal in study.refused:
+        pages = refusal.healthy.unknown or f"{_pages(refusal.healthy)} in {evening} of health"
+        yield f"{refusal.before.policy.name}: not advised: {refusal.change}; replayed: {pages}"
 
 
-def _pages(one: Audit) -> str:
-    return f"{len(one.pages)} page{'s' * (len(one.pages) != 1)}"
+def _pages(audit: Audit) -> str:
+    return f"{len(audit.pages)} page{'s' * (len(audit.pages) != 1)}"
 
 
 def unknown_lines(study: Study) -> Iterator[str]:

@@ -46,8 +46,8 @@ def summary(
 ) -> RenderableType:
     """Render the summary of a run: headline, reasons, diagnosis with code, numbers, path of the report.
 
-    Source lines are read from `source_root`, or from the scenario's own root without one; that of a `saved`
-    run only in the working folder.
+    Source lines are read from `source_root`, by default from the root of the scenario's service. That of a
+    `saved` run is read only in the working folder.
     """
     own = Path(scenario.target.root)
     root = source_root or (trusted_root(own, Path.cwd()) if saved else own)
@@ -154,7 +154,7 @@ def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
     code = (
         Text(f"{site.line} │ {clean(found.hit)}", "cyan") if found.hit else Text(clean(found.problem), "dim")
     )
-    told = (
+    figures = (
         f"pool {clean(site.pool)}: {site.held} still out when the watch ended{leaked}{collected}, "
         f"{held(site.held_s)} connection-seconds, longest {seconds(site.max_hold_s)}"
     )
@@ -166,22 +166,23 @@ def _site(site: HeldSite, sources: Sources) -> list[RenderableType]:
             (f"  {clean(site.endpoint)}" if site.endpoint else "", "dim"),
         ),
         Padding.indent(code, 4),
-        Padding.indent(Text(told), 4),
+        Padding.indent(Text(figures), 4),
     ]
 
 
 class _Evidence:
-    """A row per signal; long names of signals are wrapped only where a line has no room for them."""
+    """Renders a row per signal; wraps the name of a signal only when the line is too short for it."""
 
     def __init__(self, diagnosis: Diagnosis) -> None:
         self._rows = [
             (
-                Text(clean(one.signal)),
+                Text(clean(evidence.signal)),
                 Text.assemble(
-                    (evidence_value(one), "bold"), (f"  {clean(one.meaning)}" if one.meaning else "", "dim")
+                    (evidence_value(evidence), "bold"),
+                    (f"  {clean(evidence.meaning)}" if evidence.meaning else "", "dim"),
                 ),
             )
-            for one in diagnosis.evidence
+            for evidence in diagnosis.evidence
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
