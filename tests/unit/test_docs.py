@@ -1,6 +1,7 @@
 """The documentation names what exists: every key of a scenario, every command, every file it links to."""
 
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -9,6 +10,8 @@ import click
 import pytest
 
 from rushhour.cli import cli
+from rushhour.diagnosis import advice
+from rushhour.rundir.directory import POOL_KINDS
 from rushhour.scenario import model as s
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.thresholds import METRICS
@@ -37,6 +40,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_to_a_heading_lead_to_one(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = []
+    for target, heading in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", text):
+        linked = page.parent / target if target else page
+        if "://" in target or linked.suffix != ".md":
+            continue
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.M)
+        anchors = {re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in headings}
+        missing += [f"{target}#{heading}"] if heading not in anchors else []
+    assert missing == []
 
 
 def test_every_cause_has_a_page_and_a_scenario_of_the_zoo() -> None:
@@ -98,11 +115,71 @@ def test_options_that_the_pages_show_exist() -> None:
     """Of `rushhour COMMAND --option`: the command takes that option."""
     missing = []
     for page in PAGES:
-        for name, rest in re.findall(r"rushhour ([a-z]+)((?: [^`\n|#]+)?)", page.read_text(encoding="utf-8")):
-            command = cli.commands.get(name)
-            if command is None or isinstance(command, click.Group):
+        for words in re.findall(r"rushhour ([a-z]+(?: [^`\n|#]+)?)", page.read_text(encoding="utf-8")):
+            command: click.Command | None = cli
+            rest = words
+            while isinstance(command, click.Group):
+                name, _, rest = rest.strip().partition(" ")
+                command = command.commands.get(name)
+            if command is None:
                 continue
-            known = {option for one in command.params for option in one.opts} | {"--help"}
-            shown = re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest.partition(" -- ")[0].partition(";")[0])
-            missing += [f"{page.name}: {name} {option}" for option in shown if option not in known]
+            known = {option for taken in command.params for option in taken.opts} | {"--help"}
+            shown = re.findall(r"(?<![\w-])--[a-z][a-z-]+", f" {rest}".partition(" -- ")[0].partition(";")[0])
+            missing += [f"{page.name}: {words} {option}" for option in shown if option not in known]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_make_targets_that_the_pages_show_exist(page: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    shown = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.M)
+    assert [name for name in shown if name not in targets] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_files_of_this_repository_that_the_pages_name_exist(page: Path) -> None:
+    """Such as `rushhour/diagnosis/witnesses.py`, from the root; of a glob, some file."""
+    named = re.findall(
+        r"(?<![\w/.-])((?:rushhour|app|tests|infra|locustfiles|benchmarks|docs)/[\w/.*-]*[\w/*])",
+        page.read_text(encoding="utf-8"),
+    )
+    images = {"rushhour/referrals"}  # names of container images look the same
+    assert [name for name in named if name not in images and not any(ROOT.glob(name.rstrip("/")))] == []
+
+
+def test_contributing_lists_every_package_in_the_order_of_the_layers() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (
+        contract["layers"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert listed == [name for layer in layers for name in layer.split(" : ")]
+    row = next(line for line in page.splitlines() if line.startswith("| `jobs` |"))
+    jobs = [
+        path.stem
+        for path in (ROOT / "rushhour/jobs").iterdir()
+        if path.stem != "__init__" and (path.suffix == ".py" or (path / "__init__.py").exists())
+    ]
+    assert [name for name in jobs if f"`{name}`" not in row] == []
+
+
+def test_every_kind_of_pool_fact_is_explained() -> None:
+    page = (ROOT / "docs/agent.md").read_text(encoding="utf-8")
+    assert [name for name in POOL_KINDS if f"| `{name}` |" not in page] == []
+
+
+def test_the_readme_shows_the_fix_in_its_present_words() -> None:
+    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    where = "GET /customers/:id/referrals (app/referrals.py:27 list_referrals)"
+    assert advice._REQUEST[advice.FLASK, True].replace("{where}", where) in page
+
+
+def test_every_scenario_and_suite_is_in_the_tables() -> None:
+    file = load_scenarios(ROOT / "scenarios.yaml")
+    names = {name for name in file.scenarios if not name.startswith("zoo-")} | set(file.suites)
+    for page in ("README.md", "docs/scenarios.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert [name for name in sorted(names) if f"`{name}`" not in text] == [], page
