@@ -11,6 +11,7 @@ import pytest
 
 from rushhour.cli import cli
 from rushhour.diagnosis import advice
+from rushhour.diagnosis.choose import RULES
 from rushhour.rundir.directory import POOL_KINDS
 from rushhour.scenario import model as s
 from rushhour.scenario.file import load_scenarios
@@ -169,6 +170,15 @@ def test_contributing_lists_every_package_in_the_order_of_the_layers() -> None:
 def test_every_kind_of_pool_fact_is_explained() -> None:
     page = (ROOT / "docs/agent.md").read_text(encoding="utf-8")
     assert [name for name in POOL_KINDS if f"| `{name}` |" not in page] == []
+
+
+def test_the_causes_are_listed_in_their_order_of_precedence() -> None:
+    page = (ROOT / "docs/diagnosis.md").read_text(encoding="utf-8")
+    section = page.partition("## Which cause is the primary one")[2].partition("If none accounts for half")[0]
+    leaks = section.replace("The leaks:", "`scope-never-removed`, `unclosed-path`:")
+    listed = [name for name in re.findall(r"`([a-z-]+)`", leaks) if name in s.CAUSES]
+    rules = [rule.__module__.rpartition(".")[2].replace("_", "-") for rule in RULES]
+    assert listed == [{"slow-backend": "slow-or-dead-backend"}.get(name, name) for name in rules]
 
 
 def test_the_readme_shows_the_fix_in_its_present_words() -> None:
