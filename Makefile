@@ -11,7 +11,7 @@ override STAMP  := $(VENV)/.installed
 override WITH_ARGS := $(BIN)/python -IS infra/with_args.py
 override RUN    := $(WITH_ARGS) $(BIN)/rushhour
 override FOR_RELEASE := $${RELEASE:+--release="$$RELEASE"}
-override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/matrix --ignore tests/wheel
+override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/field --ignore tests/matrix --ignore tests/wheel
 # Most tests wait more than they compute, so more of them run at once than there are cores. Those that judge a run
 # under load run one at a time.
 override TOGETHER := $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 override export PATH := $(value PATH):$(CURDIR)/.cache/alert-tools/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix test-wheel mariadb images images-offline lint format bench up down clean lock venv alert-tools
+.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix test-wheel test-faults field mariadb images images-offline lint format bench up down clean lock venv alert-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ test-matrix: $(STAMP) ## test the agent in services with other versions, drivers
 
 test-wheel: $(STAMP) ## build the wheel, install it in a clean environment, and use it outside of the checkout
 	@$(WITH_ARGS) $(BIN)/python -m pytest tests/wheel
+
+test-faults: $(STAMP) ## kill processes and damage runs and files at random (ARGS="--seed 2 --kills 200 --runs 2000 --files 10000")
+	@$(WITH_ARGS) $(BIN)/python -m tests.faults
+
+field: $(STAMP) ## diagnose services of many classes under load (ARGS="stream --only broken")
+	@$(WITH_ARGS) $(BIN)/python -m tests.field
 
 mariadb: ## unpack mariadbd from Debian's packages, for the MySQL drivers of test-matrix; install no service
 	@bash infra/mariadb/unpack.sh .cache/mariadb

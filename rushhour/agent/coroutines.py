@@ -13,6 +13,8 @@ import sys
 from itertools import islice
 from types import (
     AsyncGeneratorType,
+    CellType,
+    CodeType,
     CoroutineType,
     FrameType,
     FunctionType,
@@ -51,12 +53,13 @@ _RUNNING = ("cr_running", "gi_running", "ag_running")
 class Chain:
     """Where one task stands. `frames`: innermost first, empty where nothing can be seen."""
 
-    __slots__ = ("children", "frames", "running")
+    __slots__ = ("beside", "children", "frames", "running")
 
     def __init__(self) -> None:
         self.frames: list[FrameType] = []
         self.running = False  # it is not waiting: the rest of its stack is its thread's
         self.children: list[Any] = []  # tasks that it waits for
+        self.beside: list[Any] = []  # tasks of groups that it has open, while it waits for something else
 
 
 def chain_of(task: Any) -> Chain:
@@ -67,6 +70,7 @@ def chain_of(task: Any) -> Chain:
     except Exception:  # a look is never worth an error: what cannot be read is not seen
         chain.frames.clear()
         chain.children.clear()
+        chain.beside.clear()
     chain.frames.reverse()
     return chain
 
@@ -113,6 +117,8 @@ def _follow(awaited: Any, chain: Chain) -> None:
         following = getattr(awaited, names[1])
         if type(frame) is FrameType:
             chain.frames.append(frame)
+            if len(chain.beside) < MAX_CHILDREN and _opens_a_group(frame.f_code):
+                chain.beside += _tasks_in(_variables(awaited))
             if frame.f_code.co_name == "greenlet_spawn":
                 _add_greenlet(awaited, chain)
         if following is None:
@@ -148,6 +154,18 @@ def _add_greenlet(awaited: Any, chain: Chain) -> None:
             inner = inner.f_back
         chain.frames += reversed(frames)
         return
+
+
+def _variables(awaited: Any) -> list[Any]:
+    """What a coroutine refers to, those of its variables included that inner functions use too."""
+    found = gc.get_referents(awaited)
+    cells = [one for one in found if type(one) is CellType]
+    return found + [inner for cell in cells for inner in gc.get_referents(cell)]
+
+
+def _opens_a_group(code: CodeType) -> bool:
+    """`asyncio.TaskGroup()`, `anyio.create_task_group()`, or a helper called after it."""
+    return any(name.endswith(("TaskGroup", "task_group")) for name in code.co_names)
 
 
 def _waits_for_tasks(frame: FrameType) -> bool:

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
-from .locks import LockPlaces
+from .locks import LockPlaces, add_furthest, instructions_of
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
@@ -20,7 +20,7 @@ from .workers import at_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType, FrameType
+    from types import FrameType
 
     from .book import Hold, PoolState, Request
     from .call_sites import Classifier, Site
@@ -80,7 +80,7 @@ class _Look:
         self.hold = hold
         self.what = what
         self.site = site
-        self.guards: tuple[CodeType, ...] = ()  # functions that wait for a lock
+        self.guards: dict[int, int] = {}  # code that waits for a lock, by its address -> the instruction
         self.stack: list[FrameType] = []
 
 
@@ -160,7 +160,7 @@ class Doing:
             elif streams:
                 look.what = STREAMING
             else:
-                look.guards = self._locks.guarded(stack)
+                look.guards = instructions_of(stack, self._locks.guarded(stack))
                 look.what = LOCK if look.guards else ELSEWHERE
         return look
 
@@ -215,26 +215,34 @@ class Doing:
                 best[1].site = best[1].site or standing.site
                 best[1].hands_on = best[1].hands_on or standing.hands_on
                 return [*best[0], *chain.frames], best[1]
+        if standing.what == ELSEWHERE and generation < MAX_GENERATIONS:
+            for below in (self._task(one, owner, frames, generation + 1) for one in chain.beside):
+                if below[1] is not None and below[1].what == QUEUE:
+                    return [*below[0], *chain.frames], below[1]
         standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
         return chain.frames, standing
 
     def _find_lock_owners(self, looks: list[_Look], frames: dict[int, FrameType]) -> None:
-        """Who waits for a lock waits for a connection if those inside of the lock are in a pool's queue."""
+        """Who waits for a lock waits for a connection if those inside of the lock are in a pool's queue.
+
+        Inside is who stands behind the instruction that takes the lock; before it, others may wait as well.
+        """
         waiting = [look for look in looks if look.guards]
         if not waiting:
             return
-        inside = {
-            id(frame.f_code) for look in looks if look.what in (QUEUE, OTHER_POOL) for frame in look.stack
-        }
+        inside: dict[int, int] = {}
+        for look in looks:
+            if look.what in (QUEUE, OTHER_POOL):
+                add_furthest(inside, look.stack)
         if not inside:  # they may hold no connection yet
             others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
             task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
             others += [chain_of(other).frames for other in tasks_beside(task, MAX_OTHERS)]
             for stack in others:
                 if self._reader.read(stack).what == QUEUE:
-                    inside.update(id(one.f_code) for one in stack)
+                    add_furthest(inside, stack)
         for look in waiting:
-            if any(id(code) in inside for code in look.guards):
+            if any(inside.get(code, -1) > instruction for code, instruction in look.guards.items()):
                 look.what = BEHIND
 
     def _count(self, look: _Look) -> None:

@@ -67,6 +67,22 @@ class LockPlaces:
         return known
 
 
+def instructions_of(stack: list[FrameType], codes: tuple[CodeType, ...]) -> dict[int, int]:
+    """Where the innermost frame of each code stands."""
+    found: dict[int, int] = {}
+    for frame in stack:
+        if frame.f_code in codes:
+            found.setdefault(id(frame.f_code), frame.f_lasti)
+    return found
+
+
+def add_furthest(found: dict[int, int], stack: list[FrameType]) -> None:
+    """Each code of a stack, and the last instruction at which any frame of it was seen."""
+    for frame in stack:
+        code = id(frame.f_code)
+        found[code] = max(found.get(code, -1), frame.f_lasti)
+
+
 def _is_lock(code: CodeType, lasti: int) -> bool:
     import dis  # noqa: PLC0415  # most services never wait for a lock
 

@@ -118,6 +118,7 @@ class Out(TypedDict):
     endpoint: str | None
     thread: str
     owner: NotRequired[int]  # the thread, greenlet or task that took it; of version 2
+    task: NotRequired[bool]  # an asyncio task took it
     server_pid: int | None
     taken: float
 

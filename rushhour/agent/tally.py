@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from .book import GC, Book, Hold, PoolState
 from .catalog import Catalog
 from .doing import Doing
+from .owners import TASK
 from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name, unit_ended
 from .summary import Summary, Total
 from .units import Units
@@ -178,6 +179,8 @@ class Tally:
             "server_pid": hold.slot.server_pid,
             "taken": rounded(hold.taken),
         }
+        if hold.owner.kind == TASK:
+            out["task"] = True
         records.append(out)
 
     def _owner(self, hold: Hold) -> int:

@@ -7,8 +7,10 @@ from typing import Final
 from rushhour.alarms.audit import Audit, audit
 from rushhour.alarms.burn_rate import BurnRateAlert
 from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm
+from rushhour.alarms.composite import CompositeAlarm
 from rushhour.alarms.events import Policy
 from rushhour.alarms.prometheus import PrometheusPolicy
+from rushhour.alarms.routed import RoutedAlert
 from rushhour.alarms.timeline import Timeline
 
 POOL_ALARM: Final = "pool-timeouts-again"
@@ -17,31 +19,54 @@ PAGING: Final = ("on-call",)  # whom a new alarm tells, where the old one told n
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A change to a policy; `after` is the audit of the changed one over the same timeline."""
+    """A change to a policy; `after` is the audit of the changed one over the same timeline.
+
+    `healthy` is its audit over an evening in which nothing fails: every page there is a false one.
+    """
 
     change: str
     before: Audit
     after: Audit
+    healthy: Audit
 
     @property
     def closes(self) -> bool:
         return not self.after.sleeps
 
 
-def advise(audits: Sequence[Audit], timeline: Timeline, attention_s: float) -> list[Advice]:
-    """For each policy that sleeps the first change that closes its blind spots, else the most helpful one."""
-    found = []
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """The advice, and what was not advised, since it would page in a healthy evening."""
+
+    advice: tuple[Advice, ...]
+    refused: tuple[Advice, ...]
+
+
+def advise(audits: Sequence[Audit], timeline: Timeline, healthy: Timeline, attention_s: float) -> Advised:
+    """For each policy that sleeps the first change that closes its blind spots, else the most helpful one.
+
+    A change that pages in the healthy evening is not advised; it is told where nothing better is left.
+    """
+    found: list[Advice] = []
+    refused: list[Advice] = []
     for one in audits:
         if not one.sleeps:
             continue
-        tried = [
-            Advice(words, one, audit([changed], timeline, attention_s)[0])
-            for words, changed in _changes(one, attention_s)
-        ]
-        better = [advice for advice in tried if advice.after.unannounced < one.unannounced]
+        better: list[Advice] = []
+        false: list[Advice] = []
+        for words, changed in _changes(one, attention_s):
+            [after] = audit([changed], timeline, attention_s)
+            if after.unknown or after.unannounced >= one.unannounced:
+                continue
+            [calm] = audit([changed], healthy, attention_s)
+            (false if calm.pages or calm.unknown else better).append(Advice(words, one, after, calm))
+            if better and better[-1].closes:
+                break
         if better:
             found.append(next((advice for advice in better if advice.closes), _best(better)))
-    return found
+        elif false:
+            refused.append(false[0])
+    return Advised(tuple(found), tuple(refused))
 
 
 def _best(tried: Sequence[Advice]) -> Advice:
@@ -61,19 +86,24 @@ def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
             yield _pool_alarm(attention_s)
         case PrometheusPolicy() as rules:
             yield from _prometheus(rules, attention_s)
+        case RoutedAlert() as alert:
+            yield from _routed(alert, attention_s)
+        case CompositeAlarm():
+            yield _pool_alarm(attention_s)
 
 
 def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[str, Policy]]:
     """The smallest change first."""
-    told = alarm
+    told, first = alarm, ""
     if not alarm.actions.alarm:
         told = replace(alarm, actions=replace(alarm.actions, alarm=PAGING))
-        yield "tell somebody: it has no action for ALARM", told
+        yield "tell somebody: it has no action for ALARM that does", told
+        first = "tell somebody, since it has no action for ALARM that does, and "
     again = replace(told, renotify=attention_s)
-    words = f"tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions alone"
-    yield f"{words} (a schedule that reads the alarm's state does)", again
+    words = f"{first}tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions"
+    yield f"{words} alone (a schedule that reads the alarm's state does)", again
     if alarm.treat_missing_data != "notBreaching":
-        words = f"tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
+        words = f"{first}tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
         changed = replace(again, treat_missing_data="notBreaching")
         yield f"{words}: the metric is there only while requests fail", changed
     yield _pool_alarm(attention_s)
@@ -85,6 +115,15 @@ def _prometheus(rules: PrometheusPolicy, attention_s: float) -> Iterator[tuple[s
     again = replace(rules, group_interval=tick_s, repeat_interval=attention_s - 2 * tick_s)
     words = f"repeat_interval {again.repeat_interval / 60:g} min, group_interval {tick_s / 60:g} min"
     yield f"{words}: it tells again at the first tick after the former", again
+    yield _pool_alarm(attention_s)
+
+
+def _routed(alert: RoutedAlert, attention_s: float) -> Iterator[tuple[str, Policy]]:
+    """As for a policy of ours, on the route of the team."""
+    tick_s = min(alert.node.timing.group_interval_s, attention_s / 3)
+    again = alert.retimed(tick_s, attention_s - 2 * tick_s)
+    words = f"repeat_interval {(attention_s - 2 * tick_s) / 60:g} min, group_interval {tick_s / 60:g} min"
+    yield f"on the route to {alert.node.receiver}: {words}", again
     yield _pool_alarm(attention_s)
 
 

@@ -2,17 +2,20 @@
 
 Sources: Alertmanager's dispatch.go (groups and their timers, insertion, flush, clean-up of empty groups) and
 notify.go (`DedupStage.needsUpdate`, `RetryStage`). tests/integration/test_alarms_alertmanager.py holds it
-against a real one. Not modelled: silences, inhibition, muting times, receivers that fail, clusters.
+against a real one. Inhibition and muted times are in `routing`. Not modelled: silences, receivers that fail,
+clusters.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from rushhour.alarms.events import Kind
 
 Labels = tuple[tuple[str, str], ...]  # sorted by name
+
+Through = Callable[[float, frozenset[Labels]], frozenset[Labels]]
 
 CLEAN_UP_S: Final = 30.0  # an empty group is forgotten at the next of these ticks, and then waits anew
 
@@ -57,15 +60,18 @@ class _Told:
     resolved: frozenset[Labels]
 
 
-def notifications(changes: Iterable[Change], route: Route, until_s: float) -> list[Sent]:
+def notifications(
+    changes: Iterable[Change], route: Route, until_s: float, through: Through | None = None
+) -> list[Sent]:
     """What the receiver gets up to `until_s`, in order.
 
-    A change at the very moment of a group's tick counts as heard before it.
+    A change at the very moment of a group's tick counts as heard before it. `through` says which of a group's
+    alerts are neither inhibited nor muted at a tick.
     """
     groups: dict[Labels, list[Change]] = {}
     for change in sorted(changes, key=lambda one: one.t_s):
         groups.setdefault(_key(change.alert, route), []).append(change)
-    sent = [one for key, mine in groups.items() for one in _Group(key, route).run(mine, until_s)]
+    sent = [one for key, mine in groups.items() for one in _Group(key, route, through).run(mine, until_s)]
     return sorted(sent, key=lambda one: one.t_s)
 
 
@@ -76,8 +82,8 @@ def _key(alert: Labels, route: Route) -> Labels:
 class _Group:
     """An aggregation group with its timer; its entry in the notification log outlives it."""
 
-    def __init__(self, key: Labels, route: Route) -> None:
-        self._key, self._route = key, route
+    def __init__(self, key: Labels, route: Route, through: Through | None = None) -> None:
+        self._key, self._route, self._through = key, route, through
         self._alerts: dict[Labels, bool] = {}
         self._tick_s = math.inf  # no timer: the group does not exist
         self._told: _Told | None = None
@@ -115,14 +121,17 @@ class _Group:
         self._tick_s = now_s + self._route.group_interval_s
         if not self._alerts:
             return
-        firing = frozenset(alert for alert, on in self._alerts.items() if on)
-        resolved = frozenset(self._alerts) - firing
-        if self._is_due(now_s, firing, resolved):
+        ended = frozenset(alert for alert, on in self._alerts.items() if not on)
+        heard = frozenset(self._alerts)
+        if self._through is not None:
+            heard = self._through(now_s, heard)
+        firing, resolved = heard - ended, heard & ended
+        if heard and self._is_due(now_s, firing, resolved):
             if firing or self._route.send_resolved:
                 told = resolved if self._route.send_resolved else frozenset()
                 self._sent.append(Sent(now_s, self._kind(firing), self._key, firing, told))
             self._told = _Told(now_s, firing, resolved)
-        for alert in resolved:
+        for alert in ended:
             del self._alerts[alert]
 
     def _is_due(self, now_s: float, firing: frozenset[Labels], resolved: frozenset[Labels]) -> bool:

@@ -60,14 +60,32 @@ class Audit:
 
 def audit(policies: Sequence[Policy], timeline: Timeline, attention_s: float = ATTENTION_S) -> list[Audit]:
     """Each policy in turn."""
-    return [_audited(policy, timeline, attention_s) for policy in policies]
+    return [_sure(policy, timeline, attention_s) for policy in policies]
+
+
+def _sure(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
+    """Unknown where figures that say too little leave open whether it would have told."""
+    one = _audited(policy, timeline, attention_s)
+    if timeline.otherwise is None or one.unknown:
+        return one
+    other = _audited(policy, timeline.otherwise, attention_s)
+    if (bool(one.pages), one.sleeps) == (bool(other.pages), other.sleeps):
+        return one
+    words = (
+        f"{timeline.coarse}: with its failures spread evenly it pages {len(one.pages)} times, with all at "
+        f"its end {len(other.pages)} times; export with a shorter period"
+    )
+    return _unknown(policy, timeline, words)
+
+
+def _unknown(policy: Policy, timeline: Timeline, why: str) -> Audit:
+    return Audit(policy, (), (), (), (), round(timeline.total("http_5xx")), None, 0, why)
 
 
 def _audited(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
     replay = policy.replay(timeline)
     if replay.unknown:
-        failures = round(timeline.total("http_5xx"))
-        return Audit(policy, (), (), (), (), failures, None, 0, replay.unknown)
+        return _unknown(policy, timeline, replay.unknown)
     pages = tuple(one for one in replay.notifications if one.kind in PAGES)
     span = timeline.span()
     failed = sums(timeline.failures)
@@ -84,12 +102,15 @@ def _audited(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
                 silences.append(_silence(failed, replay.firing, before, now))
         if not pages and not silences:  # short, and still nobody was told
             silences.append(_silence(failed, replay.firing, start, end))
+    silences = [one for one in silences if one.failures]
+    if replay.partly and (silences or not failed[-1]):
+        return _unknown(policy, timeline, replay.partly)
     return Audit(
         policy=policy,
         notifications=replay.notifications,
         pages=pages,
         firing=replay.firing,
-        silences=tuple(one for one in silences if one.failures),
+        silences=tuple(silences),
         failures=round(failed[-1]),
         first_page_s=first_page_s,
         false_pages=sum(_is_false(page, failed, policy.settles_s, timeline) for page in pages),

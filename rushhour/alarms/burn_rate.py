@@ -53,6 +53,8 @@ class BurnRateAlert:
         return failures_per_minute / self.error_share
 
     def replay(self, timeline: Timeline) -> Replay:
+        if missing := [name for name in ("requests", "http_5xx") if timeline.lacks(name)]:
+            return Replay((), (), unknown=f"the timeline holds no {', no '.join(missing)}")
         failed, requests = sums(timeline.failures), sums(timeline.series["requests"])
         usual = requests[-1] / max(1, timeline.seconds)
 

@@ -14,7 +14,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rushhour.alarms.events import Firing, Kind, Notification, Replay
-from rushhour.alarms.timeline import Metric, Timeline, spoken, sums
+from rushhour.alarms.maths import Maths, MathsError, checked
+from rushhour.alarms.points import Gaps, MetricStat, Points, Samples, Statistic
+from rushhour.alarms.timeline import Metric, Timeline, spoken
 from rushhour.scenario.model import STRICT, PositiveSeconds
 
 COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -43,11 +45,21 @@ class Actions:
     ok: tuple[str, ...] = ()
     insufficient_data: tuple[str, ...] = ()
 
+    def on(self, state: State, t_s: float) -> list[Notification]:
+        """What is told on entry into a state; nothing where nobody listens."""
+        kind, to = {
+            State.ALARM: (Kind.ALARM, self.alarm),
+            State.OK: (Kind.RESOLVED, self.ok),
+            State.INSUFFICIENT_DATA: (Kind.NO_DATA, self.insufficient_data),
+        }[state]
+        return [Notification(t_s, kind, to)] if to else []
+
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class CloudWatchAlarm:
     """One metric alarm, named and valued as in `put-metric-alarm`.
 
+    It watches a `metric`, or an `expression` of plain arithmetic over `metrics` and `expressions` by id.
     `gaps: missing` is a metric that is reported only where it is not zero, as load balancers report 5xx.
     `evaluation_range` is how many periods are looked at when some are missing; AWS does not tell the number,
     its example has two more than `evaluation_periods`. `renotify` is not CloudWatch's: it stands for a
@@ -55,17 +67,23 @@ class CloudWatchAlarm:
     """
 
     name: str
-    metric: Metric
     period: PositiveSeconds
     threshold: float
-    statistic: Literal["sum", "average", "minimum", "maximum", "sample_count"] = "sum"
+    metric: Metric | None = None
+    expression: str = ""
+    expressions: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, MetricStat] = field(default_factory=dict)
+    statistic: Statistic = "sum"
     comparison: Literal[">=", ">", "<=", "<"] = ">="
     evaluation_periods: Annotated[int, Field(ge=1)] = 1
     datapoints_to_alarm: Annotated[int, Field(ge=1)] | None = None  # None: all of them
     treat_missing_data: Literal["missing", "ignore", "breaching", "notBreaching"] = "missing"
     evaluation_range: Annotated[int, Field(ge=1)] | None = None  # None: evaluation_periods + 2
     windows: Literal["sliding", "wall-clock"] = "sliding"
-    gaps: Literal["zero", "missing"] = "zero"
+    gaps: Gaps = "zero"
+    samples: Samples = "seconds"
+    times: float = 1.0
+    part_of: Metric | None = None
     renotify: PositiveSeconds | None = None
     actions: Actions = field(default_factory=Actions)
     description: str = ""
@@ -85,8 +103,9 @@ class CloudWatchAlarm:
     def rule(self) -> str:
         many = f"{self.needed} of {self.evaluation_periods} " if self.evaluation_periods > 1 else ""
         again = f", again every {spoken(self.renotify)}" if self.renotify else ""
+        what = self.expression or f"{self.statistic} of {self.metric}"
         return (
-            f"{self.statistic} of {self.metric} {self.comparison} {self.threshold:g} in {many}"
+            f"{what} {self.comparison} {self.threshold:g} in {many}"
             f"{spoken(self.period)}, missing data {self.treat_missing_data}{again}"
         )
 
@@ -101,68 +120,83 @@ class CloudWatchAlarm:
             return self.period
         return STANDARD_S if self.period >= STANDARD_S else HIGH_RESOLUTION_S
 
+    def lacking(self, timeline: Timeline) -> str:
+        """Why the timeline cannot say what it would do; "" where it can."""
+        missing = sorted({name for stat in self._stats().values() for name in stat.lacking(timeline)})
+        return f"the timeline holds no {', no '.join(missing)}" if missing else ""
+
+    def states(self, timeline: Timeline) -> list[tuple[float, State]]:
+        """Its state at each evaluation, from INSUFFICIENT_DATA on, while the timeline lasts."""
+        point = self._point(timeline)
+        known: dict[float, bool | None] = {}
+        state, found, t_s = State.INSUFFICIENT_DATA, [], self.every_s
+        while t_s <= timeline.seconds:
+            ends = [t_s - k * self.period for k in range(self.range)]
+            for end_s in ends:
+                if end_s not in known:
+                    known[end_s] = self._breaches(point(end_s))
+            window = [known[end_s] for end_s in ends]
+            state = next_state(window, state, self.needed, self.evaluation_periods, self.treat_missing_data)
+            found.append((t_s, state))
+            t_s += self.every_s
+        return found
+
     def replay(self, timeline: Timeline) -> Replay:
-        """From INSUFFICIENT_DATA, evaluated until all of the timeline has left the evaluation range."""
-        points = _Points(self, timeline)
+        """Whom it tells and when; unknown where the timeline lacks what it watches."""
+        if why := self.lacking(timeline):
+            return Replay((), (), unknown=why)
         state, told_s = State.INSUFFICIENT_DATA, 0.0
         notifications: list[Notification] = []
         firing = Firing()
-        t_s = self.every_s
-        while t_s <= timeline.seconds:
-            window = [points.at(t_s - k * self.period) for k in range(self.range)]
-            new = next_state(window, state, self.needed, self.evaluation_periods, self.treat_missing_data)
+        for t_s, new in self.states(timeline):
             if new is not state:
                 state, told_s = new, t_s
-                notifications += self._told(new, t_s)
-            elif state is State.ALARM and self.renotify and t_s - told_s >= self.renotify:
+                notifications += self.actions.on(new, t_s)
+            elif state is State.ALARM and self._tells_again(t_s - told_s):
                 told_s = t_s
                 notifications.append(Notification(t_s, Kind.REPEAT, self.actions.alarm))
             firing.at(t_s, state is State.ALARM)
-            t_s += self.every_s
         return Replay(tuple(notifications), firing.ended(timeline.seconds))
 
-    def _told(self, state: State, t_s: float) -> list[Notification]:
-        kind, to = {
-            State.ALARM: (Kind.ALARM, self.actions.alarm),
-            State.OK: (Kind.RESOLVED, self.actions.ok),
-            State.INSUFFICIENT_DATA: (Kind.NO_DATA, self.actions.insufficient_data),
-        }[state]
-        return [Notification(t_s, kind, to)] if to else []
+    def _tells_again(self, since_s: float) -> bool:
+        return bool(self.renotify and self.actions.alarm and since_s >= self.renotify)
 
+    def wrong(self) -> list[str]:
+        """What its fields say against each other."""
+        if (self.metric is None) == (not self.expression):
+            return ["needs `metric`, or `expression` with `metrics`, and not both"]
+        try:
+            self._maths()
+        except MathsError as error:
+            return [str(error)]
+        return []
 
-class _Points:
-    """Whether the period that ends at a moment breaches; None where the metric has no data."""
+    def _maths(self) -> dict[str, Maths]:
+        return checked(self.expression, self.expressions, frozenset(self.metrics)) if self.expression else {}
 
-    def __init__(self, alarm: CloudWatchAlarm, timeline: Timeline) -> None:
-        self._alarm = alarm
-        self._values = timeline.series[alarm.metric]
-        self._sums = sums(self._values)
-        known = [value is not None and (value != 0 or alarm.gaps == "zero") for value in self._values]
-        self._known = sums([float(one) for one in known])
+    def _stats(self) -> dict[str, MetricStat]:
+        """The metrics that it reads, by id; "" is that of an alarm without maths."""
+        if self.metric is not None:
+            stat = MetricStat(self.metric, self.statistic, self.gaps, self.samples, self.times, self.part_of)
+            return {"": stat}
+        read = {name for maths in self._maths().values() for name in maths.names}
+        return {name: stat for name, stat in self.metrics.items() if name in read}
 
-    def at(self, end_s: float) -> bool | None:
-        end, start = round(end_s), round(end_s - self._alarm.period)
-        if end <= 0:
-            return None  # before there was a service
-        start = max(0, start)
-        samples = self._known[end] - self._known[start]
-        if not samples:
-            return None
-        return COMPARE[self._alarm.comparison](self._statistic(start, end, samples), self._alarm.threshold)
+    def _point(self, timeline: Timeline) -> Callable[[float], float | None]:
+        points = {name: Points(stat, timeline, self.period) for name, stat in self._stats().items()}
+        if self.metric is not None:
+            return points[""].at
+        maths = self._maths()
 
-    def _statistic(self, start: int, end: int, samples: float) -> float:
-        total = self._sums[end] - self._sums[start]
-        match self._alarm.statistic:
-            case "sum":
-                return total
-            case "average":
-                return total / samples
-            case "sample_count":
-                return samples
-        real = [value for value in self._values[start:end] if value is not None]
-        if self._alarm.gaps == "missing":
-            real = [value for value in real if value]
-        return min(real) if self._alarm.statistic == "minimum" else max(real)
+        def value(name: str, end_s: float) -> float | None:
+            if name in points:
+                return points[name].at(end_s)
+            return maths[name].value(lambda each: value(each, end_s))
+
+        return lambda end_s: value("", end_s) if end_s > 0 else None
+
+    def _breaches(self, value: float | None) -> bool | None:
+        return None if value is None else COMPARE[self.comparison](value, self.threshold)
 
 
 def next_state(

@@ -34,11 +34,13 @@ class Replay:
     """A policy's life over a timeline; `firing` are the stretches in alarm, in seconds.
 
     `unknown` says why nothing can be told of it, where a program that it needs is missing or refuses.
+    `partly` says what of it could not be replayed: its pages stand, and its silence is unknown.
     """
 
     notifications: tuple[Notification, ...]
     firing: tuple[tuple[float, float], ...]
     unknown: str = ""
+    partly: str = ""
 
 
 class Policy(Protocol):

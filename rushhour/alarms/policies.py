@@ -1,10 +1,12 @@
 """Files of policies -> policies; all errors at once, each with file:line.
 
-A new alarm system is a module with a `Policy`, and an entry in SYSTEMS.
+A new alarm system is a module with a `Policy`, and an entry in SYSTEMS; a format of another tool is a module
+in `formats`, and an entry in `formats.files`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.alarms.burn_rate import BurnRateAlert
 from rushhour.alarms.cloudwatch import CloudWatchAlarm
 from rushhour.alarms.events import Policy
+from rushhour.alarms.formats.cloudwatch_alarms import composite_alarms, metric_alarms
+from rushhour.alarms.formats.files import find
+from rushhour.alarms.formats.names import Names
+from rushhour.alarms.formats.routed_alerts import routed_alerts
 from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import PromtoolError, check_rules
+from rushhour.alarms.routing import DEFAULT, GRAFANA
 from rushhour.errors import UsageError
 from rushhour.scenario.model import FROM_YAML
 from rushhour.scenario.yaml_node import Node, read_yaml
@@ -27,28 +34,64 @@ SYSTEMS: Final[dict[str, TypeAdapter[Any]]] = {
 _TOP: Final = ("system", "defaults", "alarms")
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Policies, and of each file of another system's format what it was taken for."""
+
+    policies: tuple[Policy, ...]
+    notes: tuple[str, ...]
+    names: Names = field(default_factory=Names)
+
+
 def load_policies(places: Sequence[Path]) -> list[Policy]:
-    """The policies of these files and of each `*.yaml` in these folders. Raises UsageError."""
-    files = [
-        file for place in places for file in (sorted(place.glob("*.yaml")) if place.is_dir() else [place])
-    ]
-    problems = [
-        f"{place}: holds no *.yaml" for place in places if place.is_dir() and not any(place.glob("*.yaml"))
-    ]
+    """The policies of these files and of the files in these folders. Raises UsageError."""
+    return list(load(places).policies)
+
+
+def load(places: Sequence[Path]) -> Loaded:
+    """As `load_policies`, with what each file was taken for."""
+    found = find(places)
     policies: list[Policy] = []
-    for file in files:
+    problems = list(found.problems)
+    for file in found.own:
         try:
             policies += _read(file)
         except UsageError as error:
             problems += error.problems
-    names = [policy.name for policy in policies]
-    problems += [
-        f"policy {name} stands there more than once"
-        for name in sorted({n for n in names if names.count(n) > 1})
-    ]
+    metric, wrong = metric_alarms(found.raws, found.names)
+    composite, wrong_too = composite_alarms(found.raws, [*policies, *metric])
+    policies += [*metric, *composite]
+    if len(found.routes) < 2:
+        routes = found.routes[0] if found.routes else DEFAULT
+        policies += routed_alerts(found.rules, routes, found.names, found.intervals)
+    problems += [*wrong, *wrong_too]
+    if len(found.grafana_routes) < 2:
+        routes = found.grafana_routes[0] if found.grafana_routes else GRAFANA
+        policies += [*routed_alerts(found.grafana, routes, found.names, system="grafana"), *found.unknown]
+    policies, twice = _distinct(policies, {raw.name: raw.place for raw in found.raws})
+    problems += twice
+    if not policies and not problems:
+        problems.append(f"{', '.join(map(str, places))}: no alarm in there")
     if problems:
-        raise UsageError(problems)
-    return policies
+        raise UsageError(list(dict.fromkeys(problems)))
+    return Loaded(tuple(policies), tuple(found.notes), found.names)
+
+
+def _distinct(policies: list[Policy], places: Mapping[str, str]) -> tuple[list[Policy], list[str]]:
+    """Alarms of one name in different systems get the system's name too; twice in one is a problem."""
+    systems: dict[str, list[str]] = {}
+    for policy in policies:
+        systems.setdefault(policy.name, []).append(policy.system)
+    problems = [
+        f"policy {name} stands there more than once" + (f", at {places[name]} too" if name in places else "")
+        for name, of in sorted(systems.items())
+        if len(set(of)) < len(of)
+    ]
+    named = [
+        replace(policy, name=f"{policy.name} ({policy.system})") if len(systems[policy.name]) > 1 else policy  # type: ignore[type-var]  # each policy is a dataclass
+        for policy in policies
+    ]
+    return named, problems
 
 
 def _read(path: Path) -> list[Policy]:
@@ -105,6 +148,8 @@ def contradictions(policy: Policy) -> list[str]:
             return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]
         case CloudWatchAlarm(period=period) if period not in (10, 20, 30) and period % 60:
             return [f"period {period:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"]
+        case CloudWatchAlarm() as one if wrong := one.wrong():
+            return wrong
         case PrometheusPolicy() as one if _uneven(one):
             intervals = f"evaluation_interval {one.evaluation_interval:g} s and scrape_interval "
             return [f"{intervals}{one.scrape_interval:g} s: timelines are by the second, so are these"]

@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from typing import Final, Literal
 
 from rushhour.alarms.promtool import Series
-from rushhour.alarms.timeline import Metric, Timeline
+from rushhour.alarms.timeline import METRICS, Metric, Timeline
 
 Source = Literal[Metric, "http_ok", "pool_used", "pool_max", "up"]
 
@@ -26,6 +26,13 @@ SERIES: Final[dict[str, Source]] = {
     f"db_client_connection_max{{{_OF_POOL}}}": "pool_max",
     f"up{{{_JOB}}}": "up",
 }
+NEEDS: Final[dict[Source, tuple[Metric, ...]]] = {
+    "http_ok": ("requests", "http_5xx"),
+    "pool_used": ("pool_in_use",),
+    "pool_max": (),
+    "up": (),
+    **{metric: (metric,) for metric in METRICS},
+}
 _RARE: Final = ("http_5xx", "queuepool_timeouts")  # counters that may begin with their first event
 _COUNTERS: Final = (*_RARE, "requests", "http_ok")
 
@@ -39,8 +46,9 @@ def input_series(
     capacity: int,
     gaps: str,
     pools: Mapping[str, Timeline] | None = None,
+    shipped: Mapping[str, Source] | None = None,
 ) -> tuple[Series, ...]:
-    """SERIES and `extra`: `healthy` scrapes of healthy traffic, then the timeline from its second 0 on.
+    """`shipped` (SERIES) and `extra`: `healthy` scrapes of healthy traffic, then the timeline from its start.
 
     Healthy traffic has as many requests a second as the timeline has on average, and an empty pool. With
     `gaps` "missing" the counters of failures and time-outs begin with their first event. `pools` are by their
@@ -49,7 +57,10 @@ def input_series(
     scrapes = int(timeline.seconds / scrape_s)
     ends = [int(scrape_s * scrape) for scrape in range(scrapes + 1)]
     found = []
-    for name, source, line in [*_named(timeline, pools), *((*one, timeline) for one in extra.items())]:
+    for name, source, line in [
+        *_named(timeline, pools, SERIES if shipped is None else shipped),
+        *((*one, timeline) for one in extra.items()),
+    ]:
         values = _per_second(line, source, capacity)
         if source in _COUNTERS:
             late = gaps == "missing" and source in _RARE
@@ -65,10 +76,10 @@ def input_series(
 
 
 def _named(
-    timeline: Timeline, pools: Mapping[str, Timeline] | None
+    timeline: Timeline, pools: Mapping[str, Timeline] | None, shipped: Mapping[str, Source]
 ) -> Iterator[tuple[str, Source, Timeline]]:
     """SERIES, those of pools once for each; and whose figures each of them holds."""
-    for name, source in SERIES.items():
+    for name, source in shipped.items():
         if pools is None or _POOL not in name:
             yield name, source, timeline
             continue

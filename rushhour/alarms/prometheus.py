@@ -13,7 +13,10 @@ from pydantic.dataclasses import dataclass
 from rushhour.alarms import promtool
 from rushhour.alarms.alertmanager import Change, Labels, Route, Sent, notifications
 from rushhour.alarms.events import Firing, Notification, Replay
-from rushhour.alarms.prom_series import Source, input_series
+from rushhour.alarms.formats.prometheus_rules import rules_of
+from rushhour.alarms.prom_series import NEEDS, SERIES, Source, input_series
+from rushhour.alarms.rules import ALERTS
+from rushhour.alarms.selectors import Selector, selectors
 from rushhour.alarms.timeline import Timeline, spoken
 from rushhour.scenario.model import STRICT, PositiveSeconds
 
@@ -92,7 +95,33 @@ class PrometheusPolicy:
         told = [
             Notification(one.t_s, one.kind, self.notify, names_of(one.firing or one.resolved)) for one in sent
         ]
-        return Replay(tuple(told), firing)
+        return Replay(tuple(told), firing, partly=self.unread(timeline))
+
+    def unread(self, timeline: Timeline) -> str:
+        """Which alerts read what no series here holds, or what the timeline lacks; "" where none does."""
+        found: dict[str, None] = {}
+        rules = [rule for name in self.rules for rule in rules_of(Path(name))]
+        recorded = {rule.record for rule in rules} | set(ALERTS)
+        for rule in rules:
+            fixed = dict(rule.fixed)
+            if rule.alert and any(fixed.get(name, value) != value for name, value in self.match.items()):
+                continue
+            for read in rule.reads:
+                if read.name not in recorded and (why := self._unread(read, timeline)):
+                    found[f"rule {rule.alert or rule.record}: {why}"] = None
+        return "; ".join(found)
+
+    def _unread(self, read: Selector, timeline: Timeline) -> str:
+        sources = [
+            source
+            for text, source in (*SERIES.items(), *self.series.items())
+            for one in selectors(text)
+            if one.name == read.name and read.matches({each.name: each.value for each in one.matchers})
+        ]
+        if not sources:
+            return f"reads {read}, which nothing here stands for; map it in `series:`"
+        missing = sorted({one for source in sources for one in NEEDS[source] if timeline.lacks(one)})
+        return f"the timeline holds no {', no '.join(missing)}" if missing else ""
 
     def told(
         self, timeline: Timeline, pools: Mapping[str, Timeline] | None = None

@@ -82,6 +82,15 @@ def check_rules(path: Path) -> list[str]:
     return [_located(path, line) for line in wrong] or [f"{path}: promtool refuses it: {told}"]
 
 
+def refused(text: str) -> str:
+    """What promtool says is wrong with a rule file's text; "" where nothing is, or without promtool."""
+    with tempfile.TemporaryDirectory(prefix="rushhour-promtool-") as name:
+        file = Path(name) / "rules.yml"
+        file.write_text(text, encoding="utf-8")
+        found = [problem.rpartition(f"{file}:")[2].strip() for problem in check_rules(file)]
+    return "; ".join(found)
+
+
 def _located(path: Path, line: str) -> str:
     """promtool writes `FILE: LINE:COLUMN: what` or `FILE: yaml: line 3: what`."""
     words = line.removeprefix(f"{path}: ")

@@ -1,21 +1,13 @@
-"""Timelines from a run's history, and from the export of a real incident (pure but for reading the file)."""
+"""Timelines from a run's history (pure)."""
 
-import csv
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterable
 
-from rushhour.alarms.timeline import COUNTS, METRICS, Timeline
-from rushhour.errors import UsageError
+from rushhour.alarms.timeline import COUNTS, Timeline
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
-
-MAX_SECONDS: Final = 31 * 86_400
-MAX_TOLD: Final = 20  # problems of one file
 
 
 def of_run(history: History, name: str) -> Timeline | None:
@@ -46,7 +38,10 @@ def of_stretch(history: History, name: str, start: int, seconds: int) -> Timelin
         "pool_waiters": waiters,
         "pool_in_use": in_use,
     }
-    return Timeline(series, (f"run {name}: {seconds} s",))
+    anchor = history.event(f.ANCHOR)
+    wall_s = anchor.detail.get("wall_s") if anchor is not None else None
+    starts_at = float(wall_s) + start if isinstance(wall_s, int | float) else None
+    return Timeline(series, (f"run {name}: {seconds} s",), starts_at)
 
 
 def _gauges(
@@ -101,94 +96,3 @@ def pools_of_stretch(history: History, start: int, seconds: int, known_from_s: f
             {**series, "pool_waiters": tuple(waiters), "pool_in_use": tuple(in_use)}, (f"pool {name}",)
         )
     return found
-
-
-def of_csv(path: Path) -> Timeline:
-    """A CSV with a header: `t_s`, `requests`, `http_5xx`, and if known the other metrics.
-
-    `t_s` is the start of a row in seconds, growing; counts are of the time until the next row (the last row's
-    step is that of the one before), and spread evenly over it in whole numbers. An empty cell is unknown.
-    Raises UsageError with every line that cannot be read.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError([f"{path}: cannot be read: {error}"]) from None
-    problems = [
-        f"{path}:1: column {name} is missing"
-        for name in ("t_s", "requests", "http_5xx")
-        if name not in columns
-    ]
-    problems += [
-        f"{path}:1: unknown column {name!r}; known: t_s, {', '.join(METRICS)}"
-        for name in columns
-        if name not in ("t_s", *METRICS)
-    ]
-    if problems:
-        raise UsageError(problems)
-    parsed: list[dict[str, float | None]] = []
-    for line, row in enumerate(rows, 2):
-        values, wrong = _numbers(row)
-        problems += [f"{path}:{line}: {what}" for what in wrong]
-        before = parsed[-1]["t_s"] if parsed else None
-        now = values.get("t_s")
-        if now is None and not wrong:
-            problems.append(f"{path}:{line}: t_s is empty")
-        if before is not None and now is not None and now <= before:
-            problems.append(f"{path}:{line}: t_s {now:g} does not come after {before:g}")
-        parsed.append(values)
-    if len(rows) < 2:
-        problems.append(f"{path}: needs two rows or more, and has {len(rows)}")
-    if problems:
-        raise UsageError(
-            problems[:MAX_TOLD] + [f"... and {len(problems) - MAX_TOLD} more"] * (len(problems) > MAX_TOLD)
-        )
-    return _spread(path, parsed)
-
-
-def _numbers(row: Mapping[Any, Any]) -> tuple[dict[str, float | None], list[str]]:
-    values: dict[str, float | None] = {}
-    wrong = []
-    for name, text in row.items():
-        if not isinstance(name, str) or not isinstance(text, str):
-            wrong.append("it has not as many cells as the header")
-            continue
-        if not text.strip():
-            values[name] = None
-            continue
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not 0 <= number < math.inf:
-            wrong.append(f"{name} {text!r} is not a number of 0 or more")
-            continue
-        values[name] = number
-    return values, wrong
-
-
-def _spread(path: Path, rows: list[dict[str, float | None]]) -> Timeline:
-    starts = [round(row["t_s"] or 0) for row in rows]
-    zero, steps = starts[0], [max(1, after - at) for at, after in pairwise(starts)]
-    steps.append(steps[-1])
-    seconds = starts[-1] - zero + steps[-1]
-    if seconds > MAX_SECONDS:
-        raise UsageError(
-            [f"{path}: {seconds / 86_400:.0f} days from first to last; {MAX_SECONDS // 86_400} are the most"]
-        )
-    series: dict[str, tuple[float | None, ...]] = {}
-    for name in METRICS:
-        values: list[float | None] = [None] * seconds
-        for row, at, step in zip(rows, starts, steps, strict=True):
-            value = row.get(name)
-            if value is None:
-                continue
-            for k in range(step):
-                whole = int(value * (k + 1) / step) - int(value * k / step)
-                values[at - zero + k] = float(whole) if name in COUNTS else value
-        series[name] = tuple(values)
-    return Timeline(series, (f"{path.name}: {seconds:,} s",))

@@ -1,7 +1,8 @@
 """All policies over one timeline, and what to change: what `rushhour alarms` and the reports show (pure)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from rushhour.alarms.advice import Advice, advise
@@ -9,7 +10,7 @@ from rushhour.alarms.audit import ATTENTION_S, Audit, audit
 from rushhour.alarms.burn_rate import BurnRateAlert
 from rushhour.alarms.events import Policy
 from rushhour.alarms.real_pages import BesideReal
-from rushhour.alarms.timeline import Timeline, stretched, tiled
+from rushhour.alarms.timeline import Timeline, healthy, stretched, tiled
 
 EVENING_S = 3 * 3600
 INCIDENT = (25.0, 300.0)  # failures, and in how many seconds
@@ -17,15 +18,30 @@ INCIDENT = (25.0, 300.0)  # failures, and in how many seconds
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a short run stands for an evening; `seconds` None takes it as it was."""
+    """How a short run stands for an evening; `seconds` None takes it as it was.
+
+    `at` is when it begins (epoch seconds); None: when the run or the export did.
+    """
 
     seconds: int | None = EVENING_S
     failures: float = INCIDENT[0]
     per_s: float = INCIDENT[1]
     stretch: bool = False
+    at: float | None = None
 
     def of(self, timeline: Timeline) -> Timeline:
         """The timeline, stretched or tiled."""
+        if self.at is not None:
+            other = timeline.otherwise
+            timeline = replace(
+                timeline,
+                starts_at=self.at,
+                otherwise=None if other is None else replace(other, starts_at=self.at),
+                words=(
+                    *timeline.words,
+                    f"taken to begin at {datetime.fromtimestamp(self.at, UTC):%F %R} UTC",
+                ),
+            )
         if self.seconds is None:
             return timeline
         if self.stretch:
@@ -41,6 +57,7 @@ class Study:
     audits: tuple[Audit, ...]
     advice: tuple[Advice, ...]
     attention_s: float
+    refused: tuple[Advice, ...] = ()  # changes that would page in a healthy evening
     real: tuple[BesideReal, ...] = ()  # of a run with real alarms
 
     @property
@@ -79,7 +96,8 @@ def study(
     """Audit every policy over the scaled timeline, and look for changes that close the blind spots."""
     scaled = scale.of(timeline)
     audits = audit(policies, scaled, attention_s)
-    return Study(scaled, tuple(audits), tuple(advise(audits, scaled, attention_s)), attention_s)
+    advised = advise(audits, scaled, healthy(timeline, scaled), attention_s)
+    return Study(scaled, tuple(audits), advised.advice, attention_s, advised.refused)
 
 
 def as_json(one: Study) -> dict[str, Any]:
@@ -121,8 +139,19 @@ def as_json(one: Study) -> dict[str, Any]:
                 "policy": each.before.policy.name,
                 "change": each.change,
                 "unannounced_failures": each.after.unannounced,
+                "pages": len(each.after.pages),
+                "healthy_pages": len(each.healthy.pages),
             }
             for each in one.advice
+        ],
+        "not_advised": [
+            {
+                "policy": each.before.policy.name,
+                "change": each.change,
+                "healthy_pages": len(each.healthy.pages),
+                "unknown": each.healthy.unknown or None,
+            }
+            for each in one.refused
         ],
         "real": [asdict(each) for each in one.real],
     }

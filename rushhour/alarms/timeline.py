@@ -15,10 +15,15 @@ class Timeline:
     """One value per metric and second. `pool_in_use` is a share of the capacity, 0 to 1.
 
     None stands for a second of which nothing is known; `words` say where it is from and what was done to it.
+    `starts_at` is when second 0 was (epoch seconds), where that is known. `otherwise` is what may as well
+    have been, where the figures say too little (`coarse` says why): what differs in it is unknown.
     """
 
     series: dict[str, tuple[float | None, ...]]
     words: tuple[str, ...]
+    starts_at: float | None = None
+    otherwise: "Timeline | None" = None
+    coarse: str = ""
 
     @property
     def seconds(self) -> int:
@@ -27,6 +32,10 @@ class Timeline:
     @property
     def failures(self) -> tuple[float | None, ...]:
         return self.series["http_5xx"]
+
+    def lacks(self, metric: str) -> bool:
+        """Whether nothing at all is known of a metric."""
+        return all(value is None for value in self.series[metric])
 
     def total(self, metric: str) -> float:
         return sum(value or 0 for value in self.series[metric])
@@ -95,6 +104,26 @@ def tiled(timeline: Timeline, seconds: int, failures: float, per_s: float) -> Ti
         )
         words += f", at {failures:g} failures in {spoken(per_s)}"
     return replace(timeline, series=series, words=(*timeline.words, words))
+
+
+def healthy(run: Timeline, evening: Timeline) -> Timeline:
+    """An evening as long and as busy in which nothing fails and nobody waits.
+
+    The pools are as full as they were half of the time before the first trouble of `run`, or empty where it
+    began with trouble. What is unknown throughout stays unknown.
+    """
+    trouble = ("http_5xx", "queuepool_timeouts", "pool_waiters")
+    calm = next(
+        (t_s for t_s in range(run.seconds) if any(run.series[name][t_s] for name in trouble)), run.seconds
+    )
+    fill = sorted(value for value in run.series["pool_in_use"][:calm] if value is not None)
+    usual = {"pool_in_use": fill[len(fill) // 2] if fill else 0.0}
+    series: dict[str, tuple[float | None, ...]] = {"requests": evening.series["requests"]}
+    for name in METRICS:
+        if name not in series:
+            value = None if evening.lacks(name) else usual.get(name, 0.0)
+            series[name] = (value,) * evening.seconds
+    return Timeline(series, (f"{spoken(evening.seconds)} in which nothing fails",), evening.starts_at)
 
 
 def spoken(seconds: float) -> str:

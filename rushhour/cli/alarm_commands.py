@@ -1,17 +1,18 @@
 """The command that replays saved runs through alarm policies."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from rushhour.alarms.events import Policy
-from rushhour.alarms.policies import load_policies
-from rushhour.alarms.sources import of_csv
+from rushhour.alarms.exports import of_export
+from rushhour.alarms.policies import load
 from rushhour.alarms.study import Scale, study
 from rushhour.cli.console import console, say
-from rushhour.cli.options import Duration, Exit, path_option, with_broken
+from rushhour.cli.options import Duration, Exit, Moment, path_option, with_broken
 from rushhour.cli.saved_run_commands import Broken
 from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import read_scenario
@@ -25,15 +26,18 @@ from rushhour.verdict.lost import lost_everything, lost_of
 @path_option(
     "--timeline",
     None,
-    "Audit a real incident instead of a run: a CSV file with the columns t_s, requests, http_5xx.",
+    "Audit a real incident as it was: a CSV file of yours, of CloudWatch, or of Grafana.",
 )
+@click.option("--since", type=Moment(), help="Of the export only what came from then on.")
+@click.option("--until", type=Moment(), help="Of the export only what came before then.")
 @click.option(
     "--policies",
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
     default=["infra/alerts"],
     show_default=True,
-    help="File or folder with alarm policies. May be given several times.",
+    help="File or folder with alarms (CloudWatch, Terraform, Prometheus, Grafana, ours). May be given "
+    "several times.",
 )
 @click.option(
     "--over",
@@ -63,6 +67,11 @@ from rushhour.verdict.lost import lost_everything, lost_of
     "--per", type=Duration(), default=300.0, show_default="5m", help="With --as tiles: how long a period is."
 )
 @click.option(
+    "--at",
+    type=Moment(),
+    help="When it begins, for routes that depend on it: 2026-11-24T18:00Z; else when the run began.",
+)
+@click.option(
     "--attention",
     type=Duration(),
     default=900.0,
@@ -77,29 +86,46 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, **given: Any) -> int:
     """
     if not runs and timeline is None:
         raise click.UsageError("name a run directory, or --timeline FILE.csv")
+    since, until = given["since"], given["until"]
+    if timeline is None and (since is not None or until is not None):
+        raise click.UsageError("--since and --until cut an export: name it with --timeline FILE.csv")
+    export = Export(timeline, since, until) if timeline is not None else None
     over = None if given["how"] == "it-was" else round(given["over"])
-    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched")
-    announced, broken = _alarms(runs, timeline, given["policies"], scale, given["attention"])
+    scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched", at=given["at"])
+    announced, broken = _alarms(runs, export, given["policies"], scale, given["attention"])
     code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
     return with_broken(code, announced, broken)
 
 
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An incident's export, and which part of it counts (epoch seconds)."""
+
+    path: Path
+    since: float | None = None
+    until: float | None = None
+
+
 def _alarms(
-    runs: Sequence[Path], export: Path | None, policies: Sequence[Path], scale: Scale, attention_s: float
+    runs: Sequence[Path], export: Export | None, policies: Sequence[Path], scale: Scale, attention_s: float
 ) -> tuple[list[bool | None], int]:
     """Audit saved runs and an incident's export; for each whether some policy told of every failure.
 
     None where that is not known; and how many runs could not be read.
     """
-    chosen = load_policies(policies)
+    loaded = load(policies)
+    for note in loaded.notes:
+        say(note)
+    chosen = loaded.policies
     found: list[bool | None] = []
     broken = Broken()
     for path in runs:
         with broken.noted():
             found.append(_alarms_of(RunDir(path.resolve()), chosen, scale, attention_s))
     if export is not None:
-        one = study(chosen, of_csv(export), Scale(None), attention_s)
-        console.print(terminal_alarms(export.name, one))
+        timeline = of_export(export.path, loaded.names, export.since, export.until)
+        one = study(chosen, timeline, Scale(None, at=scale.at), attention_s)
+        console.print(terminal_alarms(export.path.name, one))
         found.append(one.announced)
     return found, broken.count
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from rushhour.alarms.moments import epoch_of
 from rushhour.cli.run_options import Options
 from rushhour.scenario.model import seconds_of
 
@@ -49,6 +50,20 @@ class Duration(click.ParamType[float]):
             return value
         try:
             return seconds_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Moment(click.ParamType[float]):
+    """`2026-11-24T18:00Z`; in seconds since 1970."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return epoch_of(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

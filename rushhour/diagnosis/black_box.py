@@ -21,7 +21,10 @@ from rushhour.diagnosis.outside import Outside, Trouble, leak_evidence_outside, 
 from rushhour.diagnosis.signals import Signals
 
 # What is named, and what looks the same from outside: the summary says both.
-ALIKE: Final = {held_across_external_wait.CAUSE: frozenset({held_while_streaming.CAUSE})}
+ALIKE: Final = {
+    held_across_external_wait.CAUSE: frozenset({held_while_streaming.CAUSE}),
+    unclosed_path.CAUSE: frozenset({scope_never_removed.CAUSE}),  # of jobs: their threads answer no requests
+}
 NO_LINE = "Without the pool agent the line that took them is not known."
 WAITING = 0.7  # of the backends in a transaction: they wait for the service, and do not work
 WORKING = 0.3  # up to this share of them waits: the rest is at work
@@ -54,8 +57,8 @@ def kept_by_a_path(signals: Signals) -> Finding | None:
         return None
     summary = (
         f"Sessions stayed idle in transaction after the load ({_left(outside)}): connections do not come "
-        f"back. "
-        f"{NO_LINE}"
+        "back. A path does not close its session, or threads of jobs keep one each that nobody removes "
+        f"({scope_never_removed.CAUSE}): from outside the two look alike. {NO_LINE}"
     )
     return _leak(unclosed_path.CAUSE, unclosed_path.FIX, summary, outside)
 

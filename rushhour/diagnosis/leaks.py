@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from rushhour.diagnosis.sites import SiteKey, checkouts_at, plain_endpoint
+from rushhour.diagnosis.sites import SiteKey, checkouts_at, checkouts_elsewhere, plain_endpoint
 from rushhour.diagnosis.units import REQUEST, held_by, unit_of_endpoint
 from rushhour.metrics.pools import collected_late, has_outlived, in_running_request, leaked_at_end
 from rushhour.metrics.window import Window
@@ -45,10 +45,20 @@ class LeakSignals:
     first_s: float
     last_s: float
     oldest_s: float  # how long the oldest has been out
+    by_tasks: int = 0  # of the leaked, those that asyncio tasks took
+    taken_elsewhere: int = 0  # check-outs of the same endpoints at other call sites of the pool
 
     @property
     def answered_per_checkout(self) -> float | None:
         return self.answered / self.checkouts if self.answered is not None and self.checkouts else None
+
+    @property
+    def answered_otherwise(self) -> bool:
+        """Whether so many answers had a check-out elsewhere that none need have used a leaked connection."""
+        per_checkout = self.answered_per_checkout
+        if per_checkout is None or per_checkout < REUSED or not self.taken_elsewhere:
+            return False
+        return (self.answered or 0) - self.taken_elsewhere < REUSED * (self.checkouts or 0)
 
     @property
     def lost(self) -> int:
@@ -66,9 +76,14 @@ class LeakSignals:
         return self.owner_idle * 2 > self.leaked
 
     @property
+    def of_tasks(self) -> bool:
+        """Whether most were taken by tasks of an event loop, for all of which a session per thread is one."""
+        return self.leaked > 1 and self.by_tasks * 2 > self.leaked
+
+    @property
     def spans_requests(self) -> bool | None:
         """Whether later requests go on using a connection that an earlier one took; None: cannot be told."""
-        if self.mostly_ended or self.asked_again:
+        if self.mostly_ended or self.asked_again or self.of_tasks:
             return False
         if (self.answered_while_full or 0) >= ENOUGH_ANSWERED:
             return True
@@ -76,7 +91,7 @@ class LeakSignals:
         if per_checkout is None or not self.checkouts:
             return None
         if per_checkout >= REUSED and self.outlived >= NEARLY_ALL * self.checkouts:
-            return True
+            return not self.answered_otherwise
         some_come_back = self.outlived < NEARLY_ALL * self.checkouts
         if self.checkouts >= ENOUGH_CHECKOUTS and (per_checkout <= NOT_REUSED or some_come_back):
             return False
@@ -179,6 +194,8 @@ def _of_pool(
         first_s=min(taken),
         last_s=max(taken),
         oldest_s=window.end_s - min(out.taken_s for out in chosen),
+        by_tasks=sum(out.by_task for out in leaked),
+        taken_elsewhere=checkouts_elsewhere(history, window, keys, pool),
     )
 
 

@@ -114,6 +114,19 @@ def checkouts_at(history: History, window: Window, keys: set[SiteKey]) -> int | 
     return sum(one.checkouts for one in totals) if totals else None
 
 
+def checkouts_elsewhere(history: History, window: Window, keys: set[SiteKey], pool: str) -> int:
+    """Check-outs of the same endpoints and pool at all other call sites."""
+    routes = {plain_endpoint(endpoint) for _, endpoint, _ in keys if endpoint is not None}
+    return sum(
+        one.checkouts
+        for one in _last_totals(history, window)
+        if one.pool == pool
+        and one.endpoint is not None
+        and plain_endpoint(one.endpoint) in routes
+        and (one.site, one.endpoint, one.pool) not in keys
+    )
+
+
 def _last_totals(history: History, window: Window) -> list[f.SiteTotal]:
     """Totals as they stood when the watch ended: stopping the service gives back what had leaked."""
     last: dict[tuple[int, SiteKey], f.SiteTotal] = {}

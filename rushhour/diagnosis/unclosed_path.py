@@ -44,6 +44,8 @@ def find(signals: Signals) -> Finding | None:
 def _confidence(leak: LeakSignals) -> Confidence:
     if leak.spans_requests:  # used again, and yet several on one thread: more than one registry, or a mix
         return "possible"
+    if leak.answered_otherwise and leak.one_per_thread and not (leak.of_tasks or leak.dropped):
+        return "possible"  # two registries, of which one is removed, would look so as well
     signs = (not leak.one_per_thread) + (leak.spans_requests is False) + leak.dropped
     return "certain" if signs > 1 else "likely"
 
@@ -59,6 +61,10 @@ def _summary(leak: LeakSignals) -> str:
     signs = []
     if leak.mostly_ended:
         signs.append("a session per thread would have ended with its thread")
+    if leak.of_tasks and not leak.mostly_ended:
+        signs.append("tasks of an event loop took them, for all of which a session per thread would be one")
+    if leak.answered_otherwise:
+        signs.append(f"its requests took {leak.taken_elsewhere:,} other connections and gave them back")
     if leak.asked_again:
         signs.append(f"threads that kept one asked for another {counted(leak.asked_again, 'time')}")
     if not leak.one_per_thread:

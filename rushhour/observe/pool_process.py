@@ -198,6 +198,7 @@ class PoolProcess:
             server_pid=record["server_pid"],
             taken_s=self._around.t_s(record["taken"]),
             owner=self._first_id + record["owner"] if "owner" in record else None,
+            by_task=record.get("task", False),
         )
         yield from ()
 

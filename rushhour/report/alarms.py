@@ -99,11 +99,20 @@ def first_page(one: Audit, study: Study) -> str:
 
 
 def advice_lines(study: Study) -> Iterator[str]:
-    """Each change, and what it would have done."""
+    """Each change, what it would have done, and what it costs; then the changes that page in health."""
+    evening = words.seconds(study.timeline.seconds)
     for one in study.advice:
         left = one.after.unannounced
         then = "no blind spot is left" if one.closes else f"{words.count(left)} failures stay unannounced"
-        yield f"{one.before.policy.name}: {one.change}; replayed: {len(one.after.pages)} pages, {then}"
+        costs = f"{_pages(one.after)} in this incident, none in {evening} of health"
+        yield f"{one.before.policy.name}: {one.change}; replayed: {costs}, {then}"
+    for one in study.refused:
+        pages = one.healthy.unknown or f"{_pages(one.healthy)} in {evening} of health"
+        yield f"{one.before.policy.name}: not advised: {one.change}; replayed: {pages}"
+
+
+def _pages(one: Audit) -> str:
+    return f"{len(one.pages)} page{'s' * (len(one.pages) != 1)}"
 
 
 def unknown_lines(study: Study) -> Iterator[str]:

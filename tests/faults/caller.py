@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 ROOT = Path(__file__).parents[2]
 STARTUP_S = 60.0
+PATIENCE = (
+    6  # a call is slow by its own time on the CPU; one that waits for nothing ends after so many deadlines
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Caller:
         began = time.monotonic()
         process.stdin.write(json.dumps(arguments).encode() + b"\n")
         process.stdin.flush()
-        line = self._line(process, self._deadline_s)
+        line = self._line(process, self._deadline_s * PATIENCE, cpu_s=_cpu_s(process.pid) + self._deadline_s)
         seconds = time.monotonic() - began
         if line is None:
             died = process.poll()
@@ -74,14 +79,17 @@ class Caller:
             raise RuntimeError(f"the process that calls rushhour was not ready after {STARTUP_S:.0f} s")
         return self._process
 
-    def _line(self, process: subprocess.Popen[bytes], within_s: float) -> bytes | None:
+    def _line(
+        self, process: subprocess.Popen[bytes], within_s: float, cpu_s: float = float("inf")
+    ) -> bytes | None:
+        """The next line; None once the time is over, or the process has used so much of the CPU."""
         assert process.stdout is not None
         deadline, read = time.monotonic() + within_s, b""
         while not read.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            ready = select.select([process.stdout], [], [], max(0.0, left))[0] if left > 0 else []
-            if not ready:
-                return None
+            if not select.select([process.stdout], [], [], 0.5)[0]:
+                if time.monotonic() > deadline or _cpu_s(process.pid) > cpu_s:
+                    return None
+                continue
             more = b""
             with suppress(OSError):
                 more = os.read(process.stdout.fileno(), 1 << 16)
@@ -91,3 +99,12 @@ class Caller:
                 return None
             read += more
         return read
+
+
+def _cpu_s(pid: int) -> float:
+    """Seconds on the CPU so far, with those of children that ended; 0 when the process is gone."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)

@@ -29,6 +29,7 @@ class Told:
     status: str
     firing: frozenset[Labels]
     resolved: frozenset[Labels]
+    receiver: str = ""
 
 
 @dataclass(slots=True)
@@ -75,7 +76,8 @@ def _told(at_s: float, body: dict[str, Any]) -> Told:
             tuple(sorted(one["labels"].items())) for one in body["alerts"] if one["status"] == status
         )
 
-    return Told(at_s, body["groupLabels"]["timeline"], body["status"], of("firing"), of("resolved"))
+    timeline = body["groupLabels"].get("timeline", "")
+    return Told(at_s, timeline, body["status"], of("firing"), of("resolved"), body["receiver"])
 
 
 @contextmanager

@@ -651,6 +651,93 @@ def test_tasks_at_a_lock_whose_owner_is_in_the_queue_wait_for_a_connection(owner
     assert (counts[QUEUE], counts[BEHIND]) == (int(owner_holds), 2)
 
 
+@pytest.mark.parametrize("holds_nothing", [True, False])
+def test_who_is_in_the_queue_before_a_lock_does_not_own_it(holds_nothing: bool) -> None:
+    """Requests wait for their first connection, and then for the lock, in one function."""
+    get = compiled("async def get(wait):\n    await wait\n", f"{SQLALCHEMY}util/queue.py", "get")
+    item = compiled(
+        "async def item(lock, connection, work):\n    await get(connection)\n    async with lock:\n"
+        "        await work\n",
+        "/srv/app/items.py",
+        "item",
+        get=get,
+    )
+
+    async def main() -> dict[str, int]:
+        lock = asyncio.Lock()
+        waits = [asyncio.sleep(DEADLINE_S if name == "queue" else 0) for name in ("a", "b", "c", "queue")]
+        works = [asyncio.sleep(DEADLINE_S) for _ in waits]
+        tasks = [asyncio.create_task(item(lock, *both)) for both in zip(waits, works, strict=True)]
+        await asyncio.sleep(0.01)
+        book, pool = Book(), FakePool()
+        holds = [a_hold(book, pool, None, 0, 1.0) for _ in tasks]
+        for hold, task in zip(holds, tasks, strict=True):
+            hold.owner = an_owner(task)
+        counts = counts_of(holds[:3] if holds_nothing else holds)
+        for task in tasks:
+            task.cancel()
+        for one in works:
+            one.close()
+        return counts
+
+    counts = asyncio.run(main())
+    assert (counts[LOCK], counts[BEHIND], counts[ELSEWHERE]) == (2, 0, 1)
+    assert counts[QUEUE] == (0 if holds_nothing else 1)
+
+
+def test_a_thread_in_the_queue_before_a_lock_does_not_own_it() -> None:
+    lock, release = threading.Lock(), threading.Event()
+    get = compiled("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
+    item = compiled(
+        "def item(lock, wait):\n    get(wait)\n    with lock:\n        pass\n",
+        "/srv/app/items.py",
+        "item",
+        get=get,
+    )
+    book, pool = Book(), FakePool()
+    with lock, thread_in(lambda: item(lock, lambda: release.wait(DEADLINE_S))) as queued:
+        assert queued.is_alive()
+        waiting = threading.Thread(target=lambda: item(lock, lambda: None))
+        waiting.start()
+        time.sleep(0.05)
+        counts = counts_of([a_hold(book, pool, None, waiting.ident or 0, 1.0)])
+        release.set()
+    waiting.join(DEADLINE_S)
+    assert (counts[LOCK], counts[BEHIND]) == (1, 0)
+
+
+async def rests(wait: Any) -> None:
+    await wait
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize(("where", "expected"), [("queue", QUEUE), ("app", ELSEWHERE)])
+def test_a_task_with_an_open_group_waits_for_a_connection_if_a_task_of_the_group_does(
+    where: str, expected: str, levels: int
+) -> None:
+    """As a middleware that runs the endpoint in a task of its own and waits for its first message."""
+    get = compiled("async def get(wait):\n    await wait\n", f"{SQLALCHEMY}util/queue.py", "get")
+    endpoint = get if where == "queue" else rests
+
+    async def middleware(level: int, wait: Any) -> None:
+        def call_next() -> None:  # the group is a variable of both functions, as in Starlette
+            group.create_task(endpoint(wait) if level == 1 else middleware(level - 1, wait))
+
+        async with asyncio.TaskGroup() as group:
+            call_next()
+            await asyncio.sleep(DEADLINE_S)
+
+    def look(task: Any) -> None:
+        hold = a_hold(Book(), FakePool(), None, 0, 1.0)
+        hold.owner = an_owner(task)
+        assert counts_of([hold])[expected] == 1
+
+    async def outermost() -> None:
+        await middleware(levels, asyncio.sleep(DEADLINE_S))
+
+    during(outermost, look)
+
+
 def test_many_holds_take_turns() -> None:
     book, pool = Book(), FakePool()
     with a_waiting_thread() as ident:

@@ -7,7 +7,7 @@ import pytest
 
 from rushhour.agent.book import CLOSE, Book, Hold, Request, Slot, Timeout
 from rushhour.agent.call_sites import Classifier, Site, Stack
-from rushhour.agent.owners import THREAD, Owner
+from rushhour.agent.owners import GREENLET, TASK, THREAD, Owner
 from rushhour.agent.tally import MAX_POOLS, Tally
 
 ROWS = Stack((Site("/app/db.py", 12, "rows"), Site("/app/views.py", 40, "view")), ())
@@ -111,6 +111,13 @@ def test_only_check_outs_that_last_are_written_and_each_once(story: Story) -> No
     assert story.tick(10.2, "out", "back") == []
     story.give_back(long, 10.25)
     assert story.tick(10.3, "out", "back") == [{"k": "back", "id": 1, "t": 10.25, "how": "close"}]
+
+
+def test_a_check_out_of_a_task_is_written_as_such() -> None:
+    story = Story()
+    story.take(10.0, owner=Owner(TASK, 0))
+    story.take(10.0, owner=Owner(GREENLET, 0))
+    assert [one.get("task") for one in story.tick(10.15, "out")] == [True, None]
 
 
 def test_a_request_that_ended_gets_a_moment_to_clean_up(story: Story) -> None:

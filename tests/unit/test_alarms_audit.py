@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 
 from rushhour.alarms.audit import audit
 from rushhour.alarms.burn_rate import BurnRateAlert
+from rushhour.alarms.cloudwatch import Actions
+from rushhour.alarms.exports import of_csv
 from rushhour.alarms.policies import load_policies
 from rushhour.alarms.rule_file import rule_files
-from rushhour.alarms.sources import of_csv
 from rushhour.alarms.study import Scale, as_json, study
 from rushhour.alarms.timeline import METRICS, Timeline, stretched, tiled
 from rushhour.errors import UsageError
 from rushhour.judging.alarms import unknown_alarms
 from rushhour.judging.judge import judge_run, read_scenario
-from rushhour.report.alarms import headline, section
+from rushhour.report.alarms import advice_lines, headline, section
 from rushhour.scenario.file import load_scenarios
 from tests.unit import histories
 from tests.unit.saved_runs import save
@@ -179,3 +180,48 @@ def test_an_alarm_that_nobody_has_is_told_before_anything_starts() -> None:
     [problem] = unknown_alarms(replace(scenario, expect_alarms=("pool-timeout",)))
     assert "no policy 'pool-timeout'" in problem
     assert "pool-timeouts" in problem
+
+
+@pytest.mark.parametrize("missing", ["missing", "ignore", "breaching", "notBreaching"])
+@pytest.mark.parametrize("gaps", ["zero", "missing"])
+def test_nothing_that_is_advised_pages_in_a_healthy_evening(missing: str, gaps: str) -> None:
+    alarm = replace(INFRA, treat_missing_data=missing, gaps=gaps)  # type: ignore[arg-type]  # of the four
+    evening = study([alarm], minute(), EVENING)
+    [advice] = evening.advice
+    assert advice.closes
+    calm = study([advice.after.policy], timeline({}, 75), EVENING)
+    assert calm.audits[0].pages == advice.healthy.pages == ()
+    assert "none in" in next(advice_lines(evening))
+    assert as_json(evening)["advice"][0]["healthy_pages"] == 0
+
+
+def test_a_change_that_pages_in_health_is_refused_in_words() -> None:
+    silent = dict.fromkeys(("queuepool_timeouts", "pool_waiters", "pool_in_use"), (None,) * 105)
+    run = minute()
+    always = replace(INFRA, metric="requests", threshold=1.0)  # in alarm as long as anybody asks
+    evening = study([always], replace(run, series=run.series | silent), EVENING)
+    assert evening.advice == ()
+    [line] = advice_lines(evening)
+    assert "not advised" in line
+    assert "of health" in line
+    [refused] = as_json(evening)["not_advised"]
+    assert refused["healthy_pages"] > 10
+
+
+def test_an_alarm_on_what_the_timeline_lacks_is_unknown_and_never_silent(tmp_path: Path) -> None:
+    export = tmp_path / "incident.csv"
+    export.write_text("t_s,requests,http_5xx\n0,600,0\n60,600,5\n120,600,5\n")
+    found = study(load_policies([ROOT / "infra/alerts/cloudwatch.yaml"]), of_csv(export), Scale(None))
+    unknown = {one.policy.name: one.unknown for one in found.audits if one.unknown}
+    assert unknown.keys() == {"pool-timeouts", "pool-full"}
+    assert "the timeline holds no queuepool_timeouts" in unknown["pool-timeouts"]
+    assert all(advice.after.unknown == "" for advice in found.advice)
+
+
+def test_an_alarm_that_tells_nobody_does_not_tell_again_and_is_advised_to_tell_somebody() -> None:
+    silent = replace(INFRA, actions=Actions(), renotify=900.0)
+    evening = study([silent], minute(), EVENING)
+    [one] = evening.audits
+    assert one.pages == ()
+    [advice] = evening.advice
+    assert advice.change.startswith("tell somebody")

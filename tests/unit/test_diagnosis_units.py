@@ -3,6 +3,7 @@
 import dataclasses
 
 from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.diagnosis.black_box import ALIKE
 from rushhour.metrics.measure import measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -82,3 +83,44 @@ def test_an_older_agent_that_wrote_no_owner_is_judged_by_the_names_of_threads() 
     assert diagnosed(history).cause == "scope-never-removed"
     one_name = tuple(dataclasses.replace(out, thread="t") for out in history.checkouts)
     assert diagnosed(dataclasses.replace(history, checkouts=one_name)).cause == "unclosed-path"
+
+
+def branch(*, by_task: bool = False, elsewhere: int = 0) -> History:
+    """Some requests keep a connection each; all of them take `elsewhere` others and give them back."""
+    story = h.Story(users=40)
+    story.requests(h.LIST, 20, 30, seconds=range(10))
+    story.requests(h.LIST, 10, 2000, f.Outcome.QUEUEPOOL_TIMEOUT, seconds=range(12, 75))
+    for number in range(POOL):
+        story.checkout(number, 2.0 + number, "MainThread", site=JOB, owner=number)
+    story.site(checkouts=POOL, held_s=0.0, site=JOB)
+    if elsewhere:
+        story.site(checkouts=elsewhere, held_s=1.0)
+    story.pool("replica", lambda t: h.Level(out=POOL, leaked=POOL, waiting=20, timeouts=60, checkouts=400))
+    for number in range(60):
+        story.timeout(12.0 + number)
+    history = story.told()
+    checkouts = tuple(dataclasses.replace(out, by_task=by_task) for out in history.checkouts)
+    return dataclasses.replace(history, checkouts=checkouts)
+
+
+def test_connections_that_tasks_of_one_loop_left_are_in_no_session_per_thread() -> None:
+    found = diagnosed(branch(by_task=True))
+    assert found.cause == "unclosed-path"
+    assert found.confidence != "certain"
+    assert "tasks of an event loop took them" in found.summary
+    assert diagnosed(branch()).cause == "scope-never-removed"
+
+
+def test_a_black_box_that_leaks_says_that_a_session_per_thread_of_jobs_looks_the_same() -> None:
+    found = diagnosed(h.without_agent(h.unclosed()))
+    assert (found.cause, found.confidence) == ("unclosed-path", "possible")
+    assert "scope-never-removed" in found.summary
+    assert "scope-never-removed" in ALIKE[found.cause]
+
+
+def test_answers_that_took_a_connection_elsewhere_are_no_sign_of_a_session_per_thread() -> None:
+    """A branch that few requests take leaks each time it is taken."""
+    found = diagnosed(branch(elsewhere=200))
+    assert (found.cause, found.confidence) == ("unclosed-path", "possible")
+    assert "its requests took 200 other connections and gave them back" in found.summary
+    assert diagnosed(branch(elsewhere=20)).cause == "scope-never-removed"  # 180 answers took none

@@ -431,3 +431,10 @@ def test_processes_of_two_tasks_with_the_same_pid_stay_apart(tmp_path: Path) -> 
     assert pids[1] not in pids[:1]
     assert reader.finish() == []
     recorder.close()
+
+
+def test_a_check_out_of_a_task_says_so(file: AgentFile) -> None:
+    file.add(START, POOL, *LINES, out() | {"task": True})
+    [found] = file.add({"k": "back", "id": 1, "t": 1003.0, "how": "close"})
+    assert isinstance(found, f.CheckOut)
+    assert found.by_task

@@ -94,6 +94,7 @@ class CheckOut:
     streams: bool = False  # its response was being sent
     owner: int | None = None  # of the thread, greenlet or task that took it; never used again in a process
     lost: str | None = None  # "owner-ended" or "owner-idle": no request ended, but what it was taken for
+    by_task: bool = False  # an asyncio task took it; older agents do not say
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,208 @@
+"""`alertmanager.yml`, and Grafana's notification policies, which have the same routes (pure)."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rushhour.alarms.alertmanager import Route
+from rushhour.alarms.formats.time_intervals_yml import Places, read_intervals
+from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.routing import Configuration, Inhibition, Matcher, Node
+from rushhour.alarms.time_intervals import TimeInterval
+from rushhour.scenario.yaml_node import Node as Document
+
+MAX_DEPTH: Final = 50
+_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
+_MATCHER: Final = re.compile(
+    r"\s*(?P<name>\"(?:[^\"\\]|\\.)*\"|[^\s=!~{},\"]+)\s*(?P<op>=~|!~|!=|=)\s*"
+    r"(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s,\"{}]*)\s*(?:,|$)"
+)
+# Integrations whose `send_resolved` is false unless it is set.
+_NO_ENDS: Final = ("email_configs", "slack_configs", "wechat_configs")
+
+
+def recognises(plain: Any) -> bool:
+    """Whether this is Alertmanager's configuration."""
+    return isinstance(plain, Mapping) and isinstance(plain.get("route"), Mapping) and "receivers" in plain
+
+
+def recognises_grafana(plain: Any) -> bool:
+    """Whether these are Grafana's notification policies."""
+    return isinstance(plain, Mapping) and isinstance(plain.get("policies"), list)
+
+
+def read(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
+    """The configuration, and its problems with their lines."""
+    reader, plain = _Reader(document, path), document.plain
+    intervals: dict[str, tuple[TimeInterval, ...]] = {}
+    for key in ("time_intervals", "mute_time_intervals"):
+        intervals |= read_intervals(reader, plain.get(key), (key,), "time_intervals")
+    receivers: dict[str, bool] = {}
+    ends: dict[str, bool] = {}
+    for at, receiver in reader.mappings(plain.get("receivers"), ("receivers",)):
+        name = str(receiver.get("name"))
+        integrations = [
+            (key, item)
+            for key, given in receiver.items()
+            if str(key).endswith("_configs") and isinstance(given, list)
+            for item in given
+        ]
+        if name in receivers:
+            reader.wrong(("receivers", at), f"receiver {name} stands there twice")
+        receivers[name] = bool(integrations)
+        ends[name] = any(
+            (item.get("send_resolved") if isinstance(item, Mapping) else None)
+            in (True, None if key not in _NO_ENDS else True)
+            for key, item in integrations
+        )
+    root = reader.route(plain["route"], ("route",), None, ends, "0")
+    inhibitions = [
+        Inhibition(
+            reader.matchers(rule, ("inhibit_rules", at), "source_"),
+            reader.matchers(rule, ("inhibit_rules", at), "target_"),
+            tuple(map(str, rule.get("equal") or ())),
+        )
+        for at, rule in reader.mappings(plain.get("inhibit_rules"), ("inhibit_rules",))
+    ]
+    reader.check(root, receivers, intervals)
+    found = Configuration(root, tuple(inhibitions), intervals, receivers, path)
+    return (None if reader.problems else found), reader.problems
+
+
+def read_grafana(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
+    """Grafana's first notification policy; contact points without a file are taken to tell somebody."""
+    reader, plain = _Reader(document, path), document.plain
+    intervals = read_intervals(reader, plain.get("muteTimes"), ("muteTimes",), "time_intervals")
+    policies = reader.mappings(plain["policies"], ("policies",))
+    if len(policies) != 1:
+        reader.wrong(("policies",), f"holds {len(policies)} policies; one organisation's is replayed")
+        return None, reader.problems
+    policy = {"group_by": ["grafana_folder", "alertname"], **policies[0][1]}
+    root = reader.route(policy, ("policies", 0), None, {}, "0")
+    receivers = {node.receiver: True for node in root.all()}
+    reader.check(root, receivers, intervals)
+    found = Configuration(root, (), intervals, receivers, path)
+    return (None if reader.problems else found), reader.problems
+
+
+class _Reader(Places):
+    """Reads the parts of a document and gathers what is wrong with them."""
+
+    def route(
+        self,
+        plain: Mapping[str, Any],
+        at: tuple[str | int, ...],
+        above: Node | None,
+        ends: Mapping[str, bool],
+        name: str,
+    ) -> Node:
+        """A route with its children; what it does not say it has from the one above."""
+        before = above.timing if above else Route()
+        receiver = str(plain.get("receiver") or (above.receiver if above else ""))
+        if not receiver:
+            self.wrong(at, "the first route has no receiver")
+        group_by = plain.get("group_by")
+        if group_by is not None and not isinstance(group_by, list):
+            self.wrong((*at, "group_by"), "group_by must be a list of labels")
+            group_by = None
+        timing = Route(
+            before.group_by if group_by is None else tuple(map(str, group_by)),
+            self._seconds(plain, "group_wait", at, before.group_wait_s),
+            self._seconds(plain, "group_interval", at, before.group_interval_s),
+            self._seconds(plain, "repeat_interval", at, before.repeat_interval_s),
+            ends.get(receiver, True),
+        )
+        node = Node(
+            name=name,
+            receiver=receiver,
+            timing=timing,
+            matchers=self.matchers(plain, at, ""),
+            goes_on=plain.get("continue") is True,
+            muted=tuple(map(str, plain.get("mute_time_intervals") or ())),
+            active=tuple(map(str, plain.get("active_time_intervals") or ())),
+        )
+        if len(at) > 2 * MAX_DEPTH:
+            self.wrong(at, "its routes are nested too deeply")
+            return node
+        children = tuple(
+            self.route(child, (*at, "routes", number), node, ends, f"{name}.{number}")
+            for number, child in self.mappings(plain.get("routes"), (*at, "routes"))
+        )
+        self._lines[name] = at
+        return Node(
+            node.name, node.receiver, timing, node.matchers, node.goes_on, node.muted, node.active, children
+        )
+
+    def matchers(self, plain: Mapping[str, Any], at: tuple[str | int, ...], side: str) -> tuple[Matcher, ...]:
+        """`match`, `match_re`, `matchers` and Grafana's `object_matchers`."""
+        found: list[Matcher] = []
+        for key, op in ((f"{side}match", "="), (f"{side}match_re", "=~")):
+            given = plain.get(key) or {}
+            if not isinstance(given, Mapping):
+                self.wrong((*at, key), f"{key} must be a mapping of labels")
+                continue
+            found += [Matcher(str(name), op, str(value)) for name, value in given.items()]  # type: ignore[arg-type]
+        for text in self._listed(plain.get(f"{side}matchers"), (*at, f"{side}matchers")):
+            found += self._parsed(text, (*at, f"{side}matchers"))
+        for given in plain.get("object_matchers") or ():
+            if isinstance(given, list) and len(given) == 3 and given[1] in ("=", "!=", "=~", "!~"):
+                found.append(Matcher(str(given[0]), given[1], str(given[2])))
+            else:
+                self.wrong(
+                    (*at, "object_matchers"), f"object_matchers {given!r} is not [label, operator, value]"
+                )
+        for item in found:
+            if "~" in item.op:
+                try:
+                    re.compile(item.value)
+                except re.error as error:
+                    self.wrong(at, f"the regular expression {item.value!r} cannot be read: {error}")
+        return tuple(found)
+
+    def check(self, root: Node, receivers: Mapping[str, bool], intervals: Mapping[str, Any]) -> None:
+        """Whether what the routes name is there."""
+        for node in root.all():
+            at = self._lines.get(node.name, ())
+            if node.receiver and node.receiver not in receivers:
+                self.wrong((*at, "receiver"), f"no receiver {node.receiver!r}; known: {', '.join(receivers)}")
+            for name in (*node.muted, *node.active):
+                if name not in intervals:
+                    self.wrong(at, f"no time interval {name!r}; known: {', '.join(intervals) or 'none'}")
+
+    def _listed(self, given: Any, at: tuple[str | int, ...]) -> list[str]:
+        if given is None:
+            return []
+        if isinstance(given, str):
+            return [given]
+        if isinstance(given, list) and all(isinstance(item, str) for item in given):
+            return given
+        self.wrong(at, 'matchers must be a list of texts as `severity="page"`')
+        return []
+
+    def _parsed(self, text: str, at: tuple[str | int, ...]) -> list[Matcher]:
+        inner = text.strip()
+        inner = inner[1:-1] if inner.startswith("{") and inner.endswith("}") else inner
+        found, position = [], 0
+        while position < len(inner):
+            match = _MATCHER.match(inner, position)
+            if match is None:
+                self.wrong(at, f"the matcher {text!r} cannot be read")
+                return []
+            found.append(Matcher(_bare(match["name"]), match["op"], _bare(match["value"])))  # type: ignore[arg-type]
+            position = match.end()
+        return found
+
+    def _seconds(self, plain: Mapping[str, Any], key: str, at: tuple[str | int, ...], usual: float) -> float:
+        given = plain.get(key)
+        if given is None:
+            return usual
+        if not _DURATION.match(str(given)):
+            self.wrong((*at, key), f"{key} {given!r} is not a duration as 30s, 5m or 4h")
+            return usual
+        return milliseconds(str(given)) / 1000
+
+
+def _bare(text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    return re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), text[1:-1])

@@ -1,0 +1,183 @@
+"""A file as documents of plain data with the line of each key: YAML, with CloudFormation's tags, or JSON."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node as YamlNode
+from ruamel.yaml.reader import ReaderError
+
+from rushhour.errors import UsageError
+from rushhour.scenario.yaml_node import KeyPath, Node
+
+MAX_BYTES: Final = 20_000_000
+MAX_NODES: Final = 1_000_000  # aliases of aliases make a small file a large one
+_MERGE: Final = "tag:yaml.org,2002:merge"
+
+
+def read_text(path: Path) -> str:
+    """Raises UsageError where the file cannot be read as text."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UsageError([f"{path}: {size:,} bytes; {MAX_BYTES:,} are the most"])
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError([f"{path}: no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError([f"{path}: cannot be read: {error}"]) from None
+
+
+def listed(given: Any) -> list[Any]:
+    """A list as it is; anything else holds nothing."""
+    return given if isinstance(given, list) else []
+
+
+def mapped(given: Any) -> Mapping[str, Any]:
+    """A mapping as it is; anything else holds nothing."""
+    return given if isinstance(given, Mapping) else {}
+
+
+def documents(path: Path, text: str) -> list[Node]:
+    """The documents of a file, empty ones left out. Raises UsageError with file:line."""
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return [Node(json.loads(text), _JsonLines(text))]
+        except json.JSONDecodeError as error:
+            wrong = f"{path}:{error.lineno}: not JSON: {error.msg}"
+        except RecursionError:
+            raise UsageError([f"{path}:1: its lists and objects are nested too deeply"]) from None
+        if path.suffix == ".json":
+            raise UsageError([wrong])
+    return _yaml(path, text)
+
+
+class _JsonLines(dict[KeyPath, int]):
+    """The lines of a JSON text, found when somebody asks for the first."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text: str | None = text
+
+    def __contains__(self, key: object) -> bool:
+        self._fill()
+        return super().__contains__(key)
+
+    def __getitem__(self, key: KeyPath) -> int:
+        self._fill()
+        return super().__getitem__(key)
+
+    def items(self) -> Any:
+        self._fill()
+        return super().items()
+
+    def _fill(self) -> None:
+        if self._text is None:
+            return
+        text, self._text = self._text.replace("\t", " "), None
+        try:
+            for node in YAML(typ="safe", pure=True).compose_all(text):
+                _Reader().plain(node, (), self)
+        except (MarkedYAMLError, ReaderError, RecursionError, UsageError):
+            self.setdefault((), 1)  # JSON that YAML cannot read: no lines but the first
+
+
+def _yaml(path: Path, text: str) -> list[Node]:
+    found = []
+    try:
+        for node in YAML(typ="safe", pure=True).compose_all(text):
+            lines: dict[KeyPath, int] = {}
+            reader = _Reader()
+            plain = reader.plain(node, (), lines)
+            if reader.problems:
+                raise UsageError([f"{path}:{problem}" for problem in reader.problems])
+            if plain is not None:
+                found.append(Node(plain, lines))
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError([f"{path}:{line}: not YAML: {error.problem}"]) from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError([f"{path}:{line}: not YAML: {error.reason} (#x{error.character:04x})"]) from None
+    except RecursionError:
+        raise UsageError([f"{path}:1: its lists and mappings are nested too deeply"]) from None
+    return found
+
+
+class _Reader:
+    """YAML nodes as plain data; `!Sub x` becomes {"Fn::Sub": x}, as CloudFormation's long form."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._scalars = YAML(typ="safe", pure=True).constructor
+        self._count = 0
+        self._above: list[YamlNode] = []
+
+    def plain(self, node: YamlNode | None, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
+        """Plain data; `lines` is added to."""
+        if node is None:
+            return None
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise UsageError([f"{node.start_mark.line + 1}: more than {MAX_NODES:,} values"])
+        lines.setdefault(path, node.start_mark.line + 1)
+        if any(node is item for item in self._above):
+            self.problems.append(f"{node.start_mark.line + 1}: holds itself")
+            return None
+        self._above.append(node)
+        try:
+            value = self._value(node, path, lines)
+        finally:
+            self._above.pop()
+        return _long_form(str(node.tag), value) if str(node.tag).startswith("!") else value
+
+    def _value(self, node: YamlNode, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
+        if isinstance(node, MappingNode):
+            mapping: dict[str, Any] = {}
+            for key, child in self._pairs(node, 0):
+                name = str(key.value)
+                if isinstance(key, ScalarNode) and (name not in mapping or key in node.value):
+                    lines[*path, name] = key.start_mark.line + 1
+                    mapping[name] = self.plain(child, (*path, name), lines)
+            return mapping
+        if isinstance(node, SequenceNode):
+            return [self.plain(child, (*path, at), lines) for at, child in enumerate(node.value)]
+        if str(node.tag).startswith("!"):
+            return str(node.value)
+        try:
+            value = self._scalars.construct_object(node)
+        except Exception as error:  # noqa: BLE001 - ruamel passes on what int() and date() raise
+            self.problems.append(f"{node.start_mark.line + 1}: {node.value!r} cannot be read: {error}")
+            return None
+        return value if isinstance(value, str | bool | int | float) or value is None else str(node.value)
+
+    def _pairs(self, node: MappingNode, depth: int) -> Iterator[tuple[YamlNode, YamlNode]]:
+        """Keys and values; those that `<<` merges in come first, so that the mapping's own count."""
+        if depth > 10:
+            return
+        seen: set[str] = set()
+        for key, child in node.value:
+            if str(key.tag) == _MERGE:
+                for part in child.value if isinstance(child, SequenceNode) else [child]:
+                    if isinstance(part, MappingNode):
+                        yield from self._pairs(part, depth + 1)
+        for key, child in node.value:
+            if str(key.tag) == _MERGE:
+                continue
+            if not isinstance(key, ScalarNode):
+                self.problems.append(f"{key.start_mark.line + 1}: a key must be a word or a number")
+            elif str(key.value) in seen:
+                self.problems.append(f"{key.start_mark.line + 1}: key {key.value!r} stands there twice")
+            seen.add(str(key.value))
+            yield key, child
+
+
+def _long_form(tag: str, value: Any) -> dict[str, Any]:
+    name = tag.removeprefix("!")
+    if name == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": value}

@@ -1,0 +1,182 @@
+"""Which kind of alarms a file holds, by its content, and what the files of an audit hold together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rushhour.alarms.formats import (
+    alertmanager_yml,
+    cloudformation,
+    describe_alarms,
+    grafana,
+    prometheus_rules,
+    terraform,
+)
+from rushhour.alarms.formats.documents import documents, read_text
+from rushhour.alarms.formats.names import Names, merged, read_names
+from rushhour.alarms.formats.raw_alarms import RawAlarm
+from rushhour.alarms.pipeline import Intervals
+from rushhour.alarms.routing import Configuration
+from rushhour.alarms.rules import Rule
+from rushhour.alarms.unreplayed import Unreplayed
+from rushhour.errors import UsageError
+from rushhour.scenario.yaml_node import Node
+
+SUFFIXES: Final = (".yaml", ".yml", ".json", ".tf", ".tfvars", ".template")
+LOOKED_FOR: Final = (
+    "`system:` and `alarms:` (rushhour's own), `names:` (what stands for what), `MetricAlarms` or "
+    "`CompositeAlarms` (aws cloudwatch describe-alarms), `Resources` (CloudFormation), Terraform's blocks or "
+    "`terraform show -json`, `groups:` with `rules:` (Prometheus), a PrometheusRule, `route:` and "
+    "`receivers:` (alertmanager.yml), `scrape_configs:` (prometheus.yml), `groups:` whose rules have `data:` "
+    "or `policies:` (Grafana)"
+)
+
+
+@dataclass(slots=True)
+class Found:
+    """What the files hold. `notes` say of each file what it was taken for."""
+
+    own: list[Path] = field(default_factory=list)
+    raws: list[RawAlarm] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    routes: list[Configuration] = field(default_factory=list)
+    grafana: list[Rule] = field(default_factory=list)
+    grafana_routes: list[Configuration] = field(default_factory=list)
+    unknown: list[Unreplayed] = field(default_factory=list)
+    intervals: Intervals | None = None
+    names: Names = field(default_factory=Names)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find(places: Sequence[Path]) -> Found:
+    """Everything in these files, and in the files of these folders that may hold alarms."""
+    found = Found()
+    hcl: dict[Path, dict[str, str]] = {}
+    names: list[Names] = []
+    for file in _files(places, found.problems):
+        try:
+            text = read_text(file)
+            if file.suffix in (".tf", ".tfvars") or terraform.recognises_hcl(text):
+                hcl.setdefault(file.parent, {})[str(file)] = text
+                continue
+            nodes = documents(file, text)
+        except UsageError as error:
+            looked = "" if file.suffix in SUFFIXES else f"; looked for {LOOKED_FOR}"
+            found.problems += [f"{problem}{looked}" for problem in error.problems]
+            continue
+        if not nodes:
+            found.problems.append(f"{file}:1: is empty; looked for {LOOKED_FOR}")
+        others = [node for node in nodes if not _take(file, node, found, names)]
+        if len(others) < len(nodes) and all(_is_kubernetes(node.plain) for node in others):
+            found.notes += [f"{file}:{node.line(())}: a {node.plain['kind']}, left out" for node in others]
+            continue
+        found.problems += [
+            f"{file}:{node.line(())}: holds {_what(node.plain)}; looked for {LOOKED_FOR}" for node in others
+        ]
+    for folder, texts in hcl.items():
+        raws, problems = terraform.read_hcl(texts)
+        _add(found, raws, problems, str(folder), "Terraform (HCL)")
+    found.own = list(dict.fromkeys(found.own))
+    found.names = merged(names)
+    for routes in (found.routes, found.grafana_routes):
+        if len(routes) > 1:
+            found.problems.append(
+                f"{' and '.join(one.place for one in routes)}: an alert takes the routes of one file; audit "
+                "them one after the other"
+            )
+    return found
+
+
+def _files(places: Sequence[Path], problems: list[str]) -> list[Path]:
+    files: list[Path] = []
+    for place in places:
+        if not place.is_dir():
+            files.append(place)
+            continue
+        inside = [file for file in sorted(place.iterdir()) if file.suffix in SUFFIXES and file.is_file()]
+        if not inside:
+            problems.append(
+                f"{place}: holds no alarms; looked for {', '.join(f'*{one}' for one in SUFFIXES)}"
+            )
+        files += inside
+    return list(dict.fromkeys(files))
+
+
+def _take(file: Path, node: Node, found: Found, names: list[Names]) -> bool:
+    """One document of a file, by what it holds; whether that is anything known."""
+    plain, path = node.plain, str(file)
+    if isinstance(plain, Mapping) and ("system" in plain or "alarms" in plain):
+        found.own.append(file)
+    elif isinstance(plain, Mapping) and "names" in plain:
+        read, problems = read_names(node, path)
+        names.append(read)
+        found.problems += problems
+        found.notes.append(f"{path}: names of series ({len(read.names)})")
+    elif describe_alarms.recognises(plain):
+        _add(found, *describe_alarms.read(node, path), path, "aws cloudwatch describe-alarms")
+    elif terraform.recognises_json(plain):
+        _add(found, *terraform.read_json(node, path), path, "terraform show -json")
+    elif cloudformation.recognises(plain):
+        _add(found, *cloudformation.read(node, path), path, "a CloudFormation template")
+    else:
+        return _take_rules(path, node, found)
+    return True
+
+
+def _take_rules(path: str, node: Node, found: Found) -> bool:
+    """A document of Prometheus, Alertmanager or Grafana; whether it is one."""
+    plain = node.plain
+    if prometheus_rules.recognises_object(plain) or prometheus_rules.recognises(plain):
+        rules, problems = prometheus_rules.read(node, path)
+        found.rules += rules
+        found.problems += problems
+        kind = plain.get("kind", "a Prometheus rule file")
+        alerting = sum(bool(rule.alert) for rule in rules)
+        found.notes.append(f"{path}: {kind} (alerting rules: {alerting}, recording: {len(rules) - alerting})")
+    elif grafana.recognises(plain):
+        rules, unknown, problems = grafana.read(node, path)
+        found.grafana += rules
+        found.unknown += unknown
+        found.problems += problems
+        found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)})")
+    elif alertmanager_yml.recognises_grafana(plain):
+        configuration, problems = alertmanager_yml.read_grafana(node, path)
+        found.problems += problems
+        if configuration is not None:
+            found.grafana_routes.append(configuration)
+            found.notes.append(f"{path}: Grafana's notification policies")
+    elif alertmanager_yml.recognises(plain):
+        configuration, problems = alertmanager_yml.read(node, path)
+        found.problems += problems
+        if configuration is not None:
+            found.routes.append(configuration)
+            many = len(list(configuration.root.all()))
+            found.notes.append(
+                f"{path}: alertmanager.yml (routes: {many}, inhibitions: {len(configuration.inhibitions)})"
+            )
+    elif prometheus_rules.recognises_server(plain):
+        found.intervals, problems = prometheus_rules.read_server(node, path)
+        found.problems += problems
+        found.notes.append(f"{path}: prometheus.yml (evaluates every {found.intervals.evaluation_s:g} s)")
+    else:
+        return False
+    return True
+
+
+def _add(found: Found, raws: list[RawAlarm], problems: list[str], path: str, kind: str) -> None:
+    found.raws += raws
+    found.problems += problems
+    composite = sum(raw.composite for raw in raws)
+    found.notes.append(f"{path}: {kind} (metric alarms: {len(raws) - composite}, composite: {composite})")
+
+
+def _is_kubernetes(plain: Any) -> bool:
+    return isinstance(plain, Mapping) and "apiVersion" in plain and "kind" in plain
+
+
+def _what(plain: Any) -> str:
+    if isinstance(plain, Mapping):
+        return f"the keys {', '.join(map(str, list(plain)[:6]))}" if plain else "an empty mapping"
+    return f"a {type(plain).__name__}"

@@ -1,0 +1,232 @@
+"""Grafana's alert rules as provisioning exports them (YAML, JSON, the API's list) -> Prometheus rules (pure).
+
+Queries of a Prometheus data source become PromQL, with reduce, math, threshold and classic conditions.
+Whatever else a rule is made of makes it unknown by name. A rule without data fires too, where its
+`noDataState` is NoData or Alerting.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rushhour.alarms.formats.documents import listed, mapped
+from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.rules import Rule
+from rushhour.alarms.selectors import selectors
+from rushhour.alarms.unreplayed import Unreplayed
+from rushhour.scenario.yaml_node import Node
+
+EXPRESSION: Final = ("__expr__", "-100")
+MAX_DEPTH: Final = 20
+_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
+_REFERENCE: Final = re.compile(r"\$\{?(\w+)\}?")
+_COMPARISON: Final = re.compile(r"(==|!=|<=|>=|<|>)")
+_ARITHMETIC: Final = re.compile(r"[\w\s$.{}()+*/%<>=!^-]*")
+_REDUCERS: Final = {
+    "mean": "avg_over_time", "avg": "avg_over_time", "max": "max_over_time", "min": "min_over_time",
+    "sum": "sum_over_time", "count": "count_over_time", "last": "last_over_time",
+}  # fmt: skip
+_COMPARE: Final = {"gt": ">", "lt": "<", "gte": ">=", "lte": "<=", "eq": "==", "ne": "!="}
+
+
+def recognises(plain: Any) -> bool:
+    """Whether these are Grafana's rules: each has a `title`, a `condition` and `data`."""
+    rules = list(_rules(plain))
+    return bool(rules) and all("data" in rule and "condition" in rule for rule, _, _ in rules)
+
+
+def _rules(plain: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str | int, ...]]]:
+    """Each rule with its group and its place."""
+    if isinstance(plain, list):
+        for at, rule in enumerate(plain):
+            if isinstance(rule, Mapping):
+                yield rule, {"name": rule.get("ruleGroup"), "folder": rule.get("folderUID")}, (at,)
+        return
+    for number, group in enumerate(listed(mapped(plain).get("groups"))):
+        for at, rule in enumerate(listed(mapped(group).get("rules"))):
+            if isinstance(rule, Mapping):
+                yield rule, group, ("groups", number, "rules", at)
+
+
+class _OpenError(Exception):
+    """The rule cannot be replayed; the text says what is missing."""
+
+
+def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]]:
+    """The rules that can be replayed, those that cannot, and the problems with their lines."""
+    rules: list[Rule] = []
+    unknown: list[Unreplayed] = []
+    problems: list[str] = []
+    for plain, group, at in _rules(node.plain):
+        line = f"{path}:{node.line(at)}"
+        title = str(plain.get("title") or "")
+        if not title:
+            problems.append(f"{line}: a rule has no title")
+            continue
+        durations = {"for": plain.get("for"), "keep_firing_for": plain.get("keep_firing_for")}
+        durations["interval"] = group.get("interval")
+        wrong = {key: given for key, given in durations.items() if given and not _DURATION.match(str(given))}
+        problems += [
+            f"{line}: {title}: {key} {given!r} is not a duration as 5m" for key, given in wrong.items()
+        ]
+        labels = plain.get("labels") or {}
+        if wrong or not isinstance(labels, Mapping):
+            continue
+        if plain.get("isPaused") is True:
+            unknown.append(Unreplayed(title, "grafana", title, "is paused: it is not evaluated at all"))
+            continue
+        try:
+            expression = _Query(plain).whole()
+            reads = selectors(expression)
+        except (_OpenError, ValueError) as error:
+            unknown.append(Unreplayed(title, "grafana", title, str(error)))
+            continue
+        interval = durations["interval"]
+        rules.append(
+            Rule(
+                alert=title,
+                record="",
+                expression=expression,
+                reads=reads,
+                wait=str(durations["for"] or ""),
+                keep=str(durations["keep_firing_for"] or ""),
+                labels=tuple(sorted(_labels(labels, group).items())),
+                group=f"{path} {group.get('name')}",
+                every_s=milliseconds(str(interval)) / 1000 if interval else 60.0,
+                place=line,
+            )
+        )
+    return rules, unknown, problems
+
+
+def _labels(labels: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, str]:
+    return {"grafana_folder": str(group.get("folder") or "")} | {str(k): str(v) for k, v in labels.items()}
+
+
+class _Query:
+    """One rule's queries and expressions by their refId."""
+
+    def __init__(self, plain: Mapping[str, Any]) -> None:
+        self._plain = plain
+        data = listed(plain.get("data"))
+        self._parts = {str(item.get("refId")): item for item in data if isinstance(item, Mapping)}
+
+    def whole(self) -> str:
+        """The condition as PromQL, and where it has no data."""
+        condition = str(self._plain.get("condition"))
+        fires = f"(({self._value(condition, 0)}) != 0)"
+        if self._plain.get("noDataState", "NoData") in ("NoData", "Alerting"):
+            fires += "".join(
+                f" or absent({self._query(name, part)})"
+                for name, part in self._parts.items()
+                if str(part.get("datasourceUid")) not in EXPRESSION
+            )
+        return fires
+
+    def _part(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        part = self._parts.get(name)
+        model = part.get("model") if part is not None else None
+        if part is None or not isinstance(model, Mapping):
+            raise _OpenError(f"its condition reads {name}, which it does not hold")
+        return part, model
+
+    def _kind(self, part: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+        return str(model.get("type")) if str(part.get("datasourceUid")) in EXPRESSION else "query"
+
+    def _value(self, name: str, depth: int) -> str:
+        if depth > MAX_DEPTH:
+            raise _OpenError(f"its expression {name} reads itself")
+        part, model = self._part(name)
+        match self._kind(part, model):
+            case "query":
+                return self._query(name, part)
+            case "reduce":
+                return self._reduced(str(model.get("expression")), str(model.get("reducer") or "last"), depth)
+            case "threshold":
+                inner = self._value(_bare(model.get("expression")), depth + 1)
+                return self._compared(inner, _first(model.get("conditions")))
+            case "math":
+                return self._math(str(model.get("expression")), depth)
+            case "classic_conditions":
+                return self._classic(listed(model.get("conditions")), depth)
+            case other:
+                raise _OpenError(f"its expression {name} is of type {other!r}, which is not replayed")
+
+    def _query(self, name: str, part: Mapping[str, Any]) -> str:
+        model = mapped(part.get("model"))
+        source = model.get("datasource")
+        kind = source.get("type") if isinstance(source, Mapping) else None
+        text = model.get("expr")
+        if kind not in (None, "prometheus") or not isinstance(text, str) or not text:
+            raise _OpenError(
+                f"its query {name} asks {kind or 'a data source'} without PromQL, which is not replayed"
+            )
+        every = max(1, _whole(model.get("intervalMs"), 15_000) // 1000)
+        for macro, value in (("$__rate_interval", f"{max(60, 4 * every)}s"), ("$__interval", f"{every}s")):
+            text = text.replace(macro, value)
+        if "$" in re.sub(r'"[^"]*"', "", text):
+            raise _OpenError(f"its query {name} has a variable, which an alert rule cannot resolve: {text}")
+        return text
+
+    def _reduced(self, reference: str, reducer: str, depth: int) -> str:
+        name = _bare(reference)
+        inner = self._value(name, depth + 1)
+        part, model = self._part(name)
+        function = _REDUCERS.get(reducer)
+        if function is None:
+            raise _OpenError(f"its reducer {reducer!r} is not replayed; {', '.join(_REDUCERS)} are")
+        if self._kind(part, model) != "query" or model.get("instant") is True or reducer == "last":
+            return inner if reducer != "count" else f"count({inner})"
+        span = mapped(part.get("relativeTimeRange"))
+        seconds = _whole(span.get("from"), 600) - _whole(span.get("to"), 0)
+        every = max(1, _whole(model.get("intervalMs"), 15_000) // 1000)
+        return f"{function}(({inner})[{max(seconds, every)}s:{every}s])"
+
+    def _compared(self, inner: str, condition: Mapping[str, Any]) -> str:
+        evaluator = mapped(condition.get("evaluator"))
+        kind, limits = str(evaluator.get("type")), [_float(item) for item in listed(evaluator.get("params"))]
+        if kind in _COMPARE and limits:
+            return f"(({inner}) {_COMPARE[kind]} bool {limits[0]:.15g})"
+        if kind == "within_range" and len(limits) > 1:
+            return f"((({inner}) > bool {min(limits):.15g}) * (({inner}) < bool {max(limits):.15g}))"
+        if kind == "outside_range" and len(limits) > 1:
+            return f"((({inner}) < bool {min(limits):.15g}) + (({inner}) > bool {max(limits):.15g}))"
+        raise _OpenError(f"its threshold {kind!r} is not replayed; {', '.join(_COMPARE)} and ranges are")
+
+    def _math(self, text: str, depth: int) -> str:
+        if not _ARITHMETIC.fullmatch(text):
+            raise _OpenError(
+                f"its math {text!r} is more than arithmetic and comparisons, which is not replayed"
+            )
+        text = _COMPARISON.sub(r"\1 bool ", text)  # Grafana's comparisons give 0 or 1
+        return "(" + _REFERENCE.sub(lambda match: f"({self._value(match[1], depth + 1)})", text) + ")"
+
+    def _classic(self, conditions: list[Any], depth: int) -> str:
+        if len(conditions) != 1:
+            raise _OpenError(f"has {len(conditions)} classic conditions; one is replayed")
+        condition = _first(conditions)
+        name = next(map(str, listed(mapped(condition.get("query")).get("params"))), "")
+        reducer = str(mapped(condition.get("reducer")).get("type") or "last")
+        return self._compared(self._reduced(name, reducer, depth + 1), condition)
+
+
+def _first(given: Any) -> Mapping[str, Any]:
+    return next(map(mapped, listed(given)), {})
+
+
+def _whole(given: Any, usual: int) -> int:
+    if given is None:
+        return usual
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise _OpenError(f"{given!r} stands where a whole number must")
+    return given
+
+
+def _float(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise _OpenError(f"its limit {given!r} is not a number")
+    return float(given)
+
+
+def _bare(reference: Any) -> str:
+    return str(reference).strip().removeprefix("$").strip("{}")

@@ -1,0 +1,159 @@
+"""Prometheus's rule files, bare or as `PrometheusRule` objects -> rules (pure)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rushhour.alarms.formats.documents import documents, listed, mapped, read_text
+from rushhour.alarms.pipeline import Intervals
+from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.rules import Rule
+from rushhour.alarms.selectors import selectors
+from rushhour.scenario.yaml_node import Node
+
+_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
+KINDS: Final = ("PrometheusRule", "PrometheusRuleList", "List")
+
+
+def recognises(plain: Any) -> bool:
+    """Whether this is a rule file: groups with rules that have an `expr`."""
+    return _has_groups(plain) and not any("data" in rule or "title" in rule for rule in _all_rules(plain))
+
+
+def recognises_object(plain: Any) -> bool:
+    """Whether this is a `PrometheusRule`, or a list that holds some."""
+    if not isinstance(plain, Mapping) or plain.get("kind") not in KINDS:
+        return False
+    return plain["kind"] != "List" or any(
+        mapped(entry).get("kind") == "PrometheusRule" for entry in listed(plain.get("items"))
+    )
+
+
+def recognises_server(plain: Any) -> bool:
+    """Whether this is Prometheus's own configuration, `prometheus.yml`."""
+    return isinstance(plain, Mapping) and ("scrape_configs" in plain or "rule_files" in plain)
+
+
+def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
+    """How often it scrapes and evaluates; its own defaults are a minute."""
+    found, problems = {}, []
+    for key in ("evaluation_interval", "scrape_interval"):
+        given = str(mapped(node.plain.get("global")).get(key) or "1m")
+        seconds = milliseconds(given) / 1000 if _DURATION.match(given) else 0.0
+        if seconds < 1 or seconds % 1:
+            problems.append(f"{path}:{node.line(('global', key))}: {key} {given!r} is not in whole seconds")
+        found[key] = seconds
+    return Intervals(found["evaluation_interval"], found["scrape_interval"]), problems
+
+
+def _has_groups(plain: Any) -> bool:
+    return isinstance(plain, Mapping) and isinstance(plain.get("groups"), list)
+
+
+def _all_rules(plain: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for group in plain["groups"]:
+        for rule in listed(mapped(group).get("rules")):
+            if isinstance(rule, Mapping):
+                yield rule
+
+
+def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
+    """The rules of one document, and its problems with their lines."""
+    rules: list[Rule] = []
+    problems: list[str] = []
+    for groups, at in _groups(node.plain, ()):
+        if not isinstance(groups, list):
+            problems.append(f"{path}:{node.line(at)}: a rule file has a list `groups:`")
+            continue
+        for number, group in enumerate(groups):
+            here = (*at, number)
+            if not isinstance(group, Mapping) or not isinstance(group.get("rules", []), list):
+                problems.append(f"{path}:{node.line(here)}: a group is a mapping with a list `rules:`")
+                continue
+            interval = group.get("interval")
+            if interval is not None and not _DURATION.match(str(interval)):
+                problems.append(
+                    f"{path}:{node.line((*here, 'interval'))}: interval {interval!r} is no duration"
+                )
+                interval = None
+            every_s = milliseconds(str(interval)) / 1000 if interval is not None else None
+            for each, rule in enumerate(group.get("rules") or ()):
+                name = f"{path} {group.get('name', number)}"
+                found = _rule(rule, Place(path, node, (*here, "rules", each)), name, every_s)
+                if isinstance(found, Rule):
+                    rules.append(found)
+                else:
+                    problems += found
+    return rules, problems
+
+
+def rules_of(path: Path) -> list[Rule]:
+    """The rules of a file that was checked before; those that cannot be read are left out."""
+    return [rule for node in documents(path, read_text(path)) for rule in read(node, str(path))[0]]
+
+
+def _groups(plain: Any, at: tuple[str | int, ...]) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
+    kind = plain.get("kind") if isinstance(plain, Mapping) else None
+    if kind in ("PrometheusRuleList", "List"):
+        for number, item in enumerate(listed(plain.get("items"))):
+            if isinstance(item, Mapping) and item.get("kind", "PrometheusRule") == "PrometheusRule":
+                yield mapped(item.get("spec")).get("groups"), (*at, "items", number, "spec", "groups")
+    elif kind == "PrometheusRule":
+        yield mapped(plain.get("spec")).get("groups"), (*at, "spec", "groups")
+    else:
+        yield plain.get("groups"), (*at, "groups")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rule stands."""
+
+    path: str
+    node: Node
+    at: tuple[str | int, ...]
+
+    def line(self, *keys: str) -> str:
+        return f"{self.path}:{self.node.line((*self.at, *keys))}"
+
+
+def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule | list[str]:
+    """The rule, or its problems."""
+    line = place.line()
+    if not isinstance(plain, Mapping):
+        return [f"{line}: a rule must be a mapping"]
+    alert, record = str(plain.get("alert") or ""), str(plain.get("record") or "")
+    name, problems = alert or record, []
+    if bool(alert) == bool(record):
+        problems.append(f"{line}: a rule has `alert:` or `record:`")
+    expression = str(plain.get("expr") if plain.get("expr") is not None else "")
+    try:
+        read_series = selectors(expression)
+    except ValueError as error:
+        read_series = ()
+        problems.append(f"{place.line('expr')}: {name}: {error}")
+    waits = {}
+    for key in ("for", "keep_firing_for"):
+        given = plain.get(key)
+        if given is not None and not _DURATION.match(str(given)):
+            problems.append(f"{place.line(key)}: {name}: {key} {given!r} is not a duration as 5m")
+        waits[key] = "" if given is None else str(given)
+    labels = plain.get("labels") or {}
+    if not isinstance(labels, Mapping):
+        problems.append(f"{place.line('labels')}: {name}: labels must be a mapping")
+        labels = {}
+    if problems:
+        return problems
+    return Rule(
+        alert=alert,
+        record=record,
+        expression=expression,
+        reads=read_series,
+        wait=waits["for"],
+        keep=waits["keep_firing_for"],
+        labels=tuple(sorted((str(label), str(value)) for label, value in labels.items())),
+        group=group,
+        every_s=every_s,
+        place=line,
+    )

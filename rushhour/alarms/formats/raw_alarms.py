@@ -1,0 +1,77 @@
+"""One CloudWatch alarm as its file has it, with the keys of `describe-alarms` (pure)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A value that its file leaves open: `what` names it."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"${{{self.what}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class RawAlarm:
+    """One alarm with the keys and values of `describe-alarms`; `place` is its file and line."""
+
+    plain: Mapping[str, Any]
+    place: str
+
+    @property
+    def name(self) -> str:
+        return str(self.plain.get("AlarmName") or "")
+
+    @property
+    def composite(self) -> bool:
+        return "AlarmRule" in self.plain
+
+
+class WrongAlarmError(Exception):
+    """The alarm contradicts its format; the text says what to change."""
+
+
+class OpenAlarmError(Exception):
+    """The alarm is whole and cannot be replayed; the text says what is missing."""
+
+
+def text_of(raw: RawAlarm, key: str) -> str:
+    return as_text(raw.plain.get(key), key)
+
+
+def as_text(value: Any, what: str) -> str:
+    if isinstance(value, Unresolved):
+        raise OpenAlarmError(f"{what} is {value}, which its file leaves open")
+    if not isinstance(value, str) or not value:
+        raise WrongAlarmError(
+            f"{what} is missing" if value in (None, "") else f"{what} {value!r} is not text"
+        )
+    return value
+
+
+def number_of(raw: RawAlarm, key: str) -> float:
+    return as_number(raw.plain.get(key), key)
+
+
+def as_number(value: Any, what: str) -> float:
+    if isinstance(value, Unresolved):
+        raise OpenAlarmError(f"{what} is {value}, which its file leaves open")
+    try:
+        number = math.nan if isinstance(value, bool) or value is None else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise WrongAlarmError(f"{what} is missing" if value is None else f"{what} {value!r} is not a number")
+    return number
+
+
+def whole_of(raw: RawAlarm, key: str) -> int:
+    number = number_of(raw, key)
+    if number < 1 or number % 1:
+        raise WrongAlarmError(f"{key} {raw.plain.get(key)!r} is not a whole number of 1 or more")
+    return int(number)

@@ -1,0 +1,240 @@
+"""CloudWatch's metric maths of plain arithmetic: a small parser, nothing is ever executed (pure).
+
+Numbers, ids, + - * / ^, parentheses, comparisons, AND and OR, IF(), FILL() with a number, ABS(), CEIL() and
+FLOOR(). Everything else of CloudWatch's metric maths is refused by its name.
+Source: AWS, "Using math expressions with CloudWatch metrics".
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+Value = float | None  # None: no data point
+Lookup = Callable[[str], Value]
+
+MAX_DEPTH: Final = 50
+_TOKEN: Final = re.compile(
+    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[A-Za-z]\w*)"
+    r"|(?P<sign>==|!=|<=|>=|&&|\|\||[-+*/^()<>,]))"
+)
+_COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
+    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
+    "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+_OF_ONE: Final[dict[str, Callable[[float], float]]] = {
+    "ABS": abs,
+    "CEIL": lambda x: float(math.ceil(x)),
+    "FLOOR": lambda x: float(math.floor(x)),
+}
+
+
+class MathsError(Exception):
+    """The expression cannot be replayed; the text says which part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maths:
+    """A parsed expression; `names` are the ids that it reads."""
+
+    text: str
+    names: frozenset[str]
+    _value: Callable[[Lookup], Value]
+
+    def value(self, lookup: Lookup) -> Value:
+        """What it gives where each id has a value; None where that is no data point."""
+        found = self._value(lookup)
+        return found if found is None or math.isfinite(found) else None
+
+
+def parsed(text: str) -> Maths:
+    """Raises MathsError."""
+    parser = _Parser(text)
+    value = parser.whole()
+    return Maths(text, frozenset(parser.names), value)
+
+
+def checked(expression: str, others: Mapping[str, str], metrics: frozenset[str]) -> dict[str, Maths]:
+    """`expression` (its id is "") and each expression that it reads. Raises MathsError for an unknown id."""
+    found: dict[str, Maths] = {}
+    _follow("", {**others, "": expression}, metrics, found, ())
+    return found
+
+
+def _follow(
+    name: str,
+    texts: Mapping[str, str],
+    metrics: frozenset[str],
+    found: dict[str, Maths],
+    above: tuple[str, ...],
+) -> None:
+    if name in above:
+        raise MathsError(f"expression {name} reads itself")
+    if name in found:
+        return
+    maths = parsed(texts[name])
+    for each in sorted(maths.names):
+        if each in texts:
+            _follow(each, texts, metrics, found, (*above, name))
+        elif each not in metrics:
+            raise MathsError(f"{texts[name]!r} reads {each}, and no metric or expression has that id")
+    found[name] = maths
+
+
+class _Parser:
+    """Recursive descent: OR, AND, comparisons, sums, products, powers, signs."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._tokens, at = text, [], 0
+        self.names: set[str] = set()
+        self._depth = 0
+        while at < len(text.rstrip()):
+            match = _TOKEN.match(text, at)
+            if match is None:
+                raise MathsError(f"{text!r} holds {text[at:].strip()[:20]!r}, which is not plain arithmetic")
+            self._tokens.append((match.lastgroup or "", match[match.lastgroup or 0]))
+            at = match.end()
+        self._at = 0
+
+    def whole(self) -> Callable[[Lookup], Value]:
+        value = self._or()
+        if self._at < len(self._tokens):
+            raise MathsError(f"{self._text!r} cannot be read at {self._tokens[self._at][1]!r}")
+        return value
+
+    def _next(self) -> tuple[str, str]:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ("", "")
+
+    def _takes(self, *signs: str) -> str:
+        text = self._next()[1]
+        if text and text.upper() in signs:
+            self._at += 1
+            return text.upper()
+        return ""
+
+    def _needs(self, sign: str) -> None:
+        if not self._takes(sign):
+            raise MathsError(f"{self._text!r} cannot be read: {sign!r} is missing")
+
+    def _or(self) -> Callable[[Lookup], Value]:
+        value = self._and()
+        while self._takes("OR", "||"):
+            value = _two(lambda a, b: float(bool(a) or bool(b)), value, self._and())
+        return value
+
+    def _and(self) -> Callable[[Lookup], Value]:
+        value = self._comparison()
+        while self._takes("AND", "&&"):
+            value = _two(lambda a, b: float(bool(a) and bool(b)), value, self._comparison())
+        return value
+
+    def _comparison(self) -> Callable[[Lookup], Value]:
+        value = self._sum()
+        while sign := self._takes(*_COMPARE):
+            compare = _COMPARE[sign]
+            value = _two(lambda a, b, compare=compare: float(compare(a, b)), value, self._sum())  # type: ignore[misc]
+        return value
+
+    def _sum(self) -> Callable[[Lookup], Value]:
+        value = self._product()
+        while sign := self._takes("+", "-"):
+            value = _two(operator.add if sign == "+" else operator.sub, value, self._product())
+        return value
+
+    def _product(self) -> Callable[[Lookup], Value]:
+        value = self._power()
+        while sign := self._takes("*", "/"):
+            value = _two(operator.mul if sign == "*" else _divided, value, self._power())
+        return value
+
+    def _power(self) -> Callable[[Lookup], Value]:
+        value = self._signed()
+        return _two(_power, value, self._power()) if self._takes("^") else value
+
+    def _signed(self) -> Callable[[Lookup], Value]:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise MathsError(f"{self._text[:40]!r}... is nested too deeply")
+        try:
+            if self._takes("-"):
+                return _one(operator.neg, self._signed())
+            return self._atom()
+        finally:
+            self._depth -= 1
+
+    def _atom(self) -> Callable[[Lookup], Value]:
+        if self._takes("("):
+            value = self._or()
+            self._needs(")")
+            return value
+        kind, text = self._next()
+        self._at += 1
+        if kind == "number":
+            number = float(text)
+            return lambda _: number
+        if kind == "name" and self._next()[1] == "(":
+            return self._function(text)
+        if kind == "name" and text[0].islower():
+            self.names.add(text)
+            return lambda lookup: lookup(text)
+        raise MathsError(f"{self._text!r} cannot be read at {text or 'its end'!r}")
+
+    def _function(self, name: str) -> Callable[[Lookup], Value]:
+        known = ("IF", "FILL", *_OF_ONE)
+        if name.upper() not in known:
+            raise MathsError(f"{name}() is not among what is replayed: + - * / ^, {', '.join(known)}")
+        self._needs("(")
+        given = [self._or()]
+        while self._takes(","):
+            given.append(self._or())
+        self._needs(")")
+        wanted = {"IF": 3, "FILL": 2}.get(name.upper(), 1)
+        if len(given) != wanted:
+            raise MathsError(f"{name}() has {len(given)} arguments; {wanted} are replayed")
+        match name.upper():
+            case "IF":
+                return lambda lookup: _if(given, lookup)
+            case "FILL":
+                return lambda lookup: given[1](lookup) if (x := given[0](lookup)) is None else x
+        return _one(_OF_ONE[name.upper()], given[0])
+
+
+def _one(what: Callable[[float], float], of: Callable[[Lookup], Value]) -> Callable[[Lookup], Value]:
+    def value(lookup: Lookup) -> Value:
+        x = of(lookup)
+        return None if x is None else what(x)
+
+    return value
+
+
+def _two(
+    what: Callable[[float, float], Value], left: Callable[[Lookup], Value], right: Callable[[Lookup], Value]
+) -> Callable[[Lookup], Value]:
+    """A data point only where both sides have one."""
+
+    def value(lookup: Lookup) -> Value:
+        a, b = left(lookup), right(lookup)
+        return None if a is None or b is None else what(a, b)
+
+    return value
+
+
+def _divided(a: float, b: float) -> Value:
+    return a / b if b else None
+
+
+def _power(a: float, b: float) -> Value:
+    try:
+        found = a**b
+    except (OverflowError, ZeroDivisionError):
+        return None
+    return found if isinstance(found, float) else None  # a root of a negative number is complex
+
+
+def _if(given: list[Callable[[Lookup], Value]], lookup: Lookup) -> Value:
+    condition = given[0](lookup)
+    if condition is None:
+        return None
+    return given[1](lookup) if condition else given[2](lookup)
