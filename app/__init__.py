@@ -1,4 +1,4 @@
-"""The referrals service: customers invite friends to products and see what came of it."""
+"""The referrals service: customers invite friends to products and see what became of each invitation."""
 
 from app.factory import create_app
 

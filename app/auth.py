@@ -1,4 +1,4 @@
-"""Log-in, and the tokens it issues. A call without a token is let through; one with a token must fit it."""
+"""Log-in, and the tokens it issues. Calls without a token are allowed; a token has to fit the customer."""
 
 from flask import Blueprint, abort, current_app, g, request
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
@@ -25,7 +25,7 @@ def login() -> Answer:
 
 @blueprint.before_app_request
 def read_token() -> None:
-    """Remember whose token came with the request. Aborts with 401 when it is not one of ours."""
+    """Remember whose token came with the request. Aborts with 401 when this service did not issue it."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     g.token_of = None
     if scheme.lower() == "bearer":

@@ -14,14 +14,14 @@ from app.zoo import DEFECTS
 
 
 class ConfigError(Exception):
-    """Settings that the service cannot start with: every problem, one a line."""
+    """Settings that the service cannot start with; the message has every problem, each on its own line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """`pool_*` and `max_overflow` hold for each of the two engines; `secret` signs the log-in tokens.
 
-    `defect` names an animal of app/zoo/, and `cured` takes its twin instead.
+    `defect` names a defect of app/zoo/; with `cured` the service runs that defect's cured twin.
     """
 
     primary_url: str = field(repr=False)  # the URLs hold passwords

@@ -37,7 +37,7 @@ class Connectors:
 
     @classmethod
     def of(cls, app: Flask) -> Self:
-        """Those that the factory gave to this application."""
+        """Returns the connectors that the factory gave to this application."""
         found = app.extensions["connectors"]
         assert isinstance(found, cls)  # noqa: S101  # narrows the type: extensions hold anything
         return found

@@ -1,4 +1,4 @@
-"""What a customer sees first: a light summary."""
+"""A customer's summary, which the app shows first."""
 
 from flask import Blueprint, abort, current_app
 from sqlalchemy import func, select
@@ -13,7 +13,7 @@ blueprint = Blueprint("customers", __name__)
 
 @blueprint.get("/customers/<int:customer_id>/summary")
 def summary(customer_id: int) -> Answer:
-    """Who the customer is, and how many referrals there are: two reads by index."""
+    """Return the customer's data and number of referrals, by two reads of an index."""
     auth.allow(customer_id)
     session = Connectors.of(current_app).primary.session
     customer = session.get(Customer, customer_id)

@@ -1,4 +1,4 @@
-"""Every error is answered as JSON; what nobody expected is also logged with its traceback."""
+"""Answers every error as JSON, and logs unexpected errors with their traceback."""
 
 import sys
 from typing import Any
@@ -10,13 +10,13 @@ Answer = tuple[dict[str, Any], int]
 
 
 def register(app: Flask) -> None:
-    """Make the application answer errors this way."""
+    """Register the error handlers with the application."""
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(Exception, _failed)
 
 
 def type_name(error: BaseException) -> str:
-    """Such as `sqlalchemy.exc.TimeoutError`."""
+    """Answer an unexpected error, such as `sqlalchemy.exc.TimeoutError`, with 500."""
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 

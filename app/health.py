@@ -1,4 +1,4 @@
-"""Whether the service can do its work."""
+"""The health path: whether the service reaches both databases."""
 
 from flask import Blueprint, current_app
 from sqlalchemy import text
@@ -12,7 +12,7 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/health")
 def health() -> Answer:
-    """Ask both databases. The connection is this function's own: no session that might be kept is used."""
+    """Ask both databases, over connections of this function's own and not over a thread's session."""
     connectors = Connectors.of(current_app)
     states = {}
     for name, connector in (("primary", connectors.primary), ("replica", connectors.replica)):

@@ -21,7 +21,7 @@ blueprint = Blueprint("referrals", __name__)
 
 @blueprint.get("/customers/<int:customer_id>/referrals")
 def list_referrals(customer_id: int) -> Response:
-    """All of a customer's referrals, read where the release says."""
+    """Return all referrals of a customer, from the database that the release reads them from."""
     auth.allow(customer_id)
     session = Connectors.of(current_app).referrals.session
     referrals = session.scalar(REFERRALS_OF_CUSTOMER, {"customer_id": customer_id})
@@ -32,7 +32,7 @@ def list_referrals(customer_id: int) -> Response:
 
 @blueprint.get("/referrals/<int:referral_id>")
 def one_referral(referral_id: int) -> Answer:
-    """One referral with its history."""
+    """Return a referral with its history."""
     session = Connectors.of(current_app).primary.session
     found = session.execute(
         select(Referral, Campaign.name, Product.name)
@@ -75,7 +75,7 @@ def invite(customer_id: int) -> Answer:
 
 
 def answer_list(customer_id: int, referrals: str | None) -> Response:
-    """A customer's list, whose referrals PostgreSQL has written as JSON; None: there are none."""
+    """Build the answer from the referrals, which PostgreSQL wrote as JSON; None: there are none."""
     body = f'{{"customer_id":{customer_id},"referrals":{referrals or "[]"}}}'
     return current_app.response_class(body, mimetype="application/json")
 

@@ -1,4 +1,4 @@
-"""Reads JSON bodies: what is wrong with one is told all at once."""
+"""Reads JSON bodies, and reports all errors of a body at once."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from flask import abort, request
 
 
 def json_body(**fields: type) -> dict[str, Any]:
-    """The request's JSON object with exactly these fields, none of them empty; aborts with 400."""
+    """Return the request's JSON object if it has exactly these fields, none empty; else abort with 400."""
     body = request.get_json(silent=True)
     if not isinstance(body, dict):
         abort(400, "the body is not a JSON object")

@@ -1,4 +1,4 @@
-"""Runs a command with the words of the variable ARGS behind it: `python infra/with_args.py COMMAND...`.
+"""Runs a command with the words of the variable ARGS appended: `python infra/with_args.py COMMAND...`.
 
 The Makefile's targets use it. ARGS is split as a shell splits it, and nothing in it is expanded or run.
 """

@@ -1,11 +1,11 @@
-"""Customers, and some who start a download and walk away.
+"""Customers as in `referrals.py`, and some who start a download and stop reading it.
 
     locust -f locustfiles/abandoned_streams.py --host http://127.0.0.1:8000 --users 50 --spawn-rate 5
 
-One in ten asks for the export of all referrals, reads a little of it and no more, as a phone does that
-has lost its network: the connection stays open, and the server cannot get rid of what it has to send. These
-requests have no end, so they are in no figure; what they do to the others is. All other customers are
-`referrals.py`'s.
+One in ten requests the export of all referrals, reads its first bytes and stops, like a phone that has lost
+its network: the connection stays open, and the server cannot send the rest. These requests never end, so no
+figure includes them; the figures show their effect on the other requests. All other customers are those of
+`referrals.py`.
 """
 
 # Locust's events and user classes carry no types.
@@ -29,7 +29,7 @@ AGAIN_S = 2.0  # between two downloads of one customer
 
 
 class Reader(referrals.Customer):
-    """A customer as usual."""
+    """A customer of `referrals.py`."""
 
     weight = 9
 
@@ -45,7 +45,7 @@ class WalksAway(User):
 
     @task
     def start_download(self) -> None:
-        """Ask, read the first bytes, and go."""
+        """Send the request, read the first bytes, and stop reading."""
         if len(self._open) >= self.DOWNLOADS:
             return
         address = urlsplit(str(self.host))

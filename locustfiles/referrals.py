@@ -69,7 +69,7 @@ def moments(text: str) -> tuple[float, ...]:
 @events.init_command_line_parser.add_listener
 def add_arguments(parser: LocustArgumentParser) -> None:
     """Locust shows these in `--help` and in its web page."""
-    group = parser.add_argument_group("customers", "Who they are and how they behave")
+    group = parser.add_argument_group("customers", "Which customers there are, and how they behave")
     group.add_argument(
         "--customers",
         type=whole,

@@ -1,4 +1,4 @@
-"""What was released so far, oldest first. A release decides where a customer's referrals are read from."""
+"""The releases, oldest first. A release decides which database a customer's referrals are read from."""
 
 from collections.abc import Callable
 

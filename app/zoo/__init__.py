@@ -1,14 +1,14 @@
-"""Ways of going wrong: the same API with one defect, or with that defect's cured twin.
+"""Defects of the service: the same API with one defect, or with that defect cured.
 
-REFERRALS_DEFECT names a defect, REFERRALS_CURED=yes takes its twin. The first one of the zoo is not here,
-since it is a release: `scope-never-removed` is 1.1, and its twin 1.1.1.
+REFERRALS_DEFECT names a defect, REFERRALS_CURED=yes selects its cured twin. `scope-never-removed` is
+not here, because it is a release: 1.1, and cured 1.1.1.
 """
 
 from typing import Final
 
 LIST: Final = "referrals.list_referrals"  # the endpoint that most defects live in
 
-DEFECTS: Final = {  # -> module of this package and its function, imported only when it is let in
+DEFECTS: Final = {  # -> module of this package and its function, imported only when it is selected
     "unclosed-early-return": "unclosed_path:install_early_return",
     "unclosed-error-path": "unclosed_path:install_error_path",
     "dropped-session": "dropped_session:install",

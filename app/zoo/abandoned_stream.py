@@ -1,10 +1,10 @@
-"""A streamed response whose client goes away, with the cursor open behind it.
+"""A streamed response whose client stops reading, while its cursor is open.
 
 The class: an export is streamed row by row from a server-side cursor. The client's phone loses its network,
 or its reader stops reading: the server's `send` blocks, the generator is neither finished nor closed, and
-its connection is out for as long as TCP keeps hoping.
+its connection is out until TCP gives up.
 
-Cured: a page is read, the connection given back, and only then is the page sent.
+Cured: each page is read, the connection returned, and only then is the page sent.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ HEAD = "referral,invitee,channel,created,status,since\n"
 
 
 def lines() -> Select[str]:
-    """One for each status of a referral, written by PostgreSQL."""
+    """Query that returns a line for each status of a referral, written by PostgreSQL."""
     columns = (
         Referral.id,
         Referral.invitee_email,
@@ -61,5 +61,5 @@ def install(app: Flask, connectors: Connectors, config: Config) -> None:
 
     @app.get("/referrals.csv")
     def export_referrals() -> Response:
-        """All referrals with their history, one status a line."""
+        """Stream all referrals with their history, one status on each line."""
         return app.response_class(stream_pages() if config.cured else stream(), mimetype="text/csv")

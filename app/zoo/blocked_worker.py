@@ -1,10 +1,10 @@
-"""A cooperative worker with a driver that blocks.
+"""A cooperative worker (gevent) with a driver that blocks.
 
 The class: gunicorn's gevent or eventlet worker runs a thousand requests in one thread, as long as every
 wait yields. psycopg2 waits in C and does not: while one request's query runs, no other moves. The pool is
 nearly empty, the server idle, and every answer slow.
 
-Cured: psycopg2 is told how to wait with gevent, so requests go on while others wait for the server.
+Cured: psycopg2 waits through gevent, so requests proceed while others wait for the server.
 """
 
 from flask import Flask, Response

@@ -1,4 +1,4 @@
-"""A bound on every wait for a PostgreSQL server, also for one that holds the connection and says nothing.
+"""Bounds every wait for a PostgreSQL server, also for a server that keeps the connection and does not answer.
 
 `connect_timeout` and `statement_timeout` do not help there: the first ends with the connection made, the
 second is the silent server's own to keep. psycopg2 calls back while it waits, so the bound can be kept in
@@ -12,7 +12,7 @@ from psycopg2 import OperationalError, extensions
 
 
 def bound_every_wait(within_s: float) -> None:
-    """From now on no call of psycopg2 in this process waits longer: it raises, and closes its connection."""
+    """Make every call of psycopg2 that waits longer raise and close its connection, in this process."""
 
     def wait(connection: extensions.connection) -> None:
         deadline_s = time.monotonic() + within_s

@@ -1,4 +1,4 @@
-"""A session that is dropped: nobody closes it, and the garbage collector finds it some time later.
+"""A session that is dropped without being closed; the garbage collector finds it some time later.
 
 The class: `session = Session()` in a function, no `with`, no `close()`. In a small test the connection
 seems to come back at once. A session with an open transaction is part of a reference cycle, so it waits for

@@ -1,4 +1,4 @@
-"""Lets one defect into the application, or its cured twin."""
+"""Installs the configured defect, or its cured twin, in the application."""
 
 from collections.abc import Callable
 from importlib import import_module

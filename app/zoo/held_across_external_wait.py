@@ -1,10 +1,10 @@
-"""A connection that is held while somebody else is waited for.
+"""A connection that is held while a request waits for another service.
 
 The class: a request reads, then asks a partner over HTTP (a payment, a reward, a mail, an object store)
 with its transaction still open. The database does nothing meanwhile, and one slow partner empties the pool
 for all routes.
 
-Cured: everything is read first, the connection given back, and then the partner asked.
+Cured: everything is read first, the connection returned, and then the partner called.
 """
 
 import http.client
@@ -25,7 +25,7 @@ PARTNER_TIMEOUT_S = 20.0
 
 
 def reward_points(partner_url: str, customer_id: int) -> int:
-    """What the partner's reward service has for a customer."""
+    """Ask the partner's reward service for a customer's points."""
     partner = http.client.HTTPConnection(urlsplit(partner_url).netloc, timeout=PARTNER_TIMEOUT_S)
     try:
         partner.request("GET", f"/points/{customer_id}")

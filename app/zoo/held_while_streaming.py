@@ -4,7 +4,7 @@ The class: a response is streamed (events, a file, a model's answer), and the se
 with stays open until the last byte was sent. The database does nothing meanwhile, and as many streams as
 there are connections empty the pool for all routes.
 
-Cured: everything is read first, the connection given back, and then the response streamed.
+Cured: everything is read first, the connection returned, and then the response streamed.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""Two at once: a query that is slow, and an early return that forgets its session.
+"""Two defects: a query that is slow, and an early return that does not close its session.
 
-The class: the pool is full for an honest reason, which somebody finds and mends; it is full again next
-week. What leaks stays, so it comes first, and the slow query makes it worse.
+The class: the pool is full because of a slow query, which is then fixed; a week later it is full again.
+The leak is the primary cause, because it stays, and the slow query makes it worse.
 
-Cured: `with`, and a query that is fast again.
+Cured: the session is taken in a `with` block, and the query is fast again.
 """
 
 from flask import Flask, Response

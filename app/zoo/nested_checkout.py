@@ -1,10 +1,10 @@
-"""A second connection for a request that holds one already.
+"""A request that holds a connection takes a second one from the same pool.
 
 The class: a helper opens a session of its own (an audit line, a feature flag, a sequence number) inside a
 request that has its session open. As many requests as the pool has connections take their first at the same
-time, and all wait for a second that none of them will give: nothing moves until the pool's time-out.
+time, and all wait for a second that none gives back: no request proceeds until the pool's time-out.
 
-Cured: the helper uses the session that is there.
+Cured: the helper uses the request's session.
 """
 
 from flask import Flask, Response, abort
@@ -21,7 +21,7 @@ from app.zoo import LIST
 
 
 def may_see_referrals(engine: Engine, customer_id: int) -> bool:
-    """A helper that everybody calls, with a session of its own."""
+    """A helper with a session of its own, which every endpoint calls."""
     with Session(engine) as session:
         return session.get(Customer, customer_id) is not None
 

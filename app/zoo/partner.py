@@ -39,7 +39,7 @@ class Partner(BaseHTTPRequestHandler):
         self._answer(200, {"delay_s": Partner.delay_s})
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's name
-        """Silent: the service's own log tells enough."""
+        """Write no log: the service's own log has enough."""
 
     def _answer(self, status: int, content: dict[str, object]) -> None:
         body = json.dumps(content).encode()
@@ -56,7 +56,7 @@ class Server(ThreadingHTTPServer):
 
 
 def seconds(text: str) -> float:
-    """A number of seconds from 0 to 600. Raises ValueError."""
+    """Parse a number of seconds from 0 to 600. Raises ValueError."""
     number = float(text)
     if not 0 <= number <= 600:
         raise ValueError(f"{text!r} is not a number of seconds from 0 to 600")

@@ -1,8 +1,8 @@
 """One session routed over both servers: it holds a connection of each until it ends.
 
 The class: `Session.get_bind` sends reads to the replica and the rest to the primary. A request that touched
-both waits for the replica with a connection of the primary in its hand, so a replica that stalls drains the
-primary's pool, and takes down the routes that never needed a replica.
+both holds a connection of the primary while it waits for the replica, so a replica that stalls fills the
+primary's pool, and routes that do not use the replica time out.
 
 Cured: a session for each server, the primary's ended before the replica is asked, and bounded waits.
 """

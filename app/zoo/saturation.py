@@ -1,7 +1,7 @@
-"""No fault: a query that is slow, and a pool that is too small for it.
+"""No defect: a query that is slow, and a pool that is too small for it.
 
-The class: an index is missing, a plan has flipped, a table has grown. Every connection does honest work and
-comes back, and still arrivals times hold exceed what the pool has.
+The class: an index is missing, a plan has flipped, a table has grown. Every connection does work and
+comes back, but arrivals times hold time exceed what the pool has.
 
 Cured: the query is fast again.
 """
@@ -27,7 +27,7 @@ def install(app: Flask, connectors: Connectors, config: Config) -> None:
 
 
 def slow_list(engine: Engine, slow_s: float) -> Callable[[int], Response]:
-    """The list, whose query takes so much longer in the server."""
+    """Return the list's query, made slower in the server by that time."""
 
     def list_referrals(customer_id: int) -> Response:
         auth.allow(customer_id)

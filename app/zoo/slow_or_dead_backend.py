@@ -1,10 +1,10 @@
 """A server that does not answer: paused, killed, cut off from the network, or locked by a migration.
 
-The class: the code is right, and trusts its server. Each request waits for an answer for as long as TCP
-does, with its connection, and soon all of them do.
+The class: the code sets no time-outs. Each request waits for an answer, with its connection, until TCP gives
+up, and soon all connections are held.
 
-Cured: every wait is bounded; who fails is left alone for a while; the other server is asked, and when
-neither answers the customer gets an empty list that says so.
+Cured: every wait has a time-out; a server that failed is not asked for a while; the other server is asked,
+and if neither answers, the customer gets an empty list that says so.
 """
 
 import time
@@ -27,7 +27,7 @@ LEFT_ALONE_S = 30.0
 
 
 class Breaker:
-    """Knows which connector failed of late."""
+    """Remembers which connectors failed recently."""
 
     def __init__(self) -> None:
         self._closed_at: dict[Connector, float] = {}

@@ -1,11 +1,11 @@
 """A path through the code that takes a connection and does not close it.
 
-The class: the happy path ends with `remove()` or `close()`, and somebody adds a way past it: an early
+The class: most requests reach `remove()` or `close()`, and a later change adds a path that does not: an early
 return for the empty case, or an exception that an error handler turns into a friendly answer. Sessions are
 kept by a registry whose scope is the request, as extensions of Flask keep them, so nothing ever collects
-those that were forgotten. One customer in twenty has no referrals and takes the way past.
+those that were forgotten. One customer in twenty has no referrals and takes that path.
 
-Cured: the session is taken in a `with` block, which every path leaves.
+Cured: the session is taken in a `with` block, which closes it on every path.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class NothingToListError(Exception):
 
 
 def sessions_per_request(app: Flask, connectors: Connectors) -> scoped_session[Session]:
-    """A session for each request; whoever takes one must remove it."""
+    """Return a registry with a session for each request; the code that takes a session must remove it."""
     numbers = count()
 
     @app.before_request

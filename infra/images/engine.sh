@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A container engine for the tests that need a real one.
+# Starts a container engine for the tests that need one.
 #
 # up    An engine that answers already is used as it is. Otherwise, as root on Debian, Docker and Compose v2 are
 #       installed from Debian's packages and a dockerd of our own is started, with its files apart.

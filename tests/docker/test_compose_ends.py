@@ -95,7 +95,7 @@ def ours(client: DockerClient) -> int:
     return len(client.api.containers(all=True, filters={"label": PROJECT_LABEL}))
 
 
-def test_up_and_down_leave_nothing_but_logs(
+def test_down_removes_everything_that_up_started_but_the_logs(
     guard: Guard, scenario: Scenario, run: RunDir, cache: Path, client: DockerClient
 ) -> None:
     before = everything(client)
@@ -109,7 +109,9 @@ def test_up_and_down_leave_nothing_but_logs(
     assert "Booting worker" in (run.logs / "service.log").read_text()
 
 
-def test_ctrl_c_while_it_comes_up(harness: subprocess.Popen[str], client: DockerClient) -> None:
+def test_ctrl_c_during_the_start_removes_the_project(
+    harness: subprocess.Popen[str], client: DockerClient
+) -> None:
     read_until(harness, "start the containers")
     wait_until("the first container", lambda: ours(client))
     harness.send_signal(signal.SIGINT)
@@ -117,7 +119,7 @@ def test_ctrl_c_while_it_comes_up(harness: subprocess.Popen[str], client: Docker
     assert ours(client) == 0
 
 
-def test_kill_9_of_the_harness_takes_the_containers_along(
+def test_containers_are_removed_after_kill_9_of_the_harness(
     harness: subprocess.Popen[str], client: DockerClient
 ) -> None:
     read_until(harness, "up")
@@ -151,7 +153,7 @@ def test_an_image_that_does_not_build(
     )
 
 
-def test_a_service_that_ends_is_told_with_its_last_lines(
+def test_a_service_that_ends_is_reported_with_its_last_lines(
     guard: Guard, scenario: Scenario, run: RunDir, cache: Path
 ) -> None:
     stack = ComposeStack(guard, image="python:3.13-slim", cache=cache)

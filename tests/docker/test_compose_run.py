@@ -11,7 +11,9 @@ from tests.judged_runs import asked_and_recorded, run, told
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_smoke_suite_tells_the_same_story(client: DockerClient, tmp_path: Path, workers: int) -> None:
+def test_the_smoke_suite_has_the_same_verdicts_on_compose(
+    client: DockerClient, tmp_path: Path, workers: int
+) -> None:
     before = everything(client)
     options = ("--stack=compose", f"--workers={workers}")
     leak = run(tmp_path, "smoke-leak", *options)

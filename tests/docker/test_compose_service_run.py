@@ -219,7 +219,7 @@ def test_a_database_of_its_own_and_no_agent(folder: Path) -> None:
         ("compose.yaml", 'command: ["true"]', "command: [ls, /gone]", "once ended with exit code 2", "/gone"),
     ],
 )
-def test_what_does_not_come_up_is_told_with_its_last_lines(
+def test_a_container_that_does_not_start_is_reported_with_its_last_lines(
     *,
     folder: Path,
     guard: Guard,
@@ -307,7 +307,7 @@ def test_a_set_up_that_fails(folder: Path, guard: Guard, run: RunDir, cache: Pat
     assert "no migration 42" in "\n".join(caught.value.log_tail)
 
 
-def test_bad_files_are_told_before_anything_is_started(folder: Path) -> None:
+def test_bad_files_are_reported_before_anything_is_started(folder: Path) -> None:
     change(folder, "scenarios.yaml", "service: shop", "service: shp")
     done = rushhour(folder, "run", "evening")
     assert (done.returncode, (folder / "runs").exists()) == (64, False)

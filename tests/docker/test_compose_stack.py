@@ -49,7 +49,7 @@ def query(running: ComposeRunning, name: str, text: str) -> str | None:
         return ask(admin, text)
 
 
-def test_the_replica_streams_what_the_primary_is_told(standing: Standing) -> None:
+def test_the_replica_streams_what_the_primary_writes(standing: Standing) -> None:
     running, _ = standing
     invited = {"campaign_id": 1, "product_id": 1, "invitee_email": "compose@example.test"}
     request(running, "/customers/1/referrals", invited)
@@ -120,7 +120,7 @@ def test_ports_are_published_on_the_loopback_interface_alone(
     assert bindings == {"primary": ["127.0.0.1"], "replica": ["127.0.0.1"], "service": ["127.0.0.1"]}
 
 
-def test_the_replica_has_less_cpu_and_nobody_is_root(
+def test_the_replica_has_less_cpu_and_no_container_runs_as_root(
     standing: Standing, scenario: Scenario, client: DockerClient
 ) -> None:
     running, _ = standing
@@ -209,7 +209,7 @@ def test_unknown_faults_are_refused(standing: Standing) -> None:
         running.fault("service", "kill")
 
 
-def test_a_part_that_ends_by_itself_is_told_with_its_last_lines(
+def test_a_container_that_ends_by_itself_is_reported_with_its_last_lines(
     standing: Standing, client: DockerClient
 ) -> None:
     """The last test of this stack: it is broken afterwards."""

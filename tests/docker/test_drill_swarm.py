@@ -45,7 +45,9 @@ def drills(runs: Path, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
 
 
 @pytest.mark.usefixtures("no_swarm", "nothing_left")
-def test_only_the_target_is_touched_and_cured_whichever_way(client: DockerClient, tmp_path: Path) -> None:
+def test_every_way_of_rolling_out_cures_the_target_and_touches_no_other(
+    client: DockerClient, tmp_path: Path
+) -> None:
     code, told = drills(tmp_path, "--by", "all")
     assert [(one["outcome"], one["reasons"]) for one in told] == [("proven", [])] * 3
     assert code == 0
@@ -75,7 +77,7 @@ def test_a_bad_hotfix_is_rolled_back_by_itself(
     assert own_swarm.state(client.api) == "inactive"
 
 
-def test_a_context_that_leads_elsewhere_is_refused(
+def test_a_docker_context_of_another_machine_is_refused(
     client: DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DOCKER_HOST leads to this machine's engine, but the command that is printed would go to production."""

@@ -209,7 +209,7 @@ def test_fail_on_leak_says_whether_a_connection_leaked(tmp_path: Path) -> None:
     assert execute(tmp_path, "/bin/true").returncode == 0
 
 
-def test_nothing_outlives_a_kill(tmp_path: Path) -> None:
+def test_no_process_outlives_a_killed_agent_exec(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
     process = subprocess.Popen(
         [*RUSHHOUR, "agent", "exec", "--", sys.executable, "sleeper.py"],

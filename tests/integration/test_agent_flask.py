@@ -42,7 +42,7 @@ def subject(tmp_path: Path) -> Subject:
     return Subject(tmp_path / "service", tmp_path / "agent")
 
 
-def test_the_incident(subject: Subject) -> None:
+def test_a_scoped_session_that_is_never_removed_leaks_per_thread(subject: Subject) -> None:
     """A scoped session that the thread keeps: later requests use it, and it belongs to the first."""
     observed = subject.run(
         SERVICE
@@ -234,7 +234,7 @@ agent_wrote("timeout")
     assert (timeout.endpoint, timeout.site.function) == ("POST /customers/:id/referrals", "invite")
 
 
-def test_routes_are_told_once(subject: Subject) -> None:
+def test_routes_are_recorded_once(subject: Subject) -> None:
     observed = subject.run(
         SERVICE
         + """

@@ -87,7 +87,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
                     worker.kill()
 
 
-def test_one_address_for_all_workers(shop: Shop) -> None:
+def test_one_address_serves_the_metrics_of_all_workers(shop: Shop) -> None:
     for _ in range(20):
         assert shop.get("/items") == "1\n"
     figures = shop.until(TAKEN, 20)
@@ -105,7 +105,7 @@ def test_one_address_for_all_workers(shop: Shop) -> None:
     assert sorted(path.suffix for path in shop.agent_dir.glob("*.jsonl")) == []
 
 
-def test_a_client_that_sends_nothing_keeps_nobody_waiting(shop: Shop) -> None:
+def test_a_client_that_sends_nothing_does_not_delay_other_clients(shop: Shop) -> None:
     silent = http.client.HTTPConnection("127.0.0.1", shop.metrics_port, timeout=DEADLINE_S)
     silent.connect()
     assert shop.figures()["rushhour_agent_processes"] == 2

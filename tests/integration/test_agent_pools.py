@@ -46,7 +46,7 @@ next_sample()
     assert observed.of(f.AgentProcess)[-1].sqlalchemy is not None
 
 
-def test_a_scoped_session_that_nobody_removes_stays_out_with_its_line(subject: Subject) -> None:
+def test_a_scoped_session_that_is_never_removed_stays_out_with_its_line(subject: Subject) -> None:
     observed = subject.run("""
 registry = scoped_session(sessionmaker(engine()))
 def list_referrals():
@@ -198,7 +198,7 @@ print(raised[0])
     assert (samples[-1].timeouts, samples[-1].waiting) == (4, 0)
 
 
-def test_waiting_is_told_from_connecting(subject: Subject) -> None:
+def test_waiting_and_connecting_are_counted_separately(subject: Subject) -> None:
     """A wait that ended well is in the histogram of waits, a slow connect in that of connects."""
     observed = subject.run("""
 import sqlite3

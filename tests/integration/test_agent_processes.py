@@ -20,7 +20,7 @@ def subject(tmp_path: Path) -> Subject:
     return Subject(tmp_path / "service", tmp_path / "agent")
 
 
-def test_a_process_says_who_it_is(subject: Subject) -> None:
+def test_a_process_records_its_pid_and_versions(subject: Subject) -> None:
     observed = subject.run('engine()\nagent_wrote("sample")\nprint(os.getpid())')
     first, *_, last = observed.of(f.AgentProcess)
     assert (first.pid, first.ppid, first.forked) == (int(observed.stdout), os.getpid(), False)
@@ -44,7 +44,7 @@ def test_a_process_without_a_pool_gets_no_thread(subject: Subject) -> None:
     assert [type(fact) for fact in subject.watcher().finish()] == [f.AgentProcess]
 
 
-def test_a_forked_child_starts_anew(subject: Subject) -> None:
+def test_a_forked_child_starts_a_file_of_its_own(subject: Subject) -> None:
     """With warnings as errors: Python warns of forking a process that has threads."""
     observed = subject.run("""
 db = engine(pool_size=5)
@@ -93,7 +93,7 @@ print(child)
     assert counts == {True: (0, 0, 0), False: (0, 1, 1)}
 
 
-def test_a_process_that_executes_itself_starts_anew_in_the_same_file(subject: Subject) -> None:
+def test_a_process_that_executes_itself_starts_again_in_the_same_file(subject: Subject) -> None:
     observed = subject.run(
         """
 held = engine().connect()
@@ -143,7 +143,7 @@ def test_the_services_own_sitecustomize_still_runs(subject: Subject) -> None:
     assert observed.stdout.split() == [str(own / "sitecustomize.py")] * 2
 
 
-def test_an_unwritable_directory_is_one_line_and_no_more(subject: Subject) -> None:
+def test_an_unwritable_directory_is_reported_in_one_line(subject: Subject) -> None:
     missing = subject.agent_dir / "missing"
     environment = {**subject.environment(), "RUSHHOUR_AGENT_DIR": str(missing)}
     (subject.folder / "service.py").write_text("""

@@ -31,7 +31,7 @@ def leaked(subject: Subject, program: str) -> list[f.CheckOut]:
     return found
 
 
-def test_a_job_of_an_executor_whose_scoped_session_nobody_removes(subject: Subject) -> None:
+def test_a_job_of_an_executor_whose_scoped_session_is_never_removed(subject: Subject) -> None:
     found = leaked(
         subject,
         """
@@ -48,7 +48,7 @@ for _ in range(3):
     assert [(out.lost, out.endpoint) for out in found] == [("owner-idle", None)]
 
 
-def test_a_job_that_still_runs_has_left_nothing(subject: Subject) -> None:
+def test_a_job_that_still_runs_has_not_leaked(subject: Subject) -> None:
     observed = subject.run("""
 from concurrent.futures import ThreadPoolExecutor
 db = engine()

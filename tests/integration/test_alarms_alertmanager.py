@@ -84,7 +84,7 @@ def in_short(sent: Sent | Told) -> tuple[frozenset[Labels], frozenset[Labels]]:
     return sent.firing, sent.resolved
 
 
-def test_it_tells_what_the_real_one_tells_and_when(tmp_path: Path) -> None:
+def test_notifications_and_their_times_match_a_real_alertmanager(tmp_path: Path) -> None:
     loud, quiet = changes("loud"), changes("quiet")
     with webhook() as hook:
         address, arguments = alertmanager(tmp_path, config(hook.port))

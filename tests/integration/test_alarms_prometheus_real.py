@@ -79,7 +79,7 @@ def exporting() -> Iterator[Exporter]:
         server.server_close()
 
 
-def test_a_real_prometheus_and_alertmanager_tell_what_was_predicted(tmp_path: Path) -> None:
+def test_a_real_prometheus_and_alertmanager_notify_as_predicted(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(RULES)
     with webhook() as hook, exporting() as exporter:
         address, arguments = alertmanager(

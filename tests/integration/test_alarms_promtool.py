@@ -50,7 +50,7 @@ def test_rules_that_cannot_be_evaluated_are_unknown_with_promtools_words(tmp_pat
         firing(question('{ alert: A, expr: "x / on() x > 0" }', *two, to_s=10))
 
 
-def test_a_rule_file_that_promtool_refuses_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_rule_file_that_promtool_refuses_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "r.yml").write_text(
         "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: sum(increase(x[5m]) >\n"
         "  - alert: B\n    expr: up ==\n"
@@ -61,7 +61,7 @@ def test_a_rule_file_that_promtool_refuses_is_told_with_its_line(tmp_path: Path)
     assert [problem.split("r.yml:")[1].split(":")[0] for problem in caught.value.problems] == ["5", "7"]
 
 
-def test_the_shipped_rules_tell_of_the_incident_once_and_of_the_pool_again_and_again() -> None:
+def test_the_shipped_rules_notify_once_of_the_incident_and_repeatedly_of_the_pool() -> None:
     evening = study(load_policies([ROOT / "infra/alerts/prometheus.yaml"]), minute(), Scale())
     incident, pool = evening.audits
     assert (len(incident.pages), incident.sleeps) == (1, True)

@@ -25,7 +25,9 @@ def drill(runs: Path, *arguments: str) -> tuple[int, Path]:
 
 @pytest.mark.alone
 @pytest.mark.parametrize(("by", "release"), [("update", "1.1.1"), ("rollback", "1.0")])
-def test_it_cures_and_touches_no_sibling(by: str, release: str, cache: Path, tmp_path: Path) -> None:
+def test_the_embedded_drill_cures_and_touches_no_sibling(
+    by: str, release: str, cache: Path, tmp_path: Path
+) -> None:
     code, folder = drill(tmp_path, "--by", by)
     told = json.loads((folder / "drill.json").read_text(encoding="utf-8"))
     assert (told["outcome"], told["reasons"]) == ("proven", [])
@@ -42,7 +44,7 @@ def test_it_cures_and_touches_no_sibling(by: str, release: str, cache: Path, tmp
     assert all((folder / name).stat().st_size for name in ("report.html", "summary.md", "junit.xml"))
 
 
-def test_what_only_an_engine_has_is_refused(cache: Path, tmp_path: Path) -> None:
+def test_options_that_need_an_engine_are_refused(cache: Path, tmp_path: Path) -> None:
     code, _ = drill(tmp_path, "--by", "stack-deploy", "--hotfix-image", "shop/app:2")
     assert code == 64
     assert list(tmp_path.iterdir()) == []

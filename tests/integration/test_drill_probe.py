@@ -36,7 +36,7 @@ def mark(tmp_path: Path) -> Path:
     return tmp_path / "answered"
 
 
-def test_it_asks_until_the_first_200_and_then_only_knocks(mark: Path) -> None:
+def test_the_probe_requests_the_health_path_until_the_first_200_and_then_only_connects(mark: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         service = Service(listener, mark)

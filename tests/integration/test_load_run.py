@@ -334,7 +334,7 @@ def test_a_run_that_is_killed_keeps_what_it_saw(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "hung"])
-def test_a_lost_worker_is_told_of(how: str, runs: Runs) -> None:
+def test_a_lost_worker_is_reported(how: str, runs: Runs) -> None:
     run = runs(f"{how}-worker")
     assert run.code == 3
     assert re.search(r"worker worker-\d was lost \d+ s into the run, 2 customers", fault(run))
@@ -343,7 +343,7 @@ def test_a_lost_worker_is_told_of(how: str, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_locustfile_that_fails_is_told_of(workers: int, runs: Runs) -> None:
+def test_a_locustfile_that_fails_is_reported(workers: int, runs: Runs) -> None:
     run = runs(f"raising-{workers}")
     assert run.code == 0
     errors = [event.detail for event in run.history.events if event.name == f.LOCUSTFILE_ERROR]

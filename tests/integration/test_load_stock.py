@@ -109,7 +109,7 @@ def test_drawn_customers_exist(referrals: ModuleType, customers: int) -> None:
     assert all(1 <= referrals.draw_customer(rng, customers) <= customers for _ in range(2_000))
 
 
-def test_those_who_refer_much_come_often_and_nobody_stays_away(referrals: ModuleType) -> None:
+def test_customers_with_many_referrals_come_more_often_and_all_come(referrals: ModuleType) -> None:
     rng = random.Random(1)  # noqa: S311  # no secret
     drawn = Counter(referrals.draw_customer(rng, 1_000) for _ in range(50_000))
     heavy = [number for number in range(1, 1_001) if referrals.referrals_of(number) >= 100]

@@ -74,7 +74,7 @@ def test_every_request_of_the_access_log_was_recorded(
 
 
 @pytest.mark.alone
-def test_the_hotfix_holds(hotfix: tuple[Ended, Path]) -> None:
+def test_the_hotfix_is_healthy_under_the_same_load(hotfix: tuple[Ended, Path]) -> None:
     verdict = told(hotfix)
     assert verdict["observed"] in {"healthy", "unknown"}
     assert verdict["diagnosis"]["cause"] != "scope-never-removed"
@@ -178,7 +178,7 @@ def test_an_interrupted_run_stops_everything_and_keeps_what_it_saw(
         (("judge", "docs"), "no scenario.json; this is not a run directory"),
     ],
 )
-def test_bad_usage_is_told_without_a_traceback(arguments: tuple[str, ...], told: str) -> None:
+def test_bad_usage_is_reported_without_a_traceback(arguments: tuple[str, ...], told: str) -> None:
     ended = rushhour(*arguments)
     assert ended.returncode == 64
     assert told in ended.stderr

@@ -66,7 +66,7 @@ def first(folder: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.alone
-def test_a_night_with_a_leaky_candidate(folder: Path, first: "subprocess.Popen[str]") -> None:
+def test_a_night_whose_candidate_leaks_fails(folder: Path, first: "subprocess.Popen[str]") -> None:
     lock = folder / "runs" / "nightly" / ".lock"
     deadline = time.monotonic() + DEADLINE_S
     while not (lock.exists() and lock.read_text()):
@@ -123,7 +123,9 @@ def test_a_night_with_a_leaky_candidate(folder: Path, first: "subprocess.Popen[s
         (["nightly", "--release=9", "--scenarios={folder}/scenarios.yaml"], 64, "has no such release"),
     ],
 )
-def test_bad_input_is_told_in_words(folder: Path, arguments: list[str], code: int, says: str) -> None:
+def test_bad_input_is_reported_without_a_traceback(
+    folder: Path, arguments: list[str], code: int, says: str
+) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rushhour", *(one.format(folder=folder) for one in arguments)],
         cwd=folder,

@@ -199,7 +199,9 @@ def test_a_paused_server_costs_one_deadline_and_its_connection_is_kept(
     assert own_backends(small) == before
 
 
-def test_a_connection_that_the_server_ended_is_opened_anew(small: BareServer, sampler: ServerSampler) -> None:
+def test_a_connection_that_the_server_ended_is_opened_again(
+    small: BareServer, sampler: ServerSampler
+) -> None:
     before = own_backends(small)
     with as_admin(small) as admin, admin.cursor() as cursor:
         for pid in before:

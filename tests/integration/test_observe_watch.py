@@ -106,7 +106,7 @@ def observers() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("rushhour-")}
 
 
-def test_a_run_is_seen_from_every_side_and_kept(recorder: Recorder, pg: BareServer) -> None:
+def test_every_observer_records_the_run(recorder: Recorder, pg: BareServer) -> None:
     leak = f.CheckOut(1.0, 7, 1, "replica", SITE, (), "GET /x", "t", 5, taken_s=0.9, request_ended_s=1.0)
     pools = Pools(polls=[[leak, sample(1.0, 30)], [sample(2.5, 30)]], rest=[sample(9.0, 28)])
     server = Server("primary", "127.0.0.1", pg.port, "referrals", pg.dsn)
@@ -150,7 +150,7 @@ def test_a_run_is_seen_from_every_side_and_kept(recorder: Recorder, pg: BareServ
     assert history.servers[0].in_recovery is False
 
 
-def test_an_observer_that_fails_is_told_of_and_the_others_go_on(recorder: Recorder) -> None:
+def test_an_observer_that_fails_is_reported_and_the_others_go_on(recorder: Recorder) -> None:
     pools = Pools(fault=ValueError("agent wrote nonsense"))
     (recorder.run.path / "requests.jsonl").write_text('{"t_s": "never"}\n')
     with watch(recorder, Standing(), pools=pools, extra_meters={}) as watcher:

@@ -110,7 +110,7 @@ def test_a_service_that_runs_already(folder: Path) -> None:
     assert all(one["ok"] for one in verdict["thresholds"]), done.stdout
 
 
-def test_a_service_elsewhere_needs_to_be_named(folder: Path) -> None:
+def test_a_service_on_another_host_needs_allow_host(folder: Path) -> None:
     (folder / "scenarios.yaml").write_text(SCENARIOS.replace("127.0.0.1:PORT", "shop.example:80"))
     done = rushhour(folder, "run", "outside")
     assert done.returncode == 64
@@ -119,7 +119,7 @@ def test_a_service_elsewhere_needs_to_be_named(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_set_up_that_fails_is_told_with_its_last_lines(folder: Path) -> None:
+def test_a_set_up_that_fails_is_reported_with_its_last_lines(folder: Path) -> None:
     (folder / "scenarios.yaml").write_text(SCENARIOS)
     (folder / "setup_shop.py").write_text("raise SystemExit('no migration 42')")
     done = rushhour(folder, "run", "evening")

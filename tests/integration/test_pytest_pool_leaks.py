@@ -150,7 +150,7 @@ def test_the_summary_adds_up_the_workers_of_xdist(tmp_path: Path) -> None:
     assert summary.endswith(", in 2 workers)")
 
 
-def test_a_worker_of_xdist_that_dies_is_said_to_be_unknown(tmp_path: Path) -> None:
+def test_a_worker_of_xdist_that_dies_is_reported_as_unknown(tmp_path: Path) -> None:
     tests = "import os\ndef test_dies(): os._exit(3)\ndef test_lives(): pass\n"
     done = run_pytest(tmp_path, "-p", "xdist", "-n", "1", "--pool-leaks", tests=tests)
     assert "pool leaks: 1 workers ended early: their tests' connections are unknown" in done.stdout
@@ -190,7 +190,7 @@ def test_may_leak():
 """
 
 
-def test_a_leak_is_no_expected_failure(tmp_path: Path) -> None:
+def test_a_leak_in_an_xfail_test_is_an_error(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--pool-leaks", tests=XFAIL_TESTS)
     assert errors_of(done) == [
         "test_fails_and_leaks",

@@ -164,7 +164,9 @@ def test_second_start_clones_and_leaves_nothing(
     running.check_alive()
 
 
-def test_dead_replica_is_told_with_its_log(stack: EmbeddedStack, scenario: Scenario, tmp_path: Path) -> None:
+def test_a_dead_replica_is_reported_with_its_log(
+    stack: EmbeddedStack, scenario: Scenario, tmp_path: Path
+) -> None:
     pids: list[int] = []
 
     def lose_replica() -> None:
@@ -216,7 +218,7 @@ def test_port_in_use_is_tried_again(
             running.check_alive()
 
 
-def test_port_in_use_for_good(
+def test_a_port_that_stays_in_use_is_reported(
     guard: Guard, cache: Path, seeder: RowsSeeder, scenario: Scenario, tmp_path: Path
 ) -> None:
     with socket.create_server((HOST, 0)) as taken:

@@ -73,7 +73,7 @@ def test_a_paused_server_is_silent_and_goes_on(running: EmbeddedRunning) -> None
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 @pytest.mark.parametrize("server", ["replica", "primary"])
-def test_a_server_that_was_taken_down_comes_back_where_it_was(
+def test_a_server_that_was_stopped_or_killed_starts_again_on_its_port(
     running: EmbeddedRunning, server: str, how: str
 ) -> None:
     one = running.primary if server == "primary" else running.replica

@@ -217,7 +217,7 @@ def test_quota_holds_for_a_busy_group(guard: Guard) -> None:
     assert not list(groups.cpu.glob(f"rushhour-{psutil.Process().pid}-busy-*"))
 
 
-def test_without_groups_nice_and_fewer_cpus_are_what_is_left() -> None:
+def test_without_control_groups_nice_and_fewer_cpus_limit_a_server() -> None:
     capacity = NiceCapacity("/sys/fs/cgroup: Read-only file system", 1.0, 5)
     cpus = len(psutil.Process().cpu_affinity())
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

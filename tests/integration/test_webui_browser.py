@@ -171,7 +171,7 @@ def asked(url: str, headers: dict[str, str]) -> int:
         connection.close()
 
 
-def test_a_page_with_a_login_lets_in_who_knows_it_and_no_other_site(
+def test_a_page_with_a_login_refuses_wrong_passwords_and_other_sites(
     browser: Browser, cache: Path, tmp_path: Path
 ) -> None:
     secret = {"RUSHHOUR_UI_USER": "ops", "RUSHHOUR_UI_PASSWORD": "a long enough one"}
@@ -197,7 +197,7 @@ def test_a_page_with_a_login_lets_in_who_knows_it_and_no_other_site(
         assert asked(url, {}) == 200
 
 
-def test_a_stack_that_breaks_comes_up_anew_and_nothing_survives_kill_9(
+def test_a_broken_stack_is_started_again_and_nothing_survives_kill_9(
     browser: Browser, cache: Path, tmp_path: Path
 ) -> None:
     with serving(tmp_path, ends_by=signal.SIGKILL) as (url, process):
@@ -216,7 +216,7 @@ def test_a_stack_that_breaks_comes_up_anew_and_nothing_survives_kill_9(
     wait_until(lambda: not [one for one in family if one.is_running()], GONE_S, "all that it started to end")
 
 
-def test_a_port_in_use_is_told_before_anything_starts(cache: Path, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(cache: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = subprocess.run(

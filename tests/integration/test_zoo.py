@@ -76,7 +76,7 @@ def test_a_relay_passes_everything_until_it_is_a_black_hole(relay: SideProcess) 
         assert connection.recv(10) == b"two"
 
 
-def test_a_relay_that_is_cut_off_ends_all_the_same(guard: Guard, echo: int, tmp_path: Path) -> None:
+def test_a_relay_that_is_cut_off_can_be_stopped(guard: Guard, echo: int, tmp_path: Path) -> None:
     made = start_relay(guard, "replica", echo, log=tmp_path / "relay.log", choose_port=free_port)
     made.cut()
     made.stop()
@@ -103,7 +103,7 @@ def test_a_locked_table_cannot_be_read_until_it_is_released(pg: BareServer) -> N
         reader.close()
 
 
-def test_a_table_that_is_not_there_is_told(pg: BareServer) -> None:
+def test_a_missing_table_is_reported(pg: BareServer) -> None:
     with pytest.raises(
         StackError, match=r'table nowhere of the primary could not be locked: relation "nowhere"'
     ):

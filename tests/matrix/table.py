@@ -49,7 +49,7 @@ def row(case: Case, seen: dict[str, object] | None) -> str:
         str(seen["processes"]),
         str(seen["checkouts"]),
         str(seen["leaks"]),
-        f"`{seen['endpoint']}`" if seen["endpoint"] else "not told",
+        f"`{seen['endpoint']}`" if seen["endpoint"] else "not known",
     )
     return f"| {' | '.join(cells)} |"
 

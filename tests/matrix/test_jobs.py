@@ -25,7 +25,7 @@ JOBS = 3
 
 @pytest.mark.parametrize("cured", [False, True], ids=["leaks", "cured"])
 @pytest.mark.parametrize("runner", RUNNERS, ids=lambda runner: runner.name)
-def test_what_a_job_leaves_out_is_named(runner: Runner, cured: bool, tmp_path: Path) -> None:
+def test_a_connection_that_a_job_leaves_out_is_named(runner: Runner, cured: bool, tmp_path: Path) -> None:
     programs = environment_of(runner.packages)
     sources = {"shop.py": SHOP, "async_shop.py": ASYNC_SHOP, "client.py": CLIENT, "jobs.py": runner.source}
     for name, source in sources.items():

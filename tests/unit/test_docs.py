@@ -1,6 +1,7 @@
 """The documentation names what exists: every key of a scenario, every command, every file it links to."""
 
 import re
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -9,6 +10,10 @@ import click
 import pytest
 
 from rushhour.cli import cli
+from rushhour.cli.main import COMMANDS
+from rushhour.diagnosis import advice
+from rushhour.diagnosis.choose import RULES
+from rushhour.rundir.directory import POOL_KINDS
 from rushhour.scenario import model as s
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.thresholds import METRICS
@@ -23,13 +28,20 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 )
 def test_every_key_of_a_scenario_is_explained(kind: type, prefix: str) -> None:
     page = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
-    missing = [one.name for one in fields(kind) if f"| `{prefix}{one.name}` |" not in page]
+    missing = [key.name for key in fields(kind) if f"| `{prefix}{key.name}` |" not in page]
     assert missing == []
+
+
+def test_every_key_of_a_scenario_itself_is_explained() -> None:
+    page = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
+    blocks = {"name", "load", "pool", "service", "postgres", "data"}  # their keys have tables of their own
+    names = [key.name for key in fields(s.Scenario) if key.name not in blocks]
+    assert [name for name in names if f"| `{name}` |" not in page] == []
 
 
 def test_every_key_of_the_service_block_is_explained() -> None:
     page = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
-    assert [one.name for one in fields(s.Target) if f"| `{one.name}` |" not in page] == []
+    assert [key.name for key in fields(s.Target) if f"| `{key.name}` |" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -37,6 +49,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_to_a_heading_lead_to_one(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = []
+    for target, heading in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", text):
+        linked = page.parent / target if target else page
+        if "://" in target or linked.suffix != ".md":
+            continue
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.M)
+        anchors = {re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in headings}
+        missing += [f"{target}#{heading}"] if heading not in anchors else []
+    assert missing == []
 
 
 def test_every_cause_has_a_page_and_a_scenario_of_the_zoo() -> None:
@@ -54,7 +80,7 @@ def test_every_cause_has_a_page_and_a_scenario_of_the_zoo() -> None:
 
 def test_the_readme_names_every_command() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in cli.commands if f"rushhour {name}" not in page] == []
+    assert [name for name in COMMANDS if f"rushhour {name}" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -96,13 +122,114 @@ def test_every_metric_is_explained() -> None:
 
 def test_options_that_the_pages_show_exist() -> None:
     """Of `rushhour COMMAND --option`: the command takes that option."""
-    missing = []
+    missing, checked = [], 0
     for page in PAGES:
-        for name, rest in re.findall(r"rushhour ([a-z]+)((?: [^`\n|#]+)?)", page.read_text(encoding="utf-8")):
-            command = cli.commands.get(name)
-            if command is None or isinstance(command, click.Group):
+        for words in re.findall(r"rushhour ([a-z]+(?: [^`\n|#]+)?)", page.read_text(encoding="utf-8")):
+            command: click.Command | None = cli
+            rest = words
+            while isinstance(command, click.Group):
+                name, _, rest = rest.strip().partition(" ")
+                command = command.get_command(click.Context(command), name)  # loaded only when it is called
+            if command is None:
                 continue
-            known = {option for one in command.params for option in one.opts} | {"--help"}
-            shown = re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest.partition(" -- ")[0].partition(";")[0])
-            missing += [f"{page.name}: {name} {option}" for option in shown if option not in known]
+            known = {option for taken in command.params for option in taken.opts} | {"--help"}
+            shown = re.findall(r"(?<![\w-])--[a-z][a-z-]+", f" {rest}".partition(" -- ")[0].partition(";")[0])
+            missing += [f"{page.name}: {words} {option}" for option in shown if option not in known]
+            checked += len(shown)
     assert missing == []
+    assert checked > 20
+
+
+def test_every_option_of_agent_exec_is_explained() -> None:
+    page = (ROOT / "docs/own-service.md").read_text(encoding="utf-8")
+    agent = cli.get_command(click.Context(cli), "agent")
+    assert isinstance(agent, click.Group)
+    taken = {
+        option for key in agent.commands["exec"].params for option in key.opts if option.startswith("--")
+    }
+    shown = set(re.findall(r"^\| `(--[a-z-]+)", page, re.M))
+    assert shown == taken - {"--help"}
+
+
+PLAIN = [
+    page
+    for page in PAGES
+    if page.name not in {"alarms.md", "compare.md", "field.md", "reliability.md", "security.md", "web-ui.md"}
+]
+
+
+@pytest.mark.parametrize("page", PLAIN, ids=lambda path: path.name)
+def test_pages_use_the_words_of_the_field(page: Path) -> None:
+    """As the style says: "reported", "named" or "recorded"; "again"; "complete"."""
+    text = page.read_text(encoding="utf-8")
+    assert (
+        re.findall(
+            r"\b(?:told|anew|for good|gone blind|all the same)\b", re.sub(r"```.*?```", "", text, flags=re.S)
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_make_targets_that_the_pages_show_exist(page: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    shown = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", page.read_text(encoding="utf-8"), re.M)
+    assert [name for name in shown if name not in targets] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_files_of_this_repository_that_the_pages_name_exist(page: Path) -> None:
+    """Such as `rushhour/diagnosis/witnesses.py`, from the root; of a glob, some file."""
+    named = re.findall(
+        r"(?<![\w/.-])((?:rushhour|app|tests|infra|locustfiles|benchmarks|docs)/[\w/.*-]*[\w/*])",
+        page.read_text(encoding="utf-8"),
+    )
+    images = {"rushhour/referrals"}  # names of container images look the same
+    assert [name for name in named if name not in images and not any(ROOT.glob(name.rstrip("/")))] == []
+
+
+def test_contributing_lists_every_package_in_the_order_of_the_layers() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (
+        contract["layers"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert listed == [name for layer in layers for name in layer.split(" : ")]
+    row = next(line for line in page.splitlines() if line.startswith("| `jobs` |"))
+    jobs = [
+        path.stem
+        for path in (ROOT / "rushhour/jobs").iterdir()
+        if path.stem != "__init__" and (path.suffix == ".py" or (path / "__init__.py").exists())
+    ]
+    assert [name for name in jobs if f"`{name}`" not in row] == []
+
+
+def test_every_kind_of_pool_fact_is_explained() -> None:
+    page = (ROOT / "docs/agent.md").read_text(encoding="utf-8")
+    assert [name for name in POOL_KINDS if f"| `{name}` |" not in page] == []
+
+
+def test_the_causes_are_listed_in_their_order_of_precedence() -> None:
+    page = (ROOT / "docs/diagnosis.md").read_text(encoding="utf-8")
+    section = page.partition("## Which cause is the primary one")[2].partition("If none accounts for half")[0]
+    leaks = section.replace("The leaks:", "`scope-never-removed`, `unclosed-path`:")
+    listed = [name for name in re.findall(r"`([a-z-]+)`", leaks) if name in s.CAUSES]
+    rules = [rule.__module__.rpartition(".")[2].replace("_", "-") for rule in RULES]
+    assert listed == [{"slow-backend": "slow-or-dead-backend"}.get(name, name) for name in rules]
+
+
+def test_the_readme_shows_the_fix_in_its_present_words() -> None:
+    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    where = "GET /customers/:id/referrals (app/referrals.py:27 list_referrals)"
+    assert advice._REQUEST[advice.FLASK, True].replace("{where}", where) in page
+
+
+def test_every_scenario_and_suite_is_in_the_tables() -> None:
+    file = load_scenarios(ROOT / "scenarios.yaml")
+    names = {name for name in file.scenarios if not name.startswith("zoo-")} | set(file.suites)
+    for page in ("README.md", "docs/scenarios.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert [name for name in sorted(names) if f"`{name}`" not in text] == [], page

@@ -131,7 +131,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_the_stacks_need_is_in_it(names: set[str]) -> None:
+def test_the_wheel_holds_the_files_that_the_stacks_need(names: set[str]) -> None:
     wanted = {
         *(f"infra/{path.relative_to(ROOT / 'infra')}" for path in (ROOT / "infra/docker").iterdir()),
         *(f"docs/causes/{path.name}" for path in (ROOT / "docs/causes").iterdir()),
@@ -153,7 +153,7 @@ def test_what_the_stacks_need_is_in_it(names: set[str]) -> None:
     assert not [name for name in names if name.startswith(("tests/", "app/", "rushhour/infra/nightly"))]
 
 
-def test_what_an_index_shows_of_it(wheel: Path, names: set[str]) -> None:
+def test_the_wheel_has_the_metadata_that_an_index_shows(wheel: Path, names: set[str]) -> None:
     (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
     with zipfile.ZipFile(wheel) as opened:
         found = HeaderParser().parsestr(opened.read(metadata).decode())
@@ -202,7 +202,7 @@ def test_the_small_installation_is_small(small: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "run evening --json", "judge --help", "ui", "check", "doctor"])
-def test_what_needs_more_than_the_small_installation_says_how_to_get_it(
+def test_a_command_beyond_the_small_installation_says_what_to_install(
     small: Path, folder: Path, command: str
 ) -> None:
     ended = run(folder, str(small / "rushhour"), *command.split())
@@ -221,7 +221,7 @@ def test_the_help_of_the_small_installation_says_what_it_leaves_out(small: Path,
     assert "needs" not in lines["agent"]
 
 
-def test_a_run_of_a_service_of_ones_own(programs: Path, folder: Path) -> None:
+def test_a_run_of_an_own_service_from_the_wheel(programs: Path, folder: Path) -> None:
     (folder / "scenarios.yaml").write_text(SCENARIOS)
     done = run(folder, str(programs / "rushhour"), "run", "evening", "--stack", "embedded")
     # The wheel is tested here, not the machine: other work on it may make the verdict unknown.
