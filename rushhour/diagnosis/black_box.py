@@ -40,7 +40,7 @@ MOSTLY = 0.5  # of a server's samples, and of its sessions at work
 def kept_per_thread(signals: Signals) -> Finding | None:
     """Sessions left idle in transaction, and endpoints that time out and answer side by side."""
     outside = signals.outside
-    if not outside.idle_after_load or outside.answered_between <= outside.timeouts_between:
+    if not outside.leaked or outside.answered_between <= outside.timeouts_between:
         return None
     summary = (
         f"Sessions stayed idle in transaction after the load ({_left(outside)}), and the endpoints that "
@@ -53,7 +53,7 @@ def kept_per_thread(signals: Signals) -> Finding | None:
 def kept_by_a_path(signals: Signals) -> Finding | None:
     """Sessions left idle in transaction, and endpoints that answer nothing any more."""
     outside = signals.outside
-    if not outside.idle_after_load or outside.answered_between > outside.timeouts_between:
+    if not outside.leaked or outside.answered_between > outside.timeouts_between:
         return None
     summary = (
         f"Sessions stayed idle in transaction after the load ({_left(outside)}): connections do not come "

@@ -36,7 +36,13 @@ class Outside:
     oldest_idle_s: float | None
     answered_between: int  # by the endpoints that timed out, from the first time-out to the last
     timeouts_between: int
+    given_up: int  # requests whose customer gave up waiting: the service may still be at them
     troubled: Trouble | None  # the server with most backends in a transaction then
+
+    @property
+    def leaked(self) -> bool:
+        """Whether sessions stayed idle after the load that no request can still be holding."""
+        return self.given_up < sum(self.idle_after_load.values())
 
     @property
     def idle_share(self) -> float:
@@ -66,6 +72,7 @@ def outside_signals(history: History, window: Window | None) -> Outside:
         oldest_idle_s=max((last[name].oldest_idle_in_xact_s or 0.0 for name in idle), default=None),
         answered_between=answered,
         timeouts_between=sum(row.count for row in late),
+        given_up=sum(row.count for row in history.requests if row.outcome is f.Outcome.CLIENT_TIMEOUT),
         troubled=_troubled(history, window, late),
     )
 

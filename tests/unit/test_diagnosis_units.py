@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.diagnosis.black_box import ALIKE
 from rushhour.metrics.measure import measure
@@ -124,3 +126,14 @@ def test_answers_that_took_a_connection_elsewhere_are_no_sign_of_a_session_per_t
     assert (found.cause, found.confidence) == ("unclosed-path", "possible")
     assert "its requests took 200 other connections and gave them back" in found.summary
     assert diagnosed(branch(elsewhere=20)).cause == "scope-never-removed"  # 180 answers took none
+
+
+@pytest.mark.parametrize(("given_up", "cause"), [(h.CAPACITY, "none"), (h.CAPACITY - 1, "unclosed-path")])
+def test_a_black_box_names_no_leak_where_requests_without_an_answer_may_hold_the_sessions(
+    given_up: int, cause: str
+) -> None:
+    """A service whose event loop is blocked is still at requests whose customers have given up."""
+    history = h.without_agent(h.unclosed())
+    last = history.requests[-1]
+    unanswered = dataclasses.replace(last, outcome=f.Outcome.CLIENT_TIMEOUT, count=given_up)
+    assert diagnosed(dataclasses.replace(history, requests=(*history.requests, unanswered))).cause == cause
