@@ -3,12 +3,14 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from rushhour.errors import UsageError
 from rushhour.scenario.model import Scenario, Target
 from rushhour.scenario.thresholds import METRICS
 from rushhour.scenario.yaml_node import read_yaml
 
+MERGE_TAGS: Final = frozenset({"!override", "!reset"})  # Compose's own, for files laid over each other
 Problem = tuple[tuple[str | int, ...], str]
 
 
@@ -60,7 +62,7 @@ def _in_files(target: Target) -> Iterator[Problem]:
             yield ("target", "compose"), f"no such file: {name} (looked in {target.root})"
             return
         try:
-            plain = read_yaml(path).plain
+            plain = read_yaml(path, MERGE_TAGS).plain
         except UsageError as error:
             yield ("target", "compose"), str(error)
             return

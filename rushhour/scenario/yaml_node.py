@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
@@ -49,8 +49,11 @@ class Node:
         return Node(plain, lines)
 
 
-def read_yaml(path: Path) -> Node:
-    """Read a mapping from a YAML file. Raises UsageError with file and line if that fails."""
+def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
+    """Read a mapping from a YAML file, which may use these `tags` of its own, to no effect here.
+
+    Raises UsageError with file and line if that fails.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -77,7 +80,7 @@ def read_yaml(path: Path) -> Node:
         raise UsageError([f"{path}:1: {what}; it must be a mapping"])
     lines: dict[KeyPath, int] = {(): 1}
     found: list[str] = []
-    plain = _plain(loaded, (), lines, found)
+    plain = _plain(loaded, (), lines, found, tags)
     if found:
         raise UsageError([f"{path}:{problem}" for problem in found])
     return Node(plain, lines)
@@ -100,9 +103,11 @@ def _foreign_tag(value: Any) -> str | None:
     return name if name and name not in own else None
 
 
-def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str]) -> Any:
+def _plain(
+    value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str], tags: frozenset[str]
+) -> Any:
     """Plain data; `lines` and `problems` ("12: ...") are added to."""
-    if (tag := _foreign_tag(value)) is not None:
+    if (tag := _foreign_tag(value)) is not None and tag not in tags:
         where = ".".join(str(part) for part in path) or "the file"
         problems.append(
             f"{lines[path]}: {where}: {tag} is a tag, which nothing here has a meaning for; remove it"
@@ -118,11 +123,15 @@ def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[
                 where = ".".join(str(part) for part in path) or "the file"
                 line = lines[*path, str(key)]
                 problems.append(f"{line}: {where}: a {shape} is a key here; a key must be a word or a number")
-        return {str(key): _plain(child, (*path, str(key)), lines, problems) for key, child in value.items()}
+        return {
+            str(key): _plain(child, (*path, str(key)), lines, problems, tags) for key, child in value.items()
+        }
     if isinstance(value, CommentedSeq):
         for index in range(len(value)):
             lines[*path, index] = value.lc.item(index)[0] + 1
-        return [_plain(child, (*path, index), lines, problems) for index, child in enumerate(value)]
+        return [_plain(child, (*path, index), lines, problems, tags) for index, child in enumerate(value)]
+    if isinstance(value, TaggedScalar):
+        return value.value
     if isinstance(value, bool) or value is None:
         return value
     for kind in (int, float, str):  # ruamel's scalars are subclasses that remember their spelling

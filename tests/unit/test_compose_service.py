@@ -123,7 +123,7 @@ def test_a_target_names_a_compose_service(folder: Path) -> None:
 
 
 def test_several_files_are_laid_over_each_other(folder: Path) -> None:
-    (folder / "load.yaml").write_text("networks: { proxy: !override {} }")
+    (folder / "load.yaml").write_text("networks: { proxy: !override {}, old: !reset null }")
     text = SCENARIOS.replace("compose: compose.yaml", "compose: [compose.yaml, load.yaml]")
     assert load(folder, text)["evening"].target.compose == ("compose.yaml", "load.yaml")
 
