@@ -130,10 +130,8 @@ def _plain(
         for index in range(len(value)):
             lines[*path, index] = value.lc.item(index)[0] + 1
         return [_plain(child, (*path, index), lines, problems, tags) for index, child in enumerate(value)]
-    if isinstance(value, TaggedScalar):
-        return value.value
-    if isinstance(value, bool) or value is None:
-        return value
+    if isinstance(value, TaggedScalar | bool) or value is None:
+        return getattr(value, "value", value)
     for kind in (int, float, str):  # ruamel's scalars are subclasses that remember their spelling
         if isinstance(value, kind):
             return kind(value)
