@@ -32,6 +32,7 @@ class Relay:
     def __init__(self, path: Path, engine: Path) -> None:
         self._engine = engine
         self._open: list[socket.socket] = []
+        self._carriers: list[threading.Thread] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -44,6 +45,10 @@ class Relay:
         for one in self._open:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        for carrier in self._carriers:
+            carrier.join(timeout=5)
+        for one in self._open:
+            one.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # the listener was closed
@@ -53,7 +58,9 @@ class Relay:
                 far.connect(str(self._engine))
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+                    carrier = threading.Thread(target=self._carry, args=(source, sink), daemon=True)
+                    self._carriers.append(carrier)
+                    carrier.start()
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):  # one side has gone

@@ -25,6 +25,7 @@ from rushhour.stack.postgres.server import DATABASE
 UP_TIMEOUT_S: Final = 60.0
 READY_TIMEOUT_S: Final = 30.0
 ASK_TIMEOUT_S: Final = 5.0
+LOG_LINES: Final = 60  # both write on for a while after the line that says what is wrong
 ADDRESSES: Final = Addresses(
     f"service:{METRICS_PORT}", f"service:{SERVICE_PORT}", "alertmanager:9093", "pager:9095"
 )
@@ -240,7 +241,7 @@ def wait_for(
         timeout_s,
         "the last lines of its log:",
         check=check,
-        tail=lambda: last_lines(container),
+        tail=lambda: last_lines(container, LOG_LINES),
     )
     return found
 
