@@ -82,9 +82,8 @@ def test_the_hotfix_is_healthy_under_the_same_load(hotfix: tuple[Ended, Path]) -
 
 
 @pytest.mark.alone
-def test_a_saved_run_is_judged_again_by_another_expectation(hotfix: tuple[Ended, Path]) -> None:
+def test_a_saved_run_whose_expectation_was_edited_is_unknown(hotfix: tuple[Ended, Path]) -> None:
     _, folder = hotfix
-    judged = read(folder / "verdict.json")["verdict"]
     kept = (folder / "scenario.json").read_text(encoding="utf-8")
     try:
         changed = read(folder / "scenario.json") | {"expect": "exhausted", "cause": "scope-never-removed"}
@@ -92,11 +91,9 @@ def test_a_saved_run_is_judged_again_by_another_expectation(hotfix: tuple[Ended,
         ended = rushhour("judge", str(folder))
     finally:
         (folder / "scenario.json").write_text(kept, encoding="utf-8")
-    if judged == "unknown":
-        pytest.skip("the machine was too busy for this run to be judged")
-    assert ended.returncode == 1
-    assert ended.stdout.startswith("FAIL")
-    assert "expected exhaustion did not come" in " ".join(ended.stdout.split())
+    assert ended.returncode == 2
+    assert ended.stdout.startswith("UNKNOWN")
+    assert "scenario.json: " in " ".join(ended.stdout.split())
 
 
 @pytest.mark.parametrize(("release", "code"), [("1.1", 1), ("1.1.1", 0), ("1.0", 0)])
