@@ -63,6 +63,7 @@ class Units:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
+        self._left: dict[Hold, float] = {}  # -> when all who may have it were first seen idle
 
     def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
         """One look at the owners of all holds that have not outlived anything yet.
@@ -70,6 +71,7 @@ class Units:
         At the end of the process nothing is waited for: it has joined its threads.
         """
         idle: dict[Owner, float] = {}
+        left: dict[Hold, float] = {}
         busy: set[Owner] = set()
         frames: dict[int, Any] = {}
 
@@ -87,17 +89,22 @@ class Units:
             return idle[owner]
 
         for hold in holds:
+            if hold.lost is not None or not (hold.request is None or _taken_after(hold)):
+                continue
             after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
-            if (
-                hold.lost is None
-                and now - max(hold.taken, hold.used) >= after
-                and (hold.request is None or _taken_after(hold))
-            ):
-                lost = self._lost(hold, now, idle_since)
-                if lost is not None and now - lost[1] >= after:
+            if now - hold.taken < after:
+                continue
+            lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
+            if lost is not None:
+                first = now if first is None else first
+                # Kept through a unit of work that came after the one that left it: that one did not close it.
+                again = lost[0] == OWNER_IDLE and lost[1] > first
+                if again or now - lost[1] >= after:
                     hold.lost, hold.lost_s = lost
+            if first is not None:
+                left[hold] = first
         frames.clear()
-        self._idle = idle
+        self._idle, self._left = idle, left
 
     def resumed(self, holds: list[Hold]) -> list[Hold]:
         """Those that seemed lost and that another owner has used since: they were handed on after all."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.faults import adverse, inputs, kills, saved
 
-SHORT = {"kills": 6, "runs": 250, "files": 500, "adverse": 1}  # five minutes, for CI
+SHORT = {"kills": 5, "runs": 200, "files": 400, "adverse": 1}  # five minutes, for CI
 
 
 def main() -> int:

@@ -48,6 +48,28 @@ for _ in range(3):
     assert [(out.lost, out.endpoint) for out in found] == [("owner-idle", None)]
 
 
+def test_a_session_that_outlives_jobs_which_follow_each_other_closely(subject: Subject) -> None:
+    """The thread never waits for half a second between two jobs, and each of them uses the session."""
+    found = leaked(
+        subject,
+        """
+from concurrent.futures import ThreadPoolExecutor
+registry = scoped_session(sessionmaker(engine()))
+def job():
+    registry.execute(ONE).all()  # leak
+    time.sleep(0.25)
+executor = ThreadPoolExecutor(1)
+def jobs():
+    while True:
+        executor.submit(job).result()
+        time.sleep(0.3)
+threading.Thread(target=jobs, daemon=True).start()
+"""
+        + LEFT,
+    )
+    assert [(out.lost, out.endpoint) for out in found] == [("owner-idle", None)]
+
+
 def test_a_job_that_still_runs_has_not_leaked(subject: Subject) -> None:
     observed = subject.run("""
 from concurrent.futures import ThreadPoolExecutor
