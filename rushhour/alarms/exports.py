@@ -190,7 +190,7 @@ def _row(
     cells: Sequence[str], line: int, at_time: int | None, width: int, columns: Sequence[Column]
 ) -> tuple[Row, list[str]]:
     """A row, and what is wrong with it."""
-    if len(cells) != width:
+    if len(cells) != width or any(column.index >= width for column in columns):
         return Row(math.nan, line, {}), ["it has not as many cells as the header"]
     wrong: list[str] = []
     t_s = _moment(cells[at_time or 0], at_time is None)

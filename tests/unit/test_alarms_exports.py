@@ -129,3 +129,10 @@ def test_since_without_an_export_is_bad_usage() -> None:
     done = CliRunner().invoke(cli, ["alarms", "runs/x", "--since", "2026-11-24"])
     assert "--timeline" in done.output
     assert done.exit_code != 0
+
+
+def test_rows_that_are_shorter_than_one_of_the_headers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text("t_s,requests,http_5xx\nmore\n0\n60\n")
+    with pytest.raises(UsageError, match=r"split\.csv:3: it has not as many cells as the header"):
+        of_export(path)
