@@ -8,17 +8,14 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.caller import ROOT
 from tests.faults.counts import Counts
-from tests.faults.kills import DEADLINE_S, LOAD, MARK, SCENARIO, left
+from tests.faults.harness import start
 
 KINDS = ("false pass", "fault", "hung", "left behind")
 SMALL_DISK = "192k"
@@ -102,46 +99,12 @@ def _small_disk(path: Path) -> Iterator[None]:
 
 
 def _try(adversity: Adversity, runs: Path, cache: Path, counts: Counts) -> None:
-    mark = uuid.uuid4().hex
-    command = [
-        sys.executable,
-        "-m",
-        "rushhour",
-        "run",
-        SCENARIO,
-        *LOAD,
-        "--stack",
-        "embedded",
-        "--runs",
-        str(runs),
-    ]
-    environment = {**os.environ, **adversity.environment, MARK: mark, "RUSHHOUR_CACHE": str(cache)}
-    output = runs.parent / f"{runs.name}.txt"
-    with output.open("w") as file:
-        harness = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdout=file,
-            stderr=file,
-            preexec_fn=adversity.limits,  # noqa: PLW1509 - no thread runs in this process
-        )
+    harness = start(runs, cache, "embedded", adversity.environment, adversity.limits)
     if adversity.while_it_runs is not None:
         adversity.while_it_runs()
     counts.note(adversity.name)
-    try:
-        code: int | None = harness.wait(timeout=DEADLINE_S)
-    except subprocess.TimeoutExpired:
-        harness.kill()
-        harness.wait(timeout=10)
-        code = None
-        counts.blame("hung", f"{adversity.name}: still running after {DEADLINE_S:.0f} s")
-    words = output.read_text(errors="replace")
-    if code == 70 or "Traceback (most recent call last)" in words:
-        counts.blame("fault", f"{adversity.name}: exit code {code}: {words[-800:]}")
+    code, words = harness.ended(counts, adversity.name)
     if code == 0 and not adversity.may_pass:
         counts.blame("false pass", f"{adversity.name}: {words[-400:]}")
-    if found := left(mark, cache):
-        counts.blame("left behind", f"{adversity.name}: {', '.join(found)[:600]}")
     if not os.path.ismount(runs):
         shutil.rmtree(runs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.faults.caller import ROOT, Caller
 from tests.faults.counts import Counts
 from tests.faults.damage import drawn
-from tests.faults.saved import CODES, DEADLINE_S, GROWTH_MB
+from tests.faults.saved import DEADLINE_S, count_answer
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 
@@ -55,14 +55,7 @@ def campaign(seed: int, tries: int, folder: Path) -> Counts:
                 damage(file, dice)
                 kinds.append(kind)
             answer = caller.call(*(word.format(file=file) for word in commands[name]))
-            counts.note(name)
-            told = f"try {at}, {name}: {' and '.join(kinds)}"
-            if answer.code is None:
-                counts.blame("hung", f"{told}: {answer.output} after {answer.seconds:.1f} s")
-            elif answer.code not in CODES or "Traceback" in answer.output:
-                counts.blame("fault", f"{told}: exit code {answer.code}: {answer.output[-600:]}")
-            elif answer.grown_mb > GROWTH_MB:
-                counts.blame("memory", f"{told}: {answer.grown_mb:.0f} MB more")
+            count_answer(counts, name, answer, f"try {at}, {name}: {' and '.join(kinds)}")
             shutil.rmtree(work)
     counts.seconds = time.monotonic() - began
     return counts

@@ -10,26 +10,20 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from tests.faults.caller import ROOT, Caller
+from tests.faults.caller import Caller
 from tests.faults.counts import Counts
+from tests.faults.harness import start
 from tests.faults.saved import CODES
 
 KINDS = ("false pass", "fault", "hung", "left behind", "cannot be judged")
-MARK = "RUSHHOUR_FAULTS"
-SCENARIO = "smoke-hotfix"
-LOAD = ("--duration", "3s", "--users", "30")
 LATEST_KILL_S = 12.0  # a run of it takes about as long
-DEADLINE_S = 90.0  # from the kill to the harness's end
-GONE_WITHIN_S = 15.0
 ASKED = {"harness": (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)}
 BREAKS_A_RUN = ("load", "service", "primary", "replica")  # without these nothing was measured to the end
 
@@ -56,38 +50,12 @@ def campaign(seed: int, tries: int, folder: Path, stack: str) -> Counts:
 def _try(  # noqa: PLR0917
     at: int, dice: random.Random, runs: Path, cache: Path, stack: str, counts: Counts, caller: Caller
 ) -> None:
-    mark = uuid.uuid4().hex
     runs.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "rushhour",
-        "run",
-        SCENARIO,
-        *LOAD,
-        "--stack",
-        stack,
-        "--runs",
-        str(runs),
-    ]
-    environment = {**os.environ, MARK: mark, "RUSHHOUR_CACHE": str(cache)}
-    output = runs / "output.txt"
-    with output.open("w") as file:
-        harness = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
-    shot = _shoot(harness, dice)
+    harness = start(runs, cache, stack)
+    shot = _shoot(harness.process, dice)
     counts.note(f"{shot.victim} by {shot.how.name}")
     told = f"try {at}: {shot.victim} by {shot.how.name}"
-    try:
-        code = harness.wait(timeout=DEADLINE_S)
-    except subprocess.TimeoutExpired:
-        counts.blame("hung", f"{told}: the harness still runs {DEADLINE_S:.0f} s later")
-        harness.kill()
-        code = harness.wait(timeout=10)
-    words = output.read_text(errors="replace")
-    if "a fault of rushhour itself" in words or "Traceback (most recent call last)" in words:
-        counts.blame("fault", f"{told}: {words[-800:]}")
-    if found := left(mark, cache):
-        counts.blame("left behind", f"{told}: {', '.join(found)[:600]}")
+    code, _ = harness.ended(counts, told)
     for run in sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()):
         if not (run / "scenario.json").is_file():
             continue
@@ -131,27 +99,6 @@ def _role(process: psutil.Process) -> str:
     if "locust" in words or "rushhour.load" in words:
         return "load"
     return "helper"
-
-
-def left(mark: str, cache: Path) -> list[str]:
-    """Processes and work directories that are still there when all should be gone."""
-    deadline = time.monotonic() + GONE_WITHIN_S
-    while True:
-        left = [*_marked(mark, cache), *(str(path) for path in (cache / "work").glob("*"))]
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.2)
-
-
-def _marked(mark: str, cache: Path) -> list[str]:
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            # PostgreSQL overwrites its environment; its directory says whose it is.
-            mine = process.environ().get(MARK) == mark or Path(process.cwd()).is_relative_to(cache)
-            if mine and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{process.pid} {' '.join(process.cmdline())[:100]}")
-    return found
 
 
 def _while_it_measured(run: Path, wall_s: float) -> bool:

@@ -47,7 +47,7 @@ def campaign(seed: int, tries: int, folder: Path) -> Counts:
             command = dice.choice(sorted(commands)) if dice.random() < 0.5 else "judge"
             answer = caller.call(*(word.format(run=run) for word in commands[command]))
             told = f"try {at}, {base}, {command}: {'; '.join(damages)}"
-            _count(counts, command, answer, told)
+            count_answer(counts, command, answer, told)
             if answer.code == 0 and _must_not_pass(command, base, bases[base], run):
                 counts.blame("false pass", f"{told}: {answer.output[-300:]}")
             shutil.rmtree(run)
@@ -66,7 +66,8 @@ def _damage(run: Path, dice: random.Random) -> str:
     return f"{kind} in {name}"
 
 
-def _count(counts: Counts, kind: str, answer: Answer, told: str) -> None:
+def count_answer(counts: Counts, kind: str, answer: Answer, told: str) -> None:
+    """Count a try of this kind, and what must not happen to any command."""
     counts.note(kind)
     if answer.code is None:
         counts.blame("hung", f"{told}: {answer.output} after {answer.seconds:.1f} s")

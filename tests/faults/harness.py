@@ -1,0 +1,92 @@
+"""One run of the harness in a campaign: started with a mark, waited for, and looked at for what it left."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.faults.caller import ROOT
+from tests.faults.counts import Counts
+
+MARK = "RUSHHOUR_FAULTS"
+SCENARIO = "smoke-hotfix"
+LOAD = ("--duration", "3s", "--users", "30")
+DEADLINE_S = 90.0  # from what is done to the run to the harness's end
+GONE_WITHIN_S = 15.0
+FAULT = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """A running `rushhour run`; `cache` is the campaign's own, so that what stays in it is noticed."""
+
+    process: subprocess.Popen[bytes]
+    mark: str
+    cache: Path
+    output: Path
+
+    def ended(self, counts: Counts, told: str) -> tuple[int | None, str]:
+        """Wait for its end, and count what must not happen; its exit code (None: it hung) and its words."""
+        code: int | None = None
+        try:
+            code = self.process.wait(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            counts.blame("hung", f"{told}: the harness still runs {DEADLINE_S:.0f} s later")
+            self.process.kill()
+            self.process.wait(timeout=10)
+        words = self.output.read_text(errors="replace")
+        faulty = code == FAULT or "a fault of rushhour itself" in words
+        if faulty or "Traceback (most recent call last)" in words:
+            counts.blame("fault", f"{told}: exit code {code}: {words[-800:]}")
+        if found := self._left():
+            counts.blame("left behind", f"{told}: {', '.join(found)[:600]}")
+        return code, words
+
+    def _left(self) -> list[str]:
+        """Processes and work directories that are still there when all should be gone."""
+        deadline = time.monotonic() + GONE_WITHIN_S
+        while True:
+            left = [*self._marked(), *(str(path) for path in (self.cache / "work").glob("*"))]
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.2)
+
+    def _marked(self) -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                # PostgreSQL overwrites its environment; its directory says whose it is.
+                mine = process.environ().get(MARK) == self.mark
+                mine = mine or Path(process.cwd()).is_relative_to(self.cache)
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(f"{process.pid} {' '.join(process.cmdline())[:100]}")
+        return found
+
+
+def start(
+    runs: Path,
+    cache: Path,
+    stack: str,
+    environment: Mapping[str, str] | None = None,
+    limits: Callable[[], None] | None = None,
+) -> Harness:
+    """Start a short run that leaves its directory in `runs`; its output lies beside that folder."""
+    mark, output = uuid.uuid4().hex, runs.parent / f"{runs.name}.txt"
+    command = ["run", SCENARIO, *LOAD, "--stack", stack, "--runs", str(runs)]
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rushhour", *command],
+            cwd=ROOT,
+            env={**os.environ, **(environment or {}), MARK: mark, "RUSHHOUR_CACHE": str(cache)},
+            stdout=file,
+            stderr=file,
+            preexec_fn=limits,  # noqa: PLW1509 - no thread runs in this process
+        )
+    return Harness(process, mark, cache, output)
