@@ -25,7 +25,6 @@ LOG_LINES: Final = 8  # quoted from the log of the part that broke
 DURATION_SHARE: Final = 0.95
 HTTP_4XX_SHARE: Final = 0.5
 REDIRECTED_SHARE: Final = 0.5
-MACHINE: Final = "machine"
 WORKER_SILENT_S: Final = 5.0
 POOL_GAP_S: Final = 2.0
 SERVER_GAP_S: Final = 5.0
@@ -163,11 +162,11 @@ def _other_work(history: History, window: Window | None) -> Iterator[str]:
     for sample in history.host:
         if window is not None and window.measures(sample.t_s):
             used.setdefault(sample.component, []).append(sample.cpu_cores)
-    cores = next((sample.limit_cores for sample in history.host if sample.component == MACHINE), None)
-    if cores is None or MACHINE not in used:
+    cores = next((sample.limit_cores for sample in history.host if sample.component == f.MACHINE), None)
+    if cores is None or f.MACHINE not in used:
         return
     means = {component: sum(values) / len(values) for component, values in used.items()}
-    others = means.pop(MACHINE) - sum(means.values())
+    others = means.pop(f.MACHINE) - sum(means.values())
     if others > OTHERS_SHARE * cores:
         yield (
             f"the machine was busy with other work: {others:.2f} of its {cores:g} cores on average "

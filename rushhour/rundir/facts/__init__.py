@@ -73,6 +73,7 @@ from rushhour.rundir.facts.pools import (
     server_of,
 )
 from rushhour.rundir.facts.servers import (
+    MACHINE,
     OWN,
     Backend,
     HostSample,
@@ -107,6 +108,7 @@ __all__ = [
     "LOAD_STARTED",
     "LOCUSTFILE_ERROR",
     "LOG_ERRORS",
+    "MACHINE",
     "OBSERVER_FAULT",
     "OWN",
     "POOL_FULL",
