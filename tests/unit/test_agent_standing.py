@@ -31,13 +31,12 @@ from rushhour.agent.doing import (
     STREAMING,
     UNSEEN,
     Doing,
-    stack_of,
 )
 from rushhour.agent.flask_requests import current_request
 from rushhour.agent.locks import LockPlaces
 from rushhour.agent.loops import LoopWatch
 from rushhour.agent.owners import GREENLET, TASK, Owner
-from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader
+from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader, stack_of
 from tests.unit.test_agent_doing import (
     APP,
     SQLALCHEMY,
