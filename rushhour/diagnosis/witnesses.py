@@ -279,7 +279,7 @@ def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]
         yield Objection("the servers", says, "postgres.jsonl states")
 
 
-def _leak_in_use(signals: Signals, history: History) -> Iterator[Objection]:
+def _leak_in_use(signals: Signals, history: History, used_by_later: int = 0) -> Iterator[Objection]:
     """Against a leak: whose connection still runs a query when the watch ends is still at work."""
     window = signals.metrics.window
     if window is None or signals.leak is None:
@@ -291,10 +291,18 @@ def _leak_in_use(signals: Signals, history: History) -> Iterator[Objection]:
     ]
     if not leaked or not seen or seen[-1].t_s < window.load_ended_s:
         return
-    active = sum(one.pid in leaked and one.state == "active" for one in seen[-1].backends)
-    if active:
+    active = sum(one.pid in leaked and one.state == "active" for one in seen[-1].backends) - used_by_later
+    if active > 0:
         says = f"{active} of their {len(leaked)} backends still ran a query after the load"
         yield Objection("the servers", says, "postgres.jsonl backends")
+
+
+def _kept_in_use(signals: Signals, history: History) -> Iterator[Objection]:
+    """Against a session kept by a thread: as above, but a later request of the thread uses what it kept.
+
+    Such a request may run on when its customer has given up, and so after the load.
+    """
+    yield from _leak_in_use(signals, history, used_by_later=signals.outside.given_up)
 
 
 def _leak_unseen(signals: Signals, history: History) -> Iterator[Objection]:
@@ -347,10 +355,9 @@ def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
 
 _Ask = Callable[[Signals, History], Iterator[Objection]]
 _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
-_LEAK: Final[tuple[_Ask, ...]] = (_leak_in_use, _leak_unseen)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
-    "scope-never-removed": _LEAK,
-    "unclosed-path": _LEAK,
+    "scope-never-removed": (_kept_in_use, _leak_unseen),
+    "unclosed-path": (_leak_in_use, _leak_unseen),
     "held-across-external-wait": (_busy_server, _not_seen),
     "held-while-streaming": (_busy_server, _not_seen, _not_streaming),
     "abandoned-stream": (_busy_server, _not_seen),
