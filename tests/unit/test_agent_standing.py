@@ -695,7 +695,7 @@ def test_a_thread_in_the_queue_before_a_lock_does_not_own_it() -> None:
         get=get,
     )
     book, pool = Book(), FakePool()
-    with lock, thread_in(lambda: item(lock, lambda: release.wait(DEADLINE_S))) as queued:
+    with thread_in(lambda: item(lock, lambda: release.wait(DEADLINE_S))) as queued, lock:
         assert queued.is_alive()
         waiting = threading.Thread(target=lambda: item(lock, lambda: None))
         waiting.start()
@@ -703,6 +703,7 @@ def test_a_thread_in_the_queue_before_a_lock_does_not_own_it() -> None:
         counts = counts_of([a_hold(book, pool, None, waiting.ident or 0, 1.0)])
         release.set()
     waiting.join(DEADLINE_S)
+    assert not waiting.is_alive()
     assert (counts[LOCK], counts[BEHIND]) == (1, 0)
 
 
