@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .asked import awaited_by, threads_by_work
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
 from .locks import LockPlaces, add_furthest, instructions_of
+from .looks import BEHIND, LOCK, OTHER_POOL, SENDING, STREAMING, UNSEEN, Look, LookTally
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing, stack_of
@@ -23,65 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from .book import Hold, PoolState, Request
-    from .call_sites import Classifier, Site
+    from .book import Hold, Request
+    from .call_sites import Classifier
     from .catalog import Catalog
     from .journal import Record
     from .owners import Owner
 
-LOCK = "lock"
-BEHIND = "behind"  # at a lock whose owner waits in a pool's queue
-OTHER_POOL = "other_pool"  # in the queue of another pool
-STREAMING = "streaming"  # its response is being made while it is sent
-SENDING = "sending"  # what was made of its response is not taken by the client
-UNSEEN = "unseen"
-KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN)
-
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
-MAX_LINES = 5  # per pool and second
-MAX_PLACES = 8  # the same
 MAX_OTHERS = 64  # other threads, and tasks, that are looked at to find the owner of a lock
 _give_way = time.sleep  # bound before gevent can patch it
 
-_PER_HOLD = {OTHER_POOL: QUEUE, DRIVER: DRIVER, QUEUE: QUEUE}  # all others: elsewhere
 _IDLE_FILES = ("threading.py", "queue.py")
 _WORKERS = (("concurrent/futures/thread.py", "_worker"), ("anyio/_backends/_asyncio.py", "run"))
-
-
-class _Seen:
-    """How often the owner of a hold was seen in each state, and its last line outside of the driver."""
-
-    __slots__ = ("changed", "counts", "site", "streams")
-
-    def __init__(self) -> None:
-        self.counts = {DRIVER: 0, QUEUE: 0, ELSEWHERE: 0}
-        self.site: Site | None = None
-        self.streams = False  # its response is being sent
-        self.changed = False
-
-
-class _PoolSeen:
-    """The states over all check-outs of a pool, with the lines at which they were taken and seen."""
-
-    __slots__ = ("counts", "lines", "places")
-
-    def __init__(self) -> None:
-        self.counts = dict.fromkeys(KINDS, 0)
-        self.lines: Counter[int] = Counter()
-        self.places: Counter[tuple[str, int, int | None]] = Counter()  # what, taken at, seen at
-
-
-class _Look:
-    """The result of an inspection of a hold."""
-
-    __slots__ = ("guards", "hold", "site", "stack", "what")
-
-    def __init__(self, hold: Hold, what: str, site: Site | None) -> None:
-        self.hold = hold
-        self.what = what
-        self.site = site
-        self.guards: dict[int, int] = {}  # code that waits for a lock, by its address -> the instruction
-        self.stack: list[FrameType] = []
 
 
 class Doing:
@@ -92,16 +45,14 @@ class Doing:
         self._reader = Reader(classifier)
         self._locks = LockPlaces()
         self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
-        self._seen: dict[Hold, _Seen] = {}
-        self._numbers: dict[Hold, int] = {}  # of the check-outs in the file
-        self._pools: dict[PoolState, _PoolSeen] = {}  # since the last call of `take`
+        self._looks = LookTally(catalog)
         self._at_work: dict[Request, list[FrameType]] | None = None  # of this tick, if it was asked for
         self._by_work: dict[Any, list[FrameType]] | None = None  # the same: stacks by what waits for them
         self._turn = 0
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
         """Inspect the owners of the check-outs in the file, or as many as a tick allows."""
-        self._numbers = written
+        self._looks.numbers = written
         running = [hold for hold in live if hold.request is None or hold.request.ended is None]
         for hold in running[-MAX_LOOKS:]:
             self._loops.know(hold)
@@ -117,7 +68,7 @@ class Doing:
             self._find_lock_owners(looks, frames)
             for look in looks:
                 look.stack.clear()
-                self._count(look)
+                self._looks.count(look)
             self._loops.look(frames)
         finally:
             self._at_work = self._by_work = None
@@ -130,14 +81,14 @@ class Doing:
         self._turn = start + MAX_LOOKS
         return (running + running[:MAX_LOOKS])[start : start + MAX_LOOKS]
 
-    def _try_to_look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
+    def _try_to_look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> Look:
         """Inspect a hold; a stack that changes or is of an unknown kind counts as unseen."""
         try:
             return self._look(hold, newest, frames)
         except Exception:
-            return _Look(hold, UNSEEN, None)
+            return Look(hold, UNSEEN, None)
 
-    def _look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> _Look:
+    def _look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> Look:
         """Inspect a hold; of several connections of an owner, only the newest counts as in use."""
         stack, standing = self._stand(hold, newest, frames)
         request = hold.request
@@ -146,8 +97,8 @@ class Doing:
             what = UNSEEN if not streams else STREAMING
             if streams and request is not None and request.sending:
                 what = SENDING
-            return _Look(hold, what, None)
-        look = _Look(hold, standing.what, standing.site)
+            return Look(hold, what, None)
+        look = Look(hold, standing.what, standing.site)
         if look.what == DRIVER and newest is not hold:
             look.what = ELSEWHERE
         elif look.what == QUEUE:
@@ -168,7 +119,7 @@ class Doing:
     def _stand(
         self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
     ) -> tuple[list[FrameType], Standing | None]:
-        """The stack that works with a hold, and what it does; None where that cannot be seen."""
+        """Return the stack that works with a hold, and what it does; None where that cannot be seen."""
         owner, request = hold.owner, hold.request
         task = None if request is None else request.task()
         if owner.kind == THREAD and task is None:
@@ -195,7 +146,7 @@ class Doing:
     def _task(
         self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
     ) -> tuple[list[FrameType], Standing | None]:
-        """A task's own stack; where it only waits for other tasks, that of the one that says most."""
+        """Return the stack of a task, or of the most telling of the tasks that it waits for."""
         if task is None:
             return [], None
         chain: Chain = chain_of(task)
@@ -246,10 +197,10 @@ class Doing:
                     return [*below, *stack], beneath
         return stack, standing
 
-    def _find_lock_owners(self, looks: list[_Look], frames: dict[int, FrameType]) -> None:
-        """Who waits for a lock waits for a connection if those inside of the lock are in a pool's queue.
+    def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
+        """Mark holders that wait for a lock whose owner waits in a pool's queue.
 
-        Inside is who stands behind the instruction that takes the lock; before it, others may wait as well.
+        The owner is behind the instruction that takes the lock; others may wait before it, too.
         """
         waiting = [look for look in looks if look.guards]
         if not waiting:
@@ -269,58 +220,14 @@ class Doing:
             if any(inside.get(code, -1) > instruction for code, instruction in look.guards.items()):
                 look.what = BEHIND
 
-    def _count(self, look: _Look) -> None:
-        hold, what, site = look.hold, look.what, look.site
-        pool = self._pools.get(hold.slot.pool) or self._pools.setdefault(hold.slot.pool, _PoolSeen())
-        pool.counts[what] += 1
-        line = None if site is None else self._catalog.line(site)
-        pool.places[what, self._catalog.site(hold.stack), line] += 1
-        if what != UNSEEN:
-            seen = self._seen.get(hold) or self._seen.setdefault(hold, _Seen())
-            request = hold.request
-            seen.streams = request is not None and request.returned and request.streams
-            seen.counts[_PER_HOLD.get(what, ELSEWHERE)] += 1
-            seen.changed = True
-            if what != DRIVER:
-                seen.site = site
-        if what not in (DRIVER, UNSEEN) and line is not None:
-            pool.lines[line] += 1
-
     def forget(self, hold: Hold, number: int, at: float | None) -> Iterator[Record]:
         """Yield the last record of a check-out that came back."""
-        seen = self._seen.pop(hold, None)
-        if seen is not None and seen.changed:
-            yield self._record(number, seen, at)
+        return self._looks.forget(hold, number, at)
 
     def take(self, at: float | None) -> Iterator[Record]:
         """Yield the records of what was seen since the last call."""
-        for hold in [hold for hold in self._seen if hold not in self._numbers]:
-            del self._seen[hold]  # its pool is gone
-        for state, pool in self._pools.items():
-            yield {
-                "k": "doing",
-                "t": at,
-                "pool": self._catalog.pool(state),
-                **pool.counts,
-                "lines": pool.lines.most_common(MAX_LINES),
-                "places": [[*place, count] for place, count in pool.places.most_common(MAX_PLACES)],
-            }
-        self._pools.clear()
-        for hold, seen in self._seen.items():
-            if seen.changed:
-                seen.changed = False
-                yield self._record(self._numbers[hold], seen, at)
+        yield from self._looks.take(at)
         yield from self._loops.take(at, self._catalog)
-
-    def _record(self, number: int, seen: _Seen, at: float | None) -> Record:
-        return {
-            "k": "seen",
-            "id": number,
-            "t": at,
-            **seen.counts,
-            "streams": seen.streams,
-            "at": None if seen.site is None else self._catalog.line(seen.site),
-        }
 
 
 def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:
@@ -340,7 +247,7 @@ def _works_for(newest: Hold, hold: Hold) -> bool:
 
 
 def _is_idle_worker(stack: list[FrameType]) -> bool:
-    """A thread of an executor that waits for work: what it took is in the hands of somebody else."""
+    """Return whether a thread of an executor waits for work: whatever it took is used elsewhere."""
     for frame in stack[:10]:
         file = frame.f_code.co_filename
         if not file.endswith(_IDLE_FILES):
@@ -349,7 +256,7 @@ def _is_idle_worker(stack: list[FrameType]) -> bool:
 
 
 def _says_more(standing: Standing, than: Standing | None) -> bool:
-    """Waiting for the server explains more than waiting in a queue, and that more than anything else."""
+    """Return whether a state explains more; waiting for the server explains most, then waiting in a queue."""
     if than is None or standing.what == than.what:
         return than is None or (than.site is None and standing.site is not None)
     order = (DRIVER, QUEUE, ELSEWHERE)

@@ -21,9 +21,10 @@ from rushhour.diagnosis import (
 )
 from rushhour.diagnosis.advice import fix_of
 from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite
+from rushhour.diagnosis.objection import Objection, believed
 from rushhour.diagnosis.signals import Signals, read_signals
 from rushhour.diagnosis.sites import held_sites
-from rushhour.diagnosis.witnesses import Objection, believed, objections
+from rushhour.diagnosis.witnesses import objections
 from rushhour.metrics.measure import Metrics
 from rushhour.metrics.window import start_failed
 from rushhour.metrics.wording import counted

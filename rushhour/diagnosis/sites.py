@@ -2,12 +2,13 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from rushhour.diagnosis.findings import HeldSite
 from rushhour.diagnosis.units import most_of, unit_of
-from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, collected_late, has_outlived, is_out
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, has_outlived, is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -16,6 +17,26 @@ LISTED: Final = 10
 _VARIABLE: Final = re.compile(r"<[^>]*>|\{[^}]*\}|:\w+")
 
 SiteKey = tuple[f.CallSite, str | None, str]  # site, endpoint, pool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCheckout:
+    """A check-out, as it stood when the watch ended."""
+
+    out: f.CheckOut
+    still_out: bool
+    held_s: float  # until it came back, its process ended or the watch ended
+    outlived: bool  # its unit of work ended before it came back
+
+    @property
+    def leaked(self) -> bool:
+        """Whether it never came back after the end of its unit of work."""
+        return self.outlived and self.still_out
+
+    @property
+    def collected(self) -> bool:
+        """Whether only garbage collection brought it back after the end of its unit of work."""
+        return self.outlived and not self.still_out and self.out.returned_by == "gc"
 
 
 @dataclass(slots=True)
@@ -74,27 +95,34 @@ def ranked_sites(history: History, window: Window) -> list[tuple[SiteKey, SiteTa
         tally.checkouts += total.checkouts
         tally.held_s += total.held_s
         tally.max_hold_s = max(tally.max_hold_s, total.max_hold_s)
+    for held in held_checkouts(history, window):
+        tally = tallies[held.out.site, held.out.endpoint, held.out.pool]
+        tally.checkouts = max(tally.checkouts, 1)
+        if held.still_out:  # the seconds of the others are in the total of the call site already
+            tally.held_s += held.held_s
+        tally.held += held.still_out
+        tally.leaked += held.leaked
+        tally.collected += held.collected
+        if held.leaked or held.collected:
+            tally.units.append(unit_of(held.out))
+        tally.max_hold_s = max(tally.max_hold_s, held.held_s)
+    return sorted(tallies.items(), key=lambda item: (-item[1].held_s, item[0][0].file, item[0][0].line))
+
+
+def held_checkouts(history: History, window: Window) -> Iterator[HeldCheckout]:
+    """Judge each notable check-out at the end of the watch; `agent exec` does so too, at any moment."""
     ends = process_ends(history, window)
-    late = frozenset(collected_late(history, window))
     for out in history.checkouts:
         if out.taken_s > window.end_s:
             continue
-        tally = tallies[out.site, out.endpoint, out.pool]
-        tally.checkouts = max(tally.checkouts, 1)
-        if is_out(out, window.end_s):
-            age_s = max(0.0, ends.get(out.pid, window.end_s) - out.taken_s)
-            tally.held_s += age_s
-            tally.held += 1
-            if has_outlived(out, window.end_s):
-                tally.leaked += 1
-                tally.units.append(unit_of(out))
-        else:  # its seconds are in the site's total already
-            age_s = (out.returned_s or out.taken_s) - out.taken_s
-        if out in late:
-            tally.collected += 1
-            tally.units.append(unit_of(out))
-        tally.max_hold_s = max(tally.max_hold_s, age_s)
-    return sorted(tallies.items(), key=lambda item: (-item[1].held_s, item[0][0].file, item[0][0].line))
+        still_out = is_out(out, window.end_s)
+        until_s = ends.get(out.pid, window.end_s) if still_out else (out.returned_s or out.taken_s)
+        yield HeldCheckout(
+            out=out,
+            still_out=still_out,
+            held_s=max(0.0, until_s - out.taken_s),
+            outlived=has_outlived(out, window.end_s),
+        )
 
 
 def process_ends(history: History, window: Window) -> dict[int, float]:

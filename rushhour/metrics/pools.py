@@ -48,15 +48,58 @@ class PoolMetrics:
         return None if self.in_use_max is None or not self.capacity else self.in_use_max / self.capacity
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """One pool, and what was seen of it in all processes of the service."""
+
+    pool: str
+    kind: str
+    size: int
+    max_overflow: int
+    timeout_s: float
+    processes: int
+    checked_out_max: int  # of one process
+    waiting_max: int  # of one process
+    timeouts: int
+    checkouts: int
+
+    @property
+    def capacity(self) -> int | None:
+        """Connections that one process may have out; None without a limit."""
+        return None if self.max_overflow < 0 else self.size + self.max_overflow
+
+
+def pool_uses(history: History, window: Window) -> tuple[PoolUse, ...]:
+    """Return every pool that was seen, by name."""
+    by_pool = _series(history)
+    uses = []
+    for name in sorted({pool for _, pool in by_pool}):
+        series = {key: samples for key, samples in by_pool.items() if key[1] == name}
+        samples = [sample for part in series.values() for sample in part]
+        newest = max(samples, key=lambda sample: sample.t_s)
+        use = PoolUse(
+            pool=name,
+            kind=newest.kind,
+            size=newest.size,
+            max_overflow=newest.max_overflow,
+            timeout_s=newest.timeout_s,
+            processes=len(series),
+            checked_out_max=max(sample.checked_out for sample in samples),
+            waiting_max=max(sample.waiting for sample in samples),
+            timeouts=sum(_timeouts_of(key, part, history, window) for key, part in series.items()),
+            checkouts=sum(max(sample.checkouts for sample in part) for part in series.values()),
+        )
+        uses.append(use)
+    return tuple(uses)
+
+
 def pool_metrics(history: History, window: Window | None, timeouts_http: int | None) -> PoolMetrics:
     """Compute the metrics of the pools from the agent's records.
 
     Time-outs are counted three times: by the agent, in HTTP answers and in the service's log. The highest
     count is used, because an observer can miss a time-out but cannot invent one.
     """
-    by_pool: dict[Key, list[f.PoolSample]] = {}
-    for sample in history.pools:
-        by_pool.setdefault((sample.pid, sample.pool), []).append(sample)
+    by_pool = _series(history)
     fullest = _fullest(by_pool, window)
     left, collected = _leaked(history, by_pool, window), len(collected_late(history, window))
     agent = _timeouts_agent(history, by_pool, window)
@@ -80,6 +123,13 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
             if len(_processes(by_pool, name)) == 1 and (capacity := series[-1].capacity) is not None
         },
     )
+
+
+def _series(history: History) -> dict[Key, list[f.PoolSample]]:
+    by_pool: dict[Key, list[f.PoolSample]] = {}
+    for sample in history.pools:
+        by_pool.setdefault((sample.pid, sample.pool), []).append(sample)
+    return by_pool
 
 
 def _processes(by_pool: Mapping[Key, list[f.PoolSample]], pool: str) -> set[int]:
@@ -175,19 +225,19 @@ def _timeouts_agent(
     """
     if window is None or not (by_pool or history.pool_timeouts):
         return None
-    until_s = window.end_s + WRITTEN_WITHIN_S
     keys = by_pool.keys() | {(fact.pid, fact.pool) for fact in history.pool_timeouts}
-    total = 0
-    for key in keys:
-        series = by_pool.get(key, [])
-        before = max((sample.timeouts for sample in series if sample.t_s < window.measured_from_s), default=0)
-        by_counter = max((sample.timeouts for sample in series if sample.t_s <= until_s), default=0) - before
-        written = sum(
-            (fact.pid, fact.pool) == key and window.measured_from_s <= fact.t_s <= until_s
-            for fact in history.pool_timeouts
-        )
-        total += max(by_counter, written)
-    return total
+    return sum(_timeouts_of(key, by_pool.get(key, []), history, window) for key in keys)
+
+
+def _timeouts_of(key: Key, series: list[f.PoolSample], history: History, window: Window) -> int:
+    until_s = window.end_s + WRITTEN_WITHIN_S
+    before = max((sample.timeouts for sample in series if sample.t_s < window.measured_from_s), default=0)
+    by_counter = max((sample.timeouts for sample in series if sample.t_s <= until_s), default=0) - before
+    written = sum(
+        (fact.pid, fact.pool) == key and window.measured_from_s <= fact.t_s <= until_s
+        for fact in history.pool_timeouts
+    )
+    return max(by_counter, written)
 
 
 def _timeouts_logged(history: History, window: Window | None) -> int | None:

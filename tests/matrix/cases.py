@@ -65,16 +65,22 @@ _SERVERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One environment, one service, one server. `sqlalchemy` is a version to which pip's == applies."""
+    """One environment, one service, one server.
+
+    `sqlalchemy` is a version to which pip's == applies; `python` is the version of another interpreter than
+    the one that runs the tests.
+    """
 
     sqlalchemy: str
     driver: str
     framework: str
     server: str
+    python: str | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.sqlalchemy} {self.driver}, {self.framework}, {self.server}"
+        python = "" if self.python is None else f", Python {self.python}"
+        return f"{self.sqlalchemy} {self.driver}, {self.framework}, {self.server}{python}"
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -126,4 +132,8 @@ CASES: Final = (
     Case("2.1.*", "psycopg async", "Starlette", "gunicorn, two uvicorn workers"),
     Case("2.1.*", "aiosqlite", "FastAPI", "uvicorn, reload"),
     Case("2.1.*", "asyncpg", "plain ASGI", "uvicorn"),
+    Case("2.1.*", "psycopg", "Flask", "gunicorn gthread", "3.13"),
+    Case("2.1.*", "asyncpg", "FastAPI", "uvicorn", "3.13"),
+    Case("2.1.*", "psycopg", "Flask", "gunicorn gthread", "3.14"),
+    Case("2.1.*", "asyncpg", "FastAPI", "uvicorn", "3.14"),
 )

@@ -2,24 +2,54 @@
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 CACHE: Final = ROOT / ".cache" / "matrix"
 BUILD_S: Final = 120.0
+ASKED_S: Final = 20.0
 _UV: Final = str(Path(sys.executable).with_name("uv"))
 
 
-def environment_of(packages: tuple[str, ...]) -> Path:
-    """Its folder of programs."""
-    key = hashlib.sha256("\n".join((sys.version, *packages)).encode()).hexdigest()[:16]
+@cache
+def interpreter_of(version: str) -> tuple[Path, str] | None:
+    """Return a Python like `3.13` on PATH or in pyenv, and its full version; None if there is none."""
+    for candidate in _candidates(version):
+        asked = subprocess.run(
+            [str(candidate), "-c", "import sys; print(sys.version)"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=ASKED_S,
+        )
+        if asked.returncode == 0 and asked.stdout.startswith(f"{version}."):
+            return candidate, asked.stdout.strip()
+    return None
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    """Programs that may be this Python; a shim of pyenv only says that no such version is set."""
+    if found := shutil.which(f"python{version}"):
+        yield Path(found)
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted(root.glob(f"versions/{version}.*/bin/python"), reverse=True)
+
+
+def environment_of(packages: tuple[str, ...], interpreter: tuple[Path, str] | None = None) -> Path:
+    """Return the folder of programs of an environment with these packages, by default of this Python."""
+    program, version = interpreter or (Path(sys.executable), sys.version)
+    key = hashlib.sha256("\n".join((version, *packages)).encode()).hexdigest()[:16]
     folder = CACHE / key
     if not (folder / "whole").exists():
         python = str(folder / "bin/python")
-        _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
+        _uv("venv", "--quiet", "--clear", "--python", str(program), str(folder))
         _uv("pip", "install", "--quiet", "--python", python, *packages)
         (folder / "whole").touch()
     return folder / "bin"

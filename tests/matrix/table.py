@@ -19,8 +19,8 @@ _DRIVERS: Final = {
 
 def rows() -> Iterator[str]:
     """One per case; a case that has not passed on this machine says so."""
-    yield "| SQLAlchemy | driver | service | server | processes | check-outs | leaks | endpoint |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield "| Python | SQLAlchemy | driver | service | server | processes | check-outs | leaks | endpoint |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for number, case in enumerate(CASES):
         [path, *_] = [*(CACHE / "seen").glob(f"*-{number:02}.json"), None]
         yield row(case, None if path is None else json.loads(path.read_text()))
@@ -29,7 +29,8 @@ def rows() -> Iterator[str]:
 def row(case: Case, seen: dict[str, object] | None) -> str:
     if seen is None:
         return (
-            f"| {case.sqlalchemy} | {case.driver} | {case.framework} | {case.server} | not measured | | | |"
+            f"| {case.python or ''} | {case.sqlalchemy} | {case.driver} | {case.framework} | {case.server} "
+            "| not measured | | | |"
         )
     versions = seen["versions"]
     assert isinstance(versions, dict)
@@ -42,6 +43,7 @@ def row(case: Case, seen: dict[str, object] | None) -> str:
         programs = ["werkzeug"]
     server = f"{case.server} ({', '.join(named(name, name) for name in programs)})"
     cells = (
+        str(seen["python"]),
         str(versions["sqlalchemy"]),
         named(case.driver, _DRIVERS.get(case.driver, case.driver.lower())),
         named(case.framework, _FRAMEWORKS.get(case.framework, case.framework.lower())),

@@ -25,7 +25,7 @@ import pytest
 from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import BareServer
 from tests.matrix.cases import CASES, ROUTELESS, Case
-from tests.matrix.environments import CACHE, ROOT, environment_of, versions_of
+from tests.matrix.environments import CACHE, ROOT, environment_of, interpreter_of, versions_of
 
 DEADLINE_S = 60.0
 LEAKS = 3  # before a reload, and after it
@@ -91,7 +91,12 @@ def database(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> tupl
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_leak_is_named(case: Case, database: tuple[str, str], tmp_path: Path) -> None:
-    programs, asked = environment_of(case.packages), Asked(free_port())
+    interpreter = None
+    if case.python is not None and (interpreter := interpreter_of(case.python)) is None:
+        pytest.skip(
+            f"no Python {case.python} on PATH or in pyenv: install it, as by `pyenv install {case.python}`"
+        )
+    programs, asked = environment_of(case.packages, interpreter), Asked(free_port())
     url, pool_name = database
     source = tmp_path / "service.py"
     source.write_text(case.service)
@@ -160,6 +165,7 @@ def check(case: Case, found: dict[str, Any], asked: Asked, pool_name: str, line:
     assert (held["leaked"], held["outlived"], held["long"]) == (asked.leaks.total(), asked.leaks.total(), 0)
     assert held["endpoint"] == (None if case.framework in ROUTELESS else "GET /leak/:number")
     assert held["pool"] == pool_name
+    assert dict(found["libraries"])["Python"].startswith(case.python or "3.")
     assert dict(found["libraries"])["SQLAlchemy"].startswith(case.sqlalchemy.removesuffix("*"))
     [pool] = found["pools"]
     assert (pool["pool"], pool["size"], pool["max_overflow"], pool["timeouts"]) == (pool_name, 5, 10, 0)

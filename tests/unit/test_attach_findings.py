@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
+from rushhour.diagnosis.sites import held_sites
 from rushhour.jobs.attach.findings import Findings
 from rushhour.jobs.attach.words import Teller, summary
+from rushhour.metrics.window import Window
 from rushhour.rundir import facts as f
 
 SITE = f.CallSite("shop.py", 36, "report")
@@ -141,3 +145,49 @@ def test_what_a_process_has_out_when_it_ends_is_named_and_not_said_to_have_come_
         "no leak was seen, but 1 connection was still out when the process ended: it may have been at work"
     )
     assert lines[-1] == "out  shop.py:36 report: 1 of pool shop.db still out when the process ended"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request_ended_s": 2.0},
+        {"request_ended_s": 2.0, "returned_s": 6.0, "returned_by": "gc"},
+        {"request_ended_s": 2.0, "returned_s": 6.0, "returned_by": "close"},
+        {"request_ended_s": 2.0, "returned_s": 4.0, "returned_by": "process-ended"},
+        {"returned_s": 7.0, "returned_by": "close"},
+        {"returned_s": 7.0, "returned_by": "invalidate"},
+        {},
+    ],
+)
+@pytest.mark.parametrize("of_ended_process", [False, True])
+def test_agent_exec_and_a_run_hold_a_checkout_for_the_same_time(
+    changes: dict[str, object], *, of_ended_process: bool
+) -> None:
+    out = replace(OUT, **changes)  # type: ignore[arg-type]  # fields by name
+    samples = (sample(1.0), sample(5.5 if of_ended_process else 9.9), sample(10.0, pid=8))
+    findings = fed(SEEN, out, *samples, long_s=0.1)
+    history = f.History(environment=None, pools=samples, checkouts=(out,))
+    [place], [site] = findings.held(), held_sites(history, Window(0.0, 0.0, 10.0, 10.0))
+    assert round(place.longest_s, 3) == site.max_hold_s
+    assert place.still_out == site.held
+    assert (place.leaked > 0) >= (site.leaked + site.collected > 0)
+
+
+def test_samples_of_a_long_life_are_not_kept_and_their_peaks_are() -> None:
+    waiting = [sample(float(t_s), waiting=7 if t_s == 300 else 0) for t_s in range(1000)]
+    most = [replace(taken, checked_out=6 if taken.t_s == 500 else 1) for taken in waiting]
+    findings = fed(SEEN, *most, sample(1000.0, checkouts=40))
+    assert len(findings.history().pools) == 3
+    [pool] = findings.pools()
+    assert (pool.checked_out_max, pool.waiting_max, pool.checkouts) == (6, 7, 40)
+
+
+def test_a_pool_is_summed_over_its_processes() -> None:
+    findings = fed(
+        SEEN,
+        sample(1.0, checked_out=2, checkouts=5, timeouts=1),
+        sample(2.0, checkouts=9, timeouts=3),
+        sample(3.0, pid=8, checkouts=4, timeouts=2),
+    )
+    [pool] = findings.pools()
+    assert (pool.processes, pool.checked_out_max, pool.checkouts, pool.timeouts) == (2, 2, 13, 5)

@@ -1,6 +1,7 @@
 """Damaged run directories: words with the file and line, exit 64 or 2, never a fault of rushhour itself."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,9 +105,16 @@ CASES = [(name, kind, damage) for name in ROWS for kind, damage in IN_ROWS.items
 ]
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A saved run, which the tests copy before they damage it."""
+    folder = tmp_path_factory.mktemp("saved") / "20250101T180000Z-gate"
+    return save(folder, h.healthy(), h.scenario(release="1.1.1"))
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    return save(tmp_path / "20250101T180000Z-gate", h.healthy(), h.scenario(release="1.1.1"))
+def run(saved: RunDir, tmp_path: Path) -> RunDir:
+    return RunDir(shutil.copytree(saved.path, tmp_path / saved.path.name))
 
 
 @pytest.mark.parametrize(("name", "damage"), [(one, damage) for one, _, damage in CASES],

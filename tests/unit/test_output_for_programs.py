@@ -125,10 +125,20 @@ def test_a_history_of_no_folder_is_refused_and_makes_none(
     assert not missing.exists()
 
 
-def piped(arguments: list[str], **environment: str) -> str:
-    """What a command prints into a pipe."""
+SEPARATOR = "---- the next command ----"
+CALL_EACH = f"""
+import json, sys
+from rushhour.cli.main import _exit_of
+for arguments in json.loads(sys.argv[1]):
+    _exit_of(arguments)
+    print({SEPARATOR!r}, flush=True)
+"""
+
+
+def all_piped(commands: list[list[str]], **environment: str) -> list[str]:
+    """Return what each command prints into a pipe; all run in one process, because its start is slow."""
     done = subprocess.run(
-        [sys.executable, "-m", "rushhour", *arguments],
+        [sys.executable, "-c", CALL_EACH, json.dumps(commands)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -136,20 +146,32 @@ def piped(arguments: list[str], **environment: str) -> str:
         env=os.environ | environment,
     )
     assert "Traceback" not in done.stderr
-    return done.stdout
+    printed = done.stdout.split(f"{SEPARATOR}\n")
+    assert len(printed) == len(commands) + 1
+    return printed[:-1]
+
+
+def piped(arguments: list[str], **environment: str) -> str:
+    """Return what a command prints into a pipe."""
+    return all_piped([arguments], **environment)[0]
 
 
 @pytest.mark.parametrize("environment", [{}, {"COLUMNS": "80"}, {"FORCE_COLOR": "1", "COLUMNS": "60"}])
 def test_nothing_is_wrapped_in_a_pipe(environment: dict[str, str], runs: list[RunDir]) -> None:
-    for name, arguments in calls(runs).items():
-        lines = piped([name, *arguments], **environment).splitlines()
+    commands = calls(runs)
+    judged = [["judge", str(run.path)] for run in runs]
+    printed = all_piped(
+        [*([name, *arguments] for name, arguments in commands.items()), *judged], **environment
+    )
+    for name, text in zip(commands, printed, strict=False):
+        lines = text.splitlines()
         assert lines
         assert not [line for line in lines if line.endswith(" ")]
         if name in ("compare", "history"):
             assert all(any(run.path.name in line for line in lines) for run in runs), name
         assert "…" not in "".join(lines)
-    for run in runs:
-        lines = piped(["judge", str(run.path)], **environment).splitlines()
+    for run, text in zip(runs, printed[len(commands) :], strict=True):
+        lines = text.splitlines()
         assert any(str(run.path / "report.html") in line for line in lines)
         assert any(LONG in line for line in lines)
 

@@ -59,14 +59,23 @@ def judged(run: RunDir) -> Verdict:
     return judge(read_scenario(run), load_history(run), "embedded")
 
 
-@pytest.fixture
-def healthy(tmp_path: Path) -> RunDir:
-    return save(tmp_path / "healthy", h.healthy(), h.scenario(release="1.1.1"))
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two saved runs, which the tests copy before they change them."""
+    folder = tmp_path_factory.mktemp("saved")
+    save(folder / "healthy", h.healthy(), h.scenario(release="1.1.1"))
+    save(folder / "leaking", h.incident(), h.scenario())
+    return folder
 
 
 @pytest.fixture
-def leaking(tmp_path: Path) -> RunDir:
-    return save(tmp_path / "leaking", h.incident(), h.scenario())
+def healthy(saved: Path, tmp_path: Path) -> RunDir:
+    return RunDir(shutil.copytree(saved / "healthy", tmp_path / "healthy"))
+
+
+@pytest.fixture
+def leaking(saved: Path, tmp_path: Path) -> RunDir:
+    return RunDir(shutil.copytree(saved / "leaking", tmp_path / "leaking"))
 
 
 def test_a_whole_run_loses_nothing(healthy: RunDir, leaking: RunDir) -> None:

@@ -1,34 +1,38 @@
-"""Folds what the agents write into findings: leaks, long holds, time-outs, and what is seen at all (pure)."""
+"""Folds the agents' facts into a history, and judges it by the same rules as a run (pure)."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
+from rushhour.diagnosis.sites import HeldCheckout, held_checkouts
 from rushhour.diagnosis.units import unit_of
-from rushhour.metrics.pools import has_outlived
+from rushhour.metrics.pools import PoolUse, pool_uses
+from rushhour.metrics.window import Window
+from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
-PROCESS_ENDED = "process-ended"
+PROCESS_ENDED: Final = "process-ended"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which line takes a connection of which pool, and for which endpoint."""
+    """The line that takes connections of a pool, and the endpoint it takes them for."""
 
     pool: str
     site: f.CallSite
-    endpoint: str | None  # None: outside a request, or no framework tells
+    endpoint: str | None  # None: outside of a request, or in an unknown framework
 
 
 @dataclass(slots=True)
 class Held:
-    """What is known of the notable check-outs of one place; times in seconds."""
+    """The leaks and long holds of a place; times in seconds."""
 
     place: Place
-    leaked: int = 0  # outlived their request, or never came back, or came back by garbage collection alone
-    outlived: int = 0  # of these, those whose request, or other unit of work, was seen to end
+    leaked: int = 0  # outlived their request, never came back, or came back by garbage collection alone
+    outlived: int = 0  # of these, those whose request or other unit of work was seen to end
     units: Counter[str] = field(default_factory=Counter)  # of these, by kind, see diagnosis/units.py
-    long: int = 0  # held longer than asked, within their request or outside one
+    long: int = 0  # long holds that did not leak
     still_out: int = 0
     held_s: float = 0.0  # connection-seconds of all of these
     longest_s: float = 0.0
@@ -37,36 +41,37 @@ class Held:
 
 @dataclass(slots=True)
 class Waits:
-    """Time-outs of one pool."""
+    """Time-outs of a pool."""
 
     count: int = 0
     longest_s: float = 0.0
     sites: Counter[tuple[f.CallSite, str | None]] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
-class PoolSeen:
-    """One pool over all processes of the service."""
+class PoolPeaks:
+    """Keeps the samples of a pool in a process that its newest and highest values come from.
 
-    pool: str
-    kind: str
-    size: int
-    max_overflow: int
-    timeout_s: float
-    processes: int
-    checked_out_max: int  # of one process
-    waiting_max: int
-    timeouts: int
-    checkouts: int
+    A service may run for days, and writes ten samples a second.
+    """
 
-    @property
-    def capacity(self) -> int | None:
-        """Connections that one process may have out; None without a limit."""
-        return None if self.max_overflow < 0 else self.size + self.max_overflow
+    def __init__(self, first: f.PoolSample) -> None:
+        self._newest = self._most_out = self._most_waiting = first
+
+    def add(self, sample: f.PoolSample) -> None:
+        self._newest = sample
+        if sample.checked_out > self._most_out.checked_out:
+            self._most_out = sample
+        if sample.waiting > self._most_waiting.waiting:
+            self._most_waiting = sample
+
+    def samples(self) -> list[f.PoolSample]:
+        """Return the kept samples in the order of time, each once."""
+        kept = {sample.t_s: sample for sample in (self._most_out, self._most_waiting, self._newest)}
+        return [kept[t_s] for t_s in sorted(kept)]
 
 
 class Findings:
-    """Feed it facts in the order in which they come; ask at any time.
+    """Takes facts in the order in which they come; can be asked at any time.
 
     `long_s` is how long a check-out may last before it is a long hold.
     """
@@ -76,24 +81,20 @@ class Findings:
         self.processes: dict[int, f.AgentProcess] = {}
         self.faults: list[f.AgentFault] = []
         self.timeouts: dict[str, Waits] = {}
-        self._pools: dict[tuple[int, str], f.PoolSample] = {}
-        self._most: Counter[str] = Counter()
-        self._waiting: Counter[str] = Counter()
-        self._outs: dict[tuple[int, int], f.CheckOut] = {}
+        self._pools: dict[tuple[int, str], PoolPeaks] = {}
+        self._checkouts: dict[tuple[int, int], f.CheckOut] = {}
         self._newest_s: dict[int, float] = {}
 
     def feed(self, facts: Iterable[f.PoolFact]) -> None:
         for fact in facts:
-            self._newest_s[fact.pid] = max(fact.t_s, self._newest_s.get(fact.pid, fact.t_s))
+            self._newest_s[fact.pid] = max(_latest_s(fact), self._newest_s.get(fact.pid, 0.0))
             match fact:
                 case f.AgentProcess():
                     self.processes[fact.pid] = fact
                 case f.PoolSample():
-                    self._pools[fact.pid, fact.pool] = fact
-                    self._most[fact.pool] = max(self._most[fact.pool], fact.checked_out)
-                    self._waiting[fact.pool] = max(self._waiting[fact.pool], fact.waiting)
+                    self._pools.setdefault((fact.pid, fact.pool), PoolPeaks(fact)).add(fact)
                 case f.CheckOut():
-                    self._outs[fact.pid, fact.id] = fact
+                    self._checkouts[fact.pid, fact.id] = fact
                 case f.PoolTimeout():
                     waits = self.timeouts.setdefault(fact.pool, Waits())
                     waits.count += 1
@@ -102,97 +103,89 @@ class Findings:
                 case f.AgentFault():
                     self.faults.append(fact)
                 case _:
-                    pass  # totals and histograms: for the diagnosis of a run
+                    pass  # totals and histograms, which only the diagnosis of a run uses
 
     def command_ended(self) -> None:
-        """Nothing comes back any more: what is still out was out when its process was killed."""
-        for key, out in self._outs.items():
+        """Close the check-outs that are still out: their process was killed, and nothing comes back."""
+        for key, out in self._checkouts.items():
             if out.returned_s is None:
-                at_s = max(out.taken_s, self._newest_s[out.pid])
-                self._outs[key] = replace(out, t_s=at_s, returned_s=at_s, returned_by=PROCESS_ENDED)
+                at_s = self._newest_s[out.pid]
+                self._checkouts[key] = replace(out, t_s=at_s, returned_s=at_s, returned_by=PROCESS_ENDED)
 
-    def pools(self) -> list[PoolSeen]:
-        """Every pool that was seen, by name."""
-        by_name: dict[str, list[f.PoolSample]] = {}
-        for sample in self._pools.values():
-            by_name.setdefault(sample.pool, []).append(sample)
-        return [self._pool(name, samples) for name, samples in sorted(by_name.items())]
-
-    def _pool(self, name: str, samples: list[f.PoolSample]) -> PoolSeen:
-        newest = max(samples, key=lambda one: one.t_s)
-        return PoolSeen(
-            pool=name,
-            kind=newest.kind,
-            size=newest.size,
-            max_overflow=newest.max_overflow,
-            timeout_s=newest.timeout_s,
-            processes=len(samples),
-            checked_out_max=self._most[name],
-            waiting_max=self._waiting[name],
-            timeouts=sum(one.timeouts for one in samples),
-            checkouts=sum(one.checkouts for one in samples),
+    def history(self) -> History:
+        """Return what was seen so far as the history of a run without a load."""
+        return History(
+            environment=None,
+            processes=tuple(self.processes.values()),
+            pools=tuple(sample for peaks in self._pools.values() for sample in peaks.samples()),
+            checkouts=tuple(self._checkouts.values()),
+            agent_faults=tuple(self.faults),
         )
 
+    def window(self) -> Window:
+        """Return the time in which anything was seen: there is no warm-up, and no load that ends."""
+        end_s = max(self._newest_s.values(), default=0.0)
+        return Window(0.0, 0.0, end_s, end_s)
+
+    def pools(self) -> tuple[PoolUse, ...]:
+        """Return every pool that was seen, by name."""
+        return pool_uses(self.history(), self.window())
+
     def held(self) -> list[Held]:
-        """Places with leaks or long holds, by connection-seconds, the worst first."""
+        """Return places with leaks or long holds, by connection-seconds, the worst first."""
         found: dict[Place, Held] = {}
-        for out in self._outs.values():
-            last_s = out.returned_s if out.returned_s is not None else self._newest_s[out.pid]
-            held_s = max(0.0, last_s - out.taken_s)
-            leaked = self.has_leaked(out, held_s)
-            if not leaked and held_s < self.long_s:
+        for held in held_checkouts(self.history(), self.window()):
+            leaked = self._has_leaked(held)
+            if not leaked and held.held_s < self.long_s:
                 continue
-            place = Place(out.pool, out.site, out.endpoint)
-            one = found.setdefault(place, Held(place))
-            one.leaked += leaked
-            if has_outlived(out):
-                one.outlived += 1
-                one.units[unit_of(out)] += 1
-            one.long += not leaked
-            one.still_out += out.returned_s is None
-            one.held_s += held_s
-            one.longest_s = max(one.longest_s, held_s)
-            if out.returned_by is not None:
-                one.returned_by[out.returned_by] += 1
-        return sorted(found.values(), key=lambda one: (-one.leaked, -one.held_s))
+            place = found.setdefault(_place(held.out), Held(_place(held.out)))
+            place.leaked += leaked
+            if held.outlived:
+                place.outlived += 1
+                place.units[unit_of(held.out)] += 1
+            place.long += not leaked
+            place.still_out += held.still_out
+            place.held_s += held.held_s
+            place.longest_s = max(place.longest_s, held.held_s)
+            if held.out.returned_by is not None:
+                place.returned_by[held.out.returned_by] += 1
+        return sorted(found.values(), key=lambda place: (-place.leaked, -place.held_s))
 
-    def has_leaked(self, out: f.CheckOut, held_s: float) -> bool:
-        """It outlived its request; or nobody closed it, whatever ended it in the end.
+    def _has_leaked(self, held: HeldCheckout) -> bool:
+        """Return whether the check-out outlived its unit of work, or was never closed by anyone.
 
+        The second half is needed because a command is also judged outside of requests, after it has ended.
         What was out for less than a long hold when its process ended may have been at work.
         """
-        if has_outlived(out) or out.returned_by == "gc":
+        if held.outlived or held.out.returned_by == "gc":
             return True
-        return out.endpoint is None and out.returned_by == PROCESS_ENDED and held_s >= self.long_s
+        return held.out.endpoint is None and _ended_with_process(held) and held.held_s >= self.long_s
 
     @property
     def leaks(self) -> int:
         """How many check-outs have leaked."""
-        return sum(one.leaked for one in self.held())
+        return sum(place.leaked for place in self.held())
 
     @property
     def out_at_end(self) -> int:
-        """How many check-outs their process took along when it ended, leaked or not."""
-        return sum(out.returned_by == PROCESS_ENDED for out in self._outs.values())
+        """How many check-outs were out when their process ended, leaked or not."""
+        return sum(out.returned_by == PROCESS_ENDED for out in self._checkouts.values())
 
     def left_at_exit(self) -> dict[Place, int]:
-        """Where those were taken that were out, and had not leaked, when their process ended."""
+        """Count by place the short check-outs that were out, and had not leaked, when their process ended."""
         return Counter(
-            Place(out.pool, out.site, out.endpoint)
-            for out in self._outs.values()
-            if out.returned_by == PROCESS_ENDED
-            and out.returned_s is not None
-            and out.returned_s - out.taken_s < self.long_s
-            and not self.has_leaked(out, out.returned_s - out.taken_s)
+            _place(held.out)
+            for held in held_checkouts(self.history(), self.window())
+            if _ended_with_process(held) and held.held_s < self.long_s and not self._has_leaked(held)
         )
 
     @property
     def checkouts(self) -> int:
         """How many check-outs were seen, over all pools and processes."""
-        return sum(sample.checkouts for sample in self._pools.values()) or len(self._outs)
+        return sum(pool.checkouts for pool in self.pools()) or len(self._checkouts)
 
     def libraries(self) -> Iterator[tuple[str, str]]:
-        """Versions seen, each once: ("SQLAlchemy", "2.1.9")."""
+        """Yield the versions that were seen, each once: ("SQLAlchemy", "2.1.9")."""
         seen: dict[tuple[str, str], None] = {}
         for process in self.processes.values():
             for name, version in (
@@ -204,3 +197,18 @@ class Findings:
                 if version is not None:
                     seen[name, version] = None
         yield from seen
+
+
+def _latest_s(fact: f.PoolFact) -> float:
+    """Return the newest time in a fact: a check-out may be newer than the sample that reports it."""
+    if isinstance(fact, f.CheckOut):
+        return max(fact.t_s, fact.taken_s, fact.request_ended_s or 0.0)
+    return fact.t_s
+
+
+def _place(out: f.CheckOut) -> Place:
+    return Place(out.pool, out.site, out.endpoint)
+
+
+def _ended_with_process(held: HeldCheckout) -> bool:
+    return held.out.returned_by == PROCESS_ENDED

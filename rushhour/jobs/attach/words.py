@@ -5,7 +5,8 @@ from typing import Final
 
 from rushhour.diagnosis.units import JOB, after_what, most_of
 from rushhour.diagnosis.unlimited import what_it_means
-from rushhour.jobs.attach.findings import Findings, Held, Place, PoolSeen, Waits
+from rushhour.jobs.attach.findings import Findings, Held, Place, Waits
+from rushhour.metrics.pools import PoolUse
 from rushhour.metrics.wording import counted, most_out
 
 _HOW: Final[Mapping[str, str]] = {
@@ -107,14 +108,14 @@ def in_words(libraries: Iterator[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {version}" for name, version in libraries)
 
 
-def describe_pool(pool: PoolSeen) -> str:
+def describe_pool(pool: PoolUse) -> str:
     """`127.0.0.1:5432/shop: QueuePool of 5 + 10, time-out 30 s`, and what a limitless one means."""
     if pool.capacity is not None:
         return f"{pool.pool}: {pool.kind} of {pool.size} + {pool.max_overflow}, time-out {pool.timeout_s:g} s"
     return f"{pool.pool}: {what_it_means(pool.kind)}"
 
 
-def use_of_pool(pool: PoolSeen) -> str:
+def use_of_pool(pool: PoolUse) -> str:
     """What it came to."""
     out = most_out(pool.checked_out_max, pool.capacity, pool.processes)
     waited = f", {pool.waiting_max} waiting" if pool.waiting_max else ""

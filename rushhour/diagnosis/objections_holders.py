@@ -1,0 +1,114 @@
+"""Objections from where the holders of a full pool were seen, and from what their backends did (pure)."""
+
+from collections.abc import Iterator
+
+from rushhour.diagnosis.holds import HoldSignals
+from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
+from rushhour.diagnosis.signals import Signals
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
+
+
+def elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause in which the holders wait for the server."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.looks >= ENOUGH_LOOKS and _away(holds) >= MOST:
+        away = _away(holds)
+        yield Objection(
+            "the agent",
+            f"{away:.0%} of the looks at holders found them at something else than the server",
+            "pool.jsonl doing",
+        )
+
+
+def _away(holds: HoldSignals) -> float:
+    return holds.elsewhere + holds.streaming + holds.sending
+
+
+def not_seen(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause that rests on where the holders were: most of them were not seen."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.unseen >= MOST:
+        says = f"{holds.unseen:.0%} of the looks could not find who works with the connection"
+        yield Objection("the agent", says, "pool.jsonl doing.unseen")
+
+
+def not_streaming(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause in which the holders were sending their responses."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.looks and holds.streaming + holds.sending < MOST:
+        says = f"{holds.streaming + holds.sending:.0%} of the looks at holders found a response on its way"
+        yield Objection("the agent", says, "pool.jsonl doing.streaming, sending")
+
+
+def not_in_driver(signals: Signals, history: History) -> Iterator[Objection]:
+    del history
+    holds = signals.holds
+    if holds is not None and holds.looks and holds.driver < MOST:
+        yield Objection(
+            "the agent",
+            f"{holds.driver:.0%} of the looks at holders found them waiting for the server",
+            "pool.jsonl doing",
+        )
+
+
+def not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause in which the holders queue for another connection."""
+    del history
+    holds, pressure = signals.holds, signals.pressure
+    if holds is None or pressure is None:
+        return
+    waiting = holds.waiting_for_another
+    unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY
+    if holds.looks and waiting < MOST:
+        says = f"{waiting:.0%} of {holds.looks:,} looks at holders found them in the queue"
+        yield Objection("the agent", says, "pool.jsonl doing.queue", refutes=unseen)
+    if holds.claimed > pressure.capacity:
+        says = (
+            f"by the time-outs, requests in the queue held {holds.claimed} connections at once, of a pool of "
+            f"{pressure.capacity}: most of them held nothing"
+        )
+        yield Objection("the agent", says, "pool.jsonl timeout.holding, waited_s")
+
+
+def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause in which the holders wait for anything but the server."""
+    holds, pressure = signals.holds, signals.pressure
+    if holds is None or pressure is None:
+        return
+    if holds.server_active is not None:
+        if holds.server_active >= MOST:
+            says = f"{holds.server_active:.0%} of the backends of these connections ran a query"
+            source = "postgres.jsonl backends joined with pool.jsonl checkout.server_pid"
+            yield Objection("the servers", says, source, refutes=holds.server_active >= NEARLY_ALL)
+        return
+    capacities = {one.pid: one.capacity or 0 for one in history.pools if one.pool == pressure.pool}
+    active = [
+        one.states.get("active", 0)
+        for one in history.servers
+        if one.server == pressure.pool and one.error is None and pressure.from_s <= one.t_s <= pressure.to_s
+    ]
+    total = sum(capacities.values())
+    share = sum(active) / len(active) / total if active and total else 0.0
+    if share >= MOST:
+        says = f"{sum(active) / len(active):.1f} backends ran a query, on average, of {total} connections"
+        yield Objection("the servers", says, "postgres.jsonl states", refutes=share >= NEARLY_ALL)
+
+
+def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause in which the backends are busy."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and pressure.active_share is not None and pressure.active_share < MOST:
+        says = f"{pressure.active_share:.0%} of the backends in a transaction ran a query"
+        yield Objection("the servers", says, "postgres.jsonl states")
+
+
+def left_out(signals: Signals, history: History) -> Iterator[Objection]:
+    del history
+    if signals.pressure is not None and signals.pressure.left_out:
+        says = f"{counted(signals.pressure.left_out, 'connection')} did not come back after the load"
+        yield Objection("the agent", says, "pool.jsonl checkout")

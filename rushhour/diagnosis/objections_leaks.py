@@ -1,0 +1,77 @@
+"""Objections from what was still out, or seen at all, when the watch ended (pure)."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from rushhour.diagnosis.objection import Objection
+from rushhour.diagnosis.signals import Signals
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, leaked_at_end
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
+
+OPEN_S: Final = 1.0  # a transaction that idles for less, after the load, is about to end
+
+
+def leak_in_use(signals: Signals, history: History, used_by_later: int = 0) -> Iterator[Objection]:
+    """Contradict a leak: a connection that runs a query when the watch ends is in use."""
+    window = signals.metrics.window
+    if window is None or signals.leak is None:
+        return
+    pool = signals.leak.pool
+    leaked = {out.server_pid for out in leaked_at_end(history, window) if out.pool == pool and out.server_pid}
+    seen = [
+        one for one in history.servers if one.server == pool and one.error is None and one.t_s <= window.end_s
+    ]
+    if not leaked or not seen or seen[-1].t_s < window.load_ended_s:
+        return
+    active = sum(one.pid in leaked and one.state == "active" for one in seen[-1].backends) - used_by_later
+    if active > 0:
+        says = f"{active} of their {len(leaked)} backends still ran a query after the load"
+        yield Objection("the servers", says, "postgres.jsonl backends")
+
+
+def kept_in_use(signals: Signals, history: History) -> Iterator[Objection]:
+    """As above, against a session that a thread kept: a later request of the thread uses it.
+
+    Such a request may run on when its customer has given up, and so after the load.
+    """
+    yield from leak_in_use(signals, history, used_by_later=signals.outside.given_up)
+
+
+def leak_unseen(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a leak of more connections than the pools count as checked out."""
+    window, leak = signals.metrics.window, signals.leak
+    if window is None or leak is None:
+        return
+    last = {one.pid: one for one in history.pools if one.pool == leak.pool and one.t_s <= window.end_s}
+    out = sum(one.checked_out for one in last.values())
+    if last and leak.leaked > out:
+        says = f"{leak.leaked} leaked, while the pools counted {out} connections out"
+        yield Objection("the agent", says, "pool.jsonl sample.checked_out")
+
+
+def left_open(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that every connection came back: a transaction idles on a server after the load."""
+    window = signals.metrics.window
+    if window is None:
+        return
+    last = {
+        one.server: one
+        for one in history.servers
+        if one.error is None and window.load_ended_s < one.t_s <= window.end_s
+    }
+    for one in last.values():
+        idle = sum(count for state, count in one.states.items() if state.startswith("idle in transaction"))
+        if idle and (one.oldest_idle_in_xact_s or 0.0) >= OPEN_S:
+            says = f"{counted(idle, 'transaction')} idled on the {one.server} after the load"
+            yield Objection("the servers", says, "postgres.jsonl states, oldest_idle_in_xact_s")
+
+
+def silent_agent(signals: Signals, history: History) -> Iterator[Objection]:
+    window = signals.metrics.window
+    if window is None or not history.pools:
+        return
+    last_s = max(one.t_s for one in history.pools)
+    if last_s < window.end_s - LAST_SAMPLE_WITHIN_S:
+        says = f"no pool was seen for the last {window.end_s - last_s:.0f} s of the run"
+        yield Objection("the agent", says, "pool.jsonl sample")

@@ -1,0 +1,83 @@
+"""Objections from waits for locks, and from their absence (pure)."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
+from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.slow_backend import signs_of
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+
+MANY_SILENT: Final = 3  # samples without an answer: the server is in trouble of its own
+
+_LOCKS: Final = "postgres.jsonl lock_waits joined with pool.jsonl checkout.server_pid"
+
+
+def own_locks(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a slow server: the waits for a lock are for the service's own transactions."""
+    del history
+    chains = [one for locks in signals.locks for one in locks.chains]
+    own = [one for one in chains if one.own]
+    if not own or len(own) < MOST * len(chains):
+        return
+    lines = Counter(at(one.blocker.site) for one in own if one.blocker is not None)
+    where = f", mostly taken at {lines.most_common(1)[0][0]}" if lines else ""
+    says = f"{len(own)} of {len(chains)} waits for a lock were for the service's own transactions{where}"
+    alone = not any(signs_of(backend, locked=False) for backend in signals.backends)
+    yield Objection("the servers", says, _LOCKS, refutes=alone and len(own) >= NEARLY_ALL * len(chains))
+
+
+def locks_of_others(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a lock of the service's own: the waits are for another session, or an unknown session."""
+    del history
+    chains = [one for locks in signals.locks for one in locks.chains]
+    others = sum(not one.own for one in chains)
+    if signals.agent and others and others >= HARDLY_ANY * len(chains):
+        whose = next((locks.whose for locks in signals.locks if locks.others), "")
+        says = f"{others} of {len(chains)} waits for a lock were for another session, mostly {whose}"
+        yield Objection("the servers", says, _LOCKS, refutes=others >= MOST * len(chains))
+    leaked = sum(one.leaked for one in chains)
+    if leaked >= MOST * len(chains):
+        says = f"{leaked} of {len(chains)} waits for a lock were for transactions that had leaked"
+        yield Objection("the agent", says, "pool.jsonl checkout.request_ended_s", refutes=True)
+
+
+def at_work(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict waits for a lock: the backends do not wait for a lock, or the server does not answer."""
+    pressure = signals.pressure
+    if pressure is None:
+        return
+    running = locked = total = silent = 0
+    for one in history.servers:
+        if one.server == f.server_of(pressure.pool) and pressure.from_s <= one.t_s <= pressure.to_s + 1:
+            silent += one.error is not None
+            for backend in one.backends:
+                if backend.state != "idle":
+                    waits = (backend.wait or "").startswith("Lock:")
+                    total += 1
+                    locked += waits
+                    running += backend.state == "active" and not waits
+    # In a cycle each that waits has another one that idles, waited for: half of them wait.
+    if total and locked < (MOST - HARDLY_ANY) * total:
+        says = f"{locked} of {total} backends in a transaction waited for a lock; {running} ran a query"
+        yield Objection("the servers", says, "postgres.jsonl backends", refutes=running >= NEARLY_ALL * total)
+    if silent >= MANY_SILENT:
+        says = f"{counted(silent, 'sample')} got no answer"
+        yield Objection("the servers", says, "postgres.jsonl error")
+
+
+def not_at_locks(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict waits for a lock: most holders do something else than wait for the server."""
+    del history
+    holds = signals.holds
+    if holds is None or holds.looks < ENOUGH_LOOKS:
+        return
+    # In a cycle each wait has a holder that waits for it: one of two is in the driver.
+    away = holds.queue + holds.streaming + holds.elsewhere
+    if away > MOST and holds.driver < MOST - HARDLY_ANY:
+        says = f"{away:.0%} of the looks at holders found them at something else than the server"
+        yield Objection("the agent", says, "pool.jsonl doing")

@@ -1,0 +1,217 @@
+"""Holders that wait for a lock, and whether the lock's owner waits for a connection."""
+
+import asyncio
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from rushhour.agent.book import Book
+from rushhour.agent.locks import LockPlaces
+from rushhour.agent.looks import BEHIND, LOCK
+from rushhour.agent.standing import ELSEWHERE, QUEUE, stack_of
+from tests.unit.standing_subject import (
+    DEADLINE_S,
+    an_owner,
+    compiled,
+    counts_of,
+    during,
+    thread_in,
+)
+from tests.unit.test_agent_doing import (
+    APP,
+    SQLALCHEMY,
+    FakePool,
+    a_hold,
+    frame_in,
+)
+
+
+def frames_of(thread: threading.Thread) -> list[FrameType]:
+    return stack_of(sys._current_frames()[thread.ident or 0])
+
+
+def with_statement(lock: Any) -> None:
+    with lock:
+        pass
+
+
+def acquire(lock: Any) -> None:
+    lock.acquire()
+    lock.release()
+
+
+def waits_for_an_event(lock: Any) -> None:
+    threading.Event().wait(0.2)
+    acquire(lock)
+
+
+@pytest.mark.parametrize("function", [with_statement, acquire])
+@pytest.mark.parametrize(
+    "kind", [threading.Lock, threading.RLock, threading.Condition, lambda: threading.Semaphore(1)]
+)
+def test_a_wait_for_a_lock_is_distinguished_from_other_waits(function: Any, kind: Any) -> None:
+    lock = kind()
+    lock.acquire()
+    try:
+        with thread_in(lambda: function(lock)) as thread:
+            guarded = LockPlaces().guarded(frames_of(thread))
+            assert function.__code__ in guarded[:1]
+            lock.release()
+    except BaseException:
+        lock.release()
+        raise
+    with thread_in(lambda: waits_for_an_event(threading.Lock())) as thread:
+        assert LockPlaces().guarded(frames_of(thread)) == ()
+
+
+def test_a_condition_that_is_waited_for_by_a_lock_of_its_own_is_no_lock() -> None:
+    """As under gevent, whose locks are written in Python."""
+    inner = (("/venv/threading.py", "wait"), ("/venv/gevent/thread.py", "__enter__"))
+    get = frame_in(APP, ("/usr/lib/python3/queue.py", "get"), *inner)
+    assert LockPlaces().guarded(stack_of(get)) == ()
+    semaphore = frame_in(APP, ("/venv/threading.py", "acquire"), *inner)
+    assert [code.co_name for code in LockPlaces().guarded(stack_of(semaphore))] == [APP[1]]
+
+
+def test_a_holder_at_a_lock_whose_owner_is_in_the_queue_waits_for_a_connection() -> None:
+    """As a log handler does that opens a session of its own under the handler's lock."""
+    lock, release, inside = threading.Lock(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        release.wait(DEADLINE_S)
+
+    get = compiled("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
+    emit = compiled(
+        "def emit(lock, wait):\n    with lock:\n        get(wait)\n", "/srv/app/audit.py", "emit", get=get
+    )
+    book, pool = Book(), FakePool()
+    with thread_in(lambda: emit(lock, wait)) as owner:
+        assert inside.wait(DEADLINE_S)
+        with thread_in(lambda: emit(lock, wait)) as waiter, thread_in(lambda: with_statement(lock)) as other:
+            holds = [a_hold(book, pool, None, one.ident or 0, 1.0) for one in (owner, waiter, other)]
+            counts = counts_of(holds)
+            release.set()
+    assert (counts[QUEUE], counts[BEHIND], counts[LOCK]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("owner_holds", [True, False])
+def test_tasks_at_a_lock_whose_owner_is_in_the_queue_wait_for_a_connection(owner_holds: bool) -> None:
+    get = compiled("async def get(wait):\n    await wait\n", f"{SQLALCHEMY}util/queue.py", "get")
+    audit = compiled(
+        "async def audit(lock, wait):\n    async with lock:\n        await get(wait)\n",
+        "/srv/app/audit.py",
+        "audit",
+        get=get,
+    )
+
+    async def main() -> dict[str, int]:
+        lock = asyncio.Lock()
+        sleeping = [asyncio.sleep(DEADLINE_S) for _ in range(3)]
+        tasks = [asyncio.create_task(audit(lock, sleeper)) for sleeper in sleeping]
+        await asyncio.sleep(0.01)
+        book, pool = Book(), FakePool()
+        holds = [a_hold(book, pool, None, 0, 1.0) for _ in tasks]
+        for hold, task in zip(holds, tasks, strict=True):
+            hold.owner = an_owner(task)
+        counts = counts_of(holds if owner_holds else holds[1:])
+        for task in tasks:
+            task.cancel()
+        for sleeper in sleeping:
+            sleeper.close()
+        return counts
+
+    counts = asyncio.run(main())
+    assert (counts[QUEUE], counts[BEHIND]) == (int(owner_holds), 2)
+
+
+@pytest.mark.parametrize("holds_nothing", [True, False])
+def test_who_is_in_the_queue_before_a_lock_does_not_own_it(holds_nothing: bool) -> None:
+    """Requests wait for their first connection, and then for the lock, in one function."""
+    get = compiled("async def get(wait):\n    await wait\n", f"{SQLALCHEMY}util/queue.py", "get")
+    item = compiled(
+        "async def item(lock, connection, work):\n    await get(connection)\n    async with lock:\n"
+        "        await work\n",
+        "/srv/app/items.py",
+        "item",
+        get=get,
+    )
+
+    async def main() -> dict[str, int]:
+        lock = asyncio.Lock()
+        waits = [asyncio.sleep(DEADLINE_S if name == "queue" else 0) for name in ("a", "b", "c", "queue")]
+        works = [asyncio.sleep(DEADLINE_S) for _ in waits]
+        tasks = [asyncio.create_task(item(lock, *both)) for both in zip(waits, works, strict=True)]
+        await asyncio.sleep(0.01)
+        book, pool = Book(), FakePool()
+        holds = [a_hold(book, pool, None, 0, 1.0) for _ in tasks]
+        for hold, task in zip(holds, tasks, strict=True):
+            hold.owner = an_owner(task)
+        counts = counts_of(holds[:3] if holds_nothing else holds)
+        for task in tasks:
+            task.cancel()
+        for one in works:
+            one.close()
+        return counts
+
+    counts = asyncio.run(main())
+    assert (counts[LOCK], counts[BEHIND], counts[ELSEWHERE]) == (2, 0, 1)
+    assert counts[QUEUE] == (0 if holds_nothing else 1)
+
+
+def test_a_thread_in_the_queue_before_a_lock_does_not_own_it() -> None:
+    lock, release = threading.Lock(), threading.Event()
+    get = compiled("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
+    item = compiled(
+        "def item(lock, wait):\n    get(wait)\n    with lock:\n        pass\n",
+        "/srv/app/items.py",
+        "item",
+        get=get,
+    )
+    book, pool = Book(), FakePool()
+    with thread_in(lambda: item(lock, lambda: release.wait(DEADLINE_S))) as queued, lock:
+        assert queued.is_alive()
+        waiting = threading.Thread(target=lambda: item(lock, lambda: None))
+        waiting.start()
+        time.sleep(0.05)
+        counts = counts_of([a_hold(book, pool, None, waiting.ident or 0, 1.0)])
+        release.set()
+    waiting.join(DEADLINE_S)
+    assert not waiting.is_alive()
+    assert (counts[LOCK], counts[BEHIND]) == (1, 0)
+
+
+async def rests(wait: Any) -> None:
+    await wait
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize(("where", "expected"), [("queue", QUEUE), ("app", ELSEWHERE)])
+def test_a_task_with_an_open_group_waits_for_a_connection_if_a_task_of_the_group_does(
+    where: str, expected: str, levels: int
+) -> None:
+    """As a middleware that runs the endpoint in a task of its own and waits for its first message."""
+    get = compiled("async def get(wait):\n    await wait\n", f"{SQLALCHEMY}util/queue.py", "get")
+    endpoint = get if where == "queue" else rests
+
+    async def middleware(level: int, wait: Any) -> None:
+        def call_next() -> None:  # the group is a variable of both functions, as in Starlette
+            group.create_task(endpoint(wait) if level == 1 else middleware(level - 1, wait))
+
+        async with asyncio.TaskGroup() as group:
+            call_next()
+            await asyncio.sleep(DEADLINE_S)
+
+    def look(task: Any) -> None:
+        hold = a_hold(Book(), FakePool(), None, 0, 1.0)
+        hold.owner = an_owner(task)
+        assert counts_of([hold])[expected] == 1
+
+    async def outermost() -> None:
+        await middleware(levels, asyncio.sleep(DEADLINE_S))
+
+    during(outermost, look)

@@ -1,0 +1,173 @@
+"""Holders whose response is made or sent, and worker threads that hold for a request."""
+
+import asyncio
+import queue
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from rushhour.agent.asgi_requests import sending
+from rushhour.agent.book import Book, Request
+from rushhour.agent.call_sites import Classifier
+from rushhour.agent.flask_requests import current_request
+from rushhour.agent.looks import SENDING, STREAMING, UNSEEN
+from rushhour.agent.standing import DRIVER, ELSEWHERE, Reader, stack_of
+from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of, during, pauses
+from tests.unit.test_agent_doing import (
+    FakePool,
+    a_hold,
+    a_waiting_thread,
+    asks_the_server,
+)
+
+
+def test_a_response_streams_from_its_start_to_its_last_part_and_a_pending_part_waits_for_the_client() -> None:
+    request = Request("GET", None)
+    states: list[tuple[bool, bool, bool]] = []
+
+    async def send(_: Any) -> None:
+        states.append((request.returned, request.streams, request.sending))
+
+    async def main() -> None:
+        watched = sending(request, send)
+        await watched({"type": "http.response.start"})
+        states.append((request.returned, request.streams, request.sending))
+        await watched({"type": "http.response.body", "more_body": True})
+        await watched({"type": "http.response.body"})
+        states.append((request.returned, request.streams, request.sending))
+
+    asyncio.run(main())
+    assert states == [
+        (True, True, True),
+        (True, True, False),
+        (True, True, True),
+        (True, True, True),
+        (True, False, False),
+    ]
+
+
+def test_sending_is_distinguished_from_making_a_streamed_response() -> None:
+    making, unread = Request("GET", None), Request("GET", None)
+    for request in (making, unread):
+        request.returned = request.streams = True
+    unread.sending = True
+    with a_waiting_thread() as first, a_waiting_thread() as second:
+        holds = [
+            a_hold(Book(), FakePool(), making, first, 1.0),
+            a_hold(Book(), FakePool(), unread, second, 1.0),
+        ]
+        counts = counts_of(holds)
+    assert (counts[STREAMING], counts[SENDING]) == (1, 1)
+
+
+def test_a_server_that_writes_to_a_socket_waits_for_the_client() -> None:
+    handle = compiled(
+        "def handle(send):\n    send()\n", "/venv/site-packages/gunicorn/workers/gthread.py", "handle"
+    )
+    found: list[Any] = []
+    write = compiled(
+        "def write():\n    found.append(sys._getframe())\n",
+        "/venv/site-packages/gunicorn/util.py",
+        "write",
+        sys=sys,
+        found=found,
+    )
+    handle(write)
+    assert Reader(Classifier()).read(stack_of(found[0])).sends
+    post = compiled("def send():\n    write()\n", "/srv/app/partner.py", "send", write=write)
+    handle(post)
+    assert not Reader(Classifier()).read(stack_of(found[1])).sends
+
+
+def test_a_thread_that_works_for_a_later_request_says_nothing_of_an_earlier_ones_connection() -> None:
+    first, later = Request("GET", None), Request("GET", None)
+    book, pool = Book(), FakePool()
+    with a_waiting_thread(asks_the_server) as ident:
+        old, new = a_hold(book, pool, first, ident, 1.0), a_hold(book, pool, later, ident, 2.0)
+        new.owner = old.owner
+        counts = counts_of([old, new])
+    assert (counts[DRIVER], counts[UNSEEN]) == (1, 1)
+
+
+def test_a_connection_that_a_worker_thread_took_is_seen_where_its_request_waits() -> None:
+    """As FastAPI does with a dependency that is a plain function."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # of this test alone
+
+    request = Request("GET", None)
+
+    def look(task: Any) -> None:
+        request.task = weakref.ref(task)
+        hold = a_hold(Book(), FakePool(), request, ident, 1.0)
+        counts = counts_of([hold])
+        assert (counts[ELSEWHERE], counts[UNSEEN]) == (1, 0)
+
+    with ThreadPoolExecutor(1) as workers:
+        ident = workers.submit(threading.get_ident).result(DEADLINE_S)
+        time.sleep(0.05)
+        during(pauses, look)
+
+
+def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_nothing_of_it() -> None:
+    mine, others = Request("GET", None), Request("GET", None)
+    seen: list[weakref.ref[Any]] = []
+
+    class Job:
+        """What anyio's thread was given."""
+
+        def __init__(self, request: Request, wait: Callable[[], None]) -> None:
+            self.context = copy_context()
+            self.context.run(current_request.set, request)
+            self.wait = wait
+
+        def __call__(self) -> None:
+            asks_the_server(self.wait)
+
+    run = compiled(
+        "def run(jobs):\n    while job := jobs.get():\n        context = job.context\n"
+        "        context.run(job)\n        del job, context\n",
+        "/venv/site-packages/anyio/_backends/_asyncio.py",
+        "run",
+    )
+    hand_over = compiled(
+        "async def run_sync_in_worker_thread(wait):\n    await wait\n",
+        "/venv/site-packages/anyio/_backends/_asyncio.py",
+        "run_sync_in_worker_thread",
+    )
+    go_on, started = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        started.set()
+        go_on.wait(DEADLINE_S)
+
+    jobs = queue.Queue[Any]()
+    thread = threading.Thread(target=run, args=(jobs,))
+    thread.start()
+    job = Job(mine, wait)
+    seen.append(weakref.ref(job))
+    jobs.put(job)
+    del job
+    assert started.wait(DEADLINE_S)
+
+    def look(task: Any) -> None:
+        for request in (mine, others):
+            request.task = weakref.ref(task)
+        ident = thread.ident or 0
+        holds = [a_hold(Book(), FakePool(), request, ident, 1.0) for request in (mine, others)]
+        counts = counts_of(holds)
+        assert (counts[DRIVER], counts[UNSEEN]) == (1, 1)
+
+    async def asks_a_thread() -> None:
+        await hand_over(asyncio.sleep(DEADLINE_S))
+
+    try:
+        during(asks_a_thread, look)
+    finally:
+        go_on.set()
+        time.sleep(0.1)
+        assert seen[0]() is None  # the thread waits for its next job
+        jobs.put(None)
+        thread.join(DEADLINE_S)
