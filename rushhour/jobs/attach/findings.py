@@ -25,6 +25,7 @@ class Held:
     """What is known of the notable check-outs of one place; times in seconds."""
 
     place: Place
+    stack: tuple[str, ...] = ()  # application frames of the first one, innermost first
     leaked: int = 0  # outlived their request, or never came back, or came back by garbage collection alone
     outlived: int = 0  # of these, those whose request, or other unit of work, was seen to end
     units: Counter[str] = field(default_factory=Counter)  # of these, by kind, see diagnosis/units.py
@@ -143,7 +144,7 @@ class Findings:
             if not leaked and held_s < self.long_s:
                 continue
             place = Place(out.pool, out.site, out.endpoint)
-            one = found.setdefault(place, Held(place))
+            one = found.setdefault(place, Held(place, out.stack))
             one.leaked += leaked
             if has_outlived(out):
                 one.outlived += 1
