@@ -14,6 +14,7 @@ from rushhour.cli.console import console, say
 from rushhour.cli.options import Duration, exit_code, run_options
 from rushhour.cli.run_options import Options
 from rushhour.cli.saved_run_commands import show_scenarios
+from rushhour.cli.scenario_completion import scenario_and_suite_names, scenario_names
 from rushhour.errors import UsageError
 from rushhour.jobs.annotate.annotation import Outcome
 from rushhour.jobs.annotate.collect import Annotations
@@ -40,7 +41,7 @@ from rushhour.verdict.judge import Verdict
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=scenario_and_suite_names)
 @click.option("--users", metavar="N", help="Most customers at once, instead of the scenario's number: 2000.")
 @click.option(
     "--duration", metavar="TIME", help="How long the load lasts, instead of the scenario's time: 90s, 3m."
@@ -137,7 +138,11 @@ def nightly(options: Options, keep: int, soak: float | None, *, annotations: Ann
 
 @click.command()
 @click.option(
-    "--scenario", default="gate", show_default=True, help="Scenario whose service and pool settings are used."
+    "--scenario",
+    default="gate",
+    show_default=True,
+    shell_complete=scenario_names,
+    help="Scenario whose service and pool settings are used.",
 )
 @annotate_options("rushhour check")
 @run_options

@@ -13,6 +13,7 @@ from rushhour.cli.annotating import annotate_options
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
+from rushhour.cli.scenario_completion import scenario_names
 from rushhour.errors import RunDataError, UsageError
 from rushhour.jobs.annotate.annotation import Outcome
 from rushhour.jobs.annotate.collect import Annotations
@@ -72,7 +73,9 @@ def compare(before: Path, after: Path, tolerance: float, *, as_json: bool) -> in
 @click.option(
     "--rebuild", is_flag=True, help="Read every run directory again first, as after runs were copied here."
 )
-@click.option("--scenario", metavar="NAME", help="List only runs of this scenario: gate.")
+@click.option(
+    "--scenario", metavar="NAME", shell_complete=scenario_names, help="List only runs of this scenario: gate."
+)
 @click.option(
     "--last",
     metavar="N",

@@ -10,7 +10,6 @@ from rushhour.errors import UsageError
 NONE: Final = "none"
 FILES: Final = {"gitlab": "gl-code-quality-report.json", "sarif": "rushhour.sarif"}
 FORMATS: Final = ("github", *FILES, NONE)
-EXAMPLE: Final = "github, gitlab, sarif, or with a file: sarif=reports/rushhour.sarif"
 STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 
 
