@@ -10,7 +10,14 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 # On a CI server commands annotate by themselves; a test that wants that says so.
-for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "GITLAB_CI", "CI_PROJECT_DIR"):
+for name in (
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "GITHUB_WORKSPACE",
+    "GITLAB_CI",
+    "CI_PROJECT_DIR",
+    "RUSHHOUR_ANNOTATE",
+):
     os.environ.pop(name, None)
 
 # Files go to the workers whole: one that takes long and comes late would be waited for alone.

@@ -57,6 +57,8 @@ def annotate_options(
                 metavar="FORMAT",
                 multiple=True,
                 type=Format(),
+                envvar="RUSHHOUR_ANNOTATE",
+                show_envvar=True,
                 help="Write findings with their lines for a CI server: github, gitlab (as code quality), "
                 "sarif, or none; gitlab and sarif take a file, as in sarif=rushhour.sarif. May be given "
                 "several times. On GitHub Actions and GitLab CI it is on without being asked for.",
