@@ -11,6 +11,7 @@ from rushhour.process.printable import clean
 from rushhour.rundir.masking import mask_text
 
 Level = Literal["error", "warning"]
+Result = Literal["pass", "fail", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Outcome:
     """How one run, check or command ended, whether it has annotations or not."""
 
     name: str
-    verdict: Literal["pass", "fail", "unknown"]
+    verdict: Result
     headline: str
 
 

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rushhour.errors import UsageError
-from rushhour.jobs.annotate.annotation import Annotation, Outcome, annotation, shown
+from rushhour.jobs.annotate.annotation import Annotation, Outcome, Spot, annotation, shown
 from rushhour.jobs.annotate.comment import comment
 from rushhour.jobs.annotate.formats import Formats
 from rushhour.jobs.annotate.github import workflow_commands
 from rushhour.jobs.annotate.gitlab import code_quality
-from rushhour.jobs.annotate.repository import Spot
 from rushhour.jobs.annotate.rules import UNKNOWN
 from rushhour.jobs.annotate.sarif import sarif
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
-from rushhour.jobs.annotate.annotation import Annotation, Fact, annotation
+from rushhour.jobs.annotate.annotation import Annotation, Fact, Level, annotation
 from rushhour.jobs.annotate.repository import Repository
 from rushhour.jobs.annotate.rules import NOT_MET, NOT_RETURNED, UNKNOWN
 from rushhour.jobs.check.result import CheckResult
@@ -89,7 +89,8 @@ def of_drill(drill: Drill, headline: str) -> list[Annotation]:
     verdict = VERDICT_OF[drill.outcome]
     if verdict == "pass":
         return []
-    level, rule = ("error", NOT_MET) if verdict == "fail" else ("warning", UNKNOWN)
+    level: Level = "error" if verdict == "fail" else "warning"
+    rule = NOT_MET if verdict == "fail" else UNKNOWN
     title = f"drill hotfix: {drill.outcome}"
     about = ["drill", drill.rollout.by if drill.rollout else ""]
     return [annotation(level, rule, title, [headline, *drill.reasons], None, about)]

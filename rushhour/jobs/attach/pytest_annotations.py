@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from rushhour.jobs.annotate.annotation import Annotation, Fact, Outcome, annotation
+from rushhour.jobs.annotate.annotation import Annotation, Fact, Outcome, Result, annotation
 from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.formats import Formats
 from rushhour.jobs.annotate.repository import Repository, repository
@@ -41,7 +41,7 @@ def annotate(formats: Formats, seen: Seen, root: Path, write_line: Callable[[str
     """Write the annotations of a session; `root` is pytest's, to which names of files are shortened."""
     annotations = Annotations(formats, write_line, write_line)
     doubts = seen.doubts()
-    verdict = "fail" if seen.leaked_tests else "unknown" if doubts else "pass"
+    verdict: Result = "fail" if seen.leaked_tests else "unknown" if doubts else "pass"
     with annotations.written_at_end(NAME):
         found = [*_leaks(seen, root, repository(root))]
         if doubts:
