@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from rushhour.cli.options import Exit
 from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
@@ -30,6 +31,7 @@ COMMANDS: Final = {
     **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stack_commands"),
     **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",
+    "completion": "completion",
 }  # module of this package that holds each
 
 
@@ -39,6 +41,11 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return sorted(COMMANDS)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing every command for its help."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [*map(CompletionItem, names), *click.Command.shell_complete(self, ctx, incomplete)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx

@@ -10,6 +10,7 @@ import click
 
 from rushhour.alarms.moments import epoch_of
 from rushhour.cli.run_options import Options
+from rushhour.cli.scenario_completion import release_names
 from rushhour.scenario.model import seconds_of
 
 Command = Callable[..., Any]
@@ -92,6 +93,7 @@ def run_options(command: Callable[..., int]) -> Command:
         click.option(
             "--release",
             metavar="NAME",
+            shell_complete=release_names,
             help="Release of the service, instead of the scenario's own: 1.1.1. The scenario file lists "
             "them.",
         ),

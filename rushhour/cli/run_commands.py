@@ -7,16 +7,23 @@ from typing import Any
 
 import click
 
+from rushhour.cli.annotated_runs import add_run, in_scenario_file
+from rushhour.cli.annotating import annotate_options
 from rushhour.cli.common import open_for, run_context, run_one, select
 from rushhour.cli.console import console, say
 from rushhour.cli.options import Duration, exit_code, run_options
 from rushhour.cli.run_options import Options
 from rushhour.cli.saved_run_commands import show_scenarios
+from rushhour.cli.scenario_completion import scenario_and_suite_names, scenario_names
 from rushhour.errors import UsageError
+from rushhour.jobs.annotate.annotation import Outcome
+from rushhour.jobs.annotate.collect import Annotations
+from rushhour.jobs.annotate.of_runs import check_name, of_check
+from rushhour.jobs.annotate.repository import repository
 from rushhour.jobs.archive import NIGHTLY, remember
 from rushhour.jobs.check.result import parse_request
 from rushhour.jobs.check.send import run_check
-from rushhour.jobs.check.summary import check_summary
+from rushhour.jobs.check.summary import check_summary, headline
 from rushhour.jobs.nightly.job import TREND, run_night
 from rushhour.jobs.nightly.night import folder_of
 from rushhour.jobs.nightly.soak import with_soak
@@ -34,7 +41,7 @@ from rushhour.verdict.judge import Verdict
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=scenario_and_suite_names)
 @click.option("--users", metavar="N", help="Most customers at once, instead of the scenario's number: 2000.")
 @click.option(
     "--duration", metavar="TIME", help="How long the load lasts, instead of the scenario's time: 90s, 3m."
@@ -67,11 +74,13 @@ from rushhour.verdict.judge import Verdict
     type=Duration(),
     help="With --observability: how long to wait for pages after the load, instead of for the first one: 5m.",
 )
+@annotate_options("rushhour run")
 @run_options
 def run(
     options: Options,
     names: tuple[str, ...],
     *,
+    annotations: Annotations,
     users: str | None,
     duration: str | None,
     spawn_rate: str | None,
@@ -89,7 +98,8 @@ def run(
     if not names:
         show_scenarios(options.scenarios)
         raise UsageError(["no scenario named; choose some of these: rushhour run NAME..."])
-    return exit_code(_run(options, names, agent=not no_agent, **alarms))
+    annotations.elsewhere = in_scenario_file(options.scenarios)
+    return exit_code(_run(options, names, annotations, agent=not no_agent, **alarms))
 
 
 def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
@@ -118,28 +128,37 @@ def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tupl
 @click.option(
     "--soak", type=Duration(), help="How long the scenario `soak` lasts, instead of its own time: 2h."
 )
+@annotate_options("rushhour nightly")
 @run_options
-def nightly(options: Options, keep: int, soak: float | None) -> int:
+def nightly(options: Options, keep: int, soak: float | None, *, annotations: Annotations) -> int:
     """Run the suite `nightly` with the release candidate, and say what changed since the last good night."""
-    return exit_code(_nightly(options, keep, soak))
+    annotations.elsewhere = in_scenario_file(options.scenarios)
+    return exit_code(_nightly(options, keep, soak, annotations))
 
 
 @click.command()
 @click.option(
-    "--scenario", default="gate", show_default=True, help="Scenario whose service and pool settings are used."
+    "--scenario",
+    default="gate",
+    show_default=True,
+    shell_complete=scenario_names,
+    help="Scenario whose service and pool settings are used.",
 )
+@annotate_options("rushhour check")
 @run_options
-def check(options: Options, scenario: str) -> int:
+def check(options: Options, scenario: str, *, annotations: Annotations) -> int:
     """Send one request to each endpoint, and say whether every connection came back to its pool.
 
     The endpoints are those that the scenario file lists under `check`.
     """
-    return exit_code([_check(options, scenario)])
+    annotations.elsewhere = in_scenario_file(options.scenarios)
+    return exit_code([_check(options, scenario, annotations)])
 
 
 def _run(
     options: Options,
     names: Sequence[str],
+    annotations: Annotations,
     *,
     agent: bool = True,
     observability: bool = False,
@@ -163,6 +182,7 @@ def _run(
             run_dir, verdict = run_one(scenario, stack, context)
             for note in remember(run_dir, verdict):
                 say(note)
+            add_run(annotations, run_dir, scenario, verdict, Path(scenario.target.root))
             results.append((scenario, verdict))
     if len(results) > 1:
         write_suite(options.runs, results)
@@ -172,7 +192,7 @@ def _run(
     return [verdict.verdict for _, verdict in results]
 
 
-def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
+def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Annotations) -> list[str]:
     """Run the suite `nightly`, compare with the last good night, prune old ones; the verdicts in order.
 
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
@@ -187,6 +207,7 @@ def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
         def one_of_night(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
             run_dir, verdict = run_one(scenario, stack, replace(context, runs=folder))
+            add_run(annotations, run_dir, scenario, verdict, Path(scenario.target.root))
             results.append((scenario, verdict))
             return run_dir, verdict
 
@@ -198,7 +219,7 @@ def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     return [row.verdict for row in night.runs]
 
 
-def _check(options: Options, name: str) -> str:
+def _check(options: Options, name: str, annotations: Annotations) -> str:
     """Bring the stack up with little data, send one request per endpoint, and print what stayed out."""
     scenario = replace(select(options, [name])[0], data=Data(size="tiny"))
     problems = []
@@ -230,4 +251,6 @@ def _check(options: Options, name: str) -> str:
             screen.done()
             recorder.close()
     console.print(check_summary(result, scenario, run_dir.path))
+    outcome = Outcome(check_name(scenario), result.verdict, headline(result))
+    annotations.add(outcome, of_check(scenario, result, repository(Path(scenario.target.root))))
     return result.verdict

@@ -39,17 +39,18 @@ def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
     """
     scenario, history, verdict, alarms = _judged(run)
     run.write_json("verdict.json", verdict_json(verdict))
-    write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
+    write_reports(run, scenario, history, verdict, source_of(scenario, source_root), alarms=alarms)
     return verdict
 
 
 def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run again, but not verdict.json; return the written files."""
     scenario, history, verdict, alarms = _judged(run)
-    return write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
+    return write_reports(run, scenario, history, verdict, source_of(scenario, source_root), alarms=alarms)
 
 
-def _source_of(scenario: Scenario, source_root: Path | None) -> Path | None:
+def source_of(scenario: Scenario, source_root: Path | None) -> Path | None:
+    """Return the folder whose source may be shown with a saved run; None if there is none."""
     return source_root or trusted_root(Path(scenario.target.root), Path.cwd())
 
 
