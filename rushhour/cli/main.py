@@ -15,7 +15,7 @@ from typing import Final
 import click
 
 from rushhour.cli.options import Exit
-from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
+from rushhour.errors import InsufficientDataError, RunDataError, StackError, UnavailableError, UsageError
 from rushhour.process.printable import clean
 from rushhour.rundir.masking import mask_text
 
@@ -91,7 +91,7 @@ def _failed(error: Exception) -> Exit:
     match error:
         case UsageError() | RunDataError():
             return _tell(error, Exit.USAGE)
-        case StackError() | UnavailableError():
+        case StackError() | UnavailableError() | InsufficientDataError():
             return _tell(error, Exit.UNKNOWN)
         case ModuleNotFoundError() if _not_installed():
             return _tell(_small_installation(error), Exit.USAGE)
