@@ -56,6 +56,7 @@ class EndpointDemand:
     uses: tuple[Use, ...]
     outside_s: float  # mean time of a request with neither a connection nor a wait for one
     overlaps: bool = False  # it holds the connections of several pools at the same time
+    latency_s: float | None = None  # mean of its answers; None: not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def _endpoint(
     each_s = [use.per_request * (use.hold.mean_s + checkouts.mean_wait_s(use.pool)) for use in uses]
     overlaps = len({use.pool for use in uses}) > 1 and latency_s < _OVERLAP * fsum(each_s)
     inside_s = max(each_s) if overlaps else fsum(each_s)
-    return EndpointDemand(name, share, tuple(uses), max(0.0, latency_s - inside_s), overlaps)
+    return EndpointDemand(name, share, tuple(uses), max(0.0, latency_s - inside_s), overlaps, latency_s)
 
 
 def _pool(name: str, checkouts: CheckOuts, samples: list[f.PoolSample], seconds: int) -> PoolDemand:

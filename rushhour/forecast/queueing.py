@@ -158,7 +158,8 @@ def _resampled_world(
     dice: Random,
 ) -> World:
     """Build a process whose demand is that of a resample of the run's seconds."""
-    picked = [demand.seconds[at] for at in resampled_seconds(len(demand.seconds), dice)]
+    count = len(demand.seconds)  # none in the metrics of production
+    picked = [demand.seconds[at] for at in resampled_seconds(count, dice)] if count else []
     longer = _ratio(picked, demand.seconds, lambda second: second.held_s, lambda second: second.checkouts)
     oftener = _ratio(picked, demand.seconds, lambda second: second.requests, lambda second: second.customers)
     growth = {pool.name: longer * _growth(demand, cpu, pool.name, dice.random()) for pool in demand.pools}
