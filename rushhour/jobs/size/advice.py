@@ -186,10 +186,11 @@ def _why(size: PoolSize, least: int) -> str:
     )
     fewer = [row for row in size.rows if row.capacity < least]
     if fewer:
-        below = fewer[-1]
+        less, shown = fewer[-1].capacity, fewer[-1].figures
+        low_ms, high_ms = shown.wait_p99_s.low * 1e3, shown.wait_p99_s.high * 1e3
         text += (
-            f"; with {below.capacity}, {below.figures.waits_share.value:.0%} would wait, the slowest hundredth "
-            f"for {below.figures.wait_p99_s.low * 1e3:.0f} to {below.figures.wait_p99_s.high * 1e3:.0f} ms"
+            f"; with {less}, {shown.waits_share.value:.0%} would wait, the slowest hundredth for "
+            f"{low_ms:.0f} to {high_ms:.0f} ms"
         )
     return f"{text}; the overflow is a reserve for what the run did not show"
 
@@ -208,10 +209,10 @@ def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int)
         )
     if capacity * processes > usable:
         found.append(
-            f"even {capacity} connections in each of {who} are {capacity * processes:,}, more than {usable}: at "
-            f"most {usable // processes} fit in each. All processes together use {size.together} connections "
-            "at once at most: put PgBouncer in transaction mode between service and server, with a pool of "
-            f"{size.together}, or run fewer processes with more threads"
+            f"even {capacity} connections in each of {who} are {capacity * processes:,}, more than {usable}: "
+            f"at most {usable // processes} fit in each. All processes together use {size.together} "
+            "connections at once at most: put PgBouncer in transaction mode between service and server, with "
+            f"a pool of {size.together}, or run fewer processes with more threads"
         )
     else:
         found.append(f"{who} open at most {capacity * processes:,} of the {usable} connections of {server}")
