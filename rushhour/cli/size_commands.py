@@ -8,7 +8,7 @@ import click
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console
 from rushhour.cli.options import Duration, Exit
-from rushhour.errors import UsageError
+from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.demand import Demand
 from rushhour.forecast.queueing import Setting, measured_setting
 from rushhour.jobs.size.advice import WAIT_S, size_pools
@@ -88,7 +88,13 @@ def size(
     Exit codes: 0 sizes are recommended; 2 none can be, since the service leaks, nests check-outs or would be
     near its CPU, or since the data do not suffice; 64 bad usage.
     """
-    demand = read_for_sizing(runs, over_s)
+    try:
+        demand = read_for_sizing(runs, over_s)
+    except (RunDataError, InsufficientDataError) as error:
+        if not as_json:
+            raise
+        print_json([{"run": ", ".join(str(path) for path in runs), "error": str(error)}])
+        return Exit.USAGE if isinstance(error, RunDataError) else Exit.UNKNOWN
     setting = _setting(demand, customers, instances, workers, threads)
     sizing = size_pools(demand, setting, wait_s=wait_s, max_connections=max_connections)
     if as_json:
