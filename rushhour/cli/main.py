@@ -31,6 +31,7 @@ COMMANDS: Final = {
     **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",
     "forecast": "forecast_commands",
+    "size": "size_commands",
 }  # module of this package that holds each
 
 

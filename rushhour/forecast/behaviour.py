@@ -8,16 +8,15 @@ from typing import Final, TypeGuard
 
 from rushhour.diagnosis.sites import plain_endpoint
 from rushhour.errors import InsufficientDataError
+from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.replay import PoolRules
 from rushhour.metrics.latencies import merge
-from rushhour.metrics.window import Window, find_window
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 
-FEWEST_SECONDS: Final = 5
 FEWEST_REQUESTS: Final = 50
 FEWEST_TO_PACE: Final = 3  # requests of a second, below which it says nothing about how fast the machine was
 PACES: Final = (0.5, 10.0)  # a second is taken to be at most this much faster or slower than the mean
@@ -83,7 +82,6 @@ class Behaviour:
     think_s: float  # the scenario's median pause
     push_share: float
     max_connections: Mapping[str, int]
-    in_use_max: Mapping[str, int]  # pool -> the most of a process, sampled
 
     @property
     def requests(self) -> int:
@@ -93,26 +91,16 @@ class Behaviour:
 def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak | None = None) -> Behaviour:
     """Read what the customers of a run did while the service was healthy; `name` is for messages.
 
-    A second is healthy if no pool had been full or timed out by then, no fault was applied, and no request
-    failed in it. Requests that go on using a connection of a `leak` count as visits to its server. Raises
+    Only healthy seconds count (healthy.py). Requests that go on using a connection of a `leak` count as visits to its server. Raises
     InsufficientDataError if the run leaves too little, and says what would do.
     """
-    window = find_window(history, scenario.load.warm_up)
-    if window is None or window.of_start:
-        raise InsufficientDataError(
-            f"{name}: no load was sent, so nothing is known of its customers; run it again"
-        )
-    if not history.pools:
-        raise InsufficientDataError(
-            f"{name}: the pools were not seen from inside; run it with the agent: `agent: true`"
-        )
-    seconds = _healthy_seconds(history, window)
+    seconds = healthy_seconds(name, scenario, history).seconds
     rows = [row for row in history.requests if row.t_s in seconds]
     total = sum(row.count for row in rows)
-    if len(seconds) < FEWEST_SECONDS or total < FEWEST_REQUESTS:
+    if total < FEWEST_REQUESTS:
         raise InsufficientDataError(
             f"{name}: {counted(total, 'request')} in {counted(len(seconds), 'healthy second')}; a forecast "
-            f"needs at least {FEWEST_REQUESTS} in {FEWEST_SECONDS}: run it longer, or with more customers"
+            f"needs at least {FEWEST_REQUESTS}: run it longer, or with more customers"
         )
     users = _users(history)
     if not any(users.get(second) for second in seconds):
@@ -148,7 +136,6 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         max_connections={
             sample.server: sample.max_connections for sample in history.servers if sample.max_connections
         },
-        in_use_max=_in_use_max(history, window),
     )
 
 
@@ -157,20 +144,6 @@ def threads_of(scenario: Scenario) -> int | None:
     target, service = scenario.target, scenario.service
     given = f"{target.command} {service.arguments} {' '.join(target.environment.values())}"
     return service.threads if "{threads}" in given or target.app else None
-
-
-def _healthy_seconds(history: History, window: Window) -> frozenset[int]:
-    troubles = [
-        sample.t_s
-        for sample in history.pools
-        if sample.t_s >= window.load_started_s
-        and ((sample.capacity and sample.checked_out >= sample.capacity) or sample.timeouts)
-    ]
-    troubles += [event.t_s for event in history.events if event.name in (f.FAULT, f.POOL_FULL)]
-    until_s = min([window.load_ended_s, *troubles])
-    failed = {row.t_s for row in history.requests if row.outcome in f.FAILURES}
-    whole = range(window.first_second, math.floor(until_s))
-    return frozenset(second for second in whole if second not in failed)
 
 
 def _users(history: History) -> Counter[int]:
@@ -311,11 +284,3 @@ def _server_cores(history: History) -> dict[str, float]:
         if limit:
             found[sample.component] = float(limit)
     return found
-
-
-def _in_use_max(history: History, window: Window) -> dict[str, int]:
-    found: dict[str, int] = defaultdict(int)
-    for sample in history.pools:
-        if window.after_warm_up(sample.t_s):
-            found[sample.pool] = max(found[sample.pool], sample.checked_out)
-    return dict(found)

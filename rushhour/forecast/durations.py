@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
@@ -33,33 +33,38 @@ class Durations:
 def from_buckets(buckets_us: Mapping[int, int], mean_s: float | None = None) -> Durations:
     """Make a distribution from counts by the upper bound of a bucket, a power of two of microseconds.
 
+    Raises ValueError without counts.
+    """
+    buckets = [(bound / 2e6, bound / 1e6, count) for bound, count in sorted(buckets_us.items())]
+    return from_bounds(buckets, mean_s)
+
+
+def from_bounds(buckets: Sequence[tuple[float, float, int]], mean_s: float | None = None) -> Durations:
+    """Make a distribution from buckets in rising order: lower bound, upper bound in seconds, count.
+
     Within a bucket the durations are taken to be spread evenly on a logarithmic scale. The bounds are coarse,
     so where the mean is known exactly, the points are moved until they have it: each stays in its bucket as
     long as the mean allows that. Raises ValueError without counts.
     """
-    bounds = sorted(bound for bound, count in buckets_us.items() if count > 0)
-    counts = [buckets_us[bound] for bound in bounds]
-    total = sum(counts)
-    if not total:
+    filled = [bucket for bucket in buckets if bucket[2] > 0]
+    upto = list(accumulate(count for _, _, count in filled))
+    if not upto:
         raise ValueError("a distribution needs at least one duration")
-    upto = list(accumulate(counts))
-    places: list[tuple[float, float]] = []  # lower bound in seconds, place within the bucket
+    places: list[tuple[float, float, float]] = []  # lower bound, ratio of the bounds, place between them
     for at in range(POINTS):
-        rank = (at + 0.5) / POINTS * total
-        bucket = min(bisect_left(upto, rank), len(upto) - 1)
-        before = upto[bucket] - counts[bucket]
-        places.append((bounds[bucket] / 2e6, (rank - before) / counts[bucket]))
-    points = _bent(places, 1.0)
-    if mean_s is not None and mean_s > 0:
-        points = _with_mean(places, mean_s)
-    return Durations(tuple(points), total)
+        rank = (at + 0.5) / POINTS * upto[-1]
+        number = min(bisect_left(upto, rank), len(upto) - 1)
+        low_s, high_s, count = filled[number]
+        places.append((low_s, high_s / low_s, (rank - (upto[number] - count)) / count))
+    points = _with_mean(places, mean_s) if mean_s else _bent(places, 1.0)
+    return Durations(tuple(points), upto[-1])
 
 
-def _bent(places: list[tuple[float, float]], bend: float) -> list[float]:
-    return [low * 2.0 ** (place**bend) for low, place in places]
+def _bent(places: list[tuple[float, float, float]], bend: float) -> list[float]:
+    return [low_s * ratio ** (place**bend) for low_s, ratio, place in places]
 
 
-def _with_mean(places: list[tuple[float, float]], mean_s: float) -> list[float]:
+def _with_mean(places: list[tuple[float, float, float]], mean_s: float) -> list[float]:
     """Bend the spread within the buckets until the mean fits, then stretch by what is still missing."""
     low, high = 0.05, 20.0  # a bend above 1 moves the points towards their lower bound
     for _ in range(40):

@@ -163,17 +163,18 @@ def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
 @pytest.mark.parametrize(
     ("history", "words"),
     [
-        (histories.without_agent(few_testers()), "with the agent"),
-        (few_testers("thread", seconds=8), "requests in 3 healthy seconds"),
-        (histories.cut_short(few_testers(), 0.5), "0 requests in 0 healthy seconds"),
-        (dataclasses.replace(few_testers(), generator=()), "run it again"),
-        (histories.incident(leaked=30), "healthy seconds"),
+        (histories.without_agent(few_testers()), "no pool was seen"),
+        (few_testers("thread", seconds=8), "3 measured were healthy"),
+        (histories.cut_short(few_testers(), 0.5), "no load was measured"),
+        (dataclasses.replace(few_testers(), generator=()), "no request of a customer was recorded"),
+        (few_testers(seconds=12, users=2), "42 requests|35 requests"),
+        (histories.incident(leaked=30), "were healthy"),
     ],
-    ids=["no agent", "too few requests", "cut short", "no generator", "never healthy"],
+    ids=["no agent", "too few seconds", "cut short", "no generator", "too few requests", "never healthy"],
 )
 def test_a_run_that_holds_too_little_is_refused_in_words(history: History, words: str) -> None:
     given = scenario(load={"users": 10, "duration": 75.0, "warm_up": 5.0})
-    if words == "healthy seconds":
+    if words == "were healthy":
         given = scenario(load={"users": 800, "duration": 75.0, "warm_up": 45.0})
     verdict = dataclasses.replace(judge(given, history, "embedded"), verdict="pass")
     with pytest.raises(InsufficientDataError, match=words):
