@@ -91,8 +91,8 @@ class Behaviour:
 def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak | None = None) -> Behaviour:
     """Read what the customers of a run did while the service was healthy; `name` is for messages.
 
-    Only healthy seconds count (healthy.py). Requests that go on using a connection of a `leak` count as visits to its server. Raises
-    InsufficientDataError if the run leaves too little, and says what would do.
+    Only healthy seconds count (healthy.py). Requests that go on using a connection of a `leak` count as
+    visits to its server. Raises InsufficientDataError if the run leaves too little, and says what would do.
     """
     seconds = healthy_seconds(name, scenario, history).seconds
     rows = [row for row in history.requests if row.t_s in seconds]

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 from typing import Final
 
@@ -28,6 +28,7 @@ BEFORE_PUSH_S: Final = 2.0
 STEP_SHARE: Final = 1 / 200  # of a day, for the steady part
 PUSH_WITHIN_S: Final = 0.5  # customers who act on a push notification do so this soon
 SECOND_REQUEST_S: Final = (0.05, 0.5)  # after it, the app itself sends another
+NEWCOMER_S: Final = 1.0  # a newcomer's first request comes this soon
 CORES: Final = (0.5, 1.1)  # that the threads of a process get: one computes at a time, and handing over costs
 PAUSE_SHARE: Final = (0.8, 1.0)  # of the time between two requests of a customer, that it thinks
 PACES: Final = 4  # of a draw, and its slowest, that the formulas use
@@ -222,13 +223,12 @@ def arrivals(
     customers = place.customers * part
     rate = drawn.per_customer_s * customers * _peak(place)
     sudden: list[float] = []
-    for push in place.day.pushes:
-        if start_s <= push.at_s < start_s + length_s:
-            share = place.push_share if push.share is None else push.share
-            for _ in range(round(customers * place.day.share_at(push.at_s) * share)):
-                at_s = push.at_s + dice.uniform(0, PUSH_WITHIN_S)
-                heapq.heappush(sudden, at_s)
-                heapq.heappush(sudden, at_s + dice.uniform(*SECOND_REQUEST_S))
+    for at_s in [
+        *_pushed(place, customers, start_s, length_s, dice),
+        *_newcomers(place, customers, start_s, length_s, dice),
+    ]:
+        heapq.heappush(sudden, at_s)
+        heapq.heappush(sudden, at_s + dice.uniform(*SECOND_REQUEST_S))
     now_s = start_s
     while True:
         next_s = now_s + dice.expovariate(rate)
@@ -241,6 +241,30 @@ def arrivals(
         thinking = max(0.0, present - replay.outstanding)
         if dice.random() * _peak(place) * customers < thinking:
             yield now_s, maker.request()
+
+
+def _pushed(place: Place, customers: float, start_s: float, length_s: float, dice: Random) -> Iterator[float]:
+    """Yield when customers act on a push notification."""
+    for push in place.day.pushes:
+        if start_s <= push.at_s < start_s + length_s:
+            share = place.push_share if push.share is None else push.share
+            for _ in range(round(customers * place.day.share_at(push.at_s) * share)):
+                yield push.at_s + dice.uniform(0, PUSH_WITHIN_S)
+
+
+def _newcomers(
+    place: Place, customers: float, start_s: float, length_s: float, dice: Random
+) -> Iterator[float]:
+    """Yield when customers come while the curve of the day rises: whoever comes asks at once."""
+    points = place.day.points
+    for (from_s, before), (to_s, after) in pairwise(points):
+        first_s, last_s = max(from_s, start_s), min(to_s, start_s + length_s)
+        if after <= before or last_s <= first_s:
+            continue
+        expected = customers * (after - before) * (last_s - first_s) / (to_s - from_s)
+        whole = math.floor(expected)
+        for _ in range(whole + (dice.random() < expected - whole)):
+            yield dice.uniform(first_s, last_s) + dice.uniform(0, NEWCOMER_S)
 
 
 def _replay(course: Course, place: Place, maker: _Maker, start_s: float, length_s: float) -> None:
