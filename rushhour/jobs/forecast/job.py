@@ -6,6 +6,7 @@ from rushhour.errors import UsageError
 from rushhour.forecast.answer import forecast
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.rundir import RunDir, load_history
+from rushhour.scenario.day import parse_day
 from rushhour.scenario.model import Pool, Production, Scenario
 from rushhour.verdict.forecast import Forecast
 
@@ -38,11 +39,18 @@ def forecast_run(name: str, run: RunDir, asked: Asked) -> Forecast:
 
 
 def production_of(name: str, scenario: Scenario, asked: Asked) -> Production:
-    """Complete what was asked by the scenario's `production:`. Raises UsageError without customers."""
+    """Complete what was asked by the scenario's `production:`. Raises UsageError for what is missing or wrong."""
     customers = asked.customers or (scenario.production.customers if scenario.production else None)
     if customers is None:
         what = f"its scenario {scenario.name} names no production"
         raise UsageError([f"{name}: {what}; say how many customers there are: --customers 800"])
+    if asked.think_time_s is not None and asked.think_time_s <= 0:
+        raise UsageError([f"--think-time: {asked.think_time_s:g} s is no pause; write a time above 0: 10s"])
+    if asked.day is not None and asked.day.strip():
+        try:
+            parse_day(asked.day)
+        except ValueError as error:
+            raise UsageError([f"--day: {error}"]) from None
     base = scenario.production or Production(customers=customers)
     pool = base.pool
     if asked.pool_size is not None or asked.max_overflow is not None:
