@@ -11,9 +11,9 @@ from rushhour.diagnosis import Diagnosis
 from rushhour.diagnosis.leaks import leak_signals
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.behaviour import Behaviour, read_behaviour
-from rushhour.forecast.course import PUSH_WITHIN_S, Course, play, windows
+from rushhour.forecast.course import CORES, PUSH_WITHIN_S, Course, play, windows
 from rushhour.forecast.interval import Estimate, estimate
-from rushhour.forecast.leaks import Leak, leak_of
+from rushhour.forecast.leaks import Leak, hazard_per_s, leak_of
 from rushhour.forecast.place import Place, place_of
 from rushhour.forecast.words import assumptions, fit_words, headline_of, leak_words
 from rushhour.metrics.window import find_window
@@ -36,6 +36,8 @@ NOT_FROM_CUSTOMERS: Final = (
     "blocked-worker",
 )
 BUSY: Final = 0.9  # share of a process's CPU, from which the model is held to be wrong
+FEWEST_EAGER: Final = 5  # threads; fewer are used at once by chance, as when a run begins
+NEVER: Final = 1e-3  # times in a run
 TRIAL_DAY_S: Final = 6.0
 
 
@@ -59,6 +61,8 @@ def forecast(
         )
     leak = leak_of(verdict.diagnosis, leak_signals(history, find_window(history, scenario.load.warm_up)))
     behaviour = read_behaviour(name, scenario, history, leak)
+    if leak is not None and _starts_all_threads(behaviour, leak):
+        leak = replace(leak, eager=True)
     place = place_of(production, behaviour)
     dice = Random(SEED)  # noqa: S311 - no secret
     courses = [play(behaviour, place, leak, dice) for _ in range(repeats)]
@@ -138,6 +142,20 @@ def _answer(
         assumptions=assumptions(behaviour, place),
     )
     return replace(made, headline=headline_of(made))
+
+
+def _starts_all_threads(behaviour: Behaviour, leak: Leak) -> bool:
+    """Return whether more threads kept a connection than requests can have been at work at the same time.
+
+    Then the server starts its threads beforehand, as waitress does, and not when none is idle.
+    """
+    if "thread" not in leak.kinds or leak.leaked < FEWEST_EAGER:
+        return False
+    busiest = max(sum(second.requests.values()) for second in behaviour.seconds)
+    slowest = max((second.pace for second in behaviour.seconds if second.pace is not None), default=1.0)
+    busy_s = slowest * max(endpoint.latency_s for endpoint in behaviour.endpoints.values())
+    often = hazard_per_s(busiest, busy_s, CORES[0], behaviour.cpu_share or 1.0, leak.leaked)
+    return often * len(behaviour.seconds) < NEVER
 
 
 def _range(values: Sequence[float], error: float = 0.0) -> Range | None:

@@ -277,6 +277,7 @@ def _replay(course: Course, place: Place, maker: _Maker, start_s: float, length_
         pools=place.pools,
         servers={name: cores * part for name, cores in maker.behaviour.server_cores.items()},
         cores=drawn.cores,
+        eager=maker.leak is not None and maker.leak.eager,
     )
     replay = Replay(site, dice)
     paces = [
@@ -321,12 +322,15 @@ def _steady(course: Course, place: Place, maker: _Maker, busy_s: float) -> None:
     ordered = sorted(drawn.paces)
     paces = [ordered[len(ordered) * at // PACES] for at in range(PACES)] + ordered[-1:]
     cumulated = 0.0
-    needed = dice.gammavariate(rules.capacity, 1.0) if drawn.kind == "path" else math.inf
+    # A process that starts all its threads at once uses them in turn: each request there takes another one.
+    in_turn = drawn.kind == "thread" and leak.eager and (place.threads or math.inf) >= rules.capacity
+    chance = 1.0 if in_turn else drawn.leaks if drawn.kind == "path" else 0.0
+    needed = dice.gammavariate(rules.capacity, 1.0)
     for number in range(round(1 / STEP_SHARE)):
         start_s = number * step_s
         rate = drawn.per_customer_s * place.customers * day.share_at(start_s + step_s / 2) / place.processes
-        if drawn.kind == "path":
-            lost = rate * share * drawn.leaks * step_s
+        if chance:
+            lost = rate * share * chance * step_s
             if lost and cumulated + lost >= needed:
                 _exhausted(course, leak.pool, start_s + step_s * (needed - cumulated) / lost)
                 course.lost_max = max(course.lost_max, rules.capacity)
@@ -345,5 +349,5 @@ def _steady(course: Course, place: Place, maker: _Maker, busy_s: float) -> None:
         _exhausted(course, leak.pool, at_s)
         course.lost_max = max(course.lost_max, rules.capacity)
         course.in_use_max[leak.pool] = max(course.in_use_max[leak.pool], rules.capacity)
-    elif drawn.kind == "path":
+    elif chance:
         course.lost_max = max(course.lost_max, int(cumulated))

@@ -34,6 +34,7 @@ class Leak:
     kinds: tuple[Kind, ...]  # more than one: the run cannot tell which
     leaked: int  # connections that were still out, or came back by garbage collection alone
     requests: int  # of the endpoint that took a connection there and have ended
+    eager: bool = False  # the process starts all its threads beforehand: they are used in turn from the start
 
     def is_of(self, endpoint: str) -> bool:
         """Whether requests of this endpoint, as the customers spell it, leak."""

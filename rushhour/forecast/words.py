@@ -54,6 +54,12 @@ def leak_words(leak: Leak, capacity: int | None) -> str:
     """Say what the run leaked, and what that means for a pool of this capacity."""
     of = "without a limit" if capacity is None else f"of {capacity}"
     seen = f"the run leaked {counted(leak.leaked, 'connection')} of pool {leak.pool} at {at(leak.site)}"
+    if leak.kinds == ("thread",) and leak.eager:
+        return (
+            f"{seen}, on more threads than requests were at work at the same time: this server starts its "
+            "threads beforehand, each keeps a connection once it served the endpoint, and the pool is one "
+            f"{of}"
+        )
     if leak.kinds == ("thread",):
         return f"{seen}: each thread that serves the endpoint keeps one, and the pool is one {of}"
     if leak.kinds == ("path",):

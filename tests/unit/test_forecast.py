@@ -41,13 +41,15 @@ def scenario(**changes: Any) -> Scenario:
 
 
 @cache
-def few_testers(leak: str = "thread", *, seconds: int = 30, users: int = 10, hold_ms: float = 6.0) -> History:
+def few_testers(
+    leak: str = "thread", *, seconds: int = 30, users: int = 10, hold_ms: float = 6.0, threads: int = HOLDS
+) -> History:
     """Ten testers, five requests a second; `leak`: "thread", "path" (one in ten) or "none"."""
     story = Story(duration_s=seconds, users=users)
     story.requests(LIST, 2, hold_ms + 4)
     story.requests(SUMMARY, 3, 5)
     taken = 2 * seconds
-    lost = {"thread": HOLDS, "path": taken // 10, "none": 0}[leak]
+    lost = {"thread": threads, "path": taken // 10, "none": 0}[leak]
     times = [2.0 + at * (seconds - 4) / max(1, lost) for at in range(lost)]
     story.pool("primary", lambda t: Level(out=0, checkouts=int(3 * t)))
     story.pool(
@@ -55,7 +57,7 @@ def few_testers(leak: str = "thread", *, seconds: int = 30, users: int = 10, hol
         lambda t: Level(
             out=sum(at <= t for at in times),
             leaked=sum(at <= t for at in times),
-            checkouts=HOLDS if leak == "thread" else int(2 * t),
+            checkouts=threads if leak == "thread" else int(2 * t),
         ),
     )
     for number, at in enumerate(times, 1):
@@ -125,6 +127,14 @@ def test_without_a_burst_a_leak_per_thread_is_unsure_and_names_the_burst_that_wo
     found = made(few_testers(), Production(customers=800, think_time=10.0))
     assert found.exhausts == "unsure"
     assert any("a burst would" in reason for reason in found.reasons)
+
+
+def test_a_server_that_starts_its_threads_beforehand_needs_no_burst() -> None:
+    found = made(few_testers(threads=16), Production(customers=10))
+    assert found.exhausts == "yes"
+    assert any("starts its threads beforehand" in reason for reason in found.reasons)
+    assert found.exhausted_after_s is not None
+    assert found.exhausted_after_s.high < 120
 
 
 def test_a_leak_per_path_says_the_time_of_day() -> None:

@@ -39,7 +39,7 @@ def forecast_run(name: str, run: RunDir, asked: Asked) -> Forecast:
 
 
 def production_of(name: str, scenario: Scenario, asked: Asked) -> Production:
-    """Complete what was asked by the scenario's `production:`. Raises UsageError for what is missing or wrong."""
+    """Complete what was asked by the scenario's `production:`. Raises UsageError for wrong numbers."""
     customers = asked.customers or (scenario.production.customers if scenario.production else None)
     if customers is None:
         what = f"its scenario {scenario.name} names no production"
