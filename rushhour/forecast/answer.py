@@ -140,6 +140,9 @@ def _answer(
         requests_per_s=_range([course.requests_per_s for course in courses]),
         pools=_pools(place, courses),
         assumptions=assumptions(behaviour, place),
+        curve=tuple((at_s, share * place.customers) for at_s, share in place.day.points),
+        pushes_s=tuple(push.at_s for push in place.day.pushes),
+        starts_s=place.day.starts_s,
     )
     return replace(made, headline=headline_of(made))
 

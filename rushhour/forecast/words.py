@@ -7,6 +7,7 @@ from rushhour.forecast.behaviour import Behaviour
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.place import Place
 from rushhour.metrics.wording import counted
+from rushhour.scenario.day import clock_of
 from rushhour.verdict.forecast import Forecast, PoolForecast
 
 
@@ -48,6 +49,13 @@ def duration_words(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def clock_words(made: Forecast, t_s: float) -> str:
+    """Say when, seconds after the start of the day: `at 18:31`, or `after 40.2 s`."""
+    if made.starts_s is None:
+        return f"after {duration_words(t_s)}"
+    return f"at {clock_of(made.starts_s + t_s)}"
 
 
 def leak_words(leak: Leak, capacity: int | None) -> str:

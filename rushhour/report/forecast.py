@@ -47,7 +47,7 @@ def _rows(made: Forecast) -> Iterator[Row]:
             )
     if made.timeouts is not None:
         yield (
-            f"time-outs in {duration_words(made.replayed_s)}",
+            f"time-outs in the replayed {duration_words(made.replayed_s)}",
             f"{made.timeouts.expected:.0f}",
             _whole(made.timeouts),
         )

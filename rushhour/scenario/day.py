@@ -53,10 +53,13 @@ class Day:
 
     def clock_at(self, t_s: float) -> str | None:
         """Return the time of day at `t_s`: `18:31`; None for a curve without a clock."""
-        if self.starts_s is None:
-            return None
-        minutes = int((self.starts_s + t_s) % DAY_S // 60)
-        return f"{minutes // 60:02}:{minutes % 60:02}"
+        return None if self.starts_s is None else clock_of(self.starts_s + t_s)
+
+
+def clock_of(time_s: float) -> str:
+    """Return a time of day in seconds since midnight as `18:31`."""
+    minutes = int(time_s % DAY_S // 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
 def steady_day() -> Day:

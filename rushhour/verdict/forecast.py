@@ -56,3 +56,6 @@ class Forecast:
     requests_per_s: Range | None = None  # at the peak
     pools: tuple[PoolForecast, ...] = ()
     assumptions: tuple[str, ...] = ()
+    curve: tuple[tuple[float, float], ...] = ()  # of the day: (seconds since its start, customers)
+    pushes_s: tuple[float, ...] = ()
+    starts_s: float | None = None  # time of day at which the curve starts

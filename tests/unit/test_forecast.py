@@ -13,8 +13,10 @@ from rich.console import Console
 from rushhour.errors import InsufficientDataError, UsageError
 from rushhour.forecast.answer import forecast
 from rushhour.forecast.replay import PoolRules, Replay, Seen, Site, Stage
+from rushhour.judging.judge import with_forecast
 from rushhour.judging.saved import read_verdict
 from rushhour.report import terminal
+from rushhour.report.html import render_html
 from rushhour.report.markdown import render_markdown
 from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
@@ -226,6 +228,25 @@ def test_every_report_shows_the_forecast_second(capsys: pytest.CaptureFixture[st
     assert "app/referrals.py:88" in lines[1]
     marked = render_markdown(given, verdict).splitlines()
     assert marked[2].startswith("**EXHAUSTS** With 800 customers")
+    page = render_html(given, few_testers(), verdict, None)
+    assert '<span class="bad">EXHAUSTS</span> With 800 customers' in page
+    assert '<svg class="forecast"' in page
+    assert "exhausted after" in page
+
+
+def test_a_run_that_allows_no_forecast_says_why_second(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = scenario(production={"customers": 800}, agent=False)
+    history = histories.without_agent(few_testers())
+    verdict = with_forecast("x", given, history, judge(given, history, "embedded"))
+    assert verdict.forecast is None
+    Console(width=250).print(terminal.summary(verdict, given, tmp_path))
+    assert (
+        capsys.readouterr().out.splitlines()[1].startswith("No forecast for production: x: no pool was seen")
+    )
+    assert "No forecast for production: x: no pool was seen" in render_html(given, history, verdict, None)
+    assert render_markdown(given, verdict).splitlines()[2].startswith("No forecast for production: x")
 
 
 # The replay itself
