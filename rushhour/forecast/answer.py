@@ -18,7 +18,7 @@ from rushhour.forecast.place import Place, place_of
 from rushhour.forecast.words import assumptions, fit_words, headline_of, leak_words
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History
-from rushhour.rundir.facts import CallSite
+from rushhour.rundir.facts import CallSite, server_of
 from rushhour.scenario.day import Day, Push
 from rushhour.scenario.model import Production, Scenario
 from rushhour.verdict.forecast import Answer, Forecast, PoolForecast, Range
@@ -59,9 +59,17 @@ def forecast(
             f"{name}: its verdict is unknown ({verdict.reasons[0]}), so it says nothing about production; "
             "run it again"
         )
-    leak = leak_of(verdict.diagnosis, leak_signals(history, find_window(history, scenario.load.warm_up)))
+    window = find_window(history, scenario.load.warm_up)
+    leak = leak_of(verdict.diagnosis, leak_signals(history, window))
     behaviour = read_behaviour(name, scenario, history, leak)
-    if leak is not None and _starts_all_threads(behaviour, leak):
+    if (
+        leak is not None
+        and window is not None
+        and not any(leak.is_of(endpoint) for endpoint in behaviour.endpoints)
+    ):
+        per_s = leak.leaked / (window.load_ended_s - window.load_started_s) / behaviour.processes
+        leak = replace(leak, per_s=per_s)
+    elif leak is not None and _starts_all_threads(behaviour, leak):
         leak = replace(leak, eager=True)
     place = place_of(production, behaviour)
     dice = Random(SEED)  # noqa: S311 - no secret
@@ -74,63 +82,38 @@ def _answer(
 ) -> Forecast:
     exhausted = [course for course in courses if course.exhausted_s is not None]
     chance = len(exhausted) / len(courses)
-    reasons: list[str] = []
     answer: Answer = "yes" if chance >= SURE else "no" if chance <= 1 - SURE else "unsure"
-    pool = Counter(course.pool for course in exhausted).most_common(1)[0][0] if exhausted else None
-    when = _range([course.exhausted_s for course in exhausted if course.exhausted_s is not None], TIME_ERROR)
+    reasons: tuple[str, ...] = ()
     if answer == "unsure":
-        reasons.append(f"the pool was exhausted in {len(exhausted)} of {len(courses)} replayed courses")
+        reasons = (f"the pool was exhausted in {len(exhausted)} of {len(courses)} replayed courses",)
     if leak is not None:
-        pool = pool or leak.pool
-        reasons.append(leak_words(leak, _capacity(place, leak.pool)))
-        if "dropped" in leak.kinds and answer != "yes":
-            answer = "unsure"
-            reasons.append(
-                "garbage collection brought the connections back in the run; how soon it does so in "
-                "production is not known"
-            )
-        elif answer == "no" and place.steady and "thread" in leak.kinds and _threads_suffice(leak, place):
-            answer = "unsure"
-            reasons.append(
-                "without a push notification or another burst so many requests do not come at once"
-            )
-        if answer != "yes" and "thread" in leak.kinds and _threads_suffice(leak, place):
-            if (burst := _burst(behaviour, place, leak)) is not None:
-                reasons.append(
-                    f"a burst would: {burst:,} customers who act within {PUSH_WITHIN_S:g} s start more "
-                    f"threads than pool {leak.pool} has connections"
-                )
-        elif not _threads_suffice(leak, place) and leak.kinds == ("thread",):
-            reasons.append(
-                f"a process has {place.threads} threads and {_capacity(place, leak.pool)} connections, so a "
-                "connection for each thread does not empty the pool"
-            )
+        answer, found = _of_leak(behaviour, place, leak, answer)
+        reasons = (*reasons, *found)
     elif diagnosis.cause in NOT_FROM_CUSTOMERS and answer != "yes":
         answer = "unsure"
-        reasons.append(
-            f"the run showed {diagnosis.cause} ({diagnosis.confidence}), which does not follow from the "
-            "number of customers; what production's servers will do is not known"
+        reasons = (
+            *reasons,
+            (
+                f"the run showed {diagnosis.cause} ({diagnosis.confidence}), and what production's servers will do "
+                "does not follow from the number of customers"
+            ),
         )
-    cpu = _range([course.cpu for course in courses if course.cpu is not None])
-    if cpu is not None and cpu.expected >= BUSY and answer != "yes":
+    if (limits := _limits(behaviour, place, courses)) and answer == "no":
         answer = "unsure"
-        reasons.append(f"a process would need {cpu.expected:.0%} of the CPU that its threads can use")
     if not exhausted and answer == "no":
-        reasons.append(fit_words(_pools(place, courses)))
-    site = leak.site if leak is not None else _site_of(diagnosis, pool) if exhausted else None
-    cause = leak.cause if leak is not None else "saturation" if exhausted else None
-    if leak is None and exhausted and diagnosis.cause not in ("none", "saturation"):
-        cause = diagnosis.cause
+        limits = (*limits, fit_words(_pools(place, courses)))
+    pool = Counter(course.pool for course in exhausted).most_common(1)[0][0] if exhausted else None
+    when = _range([course.exhausted_s for course in exhausted if course.exhausted_s is not None], TIME_ERROR)
     made = Forecast(
         exhausts=answer,
         headline="",
-        reasons=tuple(reasons),
+        reasons=(*reasons, *limits),
         place=place.in_words(),
         customers=place.customers,
         chance=chance,
-        pool=pool,
-        cause=cause,
-        site=site,
+        pool=pool if leak is None else pool or leak.pool,
+        cause=_cause(leak, diagnosis, exhausted=bool(exhausted)),
+        site=leak.site if leak is not None else _site_of(diagnosis, pool),
         endpoint=leak.endpoint if leak is not None else None,
         exhausted_after_s=when if answer != "no" else None,
         exhausted_at=_clock(place.day, when) if answer != "no" else (),
@@ -145,6 +128,68 @@ def _answer(
         starts_s=place.day.starts_s,
     )
     return replace(made, headline=headline_of(made))
+
+
+def _of_leak(
+    behaviour: Behaviour, place: Place, leak: Leak, answer: Answer
+) -> tuple[Answer, tuple[str, ...]]:
+    """Return the answer for a release that leaks, and its reasons."""
+    capacity = _capacity(place, leak.pool)
+    reasons = [leak_words(leak, capacity)]
+    per_thread = "thread" in leak.kinds
+    if leak.per_s and per_thread and answer != "no":
+        answer = "unsure"
+        reasons.append(
+            "threads that work outside of requests keep it, and how many there will be is not known"
+        )
+    elif "dropped" in leak.kinds and answer == "yes":
+        answer = "unsure"
+        reasons.append(
+            "garbage collection brought the connections back in the run; how soon it does so in production "
+            "is not known"
+        )
+    elif per_thread and not _threads_suffice(leak, place):
+        reasons.append(
+            f"a process has {place.threads} threads and {capacity} connections, so a connection for each "
+            "thread does not empty the pool"
+        )
+    elif per_thread and answer != "yes":
+        if answer == "no" and place.steady:
+            answer = "unsure"
+            reasons.append(
+                "without a push notification or another burst so many requests do not come at once"
+            )
+        if (burst := _burst(behaviour, place, leak)) is not None:
+            reasons.append(
+                f"a burst would: {burst:,} customers who act within {PUSH_WITHIN_S:g} s start more threads "
+                f"than pool {leak.pool} has connections"
+            )
+    return answer, tuple(reasons)
+
+
+def _limits(behaviour: Behaviour, place: Place, courses: Sequence[Course]) -> tuple[str, ...]:
+    """Say which limit other than a pool's the production would come to."""
+    needed: Counter[str] = Counter()
+    for pool in _pools(place, courses):
+        needed[server_of(pool.pool)] += math.ceil(pool.in_use_max.high) * place.processes
+    found = [
+        f"server-limit: all processes together need up to {count:,} connections of the {server}, which takes "
+        f"{behaviour.max_connections[server]:,} in the run"
+        for server, count in needed.items()
+        if count > behaviour.max_connections.get(server, math.inf)
+    ]
+    cpu = _range([course.cpu for course in courses if course.cpu is not None])
+    if cpu is not None and cpu.expected >= BUSY:
+        found.append(f"a process would need {cpu.expected:.0%} of the CPU that its threads can use")
+    return tuple(found)
+
+
+def _cause(leak: Leak | None, diagnosis: Diagnosis, *, exhausted: bool) -> str | None:
+    if leak is not None:
+        return leak.cause
+    if not exhausted:
+        return None
+    return diagnosis.cause if diagnosis.cause != "none" else "saturation"
 
 
 def _starts_all_threads(behaviour: Behaviour, leak: Leak) -> bool:
@@ -200,6 +245,7 @@ def _threads_suffice(leak: Leak, place: Place) -> bool:
 
 
 def _site_of(diagnosis: Diagnosis, pool: str | None) -> CallSite | None:
+    """Return the line that held the connections of a pool for longest."""
     for site in diagnosis.call_sites:
         if site.pool == pool:
             return CallSite(site.file, site.line, site.function)

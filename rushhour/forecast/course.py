@@ -174,7 +174,9 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         course.cpu = per_process * busy_s * behaviour.cpu_share / drawn.cores
     for start_s, length_s in windows(place, drawn.per_customer_s):
         _replay(course, place, maker, start_s, length_s)
-    if not _whole(place, drawn.per_customer_s):
+    if leak is not None and leak.per_s:
+        _outside_requests(course, place, leak, dice)
+    elif not _whole(place, drawn.per_customer_s):
         _steady(course, place, maker, busy_s)
     return course
 
@@ -305,6 +307,22 @@ def _exhausted(course: Course, pool: str, at_s: float) -> None:
         course.exhausted_s, course.pool = at_s, pool
 
 
+def _outside_requests(course: Course, place: Place, leak: Leak, dice: Random) -> None:
+    """Add a leak of jobs, which does not depend on the customers."""
+    rules = place.pools.get(leak.pool)
+    if rules is None or rules.capacity is None or "dropped" in leak.kinds:
+        return
+    at_s = min(leak.lost_after_s(rules.capacity, dice) for _ in range(place.processes))
+    if at_s <= place.day.length_s:
+        _exhausted(course, leak.pool, at_s)
+        _lose_all(course, leak.pool, rules.capacity)
+
+
+def _lose_all(course: Course, pool: str, capacity: int) -> None:
+    course.lost_max = max(course.lost_max, capacity)
+    course.in_use_max[pool] = max(course.in_use_max[pool], capacity)
+
+
 def _steady(course: Course, place: Place, maker: _Maker, busy_s: float) -> None:
     """Add what a leak does in the hours between the replayed windows, by formulas."""
     leak, drawn, dice = maker.leak, maker.drawn, maker.dice
@@ -333,8 +351,7 @@ def _steady(course: Course, place: Place, maker: _Maker, busy_s: float) -> None:
             lost = rate * share * chance * step_s
             if lost and cumulated + lost >= needed:
                 _exhausted(course, leak.pool, start_s + step_s * (needed - cumulated) / lost)
-                course.lost_max = max(course.lost_max, rules.capacity)
-                course.in_use_max[leak.pool] = max(course.in_use_max[leak.pool], rules.capacity)
+                _lose_all(course, leak.pool, rules.capacity)
                 return
             cumulated += lost
         elif place.threads is None or place.threads >= rules.capacity:
@@ -347,7 +364,6 @@ def _steady(course: Course, place: Place, maker: _Maker, busy_s: float) -> None:
     at_s = first_reached_s(hazards, dice)
     if at_s is not None:
         _exhausted(course, leak.pool, at_s)
-        course.lost_max = max(course.lost_max, rules.capacity)
-        course.in_use_max[leak.pool] = max(course.in_use_max[leak.pool], rules.capacity)
+        _lose_all(course, leak.pool, rules.capacity)
     elif chance:
         course.lost_max = max(course.lost_max, int(cumulated))

@@ -34,11 +34,17 @@ class Leak:
     kinds: tuple[Kind, ...]  # more than one: the run cannot tell which
     leaked: int  # connections that were still out, or came back by garbage collection alone
     requests: int  # of the endpoint that took a connection there and have ended
+    per_s: float = 0.0  # of one process, where units of work other than requests leak
     eager: bool = False  # the process starts all its threads beforehand: they are used in turn from the start
 
     def is_of(self, endpoint: str) -> bool:
         """Whether requests of this endpoint, as the customers spell it, leak."""
-        return self.endpoint is None or plain_endpoint(self.endpoint) == plain_endpoint(endpoint)
+        return self.endpoint is not None and plain_endpoint(self.endpoint) == plain_endpoint(endpoint)
+
+    def lost_after_s(self, capacity: int, dice: Random) -> float:
+        """Draw when a process has lost so many connections, at the rate of the run."""
+        per_s = dice.gammavariate(self.leaked + 0.5, 1.0) / (self.leaked + 0.5) * self.per_s
+        return dice.gammavariate(capacity, 1.0) / per_s
 
     def chance(self, dice: Random) -> float:
         """Draw the chance that a check-out there leaks, as it may be after so many that did.

@@ -52,9 +52,9 @@ def picture(made: Forecast) -> Markup | None:
     for part in range(5):
         t_s = length_s * part / 4
         anchor = "end" if part == 4 else "middle" if part else "start"
-        words = duration_words(t_s) if made.starts_s is None else clock_of(made.starts_s + t_s)
+        label = duration_words(t_s) if made.starts_s is None else clock_of(made.starts_s + t_s)
         parts.append(
-            f'<text class="tick" x="{x(t_s)}" y="{HEIGHT - 6}" text-anchor="{anchor}">{words}</text>'
+            f'<text class="tick" x="{x(t_s)}" y="{HEIGHT - 6}" text-anchor="{anchor}">{label}</text>'
         )
     parts.append("</svg>")
     return Markup("").join(Markup(part) for part in parts)  # noqa: S704 - numbers and escaped words

@@ -160,6 +160,33 @@ def test_twice_the_instances_lose_the_connections_of_a_path_later() -> None:
     assert four.expected > 2 * one.expected
 
 
+def test_a_leak_of_jobs_does_not_depend_on_the_customers() -> None:
+    history = few_testers("path")
+    jobs = dataclasses.replace(
+        history,
+        checkouts=tuple(dataclasses.replace(out, endpoint=None) for out in history.checkouts),
+        sites=tuple(
+            dataclasses.replace(row, endpoint=None) if row.pool == "replica" else row for row in history.sites
+        ),
+    )
+    few, many = (made(jobs, Production(customers=count), repeats=4) for count in (1, 200))
+    assert few.exhausts == many.exhausts == "yes"
+    assert few.exhausted_after_s is not None
+    assert many.exhausted_after_s is not None
+    assert 0.5 < few.exhausted_after_s.expected / many.exhausted_after_s.expected < 2
+
+
+def test_more_connections_than_the_server_takes_are_unsure() -> None:
+    story_servers = tuple(
+        dataclasses.replace(row, max_connections=20) for row in few_testers("none", hold_ms=400).servers
+    )
+    history = dataclasses.replace(few_testers("none", hold_ms=400), servers=story_servers)
+    many = Production(customers=800, instances=8, day="steady over 20s", think_time=4.0)
+    found = made(history, many, scenario(release="1.1.1"), repeats=3)
+    assert found.exhausts == "unsure"
+    assert any("server-limit" in reason and "takes 20" in reason for reason in found.reasons)
+
+
 def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
     slow = few_testers("none", hold_ms=900)
     few = Production(
