@@ -94,8 +94,8 @@ def _answer(
         reasons = (
             *reasons,
             (
-                f"the run showed {diagnosis.cause} ({diagnosis.confidence}), and what production's servers will do "
-                "does not follow from the number of customers"
+                f"the run showed {diagnosis.cause} ({diagnosis.confidence}), and what production's servers "
+                "will do does not follow from the number of customers"
             ),
         )
     if (limits := _limits(behaviour, place, courses)) and answer == "no":

@@ -11,7 +11,7 @@ from rushhour.errors import InsufficientDataError
 from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.replay import PoolRules
-from rushhour.metrics.latencies import merge
+from rushhour.metrics.latency_counts import bucket_counts, bucket_ms
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -154,10 +154,24 @@ def _users(history: History) -> Counter[int]:
 
 
 def _latencies(rows: Iterable[f.RequestCount]) -> dict[str, float]:
-    encoded: dict[str, list[str]] = defaultdict(list)
+    """Return the mean time of an answer by endpoint."""
+    took: dict[str, float] = defaultdict(float)
+    counts = Counter[str]()
     for row in rows:
-        encoded[row.endpoint].append(row.latency)
-    return {endpoint: float(merge(texts).get_mean_value()) / 1e6 for endpoint, texts in encoded.items()}
+        took[row.endpoint] += _took_s(row)
+        counts[row.endpoint] += row.count
+    return {endpoint: took[endpoint] / count for endpoint, count in counts.items()}
+
+
+def _took_s(row: f.RequestCount) -> float:
+    """Return how long the requests of a row took, all together."""
+    buckets = bucket_counts(row.latency)
+    total = sum(buckets.values())
+    return (
+        math.fsum(bucket_ms(bucket) * count for bucket, count in buckets.items()) / total / 1000 * row.count
+        if total
+        else 0.0
+    )
 
 
 def _seconds(
@@ -170,7 +184,7 @@ def _seconds(
     took: dict[int, float] = defaultdict(float)
     for row in rows:
         counts[row.t_s][row.endpoint] += row.count
-        took[row.t_s] += float(merge([row.latency]).get_mean_value()) / 1e6 * row.count
+        took[row.t_s] += _took_s(row)
     found = []
     for second in sorted(seconds):
         usual_s = math.fsum(latency_s[name] * count for name, count in counts[second].items())

@@ -106,6 +106,7 @@ class _Maker:
     behaviour: Behaviour
     drawn: Drawn
     leak: Leak | None
+    leaky: frozenset[str]  # endpoints that leak
     dice: Random
 
     def request(self) -> tuple[Stage, ...]:
@@ -113,7 +114,7 @@ class _Maker:
         return self.stages(self.behaviour.endpoints[name])
 
     def stages(self, endpoint: Endpoint) -> tuple[Stage, ...]:
-        leak = self.leak if self.leak is not None and self.leak.is_of(endpoint.name) else None
+        leak = self.leak if endpoint.name in self.leaky else None
         kept = leak.pool if leak is not None and self.drawn.kind == "thread" else None
         held: list[tuple[str, float]] = []
         for visit in endpoint.visits:
@@ -166,7 +167,8 @@ class _Maker:
 def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) -> Course:
     """Draw and replay one course of the production."""
     drawn = draw(behaviour, place, leak, dice)
-    maker = _Maker(behaviour, drawn, leak, dice)
+    leaky = frozenset(name for name in drawn.names if leak is not None and leak.is_of(name))
+    maker = _Maker(behaviour, drawn, leak, leaky, dice)
     course = Course(requests_per_s=drawn.per_customer_s * place.customers * _peak(place))
     busy_s = _mean_s(behaviour, drawn)
     if behaviour.cpu_share is not None:
@@ -334,7 +336,7 @@ def _steady(course: Course, place: Place, maker: _Maker, busy_s: float) -> None:
         after - before for before, after in zip((0.0, *drawn.cumulative), drawn.cumulative, strict=False)
     ]
     total = math.fsum(weights)
-    share = math.fsum(w for name, w in zip(drawn.names, weights, strict=True) if leak.is_of(name)) / total
+    share = math.fsum(w for name, w in zip(drawn.names, weights, strict=True) if name in maker.leaky) / total
     hazards = []
     known: dict[float, float] = {}
     ordered = sorted(drawn.paces)

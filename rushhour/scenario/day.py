@@ -4,6 +4,7 @@ import math
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from rushhour.scenario.durations import seconds_of
@@ -43,7 +44,7 @@ class Day:
 
     def share_at(self, t_s: float) -> float:
         """Return the share of the customers that are present at `t_s`."""
-        right = bisect_right([at_s for at_s, _ in self.points], t_s)
+        right = bisect_right(self.points, t_s, key=itemgetter(0))
         if right == 0:
             return self.points[0][1]
         if right == len(self.points):

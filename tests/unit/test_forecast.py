@@ -79,7 +79,7 @@ def few_testers(
 
 
 def made(
-    history: History, production: Production = PUSHED, given: Scenario | None = None, repeats: int = 8
+    history: History, production: Production = PUSHED, given: Scenario | None = None, repeats: int = 4
 ) -> Forecast:
     chosen = given or scenario()
     return forecast(
