@@ -34,10 +34,13 @@ _CODES = {"yes": Exit.NOT_MET, "no": Exit.MET, "unsure": Exit.UNKNOWN}
 )
 @click.option("--threads", metavar="T", type=click.IntRange(1, 10_000), help="Threads of each process.")
 @click.option(
-    "--pool-size", metavar="N", type=click.IntRange(1, 10_000), help="pool_size there, of each process."
+    "--pool-size", metavar="N", type=click.IntRange(1, 10_000), help="The pool_size of each process there."
 )
 @click.option(
-    "--max-overflow", metavar="N", type=click.IntRange(0, 10_000), help="max_overflow there, of each process."
+    "--max-overflow",
+    metavar="N",
+    type=click.IntRange(0, 10_000),
+    help="The max_overflow of each process there.",
 )
 @click.option(
     "--think-time",

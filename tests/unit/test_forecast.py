@@ -126,7 +126,7 @@ def test_a_pool_of_fewer_connections_is_exhausted_earlier() -> None:
 
 
 def test_without_a_burst_a_leak_per_thread_is_unsure_and_names_the_burst_that_would_do() -> None:
-    found = made(few_testers(), Production(customers=800, think_time=10.0))
+    found = made(few_testers(), Production(customers=200, think_time=10.0))
     assert found.exhausts == "unsure"
     assert any("a burst would" in reason for reason in found.reasons)
 
