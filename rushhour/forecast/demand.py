@@ -131,7 +131,8 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
     checkouts = count_checkouts(history, healthy)
     came_back = {name: checkouts.total(name).came_back for name in {key.pool for key in checkouts.by_site}}
     few = {name: count for name, count in came_back.items() if count < FEWEST_CHECKOUTS}
-    names = sorted(came_back.keys() - few.keys())
+    samples = [sample for sample in history.pools if healthy.holds(sample.t_s)]
+    names = sorted((came_back.keys() - few.keys()) & {sample.pool for sample in samples})
     if not names:
         most = counted(max(came_back.values(), default=0), "check-out")
         raise InsufficientDataError(
@@ -139,14 +140,13 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
             f"at least {FEWEST_CHECKOUTS} are needed: run it longer, or with more customers"
         )
     requests, latency_s = _requests(history, healthy)
-    if not requests or not checkouts.hold_us:
-        raise InsufficientDataError(
-            f"{run}: no request or no histogram of holds in healthy seconds; run it again"
-        )
     customers, sent = healthy.customers(history), healthy.sent(history)
     per_s = sum(sent.values()) / seconds
+    if not requests or not per_s or not any(customers.values()) or not checkouts.hold_us:
+        raise InsufficientDataError(
+            f"{run}: no customer, no request or no histogram of holds in healthy seconds; run it again"
+        )
     mean_s = fsum(latency_s[name] * count for name, count in requests.items()) / requests.total()
-    samples = [sample for sample in history.pools if healthy.holds(sample.t_s)]
     pools = tuple(_pool(name, checkouts, samples, seconds) for name in names)
     return Demand(
         run=run,

@@ -1,5 +1,6 @@
 """Reads the demand of production from the agent's metrics, as Prometheus scraped them (pure)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -43,10 +44,10 @@ def parse_scrape(name: str, text: str) -> Scrape:
     """Parse a scraped text. Raises UsageError if it is none, or holds no histogram of connection use."""
     try:
         families = list(text_string_to_metric_families(text))
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        found = {family.name: family for family in families}
+        use, create = _histograms(found.get(USE)), _histograms(found.get(CREATE))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UsageError([f"{name}: not Prometheus's text format: {error}"]) from None
-    found = {family.name: family for family in families}
-    use = _histograms(found.get(USE))
     if not use:
         held = "a summary or a sum" if any(one.startswith(USE) for one in found) else "no such metric"
         problem = (
@@ -59,14 +60,17 @@ def parse_scrape(name: str, text: str) -> Scrape:
         for family in families
         if family.name in {IDLE_MAX, MOST, LEAKED, PROCESSES}
         for sample in family.samples
+        if math.isfinite(sample.value)
     }
-    return Scrape(name, use, _histograms(found.get(CREATE)), gauges)
+    return Scrape(name, use, create, gauges)
 
 
 def _histograms(family: Metric | None) -> dict[str, _Histogram]:
     """Return the histograms of a metric by pool, summed over all other labels; none without buckets."""
     found: dict[str, _Histogram] = {}
     for sample in family.samples if family else ():
+        if not 0 <= sample.value < math.inf:
+            raise ValueError(f"{sample.name} is {sample.value}")
         histogram = found.setdefault(sample.labels.get(POOL, "pool"), _Histogram({}))
         if sample.name.endswith("_bucket"):
             bound = float(sample.labels.get("le", "inf"))

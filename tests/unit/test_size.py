@@ -161,3 +161,13 @@ def test_the_command_prints_a_table_or_objects(tmp_path: Path, capsys: pytest.Ca
     assert found["instances"] == 2
     assert {row["capacity"] for row in found["rows"]} >= {found["enough"]}
     assert set(found["rows"][0]["wait_p99_s"]) == {"value", "low", "high"}
+
+
+def test_programs_get_a_refusal_as_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leaking = save(tmp_path / "x", histories.incident(), histories.rush_hour()).path
+    assert cli.main(["size", str(leaking), "--json"], standalone_mode=False) == 2
+    (found,) = json.loads(capsys.readouterr().out)
+    assert "connections leak" in found["error"]
+    assert cli.main(["size", str(tmp_path), "--json"], standalone_mode=False) == 64
+    (found,) = json.loads(capsys.readouterr().out)
+    assert "not a run directory" in found["error"]
