@@ -7,6 +7,7 @@ from math import fsum
 from random import Random
 from typing import Final
 
+from rushhour.errors import UsageError
 from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import Demand, Second
 from rushhour.forecast.interval import Estimate, estimate, quantile, resampled_seconds
@@ -16,7 +17,10 @@ from rushhour.rundir.facts import server_of
 NEAR_ITS_CPU: Final = 0.75  # beyond this share, holds grow in a way that a run far below it does not show
 MODEL_ERROR: Final = 0.25  # of waits and time-outs, as a share: measured by `make bench ARGS=forecast`
 REQUESTS: Final = 20_000  # simulated for a prediction, over all of its repeats
-SHORTEST_S: Final = 2.0  # of a simulation
+SHORTEST_S: Final = 0.5  # of a simulation
+HOLDS: Final = 20  # mean holds that a simulation lasts at least
+BURSTS_COST: Final = 10  # times as many requests are simulated where customers act together
+MOST_PER_S: Final = 5000  # requests a second of a process: no Python process answers so many
 _MACHINE: Final = "machine"
 _Figure = Callable[[Second], float]
 
@@ -87,14 +91,22 @@ def predict(
 
     Each of the `repeats` simulates a process of its own, with demand that is resampled from the seconds of
     the run. Together they simulate about so many `requests`: with many customers the simulated time is
-    shorter than the horizon.
+    shorter than the horizon. Raises UsageError for more requests a second than a process can answer.
     """
     dice = Random(f"forecast {seed}")  # noqa: S311 - not a secret
     cpu = predicted_cpu(demand, setting)
     expected_per_s = expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
-    seconds = min(setting.horizon_s, requests / repeats / max(expected_per_s, 1e-9))
-    seconds = max(seconds, min(SHORTEST_S, setting.horizon_s))
+    if expected_per_s > MOST_PER_S:
+        problem = (
+            f"{setting.customers:,} customers would send {expected_per_s:,.0f} requests a second to each of "
+            f"{setting.processes * setting.instances} processes, and no Python process answers more than "
+            f"{MOST_PER_S:,}: more processes or instances, or fewer customers, would make sense"
+        )
+        raise UsageError([problem])
     activity = activity_of(demand)
+    seconds = _simulated_s(
+        demand, setting.horizon_s, requests / repeats / max(expected_per_s, 1e-9), len(activity)
+    )
     warm_s = min(max(2.0, 0.2 * seconds), seconds)
     tallies, shares = [], []
     for _ in range(repeats):
@@ -116,6 +128,18 @@ def predict(
         cpu=busiest,
         beyond=_beyond(demand, setting, busiest),
     )
+
+
+def _simulated_s(demand: Demand, horizon_s: float, affordable_s: float, pattern_s: int) -> float:
+    """Return how many seconds to simulate: the horizon, or fewer if that is more than can be afforded.
+
+    Fewer than many holds, or than the pattern of bursts has, would say nothing.
+    """
+    longest_s = max(pool.hold.mean_s for pool in demand.pools)
+    least_s = max(
+        SHORTEST_S, HOLDS * longest_s, min(pattern_s, BURSTS_COST * affordable_s) if pattern_s > 1 else 0
+    )
+    return min(horizon_s, max(affordable_s, least_s))
 
 
 def expected_requests_per_s(demand: Demand, setting: Setting) -> float:
@@ -192,8 +216,14 @@ def _resampled_world(
         threads=math.inf if setting.threads is None else setting.threads,
         customers=_customers(setting, dice),
         think_s=demand.think_s / (oftener * setting.activity),
-        activity=activity,
+        activity=_from_anywhere(activity, dice),
     )
+
+
+def _from_anywhere(activity: tuple[float, ...], dice: Random) -> tuple[float, ...]:
+    """Begin the pattern of bursts at any of its seconds."""
+    start = dice.randrange(len(activity))
+    return activity[start:] + activity[:start]
 
 
 def _ratio(picked: Sequence[Second], everything: Sequence[Second], above: _Figure, below: _Figure) -> float:

@@ -86,6 +86,13 @@ def test_more_connections_than_threads_are_never_opened() -> None:
     assert any("a process of 6 threads uses at most 6" in why for why in sized(threads=6).reasons)
 
 
+def test_more_customers_than_a_process_can_answer_are_refused() -> None:
+    with pytest.raises(UsageError, match="no Python process answers more than 5,000"):
+        sized(customers=100_000)
+    found = sized(customers=100_000, instances=20)
+    assert found.together >= 4000
+
+
 def test_near_its_cpu_no_size_is_recommended() -> None:
     demand = read_demand("runs/x", scenario(), measured(replica_cores=0.3))
     setting = dataclasses.replace(measured_setting(demand), customers=200)
