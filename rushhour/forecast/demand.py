@@ -111,6 +111,7 @@ class Demand:
     max_connections: Mapping[str, int]  # server -> its limit
     latency_s: float  # mean of an answer
     few: Mapping[str, int]  # pools that are left out -> check-outs that came back, too few for a distribution
+    open_arrivals: bool = False  # requests come at a rate of their own, however slow the answers are
     growth: Mapping[str, float] | None = (
         None  # pool -> how its holds grow with CPU (queueing.py); None: unknown
     )
@@ -171,6 +172,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         },
         latency_s=mean_s,
         few=few,
+        open_arrivals=bool(getattr(scenario.load, "arrivals", None)),
     )
 
 

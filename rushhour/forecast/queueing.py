@@ -21,6 +21,8 @@ SHORTEST_S: Final = 0.5  # of a simulation
 HOLDS: Final = 20  # mean holds that a simulation lasts at least
 BURSTS_COST: Final = 10  # times as many requests are simulated where customers act together
 MOST_PER_S: Final = 5000  # requests a second of a process: no Python process answers so many
+MANY: Final = 50  # times those busy at once: customers whose arrivals are as good as independent
+FEWEST_INDEPENDENT: Final = 2000
 _MACHINE: Final = "machine"
 _Figure = Callable[[Second], float]
 
@@ -112,7 +114,7 @@ def predict(
     for _ in range(repeats):
         world = _resampled_world(demand, setting, cpu, activity, dice)
         tallies.append(simulate(world, seconds, warm_s, dice))
-        shares.append(max(1, world.customers) / max(1, setting.customers))
+        shares.append(_share(demand, setting, world))
     pools = {
         pool.name: _pool_prediction(pool.name, [tally.pools[at] for tally in tallies], shares, seconds)
         for at, pool in enumerate(demand.pools)
@@ -144,6 +146,8 @@ def _simulated_s(demand: Demand, horizon_s: float, affordable_s: float, pattern_
 
 def expected_requests_per_s(demand: Demand, setting: Setting) -> float:
     """Return the requests a second if no answer were slower than in the run (Little's law)."""
+    if demand.open_arrivals:
+        return demand.requests_per_s * setting.activity * setting.customers / demand.customers
     cycle_s = demand.think_s / setting.activity + demand.latency_s
     return setting.customers / max(cycle_s, 1e-6)
 
@@ -210,12 +214,15 @@ def _resampled_world(
         own = setting.pools[pool.name]
         capacity = math.inf if own.capacity is None else own.capacity
         bounds.append(Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0))
+    customers, think_s = _customers(setting, dice), demand.think_s / (oftener * setting.activity)
+    if demand.open_arrivals:
+        customers, think_s = _independent(demand, setting, oftener)
     return World(
         kinds=kinds,
         pools=tuple(bounds),
         threads=math.inf if setting.threads is None else setting.threads,
-        customers=_customers(setting, dice),
-        think_s=demand.think_s / (oftener * setting.activity),
+        customers=customers,
+        think_s=think_s,
         activity=_from_anywhere(activity, dice),
     )
 
@@ -264,6 +271,23 @@ def _customers(setting: Setting, dice: Random) -> int:
         return setting.customers
     drawn = dice.gauss(mean, math.sqrt(mean * (1 - 1 / whole)))
     return max(0, min(setting.customers, round(drawn)))
+
+
+def _share(demand: Demand, setting: Setting, world: World) -> float:
+    """Return the share of all customers that a simulated process has."""
+    if demand.open_arrivals:
+        return 1 / (setting.processes * setting.instances)
+    return max(1, world.customers) / setting.customers
+
+
+def _independent(demand: Demand, setting: Setting, oftener: float) -> tuple[int, float]:
+    """Return so many customers, and so long a think time, that arrivals do not depend on the answers.
+
+    They are many times those that are busy at once: of a process, for its part of the requests.
+    """
+    per_s = oftener * expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
+    customers = max(FEWEST_INDEPENDENT, round(MANY * per_s * demand.latency_s))
+    return customers, customers / per_s
 
 
 def _pool_prediction(

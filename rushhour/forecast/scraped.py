@@ -20,7 +20,6 @@ MOST: Final = "db_client_connection_max"
 LEAKED: Final = "rushhour_pool_leaked_connections"
 PROCESSES: Final = "rushhour_agent_processes"
 DEFAULT_TIMEOUT_S: Final = 30.0  # SQLAlchemy's: the metrics do not hold it
-_MANY: Final = 200  # times as many customers as are busy at once: their arrivals are as good as independent
 
 
 @dataclass(slots=True)
@@ -130,16 +129,14 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
             f"{FEWEST_CHECKOUTS} are needed: scrape after a longer time"
         )
     per_s = checkouts / over_s
-    busy = sum(total * hold.mean_s for _, total, hold in uses) / over_s
-    customers = max(1000, round(_MANY * busy))
     latency_s = sum(total * hold.mean_s for _, total, hold in uses) / checkouts
     return Demand(
         run=newer.name,
         service="production",
         release="",
         scenario="",
-        customers=customers,
-        think_s=customers / per_s - latency_s,
+        customers=1,
+        think_s=0.0,
         requests_per_s=per_s,
         endpoints=tuple(
             EndpointDemand(f"{ANY} of {name}", total / checkouts, (Use(name, 1.0, hold),), 0.0)
@@ -154,6 +151,7 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
         max_connections={},
         latency_s=latency_s,
         few=few,
+        open_arrivals=True,
     )
 
 

@@ -68,6 +68,17 @@ def test_processes_and_instances_share_the_customers() -> None:
     assert found.pools["replica"].checkouts_per_s.value == pytest.approx(160, rel=0.1)
 
 
+def test_arrivals_of_a_rate_do_not_fall_when_answers_are_slow() -> None:
+    open_demand = replace(DEMAND, open_arrivals=True)
+    short = {"replica": PoolSetting(3, 0, 1.0)}
+    closed = predict(DEMAND, replace(RUN, pools=short)).requests_per_s
+    still = predict(open_demand, replace(RUN, pools=short)).requests_per_s
+    assert closed.high < 0.95 * still.value
+    assert still.value == pytest.approx(80, rel=0.1)
+    twice = predict(open_demand, replace(RUN, customers=200)).requests_per_s
+    assert twice.value == pytest.approx(160, rel=0.1)
+
+
 def test_threads_bound_the_connections_in_use() -> None:
     found = predict(DEMAND, replace(with_pool(30), threads=3, customers=400))
     assert found.pools["replica"].in_use_max.high <= 3
