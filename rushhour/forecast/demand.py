@@ -166,7 +166,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
             Second(second, customers.get(second, 0), sent.get(second, 0), *checkouts.per_second[second])
             for second in sorted(healthy.seconds)
         ),
-        cpu=_cpu(history, healthy),
+        cpu=_cpu(history, healthy, max(pool.processes for pool in pools)),
         max_connections={
             sample.server: sample.max_connections for sample in history.servers if sample.max_connections
         },
@@ -283,12 +283,17 @@ def _threads(scenario: Scenario) -> int | None:
     return service.threads if said or target.app else None
 
 
-def _cpu(history: History, healthy: HealthySeconds) -> dict[str, float]:
-    """Return the mean share of its CPU that each component used; the machine's where it has no limit."""
+def _cpu(history: History, healthy: HealthySeconds, processes: int) -> dict[str, float]:
+    """Return the mean share of its CPU that each component used; the machine's where it has no limit.
+
+    A Python process computes on one core at a time, however many threads it has.
+    """
     cores = history.environment.cpu_count if history.environment else None
     shares: dict[str, list[float]] = defaultdict(list)
     for sample in history.host:
         limit = sample.limit_cores or cores
+        if limit and sample.component == "service":
+            limit = min(limit, processes)
         if limit and healthy.holds(sample.t_s) and sample.component not in _NOT_OF_THE_SERVICE:
             shares[sample.component].append(sample.cpu_cores / limit)
     return {component: fsum(found) / len(found) for component, found in shares.items()}
