@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ DEMAND = read_demand(
 RUN = measured_setting(DEMAND)
 
 
-def with_pool(size: int, overflow: int = 0, timeout_s: float = 30.0, **changes: object) -> Setting:
+def with_pool(size: int, overflow: int = 0, timeout_s: float = 30.0, **changes: Any) -> Setting:
     changed: Setting = dataclasses.replace(
         RUN, pools={"replica": PoolSetting(size, overflow, timeout_s)}, **changes
     )

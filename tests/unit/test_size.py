@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,18 +21,18 @@ from tests.unit.forecast_runs import measured, scenario
 from tests.unit.histories import LIST, PID, SITE, STARTED_S
 from tests.unit.saved_runs import save
 
-QUIET = {"replica_cores": 0.001, "service_cores": 0.001}
+QUIET: dict[str, Any] = {"replica_cores": 0.001, "service_cores": 0.001}
 
 
 @functools.cache
-def sized(*, max_connections: int | None = None, hold_s: float = 0.1, **changes: object) -> PoolSize:
+def sized(*, max_connections: int | None = None, hold_s: float = 0.1, **changes: Any) -> PoolSize:
     demand = read_demand("runs/x", scenario(), measured(hold_s=hold_s, **QUIET))
     setting = dataclasses.replace(measured_setting(demand), **changes)
     (found,) = size_pools(demand, setting, max_connections=max_connections).pools
     return found
 
 
-def written(folder: Path, history: History, **changes: object) -> Path:
+def written(folder: Path, history: History, **changes: Any) -> Path:
     return save(folder, history, scenario(**changes)).path
 
 
