@@ -111,6 +111,7 @@ class Demand:
     max_connections: Mapping[str, int]  # server -> its limit
     latency_s: float  # mean of an answer
     few: Mapping[str, int]  # pools that are left out -> check-outs that came back, too few for a distribution
+    open_arrivals: bool = False  # requests come at a rate of their own, however slow the answers are
     growth: Mapping[str, float] | None = (
         None  # pool -> how its holds grow with CPU (queueing.py); None: unknown
     )
@@ -131,7 +132,8 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
     checkouts = count_checkouts(history, healthy)
     came_back = {name: checkouts.total(name).came_back for name in {key.pool for key in checkouts.by_site}}
     few = {name: count for name, count in came_back.items() if count < FEWEST_CHECKOUTS}
-    names = sorted(came_back.keys() - few.keys())
+    samples = [sample for sample in history.pools if healthy.holds(sample.t_s)]
+    names = sorted((came_back.keys() - few.keys()) & {sample.pool for sample in samples})
     if not names:
         most = counted(max(came_back.values(), default=0), "check-out")
         raise InsufficientDataError(
@@ -139,14 +141,13 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
             f"at least {FEWEST_CHECKOUTS} are needed: run it longer, or with more customers"
         )
     requests, latency_s = _requests(history, healthy)
-    if not requests or not checkouts.hold_us:
-        raise InsufficientDataError(
-            f"{run}: no request or no histogram of holds in healthy seconds; run it again"
-        )
     customers, sent = healthy.customers(history), healthy.sent(history)
     per_s = sum(sent.values()) / seconds
+    if not requests or not per_s or not any(customers.values()) or not checkouts.hold_us:
+        raise InsufficientDataError(
+            f"{run}: no customer, no request or no histogram of holds in healthy seconds; run it again"
+        )
     mean_s = fsum(latency_s[name] * count for name, count in requests.items()) / requests.total()
-    samples = [sample for sample in history.pools if healthy.holds(sample.t_s)]
     pools = tuple(_pool(name, checkouts, samples, seconds) for name in names)
     return Demand(
         run=run,
@@ -165,12 +166,13 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
             Second(second, customers.get(second, 0), sent.get(second, 0), *checkouts.per_second[second])
             for second in sorted(healthy.seconds)
         ),
-        cpu=_cpu(history, healthy),
+        cpu=_cpu(history, healthy, max(pool.processes for pool in pools)),
         max_connections={
             sample.server: sample.max_connections for sample in history.servers if sample.max_connections
         },
         latency_s=mean_s,
         few=few,
+        open_arrivals=bool(getattr(scenario.load, "arrivals", None)),
     )
 
 
@@ -281,12 +283,17 @@ def _threads(scenario: Scenario) -> int | None:
     return service.threads if said or target.app else None
 
 
-def _cpu(history: History, healthy: HealthySeconds) -> dict[str, float]:
-    """Return the mean share of its CPU that each component used; the machine's where it has no limit."""
+def _cpu(history: History, healthy: HealthySeconds, processes: int) -> dict[str, float]:
+    """Return the mean share of its CPU that each component used; the machine's where it has no limit.
+
+    A Python process computes on one core at a time, however many threads it has.
+    """
     cores = history.environment.cpu_count if history.environment else None
     shares: dict[str, list[float]] = defaultdict(list)
     for sample in history.host:
         limit = sample.limit_cores or cores
+        if limit and sample.component == "service":
+            limit = min(limit, processes)
         if limit and healthy.holds(sample.t_s) and sample.component not in _NOT_OF_THE_SERVICE:
             shares[sample.component].append(sample.cpu_cores / limit)
     return {component: fsum(found) / len(found) for component, found in shares.items()}

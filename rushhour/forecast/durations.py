@@ -46,7 +46,7 @@ def from_bounds(buckets: Sequence[tuple[float, float, int]], mean_s: float | Non
     so where the mean is known exactly, the points are moved until they have it: each stays in its bucket as
     long as the mean allows that. Raises ValueError without counts.
     """
-    filled = [bucket for bucket in buckets if bucket[2] > 0]
+    filled = [bucket for bucket in buckets if bucket[2] > 0 and 0 < bucket[0] <= bucket[1] < math.inf]
     upto = list(accumulate(count for _, _, count in filled))
     if not upto:
         raise ValueError("a distribution needs at least one duration")
@@ -56,7 +56,8 @@ def from_bounds(buckets: Sequence[tuple[float, float, int]], mean_s: float | Non
         number = min(bisect_left(upto, rank), len(upto) - 1)
         low_s, high_s, count = filled[number]
         places.append((low_s, high_s / low_s, (rank - (upto[number] - count)) / count))
-    points = _with_mean(places, mean_s) if mean_s else _bent(places, 1.0)
+    known = mean_s is not None and 0 < mean_s < math.inf
+    points = _with_mean(places, mean_s) if known and mean_s else _bent(places, 1.0)
     return Durations(tuple(points), upto[-1])
 
 

@@ -1,50 +1,42 @@
 """Predicts waits, time-outs and connections in use for settings that were not run (pure)."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import fsum
 from random import Random
 from typing import Final
 
+from rushhour.errors import UsageError
 from rushhour.forecast.activity import activity_of
-from rushhour.forecast.demand import Demand, Second
-from rushhour.forecast.interval import Estimate, estimate, quantile, resampled_seconds
-from rushhour.forecast.simulation import Asked, Bounds, Kind, PoolTally, World, simulate
-from rushhour.rundir.facts import server_of
+from rushhour.forecast.demand import Demand
+from rushhour.forecast.interval import Estimate, estimate, quantile
+from rushhour.forecast.setting import PoolSetting, Setting, measured_setting
+from rushhour.forecast.simulation import PoolTally, World, simulate
+from rushhour.forecast.world import (
+    NEAR_ITS_CPU,
+    busiest,
+    expected_requests_per_s,
+    predicted_cpu,
+    resampled_world,
+)
 
-NEAR_ITS_CPU: Final = 0.75  # beyond this share, holds grow in a way that a run far below it does not show
+__all__ = [
+    "PoolPrediction",
+    "PoolSetting",
+    "Prediction",
+    "Setting",
+    "busiest",
+    "expected_requests_per_s",
+    "measured_setting",
+    "predict",
+    "predicted_cpu",
+]
+
 MODEL_ERROR: Final = 0.25  # of waits and time-outs, as a share: measured by `make bench ARGS=forecast`
 REQUESTS: Final = 20_000  # simulated for a prediction, over all of its repeats
-SHORTEST_S: Final = 2.0  # of a simulation
-_MACHINE: Final = "machine"
-_Figure = Callable[[Second], float]
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSetting:
-    """The settings of a pool in each process; `max_overflow` -1: no limit."""
-
-    size: int
-    max_overflow: int
-    timeout_s: float
-
-    @property
-    def capacity(self) -> int | None:
-        return None if self.max_overflow < 0 else self.size + self.max_overflow
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What is predicted for."""
-
-    pools: Mapping[str, PoolSetting]
-    threads: int | None  # of each process; None: not bounded
-    processes: int  # of each instance
-    instances: int
-    customers: int  # of all instances together
-    activity: float = 1.0  # how much more often a customer asks than in the run
-    horizon_s: float = 60.0  # the figures are of this long a time
+SHORTEST_S: Final = 0.5  # of a simulation
+HOLDS: Final = 20  # mean holds that a simulation lasts at least
+BURSTS_COST: Final = 10  # times as many requests are simulated where customers act together
+MOST_PER_S: Final = 5000  # requests a second of a process: no Python process answers so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +66,6 @@ class Prediction:
     beyond: tuple[str, ...] = ()  # why the figures may not hold
 
 
-def measured_setting(demand: Demand) -> Setting:
-    """Return the setting of the run itself."""
-    pools = {pool.name: PoolSetting(pool.size, pool.max_overflow, pool.timeout_s) for pool in demand.pools}
-    return Setting(pools, demand.threads, demand.processes, demand.instances, demand.customers)
-
-
 def predict(
     demand: Demand, setting: Setting, *, repeats: int = 20, requests: int = REQUESTS, seed: int = 1
 ) -> Prediction:
@@ -87,153 +73,72 @@ def predict(
 
     Each of the `repeats` simulates a process of its own, with demand that is resampled from the seconds of
     the run. Together they simulate about so many `requests`: with many customers the simulated time is
-    shorter than the horizon.
+    shorter than the horizon. Raises UsageError for more requests a second than a process can answer.
     """
     dice = Random(f"forecast {seed}")  # noqa: S311 - not a secret
     cpu = predicted_cpu(demand, setting)
     expected_per_s = expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
-    seconds = min(setting.horizon_s, requests / repeats / max(expected_per_s, 1e-9))
-    seconds = max(seconds, min(SHORTEST_S, setting.horizon_s))
+    if expected_per_s > MOST_PER_S:
+        problem = (
+            f"{setting.customers:,} customers would send {expected_per_s:,.0f} requests a second to each of "
+            f"{setting.processes * setting.instances} processes, and no Python process answers more than "
+            f"{MOST_PER_S:,}: more processes or instances, or fewer customers, would make sense"
+        )
+        raise UsageError([problem])
     activity = activity_of(demand)
+    seconds = _simulated_s(
+        demand, setting.horizon_s, requests / repeats / max(expected_per_s, 1e-9), len(activity)
+    )
     warm_s = min(max(2.0, 0.2 * seconds), seconds)
     tallies, shares = [], []
     for _ in range(repeats):
-        world = _resampled_world(demand, setting, cpu, activity, dice)
+        world = resampled_world(demand, setting, cpu, activity, dice)
         tallies.append(simulate(world, seconds, warm_s, dice))
-        shares.append(max(1, world.customers) / max(1, setting.customers))
+        shares.append(_share(demand, setting, world))
     pools = {
         pool.name: _pool_prediction(pool.name, [tally.pools[at] for tally in tallies], shares, seconds)
         for at, pool in enumerate(demand.pools)
     }
     per_s = estimate([tally.requests / seconds / share for tally, share in zip(tallies, shares, strict=True)])
-    busiest = predicted_cpu(demand, setting, per_s.value)
+    busy = predicted_cpu(demand, setting, per_s.value)
     return Prediction(
         setting=setting,
         pools=pools,
         requests_per_s=per_s,
         threads_busy_max=estimate([float(tally.threads_max) for tally in tallies]),
         queued_max=estimate([float(tally.queued_max) for tally in tallies]),
-        cpu=busiest,
-        beyond=_beyond(demand, setting, busiest),
+        cpu=busy,
+        beyond=_beyond(demand, busy),
     )
 
 
-def expected_requests_per_s(demand: Demand, setting: Setting) -> float:
-    """Return the requests a second if no answer were slower than in the run (Little's law)."""
-    cycle_s = demand.think_s / setting.activity + demand.latency_s
-    return setting.customers / max(cycle_s, 1e-6)
+def _simulated_s(demand: Demand, horizon_s: float, affordable_s: float, pattern_s: int) -> float:
+    """Return how many seconds to simulate: the horizon, or fewer if that is more than can be afforded.
 
-
-def predicted_cpu(demand: Demand, setting: Setting, per_s: float | None = None) -> dict[str, float]:
-    """Return the share of its CPU that each component would use (utilisation law: so much a request).
-
-    The service's CPU, and that of the machine of which it is a part, is that of each instance.
+    Fewer than many holds, or than the pattern of bursts has, would say nothing.
     """
-    rate = expected_requests_per_s(demand, setting) if per_s is None else per_s
-    more = rate / demand.requests_per_s
-    each = more * demand.instances / setting.instances
-    return {name: share * (each if name == "service" else more) for name, share in demand.cpu.items()}
+    longest_s = max(pool.hold.mean_s for pool in demand.pools)
+    least_s = max(
+        SHORTEST_S, HOLDS * longest_s, min(pattern_s, BURSTS_COST * affordable_s) if pattern_s > 1 else 0
+    )
+    return min(horizon_s, max(affordable_s, least_s))
 
 
-def _beyond(demand: Demand, setting: Setting, cpu: Mapping[str, float]) -> tuple[str, ...]:
+def _beyond(demand: Demand, cpu: Mapping[str, float]) -> tuple[str, ...]:
     found = [
         f"the {name} would use {share:.0%} of its CPU ({demand.cpu[name]:.0%} in the run): how much longer "
         "connections are held then is not known from it"
         for name, share in sorted(cpu.items())
-        if share > max(NEAR_ITS_CPU, 1.05 * demand.cpu[name]) and not _shared(name, setting)
+        if share > max(NEAR_ITS_CPU, 1.05 * demand.cpu[name])
     ]
     return tuple(found)
 
 
-def _shared(name: str, setting: Setting) -> bool:
-    """Several instances do not run on the machine of the run."""
-    return name == _MACHINE and setting.instances > 1
-
-
-def _resampled_world(
-    demand: Demand,
-    setting: Setting,
-    cpu: Mapping[str, float],
-    activity: tuple[float, ...],
-    dice: Random,
-) -> World:
-    """Build a process whose demand is that of a resample of the run's seconds."""
-    count = len(demand.seconds)  # none in the metrics of production
-    picked = [demand.seconds[at] for at in resampled_seconds(count, dice)] if count else []
-    longer = _ratio(picked, demand.seconds, lambda second: second.held_s, lambda second: second.checkouts)
-    oftener = _ratio(picked, demand.seconds, lambda second: second.requests, lambda second: second.customers)
-    growth = {pool.name: longer * _growth(demand, cpu, pool.name, dice.random()) for pool in demand.pools}
-    stretched = {
-        (endpoint.name, use.pool): [hold * growth[use.pool] for hold in use.hold.points_s]
-        for endpoint in demand.endpoints
-        for use in endpoint.uses
-    }
-    numbers = {pool.name: at for at, pool in enumerate(demand.pools)}
-    kinds = tuple(
-        Kind(
-            endpoint.share,
-            tuple(
-                Asked(numbers[use.pool], use.per_request, stretched[endpoint.name, use.pool])
-                for use in endpoint.uses
-            ),
-            endpoint.outside_s,
-            endpoint.overlaps,
-        )
-        for endpoint in demand.endpoints
-    )
-    bounds = []
-    for pool in demand.pools:
-        own = setting.pools[pool.name]
-        capacity = math.inf if own.capacity is None else own.capacity
-        bounds.append(Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0))
-    return World(
-        kinds=kinds,
-        pools=tuple(bounds),
-        threads=math.inf if setting.threads is None else setting.threads,
-        customers=_customers(setting, dice),
-        think_s=demand.think_s / (oftener * setting.activity),
-        activity=activity,
-    )
-
-
-def _ratio(picked: Sequence[Second], everything: Sequence[Second], above: _Figure, below: _Figure) -> float:
-    """Return how a ratio of sums differs between a resample and the whole; 1.0 where it has no meaning."""
-
-    def of(seconds: Sequence[Second]) -> float:
-        lower = fsum(below(second) for second in seconds)
-        return fsum(above(second) for second in seconds) / lower if lower else 0.0
-
-    whole = of(everything)
-    return of(picked) / whole if whole and of(picked) else 1.0
-
-
-def _growth(demand: Demand, cpu: Mapping[str, float], pool: str, unknown: float) -> float:
-    """Return how much longer holds are than in the run, because servers are busier or less busy.
-
-    A processor that is shared by those who wait for it makes them 1 / (1 - utilisation) slower. What part of
-    a hold that applies to, is known from two or more runs; from one run it may be anything from none to all
-    of it, and `unknown` (0 to 1) picks that part.
-    """
-    part = unknown if demand.growth is None else demand.growth.get(pool, unknown)
-    before, now = busiest(demand.cpu, pool), busiest(cpu, pool)
-    if now > before:
-        now = max(before, min(now, NEAR_ITS_CPU))
-    return (1.0 - part * before) / (1.0 - part * now)
-
-
-def busiest(cpu: Mapping[str, float], pool: str) -> float:
-    """Return the utilisation that the holds of a pool depend on: its server's or the machine's."""
-    return min(0.99, max(cpu.get(server_of(pool), 0.0), cpu.get(_MACHINE, 0.0), cpu.get("service", 0.0)))
-
-
-def _customers(setting: Setting, dice: Random) -> int:
-    """Draw the customers of one process: each keeps its connection to any of them, with equal chance."""
-    whole = setting.processes * setting.instances
-    mean = setting.customers / whole
-    if whole == 1:
-        return setting.customers
-    drawn = dice.gauss(mean, math.sqrt(mean * (1 - 1 / whole)))
-    return max(0, min(setting.customers, round(drawn)))
+def _share(demand: Demand, setting: Setting, world: World) -> float:
+    """Return the share of all customers that a simulated process has."""
+    if demand.open_arrivals:
+        return 1 / (setting.processes * setting.instances)
+    return max(1, world.customers) / setting.customers
 
 
 def _pool_prediction(

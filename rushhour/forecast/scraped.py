@@ -1,5 +1,6 @@
 """Reads the demand of production from the agent's metrics, as Prometheus scraped them (pure)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,6 @@ MOST: Final = "db_client_connection_max"
 LEAKED: Final = "rushhour_pool_leaked_connections"
 PROCESSES: Final = "rushhour_agent_processes"
 DEFAULT_TIMEOUT_S: Final = 30.0  # SQLAlchemy's: the metrics do not hold it
-_MANY: Final = 200  # times as many customers as are busy at once: their arrivals are as good as independent
 
 
 @dataclass(slots=True)
@@ -43,10 +43,10 @@ def parse_scrape(name: str, text: str) -> Scrape:
     """Parse a scraped text. Raises UsageError if it is none, or holds no histogram of connection use."""
     try:
         families = list(text_string_to_metric_families(text))
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        found = {family.name: family for family in families}
+        use, create = _histograms(found.get(USE)), _histograms(found.get(CREATE))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UsageError([f"{name}: not Prometheus's text format: {error}"]) from None
-    found = {family.name: family for family in families}
-    use = _histograms(found.get(USE))
     if not use:
         held = "a summary or a sum" if any(one.startswith(USE) for one in found) else "no such metric"
         problem = (
@@ -59,14 +59,17 @@ def parse_scrape(name: str, text: str) -> Scrape:
         for family in families
         if family.name in {IDLE_MAX, MOST, LEAKED, PROCESSES}
         for sample in family.samples
+        if math.isfinite(sample.value)
     }
-    return Scrape(name, use, _histograms(found.get(CREATE)), gauges)
+    return Scrape(name, use, create, gauges)
 
 
 def _histograms(family: Metric | None) -> dict[str, _Histogram]:
     """Return the histograms of a metric by pool, summed over all other labels; none without buckets."""
     found: dict[str, _Histogram] = {}
     for sample in family.samples if family else ():
+        if not 0 <= sample.value < math.inf:
+            raise ValueError(f"{sample.name} is {sample.value}")
         histogram = found.setdefault(sample.labels.get(POOL, "pool"), _Histogram({}))
         if sample.name.endswith("_bucket"):
             bound = float(sample.labels.get("le", "inf"))
@@ -126,16 +129,14 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
             f"{FEWEST_CHECKOUTS} are needed: scrape after a longer time"
         )
     per_s = checkouts / over_s
-    busy = sum(total * hold.mean_s for _, total, hold in uses) / over_s
-    customers = max(1000, round(_MANY * busy))
     latency_s = sum(total * hold.mean_s for _, total, hold in uses) / checkouts
     return Demand(
         run=newer.name,
         service="production",
         release="",
         scenario="",
-        customers=customers,
-        think_s=customers / per_s - latency_s,
+        customers=1,
+        think_s=0.0,
         requests_per_s=per_s,
         endpoints=tuple(
             EndpointDemand(f"{ANY} of {name}", total / checkouts, (Use(name, 1.0, hold),), 0.0)
@@ -150,6 +151,7 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
         max_connections={},
         latency_s=latency_s,
         few=few,
+        open_arrivals=True,
     )
 
 

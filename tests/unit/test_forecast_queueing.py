@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ DEMAND = read_demand(
 RUN = measured_setting(DEMAND)
 
 
-def with_pool(size: int, overflow: int = 0, timeout_s: float = 30.0, **changes: object) -> Setting:
+def with_pool(size: int, overflow: int = 0, timeout_s: float = 30.0, **changes: Any) -> Setting:
     changed: Setting = dataclasses.replace(
         RUN, pools={"replica": PoolSetting(size, overflow, timeout_s)}, **changes
     )
@@ -66,6 +67,17 @@ def test_processes_and_instances_share_the_customers() -> None:
     assert found.requests_per_s.value == pytest.approx(320, rel=0.05)
     assert found.pools["replica"].in_use_mean.value == pytest.approx(4.0, rel=0.25)
     assert found.pools["replica"].checkouts_per_s.value == pytest.approx(160, rel=0.1)
+
+
+def test_arrivals_of_a_rate_do_not_fall_when_answers_are_slow() -> None:
+    open_demand = replace(DEMAND, open_arrivals=True)
+    short = {"replica": PoolSetting(3, 0, 1.0)}
+    closed = predict(DEMAND, replace(RUN, pools=short)).requests_per_s
+    still = predict(open_demand, replace(RUN, pools=short)).requests_per_s
+    assert closed.high < 0.95 * still.value
+    assert still.value == pytest.approx(80, rel=0.1)
+    twice = predict(open_demand, replace(RUN, customers=200)).requests_per_s
+    assert twice.value == pytest.approx(160, rel=0.1)
 
 
 def test_threads_bound_the_connections_in_use() -> None:

@@ -69,7 +69,18 @@ def test_a_text_without_histograms_is_refused_by_name() -> None:
         parse_scrape("now.prom", "# TYPE up gauge\nup 1\n")
 
 
-@pytest.mark.parametrize("broken", ["<html>502</html>", "up{ 1", "\x00\x01", '{"a": 1}', "a b c d e"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "<html>502</html>",
+        "up{ 1",
+        "\x00\x01",
+        '{"a": 1}',
+        "a b c d e",
+        text(5000).replace("} 5000", "} NaN"),
+        text(5000).replace('le="', 'le="x'),
+    ],
+)
 def test_what_is_no_metrics_text_is_refused(broken: str) -> None:
     with pytest.raises(UsageError, match=r"now\.prom"):
         parse_scrape("now.prom", broken)

@@ -1,8 +1,10 @@
 """`rushhour size`: what it recommends, and when it recommends nothing."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,17 +21,18 @@ from tests.unit.forecast_runs import measured, scenario
 from tests.unit.histories import LIST, PID, SITE, STARTED_S
 from tests.unit.saved_runs import save
 
-QUIET = {"replica_cores": 0.001, "service_cores": 0.001}
+QUIET: dict[str, Any] = {"replica_cores": 0.001, "service_cores": 0.001}
 
 
-def sized(*, max_connections: int | None = None, hold_s: float = 0.1, **changes: object) -> PoolSize:
+@functools.cache
+def sized(*, max_connections: int | None = None, hold_s: float = 0.1, **changes: Any) -> PoolSize:
     demand = read_demand("runs/x", scenario(), measured(hold_s=hold_s, **QUIET))
     setting = dataclasses.replace(measured_setting(demand), **changes)
     (found,) = size_pools(demand, setting, max_connections=max_connections).pools
     return found
 
 
-def written(folder: Path, history: History, **changes: object) -> Path:
+def written(folder: Path, history: History, **changes: Any) -> Path:
     return save(folder, history, scenario(**changes)).path
 
 
@@ -84,6 +87,13 @@ def test_the_server_s_limit_is_that_of_the_run() -> None:
 
 def test_more_connections_than_threads_are_never_opened() -> None:
     assert any("a process of 6 threads uses at most 6" in why for why in sized(threads=6).reasons)
+
+
+def test_more_customers_than_a_process_can_answer_are_refused() -> None:
+    with pytest.raises(UsageError, match="no Python process answers more than 5,000"):
+        sized(customers=100_000)
+    with pytest.raises(UsageError, match="more processes or instances"):
+        sized(customers=10_000_000, instances=100)
 
 
 def test_near_its_cpu_no_size_is_recommended() -> None:
@@ -161,3 +171,13 @@ def test_the_command_prints_a_table_or_objects(tmp_path: Path, capsys: pytest.Ca
     assert found["instances"] == 2
     assert {row["capacity"] for row in found["rows"]} >= {found["enough"]}
     assert set(found["rows"][0]["wait_p99_s"]) == {"value", "low", "high"}
+
+
+def test_programs_get_a_refusal_as_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leaking = save(tmp_path / "x", histories.incident(), histories.rush_hour()).path
+    assert cli.main(["size", str(leaking), "--json"], standalone_mode=False) == 2
+    (found,) = json.loads(capsys.readouterr().out)
+    assert "connections leak" in found["error"]
+    assert cli.main(["size", str(tmp_path), "--json"], standalone_mode=False) == 64
+    (found,) = json.loads(capsys.readouterr().out)
+    assert "not a run directory" in found["error"]

@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rushhour.forecast.demand import Demand, PoolDemand
-from rushhour.forecast.queueing import PoolPrediction, PoolSetting, Prediction, Setting, predict
+from rushhour.forecast.queueing import (
+    MOST_PER_S,
+    PoolPrediction,
+    PoolSetting,
+    Prediction,
+    Setting,
+    expected_requests_per_s,
+    predict,
+)
 from rushhour.rundir.facts import server_of
 
 WAIT_S: Final = 0.01  # of the slowest hundredth of the check-outs: below that, nobody notices the pool
@@ -146,11 +154,16 @@ def _predict(demand: Demand, setting: Setting, pool: str, capacity: int | None) 
 
 
 def _together(demand: Demand, setting: Setting, pool: str) -> int:
-    """Return the most connections that all processes use at once: one pool in front of the server."""
+    """Return the most connections that all processes use at once: one pool in front of the server.
+
+    Very many customers are simulated in equal parts, whose peaks add up: that is rather too much.
+    """
+    parts = math.ceil(expected_requests_per_s(demand, setting) / MOST_PER_S)
     pools = {name: replace(own, max_overflow=-1) for name, own in setting.pools.items()}
     threads = None if setting.threads is None else setting.threads * setting.processes * setting.instances
-    whole = replace(setting, pools=pools, threads=threads, processes=1, instances=1)
-    return max(1, math.ceil(predict(demand, whole).pools[pool].in_use_max.high))
+    customers = max(1, setting.customers // parts)
+    whole = replace(setting, pools=pools, threads=threads, customers=customers, processes=1, instances=1)
+    return max(1, math.ceil(predict(demand, whole).pools[pool].in_use_max.high * parts))
 
 
 def _reasons(size: PoolSize, setting: Setting, limit: int | None) -> Sequence[str]:
