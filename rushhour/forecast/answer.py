@@ -10,12 +10,13 @@ from typing import Final
 from rushhour.diagnosis import Diagnosis
 from rushhour.diagnosis.leaks import leak_signals
 from rushhour.errors import InsufficientDataError
-from rushhour.forecast.behaviour import Behaviour, read_behaviour
+from rushhour.forecast.already import exhausted_already
+from rushhour.forecast.behaviour import Behaviour, read_behaviour, setup_of
 from rushhour.forecast.course import CORES, PUSH_WITHIN_S, Course, play, windows
 from rushhour.forecast.interval import Estimate, estimate
-from rushhour.forecast.leaks import Leak, hazard_per_s, leak_of
+from rushhour.forecast.leaks import NOT_FROM_CUSTOMERS, Leak, hazard_per_s, leak_of
 from rushhour.forecast.place import Place, place_of
-from rushhour.forecast.words import assumptions, fit_words, headline_of, leak_words
+from rushhour.forecast.words import assumptions, demand_words, fit_words, headline_of, leak_words
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History
 from rushhour.rundir.facts import CallSite, server_of
@@ -28,13 +29,6 @@ REPEATS: Final = 20
 SURE: Final = 0.9  # of the courses must agree
 SEED: Final = 1
 TIME_ERROR: Final = 0.05  # the model's own, measured by `make bench ARGS=forecast`
-NOT_FROM_CUSTOMERS: Final = (
-    "slow-or-dead-backend",
-    "server-limit",
-    "fork-shared",
-    "abandoned-stream",
-    "blocked-worker",
-)
 BUSY: Final = 0.9  # share of a process's CPU, from which the model is held to be wrong
 FEWEST_EAGER: Final = 5  # threads; fewer are used at once by chance, as when a run begins
 NEVER: Final = 1e-3  # times in a run
@@ -61,17 +55,23 @@ def forecast(
         )
     window = find_window(history, scenario.load.warm_up)
     leak = leak_of(verdict.diagnosis, leak_signals(history, window))
-    behaviour = read_behaviour(name, scenario, history, leak)
+    try:
+        behaviour = read_behaviour(name, scenario, history, leak)
+    except InsufficientDataError:
+        place = place_of(production, setup_of(scenario, history))
+        if (found := exhausted_already(scenario, history, verdict, leak, place)) is None:
+            raise
+        return found
     if (
         leak is not None
         and window is not None
         and not any(leak.is_of(endpoint) for endpoint in behaviour.endpoints)
     ):
-        per_s = leak.leaked / (window.load_ended_s - window.load_started_s) / behaviour.processes
+        per_s = leak.leaked / (window.load_ended_s - window.load_started_s) / behaviour.setup.processes
         leak = replace(leak, per_s=per_s)
     elif leak is not None and _starts_all_threads(behaviour, leak):
         leak = replace(leak, eager=True)
-    place = place_of(production, behaviour)
+    place = place_of(production, behaviour.setup)
     dice = Random(SEED)  # noqa: S311 - no secret
     courses = [play(behaviour, place, leak, dice) for _ in range(repeats)]
     return _answer(behaviour, place, leak, verdict.diagnosis, courses)
@@ -103,6 +103,8 @@ def _answer(
     if not exhausted and answer == "no":
         limits = (*limits, fit_words(_pools(place, courses)))
     pool = Counter(course.pool for course in exhausted).most_common(1)[0][0] if exhausted else None
+    if answer != "no" and leak is None and pool is not None:
+        reasons = (*reasons, demand_words(behaviour, place, pool, _rate(place, courses)))
     when = _range([course.exhausted_s for course in exhausted if course.exhausted_s is not None], TIME_ERROR)
     made = Forecast(
         exhausts=answer,

@@ -67,20 +67,27 @@ class HealthySecond:
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """How the service of a run was set up, and the settings of its customers."""
+
+    pools: Mapping[str, PoolRules]  # of each process
+    processes: int
+    threads: int | None  # of a process; None: the scenario does not set them
+    think_s: float  # the scenario's median pause
+    push_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Behaviour:
     """What the customers of a run did. Rates are over all processes."""
 
     customers: int  # the most at the same time
     seconds: tuple[HealthySecond, ...]
     endpoints: Mapping[str, Endpoint]
-    pools: Mapping[str, PoolRules]
-    processes: int
-    threads: int | None  # of a process; None: the scenario does not set them
+    setup: Setup
     cpu_share: float | None  # of the time that a request spends in the process; None: unknown
     server_s: Mapping[str, float]  # server -> its CPU seconds for a check-out
     server_cores: Mapping[str, float]  # server -> cores that it may use
-    think_s: float  # the scenario's median pause
-    push_share: float
     max_connections: Mapping[str, int]
 
     @property
@@ -117,25 +124,32 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         endpoint: Endpoint(endpoint, latency_s[endpoint], visits[endpoint]) for endpoint in sorted(counts)
     }
     server_s = _server_cpu_s(history, seconds, endpoints, counts, leak)
-    newest = {(sample.pid, sample.pool): sample for sample in history.pools}
     return Behaviour(
         customers=max(users.get(second, 0) for second in seconds),
         seconds=_seconds(rows, seconds, users, latency_s),
         endpoints=endpoints,
+        setup=setup_of(scenario, history),
+        cpu_share=_cpu_share(history, seconds, endpoints, counts, server_s=server_s, leak=leak),
+        server_s=server_s,
+        server_cores=_server_cores(history),
+        max_connections={
+            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
+        },
+    )
+
+
+def setup_of(scenario: Scenario, history: History) -> Setup:
+    """Return how the service of a run was set up; its pools are those that the agent saw."""
+    newest = {(sample.pid, sample.pool): sample for sample in history.pools}
+    return Setup(
         pools={
             sample.pool: PoolRules(sample.capacity, sample.timeout_s)
             for sample in sorted(newest.values(), key=lambda sample: sample.t_s)
         },
-        processes=max(Counter(pool for _, pool in newest).values()),
+        processes=max(Counter(pool for _, pool in newest).values(), default=1),
         threads=threads_of(scenario),
-        cpu_share=_cpu_share(history, seconds, endpoints, counts, server_s=server_s, leak=leak),
-        server_s=server_s,
-        server_cores=_server_cores(history),
         think_s=scenario.load.think_time,
         push_share=scenario.load.push_share,
-        max_connections={
-            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
-        },
     )
 
 

@@ -81,7 +81,7 @@ def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
             counts.update(second.requests)
     between_s = customers / counts.total()
     pause = dice.uniform(*PAUSE_SHARE)
-    scale = place.think_s / behaviour.think_s
+    scale = place.think_s / behaviour.setup.think_s
     paces = tuple(second.pace for second in chosen if second.pace is not None) or (1.0,)
     share = dice.uniform(*UNKNOWN_CPU_SHARE) if behaviour.cpu_share is None else behaviour.cpu_share
     names = tuple(sorted(counts))

@@ -17,6 +17,13 @@ from rushhour.rundir import facts as f
 
 LEAKS: Final = (scope_never_removed.CAUSE, unclosed_path.CAUSE)
 
+NOT_FROM_CUSTOMERS: Final = (
+    "slow-or-dead-backend",
+    "server-limit",
+    "fork-shared",
+    "abandoned-stream",
+    "blocked-worker",
+)
 MOST_AT_WORK: Final = 2_000
 _NEGLIGIBLE: Final = 1e-12
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rushhour.errors import UsageError
-from rushhour.forecast.behaviour import Behaviour
+from rushhour.forecast.behaviour import Setup
 from rushhour.forecast.replay import PoolRules
 from rushhour.scenario.day import Day, parse_day, steady_day
 from rushhour.scenario.model import Production
@@ -36,9 +36,9 @@ class Place:
         return f"{self.customers:,} customers, {instances} with {processes}{threads}"
 
 
-def place_of(production: Production, behaviour: Behaviour) -> Place:
+def place_of(production: Production, setup: Setup) -> Place:
     """Complete what `production:` leaves out by what the run shows. Raises UsageError for a wrong day."""
-    pools = dict(behaviour.pools)
+    pools = dict(setup.pools)
     if production.pool is not None:
         own = production.pool
         pools = {name: PoolRules(own.size + own.max_overflow, own.timeout) for name in pools}
@@ -49,11 +49,11 @@ def place_of(production: Production, behaviour: Behaviour) -> Place:
     return Place(
         customers=production.customers,
         instances=production.instances,
-        workers=production.workers or behaviour.processes,
-        threads=production.threads or behaviour.threads,
+        workers=production.workers or setup.processes,
+        threads=production.threads or setup.threads,
         pools=pools,
         day=day,
         steady=not production.day.strip(),
-        think_s=production.think_time or behaviour.think_s,
-        push_share=behaviour.push_share if production.push_share is None else production.push_share,
+        think_s=production.think_time or setup.think_s,
+        push_share=setup.push_share if production.push_share is None else production.push_share,
     )

@@ -80,6 +80,26 @@ def leak_words(leak: Leak, capacity: int | None) -> str:
     )
 
 
+def demand_words(behaviour: Behaviour, place: Place, pool: str, per_customer_s: float) -> str:
+    """Say how many connections of a pool are asked for at the peak, at the hold times of the run."""
+    requests = sum(sum(second.requests.values()) for second in behaviour.seconds)
+    held_s = 0.0
+    for endpoint in behaviour.endpoints.values():
+        count = sum(second.requests.get(endpoint.name, 0) for second in behaviour.seconds)
+        held_s += sum(
+            visit.per_request * visit.hold_s * count / requests
+            for visit in endpoint.visits
+            if visit.pool == pool
+        )
+    peak = max(share for _, share in place.day.points)
+    wanted = per_customer_s * place.customers * peak * held_s / place.processes
+    rules = place.pools[pool]
+    return (
+        f"at the peak a process needs {wanted:.1f} connections of pool {pool} on average, at the hold times "
+        f"of the run, and has {rules.capacity}; a wait ends after {rules.timeout_s:g} s"
+    )
+
+
 def fit_words(pools: Sequence[PoolForecast]) -> str:
     """Say how full the fullest pool is."""
     fullest = max(
@@ -98,7 +118,7 @@ def assumptions(behaviour: Behaviour, place: Place) -> tuple[str, ...]:
     """List what the figures take for granted."""
     found = [
         f"each customer asks as often as in the run, scaled to a think time of {place.think_s:g} s"
-        if place.think_s != behaviour.think_s
+        if place.think_s != behaviour.setup.think_s
         else "each customer asks as often as in the run",
         "production's servers are as fast as those of the run, and the query plans are the same",
     ]

@@ -199,6 +199,25 @@ def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
     assert found.timeouts.low > 0
 
 
+def _full_in_the_warm_up() -> History:
+    """All connections are out when the load begins to be measured, and nothing says why."""
+    history = histories.incident(leaked=30)
+    return dataclasses.replace(history, checkouts=(), pool_timeouts=())
+
+
+def test_a_run_that_exhausted_its_pool_at_once_says_yes_without_a_time() -> None:
+    given = scenario(load={"users": 800, "duration": 75.0, "warm_up": 45.0})
+    history = histories.incident(leaked=30)
+    verdict = dataclasses.replace(judge(given, history, "embedded"), verdict="fail")
+    found = forecast("runs/x", given, history, verdict, PUSHED, repeats=1)
+    assert (found.exhausts, found.cause, found.site) == ("yes", "scope-never-removed", SITE)
+    assert found.exhausted_after_s is None
+    assert "the run itself exhausted pool replica with 800 customers" in found.reasons[0]
+    easier = dataclasses.replace(PUSHED, customers=100)
+    with pytest.raises(InsufficientDataError):
+        forecast("runs/x", given, history, verdict, easier, repeats=1)
+
+
 @pytest.mark.parametrize(
     ("history", "words"),
     [
@@ -207,7 +226,7 @@ def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
         (histories.cut_short(few_testers(), 0.5), "no load was measured"),
         (dataclasses.replace(few_testers(), generator=()), "no request of a customer was recorded"),
         (few_testers(seconds=12, users=2), "42 requests|35 requests"),
-        (histories.incident(leaked=30), "were healthy"),
+        (_full_in_the_warm_up(), "were healthy"),
     ],
     ids=["no agent", "too few seconds", "cut short", "no generator", "too few requests", "never healthy"],
 )
