@@ -18,6 +18,7 @@ MODULES = (
     "compose",
     "alarms",
     "memory",
+    "forecast",
 )
 
 

@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from rushhour.cli.options import Exit
-from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
+from rushhour.errors import InsufficientDataError, RunDataError, StackError, UnavailableError, UsageError
 from rushhour.process.printable import clean
 from rushhour.rundir.masking import mask_text
 
@@ -32,6 +32,8 @@ COMMANDS: Final = {
     **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",
     "completion": "completion",
+    "forecast": "forecast_commands",
+    "size": "size_commands",
 }  # module of this package that holds each
 
 
@@ -98,7 +100,7 @@ def _failed(error: Exception) -> Exit:
     match error:
         case UsageError() | RunDataError():
             return _tell(error, Exit.USAGE)
-        case StackError() | UnavailableError():
+        case StackError() | UnavailableError() | InsufficientDataError():
             return _tell(error, Exit.UNKNOWN)
         case ModuleNotFoundError() if _not_installed():
             return _tell(_small_installation(error), Exit.USAGE)

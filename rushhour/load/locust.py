@@ -9,13 +9,13 @@ from typing import Final
 from rushhour.errors import UsageError
 from rushhour.load import names
 from rushhour.load.master_address import MasterAddress
-from rushhour.load.shapes import pushes
 from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
 from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Scenario
+from rushhour.scenario.shapes import pushes
 from rushhour.stack.postgres.seeding.dataset import CUSTOMERS
 
 PLUGIN: Final = Path(__file__).with_name("plugin.py")

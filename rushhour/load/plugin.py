@@ -29,9 +29,9 @@ from rushhour.load.joining import accept
 from rushhour.load.names import ANCHOR_WALL_S, CHANNEL, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
-from rushhour.load.shapes import SHAPES, step_towards, users_at
 from rushhour.load.writing import Writer
 from rushhour.rundir import FactWriter, RunDir
+from rushhour.scenario.shapes import SHAPES, step_towards, users_at
 
 
 @events.init_command_line_parser.add_listener

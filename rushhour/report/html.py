@@ -7,7 +7,7 @@ from typing import Final
 
 from rushhour.diagnosis import HeldSite
 from rushhour.metrics.window import Window, find_window
-from rushhour.report import settings, words
+from rushhour.report import forecast, forecast_picture, settings, words
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.causes import SECTION, about
 from rushhour.report.holders import still_out, suspects, top_holders
@@ -61,6 +61,10 @@ def render_html(
         "faults": _faults(history),
         "beside": beside,
         "alarms": alarms,
+        "forecast": verdict.forecast,
+        "forecast_answer": forecast.ANSWER[verdict.forecast.exhausts] if verdict.forecast else "",
+        "forecast_picture": forecast_picture.picture(verdict.forecast) if verdict.forecast else None,
+        "forecast_rows": forecast.rows(verdict.forecast) if verdict.forecast else [],
         "over_what": words.over_what(scenario),
         "about": about(verdict.diagnosis.cause),
         "about_title": SECTION,

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from rushhour.errors import UsageError
 from rushhour.rundir.masking import MASK, is_secret_name, mask_text
-from rushhour.scenario.model import FROM_YAML, SCENARIO, Scenario, Target
+from rushhour.scenario.durations import FROM_YAML
+from rushhour.scenario.model import SCENARIO, Scenario, Target
 from rushhour.scenario.owner import planted
 from rushhour.scenario.rules import contradictions
 from rushhour.scenario.target_rules import without_other_ways
