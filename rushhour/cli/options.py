@@ -10,7 +10,7 @@ import click
 
 from rushhour.alarms.moments import epoch_of
 from rushhour.cli.run_options import Options
-from rushhour.scenario.model import seconds_of
+from rushhour.scenario.durations import seconds_of
 
 Command = Callable[..., Any]
 
