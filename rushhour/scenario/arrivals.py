@@ -55,6 +55,34 @@ def rate_of(value: object) -> float:
     return float(parts["number"]) / _PER_S[parts["unit"]]
 
 
+@dataclass(frozen=True, slots=True)
+class CapacityBound:
+    """The rate that a scenario's service has to carry, as in `>= 60/s`."""
+
+    expr: str
+    per_s: float
+
+
+_BOUND: Final = re.compile(r">=\s*(?P<rate>\S.*)")
+
+
+def parse_capacity(value: Any) -> CapacityBound | None:
+    """Parse `>= 60/s`, or a bound read back from scenario.json. Raises ValueError otherwise."""
+    if value is None or isinstance(value, CapacityBound):
+        return value
+    if isinstance(value, Mapping) and set(value) == {field.name for field in fields(CapacityBound)}:
+        value = value["expr"]
+    parts = _BOUND.fullmatch(value.strip()) if isinstance(value, str) else None
+    if parts is None:
+        raise ValueError(f"{value!r} is not a capacity; write the least rate that is enough, as in `>= 60/s`")
+    per_s = rate_of(parts["rate"])
+    if not 0 < per_s < math.inf:
+        raise ValueError(
+            f"{value!r} always holds, so it checks nothing; write a rate above 0, as in `>= 60/s`"
+        )
+    return CapacityBound(value.strip(), per_s)
+
+
 def _point(part: Any) -> RatePoint:
     if isinstance(part, RatePoint):
         return part

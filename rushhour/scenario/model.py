@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from rushhour.scenario import arrivals
-from rushhour.scenario.arrivals import RatePoint, parse_arrivals
+from rushhour.scenario.arrivals import CapacityBound, RatePoint, parse_arrivals, parse_capacity
 from rushhour.scenario.durations import seconds_of
 from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
 
@@ -221,6 +221,7 @@ class Scenario:
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
     expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must fire on every failure
+    expect_capacity: Annotated[CapacityBound | None, BeforeValidator(parse_capacity)] = None
     may_fail: tuple[Annotated[str, BeforeValidator(parse_endpoint)], ...] = ()  # may never answer 2xx or 3xx
     agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
 

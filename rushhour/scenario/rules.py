@@ -101,6 +101,11 @@ def _expectation(scenario: Scenario) -> Iterator[Problem]:
         yield ("judge",), f"`judge: http` cannot name a cause; `expect: {scenario.expect}` needs `judge: all`"
     if scenario.expect == "healthy" and not scenario.thresholds:
         yield ("thresholds",), "`expect: healthy` without thresholds would pass whatever happens"
+    if scenario.expect_capacity is not None and scenario.expect != "healthy":
+        what = f"`expect: {scenario.expect}` contradicts a capacity: what gives way from the start has none"
+        yield ("expect_capacity",), what
+    elif scenario.expect_capacity is not None and not scenario.thresholds:
+        yield ("expect_capacity",), "without thresholds nothing says when the service gives way"
     if scenario.expect == "degraded" and not scenario.thresholds:
         yield (
             ("thresholds",),
