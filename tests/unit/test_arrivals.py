@@ -34,6 +34,7 @@ from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.scenario.settings import parse_setting, with_settings
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
+from tests.unit.arrivals_run import arriving, open_gate
 
 CURVE = (RatePoint(0.0, 10.0), RatePoint(60.0, 40.0))
 JUMP = (RatePoint(0.0, 10.0), RatePoint(30.0, 10.0), RatePoint(30.0, 40.0))
@@ -201,22 +202,6 @@ def test_users_on_the_command_line_replace_arrivals() -> None:
     arriving = with_settings(gate, [parse_setting("load.arrivals=4/s")])
     staying = with_settings(arriving, [parse_setting("load.users=5")])
     assert (staying.load.users, staying.load.arrivals) == (5, None)
-
-
-def open_gate(per_s: float = 10.0, **changes: Any) -> Scenario:
-    scenario = h.scenario(**changes)
-    load = dataclasses.replace(scenario.load, users=None, arrivals=(RatePoint(0.0, per_s),))
-    return dataclasses.replace(scenario, load=load)
-
-
-def arriving(each_s: int = 10, **changes: Any) -> History:
-    """A healthy run in which `each_s` customers came in each second."""
-    history = h.healthy()
-    samples = tuple(
-        dataclasses.replace(sample, users=40, arrived=each_s, **changes) for sample in history.generator
-    )
-    rows = tuple(dataclasses.replace(row, latency_due=f.SAME_LATENCY) for row in history.requests)
-    return dataclasses.replace(history, generator=samples, requests=rows)
 
 
 def test_the_number_of_customers_who_are_present_is_a_result() -> None:

@@ -92,8 +92,8 @@ def step_scenario(scenario: Scenario, rate: float, times: Times, think_time_s: f
         scenario.load,
         users=None,
         arrivals=(RatePoint(0.0, rate),),
-        duration=times.warm_up_s + times.step_s,
-        warm_up=times.warm_up_s,
+        duration=float(times.warm_up_s + times.step_s),
+        warm_up=float(times.warm_up_s),
         think_time=scenario.load.think_time if think_time_s is None else think_time_s,
     )
     description = f"A step of the search for the capacity of {scenario.name}."

@@ -1,5 +1,6 @@
 """Measures how much of each part that can give way was used in a run (pure)."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -12,9 +13,11 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 
 USED_UP: Final = 0.9  # from this share on a part makes work wait
+MOST_WAIT: Final = 0.5  # of the busy backends, from which on locks and not work decide
 GENERATOR_CORES: Final = 0.9
 POOL, THREADS, LOCKS, GENERATOR = "pool", "threads of the service", "locks", "load generator"
 _LEVELS: Final = {GENERATOR: 5, LOCKS: 4, "server": 3, "service": 2, THREADS: 0, POOL: 1}
+_FULL: Final = {LOCKS: MOST_WAIT, GENERATOR: math.inf}
 
 
 def resources_of(
@@ -39,7 +42,7 @@ def gives_first(parts: tuple[Resource, ...]) -> Resource | None:
     A server without CPU makes its callers hold connections longer, and so fills the pool and the threads in
     front of it. A load generator that is used up makes its run unknown instead. None when no part is used up.
     """
-    used_up = [part for part in parts if part.share >= USED_UP and part.name != GENERATOR]
+    used_up = [part for part in parts if part.share >= _FULL.get(part.name, USED_UP)]
     return max(used_up, key=lambda part: (part.level, part.share), default=None)
 
 
@@ -99,15 +102,18 @@ def _threads(scenario: Scenario, history: History, window: Window) -> Iterator[R
 
 
 def _locks(history: History, window: Window) -> Iterator[Resource]:
-    """Yield the share of the servers' busy backends that waited for a lock."""
-    waiting = active = 0
-    for sample in history.servers:
-        if window.measures(sample.t_s):
-            waiting += len(sample.lock_waits)
-            active += sample.states.get("active", 0)
-    if active:
-        evidence = f"{waiting} of {active} busy backends waited for a lock, over all samples"
-        yield Resource(LOCKS, waiting / active, evidence, _LEVELS[LOCKS])
+    """Yield the share of a server's busy backends that waited for a lock, of the server with the most."""
+    found = []
+    for server in {sample.server for sample in history.servers}:
+        samples = [s for s in history.servers if s.server == server and window.measures(s.t_s)]
+        waiting = sum(len(sample.lock_waits) for sample in samples)
+        active = sum(sample.states.get("active", 0) for sample in samples)
+        if active:
+            evidence = (
+                f"{waiting} of {active} busy backends of the {server} waited for a lock, in all samples"
+            )
+            found.append(Resource(LOCKS, waiting / active, evidence, _LEVELS[LOCKS]))
+    yield from sorted(found, key=lambda part: -part.share)[:1]
 
 
 def _generator(metrics: Mapping[str, float | None]) -> Iterator[Resource]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import Final
 
-from rushhour.metrics.latencies import HIGHEST_US, merge
+from rushhour.metrics.latencies import count_above, merge
 from rushhour.metrics.requests import NO_WAIT
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
@@ -79,15 +79,7 @@ def _blocks(threshold: Threshold, history: History, window: Window) -> list[tupl
 
 def _slower(rows: Sequence[f.RequestCount], bound_ms: float, *, due: bool) -> float:
     """Return how many requests took longer than the bound."""
-    merged = merge(_latencies(rows, due=due))
-    bound_us = min(int(bound_ms * 1000), HIGHEST_US)
-    return float(
-        sum(
-            item.count_added_in_this_iter_step
-            for item in merged.get_recorded_iterator()
-            if item.value_iterated_to > bound_us
-        )
-    )
+    return float(count_above(merge(_latencies(rows, due=due)), bound_ms))
 
 
 def _latencies(rows: Iterable[f.RequestCount], *, due: bool) -> list[str]:
