@@ -10,11 +10,18 @@ from hypothesis import strategies as st
 
 from rushhour.jobs.capacity.climb import Times, search
 from rushhour.jobs.capacity.facts import Knee, Outcome, Search, Step
-from rushhour.jobs.capacity.search import MOST_VOTES, Plan, bracket, knee_of, next_step, steps_left
+from rushhour.jobs.capacity.search import (
+    MOST_STEPS,
+    MOST_VOTES,
+    Plan,
+    bracket,
+    knee_of,
+    next_step,
+    steps_left,
+)
 from rushhour.jobs.capacity.words import judged, sentence
 from rushhour.scenario.arrivals import parse_capacity
 
-MOST_STEPS = 40
 BEHAVES = Callable[[float], Outcome]
 
 

@@ -118,7 +118,7 @@ def think_time_of(scenario: Scenario, asked_s: float | None) -> float | None:
 
 
 class Ladder:
-    """Runs steps. The stack stays up from step to step, and its service is started anew for each."""
+    """Runs steps. The stack stays up from step to step, and its service is started again for each."""
 
     def __init__(self, stack: Stack, context: RunContext, folder: Path, make_screen: ScreenOf) -> None:
         self._stack = stack
@@ -139,7 +139,7 @@ class Ladder:
     def run(self, scenario: Scenario) -> Step:
         """Run one step, and read it from its run directory.
 
-        A stack that breaks makes the step unknown, and comes up anew for the next one.
+        A stack that breaks makes the step unknown, and comes up again for the next one.
         """
         run = create_run_dir(self._folder, scenario.name)
         context, screen = self._context, self._make_screen(scenario)

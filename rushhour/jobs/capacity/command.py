@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +26,8 @@ FEWEST_STEPS: Final = 2
 class Wanted:
     """How to search, as the command line has it."""
 
-    plan: Plan
-    times: Times
+    plan: Plan = field(default_factory=Plan)
+    times: Times = field(default_factory=Times)
     think_time_s: float | None = None  # None: at most a second
 
     def plan_of(self, scenario: Scenario) -> Plan:

@@ -14,6 +14,7 @@ from rushhour.jobs.capacity.facts import CONFIRMED, Knee, Step, at
 
 MOST_VOTES: Final = 5  # steps at one rate
 MOST_UNKNOWN: Final = 2  # steps at one rate that say nothing
+MOST_STEPS: Final = 40  # of a search: repeats that go on to disagree will not agree
 LOWEST: Final = 0.2  # customers a second, below which no release can be measured
 WIDE: Final = 1.3  # the bracket below a generator's limit need not be closer
 
@@ -40,6 +41,8 @@ def next_step(steps: Sequence[Step], plan: Plan) -> Next | None:
     """Return the next step, or None when the search has its answer."""
     if not steps:
         return Next(plan.start, "start")
+    if len(steps) >= MOST_STEPS:
+        return None
     last = steps[-1]
     if last.outcome in {"leaks", "unknown"}:
         unknown = [step.outcome for step in at(steps, last.rate)].count("unknown")
