@@ -1,8 +1,8 @@
 """Open arrivals: whether 200 customers a second keep their schedule on one core.
 
-One process of Locust uses one core at most. The customers are the shipped ones of locustfiles/referrals.py, with short pauses; what answers them costs
-next to nothing. Lateness is how much later than due a request was sent: the p99 of each second, of which the
-95th percentile counts, as in the verdict of a run.
+One process of Locust uses one core at most. The customers are the shipped ones of locustfiles/referrals.py,
+with short pauses; what answers them costs next to nothing. Lateness is how much later than due a request was
+sent: the p99 of each second, of which the 95th percentile counts, as in the verdict of a run.
 """
 
 import tempfile

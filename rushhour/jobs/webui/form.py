@@ -85,8 +85,8 @@ def arrivals_words(welcome: Welcome) -> str | None:
     if not names:
         return None
     return (
-        f"With open arrivals ({', '.join(names)}) customers arrive and leave: Ramp up is their highest rate a "
-        "second, and the number of users has no effect."
+        f"With open arrivals ({', '.join(names)}) customers arrive and leave: Ramp up is their highest rate "
+        "a second, and the number of users has no effect."
     )
 
 
