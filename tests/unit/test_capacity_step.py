@@ -142,8 +142,16 @@ def test_the_wait_for_a_connection_counts_those_that_did_not_wait() -> None:
 
 def test_what_would_be_next_is_where_its_use_reaches_all_of_it() -> None:
     parts = (Resource("pool replica", 0.8, ""), Resource("CPU of the service", 0.5, ""))
-    assert next_limit(parts, "pool replica", 40.0) == ("CPU of the service", 80.0)
-    assert next_limit(parts[:1], "pool replica", 40.0) is None
+    full = Resource("pool replica", 1.0, "")
+    assert next_limit(parts, (full,), 40.0) == ("CPU of the service", 80.0)
+    assert next_limit(parts[:1], (full,), 40.0) is None
+
+
+def test_a_pool_that_waited_for_its_server_is_not_what_would_be_next() -> None:
+    holding = tuple(Resource(name, 0.8, "") for name in ("CPU of the replica", "pool replica"))
+    giving = tuple(Resource(name, 1.0, "") for name in ("CPU of the replica", "pool replica"))
+    service = Resource("CPU of the service", 0.4, "")
+    assert next_limit((*holding, service), (*giving, service), 40.0) == ("CPU of the service", 100.0)
 
 
 def test_a_steps_scenario_is_healthy_under_a_constant_rate() -> None:

@@ -13,6 +13,7 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 
 USED_UP: Final = 0.9  # from this share on a part makes work wait
+LEAST_USE: Final = 0.05  # below this a line through it says nothing
 MOST_WAIT: Final = 0.5  # of the busy backends, from which on locks and not work decide
 GENERATOR_CORES: Final = 0.9
 POOL, THREADS, LOCKS, GENERATOR = "pool", "threads of the service", "locks", "load generator"
@@ -36,14 +37,18 @@ def resources_of(
     return tuple(sorted(found, key=lambda part: -part.share))
 
 
+def used_up(parts: tuple[Resource, ...]) -> tuple[Resource, ...]:
+    """Return the parts that make work wait. A load generator that does makes its run unknown instead."""
+    return tuple(part for part in parts if part.share >= _FULL.get(part.name, USED_UP))
+
+
 def gives_first(parts: tuple[Resource, ...]) -> Resource | None:
     """Return the part that gave way: of those that are used up, the one that makes the others wait.
 
     A server without CPU makes its callers hold connections longer, and so fills the pool and the threads in
-    front of it. A load generator that is used up makes its run unknown instead. None when no part is used up.
+    front of it. None when no part is used up.
     """
-    used_up = [part for part in parts if part.share >= _FULL.get(part.name, USED_UP)]
-    return max(used_up, key=lambda part: (part.level, part.share), default=None)
+    return max(used_up(parts), key=lambda part: (part.level, part.share), default=None)
 
 
 def _cpu(scenario: Scenario, history: History, window: Window) -> Iterator[Resource]:
@@ -123,13 +128,17 @@ def _generator(metrics: Mapping[str, float | None]) -> Iterator[Resource]:
         yield Resource(GENERATOR, cores, evidence, _LEVELS[GENERATOR])
 
 
-def next_limit(holding: tuple[Resource, ...], first: str, rate: float) -> tuple[str, float] | None:
+def next_limit(
+    holding: tuple[Resource, ...], giving: tuple[Resource, ...], rate: float
+) -> tuple[str, float] | None:
     """Return the part that would give way next, and the rate at which it would be used up.
 
-    `holding` are the parts at a rate at which the release held: use grows with the rate. None when no other
-    part was used enough to tell.
+    `holding` are the parts at `rate`, at which the release held: use grows with the rate. Parts that are used
+    up among `giving`, where it gave way, are left out: those behind the first waited for it. None when no
+    other part was used enough to tell.
     """
-    others = [part for part in holding if part.name not in {first, GENERATOR} and part.share >= 0.05]
+    waited = {GENERATOR, *(part.name for part in used_up(giving))}
+    others = [part for part in holding if part.name not in waited and part.share >= LEAST_USE]
     if not others:
         return None
     part = max(others, key=lambda each: each.share)
