@@ -12,12 +12,14 @@ from rushhour.jobs.capacity.measured import make_step, wait_p99_ms
 from rushhour.jobs.capacity.page import beside, render_search
 from rushhour.jobs.capacity.resources import gives_first, next_limit
 from rushhour.jobs.capacity.store import as_objects, write_all
-from rushhour.jobs.capacity.words import first_limit, meaning, rows, sentence
+from rushhour.jobs.capacity.words import first_limit, meaning, rows, sentence, with_capacity
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
 from rushhour.scenario.arrivals import RatePoint
 from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import SCENARIO
+from rushhour.scenario.rules import contradictions
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
 from tests.unit.arrivals_run import arriving, open_gate
@@ -215,3 +217,41 @@ def test_the_page_of_a_search_without_a_step_says_so() -> None:
     page = render_search([search], [("unknown", sentence(search))])
     assert "The capacity of gate (release 1.1.1) is unknown (interrupted)" in page
     assert "<svg" not in page
+
+
+def test_a_folder_without_a_step_says_so(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path / "capacity")
+    folder.path.mkdir()
+    assert "No step has ended yet" in write_all(folder, []).read_text(encoding="utf-8")
+    assert folder.file("capacity.json").read_text().strip() == "[]"
+
+
+def test_the_worse_of_a_run_and_a_search_counts() -> None:
+    scenario = open_gate()
+    passed = judge(scenario, arriving(), "embedded")
+    missed = with_capacity(passed, "fail", "expect_capacity >= 60/s is missed")
+    assert (missed.verdict, missed.reasons[0]) == ("fail", "expect_capacity >= 60/s is missed")
+    assert missed.headline == "gate (release 1.1): expect_capacity >= 60/s is missed"
+    assert with_capacity(passed, "unknown", "undecided").verdict == "unknown"
+    assert with_capacity(passed, "pass", "holds").verdict == "pass"
+    assert with_capacity(missed, "pass", "holds").verdict == "fail"
+    assert with_capacity(missed, "unknown", "undecided").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"expect": "exhausted", "expect_capacity": ">= 60/s"}, "contradicts a capacity"),
+        ({"thresholds": (), "expect_capacity": ">= 60/s"}, "nothing says when the service gives way"),
+    ],
+)
+def test_a_capacity_that_nothing_could_meet_is_a_contradiction(changes: dict[str, Any], problem: str) -> None:
+    found = [what for where, what in contradictions(h.scenario(**changes)) if where == ("expect_capacity",)]
+    assert [problem in what for what in found] == [True]
+
+
+def test_an_expected_capacity_survives_its_file() -> None:
+    scenario = h.scenario(expect_capacity=">= 60/s")
+    assert scenario.expect_capacity is not None
+    assert scenario.expect_capacity.per_s == 60.0
+    assert SCENARIO.validate_json(SCENARIO.dump_json(scenario)) == scenario

@@ -74,7 +74,7 @@ def find_capacity(
     """
     folder = create_run_dir(context.runs, f"capacity-{scenarios[0].name}")
     done: list[Judged] = []
-    page = folder.path
+    page = write_all(folder, done)
     steps = folder.path / STEPS
     steps.mkdir()
     with Ladder(stack, context, steps, make_screen).standing() as ladder:
