@@ -108,8 +108,9 @@ def test_without_a_knee_the_search_climbs_to_what_may_be_tried() -> None:
     knee = knee_of(steps, plan)
     assert knee.kind == "at least"
     assert knee.low is not None
-    assert 75 < knee.low <= 100
-    assert max(step.rate for step in steps) <= 100
+    assert knee.low == 100
+    assert [step.rate for step in steps] == [5, 8, 12.8, 20.5, 32.8, 52.5, 84, 100]
+    assert knee.why == "no higher rate was to be tried"
 
 
 def test_a_generator_that_is_the_limit_makes_it_at_least() -> None:
@@ -119,6 +120,18 @@ def test_a_generator_that_is_the_limit_makes_it_at_least() -> None:
     assert knee.low is not None
     assert 45 < knee.low < 60
     assert "load generator" in knee.why
+
+
+def test_a_generator_that_fails_once_is_asked_again() -> None:
+    seen: list[float] = []
+
+    def behaves(rate: float) -> Outcome:
+        seen.append(rate)
+        return "generator" if seen.count(rate) == 1 and rate > 10 else "holds" if rate < 47 else "gives"
+
+    knee = knee_of(steps_of(behaves, Plan()), Plan())
+    assert knee.kind == "knee"
+    assert knee.confirmed
 
 
 def test_a_generator_that_keeps_no_rate_is_unknown() -> None:
