@@ -21,6 +21,9 @@ from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.of_runs import check_name, of_check
 from rushhour.jobs.annotate.repository import repository
 from rushhour.jobs.archive import NIGHTLY, remember
+from rushhour.jobs.capacity.command import Wanted, find_capacity
+from rushhour.jobs.capacity.page import summary
+from rushhour.jobs.capacity.words import with_capacity
 from rushhour.jobs.check.result import parse_request
 from rushhour.jobs.check.send import run_check
 from rushhour.jobs.check.summary import check_summary, headline
@@ -31,12 +34,17 @@ from rushhour.judging.alarms import real_alerting
 from rushhour.load.check import check_locustfiles
 from rushhour.observe.watch import pool_watcher
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.report import lists, terminal
 from rushhour.report.files import write_suite
+from rushhour.run import RunContext
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.scenario.model import Data, Scenario
 from rushhour.scenario.settings import Setting, parse_setting
 from rushhour.screen.make import make_screen
+from rushhour.stack import Stack
+from rushhour.stack.open import stack_of
+from rushhour.verdict.judge import Outcome as RunOutcome
 from rushhour.verdict.judge import Verdict
 
 
@@ -94,7 +102,7 @@ def run(
     name, list the scenarios there are.
     """
     load = {"--users": users, "--duration": duration, "--spawn-rate": spawn_rate}
-    options = replace(options, settings=_settings(load, assignments))
+    options = replace(options, settings=settings_of(load, assignments))
     if not names:
         show_scenarios(options.scenarios)
         raise UsageError(["no scenario named; choose some of these: rushhour run NAME..."])
@@ -102,7 +110,7 @@ def run(
     return exit_code(_run(options, names, annotations, agent=not no_agent, **alarms))
 
 
-def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
+def settings_of(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
     settings, problems = [], []
     for flag, text in load.items():
         if text is not None:
@@ -207,6 +215,8 @@ def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Ann
         def one_of_night(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
             run_dir, verdict = run_one(scenario, stack, replace(context, runs=folder))
+            if scenario.expect_capacity is not None:
+                verdict = with_capacity(verdict, *_capacity(scenario, stack, replace(context, runs=folder)))
             add_run(annotations, run_dir, scenario, verdict, Path(scenario.target.root))
             results.append((scenario, verdict))
             return run_dir, verdict
@@ -217,6 +227,19 @@ def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Ann
     say(f"Night   {folder_of(options.runs, night) / 'summary.md'}")
     say(f"Trend   {options.runs / NIGHTLY / TREND}")
     return [row.verdict for row in night.runs]
+
+
+def _capacity(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunOutcome, str]:
+    """Search the capacity that a scenario expects, print it, and return its verdict and the reason."""
+    stack = stack_of(scenario, stack, context.guard, allow_host=context.allow_host, service_host=HOST)
+    page, judged = find_capacity(
+        [scenario], Wanted(), stack, context, make_screen=lambda step: make_screen(console, step), say=say
+    )
+    [(search, verdict, why)] = judged
+    console.print(summary(search, verdict, why, page))
+    if search.interrupted:
+        raise KeyboardInterrupt
+    return verdict, why
 
 
 def _check(options: Options, name: str, annotations: Annotations) -> str:

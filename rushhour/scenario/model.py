@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from rushhour.scenario import arrivals
+from rushhour.scenario.arrivals import CapacityBound, RatePoint, parse_arrivals, parse_capacity
 from rushhour.scenario.day import parse_day
 from rushhour.scenario.durations import PositiveSeconds, Seconds
 from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
@@ -67,10 +69,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Load:
-    """The customers and the duration. `users` is the peak; `spawn_rate` is customers per second."""
+    """The customers and the duration: `users` who stay, or `arrivals` of customers who leave again.
 
-    users: Annotated[int, Field(gt=0)]
+    `users` is the peak of the shape; `spawn_rate` is customers per second. `arrivals` is a rate or a curve of
+    rates, to which neither shape nor spawn rate applies.
+    """
+
     duration: PositiveSeconds
+    users: Annotated[int, Field(gt=0)] | None = None
+    arrivals: Annotated[tuple[RatePoint, ...] | None, BeforeValidator(parse_arrivals)] = None
     shape: Annotated[str, _one_of("shape", SHAPES)] = "rush-hour"
     locustfile: str = "locustfiles/referrals.py"
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
@@ -85,6 +92,22 @@ class Load:
     seed: Annotated[int, Field(ge=0)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
     drain: Annotated[Seconds, Field(ge=0)] = 2.0  # observe the pools this long after the load
+
+    def in_words(self) -> str:
+        """Describe the customers, as in "800 customers" or "arrivals of 40 a second"."""
+        if self.arrivals is not None:
+            return f"arrivals of {arrivals.in_words(self.arrivals)}"
+        return f"{self.users or 0:,} customers"
+
+    def short(self) -> str:
+        """Write the customers for a table, as in "800" or "40/s"."""
+        if self.arrivals is not None:
+            return f"{arrivals.peak(self.arrivals):g}/s"
+        return f"{self.users or 0:,}"
+
+    def shape_in_words(self) -> str:
+        """Name what the number of customers follows: the shape, or the curve of rates."""
+        return self.shape if self.arrivals is None else "open arrivals"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -214,6 +237,7 @@ class Scenario:
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
     expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must fire on every failure
+    expect_capacity: Annotated[CapacityBound | None, BeforeValidator(parse_capacity)] = None
     may_fail: tuple[Annotated[str, BeforeValidator(parse_endpoint)], ...] = ()  # may never answer 2xx or 3xx
     agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
     production: Production | None = None  # what the report of a run is forecast for
