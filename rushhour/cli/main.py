@@ -30,6 +30,7 @@ COMMANDS: Final = {
     **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stack_commands"),
     **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",
+    "traffic": "traffic_commands",
 }  # module of this package that holds each
 
 
