@@ -11,6 +11,7 @@ from rushhour.jobs.init.routes import Route
 from rushhour.jobs.traffic.arrivals import ArrivalFold, Arrivals
 from rushhour.jobs.traffic.endpoints import Leaf, PathTree
 from rushhour.jobs.traffic.ids import Skew
+from rushhour.jobs.traffic.merging import Templates, templates
 from rushhour.jobs.traffic.model import (
     VERSION,
     EndpointModel,
@@ -25,7 +26,6 @@ from rushhour.jobs.traffic.notes import left_out_notes, limits
 from rushhour.jobs.traffic.pauses import After, Pauses, after, seconds_of
 from rushhour.jobs.traffic.record import Logged, ReadingReport
 from rushhour.jobs.traffic.sessions import AT_ONCE, AT_ONCE_S, GAP_S, MOST_OPEN, THINK, Moves, SessionFold
-from rushhour.jobs.traffic.templates import Templates, templates
 
 
 @dataclass(frozen=True, slots=True)

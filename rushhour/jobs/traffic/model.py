@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.arrivals import Arrivals
 from rushhour.jobs.traffic.ids import Skew
+from rushhour.jobs.traffic.merging import Merge
 from rushhour.jobs.traffic.pauses import After, mean_of
-from rushhour.jobs.traffic.templates import Merge
 
 VERSION: Final = 1
 FEWEST_THINKS: Final = 50  # a median of fewer is not compared

@@ -41,7 +41,7 @@ class FormatRead:
 
     name: str
     lines: int
-    stamps: Literal["start", "end"]  # which moment of the request its time stamp is
+    stamps: Literal["start", "end", "unknown"]  # which moment of the request its time stamp is
     notes: tuple[str, ...] = ()  # what this format lacks, or what was assumed
 
 

@@ -1,184 +1,358 @@
-"""Decides at the end of a log which words of its paths are values, and names the endpoints."""
+"""Formats that a server's own configuration describes: log_format, LogFormat, access_log_format (pure)."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from rushhour.jobs.init.files import label
-from rushhour.jobs.traffic.endpoints import (
-    FEWEST_REQUESTS,
-    FEWEST_VISITORS,
-    MOST_SIBLINGS,
-    RARE_SIBLINGS,
-    SLUGS,
-    Endpoint,
-    Leaf,
-    Node,
-    Parameter,
-    PathTree,
-    nodes_below,
-    parameter_of,
+from rushhour.errors import UsageError
+from rushhour.jobs.traffic.formats import (
+    CLF_TIME,
+    FIELDS,
+    ISO_TIME,
+    METHOD,
+    REQUEST,
+    Format,
+    Found,
+    Parse,
+    Stamps,
+    cookie_in,
+    groups_parse,
+    pattern_parse,
 )
-from rushhour.jobs.traffic.ids import IdFold
+from rushhour.jobs.traffic.options import SessionKey
 
-_MINOR: Final = 0.1  # kinds of values with less than this share of a place join its main kind
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """Words that became a value, counted and never named."""
-
-    place: str  # the template up to the value, such as /products/:slug
-    words: int
-    requests: int
-    why: str
+Server = Literal["nginx", "Apache", "gunicorn"]
+_SESSION_NAME: Final = re.compile(r"sess|sid\b|visitor", re.IGNORECASE)
+_TOKENS: Final = {
+    "nginx": re.compile(r"\$(?:\{(\w+)\}|(\w+))"),
+    "Apache": re.compile(r"%[!\d,<>]*(?:\{([^}]*)\})?(\^t[io]|[a-zA-Z%])"),
+    "gunicorn": re.compile(r"%\((?:\{([^}]*)\})?(\w+)\)s"),
+}
+_EPOCH: Final = r"(?P<time>\d{9,19}(?:\.\d+)?)"
+_NUMBER: Final = r"\d+(?:\.\d+)?|-"
 
 
 @dataclass(frozen=True, slots=True)
-class Templates:
-    """The final endpoints; `of_leaf` leads there from the number of a provisional endpoint."""
+class _Part:
+    """A variable of a template: which field it is and what it looks like; None: nothing that is needed."""
 
-    endpoints: tuple[Endpoint, ...]
-    of_leaf: dict[int, int]
-    merges: tuple[Merge, ...]
-
-
-def templates(tree: PathTree) -> Templates:
-    """Merge the tree in place; call it once, after the last request."""
-    moved: dict[int, Leaf] = {}
-    merges: list[Merge] = []
-    if not tree.known:
-        _settle(tree.root, moved, merges)
-    endpoints: list[Endpoint] = []
-    number_of: dict[tuple[str, str], int] = {}
-    numbers: dict[int, int] = {}
-    for leaf, endpoint in _named(tree.root, "", "", ()):
-        if leaf.requests:
-            key = (endpoint.method, endpoint.form)
-            if key not in number_of:
-                number_of[key] = len(endpoints)
-                endpoints.append(endpoint)
-            numbers[leaf.number] = number_of[key]
-    of_leaf = {}
-    for leaf in tree.leaves:
-        final = leaf
-        while final.number in moved:
-            final = moved[final.number]
-        if final.number in numbers:
-            of_leaf[leaf.number] = numbers[final.number]
-    return Templates(tuple(endpoints), of_leaf, tuple(merges))
+    field: str | None
+    shape: str | None = None  # None: up to what follows it
+    per_unit: float = 1.0
+    time_pattern: str | None = None
 
 
-def _settle(node: Node, moved: dict[int, Leaf], merges: list[Merge]) -> None:
-    """Turn words into values from the root down, so that what is merged is looked at as a whole."""
-    words = list(node.words.values())
-    weights = {child.name: _weight(child) for child in words}
-    why = ""
-    rare = [child for child in words if _is_rare(weights[child.name])]
-    if node.overflows:
-        why = f"more than {MOST_SIBLINGS} words at one place"
-    elif len(words) >= RARE_SIBLINGS and len(rare) * 2 > len(words):
-        why = "most words at this place are rare"
-    elif node.parent is not None and len(words) >= SLUGS and all(map(_is_page, words)):
-        why = f"{len(words)} words that answer GET alone and lead no further"
-    elif len(words) >= SLUGS and "slug" in node.values:
-        why = "values at the same place"
-    merged = words if why else rare
-    if merged:
-        into = node.values.setdefault("slug", Node("slug", is_value=True, parent=node))
-        into.ids = into.ids or IdFold()
-        for child in merged:
-            del node.words[child.name]
-            into.ids.add(child.name, max(weights[child.name][0], 1))
-            _graft(into, child, moved)
-        requests = sum(weights[child.name][0] for child in merged)
-        reason = (
-            why or f"seen less than {FEWEST_REQUESTS} times or from fewer than {FEWEST_VISITORS} visitors"
+_OTHER: Final = _Part(None)
+_IS_ARGS: Final = _Part(None, r"\??")
+_UPSTREAM: Final = {
+    "upstream_response_time",
+    "upstream_connect_time",
+    "upstream_header_time",
+    "upstream_status",
+}
+_NGINX: Final = {
+    "remote_addr": _Part("address"),
+    "realip_remote_addr": _OTHER,
+    "http_x_forwarded_for": _Part("forwarded"),
+    "remote_user": _Part("user"),
+    "time_local": _Part("time", CLF_TIME),
+    "time_iso8601": _Part("time", ISO_TIME),
+    "msec": _Part("time", _EPOCH),
+    "request": _Part("request"),
+    "request_method": _Part("method", METHOD),
+    "request_uri": _Part("target"),
+    "uri": _Part("target"),
+    "document_uri": _Part("target"),
+    "args": _Part("query"),
+    "query_string": _Part("query"),
+    "status": _Part("status", r"(?P<status>\d{3}|-)"),
+    "body_bytes_sent": _Part("size"),
+    "bytes_sent": _Part("size"),
+    "request_time": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
+    "http_user_agent": _Part("agent"),
+    "http_cookie": _Part("cookies"),
+    "uid_got": _Part("key"),
+    "is_args": _IS_ARGS,
+}
+_LETTERS: Final = {  # Apache's and gunicorn's
+    "h": _Part("address"),
+    "u": _Part("user"),
+    "t": _Part("time", rf"\[{CLF_TIME}\]"),
+    "r": _Part("request"),
+    "m": _Part("method", METHOD),
+    "U": _Part("target"),
+    "q": _Part("query"),
+    "s": _Part("status", r"(?P<status>\d{3}|-)"),
+    "b": _Part("size"),
+    "B": _Part("size"),
+}
+_APACHE: Final = _LETTERS | {
+    "a": _Part("address"),
+    "O": _Part("size"),
+    "D": _Part("seconds", rf"(?P<seconds>{_NUMBER})", 1e-6),
+    "T": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
+}
+_GUNICORN: Final = _LETTERS | {
+    "a": _Part("agent"),
+    "D": _Part("seconds", rf"(?P<seconds>{_NUMBER})", 1e-6),
+    "M": _Part("seconds", rf"(?P<seconds>{_NUMBER})", 1e-3),
+    "L": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
+    "T": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
+}
+_SECOND_CHOICE: Final = {"T", "bytes_sent", "O", "uri", "document_uri"}  # if nothing else has their field
+_STRFTIME: Final = {
+    "d": r"\d\d",
+    "e": r"[ \d]\d",
+    "m": r"\d\d",
+    "b": r"[A-Z][a-z]{2}",
+    "Y": r"\d{4}",
+    "y": r"\d\d",
+    "H": r"\d\d",
+    "M": r"\d\d",
+    "S": r"\d\d",
+    "z": r"[+-]\d{4}",
+    "F": r"\d{4}-\d\d-\d\d",
+    "T": r"\d\d:\d\d:\d\d",
+    "s": r"\d{9,11}",
+    "%": "%",
+}
+
+
+_DIRECTIVES: Final = (
+    re.compile(r"log_format\s+\S+\s+(?:escape=\w+\s+)?(.*)", re.DOTALL),
+    re.compile(r"(?:LogFormat|access_log_format\s*=)\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')(?:\s+\S+)?"),
+)
+
+
+def server_of(template: str) -> Server | None:
+    """Whose language a template is in, by its variables."""
+    if re.search(r"%\([^)]+\)s", template):
+        return "gunicorn"
+    if re.search(r"\$\{?\w", template):
+        return "nginx"
+    return "Apache" if re.search(r"%[>{a-zA-Z]", template) else None
+
+
+def template_of(given: str) -> str:
+    """A template as a user copies it: with its directive and name, in quotes, in several parts."""
+    text = given.strip().removesuffix(";").strip()
+    for directive in _DIRECTIVES:
+        if found := directive.fullmatch(text):
+            text = found[1]
+    if re.fullmatch(r"(?:'[^']*'\s*)+", text):
+        return "".join(re.findall(r"'([^']*)'", text))
+    if len(text) > 1 and re.fullmatch(r'"(?:[^"\\]|\\.)*"', text):
+        text = text[1:-1]
+    return text.replace('\\"', '"')
+
+
+def template_format(given: str, session: SessionKey) -> Format:
+    """The format that a template describes; raises UsageError if it has no time, request or status."""
+    template = template_of(given)
+    server = server_of(template)
+    if server is None:
+        known = "nginx's log_format ($remote_addr ...), Apache's LogFormat (%h ...)"
+        known += ", gunicorn's access_log_format (%(h)s ...) or a #Fields: line"
+        raise UsageError([f"--log-format: no variable in it; give {known}"])
+    return _Template(server, template, session).format()
+
+
+class _Template:
+    """Turns one template into a regular expression, part by part."""
+
+    def __init__(self, server: Server, template: str, session: SessionKey) -> None:
+        self.server: Server = server
+        self._session = session
+        self._template = template
+        self._taken: dict[str, _Part] = {}
+        self._keys: list[str] = []  # headers and cookies that could be asked for
+
+    def format(self) -> Format:
+        pattern = self._pattern()
+        fields = self._taken
+        missing = [
+            words
+            for names, words in (
+                ({"time"}, "the time"),
+                ({"request", "target"}, "the request"),
+                ({"status"}, "the status"),
+            )
+            if not names & fields.keys()
+        ]
+        if "target" in fields and "request" not in fields and "method" not in fields:
+            missing.append("the method")
+        if missing:
+            raise UsageError([f"--log-format: {' and '.join(missing)} is missing in {self._template!r}"])
+        if self._session.kind in {"header", "cookie"} and not {"key", "cookies"} & fields.keys():
+            has = ", ".join(self._keys) or "none"
+            asked = f"{self._session.kind} {self._session.name}"
+            raise UsageError(
+                [f"--session: the format does not log the {asked} (headers and cookies in it: {has})"]
+            )
+        notes = [] if "seconds" in fields else ["no durations"]
+        if "agent" not in fields:
+            notes.append("no agents: visitors behind one address look like one")
+        stamps: Stamps = "start" if self.server == "Apache" else "end"
+        return Format(
+            name=f"{self.server} format as given",
+            parse=self._finished(pattern),
+            stamps=stamps,
+            seconds_per_unit=fields["seconds"].per_unit if "seconds" in fields else 1.0,
+            time_pattern=fields["time"].time_pattern,
+            notes=tuple(notes),
         )
-        merges.append(Merge(_place(into), len(merged), requests, reason))
-    _join_kinds(node, moved)
-    for child in (*node.words.values(), *node.values.values()):
-        _settle(child, moved, merges)
 
-
-def _weight(node: Node) -> tuple[int, int]:
-    """Requests at and below a node, and visitors, as far as they are kept."""
-    requests, visitors = 0, set[str]()
-    for below in nodes_below(node):
-        requests += sum(leaf.requests for leaf in below.leaves.values())
-        if len(visitors) < FEWEST_VISITORS:
-            visitors |= below.visitors
-    return requests, len(visitors)
-
-
-def _is_rare(weight: tuple[int, int]) -> bool:
-    return weight[0] < FEWEST_REQUESTS or weight[1] < FEWEST_VISITORS
-
-
-def _is_page(node: Node) -> bool:
-    return not node.words and not node.values and set(node.leaves) <= {"GET", "HEAD"}
-
-
-def _graft(into: Node, other: Node, moved: dict[int, Leaf]) -> None:
-    """Add a node's requests, and all below it, to another node."""
-    into.visitors |= other.visitors
-    into.overflows = into.overflows or other.overflows
-    into.repeated += other.repeated
-    into.changed += other.changed
-    if other.is_value and other.ids is not None:
-        into.ids = into.ids or IdFold()
-        into.ids.merge(other.ids)
-    for method, leaf in other.leaves.items():
-        if (kept := into.leaves.get(method)) is None:
-            into.leaves[method] = leaf
-            leaf.node = into
-            continue
-        kept.requests += leaf.requests
-        kept.errors += leaf.errors
-        kept.queries += leaf.queries
-        moved[leaf.number] = kept
-    for mine, theirs in ((into.words, other.words), (into.values, other.values)):
-        for name, child in theirs.items():
-            if name in mine:
-                _graft(mine[name], child, moved)
+    def _pattern(self) -> str:
+        """The regular expression, with the groups that are needed."""
+        pieces = list(self._pieces())
+        parts = [self._part(name, argument) for _, name, argument, _ in pieces]
+        chosen = self._chosen([name for _, name, _, _ in pieces], parts)
+        pattern, in_quotes = "", False
+        for at, (before, _, _, after) in enumerate(pieces):
+            pattern += re.escape(before)
+            in_quotes ^= before.count('"') % 2 == 1
+            part = parts[at]
+            if not before and at and parts[at - 1].field == "target" and part in {_IS_ARGS, _LETTERS["q"]}:
+                continue  # its target goes up to here
+            if not before and at and part.field == "query" and parts[at - 1] == _IS_ARGS:
+                continue
+            following = self._following(pieces, parts, at, after)
+            if part.field is None or chosen.get(part.field) != at:
+                pattern += _without_groups(part.shape) or _up_to(following, in_quotes, part)
+                continue
+            self._taken[part.field] = part
+            if part.field == "request":
+                pattern += (
+                    REQUEST
+                    if in_quotes and following == '"'
+                    else f"(?P<junk>{_up_to(following, in_quotes, part)})"
+                )
             else:
-                mine[name] = child
-                child.parent = into
+                pattern += part.shape or f"(?P<{part.field}>{_up_to(following, in_quotes, part)})"
+        return pattern + re.escape(pieces[-1][3] if pieces else "")
+
+    def _pieces(self) -> Iterator[tuple[str, str, str, str]]:
+        """The text before a variable, its name, its argument, and the text up to the next one."""
+        found = list(_TOKENS[self.server].finditer(self._template))
+        texts = _TOKENS[self.server].sub("\0", self._template).replace("\\t", "\t").split("\0")
+        for at, variable in enumerate(found):
+            name = next(text for text in reversed(variable.groups()) if text)
+            argument = variable[1] or "" if self.server != "nginx" else ""
+            yield (
+                texts[at],
+                name if self.server != "nginx" else variable[1] or variable[2],
+                argument,
+                texts[at + 1],
+            )
+
+    def _following(
+        self, pieces: list[tuple[str, str, str, str]], parts: list[_Part], at: int, after: str
+    ) -> str:
+        """The character that ends a variable; "" at the end."""
+        if after or at + 1 == len(pieces):
+            return after[:1]
+        if parts[at].field == "target":  # what is joined to it is a part of it
+            return self._following(pieces, parts, at + 1, pieces[at + 1][3])
+        return "" if parts[at + 1].shape is None else "["
+
+    def _chosen(self, names: list[str], parts: list[_Part]) -> dict[str, int]:
+        """Which variable has each field, where several do."""
+        chosen: dict[str, int] = {}
+        for second in (False, True):
+            for at, part in enumerate(parts):
+                if part.field and (names[at] in _SECOND_CHOICE) == second:
+                    chosen.setdefault(part.field, at)
+        if "request" in chosen:
+            for field in ("target", "method", "query"):
+                chosen.pop(field, None)
+        return chosen
+
+    def _part(self, name: str, argument: str) -> _Part:
+        if self.server == "nginx":
+            return self._nginx_part(name)
+        if name == "t" and argument:
+            return self._time_part(argument)
+        if name in {"i", "C"} and argument:
+            return self._header_part(name, argument)
+        if argument and name == "T":
+            return _Part("seconds", rf"(?P<seconds>{_NUMBER})", {"ms": 1e-3, "us": 1e-6}.get(argument, 1.0))
+        if argument and name != "a":
+            return _OTHER
+        return (_GUNICORN if self.server == "gunicorn" else _APACHE).get(name, _OTHER)
+
+    def _nginx_part(self, name: str) -> _Part:
+        if name in _NGINX:
+            return _NGINX[name]
+        if name.startswith("cookie_"):
+            return self._key_part("cookie", name.removeprefix("cookie_"))
+        if name.startswith("http_"):
+            return self._key_part("header", name.removeprefix("http_").replace("_", "-"))
+        return _Part(None, rf"(?:{_NUMBER})(?:(?:, | : )(?:{_NUMBER}))*") if name in _UPSTREAM else _OTHER
+
+    def _header_part(self, kind: str, name: str) -> _Part:
+        if kind == "C":
+            return self._key_part("cookie", name)
+        known = {"user-agent": "agent", "x-forwarded-for": "forwarded", "cookie": "cookies"}
+        field = known.get(name.lower())
+        return _Part(field) if field else self._key_part("header", name)
+
+    def _key_part(self, kind: str, name: str) -> _Part:
+        self._keys.append(f"{kind} {name}")
+        asked = self._session
+        same = name.lower().replace("_", "-") == asked.name.lower().replace("_", "-")
+        if (asked.kind == kind and same) or (asked.kind == "auto" and _SESSION_NAME.search(name)):
+            return _Part("key")
+        return _OTHER
+
+    def _time_part(self, argument: str) -> _Part:
+        """Apache's `%{...}t`."""
+        text = argument.removeprefix("begin:")
+        if text in {"sec", "msec", "usec"}:
+            return _Part("time", _EPOCH)
+        if text in {"msec_frac", "usec_frac"}:
+            return _Part(None, r"\d{3,6}")
+        shape = ""
+        for literal, letter in re.findall(r"([^%]+)|%(.)", text.removeprefix("end:")):
+            if letter and letter not in _STRFTIME:
+                raise UsageError(
+                    [f"--log-format: %{{{argument}}}t: %{letter} is not read (known: {', '.join(_STRFTIME)})"]
+                )
+            shape += _STRFTIME[letter] if letter else re.escape(literal)
+        pattern = text.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S").replace("%e", "%d")
+        if pattern == "%s":
+            return _Part("time", _EPOCH)
+        return _Part("time", f"(?P<time>{shape})", time_pattern=pattern)
+
+    def _finished(self, pattern: str) -> Parse:
+        """Puts the query to its path, and takes the session's cookie out of a whole Cookie header."""
+        if "query" not in self._taken and not ("cookies" in self._taken and self._session.kind == "cookie"):
+            return pattern_parse(pattern)
+        parse, name = groups_parse(pattern, (*FIELDS, "query", "cookies")), self._session.name
+
+        def finished(line: str) -> Found | None:
+            found = parse(line)
+            if found is None:
+                return None
+            time, method, target, *others, key, query, cookies = found
+            if target and query and query not in {"-", "?"}:
+                target = f"{target}?{query.removeprefix('?')}"
+            if cookies is not None and self._session.kind == "cookie":
+                key = cookie_in(cookies, name)
+            return (time, method, target, *others, key)  # type: ignore[return-value]  # as many as before
+
+        return finished
 
 
-def _join_kinds(node: Node, moved: dict[int, Leaf]) -> None:
-    """Values of kinds that are few at a place are of its main kind: a slug with digits is a slug."""
-    if len(node.values) < 2:
-        return
-    weights = {kind: _weight(child)[0] for kind, child in node.values.items()}
-    main = max(weights, key=lambda kind: (weights[kind], kind))
-    total = sum(weights.values())
-    for kind in [kind for kind in weights if kind != main]:
-        text = {kind, main} <= {"slug", "key", "hash"}
-        if text or weights[kind] < _MINOR * total:
-            _graft(node.values[main], node.values.pop(kind), moved)
+def _up_to(end: str, in_quotes: bool, part: _Part) -> str:
+    """What a variable without a shape of its own may hold, by the character after it."""
+    if in_quotes:
+        stop = re.escape("" if end == '"' else end)
+        return rf'[^"\\{stop}]*(?:\\.[^"\\{stop}]*)*'
+    if not end:
+        return ".*"
+    return ".*?" if part.field == "user" else rf"[^{re.escape(end)}]*"
 
 
-def _place(node: Node) -> str:
-    parts: list[str] = []
-    at: Node | None = node
-    while at is not None and at.parent is not None:
-        before = at.parent
-        word = "" if before.is_value else before.name
-        parts.append(f"{{{parameter_of(at, word).name}}}" if at.is_value else at.name)
-        at = before
-    return label("/" + "/".join(reversed(parts)))
-
-
-def _named(
-    node: Node, form: str, before: str, parameters: tuple[Parameter, ...]
-) -> Iterator[tuple[Leaf, Endpoint]]:
-    for method, leaf in sorted(node.leaves.items()):
-        yield leaf, Endpoint(method, label(form) or "/", form or "/", parameters)
-    for name, child in sorted(node.words.items()):
-        yield from _named(child, f"{form}/{name}", name, parameters)
-    for _, child in sorted(node.values.items()):
-        own = parameter_of(child, before)
-        if own.name in {one.name for one in parameters}:
-            own = Parameter(f"{own.name}_{len(parameters) + 1}", own.kind, own.node)
-        yield from _named(child, f"{form}/{{{own.name}}}", "", (*parameters, own))
+def _without_groups(shape: str | None) -> str:
+    return re.sub(r"\(\?P<\w+>", "(?:", shape or "")
