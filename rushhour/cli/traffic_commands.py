@@ -1,5 +1,6 @@
 """The command that models customers after an access log."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +45,12 @@ def _fields(_context: click.Context, _option: click.Parameter, given: Sequence[s
     return {name: place for name, _, place in pairs}
 
 
+def _name(_context: click.Context, _option: click.Parameter, given: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][\w.-]*", given, re.ASCII):
+        raise click.BadParameter(f"{given!r} is no name of a scenario; write evening-peak, say")
+    return given
+
+
 def _scale(_context: click.Context, _option: click.Parameter, given: float) -> float:
     if not 0 < given <= 10_000:
         raise click.BadParameter(f"{given:g} is not above 0 and up to 10,000")
@@ -71,7 +78,13 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     "Add the scenario to this file, and take the service's routes and bodies from it: scenarios.yaml.",
 )
 @click.option("--extends", metavar="NAME", help="Scenario of that file which the new one extends: gate.")
-@click.option("--name", default="evening-peak", show_default=True, help="Name of the new scenario.")
+@click.option(
+    "--name",
+    default="evening-peak",
+    show_default=True,
+    callback=_name,
+    help="Name of the new scenario.",
+)
 @click.option(
     "--scale",
     type=float,

@@ -96,7 +96,7 @@ def after(at_once: Pauses, think: Pauses, unfollowed: Pauses) -> After:
                     weights[bucket] = left * count / at_risk
             left *= 1 - followed / at_risk
         at_risk -= followed + unfollowed.counts.get(bucket, 0)
-    shares = [sum(weights.values()) for weights in split]
+    shares = [sum(weights.values(), 0.0) for weights in split]
     seconds = [quantiles(weights, SHARES) if weights else () for weights in split]
     return After(shares[0], shares[1], max(left, 0.0), seconds[0], seconds[1], think.total, certain)
 

@@ -84,7 +84,8 @@ def write_into(path: Path, lines: list[str], name: str, *, force: bool) -> None:
         trial.replace(path)
     except UsageError as error:
         problems = [problem.replace(str(trial), str(path)) for problem in error.problems]
-        raise UsageError([f"{path}: the scenario does not fit in:", *problems]) from None
+        hint = "--extends NAME lets it take what it lacks from another scenario"
+        raise UsageError([f"{path}: the scenario does not fit in; {hint}:", *problems]) from None
     finally:
         trial.unlink(missing_ok=True)
 

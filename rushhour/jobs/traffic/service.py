@@ -18,7 +18,7 @@ from rushhour.scenario.model import Target
 
 _APP: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(?:\(\))?")
 _SERVERS: Final = frozenset(("gunicorn", "uvicorn", "hypercorn", "granian", "daphne", "waitress-serve"))
-_STAND_IN: Final = "postgresql://127.0.0.1:9/nothing"  # an import makes engines, which connect later
+_NOWHERE: Final = "127.0.0.1:9/nothing"  # an import makes engines, which connect later
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _routes_of_target(target: Target) -> tuple[tuple[Route, ...], str]:
         return (), f"{target.name} names no application to import, so templates are learnt from the log"
     root = Path(target.root)
     python = str(root / target.python) if target.python else sys.executable
-    environment = {name: _stand_in(value) for name, value in target.environment.items()}
+    environment = {name: _stand_in(value, target) for name, value in target.environment.items()}
     try:
         return tuple(of_app(app, python, root, environment)[0]), f"the routes of {app}"
     except UsageError as error:
@@ -93,10 +93,10 @@ def _app_in(command: str) -> str:
     return next((word for word in after if _APP.fullmatch(word)), "")
 
 
-def _stand_in(template: str) -> str:
+def _stand_in(template: str, target: Target) -> str:
     """A value that an import accepts, for what rushhour fills in before a run."""
-    filled = re.sub(r"\{\w+_url\}", _STAND_IN, template)
-    filled = re.sub(r"\{release\}", "current", filled)
+    filled = re.sub(r"\{\w+_url\}", f"{target.url_scheme}://{_NOWHERE}", template)
+    filled = filled.replace("{release}", target.releases[-1])
     return re.sub(r"\{\w+\}", "1", filled)
 
 
