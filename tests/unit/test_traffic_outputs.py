@@ -247,7 +247,7 @@ def test_the_progress_has_rate_and_time_left() -> None:
 
 def combined(path: Path, lasts_s: float = 300.0) -> None:
     rng = random.Random(7)  # noqa: S311  # no secret
-    lines = []
+    lines: list[str] = []
     for one in sorted(shop_visits(lasts_s=lasts_s), key=lambda each: each.t):
         second = int(one.t - START)
         stamp = f"24/Nov/2026:18:{second // 60:02}:{second % 60:02} +0000"

@@ -26,6 +26,7 @@ def test_a_long_log_gives_the_process_back() -> None:
     assert endpoint(model, "POST /login").begin == 1.0
     assert endpoint(model, "POST /login").at_once == {"GET /customers/:id/summary": 1.0}
     assert model.session_requests == pytest.approx(6.0, rel=0.05)
+    assert model.session_s is not None
     assert model.arrivals.mean_concurrency == pytest.approx(2.0 * model.session_s, rel=0.06)
 
 

@@ -13,7 +13,7 @@ from rushhour.jobs.traffic.segments import kind_of, parameter_name, split, stati
 METHODS: Final = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 MOST_NODES: Final = 20_000  # of the tree of paths; beyond, every new segment counts as a value
 MOST_SIBLINGS: Final = 60  # more words than this at one place are values
-SLUGS: Final = 8  # this many words that answer GET alone and lead no further are values
+SLUGS: Final = 8  # this many words that answer GET alone and lead to the same words are values
 RARE_SIBLINGS: Final = 10  # from this many words on, mostly rare words make all of them values
 FEWEST_VISITORS: Final = 5  # fewer visitors than this: the word may be a customer's own
 FEWEST_REQUESTS: Final = 10
@@ -65,7 +65,7 @@ class LeftOut:
 
 
 class PathTree:
-    """Assigns each request to a provisional endpoint; `merge` in `templates.py` makes the final ones."""
+    """Assigns each request to a provisional endpoint; `templates` in `merging.py` makes the final ones."""
 
     def __init__(self, routes: Sequence[Route] = ()) -> None:
         self.root = Node("")

@@ -1,6 +1,6 @@
 """Decides at the end of a log which words of its paths are values, and names the endpoints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,8 +79,8 @@ def _settle(node: Node, moved: dict[int, Leaf], merges: list[Merge]) -> None:
         why = f"more than {MOST_SIBLINGS} words at one place"
     elif len(words) >= RARE_SIBLINGS and len(rare) * 2 > len(words):
         why = "most words at this place are rare"
-    elif node.parent is not None and len(words) >= SLUGS and all(map(_is_page, words)):
-        why = f"{len(words)} words that answer GET alone and lead no further"
+    elif node.parent is not None and len(words) >= SLUGS and _alike(words):
+        why = f"{len(words)} words that answer GET alone and lead to the same words"
     elif len(words) >= SLUGS and "slug" in node.values:
         why = "values at the same place"
     merged = words if why else rare
@@ -115,8 +115,23 @@ def _is_rare(weight: tuple[int, int]) -> bool:
     return weight[0] < FEWEST_REQUESTS or weight[1] < FEWEST_VISITORS
 
 
-def _is_page(node: Node) -> bool:
-    return not node.words and not node.values and set(node.leaves) <= {"GET", "HEAD"}
+def _alike(words: Sequence[Node]) -> bool:
+    """Whether all answer GET alone, and the same words are below all of them, and no values."""
+    shapes = {_shape(node) for node in words}
+    return len(shapes) == 1 and None not in shapes
+
+
+def _shape(node: Node) -> frozenset[tuple[str, bool]] | None:
+    """The paths below a node, and whether each is answered; None where it has values or changes something."""
+    found: set[tuple[str, bool]] = set()
+    waiting = [("", node)]
+    while waiting:
+        path, at = waiting.pop()
+        if at.values or not set(at.leaves) <= {"GET", "HEAD"}:
+            return None
+        found.add((path, bool(at.leaves)))
+        waiting += [(f"{path}/{name}", child) for name, child in at.words.items()]
+    return frozenset(found)
 
 
 def _graft(into: Node, other: Node, moved: dict[int, Leaf]) -> None:
