@@ -9,12 +9,19 @@ from rushhour.jobs.traffic.json_lines import json_format, known_json_formats, pr
 from rushhour.jobs.traffic.options import ReadingOptions, SessionKey
 from rushhour.jobs.traffic.templates import template_format
 
+_COMBINED: Final = (
+    "nginx main",
+    "combined",
+    "Apache vhost_combined",
+    "combined and more",
+    "combined, backslashes as they are",
+)
 NAMES: Final = {
     "common": ("common",),
-    "combined": ("nginx main", "combined", "Apache vhost_combined", "combined and more"),
+    "combined": _COMBINED,
     "nginx": ("nginx main", "combined", "combined and more"),
     "apache": ("combined", "common", "Apache vhost_combined", "combined and more"),
-    "gunicorn": ("combined",),
+    "gunicorn": ("combined", "combined, backslashes as they are"),
     "uvicorn": ("uvicorn",),
     "haproxy": ("HAProxy HTTP",),
     "alb": ("AWS ALB",),

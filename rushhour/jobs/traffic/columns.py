@@ -40,7 +40,7 @@ def w3c_format(headers: Sequence[str], session: SessionKey) -> Format | None:
         parse=_parse(where, len(names), tabs, date, session),
         stamps="end",
         seconds_per_unit=1e-3 if iis and not tabs else 1.0,
-        escaped=False,
+        escapes="",
         notes=tuple(notes),
     )
 

@@ -92,7 +92,7 @@ class Reading:
     def _merged(self) -> Iterator[list[Logged]]:
         waiting = self._waiting()
         while self._active or waiting:
-            heads = []
+            heads: list[tuple[float, int, _Open]] = []
             for file in list(self._active):
                 head = file.head()
                 if head is None:
