@@ -1,11 +1,12 @@
 """Access logs of each format become the requests that were sent."""
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from rushhour.errors import UsageError
-from rushhour.jobs.traffic.options import ReadingOptions, SessionKey
+from rushhour.jobs.traffic.options import ReadingOptions, SessionKey, reading_options
 from rushhour.jobs.traffic.reading import Reading, read
 from rushhour.jobs.traffic.record import Logged
 
@@ -276,3 +277,44 @@ def test_cookie_out_of_a_cookie_header() -> None:
     found, reading = reading_of("cloudfront.log", session=SessionKey("cookie", "sessionid"))
     assert reading.report.visitors_by == ("cookie sessionid; 2 of 3 requests without it by address and agent")
     assert len({request.visitor for request in found}) == 3
+
+
+def test_fields_lines_count_only_where_columns_are_read(tmp_path: Path) -> None:
+    log = tmp_path / "mixed.log"
+    log.write_bytes((LOGS / "iis.log").read_bytes() + (LOGS / "nginx-main.log").read_bytes())
+    for name, forms in (
+        ("iis", {"IIS (W3C)"}),
+        ("nginx", {"nginx main"}),
+        (None, {"IIS (W3C)", "nginx main"}),
+    ):
+        reading = read([str(log)], ReadingOptions(format=name))
+        list(reading)
+        assert {form.name for form in reading.report.formats} == forms
+
+
+def test_command_line_options_are_read() -> None:
+    options = reading_options(
+        log_format="$status", fields=["status=response.code"], session="cookie:sid", zone="Europe/Berlin"
+    )
+    assert (options.log_format, options.fields) == ("$status", {"status": "response.code"})
+    assert options.session == SessionKey("cookie", "sid")
+    assert datetime(2026, 7, 1, tzinfo=options.timezone).utcoffset() == timedelta(hours=2)
+    assert reading_options(zone="-03:30").timezone == timezone(timedelta(hours=-3, minutes=-30))
+    assert reading_options().timezone is None
+
+
+def test_every_wrong_option_is_said() -> None:
+    with pytest.raises(UsageError) as error:
+        reading_options(fields=["status", "time=a", "time=b"], session="cookie:", zone="Mars/North")
+    assert [problem.partition(": ")[0] for problem in error.value.problems] == [
+        "--field status",
+        "--field time",
+        "--session cookie:",
+        "--timezone Mars/North",
+    ]
+
+
+def test_reading_is_iterated_once() -> None:
+    _, reading = reading_of("nginx-main.log")
+    with pytest.raises(RuntimeError, match="once"):
+        list(reading)

@@ -68,10 +68,10 @@ _ENVOY: Final = {
 }
 _USUAL: Final = {  # names that say what they hold; "duration" alone does not say its unit
     "time": "time_iso8601|time_local|@timestamp|timestamp|start_time|time|ts|msec|datetime",
-    "method": "request_method|method|http_method|verb|http.request.method|httpRequest.requestMethod"
-    "|req.method",
-    "path": "request_uri|uri|path|url|request_path|target|url.original|url.path|http.target"
-    "|httpRequest.requestUrl|req.url",
+    "method": "request_method|method|http_method|verb|request.method|http.request.method"
+    "|httpRequest.requestMethod|req.method",
+    "path": "request_uri|uri|path|url|request_path|request.uri|request.url|request.path|target"
+    "|url.original|url.path|http.target|httpRequest.requestUrl|req.url",
     "request": "request",
     "status": "status|status_code|response_status|response_code|http_status|http.response.status_code"
     "|httpRequest.status|res.statusCode|statusCode",

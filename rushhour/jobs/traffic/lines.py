@@ -98,6 +98,8 @@ class LogFile:
         for a file that cannot be opened.
         """
         if self.path == STDIN:
+            if sys.stdin is None:
+                raise UsageError(['"-": there is no standard input'])
             yield from self._split(self._texts(sys.stdin.buffer))
             return
         try:

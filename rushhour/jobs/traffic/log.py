@@ -30,6 +30,7 @@ class Rules:
 
     formats: tuple[Format, ...]
     fixed: bool  # only these formats: they were asked for
+    columns: bool  # `#Fields:` lines begin a format
     zone: tzinfo | None
     visitors: Visitors
     agents: Agents
@@ -126,7 +127,7 @@ class Log:
 
     def _other(self, line: str) -> tuple[Format, Found] | str:
         """The format of a line that is of another than the one before, or why it is of none."""
-        if line[0] == "#" and is_directive(line):
+        if line[0] == "#" and self._rules.columns and is_directive(line):
             self._directive(line)
             return HEADER
         for form in self._forms:
