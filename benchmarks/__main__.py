@@ -11,6 +11,7 @@ MODULES = (
     "live_checkouts",
     "recorder",
     "workers",
+    "arrivals",
     "seeding",
     "stack",
     "check",

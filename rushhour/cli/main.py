@@ -26,6 +26,7 @@ INSTALL_ALL: Final = "for everything: pip install 'rushhour[run]'"
 COMMANDS: Final = {
     **dict.fromkeys(("check", "nightly", "run"), "run_commands"),
     "alarms": "alarm_commands",
+    "capacity": "capacity_commands",
     **dict.fromkeys(("compare", "history", "judge", "list", "report", "verify"), "saved_run_commands"),
     **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stack_commands"),
     **dict.fromkeys(("agent", "init"), "own_service_commands"),

@@ -85,14 +85,14 @@ def run(
     name, list the scenarios there are.
     """
     load = {"--users": users, "--duration": duration, "--spawn-rate": spawn_rate}
-    options = replace(options, settings=_settings(load, assignments))
+    options = replace(options, settings=settings_of(load, assignments))
     if not names:
         show_scenarios(options.scenarios)
         raise UsageError(["no scenario named; choose some of these: rushhour run NAME..."])
     return exit_code(_run(options, names, agent=not no_agent, **alarms))
 
 
-def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
+def settings_of(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
     settings, problems = [], []
     for flag, text in load.items():
         if text is not None:

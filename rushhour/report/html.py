@@ -83,6 +83,14 @@ def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
         ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
         ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
     ]
+    came = f"{words.count(get('arrivals'))} customers arrived"
+    arrivals = [
+        (
+            "customers present",
+            f"{words.count(get('users_max'))} at most",
+            came + _of(", {} a second", get("arrivals_per_s"), "{:.3g}"),
+        )
+    ]
     return [
         ("requests", words.count(requests), _of("{} requests/s", get("achieved_rps"), "{:,.0f}")),
         ("HTTP 5xx", words.count(failures), share),
@@ -104,8 +112,10 @@ def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
         (
             "p95 latency",
             words.ms(get("p95_ms")),
-            f"p50 {words.ms(get('p50_ms'))}, p99 {words.ms(get('p99_ms'))}",
+            f"p50 {words.ms(get('p50_ms'))}, p99 {words.ms(get('p99_ms'))}"
+            + _of("; p95 from when due {} ms", get("p95_due_ms"), "{:,.0f}"),
         ),
+        *(arrivals if scenario.load.arrivals is not None else ()),
         *(servers if scenario.wants_servers else ()),
     ]
 

@@ -25,7 +25,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
         "",
         (
             f"**{text(verdict.scenario)}**, release {text(verdict.release)}, {text(verdict.stack)} stack, "
-            f"{scenario.load.users:,} customers: expected *{text(verdict.expected)}*, "
+            f"{scenario.load.in_words()}: expected *{text(verdict.expected)}*, "
             f"observed *{verdict.observed}*, verdict **{verdict.verdict}**."
         ),
         "",

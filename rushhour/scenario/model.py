@@ -1,12 +1,14 @@
 """The dataclasses of a scenario, with the validation of each field; `file.py` reads them from YAML."""
 
-import re
 from dataclasses import field
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
 from pydantic.dataclasses import dataclass
 
+from rushhour.scenario import arrivals
+from rushhour.scenario.arrivals import CapacityBound, RatePoint, parse_arrivals, parse_capacity
+from rushhour.scenario.durations import seconds_of
 from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
@@ -36,23 +38,12 @@ FAULTS: Final = ("pause", "unpause", "stop", "kill", "start", "black-hole", "res
 
 FROM_YAML: Final = "yaml"  # validation context of a file written by hand, where a duration needs its unit
 
-_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 
 def parse_seconds(value: Any, info: ValidationInfo) -> Any:
     """Convert a duration such as "90s", "1m30s" or "500ms" to seconds. Raises ValueError otherwise."""
     if isinstance(value, float) and info.context != FROM_YAML:  # seconds already: a scenario.json read back
         return value
     return seconds_of(value)
-
-
-def seconds_of(value: object) -> float:
-    """Return the seconds of a duration written with units. Raises ValueError otherwise."""
-    text = str(value).strip()
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
-        raise ValueError(f"{value!r} is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
@@ -89,10 +80,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Load:
-    """The customers and the duration. `users` is the peak; `spawn_rate` is customers per second."""
+    """The customers and the duration: `users` who stay, or `arrivals` of customers who leave again.
 
-    users: Annotated[int, Field(gt=0)]
+    `users` is the peak of the shape; `spawn_rate` is customers per second. `arrivals` is a rate or a curve of
+    rates, to which neither shape nor spawn rate applies.
+    """
+
     duration: PositiveSeconds
+    users: Annotated[int, Field(gt=0)] | None = None
+    arrivals: Annotated[tuple[RatePoint, ...] | None, BeforeValidator(parse_arrivals)] = None
     shape: Annotated[str, _one_of("shape", SHAPES)] = "rush-hour"
     locustfile: str = "locustfiles/referrals.py"
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
@@ -107,6 +103,22 @@ class Load:
     seed: Annotated[int, Field(ge=0)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
     drain: Annotated[Seconds, Field(ge=0)] = 2.0  # observe the pools this long after the load
+
+    def in_words(self) -> str:
+        """Describe the customers, as in "800 customers" or "arrivals of 40 a second"."""
+        if self.arrivals is not None:
+            return f"arrivals of {arrivals.in_words(self.arrivals)}"
+        return f"{self.users or 0:,} customers"
+
+    def short(self) -> str:
+        """Write the customers for a table, as in "800" or "40/s"."""
+        if self.arrivals is not None:
+            return f"{arrivals.peak(self.arrivals):g}/s"
+        return f"{self.users or 0:,}"
+
+    def shape_in_words(self) -> str:
+        """Name what the number of customers follows: the shape, or the curve of rates."""
+        return self.shape if self.arrivals is None else "open arrivals"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -209,6 +221,7 @@ class Scenario:
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
     expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must fire on every failure
+    expect_capacity: Annotated[CapacityBound | None, BeforeValidator(parse_capacity)] = None
     may_fail: tuple[Annotated[str, BeforeValidator(parse_endpoint)], ...] = ()  # may never answer 2xx or 3xx
     agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
 

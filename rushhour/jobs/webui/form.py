@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from rushhour.jobs.webui.messages import Ask, Choice, Welcome
-from rushhour.scenario.model import seconds_of
+from rushhour.scenario.durations import seconds_of
 
 
 class FormError(ValueError):

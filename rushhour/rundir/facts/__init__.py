@@ -17,6 +17,7 @@ from rushhour.rundir.facts.fleet import (
 )
 from rushhour.rundir.facts.load import (
     FAILURES,
+    SAME_LATENCY,
     SERVER_ERRORS,
     GeneratorSample,
     Outcome,
@@ -112,6 +113,7 @@ __all__ = [
     "POOL_FULL",
     "ROLLOUT",
     "RUN_ENDED",
+    "SAME_LATENCY",
     "SATURATION_DETECTED",
     "SERVER_ERRORS",
     "STACK_BROKE",
