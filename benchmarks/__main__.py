@@ -19,6 +19,7 @@ MODULES = (
     "compose",
     "alarms",
     "memory",
+    "traffic",
     "traffic-read",
 )
 

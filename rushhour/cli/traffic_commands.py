@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
@@ -12,7 +11,7 @@ from rushhour.cli.console import console, errors, say
 from rushhour.cli.options import Duration, Exit, Moment, path_option
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked
-from rushhour.jobs.traffic.options import SESSION_HELP, ReadingOptions, SessionKey
+from rushhour.jobs.traffic.options import SESSION_HELP, ReadingOptions, reading_options
 from rushhour.jobs.traffic.outputs import Outputs, check_folder, write_comparison, write_outputs
 from rushhour.jobs.traffic.progress import ReadingProgress
 from rushhour.jobs.traffic.scenario_text import ScenarioAsked
@@ -21,28 +20,6 @@ from rushhour.jobs.traffic.study import compare_run, study
 from rushhour.jobs.traffic.words import terminal_comparison, terminal_model
 
 _CODES: Final = {"near": Exit.MET, "far": Exit.NOT_MET, "unknown": Exit.UNKNOWN}
-_KINDS: Final = ("auto", "address+agent", "address", "user", "header", "cookie")
-
-
-def _session_key(_context: click.Context, _option: click.Parameter, given: str) -> SessionKey:
-    kind, _, name = given.partition(":")
-    if kind not in _KINDS or bool(name) != (kind in ("header", "cookie")):
-        raise click.BadParameter(f"{given!r} is none of {SESSION_HELP}")
-    return SessionKey(kind, name)  # type: ignore[arg-type]  # it is one of _KINDS
-
-
-def _zone(_context: click.Context, _option: click.Parameter, given: str | None) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(given) if given else None
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise click.BadParameter(f"{given!r} is no time zone; write Europe/Berlin, say") from None
-
-
-def _fields(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in given]
-    if wrong := [text for text, (name, _, place) in zip(given, pairs, strict=True) if not (name and place)]:
-        raise click.BadParameter(f"{wrong[0]!r} is not NAME=PLACE; write path=request.uri, say")
-    return {name: place for name, _, place in pairs}
 
 
 def _name(_context: click.Context, _option: click.Parameter, given: str) -> str:
@@ -93,6 +70,11 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     callback=_scale,
     help="Times the log's peak: 2 for twice as many customers. With --compare, the scenario's scale.",
 )
+@click.option(
+    "--closed",
+    is_flag=True,
+    help="Write a number of customers that stay, by Little's law, instead of open arrivals.",
+)
 @click.option("--app", metavar="MODULE:APP", help="Take the routes from this application: shop:app.")
 @path_option("--openapi", None, "Take the routes from this OpenAPI document: openapi.json.")
 @path_option("--python", None, "Python of the service's own environment, for --app.")
@@ -110,7 +92,6 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     "fields",
     metavar="NAME=PLACE",
     multiple=True,
-    callback=_fields,
     help="Where a JSON line has what: path=request.uri. May be given several times.",
 )
 @click.option(
@@ -118,7 +99,6 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     metavar="KEY",
     default="auto",
     show_default=True,
-    callback=_session_key,
     help=f"What tells visitors apart: {SESSION_HELP}.",
 )
 @click.option(
@@ -145,7 +125,6 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 @click.option(
     "--timezone",
     metavar="ZONE",
-    callback=_zone,
     help="Time zone of the day's curve, and of time stamps without an offset, instead of UTC: Europe/Berlin.",
 )
 def traffic(logs: tuple[str, ...], **given: Any) -> int:
@@ -154,12 +133,12 @@ def traffic(logs: tuple[str, ...], **given: Any) -> int:
     LOGS are files (also .gz, .bz2, .zst) or - for standard input. No address, user, token, query, id or agent
     of a log is written anywhere.
     """
-    reading = ReadingOptions(
-        format=given["form"],
+    reading = reading_options(
+        form=given["form"],
         log_format=given["log_format"],
         fields=given["fields"],
         session=given["session"],
-        timezone=given["timezone"],
+        zone=given["timezone"],
     )
     if given["since"] is not None and given["until"] is not None and given["until"] <= given["since"]:
         raise UsageError(["--until is not later than --from"])
@@ -177,7 +156,7 @@ def traffic(logs: tuple[str, ...], **given: Any) -> int:
     finally:
         progress.done()
     console.print(terminal_model(model, report))
-    scenario = ScenarioAsked(given["name"], given["scale"], given["extends"])
+    scenario = ScenarioAsked(given["name"], given["scale"], given["extends"], given["closed"])
     for line in write_outputs(model, service, scenario, outputs, given["app"]):
         say(line)
     return Exit.MET

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def model() -> TrafficModel:
     return modelled(shop_visits(), Asked(routes=ROUTES))
 
 
+class Stopped(Exception):  # noqa: N818  # stands for Locust's StopUser
+    """The customer leaves."""
+
+
 def played(model: TrafficModel, folder: Path, bodies: dict[str, Any], requests: int) -> list[dict[str, Any]]:
     """Requests of one customer of customers.py after another, on a clock that does not wait."""
     file = folder / "customers.py"
@@ -44,28 +49,36 @@ def played(model: TrafficModel, folder: Path, bodies: dict[str, Any], requests: 
     sent: list[dict[str, Any]] = []
     locust = types.ModuleType("locust")
     locust.FastHttpUser = object  # type: ignore[attr-defined]
+    on_start = types.SimpleNamespace(add_listener=lambda function: function)
+    locust.events = types.SimpleNamespace(test_start=on_start)  # type: ignore[attr-defined]
+    exceptions = types.ModuleType("locust.exception")
+    exceptions.StopUser = Stopped  # type: ignore[attr-defined]
     locust.task = lambda function: function  # type: ignore[attr-defined]
     gevent = types.ModuleType("gevent")
     gevent.spawn = lambda function, name: function(name)  # type: ignore[attr-defined]
     gevent.joinall = lambda spawned: None  # type: ignore[attr-defined]
-    before = {name: sys.modules.get(name) for name in ("locust", "gevent")}
-    sys.modules.update(locust=locust, gevent=gevent)
+    before = {name: sys.modules.get(name) for name in ("locust", "locust.exception", "gevent")}
+    sys.modules.update({"locust": locust, "locust.exception": exceptions, "gevent": gevent})
     try:
         names = runpy.run_path(str(file))
     finally:
         sys.modules.update({name: module for name, module in before.items() if module})
-    customer = names["Customer"]()
     clock = {"t": 0.0}
 
     class Client:
         def request(self, method: str, path: str, **given: Any) -> None:
             sent.append({"t": clock["t"], "method": method, "path": path, **given})
 
-    customer.client, customer.wait = Client(), lambda: None
-    customer.on_start()
     while len(sent) < requests:
-        customer.step()
-        clock["t"] += customer.wait_time()
+        customer = names["Customer"]()
+        customer.client, customer.wait = Client(), lambda: None
+        customer.on_start()
+        try:
+            while len(sent) < requests:
+                customer.step()
+                clock["t"] += customer.wait_time()
+        except Stopped:
+            continue
     return sent
 
 
@@ -150,12 +163,36 @@ def test_the_same_log_gives_the_same_files(model: TrafficModel) -> None:
     assert model_page(again) == model_page(model)
 
 
-def test_the_scenario_has_the_customers_of_the_peak_times_the_scale(model: TrafficModel) -> None:
-    plain = "\n".join(scenario_lines(model, ScenarioAsked("evening-peak"), "customers.py"))
-    double = "\n".join(scenario_lines(model, ScenarioAsked("evening-peak", 2.0), "customers.py"))
+def test_a_customer_leaves_after_a_session_where_arrivals_are_open(
+    model: TrafficModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUSHHOUR_ONE_SESSION", "yes")
+    sent = played(model, tmp_path, {}, 2_000)
+    agents = [one["headers"]["User-Agent"] for one in sent]
+    assert len(set(agents)) == 1 + sum(before != after for before, after in pairwise(agents))
+    assert len(set(agents)) > 100
+
+
+def test_the_scenario_has_the_arrivals_of_the_peak_times_the_scale(
+    model: TrafficModel, tmp_path: Path
+) -> None:
+    rate = model.arrivals.peak.sessions_per_minute
     assert model.users is not None
-    assert f"users: {round(model.users)} " in plain
-    assert f"users: {round(2 * model.users)} " in double
+    assert rate is not None
+    for scale in (1.0, 2.0):
+        (tmp_path / "customers.py").touch()
+        path = tmp_path / "scenarios.yaml"
+        path.write_text(new_file(model, ScenarioAsked("evening-peak", scale), None), encoding="utf-8")
+        points = load_scenarios(path).scenarios["evening-peak"].load.arrivals
+        assert points is not None
+        assert points[-1].per_s == pytest.approx(scale * rate / 60, rel=0.001)
+        assert points[0].per_s * points[1].at_s == pytest.approx(scale * model.users, rel=0.01)
+
+
+def test_a_closed_scenario_has_the_customers_who_are_present(model: TrafficModel) -> None:
+    assert model.users is not None
+    lines = "\n".join(scenario_lines(model, ScenarioAsked("evening-peak", 2.0, closed=True), "customers.py"))
+    assert f"users: {round(2 * model.users)} " in lines
 
 
 def test_a_scenario_file_of_its_own_is_valid(model: TrafficModel, tmp_path: Path) -> None:
@@ -281,9 +318,9 @@ def test_the_command_writes_its_files_and_replaces_none(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--session", "shoe"], "is none of auto"),
-        (["--timezone", "Nowhere/At_All"], "is no time zone"),
-        (["--field", "path"], "is not NAME=PLACE"),
+        (["--session", "shoe"], "--session shoe: unknown"),
+        (["--timezone", "Nowhere/At_All"], "--timezone Nowhere/At_All: unknown"),
+        (["--field", "path"], "must be NAME=KEY"),
         (["--scale", "0"], "is not above 0"),
         (["--extends", "gate"], "--extends needs --scenarios"),
         (["--compare"], "--compare takes the source, then the run"),

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rushhour.jobs.traffic.model import EndpointModel, TrafficModel, expected_visits
 from rushhour.jobs.traffic.pauses import SHARES, After, mean_of
 
+FILL_S: Final = 10.0  # the customers who are present at the peak come within this time
 _WIDTH: Final = 110
 _LEAST: Final = 0.0005  # a rarer way on is left out
 
@@ -16,7 +17,8 @@ def customers_file(model: TrafficModel, bodies: Mapping[str, Any]) -> str:
     """The text of customers.py; `bodies` are JSON bodies by endpoint."""
     by_name = {one.name: one for one in model.endpoints}
     tables = "\n\n".join(_tables(model, by_name, _with_parameters(bodies, model)))
-    return _TEXT.replace("# TABLES", tables).replace("# SHARES", f"SHARES = {_literal(SHARES, 9)}")
+    text = _TEXT.replace("# TABLES", tables).replace("# SHARES", f"SHARES = {_literal(SHARES, 9)}")
+    return text.replace("= # FILL_S", f"= {FILL_S:g}")
 
 
 def _tables(
@@ -188,7 +190,9 @@ _TEXT: Final = '''\
 """Customers as an access log showed them; written by `rushhour traffic`, to be read and changed by hand.
 
 A customer begins a session, goes from request to request as the log's customers did, thinks as long as they
-did, and leaves; then the next customer begins. It also runs with stock Locust:
+did, and leaves. With open arrivals that is all; with a number of users the next customer begins. Those who
+come first, within FILL_S of the start, are at any point of their session: so a test starts with as many
+customers present as the log had. It also runs with stock Locust:
 
     locust -f customers.py --host http://127.0.0.1:8000 --users 50 --spawn-rate 5
 """
@@ -196,17 +200,21 @@ did, and leaves; then the next customer begins. It also runs with stock Locust:
 import itertools
 import os
 import random
+import time
 from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import FastHttpUser, task
+from locust import FastHttpUser, events, task
+from locust.exception import StopUser
 
 # TABLES
 
 # SHARES
 
+FILL_S = # FILL_S
+ONE_SESSION = os.environ.get("RUSHHOUR_ONE_SESSION") == "yes"  # set in a run with open arrivals
 HERE = Path(__file__).resolve().parent
 NUMBERS = itertools.count()
 
@@ -255,14 +263,26 @@ def draw_value(rng, name):
     return values[(rank - 1) % len(values)] if values else str(rank)
 
 
+class Clock:
+    """When this test started, in this process."""
+
+    started_s = time.monotonic()
+
+
+@events.test_start.add_listener
+def start_clock(**_):
+    Clock.started_s = time.monotonic()
+
+
 class Customer(FastHttpUser):
+    session_length = None  # the walk says when a session ends
     connection_timeout = 10.0
     network_timeout = float(os.environ.get("RUSHHOUR_CLIENT_TIMEOUT_S", "60"))
 
     def on_start(self):
         self.rng = random.Random(f"{os.environ.get('RUSHHOUR_SEED', '1')}/{os.getpid()}/{next(NUMBERS)}")
         self.begin()
-        if PRESENT:  # some customers are there already, at any point of their session
+        if PRESENT and time.monotonic() - Clock.started_s < FILL_S:
             point = certainly(self.rng, PRESENT)
             self.upcoming = [certainly(self.rng, NEXT[point])]
             pauses = [seconds_from(self.rng, THINK[point]) for _ in range(8)]
@@ -300,6 +320,8 @@ class Customer(FastHttpUser):
             self.pause_s = 0.0 if asked[-1] in PARALLEL else seconds_from(self.rng, PAUSE[asked[-1]])
         elif name := self.choose_next(last):
             self.upcoming, self.pause_s = [name], self.think_s
+        elif ONE_SESSION:
+            raise StopUser
         else:
             self.begin()
 

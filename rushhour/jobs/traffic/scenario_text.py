@@ -11,10 +11,10 @@ from ruamel.yaml.nodes import MappingNode, Node
 
 from rushhour.errors import UsageError
 from rushhour.jobs.init.files import scenario_file
+from rushhour.jobs.traffic.locustfile import FILL_S
 from rushhour.jobs.traffic.model import TrafficModel
 from rushhour.scenario.file import load_scenarios
 
-RAMP_S: Final = 10.0  # customers come within this time; they start at any point of their session
 SHORTEST_S: Final = 120
 LONGEST_S: Final = 600
 
@@ -26,6 +26,7 @@ class ScenarioAsked:
     name: str
     scale: float = 1.0
     extends: str | None = None
+    closed: bool = False  # a number of customers that stay, instead of open arrivals
 
 
 def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[str]:
@@ -34,8 +35,6 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
     rate = model.arrivals.peak.sessions_per_minute
     if users is None or rate is None:
         raise UsageError([f"no scenario: {why}" for why in why_no_scenario(model)])
-    customers = max(1, round(users * asked.scale))
-    spawn_rate = max(1, math.ceil(customers / RAMP_S))
     session_s = model.session_s or 0.0
     duration = min(max(SHORTEST_S, math.ceil(2 * session_s / 10) * 10), LONGEST_S)
     times = "" if asked.scale == 1 else f"{asked.scale:g} times "
@@ -45,14 +44,31 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
         f"  description: Customers as an access log showed them, at {times}its peak - {level}.",
         *([f"  extends: {asked.extends}"] if asked.extends else []),
         "  load:",
-        "    shape: steady",
-        f"    users: {customers} # present at the peak: sessions a second x {session_s:.0f} s (Little's law)",
-        f"    spawn_rate: {spawn_rate}",
+        *(
+            f"    {line}"
+            for line in _customers(users * asked.scale, rate * asked.scale / 60, asked, session_s)
+        ),
         f"    duration: {duration}s",
         "    warm_up: 20s",
         f"    locustfile: {locustfile}",
         "  expect: healthy",
     ]
+
+
+def _customers(users: float, per_s: float, asked: ScenarioAsked, session_s: float) -> list[str]:
+    """How many customers there are: at first those who are present at the peak come, within FILL_S."""
+    present = max(1, round(users))
+    law = f"{per_s:.3g} sessions a second x {session_s:.0f} s (Little's law)"
+    why = f"{present:,} are present at the peak: {law}"
+    if asked.closed:
+        return [
+            "shape: steady",
+            f"users: {present} # {why}",
+            f"spawn_rate: {max(1, math.ceil(present / FILL_S))}",
+        ]
+    first = f"{max(present / FILL_S, per_s):.2f}/s"
+    then = f"[{FILL_S:g}s, {max(per_s, 0.001):.3f}/s]"
+    return [f"# {why}", f"arrivals: [[0s, {first}], [{FILL_S:g}s, {first}], {then}]"]
 
 
 def why_no_scenario(model: TrafficModel) -> list[str]:
