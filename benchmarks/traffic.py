@@ -1,4 +1,4 @@
-"""A log of the shipped customers at the rush hour, its model, and how far the model's own run lies from it."""
+"""A log of the shipped customers at the rush hour, its model, and how far the run of the model is from it."""
 
 import re
 import tempfile
@@ -14,7 +14,6 @@ from rushhour.jobs.traffic.study import compare_run
 from rushhour.rundir import facts as f
 
 DURATION_S = 110.0
-PEAK_FROM = 0.55  # of the duration: from here on the shape rush-hour is at its peak
 WORDS = {
     "mix": "mix of endpoints",
     "sessions": "sessions a minute",
@@ -47,7 +46,7 @@ def measured(folder: Path) -> Comparison:
         *("--scenarios", str(scenarios), "--extends", "gate", "--out", str(folder / "traffic")),
         *(
             "--from",
-            f"{wall_s + started_s + PEAK_FROM * DURATION_S:.3f}",
+            f"{wall_s + started_s:.3f}",
             "--until",
             f"{wall_s + ended_s:.3f}",
         ),

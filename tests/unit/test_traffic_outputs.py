@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ from rushhour.jobs.traffic.model import TrafficModel, read_model, to_json
 from rushhour.jobs.traffic.outputs import Outputs, write_comparison
 from rushhour.jobs.traffic.page import comparison_page, model_page
 from rushhour.jobs.traffic.progress import in_words
-from rushhour.jobs.traffic.record import Progress
+from rushhour.jobs.traffic.record import Logged, Progress
 from rushhour.jobs.traffic.scenario_text import ScenarioAsked, new_file, scenario_lines, write_into
 from rushhour.jobs.traffic.service import Given, bodies_of, service_of
+from rushhour.scenario.arrivals import expected
 from rushhour.scenario.file import load_scenarios
 from tests.unit.traffic_samples import ROUTES, START, logged, modelled, shop_visits
 
@@ -187,6 +189,25 @@ def test_the_scenario_has_the_arrivals_of_the_peak_times_the_scale(
         assert points is not None
         assert points[-1].per_s == pytest.approx(scale * rate / 60, rel=0.001)
         assert points[0].per_s * points[1].at_s == pytest.approx(scale * model.users, rel=0.01)
+
+
+def test_the_curve_of_a_short_log_is_played_again(tmp_path: Path) -> None:
+    requests = [*shop_visits(lasts_s=60, per_s=1), *_later(shop_visits(lasts_s=60, per_s=6, seed=2), 60)]
+    short = modelled(requests, Asked(routes=ROUTES))
+    assert short.replayed
+    (tmp_path / "customers.py").touch()
+    path = tmp_path / "scenarios.yaml"
+    path.write_text(new_file(short, ScenarioAsked("evening-peak"), None), encoding="utf-8")
+    load = load_scenarios(path).scenarios["evening-peak"].load
+    assert load.arrivals is not None
+    begun = expected(load.arrivals, load.duration)
+    assert begun == pytest.approx(short.arrivals.sessions, rel=0.1)
+    assert load.arrivals[-1].per_s > 2 * load.arrivals[0].per_s
+    assert "\nFILL_S = 0\n" in customers_file(short, {})
+
+
+def _later(requests: Iterable[Logged], by_s: float) -> list[Logged]:
+    return [one._replace(t=one.t + by_s, visitor=f"later {one.visitor}") for one in requests]
 
 
 def test_a_closed_scenario_has_the_customers_who_are_present(model: TrafficModel) -> None:

@@ -66,7 +66,8 @@ def _rows(source: TrafficModel, run: TrafficModel, scale: float) -> Iterator[Row
     for one in source.endpoints:
         share = there[one.name].share if one.name in there else 0.0
         yield Row("mix", one.name, one.share, share, MIX_POINTS, "%")
-    rate = source.arrivals.peak.sessions_per_minute
+    seen = source.arrivals
+    rate = seen.mean_sessions_per_minute if source.replayed else seen.peak.sessions_per_minute
     yield Row(
         "sessions",
         "sessions a minute",

@@ -13,12 +13,17 @@ _WIDTH: Final = 110
 _LEAST: Final = 0.0005  # a rarer way on is left out
 
 
-def customers_file(model: TrafficModel, bodies: Mapping[str, Any]) -> str:
-    """The text of customers.py; `bodies` are JSON bodies by endpoint."""
+def customers_file(model: TrafficModel, bodies: Mapping[str, Any], *, fill: bool | None = None) -> str:
+    """The text of customers.py; `bodies` are JSON bodies by endpoint.
+
+    With `fill` a test starts with as many customers present as the log had at its peak; by default where the
+    scenario does not play the log's own curve.
+    """
+    fill = not model.replayed if fill is None else fill
     by_name = {one.name: one for one in model.endpoints}
     tables = "\n\n".join(_tables(model, by_name, _with_parameters(bodies, model)))
     text = _TEXT.replace("# TABLES", tables).replace("# SHARES", f"SHARES = {_literal(SHARES, 9)}")
-    return text.replace("= # FILL_S", f"= {FILL_S:g}")
+    return text.replace("= # FILL_S", f"= {FILL_S if fill else 0:g}")
 
 
 def _tables(
@@ -283,12 +288,7 @@ class Customer(FastHttpUser):
         self.rng = random.Random(f"{os.environ.get('RUSHHOUR_SEED', '1')}/{os.getpid()}/{next(NUMBERS)}")
         self.begin()
         if PRESENT and time.monotonic() - Clock.started_s < FILL_S:
-            point = certainly(self.rng, PRESENT)
-            self.upcoming = [certainly(self.rng, NEXT[point])]
-            pauses = [seconds_from(self.rng, THINK[point]) for _ in range(8)]
-            longer = self.rng.choices(pauses, weights=pauses)[0]  # who is met in a pause is in a long one
-            self.pause_s = longer * self.rng.random()
-            self.wait()
+            self.upcoming = [certainly(self.rng, NEXT[certainly(self.rng, PRESENT)])]
 
     def begin(self):
         """A new customer: an agent of its own, by which the log of the service tells sessions apart."""

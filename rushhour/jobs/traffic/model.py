@@ -14,6 +14,7 @@ from rushhour.jobs.traffic.merging import Merge
 from rushhour.jobs.traffic.pauses import After, mean_of
 
 VERSION: Final = 1
+LONGEST_REPLAY_S: Final = 900.0  # the curve of a shorter log is played again as it was
 FEWEST_THINKS: Final = 50  # a median of fewer is not compared
 
 
@@ -93,6 +94,11 @@ class TrafficModel:
     session_requests: float | None  # mean
     users: float | None  # present at the peak, by Little's law
     sampled: int  # one of this many visitors was followed
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the scenario plays the log's own curve again, instead of the level of its peak."""
+        return self.arrivals.last_t - self.arrivals.first_t <= LONGEST_REPLAY_S
 
     @property
     def walks(self) -> bool:

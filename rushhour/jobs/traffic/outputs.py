@@ -56,7 +56,9 @@ def write_outputs(
         _write(folder / "traffic.json", to_json(model)),
         _write(folder / "traffic.html", model_page(model)),
     ]
-    said.append(_write(customers, customers_file(model, bodies_of(service.target, model))))
+    fill = scenario.closed or not model.replayed
+    text = customers_file(model, bodies_of(service.target, model), fill=fill)
+    said.append(_write(customers, text))
     if model.users is None:
         return [*said, *(f"no scenario was written: {why}" for why in why_no_scenario(model))]
     if service.file is None or service.target is None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,10 +12,12 @@ from ruamel.yaml.nodes import MappingNode, Node
 
 from rushhour.errors import UsageError
 from rushhour.jobs.init.files import scenario_file
+from rushhour.jobs.traffic.arrivals import BIN_S
 from rushhour.jobs.traffic.locustfile import FILL_S
 from rushhour.jobs.traffic.model import TrafficModel
 from rushhour.scenario.file import load_scenarios
 
+_LEAST_PER_S: Final = 0.01  # a rate is above 0
 SHORTEST_S: Final = 120
 LONGEST_S: Final = 600
 
@@ -36,6 +39,8 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
     if users is None or rate is None:
         raise UsageError([f"no scenario: {why}" for why in why_no_scenario(model)])
     session_s = model.session_s or 0.0
+    if model.replayed and not asked.closed:
+        return _replay(model, asked, locustfile)
     duration = min(max(SHORTEST_S, math.ceil(2 * session_s / 10) * 10), LONGEST_S)
     times = "" if asked.scale == 1 else f"{asked.scale:g} times "
     level = f"{rate * asked.scale:,.0f} sessions a minute"
@@ -50,6 +55,35 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
         ),
         f"    duration: {duration}s",
         "    warm_up: 20s",
+        f"    locustfile: {locustfile}",
+        "  expect: healthy",
+    ]
+
+
+def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[str]:
+    """The scenario of a short log: sessions begin as they did in the log, in steps of ten seconds."""
+    curve = model.arrivals.curve
+    first = curve[0][0]
+    rates = [max(sessions * asked.scale / 60, _LEAST_PER_S) for _, _, sessions, _ in curve]
+    middles = [point[0] - first + BIN_S / 2 for point in curve]
+    points = [(0.0, rates[0]), *zip(middles, rates, strict=True)]
+    words = ", ".join(f"[{at_s:g}s, {per_s:.3f}/s]" for at_s, per_s in points)
+    times = "" if asked.scale == 1 else f"{asked.scale:g} times "
+    return [
+        f"{asked.name}:",
+        f"  description: Customers as an access log showed them, {times}as they came - the log is short.",
+        *([f"  extends: {asked.extends}"] if asked.extends else []),
+        "  load:",
+        "    # new sessions a second, over the log's time; the log is too short for the level of a peak",
+        *textwrap.wrap(
+            f"arrivals: [{words}]",
+            100,
+            initial_indent="    ",
+            subsequent_indent="      ",
+            break_on_hyphens=False,
+        ),
+        f"    duration: {math.ceil(model.arrivals.last_t - first)}s",
+        "    warm_up: 0s",
         f"    locustfile: {locustfile}",
         "  expect: healthy",
     ]
