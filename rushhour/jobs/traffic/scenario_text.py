@@ -62,8 +62,9 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
 
 def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[str]:
     """The scenario of a short log: sessions begin as they did in the log, in steps of ten seconds."""
-    curve = model.arrivals.curve
-    first = curve[0][0]
+    first = model.arrivals.curve[0][0]
+    span_s = model.arrivals.last_t - first
+    curve = [point for point in model.arrivals.curve if point[0] - first + BIN_S <= span_s]  # whole bins
     rates = [max(sessions * asked.scale / 60, _LEAST_PER_S) for _, _, sessions, _ in curve]
     middles = [point[0] - first + BIN_S / 2 for point in curve]
     points = [(0.0, rates[0]), *zip(middles, rates, strict=True)]
@@ -82,7 +83,7 @@ def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[
             subsequent_indent="      ",
             break_on_hyphens=False,
         ),
-        f"    duration: {math.ceil(model.arrivals.last_t - first)}s",
+        f"    duration: {math.ceil(span_s)}s",
         "    warm_up: 0s",
         f"    locustfile: {locustfile}",
         "  expect: healthy",
