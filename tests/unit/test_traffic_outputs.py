@@ -22,12 +22,12 @@ from rushhour.jobs.traffic.build import Asked
 from rushhour.jobs.traffic.compare import compare, difference
 from rushhour.jobs.traffic.locustfile import customers_file
 from rushhour.jobs.traffic.model import TrafficModel, read_model, to_json
-from rushhour.jobs.traffic.outputs import Outputs, write_comparison
+from rushhour.jobs.traffic.outputs import Outputs, write_comparison, write_outputs
 from rushhour.jobs.traffic.page import comparison_page, model_page
 from rushhour.jobs.traffic.progress import in_words
 from rushhour.jobs.traffic.record import Logged, Progress
 from rushhour.jobs.traffic.scenario_text import ScenarioAsked, new_file, scenario_lines, write_into
-from rushhour.jobs.traffic.service import Given, bodies_of, service_of
+from rushhour.jobs.traffic.service import Given, Service, bodies_of, service_of
 from rushhour.scenario.arrivals import expected
 from rushhour.scenario.file import load_scenarios
 from tests.unit.traffic_samples import ROUTES, START, logged, modelled, shop_visits
@@ -363,6 +363,29 @@ def test_a_file_without_a_request_is_refused(tmp_path: Path) -> None:
     done, said = run(str(log), "--out", str(tmp_path / "out"))
     assert isinstance(done.exception, UsageError), said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("requests", "files", "said"),
+    [
+        ([logged(float(t), "/cart") for t in range(600)], set(), "of one visitor"),
+        ([logged(t / 99, "/cart", f"v{t}") for t in range(99)], set(), "no visitor sent a second request"),
+        (
+            [logged(t + at, "/cart", f"v{t % 9}") for t in range(9) for at in (0.0, 5.0)],
+            {"customers.py"},
+            "the log spans 13 s; they need 30 s",
+        ),
+    ],
+    ids=["one client", "one second", "some seconds"],
+)
+def test_what_cannot_be_modelled_is_not_written_and_said(
+    tmp_path: Path, requests: list[Logged], files: set[str], said: str
+) -> None:
+    lines = write_outputs(
+        modelled(requests), Service(), ScenarioAsked("evening-peak"), Outputs(tmp_path / "out"), None
+    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"traffic.json", "traffic.html", *files}
+    assert said in " ".join(lines)
 
 
 def test_a_comparison_is_written_as_data(tmp_path: Path, model: TrafficModel) -> None:

@@ -95,6 +95,13 @@ def test_a_visitor_alone_gives_no_sessions_and_says_so() -> None:
     assert any("one visitor" in note.why for note in model.left_out)
 
 
+def test_a_part_in_which_no_session_begins_gives_none_and_says_so() -> None:
+    requests = [logged(t * 10.0 + at, "/cart", f"visitor {at}") for t in range(60) for at in range(9)]
+    model = modelled(requests, Asked(since=START + 300))
+    assert not model.walks
+    assert any("none begins in the part" in note.why for note in model.left_out)
+
+
 def test_a_log_of_a_second_gives_no_rates_and_says_so() -> None:
     model = modelled([logged(at / 100, "/cart", f"visitor {at}") for at in range(90)])
     assert model.users is None

@@ -111,7 +111,8 @@ class _Builder:
     def model(self) -> TrafficModel:
         fold, report = self._fold, self._report
         endpoints = self._endpoints()
-        walks = not self._few and any(one.after and one.after.think_s for one in endpoints)
+        thinks = any(one.after and one.after.think_s for one in endpoints)
+        walks = not self._few and thinks and any(one.begin for one in endpoints)
         visits = expected_visits(endpoints) if walks else {}
         session_s = mean_session_s(endpoints, visits) if walks else None
         rate = self._arrivals.peak.sessions_per_minute

@@ -14,7 +14,7 @@ _LEAST: Final = 0.0005  # a rarer way on is left out
 
 
 def customers_file(model: TrafficModel, bodies: Mapping[str, Any], *, fill: bool | None = None) -> str:
-    """The text of customers.py; `bodies` are JSON bodies by endpoint.
+    """The text of customers.py, for a model with sessions; `bodies` are JSON bodies by endpoint.
 
     With `fill` a test starts with as many customers present as the log had at its peak; by default where the
     scenario does not play the log's own curve.
@@ -31,9 +31,7 @@ def _tables(
 ) -> list[str]:
     endpoints = model.endpoints
     begin = {one.name: one.begin for one in endpoints if one.begin}
-    if not model.walks or not begin:
-        begin = {one.name: one.share for one in endpoints}
-    then = {one.name: one.after for one in endpoints if one.after is not None and model.walks}
+    then = {one.name: one.after for one in endpoints if one.after is not None}
     return [
         _table("What a session begins with, and in which share of the sessions.", "BEGIN", _shares(begin)),
         _table(
@@ -124,8 +122,6 @@ def _shares(shares: Mapping[str, float]) -> dict[str, float]:
 
 def _present(model: TrafficModel) -> dict[str, float]:
     """By endpoint: the share of a session's time that is spent in the pause after it."""
-    if not model.walks:
-        return {}
     visits = expected_visits(model.endpoints)
     spent = {one.name: visits[one.name] * _think_s(one.after) for one in model.endpoints}
     total = sum(spent.values())

@@ -8,6 +8,9 @@ from rushhour.jobs.traffic.endpoints import PathTree
 from rushhour.jobs.traffic.model import EndpointModel, Note
 from rushhour.jobs.traffic.record import ReadingReport
 
+SESSIONS: Final = "sessions, think times and transitions"
+THINK_TIMES: Final = "think times"
+RATES: Final = "rates and the number present"
 _WHOLE_SECONDS: Final = 0.5
 
 
@@ -50,16 +53,16 @@ def limits(
     if visitors < 2:
         by = report.visitors_by or "nothing in a line"
         yield Note(
-            "sessions, think times and transitions",
+            SESSIONS,
             None,
             f"every request is of one visitor (told apart by {by}); --session names what tells them apart",
         )
+    elif not walks and not arrivals.sessions:
+        yield Note(SESSIONS, None, "none begins in the part of the log that is looked at")
     elif not walks:
-        yield Note("think times", None, "no visitor sent a second request after a pause")
+        yield Note(THINK_TIMES, None, "no visitor sent a second request after a pause")
     if arrivals.peak.sessions_per_minute is None:
-        yield Note(
-            "rates and the number present", None, f"the log spans {span_s:.0f} s; they need {SHORTEST_S:g} s"
-        )
+        yield Note(RATES, None, f"the log spans {span_s:.0f} s; they need {SHORTEST_S:g} s")
     if failed_only:
         yield Note("how customers behave while the service works", None, "every answer in the log is a 5xx")
     if report.resolution_s >= _WHOLE_SECONDS and walks:

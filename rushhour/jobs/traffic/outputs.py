@@ -56,8 +56,12 @@ def write_outputs(
         _write(folder / "traffic.json", to_json(model)),
         _write(folder / "traffic.html", model_page(model)),
     ]
-    fill = scenario.closed or not model.replayed
-    text = customers_file(model, bodies_of(service.target, model), fill=fill)
+    if not model.walks:
+        return [
+            *said,
+            *(f"no {CUSTOMERS} and no scenario were written: {why}" for why in why_no_scenario(model)),
+        ]
+    text = customers_file(model, bodies_of(service.target, model), fill=scenario.closed or not model.replayed)
     said.append(_write(customers, text))
     if model.users is None:
         return [*said, *(f"no scenario was written: {why}" for why in why_no_scenario(model))]

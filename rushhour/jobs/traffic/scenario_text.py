@@ -15,6 +15,7 @@ from rushhour.jobs.init.files import scenario_file
 from rushhour.jobs.traffic.arrivals import BIN_S
 from rushhour.jobs.traffic.locustfile import FILL_S
 from rushhour.jobs.traffic.model import TrafficModel
+from rushhour.jobs.traffic.notes import RATES, SESSIONS, THINK_TIMES
 from rushhour.scenario.file import load_scenarios
 
 _LEAST_PER_S: Final = 0.01  # a rate is above 0
@@ -108,8 +109,8 @@ def _customers(users: float, per_s: float, asked: ScenarioAsked, session_s: floa
 
 def why_no_scenario(model: TrafficModel) -> list[str]:
     """The reasons for which the model has no number of customers."""
-    reasons = [f"{note.what}: {note.why}" for note in model.left_out if note.requests is None]
-    return reasons or ["the log shows no sessions"]
+    found = [note for note in model.left_out if note.what in (SESSIONS, THINK_TIMES, RATES)]
+    return [f"{note.what}: {note.why}" for note in found] or ["the log shows no sessions"]
 
 
 def new_file(model: TrafficModel, asked: ScenarioAsked, app: str | None) -> str:
