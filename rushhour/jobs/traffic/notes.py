@@ -50,17 +50,7 @@ def limits(
 ) -> Iterator[Note]:
     """What could not be modelled, and why."""
     span_s = arrivals.last_t - arrivals.first_t
-    if visitors < 2:
-        by = report.visitors_by or "nothing in a line"
-        yield Note(
-            SESSIONS,
-            None,
-            f"every request is of one visitor (told apart by {by}); --session names what tells them apart",
-        )
-    elif not walks and not arrivals.sessions:
-        yield Note(SESSIONS, None, "none begins in the part of the log that is looked at")
-    elif not walks:
-        yield Note(THINK_TIMES, None, "no visitor sent a second request after a pause")
+    yield from _of_sessions(arrivals, report, visitors=visitors, walks=walks)
     if arrivals.peak.sessions_per_minute is None:
         yield Note(RATES, None, f"the log spans {span_s:.0f} s; they need {SHORTEST_S:g} s")
     if failed_only:
@@ -107,3 +97,18 @@ def limits(
             None,
             "they are learnt; --app, --openapi or --scenarios gives the service's own routes",
         )
+
+
+def _of_sessions(arrivals: Arrivals, report: ReadingReport, *, visitors: int, walks: bool) -> Iterator[Note]:
+    """Why there are no sessions or no think times."""
+    if visitors < 2:
+        by = report.visitors_by or "nothing in a line"
+        yield Note(
+            SESSIONS,
+            None,
+            f"every request is of one visitor (told apart by {by}); --session names what tells them apart",
+        )
+    elif not walks and not arrivals.sessions:
+        yield Note(SESSIONS, None, "none begins in the part of the log that is looked at")
+    elif not walks:
+        yield Note(THINK_TIMES, None, "no visitor sent a second request after a pause")
