@@ -124,6 +124,13 @@ def test_a_word_of_a_route_comes_before_a_parameter() -> None:
     ]
 
 
+def test_a_route_with_a_parameter_in_a_part_of_a_segment_takes_its_paths() -> None:
+    routes = [Route("/files/{name}.json", "GET"), Route("/shop-{shop}/cart", "GET")]
+    model = modelled(visits(["/files/a1.json", "/shop-7/cart"] * 9), Asked(routes=routes))
+    assert [one.requests for one in model.endpoints] == [9, 9]
+    assert {one.name for one in model.parameters} == {"name", "shop"}
+
+
 def test_a_learnt_parameter_is_called_after_the_word_before_it() -> None:
     assert parameter_name("customers", "number") == "customer_id"
     assert parameter_name("categories", "slug") == "category_slug"

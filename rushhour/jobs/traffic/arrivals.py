@@ -139,7 +139,7 @@ class ArrivalFold:
             by_hour=zone_hours,
             hours_seen=seen,
             timezone=str(self._zone),
-            curve=self._curve(present),
+            curve=self._curve(present, max(math.floor(first / BIN_S) - self._base, 0)),
             beyond=self._beyond,
         )
 
@@ -229,12 +229,12 @@ class ArrivalFold:
         ), hours
 
     def _curve(
-        self, present: Sequence[float], most: int = 300
+        self, present: Sequence[float], begin: int, most: int = 300
     ) -> tuple[tuple[float, float, float, float], ...]:
-        wide = max(1, math.ceil(len(present) / most))
+        wide = max(1, math.ceil((len(present) - begin) / most))
         base = self._base or 0
         points = []
-        for at in range(0, len(present), wide):
+        for at in range(begin, len(present), wide):
             upto = min(at + wide, len(present))
             span_s = (upto - at) * BIN_S
             points.append(

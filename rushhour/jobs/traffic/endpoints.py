@@ -1,10 +1,10 @@
 """Sorts the requests of a log by path into provisional endpoints, in bounded memory."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rushhour.jobs.init.files import label
 from rushhour.jobs.init.routes import Route
 from rushhour.jobs.traffic.ids import IdFold
 from rushhour.jobs.traffic.record import Logged
@@ -18,6 +18,7 @@ RARE_SIBLINGS: Final = 10  # from this many words on, mostly rare words make all
 FEWEST_VISITORS: Final = 5  # fewer visitors than this: the word may be a customer's own
 FEWEST_REQUESTS: Final = 10
 DEEPEST: Final = 12  # segments; deeper paths are cut there
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _CACHE: Final = 20_000
 _NOT_FOUND: Final = (404, 410)
 
@@ -173,13 +174,12 @@ class PathTree:
         if route.method not in METHODS:
             return
         node = self.root
-        for segment in split(label(route.path)):
-            if segment.startswith(":"):
-                place, name = node.values, route.path
-                child = place.get("value")
+        for segment in split(route.path):
+            if (parameter := _PARAMETER.search(segment)) is not None:
+                child = node.values.get("value")
                 if child is None:
-                    child = place["value"] = Node(segment, is_value=True, parent=node)
-                    child.parameter = _name_in(route.path, depth_of(node)) or name
+                    child = node.values["value"] = Node("value", is_value=True, parent=node)
+                    child.parameter = parameter[1]
             elif (existing := node.words.get(segment)) is not None:
                 child = existing
             else:
@@ -200,19 +200,6 @@ def _match(node: Node, segments: list[str], method: str) -> tuple[Node, list[tup
     if value is not None and (found := _match(value, rest, method)):
         return found[0], [(value, first), *found[1]]
     return None
-
-
-def _name_in(path: str, depth: int) -> str:
-    """The name of the parameter at this depth of a route: `customer_id` in `/customers/{customer_id}`."""
-    return split(path)[depth].strip("{}")
-
-
-def depth_of(node: Node) -> int:
-    """How many segments lead to a node."""
-    depth = 0
-    while node.parent is not None:
-        depth, node = depth + 1, node.parent
-    return depth
 
 
 def nodes_below(node: Node) -> Iterator[Node]:

@@ -355,16 +355,12 @@ class Values:
         return customer.values[name]
 
 
-def filled(body, values):
-    """A body with the session's values; a text that is only a value, and a number, becomes a number."""
-    if not isinstance(body, dict):
-        return body
-    return {key: number_of(part, values) for key, part in body.items()}
-
-
-def number_of(part, values):
-    if not isinstance(part, str) or "{" not in part:
-        return part
-    text = part.format_map(values)
-    return int(text) if part.startswith("{") and text.isdigit() else text
+def filled(part, values):
+    """A body with the session's values: `{customer_id}` becomes the value, digits become a number."""
+    if isinstance(part, dict):
+        return {key: filled(inner, values) for key, inner in part.items()}
+    if isinstance(part, str) and part[:1] == "{" and part[1:-1] in IDS:
+        text = values[part[1:-1]]
+        return int(text) if text.isdigit() else text
+    return part
 '''
