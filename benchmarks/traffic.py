@@ -14,6 +14,9 @@ from rushhour.jobs.traffic.study import compare_run
 from rushhour.rundir import facts as f
 
 DURATION_S = 110.0
+LOG_FORMAT = (
+    '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(D)s'  # gunicorn's own, and how long
+)
 WORDS = {
     "mix": "mix of endpoints",
     "sessions": "sessions a minute",
@@ -31,19 +34,21 @@ def run() -> list[Row]:
 
 def measured(folder: Path) -> Comparison:
     """Make the log, the model and its run; how far they lie apart."""
-    history = run_history(folder / "source", "gate", "--duration", f"{DURATION_S:g}s")
+    scenarios = folder / "scenarios.yaml"
+    scenarios.write_text(
+        with_durations((ROOT / "scenarios.yaml").read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    file = ("--scenarios", str(scenarios))
+    history = run_history(folder / "source", "gate", *file, "--duration", f"{DURATION_S:g}s")
     anchor = history.event(f.ANCHOR)
     started_s, ended_s = history.time_of(f.LOAD_STARTED), history.time_of(f.LOAD_ENDED)
     if anchor is None or started_s is None or ended_s is None:
         raise RuntimeError("the source run was cut short")
     wall_s = float(anchor.detail["wall_s"])
-    scenarios = folder / "scenarios.yaml"
-    text = (ROOT / "scenarios.yaml").read_text(encoding="utf-8")
-    scenarios.write_text(re.sub(r"^service:\n", f"service:\n  root: {ROOT}\n", text, count=1, flags=re.M))
     made = rushhour(
         "traffic",
         str(folder / "source" / "latest" / "logs" / "access.log"),
-        *("--scenarios", str(scenarios), "--extends", "gate", "--out", str(folder / "traffic")),
+        *(*file, "--extends", "gate", "--out", str(folder / "traffic"), "--log-format", LOG_FORMAT),
         *(
             "--from",
             f"{wall_s + started_s:.3f}",
@@ -53,9 +58,16 @@ def measured(folder: Path) -> Comparison:
     )
     if made.returncode:
         raise RuntimeError(f"rushhour traffic: exit {made.returncode}\n{made.stdout}{made.stderr}")
-    run_history(folder / "runs", "evening-peak", "--scenarios", str(scenarios))
+    run_history(folder / "runs", "evening-peak", *file)
     source = str(folder / "traffic" / "traffic.json")
     return compare_run([source], folder / "runs" / "latest", ReadingOptions(), Asked())[0]
+
+
+def with_durations(text: str) -> str:
+    """The scenario file for another folder, whose service logs how long a request took."""
+    text = re.sub(r"^service:\n", f"service:\n  root: {ROOT}\n", text, count=1, flags=re.MULTILINE)
+    logged = "--access-logfile {logs}/access.log"
+    return text.replace(logged, f"{logged} --access-logformat '{LOG_FORMAT}'", 1)
 
 
 def rows(found: Comparison, kind: str) -> list[Row]:
