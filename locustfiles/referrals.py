@@ -163,7 +163,9 @@ class Customer(FastHttpUser):
         self.network_timeout = settings.client_timeout
         super().__init__(environment)
         worker = getattr(environment.runner, "worker_index", 0)
-        self.rng = random.Random(f"{settings.seed}/{worker}/{next(self.numbers)}")  # noqa: S311  # no secret
+        number = next(self.numbers)
+        self.rng = random.Random(f"{settings.seed}/{worker}/{number}")  # noqa: S311  # no secret
+        self._phone, self._opened = f"{worker}-{number}", 0
         self._customer = 0
         self._headers: dict[str, str] = {}
         self._referral = 0
@@ -201,12 +203,17 @@ class Customer(FastHttpUser):
     def open_app(self) -> None:
         if not self._attempt:
             self._customer = draw_customer(self.rng, self.settings.customers)
-            self._headers = {}
+            self._headers = self.agent()
         answer = self.ask("POST", "/login", "/login", json={"customer_id": self._customer}, check=token_of)
         if answer:
-            self._headers = {"Authorization": f"Bearer {token_of(answer)}"}
+            self._headers["Authorization"] = f"Bearer {token_of(answer)}"
             self.then(self._after_opening, self.rng.uniform(*APP_S))
             self._after_opening = self.see_summary
+
+    def agent(self) -> dict[str, str]:
+        """Another phone at each opening: by its agent the service's access log tells sessions apart."""
+        self._opened += 1
+        return {"User-Agent": f"referrals-app/1.0 (phone {self._phone}-{self._opened})"}
 
     def see_summary(self) -> None:
         if self.ask("GET", f"/customers/{self._customer}/summary", "/customers/:id/summary"):

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "completion": "completion",
     "forecast": "forecast_commands",
     "size": "size_commands",
+    "traffic": "traffic_commands",
 }  # module of this package that holds each
 
 

@@ -1,20 +1,28 @@
 """Which formats a reading tries: all that are known, or what the options name."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from rushhour.errors import UsageError
-from rushhour.jobs.traffic.columns import w3c_format
+from rushhour.jobs.traffic.columns import W3C_NAMES, w3c_format
 from rushhour.jobs.traffic.formats import TEXT_FORMATS, Format
 from rushhour.jobs.traffic.json_lines import json_format, known_json_formats, problems_of
 from rushhour.jobs.traffic.options import ReadingOptions, SessionKey
 from rushhour.jobs.traffic.templates import template_format
 
+_COMBINED: Final = (
+    "nginx main",
+    "combined",
+    "Apache vhost_combined",
+    "combined and more",
+    "combined, backslashes as they are",
+)
 NAMES: Final = {
     "common": ("common",),
-    "combined": ("nginx main", "combined", "Apache vhost_combined", "combined and more"),
+    "combined": _COMBINED,
     "nginx": ("nginx main", "combined", "combined and more"),
     "apache": ("combined", "common", "Apache vhost_combined", "combined and more"),
-    "gunicorn": ("combined",),
+    "gunicorn": ("combined", "combined, backslashes as they are"),
     "uvicorn": ("uvicorn",),
     "haproxy": ("HAProxy HTTP",),
     "alb": ("AWS ALB",),
@@ -28,8 +36,17 @@ NAMES: Final = {
 """What `--format` takes, with the names of its formats; W3C logs name theirs in `#Fields:` lines."""
 
 
-def chosen_formats(options: ReadingOptions) -> tuple[tuple[Format, ...], bool]:
-    """Formats to try, and whether no other is; raises UsageError for a format that cannot be."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The formats to try."""
+
+    formats: tuple[Format, ...]
+    fixed: bool = True  # no others
+    columns: bool = False  # those that `#Fields:` lines name, too
+
+
+def chosen_formats(options: ReadingOptions) -> Choice:
+    """What the options name, or all that is known; raises UsageError for a format that cannot be."""
     given = [
         name
         for name, value in (
@@ -42,17 +59,19 @@ def chosen_formats(options: ReadingOptions) -> tuple[tuple[Format, ...], bool]:
     if len(given) > 1:
         raise UsageError([f"{' and '.join(given)} each name the format; give one of them"])
     if options.log_format is not None:
-        return (_described(options.log_format, options.session),), True
+        form = _described(options.log_format, options.session)
+        return Choice((form,), columns=form.name in W3C_NAMES)
     if options.fields:
         if problems := problems_of(options.fields):
             raise UsageError(problems)
-        return (json_format("JSON lines by --field", options.fields, options.session),), True
+        return Choice((json_format("JSON lines by --field", options.fields, options.session),))
     known = (*TEXT_FORMATS, *known_json_formats(options.session))
     if options.format is None:
-        return known, False
+        return Choice(known, fixed=False, columns=True)
     if options.format not in NAMES:
         raise UsageError([f"--format {options.format}: unknown; known: {', '.join(NAMES)}"])
-    return tuple(form for form in known if form.name in NAMES[options.format]), True
+    named = NAMES[options.format]
+    return Choice(tuple(form for form in known if form.name in named), columns=not named)
 
 
 def _described(text: str, session: SessionKey) -> Format:

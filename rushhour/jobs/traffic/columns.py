@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 from rushhour.jobs.traffic.formats import Format, Found, Parse, cookie_in
 from rushhour.jobs.traffic.options import SessionKey
 
+W3C_NAMES: Final = ("CloudFront", "IIS (W3C)", "W3C extended")
 _FIELDS: Final = "#fields:"
 _DIRECTIVE: Final = re.compile(
     r"#(?:Version|Fields|Software|Start-Date|End-Date|Date|Remark)\b", re.IGNORECASE
@@ -36,11 +37,11 @@ def w3c_format(headers: Sequence[str], session: SessionKey) -> Format | None:
         notes.append("no agents: visitors behind one address look like one")
     date = next((_date_of(header) for header in reversed(headers) if header.lower().startswith("#date:")), "")
     return Format(
-        name="CloudFront" if tabs else "IIS (W3C)" if iis else "W3C extended",
+        name=W3C_NAMES[0 if tabs else 1 if iis else 2],
         parse=_parse(where, len(names), tabs, date, session),
         stamps="end",
         seconds_per_unit=1e-3 if iis and not tabs else 1.0,
-        escaped=False,
+        escapes="",
         notes=tuple(notes),
     )
 

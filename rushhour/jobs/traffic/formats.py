@@ -38,6 +38,8 @@ FIELDS: Final = (
 TIME: Final = 0
 Parse = Callable[[str], Found | None]
 Stamps = Literal["start", "end", "unknown"]
+Escapes = Literal["\\", "#", ""]
+"""How a server writes what a line cannot have: `\\x22`, `#22` (HAProxy), or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Format:
     parse: Parse  # None: not a line of this format
     stamps: Stamps = "end"
     seconds_per_unit: float = 1.0  # of its duration
-    escaped: bool = True  # text has \\xNN, \\" and the like
+    escapes: Escapes = "\\"
     time_pattern: str | None = None  # of strptime; None: told by its shape
     notes: tuple[str, ...] = ()
 
@@ -64,8 +66,12 @@ ISO_TIME: Final = r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z
 _STATUS: Final = r"(?P<status>\d{3}|-)"
 _SIZE: Final = r"(?P<size>\d+|-)"
 _AGENT: Final = rf"(?P<agent>{QUOTED})"
-_COMMON: Final = rf'(?P<address>\S+) \S+ (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
+_IDENT: Final = (
+    r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
+)
+_COMMON: Final = rf'(?P<address>\S+) {_IDENT} (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
 _COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'
+_HOST: Final = r"\S+:\d+ (?!- )"
 _NO_SECONDS: Final = "no durations"
 _NO_AGENT: Final = "no agents: visitors behind one address look like one"
 
@@ -147,26 +153,25 @@ _UVICORN: Final = (
     rf'(?P<address>[\w.:]*):\d+ - "{REQUEST}" (?P<status>\d{{3}})(?: [\w \'-]*)?'
 )
 
+# gunicorn escapes quotes and not backslashes, so that an agent may end in what looks like an escaped quote.
+LENIENT: Final = r'(?:[^"]|(?<=\\)"){0,2048}'
+_GUNICORN: Final = rf'{_COMMON} "{QUOTED}" "(?P<agent>{LENIENT})"'
+
 TEXT_FORMATS: Final = (
+    text_format("Apache vhost_combined", rf"{_HOST}{_COMBINED}", "start", notes=[_NO_SECONDS]),
     text_format("nginx main", rf'{_COMBINED} "(?P<forwarded>{QUOTED})"', "end", notes=[_NO_SECONDS]),
     text_format("combined", _COMBINED, "unknown", notes=[_NO_SECONDS]),
     text_format("common", _COMMON, "unknown", notes=[_NO_SECONDS, _NO_AGENT]),
-    text_format("Apache vhost_combined", rf"\S+:\d+ {_COMBINED}", "start", notes=[_NO_SECONDS]),
     text_format("Traefik common", _TRAEFIK, "start", 1e-3),
     text_format("Envoy", _ENVOY, "start", 1e-3),
-    text_format(
-        "HAProxy HTTP",
-        _HAPROXY,
-        "start",
-        1e-3,
-        notes=[_NO_AGENT],
-    ),
+    Format("HAProxy HTTP", pattern_parse(_HAPROXY), "start", 1e-3, escapes="#", notes=(_NO_AGENT,)),
     Format("AWS ALB", _summed(pattern_parse(_ALB)), "start"),
     text_format("uvicorn", _UVICORN, "end", notes=[_NO_SECONDS, _NO_AGENT]),
     text_format(
         "combined and more",
-        rf"{_COMBINED} .*",
+        rf"(?:{_HOST})?{_COMBINED} .*",
         "unknown",
         notes=["fields after the agent were not read: give the whole format with --log-format"],
     ),
+    text_format("combined, backslashes as they are", _GUNICORN, "end", notes=[_NO_SECONDS]),
 )

@@ -27,6 +27,7 @@ MAPPABLE: Final = (
     "session",
 )
 _PORT: Final = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):\d+", re.ASCII)
+_BYTE: Final = re.compile(r"\\x([0-9a-f]{2})")
 _LINE: Final = re.compile(r"([A-Za-z_-]+) (.+?)(?: HTTP/[0-9.]+)?", re.DOTALL)
 _TAKES_HEADERS: Final = ("request.headers.", "request_", "headers.", "http_", "request_headers.", "")
 
@@ -56,21 +57,21 @@ _TRAEFIK: Final = {
 }
 _ENVOY: Final = {
     "time": "start_time",
-    "method": "method",
-    "path": "path|x-envoy-origin-path",
+    "method": "method|:method",
+    "path": "path|x-envoy-origin-path|:path",
     "status": "response_code",
     "milliseconds": "duration",
     "size": "bytes_sent",
     "address": "downstream_remote_address",
-    "forwarded": "x_forwarded_for",
-    "agent": "user_agent",
+    "forwarded": "x_forwarded_for|x-forwarded-for",
+    "agent": "user_agent|user-agent",
 }
 _USUAL: Final = {  # names that say what they hold; "duration" alone does not say its unit
     "time": "time_iso8601|time_local|@timestamp|timestamp|start_time|time|ts|msec|datetime",
-    "method": "request_method|method|http_method|verb|http.request.method|httpRequest.requestMethod"
-    "|req.method",
-    "path": "request_uri|uri|path|url|request_path|target|url.original|url.path|http.target"
-    "|httpRequest.requestUrl|req.url",
+    "method": "request_method|method|http_method|verb|request.method|http.request.method"
+    "|httpRequest.requestMethod|req.method",
+    "path": "request_uri|uri|path|url|request_path|request.uri|request.url|request.path|target"
+    "|url.original|url.path|http.target|httpRequest.requestUrl|req.url",
     "request": "request",
     "status": "status|status_code|response_status|response_code|http_status|http.response.status_code"
     "|httpRequest.status|res.statusCode|statusCode",
@@ -91,6 +92,7 @@ class _Field:
         self._paths = [(name, tuple(name.split("."))) for name in names.split("|")]
 
     def read(self, line: Mapping[str, object]) -> str | None:
+        empty = None
         for name, path in self._paths:
             value: object = line.get(name)
             if value is None and len(path) > 1:
@@ -102,9 +104,25 @@ class _Field:
             if isinstance(value, str):
                 if value:
                     return value
+                empty = ""
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 return repr(value)
-        return None
+        return empty
+
+
+def _loaded(line: str) -> Mapping[str, object] | None:
+    """The object that a line is; bytes that are not UTF-8, which are `\\xNN` by now, become `%NN`."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        repaired = _BYTE.sub(r"%\1", line)
+        if repaired == line:
+            return None
+        try:
+            found = orjson.loads(repaired)
+        except orjson.JSONDecodeError:
+            return None
+    return found if isinstance(found, dict) else None
 
 
 def json_format(name: str, fields: Mapping[str, str], session: SessionKey, stamps: Stamps = "end") -> Format:
@@ -118,7 +136,7 @@ def json_format(name: str, fields: Mapping[str, str], session: SessionKey, stamp
         parse=_parse(fields, unit, session),
         stamps=stamps,
         seconds_per_unit=PER_UNIT[unit] if unit else 1.0,
-        escaped=False,
+        escapes="",
         notes=tuple(notes),
     )
 
@@ -146,9 +164,8 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
     def parse(line: str) -> Found | None:
         if line[:1] != "{":
             return None
-        try:
-            found = orjson.loads(line)
-        except orjson.JSONDecodeError:
+        found = _loaded(line)
+        if found is None:
             return None
         moment, code = time.read(found), status.read(found)
         verb, path = method.read(found), target.read(found)
@@ -217,14 +234,13 @@ def guessed_format(line: str, session: SessionKey) -> Format | None:
     """A format from the usual names in a line; None if no time, request and status are among them."""
     if line[:1] != "{":
         return None
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
+    found = _loaded(line)
+    if found is None:
         return None
     fields = {}
     for field, names in _USUAL.items():
         for name in names.split("|"):
-            if _Field(name).read(found) is not None:
+            if _Field(name).read(found):
                 fields[field] = name
                 break
     if not {"time", "status"} <= fields.keys() or not (

@@ -27,9 +27,12 @@ _BOMS: Final = (
 
 
 class _Decompressor(Protocol):
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
@@ -71,13 +74,13 @@ _BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError)
 def _decompressor(kind: str) -> _Decompressor:
     match kind:
         case "gzip":
-            return _Gzip()  # type: ignore[return-value]  # properties in place of attributes
+            return _Gzip()
         case "bzip2":
             return bz2.BZ2Decompressor()
         case "xz":
             return lzma.LZMADecompressor()
         case _:
-            return zstd.ZstdDecompressor()  # type: ignore[no-any-return,unused-ignore]
+            return zstd.ZstdDecompressor()
 
 
 class LogFile:
@@ -95,6 +98,8 @@ class LogFile:
         for a file that cannot be opened.
         """
         if self.path == STDIN:
+            if sys.stdin is None:
+                raise UsageError(['"-": there is no standard input'])
             yield from self._split(self._texts(sys.stdin.buffer))
             return
         try:

@@ -30,6 +30,7 @@ class Rules:
 
     formats: tuple[Format, ...]
     fixed: bool  # only these formats: they were asked for
+    columns: bool  # `#Fields:` lines begin a format
     zone: tzinfo | None
     visitors: Visitors
     agents: Agents
@@ -103,7 +104,7 @@ class Log:
                     parse, request = form.parse, self._maker(form)
                 made = request(found, form, number)
                 if made.__class__ is Logged:
-                    take(made)  # type: ignore[arg-type]  # mypy does not see the class in __class__
+                    take(made)
                 else:
                     tally.skip(str(made), path, number)
             tally.lines += len(block)
@@ -126,7 +127,7 @@ class Log:
 
     def _other(self, line: str) -> tuple[Format, Found] | str:
         """The format of a line that is of another than the one before, or why it is of none."""
-        if line[0] == "#" and is_directive(line):
+        if line[0] == "#" and self._rules.columns and is_directive(line):
             self._directive(line)
             return HEADER
         for form in self._forms:

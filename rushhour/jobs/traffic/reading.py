@@ -64,8 +64,16 @@ class Reading:
         self._options = options
         self._on_progress = on_progress
         self._visitors = Visitors(options.session, options.salt)
-        formats, fixed = chosen_formats(options)
-        self._rules = Rules(formats, fixed, options.timezone, self._visitors, Agents(), options.session)
+        choice = chosen_formats(options)
+        self._rules = Rules(
+            choice.formats,
+            choice.fixed,
+            choice.columns,
+            options.timezone,
+            self._visitors,
+            Agents(),
+            options.session,
+        )
         self._tally = Tally()
         self._files: list[LogFile] = []
         self._logs: list[Log] = []
@@ -80,6 +88,8 @@ class Reading:
         self._late_first: list[str] = []
 
     def __iter__(self) -> Iterator[Logged]:
+        if self._logs:
+            raise RuntimeError("a reading is iterated once")
         self._begun = self._shown = time.monotonic()
         for part in self._merged():
             yield from part
@@ -92,7 +102,7 @@ class Reading:
     def _merged(self) -> Iterator[list[Logged]]:
         waiting = self._waiting()
         while self._active or waiting:
-            heads = []
+            heads: list[tuple[float, int, _Open]] = []
             for file in list(self._active):
                 head = file.head()
                 if head is None:
@@ -205,10 +215,10 @@ class Reading:
             yield "time stamps have no offset from UTC and were taken as UTC: give their zone with --timezone"
 
     def _nothing_usable(self) -> list[str]:
-        names = ", ".join(form.name for form in self._rules.formats)
-        tried = f"tried: {names}" + (
-            "" if self._rules.fixed else ", JSON lines, W3C extended (needs #Fields:)"
-        )
+        names = [form.name for form in self._rules.formats]
+        names += [] if self._rules.fixed else ["JSON lines"]
+        names += ["W3C extended (named by a #Fields: line)"] if self._rules.columns else []
+        tried = f"tried: {', '.join(names)}"
         where = ", ".join(self._paths)
         problems = [f"{where}: no line of {self._tally.lines:,} is a request; {tried}"]
         problems += [

@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from rushhour.jobs.traffic.formats import Format, Found
+from rushhour.jobs.traffic.formats import Escapes, Format, Found
 from rushhour.jobs.traffic.record import Logged
 from rushhour.jobs.traffic.times import Clock
 from rushhour.jobs.traffic.visitors import Agents, Visitors
@@ -15,10 +15,20 @@ NO_TIME: Final = "no time stamp"
 BAD_TIME: Final = "a time stamp that cannot be"
 NO_STATUS: Final = "no status (the client went away before an answer)"
 
-_UNSAFE: Final = re.compile(r"[^!#-;=?-\[\]^_a-~]", re.ASCII)
+_UNSAFE: Final = re.compile(r"[^!$-;=?-\[\]^_a-~]", re.ASCII)
 _REQUEST: Final = re.compile(r"([A-Za-z][A-Za-z_-]{0,31}) (.+?)(?: HTTP/[0-9.]+)?", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
-_ESCAPES: Final = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "f": b"\f", "v": b"\v"}
+_HASH_ESCAPE: Final = re.compile(r"#([0-9A-F]{2})")
+_ESCAPES: Final = {
+    "n": b"\n",
+    "r": b"\r",
+    "t": b"\t",
+    "b": b"\b",
+    "f": b"\f",
+    "v": b"\v",
+    '"': b'"',
+    "\\": b"\\",
+}
 
 
 class Requests:
@@ -32,7 +42,7 @@ class Requests:
     def request(self, found: Found, form: Format, line: int) -> Logged | str:
         """The request, or the reason why the line is none."""
         time, method, target, junk, status, seconds, size, address, forwarded, user, agent, key = found
-        if method is None or target is None:
+        if not method or not target or method == "-":
             again = (
                 _REQUEST.fullmatch(junk) if junk else None
             )  # a target with spaces, a method in small letters
@@ -45,7 +55,7 @@ class Requests:
             if path is None:
                 return NO_PATH if method.isupper() else NO_REQUEST
         if _UNSAFE.search(path):
-            path = _encoded(path, form.escaped)
+            path = _encoded(path, form.escapes)
         if time is None:
             return NO_TIME
         t = self._clock.read(time)
@@ -76,30 +86,30 @@ class Requests:
 
 def _path_of(target: str) -> str | None:
     """The path of a whole URL, as a proxy is asked and a load balancer logs it; None if it is none."""
-    scheme, separator, rest = target.partition("://")
+    scheme, separator, rest = target.replace("%3A//", "://", 1).partition("://")  # uvicorn encodes it
     if not separator or not scheme.isalpha():
         return None
     _, slash, path = rest.partition("/")
     return slash + path if slash else "/"
 
 
-def _encoded(path: str, escaped: bool) -> str:
+def _encoded(path: str, escapes: Escapes) -> str:
     """Percent-encodes what a URI may not have, after undoing the escapes that the server wrote."""
     raw = path.encode("utf-8", "replace")
-    if escaped and "\\" in path:
-        raw = b"".join(_unescaped(path))
-    return quote(raw, safe="/!#$%&'()*+,;:=@[]^_|{}~-.")
+    if escapes and escapes in path:
+        raw = b"".join(_unescaped(path, _ESCAPE if escapes == "\\" else _HASH_ESCAPE))
+    return quote(raw, safe="/!$%&'()*+,;:=@[]^_|{}~-.")
 
 
-def _unescaped(path: str) -> list[bytes]:
+def _unescaped(path: str, escape: re.Pattern[str]) -> list[bytes]:
     parts, end = [], 0
-    for found in _ESCAPE.finditer(path):
+    for found in escape.finditer(path):
         parts.append(path[end : found.start()].encode("utf-8", "replace"))
         code, end = found[1], found.end()
-        if code[0] == "x" and len(code) == 3:
-            parts.append(bytes.fromhex(code[1:]))
+        if len(code) > 1:
+            parts.append(bytes.fromhex(code[-2:]))
         else:
-            parts.append(_ESCAPES.get(code, code.encode("utf-8", "replace")))
+            parts.append(_ESCAPES.get(code) or found[0].encode("utf-8", "replace"))  # gunicorn has bare ones
     return [*parts, path[end:].encode("utf-8", "replace")]
 
 

@@ -10,7 +10,7 @@ from rushhour.jobs.traffic.formats import (
     CLF_TIME,
     FIELDS,
     ISO_TIME,
-    METHOD,
+    LENIENT,
     REQUEST,
     Format,
     Found,
@@ -30,6 +30,7 @@ _TOKENS: Final = {
     "gunicorn": re.compile(r"%\((?:\{([^}]*)\})?(\w+)\)s"),
 }
 _EPOCH: Final = r"(?P<time>\d{9,19}(?:\.\d+)?)"
+_METHOD: Final = r"(?P<method>[A-Z][A-Z_-]*|-|)"
 _NUMBER: Final = r"\d+(?:\.\d+)?|-"
 
 
@@ -60,7 +61,7 @@ _NGINX: Final = {
     "time_iso8601": _Part("time", ISO_TIME),
     "msec": _Part("time", _EPOCH),
     "request": _Part("request"),
-    "request_method": _Part("method", METHOD),
+    "request_method": _Part("method", _METHOD),
     "request_uri": _Part("target"),
     "uri": _Part("target"),
     "document_uri": _Part("target"),
@@ -80,7 +81,7 @@ _LETTERS: Final = {  # Apache's and gunicorn's
     "u": _Part("user"),
     "t": _Part("time", rf"\[{CLF_TIME}\]"),
     "r": _Part("request"),
-    "m": _Part("method", METHOD),
+    "m": _Part("method", _METHOD),
     "U": _Part("target"),
     "q": _Part("query"),
     "s": _Part("status", r"(?P<status>\d{3}|-)"),
@@ -169,7 +170,9 @@ class _Template:
         self._keys: list[str] = []  # headers and cookies that could be asked for
 
     def format(self) -> Format:
-        pattern = self._pattern()
+        parse = self._finished(self._pattern())
+        if self.server == "gunicorn":  # an agent may end in what looks like an escaped quote
+            parse = _either(parse, self._finished(self._pattern(lenient=True)))
         fields = self._taken
         missing = [
             words
@@ -196,15 +199,15 @@ class _Template:
         stamps: Stamps = "start" if self.server == "Apache" else "end"
         return Format(
             name=f"{self.server} format as given",
-            parse=self._finished(pattern),
+            parse=parse,
             stamps=stamps,
             seconds_per_unit=fields["seconds"].per_unit if "seconds" in fields else 1.0,
             time_pattern=fields["time"].time_pattern,
             notes=tuple(notes),
         )
 
-    def _pattern(self) -> str:
-        """The regular expression, with the groups that are needed."""
+    def _pattern(self, lenient: bool = False) -> str:
+        """The regular expression, with the groups that are needed; lenient: an agent's backslash is one."""
         pieces = list(self._pieces())
         parts = [self._part(name, argument) for _, name, argument, _ in pieces]
         chosen = self._chosen([name for _, name, _, _ in pieces], parts)
@@ -219,17 +222,17 @@ class _Template:
                 continue
             following = self._following(pieces, parts, at, after)
             if part.field is None or chosen.get(part.field) != at:
-                pattern += _without_groups(part.shape) or _up_to(following, in_quotes, part)
+                pattern += _without_groups(part.shape) or _up_to(following, in_quotes, part, lenient)
                 continue
             self._taken[part.field] = part
             if part.field == "request":
                 pattern += (
                     REQUEST
                     if in_quotes and following == '"'
-                    else f"(?P<junk>{_up_to(following, in_quotes, part)})"
+                    else f"(?P<junk>{_up_to(following, in_quotes, part, lenient)})"
                 )
             else:
-                pattern += part.shape or f"(?P<{part.field}>{_up_to(following, in_quotes, part)})"
+                pattern += part.shape or f"(?P<{part.field}>{_up_to(following, in_quotes, part, lenient)})"
         return pattern + re.escape(pieces[-1][3] if pieces else "")
 
     def _pieces(self) -> Iterator[tuple[str, str, str, str]]:
@@ -344,8 +347,14 @@ class _Template:
         return finished
 
 
-def _up_to(end: str, in_quotes: bool, part: _Part) -> str:
+def _either(first: Parse, second: Parse) -> Parse:
+    return lambda line: first(line) or second(line)
+
+
+def _up_to(end: str, in_quotes: bool, part: _Part, lenient: bool) -> str:
     """What a variable without a shape of its own may hold, by the character after it."""
+    if in_quotes and lenient and part.field == "agent":
+        return LENIENT
     if in_quotes:
         stop = re.escape("" if end == '"' else end)
         return rf'[^"\\{stop}]*(?:\\.[^"\\{stop}]*)*'

@@ -11,6 +11,7 @@ from rushhour.jobs.traffic.record import AgentKind
 
 _CACHED: Final = 100_000  # keys; some 30 MB
 _LONGEST_AGENT: Final = 512
+_NO_KEY: Final = {"-", "REDACTED"}  # Caddy hides cookies and authorization
 # Probes of load balancers, orchestrators and monitoring, which lists of crawlers do not have.
 _PROBES: Final = (
     r"^kube-probe/",
@@ -68,7 +69,7 @@ class Visitors:
 
     def visitor(self, address: str, user: str | None, agent: str | None, key: str | None) -> str:
         """16 hex digits."""
-        if key and key != "-":
+        if key and key not in _NO_KEY:
             self.keyed += 1
             known_by = "key\0" + key
         elif self._user_counts and user and user != "-":

@@ -75,7 +75,7 @@ def wrapped(form: Format, wrapper: str) -> Format:
         parse=parse,
         stamps=form.stamps,
         seconds_per_unit=form.seconds_per_unit,
-        escaped=form.escaped,
+        escapes=form.escapes,
         time_pattern=form.time_pattern,
         notes=form.notes,
     )
