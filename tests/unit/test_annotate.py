@@ -433,6 +433,8 @@ def test_secrets_and_control_characters_stay_out() -> None:
         ((), {"GITLAB_CI": "true"}, Formats(gitlab=Path("gl-code-quality-report.json"))),
         (("none",), {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "s"}, Formats()),
         (("sarif",), {"GITHUB_ACTIONS": "true"}, Formats(sarif=Path("rushhour.sarif"))),
+        (("github,sarif",), {}, Formats(github=True, sarif=Path("rushhour.sarif"))),
+        (("sarif=a,b.sarif",), {}, Formats(sarif=Path("a,b.sarif"))),
         (("github",), {"GITHUB_STEP_SUMMARY": "s"}, Formats(github=True, step_summary=Path("s"))),
         (
             ("github", "gitlab=a=b.json", "sarif"),
@@ -452,6 +454,7 @@ def test_formats_are_as_asked_else_as_the_ci_server_takes_them(
     [
         (("sarfi",), "unknown format 'sarfi'; known: github, gitlab, sarif, none"),
         (("github", "github"), "github is given twice"),
+        (("github,",), "unknown format ''"),
         (("none", "github"), "annotations are off"),
         (("github=x",), "github writes no file"),
         (("sarif=",), "write sarif=FILE"),
