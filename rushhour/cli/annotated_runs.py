@@ -1,6 +1,7 @@
 """Adds judged runs to a command's annotations, with the lines of their service and of the scenario file."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from rushhour.diagnosis import HeldSite
@@ -12,7 +13,7 @@ from rushhour.jobs.annotate.repository import repository
 from rushhour.rundir import RunDir, load_history
 from rushhour.rundir.facts import CallSite
 from rushhour.scenario.model import Scenario
-from rushhour.scenario.yaml_node import read_yaml
+from rushhour.scenario.yaml_node import Node, read_yaml
 from rushhour.verdict.judge import Verdict
 
 
@@ -35,11 +36,17 @@ def add_run(
 def in_scenario_file(path: Path) -> Callable[[Annotation], Spot | None]:
     """Return what finds the scenario of an annotation in the scenario file."""
 
-    def elsewhere(one: Annotation) -> Spot | None:
+    @cache
+    def read() -> Node | None:
         try:
-            line = read_yaml(path).line(("scenarios", *one.about[:1]))
+            return read_yaml(path)
         except UsageError:  # the file was read before, and has changed since
             return None
-        return repository(None).file(path, line)
+
+    def elsewhere(one: Annotation) -> Spot | None:
+        node = read()
+        if node is None:
+            return None
+        return repository(None).file(path, node.line(("scenarios", *one.about[:1])))
 
     return elsewhere

@@ -16,12 +16,12 @@ SHELLS: Final = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> int:
-    r"""Print a script for a shell that completes commands, options and scenarios with the Tab key.
+    """Print a script for a shell that completes commands, options and scenarios with the Tab key.
 
     \b
-    bash (4.4 or newer):  eval "$(rushhour completion bash)"          in ~/.bashrc
-    zsh:                  eval "$(rushhour completion zsh)"           in ~/.zshrc, after compinit
-    fish:                 rushhour completion fish | source           in ~/.config/fish/config.fish
+    bash (4.4 or newer):  eval "$(rushhour completion bash)"  in ~/.bashrc
+    zsh:                  eval "$(rushhour completion zsh)"   in ~/.zshrc, after compinit
+    fish:                 rushhour completion fish | source   in ~/.config/fish/config.fish
     """
     kind = get_completion_class(shell)
     if kind is None:

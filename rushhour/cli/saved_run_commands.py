@@ -178,14 +178,14 @@ class Broken:
         self.count = 0
 
     @contextmanager
-    def noted(self, told: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-        """Note a RunDataError within; `told` gets its text too."""
+    def noted(self, also: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+        """Note a RunDataError within; `also` gets its text too."""
         try:
             yield
         except RunDataError as error:
             self.count += 1
             say_aside(f"rushhour: {error}")
-            told(str(error))
+            also(str(error))
 
 
 def _judge(runs: Sequence[Path], source: Path | None, annotations: Annotations) -> tuple[list[str], int]:

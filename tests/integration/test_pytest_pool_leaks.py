@@ -69,13 +69,16 @@ def test_last(careless):
 """
 
 
+PLUGIN = "rushhour.jobs.attach.pytest_plugin"
+
+
 def run_pytest(
     folder: Path, *options: str, shop: str = SHOP, tests: str = TESTS
 ) -> subprocess.CompletedProcess[str]:
     (folder / "shop.py").write_text(shop)
     (folder / "test_shop.py").write_text(tests)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    plugins = ["-p", "rushhour.jobs.attach.pytest_plugin"] if "--pool-leaks" in options else []
+    plugins = ["-p", PLUGIN] if "--pool-leaks" in options else []
     # On a CI server pytest repeats each error in full in its summary.
     environment = {
         name: value
@@ -190,10 +193,20 @@ def test_without_a_leak_nothing_is_annotated_and_without_sqlalchemy_a_doubt(tmp_
     assert doubt.startswith("::warning title=pytest --pool-leaks%3A unknown::SQLAlchemy was never imported")
 
 
-def test_a_wrong_format_is_bad_usage(tmp_path: Path) -> None:
-    done = run_pytest(tmp_path, "--pool-leaks", "--annotate", "githbu")
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            ("--pool-leaks", "--annotate", "githbu"),
+            "unknown format 'githbu'; known: github, gitlab, sarif, none",
+        ),
+        (("-p", PLUGIN, "--annotate", "github"), "--annotate needs --pool-leaks"),
+    ],
+)
+def test_a_wrong_annotate_is_bad_usage(options: tuple[str, ...], problem: str, tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, *options)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "unknown format 'githbu'; known: github, gitlab, sarif, none" in done.stderr
+    assert problem in done.stderr
 
 
 def test_a_worker_of_xdist_that_dies_is_reported_as_unknown(tmp_path: Path) -> None:

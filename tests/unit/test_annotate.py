@@ -26,10 +26,11 @@ from rushhour.jobs.annotate.rules import HELD_LONG, NOT_MET, NOT_RETURNED, TIMED
 from rushhour.jobs.annotate.sarif import sarif
 from rushhour.jobs.check.result import Answer, CheckResult, Request
 from rushhour.jobs.drill.page import headline as drill_headline
-from rushhour.rundir import History
+from rushhour.run import RunContext
+from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import CAUSES, Scenario
-from rushhour.verdict.judge import judge
+from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 from tests.unit.test_attach_findings import OUT, SEEN, fed, sample
@@ -432,6 +433,8 @@ def test_secrets_and_control_characters_stay_out() -> None:
         ((), {"GITLAB_CI": "true"}, Formats(gitlab=Path("gl-code-quality-report.json"))),
         (("none",), {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "s"}, Formats()),
         (("sarif",), {"GITHUB_ACTIONS": "true"}, Formats(sarif=Path("rushhour.sarif"))),
+        (("github,sarif",), {}, Formats(github=True, sarif=Path("rushhour.sarif"))),
+        (("sarif=a,b.sarif",), {}, Formats(sarif=Path("a,b.sarif"))),
         (("github",), {"GITHUB_STEP_SUMMARY": "s"}, Formats(github=True, step_summary=Path("s"))),
         (
             ("github", "gitlab=a=b.json", "sarif"),
@@ -451,6 +454,7 @@ def test_formats_are_as_asked_else_as_the_ci_server_takes_them(
     [
         (("sarfi",), "unknown format 'sarfi'; known: github, gitlab, sarif, none"),
         (("github", "github"), "github is given twice"),
+        (("github,",), "unknown format ''"),
         (("none", "github"), "annotations are off"),
         (("github=x",), "github writes no file"),
         (("sarif=",), "write sarif=FILE"),
@@ -578,3 +582,55 @@ def test_a_finding_without_a_line_stands_at_its_scenario_for_formats_that_need_a
     assert lines[spot.line - 1].strip() == "rush-hour:"
     assert in_scenario_file(tmp_path / "gone.yaml")(error()) is None
     assert os.environ.get("GITHUB_ACTIONS") is None
+
+
+@pytest.mark.parametrize("command", [["run", "gate"], ["check"], ["nightly"]], ids=lambda command: command[0])
+def test_a_stack_that_does_not_start_is_a_warning(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+
+    def open_for(*_: object) -> None:
+        raise StackError("no container engine answers")
+
+    commands = import_module("rushhour.cli.run_commands")
+    monkeypatch.setattr(commands, "open_for", open_for)
+    monkeypatch.setattr(commands, "check_locustfiles", lambda _: None)
+    assert _exit_of([*command, "--runs", str(tmp_path), "--annotate", "github"]) == 2
+    (found,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
+    assert found.startswith(f"::warning title=rushhour {command[0]}%3A unknown::")
+    assert "no container engine answers" in found
+
+
+@pytest.mark.parametrize(
+    ("command", "failed"),
+    [
+        (["run", "gate", "rush-hour"], ["gate (release 1.1.1)"]),
+        (["nightly"], ["gate (release 1.1.1)", "rush-hour-hotfix (release 1.1.1)"]),
+    ],
+    ids=["run", "nightly"],
+)
+def test_each_failed_run_of_a_suite_is_annotated(
+    command: list[str],
+    failed: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With runs that are not made here: each is the incident, which only some scenarios expect."""
+    commands = import_module("rushhour.cli.run_commands")
+
+    def run_one(scenario: Scenario, _stack: object, context: RunContext) -> tuple[RunDir, Verdict]:
+        run = save(context.runs / f"20250702T020013Z-{scenario.name}", h.incident(), scenario)
+        return run, judge(scenario, h.incident(), "embedded")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(commands, "run_one", run_one)
+    monkeypatch.setattr(commands, "open_for", lambda *_: None)
+    monkeypatch.setattr(commands, "check_locustfiles", lambda _: None)
+    assert _exit_of([*command, "--runs", str(tmp_path), "--annotate", "github"]) == 1
+    found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
+    titles = [unescaped(line)[1]["title"].partition(": ")[0] for line in found]
+    assert titles[: len(failed)] == failed
+    assert all(unescaped(line)[1].get("file") in ("app/referrals.py", None) for line in found)
+    assert unescaped(found[0])[1]["file"] == "app/referrals.py"

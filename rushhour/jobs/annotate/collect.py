@@ -71,11 +71,10 @@ class Annotations:
         if formats.github:
             for line in workflow_commands(found):
                 self._echo(line)
-        places = [None if one.spot else self.elsewhere(one) for one in found]
-        if formats.gitlab is not None:
-            self._save(formats.gitlab, code_quality(found, places))
-        if formats.sarif is not None:
-            self._save(formats.sarif, sarif(found, places))
+        for path, render in ((formats.gitlab, code_quality), (formats.sarif, sarif)):
+            if path is not None:
+                places = [None if one.spot else self.elsewhere(one) for one in found]
+                self._save(path, render(found, places))
         text = comment(self._outcomes, found)
         if formats.comment is not None:
             self._save(formats.comment, text)

@@ -31,7 +31,7 @@ def formats_of(asked: Sequence[str], comment: Path | None, environment: Mapping[
     """
     problems = []
     files: dict[str, Path | None] = {}
-    for text in asked or automatic(environment):
+    for text in _each(asked) or automatic(environment):
         name, equals, file = text.partition("=")
         if name not in FORMATS:
             problems.append(f"--annotate {text}: unknown format {name!r}; known: {', '.join(FORMATS)}")
@@ -62,6 +62,11 @@ def formats_of(asked: Sequence[str], comment: Path | None, environment: Mapping[
         comment=comment,
         step_summary=Path(summary) if summary else None,
     )
+
+
+def _each(asked: Sequence[str]) -> list[str]:
+    """Return the formats one by one: `github,sarif` is two, and a file's name may hold a comma."""
+    return [name for text in asked for name in (text.split(",") if "=" not in text else [text])]
 
 
 def automatic(environment: Mapping[str, str]) -> tuple[str, ...]:

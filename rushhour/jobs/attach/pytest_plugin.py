@@ -54,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
         leaks = PoolLeaks(watch_in_process(), config.rootpath, _formats(config.getoption("--annotate")))
         config.pluginmanager.register(leaks, "rushhour-pool-leaks")
+    elif config.getoption("--annotate"):
+        raise pytest.UsageError("--annotate needs --pool-leaks: without it nothing is looked for")
 
 
 def _formats(asked: list[str]) -> Formats:
