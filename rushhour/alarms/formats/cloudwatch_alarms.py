@@ -17,6 +17,7 @@ from rushhour.alarms.formats.raw_alarms import (
     as_text,
     number_of,
     text_of,
+    unresolved_in,
     whole_of,
 )
 from rushhour.alarms.maths import MathsError, checked
@@ -45,6 +46,10 @@ MISSING: Final = ("missing", "ignore", "breaching", "notBreaching")
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(\.\d{1,10})?|100)$")
 _OTHER_STATISTIC: Final = re.compile(r"(tm|wm|tc|ts|pr|TM|WM|TC|TS|PR)[\d(:.%)]*$|IQM$")
 _DOES: Final = re.compile(r"arn:[^:]*:(autoscaling|swf|automate|ec2)[:.]|scaling_?policy", re.IGNORECASE)
+# Names, descriptions and who is notified do not decide when an alarm goes off.
+_NOT_DECISIVE: Final = frozenset(
+    {"AlarmName", "AlarmDescription", "Dimensions", "AlarmActions", "OKActions", "InsufficientDataActions"}
+)
 _ANOMALY: Final = (
     "watches an anomaly detection band, which CloudWatch learns from weeks of history; a replay has no such "
     "history, so only a threshold of its own can be replayed"
@@ -123,6 +128,9 @@ def _why(policy: Policy | None, circular: bool) -> str:
 def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
     plain = raw.plain
     text_of(raw, "AlarmName")
+    for key in sorted(plain.keys() - _NOT_DECISIVE):
+        if (found := unresolved_in(plain[key])) is not None:
+            raise OpenAlarmError(f"{key} is {found}, {found.why}")
     periods = whole_of(raw, "EvaluationPeriods")
     comparison = text_of(raw, "ComparisonOperator")
     if comparison in BANDS or plain.get("ThresholdMetricId"):
@@ -277,14 +285,17 @@ def _suppressor(raw: RawAlarm) -> Suppressor | None:
 
 
 def _actions(raw: RawAlarm) -> Actions:
-    """Whom it notifies; scaling policies and restarts notify nobody."""
+    """Return whom it notifies; scaling policies and restarts notify nobody."""
+    enabled = raw.plain.get("ActionsEnabled")
+    if isinstance(enabled, Unresolved):
+        raise OpenAlarmError(f"ActionsEnabled is {enabled}, {enabled.why}")
     if raw.plain.get("ActionsEnabled") in (False, "false"):
         return Actions()
     notified = []
     for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):
         given = raw.plain.get(key) or []
         if isinstance(given, Unresolved):
-            raise OpenAlarmError(f"{key} is {given}, which its file leaves open")
+            raise OpenAlarmError(f"{key} is {given}, {given.why}")
         if not isinstance(given, list):
             raise WrongAlarmError(f"{key} must be a list")
         notified.append(tuple(_short(str(item)) for item in given if not _DOES.search(str(item))))

@@ -16,6 +16,7 @@ from rushhour.alarms.formats import (
 from rushhour.alarms.formats.documents import documents, read_text
 from rushhour.alarms.formats.names import Names, merged, read_names
 from rushhour.alarms.formats.raw_alarms import RawAlarm
+from rushhour.alarms.formats.terraform_syntax import is_terraform
 from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.routing import Configuration
 from rushhour.alarms.rules import Rule
@@ -53,13 +54,13 @@ class Found:
 def find(places: Sequence[Path]) -> Found:
     """Everything in these files, and in the files of these folders that may hold alarms."""
     found = Found()
-    hcl: dict[Path, dict[str, str]] = {}
+    terraforms: dict[Path, dict[str, str]] = {}
     names: list[Names] = []
     for file in _files(places, found.problems):
         try:
             text = read_text(file)
-            if file.suffix in (".tf", ".tfvars") or terraform.recognises_hcl(text):
-                hcl.setdefault(file.parent, {})[str(file)] = text
+            if is_terraform(str(file), text):
+                terraforms.setdefault(file.parent, {})[str(file)] = text
                 continue
             nodes = documents(file, text)
         except UsageError as error:
@@ -75,9 +76,11 @@ def find(places: Sequence[Path]) -> Found:
         found.problems += [
             f"{file}:{node.line(())}: holds {_what(node.plain)}; looked for {LOOKED_FOR}" for node in others
         ]
-    for folder, texts in hcl.items():
-        raws, problems = terraform.read_hcl(texts)
-        _add(found, raws, problems, str(folder), "Terraform (HCL)")
+    given = frozenset(str(place) for place in places)
+    for folder, texts in terraforms.items():
+        raws, problems, notes = terraform.read_files(texts, given)
+        _add(found, raws, problems, str(folder), "Terraform")
+        found.notes += notes
     found.own = list(dict.fromkeys(found.own))
     found.names = merged(names)
     for routes in (found.routes, found.grafana_routes):
