@@ -195,7 +195,7 @@ def told_of(history: History, policy: str) -> list[tuple[float, Sent]]:
     zero_s = float(anchor.detail["monotonic_s"]) if anchor else 0.0
     firing_before: dict[Labels, frozenset[Labels]] = {}
     found = []
-    for one in sorted(history.told, key=lambda told: told.monotonic_s):
+    for one in sorted(history.notifications, key=lambda notification: notification.monotonic_s):
         if one.policy != policy:
             continue
         group = tuple(sorted(one.group.items()))
@@ -211,7 +211,7 @@ def told_of(history: History, policy: str) -> list[tuple[float, Sent]]:
     return found
 
 
-def _alerts(told: f.Told, status: str) -> frozenset[Labels]:
+def _alerts(told: f.Notification, status: str) -> frozenset[Labels]:
     return frozenset(tuple(sorted(one.labels.items())) for one in told.alerts if one.status == status)
 
 

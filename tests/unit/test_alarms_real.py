@@ -166,16 +166,16 @@ def test_another_order_within_a_group_is_a_difference_and_between_groups_is_not(
     assert ", in another order" in real_line(one)
 
 
-def told(at_s: float, status: str = "firing", name: str = "p") -> f.Told:
+def told(at_s: float, status: str = "firing", name: str = "p") -> f.Notification:
     labels = dict(POOL)
-    alert = f.ToldAlert(status, labels, "2025-01-01T18:00:00Z", "")
-    return f.Told("2025-01-01T18:00:00Z", 1000.0 + at_s, name, status, labels, (alert,))
+    alert = f.NotifiedAlert(status, labels, "2025-01-01T18:00:00Z", "")
+    return f.Notification("2025-01-01T18:00:00Z", 1000.0 + at_s, name, status, labels, (alert,))
 
 
 def test_kinds_of_real_notifications_are_those_of_the_model() -> None:
     events = (f.Event(0.0, f.ANCHOR, {"monotonic_s": 1000.0, "wall_s": 0.0}),)
     notes = (told(10), told(30), told(40, name="another"), told(50, "resolved"), told(70))
-    found = told_of(History(None, events=events, told=notes), "p")
+    found = told_of(History(None, events=events, notifications=notes), "p")
     assert [(t_s, one.kind) for t_s, one in found] == [(10, FIRST), (30, AGAIN), (50, OVER), (70, FIRST)]
 
 
@@ -224,7 +224,7 @@ def with_alarms(history: History, one: PrometheusPolicy, **changes: Any) -> Hist
 )
 def test_what_was_not_seen_makes_it_unknown_and_never_a_match(changes: dict[str, Any], why: str) -> None:
     one = policy()
-    run = replace(with_alarms(histories.healthy(), one, **changes), told=(told(60),))
+    run = replace(with_alarms(histories.healthy(), one, **changes), notifications=(told(60),))
     [found] = beside_real([one], run)
     assert why in found.unknown
     assert found.as_predicted is None

@@ -152,7 +152,7 @@ def test_too_few_seconds_say_nothing(tmp_path: Path) -> None:
     story = histories.Story(duration_s=14, users=80)
     story.requests(LIST, 30, 34)
     load = {"users": 80, "duration": 14.0, "warm_up": 3.0}
-    run = read_measured(save(tmp_path / "run", story.told(), histories.scenario(load=load)))
+    run = read_measured(save(tmp_path / "run", story.history(), histories.scenario(load=load)))
     result = compare_runs(run, run)
     assert result.outcome == "unknown"
     assert "run has 11 s after its warm-up; at least 20 are needed" in result.doubts

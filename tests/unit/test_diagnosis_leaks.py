@@ -23,7 +23,7 @@ def few(leaks: int, requests: int, checkouts: int, threads: int | None = None) -
     for number in range(leaks):
         story.checkout(number, 12.0 + number, thread=f"t{number % (threads or leaks)}")
     story.pool("replica", lambda t: h.Level(out=leaks, leaked=leaks, checkouts=checkouts))
-    return story.told()
+    return story.history()
 
 
 def test_one_request_and_one_leak_names_the_line_and_says_that_it_may_be_either() -> None:
@@ -73,7 +73,7 @@ def test_two_sessions_kept_per_thread_are_still_kept_sessions() -> None:
     story.site(checkouts=10, held_s=0.0)
     story.site(checkouts=10, held_s=0.0, site=h.OTHER_SITE, endpoint=h.SUMMARY)
     story.pool("replica", lambda t: h.Level(out=20, leaked=20, checkouts=20))
-    assert diagnosed(story.told()).cause == "scope-never-removed"
+    assert diagnosed(story.history()).cause == "scope-never-removed"
 
 
 def test_what_garbage_collection_brings_back_was_dropped_and_not_kept() -> None:
@@ -116,7 +116,7 @@ def test_connections_of_two_processes_are_counted_against_both_pools() -> None:
     story.site(checkouts=30, held_s=0.0, pid=h.PID + 1)
     for pid in (h.PID, h.PID + 1):
         story.pool("replica", lambda t: h.Level(out=30, leaked=30, checkouts=30), pid=pid)
-    found = diagnosed(story.told())
+    found = diagnosed(story.history())
     assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
     assert found.summary.startswith("60 of 60 connections of pool replica")
 

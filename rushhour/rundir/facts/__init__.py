@@ -51,8 +51,8 @@ from rushhour.rundir.facts.moments import (
     WARMUP_ENDED,
     WORKER_LOST,
     Event,
-    Told,
-    ToldAlert,
+    Notification,
+    NotifiedAlert,
 )
 from rushhour.rundir.facts.pools import (
     AgentFault,
@@ -137,6 +137,8 @@ __all__ = [
     "LockWait",
     "LoopSample",
     "Loss",
+    "Notification",
+    "NotifiedAlert",
     "Outcome",
     "Place",
     "PoolDoing",
@@ -150,8 +152,6 @@ __all__ = [
     "ServiceSeen",
     "ServiceState",
     "SiteTotal",
-    "Told",
-    "ToldAlert",
     "When",
     "server_of",
 ]
