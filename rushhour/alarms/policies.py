@@ -44,7 +44,7 @@ class Loaded:
 
 
 def load_policies(places: Sequence[Path]) -> list[Policy]:
-    """The policies of these files and of the files in these folders. Raises UsageError."""
+    """Return the policies of these files and of the files in these folders. Raises UsageError."""
     return list(load(places).policies)
 
 
@@ -127,8 +127,8 @@ def _read(path: Path) -> list[Policy]:
             policy = SYSTEMS[system].validate_json(text, context=FROM_YAML)
         except ValidationError as error:
             problems += [
-                f"{path}:{merged.line(one['loc'])}: {name}.{'.'.join(map(str, one['loc']))}: {_words(one)}"
-                for one in error.errors()
+                f"{path}:{merged.line(item['loc'])}: {name}.{'.'.join(map(str, item['loc']))}: {_words(item)}"
+                for item in error.errors()
             ]
             continue
         problems += [f"{path}:{node.line(())}: {name}: {what}" for what in contradictions(policy)]
@@ -142,7 +142,7 @@ def _read(path: Path) -> list[Policy]:
 
 
 def contradictions(policy: Policy) -> list[str]:
-    """What its fields say against each other."""
+    """Return the contradictions between its fields."""
     match policy:
         case CloudWatchAlarm(needed=needed, evaluation_periods=periods) if needed > periods:
             return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]

@@ -1,4 +1,4 @@
-"""All policies over one timeline, and what to change: what `rushhour alarms` and the reports show (pure)."""
+"""Audits all policies over a timeline and advises changes, for `rushhour alarms` and reports (pure)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +30,7 @@ class Scale:
     at: float | None = None
 
     def of(self, timeline: Timeline) -> Timeline:
-        """The timeline, stretched or tiled."""
+        """Return the timeline, stretched or tiled."""
         if self.at is not None:
             other = timeline.otherwise
             timeline = replace(
@@ -67,9 +67,9 @@ class Study:
     @property
     def announced(self) -> bool | None:
         """Whether at least one policy leaves no failure unannounced; None where only an unknown one might."""
-        if not self.failures or any(not one.sleeps and not one.unknown for one in self.audits):
+        if not self.failures or any(not item.sleeps and not item.unknown for item in self.audits):
             return True
-        return None if any(one.unknown for one in self.audits) else False
+        return None if any(item.unknown for item in self.audits) else False
 
     @property
     def failures_per_minute(self) -> float:
@@ -84,9 +84,9 @@ class Study:
     def break_even(self) -> list[tuple[BurnRateAlert, float]]:
         """Per burn-rate alert the requests a minute below which these failures set it off."""
         return [
-            (one.policy, one.policy.break_even_per_minute(self.failures_per_minute))
-            for one in self.audits
-            if isinstance(one.policy, BurnRateAlert) and self.failures
+            (item.policy, item.policy.break_even_per_minute(self.failures_per_minute))
+            for item in self.audits
+            if isinstance(item.policy, BurnRateAlert) and self.failures
         ]
 
 
@@ -113,8 +113,8 @@ def as_json(one: Study) -> dict[str, Any]:
                 "system": each.policy.system,
                 "rule": each.policy.rule,
                 "notifications": [
-                    {"t_s": told.t_s, "kind": told.kind.value, "to": list(told.to)}
-                    for told in each.notifications
+                    {"t_s": notification.t_s, "kind": notification.kind.value, "to": list(notification.to)}
+                    for notification in each.notifications
                 ],
                 "in_alarm": [list(span) for span in each.firing],
                 "first_page_s": each.first_page_s,

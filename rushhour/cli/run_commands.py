@@ -126,7 +126,10 @@ def nightly(options: Options, keep: int, soak: float | None) -> int:
 
 @click.command()
 @click.option(
-    "--scenario", default="gate", show_default=True, help="Scenario whose service and pool settings are used."
+    "--scenario",
+    default="gate",
+    show_default=True,
+    help="Scenario whose service and pool settings are used: smoke-leak.",
 )
 @run_options
 def check(options: Options, scenario: str) -> int:
@@ -151,7 +154,7 @@ def _run(
     """
     if await_pages is not None and not observability:
         raise UsageError(["--await-pages: without --observability nobody is paged"])
-    chosen = [replace(one, agent=one.agent and agent) for one in select(options, names)]
+    chosen = [replace(item, agent=item.agent and agent) for item in select(options, names)]
     alerting = real_alerting(chosen[0]) if observability else None
     check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
@@ -177,7 +180,7 @@ def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
 
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
     """
-    chosen = [with_soak(one, soak_s) for one in select(options, [NIGHTLY], pinned_stay=True)]
+    chosen = [with_soak(item, soak_s) for item in select(options, [NIGHTLY], pinned_stay=True)]
     check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:

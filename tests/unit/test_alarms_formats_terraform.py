@@ -213,7 +213,7 @@ def test_variables_are_set_as_terraform_sets_them(tmp_path: Path) -> None:
     assert threshold(tmp_path / "prod.tfvars") == 50
 
 
-def test_a_module_that_is_not_followed_is_said(tmp_path: Path) -> None:
+def test_a_module_that_is_not_followed_is_noted(tmp_path: Path) -> None:
     write(tmp_path / "x.tf.json", module({"module": {"more": {"source": "./more"}}}, x=alarm()))
     assert any("module more is not followed" in note for note in load([tmp_path]).notes)
 

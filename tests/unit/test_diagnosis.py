@@ -49,7 +49,7 @@ def test_each_story_has_its_cause(history: History, cause: str, confidence: str)
     assert bool(found.fix) == (cause != "none")
 
 
-def test_the_incident_is_told_with_its_numbers_and_its_line() -> None:
+def test_the_incident_is_diagnosed_with_its_numbers_and_its_line() -> None:
     found = diagnosed(h.incident())
     assert found.summary == (
         "30 of 30 connections of pool replica are held by requests that have ended, taken at "
@@ -130,7 +130,7 @@ def test_saturation_is_arrivals_times_hold_against_capacity() -> None:
     )
 
 
-def test_a_full_pool_in_which_nobody_waits_is_no_saturation() -> None:
+def test_a_full_pool_without_waiters_is_not_saturation() -> None:
     story = h.Story()
     story.pool("replica", lambda t: h.Level(out=30 if t < 75 else 0, checkouts=int(t * 30)))
     assert diagnosed(story.history()).cause == "none"

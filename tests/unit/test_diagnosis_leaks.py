@@ -33,17 +33,17 @@ def test_one_request_and_one_leak_names_the_line_and_says_that_it_may_be_either(
     assert "cannot tell it from a path that forgets to close" in found.summary
 
 
-def test_later_requests_that_need_no_check_out_tell_a_kept_session() -> None:
+def test_later_requests_without_a_check_out_show_a_kept_session() -> None:
     found = diagnosed(few(leaks=3, requests=20, checkouts=3))
     assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
 
 
-def test_a_check_out_for_every_request_tells_an_unclosed_path() -> None:
+def test_a_check_out_for_every_request_shows_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=6, requests=6, checkouts=6))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
 
 
-def test_some_that_come_back_and_some_that_do_not_tell_an_unclosed_path() -> None:
+def test_check_outs_that_only_sometimes_come_back_show_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=2, requests=40, checkouts=40))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
     assert "2 of 40 check-outs there did not come back with their request" in found.summary
@@ -54,7 +54,7 @@ def test_a_cached_answer_does_not_make_an_unclosed_path_a_kept_session() -> None
     assert diagnosed(few(leaks=2, requests=60, checkouts=20)).cause == "unclosed-path"
 
 
-def test_two_leaks_of_one_thread_tell_an_unclosed_path() -> None:
+def test_two_leaks_of_a_thread_show_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=4, requests=4, checkouts=4, threads=2))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
     assert "one thread alone left 2" in found.summary

@@ -70,7 +70,7 @@ def test_a_client_that_does_not_read_is_another_cause() -> None:
     assert "taken at app/users.py:26 user" in found.summary
 
 
-def test_streams_whose_backends_all_run_a_query_are_no_streams_that_hold_for_nothing() -> None:
+def test_streams_whose_backends_run_queries_are_not_held_while_streaming() -> None:
     history = streaming()
     busy = tuple(
         dataclasses.replace(

@@ -45,7 +45,7 @@ def left(lost: str, *, per_owner: int = 1, kept: int = 0, thread: str = "pool-1_
     return story
 
 
-def test_threads_that_keep_a_connection_each_from_an_earlier_job_have_a_session_that_nobody_removes() -> None:
+def test_a_connection_kept_by_each_thread_from_an_earlier_job_is_a_scope_never_removed() -> None:
     found = diagnosed(left("owner-idle").history())
     assert (found.cause, found.confidence) == ("scope-never-removed", "likely")
     assert "kept by threads of an executor or job runner whose job has ended" in found.summary

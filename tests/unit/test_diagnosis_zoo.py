@@ -310,7 +310,7 @@ def test_what_agent_and_server_agree_on_is_certain() -> None:
     assert diagnosed(alone).confidence == "likely"
 
 
-def test_holders_all_over_the_code_lack_cpu_and_wait_for_nobody() -> None:
+def test_holders_seen_at_many_lines_lack_cpu() -> None:
     history = external()
     many = tuple((f.CallSite("app/a.py", line, "f"), 12) for line in range(5))
     scattered = tuple(dataclasses.replace(one, lines=many) for one in history.doing)
@@ -328,7 +328,7 @@ def test_streams_that_give_their_connection_back_between_pages_abandon_nothing()
     assert diagnosed(dataclasses.replace(history, checkouts=pages)).cause != "abandoned-stream"
 
 
-def test_a_full_pool_is_not_told_twice() -> None:
+def test_a_full_pool_is_reported_once() -> None:
     for told in (nested(), external(), stream()):
         assert not any(one.startswith("saturation") for one in diagnosed(told).amplifiers)
 
@@ -368,7 +368,7 @@ def without_agent(history: History) -> History:
         (histories.unclosed, "unclosed-path"),
     ],
 )
-def test_a_black_box_is_told_with_less_certainty_or_not_at_all(
+def test_a_cause_is_less_certain_or_unnamed_without_the_agent(
     told: Callable[[], History], cause: str
 ) -> None:
     history = without_agent(told())
@@ -430,7 +430,7 @@ def test_what_only_garbage_collection_brought_back_is_a_leak_though_nothing_time
     assert "came back only when garbage collection found them" in found.summary
 
 
-def test_what_came_back_properly_is_none() -> None:
+def test_connections_that_came_back_have_cause_none() -> None:
     history = collected(after_request_s=0.03, returned_by="close")
     assert diagnosed(history).cause == "none"
 
@@ -455,7 +455,7 @@ def test_nobody_is_asked_where_nothing_collected() -> None:
     assert not any(one.signal.startswith("unreachable") for one in found.evidence)
 
 
-def test_a_silent_server_that_drains_the_other_pool_is_told() -> None:
+def test_a_silent_server_that_drains_the_other_pool_is_reported() -> None:
     """A session routed over both servers holds a connection of the primary while the replica is silent."""
     made = story()
     full_pool(made)
@@ -494,7 +494,7 @@ def test_an_engine_for_each_request_is_named_at_the_line_that_creates_it() -> No
     assert "engine is created" not in few.summary
 
 
-def test_waits_for_somebody_elses_session_say_whose_it_is() -> None:
+def test_waits_for_another_programs_session_name_it() -> None:
     """All but one wait behind a connection of the service's own, which waits itself."""
     found = diagnosed(locked_by("psql of user admin"))
     assert found.cause == "slow-or-dead-backend"
@@ -504,7 +504,7 @@ def test_waits_for_somebody_elses_session_say_whose_it_is() -> None:
     )
 
 
-def test_a_lock_that_a_connection_keeps_in_its_pool_is_told_from_a_transaction() -> None:
+def test_a_lock_kept_by_a_pooled_connection_is_distinguished_from_a_transaction() -> None:
     """`pg_advisory_lock` without an unlock: the rollback that gives a connection back does not end it."""
     history = hot_row(ends=(9003,))
     servers = tuple(
@@ -525,7 +525,7 @@ def test_a_lock_that_a_connection_keeps_in_its_pool_is_told_from_a_transaction()
     assert "connections that are back in their pool and keep a lock all the same" in found.summary
 
 
-def test_waits_for_a_session_that_nobody_took_but_bears_the_services_name_say_so() -> None:
+def test_waits_for_an_unowned_session_with_the_services_name_are_described() -> None:
     found = diagnosed(locked_by(NAME))
     assert found.cause == "slow-or-dead-backend"
     assert f"{NAME} (pid 77, which calls itself as the service's own sessions do)" in found.summary

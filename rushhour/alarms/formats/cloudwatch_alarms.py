@@ -57,7 +57,7 @@ _ANOMALY: Final = (
 
 
 def metric_alarms(raws: Iterable[RawAlarm], names: Names) -> tuple[list[Policy], list[str]]:
-    """The metric alarms among them, and their problems with file and line."""
+    """Return the metric alarms among them, and their problems with file and line."""
     found: list[Policy] = []
     problems: list[str] = []
     for raw in raws:
@@ -73,7 +73,7 @@ def metric_alarms(raws: Iterable[RawAlarm], names: Names) -> tuple[list[Policy],
 
 
 def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tuple[list[Policy], list[str]]:
-    """The composite alarms among them; `metric` are all alarms that they may name."""
+    """Return the composite alarms among them; `metric` are all alarms that they may name."""
     waiting = {raw.name: raw for raw in raws if raw.composite}
     done: dict[str, Policy] = {policy.name: policy for policy in metric}
     found: list[Policy] = []
@@ -171,7 +171,7 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
 
 
 def _single(raw: RawAlarm, names: Names) -> dict[str, Any]:
-    """The keys of an alarm on one metric."""
+    """Return the keys of an alarm on one metric."""
     plain = raw.plain
     given = plain.get("ExtendedStatistic") or plain.get("Statistic")
     if given is None:
@@ -189,7 +189,7 @@ def _single(raw: RawAlarm, names: Names) -> dict[str, Any]:
 
 
 def _maths(raw: RawAlarm, names: Names) -> dict[str, Any]:
-    """The keys of an alarm on metric maths: the query that returns data, and what it reads."""
+    """Return the keys of an alarm on metric maths: the query that returns data, and what it reads."""
     queries = raw.plain["Metrics"]
     if not isinstance(queries, list) or not all(isinstance(query, Mapping) for query in queries):
         raise WrongAlarmError("Metrics must be a list of queries")

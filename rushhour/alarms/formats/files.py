@@ -86,8 +86,8 @@ def find(places: Sequence[Path]) -> Found:
     for routes in (found.routes, found.grafana_routes):
         if len(routes) > 1:
             found.problems.append(
-                f"{' and '.join(one.place for one in routes)}: an alert takes the routes of one file; audit "
-                "them one after the other"
+                f"{' and '.join(route.place for route in routes)}: an alert takes the routes of one file; "
+                "audit them one after the other"
             )
     return found
 
@@ -101,7 +101,7 @@ def _files(places: Sequence[Path], problems: list[str]) -> list[Path]:
         inside = [file for file in sorted(place.iterdir()) if file.suffix in SUFFIXES and file.is_file()]
         if not inside:
             problems.append(
-                f"{place}: holds no alarms; looked for {', '.join(f'*{one}' for one in SUFFIXES)}"
+                f"{place}: holds no alarms; looked for {', '.join(f'*{item}' for item in SUFFIXES)}"
             )
         files += inside
     return list(dict.fromkeys(files))
@@ -129,7 +129,7 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> bool:
 
 
 def _take_rules(path: str, node: Node, found: Found) -> bool:
-    """A document of Prometheus, Alertmanager or Grafana; whether it is one."""
+    """Take a document of Prometheus, Alertmanager or Grafana; return whether it is such a document."""
     plain = node.plain
     if prometheus_rules.recognises_object(plain) or prometheus_rules.recognises(plain):
         rules, problems = prometheus_rules.read(node, path)

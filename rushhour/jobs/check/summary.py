@@ -21,7 +21,7 @@ FIX: Final = (
 def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> RenderableType:
     """First what happened; then each request, and each connection that stayed out with its line."""
     verdict = result.verdict
-    told = f"check of {scenario.target.name} {scenario.release}"
+    subject = f"check of {scenario.target.name} {scenario.release}"
     lines: list[RenderableType] = []
     if verdict == "fail":
         where = "; ".join(
@@ -33,7 +33,7 @@ def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> Re
         what = "not every endpoint could be checked"
     else:
         what = f"every connection came back after {len(result.answers)} requests"
-    lines.append(Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f" {told}: {what}"))
+    lines.append(Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f" {subject}: {what}"))
     table = Table(box=None, show_header=False, pad_edge=True)
     for answer in result.answers:
         status = str(answer.status) if answer.status else "none"

@@ -62,7 +62,7 @@ def run_drill(
 
 
 def drill_scenario(scenario: Scenario, *, release: str, users: int | None, duration_s: float) -> Scenario:
-    """The scenario whose load a drill sends: until the drill ends it, at most `duration_s`."""
+    """Return the scenario whose load a drill sends: until the drill ends it, at most `duration_s`."""
     load = replace(
         scenario.load, duration=duration_s, shape="steady", users=users or scenario.load.users, workers=0
     )
