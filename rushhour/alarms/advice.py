@@ -73,12 +73,12 @@ def _best(tried: Sequence[Advice]) -> Advice:
     return min(tried, key=lambda advice: advice.after.unannounced)
 
 
-def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
-    match one.policy:
+def _changes(audit: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
+    match audit.policy:
         case CloudWatchAlarm() as alarm:
             yield from _cloudwatch(alarm, attention_s)
         case BurnRateAlert() as alert:
-            if one.pages:
+            if audit.pages:
                 yield (
                     f"tell again every {attention_s / 60:g} min while it lasts",
                     replace(alert, renotify=attention_s),

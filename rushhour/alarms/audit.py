@@ -65,14 +65,14 @@ def audit(policies: Sequence[Policy], timeline: Timeline, attention_s: float = A
 
 def _sure(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
     """Make an audit unknown if coarse figures leave open whether the policy would have paged."""
-    one = _audited(policy, timeline, attention_s)
-    if timeline.otherwise is None or one.unknown:
-        return one
+    audit = _audited(policy, timeline, attention_s)
+    if timeline.otherwise is None or audit.unknown:
+        return audit
     other = _audited(policy, timeline.otherwise, attention_s)
-    if (bool(one.pages), one.sleeps) == (bool(other.pages), other.sleeps):
-        return one
+    if (bool(audit.pages), audit.sleeps) == (bool(other.pages), other.sleeps):
+        return audit
     words = (
-        f"{timeline.coarse}: with its failures spread evenly it pages {len(one.pages)} times, with all at "
+        f"{timeline.coarse}: with its failures spread evenly it pages {len(audit.pages)} times, with all at "
         f"its end {len(other.pages)} times; export with a shorter period"
     )
     return _unknown(policy, timeline, words)

@@ -148,11 +148,11 @@ def contradictions(policy: Policy) -> list[str]:
             return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]
         case CloudWatchAlarm(period=period) if period not in (10, 20, 30) and period % 60:
             return [f"period {period:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"]
-        case CloudWatchAlarm() as one if wrong := one.wrong():
+        case CloudWatchAlarm() as alarm if wrong := alarm.wrong():
             return wrong
-        case PrometheusPolicy() as one if _uneven(one):
-            intervals = f"evaluation_interval {one.evaluation_interval:g} s and scrape_interval "
-            return [f"{intervals}{one.scrape_interval:g} s: timelines are by the second, so are these"]
+        case PrometheusPolicy() as uneven if _uneven(uneven):
+            intervals = f"evaluation_interval {uneven.evaluation_interval:g} s and scrape_interval "
+            return [f"{intervals}{uneven.scrape_interval:g} s: timelines are by the second, so are these"]
         case BurnRateAlert(long=long, short=short) if short >= long:
             return [f"short window {short:g} s is not shorter than the long one, {long:g} s"]
     return []

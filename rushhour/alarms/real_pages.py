@@ -266,13 +266,20 @@ def _came(predicted: Sequence[tuple[float, Sent]], rows: Sequence[Row]) -> Mappi
     return came
 
 
-def _key(one: Sent) -> tuple[Labels, Kind, str]:
-    return one.group, one.kind, names_of(one.firing or one.resolved)
+def _key(notification: Sent) -> tuple[Labels, Kind, str]:
+    return notification.group, notification.kind, names_of(notification.firing or notification.resolved)
 
 
-def _row(one: Sent, predicted_s: float | None, real_s: float | None, state: str) -> Row:
-    group = ", ".join(value for name, value in one.group if name != "alertname")
-    return Row(one.kind, names_of(one.firing or one.resolved), group, predicted_s, real_s, state)
+def _row(notification: Sent, predicted_s: float | None, real_s: float | None, state: str) -> Row:
+    group = ", ".join(value for name, value in notification.group if name != "alertname")
+    return Row(
+        notification.kind,
+        names_of(notification.firing or notification.resolved),
+        group,
+        predicted_s,
+        real_s,
+        state,
+    )
 
 
 def _time(row: Row) -> float:

@@ -100,13 +100,13 @@ def study(
     return Study(scaled, tuple(audits), advised.advice, attention_s, advised.refused)
 
 
-def as_json(one: Study) -> dict[str, Any]:
+def as_json(study: Study) -> dict[str, Any]:
     """alarms.json: seconds count from the timeline's start."""
     return {
-        "timeline": list(one.timeline.words),
-        "seconds": one.timeline.seconds,
-        "failures": one.failures,
-        "attention_s": one.attention_s,
+        "timeline": list(study.timeline.words),
+        "seconds": study.timeline.seconds,
+        "failures": study.failures,
+        "attention_s": study.attention_s,
         "policies": [
             {
                 "name": each.policy.name,
@@ -132,7 +132,7 @@ def as_json(one: Study) -> dict[str, Any]:
                 "false_pages": each.false_pages,
                 "unknown": each.unknown or None,
             }
-            for each in one.audits
+            for each in study.audits
         ],
         "advice": [
             {
@@ -142,7 +142,7 @@ def as_json(one: Study) -> dict[str, Any]:
                 "pages": len(each.after.pages),
                 "healthy_pages": len(each.healthy.pages),
             }
-            for each in one.advice
+            for each in study.advice
         ],
         "not_advised": [
             {
@@ -151,7 +151,7 @@ def as_json(one: Study) -> dict[str, Any]:
                 "healthy_pages": len(each.healthy.pages),
                 "unknown": each.healthy.unknown or None,
             }
-            for each in one.refused
+            for each in study.refused
         ],
-        "real": [asdict(each) for each in one.real],
+        "real": [asdict(each) for each in study.real],
     }

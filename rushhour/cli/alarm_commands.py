@@ -159,37 +159,42 @@ def _alarms(
             yield _Audited(str(path), path.name, error=str(error))
     if export is not None:
         timeline = of_export(export.path, loaded.names, export.since, export.until)
-        one = study(loaded.policies, timeline, Scale(None, at=scale.at), attention_s)
-        yield _Audited(str(export.path), export.path.name, one)
+        studied = study(loaded.policies, timeline, Scale(None, at=scale.at), attention_s)
+        yield _Audited(str(export.path), export.path.name, studied)
 
 
 def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s: float) -> _Audited:
     run_dir = RunDir(path.resolve())
     read_scenario(run_dir)
     history = load_history(run_dir)
-    one = audit_run(run_dir, history, policies, scale, attention_s)
-    if one is None:
+    studied = audit_run(run_dir, history, policies, scale, attention_s)
+    if studied is None:
         return _Audited(str(path), run_dir.path.name)
     lost = (*lost_everything(history), *lost_of(history, ("requests", "pools")))
-    return _Audited(str(path), run_dir.path.name, one, lost, tuple(history.unchecked))
+    return _Audited(str(path), run_dir.path.name, studied, lost, tuple(history.unchecked))
 
 
-def _print(one: _Audited) -> None:
-    if one.error is not None:
-        say_aside(f"rushhour: {one.error}")
+def _print(audited: _Audited) -> None:
+    if audited.error is not None:
+        say_aside(f"rushhour: {audited.error}")
         return
-    if one.study is None:
-        say(f"{one.title}: no load started, so there is nothing to audit")
+    if audited.study is None:
+        say(f"{audited.title}: no load started, so there is nothing to audit")
         return
-    console.print(terminal_alarms(one.title, one.study))
-    for line in one.lost:
-        say(f"UNKNOWN  {one.title}: {line}")
-    for line in one.unchecked:
-        say(f"{one.title}: {line}")
+    console.print(terminal_alarms(audited.title, audited.study))
+    for line in audited.lost:
+        say(f"UNKNOWN  {audited.title}: {line}")
+    for line in audited.unchecked:
+        say(f"{audited.title}: {line}")
 
 
-def _object(one: _Audited) -> dict[str, object]:
+def _object(audited: _Audited) -> dict[str, object]:
     """Return the audit as alarms.json has it, with the run or export that it is of."""
-    study_of = {} if one.study is None else study_object(one.study)
-    known = {"announced": one.announced, "lost": one.lost, "unchecked": one.unchecked, "error": one.error}
-    return {"run": one.name, **known, **study_of}
+    study_of = {} if audited.study is None else study_object(audited.study)
+    known = {
+        "announced": audited.announced,
+        "lost": audited.lost,
+        "unchecked": audited.unchecked,
+        "error": audited.error,
+    }
+    return {"run": audited.name, **known, **study_of}

@@ -47,8 +47,12 @@ class Outside:
     @property
     def idle_share(self) -> float:
         """The share of idle backends among those in a transaction, during the trouble."""
-        one = self.troubled
-        return one.idle / (one.idle + one.active) if one is not None and one.idle + one.active else 0.0
+        trouble = self.troubled
+        return (
+            trouble.idle / (trouble.idle + trouble.active)
+            if trouble is not None and trouble.idle + trouble.active
+            else 0.0
+        )
 
 
 def outside_signals(history: History, window: Window | None) -> Outside:

@@ -135,16 +135,16 @@ def write_findings(path: Path, attached: Attached) -> None:
         ) from error
 
 
-def _held(one: Held) -> dict[str, object]:
+def _held(place: Held) -> dict[str, object]:
     return {
-        **asdict(one.place),
-        "leaked": one.leaked,
-        "outlived": one.outlived,
-        "long": one.long,
-        "still_out": one.still_out,
-        "held_s": round(one.held_s, 3),
-        "longest_s": round(one.longest_s, 3),
-        "returned_by": dict(one.returned_by),
+        **asdict(place.place),
+        "leaked": place.leaked,
+        "outlived": place.outlived,
+        "long": place.long,
+        "still_out": place.still_out,
+        "held_s": round(place.held_s, 3),
+        "longest_s": round(place.longest_s, 3),
+        "returned_by": dict(place.returned_by),
     }
 
 

@@ -91,8 +91,8 @@ def headline(comparison: Comparison) -> str:
         )
     if comparison.outcome == "unknown" and comparison.doubts:
         return comparison.doubts[0]
-    worse = [_told(change) for change in comparison.changes if change.judgement is Judgement.WORSE]
-    better = [_told(change) for change in comparison.changes if change.judgement is Judgement.BETTER]
+    worse = [_described(change) for change in comparison.changes if change.judgement is Judgement.WORSE]
+    better = [_described(change) for change in comparison.changes if change.judgement is Judgement.BETTER]
     parts = [f"worse: {'; '.join(worse)}"] if worse else []
     parts += [f"better: {'; '.join(better)}"] if better else []
     missing = [
@@ -101,15 +101,15 @@ def headline(comparison: Comparison) -> str:
         if change.judgement is Judgement.NO_DATA and change.decides
     ]
     parts += [f"no data: {', '.join(missing)}"] if missing else []
-    unproven = [f"{_told(change)}: {change.why}" for change in comparison.changes if _unproven(change)]
+    unproven = [f"{_described(change)}: {change.why}" for change in comparison.changes if _unproven(change)]
     parts += [f"not proven: {'; '.join(unproven)}"] if unproven else []
     return "; ".join(parts) or "no evidence of any change that matters"
 
 
-def _unproven(one: Change) -> bool:
+def _unproven(change: Change) -> bool:
     """Return whether requests failed in one run alone, and still in too few of its seconds."""
-    rate = one.metric in FAILURES and one.endpoint is None and one.judgement is Judgement.NO_EVIDENCE
-    return rate and bool(one.before) != bool(one.after)
+    rate = change.metric in FAILURES and change.endpoint is None and change.judgement is Judgement.NO_EVIDENCE
+    return rate and bool(change.before) != bool(change.after)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, object]:
@@ -157,12 +157,12 @@ def _named(run: MeasuredRun) -> str:
     )
 
 
-def _name(one: Change) -> str:
-    return clean(f"{_metric(one)}  {one.endpoint}") if one.endpoint else _metric(one)
+def _name(change: Change) -> str:
+    return clean(f"{_metric(change)}  {change.endpoint}") if change.endpoint else _metric(change)
 
 
-def _metric(one: Change) -> str:
-    name = one.metric.replace("_s_max", "_max")
+def _metric(change: Change) -> str:
+    name = change.metric.replace("_s_max", "_max")
     for unit in ("_ms", "_s", "_mean", "_cores_mean"):
         name = name.removesuffix(unit)
     for plain, shown in (("_", " "), ("http", "HTTP"), ("cpu", "CPU"), ("rps", "requests/s")):
@@ -190,18 +190,23 @@ def _signed(name: str, value: float) -> str:
     return f"{value:+,.2f}" if "_cores" in name or name.endswith(("_s", "_s_max")) else f"{value:+,.0f}"
 
 
-def _change(one: Change) -> str:
-    if isinstance(one.before, str) or isinstance(one.after, str) or one.before is None or one.after is None:
+def _change(change: Change) -> str:
+    if (
+        isinstance(change.before, str)
+        or isinstance(change.after, str)
+        or change.before is None
+        or change.after is None
+    ):
         return ""
-    return _signed(one.metric, one.after - one.before)
+    return _signed(change.metric, change.after - change.before)
 
 
-def _interval(one: Change) -> str:
-    if one.low is None or one.high is None:
+def _interval(change: Change) -> str:
+    if change.low is None or change.high is None:
         return ""
-    low, high = _signed(one.metric, one.low), _signed(one.metric, one.high)
+    low, high = _signed(change.metric, change.low), _signed(change.metric, change.high)
     return f"{re.sub(r'[a-z/ ]+$', '', low)} to {high}"  # the unit once
 
 
-def _told(one: Change) -> str:
-    return f"{_name(one)} {_value(one.metric, one.before)} -> {_value(one.metric, one.after)}"
+def _described(change: Change) -> str:
+    return f"{_name(change)} {_value(change.metric, change.before)} -> {_value(change.metric, change.after)}"
