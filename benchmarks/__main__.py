@@ -11,6 +11,7 @@ MODULES = (
     "live_checkouts",
     "recorder",
     "workers",
+    "arrivals",
     "seeding",
     "stack",
     "check",
@@ -18,6 +19,9 @@ MODULES = (
     "compose",
     "alarms",
     "memory",
+    "forecast",
+    "traffic",
+    "traffic-read",
 )
 
 
@@ -29,7 +33,7 @@ def main(names: list[str]) -> int:
     rows: list[Row] = []
     for name in names or MODULES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += importlib.import_module(f"benchmarks.{name}").run()
+        rows += importlib.import_module(f"benchmarks.{name.replace('-', '_')}").run()
     widths = [max(len(text) for text in column) for column in zip(*map(cells, rows), strict=True)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(cells(row), widths, strict=True)).rstrip())

@@ -39,6 +39,7 @@ class WalksAway(User):
 
     weight = 1
     DOWNLOADS = 2
+    session_length = None  # who arrives and walks away stays, with open sockets, until the test ends
 
     def on_start(self) -> None:
         self._open: list[socket.socket] = []

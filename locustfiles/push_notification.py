@@ -41,6 +41,8 @@ class PushedCustomer(referrals.Customer):
     """Opens the app when the phone asks for it, and seldom otherwise."""
 
     def on_start(self) -> None:
+        if self.settings.one_session:
+            return
         self._pause_s = self.away()
         self.wait()
 

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 from locust import FastHttpUser, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.exception import StopUser
 
 GROUP = 1_000  # the seeded customers come in groups of a thousand that are alike
 THINK_SIGMA = 0.6  # of the log-normal think time: a mean of 1.2 medians, one in a hundred above 4 medians
@@ -104,6 +105,12 @@ def add_arguments(parser: LocustArgumentParser) -> None:
         env_var="RUSHHOUR_PUSH_SHARE",
         help="this share of the waiting customers opens the app at a push",
     )
+    group.add_argument(
+        "--one-session",
+        action="store_true",
+        env_var="RUSHHOUR_ONE_SESSION",
+        help="a customer leaves when the app is closed, and nobody takes over the phone",
+    )
 
 
 def referrals_of(customer_id: int) -> int:
@@ -148,6 +155,7 @@ class Customer(FastHttpUser):
     concurrency = 1  # a phone sends one request at a time, over one connection
     connection_timeout = CONNECT_TIMEOUT_S
     numbers: ClassVar = count()
+    session_length = None  # with `--one-session` the customer leaves by itself
 
     def __init__(self, environment: Environment) -> None:
         settings: Any = environment.parsed_options
@@ -155,7 +163,9 @@ class Customer(FastHttpUser):
         self.network_timeout = settings.client_timeout
         super().__init__(environment)
         worker = getattr(environment.runner, "worker_index", 0)
-        self.rng = random.Random(f"{settings.seed}/{worker}/{next(self.numbers)}")  # noqa: S311  # no secret
+        number = next(self.numbers)
+        self.rng = random.Random(f"{settings.seed}/{worker}/{number}")  # noqa: S311  # no secret
+        self._phone, self._opened = f"{worker}-{number}", 0
         self._customer = 0
         self._headers: dict[str, str] = {}
         self._referral = 0
@@ -165,7 +175,9 @@ class Customer(FastHttpUser):
         self._after_opening: Callable[[], None] = self.see_summary
 
     def on_start(self) -> None:
-        """Locust starts customers in batches, and they must not act in step."""
+        """Locust starts customers in batches, and they must not act in step; who arrives acts at once."""
+        if self.settings.one_session:
+            return
         self._pause_s = self.rng.uniform(0, START_WITHIN_S)
         self.wait()
 
@@ -191,12 +203,17 @@ class Customer(FastHttpUser):
     def open_app(self) -> None:
         if not self._attempt:
             self._customer = draw_customer(self.rng, self.settings.customers)
-            self._headers = {}
+            self._headers = self.agent()
         answer = self.ask("POST", "/login", "/login", json={"customer_id": self._customer}, check=token_of)
         if answer:
-            self._headers = {"Authorization": f"Bearer {token_of(answer)}"}
+            self._headers["Authorization"] = f"Bearer {token_of(answer)}"
             self.then(self._after_opening, self.rng.uniform(*APP_S))
             self._after_opening = self.see_summary
+
+    def agent(self) -> dict[str, str]:
+        """Another phone at each opening: by its agent the service's access log tells sessions apart."""
+        self._opened += 1
+        return {"User-Agent": f"referrals-app/1.0 (phone {self._phone}-{self._opened})"}
 
     def see_summary(self) -> None:
         if self.ask("GET", f"/customers/{self._customer}/summary", "/customers/:id/summary"):
@@ -236,6 +253,8 @@ class Customer(FastHttpUser):
             self.then(self.see_list, self.rng.uniform(*APP_S))
 
     def close_app(self) -> None:
+        if self.settings.one_session:
+            raise StopUser
         self.then(self.open_app, self.away())
 
     def think(self) -> float:

@@ -35,5 +35,9 @@ class RunDataError(RushhourError):
     """A run directory is missing or its files cannot be read."""
 
 
+class InsufficientDataError(RushhourError):
+    """A run can be read, but does not hold enough to answer the question; the message says what would do."""
+
+
 class UnavailableError(RushhourError):
     """A resource that rushhour itself needs is not available now, such as a lock or a busy database."""

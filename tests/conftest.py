@@ -1,11 +1,24 @@
 """For all tests."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+# On a CI server commands annotate by themselves; a test that wants that says so.
+for name in (
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "GITHUB_WORKSPACE",
+    "GITLAB_CI",
+    "CI_PROJECT_DIR",
+    "RUSHHOUR_ANNOTATE",
+):
+    os.environ.pop(name, None)
 
 # Files go to the workers whole: one that takes long and comes late would be waited for alone.
 LONGEST_FIRST = (

@@ -79,20 +79,20 @@ def tasks_beside(task: Any, most: int) -> list[Any]:
     """Return at most `most` tasks of the same loop; empty if they cannot be listed."""
     tasks = sys.modules.get("asyncio.tasks")
     try:
-        kind = next(kind for kind in _task_types() if issubclass(type(task), kind))
+        kind = next(kind for kind in task_types() if issubclass(type(task), kind))
         return list(islice(tasks.all_tasks(kind.get_loop(task)), most))  # type: ignore[union-attr]
     except Exception:  # as above; the set of them may change while it is read
         return []
 
 
 def _coroutine_of(task: Any) -> Any:
-    for kind in _task_types():
+    for kind in task_types():
         if issubclass(type(task), kind):
             return kind.get_coro(task)  # not the subclass's own: it may be written in Python
     return None
 
 
-def _task_types() -> list[Any]:
+def task_types() -> list[Any]:
     """Return the C and the Python implementation of tasks."""
     tasks = sys.modules.get("asyncio.tasks")
     found = (getattr(tasks, name, None) for name in ("Task", "_PyTask"))

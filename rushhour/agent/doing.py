@@ -10,12 +10,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from .asked import awaited_by, threads_by_work
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
 from .locks import LockPlaces, add_furthest, instructions_of
 from .looks import BEHIND, LOCK, OTHER_POOL, SENDING, STREAMING, UNSEEN, Look, LookTally
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD
-from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
+from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing, stack_of
 from .workers import at_work
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
 MAX_OTHERS = 64  # other threads, and tasks, that are looked at to find the owner of a lock
-MAX_FRAMES = 200
 _give_way = time.sleep  # bound before gevent can patch it
 
 _IDLE_FILES = ("threading.py", "queue.py")
@@ -47,6 +47,7 @@ class Doing:
         self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
         self._looks = LookTally(catalog)
         self._at_work: dict[Request, list[FrameType]] | None = None  # of this tick, if it was asked for
+        self._by_work: dict[Any, list[FrameType]] | None = None  # the same: stacks by what waits for them
         self._turn = 0
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
@@ -70,7 +71,7 @@ class Doing:
                 self._looks.count(look)
             self._loops.look(frames)
         finally:
-            self._at_work = None
+            self._at_work = self._by_work = None
             frames.clear()
 
     def _choose(self, running: list[Hold]) -> list[Hold]:
@@ -126,7 +127,7 @@ class Doing:
                 stack_of(frames.get(owner.thread)) if owner.ended is None else []
             )  # numbers are used again
             if stack and _works_for(newest, hold) and not _is_idle_worker(stack):
-                return stack, self._reader.read(stack)
+                return self._through_threads(stack, self._reader.read(stack), frames)
             return [], None
         if owner.kind == GREENLET:
             stack = _stack_of_greenlet(owner, frames)
@@ -138,7 +139,9 @@ class Doing:
         if self._at_work is None:
             self._at_work = at_work(frames)
         below = None if request is None else self._at_work.get(request)
-        return ([], None) if below is None else (below, self._reader.read(below))
+        if below is None:
+            return [], None
+        return self._through_threads(below, self._reader.read(below), frames)
 
     def _task(
         self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
@@ -171,7 +174,28 @@ class Doing:
                 if below[1] is not None and below[1].what == QUEUE:
                     return [*below[0], *chain.frames], below[1]
         standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
-        return chain.frames, standing
+        return self._through_threads(chain.frames, standing, frames, None if chain.running else task)
+
+    def _through_threads(
+        self, stack: list[FrameType], standing: Standing, frames: dict[int, FrameType], task: Any = None
+    ) -> tuple[list[FrameType], Standing]:
+        """The same, unless it waits for work of a thread that is in a pool's queue: then that thread's.
+
+        A coroutine that does nothing but hand its work to a thread is wherever that is.
+        """
+        if standing.what == ELSEWHERE:
+            for awaited in awaited_by(stack, task):
+                if self._by_work is None:
+                    self._by_work = threads_by_work(
+                        (thread, stack_of(frame)) for thread, frame in list(frames.items())
+                    )
+                below = self._by_work.get(awaited)
+                if below is None:
+                    continue
+                beneath = self._reader.read(below)
+                if beneath.what == QUEUE or standing.hands_on:
+                    return [*below, *stack], beneath
+        return stack, standing
 
     def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
         """Mark holders that wait for a lock whose owner waits in a pool's queue.
@@ -204,15 +228,6 @@ class Doing:
         """Yield the records of what was seen since the last call."""
         yield from self._looks.take(at)
         yield from self._loops.take(at, self._catalog)
-
-
-def stack_of(frame: FrameType | None) -> list[FrameType]:
-    """Return the frames from this frame outwards."""
-    stack: list[FrameType] = []
-    while frame is not None and len(stack) < MAX_FRAMES:
-        stack.append(frame)
-        frame = frame.f_back
-    return stack
 
 
 def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:

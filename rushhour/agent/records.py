@@ -173,6 +173,7 @@ class Site(TypedDict):
     checkouts: int
     held: float
     longest: float
+    hold: NotRequired[dict[Any, int]]  # since its last record, as in Times; older agents have none
 
 
 class Times(TypedDict):

@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
+from .asked import held_for
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
 from .call_sites import Classifier, Stack
 from .creation import is_merged, made_at
@@ -114,6 +115,8 @@ class PoolPatch:
                     state, asking = state_of(pool), request()
                     owner = owner_of()
                     holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
+                    if asking is None and holding == (0, 0):
+                        holding = held_for(get_ident(), book.live.copy(), state)
                     book.timeouts.append(
                         Timeout(now, state, stack, asking, waited=now - began, holding=holding, kept=kept)
                     )

@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 class Total:
     """The total of check-outs of a pool, stack and endpoint that came back."""
 
-    __slots__ = ("count", "held", "longest")
+    __slots__ = ("count", "held", "longest", "recent")
 
     def __init__(self) -> None:
         self.count = 0
         self.held = self.longest = 0.0
+        self.recent: dict[int, int] = {}  # since the last record: place of a histogram's bucket -> holds
+
+    def take_recent(self, into: dict[int, int]) -> None:
+        """Add the histogram since the last record to `into`, and begin a new one."""
+        recent, self.recent = self.recent, {}
+        for place, count in recent.items():
+            into[place] = into.get(place, 0) + count
 
     def add(self, count: int, held: float, longest: float) -> None:
         """So many more, held for so many seconds in all and at most."""
@@ -54,7 +61,10 @@ class Summary:
         for (pool, stack, endpoint), total in self.totals.items():
             if only is None or pool is only:
                 key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
-                sums.setdefault(key, Total()).add(total.count, total.held, total.longest)
+                into = sums.setdefault(key, Total())
+                into.add(total.count, total.held, total.longest)
+                if total.recent:
+                    total.take_recent(into.recent)
         still = Counter([(hold.slot.pool, hold.stack, label_of(hold.request)) for hold in live])
         for (pool, stack, endpoint), count in still.items():
             key = (self._catalog.pool(pool), self._catalog.site(stack), endpoint)
@@ -73,6 +83,7 @@ class Summary:
                     "checkouts": checkouts,
                     "held": rounded(total.held),
                     "longest": rounded(total.longest),
+                    "hold": {1 << place: count for place, count in sorted(total.recent.items())},
                 }
                 records.append(site_record)
 

@@ -83,7 +83,7 @@ class Tally:
         """The one loop that runs for every check-out of the service."""
         take, written, totals = self._book.ended.popleft, self._written, self._summary.totals
         last_pool = last_stack = last_label = None
-        total, holds, waits = Total(), list[int](), list[int]()
+        total, holds, waits, recent = Total(), list[int](), list[int](), dict[int, int]()
         count, held_s, waited_s, longest_s = 0, 0.0, 0.0, 0.0  # since pool, stack or endpoint changed
         for _ in range(len(self._book.ended)):
             hold = take()
@@ -100,8 +100,11 @@ class Tally:
                 holds, waits = pool.holds, pool.waits
                 key = (pool, stack, label)
                 total = totals.get(key) or totals.setdefault(key, Total())
+                recent = total.recent
             held, waited = hold.returned - hold.taken, hold.waited  # type: ignore[operator]  # it is set before it gets here
-            holds[int(held * 1e6).bit_length()] += 1
+            place = int(held * 1e6).bit_length()
+            holds[place] += 1
+            recent[place] = recent.get(place, 0) + 1
             count += 1
             held_s += held
             if held > longest_s:  # noqa: PLR1730  # a call of max() would cost more than the rest

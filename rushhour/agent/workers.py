@@ -13,6 +13,7 @@ import os
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from .asked import local_of
 from .flask_requests import current_request
 
 if TYPE_CHECKING:
@@ -45,10 +46,5 @@ def at_work(frames: dict[int, FrameType]) -> dict[Request, list[FrameType]]:
 
 def _request_of(frame: FrameType) -> Request | None:
     """By the context in which anyio's thread runs a function; nothing of its variables is kept."""
-    if frame.f_trace is not None:
-        return None  # a debugger's view of its variables is not to be touched
-    variables = frame.f_locals
-    context = variables.get("context")
-    if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the thread
-        variables.clear()
+    context = local_of(frame, "context")
     return context.get(current_request) if type(context) is Context else None

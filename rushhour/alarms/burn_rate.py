@@ -7,7 +7,8 @@ from pydantic.dataclasses import dataclass
 
 from rushhour.alarms.events import Firing, Kind, Notification, Replay
 from rushhour.alarms.timeline import Timeline, spoken, sums
-from rushhour.scenario.model import STRICT, PositiveSeconds
+from rushhour.scenario.durations import PositiveSeconds
+from rushhour.scenario.model import STRICT
 
 EVERY_S: Final = 60.0
 

@@ -17,7 +17,8 @@ from rushhour.alarms.events import Firing, Kind, Notification, Replay
 from rushhour.alarms.maths import Maths, MathsError, checked
 from rushhour.alarms.points import Gaps, MetricStat, Points, Samples, Statistic
 from rushhour.alarms.timeline import Metric, Timeline, spoken
-from rushhour.scenario.model import STRICT, PositiveSeconds
+from rushhour.scenario.durations import PositiveSeconds
+from rushhour.scenario.model import STRICT
 
 COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,

@@ -23,7 +23,7 @@ from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import PromtoolError, check_rules
 from rushhour.alarms.routing import DEFAULT, GRAFANA
 from rushhour.errors import UsageError
-from rushhour.scenario.model import FROM_YAML
+from rushhour.scenario.durations import FROM_YAML
 from rushhour.scenario.yaml_node import Node, read_yaml
 
 SYSTEMS: Final[dict[str, TypeAdapter[Any]]] = {

@@ -18,7 +18,8 @@ from rushhour.alarms.prom_series import NEEDS, SERIES, Source, input_series
 from rushhour.alarms.rules import ALERTS
 from rushhour.alarms.selectors import Selector, selectors
 from rushhour.alarms.timeline import Timeline, spoken
-from rushhour.scenario.model import STRICT, PositiveSeconds
+from rushhour.scenario.durations import PositiveSeconds
+from rushhour.scenario.model import STRICT
 
 _WINDOW: Final = re.compile(r"\[\s*((?:\d+(?:ms|[ywdhms]))+)")
 _KEPT: Final = re.compile(r"keep_firing_for:\s*[\"']?((?:\d+(?:ms|[ywdhms]))+)")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rushhour.alarms.real_config import RealAlerting
-from rushhour.cli.console import console, say
+from rushhour.cli.console import console, errors, say, say_aside
 from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.judging.alarms import unknown_alarms
@@ -94,8 +94,14 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
 
 
 def open_for(
-    options: Options, guard: Guard, scenarios: Sequence[Scenario], alerting: RealAlerting | None = None
+    options: Options,
+    guard: Guard,
+    scenarios: Sequence[Scenario],
+    alerting: RealAlerting | None = None,
+    *,
+    aside: bool = False,
 ) -> Stack:
+    """Open the stack that the options ask for; with `aside`, what is said meanwhile goes to stderr."""
     by_hand = by_hand_of(options)
     asked = StackOptions(
         options.stack,
@@ -105,8 +111,8 @@ def open_for(
         alerting,
         by_hand.host if by_hand else HOST,
     )
-    screen = make_screen(console, scenarios[0])
+    screen = make_screen(errors if aside else console, scenarios[0])
     try:
-        return open_stack(asked, guard, scenarios, screen.progress, say)
+        return open_stack(asked, guard, scenarios, screen.progress, say_aside if aside else say)
     finally:
         screen.done()

@@ -13,9 +13,10 @@ from types import FrameType
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from rushhour.cli.options import Exit
-from rushhour.errors import RunDataError, StackError, UnavailableError, UsageError
+from rushhour.errors import InsufficientDataError, RunDataError, StackError, UnavailableError, UsageError
 from rushhour.process.printable import clean
 from rushhour.rundir.masking import mask_text
 
@@ -26,10 +27,15 @@ INSTALL_ALL: Final = "for everything: pip install 'rushhour[run]'"
 COMMANDS: Final = {
     **dict.fromkeys(("check", "nightly", "run"), "run_commands"),
     "alarms": "alarm_commands",
+    "capacity": "capacity_commands",
     **dict.fromkeys(("compare", "history", "judge", "list", "report", "verify"), "saved_run_commands"),
     **dict.fromkeys(("doctor", "down", "ui", "up", "worker"), "stack_commands"),
     **dict.fromkeys(("agent", "init"), "own_service_commands"),
     "drill": "drills",
+    "completion": "completion",
+    "forecast": "forecast_commands",
+    "size": "size_commands",
+    "traffic": "traffic_commands",
 }  # module of this package that holds each
 
 
@@ -39,6 +45,11 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return sorted(COMMANDS)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing every command for its help."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [*map(CompletionItem, names), *click.Command.shell_complete(self, ctx, incomplete)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
@@ -91,7 +102,7 @@ def _failed(error: Exception) -> Exit:
     match error:
         case UsageError() | RunDataError():
             return _tell(error, Exit.USAGE)
-        case StackError() | UnavailableError():
+        case StackError() | UnavailableError() | InsufficientDataError():
             return _tell(error, Exit.UNKNOWN)
         case ModuleNotFoundError() if _not_installed():
             return _tell(_small_installation(error), Exit.USAGE)

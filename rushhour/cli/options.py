@@ -10,7 +10,8 @@ import click
 
 from rushhour.alarms.moments import epoch_of
 from rushhour.cli.run_options import Options
-from rushhour.scenario.model import seconds_of
+from rushhour.cli.scenario_completion import release_names
+from rushhour.scenario.durations import seconds_of
 
 Command = Callable[..., Any]
 
@@ -75,10 +76,36 @@ def path_option(flag: str, default: str | None, text: str) -> Callable[[Command]
 def run_options(command: Callable[..., int]) -> Command:
     """Add the options of every command that brings a stack up; they arrive as an `Options`."""
 
+    return _with_options(command, _RELEASE)
+
+
+def run_options_of_releases(command: Callable[..., int]) -> Command:
+    """The same for a command that takes `--release` several times, handed over as `releases`."""
+    return _with_options(command, _RELEASES)
+
+
+_RELEASE = click.option(
+    "--release",
+    metavar="NAME",
+    shell_complete=release_names,
+    help="Release of the service, instead of the scenario's own: 1.1.1. The scenario file lists them.",
+)
+_RELEASES = click.option(
+    "--release",
+    "releases",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=release_names,
+    help="Release of the service, instead of the scenario's own: 1.1.1. May be given several times; the "
+    "releases are then shown side by side.",
+)
+
+
+def _with_options(command: Callable[..., int], release: Callable[[Command], Command]) -> Command:
     @functools.wraps(command)
     def with_options(**given: Any) -> int:
-        options = Options(**{name: given.pop(name) for name in Options.__dataclass_fields__ if name in given})
-        return command(options, **given)
+        fields = {name: given.pop(name) for name in Options.__dataclass_fields__ if name in given}
+        return command(Options(**{"release": None} | fields), **given)
 
     decorated: Command = with_options
     for option in (
@@ -89,12 +116,7 @@ def run_options(command: Callable[..., int]) -> Command:
             "/usr/lib/postgresql/17/bin.",
         ),
         path_option("--runs", "runs", "Folder in which each run gets a directory of its own."),
-        click.option(
-            "--release",
-            metavar="NAME",
-            help="Release of the service, instead of the scenario's own: 1.1.1. The scenario file lists "
-            "them.",
-        ),
+        release,
         click.option(
             "--stack",
             type=click.Choice(["auto", "embedded", "compose"]),

@@ -9,9 +9,13 @@ import click
 
 from rushhour.agent.environment import JOURNAL_VARIABLE, agent_environment
 from rushhour.agent.exporter import parse_address
+from rushhour.cli.annotating import annotate_options
 from rushhour.cli.console import say, say_aside
 from rushhour.cli.options import Duration, Exit, path_option
 from rushhour.errors import UsageError
+from rushhour.jobs.annotate.collect import Annotations
+from rushhour.jobs.annotate.of_findings import of_findings, outcome_of
+from rushhour.jobs.annotate.repository import repository
 from rushhour.jobs.attach.run import NOTHING_SEEN, check_report, run_attached, write_findings
 from rushhour.jobs.init.document import described
 from rushhour.jobs.init.files import locust_file, scenario_file
@@ -90,6 +94,7 @@ def agent() -> None:
     "--keep", None, "Keep the agent's files in this directory; where it is not empty, in a new one below it."
 )
 @metrics_option
+@annotate_options("rushhour agent exec", stderr=True)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def agent_exec(
     command: tuple[str, ...],
@@ -99,6 +104,7 @@ def agent_exec(
     json: Path | None,
     keep: Path | None,
     metrics: str | None,
+    annotations: Annotations,
 ) -> int:
     """Run a Python service with the agent in it: rushhour agent exec -- gunicorn shop:app.
 
@@ -107,7 +113,13 @@ def agent_exec(
     Ends as the command does, with its exit code (127: no such command; 128 + n: ended by signal n).
     """
     return _agent_exec(
-        command, long_s=long_hold, fail_on_leak=fail_on_leak, report=json, keep=keep, metrics=metrics
+        command,
+        annotations,
+        long_s=long_hold,
+        fail_on_leak=fail_on_leak,
+        report=json,
+        keep=keep,
+        metrics=metrics,
     )
 
 
@@ -125,6 +137,7 @@ def agent_env(directory: Path, metrics: str | None) -> int:
 
 def _agent_exec(
     command: Sequence[str],
+    annotations: Annotations,
     *,
     long_s: float,
     fail_on_leak: bool,
@@ -136,6 +149,10 @@ def _agent_exec(
     if report is not None:
         check_report(report)
     attached = run_attached(command, long_s=long_s, say=say_aside, keep=keep, metrics=metrics)
+    findings = attached.findings
+    annotations.add(
+        outcome_of(Path(command[0]).name, findings), of_findings(findings, repository(Path.cwd()))
+    )
     if report is not None:
         write_findings(report, attached)
     code = attached.leak_code if fail_on_leak else attached.exit_code

@@ -7,16 +7,26 @@ from typing import Any
 
 import click
 
+from rushhour.cli.annotated_runs import add_run, in_scenario_file
+from rushhour.cli.annotating import annotate_options
 from rushhour.cli.common import open_for, run_context, run_one, select
 from rushhour.cli.console import console, say
 from rushhour.cli.options import Duration, exit_code, run_options
 from rushhour.cli.run_options import Options
 from rushhour.cli.saved_run_commands import show_scenarios
+from rushhour.cli.scenario_completion import scenario_and_suite_names, scenario_names
 from rushhour.errors import UsageError
+from rushhour.jobs.annotate.annotation import Outcome
+from rushhour.jobs.annotate.collect import Annotations
+from rushhour.jobs.annotate.of_runs import check_name, of_check
+from rushhour.jobs.annotate.repository import repository
 from rushhour.jobs.archive import NIGHTLY, remember
+from rushhour.jobs.capacity.command import Wanted, find_capacity
+from rushhour.jobs.capacity.page import summary
+from rushhour.jobs.capacity.words import with_capacity
 from rushhour.jobs.check.result import parse_request
 from rushhour.jobs.check.send import run_check
-from rushhour.jobs.check.summary import check_summary
+from rushhour.jobs.check.summary import check_summary, headline
 from rushhour.jobs.nightly.job import TREND, run_night
 from rushhour.jobs.nightly.night import folder_of
 from rushhour.jobs.nightly.soak import with_soak
@@ -24,17 +34,22 @@ from rushhour.judging.alarms import real_alerting
 from rushhour.load.check import check_locustfiles
 from rushhour.observe.watch import pool_watcher
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.report import lists, terminal
 from rushhour.report.files import write_suite
+from rushhour.run import RunContext
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.scenario.model import Data, Scenario
 from rushhour.scenario.settings import Setting, parse_setting
 from rushhour.screen.make import make_screen
+from rushhour.stack import Stack
+from rushhour.stack.open import stack_of
+from rushhour.verdict.judge import Outcome as RunOutcome
 from rushhour.verdict.judge import Verdict
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=scenario_and_suite_names)
 @click.option("--users", metavar="N", help="Most customers at once, instead of the scenario's number: 2000.")
 @click.option(
     "--duration", metavar="TIME", help="How long the load lasts, instead of the scenario's time: 90s, 3m."
@@ -67,11 +82,13 @@ from rushhour.verdict.judge import Verdict
     type=Duration(),
     help="With --observability: how long to wait for pages after the load, instead of for the first one: 5m.",
 )
+@annotate_options("rushhour run")
 @run_options
 def run(
     options: Options,
     names: tuple[str, ...],
     *,
+    annotations: Annotations,
     users: str | None,
     duration: str | None,
     spawn_rate: str | None,
@@ -85,14 +102,15 @@ def run(
     name, list the scenarios there are.
     """
     load = {"--users": users, "--duration": duration, "--spawn-rate": spawn_rate}
-    options = replace(options, settings=_settings(load, assignments))
+    options = replace(options, settings=settings_of(load, assignments))
     if not names:
         show_scenarios(options.scenarios)
         raise UsageError(["no scenario named; choose some of these: rushhour run NAME..."])
-    return exit_code(_run(options, names, agent=not no_agent, **alarms))
+    annotations.elsewhere = in_scenario_file(options.scenarios)
+    return exit_code(_run(options, names, annotations, agent=not no_agent, **alarms))
 
 
-def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
+def settings_of(load: dict[str, str | None], assignments: tuple[str, ...]) -> tuple[Setting, ...]:
     settings, problems = [], []
     for flag, text in load.items():
         if text is not None:
@@ -118,10 +136,12 @@ def _settings(load: dict[str, str | None], assignments: tuple[str, ...]) -> tupl
 @click.option(
     "--soak", type=Duration(), help="How long the scenario `soak` lasts, instead of its own time: 2h."
 )
+@annotate_options("rushhour nightly")
 @run_options
-def nightly(options: Options, keep: int, soak: float | None) -> int:
+def nightly(options: Options, keep: int, soak: float | None, *, annotations: Annotations) -> int:
     """Run the suite `nightly` with the release candidate, and say what changed since the last good night."""
-    return exit_code(_nightly(options, keep, soak))
+    annotations.elsewhere = in_scenario_file(options.scenarios)
+    return exit_code(_nightly(options, keep, soak, annotations))
 
 
 @click.command()
@@ -129,20 +149,24 @@ def nightly(options: Options, keep: int, soak: float | None) -> int:
     "--scenario",
     default="gate",
     show_default=True,
+    shell_complete=scenario_names,
     help="Scenario whose service and pool settings are used: smoke-leak.",
 )
+@annotate_options("rushhour check")
 @run_options
-def check(options: Options, scenario: str) -> int:
+def check(options: Options, scenario: str, *, annotations: Annotations) -> int:
     """Send one request to each endpoint, and say whether every connection came back to its pool.
 
     The endpoints are those that the scenario file lists under `check`.
     """
-    return exit_code([_check(options, scenario)])
+    annotations.elsewhere = in_scenario_file(options.scenarios)
+    return exit_code([_check(options, scenario, annotations)])
 
 
 def _run(
     options: Options,
     names: Sequence[str],
+    annotations: Annotations,
     *,
     agent: bool = True,
     observability: bool = False,
@@ -166,6 +190,7 @@ def _run(
             run_dir, verdict = run_one(scenario, stack, context)
             for note in remember(run_dir, verdict):
                 say(note)
+            add_run(annotations, run_dir, scenario, verdict, Path(scenario.target.root))
             results.append((scenario, verdict))
     if len(results) > 1:
         write_suite(options.runs, results)
@@ -175,7 +200,7 @@ def _run(
     return [verdict.verdict for _, verdict in results]
 
 
-def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
+def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Annotations) -> list[str]:
     """Run the suite `nightly`, compare with the last good night, prune old ones; the verdicts in order.
 
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
@@ -190,6 +215,9 @@ def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
         def one_of_night(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
             run_dir, verdict = run_one(scenario, stack, replace(context, runs=folder))
+            if scenario.expect_capacity is not None:
+                verdict = with_capacity(verdict, *_capacity(scenario, stack, replace(context, runs=folder)))
+            add_run(annotations, run_dir, scenario, verdict, Path(scenario.target.root))
             results.append((scenario, verdict))
             return run_dir, verdict
 
@@ -201,7 +229,20 @@ def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     return [row.verdict for row in night.runs]
 
 
-def _check(options: Options, name: str) -> str:
+def _capacity(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunOutcome, str]:
+    """Search the capacity that a scenario expects, print it, and return its verdict and the reason."""
+    stack = stack_of(scenario, stack, context.guard, allow_host=context.allow_host, service_host=HOST)
+    page, judged = find_capacity(
+        [scenario], Wanted(), stack, context, make_screen=lambda step: make_screen(console, step), say=say
+    )
+    [(search, verdict, why)] = judged
+    console.print(summary(search, verdict, why, page))
+    if search.interrupted:
+        raise KeyboardInterrupt
+    return verdict, why
+
+
+def _check(options: Options, name: str, annotations: Annotations) -> str:
     """Bring the stack up with little data, send one request per endpoint, and print what stayed out."""
     scenario = replace(select(options, [name])[0], data=Data(size="tiny"))
     problems = []
@@ -233,4 +274,6 @@ def _check(options: Options, name: str) -> str:
             screen.done()
             recorder.close()
     console.print(check_summary(result, scenario, run_dir.path))
+    outcome = Outcome(check_name(scenario), result.verdict, headline(result))
+    annotations.add(outcome, of_check(scenario, result, repository(Path(scenario.target.root))))
     return result.verdict

@@ -3,14 +3,21 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
 
+from rushhour.cli.annotated_runs import add_run
+from rushhour.cli.annotating import annotate_options
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
+from rushhour.cli.scenario_completion import scenario_names
 from rushhour.errors import RunDataError, UsageError
+from rushhour.jobs.annotate.annotation import Outcome
+from rushhour.jobs.annotate.collect import Annotations
+from rushhour.jobs.annotate.of_runs import of_drill
 from rushhour.jobs.archive import RunHistory, RunRow, remember, runs_folder_of
 from rushhour.jobs.archive.table import run_list
 from rushhour.jobs.compare import MeasuredRun, compare_runs, read_measured
@@ -18,8 +25,9 @@ from rushhour.jobs.compare.judging import TOLERANCE
 from rushhour.jobs.compare.render import comparison_json, terminal_comparison
 from rushhour.jobs.drill.facts import VERDICT_OF
 from rushhour.jobs.drill.judging import is_drill, judge_drill, render_drill
+from rushhour.jobs.drill.page import headline as drill_headline
 from rushhour.jobs.drill.page import terminal as terminal_drill
-from rushhour.judging.judge import judge_run, read_scenario, render_run
+from rushhour.judging.judge import judge_run, read_scenario, render_run, source_of
 from rushhour.judging.saved import read_real
 from rushhour.report import lists, terminal
 from rushhour.report.real_pages import terminal_real
@@ -65,7 +73,9 @@ def compare(before: Path, after: Path, tolerance: float, *, as_json: bool) -> in
 @click.option(
     "--rebuild", is_flag=True, help="Read every run directory again first, as after runs were copied here."
 )
-@click.option("--scenario", metavar="NAME", help="List only runs of this scenario: gate.")
+@click.option(
+    "--scenario", metavar="NAME", shell_complete=scenario_names, help="List only runs of this scenario: gate."
+)
 @click.option(
     "--last",
     metavar="N",
@@ -99,12 +109,13 @@ _source_option = click.option(
 @click.command()
 @runs_argument
 @_source_option
-def judge(runs: tuple[Path, ...], source: Path | None) -> int:
+@annotate_options("rushhour judge")
+def judge(runs: tuple[Path, ...], source: Path | None, *, annotations: Annotations) -> int:
     """Judge saved runs again from what was recorded, and write their reports anew.
 
     RUNS are run directories: runs/latest.
     """
-    verdicts, broken = _judge(runs, source)
+    verdicts, broken = _judge(runs, source, annotations)
     return with_broken(exit_code(verdicts), verdicts, broken)
 
 
@@ -167,23 +178,27 @@ class Broken:
         self.count = 0
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note a RunDataError within."""
+    def noted(self, told: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+        """Note a RunDataError within; `told` gets its text too."""
         try:
             yield
         except RunDataError as error:
             self.count += 1
             say_aside(f"rushhour: {error}")
+            told(str(error))
 
 
-def _judge(runs: Sequence[Path], source: Path | None) -> tuple[list[str], int]:
+def _judge(runs: Sequence[Path], source: Path | None, annotations: Annotations) -> tuple[list[str], int]:
     """Judge saved runs again; the verdicts in order, and how many runs could not be read."""
     results, verdicts, broken = [], list[str](), Broken()
     for path in runs:
-        with broken.noted():
+        with broken.noted(partial(annotations.add_unknown, path.name)):
             run_dir = RunDir(path.resolve())
             if is_drill(run_dir):
                 drill = judge_drill(run_dir)
+                said = drill_headline(drill)
+                outcome = Outcome(f"drill {drill.target}", VERDICT_OF[drill.outcome], said)
+                annotations.add(outcome, of_drill(drill, said))
                 console.print(terminal_drill(drill, run_dir.path))
                 verdicts.append(VERDICT_OF[drill.outcome])
                 continue
@@ -194,6 +209,7 @@ def _judge(runs: Sequence[Path], source: Path | None) -> tuple[list[str], int]:
             console.print(terminal.summary(verdict, scenario, run_dir.path, source, saved=True))
             if real := read_real(run_dir):
                 console.print(terminal_real(real))
+            add_run(annotations, run_dir, scenario, verdict, source_of(scenario, source))
             results.append((scenario, verdict))
             verdicts.append(verdict.verdict)
     if len(results) > 1:

@@ -170,7 +170,8 @@ def _waiting(signals: Signals) -> Trouble | None:
     """Return the troubled server if its sessions waited for the service, and none was left after the load."""
     outside = signals.outside
     idle = outside.troubled is not None and outside.idle_share >= WAITING and not outside.idle_after_load
-    return outside.troubled if idle else None
+    # Without CPU a service leaves its transactions idle as well, whatever it does in them.
+    return outside.troubled if idle and not outside.starved else None
 
 
 def _left(outside: Outside) -> str:

@@ -12,7 +12,7 @@ from rushhour.rundir import History
 OPEN_S: Final = 1.0  # a transaction that idles for less, after the load, is about to end
 
 
-def leak_in_use(signals: Signals, history: History) -> Iterator[Objection]:
+def leak_in_use(signals: Signals, history: History, used_by_later: int = 0) -> Iterator[Objection]:
     """Contradict a leak: a connection that runs a query when the watch ends is in use."""
     window = signals.metrics.window
     if window is None or signals.leak is None:
@@ -26,10 +26,21 @@ def leak_in_use(signals: Signals, history: History) -> Iterator[Objection]:
     ]
     if not leaked or not seen or seen[-1].t_s < window.load_ended_s:
         return
-    active = sum(backend.pid in leaked and backend.state == "active" for backend in seen[-1].backends)
-    if active:
+    active = (
+        sum(backend.pid in leaked and backend.state == "active" for backend in seen[-1].backends)
+        - used_by_later
+    )
+    if active > 0:
         says = f"{active} of their {len(leaked)} backends still ran a query after the load"
         yield Objection("the servers", says, "postgres.jsonl backends")
+
+
+def kept_in_use(signals: Signals, history: History) -> Iterator[Objection]:
+    """As above, against a session that a thread kept: a later request of the thread uses it.
+
+    Such a request may run on when its customer has given up, and so after the load.
+    """
+    yield from leak_in_use(signals, history, used_by_later=signals.outside.given_up)
 
 
 def leak_unseen(signals: Signals, history: History) -> Iterator[Objection]:

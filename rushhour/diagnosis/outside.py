@@ -10,6 +10,8 @@ from rushhour.rundir import facts as f
 
 IDLE = "idle in transaction"
 MOVED_S = 0.5  # a session that has moved since is somebody's
+STARVED_SHARE = 0.85  # of the machine's cores: the service waits for CPU as well
+BUSY_CORES = 0.8  # one interpreter can use one core
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,18 @@ class Outside:
     timeouts_between: int
     given_up: int  # requests whose customer gave up waiting: the service may still be at them
     troubled: Trouble | None  # the server with most backends in a transaction then
+    machine_share: float | None = None  # of the machine's cores in use, from the first time-out to the last
+    service_cores: float | None = None  # the service's CPU in the same time
 
     @property
     def leaked(self) -> bool:
         """Whether sessions stayed idle after the load that no request can still hold."""
         return self.given_up < sum(self.idle_after_load.values())
+
+    @property
+    def starved(self) -> bool:
+        """Whether a session may have idled in its transaction because the service had no CPU to go on."""
+        return (self.machine_share or 0.0) >= STARVED_SHARE or (self.service_cores or 0.0) >= BUSY_CORES
 
     @property
     def idle_share(self) -> float:
@@ -71,13 +80,16 @@ def outside_signals(history: History, window: Window | None) -> Outside:
         for row in history.requests
         if row.outcome is f.Outcome.OK and row.endpoint in endpoints and late[0].t_s < row.t_s < late[-1].t_s
     )
+    span = _span(window, late)
     return Outside(
         idle_after_load=idle,
         oldest_idle_s=max((last[name].oldest_idle_in_xact_s or 0.0 for name in idle), default=None),
         answered_between=answered,
         timeouts_between=sum(row.count for row in late),
         given_up=sum(row.count for row in history.requests if row.outcome is f.Outcome.CLIENT_TIMEOUT),
-        troubled=_troubled(history, window, late),
+        troubled=_troubled(history, span),
+        machine_share=_cpu_mean(history, f.MACHINE, span, of_limit=True),
+        service_cores=_cpu_mean(history, "service", span),
     )
 
 
@@ -89,11 +101,32 @@ def _idle_since(sample: f.ServerSample, quiet_s: float) -> int:
     return sum(backend.state.startswith(IDLE) and backend.state_s >= least_s for backend in sample.backends)
 
 
-def _troubled(history: History, window: Window | None, late: list[f.RequestCount]) -> Trouble | None:
+def _span(window: Window | None, late: list[f.RequestCount]) -> tuple[float, float] | None:
+    """From the first pool time-out to the last, at most to the load's end: then nobody asks any more."""
     if window is None or not late:
         return None
-    # A row counts what ended within its second. After the load nobody asks any more, and streams are closed.
-    from_s, to_s = late[0].t_s, min(late[-1].t_s + 1.0, max(window.load_ended_s, late[0].t_s + 1.0))
+    # A row counts what ended within its second.
+    return late[0].t_s, min(late[-1].t_s + 1.0, max(window.load_ended_s, late[0].t_s + 1.0))
+
+
+def _cpu_mean(
+    history: History, component: str, span: tuple[float, float] | None, *, of_limit: bool = False
+) -> float | None:
+    """Cores that the component used, or their share of its limit; None when that was not seen."""
+    if span is None:
+        return None
+    used = [
+        one.cpu_cores / (one.limit_cores or 1.0) if of_limit else one.cpu_cores
+        for one in history.host
+        if one.component == component and span[0] <= one.t_s <= span[1] and (one.limit_cores or not of_limit)
+    ]
+    return sum(used) / len(used) if used else None
+
+
+def _troubled(history: History, span: tuple[float, float] | None) -> Trouble | None:
+    if span is None:
+        return None
+    from_s, to_s = span
     found = [
         _trouble(
             name,

@@ -81,10 +81,9 @@ def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
 
 _Ask = Callable[[Signals, History], Iterator[Objection]]
 _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
-_LEAK: Final[tuple[_Ask, ...]] = (leaks.leak_in_use, leaks.leak_unseen)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
-    "scope-never-removed": _LEAK,
-    "unclosed-path": _LEAK,
+    "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen),
+    "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
     "held-across-external-wait": (holders.busy_server, holders.not_seen),
     "held-while-streaming": (holders.busy_server, holders.not_seen, holders.not_streaming),
     "abandoned-stream": (holders.busy_server, holders.not_seen),

@@ -1,8 +1,10 @@
 """Judges a run directory and writes its verdict and reports, directly after the run or later."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from rushhour.errors import RunDataError
+from rushhour.errors import InsufficientDataError, RunDataError
+from rushhour.forecast.answer import forecast
 from rushhour.judging.alarms import alarm_section, alarms_not_replayed, silent_alarms
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
@@ -39,17 +41,29 @@ def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
     """
     scenario, history, verdict, alarms = _judged(run)
     run.write_json("verdict.json", verdict_json(verdict))
-    write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
+    write_reports(run, scenario, history, verdict, source_of(scenario, source_root), alarms=alarms)
     return verdict
 
 
 def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run again, but not verdict.json; return the written files."""
     scenario, history, verdict, alarms = _judged(run)
-    return write_reports(run, scenario, history, verdict, _source_of(scenario, source_root), alarms=alarms)
+    return write_reports(run, scenario, history, verdict, source_of(scenario, source_root), alarms=alarms)
 
 
-def _source_of(scenario: Scenario, source_root: Path | None) -> Path | None:
+def with_forecast(name: str, scenario: Scenario, history: History, verdict: Verdict) -> Verdict:
+    """Add the forecast for the scenario's production, or why the run allows none."""
+    if scenario.production is None:
+        return verdict
+    try:
+        made = forecast(name, scenario, history, verdict, scenario.production)
+    except InsufficientDataError as error:
+        return replace(verdict, no_forecast=str(error))
+    return replace(verdict, forecast=made)
+
+
+def source_of(scenario: Scenario, source_root: Path | None) -> Path | None:
+    """Return the folder whose source may be shown with a saved run; None if there is none."""
     return source_root or trusted_root(Path(scenario.target.root), Path.cwd())
 
 
@@ -63,4 +77,4 @@ def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | Non
         silent_alarms(scenario.expect_alarms, audited),
         alarms_not_replayed(scenario.expect_alarms, audited),
     )
-    return scenario, history, verdict, alarms
+    return scenario, history, with_forecast(run.path.name, scenario, history, verdict), alarms

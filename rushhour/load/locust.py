@@ -9,13 +9,14 @@ from typing import Final
 from rushhour.errors import UsageError
 from rushhour.load import names
 from rushhour.load.master_address import MasterAddress
-from rushhour.load.shapes import pushes
 from rushhour.process.child import Child, start
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import RunDir
+from rushhour.scenario.arrivals import as_text
 from rushhour.scenario.hosts import check_host
 from rushhour.scenario.model import Scenario
+from rushhour.scenario.shapes import pushes
 from rushhour.stack.postgres.seeding.dataset import CUSTOMERS
 
 PLUGIN: Final = Path(__file__).with_name("plugin.py")
@@ -66,7 +67,7 @@ def locust_command(
     load = scenario.load
     command = [sys.executable, "-m", "locust", "--headless", "--only-summary"]
     command += ["-f", f"{root / load.locustfile},{PLUGIN}"]
-    command += ["--host", url, "--users", str(load.users), "--spawn-rate", f"{load.spawn_rate:g}"]
+    command += ["--host", url, "--users", str(load.users or 1), "--spawn-rate", f"{load.spawn_rate:g}"]
     # Requests still waiting at the end of the load must be recorded. Behind a full pool they first wait for
     # a thread, so only the customer's own time-out limits them.
     command += ["--stop-timeout", str(math.ceil(in_flight_s(scenario)))]
@@ -99,6 +100,8 @@ def locust_environment(scenario: Scenario, run: RunDir, anchor_wall_s: float) ->
         names.SHAPE: load.shape,
         names.DURATION_S: repr(load.duration),
         names.WARM_UP_S: repr(load.warm_up),
+        names.ARRIVALS: as_text(load.arrivals or ()),
+        names.PROCESSES: str(max(1, load.workers)),
         **customer_settings(scenario),
     }
 
@@ -116,11 +119,13 @@ def base_environment() -> dict[str, str]:
 def customer_settings(scenario: Scenario) -> dict[str, str]:
     """Return the variables that locustfiles read."""
     load = scenario.load
+    pushed_at_s = pushes(load.shape, load.duration) if load.arrivals is None else ()  # they follow the shape
     return {
+        names.ONE_SESSION: "no" if load.arrivals is None else "yes",
         names.CUSTOMERS: str(CUSTOMERS[scenario.data.size]),
         names.THINK_TIME_S: repr(load.think_time),
         names.CLIENT_TIMEOUT_S: repr(load.client_timeout),
         names.SEED: str(load.seed),
-        names.PUSH_AT_S: ",".join(f"{at_s:g}" for at_s in pushes(load.shape, load.duration)),
+        names.PUSH_AT_S: ",".join(f"{at_s:g}" for at_s in pushed_at_s),
         names.PUSH_SHARE: repr(load.push_share),
     }

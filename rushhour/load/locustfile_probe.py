@@ -29,7 +29,7 @@ def problems_of(path: str) -> list[Problem]:
         return [(file, line, f"its import raised {type(error).__name__}: {error}")]
     if not user_classes:
         return [(path, None, "has no user class: define a subclass of HttpUser or FastHttpUser with tasks")]
-    return sorted({problem for user in user_classes.values() for problem in _overrides(user)})
+    return sorted({problem for user in user_classes.values() for problem in _of_class(user)})
 
 
 def _blamed(error: BaseException, path: str) -> tuple[str, int | None]:
@@ -43,8 +43,8 @@ def _blamed(error: BaseException, path: str) -> tuple[str, int | None]:
     return path, None
 
 
-def _overrides(user: type[Any]) -> Iterator[Problem]:
-    """Yield tasks of a user class or task set that override a method or attribute of Locust."""
+def _of_class(user: type[Any]) -> Iterator[Problem]:
+    """Yield what is wrong with a user class and its task sets: lengths of sessions, names of tasks."""
     seen: set[type[Any]] = set()
     waiting: list[type[Any]] = [user]
     while waiting:
@@ -52,6 +52,7 @@ def _overrides(user: type[Any]) -> Iterator[Problem]:
         if owner in seen:
             continue
         seen.add(owner)
+        yield from _length(owner)
         own = [base for base in owner.__mro__ if not _is_locusts(base) and base is not object]
         names = {name for base in owner.__mro__ if _is_locusts(base) for name in _names(base)}
         for base in own:
@@ -66,6 +67,18 @@ def _overrides(user: type[Any]) -> Iterator[Problem]:
                     yield code.co_filename, code.co_firstlineno, text
         tasks = getattr(owner, "tasks", None) or ()
         waiting += [task for task in tasks if isinstance(task, type) and not _is_locusts(task)]
+
+
+def _length(owner: type[Any]) -> Iterator[Problem]:
+    """Yield a `session_length` that is no number of tasks; docs/load.md says what it means."""
+    length = getattr(owner, "session_length", None)
+    if length is None or (isinstance(length, int) and not isinstance(length, bool) and length > 0):
+        return
+    text = (
+        f"session_length {length!r} of {owner.__name__} is not a number of tasks: write a whole number "
+        "above 0, or None for a class that raises StopUser itself"
+    )
+    yield sys.modules[owner.__module__].__file__ or owner.__module__, None, text
 
 
 def _is_locusts(owner: type[Any]) -> bool:

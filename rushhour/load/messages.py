@@ -74,8 +74,8 @@ def unpack(data: dict[str, Any]) -> Report:
     """Convert the data of a message to a report. Raises TypeError or KeyError if it is none."""
     return Report(
         rows=tuple(
-            RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker, status)
-            for t_s, endpoint, outcome, count, latency, worker, status in data["rows"]
+            RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker, status, latency_due)
+            for t_s, endpoint, outcome, count, latency, worker, status, latency_due in data["rows"]
         ),
         samples=tuple(GeneratorSample(*values) for values in data["samples"]),
         final=bool(data["final"]),

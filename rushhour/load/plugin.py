@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import geventhttpclient.client
 from locust import LoadTestShape, User, events
@@ -25,13 +25,27 @@ from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
+from rushhour.load.due import LATE_MS, LEAST_MS, note_ends_of_waits, take_late_ms
 from rushhour.load.joining import accept
-from rushhour.load.names import ANCHOR_WALL_S, CHANNEL, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
+from rushhour.load.names import (
+    ANCHOR_WALL_S,
+    ARRIVALS,
+    CHANNEL,
+    DURATION_S,
+    PROCESSES,
+    RUN_DIR,
+    SEED,
+    SHAPE,
+    WARM_UP_S,
+)
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
-from rushhour.load.shapes import SHAPES, step_towards, users_at
+from rushhour.load.visitors import Visitors
 from rushhour.load.writing import Writer
 from rushhour.rundir import FactWriter, RunDir
+from rushhour.scenario.shapes import SHAPES, step_towards, users_at
+
+CONTEXT_AT: Final = 5  # the fewest positional arguments of a request that may hold its context
 
 
 @events.init_command_line_parser.add_listener
@@ -40,10 +54,19 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     group = parser.add_argument_group("rushhour", "The shape of the load")
     group.add_argument("--load-shape", choices=SHAPES, default="steady", env_var=SHAPE)
     group.add_argument("--load-duration", type=float, default=60.0, env_var=DURATION_S, metavar="SECONDS")
+    group.add_argument(
+        "--load-arrivals",
+        default="",
+        env_var=ARRIVALS,
+        metavar="SECONDS:PER_SECOND,...",
+        help="instead of users",
+    )
+    group.add_argument("--load-processes", type=int, default=1, env_var=PROCESSES, metavar="N")
+    group.add_argument("--load-seed", type=int, default=1, env_var=SEED, metavar="N")
 
 
 class Shape(LoadTestShape):
-    """Sets the number of customers once a second."""
+    """Sets the number of customers once a second; those of open arrivals are started by `Visitors`."""
 
     use_common_options: ClassVar[bool] = True
     finished = False
@@ -64,6 +87,8 @@ class Shape(LoadTestShape):
         if t_s >= options.load_duration:
             self.finished = True
             return None
+        if options.load_arrivals:
+            return 0, 1.0
         wanted = users_at(options.load_shape, t_s, options.num_users or 1, options.load_duration)
         rate = options.spawn_rate or 1.0
         # At most what Locust can do until the next tick: a master blocks, and ignores the shape, until it
@@ -87,6 +112,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
         count_started(tally)
         accept(runner, tally)
         Worker(environment, runner, tally)
+        Visitors(environment, runner, tally)
         return
     if not os.environ.get(RUN_DIR):
         raise RuntimeError(f"set {RUN_DIR} to the directory that the recorder shall write to")
@@ -100,6 +126,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
         environment.events.user_error.add_listener(counter.on_user_error)
         environment.events.test_start.add_listener(lambda **_: counter.begin())
         environment.events.test_stop.add_listener(lambda **_: counter.end())
+        Visitors(environment, runner, tally)
 
 
 def count_started(tally: Tally) -> None:
@@ -109,14 +136,21 @@ def count_started(tally: Tally) -> None:
 
 
 def counted(request: Callable[..., Any], tally: Tally) -> Callable[..., Any]:
-    """Wrap `request` so that it is counted. A locustfile marks a retry with `context={"retry": n}`."""
+    """Wrap `request` so that it is counted. A locustfile marks a retry with `context={"retry": n}`.
+
+    A request that is sent later than due carries its lateness in the same context.
+    """
 
     @functools.wraps(request)
-    def count_and_send(*args: Any, **kwargs: Any) -> Any:
+    def count_and_send(session: Any, *args: Any, **kwargs: Any) -> Any:
         tally.started += 1
         if "context" in kwargs and kwargs["context"].get("retry"):
             tally.retries += 1
-        return request(*args, **kwargs)
+        if session.user is not None and (late_ms := take_late_ms(session.user)) is not None:
+            tally.sent_late(late_ms)
+            if late_ms >= LEAST_MS and len(args) < CONTEXT_AT:
+                kwargs["context"] = {**kwargs.get("context", {}), LATE_MS: late_ms}
+        return request(session, *args, **kwargs)
 
     return count_and_send
 
@@ -156,4 +190,5 @@ def stop_without_a_last_request() -> None:
 
 
 forbid_hidden_resends()
+note_ends_of_waits()
 stop_without_a_last_request()

@@ -10,7 +10,7 @@ from typing import Final, Self
 from hdrh.histogram import HdrHistogram
 
 from rushhour.metrics.latencies import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS
-from rushhour.rundir.facts import GeneratorSample, Outcome, RequestCount
+from rushhour.rundir.facts import SAME_LATENCY, GeneratorSample, Outcome, RequestCount
 
 TICK_S: Final = 0.02  # the timer whose lateness is measured
 
@@ -39,27 +39,43 @@ class Clock:
 
 @dataclass(slots=True)
 class Second:
-    """Latencies, in ms, of the requests that ended within one second."""
+    """Latencies, in ms, of the requests that ended within one second.
+
+    `late` holds those that were sent later than due, as (latency, lateness), by endpoint, outcome and status.
+    """
 
     t_s: int
     ok: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     failed: defaultdict[tuple[str, str, Outcome, int], list[float]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    late: defaultdict[tuple[str, str, Outcome, int], list[tuple[float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
     def rows(self, worker: str) -> Iterator[RequestCount]:
         """Yield a row for each endpoint, outcome and 4xx status."""
         for (method, name), took_ms in self.ok.items():
-            endpoint, latency = f"{method} {name}", _encoded(took_ms)
-            yield RequestCount(self.t_s, endpoint, Outcome.OK, len(took_ms), latency, worker)
-        for (method, name, outcome, status), took_ms in self.failed.items():
-            endpoint, latency = f"{method} {name}", _encoded(took_ms)
-            yield RequestCount(self.t_s, endpoint, outcome, len(took_ms), latency, worker, status)
+            yield self._row((method, name, Outcome.OK, 0), took_ms, worker)
+        for key, took_ms in self.failed.items():
+            yield self._row(key, took_ms, worker)
+
+    def _row(self, key: tuple[str, str, Outcome, int], took_ms: Sequence[float], worker: str) -> RequestCount:
+        method, name, outcome, status = key
+        counts, due = Counter([int(each_ms * 1000) for each_ms in took_ms]), SAME_LATENCY
+        latency = _encoded(counts)
+        if late := self.late.get(key):
+            counts.subtract(int(took * 1000) for took, _ in late)
+            counts.update(int((took + late_ms) * 1000) for took, late_ms in late)
+            due = _encoded(counts)
+        return RequestCount(self.t_s, f"{method} {name}", outcome, len(took_ms), latency, worker, status, due)
 
 
-def _encoded(took_ms: Sequence[float]) -> str:
+def _encoded(counts_us: Counter[int]) -> str:
     histogram = small_histogram()
-    for took_us, count in Counter([int(one_ms * 1000) for one_ms in took_ms]).items():
+    for took_us, count in counts_us.items():
+        if not count:
+            continue
         # The histogram rejects values outside its range, which would make the count wrong.
         histogram.record_value(min(max(took_us, LOWEST_US), HIGHEST_US), count)
     return str(histogram.encode().decode("ascii"))
@@ -80,9 +96,12 @@ class Tally:
         self._past: list[Second] = []
         self._begin_second()
         self._late_ms: list[float] = []
+        self._due_late_ms: list[float] = []
         self.started = 0  # requests sent since the last sample
         self.retries = 0  # how many of `started` were retries
         self.redirected = 0  # requests that ended with a redirect, since the last sample
+        self.arrived = 0  # customers of open arrivals who came, since the last sample
+        self.turned_away = 0  # those for whom this process had no room
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
 
@@ -104,23 +123,38 @@ class Tally:
         self._past.append(self._second)
         self._begin_second()
 
-    def succeeded(self, method: str, name: str, took_ms: float) -> None:
-        """Count a request that has just succeeded."""
+    def succeeded(self, method: str, name: str, took_ms: float, late_ms: float = 0.0) -> None:
+        """Count a request that has just succeeded and was sent `late_ms` later than due."""
         if self._monotonic() >= self._ends_at:
             self._turn()
         self._ok[method, name].append(took_ms)
+        if late_ms:
+            self._second.late[method, name, Outcome.OK, 0].append((took_ms, late_ms))
 
     def ended(
-        self, method: str, name: str, outcome: Outcome, took_ms: float, status: int | None = None
+        self,
+        method: str,
+        name: str,
+        outcome: Outcome,
+        took_ms: float,
+        status: int | None = None,
+        *,
+        late_ms: float = 0.0,
     ) -> None:
         """Count a request that has just ended; its `status` is kept if it is a 4xx."""
         if outcome is Outcome.OK:
-            self.succeeded(method, name, took_ms)
+            self.succeeded(method, name, took_ms, late_ms)
             return
         if self._monotonic() >= self._ends_at:
             self._turn()
         kept = status or 0 if outcome is Outcome.HTTP_4XX else 0
         self._second.failed[method, name, outcome, kept].append(took_ms)
+        if late_ms:
+            self._second.late[method, name, outcome, kept].append((took_ms, late_ms))
+
+    def sent_late(self, late_ms: float) -> None:
+        """Record how much later than due a request was sent."""
+        self._due_late_ms.append(late_ms)
 
     def late(self, lateness_ms: Sequence[float]) -> None:
         """Record how much later than planned timers fired."""
@@ -138,7 +172,7 @@ class Tally:
         """Return the sample since the last call; its `t_s` is the second that it mostly covers."""
         now_s, cpu_s = self.clock.now_s(), self._cpu_s()
         span_s = max(now_s - self._sampled_s, 1e-6)
-        late_ms = sorted(self._late_ms)
+        late_ms, due_late_ms = sorted(self._late_ms), sorted(self._due_late_ms)
         sample = GeneratorSample(
             t_s=int((self._sampled_s + now_s) / 2),
             worker=self.worker,
@@ -149,10 +183,15 @@ class Tally:
             lateness_max_ms=round(late_ms[-1], 3) if late_ms else 0.0,
             cpu_cores=round((cpu_s - self._sampled_cpu_s) / span_s, 4),
             redirected=self.redirected,
+            due_late_p99_ms=round(_nearest_rank(due_late_ms, 0.99), 3),
+            due_late_max_ms=round(due_late_ms[-1], 3) if due_late_ms else 0.0,
+            arrived=self.arrived,
+            turned_away=self.turned_away,
         )
         self._sampled_s, self._sampled_cpu_s = now_s, cpu_s
-        self.started = self.retries = self.redirected = 0
+        self.started = self.retries = self.redirected = self.arrived = self.turned_away = 0
         self._late_ms.clear()
+        self._due_late_ms.clear()
         return sample
 
 

@@ -4,7 +4,7 @@
 # mypy: allow-untyped-calls, allow-untyped-decorators
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_STOPPED, Runner
 
+from rushhour.load.due import LATE_MS
 from rushhour.load.messages import FACTS, Raised, Report, pack
 from rushhour.load.outcome import classify
 from rushhour.load.raised import Exceptions
@@ -39,18 +40,21 @@ class Counter:
         response_time: float,
         response: Any = None,
         exception: BaseException | None = None,
+        *,
+        context: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
         """Handle Locust's `request` event: an attempt ended."""
         status = None if response is None else response.status_code or 0
         if status and response.history:
             self._tally.redirected += 1
+        late_ms = context.get(LATE_MS, 0.0) if context else 0.0
         if status == 200 and exception is None:  # nearly all requests
-            self._succeeded(request_type, name, response_time)
+            self._succeeded(request_type, name, response_time, late_ms)
         else:
             body = response.content if status is not None and status >= 500 else None
             outcome = classify(status, body, exception)
-            self._tally.ended(request_type, name, outcome, response_time, status)
+            self._tally.ended(request_type, name, outcome, response_time, status, late_ms=late_ms)
 
     def on_user_error(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
         """Handle Locust's `user_error` event: a task or `on_start` raised an exception."""

@@ -5,7 +5,7 @@ the load. A metric without data is None, never 0.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields
 
 from rushhour.metrics.locustfile import count_of_errors
@@ -30,6 +30,12 @@ class Metrics:
     retries: int | None
     redirected: int | None
     users_max: int | None
+    users_mean: float | None
+    arrivals: int | None  # customers who arrived, in the whole load; None without open arrivals
+    arrivals_per_s: float | None  # while the load was measured
+    turned_away: int | None
+    due_late_p99_ms: float | None
+    due_late_max_ms: float | None
     time_to_exhaustion_s: float | None
     time_to_first_timeout_s: float | None
     time_to_detection_s: float | None
@@ -87,6 +93,7 @@ def measure(scenario: Scenario, history: History) -> Metrics:
     for row in measured:
         by_endpoint.setdefault(row.endpoint, []).append(row)
     http_timeouts = sum(row.count for row in measured if row.outcome is f.Outcome.QUEUEPOOL_TIMEOUT)
+    open_arrivals = bool(history.generator) and scenario.load.arrivals is not None
     generator = [sample for sample in history.generator if window and window.in_whole_second(sample.t_s)]
     return Metrics(
         window=window,
@@ -96,7 +103,13 @@ def measure(scenario: Scenario, history: History) -> Metrics:
         offered_rps=per_second(sum(sample.started for sample in generator), window) if generator else None,
         retries=sum(sample.retries for sample in generator) if generator else None,
         redirected=sum(sample.redirected for sample in generator) if generator else None,
-        users_max=_users_max(history.generator),
+        users_max=max(_users(history.generator).values(), default=None),
+        users_mean=_mean(_users(generator).values()),
+        arrivals=sum(sample.arrived for sample in history.generator) if open_arrivals else None,
+        arrivals_per_s=per_second(sum(each.arrived for each in generator), window) if open_arrivals else None,
+        turned_away=sum(sample.turned_away for sample in history.generator) if open_arrivals else None,
+        due_late_p99_ms=_p95_of_seconds([sample.due_late_p99_ms for sample in generator]),
+        due_late_max_ms=max((sample.due_late_max_ms for sample in generator), default=None),
         time_to_exhaustion_s=_time_to_exhaustion_s(history, window),
         time_to_first_timeout_s=_since_start(window, [fact.t_s for fact in history.pool_timeouts]),
         time_to_detection_s=_time_to_detection_s(history, window),
@@ -111,12 +124,16 @@ def measure(scenario: Scenario, history: History) -> Metrics:
     )
 
 
-def _users_max(samples: Iterable[f.GeneratorSample]) -> int | None:
-    """Return the highest number of concurrent customers, summed over all workers."""
-    per_second: Counter[int] = Counter()
+def _users(samples: Iterable[f.GeneratorSample]) -> Counter[int]:
+    """Return the number of customers who were present in each second, summed over all workers."""
+    present: Counter[int] = Counter()
     for sample in samples:
-        per_second[sample.t_s] += sample.users
-    return max(per_second.values(), default=None)
+        present[sample.t_s] += sample.users
+    return present
+
+
+def _mean(values: Collection[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _p95_of_seconds(per_second_ms: list[float]) -> float | None:
@@ -156,7 +173,7 @@ def _cpu_mean(history: History, window: Window | None, component: str) -> float 
         for sample in history.host
         if sample.component == component and window and window.measures(sample.t_s)
     ]
-    return sum(cores) / len(cores) if cores else None
+    return _mean(cores)
 
 
 def _lag_max(history: History, window: Window | None) -> float | None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hdrh.histogram import HdrHistogram
+
 from rushhour.metrics.latencies import merge, percentile_ms
 from rushhour.metrics.window import Window
 from rushhour.rundir import facts as f
@@ -34,6 +36,9 @@ class RequestMetrics:
     p99_ms: float | None
     http_4xx_rate: float | None = None  # absent from the verdicts of older versions
     answered_ok: int | None = None  # answers 2xx or 3xx; absent from the verdicts of older versions
+    p50_due_ms: float | None = None  # from when requests were due; absent from the verdicts of older versions
+    p95_due_ms: float | None = None
+    p99_due_ms: float | None = None
 
 
 def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> RequestMetrics:
@@ -49,7 +54,9 @@ def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> Re
         for row in rows
         if row.outcome is f.Outcome.OK and window and window.in_whole_second(row.t_s)
     )
-    latency = merge(row.latency for row in rows if row.outcome not in NO_WAIT)
+    waited = [row for row in rows if row.outcome not in NO_WAIT]
+    latency = merge(row.latency for row in waited)
+    due = _since_due(waited, latency)
     return RequestMetrics(
         requests=total,
         achieved_rps=per_second(ok_in_window, window),
@@ -66,7 +73,19 @@ def request_metrics(rows: Sequence[f.RequestCount], window: Window | None) -> Re
         p99_ms=percentile_ms(latency, 99),
         http_4xx_rate=counts[f.Outcome.HTTP_4XX] / total if total else None,
         answered_ok=counts[f.Outcome.OK],
+        p50_due_ms=percentile_ms(due, 50) if due else None,
+        p95_due_ms=percentile_ms(due, 95) if due else None,
+        p99_due_ms=percentile_ms(due, 99) if due else None,
     )
+
+
+def _since_due(rows: Sequence[f.RequestCount], latency: HdrHistogram) -> HdrHistogram | None:
+    """Merge the latencies from when requests were due; None when a row does not have them."""
+    if not all(row.latency_due for row in rows):
+        return None
+    if all(row.latency_due == f.SAME_LATENCY for row in rows):
+        return latency
+    return merge(row.latency if row.latency_due == f.SAME_LATENCY else row.latency_due for row in rows)
 
 
 def per_second(count: int, window: Window | None) -> float | None:

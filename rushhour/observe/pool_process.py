@@ -242,19 +242,17 @@ class PoolProcess:
             checkouts=int(checkouts),
             held_s=round(held_s, 6),
             max_hold_s=record["longest"],
+            hold_us=_buckets(record.get("hold", {})),
         )
 
     def _on_times(self, record: r.Times) -> Iterator[f.PoolFact]:
-        def buckets(of: Mapping[str, int]) -> dict[int, int]:
-            return {int(bound): count for bound, count in of.items()}
-
         yield f.PoolTimes(
             t_s=self._around.t_s(record["t"]),
             pid=self._pid,
             pool=self._names[record["pool"]],
-            wait_us=buckets(record["wait"]),
-            hold_us=buckets(record["hold"]),
-            create_us=buckets(record["create"]),
+            wait_us=_buckets(record["wait"]),
+            hold_us=_buckets(record["hold"]),
+            create_us=_buckets(record["create"]),
         )
 
     def _on_timeout(self, record: r.Timeout) -> Iterator[f.PoolFact]:
@@ -333,6 +331,10 @@ class PoolProcess:
 
     def _on_fault(self, record: r.Fault) -> Iterator[f.PoolFact]:
         yield f.AgentFault(self._around.t_s(record["t"]), self._pid, record["where"], record["error"])
+
+
+def _buckets(of: Mapping[str, int]) -> dict[int, int]:
+    return {int(bound): count for bound, count in of.items()}
 
 
 def _on_backend(checkout: f.CheckOut, server: str, t_s: float, server_pids: Set[int]) -> bool:

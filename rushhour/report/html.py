@@ -7,7 +7,7 @@ from typing import Final
 
 from rushhour.diagnosis import HeldSite
 from rushhour.metrics.window import Window, find_window
-from rushhour.report import settings, words
+from rushhour.report import forecast, forecast_picture, settings, words
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.causes import SECTION, about
 from rushhour.report.holders import still_out, suspects, top_holders
@@ -61,6 +61,10 @@ def render_html(
         "faults": _faults(history),
         "beside": beside,
         "alarms": alarms,
+        "forecast": verdict.forecast,
+        "forecast_answer": forecast.ANSWER[verdict.forecast.exhausts] if verdict.forecast else "",
+        "forecast_picture": forecast_picture.picture(verdict.forecast) if verdict.forecast else None,
+        "forecast_rows": forecast.rows(verdict.forecast) if verdict.forecast else [],
         "over_what": words.over_what(scenario),
         "about": about(verdict.diagnosis.cause),
         "about_title": SECTION,
@@ -83,6 +87,14 @@ def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
         ("CPU primary", words.cores(get("primary_cpu_cores_mean")), "cores, mean"),
         ("CPU replica", words.cores(get("replica_cpu_cores_mean")), "cores, mean"),
     ]
+    came = f"{words.count(get('arrivals'))} customers arrived"
+    arrivals = [
+        (
+            "customers present",
+            f"{words.count(get('users_max'))} at most",
+            came + _of(", {} a second", get("arrivals_per_s"), "{:.3g}"),
+        )
+    ]
     return [
         ("requests", words.count(requests), _of("{} requests/s", get("achieved_rps"), "{:,.0f}")),
         ("HTTP 5xx", words.count(failures), share),
@@ -104,8 +116,10 @@ def _tiles(scenario: Scenario, verdict: Verdict) -> list[tuple[str, str, str]]:
         (
             "p95 latency",
             words.ms(get("p95_ms")),
-            f"p50 {words.ms(get('p50_ms'))}, p99 {words.ms(get('p99_ms'))}",
+            f"p50 {words.ms(get('p50_ms'))}, p99 {words.ms(get('p99_ms'))}"
+            + _of("; p95 from when due {} ms", get("p95_due_ms"), "{:,.0f}"),
         ),
+        *(arrivals if scenario.load.arrivals is not None else ()),
         *(servers if scenario.wants_servers else ()),
     ]
 

@@ -20,7 +20,7 @@ def title(scenario: Scenario, number: int, total: int) -> RenderableType:
     return Text.assemble(
         ("\n" + count, "dim"),
         (scenario.name, "bold"),
-        f"  release {scenario.release}, {load.users} customers ({load.shape}, {load.duration:g} s)"
+        f"  release {scenario.release}, {load.in_words()} ({load.shape_in_words()}, {load.duration:g} s)"
         + (f", {pool}" if pool else ""),
     )
 
@@ -48,8 +48,9 @@ def scenario_objects(file: ScenarioFile) -> list[dict[str, object]]:
             "name": name,
             "release": one.release,
             "users": one.load.users,
+            "arrivals": [[point.at_s, point.per_s] for point in one.load.arrivals or ()] or None,
             "duration_s": one.load.duration,
-            "shape": one.load.shape,
+            "shape": one.load.shape if one.load.arrivals is None else None,
             "expect": one.expect,
             "cause": one.cause,
             "description": one.description,
@@ -64,7 +65,7 @@ def scenario_list(file: ScenarioFile) -> RenderableType:
     table = Table("scenario", "release", "customers", "expects", "what it is", box=None, pad_edge=False)
     for name, scenario in file.scenarios.items():
         expects = scenario.expect + (f": {scenario.cause}" if scenario.cause else "")
-        users = str(scenario.load.users)
+        users = scenario.load.short()
         table.add_row(Text(name, "bold"), scenario.release, users, expects, scenario.description)
     suites = [Text(f"suite {name}: {', '.join(members)}") for name, members in file.suites.items()]
     return Group(table, Text(), *suites)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
+from rushhour.report import forecast
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import Sources, sources_of
@@ -23,9 +24,10 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
     lines = [
         f"## {SIGN[verdict.verdict]} {text(verdict.headline)}",
         "",
+        *_forecast_line(verdict),
         (
             f"**{text(verdict.scenario)}**, release {text(verdict.release)}, {text(verdict.stack)} stack, "
-            f"{scenario.load.users:,} customers: expected *{text(verdict.expected)}*, "
+            f"{scenario.load.in_words()}: expected *{text(verdict.expected)}*, "
             f"observed *{verdict.observed}*, verdict **{verdict.verdict}**."
         ),
         "",
@@ -37,6 +39,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
             [(_OK[result.ok], code(result.expr), threshold_value(result)) for result in verdict.thresholds],
         ),
         *_diagnosis(verdict.diagnosis, sources_of(scenario, source_root)),
+        *_forecast(verdict),
         *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
         *([text(over_what(scenario)), ""] if verdict.metrics else []),
         *_metrics(verdict),
@@ -133,6 +136,21 @@ def _site(site: HeldSite, sources: Sources) -> list[str]:
     ]
     found = sources.excerpt(site.file, site.line, around=0).hit
     return [*lines, f"      {clean(found)}", ""] if found else lines
+
+
+def _forecast_line(verdict: Verdict) -> list[str]:
+    if verdict.forecast is not None:
+        made = verdict.forecast
+        return [f"**{forecast.ANSWER[made.exhausts]}** {text(made.headline)}", ""]
+    return [f"No forecast for production: {text(verdict.no_forecast)}", ""] if verdict.no_forecast else []
+
+
+def _forecast(verdict: Verdict) -> list[str]:
+    if verdict.forecast is None:
+        return []
+    rows = [tuple(text(cell) for cell in row) for row in forecast.rows(verdict.forecast)]
+    reasons = [f"- {prose(reason)}" for reason in verdict.forecast.reasons]
+    return [*_table("Production", ("", "expected", "80 % interval"), rows), *reasons, ""]
 
 
 def _metrics(verdict: Verdict) -> list[str]:

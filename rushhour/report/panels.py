@@ -81,7 +81,14 @@ def _users(history: History, zero: float) -> Panel | None:
     for sample in history.generator:
         total[sample.t_s] += sample.users
     points = _shift(((t + 0.5, float(users)) for t, users in sorted(total.items())), zero)
-    return Panel("users", "Load", "customers", (line("active", "line", "blue", points),))
+    series = [line("active", "line", "blue", points)]
+    arrived: Counter[int] = Counter()
+    for sample in history.generator:
+        arrived[sample.t_s] += sample.arrived
+    if any(arrived.values()):
+        came = _shift(((t + 0.5, float(count)) for t, count in sorted(arrived.items())), zero)
+        series.append(line("arrived in a second", "line", "grey", came))
+    return Panel("users", "Load", "customers", tuple(series))
 
 
 def _per_second(counts: Counter[int], seconds: range, zero: float) -> list[Point]:

@@ -33,7 +33,10 @@ def pool_words(scenario: Scenario) -> str:
 def rows(scenario: Scenario, history: History) -> Iterator[tuple[str, str]]:
     """Return name and value of each setting that had an effect in the run."""
     load = scenario.load
-    yield "load", f"{load.users:,} customers, {load.shape}, {words.seconds(load.duration)}, {load.locustfile}"
+    yield (
+        "load",
+        f"{load.in_words()}, {load.shape_in_words()}, {words.seconds(load.duration)}, {load.locustfile}",
+    )
     if uses_think_time(scenario):
         yield "think time", f"{words.seconds(load.think_time)} median"
     yield "warm-up", words.seconds(load.warm_up)

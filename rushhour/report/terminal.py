@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
+from rushhour.report import forecast
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import Sources, sources_of, trusted_root
@@ -55,6 +56,7 @@ def summary(
         Text.assemble(
             (verdict.verdict.upper(), VERDICT_STYLE[verdict.verdict]), "  ", (clean(verdict.headline), "bold")
         ),
+        *_forecast(verdict),
         Text(
             f"{clean(verdict.scenario)}, release {clean(verdict.release)}, {clean(verdict.stack)} stack: "
             f"expected {clean(verdict.expected)}, observed {verdict.observed}",
@@ -66,9 +68,21 @@ def summary(
     parts += _section("Evidence", [_Evidence(verdict.diagnosis)] if verdict.diagnosis.evidence else [])
     parts += _section("Thresholds", [_thresholds(verdict)] if verdict.thresholds else [])
     parts += [Text(), Text(over_what(scenario), "dim")] if verdict.metrics else []
+    if verdict.forecast is not None:
+        parts += _section("Production", [forecast.table(verdict.forecast)])
     parts += _section("Also seen", [_bullet(note) for note in verdict.notes])
     parts += [Text(), Text.assemble("Report  ", (str(run_path / "report.html"), "cyan"), overflow="fold")]
     return Group(*parts)
+
+
+def _forecast(verdict: Verdict) -> list[RenderableType]:
+    if verdict.forecast is not None:
+        return [forecast.line(verdict.forecast)]
+    return (
+        [Text(f"No forecast for production: {clean(verdict.no_forecast)}", "dim")]
+        if verdict.no_forecast
+        else []
+    )
 
 
 def comparison(results: Sequence[tuple[Scenario, Verdict]]) -> RenderableType:

@@ -126,7 +126,7 @@ def compared(pairs: Sequence[tuple[Scenario, Verdict]]) -> tuple[tuple[str, ...]
             (
                 clean(scenario.name),
                 clean(verdict.release),
-                count(scenario.load.users),
+                scenario.load.short(),
                 count(get("requests")),
                 count(get("http_4xx")),
                 count(get("http_5xx")),

@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from rushhour.errors import UsageError
 from rushhour.rundir.masking import MASK, is_secret_name, mask_text
-from rushhour.scenario.model import FROM_YAML, SCENARIO, Scenario, Target
+from rushhour.scenario.durations import FROM_YAML
+from rushhour.scenario.model import SCENARIO, Scenario, Target
 from rushhour.scenario.owner import planted
-from rushhour.scenario.rules import contradictions
+from rushhour.scenario.rules import besides_arrivals, contradictions, without_other_customers
 from rushhour.scenario.target_rules import without_other_ways
 from rushhour.scenario.yaml_node import Node, read_yaml
 
@@ -150,7 +151,7 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
         ) from None
     if scenario.target.url:
         scenario = replace(scenario, agent=False)
-    if found := contradictions(scenario):
+    if found := [*contradictions(scenario), *besides_arrivals(node.plain["load"], scenario.load.arrivals)]:
         raise UsageError(
             [
                 f"{path}:{node.line(where)}: scenarios.{name}.{'.'.join(map(str, where))}: {what}"
@@ -204,6 +205,9 @@ def _over(above: Node, base: Node) -> Node:
     own, inherited = (node.plain.get("target") for node in (above, base))
     if isinstance(own, dict) and isinstance(inherited, dict):
         base = Node({**base.plain, "target": without_other_ways(inherited, own)}, base.lines)
+    own, inherited = (node.plain.get("load") for node in (above, base))
+    if isinstance(own, dict) and isinstance(inherited, dict):
+        base = Node({**base.plain, "load": without_other_customers(inherited, own)}, base.lines)
     return above.over(base)
 
 

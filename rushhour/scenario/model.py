@@ -4,9 +4,13 @@ import re
 from dataclasses import field
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from rushhour.scenario import arrivals
+from rushhour.scenario.arrivals import CapacityBound, RatePoint, parse_arrivals, parse_capacity
+from rushhour.scenario.day import parse_day
+from rushhour.scenario.durations import PositiveSeconds, Seconds
 from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
@@ -33,30 +37,6 @@ SERVERS: Final = ("primary", "replica")
 # pause: the server keeps its connections and does not answer; stop: it shuts down cleanly; kill: like a
 # power cut; black-hole: no data passes between service and server; lock: locks a table, as a migration does.
 FAULTS: Final = ("pause", "unpause", "stop", "kill", "start", "black-hole", "restore", "lock", "unlock")
-
-FROM_YAML: Final = "yaml"  # validation context of a file written by hand, where a duration needs its unit
-
-_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_seconds(value: Any, info: ValidationInfo) -> Any:
-    """Convert a duration such as "90s", "1m30s" or "500ms" to seconds. Raises ValueError otherwise."""
-    if isinstance(value, float) and info.context != FROM_YAML:  # seconds already: a scenario.json read back
-        return value
-    return seconds_of(value)
-
-
-def seconds_of(value: object) -> float:
-    """Return the seconds of a duration written with units. Raises ValueError otherwise."""
-    text = str(value).strip()
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
-        raise ValueError(f"{value!r} is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-
-
-Seconds = Annotated[float, BeforeValidator(parse_seconds)]
-PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 
 
 def _one_of(what: str, allowed: tuple[str, ...]) -> BeforeValidator:
@@ -89,10 +69,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Load:
-    """The customers and the duration. `users` is the peak; `spawn_rate` is customers per second."""
+    """The customers and the duration: `users` who stay, or `arrivals` of customers who leave again.
 
-    users: Annotated[int, Field(gt=0)]
+    `users` is the peak of the shape; `spawn_rate` is customers per second. `arrivals` is a rate or a curve of
+    rates, to which neither shape nor spawn rate applies.
+    """
+
     duration: PositiveSeconds
+    users: Annotated[int, Field(gt=0)] | None = None
+    arrivals: Annotated[tuple[RatePoint, ...] | None, BeforeValidator(parse_arrivals)] = None
     shape: Annotated[str, _one_of("shape", SHAPES)] = "rush-hour"
     locustfile: str = "locustfiles/referrals.py"
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
@@ -107,6 +92,22 @@ class Load:
     seed: Annotated[int, Field(ge=0)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
     drain: Annotated[Seconds, Field(ge=0)] = 2.0  # observe the pools this long after the load
+
+    def in_words(self) -> str:
+        """Describe the customers, as in "800 customers" or "arrivals of 40 a second"."""
+        if self.arrivals is not None:
+            return f"arrivals of {arrivals.in_words(self.arrivals)}"
+        return f"{self.users or 0:,} customers"
+
+    def short(self) -> str:
+        """Write the customers for a table, as in "800" or "40/s"."""
+        if self.arrivals is not None:
+            return f"{arrivals.peak(self.arrivals):g}/s"
+        return f"{self.users or 0:,}"
+
+    def shape_in_words(self) -> str:
+        """Name what the number of customers follows: the shape, or the curve of rates."""
+        return self.shape if self.arrivals is None else "open arrivals"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -190,6 +191,33 @@ class Target:
     root: str = "."
 
 
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and value.strip():
+        parse_day(value)
+    return value
+
+
+def _share(value: Any) -> Any:
+    """`20%` or 0.2."""
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)%", value.strip())):
+        return float(found[1]) / 100
+    return value
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Production:
+    """What a scenario's `production:` says; what it leaves out is as in the run."""
+
+    customers: Annotated[int, Field(gt=0)]
+    instances: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1)] | None = None  # processes of each instance
+    threads: Annotated[int, Field(ge=1)] | None = None  # of each process
+    pool: Pool | None = None
+    think_time: PositiveSeconds | None = None  # median pause of a customer between two steps
+    push_share: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] | None = None
+    day: Annotated[str, BeforeValidator(_day)] = ""  # see parse_day; empty: all customers, for a day
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Scenario:
     """A scenario: the service under test, the load, and the expected result."""
@@ -209,8 +237,10 @@ class Scenario:
     thresholds: tuple[Annotated[Threshold, BeforeValidator(parse_threshold)], ...] = ()
     faults: tuple[ServerFault, ...] = ()
     expect_alarms: tuple[str, ...] = ()  # policies of infra/alerts that must fire on every failure
+    expect_capacity: Annotated[CapacityBound | None, BeforeValidator(parse_capacity)] = None
     may_fail: tuple[Annotated[str, BeforeValidator(parse_endpoint)], ...] = ()  # may never answer 2xx or 3xx
     agent: bool = True  # false: a black box, judged by HTTP, servers and logs alone
+    production: Production | None = None  # what the report of a run is forecast for
 
     @property
     def cut_off(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from rushhour.errors import UsageError
 from rushhour.scenario.model import SCENARIO, Scenario
-from rushhour.scenario.rules import contradictions
+from rushhour.scenario.rules import besides_arrivals, contradictions
 
 FREE: Final = (("service", "environment"), ("target", "environment"))  # mappings that take any key
 NOT_SET: Final = ("name",)  # runs are found by it
@@ -47,6 +47,11 @@ def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
     problems = [problem for setting in settings for problem in _unknown(plain, setting)]
     if problems:
         raise UsageError(problems)
+    keys = {setting.key for setting in settings}
+    if "load.arrivals" in keys and "load.users" not in keys:
+        plain["load"]["users"] = None
+    elif "load.users" in keys and "load.arrivals" not in keys:
+        plain["load"]["arrivals"] = None
     for setting in settings:
         _put(plain, setting.path, _value(plain, setting))
     try:
@@ -54,7 +59,8 @@ def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
     except ValidationError as error:
         raise UsageError(list(_invalid(error, settings))) from None
     given = " ".join(setting.given for setting in settings)
-    if found := contradictions(changed):
+    set_here = {setting.path[1]: setting.text for setting in settings if setting.path[:-1] == ("load",)}
+    if found := [*contradictions(changed), *besides_arrivals(set_here, changed.load.arrivals)]:
         raise UsageError(
             [
                 f"{given}: scenarios.{scenario.name}.{'.'.join(map(str, where))}: {what}"

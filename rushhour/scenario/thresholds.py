@@ -57,6 +57,17 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         MetricSpec(
             "p99", Unit.DURATION_MS, "requests", "99th percentile of the time to an answer", True, "p99_ms"
         ),
+        *(
+            MetricSpec(
+                f"p{rank}_due",
+                Unit.DURATION_MS,
+                "requests",
+                f"{which} of the time from when a request was due to its answer",
+                True,
+                f"p{rank}_due_ms",
+            )
+            for rank, which in ((50, "median"), (95, "95th percentile"), (99, "99th percentile"))
+        ),
         MetricSpec("requests", Unit.COUNT, "requests", "requests that ended", True),
         MetricSpec("achieved_rps", Unit.RATE, "requests", "requests answered 2xx or 3xx, a second", True),
         MetricSpec("throughput", Unit.RATE, "requests", "the same as achieved_rps", True, "achieved_rps"),

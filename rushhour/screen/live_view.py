@@ -10,12 +10,23 @@ from rich.text import Text
 
 from rushhour.observe.live_state import LiveState, PoolGauge
 from rushhour.report.words import UNKNOWN, clean, cores, count
+from rushhour.scenario.arrivals import peak, rate_at
 from rushhour.scenario.model import Scenario
 
 LINE_EVERY_S: Final = 5.0  # in a log, where the view cannot be redrawn
 MOMENTS_SHOWN: Final = 6
 _BAR: Final = 16  # columns; keeps a line with its name and figures within 80
 _COMPONENTS: Final = ("primary", "replica", "service")
+
+
+def _customers(state: LiveState, scenario: Scenario) -> tuple[RenderableType, Text]:
+    """Show the customers of a peak, or how many are present of those that arrive."""
+    load = scenario.load
+    if load.arrivals is None:
+        most = load.users or 0
+        return bar(state.users or 0, most, "cyan"), Text(f"{count(state.users)} of {count(most)}")
+    per_s, highest = rate_at(load.arrivals, state.elapsed_s), peak(load.arrivals)
+    return bar(per_s, highest, "cyan"), Text(f"{count(state.users)} present, {per_s:.3g}/s come")
 
 
 def render_live(state: LiveState, scenario: Scenario) -> RenderableType:
@@ -32,8 +43,7 @@ def render_live(state: LiveState, scenario: Scenario) -> RenderableType:
     )
     rows.add_row(
         "customers",
-        bar(state.users or 0, scenario.load.users, "cyan"),
-        Text(f"{count(state.users)} of {count(scenario.load.users)}"),
+        *_customers(state, scenario),
     )
     for pool in state.pools:
         rows.add_row(f"pool {clean(pool.pool)}", pool_bar(pool), _pool_words(pool))

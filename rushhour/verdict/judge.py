@@ -16,6 +16,7 @@ from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import Threshold, parse_threshold
+from rushhour.verdict.forecast import Forecast
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
 from rushhour.verdict.lost import losses_behind, stays_violated
@@ -60,6 +61,8 @@ class Verdict:
         str, ...
     ] = ()  # what was seen and did not count: "the agent saw 3 leaked connections all the same"
     endpoints: dict[str, RequestMetrics] = field(default_factory=dict)
+    forecast: Forecast | None = None  # for the scenario's `production:`
+    no_forecast: str = ""  # why there is none, although the scenario names a production
 
 
 def judge(scenario: Scenario, history: History, stack: str) -> Verdict:

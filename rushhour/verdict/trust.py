@@ -10,6 +10,7 @@ from rushhour.metrics.window import Window
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.scenario.arrivals import expected
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
 from rushhour.verdict.lost import has_losses, lost_everything, lost_parts
@@ -22,10 +23,10 @@ CPU_SHARE: Final = 0.1  # of the measured seconds
 OTHERS_SHARE: Final = 0.25  # of the machine's cores, used by processes outside of the run
 USERS_SHARE: Final = 0.95
 LOG_LINES: Final = 8  # quoted from the log of the part that broke
+ARRIVAL_DEVIATIONS: Final = 5.0
 DURATION_SHARE: Final = 0.95
 HTTP_4XX_SHARE: Final = 0.5
 REDIRECTED_SHARE: Final = 0.5
-MACHINE: Final = "machine"
 WORKER_SILENT_S: Final = 5.0
 POOL_GAP_S: Final = 2.0
 SERVER_GAP_S: Final = 5.0
@@ -48,7 +49,7 @@ def void_reasons(scenario: Scenario, history: History, metrics: Metrics) -> tupl
         *_cut_short(scenario, history, metrics.window),
         *lost_everything(history),
         *_no_load(scenario, history, metrics),
-        *_generator(history, metrics),
+        *_generator(scenario, history, metrics),
         *_other_work(history, metrics.window),
         *_faults(scenario, history),
     )
@@ -107,9 +108,8 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
     lasted_s = window.load_ended_s - window.load_started_s
     if history.complete and lasted_s < DURATION_SHARE * scenario.load.duration:
         yield f"the load ended after {lasted_s:.0f} s, and should have lasted {scenario.load.duration:.0f} s"
-    users = None if has_losses(history, "generator") else metrics.users_max
-    if history.complete and users is not None and users < USERS_SHARE * scenario.load.users:
-        yield f"only {users:,} of {scenario.load.users:,} customers ever came"
+    if history.complete and not has_losses(history, "generator"):
+        yield from _customers(scenario, metrics)
     allowed_4xx = sum(
         metrics.endpoints[name].http_4xx for name in scenario.may_fail if name in metrics.endpoints
     )
@@ -125,7 +125,26 @@ def _no_load(scenario: Scenario, history: History, metrics: Metrics) -> Iterator
         )
 
 
-def _generator(history: History, metrics: Metrics) -> Iterator[str]:
+def _customers(scenario: Scenario, metrics: Metrics) -> Iterator[str]:
+    """Report customers who never came."""
+    load, users, arrived = scenario.load, metrics.users_max, metrics.arrivals
+    if load.users is not None and users is not None and users < USERS_SHARE * load.users:
+        yield f"only {users:,} of {load.users:,} customers ever came"
+    if load.arrivals is None or arrived is None:
+        return
+    mean = expected(load.arrivals, load.duration)
+    # The number of arrivals is random: it has a Poisson distribution, with a deviation of the mean's root.
+    if arrived < USERS_SHARE * mean - ARRIVAL_DEVIATIONS * mean**0.5:
+        yield f"only {arrived:,} of about {mean:,.0f} customers ever arrived"
+    if metrics.turned_away:
+        yield (
+            f"the load generator had no room for {metrics.turned_away:,} of the customers who arrived: "
+            f"{users or 0:,} were present at most; raise the limit of open files (`ulimit -n`), or give it "
+            "more workers"
+        )
+
+
+def _generator(scenario: Scenario, history: History, metrics: Metrics) -> Iterator[str]:
     window = metrics.window
     if window is None:
         return
@@ -141,6 +160,11 @@ def _generator(history: History, metrics: Metrics) -> Iterator[str]:
         yield (
             f"the load generator fell behind: its timers fired {lateness_ms:,.0f} ms late at p99 "
             f"(bound {LATENESS_P99_MS:.0f} ms)"
+        )
+    elif scenario.load.arrivals is not None and (metrics.due_late_p99_ms or 0) > LATENESS_P99_MS:
+        yield (
+            f"the load generator fell behind: requests were sent {metrics.due_late_p99_ms:,.0f} ms later "
+            f"than due at p99 (bound {LATENESS_P99_MS:.0f} ms)"
         )
     elif stall_ms > STALL_MS:
         yield f"the load generator stood still for {stall_ms / 1000:.1f} s (bound {STALL_MS / 1000:.0f} s)"
@@ -163,11 +187,11 @@ def _other_work(history: History, window: Window | None) -> Iterator[str]:
     for sample in history.host:
         if window is not None and window.measures(sample.t_s):
             used.setdefault(sample.component, []).append(sample.cpu_cores)
-    cores = next((sample.limit_cores for sample in history.host if sample.component == MACHINE), None)
-    if cores is None or MACHINE not in used:
+    cores = next((sample.limit_cores for sample in history.host if sample.component == f.MACHINE), None)
+    if cores is None or f.MACHINE not in used:
         return
     means = {component: sum(values) / len(values) for component, values in used.items()}
-    others = means.pop(MACHINE) - sum(means.values())
+    others = means.pop(f.MACHINE) - sum(means.values())
     if others > OTHERS_SHARE * cores:
         yield (
             f"the machine was busy with other work: {others:.2f} of its {cores:g} cores on average "

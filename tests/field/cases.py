@@ -9,9 +9,10 @@ FOLDER: Final = Path(__file__).parent
 SERVICES: Final = FOLDER / "services"
 MARK: Final = "# named"  # ends a line that the diagnosis has to name
 
-Server = Literal["uvicorn", "gthread", "gevent"]
+Server = Literal["uvicorn", "uvloop", "gthread", "gevent"]
 _COMMANDS: Final[dict[Server, str]] = {
     "uvicorn": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log",
+    "uvloop": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log --loop uvloop",
     "gthread": "gunicorn {module}:app --bind {{host}}:{{port}} --threads {{threads}} --no-control-socket",
     "gevent": "gunicorn {module}:app --bind {{host}}:{{port}} --worker-class gevent --no-control-socket",
 }
@@ -40,7 +41,7 @@ class Case:
 
     @property
     def environment(self) -> Literal["asgi", "wsgi"]:
-        return "asgi" if self.server == "uvicorn" else "wsgi"
+        return "asgi" if self.server in ("uvicorn", "uvloop") else "wsgi"
 
     @property
     def command(self) -> str:
@@ -261,5 +262,19 @@ CASES: Final = (
         ("authup/authup#3539",),
         "nested-checkout (certain), one line of two",
         tables=True,
+    ),
+    Case(
+        "helper_thread",
+        "gthread",
+        ("nested-checkout",),
+        (),
+        "held-across-external-wait (certain)",
+    ),
+    Case(
+        "helper_executor",
+        "uvloop",
+        ("nested-checkout",),
+        (),
+        "held-across-external-wait (certain)",
     ),
 )

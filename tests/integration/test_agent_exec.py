@@ -264,3 +264,34 @@ def test_what_the_main_thread_has_out_when_the_process_ends_is_named(tmp_path: P
     assert "no leak was seen, but 1 connection was still out when the process ended" in said
     assert f"out  soon.py:{line_of(tmp_path / 'soon.py', 'leak')} work" in said
     assert "every connection came back" not in said
+
+
+LEAKS = """
+import threading
+from sqlalchemy import create_engine, text
+
+engine = create_engine("sqlite:///shop.db")
+kept = []
+
+def report():
+    kept.append(engine.connect())  # leak
+    kept[0].execute(text("select 1"))
+
+thread = threading.Thread(target=report)
+thread.start()
+thread.join()
+print("its own output")
+"""
+
+
+def test_a_leak_is_annotated_beside_the_output_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(LEAKS)
+    options = ("--annotate", "github", "--annotate", "gitlab=gl.json", "--comment", "comment.md")
+    done = execute(tmp_path, sys.executable, "shop.py", options=options)
+    assert (done.returncode, done.stdout) == (0, "its own output\n"), done.stderr
+    line = line_of(tmp_path / "shop.py", "leak")
+    (command,) = [one for one in done.stderr.splitlines() if one.startswith("::")]
+    assert command.startswith(f"::error file=shop.py,line={line},title=")
+    (row,) = json.loads((tmp_path / "gl.json").read_text())
+    assert row["location"] == {"path": "shop.py", "lines": {"begin": line}}
+    assert f"<code>shop.py:{line}</code>" in (tmp_path / "comment.md").read_text(encoding="utf-8")

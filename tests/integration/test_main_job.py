@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,9 +101,17 @@ def test_a_saved_run_whose_expectation_was_edited_is_unknown(hotfix: tuple[Ended
 def test_check_names_the_line_of_a_connection_that_stays_out(
     cache: Path, tmp_path: Path, release: str, code: int
 ) -> None:
-    ended = rushhour("check", "--release", release, "--runs", str(tmp_path))
+    sarif = tmp_path / "check.sarif"
+    formats = ("--annotate", "github", "--annotate", f"sarif={sarif}")
+    ended = rushhour("check", "--release", release, "--runs", str(tmp_path), *formats)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert ("app/referrals.py:" in ended.stdout) == (code == 1)
+    commands = [line for line in ended.stdout.splitlines() if line.startswith("::")]
+    assert len(json.loads(sarif.read_text())["runs"][0]["results"]) == len(commands) == code
+    for command in commands:
+        found = re.match(r"::error file=app/referrals\.py,line=(\d+),title=check of ", command)
+        assert found is not None, command
+        assert f"app/referrals.py:{found[1]}" in ended.stdout
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from rushhour.jobs.annotate.formats import Formats, formats_of
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "nightly"
 
@@ -42,6 +44,15 @@ def github(run: Callable[[str], int]) -> str:
     if run(steps["Environment"]):
         return "error"
     return {0: "success", 1: "failed"}.get(run(steps["Nightly"]), "error")
+
+
+def gitlab(run: Callable[[str], int]) -> str:
+    """How a job ends whose script ends as `run` says."""
+    job = YAML(typ="safe").load((FOLDER / "gitlab-ci.yaml").read_text())["nightly"]
+    code = next((code for line in job["script"] if (code := run(line))), 0)
+    if code == job["allow_failure"]["exit_codes"]:
+        return "unknown"
+    return {0: "success", 1: "failed"}.get(code, "error")  # GitLab shows the code of a job that failed
 
 
 def systemd(run: Callable[[str], int]) -> str:
@@ -99,7 +110,7 @@ class Desk:
         return done.returncode
 
 
-TEMPLATES = {"Jenkins": jenkins, "GitHub": github, "systemd": systemd}
+TEMPLATES = {"Jenkins": jenkins, "GitHub": github, "GitLab": gitlab, "systemd": systemd}
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -155,15 +166,20 @@ def test_a_release_reaches_rushhour_as_data(template: str, release: str, tmp_pat
     assert not (tmp_path / "made").exists()
 
 
-def test_the_workflow_is_valid_by_githubs_own_schema() -> None:
+@pytest.mark.parametrize(
+    ("file", "vendored"),
+    [("github-workflow.yaml", "github-workflows.json"), ("gitlab-ci.yaml", "gitlab-ci.json")],
+)
+def test_the_job_is_valid_by_the_schema_of_its_server(file: str, vendored: str) -> None:
     if util.find_spec("check_jsonschema") is None:
         pytest.skip("check-jsonschema, which carries the schema of GitHub's workflows, is not installed")
     jsonschema = import_module("jsonschema")  # comes with check-jsonschema; has no types
     schemas = resources.files("check_jsonschema") / "builtin_schemas" / "vendor"
-    schema = json.loads((schemas / "github-workflows.json").read_text(encoding="utf-8"))
-    jsonschema.validate(workflow(), schema)
+    schema = json.loads((schemas / vendored).read_text(encoding="utf-8"))
+    job = YAML(typ="safe").load((FOLDER / file).read_text())
+    jsonschema.validate(job, schema)
     with pytest.raises(jsonschema.ValidationError):  # the check can fail
-        jsonschema.validate(workflow() | {"on": {"nightly": {}}}, schema)
+        jsonschema.validate(job | {"on": {"nightly": {}}, "nightly": 1}, schema)
 
 
 def test_the_workflow_keeps_nights_reports_and_summary() -> None:
@@ -175,6 +191,20 @@ def test_the_workflow_keeps_nights_reports_and_summary() -> None:
     assert steps["Summary"]["if"] == "always()"
     assert "$GITHUB_STEP_SUMMARY" in steps["Summary"]["run"]
     assert not any("${{" in step.get("run", "") for step in job["steps"])  # no input becomes shell text
+
+
+def test_the_jobs_publish_the_findings() -> None:
+    job = workflow()["jobs"]["nightly"]
+    steps = {step.get("name"): step for step in job["steps"]}
+    formats = formats_of(steps["Nightly"]["env"]["RUSHHOUR_ANNOTATE"].split(), None, {})
+    assert formats == Formats(github=True, sarif=Path("rushhour.sarif"))
+    assert "rushhour.sarif" in steps["Reports"]["with"]["path"].split()
+    night = YAML(typ="safe").load((FOLDER / "gitlab-ci.yaml").read_text())["nightly"]
+    automatic = formats_of((), None, {"GITLAB_CI": "true"})
+    assert night["artifacts"]["reports"]["codequality"] == str(automatic.gitlab)
+    jenkinsfile = (FOLDER / "Jenkinsfile").read_text()
+    (asked,) = re.findall(r"RUSHHOUR_ANNOTATE = '(.*?)'", jenkinsfile)
+    assert str(formats_of([asked], None, {}).sarif) in jenkinsfile
 
 
 def test_systemd_accepts_service_and_timer() -> None:

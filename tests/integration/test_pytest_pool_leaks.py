@@ -1,9 +1,13 @@
 """`pytest --pool-leaks` in a project of somebody else's, run as its own pytest."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.integration.agent_subject import DEADLINE_S, line_of
 
@@ -153,6 +157,43 @@ def test_the_summary_adds_up_the_workers_of_xdist(tmp_path: Path) -> None:
     assert summary.startswith("pool leaks: 3 tests left connections out (")
     assert "sqlalchemy 2." in summary
     assert summary.endswith(", in 2 workers)")
+
+
+def annotated(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in done.stdout.splitlines() if line.startswith("::")]
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2", "--dist", "loadfile")])
+def test_leaks_are_annotated_at_the_line_that_took_the_connection(
+    workers: tuple[str, ...], tmp_path: Path
+) -> None:
+    options = ("--annotate", "github", "--annotate", "sarif=leaks.sarif")
+    done = run_pytest(tmp_path, *workers, "--pool-leaks", *options)
+    assert done.returncode == 1, done.stdout + done.stderr
+    shop, tests = tmp_path / "shop.py", tmp_path / "test_shop.py"
+    lines = {("shop.py", line_of(shop, "leak")), ("shop.py", line_of(shop, "dropped"))}
+    lines |= {("test_shop.py", line_of(tests, "careless"))}
+    found = [re.match(r"::error file=(.*?),line=(\d+),title=", line) for line in annotated(done)]
+    assert {(one[1], int(one[2])) for one in found if one} == lines
+    assert len(found) == 3
+    results = json.loads((tmp_path / "leaks.sarif").read_text())["runs"][0]["results"]
+    assert len(results) == 3
+
+
+def test_without_a_leak_nothing_is_annotated_and_without_sqlalchemy_a_doubt(tmp_path: Path) -> None:
+    clean = "import shop\n\ndef test_clean():\n    assert shop.items() == 1\n"
+    done = run_pytest(tmp_path, "--pool-leaks", "--annotate", "github", tests=clean)
+    assert (done.returncode, annotated(done)) == (0, [])
+    done = run_pytest(tmp_path, "--pool-leaks", "--annotate", "github", tests="def test_none():\n    pass\n")
+    (doubt,) = annotated(done)
+    assert done.returncode == 0
+    assert doubt.startswith("::warning title=pytest --pool-leaks%3A unknown::SQLAlchemy was never imported")
+
+
+def test_a_wrong_format_is_bad_usage(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, "--pool-leaks", "--annotate", "githbu")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "unknown format 'githbu'; known: github, gitlab, sarif, none" in done.stderr
 
 
 def test_a_worker_of_xdist_that_dies_is_reported_as_unknown(tmp_path: Path) -> None:

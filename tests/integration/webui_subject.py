@@ -59,7 +59,7 @@ class Story:
                 "tiny",
                 "1.1",
                 75.0,
-                60,
+                "of 60",
                 state,
                 self._runs,
             )

@@ -148,6 +148,19 @@ def test_totals_are_per_line_and_endpoint_and_written_when_they_change(story: St
     assert story.tick(12.0, "site") == []
 
 
+def test_a_line_has_a_histogram_of_the_holds_since_its_last_record(story: Story) -> None:
+    for at, stack, held in ((10.0, ROWS, 0.001), (10.1, OTHER, 0.001), (10.2, ROWS, 0.05)):
+        story.give_back(story.take(at, stack), at + held)
+    [site] = story.tick(11.0, "site")
+    assert (site["checkouts"], site["hold"]) == (3, {1024: 2, 65536: 1})
+    story.take(11.1)
+    [site] = story.tick(12.0, "site")
+    assert (site["checkouts"], site["hold"]) == (4, {})
+    story.give_back(story.take(12.1), 12.3)
+    [site] = story.tick(13.0, "site")
+    assert (site["checkouts"], site["hold"]) == (5, {262144: 1})
+
+
 def test_histograms_hold_what_was_added_since_the_last(story: Story) -> None:
     story.tick(9.0)
     story.give_back(story.take(10.0, waited=0.001), 10.000003)  # waited 1 ms, held 3 us

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rushhour.errors import RunDataError
 from rushhour.jobs.compare.blocks import block_length
 from rushhour.jobs.compare.judging import Judgement, interval, judge_change, measure_of
-from rushhour.jobs.compare.latency_counts import WIDTH, bucket_counts, bucket_ms
 from rushhour.jobs.compare.resample import pack, resamples, unpack
 from rushhour.metrics.latencies import HIGHEST_US, new_histogram
+from rushhour.metrics.latency_counts import WIDTH, bucket_counts, bucket_ms
 
 DICE = random.Random
 

@@ -229,6 +229,34 @@ def test_two_candidates_are_both_named() -> None:
     assert " Or saturation: Pool replica was full" in found.summary
 
 
+def at_work_at_the_end(history: History, backends: int, given_up: int) -> History:
+    """After the load so many leaked backends run a query, and so many customers had given up waiting."""
+    leaked = [one.server_pid for one in history.checkouts if one.returned_s is None]
+    states = ["active"] * backends + ["idle in transaction"] * (len(leaked) - backends)
+    final = f.ServerSample(
+        history.time_of(f.DRAINED) or 0.0,
+        "replica",
+        states={"active": backends, "idle in transaction": len(leaked) - backends},
+        backends=tuple(
+            f.Backend(pid or 0, state, None, 1.0) for pid, state in zip(leaked, states, strict=True)
+        ),
+    )
+    late = dataclasses.replace(history.requests[-1], outcome=f.Outcome.CLIENT_TIMEOUT, count=given_up)
+    requests = (*history.requests, *([late] if given_up else []))
+    return dataclasses.replace(history, servers=(*history.servers, final), requests=requests)
+
+
+@pytest.mark.parametrize(("given_up", "confidence"), [(2, "certain"), (1, "possible"), (0, "possible")])
+def test_a_later_request_that_still_uses_what_a_thread_kept_is_no_sign_against_the_leak(
+    given_up: int, confidence: str
+) -> None:
+    """On a replica replay may wait for the leaked transactions, and later requests for replay."""
+    found = diagnosed(at_work_at_the_end(h.incident(), 2, given_up))
+    assert (found.cause, found.confidence) == ("scope-never-removed", confidence)
+    found = diagnosed(at_work_at_the_end(h.unclosed(), 2, given_up))
+    assert (found.cause, found.confidence) == ("unclosed-path", "possible")
+
+
 def test_a_service_that_dies_under_load_fails_what_expects_health() -> None:
     verdict = judge(h.scenario(), died(h.healthy()), "embedded")
     assert verdict.verdict == "fail"

@@ -379,6 +379,20 @@ def test_a_cause_is_less_certain_or_unnamed_without_the_agent(
     assert found.call_sites == ()
 
 
+@pytest.mark.parametrize("cause", [nested, external, stream])
+@pytest.mark.parametrize(
+    ("component", "cores", "limit"), [("machine", 1.8, 2.0), ("service", 0.95, None), ("service", 1.7, 2.0)]
+)
+def test_a_black_box_without_cpu_waits_for_nobody_that_is_known(
+    cause: Callable[[], History], component: str, cores: float, limit: float | None
+) -> None:
+    history = without_agent(cause())
+    used = tuple(
+        f.HostSample(STARTED_S + second + 0.5, component, cores, 80.0, 3, limit) for second in range(LOAD_S)
+    )
+    assert diagnosed(dataclasses.replace(history, host=used)).cause == "none"
+
+
 def test_a_request_that_waits_after_the_load_is_no_leak_of_a_black_box() -> None:
     history = without_agent(nested())
     waiting = tuple(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushhour.load.shapes import SHAPES, pushes, step_towards, users_at
 from rushhour.scenario.model import SHAPES as SCENARIO_SHAPES
+from rushhour.scenario.shapes import SHAPES, pushes, step_towards, users_at
 
 shapes = st.sampled_from(SHAPES)
 peaks = st.integers(1, 100_000)

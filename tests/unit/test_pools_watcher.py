@@ -332,6 +332,7 @@ def test_totals_times_timeouts_and_faults(file: AgentFile) -> None:
         POOL,
         *LINES,
         site | {"held": 0.5, "longest": 0.25},
+        site | {"t": 1003.0, "checkouts": 5, "held": 0.6, "longest": 0.25, "hold": {"131072": 1}},
         {
             "k": "times",
             "t": 1002.0,
@@ -346,6 +347,7 @@ def test_totals_times_timeouts_and_faults(file: AgentFile) -> None:
     )
     assert facts[1:] == [
         f.SiteTotal(2.0, PID, "replica", SITE, None, 4, 0.5, 0.25),
+        f.SiteTotal(3.0, PID, "replica", SITE, None, 5, 0.6, 0.25, {131072: 1}),
         f.PoolTimes(2.0, PID, "replica", {8: 3, 1024: 1}, {2048: 4}, {}),
         f.PoolTimeout(2.5, PID, "replica", SITE, "POST /login", 30.01, holding=1),
         f.AgentFault(3.0, PID, "check-in", "KeyError: 'x' (2 times)"),

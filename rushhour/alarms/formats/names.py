@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 from rushhour.alarms.points import Gaps, MetricStat, Samples
 from rushhour.alarms.prom_series import Source
 from rushhour.alarms.timeline import METRICS, Metric
-from rushhour.scenario.model import FROM_YAML, STRICT
+from rushhour.scenario.durations import FROM_YAML
+from rushhour.scenario.model import STRICT
 from rushhour.scenario.yaml_node import Node
 
 SOURCES: Final = (*METRICS, "http_ok", "pool_used", "pool_max", "up")

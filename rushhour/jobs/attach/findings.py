@@ -29,6 +29,7 @@ class Held:
     """The leaks and long holds of a place; times in seconds."""
 
     place: Place
+    stack: tuple[str, ...] = ()  # application frames of the first one, innermost first
     leaked: int = 0  # outlived their request, never came back, or came back by garbage collection alone
     outlived: int = 0  # of these, those whose request or other unit of work was seen to end
     units: Counter[str] = field(default_factory=Counter)  # of these, by kind, see diagnosis/units.py
@@ -138,7 +139,7 @@ class Findings:
             leaked = self._has_leaked(held)
             if not leaked and held.held_s < self.long_s:
                 continue
-            place = found.setdefault(_place(held.out), Held(_place(held.out)))
+            place = found.setdefault(_place(held.out), Held(_place(held.out), held.out.stack))
             place.leaked += leaked
             if held.outlived:
                 place.outlived += 1

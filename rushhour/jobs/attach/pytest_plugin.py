@@ -7,6 +7,7 @@ option is given.
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from types import FunctionType, ModuleType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rushhour.agent.book import Book, Hold
+    from rushhour.jobs.annotate.formats import Formats
 
 MARKER = "allow_pool_leaks"
 THREADS_SETTLE_S = 0.5  # what other threads hold may be on its way back when the test ends
@@ -34,6 +36,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail a test in which a connection stays checked out, and name the line that took it",
     )
+    group.addoption(
+        "--annotate",
+        action="append",
+        default=[],
+        metavar="FORMAT",
+        help="with --pool-leaks, write leaks with their lines for a CI server: github, gitlab (as code "
+        "quality), sarif, or none; gitlab and sarif take a file, as in sarif=rushhour.sarif. May be given "
+        "several times. On GitHub Actions and GitLab CI it is on without being asked for",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,8 +52,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--pool-leaks"):
         from rushhour.agent.start import watch_in_process  # noqa: PLC0415  # not where nobody asks for it
 
-        leaks = PoolLeaks(watch_in_process(), config.rootpath)
+        leaks = PoolLeaks(watch_in_process(), config.rootpath, _formats(config.getoption("--annotate")))
         config.pluginmanager.register(leaks, "rushhour-pool-leaks")
+
+
+def _formats(asked: list[str]) -> Formats:
+    from rushhour.errors import UsageError  # noqa: PLC0415  # not where nobody asks for it
+    from rushhour.jobs.annotate.formats import formats_of  # noqa: PLC0415  # as above
+
+    try:
+        return formats_of(asked, None, os.environ)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 class Seen:
@@ -55,6 +76,7 @@ class Seen:
         self.faults: dict[tuple[str, str], int] = {}
         self.workers = 0
         self.lost_workers = 0
+        self.leaks: list[dict[str, Any]] = []  # as LeakedBy of pytest_annotations.py
 
     def plain(self) -> dict[str, Any]:
         """As plain values, which execnet can send."""
@@ -64,6 +86,7 @@ class Seen:
             "pools": self.pools,
             "modules": self.modules,
             "faults": faults,
+            "leaks": self.leaks,
         }
 
     def add_worker(self, plain: dict[str, Any] | None) -> None:
@@ -75,32 +98,44 @@ class Seen:
         self.leaked_tests += plain["leaked_tests"]
         self.pools += plain["pools"]
         self.modules |= plain["modules"]
+        self.leaks += plain["leaks"]
         for where, error, times in plain["faults"]:
             self.faults[where, error] = self.faults.get((where, error), 0) + times
+
+    def doubts(self) -> list[str]:
+        """Return what could not be seen."""
+        never = "SQLAlchemy was never imported, so nothing is known about leaks"
+        return [*([] if self.modules else [never]), *self._doubts()]
+
+    def _doubts(self) -> list[str]:
+        doubts = []
+        if self.lost_workers:
+            doubts.append(f"{self.lost_workers} workers ended early: their tests' connections are unknown")
+        for (where, error), times in self.faults.items():
+            doubts.append(f"the agent failed in {where}: {error} ({times} times)")
+        return doubts
 
     def lines(self) -> list[str]:
         versions = ", ".join(f"{name} {version}" for name, version in self.modules.items())
         seen = f"{self.pools} pools alive, {versions or 'SQLAlchemy was never imported'}"
         if self.workers:
             seen += f", in {self.workers} workers"
-        lines = [f"{self.leaked_tests} tests left connections out ({seen})"]
-        if self.lost_workers:
-            lines.append(f"{self.lost_workers} workers ended early: their tests' connections are unknown")
-        for (where, error), times in self.faults.items():
-            lines.append(f"the agent failed in {where}: {error} ({times} times)")
+        lines = [f"{self.leaked_tests} tests left connections out ({seen})", *self._doubts()]
         return [f"pool leaks: {line}" for line in lines]
 
 
 class PoolLeaks:
     """Knows which check-outs are a test's, and which belong to a fixture that outlives the test."""
 
-    def __init__(self, book: Book, root: Path) -> None:
+    def __init__(self, book: Book, root: Path, formats: Formats) -> None:
         self._book = book
         self._root = root
+        self._formats = formats
         self._before: set[Hold] = set()
         self._of_fixture: dict[Hold, str] = {}  # of a fixture wider than a test, which may still return it
         self._wide: dict[str, tuple[pytest.FixtureDef[Any], object]] = {}  # those set up, the widest first
         self._late: list[str] = []  # left behind by a fixture that has been torn down
+        self._late_holds: dict[str, set[Hold]] = {}  # the same, by the fixture's name
         self._reported: set[Hold] = set()
         self._leaked_items: set[str] = set()
         self._seen = Seen()
@@ -131,6 +166,7 @@ class PoolLeaks:
         if left:
             where = f"fixture {fixturedef.argname} ({fixturedef.scope}) has been torn down, and"
             self._late.append(self._words(where, left, set()))
+            self._late_holds[f"fixture {fixturedef.argname}"] = left
             self._reported |= left
         for hold in mine:
             del self._of_fixture[hold]
@@ -163,12 +199,19 @@ class PoolLeaks:
         left, collected = self._left_out()
         self._reported |= left
         late, self._late = self._late, []
+        late_holds, self._late_holds = self._late_holds, {}
         if item.get_closest_marker(MARKER) is not None:
             return ""
         said = [self._words("after this test", left, collected)] if left or collected else []
         if said or late:
             self._seen.leaked_tests += 1
             self._leaked_items.add(item.nodeid)
+            file, line, function = item.location
+            test = [str(self._root / file), (line or 0) + 1, function]
+            self._record(item.nodeid, "still out", left, test)
+            self._record(item.nodeid, "came back by garbage collection alone", collected, test)
+            for fixture, holds in late_holds.items():
+                self._record(f"{item.nodeid} ({fixture})", "still out", holds, test)
         return "\n".join([*said, *late])
 
     @pytest.hookimpl(tryfirst=True)
@@ -189,6 +232,12 @@ class PoolLeaks:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         for line in self._seen.lines():
             terminalreporter.write_line(line)
+        from rushhour.jobs.annotate.formats import Formats  # noqa: PLC0415  # not where nobody asks for it
+
+        if self._formats != Formats():
+            from rushhour.jobs.attach.pytest_annotations import annotate  # noqa: PLC0415  # as above
+
+            annotate(self._formats, self._seen, self._root, terminalreporter.write_line)
 
     def _left_out(self) -> tuple[set[Hold], set[Hold]]:
         """This test's check-outs that are out, and those that only garbage collection brought back."""
@@ -219,6 +268,11 @@ class PoolLeaks:
 
     def _new(self) -> set[Hold]:
         return set(self._book.live.copy()) - self._before - self._of_fixture.keys() - self._reported
+
+    def _record(self, test: str, what: str, holds: set[Hold], place: list[Any]) -> None:
+        for hold in holds:
+            sites = [[site.file, site.line, site.function] for site in hold.stack.sites]
+            self._seen.leaks.append({"test": test, "what": what, "sites": [*sites, place]})
 
     def _words(self, when: str, left: set[Hold], collected: set[Hold]) -> str:
         lines = []

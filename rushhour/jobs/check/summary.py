@@ -23,17 +23,7 @@ def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> Re
     verdict = result.verdict
     subject = f"check of {scenario.target.name} {scenario.release}"
     lines: list[RenderableType] = []
-    if verdict == "fail":
-        where = "; ".join(
-            dict.fromkeys(f"{out.site.file}:{out.site.line} {out.site.function}" for out in result.leaked)
-        )
-        count = len(result.leaked)
-        what = f"{count} connection{'s' * (count > 1)} did not come back, checked out at {where}"
-    elif verdict == "unknown":
-        what = "not every endpoint could be checked"
-    else:
-        what = f"every connection came back after {len(result.answers)} requests"
-    lines.append(Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f" {subject}: {what}"))
+    lines.append(Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f" {subject}: {headline(result)}"))
     table = Table(box=None, show_header=False, pad_edge=True)
     for answer in result.answers:
         status = str(answer.status) if answer.status else "none"
@@ -47,6 +37,19 @@ def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> Re
         lines.append(Text(f"  {FIX}"))
     lines.append(Text(f"  {run_path}", "dim"))
     return Group(*lines)
+
+
+def headline(result: CheckResult) -> str:
+    """Say in one sentence what became of the connections."""
+    if result.verdict == "fail":
+        where = "; ".join(
+            dict.fromkeys(f"{out.site.file}:{out.site.line} {out.site.function}" for out in result.leaked)
+        )
+        count = len(result.leaked)
+        return f"{count} connection{'s' * (count > 1)} did not come back, checked out at {where}"
+    if result.verdict == "unknown":
+        return "not every endpoint could be checked"
+    return f"every connection came back after {len(result.answers)} requests"
 
 
 def _held(out: CheckOut) -> Text:

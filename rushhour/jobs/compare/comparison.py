@@ -21,10 +21,10 @@ from rushhour.jobs.compare.judging import (
     measure_of,
 )
 from rushhour.jobs.compare.lanes import Layout, shared_layout
-from rushhour.jobs.compare.latency_counts import bucket_ms
 from rushhour.jobs.compare.measured import MeasuredRun
 from rushhour.jobs.compare.resample import resamples
 from rushhour.jobs.compare.rows import COMPONENTS, Change, Sampled, facts, sampled
+from rushhour.metrics.latency_counts import bucket_ms
 
 _SEED: Final = "rushhour compare"
 _CHANGED: Final = (Judgement.WORSE, Judgement.BETTER, Judgement.MORE, Judgement.LESS)

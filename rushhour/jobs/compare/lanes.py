@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from rushhour.jobs.compare.latency_counts import bucket_ms
 from rushhour.jobs.compare.measured import MeasuredRun
 from rushhour.jobs.compare.resample import Totals, pack
+from rushhour.metrics.latency_counts import bucket_ms
 
 _REQUESTS, _ANSWERED, _SERVER_ERRORS, _UNANSWERED, _LATENCY = range(5)
 _SECONDS: Final = 0  # the first lane counts the seconds themselves

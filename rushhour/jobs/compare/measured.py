@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rushhour.jobs.compare.latency_counts import bucket_counts
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.judging.saved import read_verdict
+from rushhour.metrics.latency_counts import bucket_counts
 from rushhour.metrics.requests import NO_WAIT, UNANSWERED
 from rushhour.metrics.window import Window, find_window
 from rushhour.rundir import RunDir, load_history

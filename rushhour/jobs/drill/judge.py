@@ -181,7 +181,7 @@ def _void(history: History) -> Iterator[str]:
 def _load(scenario: Scenario) -> str:
     load, pool = scenario.load, scenario.pool
     return (
-        f"{load.users:,} customers, think time {load.think_time:g} s, pool "
+        f"{load.in_words()}, think time {load.think_time:g} s, pool "
         f"{pool.size} + {pool.max_overflow}, time-out {pool.timeout:g} s"
     )
 

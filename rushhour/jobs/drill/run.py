@@ -63,9 +63,9 @@ def run_drill(
 
 def drill_scenario(scenario: Scenario, *, release: str, users: int | None, duration_s: float) -> Scenario:
     """Return the scenario whose load a drill sends: until the drill ends it, at most `duration_s`."""
-    load = replace(
-        scenario.load, duration=duration_s, shape="steady", users=users or scenario.load.users, workers=0
-    )
+    load = replace(scenario.load, duration=duration_s, workers=0)
+    if users is not None or load.arrivals is None:
+        load = replace(load, shape="steady", users=users or load.users, arrivals=None)
     return replace(scenario, name="drill-hotfix", release=release, load=load, faults=())
 
 

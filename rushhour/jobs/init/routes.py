@@ -1,10 +1,11 @@
 """The routes of a service: from a Flask application's URL map, or from an OpenAPI document."""
 
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -65,12 +66,15 @@ def of_flask(app: str, python: str, root: Path) -> list[Route]:
     return of_app(app, python, root)[0]
 
 
-def of_app(app: str, python: str, root: Path) -> tuple[list[Route], Described]:
-    """Return the same, with what else the application says of itself."""
+def of_app(
+    app: str, python: str, root: Path, environment: Mapping[str, str] | None = None
+) -> tuple[list[Route], Described]:
+    """Return also what the application says of itself; `environment` is added to this process's."""
     try:
         done = subprocess.run(
             [python, "-c", _ASK_FLASK, app],
             cwd=root,
+            env=os.environ | (environment or {}),
             capture_output=True,
             text=True,
             timeout=IMPORT_TIMEOUT_S,

@@ -6,6 +6,7 @@ from rushhour.errors import UsageError
 from rushhour.jobs.webui.messages import Ask, Choice, Go
 from rushhour.load.locust import in_flight_s, locust_environment
 from rushhour.rundir import RunDir
+from rushhour.scenario.arrivals import peak, stretched, with_peak
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.rules import contradictions
 from rushhour.stack.capacity import check_capacity
@@ -13,16 +14,24 @@ from rushhour.stack.capacity import check_capacity
 
 def asked_for(scenario: Scenario, ask: Ask) -> Scenario:
     """A scenario with what the form says; a run time of another length keeps the shape, stretched over it."""
-    load = replace(scenario.load, users=ask.users, spawn_rate=ask.spawn_rate, workers=0)
+    load = replace(scenario.load, workers=0)
+    if load.arrivals is None:
+        load = replace(load, users=ask.users, spawn_rate=ask.spawn_rate)
+    else:
+        load = replace(load, arrivals=with_peak(load.arrivals, ask.spawn_rate))
     if ask.run_time_s is not None:
-        load = replace(load, duration=ask.run_time_s)
+        arrivals = load.arrivals and stretched(load.arrivals, ask.run_time_s / load.duration)
+        load = replace(load, duration=ask.run_time_s, arrivals=arrivals)
     return replace(scenario, release=ask.release, load=load)
 
 
 def choice(scenario: Scenario) -> Choice:
     """Return a scenario as the form shows it."""
     load = scenario.load
-    return Choice(scenario.name, scenario.release, load.users, load.spawn_rate, load.duration)
+    if load.arrivals is None:
+        return Choice(scenario.name, scenario.release, load.users or 1, load.spawn_rate, load.duration)
+    # Locust's form wants a number of users; it has no effect on arrivals.
+    return Choice(scenario.name, scenario.release, 1, peak(load.arrivals), load.duration, arrivals=True)
 
 
 def run_problems(scenario: Scenario) -> list[str]:
@@ -51,7 +60,7 @@ def go_of(scenario: Scenario, url: str, run: RunDir, anchor_wall_s: float) -> Go
         run_dir=str(run.path.resolve()),
         anchor_wall_s=anchor_wall_s,
         url=url,
-        users=load.users,
+        users=load.users or 1,
         spawn_rate=load.spawn_rate,
         warm_up_s=load.warm_up,
         stop_timeout_s=in_flight_s(scenario),

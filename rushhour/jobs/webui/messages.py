@@ -23,6 +23,7 @@ class Choice:
     users: int
     spawn_rate: float
     run_time_s: float
+    arrivals: bool = False  # customers arrive and leave: the form's rate is the highest rate of arrivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class View:
     scenario: str = ""
     release: str = ""
     duration_s: float = 0.0
-    users: int = 0
+    customers: str = ""  # behind the number of those who are there: "of 800"
     state: LiveState | None = None
     runs: tuple[Judged, ...] = ()  # the newest first
 

@@ -33,6 +33,7 @@ from rushhour.load.names import CHANNEL
 from rushhour.load.plugin import Shape, count_started
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import HURRY_S, Counter
+from rushhour.load.visitors import Visitors
 from rushhour.load.writing import Writer
 from rushhour.rundir import FactWriter, RunDir
 
@@ -69,6 +70,7 @@ class Recording:
         hooks.user_error.add_listener(counter.on_user_error)
         hooks.test_start.add_listener(lambda **_: counter.begin())
         hooks.test_stop.add_listener(lambda **_: counter.end())
+        Visitors(environment, runner, tally)
 
     def close(self) -> None:
         """Write what is left, and Locust's own report; then nothing of this run listens any more."""

@@ -107,7 +107,7 @@ class Session:
             scenario=scenario.name,
             release=scenario.release,
             duration_s=scenario.load.duration,
-            users=scenario.load.users,
+            customers=_customers(scenario),
             state=None,
         )
         self._say(f"run {run.path}: {scenario.name}, release {scenario.release}")
@@ -239,3 +239,9 @@ def _shorten(scenario: Scenario, recorder: Recorder, lasted_s: float) -> None:
     words = f"Stopped by hand after {lasted_s:.0f} s of {scenario.load.duration:g} s. {scenario.description}"
     load = replace(scenario.load, duration=max(lasted_s, _SHORTEST_S))
     recorder.write_json("scenario.json", replace(scenario, load=load, description=words.strip()))
+
+
+def _customers(scenario: Scenario) -> str:
+    """Write what follows the number of customers who are there now, as in "of 800"."""
+    load = scenario.load
+    return f"of {load.short()}" if load.arrivals is None else f"present, {load.in_words()}"

@@ -17,6 +17,7 @@ from rushhour.rundir.facts.fleet import (
 )
 from rushhour.rundir.facts.load import (
     FAILURES,
+    SAME_LATENCY,
     SERVER_ERRORS,
     GeneratorSample,
     Outcome,
@@ -73,6 +74,7 @@ from rushhour.rundir.facts.pools import (
     server_of,
 )
 from rushhour.rundir.facts.servers import (
+    MACHINE,
     OWN,
     Backend,
     HostSample,
@@ -107,11 +109,13 @@ __all__ = [
     "LOAD_STARTED",
     "LOCUSTFILE_ERROR",
     "LOG_ERRORS",
+    "MACHINE",
     "OBSERVER_FAULT",
     "OWN",
     "POOL_FULL",
     "ROLLOUT",
     "RUN_ENDED",
+    "SAME_LATENCY",
     "SATURATION_DETECTED",
     "SERVER_ERRORS",
     "STACK_BROKE",

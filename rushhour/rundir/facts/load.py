@@ -20,13 +20,17 @@ SERVER_ERRORS = frozenset({Outcome.QUEUEPOOL_TIMEOUT, Outcome.HTTP_5XX})
 FAILURES = frozenset(Outcome) - {Outcome.OK, Outcome.HTTP_4XX}
 
 
+SAME_LATENCY = "="  # `latency_due` of a row whose requests were all sent when they were due
+
+
 @dataclass(frozen=True, slots=True)
 class RequestCount:
     """requests.jsonl: the requests of an endpoint that ended in a second, by outcome and worker.
 
     Rows with equal (t_s, endpoint, outcome, status) add up. `latency` is a base64 HDR histogram of
-    microseconds (1 us to 5 min, three significant digits) of `count` values. `status` is the status code of
-    4xx answers, and 0 otherwise.
+    microseconds (1 us to 5 min, three significant digits) of `count` values, from when requests were sent.
+    `latency_due` is one from when they were due: SAME_LATENCY if none was late, empty if not recorded (older
+    versions). `status` is the status code of 4xx answers, and 0 otherwise.
     """
 
     t_s: int
@@ -36,6 +40,7 @@ class RequestCount:
     latency: str
     worker: str = "local"
     status: int = 0
+    latency_due: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ class GeneratorSample:
 
     `started` counts requests sent, including `retries`. Lateness is how much later than planned a timer of
     the event loop fired. `cpu_cores` is the CPU use of the process (1.0: a whole core). `redirected` counts
-    requests that were redirected to another address.
+    requests that were redirected to another address. `due_late_*` is how much later than due requests were
+    sent that had a moment at which they were due. With open arrivals, `arrived` counts the customers who
+    came, and `turned_away` those for whom the process had no room.
     """
 
     t_s: int
@@ -56,3 +63,7 @@ class GeneratorSample:
     lateness_max_ms: float
     cpu_cores: float
     redirected: int = 0
+    due_late_p99_ms: float = 0.0
+    due_late_max_ms: float = 0.0
+    arrived: int = 0
+    turned_away: int = 0

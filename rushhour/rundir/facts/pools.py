@@ -108,6 +108,9 @@ class SiteTotal:
     checkouts: int
     held_s: float  # of check-outs that came back
     max_hold_s: float
+    hold_us: Mapping[int, int] = field(
+        default_factory=dict
+    )  # a histogram since the last line, as in PoolTimes; older runs have none
 
 
 @dataclass(frozen=True, slots=True)

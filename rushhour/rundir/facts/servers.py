@@ -53,6 +53,7 @@ class ServerSample:
     lock_waits: tuple[LockWait, ...] = ()  # of the 50 that waited longest; older runs have none
 
 
+MACHINE = "machine"  # the component of HostSample that is the whole machine
 OWN = "own-"  # name prefix of containers that the user's own service depends on
 
 

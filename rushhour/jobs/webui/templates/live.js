@@ -94,7 +94,7 @@ function figure(text) {
 function tiles(state, view) {
   const shown = state ? [
     ["time", `${Math.floor(state.elapsed_s)} of ${Math.round(view.duration_s)} s`],
-    ["customers", `${state.users ?? "-"} of ${view.users}`],
+    ["customers", `${state.users ?? "-"} ${view.customers}`],
     ["requests", `${state.requests.toLocaleString("en")}`],
     ["HTTP 5xx", `${state.server_errors.toLocaleString("en")}`],
     ...state.pools.map((pool) => [`pool ${pool.pool}`,

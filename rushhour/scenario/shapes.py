@@ -1,4 +1,4 @@
-"""The number of customers at each moment of a run (pure); `plugin.py` passes it to Locust."""
+"""The number of customers at each moment of a run (pure); `load/plugin.py` passes it to Locust."""
 
 import math
 from bisect import bisect_right
@@ -28,6 +28,11 @@ SHAPES: Final = tuple(_LINES)
 
 # Push notifications, as shares of the duration: many customers act at once, on top of the peak.
 _PUSHES: Final[dict[str, tuple[float, ...]]] = {"rush-hour": (0.53,)}
+
+
+def points_of(shape: str) -> tuple[tuple[float, float], ...]:
+    """Return a shape as points of (share of the duration, share of the peak). Raises KeyError."""
+    return _LINES[shape]
 
 
 def users_at(shape: str, t_s: float, peak: int, duration_s: float) -> int:

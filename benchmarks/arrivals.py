@@ -1,0 +1,65 @@
+"""Open arrivals: whether 200 customers a second keep their schedule on one core.
+
+One process of Locust uses one core at most. The customers are the shipped ones of locustfiles/referrals.py,
+with short pauses; what answers them costs next to nothing. Lateness is how much later than due a request was
+sent: the p99 of each second, of which the 95th percentile counts, as in the verdict of a run.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks.table import Row
+from benchmarks.workers import ENDS_WITHIN_S, ROOT, page_server
+from rushhour.load.locust import STOP_GRACE_S, start_load
+from rushhour.metrics.measure import Metrics, measure
+from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir, load_history
+from rushhour.scenario.arrivals import RatePoint
+from rushhour.scenario.model import Load, Scenario, Target
+
+PER_S: Final = 200.0
+SECONDS: Final = 25.0
+WARM_UP_S: Final = 10.0  # until as many customers leave as arrive
+BOUND_MS: Final = 20.0
+
+
+def run() -> list[Row]:
+    """Measure once, in about half a minute."""
+    with page_server() as url:
+        metrics = measured(url)
+    late_ms, arrived = metrics.due_late_p99_ms, metrics.arrivals_per_s
+    if late_ms is None or arrived is None:
+        return [Row("arrivals", "the generator wrote nothing about itself", f"<= {BOUND_MS:g} ms", False)]
+    figures = (
+        f"{arrived:.0f} customers/s arrived, {metrics.all.achieved_rps or 0:,.0f} requests/s, "
+        f"{metrics.users_mean or 0:,.0f} present: sent {late_ms:.1f} ms late at p99, "
+        f"{metrics.due_late_max_ms or 0:.0f} ms at most, with "
+        f"{metrics.generator_cpu_cores_max or 0:.2f} of a core"
+    )
+    kept = late_ms <= BOUND_MS and not metrics.turned_away and arrived >= 0.9 * PER_S
+    return [Row(f"{PER_S:g} arrivals/s on one core", figures, f"<= {BOUND_MS:g} ms", kept)]
+
+
+def measured(url: str) -> Metrics:
+    """Return the metrics of one load."""
+    load = Load(
+        arrivals=(RatePoint(0.0, PER_S),), duration=WARM_UP_S + SECONDS, warm_up=WARM_UP_S, think_time=1.0
+    )
+    target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
+    scenario = Scenario(name="arrivals", target=target, load=load, release="1", expect="healthy")
+    with tempfile.TemporaryDirectory() as folder, Guard() as guard:
+        run_dir = RunDir(Path(folder) / "run")
+        process = start_load(guard, scenario, url, run_dir, time.time())
+        try:
+            process.wait(load.duration + ENDS_WITHIN_S)
+            process.check()
+        finally:
+            process.stop(STOP_GRACE_S)
+        return measure(scenario, load_history(run_dir))
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(row)

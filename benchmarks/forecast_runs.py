@@ -1,0 +1,143 @@
+"""Forecasts from runs of few customers, beside runs at full scale: exhausts or not, most in use, when."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.harness import rushhour
+from benchmarks.table import Row
+from rushhour.errors import InsufficientDataError
+from rushhour.forecast.answer import forecast
+from rushhour.forecast.interval import CONFIDENCE
+from rushhour.judging.judge import judge_history, read_scenario
+from rushhour.metrics.measure import measure
+from rushhour.rundir import RunDir, load_history
+from rushhour.scenario.model import Production
+from rushhour.verdict.forecast import Forecast, Range
+
+LEAST_INSIDE: Final = 0.8
+MOST_UNSURE: Final = 1 / 8
+SMALL_SHARE: Final = 0.1  # of the customers
+EVENING: Final = "rush-hour over 75s"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A release or defect: a run of few customers, and the run at full scale that it is forecast for."""
+
+    name: str
+    small: tuple[str, ...]  # arguments of `rushhour run`
+    full: tuple[str, ...]
+    production: Production
+
+
+def _release(release: str, scenario: str) -> Case:
+    evening = Production(customers=800, think_time=10.0, push_share=0.2, day=EVENING)
+    return Case(f"release {release}", ("staging", "--release", release), (scenario,), evening)
+
+
+def _zoo(defect: str, customers: int, spawn_rate: int) -> Case:
+    """The scenario of a defect as it is, from a tenth of its customers for half a minute."""
+    few = max(1, int(customers * SMALL_SHARE))
+    small = ("--set", f"load.users={few}", "--set", f"load.spawn_rate={few}", "--duration", "30s")
+    up_s = customers / spawn_rate
+    day = f"0s 0%, {up_s:g}s 100%, 8s 100%"
+    return Case(
+        f"zoo {defect}", (f"zoo-{defect}", *small), (f"zoo-{defect}",), Production(customers, day=day)
+    )
+
+
+CASES: Final = (
+    _release("1.0", "rush-hour-primary"),
+    _release("1.1", "rush-hour"),
+    _release("1.1.1", "rush-hour-hotfix"),
+    _zoo("scope-never-removed", 200, 150),
+    _zoo("scope-never-removed-cured", 200, 150),
+    _zoo("unclosed-early-return", 200, 150),
+    _zoo("unclosed-early-return-cured", 200, 150),
+    _zoo("unclosed-error-path", 200, 150),
+    _zoo("saturation", 60, 60),
+    _zoo("held-across-external-wait", 40, 60),
+    _zoo("nested-checkout", 130, 130),
+)
+
+
+@dataclass(slots=True)
+class Found:
+    rows: list[Row] = field(default_factory=list)
+    inside: int = 0
+    figures: int = 0
+    wrong: int = 0
+    unsure: int = 0
+
+    def add(self, expected: Range, measured: float) -> str:
+        self.figures += 1
+        self.inside += measured in expected
+        interval = f"[{expected.low:.1f} to {expected.high:.1f}]"
+        mark = "" if measured in expected else " (outside)"
+        return f"{expected.expected:.1f} {interval}, measured {measured:.1f}{mark}"
+
+
+def run() -> list[Row]:
+    """A row for each case, and two for all of them."""
+    found = Found()
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            small, full = _run(Path(folder), *case.small), _run(Path(folder), *case.full)
+            try:
+                compare(found, case, forecast_of(small, case.production), full)
+            except InsufficientDataError as error:
+                found.unsure += 1
+                found.rows.append(Row(f"forecast, {case.name}", f"refused: {error}", "right or unsure", None))
+    return [*found.rows, *totals(found)]
+
+
+def totals(found: Found) -> list[Row]:
+    """Say how many answers and figures were right."""
+    cases = len(found.rows)
+    return [
+        Row(
+            "forecasts: exhausts or not",
+            f"{cases - found.wrong - found.unsure} right, {found.unsure} unsure, {found.wrong} wrong",
+            f"none wrong, unsure <= {MOST_UNSURE:.1%}",
+            not found.wrong and found.unsure <= MOST_UNSURE * cases,
+        ),
+        Row(
+            f"forecasts: measured figures in their {CONFIDENCE:.0%} intervals",
+            f"{found.inside} of {found.figures}",
+            f">= {LEAST_INSIDE:.0%}",
+            found.inside >= LEAST_INSIDE * found.figures,
+        ),
+    ]
+
+
+def _run(folder: Path, *arguments: str) -> RunDir:
+    ended = rushhour("run", *arguments, "--stack", "embedded", "--runs", str(folder))
+    if ended.returncode > 2:
+        raise RuntimeError(f"{' '.join(arguments)}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}")
+    return RunDir((folder / "latest").resolve())
+
+
+def forecast_of(run_dir: RunDir, production: Production) -> Forecast:
+    scenario, history = read_scenario(run_dir), load_history(run_dir)
+    verdict = judge_history(run_dir, scenario, history, "embedded")
+    return forecast(run_dir.path.name, scenario, history, verdict, production)
+
+
+def compare(found: Found, case: Case, made: Forecast, full: RunDir) -> None:
+    """Add what was forecast and measured of a case."""
+    metrics = measure(read_scenario(full), load_history(full))
+    pool = metrics.pool
+    gone = bool(pool.capacity) and (pool.leaked or 0) >= (pool.capacity or 0)
+    exhausted = bool(pool.timeouts) or gone
+    right = {"yes": exhausted, "no": not exhausted, "unsure": None}[made.exhausts]
+    found.unsure += right is None
+    found.wrong += right is False
+    words = [f"{made.exhausts}, measured {'yes' if exhausted else 'no'}"]
+    by_name = {one.pool: one for one in made.pools}
+    if pool.name in by_name and pool.in_use_max is not None:
+        words.append(f"most in use {found.add(by_name[pool.name].in_use_max, pool.in_use_max)}")
+    if exhausted and made.exhausts == "yes" and made.exhausted_after_s and metrics.time_to_exhaustion_s:
+        words.append(f"after s {found.add(made.exhausted_after_s, metrics.time_to_exhaustion_s)}")
+    found.rows.append(Row(f"forecast, {case.name}", "; ".join(words), "right or unsure", right is not False))

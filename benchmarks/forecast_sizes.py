@@ -1,0 +1,234 @@
+"""Sizes that were predicted from one run, beside runs that have them: waits and time-outs around the knee."""
+
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from benchmarks.harness import rushhour
+from benchmarks.table import Row
+from rushhour.forecast.demand import Demand, read_demand
+from rushhour.forecast.durations import from_buckets
+from rushhour.forecast.interval import CONFIDENCE, Estimate
+from rushhour.forecast.queueing import PoolSetting, Setting, measured_setting, predict
+from rushhour.judging.judge import read_scenario
+from rushhour.metrics.window import find_window
+from rushhour.rundir import History, RunDir, load_history
+from rushhour.scenario.model import Scenario
+
+POOL: Final = "replica"
+LEAST_INSIDE: Final = 0.8
+MOST_CPU_S: Final = 10.0
+SIZES: Final = 60
+REPEATS: Final = 40
+COMMON: Final = (
+    "--stack",
+    "embedded",
+    "--duration",
+    "19s",
+    "--set",
+    "load.warm_up=4s",
+    "--set",
+    "data.size=small",
+)
+# A query of 0.4 s in the server that needs no CPU, so that a pool of a few connections is near its knee.
+SLOW: Final = ("zoo-saturation", "--set", "service.threads=64", "--set", "load.client_timeout=20s")
+# Release 1.1.1 as it is: holds of some milliseconds, most of them CPU of the server.
+FAST: Final = (
+    *("rush-hour-hotfix", "--set", "load.shape=steady", "--set", "load.spawn_rate=100"),
+    *("--set", "load.think_time=1s", "--set", "service.threads=64", "--set", "pool.timeout=1s"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A configuration that is run and predicted."""
+
+    size: int
+    overflow: int = 0
+    timeout_s: float = 1.0
+    threads: int = 64
+    processes: int = 1
+    users: int | None = None  # None: as many as in the run that it is predicted from
+
+    def __str__(self) -> str:
+        users = f", {self.users} customers" if self.users else ""
+        return f"{self.size} + {self.overflow}, {self.threads} threads, {self.processes} processes{users}"
+
+    def arguments(self) -> tuple[str, ...]:
+        settings = {
+            "pool.size": self.size,
+            "pool.max_overflow": self.overflow,
+            "pool.timeout": f"{self.timeout_s:g}s",
+            "service.threads": self.threads,
+            "service.workers": self.processes,
+        }
+        if self.users:
+            settings["load.users"] = self.users
+        return tuple(text for key, value in settings.items() for text in ("--set", f"{key}={value}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases that are predicted from one run."""
+
+    name: str
+    scenario: tuple[str, ...]
+    measured: Case  # the run that the others are predicted from
+    cases: tuple[Case, ...]
+
+
+GROUPS: Final = (
+    Group(
+        "slow query",
+        SLOW,
+        Case(30, 10),
+        (
+            Case(10),
+            Case(8),
+            Case(6),
+            Case(4, 2, timeout_s=2.0),
+            Case(4, processes=2),
+            Case(3, 2, processes=2),
+            Case(6, threads=10),
+            Case(8, 2, users=90),
+        ),
+    ),
+    Group(
+        "release 1.1.1",
+        FAST,
+        Case(8, 4, users=120),
+        (Case(1, users=120), Case(1, 1, users=200), Case(1, users=200), Case(1, processes=2, users=200)),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A measured figure beside its prediction."""
+
+    predicted: Estimate
+    measured: float
+
+    @property
+    def inside(self) -> bool:
+        return self.measured in self.predicted
+
+
+@dataclass(slots=True)
+class Found:
+    rows: list[Row] = field(default_factory=list)
+    figures: list[Compared] = field(default_factory=list)
+
+
+def run() -> list[Row]:
+    """A row for each configuration, and how many measured figures lie in their intervals."""
+    found = Found()
+    with tempfile.TemporaryDirectory() as folder:
+        for group in GROUPS:
+            demand = demand_of(_run(Path(folder), group, group.measured))
+            for case in group.cases:
+                compare(found, group, case, demand, _run(Path(folder), group, case))
+            table = _cpu_of_a_table(demand)
+    return [*found.rows, inside(found), table]
+
+
+def _run(folder: Path, group: Group, case: Case) -> RunDir:
+    ended = rushhour("run", *group.scenario, *COMMON, *case.arguments(), "--runs", str(folder))
+    if ended.returncode > 1:
+        raise RuntimeError(f"{group.name}, {case}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}")
+    return RunDir((folder / "latest").resolve())
+
+
+def demand_of(run_dir: RunDir) -> Demand:
+    return read_demand(run_dir.path.name, read_scenario(run_dir), load_history(run_dir))
+
+
+def compare(found: Found, group: Group, case: Case, demand: Demand, run_dir: RunDir) -> None:
+    """Add what was predicted and measured of a case."""
+    scenario, history = read_scenario(run_dir), load_history(run_dir)
+    seconds, wait_s, timeouts = measured(scenario, history)
+    figures = predict(demand, setting_of(demand, case, seconds), repeats=REPEATS, requests=400_000).pools[
+        POOL
+    ]
+    wait, timed_out = Compared(figures.wait_p99_s, wait_s), Compared(figures.timeout_share, timeouts)
+    found.figures += [wait, timed_out]
+    words = (
+        f"wait p99 {_ms(wait.predicted)}, measured {wait_s * 1e3:.0f} ms; "
+        f"time-outs {_percent(timed_out.predicted)}, measured {timeouts:.1%}"
+    )
+    outside = [name for name, one in (("wait", wait), ("time-outs", timed_out)) if not one.inside]
+    found.rows.append(Row(f"{group.name}: {case}", words, " and ".join(outside) or "inside", None))
+
+
+def inside(found: Found) -> Row:
+    """Say how many measured figures lie in their intervals."""
+    count = sum(one.inside for one in found.figures)
+    share = count / len(found.figures)
+    return Row(
+        f"measured figures in their {CONFIDENCE:.0%} intervals",
+        f"{count} of {len(found.figures)}",
+        f">= {LEAST_INSIDE:.0%}",
+        share >= LEAST_INSIDE,
+    )
+
+
+def setting_of(demand: Demand, case: Case, seconds: float) -> Setting:
+    """Return the setting of a case, over as long a time as its run measured."""
+    pools = {pool.name: PoolSetting(case.size, case.overflow, case.timeout_s) for pool in demand.pools}
+    ran = measured_setting(demand)
+    return replace(
+        ran,
+        pools=pools,
+        threads=case.threads,
+        processes=case.processes,
+        customers=case.users or ran.customers,
+        horizon_s=seconds,
+    )
+
+
+def measured(scenario: Scenario, history: History) -> tuple[float, float, float]:
+    """Return a run's measured seconds, the 99th percentile of its waits, and its share of time-outs."""
+    window = find_window(history, scenario.load.warm_up)
+    if window is None:
+        raise RuntimeError("the run has no load")
+    waits_us: dict[int, int] = {}
+    for row in history.times:
+        if row.pool == POOL and window.measures(row.t_s):
+            for bound, count in row.wait_us.items():
+                waits_us[bound] = waits_us.get(bound, 0) + count
+    timeouts = [one for one in history.pool_timeouts if one.pool == POOL and window.measures(one.t_s)]
+    served = sum(waits_us.values())
+    asked = served + len(timeouts)
+    rank = 0.99 * asked
+    if rank >= served:
+        return window.load_ended_s - window.measured_from_s, scenario.pool.timeout, len(timeouts) / asked
+    waits = from_buckets(waits_us)
+    wait_s = waits.at(rank / served)
+    return (
+        window.load_ended_s - window.measured_from_s,
+        0.0 if wait_s < 2e-6 else wait_s,
+        len(timeouts) / asked,
+    )
+
+
+def _cpu_of_a_table(demand: Demand) -> Row:
+    """Measure the CPU of the predictions of a table of sizes."""
+    began_s = time.process_time()
+    for size in range(1, SIZES + 1):
+        predict(demand, setting_of(demand, Case(size), 60.0))
+    took_s = time.process_time() - began_s
+    return Row(
+        f"CPU of a table of {SIZES} sizes", f"{took_s:.1f} s", f"<= {MOST_CPU_S:g} s", took_s <= MOST_CPU_S
+    )
+
+
+def _ms(found: Estimate) -> str:
+    return f"{found.value * 1e3:.0f} [{found.low * 1e3:.0f} to {found.high * 1e3:.0f}] ms"
+
+
+def _percent(found: Estimate) -> str:
+    high = found.high if found.high != inf else 1.0
+    return f"{found.value:.1%} [{found.low:.1%} to {high:.1%}]"

@@ -1,0 +1,158 @@
+"""Finds who waits for work that another thread does: in `join`, for a future, or for a pool of threads.
+
+Such a holder is where that thread is: if that is in a pool's queue, the holder waits for a connection.
+Waiters and workers are matched by the very object that is waited for, so that nothing is guessed.
+"""
+
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH118
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .coroutines import chain_of, task_types
+from .owners import TASK, frame_of
+from .standing import stack_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+
+    from .book import Hold, PoolState
+
+MAX_THREADS = 100
+MAX_FRAMES = 200
+MAX_WAITING = 16  # innermost frames in which a library waits
+MAX_FUTURES = 64
+MAX_HOLDS = 64  # whose owners are asked whether they wait for a thread whose check-out timed out
+
+# File and function of a wait -> the variable that holds what is waited for.
+_WAITS = {
+    f"{os.sep}threading.py": {"join": "self"},
+    os.path.join("concurrent", "futures", "_base.py"): {
+        "result": "self",
+        "exception": "self",
+        "wait": "fs",
+        "as_completed": "fs",
+    },
+    os.path.join("multiprocessing", "pool.py"): {"get": "self", "wait": "self", "next": "self"},
+    os.path.join("asyncio", "tasks.py"): {"wait_for": "fut", "_wait": "fs"},
+}
+_ITEM = os.path.join("concurrent", "futures", "thread.py")
+_POOL = os.path.join("multiprocessing", "pool.py")
+_FUTURES = ("concurrent.futures._base", "Future")
+
+
+def local_of(frame: FrameType, name: str) -> Any:
+    """Return a variable of a frame, or None; nothing of its variables is kept."""
+    if frame.f_trace is not None:
+        return None  # a debugger's view of its variables is not to be touched
+    variables = frame.f_locals
+    found = variables.get(name)
+    if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame
+        variables.clear()
+    return found
+
+
+def awaited_by(stack: Iterable[FrameType], task: Any = None) -> list[Any]:
+    """Return the threads, futures and jobs that a stack, innermost first, or a task waits for."""
+    found: list[Any] = []
+    try:
+        for frame in islice(stack, MAX_WAITING):
+            name = _variable(frame)
+            if name is not None:
+                thing = local_of(frame, name)
+                found += list(thing)[:MAX_FUTURES] if isinstance(thing, (set, list, tuple)) else [thing]
+        if task is not None:
+            found += _futures_of(task)
+    except Exception:  # what changes while it is read is not seen
+        return []
+    return [key for thing in found if (key := _key(thing)) is not None]
+
+
+def worked_on(thread: int, stack: Iterable[FrameType]) -> list[Any]:
+    """Return what a thread with this stack, innermost first, is at work for: itself, futures, jobs."""
+    found: list[Any] = []
+    try:
+        current = getattr(sys.modules.get("threading"), "_active", {}).get(thread)
+        if current is not None:
+            found.append(id(current))
+        for frame in islice(stack, MAX_FRAMES):
+            code = frame.f_code
+            if code.co_name == "run" and code.co_filename.endswith(_ITEM):
+                found.append(id(local_of(frame, "self").future))
+            elif code.co_name == "worker" and code.co_filename.endswith(_POOL):
+                found.append((_POOL, local_of(frame, "job")))
+    except Exception:  # as above
+        return []
+    return found
+
+
+def threads_by_work(stacks: Iterable[tuple[int, list[FrameType]]]) -> dict[Any, list[FrameType]]:
+    """Return the stack of the thread that works for each thing that can be waited for."""
+    found: dict[Any, list[FrameType]] = {}
+    for thread, stack in islice(stacks, MAX_THREADS):
+        for key in worked_on(thread, stack):
+            found[key] = stack
+    return found
+
+
+def held_for(thread: int, live: Iterable[Hold], pool: PoolState) -> tuple[int, int]:
+    """Return how many connections those hold who wait for this thread's work: of this pool, of others."""
+    frames = sys._current_frames()
+    mine = set(worked_on(thread, stack_of(frames.get(thread))))
+    own = other = 0
+    for hold in islice(live, MAX_HOLDS) if mine else ():
+        owner = hold.owner
+        if hold.lost is not None or owner.ended is not None:
+            continue
+        task = owner.ref() if owner.kind == TASK else None
+        stack = stack_of(frame_of(owner, frames)) if task is None else chain_of(task).frames
+        if not mine.isdisjoint(awaited_by(stack, task)):
+            own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
+    return own, other
+
+
+def _variable(frame: FrameType) -> str | None:
+    code = frame.f_code
+    return next(
+        (names.get(code.co_name) for file, names in _WAITS.items() if code.co_filename.endswith(file)), None
+    )
+
+
+def _key(thing: Any) -> Any:
+    """What identifies a thing that is waited for: its address, which is compared within one look only."""
+    if isinstance(thing, int) or thing is None:
+        return None
+    source = _source_of(thing)
+    if source is not None:
+        return id(source)
+    job = getattr(thing, "_job", None) if type(thing).__module__ == "multiprocessing.pool" else None
+    return (_POOL, job) if job is not None else id(thing)
+
+
+def _futures_of(task: Any) -> list[Any]:
+    """Return the futures that a task waits for; those of a `gather` each."""
+    for kind in task_types():
+        if issubclass(type(task), kind):
+            waited: Any = kind._fut_waiter.__get__(task) if hasattr(kind, "_fut_waiter") else None
+            if type(waited).__name__ == "_GatheringFuture":
+                return list(waited._children)[:MAX_FUTURES]
+            return [waited]
+    return []
+
+
+def _source_of(future: Any) -> Any:
+    """Return the future of `concurrent.futures` that an asyncio future was made from, if any."""
+    if type(future).__module__ not in ("_asyncio", "asyncio.futures"):
+        return None
+    for callback, _ in future._callbacks or ():
+        for cell in getattr(callback, "__closure__", None) or ():
+            thing = cell.cell_contents
+            if (type(thing).__module__, type(thing).__name__) == _FUTURES:
+                return thing
+    return None

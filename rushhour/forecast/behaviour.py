@@ -1,0 +1,314 @@
+"""Reads from a run what its customers do, and what their requests need of the service (pure)."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeGuard
+
+from rushhour.diagnosis.sites import plain_endpoint
+from rushhour.errors import InsufficientDataError
+from rushhour.forecast.healthy import healthy_seconds
+from rushhour.forecast.leaks import Leak
+from rushhour.forecast.replay import PoolRules
+from rushhour.metrics.latency_counts import bucket_counts, bucket_ms
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+from rushhour.scenario.model import Scenario
+
+FEWEST_REQUESTS: Final = 50
+FEWEST_TO_PACE: Final = 3  # requests of a second, below which it says nothing about how fast the machine was
+PACES: Final = (0.5, 10.0)  # a second is taken to be at most this much faster or slower than the mean
+OVERLAP: Final = 1.05  # connections held for longer than their request took are held at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """How a request of an endpoint uses a pool: `per_request` check-outs, each held for `hold_s`."""
+
+    pool: str
+    per_request: float
+    hold_s: float
+    sites: int = 1  # call sites that check out
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An endpoint as its requests were answered: mean time, and visits to pools."""
+
+    name: str
+    latency_s: float
+    visits: tuple[Visit, ...]
+
+    @property
+    def held_s(self) -> float:
+        """Mean connection-seconds of a request."""
+        return math.fsum(visit.per_request * visit.hold_s for visit in self.visits)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a request holds several connections at the same time, as far as its time says."""
+        return self.held_s > OVERLAP * self.latency_s
+
+    @property
+    def may_nest(self) -> bool:
+        """Whether a request takes several connections of one pool, at several lines."""
+        return any(visit.sites > 1 and visit.per_request > 1.5 for visit in self.visits)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthySecond:
+    """A second of the run: the customers, their requests by endpoint, and how slow it was (1: the mean)."""
+
+    customers: int
+    requests: Mapping[str, int]
+    pace: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How the service of a run was set up, and the settings of its customers."""
+
+    pools: Mapping[str, PoolRules]  # of each process
+    processes: int
+    threads: int | None  # of a process; None: the scenario does not set them
+    think_s: float  # the scenario's median pause
+    push_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What the customers of a run did. Rates are over all processes."""
+
+    customers: int  # the most at the same time
+    seconds: tuple[HealthySecond, ...]
+    endpoints: Mapping[str, Endpoint]
+    setup: Setup
+    cpu_share: float | None  # of the time that a request spends in the process; None: unknown
+    server_s: Mapping[str, float]  # server -> its CPU seconds for a check-out
+    server_cores: Mapping[str, float]  # server -> cores that it may use
+    max_connections: Mapping[str, int]
+
+    @property
+    def requests(self) -> int:
+        return sum(sum(second.requests.values()) for second in self.seconds)
+
+
+def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak | None = None) -> Behaviour:
+    """Read what the customers of a run did while the service was healthy; `name` is for messages.
+
+    Only healthy seconds count (healthy.py). Requests that go on using a connection of a `leak` count as
+    visits to its server. Raises InsufficientDataError if the run leaves too little, and says what would do.
+    """
+    seconds = healthy_seconds(name, scenario, history).seconds
+    rows = [row for row in history.requests if row.t_s in seconds]
+    total = sum(row.count for row in rows)
+    if total < FEWEST_REQUESTS:
+        raise InsufficientDataError(
+            f"{name}: {counted(total, 'request')} in {counted(len(seconds), 'healthy second')}; a forecast "
+            f"needs at least {FEWEST_REQUESTS}: run it longer, or with more customers"
+        )
+    users = _users(history)
+    if not any(users.get(second) for second in seconds):
+        raise InsufficientDataError(
+            f"{name}: the load generator did not say how many customers there were; run it again"
+        )
+    latency_s = _latencies(rows)
+    counts = Counter[str]()
+    for row in rows:
+        counts[row.endpoint] += row.count
+    first, last = min(seconds), max(seconds) + 1
+    visits = _visits(history, first, last, counts)
+    endpoints = {
+        endpoint: Endpoint(endpoint, latency_s[endpoint], visits[endpoint]) for endpoint in sorted(counts)
+    }
+    server_s = _server_cpu_s(history, seconds, endpoints, counts, leak)
+    return Behaviour(
+        customers=max(users.get(second, 0) for second in seconds),
+        seconds=_seconds(rows, seconds, users, latency_s),
+        endpoints=endpoints,
+        setup=setup_of(scenario, history),
+        cpu_share=_cpu_share(history, seconds, endpoints, counts, server_s=server_s, leak=leak),
+        server_s=server_s,
+        server_cores=_server_cores(history),
+        max_connections={
+            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
+        },
+    )
+
+
+def setup_of(scenario: Scenario, history: History) -> Setup:
+    """Return how the service of a run was set up; its pools are those that the agent saw."""
+    newest = {(sample.pid, sample.pool): sample for sample in history.pools}
+    return Setup(
+        pools={
+            sample.pool: PoolRules(sample.capacity, sample.timeout_s)
+            for sample in sorted(newest.values(), key=lambda sample: sample.t_s)
+        },
+        processes=max(Counter(pool for _, pool in newest).values(), default=1),
+        threads=threads_of(scenario),
+        think_s=scenario.load.think_time,
+        push_share=scenario.load.push_share,
+    )
+
+
+def threads_of(scenario: Scenario) -> int | None:
+    """Return the threads of a process, if the scenario passes them to the service."""
+    target, service = scenario.target, scenario.service
+    given = f"{target.command} {service.arguments} {' '.join(target.environment.values())}"
+    return service.threads if "{threads}" in given or target.app else None
+
+
+def _users(history: History) -> Counter[int]:
+    users = Counter[int]()
+    for sample in history.generator:
+        users[sample.t_s] += sample.users
+    return users
+
+
+def _latencies(rows: Iterable[f.RequestCount]) -> dict[str, float]:
+    """Return the mean time of an answer by endpoint."""
+    took: dict[str, float] = defaultdict(float)
+    counts = Counter[str]()
+    for row in rows:
+        took[row.endpoint] += _took_s(row)
+        counts[row.endpoint] += row.count
+    return {endpoint: took[endpoint] / count for endpoint, count in counts.items()}
+
+
+def _took_s(row: f.RequestCount) -> float:
+    """Return how long the requests of a row took, all together."""
+    buckets = bucket_counts(row.latency)
+    total = sum(buckets.values())
+    return (
+        math.fsum(bucket_ms(bucket) * count for bucket, count in buckets.items()) / total / 1000 * row.count
+        if total
+        else 0.0
+    )
+
+
+def _seconds(
+    rows: Iterable[f.RequestCount],
+    seconds: frozenset[int],
+    users: Mapping[int, int],
+    latency_s: Mapping[str, float],
+) -> tuple[HealthySecond, ...]:
+    counts: dict[int, Counter[str]] = defaultdict(Counter)
+    took: dict[int, float] = defaultdict(float)
+    for row in rows:
+        counts[row.t_s][row.endpoint] += row.count
+        took[row.t_s] += _took_s(row)
+    found = []
+    for second in sorted(seconds):
+        usual_s = math.fsum(latency_s[name] * count for name, count in counts[second].items())
+        pace = None
+        if counts[second].total() >= FEWEST_TO_PACE and usual_s > 0:
+            pace = min(max(took[second] / usual_s, PACES[0]), PACES[1])
+        found.append(HealthySecond(users.get(second, 0), dict(counts[second]), pace))
+    return tuple(found)
+
+
+def _visits(
+    history: History, first_s: float, last_s: float, counts: Mapping[str, int]
+) -> dict[str, tuple[Visit, ...]]:
+    """Check-outs by endpoint and pool; those of no known endpoint are spread evenly over all requests."""
+    by_plain = {plain_endpoint(endpoint): endpoint for endpoint in counts}
+    totals: dict[tuple[int, str, f.CallSite, str | None], list[f.SiteTotal]] = defaultdict(list)
+    for row in history.sites:
+        totals[row.pid, row.pool, row.site, row.endpoint].append(row)
+    found: dict[tuple[str | None, str], list[tuple[int, float]]] = defaultdict(list)
+    for (_, pool, _, endpoint), rows in totals.items():
+        ordered = sorted(rows, key=lambda row: row.t_s)
+        before = [row for row in ordered if row.t_s < first_s][-1:]
+        after = [row for row in ordered if row.t_s <= last_s + 1.0][-1:]
+        taken = sum(row.checkouts for row in after) - sum(row.checkouts for row in before)
+        held_s = sum(row.held_s for row in after) - sum(row.held_s for row in before)
+        if taken > 0:
+            name = by_plain.get(plain_endpoint(endpoint)) if endpoint is not None else None
+            found[name, pool].append((taken, max(0.0, held_s)))
+    requests = sum(counts.values())
+    visits: dict[str, list[Visit]] = {endpoint: [] for endpoint in counts}
+    for (name, pool), parts in found.items():
+        taken = sum(part for part, _ in parts)
+        hold_s = math.fsum(held for _, held in parts) / taken
+        if name is not None:
+            visits[name].append(Visit(pool, taken / counts[name], hold_s, len(parts)))
+        else:
+            for own in visits.values():
+                own.append(Visit(pool, taken / requests, hold_s))
+    return {endpoint: tuple(own) for endpoint, own in visits.items()}
+
+
+def _reuses(leak: Leak | None, endpoint: Endpoint) -> TypeGuard[Leak]:
+    """Whether requests of this endpoint use a connection that an earlier one left with their thread."""
+    return leak is not None and "thread" in leak.kinds and leak.is_of(endpoint.name)
+
+
+def _cores(history: History, component: str, seconds: frozenset[int]) -> list[float]:
+    return [
+        sample.cpu_cores
+        for sample in history.host
+        if sample.component == component and math.floor(sample.t_s) in seconds
+    ]
+
+
+def _busy_s(cores: list[float], seconds: int) -> float:
+    """CPU seconds beyond what the component uses when nothing is asked of it."""
+    return max(0.0, math.fsum(cores) / len(cores) - min(cores)) * seconds
+
+
+def _server_cpu_s(
+    history: History,
+    seconds: frozenset[int],
+    endpoints: Mapping[str, Endpoint],
+    counts: Mapping[str, int],
+    leak: Leak | None,
+) -> dict[str, float]:
+    """Return the CPU seconds of each server for a check-out."""
+    taken: dict[str, float] = defaultdict(float)
+    for endpoint in endpoints.values():
+        for visit in endpoint.visits:
+            taken[f.server_of(visit.pool)] += visit.per_request * counts[endpoint.name]
+        if _reuses(leak, endpoint):
+            taken[f.server_of(leak.pool)] += counts[endpoint.name]
+    found = {}
+    for server, checkouts in taken.items():
+        if (cores := _cores(history, server, seconds)) and checkouts:
+            found[server] = _busy_s(cores, len(seconds)) / checkouts
+    return found
+
+
+def _cpu_share(
+    history: History,
+    seconds: frozenset[int],
+    endpoints: Mapping[str, Endpoint],
+    counts: Mapping[str, int],
+    *,
+    server_s: Mapping[str, float],
+    leak: Leak | None,
+) -> float | None:
+    """The share of the time which requests spend in the process that is CPU time there."""
+    cores = _cores(history, "service", seconds)
+    if not cores:
+        return None
+    spent_s = 0.0
+    for endpoint in endpoints.values():
+        at_servers_s = math.fsum(
+            visit.per_request * min(visit.hold_s, server_s.get(f.server_of(visit.pool), 0.0))
+            for visit in endpoint.visits
+        )
+        if _reuses(leak, endpoint):
+            at_servers_s += server_s.get(f.server_of(leak.pool), 0.0)
+        spent_s += max(0.0, endpoint.latency_s - at_servers_s) * counts[endpoint.name]
+    return min(1.0, max(0.02, _busy_s(cores, len(seconds)) / spent_s)) if spent_s else None
+
+
+def _server_cores(history: History) -> dict[str, float]:
+    cores = history.environment.cpu_count if history.environment else None
+    found: dict[str, float] = {}
+    for sample in history.host:
+        limit = sample.limit_cores or cores
+        if limit:
+            found[sample.component] = float(limit)
+    return found

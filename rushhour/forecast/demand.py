@@ -1,0 +1,299 @@
+"""Reads from a run what its customers ask of the pools of a process (pure)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import fsum
+from typing import Final
+
+from rushhour.errors import InsufficientDataError
+from rushhour.forecast.checkouts import CheckOuts, count_checkouts
+from rushhour.forecast.durations import Durations, from_buckets
+from rushhour.forecast.healthy import HealthySeconds, healthy_seconds
+from rushhour.metrics.latencies import merge
+from rushhour.metrics.requests import NO_WAIT
+from rushhour.metrics.wording import counted
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+from rushhour.scenario.model import Scenario
+
+FEWEST_CHECKOUTS: Final = 200  # of a pool: two of them are its slowest hundredth
+LEAST_JOINED: Final = 0.8  # of the check-outs have an endpoint that the customers' requests have too
+ANY: Final = "any request"  # where endpoints of check-outs and of requests cannot be joined
+_OVERLAP: Final = 0.8  # a request that is shorter than this share of its holds held them at the same time
+_NEARLY_WHOLE: Final = 0.1
+_NOT_OF_THE_SERVICE: Final = frozenset({"generator", "harness"})
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDemand:
+    """What a call site asks of a pool, over all processes."""
+
+    pool: str
+    site: f.CallSite
+    endpoint: str | None
+    checkouts_per_s: float
+    hold_s: float  # mean
+    longest_s: float
+    share: float  # of the pool's connection-seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Check-outs of a pool by one request of an endpoint."""
+
+    pool: str
+    per_request: float
+    hold: Durations
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDemand:
+    """An endpoint: its share of the requests, and what one of its requests does."""
+
+    name: str
+    share: float
+    uses: tuple[Use, ...]
+    outside_s: float  # mean time of a request with neither a connection nor a wait for one
+    overlaps: bool = False  # it holds the connections of several pools at the same time
+    latency_s: float | None = None  # mean of its answers; None: not measured
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDemand:
+    """A pool as it was run, in each of its processes."""
+
+    name: str
+    size: int
+    max_overflow: int  # -1: no limit
+    timeout_s: float
+    processes: int  # that have such a pool
+    checkouts: int  # in the healthy seconds, over all processes
+    hold: Durations
+    create_s: float | None  # mean time to open a connection; None: none was opened
+    in_use_max: int  # of a process, sampled
+    sites: tuple[SiteDemand, ...]  # most connection-seconds first
+
+    @property
+    def capacity(self) -> int | None:
+        return None if self.max_overflow < 0 else self.size + self.max_overflow
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One healthy second: what resampling needs."""
+
+    t_s: int
+    customers: int
+    requests: int  # sent, over all processes
+    checkouts: int
+    held_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the customers of a run ask of the service. Rates are over all processes and instances."""
+
+    run: str
+    service: str
+    release: str
+    scenario: str
+    customers: int  # the most at once
+    think_s: float  # mean time from an answer to the same customer's next request
+    requests_per_s: float
+    endpoints: tuple[EndpointDemand, ...]
+    pools: tuple[PoolDemand, ...]
+    processes: int
+    threads: int | None  # of each process; None: unknown
+    instances: int
+    seconds: tuple[Second, ...]
+    cpu: Mapping[str, float]  # component -> share of the CPU that it may use (0 to 1)
+    max_connections: Mapping[str, int]  # server -> its limit
+    latency_s: float  # mean of an answer
+    few: Mapping[str, int]  # pools that are left out -> check-outs that came back, too few for a distribution
+    open_arrivals: bool = False  # requests come at a rate of their own, however slow the answers are
+    growth: Mapping[str, float] | None = (
+        None  # pool -> how its holds grow with CPU (queueing.py); None: unknown
+    )
+
+    def pool(self, name: str) -> PoolDemand:
+        """Return a pool by its name. Raises KeyError."""
+        return {pool.name: pool for pool in self.pools}[name]
+
+
+def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
+    """Read the demand of a run; `run` names it in messages.
+
+    Only healthy seconds count (healthy.py). Raises InsufficientDataError if the run has no agent, no such
+    second or too few check-outs.
+    """
+    healthy = healthy_seconds(run, scenario, history)
+    seconds = len(healthy.seconds)
+    checkouts = count_checkouts(history, healthy)
+    came_back = {name: checkouts.total(name).came_back for name in {key.pool for key in checkouts.by_site}}
+    few = {name: count for name, count in came_back.items() if count < FEWEST_CHECKOUTS}
+    samples = [sample for sample in history.pools if healthy.holds(sample.t_s)]
+    names = sorted((came_back.keys() - few.keys()) & {sample.pool for sample in samples})
+    if not names:
+        most = counted(max(came_back.values(), default=0), "check-out")
+        raise InsufficientDataError(
+            f"{run}: at most {most} of a pool came back in {counted(seconds, 'healthy second')}, and "
+            f"at least {FEWEST_CHECKOUTS} are needed: run it longer, or with more customers"
+        )
+    requests, latency_s = _requests(history, healthy)
+    customers, sent = healthy.customers(history), healthy.sent(history)
+    per_s = sum(sent.values()) / seconds
+    if not requests or not per_s or not any(customers.values()) or not checkouts.hold_us:
+        raise InsufficientDataError(
+            f"{run}: no customer, no request or no histogram of holds in healthy seconds; run it again"
+        )
+    mean_s = fsum(latency_s[name] * count for name, count in requests.items()) / requests.total()
+    pools = tuple(_pool(name, checkouts, samples, seconds) for name in names)
+    return Demand(
+        run=run,
+        service=scenario.target.name,
+        release=scenario.release,
+        scenario=scenario.name,
+        customers=max(customers.values()),
+        think_s=max(0.0, sum(customers.values()) / seconds / per_s - mean_s),
+        requests_per_s=per_s,
+        endpoints=_endpoints(names, checkouts, requests, latency_s),
+        pools=pools,
+        processes=max(pool.processes for pool in pools),
+        threads=_threads(scenario),
+        instances=1,
+        seconds=tuple(
+            Second(second, customers.get(second, 0), sent.get(second, 0), *checkouts.per_second[second])
+            for second in sorted(healthy.seconds)
+        ),
+        cpu=_cpu(history, healthy, max(pool.processes for pool in pools)),
+        max_connections={
+            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
+        },
+        latency_s=mean_s,
+        few=few,
+        open_arrivals=bool(getattr(scenario.load, "arrivals", None)),
+    )
+
+
+def _requests(history: History, healthy: HealthySeconds) -> tuple[Counter[str], dict[str, float]]:
+    """Count the requests of each endpoint that ended in healthy seconds; and the mean seconds they took."""
+    counts = Counter[str]()
+    encoded: dict[str, list[str]] = defaultdict(list)
+    for row in history.requests:
+        if row.t_s in healthy.seconds:
+            counts[row.endpoint] += row.count
+            if row.outcome not in NO_WAIT:
+                encoded[row.endpoint].append(row.latency)
+    return counts, {name: float(merge(encoded[name]).get_mean_value()) / 1e6 for name in counts}
+
+
+def _endpoints(
+    pools: list[str], checkouts: CheckOuts, requests: Counter[str], latency_s: Mapping[str, float]
+) -> tuple[EndpointDemand, ...]:
+    """Join the check-outs and the requests of each endpoint.
+
+    Check-outs without an endpoint, or with an endpoint of no customer's, are spread evenly over all requests.
+    """
+    endpoints = {key.endpoint for key in checkouts.by_site}
+    others = endpoints - requests.keys()
+    everything = sum(checkouts.total(pool).count for pool in pools)
+    joined = sum(checkouts.total(pool, endpoints - others).count for pool in pools)
+    if joined < LEAST_JOINED * everything:
+        uses = _uses(pools, checkouts, None, requests.total())
+        mean_s = fsum(latency_s[name] * count for name, count in requests.items()) / requests.total()
+        return (_endpoint(ANY, 1.0, uses, mean_s, checkouts),)
+    spread = _uses(pools, checkouts, others, requests.total())
+    return tuple(
+        _endpoint(
+            name,
+            count / requests.total(),
+            [*_uses(pools, checkouts, {name}, count), *spread],
+            latency_s[name],
+            checkouts,
+        )
+        for name, count in sorted(requests.items())
+    )
+
+
+def _uses(
+    pools: list[str], checkouts: CheckOuts, endpoints: set[str] | set[str | None] | None, requests: int
+) -> list[Use]:
+    found = []
+    for pool in pools:
+        total = checkouts.total(pool, endpoints)
+        if total.count and total.held_s > 0:
+            found.append(Use(pool, _whole(total.count / requests), checkouts.holds(pool, total)))
+    return found
+
+
+def _whole(per_request: float) -> float:
+    """Round to a whole number that is near: check-outs and requests are not counted at the same moments."""
+    nearest = round(per_request)
+    return (
+        float(nearest) if nearest and abs(per_request - nearest) <= _NEARLY_WHOLE * nearest else per_request
+    )
+
+
+def _endpoint(
+    name: str, share: float, uses: list[Use], latency_s: float, checkouts: CheckOuts
+) -> EndpointDemand:
+    each_s = [use.per_request * (use.hold.mean_s + checkouts.mean_wait_s(use.pool)) for use in uses]
+    overlaps = len({use.pool for use in uses}) > 1 and latency_s < _OVERLAP * fsum(each_s)
+    inside_s = max(each_s) if overlaps else fsum(each_s)
+    return EndpointDemand(name, share, tuple(uses), max(0.0, latency_s - inside_s), overlaps, latency_s)
+
+
+def _pool(name: str, checkouts: CheckOuts, samples: list[f.PoolSample], seconds: int) -> PoolDemand:
+    own = [sample for sample in samples if sample.pool == name]
+    newest = max(own, key=lambda sample: sample.t_s)
+    whole = checkouts.total(name)
+    created = checkouts.create_us.get(name, Counter[int]())
+    sites = [
+        SiteDemand(
+            pool=name,
+            site=key.site,
+            endpoint=key.endpoint,
+            checkouts_per_s=total.count / seconds,
+            hold_s=total.mean_s,
+            longest_s=total.longest_s,
+            share=total.held_s / whole.held_s if whole.held_s else 0.0,
+        )
+        for key, total in checkouts.by_site.items()
+        if key.pool == name
+    ]
+    return PoolDemand(
+        name=name,
+        size=newest.size,
+        max_overflow=newest.max_overflow,
+        timeout_s=newest.timeout_s,
+        processes=len({sample.pid for sample in own}),
+        checkouts=whole.count,
+        hold=checkouts.holds(name, whole),
+        create_s=from_buckets(created).mean_s if created.total() else None,
+        in_use_max=max(sample.checked_out for sample in own),
+        sites=tuple(sorted(sites, key=lambda site: -site.share)),
+    )
+
+
+def _threads(scenario: Scenario) -> int | None:
+    """Return the threads of a process, if the scenario says them to the service."""
+    target, service = scenario.target, scenario.service
+    said = "{threads}" in f"{target.command} {service.arguments} {' '.join(target.environment.values())}"
+    return service.threads if said or target.app else None
+
+
+def _cpu(history: History, healthy: HealthySeconds, processes: int) -> dict[str, float]:
+    """Return the mean share of its CPU that each component used; the machine's where it has no limit.
+
+    A Python process computes on one core at a time, however many threads it has.
+    """
+    cores = history.environment.cpu_count if history.environment else None
+    shares: dict[str, list[float]] = defaultdict(list)
+    for sample in history.host:
+        limit = sample.limit_cores or cores
+        if limit and sample.component == "service":
+            limit = min(limit, processes)
+        if limit and healthy.holds(sample.t_s) and sample.component not in _NOT_OF_THE_SERVICE:
+            shares[sample.component].append(sample.cpu_cores / limit)
+    return {component: fsum(found) / len(found) for component, found in shares.items()}

@@ -1,0 +1,174 @@
+"""Predicts waits, time-outs and connections in use for settings that were not run (pure)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from rushhour.errors import UsageError
+from rushhour.forecast.activity import activity_of
+from rushhour.forecast.demand import Demand
+from rushhour.forecast.interval import Estimate, estimate, quantile
+from rushhour.forecast.setting import PoolSetting, Setting, measured_setting
+from rushhour.forecast.simulation import PoolTally, World, simulate
+from rushhour.forecast.world import (
+    NEAR_ITS_CPU,
+    busiest,
+    expected_requests_per_s,
+    predicted_cpu,
+    resampled_world,
+)
+
+__all__ = [
+    "PoolPrediction",
+    "PoolSetting",
+    "Prediction",
+    "Setting",
+    "busiest",
+    "expected_requests_per_s",
+    "measured_setting",
+    "predict",
+    "predicted_cpu",
+]
+
+MODEL_ERROR: Final = 0.25  # of waits and time-outs, as a share: measured by `make bench ARGS=forecast`
+REQUESTS: Final = 20_000  # simulated for a prediction, over all of its repeats
+SHORTEST_S: Final = 0.5  # of a simulation
+HOLDS: Final = 20  # mean holds that a simulation lasts at least
+BURSTS_COST: Final = 10  # times as many requests are simulated where customers act together
+MOST_PER_S: Final = 5000  # requests a second of a process: no Python process answers so many
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPrediction:
+    """A pool of one process over the horizon. Waits and shares are of check-outs that asked."""
+
+    pool: str
+    checkouts_per_s: Estimate
+    waits_share: Estimate  # had to wait in the queue
+    wait_p99_s: Estimate  # time-outs count with their time-out
+    timeout_share: Estimate
+    timeouts_per_hour: Estimate  # over all processes
+    in_use_mean: Estimate
+    in_use_max: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a setting would show."""
+
+    setting: Setting
+    pools: Mapping[str, PoolPrediction]
+    requests_per_s: Estimate
+    threads_busy_max: Estimate  # of one process
+    queued_max: Estimate  # requests of one process that waited for a thread
+    cpu: Mapping[str, float] = field(default_factory=dict)  # component -> share of its CPU (0 to 1)
+    beyond: tuple[str, ...] = ()  # why the figures may not hold
+
+
+def predict(
+    demand: Demand, setting: Setting, *, repeats: int = 20, requests: int = REQUESTS, seed: int = 1
+) -> Prediction:
+    """Predict what a setting would show; the same arguments always give the same figures.
+
+    Each of the `repeats` simulates a process of its own, with demand that is resampled from the seconds of
+    the run. Together they simulate about so many `requests`: with many customers the simulated time is
+    shorter than the horizon. Raises UsageError for more requests a second than a process can answer.
+    """
+    dice = Random(f"forecast {seed}")  # noqa: S311 - not a secret
+    cpu = predicted_cpu(demand, setting)
+    expected_per_s = expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
+    if expected_per_s > MOST_PER_S:
+        problem = (
+            f"{setting.customers:,} customers would send {expected_per_s:,.0f} requests a second to each of "
+            f"{setting.processes * setting.instances} processes, and no Python process answers more than "
+            f"{MOST_PER_S:,}: more processes or instances, or fewer customers, would make sense"
+        )
+        raise UsageError([problem])
+    activity = activity_of(demand)
+    seconds = _simulated_s(
+        demand, setting.horizon_s, requests / repeats / max(expected_per_s, 1e-9), len(activity)
+    )
+    warm_s = min(max(2.0, 0.2 * seconds), seconds)
+    tallies, shares = [], []
+    for _ in range(repeats):
+        world = resampled_world(demand, setting, cpu, activity, dice)
+        tallies.append(simulate(world, seconds, warm_s, dice))
+        shares.append(_share(demand, setting, world))
+    pools = {
+        pool.name: _pool_prediction(pool.name, [tally.pools[at] for tally in tallies], shares, seconds)
+        for at, pool in enumerate(demand.pools)
+    }
+    per_s = estimate([tally.requests / seconds / share for tally, share in zip(tallies, shares, strict=True)])
+    busy = predicted_cpu(demand, setting, per_s.value)
+    return Prediction(
+        setting=setting,
+        pools=pools,
+        requests_per_s=per_s,
+        threads_busy_max=estimate([float(tally.threads_max) for tally in tallies]),
+        queued_max=estimate([float(tally.queued_max) for tally in tallies]),
+        cpu=busy,
+        beyond=_beyond(demand, busy),
+    )
+
+
+def _simulated_s(demand: Demand, horizon_s: float, affordable_s: float, pattern_s: int) -> float:
+    """Return how many seconds to simulate: the horizon, or fewer if that is more than can be afforded.
+
+    Fewer than many holds, or than the pattern of bursts has, would say nothing.
+    """
+    longest_s = max(pool.hold.mean_s for pool in demand.pools)
+    least_s = max(
+        SHORTEST_S, HOLDS * longest_s, min(pattern_s, BURSTS_COST * affordable_s) if pattern_s > 1 else 0
+    )
+    return min(horizon_s, max(affordable_s, least_s))
+
+
+def _beyond(demand: Demand, cpu: Mapping[str, float]) -> tuple[str, ...]:
+    found = [
+        f"the {name} would use {share:.0%} of its CPU ({demand.cpu[name]:.0%} in the run): how much longer "
+        "connections are held then is not known from it"
+        for name, share in sorted(cpu.items())
+        if share > max(NEAR_ITS_CPU, 1.05 * demand.cpu[name])
+    ]
+    return tuple(found)
+
+
+def _share(demand: Demand, setting: Setting, world: World) -> float:
+    """Return the share of all customers that a simulated process has."""
+    if demand.open_arrivals:
+        return 1 / (setting.processes * setting.instances)
+    return max(1, world.customers) / setting.customers
+
+
+def _pool_prediction(
+    name: str, tallies: Sequence[PoolTally], shares: Sequence[float], seconds: float
+) -> PoolPrediction:
+    """Sum up the simulations of a pool; `shares` are those of all customers that each had."""
+
+    def of(read: Callable[[PoolTally], float], error: float = 0.0) -> Estimate:
+        return estimate([read(tally) for tally in tallies], error=error)
+
+    def of_all(read: Callable[[PoolTally], float], error: float = 0.0) -> Estimate:
+        found = [read(tally) / share for tally, share in zip(tallies, shares, strict=True)]
+        return estimate(found, error=error)
+
+    return PoolPrediction(
+        pool=name,
+        checkouts_per_s=of_all(lambda tally: tally.asked / seconds),
+        waits_share=of(lambda tally: len(tally.waits_s) / tally.asked if tally.asked else 0.0, MODEL_ERROR),
+        wait_p99_s=of(lambda tally: wait_at(tally, 0.99), MODEL_ERROR),
+        timeout_share=of(lambda tally: tally.timeouts / tally.asked if tally.asked else 0.0, MODEL_ERROR),
+        timeouts_per_hour=of_all(lambda tally: tally.timeouts / seconds * 3600, MODEL_ERROR),
+        in_use_mean=of(lambda tally: tally.in_use_s / seconds),
+        in_use_max=of(lambda tally: float(tally.in_use_max)),
+    )
+
+
+def wait_at(tally: PoolTally, share: float) -> float:
+    """Return a quantile of the waits of all check-outs, most of which may not have waited."""
+    without = tally.asked - len(tally.waits_s)
+    rank = share * (tally.asked - 1) - without
+    if rank < 0 or not tally.waits_s:
+        return 0.0
+    return quantile(sorted(tally.waits_s), min(1.0, rank / max(1, len(tally.waits_s) - 1)))

@@ -1,0 +1,185 @@
+"""Reads the demand of production from the agent's metrics, as Prometheus scraped them (pure)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from rushhour.errors import InsufficientDataError, UsageError
+from rushhour.forecast.demand import ANY, FEWEST_CHECKOUTS, Demand, EndpointDemand, PoolDemand, Use
+from rushhour.forecast.durations import Durations, from_bounds
+
+POOL: Final = "db_client_connection_pool_name"
+USE: Final = "db_client_connection_use_time_seconds"
+CREATE: Final = "db_client_connection_create_time_seconds"
+IDLE_MAX: Final = "db_client_connection_idle_max"
+MOST: Final = "db_client_connection_max"
+LEAKED: Final = "rushhour_pool_leaked_connections"
+PROCESSES: Final = "rushhour_agent_processes"
+DEFAULT_TIMEOUT_S: Final = 30.0  # SQLAlchemy's: the metrics do not hold it
+
+
+@dataclass(slots=True)
+class _Histogram:
+    upto: dict[float, float]  # upper bound in seconds -> count up to it
+    total: float = 0.0
+    sum_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """One scraped text."""
+
+    name: str
+    use: Mapping[str, _Histogram]
+    create: Mapping[str, _Histogram]
+    gauges: Mapping[tuple[str, str], float]  # metric and pool -> value; the pool of a process gauge is ""
+
+
+def parse_scrape(name: str, text: str) -> Scrape:
+    """Parse a scraped text. Raises UsageError if it is none, or holds no histogram of connection use."""
+    try:
+        families = list(text_string_to_metric_families(text))
+        found = {family.name: family for family in families}
+        use, create = _histograms(found.get(USE)), _histograms(found.get(CREATE))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UsageError([f"{name}: not Prometheus's text format: {error}"]) from None
+    if not use:
+        held = "a summary or a sum" if any(one.startswith(USE) for one in found) else "no such metric"
+        problem = (
+            f"{name}: no histogram {USE} with buckets ({held} in {len(found)} metrics): a mean hold time "
+            "does not say who waits; scrape the agent's own page (docs/agent.md), with its _bucket series"
+        )
+        raise UsageError([problem])
+    gauges = {
+        (sample.name, sample.labels.get(POOL, "")): sample.value
+        for family in families
+        if family.name in {IDLE_MAX, MOST, LEAKED, PROCESSES}
+        for sample in family.samples
+        if math.isfinite(sample.value)
+    }
+    return Scrape(name, use, create, gauges)
+
+
+def _histograms(family: Metric | None) -> dict[str, _Histogram]:
+    """Return the histograms of a metric by pool, summed over all other labels; none without buckets."""
+    found: dict[str, _Histogram] = {}
+    for sample in family.samples if family else ():
+        if not 0 <= sample.value < math.inf:
+            raise ValueError(f"{sample.name} is {sample.value}")
+        histogram = found.setdefault(sample.labels.get(POOL, "pool"), _Histogram({}))
+        if sample.name.endswith("_bucket"):
+            bound = float(sample.labels.get("le", "inf"))
+            histogram.upto[bound] = histogram.upto.get(bound, 0.0) + sample.value
+        elif sample.name.endswith("_sum"):
+            histogram.sum_s += sample.value
+        elif sample.name.endswith("_count"):
+            histogram.total += sample.value
+    return {pool: histogram for pool, histogram in found.items() if len(histogram.upto) > 1}
+
+
+def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) -> Demand:
+    """Read the demand of production from what was counted over so many seconds.
+
+    That is the time between two scrapes, or since the service started. Customers and threads are not in the
+    metrics: arrivals are independent, and threads unknown. Raises InsufficientDataError for a leak, for too
+    few check-outs, and where counters went back between the scrapes.
+    """
+    leaked = {pool: value for (metric, pool), value in newer.gauges.items() if metric == LEAKED and value}
+    if leaked:
+        pools = ", ".join(sorted(leaked))
+        raise InsufficientDataError(
+            f"{newer.name}: {sum(leaked.values()):.0f} connections of {pools} have leaked: "
+            "no size holds them for long; find the line with a run, and mend it first"
+        )
+    processes = max(1, round(newer.gauges.get((PROCESSES, ""), 1)))
+    found, uses, few = [], [], {}
+    checkouts = 0
+    for name, histogram in sorted(newer.use.items()):
+        own = _since(newer.name, histogram, older.use.get(name) if older else None)
+        if own.total < FEWEST_CHECKOUTS:
+            few[name] = round(own.total)
+            continue
+        hold = _durations(own)
+        created = newer.create.get(name)
+        create_s = created.sum_s / created.total if created and created.total else None
+        size, overflow = _shape(name, newer, processes)
+        found.append(
+            PoolDemand(
+                name=name,
+                size=size,
+                max_overflow=overflow,
+                timeout_s=DEFAULT_TIMEOUT_S,
+                processes=processes,
+                checkouts=round(own.total),
+                hold=hold,
+                create_s=create_s,
+                in_use_max=0,
+                sites=(),
+            )
+        )
+        uses.append((name, own.total, hold))
+        checkouts += round(own.total)
+    if not found:
+        raise InsufficientDataError(
+            f"{newer.name}: at most {max(few.values(), default=0)} check-outs of a pool, and at least "
+            f"{FEWEST_CHECKOUTS} are needed: scrape after a longer time"
+        )
+    per_s = checkouts / over_s
+    latency_s = sum(total * hold.mean_s for _, total, hold in uses) / checkouts
+    return Demand(
+        run=newer.name,
+        service="production",
+        release="",
+        scenario="",
+        customers=1,
+        think_s=0.0,
+        requests_per_s=per_s,
+        endpoints=tuple(
+            EndpointDemand(f"{ANY} of {name}", total / checkouts, (Use(name, 1.0, hold),), 0.0)
+            for name, total, hold in uses
+        ),
+        pools=tuple(found),
+        processes=processes,
+        threads=None,
+        instances=1,
+        seconds=(),
+        cpu={},
+        max_connections={},
+        latency_s=latency_s,
+        few=few,
+        open_arrivals=True,
+    )
+
+
+def _since(name: str, newer: _Histogram, older: _Histogram | None) -> _Histogram:
+    if older is None:
+        return newer
+    upto = {bound: count - older.upto.get(bound, 0.0) for bound, count in newer.upto.items()}
+    if newer.total < older.total or min(upto.values()) < 0:
+        raise InsufficientDataError(
+            f"{name}: its counters are below those of the earlier text: the service was restarted between "
+            "the two, or they are in the wrong order; name the earlier one first"
+        )
+    return _Histogram(upto, newer.total - older.total, newer.sum_s - older.sum_s)
+
+
+def _durations(histogram: _Histogram) -> Durations:
+    buckets, below_s, below = [], 0.0, 0.0
+    for bound, upto in sorted(histogram.upto.items()):
+        high_s = bound if bound != float("inf") else 2 * below_s
+        if upto > below:
+            buckets.append((below_s or high_s / 2, high_s, round(upto - below)))
+        below_s, below = high_s, max(upto, below)
+    return from_bounds(buckets, histogram.sum_s / histogram.total if histogram.sum_s else None)
+
+
+def _shape(name: str, scrape: Scrape, processes: int) -> tuple[int, int]:
+    """Return size and overflow of each process; the gauges are sums over all of them."""
+    idle_max = scrape.gauges.get((IDLE_MAX, name))
+    most = scrape.gauges.get((MOST, name))
+    size = max(1, round((idle_max or 0) / processes))
+    return size, -1 if most is None else max(0, round(most / processes) - size)

@@ -1,0 +1,296 @@
+"""Simulates one process of a service, event by event: customers, threads and pools (pure).
+
+A closed model: each customer thinks, sends a request, waits for the answer and thinks again, so that requests
+come less often when answers are slow. A request waits for a thread of the process, first come, first served,
+and asks for its connections while it has the thread. A pool hands out connections first come, first served,
+up to its size and overflow, and a check-out that waits for longer than the time-out fails with its request.
+Think times and the time without a connection are exponential, holds are drawn from what was measured.
+"""
+
+import math
+from bisect import bisect
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+_THINKS, _BEFORE, _HOLDS, _WAITS, _HOLDS_ALL = range(5)
+_MOST_WAITS: Final = 200_000  # kept for percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Check-outs of a pool, by its number, by one request; `holds_s` are equally likely."""
+
+    pool: int
+    per_request: float
+    holds_s: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of request."""
+
+    share: float
+    asks: tuple[Asked, ...]
+    outside_s: float
+    overlaps: bool  # keeps each connection until it has ended
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The settings of a pool; `capacity` may be infinite."""
+
+    size: float
+    capacity: float
+    timeout_s: float
+    create_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A process. `activity` is how active customers are in each second, in turn: 1.0 is their mean."""
+
+    kinds: tuple[Kind, ...]
+    pools: tuple[Bounds, ...]
+    threads: float
+    customers: int
+    think_s: float
+    activity: tuple[float, ...] = (1.0,)
+
+
+@dataclass(slots=True)
+class PoolTally:
+    """What was counted of a pool after the warm-up."""
+
+    asked: int = 0
+    waits_s: list[float] = field(default_factory=list)  # of those that waited; time-outs with their time-out
+    timeouts: int = 0
+    in_use_max: int = 0
+    in_use_s: float = 0.0  # connection-seconds
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted of a process after the warm-up."""
+
+    pools: list[PoolTally]
+    seconds: float
+    requests: int = 0
+    threads_max: int = 0
+    queued_max: int = 0
+
+
+class _Pool:
+    __slots__ = ("bounds", "changed_s", "idle", "out", "queue", "tally")
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.tally = PoolTally()
+        self.queue: deque[tuple[int, int, float]] = deque()  # customer, its turn, since when
+        self.out = 0
+        self.idle = 0
+        self.changed_s = 0.0
+
+
+class _Customer:
+    __slots__ = ("kept", "kind", "pool", "state", "steps", "turn", "until_s")
+
+    def __init__(self) -> None:
+        self.state = _THINKS
+        self.turn = 0  # tells a time-out of this wait from one of an earlier wait
+        self.kind: Kind | None = None
+        self.steps: list[Asked] = []  # check-outs to come, last one first
+        self.pool: _Pool | None = None
+        self.kept: list[_Pool] = []
+        self.until_s = 0.0
+
+
+class _Process:
+    """The state of a simulation; each customer has one event to come, except one that waits for a thread."""
+
+    def __init__(self, world: World, dice: Random, warm_s: float) -> None:
+        self.world = world
+        self.random = dice.random
+        self.warm_s = warm_s
+        self.pools = [_Pool(bounds) for bounds in world.pools]
+        self.tally = Tally([pool.tally for pool in self.pools], 0.0)
+        self.customers = [_Customer() for _ in range(world.customers)]
+        self.upto = list(accumulate(kind.share for kind in world.kinds))
+        self.events: list[tuple[float, int, int]] = []  # when, customer, its turn
+        self.for_threads: deque[int] = deque()
+        self.busy = 0
+
+    def run(self, end_s: float) -> Tally:
+        think_s = self.world.think_s
+        for number in range(len(self.customers)):
+            heappush(self.events, (self._thinks(0.0) if think_s else 0.0, number, 0))
+        events, customers = self.events, self.customers
+        while events:
+            now, number, turn = heappop(events)
+            if now >= end_s:
+                break
+            customer = customers[number]
+            if turn != customer.turn:
+                continue  # the time-out of a wait that has ended
+            state = customer.state
+            if state == _HOLDS:
+                self._release(customer.pool, now)
+                self._next(customer, number, now)
+            elif state == _THINKS:
+                self._send(customer, number, now)
+            elif state == _BEFORE:
+                self._next(customer, number, now)
+            elif state == _WAITS:
+                self._time_out(customer, number, now)
+            else:
+                self._end(customer, number, now)
+        for pool in self.pools:
+            self._count_use(pool, end_s)
+        self.tally.seconds = end_s - self.warm_s
+        return self.tally
+
+    def _thinks(self, now: float) -> float:
+        """Return when a customer who starts to think now sends a request."""
+        left = -math.log(1.0 - self.random()) * self.world.think_s
+        activity = self.world.activity
+        if len(activity) == 1:
+            return now + left / activity[0]
+        while True:  # time passes as fast as customers are active
+            rate = activity[int(now) % len(activity)]
+            rest = math.floor(now) + 1.0 - now
+            if left <= rest * rate:
+                return now + left / rate
+            left -= rest * rate
+            now = math.floor(now) + 1.0
+
+    def _send(self, customer: _Customer, number: int, now: float) -> None:
+        if now >= self.warm_s:
+            self.tally.requests += 1
+        kinds = self.world.kinds
+        customer.kind = kinds[min(bisect(self.upto, self.random() * self.upto[-1]), len(kinds) - 1)]
+        if self.busy < self.world.threads:
+            self.busy += 1
+            self._begin(customer, number, now)
+        else:
+            self.for_threads.append(number)
+            if now >= self.warm_s:
+                self.tally.queued_max = max(self.tally.queued_max, len(self.for_threads))
+
+    def _begin(self, customer: _Customer, number: int, now: float) -> None:
+        if self.busy > self.tally.threads_max and now >= self.warm_s:
+            self.tally.threads_max = self.busy
+        kind = customer.kind
+        assert kind is not None  # noqa: S101 - it was chosen when the request was sent
+        steps: list[Asked] = []
+        for asked in kind.asks:
+            whole, rest = divmod(asked.per_request, 1.0)
+            count = int(whole) + (rest > 0.0 and self.random() < rest)
+            if count == 1:
+                steps.append(asked)
+            elif count:
+                steps += [asked] * count
+        steps.reverse()
+        customer.steps = steps
+        customer.until_s = now
+        if kind.outside_s > 0.0:
+            customer.state = _BEFORE
+            wait_s = -math.log(1.0 - self.random()) * kind.outside_s
+            heappush(self.events, (now + wait_s, number, customer.turn))
+        else:
+            self._next(customer, number, now)
+
+    def _next(self, customer: _Customer, number: int, now: float) -> None:
+        """Ask for the request's next connection, or end the request."""
+        if not customer.steps:
+            if customer.kept:
+                customer.state = _HOLDS_ALL
+                heappush(self.events, (max(now, customer.until_s), number, customer.turn))
+            else:
+                self._end(customer, number, now)
+            return
+        pool = customer.pool = self.pools[customer.steps[-1].pool]
+        if now >= self.warm_s:
+            pool.tally.asked += 1
+        if pool.out < pool.bounds.capacity:
+            self._count_use(pool, now)
+            pool.out += 1
+            if pool.idle:
+                pool.idle -= 1
+                self._hold(customer, number, now)
+            else:
+                self._hold(customer, number, now + pool.bounds.create_s)
+        else:
+            customer.state = _WAITS
+            pool.queue.append((number, customer.turn, now))
+            heappush(self.events, (now + pool.bounds.timeout_s, number, customer.turn))
+
+    def _hold(self, customer: _Customer, number: int, from_s: float) -> None:
+        holds_s = customer.steps.pop().holds_s
+        until_s = from_s + holds_s[int(self.random() * len(holds_s))]
+        assert customer.kind is not None and customer.pool is not None  # noqa: S101, PT018 - it has asked
+        if customer.pool.out > customer.pool.tally.in_use_max and from_s >= self.warm_s:
+            customer.pool.tally.in_use_max = customer.pool.out
+        if customer.kind.overlaps:
+            customer.kept.append(customer.pool)
+            customer.until_s = max(customer.until_s, until_s)
+            self._next(customer, number, from_s)
+        else:
+            customer.state = _HOLDS
+            heappush(self.events, (until_s, number, customer.turn))
+
+    def _release(self, pool: _Pool | None, now: float) -> None:
+        assert pool is not None  # noqa: S101 - it was taken from one
+        customers = self.customers
+        while pool.queue:
+            number, turn, since_s = pool.queue.popleft()
+            customer = customers[number]
+            if turn == customer.turn:  # else it has timed out
+                customer.turn += 1
+                if now >= self.warm_s and len(pool.tally.waits_s) < _MOST_WAITS:
+                    pool.tally.waits_s.append(now - since_s)
+                self._hold(customer, number, now)
+                return
+        self._count_use(pool, now)
+        pool.out -= 1
+        if pool.idle < pool.bounds.size:
+            pool.idle += 1
+
+    def _time_out(self, customer: _Customer, number: int, now: float) -> None:
+        pool = customer.pool
+        assert pool is not None  # noqa: S101 - it waits for it
+        customer.turn += 1
+        if now >= self.warm_s:
+            pool.tally.timeouts += 1
+            if len(pool.tally.waits_s) < _MOST_WAITS:
+                pool.tally.waits_s.append(pool.bounds.timeout_s)
+        customer.steps.clear()
+        self._end(customer, number, now)
+
+    def _end(self, customer: _Customer, number: int, now: float) -> None:
+        """The answer was sent: the thread serves the next request, and the customer thinks."""
+        kept, customer.kept = customer.kept, []
+        for pool in kept:
+            self._release(pool, now)
+        customer.state = _THINKS
+        customer.pool = None
+        heappush(self.events, (self._thinks(now), number, customer.turn))
+        if self.for_threads:
+            waiting = self.for_threads.popleft()
+            self._begin(self.customers[waiting], waiting, now)
+        else:
+            self.busy -= 1
+
+    def _count_use(self, pool: _Pool, now: float) -> None:
+        since_s = max(pool.changed_s, self.warm_s)
+        if now > since_s:
+            pool.tally.in_use_s += pool.out * (now - since_s)
+        pool.changed_s = now
+
+
+def simulate(world: World, seconds: float, warm_s: float, dice: Random) -> Tally:
+    """Simulate a process for `warm_s` that do not count, and `seconds` that do."""
+    return _Process(world, dice, warm_s).run(warm_s + seconds)

@@ -1,0 +1,145 @@
+"""Builds the process that is simulated, from a demand and a setting (pure)."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from math import fsum
+from random import Random
+from typing import Final
+
+from rushhour.forecast.demand import Demand, Second
+from rushhour.forecast.interval import resampled_seconds
+from rushhour.forecast.setting import Setting
+from rushhour.forecast.simulation import Asked, Bounds, Kind, World
+from rushhour.rundir.facts import server_of
+
+NEAR_ITS_CPU: Final = 0.75  # beyond this share, holds grow in a way that a run far below it does not show
+MANY: Final = 50  # times those busy at once: customers whose arrivals are as good as independent
+FEWEST_INDEPENDENT: Final = 2000
+MACHINE: Final = "machine"
+_Figure = Callable[[Second], float]
+
+
+def expected_requests_per_s(demand: Demand, setting: Setting) -> float:
+    """Return the requests a second if no answer were slower than in the run (Little's law)."""
+    if demand.open_arrivals:
+        return demand.requests_per_s * setting.activity * setting.customers / demand.customers
+    cycle_s = demand.think_s / setting.activity + demand.latency_s
+    return setting.customers / max(cycle_s, 1e-6)
+
+
+def predicted_cpu(demand: Demand, setting: Setting, per_s: float | None = None) -> dict[str, float]:
+    """Return the share of its CPU that each component would use (utilisation law: so much a request).
+
+    The service's CPU is that of each process, the machine's that of each instance.
+    """
+    rate = expected_requests_per_s(demand, setting) if per_s is None else per_s
+    more = rate / demand.requests_per_s
+    instance = more * demand.instances / setting.instances
+    process = instance * demand.processes / setting.processes
+    factor = {"service": process, MACHINE: instance}
+    return {name: share * factor.get(name, more) for name, share in demand.cpu.items()}
+
+
+def resampled_world(
+    demand: Demand,
+    setting: Setting,
+    cpu: Mapping[str, float],
+    activity: tuple[float, ...],
+    dice: Random,
+) -> World:
+    """Build a process whose demand is that of a resample of the run's seconds."""
+    count = len(demand.seconds)  # none in the metrics of production
+    picked = [demand.seconds[at] for at in resampled_seconds(count, dice)] if count else []
+    longer = _ratio(picked, demand.seconds, lambda second: second.held_s, lambda second: second.checkouts)
+    oftener = _ratio(picked, demand.seconds, lambda second: second.requests, lambda second: second.customers)
+    growth = {pool.name: longer * _growth(demand, cpu, pool.name, dice.random()) for pool in demand.pools}
+    stretched = {
+        (endpoint.name, use.pool): [hold * growth[use.pool] for hold in use.hold.points_s]
+        for endpoint in demand.endpoints
+        for use in endpoint.uses
+    }
+    numbers = {pool.name: at for at, pool in enumerate(demand.pools)}
+    kinds = tuple(
+        Kind(
+            endpoint.share,
+            tuple(
+                Asked(numbers[use.pool], use.per_request, stretched[endpoint.name, use.pool])
+                for use in endpoint.uses
+            ),
+            endpoint.outside_s,
+            endpoint.overlaps,
+        )
+        for endpoint in demand.endpoints
+    )
+    bounds = []
+    for pool in demand.pools:
+        own = setting.pools[pool.name]
+        capacity = math.inf if own.capacity is None else own.capacity
+        bounds.append(Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0))
+    customers, think_s = _customers(setting, dice), demand.think_s / (oftener * setting.activity)
+    if demand.open_arrivals:
+        customers, think_s = _independent(demand, setting, oftener)
+    return World(
+        kinds=kinds,
+        pools=tuple(bounds),
+        threads=math.inf if setting.threads is None else setting.threads,
+        customers=customers,
+        think_s=think_s,
+        activity=_from_anywhere(activity, dice),
+    )
+
+
+def _from_anywhere(activity: tuple[float, ...], dice: Random) -> tuple[float, ...]:
+    """Begin the pattern of bursts at any of its seconds."""
+    start = dice.randrange(len(activity))
+    return activity[start:] + activity[:start]
+
+
+def _ratio(picked: Sequence[Second], everything: Sequence[Second], above: _Figure, below: _Figure) -> float:
+    """Return how a ratio of sums differs between a resample and the whole; 1.0 where it has no meaning."""
+
+    def of(seconds: Sequence[Second]) -> float:
+        lower = fsum(below(second) for second in seconds)
+        return fsum(above(second) for second in seconds) / lower if lower else 0.0
+
+    whole = of(everything)
+    return of(picked) / whole if whole and of(picked) else 1.0
+
+
+def _growth(demand: Demand, cpu: Mapping[str, float], pool: str, unknown: float) -> float:
+    """Return how much longer holds are than in the run, because servers are busier or less busy.
+
+    A processor that is shared by those who wait for it makes them 1 / (1 - utilisation) slower. What part of
+    a hold that applies to, is known from two or more runs; from one run it may be anything from none to all
+    of it, and `unknown` (0 to 1) picks that part.
+    """
+    part = unknown if demand.growth is None else demand.growth.get(pool, unknown)
+    before, now = busiest(demand.cpu, pool), busiest(cpu, pool)
+    if now > before:
+        now = max(before, min(now, NEAR_ITS_CPU))
+    return (1.0 - part * before) / (1.0 - part * now)
+
+
+def busiest(cpu: Mapping[str, float], pool: str) -> float:
+    """Return the utilisation that the holds of a pool depend on: its server's or the machine's."""
+    return min(0.99, max(cpu.get(server_of(pool), 0.0), cpu.get(MACHINE, 0.0), cpu.get("service", 0.0)))
+
+
+def _customers(setting: Setting, dice: Random) -> int:
+    """Draw the customers of one process: each keeps its connection to any of them, with equal chance."""
+    whole = setting.processes * setting.instances
+    mean = setting.customers / whole
+    if whole == 1:
+        return setting.customers
+    drawn = dice.gauss(mean, math.sqrt(mean * (1 - 1 / whole)))
+    return max(0, min(setting.customers, round(drawn)))
+
+
+def _independent(demand: Demand, setting: Setting, oftener: float) -> tuple[int, float]:
+    """Return so many customers, and so long a think time, that arrivals do not depend on the answers.
+
+    They are many times those that are busy at once: of a process, for its part of the requests.
+    """
+    per_s = oftener * expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
+    customers = max(FEWEST_INDEPENDENT, round(MANY * per_s * demand.latency_s))
+    return customers, customers / per_s

@@ -1,0 +1,28 @@
+"""Findings as GitHub's workflow commands, which its runner turns into annotations (pure)."""
+
+from collections.abc import Iterable
+
+from rushhour.jobs.annotate.annotation import Annotation
+
+
+def workflow_commands(annotations: Iterable[Annotation]) -> list[str]:
+    """Return one line for each annotation: `::error file=app/x.py,line=27,title=...::...`."""
+    return [_command(one) for one in annotations]
+
+
+def _command(one: Annotation) -> str:
+    properties = []
+    if one.spot is not None:
+        properties.append(f"file={_property(one.spot.file)}")
+        if one.spot.line is not None:
+            properties.append(f"line={one.spot.line}")
+    properties.append(f"title={_property(one.title)}")
+    return f"::{one.level} {','.join(properties)}::{_data(one.message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

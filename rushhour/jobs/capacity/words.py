@@ -1,0 +1,216 @@
+"""Says what a search found: sentence, table, and what gave first (pure)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step, at
+from rushhour.jobs.capacity.resources import POOL, gives_first, next_limit
+from rushhour.metrics.wording import counted
+from rushhour.report import words
+from rushhour.scenario.arrivals import CapacityBound
+from rushhour.verdict.judge import Verdict as RunVerdict
+
+Verdict = Literal["pass", "fail", "unknown"]
+SURE_ENOUGH: Final = 0.8
+HEADS: Final = (
+    "customers/s",
+    "step",
+    "outcome",
+    "sure",
+    "requests/s",
+    "present",
+    "p95",
+    "pool in use",
+    "wait p99",
+    "time-outs",
+)
+OUTCOMES: Final = {
+    "holds": "holds",
+    "gives": "gives way",
+    "leaks": "leaks",
+    "generator": "generator too slow",
+    "unknown": "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What gave first, with its evidence, and what would be next."""
+
+    sentence: str
+    evidence: tuple[str, ...]
+    behind: str  # empty: not known
+
+
+def sentence(search: Search) -> str:
+    """Return the answer in one sentence."""
+    who, knee = f"{search.scenario} (release {search.release})", search.knee
+    match knee.kind:
+        case "knee":
+            votes = f"held in {_of(knee.low_votes)} at {knee.low:g}, gave way in {_of(knee.high_votes)}"
+            text = f"{who} carries {knee.low:g} customers a second, and no more than {knee.high:g}: {votes}"
+            text += f" at {knee.high:g}"
+            return text if knee.confirmed else f"{text}; not confirmed{_because(knee)}"
+        case "at least":
+            return (
+                f"{who} carries at least {knee.low:g} customers a second: it never gave way{_because(knee)}"
+            )
+        case "below":
+            return f"{who} carries less than {knee.high:g} customers a second: no rate held{_because(knee)}"
+        case "leak":
+            return (
+                f"{who} has no capacity: it leaks connections{_leak(search)}, so any rate exhausts its pool"
+            )
+        case "unknown":
+            return f"The capacity of {who} is unknown{_because(knee)}"
+
+
+def _of(votes: tuple[int, int]) -> str:
+    return f"{votes[0]} of {counted(votes[1], 'step')}"
+
+
+def _because(knee: Knee) -> str:
+    return f" ({knee.why})" if knee.why else ""
+
+
+def _leak(search: Search) -> str:
+    step = next((step for step in search.steps if step.outcome == "leaks"), None)
+    if step is None:
+        return ""
+    cause = "" if step.cause == "none" else f" ({step.cause})"
+    where = f" at {step.site}" if step.site else ""
+    return f"{cause}{where}, seen at {step.rate:g} customers a second"
+
+
+def meaning(search: Search) -> str | None:
+    """Say what the rate means in requests and customers at once; None without a rate that held."""
+    steps = [step for step in at(search.steps, search.knee.low) if step.outcome == "holds"]
+    rates = [step.requests_per_s for step in steps if step.requests_per_s is not None]
+    present = [step.present for step in steps if step.present is not None]
+    if not rates or not present:
+        return None
+    text = f"That is {_mean(rates):,.0f} requests a second, with {_mean(present):,.0f} customers at once"
+    used_s, own_s = search.think_time_s, search.scenario_think_time_s
+    if used_s is None or used_s == own_s:
+        return text + "."
+    most = _mean(present) * own_s / used_s
+    return (
+        f"{text} who think for {used_s:g} s (median). With the scenario's {own_s:g} s the same rate means up "
+        f"to {float(f'{most:.2g}'):,.0f} at once, since nearly all of a session is thinking."
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def first_limit(search: Search) -> First | None:
+    """Return what gave first, from the lowest rate that gave way; None when none did."""
+    gave = [step for step in at(search.steps, search.knee.high) if step.outcome == "gives"]
+    if not gave or search.knee.kind not in {"knee", "below"}:
+        return None
+    step = max(gave, key=lambda each: each.sure or 0)
+    part = gives_first(step.resources)
+    held = [each for each in at(search.steps, search.knee.low) if each.outcome == "holds"]
+    behind = next_limit(held[-1].resources, step.resources, held[-1].rate) if held and part else None
+    return First(
+        sentence=_first_sentence(step, part),
+        evidence=tuple(_evidence(step, part)),
+        behind=""
+        if behind is None or part is None
+        else f"Next would be the {_name(behind[0])}, {_where(behind[1])}.",
+    )
+
+
+def _first_sentence(step: Step, part: Resource | None) -> str:
+    if part is None and step.cause != "none":
+        return f"What gives first: {step.cause}{f' at {step.site}' if step.site else ''}."
+    if part is None:
+        return f"What gives first is not known: no part was used up at {step.rate:g} customers a second."
+    return f"The {_name(part.name)} gives first: {part.evidence}."
+
+
+def _name(part: str) -> str:
+    return f"pool of the {part.removeprefix(f'{POOL} ')}" if part.startswith(f"{POOL} ") else part
+
+
+def _where(rate: float) -> str:
+    return f"at about {float(f'{rate:.2g}'):g} customers a second if its use grows with the rate"
+
+
+def _evidence(step: Step, part: Resource | None) -> Iterator[str]:
+    yield from step.reasons
+    for other in step.resources:
+        if (part is None or other.name != part.name) and other.share >= 0.5:
+            yield f"{_name(other.name)}: {other.evidence}"
+    if step.wait_p99_ms:
+        yield f"wait for a connection: p99 up to {step.wait_p99_ms:,.0f} ms"
+    if step.cause != "none":
+        yield f"diagnosis: {step.cause}{f' at {step.site}' if step.site else ''}"
+
+
+def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
+    """Judge a search against the scenario's `expect_capacity`, and say why.
+
+    Without one, a knee or a lower bound passes: the search has its answer.
+    """
+    knee = search.knee
+    if knee.kind == "leak":
+        return "fail", sentence(search)
+    if search.interrupted or knee.kind == "unknown":
+        return "unknown", sentence(search)
+    if bound is None:
+        return ("pass" if knee.kind != "knee" or knee.confirmed else "unknown"), sentence(search)
+    wanted = f"expect_capacity {bound.expr}"
+    if (
+        knee.low is not None
+        and knee.low >= bound.per_s
+        and (knee.low_votes[0] > 1 or knee.kind == "at least")
+    ):
+        return "pass", f"{wanted} holds: {knee.low:g} customers a second were carried"
+    gave = knee.kind == "below" or (knee.kind == "knee" and knee.high_votes[0] > 1)
+    if gave and knee.high is not None and knee.high <= bound.per_s:
+        return "fail", f"{wanted} is missed: the service gave way at {knee.high:g} customers a second"
+    return "unknown", f"{wanted} is undecided: {sentence(search)}"
+
+
+def with_capacity(verdict: RunVerdict, outcome: Verdict, why: str) -> RunVerdict:
+    """Apply a search for the capacity to the verdict of a run of the same scenario: the worse one counts."""
+    reasons = (*verdict.reasons, why)
+    if outcome == "pass" or verdict.verdict in {"fail", outcome}:
+        return replace(verdict, reasons=reasons)
+    headline = f"{verdict.scenario} (release {verdict.release}): {why}"
+    return replace(verdict, verdict=outcome, headline=headline, reasons=(why, *verdict.reasons))
+
+
+def rows(search: Search) -> list[tuple[str, ...]]:
+    """Return a row for each step, in order of rate, under HEADS."""
+    ordered = sorted(enumerate(search.steps, 1), key=lambda entry: (entry[1].rate, entry[0]))
+    return [_row(number, step) for number, step in ordered]
+
+
+def _row(number: int, step: Step) -> tuple[str, ...]:
+    unsteady = ", still gathering" if step.steady is False and step.outcome == "holds" else ""
+    return (
+        f"{step.rate:g}",
+        f"{number}",
+        OUTCOMES[step.outcome] + unsteady,
+        words.UNKNOWN
+        if step.sure is None
+        else f"{min(step.sure, 0.999):.1%}"
+        if step.sure > 0.99
+        else f"{step.sure:.0%}",
+        words.UNKNOWN if step.requests_per_s is None else f"{step.requests_per_s:,.0f}",
+        words.UNKNOWN if step.present is None else f"{step.present:,.0f}",
+        words.ms(step.p95_ms),
+        words.UNKNOWN if step.pool is None else words.share(step.pool_in_use, step.pool_capacity),
+        words.ms(step.wait_p99_ms),
+        words.count(step.timeouts),
+    )
+
+
+def _share(sure: float | None) -> str:
+    if sure is None:
+        return words.UNKNOWN
+    return "> 99%" if sure > 0.99 else f"{sure:.0%}"

@@ -1,0 +1,1 @@
+"""Forecasts a production from a saved run."""

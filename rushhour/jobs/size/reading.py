@@ -1,0 +1,105 @@
+"""Reads the runs, or the scraped metrics, that a size is computed from, and refuses those that have none."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from rushhour.errors import InsufficientDataError, UsageError
+from rushhour.forecast.demand import Demand, read_demand
+from rushhour.forecast.growth import joined
+from rushhour.forecast.scraped import parse_scrape, scraped_demand
+from rushhour.judging.judge import judge_history, read_scenario
+from rushhour.metrics.measure import Metrics, measure
+from rushhour.rundir import History, RunDir, load_history
+from rushhour.rundir.reading import read_text
+from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import Verdict
+
+LEAKS: Final = ("scope-never-removed", "unclosed-path", "abandoned-stream")
+NESTED: Final = "nested-checkout"
+_TOGETHER: Final = 1.05  # holds of one pool that are longer than their request are held at the same time
+
+
+def read_for_sizing(paths: Sequence[Path], over_s: float | None) -> Demand:
+    """Read runs of one service, or one or two scraped texts, as a demand.
+
+    Raises UsageError or RunDataError for what is neither, and InsufficientDataError where no size can be
+    computed: for a leak, a nested check-out, an unknown verdict, no agent or too little data.
+    """
+    files = [path for path in paths if path.is_file()]
+    if not files:
+        if over_s is not None:
+            raise UsageError(["--over: a run says itself how long it lasted; leave it out"])
+        return joined([_of_run(path) for path in paths])
+    if len(files) < len(paths):
+        raise UsageError(["runs and scraped metrics cannot be joined: name runs, or texts"])
+    if len(files) > 2:
+        raise UsageError([f"{len(files)} scraped texts: name one, or an earlier and a later one"])
+    if over_s is None or over_s <= 0:
+        problem = (
+            "--over: say over how long the metrics were counted: the time between the two texts, or for a "
+            "single one the time since the service started: --over 1h"
+        )
+        raise UsageError([problem])
+    scrapes = [parse_scrape(path.name, read_text(path) or "") for path in files]
+    return scraped_demand(scrapes[-1], over_s, scrapes[0] if len(scrapes) == 2 else None)
+
+
+def _of_run(path: Path) -> Demand:
+    run = RunDir(path.resolve())
+    scenario, history = read_scenario(run), load_history(run)
+    stack = history.environment.stack if history.environment else "unknown"
+    verdict = judge_history(run, scenario, history, stack)
+    name = path.name if path.name != "latest" else run.path.name
+    if not scenario.agent or not history.pools:
+        raise InsufficientDataError(f"{name}: no pool was seen, because the run had no agent; run it with it")
+    for problem in refusals(scenario, history, verdict, measure(scenario, history)):
+        raise InsufficientDataError(f"{name}: {problem}")
+    demand = read_demand(name, scenario, history)
+    for problem in nested_endpoints(demand):
+        raise InsufficientDataError(f"{name}: {problem}")
+    return demand
+
+
+def refusals(scenario: Scenario, history: History, verdict: Verdict, metrics: Metrics) -> Iterator[str]:
+    """Yield why no size can be computed from a run, the most important reason first."""
+    diagnosis = verdict.diagnosis
+    if metrics.pool.leaked or diagnosis.cause in LEAKS:
+        sites = [site for site in diagnosis.call_sites if site.leaked or site.collected]
+        where = f", taken at {sites[0].file}:{sites[0].line} in {sites[0].function}" if sites else ""
+        yield (
+            f"connections leak ({metrics.pool.leaked or 0} of them{where}): a larger pool lasts longer and "
+            "is exhausted all the same; mend the leak, run again, and size that run"
+        )
+    holding = [timeout for timeout in history.pool_timeouts if timeout.holding > 0]
+    if diagnosis.cause == NESTED or holding:
+        depth = 1 + max((timeout.holding for timeout in holding), default=1)
+        yield nested_words(scenario.service.threads, depth, diagnosis.summary)
+    if verdict.verdict == "unknown":
+        why = "; ".join(verdict.reasons[:2])
+        yield f"its verdict is unknown ({why}): its figures cannot be trusted; run it again"
+
+
+def nested_words(threads: int, depth: int, summary: str) -> str:
+    """Say the smallest pool that cannot deadlock (Coffman et al. 1971: break hold and wait)."""
+    least = threads * (depth - 1) + 1
+    return (
+        f"requests hold a connection while they wait for another one of the same pool ({summary}). No size "
+        f"follows from waits then: {threads} threads with {depth} connections each cannot block each other "
+        f"for good if the pool has {threads} x ({depth} - 1) + 1 = {least} connections or more. Better, take "
+        "one connection a request, run again, and size that run"
+    )
+
+
+def nested_endpoints(demand: Demand) -> Iterator[str]:
+    """Yield the endpoints whose requests seem to hold several connections of one pool at the same time."""
+    for endpoint in demand.endpoints:
+        for use in endpoint.uses:
+            held_s = use.per_request * use.hold.mean_s
+            if use.per_request >= 1.5 and endpoint.latency_s and held_s > _TOGETHER * endpoint.latency_s:
+                depth = round(use.per_request)
+                summary = (
+                    f"{endpoint.name} takes {use.per_request:.1f} connections of pool {use.pool}, held for "
+                    f"{held_s * 1e3:.0f} ms together in answers of {endpoint.latency_s * 1e3:.0f} ms"
+                )
+                yield nested_words(demand.threads or 1, depth, summary)

@@ -1,0 +1,134 @@
+"""Renders the sizes of pools: for the terminal, and as objects for programs."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rushhour.forecast.interval import CONFIDENCE, Estimate
+from rushhour.jobs.size.advice import PoolSize, Row, Sizing
+from rushhour.report.words import clean, count, ms
+
+
+def terminal_sizing(sizing: Sizing) -> RenderableType:
+    """Render the recommendation for each pool with its reasons, and the table behind it."""
+    parts: list[RenderableType] = [Text(clean(conditions(sizing)), "dim")]
+    for size in sizing.pools:
+        style = "bold yellow" if size.pool_size is None else "bold green"
+        parts += [
+            Text(),
+            Text.assemble((clean(size.pool), "bold"), "  ", (clean(size.in_words), style)),
+            *(Text(f"  • {clean(reason)}") for reason in size.reasons),
+            _sites(size),
+            _table(size),
+        ]
+    few = ", ".join(f"{name} ({count(found)})" for name, found in sorted(sizing.demand.few.items()))
+    if few:
+        parts.append(Text(f"\nnot sized, because too few check-outs came back: {clean(few)}", "yellow"))
+    parts.append(Text(f"\n{method()}", "dim"))
+    return Group(*parts)
+
+
+def conditions(sizing: Sizing) -> str:
+    """Say what the sizes are for."""
+    setting, demand = sizing.setting, sizing.demand
+    threads = "an unknown number of" if setting.threads is None else str(setting.threads)
+    who = (
+        f"{setting.customers:,} customers"
+        if demand.seconds
+        else f"{demand.requests_per_s:.1f} check-outs a second"
+    )
+    return (
+        f"for {who}, {setting.instances} x {setting.processes} processes with {threads} threads, from "
+        f"{demand.run}; enough: no time-out, and at most {ms(sizing.wait_s * 1e3)} for the slowest hundredth"
+    )
+
+
+def method() -> str:
+    return (
+        f"Simulated from the run's requests and hold times. Brackets hold {CONFIDENCE:.0%} of the outcomes; "
+        "docs/capacity.md says when not to believe them."
+    )
+
+
+def _sites(size: PoolSize) -> RenderableType:
+    lines = [
+        f"    {site.share:4.0%}  {site.site.file}:{site.site.line} {site.site.function}  "
+        f"{site.checkouts_per_s:.1f}/s x {ms(site.hold_s * 1e3)}"
+        for site in size.demand.sites[:3]
+    ]
+    return Text(clean("\n".join(["  who holds its connections", *lines])) if lines else "", "dim")
+
+
+def _table(size: PoolSize) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
+    for head in (
+        "connections",
+        "wait",
+        "p99 of the wait",
+        "time-outs an hour",
+        "in use at most",
+        "at the server",
+        "",
+    ):
+        table.add_column(head, justify="left" if not head else "right")
+    for row in size.rows:
+        table.add_row(*cells(size, row))
+    return table
+
+
+def cells(size: PoolSize, row: Row) -> tuple[str, ...]:
+    """Return a row as text."""
+    figures = row.figures
+    mark = {True: "enough", False: "too small", None: "not known"}[row.enough]
+    if row.capacity == size.enough:
+        mark = "enough, the smallest"
+    if row.capacity == size.demand.capacity:
+        mark += " (as it was run)"
+    return (
+        str(row.capacity),
+        bracket(figures.waits_share, lambda value: f"{value:.1%}"),
+        bracket(figures.wait_p99_s, lambda value: ms(value * 1e3)),
+        bracket(figures.timeouts_per_hour, count),
+        bracket(figures.in_use_max, count),
+        count(row.server_connections),
+        mark,
+    )
+
+
+def bracket(found: Estimate, words: Any) -> str:
+    """Format an estimate with its interval: `3.1% [2.0% to 4.4%]`."""
+    value, low, high = words(found.value), words(found.low), words(found.high)
+    return str(value) if low == high else f"{value} [{low} to {high}]"
+
+
+def sizing_objects(sizing: Sizing) -> Iterator[dict[str, Any]]:
+    """Yield an object for each pool."""
+    for size in sizing.pools:
+        yield {
+            "run": sizing.demand.run,
+            "pool": size.pool,
+            "customers": sizing.setting.customers if sizing.demand.seconds else None,
+            "threads": sizing.setting.threads,
+            "processes": sizing.setting.processes,
+            "instances": sizing.setting.instances,
+            "pool_size": size.pool_size,
+            "max_overflow": size.max_overflow,
+            "enough": size.enough,
+            "together": size.together,
+            "reasons": size.reasons,
+            "beyond": size.beyond,
+            "rows": [
+                {
+                    "capacity": row.capacity,
+                    "enough": row.enough,
+                    "server_connections": row.server_connections,
+                    **{name: value for name, value in asdict(row.figures).items() if name != "pool"},
+                }
+                for row in size.rows
+            ],
+            "error": None,
+        }

@@ -1,0 +1,177 @@
+"""What a format of access logs is, and the formats of servers that need no template (pure)."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Found = tuple[
+    str | None,  # time
+    str | None,  # method
+    str | None,  # target: path with query, or a whole URL
+    str | None,  # what stands in place of a request: the connection sent none
+    str | None,  # status
+    str | None,  # duration, in the format's unit
+    str | None,  # bytes of the answer
+    str | None,  # address
+    str | None,  # addresses that a proxy before this server saw
+    str | None,  # user
+    str | None,  # agent
+    str | None,  # session key
+]
+"""The fields of a line as it has them, "-" or None for what is missing."""
+
+FIELDS: Final = (
+    "time",
+    "method",
+    "target",
+    "junk",
+    "status",
+    "seconds",
+    "size",
+    "address",
+    "forwarded",
+    "user",
+    "agent",
+    "key",
+)
+TIME: Final = 0
+Parse = Callable[[str], Found | None]
+Stamps = Literal["start", "end", "unknown"]
+Escapes = Literal["\\", "#", ""]
+"""How a server writes what a line cannot have: `\\x22`, `#22` (HAProxy), or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format: what reads a line of it, and what its fields mean."""
+
+    name: str
+    parse: Parse  # None: not a line of this format
+    stamps: Stamps = "end"
+    seconds_per_unit: float = 1.0  # of its duration
+    escapes: Escapes = "\\"
+    time_pattern: str | None = None  # of strptime; None: told by its shape
+    notes: tuple[str, ...] = ()
+
+
+NONE: Final = Format("none", lambda _: None)
+"""No line is of this format."""
+
+QUOTED: Final = r'[^"\\]*(?:\\.[^"\\]*)*'
+METHOD: Final = r"(?P<method>[A-Z][A-Z_-]*)"
+REQUEST: Final = rf'(?:{METHOD} (?P<target>[^" \\]+(?:\\.[^" \\]*)*)(?: HTTP/[0-9.]+)?|(?P<junk>{QUOTED}))'
+CLF_TIME: Final = r"(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?:[.,]\d+)?(?: [+-]\d{4})?)"
+ISO_TIME: Final = r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|UTC|[+-]\d\d:?\d\d)?)"
+_STATUS: Final = r"(?P<status>\d{3}|-)"
+_SIZE: Final = r"(?P<size>\d+|-)"
+_AGENT: Final = rf"(?P<agent>{QUOTED})"
+_IDENT: Final = (
+    r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
+)
+_COMMON: Final = rf'(?P<address>\S+) {_IDENT} (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
+_COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'
+_HOST: Final = r"\S+:\d+ (?!- )"
+_NO_SECONDS: Final = "no durations"
+_NO_AGENT: Final = "no agents: visitors behind one address look like one"
+
+
+def pattern_parse(pattern: str) -> Parse:
+    """Reads lines by a regular expression whose groups are named as FIELDS; a field without group is None."""
+    return groups_parse(pattern, FIELDS)  # type: ignore[return-value]  # as many as FIELDS
+
+
+def groups_parse(pattern: str, names: Sequence[str]) -> Callable[[str], tuple[str | None, ...] | None]:
+    """Reads lines by a regular expression into its groups of these names."""
+    known = re.compile(pattern, re.ASCII).groupindex
+    absent = "".join(f"(?P<{name}>(?!))?" for name in names if name not in known)
+    match = re.compile(f"(?:{pattern})\\Z{absent}", re.ASCII).match
+
+    def parse(line: str) -> tuple[str | None, ...] | None:
+        found = match(line)
+        return found.group(*names) if found else None
+
+    return parse
+
+
+def text_format(
+    name: str,
+    pattern: str,
+    stamps: Stamps = "end",
+    seconds_per_unit: float = 1.0,
+    notes: Sequence[str] = (),
+) -> Format:
+    """A format that one regular expression reads."""
+    return Format(name, pattern_parse(pattern), stamps, seconds_per_unit, notes=tuple(notes))
+
+
+def cookie_in(header: str, name: str) -> str | None:
+    """A cookie's value in a Cookie header."""
+    for part in header.split(";"):
+        given, equals, value = part.strip().partition("=")
+        if equals and given == name:
+            return value
+    return None
+
+
+def _summed(parse: Parse) -> Parse:
+    """Adds up the durations of a format that has several, as "0.001 0.020 0.000"; -1: it failed before."""
+
+    def summed(line: str) -> Found | None:
+        found = parse(line)
+        if found is None or found[5] is None:
+            return found
+        parts = [float(part) for part in found[5].split(" ")]
+        total = None if -1 in parts else f"{sum(parts):.6f}"
+        return (*found[:5], total, *found[6:])
+
+    return summed
+
+
+_ALB: Final = (
+    r"(?:https?|h2|grpcs|wss?) (?P<logged>\S+) \S+ (?P<address>\S+?)(?::\d+)? \S+ "
+    r"(?P<seconds>-?\d[\d.]* -?\d[\d.]* -?\d[\d.]*) "
+    rf'(?P<status>\d{{3}}|-) \S+ \S+ {_SIZE} "{REQUEST}" "{_AGENT}" '
+    rf'\S+ \S+ \S+ "{QUOTED}" "{QUOTED}" "{QUOTED}" '
+    rf"\S+ {ISO_TIME} .*"
+)
+_HAPROXY: Final = (
+    rf"(?P<address>\S+):\d+ \[{CLF_TIME}\] \S+ \S+ "
+    r"-?\d+/-?\d+/-?\d+/-?\d+/\+?(?P<seconds>-?\d+) (?P<status>-?\d+) \+?(?P<size>\d+) \S+ \S+ \S{4} "
+    rf'[\d+/]+ \d+/\d+ (?:\{{[^}}]*\}} ){{0,2}}"(?:<BADREQ>|{REQUEST})"(?: .*)?'
+)
+_ENVOY: Final = (
+    rf'\[{ISO_TIME}\] "{REQUEST}" {_STATUS} \S+ (?:\S+ )*?\d+ (?P<size>\d+) (?P<seconds>\d+) \S+ '
+    rf'"(?P<forwarded>{QUOTED})" "{_AGENT}" "{QUOTED}" "{QUOTED}" "(?P<address>{QUOTED})"(?: .*)?'
+)
+_TRAEFIK: Final = (
+    rf'(?P<address>\S+) - (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE} "{QUOTED}" "{_AGENT}" '
+    rf'\d+ "{QUOTED}" "{QUOTED}" (?P<seconds>\d+)ms'
+)
+_UVICORN: Final = (
+    rf"(?:\[?{ISO_TIME}\]?[ -]+)?(?:[\w.]+[ -]+)??\[?INFO\]?:? +(?:\[\w.\]*[\w.]+\]?:? +(?:- )?)??"
+    rf'(?P<address>[\w.:]*):\d+ - "{REQUEST}" (?P<status>\d{{3}})(?: [\w \'-]*)?'
+)
+
+# gunicorn escapes quotes and not backslashes, so that an agent may end in what looks like an escaped quote.
+LENIENT: Final = r'(?:[^"]|(?<=\\)"){0,2048}'
+_GUNICORN: Final = rf'{_COMMON} "{QUOTED}" "(?P<agent>{LENIENT})"'
+
+TEXT_FORMATS: Final = (
+    text_format("Apache vhost_combined", rf"{_HOST}{_COMBINED}", "start", notes=[_NO_SECONDS]),
+    text_format("nginx main", rf'{_COMBINED} "(?P<forwarded>{QUOTED})"', "end", notes=[_NO_SECONDS]),
+    text_format("combined", _COMBINED, "unknown", notes=[_NO_SECONDS]),
+    text_format("common", _COMMON, "unknown", notes=[_NO_SECONDS, _NO_AGENT]),
+    text_format("Traefik common", _TRAEFIK, "start", 1e-3),
+    text_format("Envoy", _ENVOY, "start", 1e-3),
+    Format("HAProxy HTTP", pattern_parse(_HAPROXY), "start", 1e-3, escapes="#", notes=(_NO_AGENT,)),
+    Format("AWS ALB", _summed(pattern_parse(_ALB)), "start"),
+    text_format("uvicorn", _UVICORN, "end", notes=[_NO_SECONDS, _NO_AGENT]),
+    text_format(
+        "combined and more",
+        rf"(?:{_HOST})?{_COMBINED} .*",
+        "unknown",
+        notes=["fields after the agent were not read: give the whole format with --log-format"],
+    ),
+    text_format("combined, backslashes as they are", _GUNICORN, "end", notes=[_NO_SECONDS]),
+)

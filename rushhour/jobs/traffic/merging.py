@@ -1,0 +1,199 @@
+"""Decides at the end of a log which words of its paths are values, and names the endpoints."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rushhour.jobs.init.files import label
+from rushhour.jobs.traffic.endpoints import (
+    FEWEST_REQUESTS,
+    FEWEST_VISITORS,
+    MOST_SIBLINGS,
+    RARE_SIBLINGS,
+    SLUGS,
+    Endpoint,
+    Leaf,
+    Node,
+    Parameter,
+    PathTree,
+    nodes_below,
+    parameter_of,
+)
+from rushhour.jobs.traffic.ids import IdFold
+
+_MINOR: Final = 0.1  # kinds of values with less than this share of a place join its main kind
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Words that became a value, counted and never named."""
+
+    place: str  # the template up to the value, such as /products/:slug
+    words: int
+    requests: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The final endpoints; `of_leaf` leads there from the number of a provisional endpoint."""
+
+    endpoints: tuple[Endpoint, ...]
+    of_leaf: dict[int, int]
+    merges: tuple[Merge, ...]
+
+
+def templates(tree: PathTree) -> Templates:
+    """Merge the tree in place; call it once, after the last request."""
+    moved: dict[int, Leaf] = {}
+    merges: list[Merge] = []
+    if not tree.known:
+        _settle(tree.root, moved, merges)
+    endpoints: list[Endpoint] = []
+    number_of: dict[tuple[str, str], int] = {}
+    numbers: dict[int, int] = {}
+    for leaf, endpoint in _named(tree.root, "", "", ()):
+        if leaf.requests:
+            key = (endpoint.method, endpoint.form)
+            if key not in number_of:
+                number_of[key] = len(endpoints)
+                endpoints.append(endpoint)
+            numbers[leaf.number] = number_of[key]
+    of_leaf = {}
+    for leaf in tree.leaves:
+        final = leaf
+        while final.number in moved:
+            final = moved[final.number]
+        if final.number in numbers:
+            of_leaf[leaf.number] = numbers[final.number]
+    return Templates(tuple(endpoints), of_leaf, tuple(merges))
+
+
+def _settle(node: Node, moved: dict[int, Leaf], merges: list[Merge]) -> None:
+    """Turn words into values from the root down, so that what is merged is looked at as a whole."""
+    words = list(node.words.values())
+    weights = {child.name: _weight(child) for child in words}
+    why = ""
+    rare = [child for child in words if _is_rare(weights[child.name])]
+    if node.overflows:
+        why = f"more than {MOST_SIBLINGS} words at one place"
+    elif len(words) >= RARE_SIBLINGS and len(rare) * 2 > len(words):
+        why = "most words at this place are rare"
+    elif node.parent is not None and len(words) >= SLUGS and _alike(words):
+        why = f"{len(words)} words that answer GET alone and lead to the same words"
+    elif len(words) >= SLUGS and "slug" in node.values:
+        why = "values at the same place"
+    merged = words if why else rare
+    if merged:
+        into = node.values.setdefault("slug", Node("slug", is_value=True, parent=node))
+        into.ids = into.ids or IdFold()
+        for child in merged:
+            del node.words[child.name]
+            into.ids.add(child.name, max(weights[child.name][0], 1))
+            _graft(into, child, moved)
+        requests = sum(weights[child.name][0] for child in merged)
+        reason = (
+            why or f"seen less than {FEWEST_REQUESTS} times or from fewer than {FEWEST_VISITORS} visitors"
+        )
+        merges.append(Merge(_place(into), len(merged), requests, reason))
+    _join_kinds(node, moved)
+    for child in (*node.words.values(), *node.values.values()):
+        _settle(child, moved, merges)
+
+
+def _weight(node: Node) -> tuple[int, int]:
+    """Requests at and below a node, and visitors, as far as they are kept."""
+    requests, visitors = 0, set[str]()
+    for below in nodes_below(node):
+        requests += sum(leaf.requests for leaf in below.leaves.values())
+        if len(visitors) < FEWEST_VISITORS:
+            visitors |= below.visitors
+    return requests, len(visitors)
+
+
+def _is_rare(weight: tuple[int, int]) -> bool:
+    return weight[0] < FEWEST_REQUESTS or weight[1] < FEWEST_VISITORS
+
+
+def _alike(words: Sequence[Node]) -> bool:
+    """Whether all answer GET alone, and the same words are below all of them, and no values."""
+    shapes = {_shape(node) for node in words}
+    return len(shapes) == 1 and None not in shapes
+
+
+def _shape(node: Node) -> frozenset[tuple[str, bool]] | None:
+    """The paths below a node, and whether each is answered; None where it has values or changes something."""
+    found: set[tuple[str, bool]] = set()
+    waiting = [("", node)]
+    while waiting:
+        path, at = waiting.pop()
+        if at.values or not set(at.leaves) <= {"GET", "HEAD"}:
+            return None
+        found.add((path, bool(at.leaves)))
+        waiting += [(f"{path}/{name}", child) for name, child in at.words.items()]
+    return frozenset(found)
+
+
+def _graft(into: Node, other: Node, moved: dict[int, Leaf]) -> None:
+    """Add a node's requests, and all below it, to another node."""
+    into.visitors |= other.visitors
+    into.overflows = into.overflows or other.overflows
+    into.repeated += other.repeated
+    into.changed += other.changed
+    if other.is_value and other.ids is not None:
+        into.ids = into.ids or IdFold()
+        into.ids.merge(other.ids)
+    for method, leaf in other.leaves.items():
+        if (kept := into.leaves.get(method)) is None:
+            into.leaves[method] = leaf
+            leaf.node = into
+            continue
+        kept.requests += leaf.requests
+        kept.errors += leaf.errors
+        kept.queries += leaf.queries
+        moved[leaf.number] = kept
+    for mine, theirs in ((into.words, other.words), (into.values, other.values)):
+        for name, child in theirs.items():
+            if name in mine:
+                _graft(mine[name], child, moved)
+            else:
+                mine[name] = child
+                child.parent = into
+
+
+def _join_kinds(node: Node, moved: dict[int, Leaf]) -> None:
+    """Values of kinds that are few at a place are of its main kind: a slug with digits is a slug."""
+    if len(node.values) < 2:
+        return
+    weights = {kind: _weight(child)[0] for kind, child in node.values.items()}
+    main = max(weights, key=lambda kind: (weights[kind], kind))
+    total = sum(weights.values())
+    for kind in [kind for kind in weights if kind != main]:
+        text = {kind, main} <= {"slug", "key", "hash"}
+        if text or weights[kind] < _MINOR * total:
+            _graft(node.values[main], node.values.pop(kind), moved)
+
+
+def _place(node: Node) -> str:
+    parts: list[str] = []
+    at: Node | None = node
+    while at is not None and at.parent is not None:
+        before = at.parent
+        word = "" if before.is_value else before.name
+        parts.append(f"{{{parameter_of(at, word).name}}}" if at.is_value else at.name)
+        at = before
+    return label("/" + "/".join(reversed(parts)))
+
+
+def _named(
+    node: Node, form: str, before: str, parameters: tuple[Parameter, ...]
+) -> Iterator[tuple[Leaf, Endpoint]]:
+    for method, leaf in sorted(node.leaves.items()):
+        yield leaf, Endpoint(method, label(form) or "/", form or "/", parameters)
+    for name, child in sorted(node.words.items()):
+        yield from _named(child, f"{form}/{name}", name, parameters)
+    for _, child in sorted(node.values.items()):
+        own = parameter_of(child, before)
+        if own.name in {one.name for one in parameters}:
+            own = Parameter(f"{own.name}_{len(parameters) + 1}", own.kind, own.node)
+        yield from _named(child, f"{form}/{{{own.name}}}", "", (*parameters, own))

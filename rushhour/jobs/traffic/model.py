@@ -1,0 +1,183 @@
+"""The model of a log's traffic: what traffic.json holds, and nothing that belongs to a client."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from rushhour.errors import UsageError
+from rushhour.jobs.traffic.arrivals import Arrivals
+from rushhour.jobs.traffic.ids import Skew
+from rushhour.jobs.traffic.merging import Merge
+from rushhour.jobs.traffic.pauses import After, mean_of
+
+VERSION: Final = 1
+LONGEST_REPLAY_S: Final = 900.0  # the curve of a shorter log is played again as it was
+FEWEST_THINKS: Final = 50  # a median of fewer is not compared
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A value in a path, by rank."""
+
+    name: str
+    kind: str
+    skew: Skew | None
+    kept: float | None  # share of requests that repeat the session's last value; None: never two in a session
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointModel:
+    """An endpoint: its share of requests, its answers, and what comes after it."""
+
+    name: str  # "GET /customers/:id/referrals"
+    method: str
+    template: str
+    form: str  # /customers/{customer_id}/referrals
+    parameters: tuple[str, ...]  # names of `TrafficModel.parameters`
+    requests: int
+    share: float
+    errors: float  # share of 5xx
+    queries: float  # share with a query
+    begin: float  # share of sessions that begin with it
+    p50_s: float | None  # how long it took
+    p95_s: float | None
+    mean_s: float
+    after: After | None  # None: no session was seen to go on or to end here
+    at_once: dict[str, float]  # next endpoint -> share of those that follow at once; sums to 1 or is empty
+    think: dict[str, float]  # the same of those that follow after a think time
+    parallel: bool  # most that follow at once began before the answer
+
+    @property
+    def median_think_s(self) -> float | None:
+        return self.after.think_s[10] if self.after and self.after.think_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was left out, or could not be modelled, and why."""
+
+    what: str
+    requests: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The log, as far as it may be said."""
+
+    formats: tuple[str, ...]
+    lines: int
+    requests: int
+    skipped: dict[str, int]
+    visitors_by: str
+    gap_s: float
+    at_once_s: float
+    resolution_s: float
+    durations: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficModel:
+    """What production's customers do."""
+
+    version: int
+    source: Source
+    arrivals: Arrivals
+    endpoints: tuple[EndpointModel, ...]  # most requests first
+    parameters: tuple[Param, ...]
+    merges: tuple[Merge, ...]
+    left_out: tuple[Note, ...]
+    session_s: float | None  # mean, from the first request to the last answer; None: no sessions
+    session_requests: float | None  # mean
+    users: float | None  # present at the peak, by Little's law
+    sampled: int  # one of this many visitors was followed
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the scenario plays the log's own curve again, instead of the level of its peak."""
+        return self.arrivals.last_t - self.arrivals.first_t <= LONGEST_REPLAY_S
+
+    @property
+    def walks(self) -> bool:
+        """Whether sessions could be modelled."""
+        return self.session_s is not None
+
+
+_MODEL: Final = TypeAdapter(TrafficModel)
+
+
+def to_json(model: TrafficModel) -> str:
+    """traffic.json."""
+    return json.dumps(_rounded(asdict(model)), indent=1) + "\n"
+
+
+def read_model(path: Path) -> TrafficModel:
+    """Read traffic.json. Raises UsageError with the file and what is wrong with it."""
+    try:
+        return _MODEL.validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise UsageError(
+            [f"{path}: is no traffic.json of this version of rushhour: {_first(error)}"]
+        ) from None
+
+
+def _first(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
+    return str(error)
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits: the rest of a float is noise. Times since 1970 keep their milliseconds."""
+    if isinstance(value, float):
+        return round(value, 3) if abs(value) > 1e6 else float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(part) for part in value]
+    return value
+
+
+def expected_visits(endpoints: tuple[EndpointModel, ...]) -> dict[str, float]:
+    """How often a session visits each endpoint, by the model: begin + visits x transitions, to its limit."""
+    begin = {one.name: one.begin for one in endpoints}
+    visits, now = dict(begin), dict(begin)
+    for _ in range(_MOST_STEPS):
+        following = dict.fromkeys(begin, 0.0)
+        for one in endpoints:
+            if one.after is None or not now[one.name]:
+                continue
+            for share, to in ((one.after.at_once, one.at_once), (one.after.think, one.think)):
+                for name, part in to.items():
+                    following[name] += now[one.name] * share * part
+        now = following
+        for name, more in now.items():
+            visits[name] += more
+        if sum(now.values()) < _NEGLIGIBLE:
+            break
+    return visits
+
+
+_MOST_STEPS: Final = 20_000
+_NEGLIGIBLE: Final = 1e-6
+
+
+def mean_session_s(endpoints: tuple[EndpointModel, ...], visits: dict[str, float]) -> float:
+    """Seconds from a session's first request to its last answer, by the model.
+
+    What a page asks for in parallel takes the time of its longest answer; here that of the first counts.
+    """
+    total = 0.0
+    for one in endpoints:
+        pause = 0.0
+        if one.after is not None:
+            at_once_s = 0.0 if one.parallel else mean_of(one.after.at_once_s)
+            pause = one.after.at_once * at_once_s + one.after.think * mean_of(one.after.think_s)
+        total += visits[one.name] * (one.mean_s + pause)
+    return total

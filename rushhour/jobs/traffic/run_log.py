@@ -1,0 +1,69 @@
+"""Finds the access log of a run, its format, and the part of it that was measured."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushhour.errors import RunDataError, UsageError
+from rushhour.metrics.window import find_window
+from rushhour.rundir import RunDir
+from rushhour.rundir import facts as f
+from rushhour.rundir.directory import load_history
+from rushhour.rundir.reading import read_object
+from rushhour.scenario.model import SCENARIO, Scenario
+
+_FORMAT = "--access-logformat"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """The access log of a run."""
+
+    path: Path
+    log_format: str | None  # gunicorn's, where the command sets it
+    since: float  # unix seconds: the load was measured from here
+    until: float
+    scenario: Scenario
+
+
+def run_log(path: Path) -> RunLog:
+    """Raises UsageError where the run has no access log, or no load was measured; RunDataError for no run."""
+    run = RunDir(path)
+    if not path.is_dir():
+        raise RunDataError(f"{path}: no such run directory")
+    history = load_history(run)
+    scenario: Scenario | None = read_object(run.file("scenario.json"), SCENARIO)
+    if scenario is None:
+        raise RunDataError(f"{path}: no scenario.json; this is not a run directory")
+    log = run.logs / "access.log"
+    if not log.is_file():
+        raise UsageError(
+            [
+                f"{log}: the run has no access log, so how far it lies from the source is unknown",
+                "let the service write one, in its command: --access-logfile {logs}/access.log",
+            ]
+        )
+    anchor, window = history.event(f.ANCHOR), find_window(history, scenario.load.warm_up)
+    if anchor is None or window is None or window.of_start or window.load_ended_s <= window.measured_from_s:
+        raise UsageError([f"{path}: no load was measured in this run"])
+    wall_s = float(anchor.detail["wall_s"])
+    return RunLog(
+        log,
+        _format_in(f"{scenario.target.command} {scenario.service.arguments}"),
+        wall_s + window.measured_from_s,
+        wall_s + window.load_ended_s,
+        scenario,
+    )
+
+
+def _format_in(command: str) -> str | None:
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    for at, word in enumerate(words):
+        if word == _FORMAT and at + 1 < len(words):
+            return words[at + 1]
+        if word.startswith(f"{_FORMAT}="):
+            return word.partition("=")[2]
+    return None

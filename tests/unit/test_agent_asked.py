@@ -1,0 +1,263 @@
+"""A holder that waits for work of another thread, and that thread waits for a connection."""
+
+import asyncio
+import gc
+import multiprocessing.pool
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from rushhour.agent.asked import held_for
+from rushhour.agent.book import Book, Hold
+from rushhour.agent.call_sites import Classifier
+from rushhour.agent.catalog import Catalog
+from rushhour.agent.doing import Doing
+from rushhour.agent.owners import TASK, Owner
+from rushhour.agent.standing import ELSEWHERE, QUEUE
+from tests.unit.test_agent_doing import SQLALCHEMY, FakePool, a_hold
+
+DEADLINE_S = 10
+Work = Callable[[], None]
+
+
+def in_queue(wait: Work) -> None:
+    scope: dict[str, Any] = {}
+    source = compile("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "exec")
+    exec(source, scope)  # noqa: S102  # our own lines, so that their file can be named
+    scope["get"](wait)
+
+
+def by_result(work: Work) -> None:
+    with futures.ThreadPoolExecutor(1) as executor:
+        executor.submit(work).result()
+
+
+def by_leaving_the_executor(work: Work) -> None:
+    with futures.ThreadPoolExecutor(1) as executor:
+        executor.submit(work)
+
+
+def by_wait(work: Work) -> None:
+    with futures.ThreadPoolExecutor(2) as executor:
+        futures.wait([executor.submit(work), executor.submit(lambda: None)])
+
+
+def by_as_completed(work: Work) -> None:
+    with futures.ThreadPoolExecutor(2) as executor:
+        for future in futures.as_completed([executor.submit(work)]):
+            future.result()
+
+
+def by_map(work: Work) -> None:
+    with futures.ThreadPoolExecutor(1) as executor:
+        list(executor.map(lambda _: work(), [1]))
+
+
+def by_join(work: Work) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def by_apply(work: Work) -> None:
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        pool.apply(work)
+
+
+def by_pool_map(work: Work) -> None:
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        pool.map(lambda _: work(), [1])
+
+
+def by_imap(work: Work) -> None:
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        list(pool.imap(lambda _: work(), [1]))
+
+
+async def in_executor(work: Work) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+async def in_thread(work: Work) -> None:
+    await asyncio.to_thread(work)
+
+
+async def by_gather(work: Work) -> None:
+    await asyncio.gather(in_executor(work), asyncio.sleep(DEADLINE_S))
+
+
+async def by_gather_of_futures(work: Work) -> None:
+    loop = asyncio.get_running_loop()
+    await asyncio.gather(loop.run_in_executor(None, work), loop.run_in_executor(None, int))
+
+
+async def by_wait_for(work: Work) -> None:
+    await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, work), DEADLINE_S)
+
+
+async def by_asyncio_wait(work: Work) -> None:
+    await asyncio.wait({asyncio.get_running_loop().run_in_executor(None, work)})
+
+
+THREADS = [
+    by_result,
+    by_leaving_the_executor,
+    by_wait,
+    by_as_completed,
+    by_map,
+    by_join,
+    by_apply,
+    by_pool_map,
+    by_imap,
+]
+TASKS = [in_executor, in_thread, by_gather, by_gather_of_futures, by_wait_for, by_asyncio_wait]
+
+
+class Gate:
+    """Work that says when it began, and ends when it may."""
+
+    def __init__(self, work: Callable[[Work], None]) -> None:
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.held: tuple[int, int] | None = None
+        self.look: Work | None = None
+        self._work = work
+
+    def __call__(self) -> None:
+        self._work(self._wait)
+        if self.look is not None:
+            self.look()
+
+    def _wait(self) -> None:
+        self.began.set()
+        self.may_end.wait(DEADLINE_S)
+
+
+@contextmanager
+def running(function: Work) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=function)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join(DEADLINE_S)
+
+
+def counts_of(hold: Hold) -> Mapping[str, int]:
+    doing = Doing(Classifier(), Catalog())
+    doing.tick([hold], {hold: 1})
+    return next(record for record in doing.take(1.0) if record["k"] == "doing")
+
+
+def settled(hold: Hold, what: str) -> Mapping[str, int]:
+    """The counts of a look, as soon as the holder has come to its wait."""
+    deadline = threading.Event()
+    for _ in range(200):
+        if (counts := counts_of(hold))[what]:
+            return counts
+        deadline.wait(0.01)
+    return counts
+
+
+@pytest.mark.parametrize("asks", THREADS)
+@pytest.mark.parametrize(("where", "seen"), [(in_queue, QUEUE), (lambda wait: wait(), ELSEWHERE)])
+def test_a_thread_that_waits_for_work_of_another_is_where_that_is(
+    asks: Callable[[Work], None], where: Callable[[Work], None], seen: str
+) -> None:
+    gate = Gate(where)
+    with running(lambda: asks(gate)) as holder:
+        assert gate.began.wait(DEADLINE_S)
+        counts = settled(a_hold(Book(), FakePool(), None, holder.ident or 0, 1.0), seen)
+        gate.may_end.set()
+    assert {what: count for what, count in counts.items() if what in (QUEUE, ELSEWHERE)} == {
+        QUEUE: 0,
+        ELSEWHERE: 0,
+        seen: 1,
+    }
+
+
+@pytest.mark.parametrize("asks", TASKS)
+@pytest.mark.parametrize(("where", "seen"), [(in_queue, QUEUE), (lambda wait: wait(), ELSEWHERE)])
+def test_a_task_that_waits_for_work_of_a_thread_is_where_that_is(
+    asks: Callable[[Work], Any], where: Callable[[Work], None], seen: str
+) -> None:
+    gate = Gate(where)
+
+    async def main() -> Mapping[str, int]:
+        task = asyncio.create_task(asks(gate))
+        while not gate.began.is_set():
+            await asyncio.sleep(0.001)
+        hold = a_hold(Book(), FakePool(), None, 0, 1.0)
+        hold.owner = Owner(TASK, threading.get_ident())
+        hold.owner.ref = weakref.ref(task)
+        counts = settled(hold, seen)
+        gate.may_end.set()
+        task.cancel()
+        return counts
+
+    counts = asyncio.run(main())
+    assert (counts[QUEUE], counts[ELSEWHERE]) == (int(seen == QUEUE), int(seen == ELSEWHERE))
+
+
+def test_a_thread_in_the_queue_that_nobody_waits_for_is_nobody_elses_wait() -> None:
+    gate, partner = Gate(in_queue), threading.Event()
+
+    def asks_and_waits_for_a_partner() -> None:
+        with futures.ThreadPoolExecutor(1) as executor:
+            executor.submit(gate)
+            partner.wait(DEADLINE_S)
+
+    with running(asks_and_waits_for_a_partner) as holder:
+        assert gate.began.wait(DEADLINE_S)
+        counts = settled(a_hold(Book(), FakePool(), None, holder.ident or 0, 1.0), ELSEWHERE)
+        partner.set()
+        gate.may_end.set()
+    assert (counts[QUEUE], counts[ELSEWHERE]) == (0, 1)
+
+
+@pytest.mark.parametrize("asks", THREADS)
+def test_a_time_out_counts_the_connections_of_who_waits_for_the_thread(
+    asks: Callable[[Work], None],
+) -> None:
+    book, pool, other = Book(), FakePool(), FakePool()
+    gate, found = Gate(lambda wait: wait()), list[tuple[int, int]]()
+
+    def look() -> None:  # as soon as the holder has come to its wait
+        for _ in range(200):
+            found[:] = [held_for(threading.get_ident(), book.live, book.pool_state(pool))]
+            if found != [(0, 0)]:
+                return
+            threading.Event().wait(0.01)
+
+    gate.look = look
+    with running(lambda: asks(gate)) as holder:
+        assert gate.began.wait(DEADLINE_S)
+        a_hold(book, pool, None, holder.ident or 0, 1.0)
+        a_hold(book, other, None, holder.ident or 0, 1.0)
+        a_hold(book, pool, None, threading.get_ident(), 1.0)  # waits for nobody
+        gate.may_end.set()
+    assert found == [(1, 1)]
+
+
+def test_a_look_keeps_nothing_of_the_work_alive() -> None:
+    class Thing:
+        """An argument of the work."""
+
+    gate, gone = Gate(in_queue), list[weakref.ref[Thing]]()
+
+    def asks() -> None:
+        thing = Thing()
+        gone.append(weakref.ref(thing))
+        with futures.ThreadPoolExecutor(1) as executor:
+            executor.submit(lambda _: gate(), thing).result()
+
+    with running(asks) as holder:
+        assert gate.began.wait(DEADLINE_S)
+        settled(a_hold(Book(), FakePool(), None, holder.ident or 0, 1.0), QUEUE)
+        gate.may_end.set()
+    gc.collect()
+    assert gone[0]() is None

@@ -1,0 +1,381 @@
+"""Forecasts of a production from runs of a few testers."""
+
+import dataclasses
+import json
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rushhour.errors import InsufficientDataError, UsageError
+from rushhour.forecast.answer import forecast
+from rushhour.forecast.replay import PoolRules, Replay, Seen, Site, Stage
+from rushhour.judging.judge import with_forecast
+from rushhour.judging.saved import read_verdict
+from rushhour.report import terminal
+from rushhour.report.html import render_html
+from rushhour.report.markdown import render_markdown
+from rushhour.rundir import History, RunDir
+from rushhour.rundir import facts as f
+from rushhour.scenario.model import Pool, Production, Scenario
+from rushhour.verdict.forecast import Forecast
+from rushhour.verdict.judge import Verdict, judge, verdict_json
+from tests.unit import histories
+from tests.unit.histories import LIST, OTHER_SITE, SITE, SUMMARY, Level, Story
+
+RUSH_HOUR = "rush-hour over 75s"
+PUSHED = Production(customers=800, think_time=10.0, day=RUSH_HOUR)
+HOLDS = 4  # testers' threads that keep a connection
+
+
+def scenario(**changes: Any) -> Scenario:
+    target = {
+        "name": "referrals",
+        "command": "gunicorn --threads {threads}",
+        "health": "/health",
+        "releases": ("1.1", "1.1.1"),
+    }
+    load = {"users": 10, "duration": 30.0, "warm_up": 5.0, "think_time": 2.0}
+    return histories.testers(**{"target": target, "load": load, "release": "1.1"} | changes)
+
+
+@cache
+def few_testers(
+    leak: str = "thread", *, seconds: int = 30, users: int = 10, hold_ms: float = 6.0, threads: int = HOLDS
+) -> History:
+    """Ten testers, five requests a second; `leak`: "thread", "path" (one in ten) or "none"."""
+    story = Story(duration_s=seconds, users=users)
+    story.requests(LIST, 2, hold_ms + 4)
+    story.requests(SUMMARY, 3, 5)
+    taken = 2 * seconds
+    lost = {"thread": threads, "path": taken // 10, "none": 0}[leak]
+    times = [2.0 + at * (seconds - 4) / max(1, lost) for at in range(lost)]
+    story.pool("primary", lambda t: Level(out=0, checkouts=int(3 * t)))
+    story.pool(
+        "replica",
+        lambda t: Level(
+            out=sum(at <= t for at in times),
+            leaked=sum(at <= t for at in times),
+            checkouts=threads if leak == "thread" else int(2 * t),
+        ),
+    )
+    for number, at in enumerate(times, 1):
+        thread = number if leak == "thread" else number % 2
+        story.checkout(number, at, thread=f"ThreadPoolExecutor-0_{thread}")
+    checkouts = lost if leak == "thread" else taken
+    story.site(checkouts=checkouts, held_s=0.0 if leak == "thread" else (taken - lost) * hold_ms / 1000)
+    story.site(
+        checkouts=3 * seconds, held_s=0.002 * 3 * seconds, pool="primary", site=OTHER_SITE, endpoint=SUMMARY
+    )
+    for server in ("primary", "replica"):
+        story.server(server, {"idle": 2}, range(seconds + 2))
+    for component, cores in (("primary", 0.01), ("replica", 0.02), ("service", 0.02)):
+        story.cpu(component, cores)
+        story.add("host", f.HostSample(histories.STARTED_S + 6.5, component, 0.002, 80.0, 3, None))
+    return story.history()
+
+
+def made(
+    history: History, production: Production = PUSHED, given: Scenario | None = None, repeats: int = 4
+) -> Forecast:
+    chosen = given or scenario()
+    return forecast(
+        "runs/x", chosen, history, judge(chosen, history, "embedded"), production, repeats=repeats
+    )
+
+
+def test_ten_testers_of_a_leak_per_thread_foretell_its_exhaustion_with_cause_and_line() -> None:
+    found = made(few_testers())
+    assert found.exhausts == "yes"
+    assert (found.pool, found.cause) == ("replica", "scope-never-removed")
+    assert found.site == SITE
+    assert found.exhausted_after_s is not None
+    assert 41 in found.exhausted_after_s  # the push goes out after 39.75 s
+    assert found.headline.startswith(
+        "With 800 customers, 1 instance with 1 process of 64 threads, production will"
+    )
+    assert "scope-never-removed at app/referrals.py:88 list_referrals" in found.headline
+
+
+def test_a_healthy_release_holds() -> None:
+    found = made(few_testers("none"), given=scenario(release="1.1.1"))
+    assert found.exhausts == "no"
+    assert found.cause is None
+    assert "will not exhaust" in found.headline
+    assert all(pool.capacity and pool.in_use_max.high <= pool.capacity for pool in found.pools)
+
+
+def test_the_same_run_gives_the_same_forecast() -> None:
+    assert made(few_testers(), repeats=3) == made(few_testers(), repeats=3)
+
+
+def test_fewer_threads_than_connections_cannot_lose_them_all() -> None:
+    found = made(few_testers(), dataclasses.replace(PUSHED, threads=16))
+    assert found.exhausts == "no"
+    assert any("16 threads and 30 connections" in reason for reason in found.reasons)
+
+
+def test_a_pool_of_fewer_connections_is_exhausted_earlier() -> None:
+    small = made(few_testers(), dataclasses.replace(PUSHED, pool=Pool(size=3, max_overflow=1, timeout=30.0)))
+    assert small.exhausts == "yes"
+    assert small.exhausted_after_s is not None
+    assert small.exhausted_after_s.expected < 39
+
+
+def test_without_a_burst_a_leak_per_thread_is_unsure_and_names_the_burst_that_would_do() -> None:
+    found = made(few_testers(), Production(customers=200, think_time=10.0))
+    assert found.exhausts == "unsure"
+    assert any("a burst would" in reason for reason in found.reasons)
+
+
+def test_a_server_that_starts_its_threads_beforehand_needs_no_burst() -> None:
+    found = made(few_testers(threads=16), Production(customers=10))
+    assert found.exhausts == "yes"
+    assert any("starts its threads beforehand" in reason for reason in found.reasons)
+    assert found.exhausted_after_s is not None
+    assert found.exhausted_after_s.high < 120
+
+
+def test_a_leak_per_path_says_the_time_of_day() -> None:
+    day = "07:00 0%, 12:00 50%, 18:00 100%, 22:00 5%"
+    found = made(few_testers("path"), Production(customers=20, day=day))
+    assert found.exhausts == "yes"
+    assert found.cause == "unclosed-path"
+    assert len(found.exhausted_at) == 3
+    expected, low, high = found.exhausted_at
+    assert "07:00" < low <= expected <= high < "12:00"
+    assert f" at {expected} ({low} to {high})" in found.headline
+
+
+def test_twice_the_instances_lose_the_connections_of_a_path_later() -> None:
+    one, four = (
+        made(few_testers("path"), Production(customers=20, instances=instances)).exhausted_after_s
+        for instances in (1, 4)
+    )
+    assert one is not None
+    assert four is not None
+    assert four.expected > 2 * one.expected
+
+
+def test_a_leak_of_jobs_does_not_depend_on_the_customers() -> None:
+    history = few_testers("path")
+    jobs = dataclasses.replace(
+        history,
+        checkouts=tuple(dataclasses.replace(out, endpoint=None) for out in history.checkouts),
+        sites=tuple(
+            dataclasses.replace(row, endpoint=None) if row.pool == "replica" else row for row in history.sites
+        ),
+    )
+    few, many = (made(jobs, Production(customers=count), repeats=4) for count in (1, 200))
+    assert few.exhausts == many.exhausts == "yes"
+    assert few.exhausted_after_s is not None
+    assert many.exhausted_after_s is not None
+    assert 0.5 < few.exhausted_after_s.expected / many.exhausted_after_s.expected < 2
+
+
+def test_more_connections_than_the_server_takes_are_unsure() -> None:
+    story_servers = tuple(
+        dataclasses.replace(row, max_connections=20) for row in few_testers("none", hold_ms=400).servers
+    )
+    history = dataclasses.replace(few_testers("none", hold_ms=400), servers=story_servers)
+    many = Production(customers=800, instances=8, day="steady over 20s", think_time=4.0)
+    found = made(history, many, scenario(release="1.1.1"), repeats=3)
+    assert found.exhausts == "unsure"
+    assert any("server-limit" in reason and "takes 20" in reason for reason in found.reasons)
+
+
+def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
+    slow = few_testers("none", hold_ms=900)
+    few = Production(
+        customers=800, think_time=2.0, pool=Pool(size=4, max_overflow=2, timeout=1.0), day="steady over 20s"
+    )
+    found = made(slow, few, scenario(release="1.1.1"), repeats=4)
+    assert found.exhausts == "yes"
+    assert found.cause == "saturation"
+    assert found.timeouts is not None
+    assert found.timeouts.low > 0
+
+
+def _full_in_the_warm_up() -> History:
+    """All connections are out when the load begins to be measured, and nothing says why."""
+    history = histories.incident(leaked=30)
+    return dataclasses.replace(history, checkouts=(), pool_timeouts=())
+
+
+def test_a_run_that_exhausted_its_pool_at_once_says_yes_without_a_time() -> None:
+    given = scenario(load={"users": 800, "duration": 75.0, "warm_up": 45.0})
+    history = histories.incident(leaked=30)
+    verdict = dataclasses.replace(judge(given, history, "embedded"), verdict="fail")
+    found = forecast("runs/x", given, history, verdict, PUSHED, repeats=1)
+    assert (found.exhausts, found.cause, found.site) == ("yes", "scope-never-removed", SITE)
+    assert found.exhausted_after_s is None
+    assert "the run itself exhausted pool replica with 800 customers" in found.reasons[0]
+    easier = dataclasses.replace(PUSHED, customers=100)
+    with pytest.raises(InsufficientDataError):
+        forecast("runs/x", given, history, verdict, easier, repeats=1)
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [
+        (histories.without_agent(few_testers()), "no pool was seen"),
+        (few_testers("thread", seconds=8), "3 measured were healthy"),
+        (histories.cut_short(few_testers(), 0.5), "no load was measured"),
+        (dataclasses.replace(few_testers(), generator=()), "no request of a customer was recorded"),
+        (few_testers(seconds=12, users=2), "42 requests|35 requests"),
+        (_full_in_the_warm_up(), "were healthy"),
+    ],
+    ids=["no agent", "too few seconds", "cut short", "no generator", "too few requests", "never healthy"],
+)
+def test_a_run_that_holds_too_little_is_refused_in_words(history: History, words: str) -> None:
+    given = scenario(load={"users": 10, "duration": 75.0, "warm_up": 5.0})
+    if words == "were healthy":
+        given = scenario(load={"users": 800, "duration": 75.0, "warm_up": 45.0})
+    verdict = dataclasses.replace(judge(given, history, "embedded"), verdict="pass")
+    with pytest.raises(InsufficientDataError, match=words):
+        forecast("runs/x", given, history, verdict, PUSHED, repeats=1)
+
+
+def test_an_unknown_verdict_is_refused() -> None:
+    history = dataclasses.replace(few_testers(), requests=())
+    with pytest.raises(InsufficientDataError, match="verdict is unknown"):
+        made(history)
+
+
+def test_a_wrong_curve_is_refused_in_words() -> None:
+    with pytest.raises(UsageError, match="day: '30 %' is not a time and a share"):
+        made(few_testers(), _with_day("30 %"))
+
+
+def _with_day(text: str) -> Production:
+    changed = dataclasses.replace(PUSHED)
+    object.__setattr__(changed, "day", text)  # as a scenario.json of another version might say
+    return changed
+
+
+def _judged(given: Scenario, history: History) -> Verdict:
+    verdict = judge(given, history, "embedded")
+    assert given.production is not None
+    return dataclasses.replace(
+        verdict, forecast=forecast("x", given, history, verdict, given.production, repeats=4)
+    )
+
+
+def test_every_report_shows_the_forecast_second(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = scenario(production={"customers": 800, "think_time": "10s", "day": RUSH_HOUR})
+    verdict = _judged(given, few_testers())
+    Console(width=250).print(terminal.summary(verdict, given, tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("PASS")
+    assert lines[1].startswith("EXHAUSTS  With 800 customers")
+    assert "app/referrals.py:88" in lines[1]
+    marked = render_markdown(given, verdict).splitlines()
+    assert marked[2].startswith("**EXHAUSTS** With 800 customers")
+    page = render_html(given, few_testers(), verdict, None)
+    assert '<span class="bad">EXHAUSTS</span> With 800 customers' in page
+    assert '<svg class="forecast"' in page
+    assert "exhausted after" in page
+
+
+def test_a_run_that_allows_no_forecast_says_why_second(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = scenario(production={"customers": 800}, agent=False)
+    history = histories.without_agent(few_testers())
+    verdict = with_forecast("x", given, history, judge(given, history, "embedded"))
+    assert verdict.forecast is None
+    Console(width=250).print(terminal.summary(verdict, given, tmp_path))
+    assert (
+        capsys.readouterr().out.splitlines()[1].startswith("No forecast for production: x: no pool was seen")
+    )
+    assert "No forecast for production: x: no pool was seen" in render_html(given, history, verdict, None)
+    assert render_markdown(given, verdict).splitlines()[2].startswith("No forecast for production: x")
+
+
+# The replay itself
+
+
+def replayed(site: Site, arrivals: list[tuple[float, tuple[Stage, ...]]]) -> Seen:
+    return Replay(site, Random(1)).run(arrivals)  # noqa: S311 - no secret
+
+
+def site(**changes: Any) -> Site:
+    plain: dict[str, Any] = {
+        "processes": 1,
+        "threads": 64,
+        "pools": {"replica": PoolRules(3, 1.0)},
+        "servers": {},
+        "cores": 100.0,
+    }
+    return Site(**plain | changes)
+
+
+HOLD = (Stage(("replica",), idle_s=0.5),)
+
+
+def test_threads_start_only_when_none_is_idle() -> None:
+    seen = replayed(site(), [(0.0, HOLD), (1.0, HOLD), (1.1, HOLD), (3.0, HOLD)])
+    assert seen.threads_max == 2
+
+
+def test_a_request_waits_for_a_connection_and_times_out() -> None:
+    long = (Stage(("replica",), idle_s=1.5),)
+    seen = replayed(site(), [(0.01 * at, long) for at in range(4)])
+    assert seen.pools["replica"].timeouts == 1
+    assert seen.pools["replica"].first_timeout_s == pytest.approx(1.03)
+    short = replayed(site(), [(0.01 * at, HOLD) for at in range(4)])
+    assert short.pools["replica"].timeouts == 0
+    assert max(short.pools["replica"].waits_s) == pytest.approx(0.47)
+
+
+def test_a_kept_connection_is_used_again_by_its_thread() -> None:
+    keep = (Stage(("replica",), idle_s=0.1, keeps=True),)
+    one_by_one = replayed(site(), [(float(at), keep) for at in range(20)])
+    assert one_by_one.pools["replica"].lost_max == 1
+    together = replayed(site(), [(0.01 * at, keep) for at in range(3)])
+    assert together.pools["replica"].gone_s == pytest.approx(0.02)
+
+
+def test_a_forgotten_connection_never_comes_back() -> None:
+    forget = (Stage(("replica",), idle_s=0.1, forgets=1.0),)
+    seen = replayed(site(), [(float(at), forget) for at in range(5)])
+    assert seen.pools["replica"].gone_s == pytest.approx(2.1)
+    assert seen.pools["replica"].timeouts == 2
+
+
+def test_nested_check_outs_of_one_pool_block_each_other() -> None:
+    nested = (Stage(("replica", "replica"), idle_s=0.1),)
+    alone = replayed(site(pools={"replica": PoolRules(2, 1.0)}), [(0.0, nested), (5.0, nested)])
+    assert alone.pools["replica"].timeouts == 0
+    short = (Stage(("replica",), idle_s=0.01), Stage(("replica", "replica"), idle_s=0.1))
+    blocked = replayed(site(pools={"replica": PoolRules(1, 1.0)}), [(0.0, short)])
+    assert blocked.pools["replica"].timeouts == 1
+
+
+def test_threads_bound_the_requests_at_work() -> None:
+    seen = replayed(site(threads=2), [(0.0, HOLD), (0.0, HOLD), (0.0, HOLD), (0.0, HOLD)])
+    assert (seen.threads_max, seen.busy_max) == (2, 2)
+    assert seen.requests == 4
+
+
+def test_requests_share_a_cpu_evenly() -> None:
+    compute = (Stage(("replica",), cpu_s=0.4), Stage())
+    alone = replayed(site(cores=1.0), [(0.0, compute), (0.0, HOLD)])
+    assert alone.pools["replica"].timeouts == 0
+    crowd = replayed(site(cores=1.0), [(0.001 * at, compute) for at in range(4)])
+    assert crowd.pools["replica"].timeouts == 1  # three share the CPU for 1.2 s
+
+
+def test_json_of_a_verdict_with_a_forecast_is_read_again(tmp_path: Path) -> None:
+    given = scenario(production={"customers": 800, "think_time": "10s", "day": RUSH_HOUR})
+    verdict = _judged(given, few_testers())
+    RunDir(tmp_path).write_json("verdict.json", verdict_json(verdict))
+    assert json.loads((tmp_path / "verdict.json").read_text())["forecast"]["exhausts"] == "yes"
+    again = read_verdict(RunDir(tmp_path))
+    assert again is not None
+    assert again.forecast is not None
+    assert verdict.forecast is not None
+    assert again.forecast.headline == verdict.forecast.headline

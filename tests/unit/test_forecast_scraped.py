@@ -1,0 +1,121 @@
+"""The demand of production, from metrics that Prometheus scraped."""
+
+from pathlib import Path
+
+import pytest
+
+from rushhour.agent.metrics import render
+from rushhour.cli.main import cli
+from rushhour.errors import InsufficientDataError, UsageError
+from rushhour.forecast.scraped import parse_scrape, scraped_demand
+from rushhour.jobs.size.reading import read_for_sizing
+
+BUCKETS = 28
+
+
+def histogram(**places: int) -> list[object]:
+    """Counts by the place of a bucket, `b17=100`; the sum lies in the middle of each."""
+    counts = [0] * BUCKETS
+    for place, count in places.items():
+        counts[int(place[1:])] = count
+    seconds = sum(count * 0.72e-6 * 2**place for place, count in enumerate(counts))
+    return [counts, seconds]
+
+
+def figures(checkouts: int, **changes: object) -> dict[str, object]:
+    """A pool of 10 + 5 in each of two processes, which is held for about 0.1 s."""
+    plain: dict[str, object] = {
+        "used": 4,
+        "idle": 6,
+        "pending": 0,
+        "leaked": 0,
+        "idle_max": 20,
+        "max": 30,
+        "timeouts": 0,
+        "use": histogram(b17=checkouts),
+        "create": histogram(b14=20),
+        "wait": histogram(b0=checkouts),
+    }
+    return plain | changes
+
+
+def text(checkouts: int, **changes: object) -> str:
+    return render({"127.0.0.1:5432/shop": figures(checkouts, **changes)}, 2)
+
+
+def test_rates_holds_and_settings_are_those_of_the_agent() -> None:
+    found = scraped_demand(parse_scrape("now.prom", text(36_000)), 3600)
+    (pool,) = found.pools
+    assert (pool.name, pool.size, pool.max_overflow) == ("127.0.0.1:5432/shop", 10, 5)
+    assert pool.hold.mean_s == pytest.approx(0.0944, rel=0.01)
+    assert found.requests_per_s == pytest.approx(10)
+    assert (found.processes, found.threads) == (2, None)
+
+
+def test_two_texts_are_subtracted() -> None:
+    earlier, later = parse_scrape("a", text(30_000)), parse_scrape("b", text(36_000))
+    found = scraped_demand(later, 60, earlier)
+    assert found.requests_per_s == pytest.approx(100)
+    assert found.pools[0].checkouts == 6000
+    with pytest.raises(InsufficientDataError, match="name the earlier one first"):
+        scraped_demand(earlier, 60, later)
+
+
+def test_a_text_without_histograms_is_refused_by_name() -> None:
+    without = "\n".join(line for line in text(5000).splitlines() if "_bucket" not in line)
+    with pytest.raises(UsageError, match="no histogram db_client_connection_use_time_seconds"):
+        parse_scrape("now.prom", without + "\n")
+    with pytest.raises(UsageError, match="no such metric"):
+        parse_scrape("now.prom", "# TYPE up gauge\nup 1\n")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "<html>502</html>",
+        "up{ 1",
+        "\x00\x01",
+        '{"a": 1}',
+        "a b c d e",
+        text(5000).replace("} 5000", "} NaN"),
+        text(5000).replace('le="', 'le="x'),
+    ],
+)
+def test_what_is_no_metrics_text_is_refused(broken: str) -> None:
+    with pytest.raises(UsageError, match=r"now\.prom"):
+        parse_scrape("now.prom", broken)
+
+
+def test_a_leak_and_few_check_outs_are_refused() -> None:
+    with pytest.raises(InsufficientDataError, match=r"3 connections of .*shop have leaked"):
+        scraped_demand(parse_scrape("now.prom", text(36_000, leaked=3)), 3600)
+    with pytest.raises(InsufficientDataError, match="at most 12 check-outs"):
+        scraped_demand(parse_scrape("now.prom", text(12)), 3600)
+
+
+def test_buckets_need_not_be_powers_of_two() -> None:
+    lines = [
+        "# TYPE db_client_connection_use_time_seconds histogram",
+        *(
+            f'db_client_connection_use_time_seconds_bucket{{le="{bound}"}} {count}'
+            for bound, count in (("0.005", 0), ("0.01", 900), ("0.025", 1000), ("+Inf", 1000))
+        ),
+        "db_client_connection_use_time_seconds_sum 8.7",
+        "db_client_connection_use_time_seconds_count 1000",
+    ]
+    found = scraped_demand(parse_scrape("now.prom", "\n".join(lines) + "\n"), 100)
+    assert found.pools[0].hold.mean_s == pytest.approx(0.0087)
+    assert 0.01 <= found.pools[0].hold.at(0.95) <= 0.025
+
+
+def test_the_command_sizes_production(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "now.prom"
+    path.write_text(text(144_000))
+    assert cli.main(["size", str(path), "--over", "1h"], standalone_mode=False) == 0
+    assert "for 40.0 check-outs a second" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UsageError, match="--over"):
+        read_for_sizing([path], None)
+    with pytest.raises(UsageError, match="--customers"):
+        cli.main(["size", str(path), "--over", "1h", "--customers", "10"], standalone_mode=False)
+    with pytest.raises(UsageError, match="cannot be joined"):
+        read_for_sizing([path, tmp_path], 60.0)

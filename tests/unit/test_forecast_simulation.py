@@ -1,0 +1,138 @@
+"""The simulation agrees with the closed formulas where those hold."""
+
+import math
+from random import Random
+
+import pytest
+
+from rushhour.forecast.simulation import Asked, Bounds, Kind, Tally, World, simulate
+
+EXPONENTIAL = [-math.log(1 - (at + 0.5) / 4000) for at in range(4000)]  # mean 1
+
+
+def holds(mean_s: float) -> list[float]:
+    return [mean_s * point for point in EXPONENTIAL]
+
+
+def process(
+    *,
+    capacity: float = math.inf,
+    hold_s: float = 0.1,
+    threads: float = math.inf,
+    customers: int = 4000,
+    per_s: float = 80.0,
+    timeout_s: float = 1e9,
+    outside_s: float = 0.0,
+    size: float | None = None,
+    create_s: float = 0.0,
+) -> World:
+    """A process with one pool whose customers send about `per_s` requests a second."""
+    return World(
+        kinds=(Kind(1.0, (Asked(0, 1.0, holds(hold_s)),), outside_s, overlaps=False),),
+        pools=(Bounds(capacity if size is None else size, capacity, timeout_s, create_s),),
+        threads=threads,
+        customers=customers,
+        think_s=customers / per_s,
+    )
+
+
+def run(world: World, seconds: float = 300, seed: int = 1) -> Tally:
+    return simulate(world, seconds, 20.0, Random(seed))  # noqa: S311 - the same each time
+
+
+def erlang_c(servers: int, offered: float) -> float:
+    """The probability that a customer of M/M/c waits (Erlang 1917)."""
+    blocked = 1.0
+    for used in range(1, servers + 1):
+        blocked = offered * blocked / (used + offered * blocked)
+    return blocked / (1 - offered / servers * (1 - blocked))
+
+
+def closed_throughput(customers: int, think_s: float, hold_s: float) -> float:
+    """Mean value analysis of one connection and customers who think (Reiser and Lavenberg 1980)."""
+    queue = rate = 0.0
+    for present in range(1, customers + 1):
+        rate = present / (think_s + hold_s * (1 + queue))
+        queue = rate * hold_s * (1 + queue)
+    return rate
+
+
+@pytest.mark.parametrize(("servers", "per_s"), [(10, 80), (10, 60), (4, 30), (20, 180)])
+def test_many_customers_wait_as_often_as_erlang_says(servers: int, per_s: float) -> None:
+    runs = [run(process(capacity=servers, per_s=per_s, customers=20_000), 200, seed) for seed in range(4)]
+    pools = [tally.pools[0] for tally in runs]
+    waited = sum(len(pool.waits_s) for pool in pools) / sum(pool.asked for pool in pools)
+    mean_s = sum(sum(pool.waits_s) for pool in pools) / sum(pool.asked for pool in pools)
+    expected = erlang_c(servers, per_s * 0.1)
+    assert waited == pytest.approx(expected, rel=0.15)
+    assert mean_s == pytest.approx(expected * 0.1 / (servers - per_s * 0.1), rel=0.3)
+
+
+@pytest.mark.parametrize("customers", [5, 15, 40])
+def test_few_customers_ask_less_often_when_answers_are_slow(customers: int) -> None:
+    world = process(capacity=1, hold_s=0.1, customers=customers, per_s=customers / 1.0)
+    tally = run(world, 2000)
+    assert tally.requests / 2000 == pytest.approx(closed_throughput(customers, 1.0, 0.1), rel=0.05)
+
+
+def test_connections_in_use_are_arrivals_times_hold_time() -> None:
+    tally = run(process(per_s=50, hold_s=0.2))
+    assert tally.pools[0].in_use_s / 300 == pytest.approx(10.0, rel=0.07)
+    assert tally.pools[0].waits_s == []
+
+
+def test_threads_bound_how_many_ask_the_pool_at_once() -> None:
+    crowded = run(process(capacity=5, threads=5, per_s=100))
+    assert crowded.pools[0].waits_s == []
+    assert crowded.pools[0].in_use_max == 5
+    assert crowded.queued_max > 50
+    assert crowded.requests
+
+
+def test_a_wait_ends_with_its_timeout_and_the_customer_comes_again() -> None:
+    tally = run(process(capacity=2, hold_s=0.5, per_s=20, customers=200, timeout_s=1.0))
+    pool = tally.pools[0]
+    assert pool.timeouts > 0.5 * pool.asked
+    assert max(pool.waits_s) == 1.0
+    assert pool.in_use_s / 300 == pytest.approx(2.0, rel=0.02)
+    served = pool.asked - pool.timeouts
+    assert served / 300 == pytest.approx(2 / 0.5, rel=0.05)
+
+
+def test_a_pool_without_a_limit_never_waits() -> None:
+    assert run(process(capacity=math.inf, per_s=200), 50).pools[0].waits_s == []
+
+
+def test_overflow_beyond_the_size_opens_connections_again_and_again() -> None:
+    kept = run(process(capacity=30, size=30, create_s=0.5))
+    opened = run(process(capacity=30, size=1, create_s=0.5))
+    assert opened.pools[0].in_use_s > 1.2 * kept.pools[0].in_use_s
+
+
+def test_connections_of_several_pools_are_held_together_or_one_after_the_other() -> None:
+    asks = (Asked(0, 1.0, [0.1]), Asked(1, 1.0, [0.1]))
+    pools = (Bounds(99, 99, 30.0, 0.0), Bounds(99, 99, 30.0, 0.0))
+
+    def mean_threads(*, overlaps: bool) -> float:
+        dice = Random(1)  # noqa: S311 - the same each time
+        world = World((Kind(1.0, asks, 0.0, overlaps),), pools, 1, 50, 0.0)
+        return simulate(world, 100, 5, dice).requests / 100
+
+    assert mean_threads(overlaps=False) == pytest.approx(5.0, rel=0.02)
+    assert mean_threads(overlaps=True) == pytest.approx(10.0, rel=0.02)
+
+
+def test_bursts_fill_a_pool_that_the_mean_rate_does_not_fill() -> None:
+    steady = process(capacity=10, per_s=40, customers=4000)
+    burst = World(
+        steady.kinds, steady.pools, steady.threads, steady.customers, steady.think_s, (0.2,) * 9 + (8.2,)
+    )
+    assert len(run(steady).pools[0].waits_s) < 0.05 * run(steady).pools[0].asked
+    tally = run(burst)
+    assert len(tally.pools[0].waits_s) > 0.3 * tally.pools[0].asked
+    assert tally.requests / 300 == pytest.approx(40, rel=0.1)
+
+
+def test_the_same_dice_give_the_same_run() -> None:
+    world = process(capacity=8)
+    assert run(world, 20, 7) == run(world, 20, 7)

@@ -1,0 +1,183 @@
+"""`rushhour size`: what it recommends, and when it recommends nothing."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushhour.cli.main import cli
+from rushhour.errors import InsufficientDataError, RunDataError, UsageError
+from rushhour.forecast.demand import read_demand
+from rushhour.forecast.queueing import measured_setting
+from rushhour.jobs.size.advice import PoolSize, size_pools
+from rushhour.jobs.size.reading import read_for_sizing
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+from tests.unit import histories
+from tests.unit.forecast_runs import measured, scenario
+from tests.unit.histories import LIST, PID, SITE, STARTED_S
+from tests.unit.saved_runs import save
+
+QUIET: dict[str, Any] = {"replica_cores": 0.001, "service_cores": 0.001}
+
+
+@functools.cache
+def sized(*, max_connections: int | None = None, hold_s: float = 0.1, **changes: Any) -> PoolSize:
+    demand = read_demand("runs/x", scenario(), measured(hold_s=hold_s, **QUIET))
+    setting = dataclasses.replace(measured_setting(demand), **changes)
+    (found,) = size_pools(demand, setting, max_connections=max_connections).pools
+    return found
+
+
+def written(folder: Path, history: History, **changes: Any) -> Path:
+    return save(folder, history, scenario(**changes)).path
+
+
+def refused(path: Path, *more: Path) -> str:
+    with pytest.raises(InsufficientDataError) as raised:
+        read_for_sizing([path, *more], None)
+    return str(raised.value)
+
+
+def test_the_smallest_pool_that_is_enough_is_recommended_with_a_reserve() -> None:
+    found = sized()
+    assert found.enough is not None
+    assert 7 <= found.enough <= 14  # 4 are in use on average, and 4 + 2 standard deviations are 8
+    assert (found.pool_size, found.max_overflow) == (found.enough, -(-found.enough // 2))
+    assert found.in_words == f"pool_size={found.enough}, max_overflow={-(-found.enough // 2)}"
+    by_capacity = {row.capacity: row for row in found.rows}
+    assert by_capacity[found.enough].enough
+    assert not by_capacity[found.enough - 1].enough
+    assert not by_capacity[found.enough // 2].enough
+    assert by_capacity[30].enough
+
+
+def test_a_pool_that_is_much_too_large_is_said_to_be_so() -> None:
+    found = sized(hold_s=0.02)
+    assert found.enough is not None
+    assert any(
+        f"the 30 it has are {30 / found.enough:.1f} times what it needs" in why for why in found.reasons
+    )
+
+
+def test_a_pool_that_is_too_small_is_said_to_be_so() -> None:
+    found = sized(customers=1000)
+    assert found.enough is not None
+    assert found.enough > 30
+    assert any("are too few by" in why for why in found.reasons)
+
+
+def test_instances_that_exceed_the_server_get_a_pooler_in_front_of_it() -> None:
+    found = sized(instances=12, customers=1200, max_connections=100)
+    assert found.pool_size is not None
+    words = " ".join(found.reasons)
+    assert "would open 360, more than the 97 that max_connections 100" in words
+    assert "PgBouncer in transaction mode" in words
+    assert "at most 8 fit in each" in words
+    assert 48 < found.together < 97
+    assert all(row.server_connections == 12 * row.capacity for row in found.rows)
+
+
+def test_the_server_s_limit_is_that_of_the_run() -> None:
+    assert any("of the 97 connections of replica" in why for why in sized().reasons)
+
+
+def test_more_connections_than_threads_are_never_opened() -> None:
+    assert any("a process of 6 threads uses at most 6" in why for why in sized(threads=6).reasons)
+
+
+def test_more_customers_than_a_process_can_answer_are_refused() -> None:
+    with pytest.raises(UsageError, match="no Python process answers more than 5,000"):
+        sized(customers=100_000)
+    with pytest.raises(UsageError, match="more processes or instances"):
+        sized(customers=10_000_000, instances=100)
+
+
+def test_near_its_cpu_no_size_is_recommended() -> None:
+    demand = read_demand("runs/x", scenario(), measured(replica_cores=0.3))
+    setting = dataclasses.replace(measured_setting(demand), customers=200)
+    (found,) = size_pools(demand, setting, max_connections=None).pools
+    assert found.pool_size is None
+    assert found.in_words == "no size can be recommended"
+    assert "the replica would use" in found.reasons[0]
+    assert all(row.enough is None for row in found.rows)
+
+
+def test_a_leak_is_not_sized_away(tmp_path: Path) -> None:
+    words = refused(save(tmp_path / "x", histories.incident(), histories.rush_hour()).path)
+    assert "connections leak (30 of them, taken at app/referrals.py:88 in list_referrals)" in words
+    few = refused(save(tmp_path / "y", histories.staging(), histories.testers()).path)
+    assert "connections leak (5 of them" in few
+
+
+def test_a_nested_check_out_gets_the_bound_without_a_deadlock(tmp_path: Path) -> None:
+    history = measured()
+    timeouts = tuple(
+        f.PoolTimeout(STARTED_S + 20 + at, PID, "replica", SITE, LIST, 30.0, holding=1) for at in range(3)
+    )
+    words = refused(written(tmp_path / "x", dataclasses.replace(history, pool_timeouts=timeouts)))
+    assert "64 x (2 - 1) + 1 = 65 connections or more" in words
+
+
+def test_requests_that_hold_two_connections_at_once_are_nested_in_a_healthy_run_too(tmp_path: Path) -> None:
+    history = measured()
+    twice = tuple(
+        dataclasses.replace(row, checkouts=2 * row.checkouts, held_s=2 * row.held_s) for row in history.sites
+    )
+    words = refused(written(tmp_path / "x", dataclasses.replace(history, sites=twice)))
+    assert "takes 2.0 connections of pool replica" in words
+
+
+def test_a_run_without_an_agent_or_with_an_unknown_verdict_is_refused(tmp_path: Path) -> None:
+    assert "no agent" in refused(written(tmp_path / "x", histories.without_agent(measured())))
+    lost = dataclasses.replace(measured(), generator=())
+    assert "its verdict is unknown" in refused(written(tmp_path / "y", lost))
+
+
+def test_runs_of_two_services_or_releases_are_not_joined(tmp_path: Path) -> None:
+    one, other = written(tmp_path / "x", measured()), written(tmp_path / "y", measured(), release="1.0")
+    with pytest.raises(UsageError, match="different services or releases"):
+        read_for_sizing([one, other], None)
+
+
+def test_two_runs_show_how_much_longer_busy_servers_keep_connections(tmp_path: Path) -> None:
+    calm = written(tmp_path / "x", measured(hold_s=0.1, replica_cores=0.05))
+    busy = written(tmp_path / "y", measured(hold_s=0.16, replica_cores=0.25, per_s=60))
+    found = read_for_sizing([calm, busy], None)
+    assert found.growth is not None
+    assert found.growth["replica"] == pytest.approx(0.84, abs=0.1)  # 1 / 0.1 at 10 %, 1 / 0.16 at 50 %
+    assert found.requests_per_s == pytest.approx(120)
+
+
+def test_what_is_no_run_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(RunDataError):
+        read_for_sizing([tmp_path], None)
+    with pytest.raises(UsageError, match="leave it out"):
+        read_for_sizing([tmp_path], 60.0)
+
+
+def test_the_command_prints_a_table_or_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "x", measured(**QUIET))
+    assert cli.main([("size"), str(path)], standalone_mode=False) == 0
+    shown = capsys.readouterr().out
+    assert "pool_size=" in shown
+    assert "enough, the smallest" in shown
+    assert cli.main(["size", str(path), "--json", "--instances", "2"], standalone_mode=False) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["pool"] == "replica"
+    assert found["instances"] == 2
+    assert {row["capacity"] for row in found["rows"]} >= {found["enough"]}
+    assert set(found["rows"][0]["wait_p99_s"]) == {"value", "low", "high"}
+
+
+def test_programs_get_a_refusal_as_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leaking = save(tmp_path / "x", histories.incident(), histories.rush_hour()).path
+    assert cli.main(["size", str(leaking), "--json"], standalone_mode=False) == 2
+    (found,) = json.loads(capsys.readouterr().out)
+    assert "connections leak" in found["error"]
+    assert cli.main(["size", str(tmp_path), "--json"], standalone_mode=False) == 64
+    (found,) = json.loads(capsys.readouterr().out)
+    assert "not a run directory" in found["error"]
