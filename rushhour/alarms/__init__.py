@@ -1,1 +1,1 @@
-"""History -> who would have been paged, and what nobody was told (pure; one module per alarm system)."""
+"""Replays alarm policies over a history: pages and silence (pure; a module per alarm system)."""

@@ -1,4 +1,4 @@
-"""For each blind spot the change that closes it, replayed to show that it does (pure)."""
+"""Finds for each blind spot a change that closes it, and replays it as proof (pure)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from rushhour.alarms.routed import RoutedAlert
 from rushhour.alarms.timeline import Timeline
 
 POOL_ALARM: Final = "pool-timeouts-again"
-PAGING: Final = ("on-call",)  # whom a new alarm tells, where the old one told nobody
+PAGING: Final = ("on-call",)  # whom a new alarm notifies if the old alarm notified nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +43,23 @@ class Advised:
 
 
 def advise(audits: Sequence[Audit], timeline: Timeline, healthy: Timeline, attention_s: float) -> Advised:
-    """For each policy that sleeps the first change that closes its blind spots, else the most helpful one.
+    """Find for each silent policy the first change that closes its blind spots, else the most helpful change.
 
-    A change that pages in the healthy evening is not advised; it is told where nothing better is left.
+    A change that pages in the healthy evening is not advised, but shown if nothing better is left.
     """
     found: list[Advice] = []
     refused: list[Advice] = []
-    for one in audits:
-        if not one.sleeps:
+    for item in audits:
+        if not item.sleeps:
             continue
         better: list[Advice] = []
         false: list[Advice] = []
-        for words, changed in _changes(one, attention_s):
+        for words, changed in _changes(item, attention_s):
             [after] = audit([changed], timeline, attention_s)
-            if after.unknown or after.unannounced >= one.unannounced:
+            if after.unknown or after.unannounced >= item.unannounced:
                 continue
             [calm] = audit([changed], healthy, attention_s)
-            (false if calm.pages or calm.unknown else better).append(Advice(words, one, after, calm))
+            (false if calm.pages or calm.unknown else better).append(Advice(words, item, after, calm))
             if better and better[-1].closes:
                 break
         if better:
@@ -73,12 +73,12 @@ def _best(tried: Sequence[Advice]) -> Advice:
     return min(tried, key=lambda advice: advice.after.unannounced)
 
 
-def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
-    match one.policy:
+def _changes(audit: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
+    match audit.policy:
         case CloudWatchAlarm() as alarm:
             yield from _cloudwatch(alarm, attention_s)
         case BurnRateAlert() as alert:
-            if one.pages:
+            if audit.pages:
                 yield (
                     f"tell again every {attention_s / 60:g} min while it lasts",
                     replace(alert, renotify=attention_s),
@@ -93,13 +93,13 @@ def _changes(one: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
 
 
 def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[str, Policy]]:
-    """The smallest change first."""
-    told, first = alarm, ""
+    """Yield the smallest change first."""
+    notifying, first = alarm, ""
     if not alarm.actions.alarm:
-        told = replace(alarm, actions=replace(alarm.actions, alarm=PAGING))
-        yield "tell somebody: it has no action for ALARM that does", told
+        notifying = replace(alarm, actions=replace(alarm.actions, alarm=PAGING))
+        yield "tell somebody: it has no action for ALARM that does", notifying
         first = "tell somebody, since it has no action for ALARM that does, and "
-    again = replace(told, renotify=attention_s)
+    again = replace(notifying, renotify=attention_s)
     words = f"{first}tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions"
     yield f"{words} alone (a schedule that reads the alarm's state does)", again
     if alarm.treat_missing_data != "notBreaching":
@@ -110,7 +110,7 @@ def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[st
 
 
 def _prometheus(rules: PrometheusPolicy, attention_s: float) -> Iterator[tuple[str, Policy]]:
-    """Alertmanager tells again at the first tick *after* `repeat_interval`: attention must last for both."""
+    """Yield changes; Alertmanager repeats at the first tick *after* `repeat_interval`."""
     tick_s = min(rules.group_interval, attention_s / 3)
     again = replace(rules, group_interval=tick_s, repeat_interval=attention_s - 2 * tick_s)
     words = f"repeat_interval {again.repeat_interval / 60:g} min, group_interval {tick_s / 60:g} min"

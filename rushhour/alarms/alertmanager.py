@@ -1,4 +1,4 @@
-"""Alertmanager's notification pipeline in virtual time: which alerts make whom be told, and when (pure).
+"""Alertmanager's notification pipeline in virtual time: which alerts notify whom, and when (pure).
 
 Sources: Alertmanager's dispatch.go (groups and their timers, insertion, flush, clean-up of empty groups) and
 notify.go (`DedupStage.needsUpdate`, `RetryStage`). tests/integration/test_alarms_alertmanager.py holds it
@@ -31,7 +31,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one route groups alerts and when it tells its receiver of them; Alertmanager's own defaults."""
+    """How a route groups alerts and when it notifies its receiver; Alertmanager's own defaults."""
 
     group_by: tuple[str, ...] = ()
     group_wait_s: float = 30.0
@@ -52,7 +52,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Logged:
     """What the notification log holds of a group. It is written, too, where nothing had to be sent."""
 
     t_s: float
@@ -63,16 +63,16 @@ class _Told:
 def notifications(
     changes: Iterable[Change], route: Route, until_s: float, through: Through | None = None
 ) -> list[Sent]:
-    """What the receiver gets up to `until_s`, in order.
+    """Return what the receiver gets up to `until_s`, in order.
 
     A change at the very moment of a group's tick counts as heard before it. `through` says which of a group's
     alerts are neither inhibited nor muted at a tick.
     """
     groups: dict[Labels, list[Change]] = {}
-    for change in sorted(changes, key=lambda one: one.t_s):
+    for change in sorted(changes, key=lambda change: change.t_s):
         groups.setdefault(_key(change.alert, route), []).append(change)
-    sent = [one for key, mine in groups.items() for one in _Group(key, route, through).run(mine, until_s)]
-    return sorted(sent, key=lambda one: one.t_s)
+    sent = [item for key, mine in groups.items() for item in _Group(key, route, through).run(mine, until_s)]
+    return sorted(sent, key=lambda notification: notification.t_s)
 
 
 def _key(alert: Labels, route: Route) -> Labels:
@@ -86,7 +86,7 @@ class _Group:
         self._key, self._route, self._through = key, route, through
         self._alerts: dict[Labels, bool] = {}
         self._tick_s = math.inf  # no timer: the group does not exist
-        self._told: _Told | None = None
+        self._logged: _Logged | None = None
         self._sent: list[Sent] = []
 
     def run(self, changes: list[Change], until_s: float) -> list[Sent]:
@@ -128,28 +128,28 @@ class _Group:
         firing, resolved = heard - ended, heard & ended
         if heard and self._is_due(now_s, firing, resolved):
             if firing or self._route.send_resolved:
-                told = resolved if self._route.send_resolved else frozenset()
-                self._sent.append(Sent(now_s, self._kind(firing), self._key, firing, told))
-            self._told = _Told(now_s, firing, resolved)
+                reported = resolved if self._route.send_resolved else frozenset()
+                self._sent.append(Sent(now_s, self._kind(firing), self._key, firing, reported))
+            self._logged = _Logged(now_s, firing, resolved)
         for alert in ended:
             del self._alerts[alert]
 
     def _is_due(self, now_s: float, firing: frozenset[Labels], resolved: frozenset[Labels]) -> bool:
         """`DedupStage.needsUpdate`."""
-        told = self._told
-        if told is None:
+        logged = self._logged
+        if logged is None:
             return bool(firing)
-        if not firing <= told.firing:
+        if not firing <= logged.firing:
             return True
         if not firing:
-            return bool(told.firing)
-        if self._route.send_resolved and not resolved <= told.resolved:
+            return bool(logged.firing)
+        if self._route.send_resolved and not resolved <= logged.resolved:
             return True
         # The log is written after the delivery, so at a tick exactly `repeat_interval` later it has not yet
         # passed: the real period is then one `group_interval` longer.
-        return now_s - told.t_s > self._route.repeat_interval_s + 1e-6
+        return now_s - logged.t_s > self._route.repeat_interval_s + 1e-6
 
     def _kind(self, firing: frozenset[Labels]) -> Kind:
         if not firing:
             return Kind.RESOLVED
-        return Kind.REPEAT if self._told and firing <= self._told.firing else Kind.ALARM
+        return Kind.REPEAT if self._logged and firing <= self._logged.firing else Kind.ALARM

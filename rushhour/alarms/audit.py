@@ -1,4 +1,4 @@
-"""A policy over a timeline: pages, silences, and the failures that nobody was told of (pure)."""
+"""Replays a policy over a timeline: pages, silences, and failures without a page (pure)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What one policy would have done. `first_page_s` counts from the first failure; None: never.
+    """What a policy would have done. `first_page_s` counts from the first failure; None: never.
 
-    Where `unknown` says why nothing can be told of it, the rest is empty and means nothing.
+    If `unknown` says why it could not be replayed, the rest is empty and means nothing.
     """
 
     policy: Policy
@@ -45,12 +45,12 @@ class Audit:
     @property
     def unannounced(self) -> int:
         """Failures within silences."""
-        return sum(one.failures for one in self.silences)
+        return sum(silence.failures for silence in self.silences)
 
     @property
     def longest_s(self) -> float:
         """The longest silence."""
-        return max((one.seconds for one in self.silences), default=0.0)
+        return max((silence.seconds for silence in self.silences), default=0.0)
 
     @property
     def sleeps(self) -> bool:
@@ -64,15 +64,15 @@ def audit(policies: Sequence[Policy], timeline: Timeline, attention_s: float = A
 
 
 def _sure(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
-    """Unknown where figures that say too little leave open whether it would have told."""
-    one = _audited(policy, timeline, attention_s)
-    if timeline.otherwise is None or one.unknown:
-        return one
+    """Make an audit unknown if coarse figures leave open whether the policy would have paged."""
+    audit = _audited(policy, timeline, attention_s)
+    if timeline.otherwise is None or audit.unknown:
+        return audit
     other = _audited(policy, timeline.otherwise, attention_s)
-    if (bool(one.pages), one.sleeps) == (bool(other.pages), other.sleeps):
-        return one
+    if (bool(audit.pages), audit.sleeps) == (bool(other.pages), other.sleeps):
+        return audit
     words = (
-        f"{timeline.coarse}: with its failures spread evenly it pages {len(one.pages)} times, with all at "
+        f"{timeline.coarse}: with its failures spread evenly it pages {len(audit.pages)} times, with all at "
         f"its end {len(other.pages)} times; export with a shorter period"
     )
     return _unknown(policy, timeline, words)
@@ -86,7 +86,7 @@ def _audited(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
     replay = policy.replay(timeline)
     if replay.unknown:
         return _unknown(policy, timeline, replay.unknown)
-    pages = tuple(one for one in replay.notifications if one.kind in PAGES)
+    pages = tuple(notification for notification in replay.notifications if notification.kind in PAGES)
     span = timeline.span()
     failed = sums(timeline.failures)
     silences: list[Silence] = []
@@ -100,9 +100,9 @@ def _audited(policy: Policy, timeline: Timeline, attention_s: float) -> Audit:
         for before, now in pairwise(marks):
             if now - before > attention_s:
                 silences.append(_silence(failed, replay.firing, before, now))
-        if not pages and not silences:  # short, and still nobody was told
+        if not pages and not silences:  # short, and still without a page
             silences.append(_silence(failed, replay.firing, start, end))
-    silences = [one for one in silences if one.failures]
+    silences = [silence for silence in silences if silence.failures]
     if replay.partly and (silences or not failed[-1]):
         return _unknown(policy, timeline, replay.partly)
     return Audit(
@@ -125,7 +125,7 @@ def _silence(
 
 
 def _is_false(page: Notification, failed: list[float], settles_s: float, timeline: Timeline) -> bool:
-    """A page with no failure and no pool time-out in all that its policy may still speak of."""
+    """Return whether a page is false: no failure and no pool time-out in the time that it may be about."""
     end = min(timeline.seconds, round(page.t_s))
     start = max(0, round(page.t_s - settles_s))
     timeouts = sum(value or 0 for value in timeline.series["queuepool_timeouts"][start:end])

@@ -40,14 +40,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Actions:
-    """Who is told on entry into a state, from any other state."""
+    """Who is notified on entry into a state, from any other state."""
 
     alarm: tuple[str, ...] = ()
     ok: tuple[str, ...] = ()
     insufficient_data: tuple[str, ...] = ()
 
     def on(self, state: State, t_s: float) -> list[Notification]:
-        """What is told on entry into a state; nothing where nobody listens."""
+        """Return who is notified on entry into a state."""
         kind, to = {
             State.ALARM: (Kind.ALARM, self.alarm),
             State.OK: (Kind.RESOLVED, self.ok),
@@ -62,9 +62,9 @@ class CloudWatchAlarm:
 
     It watches a `metric`, or an `expression` of plain arithmetic over `metrics` and `expressions` by id.
     `gaps: missing` is a metric that is reported only where it is not zero, as load balancers report 5xx.
-    `evaluation_range` is how many periods are looked at when some are missing; AWS does not tell the number,
+    `evaluation_range` is how many periods are looked at when some are missing; AWS does not publish it;
     its example has two more than `evaluation_periods`. `renotify` is not CloudWatch's: it stands for a
-    schedule that tells again while the alarm lasts.
+    schedule that notifies again while the alarm lasts.
     """
 
     name: str
@@ -122,12 +122,12 @@ class CloudWatchAlarm:
         return STANDARD_S if self.period >= STANDARD_S else HIGH_RESOLUTION_S
 
     def lacking(self, timeline: Timeline) -> str:
-        """Why the timeline cannot say what it would do; "" where it can."""
+        """Return why the timeline cannot show what it would do; empty if it can."""
         missing = sorted({name for stat in self._stats().values() for name in stat.lacking(timeline)})
         return f"the timeline holds no {', no '.join(missing)}" if missing else ""
 
     def states(self, timeline: Timeline) -> list[tuple[float, State]]:
-        """Its state at each evaluation, from INSUFFICIENT_DATA on, while the timeline lasts."""
+        """Return its state at each evaluation, from INSUFFICIENT_DATA on, while the timeline lasts."""
         point = self._point(timeline)
         known: dict[float, bool | None] = {}
         state, found, t_s = State.INSUFFICIENT_DATA, [], self.every_s
@@ -143,7 +143,7 @@ class CloudWatchAlarm:
         return found
 
     def replay(self, timeline: Timeline) -> Replay:
-        """Whom it tells and when; unknown where the timeline lacks what it watches."""
+        """Replay the alarm: whom it notifies and when; unknown if the timeline lacks what it watches."""
         if why := self.lacking(timeline):
             return Replay((), (), unknown=why)
         state, told_s = State.INSUFFICIENT_DATA, 0.0
@@ -163,7 +163,7 @@ class CloudWatchAlarm:
         return bool(self.renotify and self.actions.alarm and since_s >= self.renotify)
 
     def wrong(self) -> list[str]:
-        """What its fields say against each other."""
+        """Return the contradictions between its fields."""
         if (self.metric is None) == (not self.expression):
             return ["needs `metric`, or `expression` with `metrics`, and not both"]
         try:
@@ -176,7 +176,7 @@ class CloudWatchAlarm:
         return checked(self.expression, self.expressions, frozenset(self.metrics)) if self.expression else {}
 
     def _stats(self) -> dict[str, MetricStat]:
-        """The metrics that it reads, by id; "" is that of an alarm without maths."""
+        """Return the metrics that it reads, by id; "" is that of an alarm without maths."""
         if self.metric is not None:
             stat = MetricStat(self.metric, self.statistic, self.gaps, self.samples, self.times, self.part_of)
             return {"": stat}
@@ -203,7 +203,7 @@ class CloudWatchAlarm:
 def next_state(
     newest_first: Sequence[bool | None], state: State, needed: int, periods: int, missing: str
 ) -> State:
-    """The state after an evaluation. Each point says whether it breaches; None is missing."""
+    """Return the state after an evaluation. Each point says whether it breaches; None is missing."""
     real = [point for point in newest_first if point is not None]
     if not real:
         return {

@@ -98,7 +98,7 @@ class CompositeAlarm:
         )
 
     def states(self, timeline: Timeline) -> list[tuple[float, State]]:
-        """Its state whenever one of its alarms is evaluated."""
+        """Return its state whenever one of its alarms is evaluated."""
         return self._states(timeline)[0] or []
 
     def replay(self, timeline: Timeline) -> Replay:
@@ -120,7 +120,7 @@ class CompositeAlarm:
     def _states(
         self, timeline: Timeline
     ) -> tuple[list[tuple[float, State]] | None, list[tuple[float, bool]]]:
-        """Its states, None where they are unknown; and when its suppressor is in alarm."""
+        """Return its states, None where they are unknown; and when its suppressor is in alarm."""
         known = {
             name: dict(alarm.states(timeline))
             for name, alarm in self.alarms.items()
@@ -150,7 +150,7 @@ def _acted(
     actions: Actions,
     until_s: float,
 ) -> list[Notification]:
-    """The actions for each change of state, once nothing suppresses them, if the change still stands.
+    """Return the actions for each change of state, once nothing suppresses them, if the change still stands.
 
     A change waits for `wait_s` for the suppressor to go into alarm; while that is in alarm, and for
     `extension_s` after it, nothing is done.
@@ -186,7 +186,7 @@ def parsed_rule(text: str) -> AlarmRule:
 
 
 def name_of(text: str) -> str:
-    """An alarm's name, of its name or of its ARN."""
+    """Return an alarm's name, of its name or of its ARN."""
     return text.partition(":alarm:")[2] if text.startswith("arn:") and ":alarm:" in text else text
 
 

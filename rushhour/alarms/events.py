@@ -1,4 +1,4 @@
-"""What alarm systems do, whichever they are: notify, be in alarm, and say nothing (pure)."""
+"""What every alarm system does: notifications, stretches in alarm, silence (pure)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from rushhour.alarms.timeline import Timeline
 
 
 class Kind(StrEnum):
-    """Why somebody is told."""
+    """The kind of a notification."""
 
     ALARM = "alarm"  # a page: it goes off
     REPEAT = "repeat"  # a page: it still does
@@ -21,7 +21,7 @@ PAGES = frozenset({Kind.ALARM, Kind.REPEAT})
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Somebody is told, `t_s` seconds into the timeline."""
+    """A notification, `t_s` seconds into the timeline."""
 
     t_s: float
     kind: Kind
@@ -33,7 +33,7 @@ class Notification:
 class Replay:
     """A policy's life over a timeline; `firing` are the stretches in alarm, in seconds.
 
-    `unknown` says why nothing can be told of it, where a program that it needs is missing or refuses.
+    `unknown` says why it could not be replayed: a program that it needs is missing or refuses.
     `partly` says what of it could not be replayed: its pages stand, and its silence is unknown.
     """
 
@@ -44,7 +44,7 @@ class Replay:
 
 
 class Policy(Protocol):
-    """One alarm, of whichever system."""
+    """An alarm of any system."""
 
     @property
     def name(self) -> str: ...
@@ -80,6 +80,6 @@ class Firing:
             self._since = None
 
     def ended(self, t_s: float) -> tuple[tuple[float, float], ...]:
-        """All of them, the last one cut at the timeline's end."""
+        """Return all of them, the last one cut at the timeline's end."""
         self.at(t_s, firing=False)
         return tuple(self._done)

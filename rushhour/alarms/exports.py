@@ -96,7 +96,7 @@ def _text(path: Path) -> str:
 
 
 def _csv(path: Path, text: str, names: Names) -> tuple[list[Row], bool, list[str]]:
-    """Its rows, whether its times are moments, and what is wrong with it."""
+    """Return its rows, whether its times are moments, and what is wrong with it."""
     lines = text.splitlines()
     skip = 1 if lines and lines[0].lower().startswith("sep=") else 0
     between = lines[0][4:5] if skip else _separator(lines)
@@ -135,7 +135,7 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def _is_data(row: Sequence[str]) -> bool:
-    """Whether a row's first cell is a time."""
+    """Return whether a row's first cell is a time."""
     text = row[0].strip()
     try:
         epoch_of(text)
@@ -181,7 +181,7 @@ def _column(at: int, cell: str, names: Names) -> Column | None:
 
 
 def _shipped(cell: str) -> StandsFor | None:
-    """What a metric of CloudWatch stands for, by its name or by a label that holds its name."""
+    """Return what a metric of CloudWatch stands for, by its name or by a label that holds its name."""
     words = cell.replace("•", " ").replace("/", " ").split()
     return next((item for name, item in CLOUDWATCH.items() if name.rpartition("/")[2] in words), None)
 
@@ -189,7 +189,7 @@ def _shipped(cell: str) -> StandsFor | None:
 def _row(
     cells: Sequence[str], line: int, at_time: int | None, width: int, columns: Sequence[Column]
 ) -> tuple[Row, list[str]]:
-    """A row, and what is wrong with it."""
+    """Return a row, and what is wrong with it."""
     if len(cells) != width or any(column.index >= width for column in columns):
         return Row(math.nan, line, {}), ["it has not as many cells as the header"]
     wrong: list[str] = []
@@ -207,7 +207,7 @@ def _row(
 
 
 def _moment(text: str, wall: bool) -> float | str:
-    """A row's time, or what is wrong with it."""
+    """Return a row's time, or what is wrong with it."""
     if not text.strip():
         return "its time is empty" if wall else f"{TIME} is empty"
     try:

@@ -44,7 +44,7 @@ class Maths:
     _value: Callable[[Lookup], Value]
 
     def value(self, lookup: Lookup) -> Value:
-        """What it gives where each id has a value; None where that is no data point."""
+        """Evaluate the expression, with a value for each id; None if there is no data point."""
         found = self._value(lookup)
         return found if found is None or math.isfinite(found) else None
 
@@ -212,7 +212,7 @@ def _one(what: Callable[[float], float], of: Callable[[Lookup], Value]) -> Calla
 def _two(
     what: Callable[[float, float], Value], left: Callable[[Lookup], Value], right: Callable[[Lookup], Value]
 ) -> Callable[[Lookup], Value]:
-    """A data point only where both sides have one."""
+    """Return a data point only where both sides have one."""
 
     def value(lookup: Lookup) -> Value:
         a, b = left(lookup), right(lookup)

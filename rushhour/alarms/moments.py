@@ -11,7 +11,7 @@ _SPOKEN: Final = "a moment as 2026-11-24T18:00:00Z or 2026-11-24 18:00 (UTC wher
 
 
 def epoch_of(text: str) -> float:
-    """Seconds since 1970. Raises ValueError with what would be one."""
+    """Return seconds since 1970. Raises ValueError with an example of a moment."""
     stripped = text.strip()
     if _EPOCH.fullmatch(stripped):
         return float(stripped) / (1000 if len(stripped) > 11 and "." not in stripped else 1)

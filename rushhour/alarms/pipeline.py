@@ -61,7 +61,7 @@ class Pipeline:
         return max(1.0, float(round(min(given, default=self.intervals.evaluation_s))))
 
     def outcome(self, timeline: Timeline) -> Outcome:
-        """What the known rules do over a timeline."""
+        """Evaluate the known rules over a timeline."""
         for known, outcome in self._answers:
             if known is timeline:
                 return outcome
@@ -105,7 +105,7 @@ class Pipeline:
         return dict(promtool.firing(self._question(known, timeline)))
 
     def _refused(self, unknown: Mapping[Rule, str]) -> dict[Rule, str]:
-        """The rules that promtool does not take one by one: a newer function, or a wrong template."""
+        """Return the rules that promtool does not take one by one: a newer function, or a wrong template."""
         return {
             rule: f"promtool refuses it: {why}"
             for rule in self.rules
@@ -156,7 +156,7 @@ class Pipeline:
 
 
 def _text(rules: Sequence[Rule]) -> str:
-    """A rule file; JSON is YAML."""
+    """Return a rule file; JSON is YAML."""
     groups: dict[str, list[dict[str, object]]] = {}
     for rule in rules:
         groups.setdefault(rule.group, []).append(rule.plain())

@@ -48,7 +48,7 @@ class MetricStat:
         return f"{self.statistic} of {self.metric}"
 
     def lacking(self, timeline: Timeline) -> list[str]:
-        """Which of its metrics the timeline does not hold."""
+        """Return which of its metrics the timeline does not hold."""
         names = (self.metric, *((self.part_of,) if self.part_of else ()))
         return [name for name in names if timeline.lacks(name)]
 

@@ -44,7 +44,7 @@ class Loaded:
 
 
 def load_policies(places: Sequence[Path]) -> list[Policy]:
-    """The policies of these files and of the files in these folders. Raises UsageError."""
+    """Return the policies of these files and of the files in these folders. Raises UsageError."""
     return list(load(places).policies)
 
 
@@ -127,8 +127,8 @@ def _read(path: Path) -> list[Policy]:
             policy = SYSTEMS[system].validate_json(text, context=FROM_YAML)
         except ValidationError as error:
             problems += [
-                f"{path}:{merged.line(one['loc'])}: {name}.{'.'.join(map(str, one['loc']))}: {_words(one)}"
-                for one in error.errors()
+                f"{path}:{merged.line(item['loc'])}: {name}.{'.'.join(map(str, item['loc']))}: {_words(item)}"
+                for item in error.errors()
             ]
             continue
         problems += [f"{path}:{node.line(())}: {name}: {what}" for what in contradictions(policy)]
@@ -142,17 +142,17 @@ def _read(path: Path) -> list[Policy]:
 
 
 def contradictions(policy: Policy) -> list[str]:
-    """What its fields say against each other."""
+    """Return the contradictions between its fields."""
     match policy:
         case CloudWatchAlarm(needed=needed, evaluation_periods=periods) if needed > periods:
             return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]
         case CloudWatchAlarm(period=period) if period not in (10, 20, 30) and period % 60:
             return [f"period {period:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"]
-        case CloudWatchAlarm() as one if wrong := one.wrong():
+        case CloudWatchAlarm() as alarm if wrong := alarm.wrong():
             return wrong
-        case PrometheusPolicy() as one if _uneven(one):
-            intervals = f"evaluation_interval {one.evaluation_interval:g} s and scrape_interval "
-            return [f"{intervals}{one.scrape_interval:g} s: timelines are by the second, so are these"]
+        case PrometheusPolicy() as uneven if _uneven(uneven):
+            intervals = f"evaluation_interval {uneven.evaluation_interval:g} s and scrape_interval "
+            return [f"{intervals}{uneven.scrape_interval:g} s: timelines are by the second, so are these"]
         case BurnRateAlert(long=long, short=short) if short >= long:
             return [f"short window {short:g} s is not shorter than the long one, {long:g} s"]
     return []

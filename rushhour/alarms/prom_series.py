@@ -59,12 +59,12 @@ def input_series(
     found = []
     for name, source, line in [
         *_named(timeline, pools, SERIES if shipped is None else shipped),
-        *((*one, timeline) for one in extra.items()),
+        *((*item, timeline) for item in extra.items()),
     ]:
         values = _per_second(line, source, capacity)
         if source in _COUNTERS:
             late = gaps == "missing" and source in _RARE
-            usual = 0.0 if source in _RARE else sum(one or 0 for one in values) / len(values) * scrape_s
+            usual = 0.0 if source in _RARE else sum(value or 0 for value in values) / len(values) * scrape_s
             text = _counter(values, ends, healthy, usual, late)
         else:
             steady = source in ("pool_max", "up")

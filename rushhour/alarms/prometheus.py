@@ -62,7 +62,7 @@ class PrometheusPolicy:
 
     @property
     def rule(self) -> str:
-        files = ", ".join(Path(one).name for one in self.rules)
+        files = ", ".join(Path(rule).name for rule in self.rules)
         only = "".join(f" {name}={value}" for name, value in self.match.items())
         waits = f"grouped for {spoken(self.group_wait)}, then looked at every {spoken(self.group_interval)}"
         again = f"told again after {spoken(self.repeat_interval)}"
@@ -72,31 +72,37 @@ class PrometheusPolicy:
     def settles_s(self) -> float:
         """The longest window in the rules' text, and what Alertmanager may add to it."""
         texts = self.texts()
-        windows = [promtool.milliseconds(one) / 1000 for text in texts for one in _WINDOW.findall(text)]
-        kept = [promtool.milliseconds(one) / 1000 for text in texts for one in _KEPT.findall(text)]
-        told = max(
+        windows = [promtool.milliseconds(item) / 1000 for text in texts for item in _WINDOW.findall(text)]
+        kept = [promtool.milliseconds(item) / 1000 for text in texts for item in _KEPT.findall(text)]
+        repeated_s = max(
             self.group_wait, self.group_interval
         )  # what is told then fires, or has ended since the last
-        return max(windows, default=0.0) + max(kept, default=0.0) + self.evaluation_interval + told
+        return max(windows, default=0.0) + max(kept, default=0.0) + self.evaluation_interval + repeated_s
 
     def texts(self) -> tuple[str, ...]:
-        """The rule files."""
-        return tuple(Path(one).read_text(encoding="utf-8") for one in self.rules)
+        """Return the rule files."""
+        return tuple(Path(rule).read_text(encoding="utf-8") for rule in self.rules)
 
     def below(self, folder: Path) -> "PrometheusPolicy":
         """With its rule files' places taken from a folder."""
-        return replace(self, rules=tuple(str((folder / one).resolve()) for one in self.rules))
+        return replace(self, rules=tuple(str((folder / rule).resolve()) for rule in self.rules))
 
     def replay(self, timeline: Timeline) -> Replay:
         """Unknown, with the reason, where promtool is missing or cannot evaluate the rules."""
         try:
-            sent, firing = self.told(timeline)
+            sent, firing = self.evaluate(timeline)
         except promtool.PromtoolError as error:
             return Replay((), (), unknown=str(error))
-        told = [
-            Notification(one.t_s, one.kind, self.notify, names_of(one.firing or one.resolved)) for one in sent
+        notifications = [
+            Notification(
+                notification.t_s,
+                notification.kind,
+                self.notify,
+                names_of(notification.firing or notification.resolved),
+            )
+            for notification in sent
         ]
-        return Replay(tuple(told), firing, partly=self.unread(timeline))
+        return Replay(tuple(notifications), firing, partly=self.unread(timeline))
 
     def unread(self, timeline: Timeline) -> str:
         """Which alerts read what no series here holds, or what the timeline lacks; "" where none does."""
@@ -116,18 +122,19 @@ class PrometheusPolicy:
         sources = [
             source
             for text, source in (*SERIES.items(), *self.series.items())
-            for one in selectors(text)
-            if one.name == read.name and read.matches({each.name: each.value for each in one.matchers})
+            for selector in selectors(text)
+            if selector.name == read.name
+            and read.matches({each.name: each.value for each in selector.matchers})
         ]
         if not sources:
             return f"reads {read}, which nothing here stands for; map it in `series:`"
-        missing = sorted({one for source in sources for one in NEEDS[source] if timeline.lacks(one)})
+        missing = sorted({item for source in sources for item in NEEDS[source] if timeline.lacks(item)})
         return f"the timeline holds no {', no '.join(missing)}" if missing else ""
 
-    def told(
+    def evaluate(
         self, timeline: Timeline, pools: Mapping[str, Timeline] | None = None
     ) -> tuple[list[Sent], tuple[tuple[float, float], ...]]:
-        """What Alertmanager sends, and the stretches in alarm. Raises PromtoolError."""
+        """Return what Alertmanager sends, and the stretches in alarm. Raises PromtoolError."""
         evaluated = promtool.firing(self.question(timeline, pools))
         before_ms, step_ms = self._before_ms, self._evaluation_ms
         moments = {at_ms: self._matching(alerts) for at_ms, alerts in evaluated}
@@ -142,7 +149,7 @@ class PrometheusPolicy:
         return notifications(changes, self.route, timeline.seconds), firing.ended(timeline.seconds)
 
     def question(self, timeline: Timeline, pools: Mapping[str, Timeline] | None = None) -> promtool.Question:
-        """The timeline as promtool's input, after healthy traffic."""
+        """Return the timeline as promtool's input, after healthy traffic."""
         return promtool.Question(
             rules=self.texts(),
             series=input_series(
@@ -161,7 +168,7 @@ class PrometheusPolicy:
         )
 
     def _matching(self, alerts: frozenset[Labels]) -> frozenset[Labels]:
-        return frozenset(one for one in alerts if self.match.items() <= dict(one).items())
+        return frozenset(alert for alert in alerts if self.match.items() <= dict(alert).items())
 
     @property
     def _evaluation_ms(self) -> int:
@@ -180,4 +187,4 @@ class PrometheusPolicy:
 
 def names_of(alerts: frozenset[Labels]) -> str:
     """Of these alerts, each once."""
-    return ", ".join(sorted({dict(one).get("alertname", "") for one in alerts}))
+    return ", ".join(sorted({dict(alert).get("alertname", "") for alert in alerts}))

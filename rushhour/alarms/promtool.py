@@ -1,7 +1,7 @@
 """The edge to `promtool`: rule files evaluated by Prometheus's own engine, in virtual time.
 
 `promtool test rules` compares what an expression gives with what a test expects. Every test here expects
-nothing of ALERTS{alertstate="firing"}, so each moment with an alert is told as a failed one.
+nothing of ALERTS{alertstate="firing"}, so each moment with an alert is reported as a failed test.
 """
 
 import json
@@ -60,7 +60,7 @@ class Question:
 
 
 def find_promtool() -> str | None:
-    """The program's path; None where there is none."""
+    """Return the program's path; None where there is none."""
     return shutil.which("promtool")
 
 
@@ -72,14 +72,14 @@ def check_rules(path: Path) -> list[str]:
     done = _run([tool, "check", "rules", str(path)], CHECK_TIMEOUT_S)
     if done.returncode == 0:
         return []
-    told = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
+    printed = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
     heads = ("Checking ", "FAILED:", "SUCCESS")
     wrong = [
         line
-        for line in told
+        for line in printed
         if line and not line.startswith(heads) and not line.endswith("unmarshal errors:")
     ]
-    return [_located(path, line) for line in wrong] or [f"{path}: promtool refuses it: {told}"]
+    return [_located(path, line) for line in wrong] or [f"{path}: promtool refuses it: {printed}"]
 
 
 def refused(text: str) -> str:
@@ -129,7 +129,9 @@ def _document(question: Question) -> dict[str, object]:
         "tests": [
             {
                 "interval": f"{question.scrape_ms}ms",
-                "input_series": [{"series": one.name, "values": one.values} for one in question.series],
+                "input_series": [
+                    {"series": sample.name, "values": sample.values} for sample in question.series
+                ],
                 "promql_expr_test": [{"expr": FIRING, "eval_time": f"{at_ms}ms"} for at_ms in moments],
             }
         ],

@@ -17,7 +17,7 @@ from rushhour.scenario.yaml_node import read_yaml
 
 SLACK_S: Final = 3.0  # beyond all intervals: the agent's second, Alertmanager's queue, the webhook
 SCRAPE_TIMEOUT_S: Final = 10.0
-AGENT, ANSWERS = "agent", "answers"  # what the two targets tell of
+AGENT, ANSWERS = "agent", "answers"  # the names of the two targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class RealAlerting:
     def settles_s(self) -> float:
         """Within this time of an event whose alert has no `for:`, a first page has come."""
         first = self.policies[0]
-        waits = max(one.group_wait for one in self.policies)
+        waits = max(policy.group_wait for policy in self.policies)
         return first.scrape_interval + first.evaluation_interval + waits + SLACK_S
 
     def digests(self) -> dict[str, str]:
         """By policy's name, what changes whenever its rules or its route do."""
-        return {one.name: digest(one) for one in self.policies}
+        return {policy.name: digest(policy) for policy in self.policies}
 
     def rule_files(self) -> dict[str, str]:
-        """Their texts by a name of their own, each file once."""
-        files = dict.fromkeys(name for one in self.policies for name in one.rules)
+        """Return their texts by a name of their own, each file once."""
+        files = dict.fromkeys(name for policy in self.policies for name in policy.rules)
         return {
             f"{number}-{Path(name).name}": Path(name).read_text(encoding="utf-8")
             for number, name in enumerate(files)
@@ -83,11 +83,11 @@ class RealAlerting:
         """alertmanager.yml."""
         receivers: list[dict[str, Any]] = [{"name": "nobody"}]
         routes = []
-        for one in self.policies:
-            url = f"http://{to.pager}/{quote(one.name, safe='')}"
-            hook = {"url": url, "send_resolved": one.send_resolved, "max_alerts": 0}
-            receivers.append({"name": f"policy {one.name}", "webhook_configs": [hook]})
-            routes.append(_route(one))
+        for policy in self.policies:
+            url = f"http://{to.pager}/{quote(policy.name, safe='')}"
+            hook = {"url": url, "send_resolved": policy.send_resolved, "max_alerts": 0}
+            receivers.append({"name": f"policy {policy.name}", "webhook_configs": [hook]})
+            routes.append(_route(policy))
         return json.dumps(
             {"route": {"receiver": "nobody", "routes": routes}, "receivers": receivers}, indent=1
         )
@@ -95,22 +95,22 @@ class RealAlerting:
 
 def digest(policy: PrometheusPolicy) -> str:
     """Changes whenever the policy's rules or its route do, and not with the place of its files."""
-    told = [str(policy.route), str(policy.match), *policy.texts()]
-    told += [f"{policy.scrape_interval} {policy.evaluation_interval}"]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+    parts = [str(policy.route), str(policy.match), *policy.texts()]
+    parts += [f"{policy.scrape_interval} {policy.evaluation_interval}"]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def contradictions(policies: Sequence[PrometheusPolicy]) -> list[str]:
     """Why these cannot be run by one Prometheus and one Alertmanager, though each can be replayed alone."""
     problems = []
     for key in ("scrape_interval", "evaluation_interval"):
-        values = {getattr(one, key): one.name for one in policies}
+        values = {getattr(policy, key): policy.name for policy in policies}
         if len(values) > 1:
-            told = ", ".join(f"{name} has {value:g} s" for value, name in values.items())
-            problems.append(f"one Prometheus has one {key}: {told}")
+            stated = ", ".join(f"{name} has {value:g} s" for value, name in values.items())
+            problems.append(f"one Prometheus has one {key}: {stated}")
     where: dict[str, set[str]] = {}
-    for one in policies:
-        for file in one.rules:
+    for policy in policies:
+        for file in policy.rules:
             for alert in alert_names(Path(file)):
                 where.setdefault(alert, set()).add(file)
     problems += [
@@ -122,13 +122,13 @@ def contradictions(policies: Sequence[PrometheusPolicy]) -> list[str]:
 
 
 def alert_names(file: Path) -> list[str]:
-    """The alerts of a rule file."""
+    """Return the alerts of a rule file."""
     groups = read_yaml(file).plain["groups"]
     return [str(rule["alert"]) for group in groups for rule in group.get("rules") or () if "alert" in rule]
 
 
 def alerts_of(policy: PrometheusPolicy) -> frozenset[str]:
-    """The names of all its alerts."""
+    """Return the names of all its alerts."""
     return frozenset(name for file in policy.rules for name in alert_names(Path(file)))
 
 

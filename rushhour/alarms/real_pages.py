@@ -1,4 +1,4 @@
-"""What a real Alertmanager told in a run, beside what the rules predict of the same run as it was (pure).
+"""Compares the notifications of a real Alertmanager in a run with those that the rules predict (pure).
 
 The prediction evaluates when the real Prometheus did, and sees as much as had been scraped by then. A run's
 facts are by the second, so what happens within one of a scrape may be seen an interval earlier or later.
@@ -34,7 +34,7 @@ _WORD: Final = re.compile(r"[A-Za-z_:][\w:]*")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One notification, predicted, real or both; seconds count from the start of the load."""
+    """A notification, predicted, real or both; seconds count from the start of the load."""
 
     kind: Kind
     alerts: str
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BesideReal:
-    """One policy's notifications; where `unknown` says why nothing can be compared, those that came."""
+    """The notifications of a policy; only the real ones if `unknown` says why nothing can be compared."""
 
     policy: str
     rows: tuple[Row, ...]
@@ -85,17 +85,17 @@ def beside_real(policies: Sequence[Policy], history: History) -> tuple[BesideRea
 
 def _unknown_policy(policy: PrometheusPolicy, why: str, history: History) -> BesideReal:
     zero_s = history.time_of(f.LOAD_STARTED) or 0.0
-    rows = tuple(_row(one, None, t_s - zero_s, UNKNOWN) for t_s, one in told_of(history, policy.name))
+    rows = tuple(_row(sent, None, t_s - zero_s, UNKNOWN) for t_s, sent in sent_to(history, policy.name))
     return BesideReal(policy.name, rows, in_order=True, within_s=_within_s(policy), unknown=why)
 
 
 def _lost_pages(history: History) -> str:
-    """What the file of notifications lacks or has too much of; empty where it is as it was written."""
+    """Return what the file of notifications lacks or has too much of; empty where it is as it was written."""
     return "; ".join(loss.in_words() for loss in history.losses if loss.file == NOTIFICATIONS)
 
 
 def _unknown(policy: PrometheusPolicy, up: Mapping[str, Any], ended: f.Event | None) -> str:
-    """Why nothing can be said of it, though Prometheus ran; empty where something can."""
+    """Return why nothing can be said of it, though Prometheus ran; empty where something can."""
     if policy.name not in up["policies"]:
         return "it was not among the policies that ran for real"
     if up["policies"][policy.name] != digest(policy):
@@ -106,14 +106,14 @@ def _unknown(policy: PrometheusPolicy, up: Mapping[str, Any], ended: f.Event | N
 
 
 def _blind(policy: PrometheusPolicy, detail: Mapping[str, Any]) -> str:
-    """What Prometheus did not see, could not evaluate, or what got lost on the way."""
+    """Return what Prometheus did not see, could not evaluate, or what got lost on the way."""
     text, alerts = " ".join(policy.texts()), alerts_of(policy)
-    broken = [one for one in detail["rules"] if one["alert"] in alerts and one["health"] != "ok"]
+    broken = [rule for rule in detail["rules"] if rule["alert"] in alerts and rule["health"] != "ok"]
     if broken:
         return (
             f"Prometheus could not evaluate {broken[0]['alert']}: {broken[0]['error'] or broken[0]['health']}"
         )
-    if down := [one for one in detail["targets"] if one["health"] != "up"]:
+    if down := [target for target in detail["targets"] if target["health"] != "up"]:
         return f"Prometheus could not scrape {down[0]['target']}: {down[0]['error'] or down[0]['health']}"
     known = {name.partition("{")[0] for name in (*SERIES, *policy.series)}
     asked = known & set(_WORD.findall(text))
@@ -139,18 +139,18 @@ def _compared(policy: PrometheusPolicy, history: History) -> BesideReal:
     timeline = of_stretch(history, "", grid.start - grid.late[ANSWERS], seconds)
     labels = (history.event(f.ALERTING_UP) or f.Event(0, "")).detail["pools"]
     pools = {
-        labels.get(name, name): one
-        for name, one in pools_of_stretch(history, grid.start - grid.late[AGENT], seconds, up_s).items()
+        labels.get(name, name): samples
+        for name, samples in pools_of_stretch(history, grid.start - grid.late[AGENT], seconds, up_s).items()
     }
     # As this stack serves it: counters from 0 on, nothing from before the run, the pool's own size.
     real = replace(policy, gaps="zero", healthy_before=policy.scrape_interval, capacity=_capacity(history))
     try:
-        sent, _ = real.told(timeline, pools or None)
+        sent, _ = real.evaluate(timeline, pools or None)
     except PromtoolError as error:
         return _unknown_policy(policy, str(error), history)
-    predicted = [(grid.start + one.t_s - zero_s, one) for one in sent]
-    told = [(t_s - zero_s, one) for t_s, one in told_of(history, policy.name) if t_s <= ended_s]
-    return matched(policy, predicted, told, ended_s - zero_s)
+    predicted = [(grid.start + notification.t_s - zero_s, notification) for notification in sent]
+    came = [(t_s - zero_s, sent) for t_s, sent in sent_to(history, policy.name) if t_s <= ended_s]
+    return matched(policy, predicted, came, ended_s - zero_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +172,13 @@ def _grid(policy: PrometheusPolicy, history: History) -> _Grid:
     wall_s = float(anchor.detail["wall_s"]) if anchor else 0.0
     alerts = alerts_of(policy)
     evaluated_s = max(
-        (one["evaluated_s"] for one in detail["rules"] if one["alert"] in alerts), default=wall_s
+        (rule["evaluated_s"] for rule in detail["rules"] if rule["alert"] in alerts),
+        default=wall_s,
     )
     since_s = (up_s - (evaluated_s - wall_s)) % policy.evaluation_interval
     late = dict.fromkeys((AGENT, ANSWERS), 0)
-    for one in detail["targets"]:
-        late[one["of"]] = round((evaluated_s - one["scraped_s"]) % policy.scrape_interval)
+    for target in detail["targets"]:
+        late[target["of"]] = round((evaluated_s - target["scraped_s"]) % policy.scrape_interval)
     return _Grid(round(up_s - since_s), late)
 
 
@@ -189,30 +190,32 @@ def _capacity(history: History) -> int:
     return max((sum(of.values()) for of in by_pool.values()), default=1)
 
 
-def told_of(history: History, policy: str) -> list[tuple[float, Sent]]:
-    """What this policy's receiver was told, with its time since the anchor; kinds as the model has them."""
+def sent_to(history: History, policy: str) -> list[tuple[float, Sent]]:
+    """Return what a policy's receiver got, with the time since the anchor and the model's kinds."""
     anchor = history.event(f.ANCHOR)
     zero_s = float(anchor.detail["monotonic_s"]) if anchor else 0.0
     firing_before: dict[Labels, frozenset[Labels]] = {}
     found = []
-    for one in sorted(history.told, key=lambda told: told.monotonic_s):
-        if one.policy != policy:
+    for notification in sorted(history.notifications, key=lambda sent: sent.monotonic_s):
+        if notification.policy != policy:
             continue
-        group = tuple(sorted(one.group.items()))
-        firing, resolved = _alerts(one, "firing"), _alerts(one, "resolved")
+        group = tuple(sorted(notification.group.items()))
+        firing, resolved = _alerts(notification, "firing"), _alerts(notification, "resolved")
         kind = Kind.ALARM
         if not firing:
             kind = Kind.RESOLVED
         elif firing <= firing_before.get(group, frozenset()):
             kind = Kind.REPEAT
         firing_before[group] = firing
-        t_s = one.monotonic_s - zero_s
+        t_s = notification.monotonic_s - zero_s
         found.append((t_s, Sent(t_s, kind, group, firing, resolved)))
     return found
 
 
-def _alerts(told: f.Told, status: str) -> frozenset[Labels]:
-    return frozenset(tuple(sorted(one.labels.items())) for one in told.alerts if one.status == status)
+def _alerts(notification: f.Notification, status: str) -> frozenset[Labels]:
+    return frozenset(
+        tuple(sorted(alert.labels.items())) for alert in notification.alerts if alert.status == status
+    )
 
 
 def _within_s(policy: PrometheusPolicy) -> float:
@@ -225,27 +228,27 @@ def matched(
     real: Sequence[tuple[float, Sent]],
     ended_s: float,
 ) -> BesideReal:
-    """The k-th real notification of a group, kind and alerts stands beside the k-th predicted one.
+    """Match the k-th real notification of a group, kind and alerts with the k-th predicted.
 
-    A predicted one that nothing came of counts as too late where the run ended within the interval after it.
+    A prediction without a real notification is too late if the run ended within the interval after it.
     """
     within_s = _within_s(policy)
     waiting: defaultdict[tuple[Labels, Kind, str], list[float]] = defaultdict(list)
-    for t_s, one in real:
-        waiting[_key(one)].append(t_s)
+    for t_s, notification in real:
+        waiting[_key(notification)].append(t_s)
     rows = []
-    for t_s, one in predicted:
-        key = _key(one)
+    for t_s, expected in predicted:
+        key = _key(expected)
         came_s = waiting[key].pop(0) if waiting[key] else None
         if came_s is None:
             state = TOO_LATE if t_s + within_s > ended_s else ABSENT
         else:
             state = AS_PREDICTED if abs(came_s - t_s) <= within_s else ELSEWHEN
-        rows.append(_row(one, t_s, came_s, state))
-    for t_s, one in real:
-        if t_s in waiting[_key(one)]:
-            rows.append(_row(one, None, t_s, UNPREDICTED))
-    in_order = all(came == sorted(came) for came in _came(predicted, rows).values())
+        rows.append(_row(expected, t_s, came_s, state))
+    for t_s, notification in real:
+        if t_s in waiting[_key(notification)]:
+            rows.append(_row(notification, None, t_s, UNPREDICTED))
+    in_order = all(times == sorted(times) for times in _came(predicted, rows).values())
     return BesideReal(
         policy.name,
         tuple(sorted(rows, key=_time)),
@@ -257,19 +260,26 @@ def matched(
 def _came(predicted: Sequence[tuple[float, Sent]], rows: Sequence[Row]) -> Mapping[Labels, list[float]]:
     """By group, when what was predicted really came, in the predicted order; the first rows are of those."""
     came: defaultdict[Labels, list[float]] = defaultdict(list)
-    for (_, one), row in zip(predicted, rows, strict=False):
+    for (_, expected), row in zip(predicted, rows, strict=False):
         if row.real_s is not None:
-            came[one.group].append(row.real_s)
+            came[expected.group].append(row.real_s)
     return came
 
 
-def _key(one: Sent) -> tuple[Labels, Kind, str]:
-    return one.group, one.kind, names_of(one.firing or one.resolved)
+def _key(notification: Sent) -> tuple[Labels, Kind, str]:
+    return notification.group, notification.kind, names_of(notification.firing or notification.resolved)
 
 
-def _row(one: Sent, predicted_s: float | None, real_s: float | None, state: str) -> Row:
-    group = ", ".join(value for name, value in one.group if name != "alertname")
-    return Row(one.kind, names_of(one.firing or one.resolved), group, predicted_s, real_s, state)
+def _row(notification: Sent, predicted_s: float | None, real_s: float | None, state: str) -> Row:
+    group = ", ".join(value for name, value in notification.group if name != "alertname")
+    return Row(
+        notification.kind,
+        names_of(notification.firing or notification.resolved),
+        group,
+        predicted_s,
+        real_s,
+        state,
+    )
 
 
 def _time(row: Row) -> float:

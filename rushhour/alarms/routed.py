@@ -61,7 +61,7 @@ class RoutedAlert:
         return Replay(tuple(notified), self._stretches(outcome.changes, timeline))
 
     def retimed(self, group_interval_s: float, repeat_interval_s: float) -> "RoutedAlert":
-        """With a route that tells again more often."""
+        """Return a copy whose route repeats its notifications more often."""
         timing = replace(
             self.node.timing, group_interval_s=group_interval_s, repeat_interval_s=repeat_interval_s
         )

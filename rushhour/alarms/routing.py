@@ -49,7 +49,7 @@ class Node:
     routes: tuple["Node", ...] = ()
 
     def matched(self, labels: Mapping[str, str]) -> list["Node"]:
-        """The routes that an alert takes: the deepest ones, from left to right."""
+        """Return the routes that an alert takes: the deepest ones, from left to right."""
         if not all(item.matches(labels) for item in self.matchers):
             return []
         found: list[Node] = []
@@ -67,7 +67,7 @@ class Node:
             yield from child.all()
 
     def retimed(self, name: str, timing: Route) -> "Node":
-        """The same tree, in which the route of this name has another timing."""
+        """Return the same tree, in which the route of this name has another timing."""
         routes = tuple(child.retimed(name, timing) for child in self.routes)
         return replace(self, timing=timing if self.name == name else self.timing, routes=routes)
 
@@ -97,7 +97,7 @@ class Inhibition:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`receivers` says of each by name whether it tells anybody, and of ends too."""
+    """A whole configuration; `receivers` says by name whether each notifies anybody, and of ends."""
 
     root: Node
     inhibitions: tuple[Inhibition, ...] = ()
@@ -106,11 +106,11 @@ class Configuration:
     place: str = ""
 
     def timed(self, node: Node) -> bool:
-        """Whether the time of day decides if a route tells anybody."""
+        """Return whether the time of day decides if a route notifies anybody."""
         return bool(node.muted or node.active)
 
     def silent(self, node: Node, epoch_s: float) -> bool:
-        """Whether a route tells nobody at a moment."""
+        """Return whether a route is silent at a moment."""
         if node.active and not self._within(node.active, epoch_s):
             return True
         return bool(node.muted) and self._within(node.muted, epoch_s)
@@ -137,7 +137,7 @@ class Delivered:
 def deliveries(
     changes: Sequence[Change], configuration: Configuration, until_s: float, starts_at: float | None
 ) -> list[Delivered]:
-    """What each receiver gets up to `until_s`, in order. `starts_at` is the epoch of second 0."""
+    """Return what each receiver gets up to `until_s`, in order. `starts_at` is the epoch of second 0."""
     heard = sorted(changes, key=lambda item: item.t_s)
     firing = _Firing(heard)
 
@@ -183,12 +183,12 @@ def may_inhibit(rule: Inhibition, source: Mapping[str, str], target: Mapping[str
 
 
 def may_match(matcher: Matcher, fixed: Mapping[str, str]) -> bool:
-    """Whether an alert with these fixed labels may match."""
+    """Return whether an alert with these fixed labels may match."""
     return matcher.name not in fixed or matcher.matches(fixed)
 
 
 def may_take(root: Node, fixed: Mapping[str, str]) -> list[Node]:
-    """The routes that an alert with these fixed labels may take."""
+    """Return the routes that an alert with these fixed labels may take."""
     if not all(may_match(item, fixed) for item in root.matchers):
         return []
     found: list[Node] = []

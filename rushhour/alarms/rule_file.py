@@ -21,15 +21,15 @@ _SECONDS = frozenset(
 
 
 def rule_files(advice: Sequence[Advice]) -> dict[str, str]:
-    """File name -> text, one file per alarm system, each change with its reason."""
+    """Return file name -> text, one file per alarm system, each change with its reason."""
     files: dict[str, str] = {}
     for system in SYSTEMS:
-        chosen = [one for one in advice if one.after.policy.system == system]
+        chosen = [item for item in advice if item.after.policy.system == system]
         if not chosen:
             continue
         yaml, out = YAML(), StringIO()
         yaml.width = 200
-        alarms = {one.after.policy.name: _plain(one.after.policy, one.change) for one in chosen}
+        alarms = {item.after.policy.name: _plain(item.after.policy, item.change) for item in chosen}
         yaml.dump({"system": system, "alarms": alarms}, out)
         files[f"advice-{system}.yaml"] = out.getvalue()
     return files

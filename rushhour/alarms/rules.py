@@ -52,7 +52,7 @@ class Rule:
 
 
 def unknown_rules(rules: Sequence[Rule], unknown: Mapping[Rule, str]) -> dict[Rule, str]:
-    """Those that are unknown, and those that read what an unknown recording rule records."""
+    """Return those that are unknown, and those that read what an unknown recording rule records."""
     found = dict(unknown)
     while True:
         lost = {rule.record: why for rule, why in found.items() if rule.record}

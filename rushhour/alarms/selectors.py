@@ -29,7 +29,7 @@ class Selector:
 
 
 def selectors(expression: str) -> tuple[Selector, ...]:
-    """Those of an expression, each once. Raises ValueError where it is no PromQL."""
+    """Return those of an expression, each once. Raises ValueError where it is no PromQL."""
     try:
         tree = promql_parser.parse(expression)
     except ValueError as error:

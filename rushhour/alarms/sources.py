@@ -11,7 +11,7 @@ from rushhour.rundir import facts as f
 
 
 def of_run(history: History, name: str) -> Timeline | None:
-    """A run from the start of its load to the end of its last request; None when no load started."""
+    """Return a run from the start of its load to the end of its last request; None when no load started."""
     window = find_window(history, 0.0)
     if window is None or not history.requests:
         return None
@@ -21,7 +21,7 @@ def of_run(history: History, name: str) -> Timeline | None:
 
 
 def of_stretch(history: History, name: str, start: int, seconds: int) -> Timeline:
-    """A run from a second since its anchor on, whatever went on in it."""
+    """Return a run from a second since its anchor on, whatever went on in it."""
     counts = {name: [0.0] * seconds for name in COUNTS}
     for row in history.requests:
         t_s = row.t_s - start
@@ -72,8 +72,8 @@ def pools_of_stretch(history: History, start: int, seconds: int, known_from_s: f
         first_s = min(sample.t_s for sample in history.pools if sample.pool == name)
         begins = 0 if first_s <= known_from_s else min(seconds, max(0, math.floor(first_s) - start))
         timeouts: list[float | None] = [None] * begins + [0.0] * (seconds - begins)
-        for one in history.pool_timeouts:
-            if one.pool == name and 0 <= (t_s := math.floor(one.t_s) - start) < seconds:
+        for timeout in history.pool_timeouts:
+            if timeout.pool == name and 0 <= (t_s := math.floor(timeout.t_s) - start) < seconds:
                 timeouts[t_s] = (timeouts[t_s] or 0.0) + 1
         last: defaultdict[int, dict[int, f.PoolSample]] = defaultdict(dict)  # by second and process
         for sample in history.pools:
@@ -84,9 +84,9 @@ def pools_of_stretch(history: History, start: int, seconds: int, known_from_s: f
         for t_s, samples in last.items():
             if not 0 <= t_s < seconds:
                 continue
-            waiters[t_s] = float(sum(one.waiting for one in samples.values()))
-            if capacity := sum(one.capacity or 0 for one in samples.values()):
-                in_use[t_s] = sum(one.checked_out for one in samples.values()) / capacity
+            waiters[t_s] = float(sum(sample.waiting for sample in samples.values()))
+            if capacity := sum(sample.capacity or 0 for sample in samples.values()):
+                in_use[t_s] = sum(sample.checked_out for sample in samples.values()) / capacity
         if first_s <= known_from_s:
             before = min(seconds, max(0, math.floor(first_s) - start))
             waiters[:before] = in_use[:before] = [0.0] * before

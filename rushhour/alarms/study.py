@@ -1,4 +1,4 @@
-"""All policies over one timeline, and what to change: what `rushhour alarms` and the reports show (pure)."""
+"""Audits all policies over a timeline and advises changes, for `rushhour alarms` and reports (pure)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +30,7 @@ class Scale:
     at: float | None = None
 
     def of(self, timeline: Timeline) -> Timeline:
-        """The timeline, stretched or tiled."""
+        """Return the timeline, stretched or tiled."""
         if self.at is not None:
             other = timeline.otherwise
             timeline = replace(
@@ -67,9 +67,9 @@ class Study:
     @property
     def announced(self) -> bool | None:
         """Whether at least one policy leaves no failure unannounced; None where only an unknown one might."""
-        if not self.failures or any(not one.sleeps and not one.unknown for one in self.audits):
+        if not self.failures or any(not item.sleeps and not item.unknown for item in self.audits):
             return True
-        return None if any(one.unknown for one in self.audits) else False
+        return None if any(item.unknown for item in self.audits) else False
 
     @property
     def failures_per_minute(self) -> float:
@@ -84,9 +84,9 @@ class Study:
     def break_even(self) -> list[tuple[BurnRateAlert, float]]:
         """Per burn-rate alert the requests a minute below which these failures set it off."""
         return [
-            (one.policy, one.policy.break_even_per_minute(self.failures_per_minute))
-            for one in self.audits
-            if isinstance(one.policy, BurnRateAlert) and self.failures
+            (item.policy, item.policy.break_even_per_minute(self.failures_per_minute))
+            for item in self.audits
+            if isinstance(item.policy, BurnRateAlert) and self.failures
         ]
 
 
@@ -100,21 +100,21 @@ def study(
     return Study(scaled, tuple(audits), advised.advice, attention_s, advised.refused)
 
 
-def as_json(one: Study) -> dict[str, Any]:
+def as_json(study: Study) -> dict[str, Any]:
     """alarms.json: seconds count from the timeline's start."""
     return {
-        "timeline": list(one.timeline.words),
-        "seconds": one.timeline.seconds,
-        "failures": one.failures,
-        "attention_s": one.attention_s,
+        "timeline": list(study.timeline.words),
+        "seconds": study.timeline.seconds,
+        "failures": study.failures,
+        "attention_s": study.attention_s,
         "policies": [
             {
                 "name": each.policy.name,
                 "system": each.policy.system,
                 "rule": each.policy.rule,
                 "notifications": [
-                    {"t_s": told.t_s, "kind": told.kind.value, "to": list(told.to)}
-                    for told in each.notifications
+                    {"t_s": notification.t_s, "kind": notification.kind.value, "to": list(notification.to)}
+                    for notification in each.notifications
                 ],
                 "in_alarm": [list(span) for span in each.firing],
                 "first_page_s": each.first_page_s,
@@ -132,7 +132,7 @@ def as_json(one: Study) -> dict[str, Any]:
                 "false_pages": each.false_pages,
                 "unknown": each.unknown or None,
             }
-            for each in one.audits
+            for each in study.audits
         ],
         "advice": [
             {
@@ -142,7 +142,7 @@ def as_json(one: Study) -> dict[str, Any]:
                 "pages": len(each.after.pages),
                 "healthy_pages": len(each.healthy.pages),
             }
-            for each in one.advice
+            for each in study.advice
         ],
         "not_advised": [
             {
@@ -151,7 +151,7 @@ def as_json(one: Study) -> dict[str, Any]:
                 "healthy_pages": len(each.healthy.pages),
                 "unknown": each.healthy.unknown or None,
             }
-            for each in one.refused
+            for each in study.refused
         ],
-        "real": [asdict(each) for each in one.real],
+        "real": [asdict(each) for each in study.real],
     }

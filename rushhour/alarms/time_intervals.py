@@ -25,7 +25,7 @@ class TimeInterval:
     zone: tzinfo = UTC
 
     def holds(self, epoch_s: float) -> bool:
-        """Whether it contains a moment."""
+        """Return whether it contains a moment."""
         at = datetime.fromtimestamp(epoch_s, self.zone)
         minute = at.hour * 60 + at.minute
         return (

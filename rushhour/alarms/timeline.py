@@ -34,20 +34,20 @@ class Timeline:
         return self.series["http_5xx"]
 
     def lacks(self, metric: str) -> bool:
-        """Whether nothing at all is known of a metric."""
+        """Return whether nothing at all is known of a metric."""
         return all(value is None for value in self.series[metric])
 
     def total(self, metric: str) -> float:
         return sum(value or 0 for value in self.series[metric])
 
     def span(self) -> tuple[int, int] | None:
-        """The first and the last second with a failure; None when there was none."""
+        """Return the first and the last second with a failure; None when there was none."""
         failing = [t_s for t_s, value in enumerate(self.failures) if value]
         return (failing[0], failing[-1]) if failing else None
 
 
 def stretched(timeline: Timeline, seconds: int) -> Timeline:
-    """The same counts over `seconds`: what happened in a minute takes an evening, and is no more.
+    """Return the same counts over `seconds`: what happened in a minute takes an evening, and is no more.
 
     A count falls whole into the second that its own is moved to; a gauge holds until the next one.
     """
@@ -74,7 +74,7 @@ def stretched(timeline: Timeline, seconds: int) -> Timeline:
 
 
 def tiled(timeline: Timeline, seconds: int, failures: float, per_s: float) -> Timeline:
-    """The failing part again and again for `seconds`, at `failures` in every `per_s` seconds.
+    """Return the failing part again and again for `seconds`, at `failures` in every `per_s` seconds.
 
     Failures keep their pattern and are thinned out or made more to that rate, whole ones only; requests, pool
     time-outs (by their share of the failures) and gauges repeat. Without a failure all repeats as it was.
@@ -93,12 +93,12 @@ def tiled(timeline: Timeline, seconds: int, failures: float, per_s: float) -> Ti
         due = [
             (t_s // length) * wanted + wanted * pattern[t_s % length] / pattern[-1] for t_s in range(seconds)
         ]
-        whole = [int(one + 1e-9) for one in due]
+        whole = [int(item + 1e-9) for item in due]
         series["http_5xx"] = tuple(
             float(now - before) for before, now in zip([0, *whole], whole, strict=False)
         )
         share = timeline.total("queuepool_timeouts") / timeline.total("http_5xx")
-        of_pool = [int(one * share + 1e-9) for one in whole]
+        of_pool = [int(item * share + 1e-9) for item in whole]
         series["queuepool_timeouts"] = tuple(
             float(now - before) for before, now in zip([0, *of_pool], of_pool, strict=False)
         )
@@ -107,7 +107,7 @@ def tiled(timeline: Timeline, seconds: int, failures: float, per_s: float) -> Ti
 
 
 def healthy(run: Timeline, evening: Timeline) -> Timeline:
-    """An evening as long and as busy in which nothing fails and nobody waits.
+    """Return an evening as long and as busy in which nothing fails and nobody waits.
 
     The pools are as full as they were half of the time before the first trouble of `run`, or empty where it
     began with trouble. What is unknown throughout stays unknown.

@@ -28,25 +28,25 @@ from rushhour.verdict.lost import lost_everything, lost_of
 @path_option(
     "--timeline",
     None,
-    "Audit a real incident as it was: a CSV file of yours, of CloudWatch, or of Grafana.",
+    "Audit a real incident as it was: a CSV of yours or of Grafana, or an export of CloudWatch (CSV, JSON).",
 )
-@click.option("--since", type=Moment(), help="Of the export only what came from then on.")
-@click.option("--until", type=Moment(), help="Of the export only what came before then.")
+@click.option("--since", type=Moment(), help="Use the export from this moment on: 2026-11-24T18:00Z.")
+@click.option("--until", type=Moment(), help="Use the export up to this moment: 2026-11-24T21:00Z.")
 @click.option(
     "--policies",
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
     default=["infra/alerts"],
     show_default=True,
-    help="File or folder with alarms (CloudWatch, Terraform, Prometheus, Grafana, ours). May be given "
-    "several times.",
+    help="File or folder with alarms (CloudWatch, Terraform, Prometheus, Grafana, ours): team/alerts. May "
+    "be given several times.",
 )
 @click.option(
     "--over",
     type=Duration(),
     default=10_800.0,
     show_default="3h",
-    help="How long the evening is that the run is made into.",
+    help="How long the evening lasts that a short run is made into: 90m.",
 )
 @click.option(
     "--as",
@@ -54,37 +54,41 @@ from rushhour.verdict.lost import lost_everything, lost_of
     type=click.Choice(["tiles", "stretched", "it-was"]),
     default="tiles",
     show_default=True,
-    help="How a short run is made into an evening: its failing part repeated (tiles), drawn out "
-    "(stretched), or not "
-    "at all (it-was).",
+    help="How a short run is made into an evening: repeat its failing part (tiles), draw it out "
+    "(stretched), or leave it as it is (it-was).",
 )
 @click.option(
     "--failures",
     type=click.FloatRange(min=0.1),
     default=25.0,
     show_default=True,
-    help="With --as tiles: failures in each period.",
+    help="With --as tiles: how many requests fail in each period of --per.",
 )
 @click.option(
-    "--per", type=Duration(), default=300.0, show_default="5m", help="With --as tiles: how long a period is."
+    "--per",
+    type=Duration(),
+    default=300.0,
+    show_default="5m",
+    help="With --as tiles: how long the period of --failures is: 1m.",
 )
 @click.option(
     "--at",
     type=Moment(),
-    help="When it begins, for routes that depend on it: 2026-11-24T18:00Z; else when the run began.",
+    help="When the evening begins, for routes by time of day, instead of when the run began: "
+    "2026-11-24T18:00Z.",
 )
 @click.option(
     "--attention",
     type=Duration(),
     default=900.0,
     show_default="15m",
-    help="How long somebody who was paged keeps looking; later failures are unannounced again.",
+    help="How long a page counts as remembered; failures after it count as unannounced: 30m.",
 )
 @json_option
 def alarms(runs: tuple[Path, ...], timeline: Path | None, *, as_json: bool, **given: Any) -> int:
     """Replay a run's failures through alarm policies: who would have been paged, and which failed unseen?
 
-    Exit codes: 0 at least one policy tells of every failure; 1 none does; 2 a run without a load, or
+    Exit codes: 0 at least one policy pages for every failure; 1 none does; 2 a run without a load, or
     only a policy that could not be replayed might.
     """
     if not runs and timeline is None:
@@ -97,14 +101,14 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, *, as_json: bool, **gi
     scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched", at=given["at"])
     audits = []
     tell = say_aside if as_json else say
-    for one in _alarms(runs, export, given["policies"], scale, given["attention"], tell=tell):
-        audits.append(one)
+    for alarm in _alarms(runs, export, given["policies"], scale, given["attention"], tell=tell):
+        audits.append(alarm)
         if not as_json:
-            _print(one)
+            _print(alarm)
     if as_json:
-        print_json(_object(one) for one in audits)
-    broken = sum(one.error is not None for one in audits)
-    announced = [one.announced for one in audits if one.error is None]
+        print_json(_object(audit) for audit in audits)
+    broken = sum(audit.error is not None for audit in audits)
+    announced = [audit.announced for audit in audits if audit.error is None]
     code = Exit.NOT_MET if False in announced else Exit.UNKNOWN if None in announced else Exit.MET
     return with_broken(code, announced, broken)
 
@@ -131,7 +135,7 @@ class _Audited:
 
     @property
     def announced(self) -> bool | None:
-        """Whether some policy told of every failure; None where that is not known."""
+        """Whether some policy paged for every failure; None if unknown."""
         return None if self.study is None or self.lost else self.study.announced
 
 
@@ -155,37 +159,42 @@ def _alarms(
             yield _Audited(str(path), path.name, error=str(error))
     if export is not None:
         timeline = of_export(export.path, loaded.names, export.since, export.until)
-        one = study(loaded.policies, timeline, Scale(None, at=scale.at), attention_s)
-        yield _Audited(str(export.path), export.path.name, one)
+        studied = study(loaded.policies, timeline, Scale(None, at=scale.at), attention_s)
+        yield _Audited(str(export.path), export.path.name, studied)
 
 
 def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s: float) -> _Audited:
     run_dir = RunDir(path.resolve())
     read_scenario(run_dir)
     history = load_history(run_dir)
-    one = audit_run(run_dir, history, policies, scale, attention_s)
-    if one is None:
+    studied = audit_run(run_dir, history, policies, scale, attention_s)
+    if studied is None:
         return _Audited(str(path), run_dir.path.name)
     lost = (*lost_everything(history), *lost_of(history, ("requests", "pools")))
-    return _Audited(str(path), run_dir.path.name, one, lost, tuple(history.unchecked))
+    return _Audited(str(path), run_dir.path.name, studied, lost, tuple(history.unchecked))
 
 
-def _print(one: _Audited) -> None:
-    if one.error is not None:
-        say_aside(f"rushhour: {one.error}")
+def _print(audited: _Audited) -> None:
+    if audited.error is not None:
+        say_aside(f"rushhour: {audited.error}")
         return
-    if one.study is None:
-        say(f"{one.title}: no load started, so there is nothing to audit")
+    if audited.study is None:
+        say(f"{audited.title}: no load started, so there is nothing to audit")
         return
-    console.print(terminal_alarms(one.title, one.study))
-    for line in one.lost:
-        say(f"UNKNOWN  {one.title}: {line}")
-    for line in one.unchecked:
-        say(f"{one.title}: {line}")
+    console.print(terminal_alarms(audited.title, audited.study))
+    for line in audited.lost:
+        say(f"UNKNOWN  {audited.title}: {line}")
+    for line in audited.unchecked:
+        say(f"{audited.title}: {line}")
 
 
-def _object(one: _Audited) -> dict[str, object]:
-    """The audit as alarms.json has it, with the run or export that it is of."""
-    study_of = {} if one.study is None else study_object(one.study)
-    known = {"announced": one.announced, "lost": one.lost, "unchecked": one.unchecked, "error": one.error}
-    return {"run": one.name, **known, **study_of}
+def _object(audited: _Audited) -> dict[str, object]:
+    """Return the audit as alarms.json has it, with the run or export that it is of."""
+    study_of = {} if audited.study is None else study_object(audited.study)
+    known = {
+        "announced": audited.announced,
+        "lost": audited.lost,
+        "unchecked": audited.unchecked,
+        "error": audited.error,
+    }
+    return {"run": audited.name, **known, **study_of}

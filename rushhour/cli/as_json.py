@@ -22,7 +22,7 @@ json_option = click.option(
 
 def print_json(objects: Iterable[object]) -> None:
     """Print dataclasses or mappings as one array; ASCII alone, and what is no finite number is null."""
-    click.echo(json.dumps([_plain(one) for one in objects], indent=2, allow_nan=False))
+    click.echo(json.dumps([_plain(item) for item in objects], indent=2, allow_nan=False))
 
 
 def _plain(value: object) -> Any:
@@ -31,9 +31,9 @@ def _plain(value: object) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     return mask_urls(str(value)) if isinstance(value, (str, Path)) else value

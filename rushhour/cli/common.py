@@ -29,7 +29,7 @@ from rushhour.verdict.judge import Verdict
 
 
 def run_context(options: Options, guard: Guard, scenario: Scenario) -> RunContext:
-    """What the runs of a command share. Raises UsageError for a wrong --workers-at."""
+    """Return what the runs of a command share. Raises UsageError for a wrong --workers-at."""
     return RunContext(
         guard,
         options.runs,
@@ -67,18 +67,26 @@ def run_one(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunD
 def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:
     file = load_scenarios(options.scenarios)
     chosen = file.select(names, options.release, pinned_stay=pinned_stay)
-    chosen = [with_settings(one, options.settings) for one in chosen]
+    chosen = [with_settings(scenario, options.settings) for scenario in chosen]
     if options.workers is not None:
-        chosen = [replace(one, load=replace(one.load, workers=options.workers)) for one in chosen]
-    problems = [f"{options.scenarios}: {problem}" for one in chosen for problem in check_capacity(one)]
-    problems += [f"{options.scenarios}: {problem}" for one in chosen for problem in unknown_alarms(one)]
-    problems += [
-        f"{options.scenarios}: scenario {one.name}: target.url: {problem}"
-        for one in chosen
-        if one.target.url
-        for problem in check_host(one.target.url, options.allow_host)
+        chosen = [
+            replace(scenario, load=replace(scenario.load, workers=options.workers)) for scenario in chosen
+        ]
+    problems = [
+        f"{options.scenarios}: {problem}" for scenario in chosen for problem in check_capacity(scenario)
     ]
-    if options.workers_at and (without := [one.name for one in chosen if not one.load.workers]):
+    problems += [
+        f"{options.scenarios}: {problem}" for scenario in chosen for problem in unknown_alarms(scenario)
+    ]
+    problems += [
+        f"{options.scenarios}: scenario {scenario.name}: target.url: {problem}"
+        for scenario in chosen
+        if scenario.target.url
+        for problem in check_host(scenario.target.url, options.allow_host)
+    ]
+    if options.workers_at and (
+        without := [scenario.name for scenario in chosen if not scenario.load.workers]
+    ):
         problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
     if problems:
         raise UsageError(problems)

@@ -39,7 +39,10 @@ def drill() -> None:
     help="How many services run beside the one that is fixed.",
 )
 @click.option(
-    "--scenario", default="rush-hour", show_default=True, help="Scenario whose pool, data and load are used."
+    "--scenario",
+    default="rush-hour",
+    show_default=True,
+    help="Scenario whose pool, data and load are used: smoke-leak.",
 )
 @click.option("--release", default="1.1", show_default=True, help="Release that leaks, which runs at first.")
 @click.option(

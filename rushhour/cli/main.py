@@ -61,8 +61,8 @@ class Commands(click.Group):
             if not _not_installed():
                 raise
             return _needs_the_whole(cmd_name, error)
-        commands = (one for one in vars(module).values() if isinstance(one, click.Command))
-        return next(one for one in commands if one.name == cmd_name)
+        commands = (var for var in vars(module).values() if isinstance(var, click.Command))
+        return next(command for command in commands if command.name == cmd_name)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -94,7 +94,7 @@ def _exit_of(arguments: Sequence[str] | None) -> int:
         return Exit.USAGE
     except (KeyboardInterrupt, click.Abort):
         return _tell("interrupted; what was started has been stopped", Exit.INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the last resort: everything is told in words
+    except Exception as error:  # noqa: BLE001 - the last resort: everything is reported in words
         return _failed(error)
 
 
@@ -111,12 +111,12 @@ def _failed(error: Exception) -> Exit:
             return _tell(f"{error.strerror}: {what}; free space and run again", Exit.UNKNOWN)
     with tempfile.NamedTemporaryFile("w", prefix="rushhour-fault-", suffix=".txt", delete=False) as file:
         file.write(mask_text("".join(traceback.format_exception(error))))
-    told = f"{type(error).__name__}: {error}\n  traceback in {file.name}"
-    return _tell(f"a fault of rushhour itself, please report it: {told}", Exit.FAULT)
+    words = f"{type(error).__name__}: {error}\n  traceback in {file.name}"
+    return _tell(f"a fault of rushhour itself, please report it: {words}", Exit.FAULT)
 
 
 def _needs_the_whole(name: str, error: ModuleNotFoundError) -> click.Command:
-    """What stands for a command whose libraries a small installation leaves out."""
+    """Return what stands for a command whose libraries a small installation leaves out."""
 
     def refuse() -> None:
         raise UsageError([_small_installation(error)])
@@ -135,7 +135,7 @@ def _small_installation(error: ModuleNotFoundError) -> str:
 
 
 def _not_installed() -> list[str]:
-    """The distributions of the extra `run` that are not there, by name."""
+    """Return the distributions of the extra `run` that are not there, by name."""
     try:
         required = metadata.requires("rushhour") or []
     except metadata.PackageNotFoundError:

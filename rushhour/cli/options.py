@@ -35,7 +35,7 @@ def exit_code(verdicts: Sequence[str]) -> Exit:
 
 
 def with_broken(code: Exit, results: Sequence[object], broken: int) -> Exit:
-    """The exit code of some runs, of which some could not be read: the worst, 1 before 2 before 64."""
+    """Return the exit code of some runs, of which some could not be read: the worst, 1 before 2 before 64."""
     if not broken:
         return code
     return code if results and code is not Exit.MET else Exit.USAGE
@@ -74,7 +74,7 @@ def path_option(flag: str, default: str | None, text: str) -> Callable[[Command]
 
 
 def run_options(command: Callable[..., int]) -> Command:
-    """The options of every command that brings a stack up, handed over as one `Options`."""
+    """Add the options of every command that brings a stack up; they arrive as an `Options`."""
 
     return _with_options(command, _RELEASE)
 

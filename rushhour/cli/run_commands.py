@@ -150,7 +150,7 @@ def nightly(options: Options, keep: int, soak: float | None, *, annotations: Ann
     default="gate",
     show_default=True,
     shell_complete=scenario_names,
-    help="Scenario whose service and pool settings are used.",
+    help="Scenario whose service and pool settings are used: smoke-leak.",
 )
 @annotate_options("rushhour check")
 @run_options
@@ -178,7 +178,7 @@ def _run(
     """
     if await_pages is not None and not observability:
         raise UsageError(["--await-pages: without --observability nobody is paged"])
-    chosen = [replace(one, agent=one.agent and agent) for one in select(options, names)]
+    chosen = [replace(item, agent=item.agent and agent) for item in select(options, names)]
     alerting = real_alerting(chosen[0]) if observability else None
     check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
@@ -205,7 +205,7 @@ def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Ann
 
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
     """
-    chosen = [with_soak(one, soak_s) for one in select(options, [NIGHTLY], pinned_stay=True)]
+    chosen = [with_soak(item, soak_s) for item in select(options, [NIGHTLY], pinned_stay=True)]
     check_locustfiles(chosen)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:

@@ -161,7 +161,7 @@ def _measured(before: Path, after: Path) -> tuple[MeasuredRun, MeasuredRun]:
 def _history(
     runs: Path, *, rebuild: bool, scenario: str | None, last: int, tell: Callable[[str], None]
 ) -> list[RunRow]:
-    """The last runs that the history of a runs folder holds; `tell` gets what is worth a note."""
+    """Return the last runs that the history of a runs folder holds; `tell` gets what is worth a note."""
     kept = RunHistory(runs)
     if rebuild:
         tell(f"read again: {kept.rebuild()}")

@@ -58,7 +58,9 @@ def worker(master: str, locustfile: Path, processes: int) -> int:
 
 
 @click.command()
-@click.option("--scenario", default="gate", show_default=True, help="Scenario whose settings are used.")
+@click.option(
+    "--scenario", default="gate", show_default=True, help="Scenario whose settings are used: smoke-leak."
+)
 @click.option(
     "--observability",
     is_flag=True,
@@ -77,7 +79,7 @@ def up(options: Options, scenario: str, observability: bool) -> int:
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address of this machine at which the page is served.",
+    help="Address of this machine at which the page is served; 0.0.0.0 for every network.",
 )
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Port of the page."
@@ -173,7 +175,7 @@ def _ui(options: Options, name: str, page: Page) -> None:
     chosen, address = select(options, [name])[0], Address(page.host, page.port)
     require_free(address)
     file = load_scenarios(options.scenarios)
-    offered = {one.name: one for one in file.scenarios.values()} | {chosen.name: chosen}
+    offered = {scenario.name: scenario for scenario in file.scenarios.values()} | {chosen.name: chosen}
     offered = require_one_locustfile(offered, chosen)
     check_locustfiles([chosen])
     folder = create_run_dir(options.runs, "ui")
@@ -192,7 +194,7 @@ def _ui(options: Options, name: str, page: Page) -> None:
             locust = exits.enter_context(web_locust(chosen, folder, address, guard, login=login is not None))
             locust.say(
                 Welcome(
-                    tuple(choice(one) for one in offered.values()),
+                    tuple(choice(item) for item in offered.values()),
                     chosen.name,
                     chosen.target.releases,
                     login,

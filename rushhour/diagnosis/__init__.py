@@ -1,4 +1,4 @@
-"""History -> cause, evidence, amplifiers (pure)."""
+"""Finds the cause of a run's trouble from its history: cause, evidence, amplifiers (pure)."""
 
 from rushhour.diagnosis.choose import RULES, Rule, diagnose
 from rushhour.diagnosis.findings import Confidence, Diagnosis, Evidence, Finding, HeldSite

@@ -1,4 +1,4 @@
-"""Connections behind streamed responses whose clients read slowly, or not at all any more."""
+"""Rule: streamed responses keep connections while their clients read slowly, or have stopped reading."""
 
 from rushhour.diagnosis.findings import Finding
 from rushhour.diagnosis.holds import hold_evidence
@@ -19,7 +19,7 @@ LONG_S = 1.0  # a stream that gives its connection back between pages holds it f
 
 
 def find(signals: Signals) -> Finding | None:
-    """A full pool most of whose holders were sending a response, and kept their connection over it."""
+    """Return a finding if most holders of a full pool were sending a response."""
     pressure, holds = signals.pressure, signals.holds
     if pressure is None or holds is None or not pressure.hurt:
         return None

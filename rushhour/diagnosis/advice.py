@@ -1,4 +1,4 @@
-"""Advice in the words of the service's own framework, for its own lines (pure)."""
+"""Words advice for the service's own framework and lines (pure)."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ _FIRST: Final = (
 
 
 def fix_of(finding: Finding, signals: Signals, history: History) -> str:
-    """The finding's fix; of a leak, first what to write where."""
+    """Return the fix of a finding; for a leak it begins with what to write where."""
     leak = signals.leak
     if leak is None or finding.cause not in (scope_never_removed.CAUSE, unclosed_path.CAUSE):
         return finding.fix
@@ -33,9 +33,15 @@ def fix_of(finding: Finding, signals: Signals, history: History) -> str:
 
 
 def _framework(leak: LeakSignals, history: History) -> str | None:
-    """Of the processes in which connections leaked there."""
+    """Return the framework of the processes in which connections leaked."""
     pids = {out.pid for out in history.checkouts if out.site == leak.site}
-    seen = {name for one in history.processes if one.pid in pids for name in _FIRST if getattr(one, name)}
+    seen = {
+        name
+        for process in history.processes
+        if process.pid in pids
+        for name in _FIRST
+        if getattr(process, name)
+    }
     return next((name for name in _FIRST if name in seen), None)
 
 

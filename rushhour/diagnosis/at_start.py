@@ -1,4 +1,4 @@
-"""A service that takes all connections of a pool, and one more, before its first request is answered."""
+"""Rule: the service takes more connections than the pool has before it answers a request."""
 
 from collections import Counter
 from typing import Final
@@ -18,12 +18,16 @@ FIX: Final = (
 
 
 def holds_all(signals: Signals, history: History) -> Finding | None:
-    """Whoever was turned away held every connection of the pool itself: nobody else can give one back."""
+    """Return a finding if each time-out hit an owner that held every connection of the pool itself."""
     pressure = signals.pressure
     if pressure is None or not history.pool_timeouts:
         return None
-    late = [one for one in history.pool_timeouts if (one.pid, one.pool) == (pressure.pid, pressure.pool)]
-    if not late or any(one.holding < pressure.capacity for one in late):
+    late = [
+        timeout
+        for timeout in history.pool_timeouts
+        if (timeout.pid, timeout.pool) == (pressure.pid, pressure.pool)
+    ]
+    if not late or any(timeout.holding < pressure.capacity for timeout in late):
         return None
     return Finding(
         cause=CAUSE,
@@ -37,7 +41,9 @@ def holds_all(signals: Signals, history: History) -> Finding | None:
 
 def _summary(pressure: PressureSignals, late: list[f.PoolTimeout], history: History) -> str:
     taken = Counter(
-        one.site for one in history.checkouts if (one.pid, one.pool) == (pressure.pid, pressure.pool)
+        checkout.site
+        for checkout in history.checkouts
+        if (checkout.pid, checkout.pool) == (pressure.pid, pressure.pool)
     )
     asked, endpoint = late[0].site, late[0].endpoint
     who = f"{endpoint} held" if endpoint is not None else "The service's start held"

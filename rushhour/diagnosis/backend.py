@@ -1,4 +1,4 @@
-"""Signals of a server that is slow or does not answer (pure)."""
+"""Computes signals of servers that are slow or do not answer (pure)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ _GAP_S: Final = 3.0  # a spell is not known to have gone on over a longer gap be
 
 @dataclass(frozen=True, slots=True)
 class BackendSignals:
-    """One server, which the pools of the same name connect to; `*_s` are the longest spells."""
+    """The signals of a server and of the pools of its name; `*_s` are the longest spells, in seconds."""
 
     server: str
     connecting_s: float  # the pool counted at least two connections that nobody held
@@ -40,7 +40,7 @@ class BackendSignals:
 
 
 def backend_signals(history: History, window: Window | None) -> tuple[BackendSignals, ...]:
-    """Signals of each server that was observed or has a pool."""
+    """Compute the signals of each server that was observed or has a pool."""
     if window is None:
         return ()
     lost = sum(
@@ -48,17 +48,19 @@ def backend_signals(history: History, window: Window | None) -> tuple[BackendSig
         for event in history.events
         if event.name == f.LOG_ERRORS and event.t_s >= window.load_started_s
     )
-    names = sorted({one.server for one in history.servers} | {one.pool for one in history.pools})
-    full = {one.pool for one in history.pools if one.capacity and one.checked_out >= one.capacity}
+    names = sorted({sample.server for sample in history.servers} | {sample.pool for sample in history.pools})
+    full = {
+        sample.pool for sample in history.pools if sample.capacity and sample.checked_out >= sample.capacity
+    }
     return tuple(_of_server(history, window, name, full, lost) for name in names)
 
 
 def _of_server(history: History, window: Window, name: str, full: set[str], lost: int) -> BackendSignals:
-    samples = [one for one in history.pools if one.pool == name and one.t_s <= window.end_s]
+    samples = [sample for sample in history.pools if sample.pool == name and sample.t_s <= window.end_s]
     servers = [
-        one
-        for one in history.servers
-        if one.server == name and window.load_started_s <= one.t_s <= window.end_s
+        sample
+        for sample in history.servers
+        if sample.server == name and window.load_started_s <= sample.t_s <= window.end_s
     ]
     creates: dict[int, int] = {}
     for times in history.times:
@@ -67,20 +69,22 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
                 creates[bound] = creates.get(bound, 0) + count
     connecting_s = max(
         (
-            _longest_s((one.t_s, one.checked_out - one.live >= 2) for one in samples if one.pid == pid)
-            for pid in {one.pid for one in samples}
+            _longest_s(
+                (sample.t_s, sample.checked_out - sample.live >= 2) for sample in samples if sample.pid == pid
+            )
+            for pid in {sample.pid for sample in samples}
         ),
         default=0.0,
     )
-    errors = [one.error for one in servers if one.error]
+    errors = [sample.error for sample in servers if sample.error]
     waiting = [
         out for out in history.checkouts if out.pool == name and out.in_driver > out.in_queue + out.elsewhere
     ]
-    unanswered = [(one.t_s, _unanswered(waiting, one)) for one in servers if one.error is None]
+    unanswered = [(sample.t_s, _unanswered(waiting, sample)) for sample in servers if sample.error is None]
     return BackendSignals(
         server=name,
         connecting_s=connecting_s,
-        connecting_max=max((one.checked_out - one.live for one in samples), default=0),
+        connecting_max=max((sample.checked_out - sample.live for sample in samples), default=0),
         creates=sum(creates.values()),
         slow_creates=sum(count for bound, count in creates.items() if bound > 2 * SLOW_CREATE_US),
         silent_s=_silent_s(servers),
@@ -89,17 +93,16 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         unanswered_max=max((count for _, count in unanswered), default=0),
         lost=lost,
         dragged=_dragged(history, name),
-        lock_waits_max=max((_lock_waits(one) for one in servers), default=0),
-        lock_waits_s=_longest_s((one.t_s, _mostly_locked(one)) for one in servers),
+        lock_waits_max=max((_lock_waits(sample) for sample in servers), default=0),
+        lock_waits_s=_longest_s((sample.t_s, _mostly_locked(sample)) for sample in servers),
         full=name in full,
         other_full=bool(full - {name}),
     )
 
 
 def _unanswered(waiting: list[f.CheckOut], sample: f.ServerSample) -> int:
-    """Requests that have waited for the server for a while, and whose backends have nothing to do, or are "
-    "gone."""
-    backends = {one.pid: one for one in sample.backends}
+    """Count requests that have waited for the server for a while, with backends that are idle or gone."""
+    backends = {backend.pid: backend for backend in sample.backends}
     count = 0
     for out in waiting:
         ends = [moment for moment in (out.request_ended_s, out.returned_s) if moment is not None]
@@ -114,7 +117,7 @@ def _unanswered(waiting: list[f.CheckOut], sample: f.ServerSample) -> int:
 
 
 def _dragged(history: History, server: str) -> dict[str, int]:
-    """Connections of other pools in the hands of requests that waited for this server, or for its pool."""
+    """Count the connections of other pools whose requests waited for this server or its pool."""
     there = defaultdict(list)
     for out in history.checkouts:
         if out.pool == server:
@@ -130,30 +133,30 @@ def _dragged(history: History, server: str) -> dict[str, int]:
 
 
 def _holder(out: f.CheckOut) -> tuple[int, int | str]:
-    """Who took it: under asyncio and gevent all have one thread."""
+    """Return who took a connection; under asyncio and gevent all owners share a thread."""
     return out.pid, out.thread if out.owner is None else out.owner
 
 
 def _silent_s(samples: list[f.ServerSample]) -> float:
-    """The longest time without an answer: between two answers with a failed try, less the usual pause.
+    """Return the longest time without an answer: around failed tries, less the usual pause.
 
-    While a try waits for its answer no other is made, so failed ones alone would span too little.
+    No other try is made while a try waits, so the time between failed tries alone would be too short.
     """
     longest_s, since_s, failed = 0.0, None, False
-    for one in samples:
-        since_s = one.t_s if since_s is None else since_s
-        if one.error is not None:
+    for sample in samples:
+        since_s = sample.t_s if since_s is None else since_s
+        if sample.error is not None:
             failed = True
-            longest_s = max(longest_s, one.t_s - since_s)
+            longest_s = max(longest_s, sample.t_s - since_s)
             continue
         if failed:
-            longest_s = max(longest_s, one.t_s - since_s - SAMPLED_EVERY_S)
-        since_s, failed = one.t_s, False
+            longest_s = max(longest_s, sample.t_s - since_s - SAMPLED_EVERY_S)
+        since_s, failed = sample.t_s, False
     return longest_s
 
 
 def _longest_s(marks: Iterable[tuple[float, bool]]) -> float:
-    """The longest time over which every sample was marked."""
+    """Return the longest time over which every sample was marked."""
     longest_s, since_s, last_s = 0.0, None, None
     for t_s, marked in marks:
         if not marked or (last_s is not None and t_s - last_s > _GAP_S):
@@ -175,7 +178,7 @@ def _mostly_locked(sample: f.ServerSample) -> bool:
 
 
 def backend_evidence(backend: BackendSignals) -> tuple[Evidence, ...]:
-    """The numbers of a server that is slow or silent."""
+    """Return the evidence for a slow or silent server."""
     found = [Evidence("server", backend.server, source="postgres.jsonl server")]
     if backend.connecting_s:
         found.append(

@@ -1,6 +1,7 @@
-"""What can be said without the pool agent: from HTTP, the servers and the log, always less certain.
+"""Rules for runs without the pool agent: they use HTTP, the servers and the log, and are less certain.
 
-Each rule names the signature that it goes by. Where two causes look alike from outside, none is named.
+Each rule describes the signature that it looks for. Of two causes that look alike from outside, neither is
+named.
 """
 
 from typing import Final
@@ -38,7 +39,7 @@ MOSTLY = 0.5  # of a server's samples, and of its sessions at work
 
 
 def kept_per_thread(signals: Signals) -> Finding | None:
-    """Sessions left idle in transaction, and endpoints that time out and answer side by side."""
+    """Look for sessions left idle in transaction, and endpoints that both time out and answer."""
     outside = signals.outside
     if not outside.leaked or outside.answered_between <= outside.timeouts_between:
         return None
@@ -51,7 +52,7 @@ def kept_per_thread(signals: Signals) -> Finding | None:
 
 
 def kept_by_a_path(signals: Signals) -> Finding | None:
-    """Sessions left idle in transaction, and endpoints that answer nothing any more."""
+    """Look for sessions left idle in transaction, and endpoints that no longer answer."""
     outside = signals.outside
     if not outside.leaked or outside.answered_between > outside.timeouts_between:
         return None
@@ -64,8 +65,8 @@ def kept_by_a_path(signals: Signals) -> Finding | None:
 
 
 def locked_by_itself(signals: Signals) -> Finding | None:
-    """Sessions wait for a lock, in the end for one after another of sessions that look as they do."""
-    locks = max(signals.locks, key=lambda one: len(one.chains), default=None)
+    """Look for sessions that wait for a lock which changing sessions of the same program hold."""
+    locks = max(signals.locks, key=lambda locks: len(locks.chains), default=None)
     if (
         locks is None
         or not locks.alike
@@ -73,10 +74,10 @@ def locked_by_itself(signals: Signals) -> Finding | None:
         or signals.outside.idle_after_load
     ):
         return None
-    samples = {one.t_s for one in locks.chains}
+    samples = {chain.t_s for chain in locks.chains}
     if len(samples) < max(MANY_SAMPLES, locks.samples * MOSTLY):
         return None
-    ends = {one.last.blocked_by for one in locks.chains}
+    ends = {chain.last.blocked_by for chain in locks.chains}
     summary = (
         f"Sessions of the {locks.server} waited for locks in {len(samples)} of {locks.samples} samples, and "
         f"in the end for {len(ends)} sessions of the same name as theirs, {locks.chains[0].wait.name}: the "
@@ -86,7 +87,7 @@ def locked_by_itself(signals: Signals) -> Finding | None:
 
 
 def abandoned(signals: Signals) -> Finding | None:
-    """The same sessions wait all the while, nothing is answered, and all come back with the load's end."""
+    """Look for the same sessions waiting all the time, without answers, until the load ends."""
     trouble = _waiting(signals)
     if trouble is None or trouble.oldest_at_end_s < max(LONG_S, GROWS * trouble.span_s):
         return None
@@ -101,8 +102,7 @@ def abandoned(signals: Signals) -> Finding | None:
 
 
 def nested(signals: Signals) -> Finding | None:
-    """All sessions wait, began to together, and next to nothing is answered between two rounds of "
-    "time-outs."""
+    """Look for sessions that began to wait together, and hardly an answer between rounds of time-outs."""
     trouble, outside = _waiting(signals), signals.outside
     if trouble is None or trouble.in_step < IN_STEP:
         return None
@@ -119,7 +119,7 @@ def nested(signals: Signals) -> Finding | None:
 
 
 def waiting_elsewhere(signals: Signals) -> Finding | None:
-    """Sessions wait for the service one after another, and requests go on being answered."""
+    """Look for sessions that wait for the service in turns, while requests are still answered."""
     trouble, outside = _waiting(signals), signals.outside
     if trouble is None or trouble.in_step >= IN_STEP or trouble.oldest_idle_s < 0.1:
         return None
@@ -136,7 +136,7 @@ def waiting_elsewhere(signals: Signals) -> Finding | None:
 
 
 def unreachable(signals: Signals) -> Finding | None:
-    """Requests time out at the pool, and no server has any of their connections in a transaction."""
+    """Look for time-outs at the pool while no server has one of its connections in a transaction."""
     trouble, outside = signals.outside.troubled, signals.outside
     if trouble is None or trouble.samples < MANY_SAMPLES or trouble.idle + trouble.active > trouble.samples:
         return None
@@ -151,7 +151,7 @@ def unreachable(signals: Signals) -> Finding | None:
 
 
 def saturated(signals: Signals) -> Finding | None:
-    """Requests time out, and the backends are at work."""
+    """Look for time-outs while the backends are at work."""
     trouble, outside = signals.outside.troubled, signals.outside
     if trouble is None or trouble.active < trouble.samples or outside.idle_share > WORKING:
         return None
@@ -167,7 +167,7 @@ def saturated(signals: Signals) -> Finding | None:
 
 
 def _waiting(signals: Signals) -> Trouble | None:
-    """The troubled server, if its sessions waited for the service, and none was left after the load."""
+    """Return the troubled server if its sessions waited for the service, and none was left after the load."""
     outside = signals.outside
     idle = outside.troubled is not None and outside.idle_share >= WAITING and not outside.idle_after_load
     # Without CPU a service leaves its transactions idle as well, whatever it does in them.

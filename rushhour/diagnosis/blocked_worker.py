@@ -1,4 +1,4 @@
-"""An event loop that stands still while one callback waits or computes."""
+"""Rule: an event loop stands still while a callback waits or computes."""
 
 from typing import Final
 
@@ -28,9 +28,10 @@ NEARLY_ALL: Final = 0.8  # of the looks that found it blocked
 
 
 def find(signals: Signals) -> Finding | None:
-    """Looks at an event loop, most of which found the whole of it in one callback that does not yield.
+    """Return a finding if most looks at an event loop found it in a callback that does not yield.
 
-    A driver that blocks does so at many lines; whatever else holds up a loop most of the time is one line.
+    A blocking driver does so at many lines; anything else that blocks a loop most of the time is a single
+    line.
     """
     processes = signals.processes
     if processes.loop_share < MOST:

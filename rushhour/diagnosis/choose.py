@@ -1,4 +1,4 @@
-"""Rules -> one primary cause, and what made it worse (pure)."""
+"""Asks the rules, and chooses a primary cause and amplifiers (pure)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -90,9 +90,9 @@ RETRY_SHARE: Final = 0.05
 
 
 def diagnose(history: History, metrics: Metrics) -> Diagnosis:
-    """Name the primary cause: the first by precedence that accounts for half of the connections out.
+    """Name the primary cause: the first in precedence that accounts for half of the connections out.
 
-    If none does, it is the one that accounts for most. All others become amplifiers.
+    If there is none, it is the cause that accounts for most connections. All others become amplifiers.
     """
     signals = read_signals(history, metrics)
     rules = RULES if signals.agent else BLACK_BOX_RULES
@@ -101,9 +101,12 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         found = [first, *(finding for finding in found if finding.cause == first.cause)]
     sites = held_sites(history, metrics.window)
     against = {finding.cause: objections(finding.cause, signals, history) for finding in found}
-    refuted = [finding for finding in found if any(one.refutes for one in against[finding.cause])]
+    refuted = [finding for finding in found if any(objection.refutes for objection in against[finding.cause])]
     ruled_out = tuple(
-        one.as_evidence(finding.cause) for finding in refuted for one in against[finding.cause] if one.refutes
+        objection.as_evidence(finding.cause)
+        for finding in refuted
+        for objection in against[finding.cause]
+        if objection.refutes
     )
     found = [finding for finding in found if finding not in refuted]
     if not found:
@@ -133,7 +136,7 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         summary=primary.summary if second is None else _either(primary, second),
         fix=fix_of(primary, signals, history),
         amplifiers=(*primary.amplifiers, *others, *_circumstances(signals), *_on_purpose(history, metrics)),
-        evidence=(*primary.evidence, *(one.as_evidence(primary.cause) for one in doubts), *ruled_out),
+        evidence=(*primary.evidence, *(doubt.as_evidence(primary.cause) for doubt in doubts), *ruled_out),
         call_sites=sites,
         page=f"{PAGES}/{primary.cause}.md",
     )
@@ -144,12 +147,12 @@ def _either(first: Finding, second: Finding) -> str:
 
 
 def _seen_by(confidence: Confidence, agent: bool) -> Confidence:
-    """Nothing is certain of a black box."""
+    """Return the confidence, which is never `certain` without the agent."""
     return "likely" if confidence == "certain" and not agent else confidence
 
 
 def _circumstances(signals: Signals) -> tuple[str, ...]:
-    """What is no cause by itself and yet makes one worse."""
+    """Return what is no cause by itself but makes a cause worse."""
     found = []
     pressure, metrics = signals.pressure, signals.metrics
     if pressure and pressure.server_cpu_share is not None and pressure.server_cpu_share >= CPU_LIMIT_SHARE:
@@ -173,7 +176,7 @@ def _circumstances(signals: Signals) -> tuple[str, ...]:
 
 
 def _on_purpose(history: History, metrics: Metrics) -> tuple[str, ...]:
-    """What the scenario did to the servers itself."""
+    """Return what the scenario did to the servers itself."""
     zero_s = metrics.window.load_started_s if metrics.window else 0.0
     done = [
         f"{event.detail.get('do')} of {_what(event)} at {event.t_s - zero_s:.1f} s"
@@ -224,7 +227,7 @@ def _none(
         )
         if value is not None
     ]
-    evidence += [*(one.as_evidence("none") for one in doubts), *ruled_out]
+    evidence += [*(doubt.as_evidence("none") for doubt in doubts), *ruled_out]
     return Diagnosis(
         "none", believed(confidence, doubts), summary, fix, evidence=tuple(evidence), call_sites=sites
     )

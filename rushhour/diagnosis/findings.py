@@ -1,4 +1,4 @@
-"""What a diagnosis says."""
+"""The parts of a diagnosis."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Confidence = Literal["certain", "likely", "possible"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One number behind a diagnosis, and where in the run's files a reader finds it."""
+    """A number behind a diagnosis, and where in the run's files a reader finds it."""
 
     signal: str  # "leaked check-outs at the end of the load"
     value: float | str
@@ -19,7 +19,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule makes of a run."""
+    """The result of a rule for a run."""
 
     cause: str
     confidence: Confidence
@@ -49,7 +49,7 @@ class HeldSite:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One primary cause, what made it worse, and the numbers behind it."""
+    """The primary cause, what made it worse, and the numbers behind it."""
 
     cause: str  # one of scenario.CAUSES
     confidence: Confidence

@@ -1,4 +1,4 @@
-"""Connections that were opened before a fork, and are used on both sides of it."""
+"""Rule: connections that were opened before a fork are used on both sides of it."""
 
 from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.signals import Signals
@@ -13,7 +13,7 @@ FIX = (
 
 
 def find(signals: Signals) -> Finding | None:
-    """Check-outs, in two processes or more, of connections that they share; or, unseen, garbled answers."""
+    """Return a finding if processes check out the same connections, or answers are garbled after a fork."""
     processes = signals.processes
     garbled = processes.log_kinds.get("shared_connection", 0)
     seen = processes.sharers > 1

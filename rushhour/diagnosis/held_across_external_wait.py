@@ -1,4 +1,4 @@
-"""Connections that are held while their request waits for something that is not the database."""
+"""Rule: requests hold connections while they wait for something else than the database."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
@@ -20,7 +20,7 @@ BUSY_CORES = 0.8  # one interpreter can use one core
 
 
 def find(signals: Signals) -> Finding | None:
-    """A full pool whose holders were outside of the database while the server waited for them."""
+    """Return a finding if the holders of a full pool were elsewhere, and the server waited for them."""
     pressure, holds = signals.pressure, signals.holds
     if pressure is None or holds is None or not pressure.hurt:
         return None

@@ -1,4 +1,4 @@
-"""Connections that are held while a response is made and sent, though nothing is asked of the database."""
+"""Rule: requests hold connections while a response is made and sent, without a query."""
 
 from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
@@ -27,7 +27,7 @@ MOST = 0.5  # of the looks at holders
 
 
 def find(signals: Signals) -> Finding | None:
-    """A full pool most of whose holders had a response on its way, and did not wait for its client."""
+    """Return a finding if most holders of a full pool were making a streamed response."""
     pressure, holds = signals.pressure, signals.holds
     if pressure is None or holds is None or not pressure.hurt:
         return None

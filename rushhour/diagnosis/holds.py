@@ -1,8 +1,8 @@
-"""Signals of what a full pool's connections were held for (pure).
+"""Computes what the connections of a full pool were held for (pure).
 
-The agent looks at each thread, greenlet or task that holds a connection: it waits for the server, for
-another connection, sends a response, or is elsewhere. The server says of the same connection, by its
-backend's pid, whether it runs a query or waits for its client.
+The agent looks at each thread, greenlet or task that holds a connection: it waits for the server, waits for
+another connection, sends a response, or does something else. The server says of the same connection, by
+the pid of its backend, whether it runs a query or waits for its client.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that tw
 
 @dataclass(frozen=True, slots=True)
 class HoldSignals:
-    """Of one pool of one process, while it was full; shares are of the looks at its holders."""
+    """The signals of a pool of a process while it was full; shares are of the looks at its holders."""
 
     pool: str
     looks: int
@@ -53,15 +53,15 @@ class HoldSignals:
 
     @property
     def waiting_for_another(self) -> float:
-        """In the pool's queue, or behind one who is."""
+        """The share in the pool's queue, or at a lock whose owner is in that queue."""
         return self.queue + self.behind
 
     def taken(self, *whats: str) -> f.CallSite | None:
-        """Where most of those took their connection who were seen at this."""
+        """The line at which most of the holders seen at this took their connection."""
         return self._most(0, whats)
 
     def seen(self, *whats: str) -> f.CallSite | None:
-        """Where most of them were seen."""
+        """The line at which most of them were seen."""
         return self._most(1, whats)
 
     def _most(self, part: int, whats: tuple[str, ...]) -> f.CallSite | None:
@@ -74,13 +74,17 @@ class HoldSignals:
 
 
 def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSignals | None:
-    """Compute them; None where no pool was full, or no holder was looked at and nobody turned away."""
+    """Compute the signals; None if no pool was full, or if no holder was seen and nobody timed out."""
     if pressure is None:
         return None
     looks, lines, places = _looks(history, pressure)
     unseen = looks.pop("unseen", 0)
     total = sum(looks.values())
-    late = [one for one in history.pool_timeouts if (one.pid, one.pool) == (pressure.pid, pressure.pool)]
+    late = [
+        timeout
+        for timeout in history.pool_timeouts
+        if (timeout.pid, timeout.pool) == (pressure.pid, pressure.pool)
+    ]
     if not total and not late:
         return None
     line, most = next(iter(lines.most_common(1)), (None, 0))
@@ -94,7 +98,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         (pressure.to_s if out.returned_s is None else out.returned_s) - out.taken_s for out in streams
     ]
     shares = {what: count / total if total else 0.0 for what, count in looks.items()}
-    holding = Counter(one.site for one in late if one.holding > 0)
+    holding = Counter(timeout.site for timeout in late if timeout.holding > 0)
     return HoldSignals(
         pool=pressure.pool,
         looks=total,
@@ -112,7 +116,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         server_idle=states["idle in transaction"] / sum(states.values()) if states else None,
         server_active=states["active"] / sum(states.values()) if states else None,
         timeouts=len(late),
-        holding=sum(one.holding > 0 for one in late),
+        holding=sum(timeout.holding > 0 for timeout in late),
         claimed=_claimed(late),
         oldest_stream_s=max(streamed_s, default=0.0),
         streamed=_most_frequent(out.endpoint for out in streams if out.endpoint is not None),
@@ -126,7 +130,7 @@ def _most_frequent(values: Iterable[T]) -> T | None:
 
 
 def _claimed(late: list[f.PoolTimeout]) -> int:
-    """The most connections held at one moment by those who waited then, and timed out later."""
+    """Return the most connections that waiters held at one moment and then timed out with."""
     steps = []
     for timeout in late:
         if timeout.holding:
@@ -146,39 +150,39 @@ def _looks(history: History, pressure: PressureSignals) -> tuple[Counter[str], C
     looks = Counter(dict.fromkeys(LOOKS, 0))
     lines: Counter[f.CallSite] = Counter()
     places: Places = Counter()
-    for one in history.doing:
-        if (one.pid, one.pool) == (pressure.pid, pressure.pool) and _during(one.t_s, pressure):
-            told_apart = one.sending is not None
+    for look in history.doing:
+        if (look.pid, look.pool) == (pressure.pid, pressure.pool) and _during(look.t_s, pressure):
+            told_apart = look.sending is not None
             looks.update(
-                driver=one.driver,
-                queue=one.queue,
-                behind=one.behind,
-                lock=one.lock,
-                other_pool=one.other_pool,
-                streaming=one.streaming if told_apart else 0,
-                sending=(one.sending or 0) if told_apart else one.streaming,
-                elsewhere=one.elsewhere,
-                unseen=one.unseen,
+                driver=look.driver,
+                queue=look.queue,
+                behind=look.behind,
+                lock=look.lock,
+                other_pool=look.other_pool,
+                streaming=look.streaming if told_apart else 0,
+                sending=(look.sending or 0) if told_apart else look.streaming,
+                elsewhere=look.elsewhere,
+                unseen=look.unseen,
             )
-            for site, count in one.lines:
+            for site, count in look.lines:
                 lines[site] += count
-            for place in one.places:
+            for place in look.places:
                 places[place.what, place.taken, place.seen] += place.looks
     return looks, lines, places
 
 
 def _joined(history: History, pressure: PressureSignals) -> Counter[str]:
-    """What the server said, by backend pid, of connections that running requests held at that moment."""
+    """Return what the server said, by backend pid, of connections that running requests held."""
     held = [
-        one
-        for one in history.checkouts
-        if (one.pid, one.pool) == (pressure.pid, pressure.pool) and one.server_pid is not None
+        checkout
+        for checkout in history.checkouts
+        if (checkout.pid, checkout.pool) == (pressure.pid, pressure.pool) and checkout.server_pid is not None
     ]
     states: Counter[str] = Counter()
     for sample in history.servers:
         if sample.server != pressure.pool or not _during(sample.t_s, pressure):
             continue
-        backends = {one.pid: one.state for one in sample.backends}
+        backends = {backend.pid: backend.state for backend in sample.backends}
         for out in held:
             ends = [moment for moment in (out.request_ended_s, out.returned_s) if moment is not None]
             if out.taken_s <= sample.t_s < min(ends, default=sample.t_s + 1) and out.server_pid in backends:
@@ -191,7 +195,7 @@ def _during(t_s: float, pressure: PressureSignals) -> bool:
 
 
 def hold_evidence(holds: HoldSignals) -> tuple[Evidence, ...]:
-    """The numbers of what connections were held for."""
+    """Return the evidence for what connections were held for."""
     found = [
         Evidence(
             f"looks at those who held one, {words}",

@@ -1,4 +1,4 @@
-"""The numbers that leaks are told by, as a reader can check them (pure)."""
+"""The evidence for leaks, as a reader can check it (pure)."""
 
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.leaks import NOT_REUSED, LeakSignals
@@ -7,7 +7,7 @@ from rushhour.diagnosis.units import noun, unit_of_endpoint
 
 
 def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
-    """The numbers that both kinds of leak are told by."""
+    """Return the evidence that both kinds of leak share."""
     found = [
         Evidence(
             f"connections out although their {_unit(leak)} has ended",
@@ -92,7 +92,7 @@ def _unit(leak: LeakSignals) -> str:
 
 
 def _what_the_ratio_says(leak: LeakSignals) -> str:
-    """Of requests answered per check-out: many may also come of requests that never reach this line."""
+    """Explain requests answered per check-out; some requests may never reach the line."""
     many = (leak.answered_per_checkout or 0.0) > NOT_REUSED
     if leak.spans_requests is None:
         return "too few to tell whether later requests use what an earlier one took"

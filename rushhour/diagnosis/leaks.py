@@ -1,4 +1,4 @@
-"""Signals of connections that outlive their request (pure); docs/diagnosis.md says what each one tells."""
+"""Computes signals of connections that outlive their request (pure); docs/diagnosis.md explains each."""
 
 import math
 from collections import Counter
@@ -22,7 +22,7 @@ COLLECTED_WITHIN_S: Final = 0.5  # the agent's word of a return comes up to two 
 
 @dataclass(frozen=True, slots=True)
 class LeakSignals:
-    """Connections of one pool that outlived their request; times in seconds since the load started."""
+    """Connections of a pool that outlived their request; times in seconds since the load started."""
 
     pool: str
     site: f.CallSite  # the one that leaked most
@@ -54,7 +54,7 @@ class LeakSignals:
 
     @property
     def answered_otherwise(self) -> bool:
-        """Whether so many answers had a check-out elsewhere that none need have used a leaked connection."""
+        """Whether the answers had enough check-outs elsewhere to need no leaked connection."""
         per_checkout = self.answered_per_checkout
         if per_checkout is None or per_checkout < REUSED or not self.taken_elsewhere:
             return False
@@ -62,27 +62,27 @@ class LeakSignals:
 
     @property
     def lost(self) -> int:
-        """Of the leaked, those that no request took."""
+        """How many of the leaked connections no request took."""
         return self.owner_ended + self.owner_idle
 
     @property
     def mostly_ended(self) -> bool:
-        """Whether most have no owner any more: a thread-local registry ends with its thread."""
+        """Whether most owners have ended: a thread-local registry ends with its thread."""
         return self.owner_ended * 2 > self.leaked
 
     @property
     def mostly_idle(self) -> bool:
-        """Whether most are kept by threads of an executor or a job runner that wait for their next job."""
+        """Whether threads of an executor or job runner that wait for their next job keep most of them."""
         return self.owner_idle * 2 > self.leaked
 
     @property
     def of_tasks(self) -> bool:
-        """Whether most were taken by tasks of an event loop, for all of which a session per thread is one."""
+        """Whether tasks of an event loop took most of them: all tasks share a session per thread."""
         return self.leaked > 1 and self.by_tasks * 2 > self.leaked
 
     @property
     def spans_requests(self) -> bool | None:
-        """Whether later requests go on using a connection that an earlier one took; None: cannot be told."""
+        """Whether later requests use a connection that an earlier request took; None if unknown."""
         if self.mostly_ended or self.asked_again or self.of_tasks:
             return False
         if (self.answered_while_full or 0) >= ENOUGH_ANSWERED:
@@ -99,16 +99,16 @@ class LeakSignals:
 
     @property
     def dropped(self) -> bool:
-        """Whether garbage collection finds such connections: no registry keeps what it can collect."""
+        """Whether garbage collection finds such connections, which a registry would keep alive."""
         return (self.collected + (self.unreachable or 0)) * 5 >= self.outlived > 0
 
     @property
     def one_per_thread(self) -> bool:
-        """Whether no thread leaked twice at one call site: a thread-local registry keeps one for each."""
+        """Whether no thread leaked twice at a call site, as with a thread-local registry."""
         return self.most_per_thread <= 1
 
     def kept_by(self) -> str:
-        """Who keeps the leaked connections: `are held by requests that have ended`."""
+        """Describe who keeps the leaked connections: `are held by requests that have ended`."""
         alone = self.leaked == 1
         if self.mostly_idle:
             if alone:
@@ -124,14 +124,14 @@ class LeakSignals:
         return "is held by a request that has ended" if alone else "are held by requests that have ended"
 
     def of_capacity(self) -> str:
-        """`30 of 30 connections of pool replica`."""
+        """Describe the leak: `30 of 30 connections of pool replica`."""
         of = "" if self.capacity is None else f" of {self.capacity}"
         noun = "connection" if self.leaked == 1 and self.capacity is None else "connections"
         return f"{self.leaked}{of} {noun} of pool {self.pool}"
 
 
 def leak_signals(history: History, window: Window | None) -> LeakSignals | None:
-    """Signals of the pool that leaked most; None when every connection came back with its request."""
+    """Compute the signals of the pool that leaked most; None if every connection came back in time."""
     if window is None:
         return None
     leaked = leaked_at_end(history, window)
@@ -160,7 +160,7 @@ def _of_pool(
     lost = Counter(out.lost for out in leaked)
     pids_and_sites = {(out.pid, out.site) for out in chosen}
     routes = {plain_endpoint(out.endpoint) for out in chosen if out.endpoint is not None}
-    capacities = {one.pid: one.capacity for one in history.pools if one.pool == pool}
+    capacities = {sample.pid: sample.capacity for sample in history.pools if sample.pool == pool}
     pids = {out.pid for out in chosen}
     known = [capacities.get(pid) for pid in pids]
     taken = [out.taken_s - window.load_started_s for out in chosen]
@@ -171,15 +171,15 @@ def _of_pool(
         site=site,
         endpoint=endpoint,
         leaked=len(leaked),
-        capacity=sum(one for one in known if one is not None) if None not in known else None,
+        capacity=sum(value for value in known if value is not None) if None not in known else None,
         processes=len(pids),
         threads=len({_owner(out) for out in leaked}),
         most_per_thread=max(per_thread.values(), default=0),
         owner_ended=lost["owner-ended"],
         owner_idle=lost["owner-idle"],
         asked_again=sum(
-            one.kept > 0 and one.pool == pool and (one.pid, one.site) in pids_and_sites
-            for one in history.pool_timeouts
+            timeout.kept > 0 and timeout.pool == pool and (timeout.pid, timeout.site) in pids_and_sites
+            for timeout in history.pool_timeouts
         ),
         outlived=sum(
             (out.site, out.endpoint, out.pool) in keys and has_outlived(out) for out in history.checkouts
@@ -200,7 +200,7 @@ def _of_pool(
 
 
 def _ended(history: History, window: Window, keys: set[SiteKey]) -> int | None:
-    """Check-outs of these call sites, but for those whose request runs still: nothing is known of them."""
+    """Count the check-outs of these call sites whose request has ended; the others say nothing yet."""
     checkouts = checkouts_at(history, window, keys)
     if checkouts is None:
         return None
@@ -212,8 +212,8 @@ def _ended(history: History, window: Window, keys: set[SiteKey]) -> int | None:
 
 
 def _reachability(history: History, leaked: tuple[f.CheckOut, ...]) -> tuple[int | None, int | None]:
-    """Unreachable and retained ones, of the processes that collected their garbage after the watch."""
-    done = {one.pid: one.t_s for one in history.collections}
+    """Count unreachable and retained leaks of the processes that collected garbage after the watch."""
+    done = {collection.pid: collection.t_s for collection in history.collections}
     asked = [out for out in leaked if out.pid in done]
     if not asked:
         return None, None
@@ -225,12 +225,12 @@ def _reachability(history: History, leaked: tuple[f.CheckOut, ...]) -> tuple[int
 
 
 def _owner(out: f.CheckOut) -> tuple[int, int | str]:
-    """Who took it; an agent that wrote no owner wrote the thread's name."""
+    """Return who took a connection; older agents wrote only the name of the thread."""
     return out.pid, out.thread if out.owner is None else out.owner
 
 
 def _answered(history: History, routes: set[str], from_s: float) -> int | None:
-    """None when no request went to these routes by a name that can be matched."""
+    """Count good answers of these routes; None if no request can be matched to them by name."""
     rows = [row for row in history.requests if plain_endpoint(row.endpoint) in routes]
     if not rows:
         return None
@@ -238,15 +238,15 @@ def _answered(history: History, routes: set[str], from_s: float) -> int | None:
 
 
 def _fully_leaked_from_s(history: History, window: Window, pool: str) -> float | None:
-    """Since when every process's pool of this name has leaked all it has; None if it had not at the end."""
+    """Return since when all connections of this pool have leaked in every process; None if not all have."""
     by_pid: dict[int, list[f.PoolSample]] = {}
-    for one in history.pools:
-        if one.pool == pool and one.t_s <= window.end_s:
-            by_pid.setdefault(one.pid, []).append(one)
+    for sample in history.pools:
+        if sample.pool == pool and sample.t_s <= window.end_s:
+            by_pid.setdefault(sample.pid, []).append(sample)
     since_s = []
     for samples in by_pid.values():
-        free = [one.t_s for one in samples if not one.capacity or one.leaked < one.capacity]
-        leaked = [one.t_s for one in samples if one.t_s > max(free, default=-math.inf)]
+        free = [sample.t_s for sample in samples if not sample.capacity or sample.leaked < sample.capacity]
+        leaked = [sample.t_s for sample in samples if sample.t_s > max(free, default=-math.inf)]
         if not leaked:
             return None
         since_s.append(min(leaked))

@@ -1,10 +1,10 @@
-"""Who waits for a lock, and for whose transaction in the end (pure).
+"""Follows waits for locks to the transactions that block them (pure).
 
-PostgreSQL says which backend waits for which. Waits are followed to the backend at their end, which waits for
-no lock: its transaction is the one to look at. Backends are joined by their pid with the check-outs, so a
-chain ends at a line of the service, or in somebody else's session. Where the end of a chain idles while the
-thread, greenlet or task that opened it waits for a lock itself, with another connection, and that wait leads
-back to it, the service waits for itself: PostgreSQL's deadlock detector sees one half of such a cycle.
+PostgreSQL says which backend waits for which. A wait is followed to the backend at its end, which waits for
+no lock: that transaction blocks the others. Backends are joined with check-outs by their pid, so a chain ends
+at a line of the service, or in another program's session. If the end of a chain idles while the thread,
+greenlet or task that opened it waits for a lock with another connection, and that wait leads back to it, the
+service waits for itself. PostgreSQL's deadlock detector sees only half of such a cycle.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ NOT_THE_SERVICE: Final = ("rushhour", "psql")  # what they call themselves, whic
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One wait for a lock at one moment, followed to a backend that waits for no lock."""
+    """A wait for a lock at a moment, followed to a backend that waits for no lock."""
 
     t_s: float
     wait: f.LockWait  # who waits
@@ -39,7 +39,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class LockSignals:
-    """All waits for a lock on one server, in the samples that count."""
+    """All waits for a lock on a server, in the samples that count."""
 
     server: str
     chains: tuple[Chain, ...]
@@ -51,78 +51,82 @@ class LockSignals:
 
     @property
     def own(self) -> tuple[Chain, ...]:
-        """Those that end at a running transaction of the service."""
-        return tuple(one for one in self.chains if one.own and not one.leaked)
+        """The chains that end at a running transaction of the service."""
+        return tuple(chain for chain in self.chains if chain.own and not chain.leaked)
 
     @property
     def others(self) -> tuple[Chain, ...]:
-        """Those that end in somebody else's session."""
-        return tuple(one for one in self.chains if not one.own)
+        """The chains that end in another program's session."""
+        return tuple(chain for chain in self.chains if not chain.own)
 
     @property
     def cycles(self) -> tuple[Chain, ...]:
-        return tuple(one for one in self.own if one.cycle)
+        return tuple(chain for chain in self.own if chain.cycle)
 
     @property
     def whose(self) -> str:
-        """Whose session most of the others wait for: `psql of user app (pid 4711)`; empty without any."""
+        """The session that most other chains wait for: `psql of user app (pid 4711)`; empty without any."""
         ends = Counter(
-            (one.last.blocked_by, one.last.blocker_name) for one in self.others if one.last.blocked_by
+            (other.last.blocked_by, other.last.blocker_name) for other in self.others if other.last.blocked_by
         )
         if not ends:
             return "a prepared transaction" if self.others else ""
         [((pid, name), _)] = ends.most_common(1)
-        alike = any(_alike(one) for one in self.others if one.last.blocked_by == pid)
+        alike = any(_alike(other) for other in self.others if other.last.blocked_by == pid)
         also = ", which calls itself as the service's own sessions do" if alike else ""
         return f"{name or 'a session'} (pid {pid}{also})"
 
     @property
     def alike(self) -> bool:
-        """Whether the ends look as those who wait do, and are many: seen from outside, one program's."""
-        own = [one for one in self.chains if _alike(one)]
-        ends = {one.last.blocked_by for one in own}
+        """Whether the many ends and waiters look like sessions of the same program, from outside."""
+        own = [chain for chain in self.chains if _alike(chain)]
+        ends = {chain.last.blocked_by for chain in own}
         return len(own) * 2 > len(self.chains) and len(ends) >= MANY_ENDS
 
     @property
     def unknown(self) -> bool:
-        """Whether most ends look as those who wait do, so that nobody outside can say whose they are."""
-        return sum(_alike(one) for one in self.chains) * 2 > len(self.chains)
+        """Whether most ends look like the waiters, so that their program cannot be named from outside."""
+        return sum(_alike(chain) for chain in self.chains) * 2 > len(self.chains)
 
 
 def lock_signals(
     history: History, window: Window | None, pressure: PressureSignals | None
 ) -> tuple[LockSignals, ...]:
-    """Of each server on which anybody waited for a lock: while its pool was full, else under load."""
+    """Compute the signals of each server with waits for a lock: while its pool was full, else under load."""
     if window is None:
         return ()
     found = []
-    for server in sorted({one.server for one in history.servers if one.lock_waits}):
+    for server in sorted({sample.server for sample in history.servers if sample.lock_waits}):
         from_s, to_s = window.measured_from_s, window.load_ended_s
         if pressure is not None and f.server_of(pressure.pool) == server:
             from_s, to_s = pressure.from_s, min(pressure.to_s + 1, max(window.load_ended_s, pressure.to_s))
         samples = [
-            one
-            for one in history.servers
-            if one.server == server and one.error is None and from_s <= one.t_s <= to_s
+            sample
+            for sample in history.servers
+            if sample.server == server and sample.error is None and from_s <= sample.t_s <= to_s
         ]
-        if any(one.lock_waits for one in samples):
+        if any(sample.lock_waits for sample in samples):
             found.append(_of_server(history, server, samples))
     return tuple(found)
 
 
 def _of_server(history: History, server: str, samples: Sequence[f.ServerSample]) -> LockSignals:
-    checkouts = [one for one in history.checkouts if f.server_of(one.pool) == server and one.server_pid]
-    pools = [one for one in history.pools if f.server_of(one.pool) == server]
-    known = {one.server_pid for one in checkouts}
+    checkouts = [
+        checkout
+        for checkout in history.checkouts
+        if f.server_of(checkout.pool) == server and checkout.server_pid
+    ]
+    pools = [sample for sample in history.pools if f.server_of(sample.pool) == server]
+    known = {checkout.server_pid for checkout in checkouts}
     chains: list[Chain] = []
     own_at: list[float] = []
     spell_s, since_s, waiting_max, involved, out = 0.0, None, 0, 0, 0
     for sample in samples:
         here = list(_chains(sample, checkouts, known))
         chains += here
-        own = [one for one in here if one.own and not one.leaked]
-        at_locks = {one.wait.pid for one in own} | {one.last.blocked_by for one in own}
-        waiting_max = max(waiting_max, len({one.wait.pid for one in own}))
+        own = [chain for chain in here if chain.own and not chain.leaked]
+        at_locks = {chain.wait.pid for chain in own} | {chain.last.blocked_by for chain in own}
+        waiting_max = max(waiting_max, len({chain.wait.pid for chain in own}))
         if own:
             own_at.append(sample.t_s)
             since_s = sample.t_s if since_s is None else since_s
@@ -145,25 +149,26 @@ def _of_server(history: History, server: str, samples: Sequence[f.ServerSample])
 
 def _out_at(pools: Iterable[f.PoolSample], t_s: float) -> int:
     last: dict[tuple[int, str], f.PoolSample] = {}
-    for one in pools:
-        if t_s - POOL_SEEN_WITHIN_S <= one.t_s <= t_s:
-            last[one.pid, one.pool] = one
-    return sum(one.checked_out for one in last.values())
+    for sample in pools:
+        if t_s - POOL_SEEN_WITHIN_S <= sample.t_s <= t_s:
+            last[sample.pid, sample.pool] = sample
+    return sum(sample.checked_out for sample in last.values())
 
 
 def _chains(
     sample: f.ServerSample, checkouts: Sequence[f.CheckOut], known: set[int | None]
 ) -> Iterator[Chain]:
-    """Each wait with each end that it leads to."""
+    """Yield each wait with each end that it leads to."""
     waits: dict[int, list[f.LockWait]] = {}
     for wait in sample.lock_waits:
         waits.setdefault(wait.pid, []).append(wait)
     if not waits:
         return
     held = {
-        one.server_pid: one
-        for one in checkouts
-        if one.taken_s <= sample.t_s and (one.returned_s is None or sample.t_s < one.returned_s)
+        checkout.server_pid: checkout
+        for checkout in checkouts
+        if checkout.taken_s <= sample.t_s
+        and (checkout.returned_s is None or sample.t_s < checkout.returned_s)
     }
     ends = {pid: _ends_of(pid, waits) for pid in waits}
     cyclic = _cyclic(ends, held)
@@ -184,7 +189,7 @@ def _chains(
 
 
 def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWait, ...]:
-    """The last waits of all chains from this backend on; none where they only lead in a circle."""
+    """Return the last waits of all chains from a backend; empty if the chains only lead in a circle."""
     seen, ahead, found = {pid}, list(waits[pid]), dict[int, f.LockWait]()
     while ahead:
         wait = ahead.pop()
@@ -197,7 +202,7 @@ def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWai
 
 
 def _cyclic(ends: Mapping[int, tuple[f.LockWait, ...]], held: Mapping[int | None, f.CheckOut]) -> set[int]:
-    """Ends whose owner waits with another connection, and in the end for that same end."""
+    """Return the ends whose owner waits with another connection for, in the end, the same end."""
     leads: dict[int, set[int]] = {}  # an end -> those that its owner waits for
     for end in {last.blocked_by for found in ends.values() for last in found}:
         blocker = held.get(end)

@@ -1,4 +1,4 @@
-"""A request that holds a connection waits for a second one: the waiters are the holders."""
+"""Rule: a request that holds a connection waits for a second connection of the same pool."""
 
 from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
@@ -21,9 +21,9 @@ NEARLY_ALL = 0.8
 
 
 def find(signals: Signals) -> Finding | None:
-    """Holders in the queue of their own pool: as they were seen, or as the time-out hit them.
+    """Return a finding if holders were in the queue of their own pool, as seen by looks or by time-outs.
 
-    Those who waited for their first connection time out as well: holders need not be most of them.
+    Requests that waited for their first connection time out as well, so holders need not be most of them.
     """
     pressure, holds = signals.pressure, signals.holds
     if pressure is None or holds is None or not pressure.timeouts:
@@ -43,7 +43,7 @@ def find(signals: Signals) -> Finding | None:
 
 
 def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:
-    """Where the first connection was taken, and where the second was asked for."""
+    """Return where the first connection was taken, and where the second was asked for."""
     return holds.taken("queue", "behind"), holds.seen("queue") or holds.second or holds.line
 
 
@@ -55,7 +55,7 @@ def _lines(holds: HoldSignals) -> tuple[Evidence, ...]:
         if second
         else None,
     ]
-    return tuple(one for one in found if one is not None)
+    return tuple(item for item in found if item is not None)
 
 
 def _summary(holds: HoldSignals) -> str:

@@ -85,11 +85,15 @@ def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
             source = "postgres.jsonl backends joined with pool.jsonl checkout.server_pid"
             yield Objection("the servers", says, source, refutes=holds.server_active >= NEARLY_ALL)
         return
-    capacities = {one.pid: one.capacity or 0 for one in history.pools if one.pool == pressure.pool}
+    capacities = {
+        sample.pid: sample.capacity or 0 for sample in history.pools if sample.pool == pressure.pool
+    }
     active = [
-        one.states.get("active", 0)
-        for one in history.servers
-        if one.server == pressure.pool and one.error is None and pressure.from_s <= one.t_s <= pressure.to_s
+        sample.states.get("active", 0)
+        for sample in history.servers
+        if sample.server == pressure.pool
+        and sample.error is None
+        and pressure.from_s <= sample.t_s <= pressure.to_s
     ]
     total = sum(capacities.values())
     share = sum(active) / len(active) / total if active and total else 0.0

@@ -20,11 +20,16 @@ def leak_in_use(signals: Signals, history: History, used_by_later: int = 0) -> I
     pool = signals.leak.pool
     leaked = {out.server_pid for out in leaked_at_end(history, window) if out.pool == pool and out.server_pid}
     seen = [
-        one for one in history.servers if one.server == pool and one.error is None and one.t_s <= window.end_s
+        sample
+        for sample in history.servers
+        if sample.server == pool and sample.error is None and sample.t_s <= window.end_s
     ]
     if not leaked or not seen or seen[-1].t_s < window.load_ended_s:
         return
-    active = sum(one.pid in leaked and one.state == "active" for one in seen[-1].backends) - used_by_later
+    active = (
+        sum(backend.pid in leaked and backend.state == "active" for backend in seen[-1].backends)
+        - used_by_later
+    )
     if active > 0:
         says = f"{active} of their {len(leaked)} backends still ran a query after the load"
         yield Objection("the servers", says, "postgres.jsonl backends")
@@ -43,8 +48,12 @@ def leak_unseen(signals: Signals, history: History) -> Iterator[Objection]:
     window, leak = signals.metrics.window, signals.leak
     if window is None or leak is None:
         return
-    last = {one.pid: one for one in history.pools if one.pool == leak.pool and one.t_s <= window.end_s}
-    out = sum(one.checked_out for one in last.values())
+    last = {
+        sample.pid: sample
+        for sample in history.pools
+        if sample.pool == leak.pool and sample.t_s <= window.end_s
+    }
+    out = sum(sample.checked_out for sample in last.values())
     if last and leak.leaked > out:
         says = f"{leak.leaked} leaked, while the pools counted {out} connections out"
         yield Objection("the agent", says, "pool.jsonl sample.checked_out")
@@ -56,14 +65,14 @@ def left_open(signals: Signals, history: History) -> Iterator[Objection]:
     if window is None:
         return
     last = {
-        one.server: one
-        for one in history.servers
-        if one.error is None and window.load_ended_s < one.t_s <= window.end_s
+        sample.server: sample
+        for sample in history.servers
+        if sample.error is None and window.load_ended_s < sample.t_s <= window.end_s
     }
-    for one in last.values():
-        idle = sum(count for state, count in one.states.items() if state.startswith("idle in transaction"))
-        if idle and (one.oldest_idle_in_xact_s or 0.0) >= OPEN_S:
-            says = f"{counted(idle, 'transaction')} idled on the {one.server} after the load"
+    for item in last.values():
+        idle = sum(count for state, count in item.states.items() if state.startswith("idle in transaction"))
+        if idle and (item.oldest_idle_in_xact_s or 0.0) >= OPEN_S:
+            says = f"{counted(idle, 'transaction')} idled on the {item.server} after the load"
             yield Objection("the servers", says, "postgres.jsonl states, oldest_idle_in_xact_s")
 
 
@@ -71,7 +80,7 @@ def silent_agent(signals: Signals, history: History) -> Iterator[Objection]:
     window = signals.metrics.window
     if window is None or not history.pools:
         return
-    last_s = max(one.t_s for one in history.pools)
+    last_s = max(sample.t_s for sample in history.pools)
     if last_s < window.end_s - LAST_SAMPLE_WITHIN_S:
         says = f"no pool was seen for the last {window.end_s - last_s:.0f} s of the run"
         yield Objection("the agent", says, "pool.jsonl sample")

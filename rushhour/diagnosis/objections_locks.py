@@ -20,11 +20,11 @@ _LOCKS: Final = "postgres.jsonl lock_waits joined with pool.jsonl checkout.serve
 def own_locks(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a slow server: the waits for a lock are for the service's own transactions."""
     del history
-    chains = [one for locks in signals.locks for one in locks.chains]
-    own = [one for one in chains if one.own]
+    chains = [chain for locks in signals.locks for chain in locks.chains]
+    own = [chain for chain in chains if chain.own]
     if not own or len(own) < MOST * len(chains):
         return
-    lines = Counter(at(one.blocker.site) for one in own if one.blocker is not None)
+    lines = Counter(at(chain.blocker.site) for chain in own if chain.blocker is not None)
     where = f", mostly taken at {lines.most_common(1)[0][0]}" if lines else ""
     says = f"{len(own)} of {len(chains)} waits for a lock were for the service's own transactions{where}"
     alone = not any(signs_of(backend, locked=False) for backend in signals.backends)
@@ -34,13 +34,13 @@ def own_locks(signals: Signals, history: History) -> Iterator[Objection]:
 def locks_of_others(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a lock of the service's own: the waits are for another session, or an unknown session."""
     del history
-    chains = [one for locks in signals.locks for one in locks.chains]
-    others = sum(not one.own for one in chains)
+    chains = [chain for locks in signals.locks for chain in locks.chains]
+    others = sum(not chain.own for chain in chains)
     if signals.agent and others and others >= HARDLY_ANY * len(chains):
         whose = next((locks.whose for locks in signals.locks if locks.others), "")
         says = f"{others} of {len(chains)} waits for a lock were for another session, mostly {whose}"
         yield Objection("the servers", says, _LOCKS, refutes=others >= MOST * len(chains))
-    leaked = sum(one.leaked for one in chains)
+    leaked = sum(chain.leaked for chain in chains)
     if leaked >= MOST * len(chains):
         says = f"{leaked} of {len(chains)} waits for a lock were for transactions that had leaked"
         yield Objection("the agent", says, "pool.jsonl checkout.request_ended_s", refutes=True)
@@ -52,10 +52,10 @@ def at_work(signals: Signals, history: History) -> Iterator[Objection]:
     if pressure is None:
         return
     running = locked = total = silent = 0
-    for one in history.servers:
-        if one.server == f.server_of(pressure.pool) and pressure.from_s <= one.t_s <= pressure.to_s + 1:
-            silent += one.error is not None
-            for backend in one.backends:
+    for sample in history.servers:
+        if sample.server == f.server_of(pressure.pool) and pressure.from_s <= sample.t_s <= pressure.to_s + 1:
+            silent += sample.error is not None
+            for backend in sample.backends:
                 if backend.state != "idle":
                     waits = (backend.wait or "").startswith("Lock:")
                     total += 1

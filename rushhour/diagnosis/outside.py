@@ -1,4 +1,4 @@
-"""Signals of a run without the pool agent: HTTP, the log and the servers (pure)."""
+"""Computes signals of a run without the pool agent: HTTP, the log and the servers (pure)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ BUSY_CORES = 0.8  # one interpreter can use one core
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One server between the first pool time-out and the last, from its samples then; ages in seconds."""
+    """A server between the first and the last pool time-out, from its samples then; ages in seconds."""
 
     server: str
     samples: int
@@ -32,7 +32,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What is seen of a run without the agent: from HTTP, the log and the servers."""
+    """The signals of a run without the agent, from HTTP, the log and the servers."""
 
     idle_after_load: Mapping[str, int]  # server -> sessions idle in transaction since before the last request
     oldest_idle_s: float | None
@@ -45,7 +45,7 @@ class Outside:
 
     @property
     def leaked(self) -> bool:
-        """Whether sessions stayed idle after the load that no request can still be holding."""
+        """Whether sessions stayed idle after the load that no request can still hold."""
         return self.given_up < sum(self.idle_after_load.values())
 
     @property
@@ -55,20 +55,24 @@ class Outside:
 
     @property
     def idle_share(self) -> float:
-        """Of the backends in a transaction, during the trouble."""
-        one = self.troubled
-        return one.idle / (one.idle + one.active) if one is not None and one.idle + one.active else 0.0
+        """The share of idle backends among those in a transaction, during the trouble."""
+        trouble = self.troubled
+        return (
+            trouble.idle / (trouble.idle + trouble.active)
+            if trouble is not None and trouble.idle + trouble.active
+            else 0.0
+        )
 
 
 def outside_signals(history: History, window: Window | None) -> Outside:
-    """Compute them."""
+    """Compute the signals."""
     last: dict[str, f.ServerSample] = {}
-    for one in history.servers:
-        if window and window.load_ended_s < one.t_s <= window.end_s and one.error is None:
-            last[one.server] = one
+    for sample in history.servers:
+        if window and window.load_ended_s < sample.t_s <= window.end_s and sample.error is None:
+            last[sample.server] = sample
     quiet_s = max((row.t_s + 1.0 for row in history.requests), default=0.0)  # the last request had ended
     quiet_s = max(quiet_s, window.load_ended_s) if window else quiet_s
-    idle = {name: count for name, one in last.items() if (count := _idle_since(one, quiet_s))}
+    idle = {name: count for name, sample in last.items() if (count := _idle_since(sample, quiet_s))}
     late = [row for row in history.requests if row.outcome is f.Outcome.QUEUEPOOL_TIMEOUT]
     endpoints = {row.endpoint for row in late}
     answered = sum(
@@ -90,11 +94,11 @@ def outside_signals(history: History, window: Window | None) -> Outside:
 
 
 def _idle_since(sample: f.ServerSample, quiet_s: float) -> int:
-    """Those that have not moved since the last answer: a request whose customer left is no leak."""
+    """Count sessions that have not moved since the last answer: a request without a customer is no leak."""
     if not sample.backends:
         return sample.states.get(IDLE, 0)
     least_s = max(MOVED_S, sample.t_s - quiet_s)
-    return sum(one.state.startswith(IDLE) and one.state_s >= least_s for one in sample.backends)
+    return sum(backend.state.startswith(IDLE) and backend.state_s >= least_s for backend in sample.backends)
 
 
 def _span(window: Window | None, late: list[f.RequestCount]) -> tuple[float, float] | None:
@@ -124,29 +128,35 @@ def _troubled(history: History, span: tuple[float, float] | None) -> Trouble | N
         return None
     from_s, to_s = span
     found = [
-        _trouble(name, [one for one in history.servers if one.server == name and from_s <= one.t_s <= to_s])
-        for name in sorted({one.server for one in history.servers})
+        _trouble(
+            name,
+            [sample for sample in history.servers if sample.server == name and from_s <= sample.t_s <= to_s],
+        )
+        for name in sorted({sample.server for sample in history.servers})
     ]
-    seen = [one for one in found if one is not None]
-    return max(seen, key=lambda one: one.idle + one.active, default=None)
+    seen = [item for item in found if item is not None]
+    return max(seen, key=lambda item: item.idle + item.active, default=None)
 
 
 def _trouble(server: str, samples: list[f.ServerSample]) -> Trouble | None:
-    answered = [one for one in samples if one.error is None]
+    answered = [sample for sample in samples if sample.error is None]
     if not answered:
         return None
-    ages = [[one.state_s for one in sample.backends if one.state.startswith(IDLE)] for sample in answered]
+    ages = [
+        [backend.state_s for backend in sample.backends if backend.state.startswith(IDLE)]
+        for sample in answered
+    ]
     several = [each for each in ages if len(each) > 1 and max(each) > 0]
     return Trouble(
         server=server,
         samples=len(answered),
         silent=len(samples) - len(answered),
         span_s=answered[-1].t_s - answered[0].t_s,
-        active=sum(one.states.get("active", 0) for one in answered),
+        active=sum(item.states.get("active", 0) for item in answered),
         locked=sum(
-            count for one in answered for wait, count in one.waits.items() if wait.startswith("Lock:")
+            count for item in answered for wait, count in item.waits.items() if wait.startswith("Lock:")
         ),
-        idle=sum(one.states.get(IDLE, 0) for one in answered),
+        idle=sum(item.states.get(IDLE, 0) for item in answered),
         oldest_idle_s=max((max(each) for each in ages if each), default=0.0),
         oldest_at_end_s=next((max(each) for each in reversed(ages) if each), 0.0),
         in_step=sum(min(each) / max(each) for each in several) / len(several) if several else 0.0,
@@ -154,7 +164,7 @@ def _trouble(server: str, samples: list[f.ServerSample]) -> Trouble | None:
 
 
 def leak_evidence_outside(outside: Outside) -> tuple[Evidence, ...]:
-    """What is seen of a leak without the agent."""
+    """Return the evidence for a leak without the agent."""
     return (
         *(
             Evidence(
@@ -175,7 +185,7 @@ def leak_evidence_outside(outside: Outside) -> tuple[Evidence, ...]:
 
 
 def trouble_evidence(outside: Outside, trouble: Trouble) -> tuple[Evidence, ...]:
-    """What the server said while requests timed out."""
+    """Return what the server said while requests timed out."""
     return (
         Evidence("server", trouble.server, source="postgres.jsonl server"),
         Evidence(

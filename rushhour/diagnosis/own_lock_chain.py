@@ -1,4 +1,4 @@
-"""Those who wait for a lock wait for a transaction of the service itself."""
+"""Rule: requests wait for a lock that a transaction of the service itself holds."""
 
 from collections import Counter
 from typing import Final
@@ -30,8 +30,8 @@ MANY_SAMPLES: Final = 3  # of the server, once a second, with such a wait
 
 
 def find(signals: Signals) -> Finding | None:
-    """Waits for own running transactions that kept most connections, while customers had to wait."""
-    locks = max(signals.locks, key=lambda one: len(one.own), default=None)
+    """Return a finding if waits for own transactions kept most connections while customers had to wait."""
+    locks = max(signals.locks, key=lambda locks: len(locks.own), default=None)
     if locks is None or not felt(signals) or locks.own_samples < MANY_SAMPLES:
         return None
     if len(locks.own) < MOST * len(locks.chains) or locks.share < WORTH_SAYING:
@@ -53,16 +53,16 @@ def find(signals: Signals) -> Finding | None:
 
 
 def felt(signals: Signals) -> bool:
-    """Whether customers had to wait for a connection, or got no good answer."""
+    """Return whether customers waited for a connection, or got no good answer."""
     everything, pressure = signals.metrics.all, signals.pressure
     failed = everything.http_5xx + everything.client_timeouts
     return (pressure is not None and pressure.hurt) or failed > 0 or bool(signals.metrics.pool.timeouts)
 
 
 def _confidence(locks: LockSignals, cycles: bool) -> Confidence:
-    """Certain where the ends are seen: they idle at the service's own line, or wait for themselves."""
-    seen = [one for one in locks.own if one.blocker is not None]
-    idle = [one for one in seen if (one.last.blocker_state or "").startswith(IDLE)]
+    """Return `certain` if the blocking transactions were seen idle at a line of the service or in a cycle."""
+    seen = [chain for chain in locks.own if chain.blocker is not None]
+    idle = [item for item in seen if (item.last.blocker_state or "").startswith(IDLE)]
     nearly_all = NEARLY_ALL * len(locks.chains)
     if locks.spell_s < LOCKED_S or locks.share < MOST or len(locks.own) < nearly_all:
         return "likely"
@@ -73,8 +73,8 @@ def _summary(locks: LockSignals) -> str:
     own = locks.own
     text = f"Up to {locks.waiting_max} connections at once waited for a lock on the {locks.server}, for "
     text += f"{locks.spell_s:.0f} s: " if locks.spell_s else "moments at a time: "
-    waiters = Counter(one.held.site for one in own if one.held is not None)
-    statements = Counter(one.wait.statement for one in own if one.wait.statement)
+    waiters = Counter(chain.held.site for chain in own if chain.held is not None)
+    statements = Counter(chain.wait.statement for chain in own if chain.wait.statement)
     what = f"`{statements.most_common(1)[0][0]}`" if statements else "a statement"
     if waiters:
         what += f" on the connection taken at {at(waiters.most_common(1)[0][0])}"
@@ -82,9 +82,9 @@ def _summary(locks: LockSignals) -> str:
 
 
 def _transaction(own: tuple[Chain, ...]) -> str:
-    """`the transaction that app/x.py:3 f opened, which idles at app/x.py:9 f for up to 4.2 s`."""
-    sites = Counter(one.blocker.site for one in own if one.blocker is not None)
-    left = [one for one in own if one.blocker is None and one.last.blocker_state == IDLE]
+    """Describe `the transaction that app/x.py:3 f opened, which idles at app/x.py:9 f for up to 4.2 s`."""
+    sites = Counter(chain.blocker.site for chain in own if chain.blocker is not None)
+    left = [chain for chain in own if chain.blocker is None and chain.last.blocker_state == IDLE]
     if len(left) > MOST * len(own):
         return (
             "connections that are back in their pool and keep a lock all the same, for up to "
@@ -93,9 +93,9 @@ def _transaction(own: tuple[Chain, ...]) -> str:
     if not sites:
         return "transactions of the service itself, too short to be seen one by one"
     [(site, _)] = sites.most_common(1)
-    there = [one for one in own if one.blocker is not None and one.blocker.site == site]
+    there = [chain for chain in own if chain.blocker is not None and chain.blocker.site == site]
     text = f"the transaction that {at(site)} opened"
-    idle = [one for one in there if (one.last.blocker_state or "").startswith(IDLE)]
+    idle = [item for item in there if (item.last.blocker_state or "").startswith(IDLE)]
     if len(idle) < MOST * len(there):
         return f"{text}, which runs queries itself, for up to {_longest(there, idle=False):.1f} s"
     line = line_of(idle)
@@ -104,28 +104,28 @@ def _transaction(own: tuple[Chain, ...]) -> str:
 
 
 def line_of(chains: list[Chain]) -> f.CallSite | None:
-    """Where those who opened the blocking transactions stood, when they were seen outside of the driver."""
+    """Return the line at which the owners of the blocking transactions were seen outside of the driver."""
     lines = Counter(
-        one.blocker.stands_at
-        for one in chains
-        if one.blocker is not None and one.blocker.stands_at is not None
+        chain.blocker.stands_at
+        for chain in chains
+        if chain.blocker is not None and chain.blocker.stands_at is not None
     )
     return lines.most_common(1)[0][0] if lines else None
 
 
 def _longest(chains: list[Chain], *, idle: bool) -> float:
-    ages = (one.last.blocker_state_s if idle else one.last.blocker_xact_s for one in chains)
+    ages = (chain.last.blocker_state_s if idle else chain.last.blocker_xact_s for chain in chains)
     return max((age for age in ages if age is not None), default=0.0)
 
 
 def _cycle_summary(locks: LockSignals) -> str:
     pairs = Counter(
-        apart(one.blocker, one.held)
-        for one in locks.cycles
-        if one.blocker is not None and one.held is not None and one.held.owner == one.blocker.owner
+        apart(cycle.blocker, cycle.held)
+        for cycle in locks.cycles
+        if cycle.blocker is not None and cycle.held is not None and cycle.held.owner == cycle.blocker.owner
     )
-    longest_s = max((one.wait.waited_s or 0.0 for one in locks.cycles), default=0.0)
-    requests = len({one.last.blocked_by for one in locks.cycles})
+    longest_s = max((cycle.wait.waited_s or 0.0 for cycle in locks.cycles), default=0.0)
+    requests = len({cycle.last.blocked_by for cycle in locks.cycles})
     text = (
         f"The service waits for itself: {counted(requests, 'time')} a request or job waited, for up to "
         f"{longest_s:.1f} s, for a lock that it holds with another connection of its own"
@@ -137,10 +137,10 @@ def _cycle_summary(locks: LockSignals) -> str:
 
 
 def apart(first: f.CheckOut, second: f.CheckOut) -> tuple[str, str]:
-    """Where two check-outs were made: the innermost callers that differ, if one line made both."""
-    for one, other in zip(first.stack, second.stack, strict=False):
-        if one != other:
-            return one, other
+    """Return the lines of two check-outs: the innermost callers that differ, if one line made both."""
+    for item, other in zip(first.stack, second.stack, strict=False):
+        if item != other:
+            return item, other
     return at(first.site), at(second.site)
 
 
@@ -162,7 +162,7 @@ def _evidence(locks: LockSignals) -> tuple[Evidence, ...]:
         ),
         Evidence("most of them at once", locks.waiting_max, source=source),
     ]
-    idle = [one for one in own if (one.last.blocker_state or "").startswith(IDLE)]
+    idle = [chain for chain in own if (chain.last.blocker_state or "").startswith(IDLE)]
     found.append(
         Evidence(
             "of those waits, the transaction waited for idled",

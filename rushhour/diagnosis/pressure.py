@@ -1,4 +1,4 @@
-"""Signals of a pool that was asked for more than it has (pure)."""
+"""Computes the signals of a pool that was asked for more connections than it has (pure)."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from 
 
 @dataclass(frozen=True, slots=True)
 class PressureSignals:
-    """One pool of one process, from the first moment it was full to the last."""
+    """The signals of a pool of a process, from the first moment it was full to the last."""
 
     pool: str
     pid: int
@@ -40,7 +40,7 @@ class PressureSignals:
 
     @property
     def queued(self) -> bool:
-        """Whether anybody had to wait."""
+        """Whether a request had to wait for a connection."""
         return self.waiters_max > 0 or self.timeouts > 0
 
     @property
@@ -58,25 +58,25 @@ class PressureSignals:
 
 
 def pressure_signals(history: History, window: Window | None) -> PressureSignals | None:
-    """Signals of the pool that was full with the longest queue; None when none was, after the warm-up."""
+    """Compute the signals of the full pool with the longest queue; None if no pool was full."""
     if window is None:
         return None
     seen: Counter[tuple[int, str]] = Counter()
     full: dict[tuple[int, str], list[f.PoolSample]] = {}
-    for one in history.pools:
-        if window.measured_from_s <= one.t_s <= window.end_s:
-            seen[one.pid, one.pool] += 1
-            if one.capacity and one.checked_out >= one.capacity:
-                full.setdefault((one.pid, one.pool), []).append(one)
+    for sample in history.pools:
+        if window.measured_from_s <= sample.t_s <= window.end_s:
+            seen[sample.pid, sample.pool] += 1
+            if sample.capacity and sample.checked_out >= sample.capacity:
+                full.setdefault((sample.pid, sample.pool), []).append(sample)
     if not full:
         return None
-    pid, pool = max(full, key=lambda key: (max(one.waiting for one in full[key]), len(full[key])))
+    pid, pool = max(full, key=lambda key: (max(item.waiting for item in full[key]), len(full[key])))
     samples = full[pid, pool]
     from_s, to_s = samples[0].t_s, samples[-1].t_s
     full_share = len(samples) / seen[pid, pool]
-    total = sum(one.checked_out for one in samples)
-    leaked = sum(one.leaked for one in samples) / total
-    connecting = sum(max(0, one.checked_out - one.live) for one in samples) / total
+    total = sum(sample.checked_out for sample in samples)
+    leaked = sum(sample.leaked for sample in samples) / total
+    connecting = sum(max(0, sample.checked_out - sample.live) for sample in samples) / total
     return PressureSignals(
         pool=pool,
         pid=pid,
@@ -88,8 +88,8 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         leaked_share=leaked,
         connecting_share=connecting,
         busy_share=max(0.0, 1 - leaked - connecting),
-        waiters_max=max(one.waiting for one in samples),
-        timeouts=max(one.timeouts for one in history.pools if (one.pid, one.pool) == (pid, pool)),
+        waiters_max=max(sample.waiting for sample in samples),
+        timeouts=max(sample.timeouts for sample in history.pools if (sample.pid, sample.pool) == (pid, pool)),
         arrivals_per_s=_arrivals_per_s(samples[0], samples[-1]),
         hold_mean_s=_hold_mean_s(history, pid, pool, from_s, to_s),
         left_out=_left_out(history, pid, pool, window.end_s),
@@ -114,15 +114,15 @@ def _arrivals_per_s(first: f.PoolSample, last: f.PoolSample) -> float | None:
 
 def _hold_mean_s(history: History, pid: int, pool: str, from_s: float, to_s: float) -> float | None:
     count, total_us = 0, 0.0
-    for one in history.times:
-        if (one.pid, one.pool) == (pid, pool) and from_s <= one.t_s <= to_s + 1:
-            count += sum(one.hold_us.values())
-            total_us += sum(bound * _BUCKET_MIDDLE * n for bound, n in one.hold_us.items())
+    for times in history.times:
+        if (times.pid, times.pool) == (pid, pool) and from_s <= times.t_s <= to_s + 1:
+            count += sum(times.hold_us.values())
+            total_us += sum(bound * _BUCKET_MIDDLE * n for bound, n in times.hold_us.items())
     return total_us / count / 1_000_000 if count else None
 
 
 def _left_out(history: History, pid: int, pool: str, end_s: float) -> int:
-    """Connections out at the end whose request has not ended."""
+    """Count connections out at the end whose request has not ended."""
     return sum(
         in_running_request(out, end_s) and (out.pid, out.pool) == (pid, pool) for out in history.checkouts
     )
@@ -130,24 +130,24 @@ def _left_out(history: History, pid: int, pool: str, end_s: float) -> int:
 
 def _active_share(history: History, server: str, from_s: float, to_s: float) -> float | None:
     active = idle = 0
-    for one in history.servers:
-        if one.server == server and from_s <= one.t_s <= to_s + 1:
-            active += one.states.get("active", 0)
-            idle += one.states.get("idle in transaction", 0)
+    for sample in history.servers:
+        if sample.server == server and from_s <= sample.t_s <= to_s + 1:
+            active += sample.states.get("active", 0)
+            idle += sample.states.get("idle in transaction", 0)
     return active / (active + idle) if active + idle else None
 
 
 def _cpu_share(history: History, server: str, from_s: float, to_s: float) -> float | None:
     shares = [
-        one.cpu_cores / one.limit_cores
-        for one in history.host
-        if one.component == server and one.limit_cores and from_s <= one.t_s <= to_s + 1
+        sample.cpu_cores / sample.limit_cores
+        for sample in history.host
+        if sample.component == server and sample.limit_cores and from_s <= sample.t_s <= to_s + 1
     ]
     return sum(shares) / len(shares) if shares else None
 
 
 def pressure_evidence(pressure: PressureSignals) -> tuple[Evidence, ...]:
-    """The numbers of a full pool."""
+    """Return the evidence for a full pool."""
     found = [
         Evidence("pool", f"{pressure.pool}, {pressure.capacity} connections", source="pool.jsonl sample"),
         Evidence("full for", round(pressure.full_s, 1), "s", "pool.jsonl sample.checked_out"),

@@ -1,4 +1,4 @@
-"""Signals of the service's processes: forks, event loops, errors in its log (pure)."""
+"""Computes signals of the service's processes: forks, event loops, errors in its log (pure)."""
 
 import re
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ MANY_ENGINES: Final = 9  # by one line of one process: more than are watched one
 
 @dataclass(frozen=True, slots=True)
 class ProcessSignals:
-    """Over all processes, after the warm-up where not said otherwise."""
+    """The signals of all processes, after the warm-up unless a field says otherwise."""
 
     log_kinds: Mapping[str, int]  # errors in the service's log that say what is wrong with the database
     shared: int  # connections of a server that several processes hold, since a fork
@@ -44,15 +44,15 @@ class ProcessSignals:
 
 
 def process_signals(history: History, window: Window | None) -> ProcessSignals:
-    """Compute them."""
+    """Compute the signals."""
     kinds: Counter[str] = Counter()
     for event in history.events:
         if event.name == f.LOG_ERRORS and (window is None or event.t_s >= window.load_started_s):
             kinds.update(event.detail.get("kinds", {}))
     inherited = _last_inherited(history)
-    used = [one for one in inherited if one.uses]
-    holders = Counter((one.pool, pid) for one in inherited for pid in one.server_pids)
-    loops = [one for one in history.loops if window is not None and window.after_warm_up(one.t_s)]
+    used = [item for item in inherited if item.uses]
+    holders = Counter((item.pool, pid) for item in inherited for pid in item.server_pids)
+    loops = [loop for loop in history.loops if window is not None and window.after_warm_up(loop.t_s)]
     sites: Counter[f.CallSite] = Counter()
     for loop in loops:
         if loop.blocked and loop.site is not None:
@@ -63,37 +63,37 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
     return ProcessSignals(
         log_kinds=kinds,
         shared=len(holders),
-        sharers=len({one.pid for one in used}),
-        shared_uses=sum(one.uses for one in used),
-        shared_pools=tuple(sorted({one.pool for one in used})),
-        loop_samples=sum(one.samples for one in loops),
-        loop_blocked=sum(one.blocked for one in loops),
+        sharers=len({item.pid for item in used}),
+        shared_uses=sum(item.uses for item in used),
+        shared_pools=tuple(sorted({item.pool for item in used})),
+        loop_samples=sum(loop.samples for loop in loops),
+        loop_blocked=sum(loop.blocked for loop in loops),
         loop_site=site,
         limits={
-            name: (max(one.connections or 0 for one in samples), samples[-1].max_connections or 0)
+            name: (max(sample.connections or 0 for sample in samples), samples[-1].max_connections or 0)
             for name, samples in _by_server(history).items()
         },
         engines_site=engines[0],
         engines_made=engines[1],
         engines_per_request=engines[1] / answered if answered else None,
         pools_want=_pools_want(history),
-        fastapi=next((one.fastapi for one in history.processes if one.fastapi is not None), None),
-        flask=any(one.flask is not None for one in history.processes),
-        loop_driver=sum(one.blocked if one.driver is None else one.driver for one in loops),
-        loop_waits=sum(one.waits for one in loops),
-        loop_computes=sum(one.computes for one in loops),
+        fastapi=next((process.fastapi for process in history.processes if process.fastapi is not None), None),
+        flask=any(process.flask is not None for process in history.processes),
+        loop_driver=sum(loop.blocked if loop.driver is None else loop.driver for loop in loops),
+        loop_waits=sum(loop.waits for loop in loops),
+        loop_computes=sum(loop.computes for loop in loops),
         loop_there=there,
-        loop_longest_s=max((one.longest_s for one in loops), default=0.0),
+        loop_longest_s=max((loop.longest_s for loop in loops), default=0.0),
     )
 
 
 def numbers_of(version: str) -> tuple[int, ...]:
-    """`0.121.3` -> (0, 121, 3)."""
+    """Parse a version: `0.121.3` -> (0, 121, 3)."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _most_engines(history: History) -> tuple[f.CallSite | None, int]:
-    last = {(one.pid, one.site): one.made for one in history.engines}
+    last = {(engines.pid, engines.site): engines.made for engines in history.engines}
     totals: Counter[f.CallSite] = Counter()
     for (pid, site), made in last.items():
         del pid
@@ -103,20 +103,20 @@ def _most_engines(history: History) -> tuple[f.CallSite | None, int]:
 
 
 def _last_inherited(history: History) -> list[f.Inherited]:
-    return list({(one.pid, one.pool): one for one in history.inherited}.values())
+    return list({(inherited.pid, inherited.pool): inherited for inherited in history.inherited}.values())
 
 
 def _by_server(history: History) -> dict[str, list[f.ServerSample]]:
     found: defaultdict[str, list[f.ServerSample]] = defaultdict(list)
-    for one in history.servers:
-        if one.max_connections is not None:
-            found[one.server].append(one)
+    for sample in history.servers:
+        if sample.max_connections is not None:
+            found[sample.server].append(sample)
     return found
 
 
 def _pools_want(history: History) -> int | None:
-    """Of the server that most may be opened to; None without pools, or with one that has no limit."""
-    capacities = {(one.pool, one.pid): one.capacity for one in history.pools}
+    """Return the most connections that the pools may open to a server; None if a pool has no limit."""
+    capacities = {(sample.pool, sample.pid): sample.capacity for sample in history.pools}
     totals: Counter[str] = Counter()
     for (pool, _), capacity in capacities.items():
         if capacity is None:

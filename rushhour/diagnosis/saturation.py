@@ -1,4 +1,4 @@
-"""More is asked of the pool than it can serve: every connection is in use, and each comes back in time."""
+"""Rule: the load asks for more than the pool can serve; every connection is in use and comes back in time."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
@@ -18,7 +18,7 @@ BUSY = 0.25  # of the connections out; below half it only makes another cause wo
 
 
 def find(signals: Signals) -> Finding | None:
-    """A full pool with a queue, held by requests that were at work."""
+    """Return a finding if a full pool had a queue, and its holders were at work."""
     pressure = signals.pressure
     if pressure is None or pressure.busy_share < BUSY or not pressure.hurt:
         return None
@@ -38,7 +38,7 @@ def find(signals: Signals) -> Finding | None:
 
 
 def _query(holds: HoldSignals | None) -> str:
-    """The line whose query takes most of the time, where holders were seen in one."""
+    """Return the line whose query takes most of the time, if holders were seen in a query."""
     line = None if holds is None or holds.driver < MOST else holds.seen("driver")
     if holds is None or line is None:
         return ""

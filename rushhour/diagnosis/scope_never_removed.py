@@ -1,4 +1,4 @@
-"""A thread-local (scoped) session that nobody removes: each thread keeps its first connection for good."""
+"""Rule: a thread-local (scoped) session is never removed, so each thread keeps its first connection."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.leak_evidence import leak_evidence
@@ -22,7 +22,7 @@ FIX = (
 
 
 def find(signals: Signals) -> Finding | None:
-    """Leaked connections that later requests of the same thread go on using."""
+    """Return a finding if later requests of the same thread use leaked connections."""
     leak = signals.leak
     if (
         leak is None
@@ -43,7 +43,7 @@ def find(signals: Signals) -> Finding | None:
 
 
 def _confidence(leak: LeakSignals) -> Confidence:
-    """A few connections on threads of their own may be chance; connections used again are not."""
+    """Return how certain it is: a few connections on different threads may be chance, reused ones are not."""
     if leak.spans_requests:
         return "certain" if leak.leaked > 1 else "likely"
     return "likely" if leak.leaked >= 3 else "possible"

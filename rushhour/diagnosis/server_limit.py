@@ -1,4 +1,4 @@
-"""The server has no more connections to give: all processes' pools together exceed its limit."""
+"""Rule: the pools of all processes together exceed the server's limit of connections."""
 
 from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.processes import ProcessSignals
@@ -23,7 +23,7 @@ NEAR = 5  # reserved for superusers, and the observer's own
 
 
 def find(signals: Signals) -> Finding | None:
-    """The server refused connections, as the service's log says (PostgreSQL: SQLSTATE 53300)."""
+    """Return a finding if the service's log says that the server refused connections (SQLSTATE 53300)."""
     processes = signals.processes
     refused = processes.log_kinds.get("server_limit", 0)
     if not refused:

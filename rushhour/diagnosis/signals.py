@@ -1,4 +1,4 @@
-"""All signals of a run, computed once, for the rules to judge (pure)."""
+"""Computes all signals of a run once, for all rules (pure)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +18,7 @@ LOCKED_S: Final = 2.0  # a shorter wait of most backends for a lock is a hiccup
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What the rules judge."""
+    """The signals of a run, which the rules judge."""
 
     metrics: Metrics
     agent: bool  # whether pools were seen from inside
@@ -36,13 +36,17 @@ class Signals:
         if self.leak is None or not self.leak.leaked:
             return None
         return next(
-            (one for one in self.backends if one.server == self.leak.pool and one.lock_waits_s >= LOCKED_S),
+            (
+                backend
+                for backend in self.backends
+                if backend.server == self.leak.pool and backend.lock_waits_s >= LOCKED_S
+            ),
             None,
         )
 
     @property
     def leak_share(self) -> float:
-        """Of the connections out, how many had leaked; the mean over the time its pool was full."""
+        """The share of leaked connections among those out, as a mean over the time the pool was full."""
         if self.leak is None:
             return 0.0
         behind = self.behind_leak

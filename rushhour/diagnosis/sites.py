@@ -1,4 +1,4 @@
-"""Which call sites held connections, and for how long (pure)."""
+"""Computes which call sites held connections, and for how long (pure)."""
 
 import re
 from collections import defaultdict
@@ -41,7 +41,7 @@ class HeldCheckout:
 
 @dataclass(slots=True)
 class SiteTally:
-    """What is known of one call site, endpoint and pool."""
+    """The totals of a call site, endpoint and pool."""
 
     checkouts: int = 0
     held_s: float = 0.0
@@ -53,17 +53,17 @@ class SiteTally:
 
 
 def plain_endpoint(endpoint: str) -> str:
-    """One spelling for a route: the service says `/customers/<int:id>`, the customers `/customers/:id`."""
+    """Return a common spelling of `/customers/<int:id>` (the service) and `/customers/:id` (the load)."""
     return _VARIABLE.sub(":id", endpoint)
 
 
 def at(site: f.CallSite | HeldSite) -> str:
-    """`app/referrals.py:88 list_referrals`."""
+    """Describe a call site: `app/referrals.py:88 list_referrals`."""
     return f"{site.file}:{site.line} {site.function}"
 
 
 def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
-    """Call sites by the connection-seconds they held, most first, at most ten.
+    """Return the ten call sites that held most connection-seconds, most first.
 
     A connection that is out counts until the watch ended, or until its process did.
     """
@@ -88,7 +88,7 @@ def held_sites(history: History, window: Window | None) -> tuple[HeldSite, ...]:
 
 
 def ranked_sites(history: History, window: Window) -> list[tuple[SiteKey, SiteTally]]:
-    """All call sites, by connection-seconds up to the end of the watch, warm-up included; most first."""
+    """Return all call sites by connection-seconds until the watch ended, warm-up included; most first."""
     tallies: defaultdict[SiteKey, SiteTally] = defaultdict(SiteTally)
     for total in _last_totals(history, window):
         tally = tallies[total.site, total.endpoint, total.pool]
@@ -106,7 +106,7 @@ def ranked_sites(history: History, window: Window) -> list[tuple[SiteKey, SiteTa
         if held.leaked or held.collected:
             tally.units.append(unit_of(held.out))
         tally.max_hold_s = max(tally.max_hold_s, held.held_s)
-    return sorted(tallies.items(), key=lambda item: (-item[1].held_s, item[0][0].file, item[0][0].line))
+    return sorted(tallies.items(), key=lambda tally: (-tally[1].held_s, tally[0][0].file, tally[0][0].line))
 
 
 def held_checkouts(history: History, window: Window) -> Iterator[HeldCheckout]:
@@ -126,7 +126,7 @@ def held_checkouts(history: History, window: Window) -> Iterator[HeldCheckout]:
 
 
 def process_ends(history: History, window: Window) -> dict[int, float]:
-    """Until when each process of the service was seen, no later than the end of the watch."""
+    """Return until when each process of the service was seen, no later than the end of the watch."""
     last: dict[int, float] = {}
     for sample in history.pools:
         last[sample.pid] = max(sample.t_s, last.get(sample.pid, 0.0))
@@ -137,28 +137,30 @@ def process_ends(history: History, window: Window) -> dict[int, float]:
 
 
 def checkouts_at(history: History, window: Window, keys: set[SiteKey]) -> int | None:
-    """All check-outs of these call sites, notable or not; None where the agent wrote no totals."""
-    totals = [one for one in _last_totals(history, window) if (one.site, one.endpoint, one.pool) in keys]
-    return sum(one.checkouts for one in totals) if totals else None
+    """Count all check-outs of these call sites, notable or not; None if the agent wrote no totals."""
+    totals = [
+        total for total in _last_totals(history, window) if (total.site, total.endpoint, total.pool) in keys
+    ]
+    return sum(total.checkouts for total in totals) if totals else None
 
 
 def checkouts_elsewhere(history: History, window: Window, keys: set[SiteKey], pool: str) -> int:
-    """Check-outs of the same endpoints and pool at all other call sites."""
+    """Count check-outs of the same endpoints and pool at all other call sites."""
     routes = {plain_endpoint(endpoint) for _, endpoint, _ in keys if endpoint is not None}
     return sum(
-        one.checkouts
-        for one in _last_totals(history, window)
-        if one.pool == pool
-        and one.endpoint is not None
-        and plain_endpoint(one.endpoint) in routes
-        and (one.site, one.endpoint, one.pool) not in keys
+        total.checkouts
+        for total in _last_totals(history, window)
+        if total.pool == pool
+        and total.endpoint is not None
+        and plain_endpoint(total.endpoint) in routes
+        and (total.site, total.endpoint, total.pool) not in keys
     )
 
 
 def _last_totals(history: History, window: Window) -> list[f.SiteTotal]:
-    """Totals as they stood when the watch ended: stopping the service gives back what had leaked."""
+    """Return the totals as the watch ended: stopping the service gives back what had leaked."""
     last: dict[tuple[int, SiteKey], f.SiteTotal] = {}
-    for one in history.sites:
-        if one.t_s <= window.end_s:
-            last[one.pid, (one.site, one.endpoint, one.pool)] = one
+    for site in history.sites:
+        if site.t_s <= window.end_s:
+            last[site.pid, (site.site, site.endpoint, site.pool)] = site
     return list(last.values())

@@ -1,4 +1,4 @@
-"""A server that is slow or does not answer: connections wait for it, not for each other."""
+"""Rule: a server is slow or does not answer; connections wait for it, and not for each other."""
 
 from rushhour.diagnosis.backend import BackendSignals, backend_evidence
 from rushhour.diagnosis.findings import Evidence, Finding
@@ -19,9 +19,11 @@ MANY_SLOW_CREATES = 3
 
 
 def find(signals: Signals) -> Finding | None:
-    """Effects that customers felt, on a server that showed a sign of its own."""
+    """Return a finding if customers felt an effect, and a server showed a sign of trouble of its own."""
     behind = signals.behind_leak  # its queries wait for what leaked, not for the server
-    whose = {one.server: one.whose for one in signals.locks if len(one.others) * 2 > len(one.chains)}
+    whose = {
+        locks.server: locks.whose for locks in signals.locks if len(locks.others) * 2 > len(locks.chains)
+    }
     signed = [
         (
             signs_of(
@@ -62,12 +64,12 @@ def find(signals: Signals) -> Finding | None:
 
 
 def _may_be_own(signals: Signals, server: str) -> bool:
-    """Without the agent: the sessions that hold the locks look as those do that wait for them."""
-    return not signals.agent and any(one.unknown for one in signals.locks if one.server == server)
+    """Return whether, without the agent, the holders of the locks look like the waiting sessions."""
+    return not signals.agent and any(locks.unknown for locks in signals.locks if locks.server == server)
 
 
 def signs_of(backend: BackendSignals, locked: bool, whose: str = "") -> tuple[str, ...]:
-    """What the server did, in words; its lock waits only if `locked`, held by `whose` session."""
+    """Describe what the server did; its lock waits only if `locked`, held by `whose` session."""
     signs = []
     if backend.silent_s >= STUCK_S:
         signs.append(f"it gave the observer no answer for {backend.silent_s:.0f} s")

@@ -1,4 +1,4 @@
-"""A path through the code that takes a connection and does not close it."""
+"""Rule: a path through the code takes a connection and does not close it."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.leak_evidence import leak_evidence
@@ -23,7 +23,7 @@ FIX = (
 
 
 def find(signals: Signals) -> Finding | None:
-    """Leaked connections that no later request uses."""
+    """Return a finding if connections leaked that no later request uses."""
     leak = signals.leak
     if leak is None:
         return None

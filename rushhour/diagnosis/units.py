@@ -1,4 +1,4 @@
-"""What ended while a connection stayed out, in words: a request, a websocket, a job, a thread (pure)."""
+"""Words what ended while a connection stayed out: a request, a websocket, a job, a thread (pure)."""
 
 import re
 from collections import Counter
@@ -44,37 +44,37 @@ _NOUN: Final = {JOB: "job", OWNER: "thread, greenlet or task"}
 
 
 def unit_of(out: f.CheckOut) -> str:
-    """Which kind of unit of work a check-out was taken for; of one that has ended."""
+    """Return the kind of the ended unit of work that a check-out was taken for."""
     return out.lost if out.lost in (JOB, OWNER) else unit_of_endpoint(out.endpoint)
 
 
 def unit_of_endpoint(endpoint: str | None) -> str:
-    """By the label: a request whose route was never known has none."""
+    """Return the kind of unit of work by its label; a request whose route was never known has no label."""
     if endpoint is None or (_ROUTE.match(endpoint) and not _SOCKET.match(endpoint)):
         return REQUEST
     return WEBSOCKET if _SOCKET.match(endpoint) else OTHER
 
 
 def most_of(units: Iterable[str]) -> str:
-    """The kind of more than half of these units; `unit of work` where they are of several kinds."""
+    """Return the kind of more than half of these units; `unit of work` if no kind has a majority."""
     counts = Counter(units)
     kind, count = next(iter(counts.most_common(1)), (REQUEST, 1))
     return kind if count * 2 > counts.total() else OTHER
 
 
 def after_what(unit: str, count: int) -> str:
-    """`after their request had ended`."""
+    """Say what ended: `after their request had ended`."""
     alone, several = _words(unit)[0]
     return f"after {alone if count == 1 else several} had {'closed' if unit == WEBSOCKET else 'ended'}"
 
 
 def held_by(unit: str, count: int) -> str:
-    """`held by requests that had ended`."""
+    """Say who holds it: `held by requests that had ended`."""
     return _words(unit)[1][count != 1]
 
 
 def noun(unit: str) -> str:
-    """`request`, `job`, `thread, greenlet or task`."""
+    """Return the noun of a kind: `request`, `job`, `thread, greenlet or task`."""
     return _NOUN.get(unit, unit)
 
 

@@ -1,4 +1,4 @@
-"""Pools that cannot be exhausted, and what that means for who watches them (pure)."""
+"""Explains pools without a limit, which cannot be exhausted (pure)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -20,5 +20,5 @@ _OPEN_ENDED: Final = "has no limit: it opens connections until the server refuse
 
 
 def what_it_means(kind: str) -> str:
-    """Of a pool without a limit, by the name of its class."""
+    """Explain a pool without a limit, by the name of its class."""
     return f"{kind}, which {_MEANING.get(kind, _OPEN_ENDED)}"

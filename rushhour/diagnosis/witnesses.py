@@ -1,4 +1,4 @@
-"""Asks every witness of a run what speaks against a cause: this alone decides what may be certain (pure).
+"""Asks every witness of a run what contradicts a cause; only this decides what may be certain (pure).
 
 The witnesses are the agent (looks at holders, check-outs, time-outs, pools), the servers (what each backend
 does), the answers that customers got, and the life of the service. A rule names a cause, and its confidence
@@ -57,14 +57,14 @@ def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]
     if processes.loop_driver < MOST * processes.loop_blocked:
         return  # it waits for something else
     samples = [
-        one
-        for one in history.servers
-        if one.error is None and window is not None and window.measures(one.t_s)
+        sample
+        for sample in history.servers
+        if sample.error is None and window is not None and window.measures(sample.t_s)
     ]
-    seconds = {int(one.t_s) for one in samples}
+    seconds = {int(sample.t_s) for sample in samples}
     if not seconds:
         return
-    active = sum(one.states.get("active", 0) for one in samples) / len(seconds)
+    active = sum(sample.states.get("active", 0) for sample in samples) / len(seconds)
     if active < HARDLY_ANY:
         says = f"{active:.2g} backends ran a query, on average: the servers had next to nothing to do"
         yield Objection("the servers", says, "postgres.jsonl states")

@@ -95,10 +95,10 @@ def _engine() -> str:
 
 
 def render_findings(findings: Iterable[Finding]) -> RenderableType:
-    """What was found, and what to do where something is missing."""
+    """Return what was found, and what to do where something is missing."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    for one in findings:
-        mark = Text("ok", "green") if one.ok else Text("missing", "bold red")
-        advice = f"\n{one.advice}" if one.advice and not one.ok else ""
-        table.add_row(mark, one.what, Text(one.found + advice))
+    for finding in findings:
+        mark = Text("ok", "green") if finding.ok else Text("missing", "bold red")
+        advice = f"\n{finding.advice}" if finding.advice and not finding.ok else ""
+        table.add_row(mark, finding.what, Text(finding.found + advice))
     return table

@@ -34,7 +34,7 @@ def bucket_counts(encoded: str) -> Counter[int]:
 
 
 def bucket_ms(bucket: int) -> float:
-    """The middle of a bucket, in milliseconds."""
+    """Return the middle of a bucket, in milliseconds."""
     return float(WIDTH ** (bucket + 0.5)) / 1000
 
 

@@ -98,7 +98,7 @@ def _first_pages(history: History, zero: float) -> list[Moment]:
     if anchor is None:
         return []
     first: dict[str, Moment] = {}
-    for page in history.told:
+    for page in history.notifications:
         t_s = page.monotonic_s - float(anchor.detail["monotonic_s"])
         alerts = ", ".join(sorted({alert.labels.get("alertname", "?") for alert in page.alerts}))
         first.setdefault(page.policy, Moment(t_s - zero, f"real page of {page.policy}", alerts, "purple"))

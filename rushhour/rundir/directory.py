@@ -47,7 +47,7 @@ _FILE_OF: Final[dict[type, str]] = {
     f.ServerSample: "postgres.jsonl",
     f.HostSample: "host.jsonl",
     f.Event: _EVENTS,
-    f.Told: NOTIFICATIONS,
+    f.Notification: NOTIFICATIONS,
     f.ServiceSeen: "services.jsonl",
     **dict.fromkeys(_KIND_OF, "pool.jsonl"),
 }
@@ -320,7 +320,7 @@ def load_history(run: RunDir) -> f.History:
         agent_faults=of(f.AgentFault),
         servers=read(f.ServerSample),
         host=read(f.HostSample),
-        told=read(f.Told),
+        notifications=read(f.Notification),
         services=read(f.ServiceSeen),
     )
     manifests = read_manifests(run.path)

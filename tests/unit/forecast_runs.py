@@ -76,4 +76,4 @@ def measured(
     story.cpu("replica", replica_cores, limit_cores=0.5)
     story.cpu("service", service_cores)
     story.server("replica", {"active": 3}, range(seconds), max_connections=100)
-    return dataclasses.replace(story.told(), environment=ENVIRONMENT)
+    return dataclasses.replace(story.history(), environment=ENVIRONMENT)

@@ -182,7 +182,7 @@ class Story:
         for second in range(self.duration_s):
             self.add("host", f.HostSample(STARTED_S + second + 0.5, component, cores, 80.0, 3, limit_cores))
 
-    def told(self) -> History:
+    def history(self) -> History:
         """The history, with the generator and the run's own events around what was collected."""
         sent: dict[int, int] = {}
         for row in self.facts.get("requests", []):
@@ -238,7 +238,7 @@ def healthy() -> History:
     story.pool("replica", lambda t: Level(out=12 if t < 75 else 0, checkouts=int(t * 30)))
     story.site(checkouts=2250, held_s=76.0)
     story.server("replica", {"active": 3, "idle": 9}, range(77))
-    return story.told()
+    return story.history()
 
 
 @lru_cache(maxsize=32)  # for tests by property there are many
@@ -276,7 +276,7 @@ def incident(leaked: int = CAPACITY, timeouts: int = 15, users: int = 800) -> Hi
     story.server(
         "replica", {"idle in transaction": leaked, "active": 2}, range(77), oldest_idle_in_xact_s=20.0
     )
-    return story.told()
+    return story.history()
 
 
 def staging(leaked: int = 5) -> History:
@@ -309,7 +309,7 @@ def unclosed(every: int = 1, threads: int = 8) -> History:
         story.checkout(number, taken, thread=f"ThreadPoolExecutor-0_{number % threads}")
     story.site(checkouts=CAPACITY * every, held_s=1.0)
     story.server("replica", {"idle in transaction": CAPACITY}, range(77), oldest_idle_in_xact_s=50.0)
-    return story.told()
+    return story.history()
 
 
 def saturated() -> History:
@@ -340,7 +340,7 @@ def saturated() -> History:
     story.server("replica", {"idle": 30}, range(75, 77))
     story.facts["host"] = [one for one in story.facts["host"] if one.component != "replica"]
     story.cpu("replica", 0.49, limit_cores=0.5)
-    return story.told()
+    return story.history()
 
 
 def dead_backend() -> History:
@@ -367,7 +367,7 @@ def dead_backend() -> History:
     story.server("replica", {"active": 3, "idle": 9}, range(40))
     silent: dict[str, Any] = {"error": "no answer within 2 s", "lag_s": None}
     story.server("replica", {}, range(40, 77), **silent)
-    return story.told()
+    return story.history()
 
 
 def cut_short(history: History, at_s: float) -> History:

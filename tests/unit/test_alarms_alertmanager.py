@@ -42,11 +42,11 @@ def test_a_repeat_that_no_multiple_of_the_interval_is_comes_at_the_next_tick() -
     assert told(sent) == [(30, "alarm"), (150, "repeat"), (270, "repeat"), (390, "repeat")]
 
 
-def test_one_that_ends_within_the_wait_is_never_told() -> None:
+def test_an_alert_that_ends_within_group_wait_triggers_no_notification() -> None:
     assert play(Route(), (0, A, True), (15, A, False)) == []
 
 
-def test_flapping_between_two_ticks_is_told_by_nothing() -> None:
+def test_flapping_between_two_ticks_triggers_no_notification() -> None:
     assert told(play(Route(), (0, A, True), (60, A, False), (120, A, True), until_s=HOUR_S)) == [
         (30, "alarm")
     ]
@@ -59,12 +59,12 @@ def test_a_new_alert_waits_for_the_groups_tick_and_brings_the_others_along() -> 
 
 
 @pytest.mark.parametrize("send_resolved", [True, False])
-def test_the_end_is_told_at_a_tick_where_it_is_wanted(send_resolved: bool) -> None:
+def test_a_resolved_notification_comes_at_a_tick_if_it_is_sent(send_resolved: bool) -> None:
     sent = play(Route(send_resolved=send_resolved), (0, A, True), (45, A, False))
     assert told(sent) == ([(30, "alarm"), (330, "resolved")] if send_resolved else [(30, "alarm")])
 
 
-def test_where_no_end_is_told_one_that_comes_back_beside_another_is_not_told_either() -> None:
+def test_without_resolved_notifications_an_alert_that_returns_beside_another_is_silent() -> None:
     changes = ((0, A, True), (0, B, True), (60, B, False), (400, B, True))
     assert told(play(Route(send_resolved=False), *changes, until_s=HOUR_S)) == [(30, "alarm")]
     again = play(Route(), *changes, until_s=HOUR_S)
@@ -135,7 +135,7 @@ def test_what_always_holds(moves: list[tuple[int, Labels]], route: Route) -> Non
 
 
 @given(MOVES, ROUTES)
-def test_what_lasts_is_told_again_and_again(moves: list[tuple[int, Labels]], route: Route) -> None:
+def test_a_lasting_alert_is_notified_repeatedly(moves: list[tuple[int, Labels]], route: Route) -> None:
     """An alert that never ends is told of within a tick of `repeat_interval`, whatever the others do."""
     lasting = alert("lasting")
     everything = [Change(0.0, lasting, firing=True), *flips(moves)]
@@ -146,7 +146,7 @@ def test_what_lasts_is_told_again_and_again(moves: list[tuple[int, Labels]], rou
 
 
 @given(MOVES, ROUTES, st.integers(0, 8000))
-def test_the_future_changes_nothing_that_was_told(
+def test_later_changes_do_not_affect_earlier_notifications(
     moves: list[tuple[int, Labels]], route: Route, until: int
 ) -> None:
     changes = flips(moves)

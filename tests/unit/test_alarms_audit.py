@@ -37,7 +37,7 @@ def minute(failures: int = 7) -> Timeline:
     )
 
 
-def test_the_incidents_alarm_tells_once_and_sleeps_through_the_evening() -> None:
+def test_the_incidents_alarm_pages_once_and_is_silent_for_the_evening() -> None:
     evening = study([INFRA], minute(), EVENING)
     [one] = evening.audits
     assert evening.failures == 900  # 25 in five minutes for three hours, as whole failures
@@ -111,7 +111,7 @@ def test_stretching_keeps_every_failure_and_tiling_keeps_the_rate() -> None:
     assert set(evening.failures) <= {0.0, 1.0, 2.0}
 
 
-def test_an_export_is_read_and_every_bad_line_is_told(tmp_path: Path) -> None:
+def test_an_export_is_read_and_every_bad_line_is_reported(tmp_path: Path) -> None:
     good = tmp_path / "incident.csv"
     good.write_text("t_s,requests,http_5xx\n0,600,0\n60,600,5\n120,600,\n")
     read = of_csv(good)
@@ -129,7 +129,7 @@ def test_an_export_is_read_and_every_bad_line_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_bad_policies_are_told_all_at_once_with_their_lines(tmp_path: Path) -> None:
+def test_bad_policies_are_reported_at_once_with_their_lines(tmp_path: Path) -> None:
     file = tmp_path / "alarms.yaml"
     file.write_text(
         "system: cloudwatch\nalarms:\n  one: { metric: http_6xx, period: 5m, threshold: 2 }\n"
@@ -145,13 +145,13 @@ def test_bad_policies_are_told_all_at_once_with_their_lines(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["", "system: nagios\nalarms: {a: {}}\n", "system: cloudwatch\n", "a: [\n"])
-def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+def test_a_file_of_another_kind_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"a\.yaml:\d"):
         load_policies([tmp_path])
 
 
-def test_the_picture_and_the_numbers_tell_of_every_policy() -> None:
+def test_the_picture_and_the_numbers_show_every_policy() -> None:
     evening = study(load_policies([ROOT / "infra/alerts"]), minute(), EVENING)
     picture = str(section(evening).picture)
     assert all(f">{one.policy.name}<" in picture for one in evening.audits)
@@ -163,7 +163,7 @@ def test_the_picture_and_the_numbers_tell_of_every_policy() -> None:
     )
 
 
-def test_a_pass_fails_where_the_expected_alarms_sleep_through_it(tmp_path: Path) -> None:
+def test_a_pass_fails_if_the_expected_alarms_are_silent(tmp_path: Path) -> None:
     run = save(tmp_path / "leak", histories.incident(), histories.rush_hour())
     scenario = read_scenario(run)
     for names, verdict in ((("pool-timeouts",), "pass"), (("infra-5xx",), "fail"), (("no-such",), "fail")):
@@ -174,7 +174,7 @@ def test_a_pass_fails_where_the_expected_alarms_sleep_through_it(tmp_path: Path)
         assert verdict == "pass" or names[0] in judged.reasons[0]
 
 
-def test_an_alarm_that_nobody_has_is_told_before_anything_starts() -> None:
+def test_an_unknown_alarm_is_reported_before_anything_starts() -> None:
     scenario = load_scenarios(ROOT / "scenarios.yaml").scenarios["rush-hour"]
     assert unknown_alarms(scenario) == []
     [problem] = unknown_alarms(replace(scenario, expect_alarms=("pool-timeout",)))
@@ -218,7 +218,7 @@ def test_an_alarm_on_what_the_timeline_lacks_is_unknown_and_never_silent(tmp_pat
     assert all(advice.after.unknown == "" for advice in found.advice)
 
 
-def test_an_alarm_that_tells_nobody_does_not_tell_again_and_is_advised_to_tell_somebody() -> None:
+def test_an_alarm_without_actions_does_not_repeat_and_is_advised_to_have_an_action() -> None:
     silent = replace(INFRA, actions=Actions(), renotify=900.0)
     evening = study([silent], minute(), EVENING)
     [one] = evening.audits

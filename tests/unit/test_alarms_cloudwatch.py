@@ -93,7 +93,7 @@ INFRA = CloudWatchAlarm(
 )
 
 
-def test_it_tells_once_and_then_never_again_while_it_lasts() -> None:
+def test_an_alarm_notifies_once_and_not_again_while_it_lasts() -> None:
     replay = INFRA.replay(timeline(dict.fromkeys(range(600, 3600, 12), 1)))
     assert [(one.t_s, one.kind) for one in replay.notifications] == [(660.0, Kind.ALARM)]
     assert replay.firing == ((660.0, 3600),)
@@ -127,7 +127,7 @@ def test_actions_come_on_entry_into_a_state_only() -> None:
     assert all(one is not two for one, two in pairwise(kinds))
 
 
-def test_a_schedule_tells_again() -> None:
+def test_a_schedule_notifies_again() -> None:
     replay = replace(INFRA, renotify=900.0).replay(timeline(dict.fromkeys(range(0, 3600, 12), 1)))
     assert [one.t_s for one in replay.notifications] == [60.0, 960.0, 1860.0, 2760.0]
 

@@ -24,6 +24,15 @@ GRAFANA = (
     "sep=;\nTime;errors;answers\n2026-11-24 12:00:00;0;600\n2026-11-24 12:01:00;5;610\n"
     "2026-11-24 12:02:00;0;605\n"
 )
+# Grafana's own code writes them so, with "Download for Excel" and without, of raw and of formatted times.
+GRAFANA_RAW = (
+    '\ufeffsep=,\r\n"Time","errors","answers"\r\n'
+    f"{NOON * 1000:.0f},,600\r\n{NOON * 1000 + 60000:.0f},5,610\r\n{NOON * 1000 + 120000:.0f},0,605\r\n\r\n"
+)
+GRAFANA_PLAIN = (
+    '\ufeff"Time","errors","answers"\r\n2026-11-24 12:00:00,0,600\r\n2026-11-24 12:01:00,5,610\r\n'
+    "2026-11-24 12:02:00,0,605\r\n\r\n"
+)
 OURS = (
     "timestamp,requests,http_5xx\n2026-11-24T13:00:00+01:00,600,0\n2026-11-24T12:01:00Z,610,5\n"
     "2026-11-24T12:02,605,0\n"
@@ -54,6 +63,8 @@ RESULTS = {
     [
         ("console.csv", CONSOLE),
         ("grafana.csv", GRAFANA),
+        ("grafana-raw.csv", GRAFANA_RAW.replace(",,600", ",0,600")),
+        ("grafana-plain.csv", GRAFANA_PLAIN),
         ("data.json", json.dumps(RESULTS)),
         ("ours.csv", OURS),
         ("newest.csv", NEWEST),
@@ -68,6 +79,15 @@ def test_every_export_gives_the_same_timeline(tmp_path: Path, name: str, text: s
     assert (read.total("requests"), read.total("http_5xx")) == (1815, 5)
     assert read.series["http_5xx"][0] == 0
     assert read.lacks("pool_waiters")
+
+
+def test_an_empty_cell_of_grafana_is_unknown_and_not_zero(tmp_path: Path) -> None:
+    """Where a series has no value at a time, its cell is empty."""
+    file = tmp_path / "grafana.csv"
+    file.write_text(GRAFANA_RAW)
+    read = of_export(file, NAMES)
+    assert read.series["http_5xx"][0] is None
+    assert (read.total("requests"), read.series["http_5xx"][179]) == (1815, 0)
 
 
 def test_a_part_of_an_export_is_cut_out(tmp_path: Path) -> None:

@@ -147,13 +147,13 @@ def test_what_a_file_leaves_open_makes_the_alarm_unknown_by_name(tmp_path: Path)
     check(audited(tmp_path)["svc-5xx"], ONCE)
 
 
-def test_the_kind_of_each_file_is_said() -> None:
+def test_the_kind_of_each_file_is_noted() -> None:
     file = FILES / "describe-alarms.json"
     [note] = load([file]).notes
     assert note == f"{file}: aws cloudwatch describe-alarms (metric alarms: 7, composite: 4)"
 
 
-def test_all_that_is_wrong_is_said_at_once_with_file_and_line(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_with_file_and_line(tmp_path: Path) -> None:
     plain = json.loads((FILES / "describe-alarms.json").read_text())
     first, second, third = plain["MetricAlarms"][:3]
     first["ComparisonOperator"] = "Above"

@@ -102,7 +102,7 @@ def test_a_pass_is_unknown_where_the_expected_alarm_is(
         ("rules: [broken.yml]", "broken.yml:3: not YAML"),
     ],
 )
-def test_bad_policies_are_told_with_their_lines(tmp_path: Path, text: str, told: str) -> None:
+def test_bad_policies_are_reported_with_their_lines(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "r.yml").write_text(RULES)
     (tmp_path / "list.yml").write_text("groups: 3\n")
     (tmp_path / "broken.yml").write_text("groups:\n  - [a\n")

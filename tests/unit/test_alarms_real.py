@@ -24,7 +24,7 @@ from rushhour.alarms.real_pages import (
     BesideReal,
     beside_real,
     matched,
-    told_of,
+    sent_to,
 )
 from rushhour.alarms.sources import pools_of_stretch
 from rushhour.errors import UsageError
@@ -94,7 +94,7 @@ def test_the_shipped_policies_become_one_prometheus_and_one_alertmanager(shipped
     assert alerting.settles_s == 15 + 15 + 30 + 3
 
 
-def test_what_one_prometheus_cannot_run_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_policies_that_one_prometheus_cannot_run_are_refused_before_anything_starts(tmp_path: Path) -> None:
     copy = tmp_path / "other.yml"
     copy.write_text((ROOT / "infra/alerts/rules/pool.yml").read_text())
     others = policy(name="q", rules=(str(copy),), scrape_interval=10.0)
@@ -141,7 +141,7 @@ def test_what_came_within_the_intervals_is_as_predicted() -> None:
         ([(20.0, sent(FIRST))], [(21.0, sent(OVER))], [ABSENT, UNPREDICTED]),
     ],
 )
-def test_a_difference_is_told(
+def test_a_difference_is_reported(
     predicted: list[tuple[float, Sent]], real: list[tuple[float, Sent]], expected: list[str]
 ) -> None:
     one = beside(predicted, real)
@@ -166,16 +166,16 @@ def test_another_order_within_a_group_is_a_difference_and_between_groups_is_not(
     assert ", in another order" in real_line(one)
 
 
-def told(at_s: float, status: str = "firing", name: str = "p") -> f.Told:
+def told(at_s: float, status: str = "firing", name: str = "p") -> f.Notification:
     labels = dict(POOL)
-    alert = f.ToldAlert(status, labels, "2025-01-01T18:00:00Z", "")
-    return f.Told("2025-01-01T18:00:00Z", 1000.0 + at_s, name, status, labels, (alert,))
+    alert = f.NotifiedAlert(status, labels, "2025-01-01T18:00:00Z", "")
+    return f.Notification("2025-01-01T18:00:00Z", 1000.0 + at_s, name, status, labels, (alert,))
 
 
 def test_kinds_of_real_notifications_are_those_of_the_model() -> None:
     events = (f.Event(0.0, f.ANCHOR, {"monotonic_s": 1000.0, "wall_s": 0.0}),)
     notes = (told(10), told(30), told(40, name="another"), told(50, "resolved"), told(70))
-    found = told_of(History(None, events=events, told=notes), "p")
+    found = sent_to(History(None, events=events, notifications=notes), "p")
     assert [(t_s, one.kind) for t_s, one in found] == [(10, FIRST), (30, AGAIN), (50, OVER), (70, FIRST)]
 
 
@@ -224,7 +224,7 @@ def with_alarms(history: History, one: PrometheusPolicy, **changes: Any) -> Hist
 )
 def test_what_was_not_seen_makes_it_unknown_and_never_a_match(changes: dict[str, Any], why: str) -> None:
     one = policy()
-    run = replace(with_alarms(histories.healthy(), one, **changes), told=(told(60),))
+    run = replace(with_alarms(histories.healthy(), one, **changes), notifications=(told(60),))
     [found] = beside_real([one], run)
     assert why in found.unknown
     assert found.as_predicted is None
@@ -245,7 +245,7 @@ def test_a_run_that_broke_off_or_other_rules_are_unknown() -> None:
     assert beside_real([one], lost)[0].unknown == "notifications.jsonl: holds 1 of the 2 rows"
 
 
-def test_an_access_log_that_nobody_wrote_is_named(shipped: Scenario) -> None:
+def test_a_missing_access_log_is_named(shipped: Scenario) -> None:
     [one] = [one for one in real_alerting(shipped).policies if one.name == "prom-5xx"]
     [found] = beside_real([one], with_alarms(histories.healthy(), one))
     assert "never saw http_requests_5xx_total: answers are counted in logs/access.log" in found.unknown

@@ -74,7 +74,7 @@ def test_matchers(text: str, labels: dict[str, str], matches: bool) -> None:
     assert (found.root.matched(labels)[0].receiver == "b") is matches
 
 
-def test_everything_that_is_wrong_is_said_with_its_line() -> None:
+def test_every_problem_is_reported_with_its_line() -> None:
     found = problems_of(
         "route:\n  receiver: nope\n  group_wait: soon\n  routes:\n"
         "  - matchers: ['=x']\n  - match_re: {a: '('}\n"
@@ -202,7 +202,7 @@ def test_a_mapping_with_labels_stands_for_that_part_alone() -> None:
         ("a.json", "[" * 100_000, 1),
     ],
 )
-def test_a_file_that_is_none_or_broken_is_refused_with_its_line(
+def test_a_broken_file_or_one_of_another_kind_is_refused_with_its_line(
     tmp_path: Path, name: str, text: str, line: int
 ) -> None:
     (tmp_path / name).write_text(text)
@@ -265,7 +265,7 @@ def test_two_alertmanagers_are_one_too_many(tmp_path: Path) -> None:
         load_policies([tmp_path])
 
 
-def test_alarms_of_one_name_in_two_systems_are_told_apart(tmp_path: Path) -> None:
+def test_alarms_of_the_same_name_in_two_systems_are_distinguished(tmp_path: Path) -> None:
     files = Path(__file__).parent / "alarm_files"
     (tmp_path / "r.yml").write_text(
         "groups: [{name: g, rules: [{alert: svc-5xx, expr: up == 0}, {alert: Paused, expr: up == 0}]}]\n"

@@ -6,7 +6,7 @@ import pytest
 
 from rushhour.diagnosis.sites import held_sites
 from rushhour.jobs.attach.findings import Findings
-from rushhour.jobs.attach.words import Teller, summary
+from rushhour.jobs.attach.words import News, summary
 from rushhour.metrics.window import Window
 from rushhour.rundir import facts as f
 
@@ -69,7 +69,7 @@ def test_a_connection_that_outlived_its_job_or_its_thread_is_a_leak_and_says_whi
         assert f"shop.py:36 report: 1 of pool shop.db {words}, longest 3.0 s" in summary(findings)[-1]
 
 
-def test_one_that_came_back_in_time_is_none() -> None:
+def test_a_check_out_that_came_back_in_time_is_no_leak() -> None:
     findings = fed(SEEN, replace(OUT, t_s=3.0, returned_s=3.0, returned_by="close"), sample(4.0))
     assert findings.leaks == 0
     assert findings.held() == []
@@ -82,7 +82,7 @@ def test_only_garbage_collection_brought_it_back() -> None:
     assert "not closed by anyone, longest 2.0 s (1 collected as garbage)" in summary(findings)[-1]
 
 
-def test_a_long_hold_within_its_request_is_told_and_is_no_leak() -> None:
+def test_a_long_hold_within_its_request_is_reported_and_is_no_leak() -> None:
     findings = fed(SEEN, OUT, sample(7.5))
     [held] = findings.held()
     assert (held.leaked, held.long, held.longest_s) == (0, 1, 6.5)
@@ -109,22 +109,22 @@ def test_what_a_killed_process_had_out_is_judged_as_what_an_ended_process_had_ou
 
 def test_news_comes_once_and_again_when_it_has_grown_tenfold() -> None:
     findings = fed(SEEN, sample(1.0))
-    teller = Teller(findings)
-    assert [line.split("  ")[0] for line in teller.news()] == [
+    news = News(findings)
+    assert [line.split("  ")[0] for line in news.lines()] == [
         "sees Python 3.13.1, SQLAlchemy 2.1.9, Flask 3.1.3; shop.db: QueuePool of 5 + 2, time-out 1 s"
     ]
-    told = []
+    new = []
     for number in range(1, 31):
         findings.feed([replace(OUT, id=number, request_ended_s=1.1)])
-        told.append(len(list(teller.news())))
-    assert [number for number, lines in enumerate(told, 1) if lines] == [1, 10]
+        new.append(len(list(news.lines())))
+    assert [number for number, lines in enumerate(new, 1) if lines] == [1, 10]
     findings.feed([f.PoolTimeout(5.0, 7, "shop.db", SITE, "GET /report/:year", 1.01)])
-    assert list(teller.news()) == [
+    assert list(news.lines()) == [
         "TIME-OUT  pool shop.db: 1 after up to 1.0 s, raised at shop.py:36 report for GET /report/:year"
     ]
 
 
-def test_what_it_cannot_see_is_said() -> None:
+def test_what_the_agent_cannot_see_is_reported() -> None:
     assert summary(fed())[0] == "the agent started in no process, so nothing was seen"
     assert summary(fed(PROCESS))[0].startswith("no process imported SQLAlchemy (1 process, Python 3.13.1)")
     idle = fed(SEEN, sample(1.0, checked_out=0, checkouts=0))

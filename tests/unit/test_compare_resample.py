@@ -31,7 +31,7 @@ def test_buckets_hold_what_the_histogram_holds(values: dict[int, int]) -> None:
     assert bucket_counts(histogram.encode().decode()) == expected
 
 
-def test_a_bucket_tells_its_latency_to_half_a_per_cent() -> None:
+def test_a_bucket_gives_its_latency_to_half_a_per_cent() -> None:
     for us in (900, 34_000, 30_010_000):
         histogram = new_histogram()
         histogram.record_value(us)
@@ -83,7 +83,7 @@ def _autocorrelated(keep: float, n: int, seed: int) -> list[float]:
     return values
 
 
-def test_blocks_are_longer_where_a_second_tells_of_the_next() -> None:
+def test_blocks_are_longer_where_seconds_depend_on_each_other() -> None:
     seeds = range(10)
     alone = [block_length([_autocorrelated(0.0, 300, seed)]) for seed in seeds]
     bound = [block_length([_autocorrelated(0.8, 300, seed)]) for seed in seeds]

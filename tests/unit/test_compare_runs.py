@@ -122,7 +122,7 @@ def test_what_ended_in_the_drain_counts(tmp_path: Path) -> None:
     assert failed > 0
 
 
-def test_what_differs_is_said(tmp_path: Path) -> None:
+def test_differences_are_reported(tmp_path: Path) -> None:
     healthy = histories.healthy()
     one = save(tmp_path / "one", healthy)
     load = {"users": 800, "duration": 75.0, "think_time": 3.0}
@@ -152,7 +152,7 @@ def test_too_few_seconds_say_nothing(tmp_path: Path) -> None:
     story = histories.Story(duration_s=14, users=80)
     story.requests(LIST, 30, 34)
     load = {"users": 80, "duration": 14.0, "warm_up": 3.0}
-    run = read_measured(save(tmp_path / "run", story.told(), histories.scenario(load=load)))
+    run = read_measured(save(tmp_path / "run", story.history(), histories.scenario(load=load)))
     result = compare_runs(run, run)
     assert result.outcome == "unknown"
     assert "run has 11 s after its warm-up; at least 20 are needed" in result.doubts
@@ -203,7 +203,7 @@ def test_a_broken_histogram_is_an_error(tmp_path: Path) -> None:
         read_measured(run)
 
 
-def test_what_is_no_run_directory_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_directory_is_reported(tmp_path: Path) -> None:
     run = save(tmp_path / "run", histories.healthy())
     run.file("scenario.json").unlink()
     with pytest.raises(RunDataError, match="not a run directory"):

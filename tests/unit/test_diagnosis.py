@@ -49,7 +49,7 @@ def test_each_story_has_its_cause(history: History, cause: str, confidence: str)
     assert bool(found.fix) == (cause != "none")
 
 
-def test_the_incident_is_told_with_its_numbers_and_its_line() -> None:
+def test_the_incident_is_diagnosed_with_its_numbers_and_its_line() -> None:
     found = diagnosed(h.incident())
     assert found.summary == (
         "30 of 30 connections of pool replica are held by requests that have ended, taken at "
@@ -95,7 +95,7 @@ def test_queries_that_wait_behind_leaked_transactions_are_the_leaks_doing() -> N
         f.Backend(9000 + number, "active", "Lock:relation", 5.0) for number in range(leaked, leaked + stuck)
     )
     story.server("replica", states, range(41, 77), waits={"Lock:relation": stuck}, backends=behind_it)
-    found = diagnosed(story.told())
+    found = diagnosed(story.history())
     assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
     assert "requests were answered with 11 check-outs" in found.summary
     (behind,) = (one for one in found.amplifiers if "waited for a lock" in one)
@@ -117,7 +117,7 @@ def test_the_leaking_line_comes_first_though_another_held_for_longer() -> None:
     story.site(checkouts=1, held_s=0.0)
     story.checkout(1, 20.0, thread="t1")
     story.pool("replica", lambda t: h.Level(out=1, leaked=1, checkouts=1))
-    assert [one.function for one in diagnosed(story.told()).call_sites] == ["list_referrals", "summary"]
+    assert [one.function for one in diagnosed(story.history()).call_sites] == ["list_referrals", "summary"]
 
 
 def test_saturation_is_arrivals_times_hold_against_capacity() -> None:
@@ -130,10 +130,10 @@ def test_saturation_is_arrivals_times_hold_against_capacity() -> None:
     )
 
 
-def test_a_full_pool_in_which_nobody_waits_is_no_saturation() -> None:
+def test_a_full_pool_without_waiters_is_not_saturation() -> None:
     story = h.Story()
     story.pool("replica", lambda t: h.Level(out=30 if t < 75 else 0, checkouts=int(t * 30)))
-    assert diagnosed(story.told()).cause == "none"
+    assert diagnosed(story.history()).cause == "none"
 
 
 @pytest.mark.parametrize(("full_s", "cause"), [(2.0, "none"), (6.0, "saturation")])
@@ -145,7 +145,7 @@ def test_a_pool_that_absorbs_a_short_burst_is_not_saturated(full_s: float, cause
         return h.Level(out=30 if full else 3, waiting=12 if full else 0, checkouts=int(t * 30))
 
     story.pool("replica", level)
-    assert diagnosed(story.told()).cause == cause
+    assert diagnosed(story.history()).cause == cause
 
 
 def test_connections_held_while_no_query_runs_are_saturation_only_possibly() -> None:
@@ -212,7 +212,7 @@ def test_timeouts_that_no_rule_explains_are_said_to_be_unexplained() -> None:
     story = h.Story()
     story.timeout(50.0)
     story.pool("replica", lambda t: h.Level(out=3, timeouts=int(t >= 50)))
-    found = diagnosed(story.told())
+    found = diagnosed(story.history())
     assert (found.cause, found.confidence) == ("none", "possible")
     assert found.summary == "1 pool time-out, and no known cause fits what was observed."
 

@@ -23,7 +23,7 @@ def few(leaks: int, requests: int, checkouts: int, threads: int | None = None) -
     for number in range(leaks):
         story.checkout(number, 12.0 + number, thread=f"t{number % (threads or leaks)}")
     story.pool("replica", lambda t: h.Level(out=leaks, leaked=leaks, checkouts=checkouts))
-    return story.told()
+    return story.history()
 
 
 def test_one_request_and_one_leak_names_the_line_and_says_that_it_may_be_either() -> None:
@@ -33,17 +33,17 @@ def test_one_request_and_one_leak_names_the_line_and_says_that_it_may_be_either(
     assert "cannot tell it from a path that forgets to close" in found.summary
 
 
-def test_later_requests_that_need_no_check_out_tell_a_kept_session() -> None:
+def test_later_requests_without_a_check_out_show_a_kept_session() -> None:
     found = diagnosed(few(leaks=3, requests=20, checkouts=3))
     assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
 
 
-def test_a_check_out_for_every_request_tells_an_unclosed_path() -> None:
+def test_a_check_out_for_every_request_shows_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=6, requests=6, checkouts=6))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
 
 
-def test_some_that_come_back_and_some_that_do_not_tell_an_unclosed_path() -> None:
+def test_check_outs_that_only_sometimes_come_back_show_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=2, requests=40, checkouts=40))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
     assert "2 of 40 check-outs there did not come back with their request" in found.summary
@@ -54,7 +54,7 @@ def test_a_cached_answer_does_not_make_an_unclosed_path_a_kept_session() -> None
     assert diagnosed(few(leaks=2, requests=60, checkouts=20)).cause == "unclosed-path"
 
 
-def test_two_leaks_of_one_thread_tell_an_unclosed_path() -> None:
+def test_two_leaks_of_a_thread_show_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=4, requests=4, checkouts=4, threads=2))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
     assert "one thread alone left 2" in found.summary
@@ -73,7 +73,7 @@ def test_two_sessions_kept_per_thread_are_still_kept_sessions() -> None:
     story.site(checkouts=10, held_s=0.0)
     story.site(checkouts=10, held_s=0.0, site=h.OTHER_SITE, endpoint=h.SUMMARY)
     story.pool("replica", lambda t: h.Level(out=20, leaked=20, checkouts=20))
-    assert diagnosed(story.told()).cause == "scope-never-removed"
+    assert diagnosed(story.history()).cause == "scope-never-removed"
 
 
 def test_what_garbage_collection_brings_back_was_dropped_and_not_kept() -> None:
@@ -116,7 +116,7 @@ def test_connections_of_two_processes_are_counted_against_both_pools() -> None:
     story.site(checkouts=30, held_s=0.0, pid=h.PID + 1)
     for pid in (h.PID, h.PID + 1):
         story.pool("replica", lambda t: h.Level(out=30, leaked=30, checkouts=30), pid=pid)
-    found = diagnosed(story.told())
+    found = diagnosed(story.history())
     assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
     assert found.summary.startswith("60 of 60 connections of pool replica")
 

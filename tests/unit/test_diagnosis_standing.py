@@ -31,7 +31,7 @@ def streaming(**process: Any) -> History:
         returned_s=STARTED_S + 4.5,
         endpoint=ROUTE,
     )
-    history = made.told()
+    history = made.history()
     processes = tuple(dataclasses.replace(one, **process) for one in history.processes)
     return dataclasses.replace(history, processes=processes)
 
@@ -70,7 +70,7 @@ def test_a_client_that_does_not_read_is_another_cause() -> None:
     assert "taken at app/users.py:26 user" in found.summary
 
 
-def test_streams_whose_backends_all_run_a_query_are_no_streams_that_hold_for_nothing() -> None:
+def test_streams_whose_backends_run_queries_are_not_held_while_streaming() -> None:
     history = streaming()
     busy = tuple(
         dataclasses.replace(
@@ -95,7 +95,7 @@ def nested(**looks: Any) -> History:
         )
     doing(made, **looks)
     backends(made, "idle in transaction", lambda _: 0.8)
-    return made.told()
+    return made.history()
 
 
 def test_a_nested_checkout_names_both_lines() -> None:
@@ -133,7 +133,7 @@ def test_saturation_names_the_line_of_the_query() -> None:
     made.requests(LIST, 3, 1_250)
     doing(made, driver=60, sending=0, places=(f.Place("driver", TAKEN, SEEN, 60),))
     backends(made, "active", lambda _: 0.3)
-    found = diagnosed(made.told())
+    found = diagnosed(made.history())
     assert found.cause == "saturation"
     assert "in a query, mostly that of app/audit.py:49 audit" in found.summary
 
@@ -152,7 +152,7 @@ def loop(**counts: Any) -> History:
     made.server("replica", {"idle": 2}, range(LOAD_S + 2))
     for second in range(LOAD_S):
         made.add("loops", f.LoopSample(STARTED_S + second, PID, 10, site=SEEN, longest_s=1.2, **counts))
-    return made.told()
+    return made.history()
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ def left(lost: str, *, per_owner: int = 1, kept: int = 0, thread: str = "pool-1_
     return story
 
 
-def test_threads_that_keep_a_connection_each_from_an_earlier_job_have_a_session_that_nobody_removes() -> None:
-    found = diagnosed(left("owner-idle").told())
+def test_a_connection_kept_by_each_thread_from_an_earlier_job_is_a_scope_never_removed() -> None:
+    found = diagnosed(left("owner-idle").history())
     assert (found.cause, found.confidence) == ("scope-never-removed", "likely")
     assert "kept by threads of an executor or job runner whose job has ended" in found.summary
     assert "taken at app/jobs.py:52 job, one for each of 5 threads" in found.summary
@@ -55,17 +55,17 @@ def test_threads_that_keep_a_connection_each_from_an_earlier_job_have_a_session_
 
 
 def test_threads_that_keep_one_and_ask_for_another_do_not_close_what_they_take() -> None:
-    found = diagnosed(left("owner-idle", kept=1).told())
+    found = diagnosed(left("owner-idle", kept=1).history())
     assert found.cause == "unclosed-path"
     assert "threads that kept one asked for another 20 times" in found.summary
 
 
 def test_one_thread_that_keeps_several_from_earlier_jobs_does_not_close_what_it_takes() -> None:
-    assert diagnosed(left("owner-idle", per_owner=5).told()).cause == "unclosed-path"
+    assert diagnosed(left("owner-idle", per_owner=5).history()).cause == "unclosed-path"
 
 
 def test_connections_whose_thread_has_ended_were_never_closed() -> None:
-    found = diagnosed(left("owner-ended").told())
+    found = diagnosed(left("owner-ended").history())
     assert found.cause == "unclosed-path"
     assert found.confidence != "certain"
     assert "are out although the threads, greenlets or tasks that took them have ended" in found.summary
@@ -75,7 +75,7 @@ def test_connections_whose_thread_has_ended_were_never_closed() -> None:
 
 def test_a_leak_without_any_request_counts_in_the_metrics() -> None:
     for lost in ("owner-idle", "owner-ended"):
-        history = left(lost).told()
+        history = left(lost).history()
         assert measure(h.scenario(), history).pool.leaked == POOL
 
 
@@ -100,7 +100,7 @@ def branch(*, by_task: bool = False, elsewhere: int = 0) -> History:
     story.pool("replica", lambda t: h.Level(out=POOL, leaked=POOL, waiting=20, timeouts=60, checkouts=400))
     for number in range(60):
         story.timeout(12.0 + number)
-    history = story.told()
+    history = story.history()
     checkouts = tuple(dataclasses.replace(out, by_task=by_task) for out in history.checkouts)
     return dataclasses.replace(history, checkouts=checkouts)
 

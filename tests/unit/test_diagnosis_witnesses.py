@@ -207,7 +207,7 @@ def test_the_stories_are_certain_until_a_witness_contradicts(story: str) -> None
     assert diagnosed(died(STORIES[story]())).confidence != "certain"
 
 
-def test_holders_elsewhere_whose_backends_all_run_a_query_wait_for_nobody_else() -> None:
+def test_holders_elsewhere_whose_backends_run_queries_do_not_wait_for_a_partner() -> None:
     unjoined = tuple(dataclasses.replace(one, server_pid=None) for one in zoo.external().checkouts)
     found = diagnosed(servers(dataclasses.replace(zoo.external(), checkouts=unjoined), "active"))
     assert found.cause == "saturation"
@@ -215,7 +215,7 @@ def test_holders_elsewhere_whose_backends_all_run_a_query_wait_for_nobody_else()
     assert any(one.signal == "against held-across-external-wait, says servers" for one in found.evidence)
 
 
-def test_timeouts_of_holders_that_nobody_saw_in_the_queue_are_no_nested_checkouts() -> None:
+def test_timeouts_of_holders_never_seen_in_the_queue_are_not_nested_checkouts() -> None:
     """Thirty websockets of one thread: the thread's check-outs counted for whatever ran in it."""
     found = diagnosed(looks(zoo.nested(), elsewhere=60))
     assert found.cause != "nested-checkout"

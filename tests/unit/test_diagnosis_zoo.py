@@ -78,7 +78,7 @@ def nested() -> History:
     full_pool(made, holding=1)
     doing(made, queue=20)
     backends(made, "idle in transaction", lambda _: 0.8)
-    return made.told()
+    return made.history()
 
 
 def external() -> History:
@@ -89,7 +89,7 @@ def external() -> History:
     backends(made, "idle in transaction", lambda _: 1.1, spread=0.2)
     for number in range(6):
         made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=STARTED_S + 18)
-    return made.told()
+    return made.history()
 
 
 NOTE_SITE = f.CallSite("app/visits.py", 7, "note_visit")
@@ -153,7 +153,7 @@ def hot_row(ends: tuple[int, ...] = (9000, 9003, 9005), **changes: Any) -> Histo
             "site": NOTE_SITE,
         }
         made.checkout(number, 1.5, f"t{number}", stands_at=WAIT_SITE, owner=number, **plain | changes)
-    return made.told()
+    return made.history()
 
 
 def own_second_session() -> History:
@@ -176,7 +176,7 @@ def own_second_session() -> History:
             request_ended_s=None,
             returned_s=back_s,
         )
-    return made.told()
+    return made.history()
 
 
 def locked_by(name: str) -> History:
@@ -189,7 +189,7 @@ def locked_by(name: str) -> History:
     for number in range(6):
         back_s = STARTED_S + LOAD_S - 1
         made.checkout(number, 1.5, f"t{number}", owner=number, request_ended_s=None, returned_s=back_s)
-    return made.told()
+    return made.history()
 
 
 def stream() -> History:
@@ -198,7 +198,7 @@ def stream() -> History:
     doing(made, streaming=60)
     backends(made, "idle in transaction", lambda second: second - 1.5)
     made.checkout(1, 2.0, "t1", streams=True, request_ended_s=None, returned_s=STARTED_S + LOAD_S)
-    return made.told()
+    return made.history()
 
 
 def saturated() -> History:
@@ -207,7 +207,7 @@ def saturated() -> History:
     made.requests(LIST, 3, 1_250)
     doing(made, driver=60)
     backends(made, "active", lambda _: 0.3)
-    return made.told()
+    return made.history()
 
 
 def black_hole() -> History:
@@ -226,7 +226,7 @@ def black_hole() -> History:
         made.checkout(
             number, 3.0, f"t{number}", in_driver=90, request_ended_s=None, returned_s=STARTED_S + 12
         )
-    return made.told()
+    return made.history()
 
 
 def logged(kind: str, times: int = 20) -> History:
@@ -239,7 +239,7 @@ def logged(kind: str, times: int = 20) -> History:
         made.event(
             2 + number / 2, f.LOG_ERRORS, source="service", queuepool_timeouts=0, errors=1, kinds={kind: 1}
         )
-    return made.told()
+    return made.history()
 
 
 def refused() -> History:
@@ -267,7 +267,7 @@ def blocked(share: float = 0.8) -> History:
     made.requests(LIST, 5, 1_900)
     for second in range(LOAD_S):
         made.add("loops", f.LoopSample(STARTED_S + second, PID, 10, int(10 * share), WAIT_SITE))
-    return made.told()
+    return made.history()
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_what_agent_and_server_agree_on_is_certain() -> None:
     assert diagnosed(alone).confidence == "likely"
 
 
-def test_holders_all_over_the_code_lack_cpu_and_wait_for_nobody() -> None:
+def test_holders_seen_at_many_lines_lack_cpu() -> None:
     history = external()
     many = tuple((f.CallSite("app/a.py", line, "f"), 12) for line in range(5))
     scattered = tuple(dataclasses.replace(one, lines=many) for one in history.doing)
@@ -328,13 +328,13 @@ def test_streams_that_give_their_connection_back_between_pages_abandon_nothing()
     assert diagnosed(dataclasses.replace(history, checkouts=pages)).cause != "abandoned-stream"
 
 
-def test_a_full_pool_is_not_told_twice() -> None:
+def test_a_full_pool_is_reported_once() -> None:
     for told in (nested(), external(), stream()):
         assert not any(one.startswith("saturation") for one in diagnosed(told).amplifiers)
 
 
 def test_inherited_connections_that_one_process_alone_uses_are_no_trouble() -> None:
-    quiet = dataclasses.replace(forked(processes=1), events=story().told().events)
+    quiet = dataclasses.replace(forked(processes=1), events=story().history().events)
     assert diagnosed(quiet).cause == "none"
 
 
@@ -368,7 +368,7 @@ def without_agent(history: History) -> History:
         (histories.unclosed, "unclosed-path"),
     ],
 )
-def test_a_black_box_is_told_with_less_certainty_or_not_at_all(
+def test_a_cause_is_less_certain_or_unnamed_without_the_agent(
     told: Callable[[], History], cause: str
 ) -> None:
     history = without_agent(told())
@@ -431,7 +431,7 @@ def collected(after_request_s: float = 2.0, returned_by: str = "gc", asked: bool
         made.checkout(number, float(number), "one", returned_s=back, returned_by=returned_by)
     if asked:
         made.add("collections", f.Collected(STARTED_S + LOAD_S + 3.0, PID))
-    return made.told()
+    return made.history()
 
 
 def test_what_only_garbage_collection_brought_back_is_a_leak_though_nothing_timed_out() -> None:
@@ -444,7 +444,7 @@ def test_what_only_garbage_collection_brought_back_is_a_leak_though_nothing_time
     assert "came back only when garbage collection found them" in found.summary
 
 
-def test_what_came_back_properly_is_none() -> None:
+def test_connections_that_came_back_have_cause_none() -> None:
     history = collected(after_request_s=0.03, returned_by="close")
     assert diagnosed(history).cause == "none"
 
@@ -469,7 +469,7 @@ def test_nobody_is_asked_where_nothing_collected() -> None:
     assert not any(one.signal.startswith("unreachable") for one in found.evidence)
 
 
-def test_a_silent_server_that_drains_the_other_pool_is_told() -> None:
+def test_a_silent_server_that_drains_the_other_pool_is_reported() -> None:
     """A session routed over both servers holds a connection of the primary while the replica is silent."""
     made = story()
     full_pool(made)
@@ -480,7 +480,7 @@ def test_a_silent_server_that_drains_the_other_pool_is_told() -> None:
     for number in range(5):
         made.checkout(number, 5.0, f"t{number}", pool="primary", request_ended_s=None)
         made.checkout(10 + number, 5.1, f"t{number}", request_ended_s=None)
-    found = diagnosed(made.told())
+    found = diagnosed(made.history())
     assert found.cause == "slow-or-dead-backend"
     assert found.amplifiers[0].startswith(
         "requests that waited for the replica held 5 connections of pool primary"
@@ -508,7 +508,7 @@ def test_an_engine_for_each_request_is_named_at_the_line_that_creates_it() -> No
     assert "engine is created" not in few.summary
 
 
-def test_waits_for_somebody_elses_session_say_whose_it_is() -> None:
+def test_waits_for_another_programs_session_name_it() -> None:
     """All but one wait behind a connection of the service's own, which waits itself."""
     found = diagnosed(locked_by("psql of user admin"))
     assert found.cause == "slow-or-dead-backend"
@@ -518,7 +518,7 @@ def test_waits_for_somebody_elses_session_say_whose_it_is() -> None:
     )
 
 
-def test_a_lock_that_a_connection_keeps_in_its_pool_is_told_from_a_transaction() -> None:
+def test_a_lock_kept_by_a_pooled_connection_is_distinguished_from_a_transaction() -> None:
     """`pg_advisory_lock` without an unlock: the rollback that gives a connection back does not end it."""
     history = hot_row(ends=(9003,))
     servers = tuple(
@@ -539,7 +539,7 @@ def test_a_lock_that_a_connection_keeps_in_its_pool_is_told_from_a_transaction()
     assert "connections that are back in their pool and keep a lock all the same" in found.summary
 
 
-def test_waits_for_a_session_that_nobody_took_but_bears_the_services_name_say_so() -> None:
+def test_waits_for_an_unowned_session_with_the_services_name_are_described() -> None:
     found = diagnosed(locked_by(NAME))
     assert found.cause == "slow-or-dead-backend"
     assert f"{NAME} (pid 77, which calls itself as the service's own sessions do)" in found.summary

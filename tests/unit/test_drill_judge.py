@@ -157,7 +157,7 @@ def test_a_sibling_that_is_gone_or_silent_is_no_proof() -> None:
     assert drilled(after=silent).reasons == ("1 siblings did not answer after the hotfix: accounts",)
 
 
-def test_a_bad_hotfix_that_was_rolled_back_is_told() -> None:
+def test_a_bad_hotfix_that_was_rolled_back_is_reported() -> None:
     drill = drilled(rollout=replace(ROLLOUT, state="rolled back", detail="task: unhealthy"))
     assert drill.outcome == "not proven"
     assert drill.reasons[0].startswith("The hotfix never became healthy and was rolled back by itself")
@@ -189,7 +189,7 @@ def test_without_exhaustion_before_it_is_unknown() -> None:
     assert drilled(history=quiet).outcome == "unknown"
 
 
-def test_a_tag_that_moved_since_a_sibling_started_is_told_apart() -> None:
+def test_a_tag_that_moved_since_a_sibling_started_is_distinguished() -> None:
     own = AFTER[1].instances[0].image
     still, moved = replace(AFTER[1], means=own), replace(AFTER[2], means="sha256:rebuilt")
     drill = drilled(after=(replace(CHANGED, means="sha256:old"), still, moved))
@@ -202,7 +202,7 @@ def test_a_tag_that_moved_since_a_sibling_started_is_told_apart() -> None:
     assert drilled(after=(CHANGED, still, pinned)).moved == ()  # a digest does not move
 
 
-def test_every_form_tells_the_same() -> None:
+def test_every_form_of_the_report_has_the_same_content() -> None:
     drill = drilled()
     text = markdown(drill)
     assert all(name in text for name, _ in rows(drill))

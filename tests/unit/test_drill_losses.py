@@ -155,7 +155,7 @@ def test_what_was_seen_at_the_end_stays_a_failure(
     assert judge_drill(run).outcome == "unknown"
 
 
-def test_a_failure_that_rests_on_lost_rows_is_none(cured: RunDir) -> None:
+def test_a_failure_that_rests_on_lost_rows_is_unknown(cured: RunDir) -> None:
     """Without the last rows the service seems to hang, and a sibling seems to be gone."""
     mutate(cured, "requests.jsonl", lambda lines: [line for line in lines if '"t_s":3' not in line])
     drill = judge_drill(cured)
@@ -226,9 +226,7 @@ def test_a_drill_of_before_is_judged_by_what_its_drill_json_holds(cured: RunDir)
     assert [state.name for state in drill.before] == [state.name for state in BEFORE]
 
 
-def test_a_roll_out_that_is_none_is_named_with_its_run(
-    cured: RunDir, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_roll_out_is_named_with_its_run(cured: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     mutate(
         cured, "events.jsonl", lambda rows: [row.replace('"began_s":20.0', '"began_s":"x"') for row in rows]
     )
@@ -239,7 +237,7 @@ def test_a_roll_out_that_is_none_is_named_with_its_run(
 
 @pytest.mark.parametrize("content", [b"\x00\xff\n", b"null\n", b"{}\n", b'{"t_s":1e15}\n', b"[" * 100_000])
 @pytest.mark.parametrize("command", ["judge", "report", "verify"])
-def test_a_damaged_drill_is_said_in_words(
+def test_a_damaged_drill_is_reported_in_words(
     command: str, content: bytes, cured: RunDir, capsys: pytest.CaptureFixture[str]
 ) -> None:
     judge_drill(cured)

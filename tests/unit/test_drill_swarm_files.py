@@ -85,7 +85,7 @@ def test_a_tag_may_move_a_digest_not(image: str, mutable: bool) -> None:
     assert ServiceState("a", "1", 1, "s", image, ()).mutable is mutable
 
 
-def test_a_port_that_is_told_for_both_address_families_is_one() -> None:
+def test_a_port_published_for_both_address_families_counts_once() -> None:
     port = {"PublishedPort": 32768, "PublishMode": "host"}
     assert host_ports({"Status": {"PortStatus": {"Ports": [port, port]}}}) == [32768]
     assert host_ports({"Status": {"PortStatus": {}}}) == []

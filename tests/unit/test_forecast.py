@@ -75,7 +75,7 @@ def few_testers(
     for component, cores in (("primary", 0.01), ("replica", 0.02), ("service", 0.02)):
         story.cpu(component, cores)
         story.add("host", f.HostSample(histories.STARTED_S + 6.5, component, 0.002, 80.0, 3, None))
-    return story.told()
+    return story.history()
 
 
 def made(

@@ -72,7 +72,7 @@ def story(endpoint: str | None, lost: str | None) -> h.Story:
 @pytest.mark.parametrize("unit", UNITS)
 def test_every_page_words_a_leak_by_its_unit_of_work(unit: str) -> None:
     endpoint, lost, headline, site, noun = UNITS[unit]
-    scenario, history = h.scenario(), story(endpoint, lost).told()
+    scenario, history = h.scenario(), story(endpoint, lost).history()
     verdict = judge(scenario, history, "embedded")
     console = Console(width=300, emoji=False, markup=False)
     with console.capture() as captured:
@@ -92,7 +92,7 @@ def test_every_page_words_a_leak_by_its_unit_of_work(unit: str) -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_agent_exec_words_a_leak_by_the_same_rules(unit: str) -> None:
     endpoint, lost, _, site, _ = UNITS[unit]
-    history = story(endpoint, lost).told()
+    history = story(endpoint, lost).history()
     findings = Findings(5.0)
     findings.feed([*history.processes, *history.pools, *history.checkouts])
     (line,) = (line for line in attach_summary(findings) if line.startswith("LEAK"))
@@ -130,7 +130,7 @@ def test_a_run_and_agent_exec_ask_the_same_of_a_check_out(
     by = None if returned_s is None else "gc" if leaked else "close"
     made.checkout(1, 20.0, "t", request_ended_s=ended_s, returned_s=returned_s, returned_by=by)
     made.pool("replica", lambda t: h.Level(1))
-    history = made.told()
+    history = made.history()
     findings = Findings(500.0)
     findings.feed([*history.pools, *history.checkouts])
     assert findings.leaks == leaked

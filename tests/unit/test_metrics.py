@@ -61,7 +61,7 @@ def test_requests_of_the_warm_up_do_not_count_and_requests_of_the_drain_do() -> 
     story.requests(h.LIST, 7, 20, f.Outcome.HTTP_5XX, range(10))
     story.requests(h.LIST, 1, 20, f.Outcome.OK, range(10, 12))
     story.requests(h.LIST, 1, 20, f.Outcome.OK, range(75, 77))  # these ended after the load
-    flat = measured(story.told()).flat()
+    flat = measured(story.history()).flat()
     assert flat["requests"] == 4
     assert flat["http_5xx"] == 0
     assert flat["achieved_rps"] == pytest.approx(2 / 65)
@@ -86,7 +86,7 @@ def test_connect_errors_do_not_lower_the_percentiles() -> None:
     story = h.Story()
     story.requests(h.LIST, 1, 100)
     story.requests(h.LIST, 99, 0.1, f.Outcome.CONNECT_ERROR)
-    metrics = measured(story.told())
+    metrics = measured(story.history())
     assert metrics.all.p50_ms == pytest.approx(100, rel=0.001)
     assert value(metrics, "unanswered_rate < 1%") == pytest.approx(0.99)
     assert metrics.all.connect_errors == 99 * 65
@@ -143,7 +143,7 @@ def test_leaks_of_a_process_that_ended_count() -> None:
     story.pool(
         "replica", lambda t: h.Level(out=0, checkouts=9), pid=h.PID + 1
     )  # the process that replaced the first
-    assert measured(story.told()).pool.leaked == 4
+    assert measured(story.history()).pool.leaked == 4
 
 
 def test_a_pool_without_a_limit_has_no_in_use_share() -> None:
@@ -163,7 +163,7 @@ def test_the_fullest_pool_has_the_highest_in_use_share() -> None:
         dataclasses.replace(s, size=5, max_overflow=1) for s in story.facts["pools"] if s.pool == "small"
     ]
     story.facts["pools"] = [s for s in story.facts["pools"] if s.pool == "big"] + small
-    pool = measured(story.told()).pool
+    pool = measured(story.history()).pool
     assert (pool.name, pool.in_use_max, pool.capacity, pool.waiters_max) == ("small", 6, 6, 3)
 
 
@@ -185,4 +185,4 @@ def test_users_max_sums_over_workers() -> None:
     story = h.Story(users=400)
     story.requests(h.LIST, 1, 20)
     story.add("generator", *(f.GeneratorSample(20 + n, "worker-1", 390, 1, 0, 1, 1, 0.1) for n in range(5)))
-    assert measured(story.told()).users_max == 790
+    assert measured(story.history()).users_max == 790

@@ -81,7 +81,7 @@ def test_rows_come_back_in_order_and_outlive_their_runs(tmp_path: Path, built: R
     assert history.notes == []
 
 
-def test_a_missing_database_is_built_anew_and_that_is_said(tmp_path: Path, built: RunDir) -> None:
+def test_a_missing_database_is_rebuilt_with_a_note(tmp_path: Path, built: RunDir) -> None:
     put(built, tmp_path / RUN)
     put(built, tmp_path / "nightly" / NIGHT / RUN)
     broken = put(built, tmp_path / "20250104T030000Z-gate")
@@ -182,7 +182,7 @@ def holder(path: Path, folder: Path) -> Iterator[int]:
         process.join(30)
 
 
-def test_the_second_is_told_who_holds_the_lock_and_since_when(tmp_path: Path) -> None:
+def test_the_second_night_reports_who_holds_the_lock_and_since_when(tmp_path: Path) -> None:
     path = tmp_path / "nightly" / ".lock"
     path.parent.mkdir()
     with (

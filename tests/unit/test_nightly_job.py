@@ -69,7 +69,7 @@ def nights(tmp_path: Path) -> Nights:
     return Nights(tmp_path)
 
 
-def test_a_good_night_says_so_first(nights: Nights) -> None:
+def test_the_summary_of_a_good_night_begins_with_that(nights: Nights) -> None:
     night = nights.run()
     assert night.good
     lines = nights.summary(night)
@@ -113,7 +113,7 @@ def test_it_is_compared_with_the_last_good_night(nights: Nights) -> None:
     assert "\n- **gate**: no evidence of any change that matters" in text
 
 
-def test_a_reference_that_is_gone_is_said(nights: Nights) -> None:
+def test_a_missing_reference_is_reported(nights: Nights) -> None:
     first = nights.run()
     for run in first.runs:
         (nights.runs / run.run / "scenario.json").unlink()
@@ -165,7 +165,7 @@ def test_a_night_that_is_cut_short_keeps_what_it_has(nights: Nights) -> None:
     nights.run()  # the lock is free again
 
 
-def test_a_night_that_broke_tells_its_own_error(nights: Nights) -> None:
+def test_a_broken_night_reports_its_own_error(nights: Nights) -> None:
     def broken(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
         raise StackError(f"no disk for {scenario.name}")
 

@@ -29,7 +29,7 @@ def full_in_the_warm_up() -> History:
     story = h.Story()
     story.requests(h.LIST, 10, 12.0)
     story.pool("replica", lambda t_s: h.Level(h.CAPACITY if t_s < 3 else 1))
-    return story.told()
+    return story.history()
 
 
 def never_seen_out() -> History:
@@ -37,7 +37,7 @@ def never_seen_out() -> History:
     story = h.Story()
     story.requests(h.LIST, 10, 2.0)
     story.pool("replica", lambda t_s: h.Level(0, checkouts=int(t_s * 10)))
-    return story.told()
+    return story.history()
 
 
 def stopped_before_the_drain(history: History) -> History:

@@ -77,15 +77,15 @@ def test_without_a_log_nothing_is_served_instead_of_a_zero(tmp_path: Path) -> No
 def test_a_notification_becomes_a_fact_of_the_run(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.notifications.write_text(line_of("prom-pool", json.dumps(BODY).encode(), AT, 1234.56789) + "\n")
-    assert load_history(run).told == (
-        f.Told(
+    assert load_history(run).notifications == (
+        f.Notification(
             at="2025-01-01T18:00:01.234+00:00",
             monotonic_s=1234.5679,
             policy="prom-pool",
             status="firing",
             group={"alertname": "PoolTimeouts"},
             alerts=(
-                f.ToldAlert(
+                f.NotifiedAlert(
                     "firing",
                     {"alertname": "PoolTimeouts", "severity": "page"},
                     "2025-01-01T18:00:00Z",

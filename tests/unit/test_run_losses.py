@@ -282,7 +282,9 @@ def recorded(tmp_path: Path) -> RunDir:
     recorder.write(history.events)
     recorder.write(history.processes)
     # The pager appends to it, in its container.
-    told = [encode(f.Told("2026-01-01T00:00:00Z", float(at), "p", "firing", {}, ())) for at in range(6)]
+    told = [
+        encode(f.Notification("2026-01-01T00:00:00Z", float(at), "p", "firing", {}, ())) for at in range(6)
+    ]
     run.notifications.write_text("".join(f"{line}\n" for line in told), encoding="utf-8")
     recorder.close()
     return run

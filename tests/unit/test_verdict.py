@@ -113,7 +113,7 @@ def test_a_slow_release_fails_without_any_leak() -> None:
     story.requests(h.LIST, 5, 700)
     story.pool("replica", lambda t: h.Level(out=5 if t < 75 else 0, checkouts=int(t * 5)))
     story.server("replica", {"active": 5}, range(77))
-    verdict = judged(h.scenario(), story.told())
+    verdict = judged(h.scenario(), story.history())
     assert (verdict.verdict, verdict.observed) == ("fail", "degraded")
     assert verdict.headline.startswith("gate (release 1.1): p95 < 400ms does not hold: 700 ms; 325 requests")
 
@@ -122,11 +122,11 @@ def test_unanswered_requests_fail_a_healthy_expectation_by_default() -> None:
     story = h.Story()
     story.requests(h.LIST, 49, 3)
     story.requests(h.LIST, 1, 1, f.Outcome.CONNECT_ERROR)
-    verdict = judged(h.scenario(judge="http", thresholds=("http_5xx_rate < 0.1%",)), story.told())
+    verdict = judged(h.scenario(judge="http", thresholds=("http_5xx_rate < 0.1%",)), story.history())
     assert verdict.verdict == "fail"
     assert verdict.reasons == ("unanswered_rate < 1% does not hold: 2%",)
     lenient = h.scenario(judge="http", thresholds=("unanswered_rate < 5%",))
-    assert [result.expr for result in judged(lenient, story.told()).thresholds] == [
+    assert [result.expr for result in judged(lenient, story.history()).thresholds] == [
         "unanswered_rate < 5%",
         "locustfile_errors == 0",
     ]

@@ -312,7 +312,7 @@ def test_a_gap_in_the_samples_of_one_of_two_processes_is_unknown() -> None:
     story.server("replica", {"active": 1}, range(77))
     story.pool("replica", lambda t: h.Level(out=1))
     story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
-    history = story.told()
+    history = story.history()
     silent = tuple(sample for sample in history.pools if sample.pid == h.PID or not 40 < sample.t_s < 45)
     assert judged(h.scenario(), history).verdict == "pass"
     verdict = judged(h.scenario(), dataclasses.replace(history, pools=silent))
@@ -326,7 +326,7 @@ def test_processes_that_ended_are_a_note() -> None:
     story.server("replica", {"active": 1}, range(77))
     story.pool("replica", lambda t: h.Level(out=1))
     story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
-    history = story.told()
+    history = story.history()
     ended = tuple(sample for sample in history.pools if sample.pid == h.PID or sample.t_s < 45)
     verdict = judged(h.scenario(), dataclasses.replace(history, pools=ended))
     assert verdict.verdict == "pass"

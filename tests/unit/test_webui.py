@@ -51,7 +51,7 @@ def test_what_the_form_says_replaces_the_scenarios_numbers() -> None:
     assert read_ask(form | {"run_time": "20"}, WELCOME, {""}).run_time_s == 20
 
 
-def test_every_problem_of_a_form_is_told_at_once() -> None:
+def test_every_problem_of_a_form_is_reported_at_once() -> None:
     form = {
         "scenario": "x",
         "release": "9",
@@ -118,7 +118,7 @@ def test_the_page_goes_on_asking_until_the_run_is_judged() -> None:
     ]
 
 
-def test_the_bar_is_told_no_more_than_it_shows() -> None:
+def test_the_bar_gets_no_more_than_it_shows() -> None:
     row = Judged("one", "gate", "1.1", "fail", "the pool ran out")
     assert bar_of(View("ready", "ready")) == {"phase": "ready", "words": "ready", "last": None}
     told = bar_of(View("ready", "ready", runs=(row, Judged("two", "gate", "1.0", "pass", "held"))))

@@ -22,17 +22,17 @@ _NO_ENDS: Final = ("email_configs", "slack_configs", "wechat_configs")
 
 
 def recognises(plain: Any) -> bool:
-    """Whether this is Alertmanager's configuration."""
+    """Return whether this is Alertmanager's configuration."""
     return isinstance(plain, Mapping) and isinstance(plain.get("route"), Mapping) and "receivers" in plain
 
 
 def recognises_grafana(plain: Any) -> bool:
-    """Whether these are Grafana's notification policies."""
+    """Return whether these are Grafana's notification policies."""
     return isinstance(plain, Mapping) and isinstance(plain.get("policies"), list)
 
 
 def read(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
-    """The configuration, and its problems with their lines."""
+    """Return the configuration, and its problems with their lines."""
     reader, plain = _Reader(document, path), document.plain
     intervals: dict[str, tuple[TimeInterval, ...]] = {}
     for key in ("time_intervals", "mute_time_intervals"):
@@ -70,7 +70,7 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
 
 
 def read_grafana(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
-    """Grafana's first notification policy; contact points without a file are taken to tell somebody."""
+    """Grafana's first notification policy; contact points without a file are taken to notify somebody."""
     reader, plain = _Reader(document, path), document.plain
     intervals = read_intervals(reader, plain.get("muteTimes"), ("muteTimes",), "time_intervals")
     policies = reader.mappings(plain["policies"], ("policies",))
@@ -96,7 +96,7 @@ class _Reader(Places):
         ends: Mapping[str, bool],
         name: str,
     ) -> Node:
-        """A route with its children; what it does not say it has from the one above."""
+        """Return a route with its children; what it does not say it has from the one above."""
         before = above.timing if above else Route()
         receiver = str(plain.get("receiver") or (above.receiver if above else ""))
         if not receiver:

@@ -19,7 +19,7 @@ _NOTHING: Final = object()  # AWS::NoValue
 
 
 def recognises(plain: Any) -> bool:
-    """Whether this is a template."""
+    """Return whether this is a template."""
     if not isinstance(plain, Mapping):
         return False
     resources = plain.get("Resources")
@@ -32,7 +32,7 @@ def recognises(plain: Any) -> bool:
 
 
 def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
-    """Its alarms, and what is wrong with its resources."""
+    """Return its alarms, and what is wrong with its resources."""
     resources = node.plain.get("Resources")
     if not isinstance(resources, Mapping):
         return [], [f"{path}:{node.line(('Resources',))}: a template has a mapping `Resources:`"]
@@ -64,7 +64,7 @@ class _Template:
             self._parts[key] = part if isinstance(part, Mapping) else {}
 
     def alarm_name(self, logical: str) -> str:
-        """Its AlarmName, or its logical id where CloudFormation makes a name up."""
+        """Return its AlarmName, or its logical id where CloudFormation makes a name up."""
         properties = self._parts["Resources"][logical].get("Properties") or {}
         given = properties.get("AlarmName") if isinstance(properties, Mapping) else None
         return str(self.value(given)) if given is not None else logical
@@ -86,7 +86,7 @@ class _Template:
         return {name: item for name, item in values.items() if item is not _NOTHING}
 
     def holds(self, name: Any, depth: int = 0) -> bool | None:  # noqa: PLR0911 - each function has its own
-        """Whether a condition holds; None where only a deployment knows."""
+        """Return whether a condition holds; None where only a deployment knows."""
         condition = self._parts["Conditions"].get(name) if isinstance(name, str) else name
         if not isinstance(condition, Mapping) or len(condition) != 1 or depth > MAX_DEPTH:
             return None
@@ -158,7 +158,7 @@ class _Template:
         return self._resource(name) or Unresolved(name)
 
     def _resource(self, logical: str) -> str | None:
-        """How a resource of the template is called where others name it."""
+        """Return how a resource of the template is called where others name it."""
         resource = self._parts["Resources"].get(logical)
         if not isinstance(resource, Mapping):
             return None

@@ -17,6 +17,7 @@ from rushhour.alarms.formats.raw_alarms import (
     as_text,
     number_of,
     text_of,
+    unresolved_in,
     whole_of,
 )
 from rushhour.alarms.maths import MathsError, checked
@@ -45,6 +46,10 @@ MISSING: Final = ("missing", "ignore", "breaching", "notBreaching")
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(\.\d{1,10})?|100)$")
 _OTHER_STATISTIC: Final = re.compile(r"(tm|wm|tc|ts|pr|TM|WM|TC|TS|PR)[\d(:.%)]*$|IQM$")
 _DOES: Final = re.compile(r"arn:[^:]*:(autoscaling|swf|automate|ec2)[:.]|scaling_?policy", re.IGNORECASE)
+# Names, descriptions and who is notified do not decide when an alarm goes off.
+_NOT_DECISIVE: Final = frozenset(
+    {"AlarmName", "AlarmDescription", "Dimensions", "AlarmActions", "OKActions", "InsufficientDataActions"}
+)
 _ANOMALY: Final = (
     "watches an anomaly detection band, which CloudWatch learns from weeks of history; a replay has no such "
     "history, so only a threshold of its own can be replayed"
@@ -52,7 +57,7 @@ _ANOMALY: Final = (
 
 
 def metric_alarms(raws: Iterable[RawAlarm], names: Names) -> tuple[list[Policy], list[str]]:
-    """The metric alarms among them, and their problems with file and line."""
+    """Return the metric alarms among them, and their problems with file and line."""
     found: list[Policy] = []
     problems: list[str] = []
     for raw in raws:
@@ -68,7 +73,7 @@ def metric_alarms(raws: Iterable[RawAlarm], names: Names) -> tuple[list[Policy],
 
 
 def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tuple[list[Policy], list[str]]:
-    """The composite alarms among them; `metric` are all alarms that they may name."""
+    """Return the composite alarms among them; `metric` are all alarms that they may name."""
     waiting = {raw.name: raw for raw in raws if raw.composite}
     done: dict[str, Policy] = {policy.name: policy for policy in metric}
     found: list[Policy] = []
@@ -123,6 +128,9 @@ def _why(policy: Policy | None, circular: bool) -> str:
 def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
     plain = raw.plain
     text_of(raw, "AlarmName")
+    for key in sorted(plain.keys() - _NOT_DECISIVE):
+        if (found := unresolved_in(plain[key])) is not None:
+            raise OpenAlarmError(f"{key} is {found}, {found.why}")
     periods = whole_of(raw, "EvaluationPeriods")
     comparison = text_of(raw, "ComparisonOperator")
     if comparison in BANDS or plain.get("ThresholdMetricId"):
@@ -163,7 +171,7 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
 
 
 def _single(raw: RawAlarm, names: Names) -> dict[str, Any]:
-    """The keys of an alarm on one metric."""
+    """Return the keys of an alarm on one metric."""
     plain = raw.plain
     given = plain.get("ExtendedStatistic") or plain.get("Statistic")
     if given is None:
@@ -181,7 +189,7 @@ def _single(raw: RawAlarm, names: Names) -> dict[str, Any]:
 
 
 def _maths(raw: RawAlarm, names: Names) -> dict[str, Any]:
-    """The keys of an alarm on metric maths: the query that returns data, and what it reads."""
+    """Return the keys of an alarm on metric maths: the query that returns data, and what it reads."""
     queries = raw.plain["Metrics"]
     if not isinstance(queries, list) or not all(isinstance(query, Mapping) for query in queries):
         raise WrongAlarmError("Metrics must be a list of queries")
@@ -277,14 +285,17 @@ def _suppressor(raw: RawAlarm) -> Suppressor | None:
 
 
 def _actions(raw: RawAlarm) -> Actions:
-    """Whom it notifies; scaling policies and restarts notify nobody."""
+    """Return whom it notifies; scaling policies and restarts notify nobody."""
+    enabled = raw.plain.get("ActionsEnabled")
+    if isinstance(enabled, Unresolved):
+        raise OpenAlarmError(f"ActionsEnabled is {enabled}, {enabled.why}")
     if raw.plain.get("ActionsEnabled") in (False, "false"):
         return Actions()
     notified = []
     for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):
         given = raw.plain.get(key) or []
         if isinstance(given, Unresolved):
-            raise OpenAlarmError(f"{key} is {given}, which its file leaves open")
+            raise OpenAlarmError(f"{key} is {given}, {given.why}")
         if not isinstance(given, list):
             raise WrongAlarmError(f"{key} must be a list")
         notified.append(tuple(_short(str(item)) for item in given if not _DOES.search(str(item))))

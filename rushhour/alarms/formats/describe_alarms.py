@@ -10,12 +10,12 @@ LISTS = ("MetricAlarms", "CompositeAlarms")
 
 
 def recognises(plain: Any) -> bool:
-    """Whether this is what `describe-alarms` prints."""
+    """Return whether this is what `describe-alarms` prints."""
     return isinstance(plain, Mapping) and any(isinstance(plain.get(key), list) for key in LISTS)
 
 
 def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
-    """Its alarms, and what is wrong with its lists."""
+    """Return its alarms, and what is wrong with its lists."""
     found, problems = [], []
     for key in LISTS:
         given = node.plain.get(key) or []

@@ -33,17 +33,17 @@ def read_text(path: Path) -> str:
 
 
 def listed(given: Any) -> list[Any]:
-    """A list as it is; anything else holds nothing."""
+    """Return a list as it is; anything else holds nothing."""
     return given if isinstance(given, list) else []
 
 
 def mapped(given: Any) -> Mapping[str, Any]:
-    """A mapping as it is; anything else holds nothing."""
+    """Return a mapping as it is; anything else holds nothing."""
     return given if isinstance(given, Mapping) else {}
 
 
 def documents(path: Path, text: str) -> list[Node]:
-    """The documents of a file, empty ones left out. Raises UsageError with file:line."""
+    """Return the documents of a file, empty ones left out. Raises UsageError with file:line."""
     if text.lstrip()[:1] in ("{", "["):
         try:
             return [Node(json.loads(text), _JsonLines(text))]

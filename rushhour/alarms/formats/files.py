@@ -16,6 +16,7 @@ from rushhour.alarms.formats import (
 from rushhour.alarms.formats.documents import documents, read_text
 from rushhour.alarms.formats.names import Names, merged, read_names
 from rushhour.alarms.formats.raw_alarms import RawAlarm
+from rushhour.alarms.formats.terraform_syntax import is_terraform
 from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.routing import Configuration
 from rushhour.alarms.rules import Rule
@@ -53,13 +54,13 @@ class Found:
 def find(places: Sequence[Path]) -> Found:
     """Everything in these files, and in the files of these folders that may hold alarms."""
     found = Found()
-    hcl: dict[Path, dict[str, str]] = {}
+    terraforms: dict[Path, dict[str, str]] = {}
     names: list[Names] = []
     for file in _files(places, found.problems):
         try:
             text = read_text(file)
-            if file.suffix in (".tf", ".tfvars") or terraform.recognises_hcl(text):
-                hcl.setdefault(file.parent, {})[str(file)] = text
+            if is_terraform(str(file), text):
+                terraforms.setdefault(file.parent, {})[str(file)] = text
                 continue
             nodes = documents(file, text)
         except UsageError as error:
@@ -75,16 +76,18 @@ def find(places: Sequence[Path]) -> Found:
         found.problems += [
             f"{file}:{node.line(())}: holds {_what(node.plain)}; looked for {LOOKED_FOR}" for node in others
         ]
-    for folder, texts in hcl.items():
-        raws, problems = terraform.read_hcl(texts)
-        _add(found, raws, problems, str(folder), "Terraform (HCL)")
+    given = frozenset(str(place) for place in places)
+    for folder, texts in terraforms.items():
+        raws, problems, notes = terraform.read_files(texts, given)
+        _add(found, raws, problems, str(folder), "Terraform")
+        found.notes += notes
     found.own = list(dict.fromkeys(found.own))
     found.names = merged(names)
     for routes in (found.routes, found.grafana_routes):
         if len(routes) > 1:
             found.problems.append(
-                f"{' and '.join(one.place for one in routes)}: an alert takes the routes of one file; audit "
-                "them one after the other"
+                f"{' and '.join(route.place for route in routes)}: an alert takes the routes of one file; "
+                "audit them one after the other"
             )
     return found
 
@@ -98,7 +101,7 @@ def _files(places: Sequence[Path], problems: list[str]) -> list[Path]:
         inside = [file for file in sorted(place.iterdir()) if file.suffix in SUFFIXES and file.is_file()]
         if not inside:
             problems.append(
-                f"{place}: holds no alarms; looked for {', '.join(f'*{one}' for one in SUFFIXES)}"
+                f"{place}: holds no alarms; looked for {', '.join(f'*{item}' for item in SUFFIXES)}"
             )
         files += inside
     return list(dict.fromkeys(files))
@@ -126,7 +129,7 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> bool:
 
 
 def _take_rules(path: str, node: Node, found: Found) -> bool:
-    """A document of Prometheus, Alertmanager or Grafana; whether it is one."""
+    """Take a document of Prometheus, Alertmanager or Grafana; return whether it is such a document."""
     plain = node.plain
     if prometheus_rules.recognises_object(plain) or prometheus_rules.recognises(plain):
         rules, problems = prometheus_rules.read(node, path)

@@ -30,7 +30,7 @@ _COMPARE: Final = {"gt": ">", "lt": "<", "gte": ">=", "lte": "<=", "eq": "==", "
 
 
 def recognises(plain: Any) -> bool:
-    """Whether these are Grafana's rules: each has a `title`, a `condition` and `data`."""
+    """Return whether these are Grafana's rules: each has a `title`, a `condition` and `data`."""
     rules = list(_rules(plain))
     return bool(rules) and all("data" in rule and "condition" in rule for rule, _, _ in rules)
 
@@ -53,7 +53,7 @@ class _OpenError(Exception):
 
 
 def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]]:
-    """The rules that can be replayed, those that cannot, and the problems with their lines."""
+    """Return the rules that can be replayed, those that cannot, and the problems with their lines."""
     rules: list[Rule] = []
     unknown: list[Unreplayed] = []
     problems: list[str] = []
@@ -112,7 +112,7 @@ class _Query:
         self._parts = {str(item.get("refId")): item for item in data if isinstance(item, Mapping)}
 
     def whole(self) -> str:
-        """The condition as PromQL, and where it has no data."""
+        """Return the condition as PromQL, and where it has no data."""
         condition = str(self._plain.get("condition"))
         fires = f"(({self._value(condition, 0)}) != 0)"
         if self._plain.get("noDataState", "NoData") in ("NoData", "Alerting"):

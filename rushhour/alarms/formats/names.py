@@ -46,7 +46,7 @@ class Names:
     place: str = "a file with `names:`, beside the alarms"
 
     def over(self, other: "Names") -> "Names":
-        """Both; what this one says counts."""
+        """Merge two files of names; the second counts."""
         return replace(
             self,
             names=other.names | self.names,
@@ -85,7 +85,7 @@ WHOLE: Final = frozenset(
 
 
 def read_names(node: Node, path: str) -> tuple[Names, list[str]]:
-    """A file's `names:`, `labels:` and `capacity:`, and its problems with their lines."""
+    """Return a file's `names:`, `labels:` and `capacity:`, and its problems with their lines."""
     try:
         names = _ADAPTER.validate_json(json.dumps(node.plain), context=FROM_YAML)
     except ValidationError as error:
@@ -97,7 +97,7 @@ def read_names(node: Node, path: str) -> tuple[Names, list[str]]:
 
 
 def merged(found: Iterable[Names]) -> Names:
-    """All of them; a later file counts."""
+    """Merge files of names; a later file counts."""
     whole = Names()
     for names in found:
         whole = names.over(whole)
@@ -107,7 +107,7 @@ def merged(found: Iterable[Names]) -> Names:
 def cloudwatch_stat(
     namespace: str, metric: str, dimensions: Mapping[str, str], statistic: str, names: Names
 ) -> MetricStat | str:
-    """The statistic of ours, or why there is none."""
+    """Return the statistic of ours, or why there is none."""
     key = f"{namespace}/{metric}"
     given = names.names.get(key) or names.names.get(metric)
     stands = given or CLOUDWATCH.get(key)

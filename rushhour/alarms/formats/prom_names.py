@@ -185,14 +185,14 @@ class _Labels:
         self._asked = asked
 
     def identity(self, label: str) -> str:
-        """The value of a label that names the service."""
+        """Return the value of a label that names the service."""
         if label in self._names.labels:
             return self._names.labels[label]
         values = [value for value in self._asked.get(label, {}) if value]
         return values[0] if values else _USUAL.get(label, "service")
 
     def why_not(self, selector: Selector, fixed: tuple[tuple[str, str], ...]) -> str:
-        """Why nothing stands for it though its name is known; "" where something does."""
+        """Return why nothing stands for a known name; empty if something does."""
         for item in selector.matchers:
             if item.name in dict(fixed):
                 continue
@@ -220,7 +220,7 @@ class _Labels:
         return ""
 
     def series(self, own: list[Selector], stands: _Taken) -> dict[str, Source]:
-        """The series of one metric."""
+        """Return the series of one metric."""
         name, fixed = own[0].name, dict(stands.fixed)
         labels = {"job": self.identity("job"), "instance": self.identity("instance")}
         status: list[str] = []

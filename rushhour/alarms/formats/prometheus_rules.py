@@ -18,12 +18,12 @@ KINDS: Final = ("PrometheusRule", "PrometheusRuleList", "List")
 
 
 def recognises(plain: Any) -> bool:
-    """Whether this is a rule file: groups with rules that have an `expr`."""
+    """Return whether this is a rule file: groups with rules that have an `expr`."""
     return _has_groups(plain) and not any("data" in rule or "title" in rule for rule in _all_rules(plain))
 
 
 def recognises_object(plain: Any) -> bool:
-    """Whether this is a `PrometheusRule`, or a list that holds some."""
+    """Return whether this is a `PrometheusRule`, or a list that holds some."""
     if not isinstance(plain, Mapping) or plain.get("kind") not in KINDS:
         return False
     return plain["kind"] != "List" or any(
@@ -32,12 +32,12 @@ def recognises_object(plain: Any) -> bool:
 
 
 def recognises_server(plain: Any) -> bool:
-    """Whether this is Prometheus's own configuration, `prometheus.yml`."""
+    """Return whether this is Prometheus's own configuration, `prometheus.yml`."""
     return isinstance(plain, Mapping) and ("scrape_configs" in plain or "rule_files" in plain)
 
 
 def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
-    """How often it scrapes and evaluates; its own defaults are a minute."""
+    """Return how often it scrapes and evaluates; its own defaults are a minute."""
     found, problems = {}, []
     for key in ("evaluation_interval", "scrape_interval"):
         given = str(mapped(node.plain.get("global")).get(key) or "1m")
@@ -60,7 +60,7 @@ def _all_rules(plain: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
-    """The rules of one document, and its problems with their lines."""
+    """Return the rules of one document, and its problems with their lines."""
     rules: list[Rule] = []
     problems: list[str] = []
     for groups, at in _groups(node.plain, ()):
@@ -90,7 +90,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
 
 
 def rules_of(path: Path) -> list[Rule]:
-    """The rules of a file that was checked before; those that cannot be read are left out."""
+    """Return the rules of a file that was checked before; those that cannot be read are left out."""
     return [rule for node in documents(path, read_text(path)) for rule in read(node, str(path))[0]]
 
 
@@ -119,7 +119,7 @@ class Place:
 
 
 def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule | list[str]:
-    """The rule, or its problems."""
+    """Return the rule, or its problems."""
     line = place.line()
     if not isinstance(plain, Mapping):
         return [f"{line}: a rule must be a mapping"]

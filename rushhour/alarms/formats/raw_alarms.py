@@ -8,12 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """A value that its file leaves open: `what` names it."""
+    """A value that its file leaves open: `what` is its text, and `why` says what is missing."""
 
     what: str
+    why: str = "which its file leaves open"
+    template: bool = False  # whether `what` is a text with expressions in it, and not an expression
 
     def __str__(self) -> str:
-        return f"${{{self.what}}}"
+        return self.what if self.template else f"${{{self.what}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def text_of(raw: RawAlarm, key: str) -> str:
 
 def as_text(value: Any, what: str) -> str:
     if isinstance(value, Unresolved):
-        raise OpenAlarmError(f"{what} is {value}, which its file leaves open")
+        raise OpenAlarmError(f"{what} is {value}, {value.why}")
     if not isinstance(value, str) or not value:
         raise WrongAlarmError(
             f"{what} is missing" if value in (None, "") else f"{what} {value!r} is not text"
@@ -60,7 +62,7 @@ def number_of(raw: RawAlarm, key: str) -> float:
 
 def as_number(value: Any, what: str) -> float:
     if isinstance(value, Unresolved):
-        raise OpenAlarmError(f"{what} is {value}, which its file leaves open")
+        raise OpenAlarmError(f"{what} is {value}, {value.why}")
     try:
         number = math.nan if isinstance(value, bool) or value is None else float(value)
     except (TypeError, ValueError):
@@ -68,6 +70,17 @@ def as_number(value: Any, what: str) -> float:
     if not math.isfinite(number):
         raise WrongAlarmError(f"{what} is missing" if value is None else f"{what} {value!r} is not a number")
     return number
+
+
+def unresolved_in(value: Any) -> Unresolved | None:
+    """Return the first value that the file leaves open in this one; names of dimensions do not count."""
+    if isinstance(value, Unresolved):
+        return value
+    if isinstance(value, Mapping):
+        parts = [part for key, part in value.items() if key not in ("Dimensions", "Label")]
+    else:
+        parts = value if isinstance(value, list) else []
+    return next((found for part in parts if (found := unresolved_in(part)) is not None), None)
 
 
 def whole_of(raw: RawAlarm, key: str) -> int:

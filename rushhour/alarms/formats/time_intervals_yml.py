@@ -30,7 +30,7 @@ class Places:
         self.problems.append(f"{self._path}:{self._document.line(at)}: {what}")
 
     def mappings(self, given: Any, at: tuple[str | int, ...]) -> list[tuple[int, Mapping[str, Any]]]:
-        """The items of a list of mappings, with their number."""
+        """Return the items of a list of mappings, with their number."""
         if given is None:
             return []
         if not isinstance(given, list):
@@ -45,7 +45,7 @@ class Places:
 def read_intervals(
     places: Places, given: Any, at: tuple[str | int, ...], inner: str
 ) -> dict[str, tuple[TimeInterval, ...]]:
-    """The intervals by name."""
+    """Return the intervals by name."""
     found: dict[str, tuple[TimeInterval, ...]] = {}
     for number, named in places.mappings(given, at):
         here = (*at, number, inner)

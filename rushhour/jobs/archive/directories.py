@@ -38,7 +38,7 @@ def is_search(path: Path) -> bool:
 
 
 def is_night(path: Path) -> bool:
-    """Whether this is the directory of a night, by its name."""
+    """Return whether this is the directory of a night, by its name."""
     return _NIGHT.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
@@ -54,20 +54,20 @@ def runs_in(folder: Path) -> list[RunDir]:
 
 
 def find_runs(runs: Path) -> Iterator[RunDir]:
-    """All run directories below a runs folder, those of nights included."""
+    """Yield all run directories below a runs folder, those of nights included."""
     yield from runs_in(runs)
     for night in nights(runs):
         yield from runs_in(night)
 
 
 def night_of(run: RunDir) -> str | None:
-    """The night that a run belongs to; None for one that was started by itself."""
+    """Return the night that a run belongs to; None for one that was started by itself."""
     night = run.path.resolve().parent
     return night.name if night.parent.name == NIGHTLY and is_night(night) else None
 
 
 def runs_folder_of(run: RunDir) -> Path:
-    """The runs folder that a run directory lies in."""
+    """Return the runs folder that a run directory lies in."""
     parent = run.path.resolve().parent
     return parent.parent.parent if night_of(run) else parent
 

@@ -70,7 +70,7 @@ METRICS: Final = (
 
 
 def row_of(run: RunDir, verdict: Verdict) -> RunRow:
-    """The row of a run that was just judged. Raises RunDataError on a broken environment.json."""
+    """Return the row of a run that was just judged. Raises RunDataError on a broken environment.json."""
     environment = read_environment(run)
     diagnosis = verdict.diagnosis
     site = diagnosis.call_sites[0] if diagnosis.call_sites and diagnosis.cause != "none" else None
@@ -96,7 +96,7 @@ def row_of(run: RunDir, verdict: Verdict) -> RunRow:
 
 
 def read_row(run: RunDir) -> RunRow | None:
-    """The row of a saved run; None when it was never judged. Raises RunDataError."""
+    """Return the row of a saved run; None when it was never judged. Raises RunDataError."""
     verdict = read_verdict(run)
     return None if verdict is None else row_of(run, verdict)
 

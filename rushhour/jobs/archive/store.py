@@ -70,9 +70,9 @@ class Rebuilt:
     broken: tuple[str, ...]
 
     def __str__(self) -> str:
-        told = f"{self.rows} judged run{'s' * (self.rows != 1)}"
-        told += f", {self.unjudged} never judged and left out" if self.unjudged else ""
-        return told + (f", {len(self.broken)} that cannot be read: {self.broken[0]}" if self.broken else "")
+        words = f"{self.rows} judged run{'s' * (self.rows != 1)}"
+        words += f", {self.unjudged} never judged and left out" if self.unjudged else ""
+        return words + (f", {len(self.broken)} that cannot be read: {self.broken[0]}" if self.broken else "")
 
 
 class RunHistory:
@@ -94,11 +94,11 @@ class RunHistory:
             _write(database, [row])
 
     def rows(self, *, scenario: str | None = None, limit: int = 1000) -> list[RunRow]:
-        """The last runs, oldest first."""
+        """Return the last runs, oldest first."""
         return self._ask("WHERE ? IS NULL OR scenario = ?", (scenario, scenario), limit)
 
     def nights(self, last: int) -> list[RunRow]:
-        """The runs of the last nights, oldest first."""
+        """Return the runs of the last nights, oldest first."""
         newest = "SELECT DISTINCT night FROM run WHERE night IS NOT NULL ORDER BY night DESC LIMIT ?"
         return self._ask(f"WHERE night IN ({newest})", (last,), -1)
 
@@ -138,7 +138,7 @@ class RunHistory:
             ) from error
 
     def _migrate(self, database: sqlite3.Connection) -> int:
-        """The version that was found; the newest is there afterwards."""
+        """Return the version that was found; the newest is there afterwards."""
         (found,) = database.execute("PRAGMA user_version").fetchone()
         if found > len(MIGRATIONS):
             raise UnavailableError(
@@ -178,7 +178,7 @@ def remember(run: RunDir, verdict: Verdict, *, busy_timeout_s: float = BUSY_TIME
 
 
 def _broken(path: Path, busy_timeout_s: float) -> str | None:
-    """Why this file is no database any more; None when it is one."""
+    """Return why this file is no database any more; None when it is one."""
     try:
         with closing(sqlite3.connect(path, timeout=busy_timeout_s)) as database:
             (said,) = database.execute("PRAGMA quick_check(1)").fetchone()

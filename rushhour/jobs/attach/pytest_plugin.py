@@ -138,7 +138,7 @@ class PoolLeaks:
         self._wide: dict[str, tuple[pytest.FixtureDef[Any], object]] = {}  # those set up, the widest first
         self._late: list[str] = []  # left behind by a fixture that has been torn down
         self._late_holds: dict[str, set[Hold]] = {}  # the same, by the fixture's name
-        self._told: set[Hold] = set()
+        self._reported: set[Hold] = set()
         self._leaked_items: set[str] = set()
         self._seen = Seen()
 
@@ -164,12 +164,12 @@ class PoolLeaks:
         name = _identity(fixturedef)
         self._wide.pop(name, None)
         mine = {hold for hold, owner in self._of_fixture.items() if owner == name}
-        left = mine & set(self._book.live) - self._told
+        left = mine & set(self._book.live) - self._reported
         if left:
             where = f"fixture {fixturedef.argname} ({fixturedef.scope}) has been torn down, and"
             self._late.append(self._words(where, left, set()))
             self._late_holds[f"fixture {fixturedef.argname}"] = left
-            self._told |= left
+            self._reported |= left
         for hold in mine:
             del self._of_fixture[hold]
 
@@ -197,9 +197,9 @@ class PoolLeaks:
         return report
 
     def _judge(self, item: pytest.Item) -> str:
-        """What to say against a test that has been torn down; empty when nothing stays out."""
+        """Return what to say against a test that has been torn down; empty when nothing stays out."""
         left, collected = self._left_out()
-        self._told |= left
+        self._reported |= left
         late, self._late = self._late, []
         late_holds, self._late_holds = self._late_holds, {}
         if item.get_closest_marker(MARKER) is not None:
@@ -250,7 +250,9 @@ class PoolLeaks:
             gc.collect()  # an abandoned session is in a cycle, and would come back some day
         self._give_to_fixtures()
         collected = {
-            hold for hold in self._book.ended if hold.how == "gc" and hold not in self._before | self._told
+            hold
+            for hold in self._book.ended
+            if hold.how == "gc" and hold not in self._before | self._reported
         }
         return self._new(), collected
 
@@ -267,7 +269,7 @@ class PoolLeaks:
                     self._of_fixture[hold] = name
 
     def _new(self) -> set[Hold]:
-        return set(self._book.live.copy()) - self._before - self._of_fixture.keys() - self._told
+        return set(self._book.live.copy()) - self._before - self._of_fixture.keys() - self._reported
 
     def _record(self, test: str, what: str, holds: set[Hold], place: list[Any]) -> None:
         for hold in holds:

@@ -1,4 +1,4 @@
-"""Runs a command in the foreground with the agent in it, and tells what the agent sees."""
+"""Runs a command in the foreground with the agent in it, and reports what the agent sees."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from typing import Final
 from rushhour.agent.environment import agent_environment
 from rushhour.errors import UnavailableError, UsageError
 from rushhour.jobs.attach.findings import Findings, Held
-from rushhour.jobs.attach.words import Teller, prefixed, summary
+from rushhour.jobs.attach.words import News, prefixed, summary
 from rushhour.observe.pools import PoolWatcher
 from rushhour.process.guard import Guard
 
@@ -67,16 +67,16 @@ def run_attached(
     agent could not write into `keep`.
     """
     findings = Findings(long_s)
-    teller = Teller(findings)
+    news = News(findings)
 
-    def tell(lines: Iterator[str] | Sequence[str]) -> None:
+    def report(lines: Iterator[str] | Sequence[str]) -> None:
         for line in prefixed(list(lines)):
             say(line)
 
     program = shutil.which(command[0])
     if program is None:
         found = Path(command[0]).exists()
-        tell([f"{command[0]}: {'is not executable' if found else 'no such command'}"])
+        report([f"{command[0]}: {'is not executable' if found else 'no such command'}"])
         return Attached(NOT_RUNNABLE if found else NOT_FOUND, findings)
     with _agent_dir(keep) as agent_dir, Guard() as guard:
         base = {**os.environ, **(environment or {})}
@@ -90,13 +90,13 @@ def run_attached(
             watcher = PoolWatcher(agent_dir, time.monotonic(), {}, Path.cwd())
             while not _ended(process):
                 findings.feed(watcher.poll())
-                tell(teller.news())
+                report(news.lines())
         findings.feed(watcher.finish(READ_OUT_S))
         findings.command_ended()
-        tell(teller.news())
-    tell(summary(findings))
+        report(news.lines())
+    report(summary(findings))
     if keep is not None:
-        tell([f"the agent's files are in {agent_dir}"])
+        report([f"the agent's files are in {agent_dir}"])
     code = process.returncode
     return Attached(SIGNALLED - code if code < 0 else code, findings)
 
@@ -120,7 +120,7 @@ def write_findings(path: Path, attached: Attached) -> None:
         "leaks": findings.leaks,
         "libraries": [list(pair) for pair in findings.libraries()],
         "pools": [asdict(pool) for pool in findings.pools()],
-        "held": [_held(one) for one in findings.held()],
+        "held": [_held(place) for place in findings.held()],
         "timeouts": {
             name: {"count": waits.count, "longest_s": waits.longest_s}
             for name, waits in findings.timeouts.items()
@@ -135,16 +135,16 @@ def write_findings(path: Path, attached: Attached) -> None:
         ) from error
 
 
-def _held(one: Held) -> dict[str, object]:
+def _held(place: Held) -> dict[str, object]:
     return {
-        **asdict(one.place),
-        "leaked": one.leaked,
-        "outlived": one.outlived,
-        "long": one.long,
-        "still_out": one.still_out,
-        "held_s": round(one.held_s, 3),
-        "longest_s": round(one.longest_s, 3),
-        "returned_by": dict(one.returned_by),
+        **asdict(place.place),
+        "leaked": place.leaked,
+        "outlived": place.outlived,
+        "long": place.long,
+        "still_out": place.still_out,
+        "held_s": round(place.held_s, 3),
+        "longest_s": round(place.longest_s, 3),
+        "returned_by": dict(place.returned_by),
     }
 
 
@@ -214,7 +214,7 @@ def _signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _in_foreground() -> bool:
-    """Whether a terminal sends its Ctrl-C to this process and its children."""
+    """Return whether a terminal sends its Ctrl-C to this process and its children."""
     try:
         with open("/dev/tty", "rb") as terminal:  # noqa: PTH123  # a device, not a path
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()

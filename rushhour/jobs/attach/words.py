@@ -1,4 +1,4 @@
-"""Findings in words: lines as they happen, and a summary at the end (pure)."""
+"""Words findings: lines as they happen, and a summary at the end (pure)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -19,15 +19,15 @@ _HOW: Final[Mapping[str, str]] = {
 PATCHING: Final = "patching sqlalchemy"  # as agent/start.py says where it failed
 
 
-class Teller:
-    """Says each finding when it is new, and again when its count has grown tenfold."""
+class News:
+    """Describes each finding when it is new, and again when its count has grown tenfold."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self._told: dict[object, int] = {}
+        self._reported: dict[object, int] = {}
 
-    def news(self) -> Iterator[str]:
-        """Lines for what was not told before."""
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each finding that is new, or has grown tenfold."""
         findings = self._findings
         for pool in findings.pools():
             if self._is_news(("pool", pool.pool, pool.kind), 1):
@@ -45,15 +45,15 @@ class Teller:
                 yield f"the agent in process {fault.pid}: {fault.where}: {fault.error}"
 
     def _is_news(self, key: object, count: int) -> bool:
-        told = self._told.get(key, 0)
-        if told and count < 10 * told:
+        reported = self._reported.get(key, 0)
+        if reported and count < 10 * reported:
             return False
-        self._told[key] = count
+        self._reported[key] = count
         return True
 
 
 def summary(findings: Findings) -> list[str]:
-    """What was seen over all, worst first; the first line is the verdict in words."""
+    """Return the summary, worst findings first; its first line is the verdict in words."""
     if not findings.processes:
         return [
             "the agent started in no process, so nothing was seen",
@@ -72,7 +72,7 @@ def summary(findings: Findings) -> list[str]:
 
 
 def _verdict(findings: Findings) -> str:
-    leaks, timeouts = findings.leaks, sum(one.count for one in findings.timeouts.values())
+    leaks, timeouts = findings.leaks, sum(waits.count for waits in findings.timeouts.values())
     if not findings.checkouts and not timeouts:
         return "no connection was taken from a pool, so nothing is known about leaks: was the service used?"
     if not leaks and not timeouts:
@@ -116,14 +116,14 @@ def describe_pool(pool: PoolUse) -> str:
 
 
 def use_of_pool(pool: PoolUse) -> str:
-    """What it came to."""
+    """Describe the use of a pool: most connections out, waiters, check-outs."""
     out = most_out(pool.checked_out_max, pool.capacity, pool.processes)
     waited = f", {pool.waiting_max} waiting" if pool.waiting_max else ""
     return f"{out}{waited}, {counted(pool.checkouts, 'check-out')}"
 
 
 def leak_line(held: Held) -> str:
-    """Which line, for which endpoint, how many, and what became of them."""
+    """Describe a leak: the line, its endpoint, how many connections, and how they came back."""
     back = [f"{count} {_HOW.get(how, how)}" for how, count in held.returned_by.most_common()]
     if held.still_out:
         back.insert(0, f"{held.still_out} still out")
@@ -136,7 +136,7 @@ def leak_line(held: Held) -> str:
 
 
 def _outlived(held: Held) -> str:
-    """What ended while the connections were out."""
+    """Return what ended while the connections were out."""
     if not held.outlived:
         return "not closed by anyone"
     unit = most_of(held.units.elements())
@@ -145,7 +145,7 @@ def _outlived(held: Held) -> str:
 
 
 def hold_line(held: Held) -> str:
-    """Which line holds long."""
+    """Describe long holds of a line."""
     return (
         f"{held.place.site.file}:{held.place.site.line} {held.place.site.function}{_for(held)}: "
         f"{held.long} of pool {held.place.pool} held for up to {held.longest_s:.1f} s"
@@ -153,7 +153,7 @@ def hold_line(held: Held) -> str:
 
 
 def out_line(place: Place, count: int) -> str:
-    """Which line's connections were out when the process ended."""
+    """Describe connections of a line that were out when the process ended."""
     where = f"{place.site.file}:{place.site.line} {place.site.function}"
     where += f" for {place.endpoint}" if place.endpoint else ""
     return f"{where}: {count} of pool {place.pool} still out when the process ended"
@@ -164,7 +164,7 @@ def _for(held: Held) -> str:
 
 
 def timeout_line(pool: str, waits: Waits) -> str:
-    """How often, and where it was raised."""
+    """Describe time-outs of a pool: how many, and where they were raised."""
     (site, endpoint), count = waits.sites.most_common(1)[0]
     where = f"{site.file}:{site.line} {site.function}" + (f" for {endpoint}" if endpoint else "")
     often = f", {count} of them" if count != waits.count else ""

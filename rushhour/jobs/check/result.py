@@ -71,13 +71,13 @@ def parse_request(line: str) -> Request:
 
 
 def unrequested(routes: Iterable[str], requests: Sequence[Request]) -> list[str]:
-    """The routes (`GET /customers/<int:id>`) that no request reaches."""
+    """Return the routes (`GET /customers/<int:id>`) that no request reaches."""
     return [
         route
         for route in routes
         if not any(
-            route.startswith(f"{one.method} ") and re.fullmatch(_pattern(route), f"{one.method} {one.path}")
-            for one in requests
+            route.startswith(f"{row.method} ") and re.fullmatch(_pattern(route), f"{row.method} {row.path}")
+            for row in requests
         )
     ]
 

@@ -21,9 +21,9 @@ FIX: Final = (
 def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> RenderableType:
     """First what happened; then each request, and each connection that stayed out with its line."""
     verdict = result.verdict
-    told = f"check of {scenario.target.name} {scenario.release}"
+    subject = f"check of {scenario.target.name} {scenario.release}"
     lines: list[RenderableType] = []
-    lines.append(Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f" {told}: {headline(result)}"))
+    lines.append(Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f" {subject}: {headline(result)}"))
     table = Table(box=None, show_header=False, pad_edge=True)
     for answer in result.answers:
         status = str(answer.status) if answer.status else "none"

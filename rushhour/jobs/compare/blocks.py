@@ -1,7 +1,7 @@
 """How long the blocks of a block bootstrap must be (pure).
 
 Seconds of a run are not independent: a stall or a full pool lasts for several. Blocks keep neighbouring
-seconds together; they must be about as long as one second still tells of another.
+seconds together; they must be about as long as seconds depend on each other.
 """
 
 import math
@@ -15,16 +15,16 @@ LEAST_REACH_S: Final = 4
 
 
 def block_length(series: Sequence[Sequence[float]]) -> int:
-    """Seconds per block: the longest that any of these per-second series asks for.
+    """Return seconds per block: the longest that any of these per-second series asks for.
 
     By the rule of Politis and White (Automatic block-length selection, 2004, with Patton's correction of
     2009), on what is left of a series when the course of the traffic is taken off: its mean over some seconds
     to either side. At least n^(1/3), the order that minimises the error of a block bootstrap (Hall, Horowitz
     and Jing 1995), and at most a sixth of the run.
     """
-    n = min([len(one) for one in series])
+    n = min([len(sample) for sample in series])
     reach = max(LEAST_REACH_S, n // REACH_SHARE)
-    asked = max((_politis_white(_detrended(one, reach)) for one in series), default=1.0)
+    asked = max((_politis_white(_detrended(sample, reach)) for sample in series), default=1.0)
     least = math.ceil(math.cbrt(n))
     return min(max(math.ceil(asked), least), max(1, n // FEWEST_BLOCKS))
 
@@ -39,7 +39,7 @@ def _politis_white(values: Sequence[float]) -> float:
     if covariance[0] <= 0:
         return 1.0
     bound = 2 * math.sqrt(math.log10(n) / n)
-    correlated = [lag for lag, one in enumerate(covariance) if lag and abs(one / covariance[0]) >= bound]
+    correlated = [lag for lag, value in enumerate(covariance) if lag and abs(value / covariance[0]) >= bound]
     last = 0
     for lag in correlated:  # the first run of `_quiet` insignificant lags ends the memory
         if lag - last > _quiet(n):

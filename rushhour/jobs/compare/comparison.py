@@ -44,7 +44,7 @@ class Comparison:
     @property
     def outcome(self) -> Literal["not worse", "worse", "unknown"]:
         """Unknown when a run says nothing; else worse when one row is; else unknown when one lacks data."""
-        judged = {one.judgement for one in self.changes if one.decides}
+        judged = {change.judgement for change in self.changes if change.decides}
         if self.doubts:
             return "unknown"
         if Judgement.WORSE in judged:
@@ -54,15 +54,15 @@ class Comparison:
 
 def compare_runs(before: MeasuredRun, after: MeasuredRun, *, tolerance: float = TOLERANCE) -> Comparison:
     """Compare; the same two runs always give the same intervals."""
-    told = differences(before, after)
+    differing = differences(before, after)
     doubts = (*_too_short(before), *_too_short(after), *_doubts(before), *_doubts(after))
     known = tuple(facts(before, after))
     shortest_s = min(before.seconds, after.seconds)
     empty = not (before.endpoints and after.endpoints)
     if empty or before.verdict is None or after.verdict is None:
-        return Comparison(before, after, known, told, doubts)
+        return Comparison(before, after, known, differing, doubts)
     if shortest_s < FEWEST_SECONDS:
-        return Comparison(before, after, (*known, *_counted(before, after, tolerance)), told, doubts)
+        return Comparison(before, after, (*known, *_counted(before, after, tolerance)), differing, doubts)
     layout = shared_layout(before, after, COMPONENTS)
     block = block_length([*_per_second(before), *_per_second(after)])
     rows = [*sampled(layout, before, after)]
@@ -72,7 +72,7 @@ def compare_runs(before: MeasuredRun, after: MeasuredRun, *, tolerance: float = 
     changes = [
         _change(row, before, after, (old, new), tolerance) for row, old, new in zip(rows, *sides, strict=True)
     ]
-    return Comparison(before, after, (*known, *changes), told, doubts, block)
+    return Comparison(before, after, (*known, *changes), differing, doubts, block)
 
 
 def _dice(side: int) -> Random:
@@ -108,12 +108,12 @@ def _doubts(run: MeasuredRun) -> Iterator[str]:
 
 
 def _per_second(run: MeasuredRun) -> Iterator[Sequence[float]]:
-    """How long answers took and how many requests failed: what a stall shows in."""
+    """Yield how long answers took and how many requests failed: what a stall shows in."""
     seconds = [*zip(*run.endpoints.values(), strict=True)]
-    latency = [sum((one.latency for one in second), Counter[int]()) for second in seconds]
+    latency = [sum((item.latency for item in second), Counter[int]()) for second in seconds]
     usual = _mean_log_ms(sum(latency, Counter[int]()), 0.0)
-    yield [_mean_log_ms(one, usual) for one in latency]
-    yield [float(sum(one.server_errors + one.unanswered for one in second)) for second in seconds]
+    yield [_mean_log_ms(item, usual) for item in latency]
+    yield [float(sum(item.server_errors + item.unanswered for item in second)) for second in seconds]
 
 
 def _mean_log_ms(latency: Counter[int], without: float) -> float:
@@ -170,4 +170,4 @@ def _change(
 
 def _answers(run: MeasuredRun, endpoint: str | None) -> int:
     chosen = run.endpoints.values() if endpoint is None else [run.endpoints[endpoint]]
-    return sum(one.latency.total() for series in chosen for one in series)
+    return sum(sample.latency.total() for series in chosen for sample in series)

@@ -24,13 +24,13 @@ def differences(before: MeasuredRun, after: MeasuredRun) -> tuple[str, ...]:
         )
     else:
         found += _machines(before.environment, after.environment)
-    for one, other in ((before, after), (after, before)):
+    for state, other in ((before, after), (after, before)):
         found += [
-            f"only {one.path.name} has requests to {name}"
-            for name in one.endpoints
+            f"only {state.path.name} has requests to {name}"
+            for name in state.endpoints
             if other.endpoints and name not in other.endpoints
         ]
-        found += [f"only {one.path.name} has CPU of {name}" for name in one.cpu if name not in other.cpu]
+        found += [f"only {state.path.name} has CPU of {name}" for name in state.cpu if name not in other.cpu]
     return tuple(found)
 
 
@@ -44,7 +44,7 @@ def _scenarios(before: Scenario, after: Scenario) -> Iterator[str]:
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
     if is_dataclass(value) and not isinstance(value, type):
-        return {f"{name}.{key}": one for key, one in asdict(value).items()}
+        return {f"{name}.{key}": item for key, item in asdict(value).items()}
     return {name: value}
 
 

@@ -1,4 +1,4 @@
-"""Failures that one run has and the other has not: told by counting requests (pure).
+"""Judges failures that only one of two runs has, by counting requests (pure).
 
 Resamples of a run without a failure hold none either, and those of a run whose failures stand in few seconds
 often hold none: their interval then reaches 0, however many requests failed. The count decides instead.
@@ -30,18 +30,18 @@ class Failures:
 
 
 def failures_of(run: MeasuredRun, metric: str, endpoint: str | None) -> Failures:
-    """What a rate of failures is taken of."""
+    """Return what a rate of failures is taken of."""
     series = run.endpoints.values() if endpoint is None else [run.endpoints[endpoint]]
     seconds = [*zip(*series, strict=True)]
     failed = (
-        sum([one.server_errors if metric == "http_5xx_rate" else one.unanswered for one in second])
+        sum([item.server_errors if metric == "http_5xx_rate" else item.unanswered for item in second])
         for second in seconds
     )
-    return Failures(tuple(failed), tuple(sum(one.requests for one in second) for second in seconds))
+    return Failures(tuple(failed), tuple(sum(item.requests for item in second) for second in seconds))
 
 
 def judge_failures(measure: Measure, before: Failures, after: Failures) -> tuple[Judgement, str] | None:
-    """The judgement and its count; None unless one of the runs failed requests and the other none.
+    """Return the judgement and its count; None unless one of the runs failed requests and the other none.
 
     Were it chance which run a failure fell into, how likely would all be in one run? That must be less than
     what intervals leave to chance: of requests, whose number is divided by their design effect since failures
@@ -52,7 +52,10 @@ def judge_failures(measure: Measure, before: Failures, after: Failures) -> tuple
         return None
     share = sum(failing.requests) / (sum(failing.requests) + sum(other.requests))
     of_requests = share ** (sum(failing.failed) / design_effect(failing))
-    failed, spread = counted(sum(failing.failed), "request"), len([one for one in failing.failed if one])
+    failed, spread = (
+        counted(sum(failing.failed), "request"),
+        len([item for item in failing.failed if item]),
+    )
     seconds = (len(failing.failed), len(failing.failed) + len(other.failed))
     of_seconds = comb(seconds[0], spread) / comb(seconds[1], spread)
     sides = ("before", "after") if failing is before else ("after", "before")
@@ -68,7 +71,7 @@ def judge_failures(measure: Measure, before: Failures, after: Failures) -> tuple
 
 
 def design_effect(failures: Failures) -> float:
-    """How many times the variance of failures per block exceeds that of failures that come alone.
+    """Return how many times the variance of failures per block exceeds that of failures that come alone.
 
     1 where it exceeds it by no more than chance does: three standard errors. Blocks are of n^(1/3) seconds,
     as those of resamples are at least.

@@ -37,7 +37,7 @@ class Measure:
 
 
 def measure_of(name: str, tolerance: float = TOLERANCE) -> Measure:
-    """How a metric of verdict.json is judged."""
+    """Return how a metric of verdict.json is judged."""
     if name.endswith("_ms"):
         return Measure(name, "higher", tolerance, 2.0)
     if name.endswith("_rate"):
@@ -75,7 +75,7 @@ def _margin(measure: Measure, before: float) -> float:
 
 
 def interval(values: list[float]) -> tuple[float, float]:
-    """The middle CONFIDENCE of resampled changes."""
+    """Return the middle CONFIDENCE of resampled changes."""
     ordered = sorted(values)
     cut = int(len(ordered) * (1 - CONFIDENCE) / 2)
     return ordered[cut], ordered[-1 - cut]

@@ -40,13 +40,13 @@ class Layout:
         for endpoint in self.endpoints:
             chosen = run.endpoints.values() if endpoint is None else [run.endpoints[endpoint]]
             seconds = [series[at] for series in chosen]
-            yield sum(one.requests for one in seconds)
-            yield sum(one.answered for one in seconds)
-            yield sum(one.server_errors for one in seconds)
-            yield sum(one.unanswered for one in seconds)
+            yield sum(second.requests for second in seconds)
+            yield sum(second.answered for second in seconds)
+            yield sum(second.server_errors for second in seconds)
+            yield sum(second.unanswered for second in seconds)
             counts = [0] * len(self.buckets)
-            for one in seconds:
-                for bucket, count in one.latency.items():
+            for second in seconds:
+                for bucket, count in second.latency.items():
                     counts[place[bucket]] += count
             yield from accumulate(counts)
 
@@ -91,13 +91,13 @@ class Layout:
 
 
 def shared_layout(before: MeasuredRun, after: MeasuredRun, components: Sequence[str]) -> Layout:
-    """What both runs have."""
+    """Return the parts that both runs have."""
     buckets = {
         bucket
         for run in (before, after)
         for series in run.endpoints.values()
-        for one in series
-        for bucket in one.latency
+        for sample in series
+        for bucket in sample.latency
     }
     return Layout(
         (None, *(name for name in before.endpoints if name in after.endpoints)),

@@ -85,10 +85,10 @@ def _endpoints(rows: Iterable[f.RequestCount], window: Window) -> dict[str, tupl
 
 def _cpu(host: Iterable[f.HostSample], window: Window) -> dict[str, tuple[tuple[float, ...], ...]]:
     found: dict[str, list[list[float]]] = {}
-    for one in host:
-        if not window.measures(one.t_s):
+    for sample in host:
+        if not window.measures(sample.t_s):
             continue
-        series = found.setdefault(one.component, [[] for _ in range(window.whole_seconds)])
-        at = min(max(int(one.t_s) - window.first_second, 0), window.whole_seconds - 1)
-        series[at].append(one.cpu_cores)
+        series = found.setdefault(sample.component, [[] for _ in range(window.whole_seconds)])
+        at = min(max(int(sample.t_s) - window.first_second, 0), window.whole_seconds - 1)
+        series[at].append(sample.cpu_cores)
     return {name: tuple(tuple(second) for second in series) for name, series in sorted(found.items())}

@@ -37,7 +37,7 @@ def terminal_comparison(comparison: Comparison) -> RenderableType:
         Text(f"after   {_named(comparison.after)}", "dim"),
     ]
     parts += [Text(f"  not comparable: {clean(doubt)}", "yellow") for doubt in comparison.doubts]
-    parts += [Text(f"  differs: {clean(one)}", "yellow") for one in comparison.differences]
+    parts += [Text(f"  differs: {clean(difference)}", "yellow") for difference in comparison.differences]
     parts += [Text(), _Changes(comparison.changes)]
     if comparison.block_s is not None:
         parts.append(Text(f"\n{method(comparison)}", "dim"))
@@ -53,18 +53,18 @@ class _Changes:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = [at for at in range(len(HEADS)) if at != CHANGE or options.max_width >= WIDE]
         cells = [
-            ("  " + _metric(one), *row[1:])
-            for one, row in zip(self._changes, rows(self._changes), strict=True)
+            ("  " + _metric(item), *row[1:])
+            for item, row in zip(self._changes, rows(self._changes), strict=True)
         ]
         widths = [max(len(row[at]) for row in (HEADS, *cells)) for at in range(len(HEADS))]
         yield Text("  ".join(_aligned(HEADS[at], widths[at], at) for at in shown), "dim")
         endpoint = None
-        for one, row in zip(self._changes, cells, strict=True):
-            if one.endpoint != endpoint:
-                yield Text(clean(one.endpoint or "CPU"), "bold")
-                endpoint = one.endpoint
+        for item, row in zip(self._changes, cells, strict=True):
+            if item.endpoint != endpoint:
+                yield Text(clean(item.endpoint or "CPU"), "bold")
+                endpoint = item.endpoint
             line = Text("  ".join(_aligned(row[at], widths[at], at) for at in shown[:-1]) + "  ")
-            yield line.append(row[-1], _STYLE.get(one.judgement, "dim"))
+            yield line.append(row[-1], _STYLE.get(item.judgement, "dim"))
 
 
 def _aligned(cell: str, width: int, at: int) -> str:
@@ -72,16 +72,16 @@ def _aligned(cell: str, width: int, at: int) -> str:
 
 
 def markdown_comparison(changes: Sequence[Change]) -> list[str]:
-    """The table alone, as lines of Markdown."""
+    """Return the table alone, as lines of Markdown."""
     lines = ["| metric | before | after | change | interval | |", "| --- | --: | --: | --: | --- | --- |"]
-    for one, row in zip(changes, rows(changes), strict=True):
+    for item, row in zip(changes, rows(changes), strict=True):
         cells = [markdown_text(cell) for cell in row]
-        lines.append("| " + " | ".join([*cells[:-1], _SIGN.get(one.judgement, "") + cells[-1]]) + " |")
+        lines.append("| " + " | ".join([*cells[:-1], _SIGN.get(item.judgement, "") + cells[-1]]) + " |")
     return lines
 
 
 def headline(comparison: Comparison) -> str:
-    """What changed, in one sentence."""
+    """Return what changed, in one sentence."""
     runs = (comparison.before, comparison.after)
     if any(run.endpoints and run.seconds < FEWEST_SECONDS for run in runs):
         load_s = max(run.scenario.load.warm_up for run in runs) + FEWEST_SECONDS + 2
@@ -91,25 +91,29 @@ def headline(comparison: Comparison) -> str:
         )
     if comparison.outcome == "unknown" and comparison.doubts:
         return comparison.doubts[0]
-    worse = [_told(one) for one in comparison.changes if one.judgement is Judgement.WORSE]
-    better = [_told(one) for one in comparison.changes if one.judgement is Judgement.BETTER]
-    told = [f"worse: {'; '.join(worse)}"] if worse else []
-    told += [f"better: {'; '.join(better)}"] if better else []
-    missing = [_name(one) for one in comparison.changes if one.judgement is Judgement.NO_DATA and one.decides]
-    told += [f"no data: {', '.join(missing)}"] if missing else []
-    unproven = [f"{_told(one)}: {one.why}" for one in comparison.changes if _unproven(one)]
-    told += [f"not proven: {'; '.join(unproven)}"] if unproven else []
-    return "; ".join(told) or "no evidence of any change that matters"
+    worse = [_described(change) for change in comparison.changes if change.judgement is Judgement.WORSE]
+    better = [_described(change) for change in comparison.changes if change.judgement is Judgement.BETTER]
+    parts = [f"worse: {'; '.join(worse)}"] if worse else []
+    parts += [f"better: {'; '.join(better)}"] if better else []
+    missing = [
+        _name(change)
+        for change in comparison.changes
+        if change.judgement is Judgement.NO_DATA and change.decides
+    ]
+    parts += [f"no data: {', '.join(missing)}"] if missing else []
+    unproven = [f"{_described(change)}: {change.why}" for change in comparison.changes if _unproven(change)]
+    parts += [f"not proven: {'; '.join(unproven)}"] if unproven else []
+    return "; ".join(parts) or "no evidence of any change that matters"
 
 
-def _unproven(one: Change) -> bool:
-    """Whether requests failed in one run alone, and still in too few of its seconds."""
-    rate = one.metric in FAILURES and one.endpoint is None and one.judgement is Judgement.NO_EVIDENCE
-    return rate and bool(one.before) != bool(one.after)
+def _unproven(change: Change) -> bool:
+    """Return whether requests failed in one run alone, and still in too few of its seconds."""
+    rate = change.metric in FAILURES and change.endpoint is None and change.judgement is Judgement.NO_EVIDENCE
+    return rate and bool(change.before) != bool(change.after)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, object]:
-    """What a program reads; metrics as verdict.json names them."""
+    """Return what a program reads; metrics as verdict.json names them."""
     return {
         "outcome": comparison.outcome,
         "headline": headline(comparison),
@@ -122,7 +126,7 @@ def comparison_json(comparison: Comparison) -> dict[str, object]:
 
 
 def method(comparison: Comparison) -> str:
-    """How the intervals came about."""
+    """Return how the intervals came about."""
     return (
         f"Intervals of {CONFIDENCE:.0%} from {RESAMPLES:,} resamples of the measured seconds "
         f"({comparison.before.seconds} and {comparison.after.seconds}, warm-up left out) in blocks of "
@@ -135,14 +139,14 @@ def rows(changes: Sequence[Change]) -> list[tuple[str, str, str, str, str, str]]
     """Cells of each row, as HEADS names them."""
     return [
         (
-            _name(one),
-            _value(one.metric, one.before),
-            _value(one.metric, one.after),
-            _change(one),
-            _interval(one),
-            f"{one.judgement} ({clean(one.why)})" if one.why else str(one.judgement),
+            _name(change),
+            _value(change.metric, change.before),
+            _value(change.metric, change.after),
+            _change(change),
+            _interval(change),
+            f"{change.judgement} ({clean(change.why)})" if change.why else str(change.judgement),
         )
-        for one in changes
+        for change in changes
     ]
 
 
@@ -153,12 +157,12 @@ def _named(run: MeasuredRun) -> str:
     )
 
 
-def _name(one: Change) -> str:
-    return clean(f"{_metric(one)}  {one.endpoint}") if one.endpoint else _metric(one)
+def _name(change: Change) -> str:
+    return clean(f"{_metric(change)}  {change.endpoint}") if change.endpoint else _metric(change)
 
 
-def _metric(one: Change) -> str:
-    name = one.metric.replace("_s_max", "_max")
+def _metric(change: Change) -> str:
+    name = change.metric.replace("_s_max", "_max")
     for unit in ("_ms", "_s", "_mean", "_cores_mean"):
         name = name.removesuffix(unit)
     for plain, shown in (("_", " "), ("http", "HTTP"), ("cpu", "CPU"), ("rps", "requests/s")):
@@ -186,18 +190,23 @@ def _signed(name: str, value: float) -> str:
     return f"{value:+,.2f}" if "_cores" in name or name.endswith(("_s", "_s_max")) else f"{value:+,.0f}"
 
 
-def _change(one: Change) -> str:
-    if isinstance(one.before, str) or isinstance(one.after, str) or one.before is None or one.after is None:
+def _change(change: Change) -> str:
+    if (
+        isinstance(change.before, str)
+        or isinstance(change.after, str)
+        or change.before is None
+        or change.after is None
+    ):
         return ""
-    return _signed(one.metric, one.after - one.before)
+    return _signed(change.metric, change.after - change.before)
 
 
-def _interval(one: Change) -> str:
-    if one.low is None or one.high is None:
+def _interval(change: Change) -> str:
+    if change.low is None or change.high is None:
         return ""
-    low, high = _signed(one.metric, one.low), _signed(one.metric, one.high)
+    low, high = _signed(change.metric, change.low), _signed(change.metric, change.high)
     return f"{re.sub(r'[a-z/ ]+$', '', low)} to {high}"  # the unit once
 
 
-def _told(one: Change) -> str:
-    return f"{_name(one)} {_value(one.metric, one.before)} -> {_value(one.metric, one.after)}"
+def _described(change: Change) -> str:
+    return f"{_name(change)} {_value(change.metric, change.before)} -> {_value(change.metric, change.after)}"

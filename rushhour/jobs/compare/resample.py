@@ -27,7 +27,7 @@ def pack(lanes: Sequence[int]) -> int:
 
 
 def unpack(packed: int, lanes: int) -> Totals:
-    """The numbers again."""
+    """Format the numbers of a comparison again."""
     found = array("Q")
     found.frombytes(packed.to_bytes(lanes * _LANE_BYTES, "little"))
     if sys.byteorder == "big":
@@ -38,7 +38,7 @@ def unpack(packed: int, lanes: int) -> Totals:
 def resamples(
     seconds: Sequence[int], lanes: int, *, block: int, count: int, dice: Random
 ) -> Iterator[Totals]:
-    """The totals of `count` resamples, each as long as the run, made of blocks of neighbouring seconds.
+    """Yield the totals of `count` resamples, each as long as the run, made of blocks of neighbouring seconds.
 
     A circular block bootstrap (Politis and Romano 1992): blocks may run over the end into the start, so that
     the last seconds, which in a rush hour are the busiest, count as much as any other. Restricting a block to

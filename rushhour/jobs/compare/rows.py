@@ -20,7 +20,7 @@ _RANK: Final = {"healthy": 0, "degraded": 1, "exhausted": 2}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One metric of both runs; `low` to `high` holds `after - before`, None where chance cannot be told."""
+    """One metric of both runs; `low` to `high` holds `after - before`, None where chance is unknown."""
 
     metric: str  # as verdict.json calls it
     endpoint: str | None  # None: all requests
@@ -45,7 +45,7 @@ class Sampled:
 
 
 def sampled(layout: Layout, before: MeasuredRun, after: MeasuredRun) -> Iterator[Sampled]:
-    """All metrics that both runs have."""
+    """Yield all metrics that both runs have."""
     yield Sampled(
         "achieved_rps", None, partial(layout.answered_per_second, endpoint=None), _of("achieved_rps")
     )
@@ -66,7 +66,7 @@ def sampled(layout: Layout, before: MeasuredRun, after: MeasuredRun) -> Iterator
 
 
 def facts(before: MeasuredRun, after: MeasuredRun) -> Iterator[Change]:
-    """What happened at all: no chance makes a release leak."""
+    """Yield what happened at all: no chance makes a release leak."""
     if before.verdict is None or after.verdict is None:
         return
     old, new = before.verdict, after.verdict
@@ -97,11 +97,11 @@ def _appeared(name: str, old: float | None, new: float | None) -> Change:
 
 
 def _fails(run: MeasuredRun, endpoint: str) -> bool:
-    return any(one.server_errors for one in run.endpoints[endpoint])
+    return any(item.server_errors for item in run.endpoints[endpoint])
 
 
 def _of(metric: str, endpoint: str | None = None) -> Callable[[Verdict | None], float | None]:
-    """A metric as the run was judged."""
+    """Return a metric as the run was judged."""
 
     def value(verdict: Verdict | None) -> float | None:
         if verdict is None or endpoint is None:

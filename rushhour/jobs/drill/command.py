@@ -52,7 +52,7 @@ class DrillOptions:
         """In the order of asking, each once. Raises UsageError for what the embedded stack has not."""
         if "all" in self.by:
             return BYS if self.stack == "swarm" else ("update", "rollback")
-        return tuple(dict.fromkeys(one for asked in self.by for one in BYS if one == asked))
+        return tuple(dict.fromkeys(by for asked in self.by for by in BYS if by == asked))
 
     def plan(self, by: By) -> tuple[Scenario, Plan]:
         """One drill: its load, and the change. Raises UsageError."""
@@ -101,8 +101,8 @@ def hotfix(options: DrillOptions) -> list[str]:
         console.print(together.side_by_side(drills))
         console.print(f"report  {page}", soft_wrap=True, markup=False)
         write(options.runs / "junit.xml", junit(drills))
-        write(options.runs / "summary.md", "\n".join(markdown(one) for one in drills))
-    return [VERDICT_OF[one.outcome] for one in drills]
+        write(options.runs / "summary.md", "\n".join(markdown(drill) for drill in drills))
+    return [VERDICT_OF[drill.outcome] for drill in drills]
 
 
 def _stack(name: str, guard: Guard, plan: Plan) -> FleetStack:

@@ -13,11 +13,11 @@ TAIL_S: Final = 5.0  # the old task ends within this long after the roll-out's l
 
 
 def figures_of(history: History, rollout: Rollout, ended_s: float) -> Figures:
-    """`ended_s` is when the load was told to stop, in seconds since the anchor."""
+    """`ended_s` is when the load was asked to stop, in seconds since the anchor."""
     began = rollout.began_s
     rows = [row for row in history.requests if row.t_s + 1 <= ended_s]
     failing = [row.t_s for row in rows if row.outcome in f.SERVER_ERRORS]
-    timeouts = [one.t_s for one in history.pool_timeouts if one.t_s <= ended_s]
+    timeouts = [timeout.t_s for timeout in history.pool_timeouts if timeout.t_s <= ended_s]
     last_5xx = max(failing, default=None)
     quiet_from = began if last_5xx is None else max(began, last_5xx + 1.0)
     quiet = [row for row in rows if row.t_s >= quiet_from]
@@ -51,19 +51,23 @@ def _after(began_s: float, t_s: float | None) -> float | None:
 
 
 def _drained(samples: Iterable[f.PoolSample], began_s: float, ended_s: float) -> float | None:
-    """When the last sample with a leaked connection was taken; None when it still is so."""
-    seen = [one for one in samples if began_s <= one.t_s <= ended_s]
+    """Return when the last sample with a leaked connection was taken; None when it still is so."""
+    seen = [sample for sample in samples if began_s <= sample.t_s <= ended_s]
     if not seen:
         return None
-    last = max((one.t_s for one in seen if one.leaked), default=began_s)
-    return None if last >= max(one.t_s for one in seen) - 0.5 else round(last - began_s, 2)
+    last = max((sample.t_s for sample in seen if sample.leaked), default=began_s)
+    return None if last >= max(sample.t_s for sample in seen) - 0.5 else round(last - began_s, 2)
 
 
 def _since_leak(samples: Iterable[f.PoolSample], ended_s: float) -> float | None:
-    leaks = [one.t_s for one in samples if one.leaked and one.t_s <= ended_s]
+    leaks = [sample.t_s for sample in samples if sample.leaked and sample.t_s <= ended_s]
     return round(ended_s - max(leaks), 2) if leaks else None
 
 
 def _cores(samples: Iterable[f.HostSample], start_s: float, end_s: float) -> float | None:
-    found = [one.cpu_cores for one in samples if one.component == "replica" and start_s <= one.t_s <= end_s]
+    found = [
+        sample.cpu_cores
+        for sample in samples
+        if sample.component == "replica" and start_s <= sample.t_s <= end_s
+    ]
     return round(sum(found) / len(found), 3) if found else None

@@ -44,14 +44,14 @@ class Failure:
     absent: bool = False
 
     def stands(self, losses: Sequence[f.Loss]) -> bool:
-        """Whether it is proven, whatever was lost."""
+        """Return whether the failure is proven, whatever was lost."""
         files = RESTS_ALL | {self.file}
         of_it = [loss for loss in losses if loss.file in files]
         return not any(loss.foreign for loss in of_it) and not (of_it and self.absent)
 
 
 def judge_history(scenario: Scenario, history: History) -> Drill:
-    """What a drill's run directory says."""
+    """Return what a drill's run directory says."""
     planned = history.event(f.DRILL)
     detail = planned.detail if planned else {}
     target, hotfix = str(detail.get("target", "unknown")), str(detail.get("hotfix", "unknown"))
@@ -76,7 +76,9 @@ def judge_history(scenario: Scenario, history: History) -> Drill:
             after=(),
             load=_load(scenario),
         )
-    bounds = [one for one in judged_thresholds(scenario) if one.metric == RAISED_NOTHING.metric]
+    bounds = [
+        threshold for threshold in judged_thresholds(scenario) if threshold.metric == RAISED_NOTHING.metric
+    ]
     errors = count_of_errors(history)
     return judge(
         stack=stack,
@@ -89,11 +91,11 @@ def judge_history(scenario: Scenario, history: History) -> Drill:
         after=[seen.state for seen in history.services if seen.when == "after"],
         load=_load(scenario),
         raised=[
-            raised_words(violated_words(one, errors), history)
-            for one in bounds
-            if errors is not None and not one.holds(errors)
+            raised_words(violated_words(bound, errors), history)
+            for bound in bounds
+            if errors is not None and not bound.holds(errors)
         ],
-        unseen=[f"no data for {one.expr}" for one in bounds if errors is None],
+        unseen=[f"no data for {bound.expr}" for bound in bounds if errors is None],
         losses=history.losses,
     )
 
@@ -113,13 +115,13 @@ def judge(
     unseen: Sequence[str] = (),
     losses: Sequence[f.Loss] = (),
 ) -> Drill:
-    """Every reason is a sentence; the outcome is the worst of them.
+    """Judge a drill: every reason is a sentence, and the outcome is the worst of them.
 
     `raised` says what the locustfile raised, `unseen` what has no data, `losses` what the run's files lack.
     """
     changes = compare(before, after)
-    siblings = tuple(one for one in changes if one.name != target)
-    own = next((one for one in changes if one.name == target), None)
+    siblings = tuple(change for change in changes if change.name != target)
+    own = next((change for change in changes if change.name == target), None)
     found = [
         *_rollout(rollout),
         *_siblings(siblings, rollout),
@@ -127,9 +129,9 @@ def judge(
         *_cure(rollout, figures),
         *(Failure(text, EVENTS) for text in raised),
     ]
-    failed = [one.text for one in found if one.stands(losses)]
+    failed = [item.text for item in found if item.stands(losses)]
     unknown = [lost_in_words(loss) for loss in losses]
-    unknown += [f"not proven, since rows were lost: {one.text}" for one in found if not one.stands(losses)]
+    unknown += [f"not proven, since rows were lost: {item.text}" for item in found if not item.stands(losses)]
     unknown += [*unseen, *_blind(figures, siblings, rollout)]
     outcome: Outcome = "not proven" if failed else "unknown" if unknown else "proven"
     return Drill(
@@ -142,12 +144,12 @@ def judge(
         figures=figures,
         changes=siblings,
         target_change=own,
-        mutable=tuple(one.name for one in after if one.name != target and one.mutable),
+        mutable=tuple(state.name for state in after if state.name != target and state.mutable),
         reasons=tuple(failed + unknown),
         before=tuple(before),
         after=tuple(after),
         load=load,
-        moved=tuple(one.name for one in after if one.name != target and one.moved),
+        moved=tuple(state.name for state in after if state.name != target and state.moved),
         lost=tuple(dict.fromkeys(loss.file for loss in losses)),
     )
 
@@ -165,7 +167,7 @@ def _rollout_of(history: History) -> Rollout | None:
 
 
 def _void(history: History) -> Iterator[str]:
-    """Why the drill came to nothing."""
+    """Yield why the drill came to nothing."""
     broke = history.event(f.STACK_BROKE)
     if broke is not None:
         yield str(broke.detail.get("what", "the stack broke, and no reason was written"))
@@ -198,15 +200,15 @@ def _rollout(rollout: Rollout) -> Iterator[Failure]:
 def _siblings(siblings: Sequence[Change], rollout: Rollout) -> Iterator[Failure]:
     """`stack deploy` writes every service's definition anew and restarts none: said, and not a failure."""
     bad = {"restarted"} if rollout.by == "stack-deploy" else {"restarted", "rewritten"}
-    for one in siblings:
-        if one.what in bad:
-            text = f"{one.name} was {one.what}: {'; '.join(one.how)}"
-            yield Failure(text, SERVICES, absent=one.how in (("appeared",), ("is gone",)))
+    for sibling in siblings:
+        if sibling.what in bad:
+            text = f"{sibling.name} was {sibling.what}: {'; '.join(sibling.how)}"
+            yield Failure(text, SERVICES, absent=sibling.how in (("appeared",), ("is gone",)))
 
 
 def _answers(before: Sequence[ServiceState], after: Sequence[ServiceState], target: str) -> Iterator[Failure]:
     for when, states in (("before", before), ("after", after)):
-        silent = [one.name for one in states if one.name != target and not one.reached]
+        silent = [state.name for state in states if state.name != target and not state.reached]
         if silent:
             text = f"{len(silent)} siblings did not answer {when} the hotfix: {', '.join(silent)}"
             yield Failure(text, SERVICES)

@@ -21,7 +21,7 @@ _DRILL: Final = TypeAdapter(Drill)
 
 
 def is_drill(run: RunDir) -> bool:
-    """Whether the directory is a drill's."""
+    """Return whether the directory is a drill's."""
     return any(run.file(name).exists() for name in (FILE, SERVICES))
 
 
@@ -48,7 +48,7 @@ def _judged(run: RunDir) -> tuple[Drill, History]:
 
 
 def _load(run: RunDir) -> History:
-    """What was observed; an older rushhour kept some of it in drill.json alone."""
+    """Return what was observed; an older rushhour kept some of it in drill.json alone."""
     history = load_history(run)
     if history.event(f.DRILL) or history.losses or (old := read_object(run.file(FILE), _DRILL)) is None:
         return history

@@ -1,4 +1,4 @@
-"""A drill told: in the terminal, as a page, as Markdown, as JUnit."""
+"""Renders a drill: in the terminal, as a page, as Markdown, as JUnit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +25,10 @@ STYLE: Final = {"proven": "green", "not proven": "red", "unknown": "yellow"}
 
 
 def headline(drill: Drill) -> str:
-    """The drill in one sentence."""
+    """Return the drill in one sentence."""
     by = f" (by {drill.rollout.by})" if drill.rollout else ""
     if drill.outcome == "proven":
-        rewritten = sum(one.what == "rewritten" for one in drill.changes)
+        rewritten = sum(change.what == "rewritten" for change in drill.changes)
         others = (
             f"restarted no other service; it wrote the definitions of {rewritten} anew"
             if rewritten
@@ -41,9 +41,9 @@ def headline(drill: Drill) -> str:
 
 
 def touched(drill: Drill) -> str:
-    """What became of the siblings, counted."""
+    """Return what became of the siblings, counted."""
     count = {
-        what: sum(one.what == what for one in drill.changes)
+        what: sum(change.what == what for change in drill.changes)
         for what in ("untouched", "rewritten", "restarted")
     }
     own = drill.target_change.what if drill.target_change else "not seen"
@@ -86,12 +86,12 @@ def times(found: Figures) -> list[tuple[str, str, float | None]]:
 
 
 def took(seconds: float | None) -> str:
-    """A time in words."""
+    """Return a time in words."""
     return "never" if seconds is None else f"{seconds:.1f} s"
 
 
 def terminal(drill: Drill, folder: Path) -> Table:
-    """The summary."""
+    """Return the summary."""
     table = Table.grid(padding=(0, 2))
     table.add_row(
         Text(f"{SIGN[drill.outcome]} {drill.outcome.upper()}", STYLE[drill.outcome]), Text(headline(drill))
@@ -107,17 +107,17 @@ def terminal(drill: Drill, folder: Path) -> Table:
 
 
 def latent(drill: Drill) -> str:
-    """Who would take another image at the next reschedule, and for whom that has come true already."""
-    told = f"{len(drill.mutable)} services are on a tag that may move"
+    """Return who would take another image at the next reschedule, and for whom that has come true already."""
+    words = f"{len(drill.mutable)} services are on a tag that may move"
     if drill.moved:
-        told += f"; it has moved since {', '.join(drill.moved)} started, which would change at a reschedule"
-    return told
+        words += f"; it has moved since {', '.join(drill.moved)} started, which would change at a reschedule"
+    return words
 
 
 def markdown(drill: Drill) -> str:
     """summary.md."""
     lines = [f"# {SIGN[drill.outcome]} {text(headline(drill))}", ""]
-    lines += [f"- {text(one)}" for one in drill.reasons]
+    lines += [f"- {text(reason)}" for reason in drill.reasons]
     if drill.rollout:
         lines += ["", f"Command: {code(drill.rollout.command)}", ""]
     if drill.figures:
@@ -143,10 +143,10 @@ def _case(drill: Drill) -> TestCase:
 def page(drill: Drill, history: History) -> str:
     """report.html, in the look of a run's report."""
     picture = timeline(history)
-    after = {one.name: one for one in drill.after}
+    after = {state.name: state for state in drill.after}
     changes = [*([drill.target_change] if drill.target_change else []), *drill.changes]
     found: list[tuple[str, Any]] = [
-        (one.what, (one, after[one.name])) for one in changes if one.name in after
+        (change.what, (change, after[change.name])) for change in changes if change.name in after
     ]
     content: dict[str, object] = {
         "what": "drill",

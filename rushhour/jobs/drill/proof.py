@@ -8,8 +8,8 @@ from rushhour.rundir.facts import Instance, ServiceState
 
 def compare(before: Sequence[ServiceState], after: Sequence[ServiceState]) -> tuple[Change, ...]:
     """One change for each service of either snapshot, in order of name."""
-    old = {one.name: one for one in before}
-    new = {one.name: one for one in after}
+    old = {state.name: state for state in before}
+    new = {state.name: state for state in after}
     return tuple(_change(name, old.get(name), new.get(name)) for name in sorted({*old, *new}))
 
 
@@ -31,13 +31,13 @@ def _change(name: str, old: ServiceState | None, new: ServiceState | None) -> Ch
 
 
 def _instances(old: Sequence[Instance], new: Sequence[Instance]) -> list[str]:
-    before = {one.task: one for one in old}
-    after = {one.task: one for one in new}
-    told = [f"task {task[:12]} is gone" for task in sorted(before.keys() - after.keys())]
-    told += [f"task {task[:12]} is new" for task in sorted(after.keys() - before.keys())]
+    before = {item.task: item for item in old}
+    after = {item.task: item for item in new}
+    differences = [f"task {task[:12]} is gone" for task in sorted(before.keys() - after.keys())]
+    differences += [f"task {task[:12]} is new" for task in sorted(after.keys() - before.keys())]
     for task in sorted(before.keys() & after.keys()):
         for field in ("container", "started_at", "image", "restarts"):
             was, now = getattr(before[task], field), getattr(after[task], field)
             if was != now:
-                told.append(f"{field.replace('_', ' ')} {was} -> {now}")
-    return told
+                differences.append(f"{field.replace('_', ' ')} {was} -> {now}")
+    return differences

@@ -62,7 +62,7 @@ def run_drill(
 
 
 def drill_scenario(scenario: Scenario, *, release: str, users: int | None, duration_s: float) -> Scenario:
-    """The scenario whose load a drill sends: until the drill ends it, at most `duration_s`."""
+    """Return the scenario whose load a drill sends: until the drill ends it, at most `duration_s`."""
     load = replace(scenario.load, duration=duration_s, workers=0)
     if users is not None or load.arrivals is None:
         load = replace(load, shape="steady", users=users or load.users, arrivals=None)

@@ -26,15 +26,15 @@ def side_by_side(drills: Sequence[Drill]) -> Table:
 
 
 def way(drill: Drill) -> str:
-    """How the hotfix was brought; the hotfix itself where it never came to that."""
+    """Return how the hotfix was brought; the hotfix itself where it never came to that."""
     return drill.rollout.by if drill.rollout else drill.hotfix
 
 
 def comparison(drills: Sequence[Drill]) -> list[tuple[str, ...]]:
-    """The same figures of several drills, one row each."""
-    told = [dict([*rows(one), ("services", touched(one))]) for one in drills]
-    names = list(dict.fromkeys(name for one in told for name in one))
-    return [(name, *(one.get(name, "-") for one in told)) for name in names]
+    """Return the same figures of several drills, one row each."""
+    cells = [dict([*rows(drill), ("services", touched(drill))]) for drill in drills]
+    names = list(dict.fromkeys(name for item in cells for name in item))
+    return [(name, *(item.get(name, "-") for item in cells)) for name in names]
 
 
 def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float | None, float]]]]:
@@ -50,8 +50,8 @@ def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float 
         (
             name,
             [
-                (told, colour, of[name], 100 * (of[name] or 0.0) / longest if longest else 0.0)
-                for told, colour, of in found
+                (cells, colour, of[name], 100 * (of[name] or 0.0) / longest if longest else 0.0)
+                for cells, colour, of in found
             ],
         )
         for name in names
@@ -59,15 +59,21 @@ def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float 
 
 
 def page(drills: Sequence[Drill], reports: Sequence[Path]) -> str:
-    """The page; `reports` are the drills' own, relative to it."""
+    """Return the page; `reports` are the drills' own, relative to it."""
     content: dict[str, object] = {
         "ways": [
-            (way(one), TONE[one.outcome], f"{SIGN[one.outcome]} {one.outcome}", headline(one), report)
-            for one, report in zip(drills, reports, strict=True)
+            (
+                way(item),
+                TONE[item.outcome],
+                f"{SIGN[item.outcome]} {item.outcome}",
+                headline(item),
+                report,
+            )
+            for item, report in zip(drills, reports, strict=True)
         ],
         "bars": bars(drills),
         "took": took,
         "rows": comparison(drills),
-        "commands": [(way(one), one.rollout.command) for one in drills if one.rollout],
+        "commands": [(way(drill), drill.rollout.command) for drill in drills if drill.rollout],
     }
     return render_page("drills.html.j2", content, package=__package__)

@@ -20,14 +20,14 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A service as far as its document tells."""
+    """A service as far as its document describes it."""
 
     asgi: bool = False  # written by FastAPI: uvicorn serves it
     login: Login | None = None
 
 
 def described(document: dict[str, Any]) -> Described:
-    """What the document tells; a framework is named only where its own marks are there."""
+    """Return what the document says; a framework is named only where its own marks are there."""
     return Described(is_fastapi(document), login_of(document))
 
 
@@ -48,7 +48,7 @@ def is_fastapi(document: dict[str, Any]) -> bool:
 
 
 def login_of(document: dict[str, Any]) -> Login | None:
-    """The first security scheme that customers could use; None where the document has none."""
+    """Return the first security scheme that customers could use; None where the document has none."""
     components = document.get("components")
     schemes = components.get("securitySchemes") if isinstance(components, dict) else None
     schemes = schemes or document.get("securityDefinitions")  # OpenAPI 3 and 2

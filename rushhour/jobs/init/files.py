@@ -22,7 +22,7 @@ def scenario_file(
     driver: str | None = None,
     setup: str | None = None,
 ) -> str:
-    """A scenarios.yaml with one scenario; what has to be looked at is said beside it.
+    """Return a scenarios.yaml with one scenario; what has to be looked at is said beside it.
 
     `setup` is the command that makes the tables, where that is known.
     """
@@ -75,7 +75,7 @@ def locust_file(routes: Sequence[Route], login: Login | None = None) -> str:
     """A locustfile with a task for each GET but the health check; the rest is listed with its reason."""
     skipped = left_out(routes)
     out = {route for route, _ in skipped}
-    reads = [one for one in routes if one not in out]
+    reads = [route for route in routes if route not in out]
     lines = [*_HEAD]
     if login is not None:
         lines += _log_in(login)
@@ -84,7 +84,7 @@ def locust_file(routes: Sequence[Route], login: Login | None = None) -> str:
 
 
 def _log_in(login: Login) -> Iterator[str]:
-    """A customer's log-in, to fill in; it is Locust's `on_start`, which runs before the first task."""
+    """Yield a customer's log-in, to fill in; it is Locust's `on_start`, which runs before the first task."""
     yield from ("", "    def on_start(self) -> None:")
     yield f"        # The service asks for {login.what} ({login.scheme}): fill in an account that exists."
     if login.token_path:
@@ -135,7 +135,7 @@ def _left_out(routes: Sequence[tuple[Route, str]]) -> Iterator[str]:
 
 def label(path: str) -> str:
     """As the agent calls the route: `id` for every parameter that ends so."""
-    return _PARAMETER.sub(lambda one: ":id" if one[1].endswith("id") else f":{one[1]}", path)
+    return _PARAMETER.sub(lambda item: ":id" if item[1].endswith("id") else f":{item[1]}", path)
 
 
 def _function(route: Route, taken: set[str]) -> str:

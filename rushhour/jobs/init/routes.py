@@ -69,7 +69,7 @@ def of_flask(app: str, python: str, root: Path) -> list[Route]:
 def of_app(
     app: str, python: str, root: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[list[Route], Described]:
-    """The same, with what else the application says of itself; `environment` is added to this process's."""
+    """Return also what the application says of itself; `environment` is added to this process's."""
     try:
         done = subprocess.run(
             [python, "-c", _ASK_FLASK, app],
@@ -107,7 +107,7 @@ def of_openapi(path: Path) -> list[Route]:
 
 
 def read_openapi(path: Path) -> dict[str, Any]:
-    """An OpenAPI document, JSON or YAML, that has paths. Raises UsageError when it is none."""
+    """Return an OpenAPI document, JSON or YAML, that has paths. Raises UsageError when it is none."""
     try:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text) if path.suffix == ".json" else YAML(typ="safe").load(text)
@@ -130,8 +130,8 @@ def _operations(paths: dict[str, Any]) -> Iterator[Route]:
 
 
 def health_of(routes: Sequence[Route]) -> str:
-    """The path that looks like a health check, else the shortest that takes no parameter."""
-    plain = [one.path for one in routes if one.method == "GET" and "{" not in one.path]
+    """Return the path that looks like a health check, else the shortest that takes no parameter."""
+    plain = [route.path for route in routes if route.method == "GET" and "{" not in route.path]
     for word in ("ready", "health", "ping", "alive", "status"):
         for path in plain:
             if word in path.lower():
@@ -140,7 +140,7 @@ def health_of(routes: Sequence[Route]) -> str:
 
 
 def default_python(root: Path) -> str:
-    """The interpreter of the folder's own virtual environment, where it has one."""
+    """Return the interpreter of the folder's own virtual environment, where it has one."""
     own = root / ".venv" / "bin" / "python"
     return str(own) if own.exists() else sys.executable
 

@@ -97,8 +97,8 @@ def _prune(runs: Path, keep: int, night: Night, say: Say) -> None:
     pruned = prune_nights(runs, keep, {night.night} | ({good.night} if good else set()))
     if pruned.removed:
         say(f"removed {counted(len(pruned.removed), 'old night')}: {', '.join(pruned.removed)}")
-    for one in pruned.left:
-        say(f"an old night stays: {one}")
+    for item in pruned.left:
+        say(f"an old night stays: {item}")
 
 
 def _trend(runs: Path, say: Say) -> None:

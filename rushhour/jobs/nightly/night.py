@@ -44,7 +44,7 @@ class Night:
         return tuple(row for row in self.runs if row.verdict == "unknown")
 
     def of(self, scenario: str) -> RunRow | None:
-        """What this night has of a scenario."""
+        """Return what this night has of a scenario."""
         return next((row for row in self.runs if row.scenario == scenario), None)
 
 
@@ -65,7 +65,7 @@ def write_night(runs: Path, night: Night) -> None:
 
 
 def folder_of(runs: Path, night: Night) -> Path:
-    """The directory of a night."""
+    """Return the directory of a night."""
     return runs / NIGHTLY / night.night
 
 

@@ -30,7 +30,7 @@ def since(runs: Path, good: Night, now: Night) -> Iterator[Since]:
             yield Since(row.scenario, None, row, None, f"{good.night} did not run it")
             continue
         try:
-            old, new = (read_measured(RunDir(runs / one.run)) for one in (then, row))
+            old, new = (read_measured(RunDir(runs / item.run)) for item in (then, row))
             yield Since(row.scenario, then, row, compare_runs(old, new))
         except RunDataError as error:
             yield Since(row.scenario, then, row, None, str(error))

@@ -18,7 +18,7 @@ _NOTABLE = {Judgement.WORSE, Judgement.BETTER, Judgement.MORE, Judgement.LESS, J
 def render_night(
     night: Night, results: Sequence[tuple[Scenario, Verdict]], good: Night | None, changes: Sequence[Since]
 ) -> str:
-    """The whole summary."""
+    """Return the whole summary."""
     lines = [f"# {title(night)}", "", *_outcomes(night), "", *_since(good, changes)]
     if results:
         lines += [render_comparison(results), *_details(changes)]
@@ -26,29 +26,29 @@ def render_night(
 
 
 def title(night: Night) -> str:
-    """How the night went, in one line."""
+    """Return how the night went, in one line."""
     worst = "fail" if night.failed else "unknown" if night.unknown or not night.complete else "pass"
-    told = [f"{len(night.failed)} of {len(night.planned)} failed"] if night.failed else []
-    told += [f"{len(night.unknown)} unknown"] if night.unknown else []
-    told += [] if night.complete else [f"cut short after {len(night.runs)} of {len(night.planned)}"]
-    told = told or [f"all {len(night.planned)} as expected"]
+    words = [f"{len(night.failed)} of {len(night.planned)} failed"] if night.failed else []
+    words += [f"{len(night.unknown)} unknown"] if night.unknown else []
+    words += [] if night.complete else [f"cut short after {len(night.runs)} of {len(night.planned)}"]
+    words = words or [f"all {len(night.planned)} as expected"]
     when = night.started_at.replace("T", " ").replace("+00:00", " UTC")
-    return f"{SIGN[worst]} Night of {text(when)}, release {text(night.release)}: {', '.join(told)}"
+    return f"{SIGN[worst]} Night of {text(when)}, release {text(night.release)}: {', '.join(words)}"
 
 
 def _outcomes(night: Night) -> Iterator[str]:
     for row in (*night.failed, *night.unknown):
-        told = f"- {SIGN[row.verdict]} **{text(row.scenario)}**, release {text(row.release)}: "
-        told += f"{text(row.headline.removeprefix(f'{row.scenario} (release {row.release}): '))}."
+        words = f"- {SIGN[row.verdict]} **{text(row.scenario)}**, release {text(row.release)}: "
+        words += f"{text(row.headline.removeprefix(f'{row.scenario} (release {row.release}): '))}."
         if row.site and row.verdict == "fail":
-            told += f" Cause {text(row.cause)}, at {code(row.site)}."
-        yield f"{told} [Report]({_report(night, row)})"
+            words += f" Cause {text(row.cause)}, at {code(row.site)}."
+        yield f"{words} [Report]({_report(night, row)})"
     for name in night.planned[len(night.runs) :]:
         yield f"- ⚠️ **{text(name)}** did not run to its verdict."
     passed = [row for row in night.runs if row.verdict == "pass"]
     if passed:
-        told = ", ".join(f"[{text(row.scenario)}]({_report(night, row)})" for row in passed)
-        yield f"- {SIGN['pass']} as expected: {told}"
+        words = ", ".join(f"[{text(row.scenario)}]({_report(night, row)})" for row in passed)
+        yield f"- {SIGN['pass']} as expected: {words}"
 
 
 def _report(night: Night, row: RunRow) -> str:
@@ -62,35 +62,35 @@ def _since(good: Night | None, changes: Sequence[Since]) -> Iterator[str]:
         return
     yield f"## Since the last good night, {text(good.night)} (release {text(good.release)})"
     yield ""
-    for one in changes:
-        comparison = one.comparison
+    for change in changes:
+        comparison = change.comparison
         if comparison is None:
-            yield f"- **{text(one.scenario)}** was not compared: {text(one.why)}"
+            yield f"- **{text(change.scenario)}** was not compared: {text(change.why)}"
             continue
         release = (
             ""
-            if one.then is None or one.then.release == one.now.release
-            else (f", release {text(one.then.release)} -> {text(one.now.release)}")
+            if change.then is None or change.then.release == change.now.release
+            else (f", release {text(change.then.release)} -> {text(change.now.release)}")
         )
-        yield f"- **{text(one.scenario)}**{release}: {text(headline(comparison))}"
+        yield f"- **{text(change.scenario)}**{release}: {text(headline(comparison))}"
         for difference in comparison.differences:
             yield f"  - differs: {text(difference)}"
     yield ""
 
 
 def _details(changes: Sequence[Since]) -> Iterator[str]:
-    """Every metric then and now, folded away."""
-    for one in changes:
-        if one.comparison is None or not one.comparison.changes:
+    """Yield every metric then and now, folded away."""
+    for item in changes:
+        if item.comparison is None or not item.comparison.changes:
             continue
-        notable = sum(change.judgement in _NOTABLE for change in one.comparison.changes)
-        told = f"{text(one.scenario)}, then and now: {counted(notable, 'notable change')}"
-        yield f"<details><summary>{told}</summary>"
+        notable = sum(change.judgement in _NOTABLE for change in item.comparison.changes)
+        words = f"{text(item.scenario)}, then and now: {counted(notable, 'notable change')}"
+        yield f"<details><summary>{words}</summary>"
         yield ""
-        yield from markdown_comparison(one.comparison.changes)
+        yield from markdown_comparison(item.comparison.changes)
         yield ""
-        if one.comparison.block_s is not None:
-            yield text(method(one.comparison))
+        if item.comparison.block_s is not None:
+            yield text(method(item.comparison))
             yield ""
         yield "</details>"
         yield ""

@@ -56,7 +56,7 @@ MEASURES: Final = (
 
 
 def render_trend(rows: Sequence[RunRow], kept: Collection[str] = ()) -> str:
-    """The page; `kept` are the directories of runs and nights that can still be opened."""
+    """Return the page; `kept` are the directories of runs and nights that can still be opened."""
     scenarios = tuple(dict.fromkeys(row.scenario for row in rows))
     nights = night_rows(rows, scenarios, kept)
     chart = Chart("trend-data", trend_data(nights, scenarios), asset("trend.js", __package__))
@@ -73,7 +73,7 @@ def render_trend(rows: Sequence[RunRow], kept: Collection[str] = ()) -> str:
 def night_rows(
     rows: Sequence[RunRow], scenarios: Sequence[str], kept: Collection[str] = ()
 ) -> list[NightRow]:
-    """The nights of these runs, oldest first."""
+    """Return the nights of these runs, oldest first."""
     found: dict[str, dict[str, RunRow]] = {}
     for row in rows:
         if row.night is not None:
@@ -91,16 +91,16 @@ def night_rows(
 
 
 def trend_data(nights: Sequence[NightRow], scenarios: Sequence[str]) -> dict[str, Any]:
-    """The charts as the page's script reads them; gaps as null."""
+    """Return the charts as the page's script reads them; gaps as null."""
     styles = [*islice(zip(cycle(TONES), cycle(SYMBOLS), strict=False), len(scenarios))]
     return {
-        "nights": [one.label for one in nights],
+        "nights": [night.label for night in nights],
         "scenarios": [
             {"name": words.clean(name), "tone": tone, "symbol": symbol}
             for name, (tone, symbol) in zip(scenarios, styles, strict=True)
         ],
         "verdicts": [
-            [None if (cell := one.cells[at]) is None else cell.row.verdict for one in nights]
+            [None if (cell := night.cells[at]) is None else cell.row.verdict for night in nights]
             for at in range(len(scenarios))
         ],
         "panels": [_panel(measure, nights, len(scenarios)) for measure in MEASURES],
@@ -113,7 +113,7 @@ def label(night: str) -> str:
 
 
 def _panel(measure: Measure, nights: Sequence[NightRow], scenarios: int) -> dict[str, Any]:
-    values = [[_value(measure, one.cells[at]) for one in nights] for at in range(scenarios)]
+    values = [[_value(measure, night.cells[at]) for night in nights] for at in range(scenarios)]
     return {"title": measure.title, "unit": measure.unit, "values": values}
 
 

@@ -26,7 +26,7 @@ def asked_for(scenario: Scenario, ask: Ask) -> Scenario:
 
 
 def choice(scenario: Scenario) -> Choice:
-    """A scenario as the form shows it."""
+    """Return a scenario as the form shows it."""
     load = scenario.load
     if load.arrivals is None:
         return Choice(scenario.name, scenario.release, load.users or 1, load.spawn_rate, load.duration)
@@ -35,13 +35,13 @@ def choice(scenario: Scenario) -> Choice:
 
 
 def run_problems(scenario: Scenario) -> list[str]:
-    """What contradicts itself in what the form asks for, or is more than this machine can do."""
+    """Return what contradicts itself in what the form asks for, or is more than this machine can do."""
     found = [f"{'.'.join(map(str, where))}: {what}" for where, what in contradictions(scenario)]
     return found + list(check_capacity(scenario))
 
 
 def same_databases(standing: Scenario, wanted: Scenario) -> bool:
-    """Whether a stack that stands for one scenario has the databases that another needs."""
+    """Return whether a stack that stands for one scenario has the databases that another needs."""
     return (
         standing.target == wanted.target
         and standing.data == wanted.data
@@ -53,7 +53,7 @@ def same_databases(standing: Scenario, wanted: Scenario) -> bool:
 
 
 def go_of(scenario: Scenario, url: str, run: RunDir, anchor_wall_s: float) -> Go:
-    """What Locust has to start."""
+    """Return what Locust has to start."""
     load = scenario.load
     settings = locust_environment(scenario, run, anchor_wall_s)
     return Go(
@@ -70,7 +70,11 @@ def go_of(scenario: Scenario, url: str, run: RunDir, anchor_wall_s: float) -> Go
 
 def require_one_locustfile(scenarios: dict[str, Scenario], chosen: Scenario) -> dict[str, Scenario]:
     """The scenarios that this Locust can run: those with the chosen one's customers, in one process."""
-    found = {name: one for name, one in scenarios.items() if one.load.locustfile == chosen.load.locustfile}
+    found = {
+        name: scenario
+        for name, scenario in scenarios.items()
+        if scenario.load.locustfile == chosen.load.locustfile
+    }
     if chosen.name not in found:
         raise UsageError([f"no scenario {chosen.name!r}"])
     return found

@@ -26,7 +26,7 @@ def shown_state(state: str, phase: Phase) -> str:
 
 
 def bar_of(view: View) -> dict[str, Any]:
-    """What the bar under Locust's page shows: the phase, and the last run with its verdict."""
+    """Return what the bar under Locust's page shows: the phase, and the last run with its verdict."""
     return {"phase": view.phase, "words": view.words, "last": asdict(view.runs[0]) if view.runs else None}
 
 
@@ -51,7 +51,7 @@ class Board:
         self.view = view
 
     def since(self, run: str, first: int) -> dict[str, Any]:
-        """What a page shows that has the first so many points of a run."""
+        """Return what a page shows that has the first so many points of a run."""
         fresh = run != self._run
         start = 0 if fresh else max(0, first - self._dropped)
         points = {"points": list(self._points)[start:], "next": self._dropped + len(self._points)}

@@ -13,11 +13,11 @@ class FormError(ValueError):
 
 
 def read_ask(form: Mapping[str, str], welcome: Welcome, hosts: Collection[str]) -> Ask:
-    """What somebody asks for. Raises FormError with all that is wrong."""
+    """Read the form. Raises FormError with all that is wrong."""
     problems: list[str] = []
     choice = choice_of(welcome, form.get("scenario", welcome.chosen))
     if choice is None:
-        known = ", ".join(one.name for one in welcome.choices)
+        known = ", ".join(choice.name for choice in welcome.choices)
         problems.append(f"no scenario {form.get('scenario')!r}; known: {known}")
         choice = welcome.choices[0]
     release = form.get("release") or choice.release
@@ -38,8 +38,8 @@ def read_ask(form: Mapping[str, str], welcome: Welcome, hosts: Collection[str]) 
 
 
 def choice_of(welcome: Welcome, name: str) -> Choice | None:
-    """The scenario of that name."""
-    return next((one for one in welcome.choices if one.name == name), None)
+    """Return the scenario of that name."""
+    return next((choice for choice in welcome.choices if choice.name == name), None)
 
 
 def form_values(welcome: Welcome, chosen: str | None) -> dict[str, Any]:
@@ -55,7 +55,9 @@ def form_values(welcome: Welcome, chosen: str | None) -> dict[str, Any]:
         "missing_host_warning": False,
         "override_host_warning": False,
         "extra_options": {
-            "scenario": _select(choice.name, [one.name for one in welcome.choices], arrivals_words(welcome)),
+            "scenario": _select(
+                choice.name, [choice.name for choice in welcome.choices], arrivals_words(welcome)
+            ),
             "release": _select(choice.release, list(welcome.releases)),
         },
     }
@@ -69,13 +71,13 @@ def run_time_words(seconds: float) -> str:
 def form_numbers(welcome: Welcome) -> dict[str, dict[str, Any]]:
     """Per scenario what its fields hold, by their names in the form."""
     return {
-        one.name: {
-            "userCount": one.users,
-            "spawnRate": one.spawn_rate,
-            "runTime": run_time_words(one.run_time_s),
-            "release": one.release,
+        choice.name: {
+            "userCount": choice.users,
+            "spawnRate": choice.spawn_rate,
+            "runTime": run_time_words(choice.run_time_s),
+            "release": choice.release,
         }
-        for one in welcome.choices
+        for choice in welcome.choices
     }
 
 

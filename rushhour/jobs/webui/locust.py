@@ -76,7 +76,7 @@ class WebLocust:
         return message if isinstance(message, Ask) else None
 
     def take(self, timeout_s: float) -> Message | None:
-        """The next message of any kind. Raises StackError when Locust has ended."""
+        """Return the next message of any kind. Raises StackError when Locust has ended."""
         try:
             return self._inbox.get(timeout=timeout_s) if timeout_s else self._inbox.get_nowait()
         except queue.Empty:

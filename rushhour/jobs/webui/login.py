@@ -16,7 +16,7 @@ SHORTEST: Final = 8
 
 
 def read_login(file: Path | None, environment: MutableMapping[str, str]) -> tuple[Login | None, list[str]]:
-    """The log-in, from `USER:PASSWORD` in a file or from the environment, and what is wrong with it.
+    """Return the log-in, from `USER:PASSWORD` in a file or from the environment, and what is wrong with it.
 
     The password is taken out of the environment, so that no child process inherits it.
     """
@@ -49,14 +49,14 @@ def address_problems(host: str, allow_host: str | None, *, login: bool) -> list[
 
 
 def matches(login: Login, given: Mapping[str, str]) -> bool:
-    """Whether user and password are these; takes as long whichever of them is wrong."""
+    """Return whether user and password are these; takes as long whichever of them is wrong."""
     user = hmac.compare_digest(given.get("username", "").encode(), login.user.encode())
     password = hmac.compare_digest(given.get("password", "").encode(), login.password.encode())
     return user & password
 
 
 def take_login(wanted: bool, file: Path | None) -> tuple[Login | None, list[str]]:
-    """The log-in that was asked for; none, and nothing wrong, when none was."""
+    """Return the log-in that was asked for; none, and nothing wrong, when none was."""
     if not wanted and file is None:
         return None, []
     return read_login(file, os.environ)

@@ -1,4 +1,4 @@
-"""What harness and Locust tell each other for the web UI: one JSON object a line, over a socket pair."""
+"""The messages of harness and Locust for the web UI: a JSON object a line, over a socket pair."""
 
 import json
 import socket

@@ -94,7 +94,7 @@ def add_pages(
     @app.route("/rushhour/runs/<run>/<path:name>")
     @locked
     def file(run: str, name: str) -> Response:
-        if run not in {one.name for one in board.view.runs}:  # of this session alone
+        if run not in {run.name for run in board.view.runs}:  # of this session alone
             abort(404)
         return send_from_directory(Path(welcome.runs) / run, name)
 
@@ -102,10 +102,10 @@ def add_pages(
     def extend(answer: Response) -> Response:
         if request.endpoint == "locust.request_stats" and answer.is_json and answer.status_code == 200:
             runner = web_ui.environment.runner
-            told: dict[str, object] = {"extended_stats": tables(board.view)}
+            extra: dict[str, object] = {"extended_stats": tables(board.view)}
             if runner is not None:  # Locust's answer may be two seconds old
-                told |= {"state": shown_state(runner.state, board.view.phase)}
-            answer.set_data(app.json.dumps((answer.get_json() or {}) | told))
+                extra |= {"state": shown_state(runner.state, board.view.phase)}
+            answer.set_data(app.json.dumps((answer.get_json() or {}) | extra))
         elif request.endpoint == "locust.index" and answer.mimetype == "text/html":
             answer.set_data(answer.get_data(as_text=True).replace("</body>", f"{BAR}</body>"))
         return answer

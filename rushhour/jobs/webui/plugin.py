@@ -103,7 +103,7 @@ class Conductor:
         gevent.spawn(self._listen)
 
     def welcome(self) -> Welcome:
-        """What the harness said first. Raises gevent.Timeout."""
+        """Return what the harness said first. Raises gevent.Timeout."""
         found = self._welcome.get(timeout=WELCOME_TIMEOUT_S)
         assert found is not None  # noqa: S101  # only messages are set
         return found
@@ -124,7 +124,7 @@ class Conductor:
         self._web_ui.stop()
 
     def swarm(self) -> Response:
-        """The form's answer: the load runs, or why it does not."""
+        """Return the form's answer: the load runs, or why it does not."""
         if self.busy:
             return self._refuse("a run is under way; stop it, and wait for its verdict, before the next")
         try:
@@ -170,7 +170,7 @@ class Conductor:
         self._runner.start_shape()
 
     def stop(self) -> Response:
-        """The button: the load ends here, which is as long as its user wanted it."""
+        """Answer the stop button: the load ends here, as its user wants."""
         if self._recording is None:
             return jsonify(success=True, message="no load runs")
         shape: Any = self._environment.shape_class

@@ -187,7 +187,7 @@ class Session:
             self._locust.say(self._view)
 
     def _serving(self, scenario: Scenario, recorder: Recorder) -> Running:
-        """The service, anew for this run; the databases too where they stand for other settings."""
+        """Return the service, anew for this run; the databases too where they stand for other settings."""
         standing = self._standing
         if (
             standing is not None
@@ -226,7 +226,7 @@ class Session:
 
 
 def broke(run: RunDir) -> bool:
-    """Whether the stack broke in this run."""
+    """Return whether the stack broke in this run."""
     try:
         return f'"{f.STACK_BROKE}"' in run.file("events.jsonl").read_text(encoding="utf-8")
     except OSError as error:

@@ -56,7 +56,7 @@ TABLES: Final = [
 
 
 def tables(view: View) -> list[dict[str, Any]]:
-    """Rows for Locust's `extended_stats`."""
+    """Return rows for Locust's `extended_stats`."""
     state = view.state
     pools = [
         {
@@ -72,16 +72,16 @@ def tables(view: View) -> list[dict[str, Any]]:
     ]
     holders = [
         {
-            "name": one.site,
-            "pool": one.pool,
-            "endpoint": one.endpoint or "outside a request",
-            "out": one.out,
-            "leaked": one.leaked,
-            "oldest": one.oldest_s,
-            "checkouts": one.checkouts,
-            "held": one.held_s,
+            "name": holder.site,
+            "pool": holder.pool,
+            "endpoint": holder.endpoint or "outside a request",
+            "out": holder.out,
+            "leaked": holder.leaked,
+            "oldest": holder.oldest_s,
+            "checkouts": holder.checkouts,
+            "held": holder.held_s,
         }
-        for one in (state.holders if state else ())
+        for holder in (state.holders if state else ())
     ]
     runs = [
         {

@@ -52,8 +52,8 @@ from rushhour.rundir.facts.moments import (
     WARMUP_ENDED,
     WORKER_LOST,
     Event,
-    Told,
-    ToldAlert,
+    Notification,
+    NotifiedAlert,
 )
 from rushhour.rundir.facts.pools import (
     AgentFault,
@@ -141,6 +141,8 @@ __all__ = [
     "LockWait",
     "LoopSample",
     "Loss",
+    "Notification",
+    "NotifiedAlert",
     "Outcome",
     "Place",
     "PoolDoing",
@@ -154,8 +156,6 @@ __all__ = [
     "ServiceSeen",
     "ServiceState",
     "SiteTotal",
-    "Told",
-    "ToldAlert",
     "When",
     "server_of",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class ToldAlert:
+class NotifiedAlert:
     """An alert of a notification."""
 
     status: str  # "firing" | "resolved"
@@ -16,7 +16,7 @@ class ToldAlert:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Notification:
     """notifications.jsonl: a notification of a real Alertmanager, as received by the webhook.
 
     `monotonic_s` is the machine's clock; the event `anchor` holds the same clock at the run's time 0.
@@ -27,7 +27,7 @@ class Told:
     policy: str  # the policy whose receiver got it
     status: str  # "firing": at least one of its alerts is
     group: Mapping[str, str]
-    alerts: tuple[ToldAlert, ...]
+    alerts: tuple[NotifiedAlert, ...]
 
 
 @dataclass(frozen=True, slots=True)

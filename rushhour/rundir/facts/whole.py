@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rushhour.rundir.facts.fleet import ServiceSeen
 from rushhour.rundir.facts.load import GeneratorSample, RequestCount
-from rushhour.rundir.facts.moments import RUN_ENDED, Event, Told
+from rushhour.rundir.facts.moments import RUN_ENDED, Event, Notification
 from rushhour.rundir.facts.pools import (
     AgentFault,
     AgentProcess,
@@ -85,7 +85,7 @@ class History:
     agent_faults: tuple[AgentFault, ...] = ()
     servers: tuple[ServerSample, ...] = ()
     host: tuple[HostSample, ...] = ()
-    told: tuple[Told, ...] = ()
+    notifications: tuple[Notification, ...] = ()
     services: tuple[ServiceSeen, ...] = ()  # in drills
     losses: tuple[Loss, ...] = ()  # in saved runs: see losses.py
     unchecked: tuple[str, ...] = ()  # descriptions of what no manifest could confirm
