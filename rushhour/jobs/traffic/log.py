@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Final
 
+from rushhour.jobs.traffic.agents import Agents
 from rushhour.jobs.traffic.columns import is_directive, w3c_format
 from rushhour.jobs.traffic.formats import NONE, Format, Found
 from rushhour.jobs.traffic.json_lines import guessed_format
@@ -13,7 +14,7 @@ from rushhour.jobs.traffic.options import SessionKey
 from rushhour.jobs.traffic.record import Logged
 from rushhour.jobs.traffic.requests import Requests
 from rushhour.jobs.traffic.times import Clock
-from rushhour.jobs.traffic.visitors import Agents, Visitors
+from rushhour.jobs.traffic.visitors import Visitors
 from rushhour.jobs.traffic.wrapped import WRAPPERS, inner, wrapped
 
 EMPTY: Final = "empty"

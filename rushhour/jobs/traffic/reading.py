@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import UsageError
+from rushhour.jobs.traffic.agents import Agents
 from rushhour.jobs.traffic.choice import chosen_formats
 from rushhour.jobs.traffic.lines import STDIN, LogFile
 from rushhour.jobs.traffic.log import Log, Rules, Tally
 from rushhour.jobs.traffic.options import ReadingOptions
 from rushhour.jobs.traffic.record import FormatRead, Logged, Progress, ReadingReport, Skipped
 from rushhour.jobs.traffic.requests import NO_TIME
-from rushhour.jobs.traffic.visitors import Agents, Visitors
+from rushhour.jobs.traffic.visitors import Visitors
 
 _PROGRESS_EVERY_S: Final = 0.5
 _IN_ORDER: Final = 50_000  # requests that are held back to put them in order, over all files that are open
