@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rushhour.errors import UsageError
+from rushhour.jobs.traffic.choice import NAMES, chosen_formats
 from rushhour.jobs.traffic.options import ReadingOptions, SessionKey, reading_options
 from rushhour.jobs.traffic.reading import Reading, read
 from rushhour.jobs.traffic.record import Logged
@@ -397,3 +398,12 @@ def test_field_that_the_first_json_line_lacks_is_read_in_others(tmp_path: Path) 
     assert [form.name for form in reading.report.formats] == [
         "JSON lines (time=time, method=method, path=path, status=status)"
     ]
+
+
+def test_every_name_of_a_format_stands_for_known_ones() -> None:
+    known = {form.name for form in chosen_formats(ReadingOptions()).formats}
+    assert {name for names in NAMES.values() for name in names} == known
+    for name, formats in NAMES.items():
+        choice = chosen_formats(ReadingOptions(format=name))
+        assert {form.name for form in choice.formats} == set(formats)
+        assert choice.columns == (not formats)

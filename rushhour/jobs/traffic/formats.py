@@ -69,7 +69,8 @@ _AGENT: Final = rf"(?P<agent>{QUOTED})"
 _IDENT: Final = (
     r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
 )
-_COMMON: Final = rf'(?P<address>\S+) {_IDENT} (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
+_USER: Final = r"(?P<user>.{0,256}?)"  # it may have spaces
+_COMMON: Final = rf'(?P<address>\S+) {_IDENT} {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
 _COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'
 _HOST: Final = r"\S+:\d+ (?!- )"
 _NO_SECONDS: Final = "no durations"
@@ -152,7 +153,7 @@ _ELB: Final = (
     rf'(?P<status>\d{{3}}|-) \S+ \S+ {_SIZE} "{REQUEST}" "{_AGENT}" \S+ \S+'
 )
 _TRAEFIK: Final = (
-    rf'(?P<address>\S+) - (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE} "{QUOTED}" "{_AGENT}" '
+    rf'(?P<address>\S+) - {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE} "{QUOTED}" "{_AGENT}" '
     rf'\d+ "{QUOTED}" "{QUOTED}" (?P<seconds>\d+)ms'
 )
 _UVICORN: Final = (

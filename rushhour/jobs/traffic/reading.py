@@ -86,7 +86,7 @@ class Reading:
         self._first_t: float | None = None
         self._last_t: float | None = None
         self._late = 0
-        self._late_first: list[str] = []
+        self._late_first: list[int] = []
 
     def __iter__(self) -> Iterator[Logged]:
         if self._logs:
@@ -161,7 +161,7 @@ class Reading:
             late = bisect_left(part, self._last_t, key=_t)
             self._late += late
             for request in part[: min(late, _FIRST - len(self._late_first))]:
-                self._late_first.append(str(request.line))
+                self._late_first.append(request.line)
         self._first_t = first if self._first_t is None else min(first, self._first_t)
         self._last_t = last if self._last_t is None else max(last, self._last_t)
 
