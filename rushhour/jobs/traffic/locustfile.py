@@ -16,10 +16,9 @@ _LEAST: Final = 0.0005  # a rarer way on is left out
 def customers_file(model: TrafficModel, bodies: Mapping[str, Any], *, fill: bool | None = None) -> str:
     """The text of customers.py, for a model with sessions; `bodies` are JSON bodies by endpoint.
 
-    With `fill` a test starts with as many customers present as the log had at its peak; by default where the
-    scenario does not play the log's own curve.
+    With `fill` those who come first are at any point of their session; by default as the scenario needs it.
     """
-    fill = not model.replayed if fill is None else fill
+    fill = model.fills if fill is None else fill
     by_name = {one.name: one for one in model.endpoints}
     tables = "\n\n".join(_tables(model, by_name, _with_parameters(bodies, model)))
     text = _TEXT.replace("# TABLES", tables).replace("# SHARES", f"SHARES = {_literal(SHARES, 9)}")

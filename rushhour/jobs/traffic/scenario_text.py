@@ -69,6 +69,14 @@ def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[
     rates = [max(sessions * asked.scale / 60, _LEAST_PER_S) for _, _, sessions, _ in curve]
     middles = [point[0] - first + BIN_S / 2 for point in curve]
     points = [(0.0, rates[0]), *zip(middles, rates, strict=True)]
+    if model.fills:  # the customers who were there already come first
+        filling = model.arrivals.carried * asked.scale / FILL_S + rates[0]
+        points = [
+            (0.0, filling),
+            (FILL_S, filling),
+            (FILL_S, rates[0]),
+            *(p for p in points if p[0] > FILL_S),
+        ]
     words = ", ".join(f"[{at_s:g}s, {per_s:.3f}/s]" for at_s, per_s in points)
     times = "" if asked.scale == 1 else f"{asked.scale:g} times "
     return [
