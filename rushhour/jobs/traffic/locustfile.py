@@ -283,11 +283,12 @@ class Customer(FastHttpUser):
         self.rng = random.Random(f"{os.environ.get('RUSHHOUR_SEED', '1')}/{os.getpid()}/{next(NUMBERS)}")
         self.begin()
         if PRESENT and time.monotonic() - Clock.started_s < FILL_S:
-            self.upcoming = [certainly(self.rng, NEXT[certainly(self.rng, PRESENT)])]
+            self.there, self.upcoming = True, [certainly(self.rng, PRESENT)]
 
     def begin(self):
         """A new customer: an agent of its own, by which the log of the service tells sessions apart."""
         self.values = {}
+        self.there = False  # in the midst of a session when the test starts
         self.headers = {"User-Agent": f"Mozilla/5.0 (customer {self.rng.getrandbits(64):016x})"}
         self.upcoming = [certainly(self.rng, BEGIN)]
         self.pause_s = 0.0
@@ -304,6 +305,10 @@ class Customer(FastHttpUser):
         else:
             gevent.joinall([gevent.spawn(self.ask, name) for name in asked])
         last = asked[-1]
+        if self.there:
+            self.there, self.pause_s = False, self.rest_s(last)
+            self.upcoming = [certainly(self.rng, NEXT[last])]
+            return
         followers = []
         while (follower := draw(self.rng, AT_ONCE.get(last, {}))) and len(followers) < 50:
             followers.append(follower)
@@ -325,6 +330,11 @@ class Customer(FastHttpUser):
         chosen = draw(self.rng, NEXT.get(name, {}))
         self.think_s = seconds_from(self.rng, THINK[name]) if chosen else 0.0
         return chosen
+
+    def rest_s(self, name):
+        """What is left of a think time: who is met while thinking thinks long, and has done so in part."""
+        pauses = [seconds_from(self.rng, THINK[name]) for _ in range(8)]
+        return self.rng.choices(pauses, weights=pauses)[0] * self.rng.random()
 
     def ask(self, name):
         """Send a request. Add what your service needs, such as a log-in's token in `self.headers`."""

@@ -19,6 +19,7 @@ from rushhour.jobs.traffic.notes import RATES, SESSIONS, THINK_TIMES
 from rushhour.scenario.file import load_scenarios
 
 _LEAST_PER_S: Final = 0.01  # a rate is above 0
+WARM_UP_S: Final = 20
 SHORTEST_S: Final = 120
 LONGEST_S: Final = 600
 
@@ -55,7 +56,7 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
             for line in _customers(users * asked.scale, rate * asked.scale / 60, asked, session_s)
         ),
         f"    duration: {duration}s",
-        "    warm_up: 20s",
+        f"    warm_up: {WARM_UP_S}s",
         f"    locustfile: {locustfile}",
         "  expect: healthy",
     ]
@@ -93,7 +94,7 @@ def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[
             break_on_hyphens=False,
         ),
         f"    duration: {math.ceil(span_s)}s",
-        "    warm_up: 0s",
+        f"    warm_up: {WARM_UP_S if model.fills else 0}s",
         f"    locustfile: {locustfile}",
         "  expect: healthy",
     ]
