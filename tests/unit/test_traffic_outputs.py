@@ -310,6 +310,13 @@ def test_a_model_compared_with_itself_is_near_and_a_figure_that_is_missing_is_un
     assert compare(alone, alone).outcome == "unknown"
 
 
+def test_a_median_that_whole_seconds_do_not_resolve_is_not_compared() -> None:
+    short = modelled(shop_visits(think_s=3.0), Asked(routes=ROUTES), 1.0)
+    fine = modelled(shop_visits(think_s=3.0), Asked(routes=ROUTES))
+    assert not [row for row in compare(short, short).rows if row.kind == "think"]
+    assert len([row for row in compare(fine, fine).rows if row.kind == "think"]) == 3
+
+
 def test_the_progress_has_rate_and_time_left() -> None:
     words = in_words(Progress(lines=2_000_000, bytes_done=50, bytes_total=100, elapsed_s=10.0))
     assert words == "reading: 2.0 M lines, 200,000 lines/s, 50% done, 10 s left"
