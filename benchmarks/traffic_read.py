@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def run() -> list[Row]:
         packed = folder / "few.log.gz"
         packed.write_bytes(gzip.compress(few.read_bytes(), 6))
         rows.append(speed_row("combined, .gz", taken(packed)))
-        rows.append(goaccess_row(many, large["wall_s"]))
+        rows.append(goaccess_row(many, large["cpu_s"]))
     return rows
 
 
@@ -69,13 +70,18 @@ def goaccess_row(log: Path, ours_s: float) -> Row:
         return Row(name, "goaccess is missing here: apt-get install goaccess", "-", None)
     command = [program, str(log), "--log-format=COMBINED", "--no-global-config", "--no-progress"]
     command += ["--output", str(log.with_suffix(".json"))]
-    began_s = time.monotonic()
+    before_s = children_cpu_s()
     subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S)
-    theirs_s = time.monotonic() - began_s
+    theirs_s = children_cpu_s() - before_s
     per_minute = LINES / theirs_s * 60 / 1e6
-    measured = f"{per_minute:.1f} million lines a minute, its counting included"
+    measured = f"{per_minute:.1f} million lines a minute of CPU, its counting included"
     measured += f"; reading here takes {ours_s / theirs_s:.1f} times as long"
     return Row(name, measured, "-", None)
+
+
+def children_cpu_s() -> float:
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def taken(log: Path) -> dict[str, float]:

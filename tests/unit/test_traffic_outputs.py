@@ -206,6 +206,19 @@ def test_the_curve_of_a_short_log_is_played_again(tmp_path: Path) -> None:
     assert "\nFILL_S = 0\n" in customers_file(short, {})
 
 
+def test_a_part_from_the_midst_of_a_log_starts_with_those_who_were_there(tmp_path: Path) -> None:
+    part = modelled(shop_visits(lasts_s=900, per_s=4), Asked(routes=ROUTES, since=START + 500))
+    assert part.replayed
+    assert part.arrivals.carried == pytest.approx(part.arrivals.mean_concurrency, rel=0.2)
+    (tmp_path / "customers.py").touch()
+    path = tmp_path / "scenarios.yaml"
+    path.write_text(new_file(part, ScenarioAsked("evening-peak"), None), encoding="utf-8")
+    points = load_scenarios(path).scenarios["evening-peak"].load.arrivals
+    assert points is not None
+    assert expected(points, 10.0) == pytest.approx(part.arrivals.carried + 40, rel=0.3)
+    assert "\nFILL_S = 10\n" in customers_file(part, {})
+
+
 def _later(requests: Iterable[Logged], by_s: float) -> list[Logged]:
     return [one._replace(t=one.t + by_s, visitor=f"later {one.visitor}") for one in requests]
 
@@ -295,6 +308,13 @@ def test_a_model_compared_with_itself_is_near_and_a_figure_that_is_missing_is_un
     rows = {row.kind: row for row in compare(alone, alone).rows}
     assert rows["sessions"].ok is None
     assert compare(alone, alone).outcome == "unknown"
+
+
+def test_a_median_that_whole_seconds_do_not_resolve_is_not_compared() -> None:
+    short = modelled(shop_visits(think_s=3.0), Asked(routes=ROUTES), 1.0)
+    fine = modelled(shop_visits(think_s=3.0), Asked(routes=ROUTES))
+    assert not [row for row in compare(short, short).rows if row.kind == "think"]
+    assert len([row for row in compare(fine, fine).rows if row.kind == "think"]) == 3
 
 
 def test_the_progress_has_rate_and_time_left() -> None:

@@ -1,11 +1,13 @@
 """Access logs of each format become the requests that were sent."""
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from rushhour.errors import UsageError
+from rushhour.jobs.traffic.choice import NAMES, chosen_formats
 from rushhour.jobs.traffic.options import ReadingOptions, SessionKey, reading_options
 from rushhour.jobs.traffic.reading import Reading, read
 from rushhour.jobs.traffic.record import Logged
@@ -318,3 +320,90 @@ def test_reading_is_iterated_once() -> None:
     _, reading = reading_of("nginx-main.log")
     with pytest.raises(RuntimeError, match="once"):
         list(reading)
+
+
+def test_colours_of_a_terminal_and_container_lines_are_taken_off(tmp_path: Path) -> None:
+    coloured = (
+        '\x1b[32mINFO\x1b[0m:     127.0.0.1:36100 - "\x1b[1mGET /a?b=1 HTTP/1.1\x1b[0m" \x1b[32m200 OK\x1b[0m'
+    )
+    log = tmp_path / "pod.log"
+    log.write_text(f"2026-11-29T11:20:54.398Z stdout F {coloured}\n" * 2)
+    reading = read([str(log)])
+    assert sent(list(reading)) == {("GET", "/a", True)}
+    assert reading.report.formats[0].name == "uvicorn in coloured lines in a container runtime's lines"
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "2026-11-29T11:20:54.398123456Z stdout F {}",
+        "<134>1 2026-11-29T11:20:28.066041+00:00 host nginx 9253 - - {}",
+        "<190>Nov 29 11:20:28 host nginx: {}",
+        "Nov  9 11:20:28 host nginx[12]: {}",
+        "2026-11-29T11:20:28.066041+00:00 host nginx[12]: {}",
+        "2026-11-29T11:20:28Z {}",
+        "web-1  | {}",
+        "nginx_1 | {}",
+    ],
+)
+def test_line_inside_of_another_is_read_with_its_own_time(tmp_path: Path, around: str) -> None:
+    lines = (LOGS / "nginx-main.log").read_text().splitlines()
+    log = tmp_path / "wrapped.log"
+    log.write_text("".join(around.format(line) + "\n" for line in lines))
+    found = list(read([str(log)]))
+    plain, _ = reading_of("nginx-main.log")
+    assert [request[:7] for request in found] == [request[:7] for request in plain]
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"log": "{}\n", "stream": "stdout", "time": "2026-11-29T11:20:28Z"},
+        {"@timestamp": "2026-11-29T11:20:28Z", "message": "{}", "agent": {"type": "filebeat"}},
+        {"MESSAGE": "{}", "__REALTIME_TIMESTAMP": "1795951228000000"},
+    ],
+)
+def test_line_inside_of_json_is_read(tmp_path: Path, around: dict[str, object]) -> None:
+    lines = (LOGS / "nginx-main.log").read_text().splitlines()
+    log = tmp_path / "wrapped.log"
+    [key] = [key for key, value in around.items() if isinstance(value, str) and "{}" in value]
+    rows = [around | {key: str(around[key]).replace("{}", line)} for line in lines]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plain, _ = reading_of("nginx-main.log")
+    assert [request[:7] for request in read([str(log)])] == [request[:7] for request in plain]
+
+
+def test_ingress_and_classic_load_balancer_lines_have_durations(tmp_path: Path) -> None:
+    log = tmp_path / "mixed.log"
+    log.write_text(
+        '192.0.2.7 - - [29/Nov/2026:11:20:28 +0000] "GET /a?x HTTP/1.1" 200 12 "-" "Example/1.0" 512 0.250 '
+        "[shop-web-80] [] 198.51.100.4:8080 12 0.249 200 0f1e2d3c\n"
+        "2026-11-29T11:20:29.500000Z my-elb 192.0.2.7:2817 198.51.100.1:80 0.000073 0.001048 0.000057 "
+        '200 200 0 29 "GET http://www.example.com:80/b HTTP/1.1" "Example/1.0" - -\n'
+    )
+    found = list(read([str(log)]))
+    assert [(request.path, request.seconds) for request in found] == [("/a", 0.25), ("/b", 0.001178)]
+    assert found[0].t == pytest.approx(1795951227.75)
+    assert found[0].visitor == found[1].visitor
+
+
+def test_field_that_the_first_json_line_lacks_is_read_in_others(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    row = {"time": "2026-11-29T11:20:28Z", "method": "GET", "path": "/a", "status": 200, "remote_user": None}
+    log.write_text("".join(json.dumps(row | {"remote_user": user}) + "\n" for user in (None, "a", "b", "a")))
+    reading = read([str(log)])
+    visitors = [request.visitor for request in reading]
+    assert len(set(visitors)) == 3
+    assert visitors[1] == visitors[3]
+    assert [form.name for form in reading.report.formats] == [
+        "JSON lines (time=time, method=method, path=path, status=status)"
+    ]
+
+
+def test_every_name_of_a_format_stands_for_known_ones() -> None:
+    known = {form.name for form in chosen_formats(ReadingOptions()).formats}
+    assert {name for names in NAMES.values() for name in names} == known
+    for name, formats in NAMES.items():
+        choice = chosen_formats(ReadingOptions(format=name))
+        assert {form.name for form in choice.formats} == set(formats)
+        assert choice.columns == (not formats)

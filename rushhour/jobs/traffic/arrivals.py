@@ -47,14 +47,17 @@ class Arrivals:
     hours_seen: tuple[tuple[int, ...], ...]  # how many of that hour the log has
     timezone: str
     curve: tuple[tuple[float, float, float, float], ...]  # (t, requests/s, sessions/min, present)
+    carried: int  # sessions that had begun before the part looked at, and went on in it
     beyond: int  # requests whose time is too far from the first
 
 
 class ArrivalFold:
     """Counts in bins of ten seconds. Give it everything in about the order of time."""
 
-    def __init__(self, zone: tzinfo = UTC) -> None:
+    def __init__(self, zone: tzinfo = UTC, since: float | None = None) -> None:
         self._zone = zone
+        self._since = since
+        self._carried = 0
         self._base: int | None = None
         self._requests = array("I")
         self._sessions = array("I")
@@ -92,6 +95,8 @@ class ArrivalFold:
 
     def present(self, start: float, end: float, weight: int = 1) -> None:
         """Count a session as present from its first request to its last answer."""
+        if self._since is not None and start < self._since <= end:
+            self._carried += weight
         first, last = self._bin(start), self._bin(end)
         if first is None or last is None:
             return
@@ -99,8 +104,9 @@ class ArrivalFold:
             self._step[at] += sign
             self._part[at] += sign * (1 - (t % BIN_S) / BIN_S)
 
-    def arrivals(self, since: float | None = None) -> Arrivals | None:
+    def arrivals(self) -> Arrivals | None:
         """What was counted, from `since` on; None where there is no request."""
+        since = self._since
         self._settle(None)
         if self._base is None or not self.counted:
             return None
@@ -140,6 +146,7 @@ class ArrivalFold:
             hours_seen=seen,
             timezone=str(self._zone),
             curve=self._curve(present, max(math.floor(first / BIN_S) - self._base, 0)),
+            carried=self._carried,
             beyond=self._beyond,
         )
 

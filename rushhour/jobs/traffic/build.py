@@ -47,7 +47,7 @@ class Fold:
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.tree = PathTree(asked.routes)
-        self.arrivals = ArrivalFold(asked.zone)
+        self.arrivals = ArrivalFold(asked.zone, asked.since)
         self.sessions = SessionFold(
             self.arrivals, gap_s=asked.gap_s, at_once_s=asked.at_once_s, most_open=asked.most_open
         )
@@ -90,7 +90,7 @@ class Fold:
 
 def build(fold: Fold, report: ReadingReport) -> TrafficModel:
     """The model of what was counted. Raises UsageError where nothing is left to model."""
-    arrivals = fold.arrivals.arrivals(fold.asked.since)
+    arrivals = fold.arrivals.arrivals()
     final = templates(fold.tree)
     if arrivals is None:
         apart = "; ".join(

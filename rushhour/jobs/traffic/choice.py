@@ -7,8 +7,8 @@ from rushhour.errors import UsageError
 from rushhour.jobs.traffic.columns import W3C_NAMES, w3c_format
 from rushhour.jobs.traffic.formats import TEXT_FORMATS, Format
 from rushhour.jobs.traffic.json_lines import json_format, known_json_formats, problems_of
+from rushhour.jobs.traffic.log_format import template_format
 from rushhour.jobs.traffic.options import ReadingOptions, SessionKey
-from rushhour.jobs.traffic.templates import template_format
 
 _COMBINED: Final = (
     "nginx main",
@@ -20,12 +20,12 @@ _COMBINED: Final = (
 NAMES: Final = {
     "common": ("common",),
     "combined": _COMBINED,
-    "nginx": ("nginx main", "combined", "combined and more"),
+    "nginx": ("nginx main", "ingress-nginx", "combined", "combined and more"),
     "apache": ("combined", "common", "Apache vhost_combined", "combined and more"),
     "gunicorn": ("combined", "combined, backslashes as they are"),
     "uvicorn": ("uvicorn",),
     "haproxy": ("HAProxy HTTP",),
-    "alb": ("AWS ALB",),
+    "alb": ("AWS ALB", "AWS ELB (classic)"),
     "caddy": ("Caddy JSON",),
     "traefik": ("Traefik JSON", "Traefik common"),
     "envoy": ("Envoy JSON", "Envoy"),

@@ -76,8 +76,9 @@ def _rows(source: TrafficModel, run: TrafficModel, scale: float) -> Iterator[Row
         SESSIONS,
         "",
     )
+    coarse_s = max(source.source.resolution_s, run.source.resolution_s)
     for one in source.endpoints:
-        if _thinks(one) >= FEWEST_THINKS and one.name in there:
+        if _thinks(one) >= FEWEST_THINKS and one.name in there and _resolved(one.median_think_s, coarse_s):
             other = there[one.name]
             median_s = other.median_think_s if _thinks(other) >= FEWEST_THINKS else None
             yield Row("think", f"think time after {one.name}", one.median_think_s, median_s, THINK, "s")
@@ -90,6 +91,11 @@ def _rows(source: TrafficModel, run: TrafficModel, scale: float) -> Iterator[Row
         CONCURRENCY,
         "",
     )
+
+
+def _resolved(median_s: float | None, resolution_s: float) -> bool:
+    """Whether time stamps of this resolution can show that a median lies within the bound."""
+    return median_s is not None and median_s * THINK >= resolution_s / 2
 
 
 def _thinks(one: EndpointModel) -> int:

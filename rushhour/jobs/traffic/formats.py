@@ -69,7 +69,8 @@ _AGENT: Final = rf"(?P<agent>{QUOTED})"
 _IDENT: Final = (
     r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
 )
-_COMMON: Final = rf'(?P<address>\S+) {_IDENT} (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
+_USER: Final = r"(?P<user>.{0,256}?)"  # it may have spaces
+_COMMON: Final = rf'(?P<address>\S+) {_IDENT} {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
 _COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'
 _HOST: Final = r"\S+:\d+ (?!- )"
 _NO_SECONDS: Final = "no durations"
@@ -144,8 +145,15 @@ _ENVOY: Final = (
     rf'\[{ISO_TIME}\] "{REQUEST}" {_STATUS} \S+ (?:\S+ )*?\d+ (?P<size>\d+) (?P<seconds>\d+) \S+ '
     rf'"(?P<forwarded>{QUOTED})" "{_AGENT}" "{QUOTED}" "{QUOTED}" "(?P<address>{QUOTED})"(?: .*)?'
 )
+_INGRESS: Final = (  # of Kubernetes
+    rf"{_COMBINED} \d+ (?P<seconds>\d+\.\d+) \[[^\]]*\] \[[^\]]*\] .*"
+)
+_ELB: Final = (
+    rf"{ISO_TIME} \S+ (?P<address>\S+?)(?::\d+)? \S+ (?P<seconds>-?\d[\d.]* -?\d[\d.]* -?\d[\d.]*) "
+    rf'(?P<status>\d{{3}}|-) \S+ \S+ {_SIZE} "{REQUEST}" "{_AGENT}" \S+ \S+'
+)
 _TRAEFIK: Final = (
-    rf'(?P<address>\S+) - (?P<user>.*?) \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE} "{QUOTED}" "{_AGENT}" '
+    rf'(?P<address>\S+) - {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE} "{QUOTED}" "{_AGENT}" '
     rf'\d+ "{QUOTED}" "{QUOTED}" (?P<seconds>\d+)ms'
 )
 _UVICORN: Final = (
@@ -166,6 +174,8 @@ TEXT_FORMATS: Final = (
     text_format("Envoy", _ENVOY, "start", 1e-3),
     Format("HAProxy HTTP", pattern_parse(_HAPROXY), "start", 1e-3, escapes="#", notes=(_NO_AGENT,)),
     Format("AWS ALB", _summed(pattern_parse(_ALB)), "start"),
+    Format("AWS ELB (classic)", _summed(pattern_parse(_ELB)), "start"),
+    text_format("ingress-nginx", _INGRESS, "end"),
     text_format("uvicorn", _UVICORN, "end", notes=[_NO_SECONDS, _NO_AGENT]),
     text_format(
         "combined and more",

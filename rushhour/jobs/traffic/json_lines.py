@@ -44,7 +44,7 @@ _CADDY: Final = {
     "cookies": "request.headers.Cookie",
 }
 _TRAEFIK: Final = {
-    "time": "StartUTC|StartLocal",
+    "time": "StartUTC|StartLocal|time",
     "method": "RequestMethod",
     "path": "RequestPath",
     "status": "DownstreamStatus",
@@ -56,7 +56,7 @@ _TRAEFIK: Final = {
     "cookies": "request_Cookie",
 }
 _ENVOY: Final = {
-    "time": "start_time",
+    "time": "start_time|time|timestamp",
     "method": "method|:method",
     "path": "path|x-envoy-origin-path|:path",
     "status": "response_code",
@@ -83,6 +83,9 @@ _USUAL: Final = {  # names that say what they hold; "duration" alone does not sa
     "user": "remote_user|user|user_id|user.name",
     "agent": "http_user_agent|user_agent|agent|user_agent.original|httpRequest.userAgent",
 }
+
+
+_MAY_BE_MISSING: Final = ("size", "address", "forwarded", "user", "agent")  # in the first line
 
 
 class _Field:
@@ -252,4 +255,5 @@ def guessed_format(line: str, session: SessionKey) -> Format | None:
     if "seconds" in fields:
         fields.pop("milliseconds", None)
     mapped = ", ".join(f"{field}={name}" for field, name in fields.items())
-    return json_format(f"JSON lines ({mapped})", fields, session)
+    other_lines = {field: _USUAL[field] for field in _MAY_BE_MISSING}
+    return json_format(f"JSON lines ({mapped})", other_lines | fields, session)

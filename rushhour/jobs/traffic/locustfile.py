@@ -16,10 +16,9 @@ _LEAST: Final = 0.0005  # a rarer way on is left out
 def customers_file(model: TrafficModel, bodies: Mapping[str, Any], *, fill: bool | None = None) -> str:
     """The text of customers.py, for a model with sessions; `bodies` are JSON bodies by endpoint.
 
-    With `fill` a test starts with as many customers present as the log had at its peak; by default where the
-    scenario does not play the log's own curve.
+    With `fill` those who come first are at any point of their session; by default as the scenario needs it.
     """
-    fill = not model.replayed if fill is None else fill
+    fill = model.fills if fill is None else fill
     by_name = {one.name: one for one in model.endpoints}
     tables = "\n\n".join(_tables(model, by_name, _with_parameters(bodies, model)))
     text = _TEXT.replace("# TABLES", tables).replace("# SHARES", f"SHARES = {_literal(SHARES, 9)}")
@@ -284,11 +283,12 @@ class Customer(FastHttpUser):
         self.rng = random.Random(f"{os.environ.get('RUSHHOUR_SEED', '1')}/{os.getpid()}/{next(NUMBERS)}")
         self.begin()
         if PRESENT and time.monotonic() - Clock.started_s < FILL_S:
-            self.upcoming = [certainly(self.rng, NEXT[certainly(self.rng, PRESENT)])]
+            self.there, self.upcoming = True, [certainly(self.rng, PRESENT)]
 
     def begin(self):
         """A new customer: an agent of its own, by which the log of the service tells sessions apart."""
         self.values = {}
+        self.there = False  # in the midst of a session when the test starts
         self.headers = {"User-Agent": f"Mozilla/5.0 (customer {self.rng.getrandbits(64):016x})"}
         self.upcoming = [certainly(self.rng, BEGIN)]
         self.pause_s = 0.0
@@ -305,6 +305,10 @@ class Customer(FastHttpUser):
         else:
             gevent.joinall([gevent.spawn(self.ask, name) for name in asked])
         last = asked[-1]
+        if self.there:
+            self.there, self.pause_s = False, self.rest_s(last)
+            self.upcoming = [certainly(self.rng, NEXT[last])]
+            return
         followers = []
         while (follower := draw(self.rng, AT_ONCE.get(last, {}))) and len(followers) < 50:
             followers.append(follower)
@@ -326,6 +330,11 @@ class Customer(FastHttpUser):
         chosen = draw(self.rng, NEXT.get(name, {}))
         self.think_s = seconds_from(self.rng, THINK[name]) if chosen else 0.0
         return chosen
+
+    def rest_s(self, name):
+        """What is left of a think time: who is met while thinking thinks long, and has done so in part."""
+        pauses = [seconds_from(self.rng, THINK[name]) for _ in range(8)]
+        return self.rng.choices(pauses, weights=pauses)[0] * self.rng.random()
 
     def ask(self, name):
         """Send a request. Add what your service needs, such as a log-in's token in `self.headers`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Final
 
+from rushhour.jobs.traffic.agents import Agents
 from rushhour.jobs.traffic.columns import is_directive, w3c_format
 from rushhour.jobs.traffic.formats import NONE, Format, Found
 from rushhour.jobs.traffic.json_lines import guessed_format
@@ -13,7 +14,7 @@ from rushhour.jobs.traffic.options import SessionKey
 from rushhour.jobs.traffic.record import Logged
 from rushhour.jobs.traffic.requests import Requests
 from rushhour.jobs.traffic.times import Clock
-from rushhour.jobs.traffic.visitors import Agents, Visitors
+from rushhour.jobs.traffic.visitors import Visitors
 from rushhour.jobs.traffic.wrapped import WRAPPERS, inner, wrapped
 
 EMPTY: Final = "empty"
@@ -21,6 +22,7 @@ TOO_LONG: Final = "longer than 65,536 characters"
 HEADER: Final = "a header or comment"
 NO_FORMAT: Final = "not of the format, or only half a line"
 _FIRST: Final = 5
+_DEEPEST: Final = 3  # colours inside of a container runtime's lines inside of JSON
 _MOST_FORMATS: Final = 40  # lines of JSON with random fields would teach a format each
 
 
@@ -70,6 +72,7 @@ class Log:
         self._tally = tally
         self._forms: list[Format] = list(rules.formats)
         self._clocks: dict[str | None, Clock] = {}
+        self._makers: dict[str | None, Callable[[Found, Format, int], Logged | str]] = {}
         self._headers: list[str] = []  # of W3C logs
 
     def blocks(self) -> Iterator[list[Logged]]:
@@ -115,10 +118,12 @@ class Log:
                 yield taken
 
     def _maker(self, form: Format) -> Callable[[Found, Format, int], Logged | str]:
-        clock = self._clocks.get(form.time_pattern)
-        if clock is None:
+        maker = self._makers.get(form.time_pattern)
+        if maker is None:
             clock = self._clocks[form.time_pattern] = Clock(self._rules.zone, form.time_pattern)
-        return Requests(clock, self._rules.visitors, self._rules.agents).request
+            maker = Requests(clock, self._rules.visitors, self._rules.agents).request
+            self._makers[form.time_pattern] = maker
+        return maker
 
     def _note_stamps(self) -> None:
         for clock in self._clocks.values():
@@ -146,7 +151,7 @@ class Log:
             self._forms.remove(form)
         self._forms.insert(0, form)
 
-    def _learnt(self, line: str) -> Format | None:
+    def _learnt(self, line: str, depth: int = 1) -> Format | None:
         """A format that the line teaches: JSON with usual names, or a known one inside of other lines."""
         if not self._rules.fixed and (form := guessed_format(line, self._rules.session)):
             return form
@@ -157,8 +162,8 @@ class Log:
             for form in self._forms:
                 if form.parse(inside.line) is not None:
                     return wrapped(form, wrapper)
-            if not self._rules.fixed and (form := guessed_format(inside.line, self._rules.session)):
-                return wrapped(form, wrapper)
+            if depth < _DEEPEST and (learnt := self._learnt(inside.line, depth + 1)) is not None:
+                return wrapped(learnt, wrapper)
         return None
 
     def _directive(self, line: str) -> None:

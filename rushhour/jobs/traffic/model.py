@@ -1,6 +1,7 @@
 """The model of a log's traffic: what traffic.json holds, and nothing that belongs to a client."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from rushhour.jobs.traffic.pauses import After, mean_of
 
 VERSION: Final = 1
 LONGEST_REPLAY_S: Final = 900.0  # the curve of a shorter log is played again as it was
+_FEW_CARRIED: Final = 0.05  # of those who are present at the peak
 FEWEST_THINKS: Final = 50  # a median of fewer is not compared
 
 
@@ -99,6 +101,12 @@ class TrafficModel:
     def replayed(self) -> bool:
         """Whether the scenario plays the log's own curve again, instead of the level of its peak."""
         return self.arrivals.last_t - self.arrivals.first_t <= LONGEST_REPLAY_S
+
+    @property
+    def fills(self) -> bool:
+        """Whether a run starts with customers present: at the level of a peak, or in the midst of a log."""
+        carried = self.arrivals.carried
+        return not self.replayed or carried > _FEW_CARRIED * (self.arrivals.peak.concurrency or math.inf)
 
     @property
     def walks(self) -> bool:

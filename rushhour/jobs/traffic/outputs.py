@@ -61,7 +61,7 @@ def write_outputs(
             *said,
             *(f"no {CUSTOMERS} and no scenario were written: {why}" for why in why_no_scenario(model)),
         ]
-    text = customers_file(model, bodies_of(service.target, model), fill=scenario.closed or not model.replayed)
+    text = customers_file(model, bodies_of(service.target, model), fill=scenario.closed or model.fills)
     said.append(_write(customers, text))
     if model.users is None:
         return [*said, *(f"no scenario was written: {why}" for why in why_no_scenario(model))]

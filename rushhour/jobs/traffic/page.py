@@ -126,7 +126,7 @@ def _rows(model: TrafficModel) -> list[EndpointRow]:
             one,
             visits[one.name] / total if total else None,
             tuple(_following(one)) if model.walks else (),
-            tuple(_think(one)) if model.walks else (),
+            tuple(_think(one, model.source.resolution_s)) if model.walks else (),
         )
         for one in model.endpoints
     ]
@@ -141,12 +141,12 @@ def _following(one: EndpointModel) -> Iterator[tuple[str, str, float]]:
     yield from sorted((way for way in ways if way[2] >= 0.005), key=lambda way: -way[2])[:_NEXT_SHOWN]
 
 
-def _think(one: EndpointModel) -> Iterator[tuple[float, float]]:
+def _think(one: EndpointModel, resolution_s: float) -> Iterator[tuple[float, float]]:
     """The density between quantiles, for small bars: every bar has a twentieth of the think times."""
     if one.after is None or not one.after.think_s:
         return
     seconds = one.after.think_s[: SHARES.index(0.95) + 1]
-    widths = [max(high - low, 1e-3) for low, high in pairwise(seconds)]
+    widths = [max(high - low, resolution_s / 2, 1e-3) for low, high in pairwise(seconds)]
     densest = max(1 / width for width in widths)
     for width, high in zip(widths, seconds[1:], strict=False):
         yield 1 / width / densest, high

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import UsageError
+from rushhour.jobs.traffic.agents import Agents
 from rushhour.jobs.traffic.choice import chosen_formats
 from rushhour.jobs.traffic.lines import STDIN, LogFile
 from rushhour.jobs.traffic.log import Log, Rules, Tally
 from rushhour.jobs.traffic.options import ReadingOptions
 from rushhour.jobs.traffic.record import FormatRead, Logged, Progress, ReadingReport, Skipped
 from rushhour.jobs.traffic.requests import NO_TIME
-from rushhour.jobs.traffic.visitors import Agents, Visitors
+from rushhour.jobs.traffic.visitors import Visitors
 
 _PROGRESS_EVERY_S: Final = 0.5
 _IN_ORDER: Final = 50_000  # requests that are held back to put them in order, over all files that are open
@@ -85,7 +86,7 @@ class Reading:
         self._first_t: float | None = None
         self._last_t: float | None = None
         self._late = 0
-        self._late_first: list[str] = []
+        self._late_first: list[int] = []
 
     def __iter__(self) -> Iterator[Logged]:
         if self._logs:
@@ -160,7 +161,7 @@ class Reading:
             late = bisect_left(part, self._last_t, key=_t)
             self._late += late
             for request in part[: min(late, _FIRST - len(self._late_first))]:
-                self._late_first.append(str(request.line))
+                self._late_first.append(request.line)
         self._first_t = first if self._first_t is None else min(first, self._first_t)
         self._last_t = last if self._last_t is None else max(last, self._last_t)
 

@@ -57,7 +57,7 @@ class ReadingReport:
     first_t: float | None  # earliest request
     last_t: float | None
     late: int  # requests that are given after a later one: the clock went back, or the order is far off
-    late_first: tuple[str, ...]  # file:line
+    late_first: tuple[int, ...]  # lines of the first of them, in their files
     resolution_s: float  # of the time stamps: 1.0 for whole seconds, 0.001 and less otherwise
     visitors_by: str  # what tells visitors apart, in words
     problems: tuple[str, ...]  # a file that ends too early, a file without requests, ...

@@ -4,10 +4,11 @@ import re
 from typing import Final
 from urllib.parse import quote
 
+from rushhour.jobs.traffic.agents import Agents
 from rushhour.jobs.traffic.formats import Escapes, Format, Found
 from rushhour.jobs.traffic.record import Logged
 from rushhour.jobs.traffic.times import Clock
-from rushhour.jobs.traffic.visitors import Agents, Visitors
+from rushhour.jobs.traffic.visitors import Visitors
 
 NO_REQUEST: Final = "no request in it (a connection that sent none, TLS on a plain port, a scan)"
 NO_PATH: Final = "a request without a path (CONNECT, OPTIONS *)"

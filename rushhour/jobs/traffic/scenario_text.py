@@ -19,6 +19,7 @@ from rushhour.jobs.traffic.notes import RATES, SESSIONS, THINK_TIMES
 from rushhour.scenario.file import load_scenarios
 
 _LEAST_PER_S: Final = 0.01  # a rate is above 0
+WARM_UP_S: Final = 20
 SHORTEST_S: Final = 120
 LONGEST_S: Final = 600
 
@@ -55,7 +56,7 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
             for line in _customers(users * asked.scale, rate * asked.scale / 60, asked, session_s)
         ),
         f"    duration: {duration}s",
-        "    warm_up: 20s",
+        f"    warm_up: {WARM_UP_S}s",
         f"    locustfile: {locustfile}",
         "  expect: healthy",
     ]
@@ -69,6 +70,14 @@ def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[
     rates = [max(sessions * asked.scale / 60, _LEAST_PER_S) for _, _, sessions, _ in curve]
     middles = [point[0] - first + BIN_S / 2 for point in curve]
     points = [(0.0, rates[0]), *zip(middles, rates, strict=True)]
+    if model.fills:  # the customers who were there already come first
+        filling = model.arrivals.carried * asked.scale / FILL_S + rates[0]
+        points = [
+            (0.0, filling),
+            (FILL_S, filling),
+            (FILL_S, rates[0]),
+            *(p for p in points if p[0] > FILL_S),
+        ]
     words = ", ".join(f"[{at_s:g}s, {per_s:.3f}/s]" for at_s, per_s in points)
     times = "" if asked.scale == 1 else f"{asked.scale:g} times "
     return [
@@ -85,7 +94,7 @@ def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[
             break_on_hyphens=False,
         ),
         f"    duration: {math.ceil(span_s)}s",
-        "    warm_up: 0s",
+        f"    warm_up: {WARM_UP_S if model.fills else 0}s",
         f"    locustfile: {locustfile}",
         "  expect: healthy",
     ]

@@ -1,59 +1,12 @@
-"""Visitors as salted hashes of their session keys, and what kind of program an agent is."""
+"""Visitors as salted hashes of their session keys."""
 
-import re
 from hashlib import blake2b
 from typing import Final
 
-import crawleruseragents
-
 from rushhour.jobs.traffic.options import SessionKey
-from rushhour.jobs.traffic.record import AgentKind
 
 _CACHED: Final = 100_000  # keys; some 30 MB
-_LONGEST_AGENT: Final = 512
 _NO_KEY: Final = {"-", "REDACTED"}  # Caddy hides cookies and authorization
-# Probes of load balancers, orchestrators and monitoring, which lists of crawlers do not have.
-_PROBES: Final = (
-    r"^kube-probe/",
-    r"^ELB-HealthChecker/",
-    r"^GoogleHC/",
-    r"^Envoy/HC",
-    r"^Prometheus/",
-    r"^Blackbox[ -]Exporter",
-    r"^Consul Health Check",
-    r"^Amazon-Route53-Health-Check-Service",
-    r"^HealthCheck/",
-    r"^Edge Health Probe",
-    r"^check_http/",
-)
-_LIBRARY: Final = "http-library"  # curl, requests, okhttp: programs of customers as much as of anybody
-
-
-def _bots() -> re.Pattern[str]:
-    known = [
-        entry["pattern"]
-        for entry in crawleruseragents.CRAWLER_USER_AGENTS_DATA
-        if set(entry.get("tags", ())) != {_LIBRARY}
-    ]
-    return re.compile("|".join(f"(?:{pattern})" for pattern in [*_PROBES, *known]))
-
-
-class Agents:
-    """Tells known crawlers and probes from other agents; asks each agent's name once."""
-
-    def __init__(self) -> None:
-        self._bots = _bots()
-        self._kinds: dict[str, AgentKind] = {}
-
-    def kind(self, agent: str | None) -> AgentKind:
-        if not agent or agent == "-":
-            return "unknown"
-        kind = self._kinds.get(agent)
-        if kind is None:
-            if len(self._kinds) >= _CACHED:
-                self._kinds.clear()
-            kind = self._kinds[agent] = "bot" if self._bots.search(agent[:_LONGEST_AGENT]) else "client"
-        return kind
 
 
 class Visitors:

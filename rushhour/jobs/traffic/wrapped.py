@@ -19,6 +19,8 @@ _PATTERNS: Final = {
     "lines with a time stamp before them": re.compile(rf"{_ISO} (.*)", re.ASCII),
     "docker compose's lines": re.compile(r"[\w.-]+( +)\| (.*)", re.ASCII),
 }
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_COLOURED: Final = "coloured lines"
 _TIMELESS: Final = {"syslog lines of the old form", "docker compose's lines"}
 _MESSAGES: Final = ("log", "message", "MESSAGE", "msg")
 _TIMES: Final = ("time", "@timestamp", "timestamp")
@@ -50,11 +52,14 @@ def _json(line: str) -> Inner | None:
     return Inner(message.rstrip("\r\n"), time)
 
 
-WRAPPERS: Final = (*_PATTERNS, "JSON lines")
+WRAPPERS: Final = (*_PATTERNS, "JSON lines", _COLOURED)
 
 
 def inner(wrapper: str, line: str) -> Inner | None:
     """The line inside; None if the line is not of this wrapper."""
+    if wrapper == _COLOURED:
+        plain = _COLOURS.sub("", line)
+        return Inner(plain, None) if plain != line else None
     return _json(line) if wrapper == "JSON lines" else _by_pattern(wrapper, line)
 
 

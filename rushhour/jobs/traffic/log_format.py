@@ -360,7 +360,7 @@ def _up_to(end: str, in_quotes: bool, part: _Part, lenient: bool) -> str:
         return rf'[^"\\{stop}]*(?:\\.[^"\\{stop}]*)*'
     if not end:
         return ".*"
-    return ".*?" if part.field == "user" else rf"[^{re.escape(end)}]*"
+    return ".{0,256}?" if part.field == "user" else rf"[^{re.escape(end)}]*"
 
 
 def _without_groups(shape: str | None) -> str:
