@@ -149,3 +149,31 @@ def test_a_search_that_cannot_be_made_is_refused_before_anything_starts(
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.alone
+def test_two_releases_on_one_stack_one_of_which_leaks(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "rushhour", "capacity", "smoke-hotfix", "--stack", "embedded"),
+            *("--release", "1.1", "--release", "1.1.1", "--runs", str(tmp_path / "runs")),
+            *("--from", "30/s", "--step", "6s", "--warm-up", "2s", "--budget", "40s"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    folder = next((tmp_path / "runs").glob("*-capacity-smoke-hotfix"))
+    leaking, hotfix = json.loads((folder / "capacity.json").read_text())
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (leaking["knee"]["kind"], leaking["steps"][-1]["cause"]) == ("leak", "scope-never-removed")
+    assert "it leaks connections (scope-never-removed) at app/" in leaking["sentence"]
+    assert hotfix["knee"]["kind"] != "leak"
+    assert len(hotfix["steps"]) >= 2
+    page = (folder / "capacity.html").read_text()
+    assert "Side by side" in page
+    # The servers were started once, for the first step.
+    started = {path.parent.parent.name for path in folder.glob("steps/2*/logs/primary.log")}
+    assert len(started) == 1

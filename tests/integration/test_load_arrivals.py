@@ -1,6 +1,7 @@
 """Real Locust with open arrivals, against a server that counts: who comes, and when they leave."""
 
 import json
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ from rushhour.scenario.arrivals import RatePoint
 from rushhour.scenario.model import Load
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving
 
+OWN_FILES = 256  # of a Locust process, which customers cannot have
 # What each class does within one pass, whatever its own loops would do.
 CLASSES = """
 from locust import FastHttpUser, HttpUser, SequentialTaskSet, TaskSet, constant, task
@@ -181,3 +183,21 @@ def test_a_run_with_arrivals_by_the_public_command(tmp_path: Path) -> None:
     assert 40 <= metrics["arrivals"] <= 160  # 95 on average
     assert metrics["p95_due_ms"] > 0
     assert "customers arrived" in (run / "report.html").read_text()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits another process, as Linux can")
+def test_customers_beyond_the_open_files_are_turned_away(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(ASKS)
+    load = arriving(40.0, 3.0, "own.py")
+    with (
+        serving(Server(slow_s=5.0)) as server,
+        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
+    ):
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (300, 300))  # before Locust has been imported
+        assert process.wait(60) == 0, process.tail()
+        history = load_history(run)
+    assert max(present(history)) == 300 - OWN_FILES
+    turned_away = sum(sample.turned_away for sample in history.generator)
+    arrived = sum(sample.arrived for sample in history.generator)
+    assert arrived == 300 - OWN_FILES
+    assert turned_away + arrived > 80  # 120 on average

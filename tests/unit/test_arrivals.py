@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushhour.errors import UsageError
+from rushhour.jobs.compare.conditions import _flat
 from rushhour.load.arrivals import arrival_times
 from rushhour.load.locust import locust_environment
 from rushhour.load.recorder import Clock, Tally
@@ -285,3 +286,9 @@ def test_the_recorder_keeps_both_latencies() -> None:
     sample = tally.sample(users=5)
     assert (sample.arrived, sample.due_late_p99_ms, sample.due_late_max_ms) == (2, 30.0, 30.0)
     assert tally.sample(users=5).arrived == 0
+
+
+def test_a_comparison_names_two_rates() -> None:
+    flat = [_flat("load", open_gate(per_s).load)["load.arrivals"] for per_s in (10.0, 20.0)]
+    assert flat == ["10/s from 0 s on", "20/s from 0 s on"]
+    assert _flat("load", h.scenario().load)["load.arrivals"] is None

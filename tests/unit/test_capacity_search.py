@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.capacity import knee_of_sweep
 from rushhour.jobs.capacity.climb import Times, search
 from rushhour.jobs.capacity.facts import Knee, Outcome, Search, Step
 from rushhour.jobs.capacity.search import (
@@ -263,3 +264,12 @@ def test_an_expected_capacity_gates(knee: Knee, verdict: str) -> None:
 def test_what_is_no_capacity_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"rate|capacity"):
         parse_capacity(text)
+
+
+def test_the_knee_of_a_sweep_lies_below_the_first_rate_that_gave_way() -> None:
+    rates = [40.0, 45.0, 50.0, 55.0]
+    yes, no, unknown = (True, True), (True, False), (True, None)
+    assert knee_of_sweep(rates, [yes, yes, no, yes]) == (45.0, 50.0)
+    assert knee_of_sweep(rates, [yes, unknown, no, no]) == (40.0, 50.0)
+    assert knee_of_sweep(rates, [no, yes, yes, yes]) is None
+    assert knee_of_sweep(rates, [yes, yes, yes, yes]) is None
