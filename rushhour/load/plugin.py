@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import geventhttpclient.client
 from locust import LoadTestShape, User, events
@@ -25,13 +25,19 @@ from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
+from rushhour.load.client import install
 from rushhour.load.joining import accept
 from rushhour.load.names import ANCHOR_WALL_S, CHANNEL, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
 from rushhour.load.shapes import SHAPES, step_towards, users_at
+from rushhour.load.spawning import start_in_slices
 from rushhour.load.writing import Writer
 from rushhour.rundir import FactWriter, RunDir
+
+# Collections of the middle generation before a full one. That looks at every customer: a tenth of a second
+# with ten thousand. With Python's own value there would be ten of them while those customers are started.
+FULL_COLLECTION_AFTER: Final = 100
 
 
 @events.init_command_line_parser.add_listener
@@ -78,6 +84,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     """Start the recorder for this process's role. An unknown run directory raises and so ends Locust."""
     gc.collect()
     gc.freeze()  # else each full collection scans every module again and delays requests
+    gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION_AFTER)
     if CHANNEL in os.environ:
         return  # the Locust of `rushhour ui`, which records its own runs
     inspect.stack()  # Locust calls it when a test ends; the first call would block requests for 0.3 s
@@ -85,6 +92,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         tally = Tally(clock, f"worker-{runner.worker_index}", time.process_time)
         count_started(tally)
+        start_in_slices(runner)
         accept(runner, tally)
         Worker(environment, runner, tally)
         return
@@ -95,6 +103,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if not isinstance(runner, MasterRunner):
         tally = Tally(clock, "local", time.process_time)
         count_started(tally)
+        start_in_slices(runner)
         counter = Counter(runner, tally, writer.take)
         environment.events.request.add_listener(counter.on_request)
         environment.events.user_error.add_listener(counter.on_user_error)
@@ -156,4 +165,5 @@ def stop_without_a_last_request() -> None:
 
 
 forbid_hidden_resends()
+install()
 stop_without_a_last_request()
