@@ -30,6 +30,7 @@ from rushhour.load.joining import accept
 from rushhour.load.names import ANCHOR_WALL_S, CHANNEL, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
+from rushhour.load.schedule import count_due
 from rushhour.load.shapes import SHAPES, step_towards, users_at
 from rushhour.load.spawning import start_in_slices
 from rushhour.load.writing import Writer
@@ -92,6 +93,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         tally = Tally(clock, f"worker-{runner.worker_index}", time.process_time)
         count_started(tally)
+        count_due(tally)
         start_in_slices(runner)
         accept(runner, tally)
         Worker(environment, runner, tally)
@@ -103,6 +105,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if not isinstance(runner, MasterRunner):
         tally = Tally(clock, "local", time.process_time)
         count_started(tally)
+        count_due(tally)
         start_in_slices(runner)
         counter = Counter(runner, tally, writer.take)
         environment.events.request.add_listener(counter.on_request)

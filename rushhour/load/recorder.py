@@ -83,6 +83,7 @@ class Tally:
         self.started = 0  # requests sent since the last sample
         self.retries = 0  # how many of `started` were retries
         self.redirected = 0  # requests that ended with a redirect, since the last sample
+        self._due: Counter[int] = Counter()  # second -> customers whose wait ends in it
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
 
@@ -122,6 +123,10 @@ class Tally:
         kept = status or 0 if outcome is Outcome.HTTP_4XX else 0
         self._second.failed[method, name, outcome, kept].append(took_ms)
 
+    def plan(self, due_s: float, customers: int = 1) -> None:
+        """Record that a customer's next request is due then, a reading of the clock; -1: it is called off."""
+        self._due[math.floor(due_s - self.clock.zero_s)] += customers
+
     def late(self, lateness_ms: Sequence[float]) -> None:
         """Record how much later than planned timers fired."""
         self._late_ms.extend(lateness_ms)
@@ -149,6 +154,7 @@ class Tally:
             lateness_max_ms=round(late_ms[-1], 3) if late_ms else 0.0,
             cpu_cores=round((cpu_s - self._sampled_cpu_s) / span_s, 4),
             redirected=self.redirected,
+            due=sum(self._due.pop(second) for second in list(self._due) if second < math.floor(now_s)),
         )
         self._sampled_s, self._sampled_cpu_s = now_s, cpu_s
         self.started = self.retries = self.redirected = 0

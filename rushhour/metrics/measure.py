@@ -104,7 +104,7 @@ def measure(scenario: Scenario, history: History) -> Metrics:
         replica_cpu_cores_mean=_cpu_mean(history, window, "replica"),
         service_cpu_cores_mean=_cpu_mean(history, window, "service"),
         replica_lag_s_max=_lag_max(history, window),
-        generator_lateness_p99_ms=_p95_of_seconds([sample.lateness_p99_ms for sample in generator]),
+        generator_lateness_p99_ms=p95_of_seconds([sample.lateness_p99_ms for sample in generator]),
         generator_lateness_max_ms=max((sample.lateness_max_ms for sample in generator), default=None),
         generator_cpu_cores_max=max((sample.cpu_cores for sample in generator), default=None),
         locustfile_errors=count_of_errors(history),
@@ -119,7 +119,7 @@ def _users_max(samples: Iterable[f.GeneratorSample]) -> int | None:
     return max(per_second.values(), default=None)
 
 
-def _p95_of_seconds(per_second_ms: list[float]) -> float | None:
+def p95_of_seconds(per_second_ms: list[float]) -> float | None:
     """Return the 95th percentile (nearest rank) of values that were measured once per second.
 
     Percentiles of single seconds cannot be merged exactly, and their maximum would let one slow second of

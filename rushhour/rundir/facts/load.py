@@ -44,7 +44,8 @@ class GeneratorSample:
 
     `started` counts requests sent, including `retries`. Lateness is how much later than planned a timer of
     the event loop fired. `cpu_cores` is the CPU use of the process (1.0: a whole core). `redirected` counts
-    requests that were redirected to another address.
+    requests that were redirected to another address. `due` counts the requests that were due in the second by
+    the customers' schedule, whenever they were sent.
     """
 
     t_s: int
@@ -56,3 +57,4 @@ class GeneratorSample:
     lateness_max_ms: float
     cpu_cores: float
     redirected: int = 0
+    due: int = 0
