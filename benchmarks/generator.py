@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.page import page_server
 from benchmarks.table import Row
@@ -177,7 +177,7 @@ def pinned(command: Sequence[str]) -> list[str]:
     return [taskset, "-c", "0", *command] if taskset and (os.cpu_count() or 1) > 1 else list(command)
 
 
-def read(watched: Mapping[str, list[list[float]]], customers: int, duration_s: float) -> Measured:
+def read(watched: Mapping[str, Any], customers: int, duration_s: float) -> Measured:
     """The figures of a rush hour, by phase."""
     push_s = PUSH_AT * duration_s
     seconds = watched["seconds"]
@@ -193,14 +193,12 @@ def read(watched: Mapping[str, list[list[float]]], customers: int, duration_s: f
     plateau = [row for row in seconds if row[0] >= push_s + PUSH_S]
     first, last = plateau[0], plateau[-1]
     span_s = last[0] - first[0]
-    idle_rss = watched["idle_rss"]
-    assert isinstance(idle_rss, int)
     return Measured(
         customers=customers,
         us_a_request=(seconds[-1][1] - seconds[0][1]) / max(seconds[-1][4], 1) * 1e6,
         cores=(last[1] - first[1]) / span_s,
         rate=(last[4] - first[4]) / span_s,
-        kb_a_customer=(last[2] - idle_rss) / last[3] / 1000,
+        kb_a_customer=(last[2] - watched["idle_rss"]) / last[3] / 1000,
         whole=Lateness.of(late_ms for _, late_ms in watched["late_ms"]),
         spawning=Lateness.of(phases["spawning"]),
         push=Lateness.of(phases["push"]),

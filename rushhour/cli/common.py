@@ -9,6 +9,7 @@ from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.judging.alarms import unknown_alarms
 from rushhour.judging.saved import read_real
+from rushhour.load.machine import machine_problems, this_machine
 from rushhour.load.master_address import listening_address
 from rushhour.load.placement import ByHand, how_to_join
 from rushhour.process.guard import Guard
@@ -78,6 +79,9 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
         if one.target.url
         for problem in check_host(one.target.url, options.allow_host)
     ]
+    if options.workers_at is None:
+        machine = this_machine()
+        problems += [problem for one in chosen for problem in machine_problems(one, machine)]
     if options.workers_at and (without := [one.name for one in chosen if not one.load.workers]):
         problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
     if problems:

@@ -19,19 +19,21 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar
 from typing import Any, Final
 
 import gevent
+import gevent.ssl
 import geventhttpclient.client
 import geventhttpclient.connectionpool as pools
 from gevent.monkey import get_original
 from geventhttpclient.client import HTTPClient, HTTPClientPool
 from geventhttpclient.header import Headers
 from geventhttpclient.response import HTTPSocketPoolResponse
+from geventhttpclient.url import URL
 from locust.contrib import fasthttp
 from locust.contrib.fasthttp import FastRequest, LocustUserAgent, insecure_ssl_context_factory
 
@@ -51,10 +53,10 @@ _BROKEN: Final = (errno.ECONNRESET, errno.EPIPE)
 _poll: Final = get_original("select", "poll")
 
 
-class Request(FastRequest):  # type: ignore[misc]
+class Request(FastRequest):
     """A request whose URL is parsed, and whose headers are copied, when somebody asks for them."""
 
-    def __init__(self, url: str, method: str, headers: dict[str, str], payload: str | bytes | None) -> None:
+    def __init__(self, url: str, method: str, headers: dict[str, str], payload: Any) -> None:
         self.url = url
         self.method = method
         self.payload = payload
@@ -101,7 +103,7 @@ def is_field(name: Any, value: Any) -> bool:
     return bool(isinstance(name, str) and isinstance(value, str) and _TOKEN(name) and _FIELD_VALUE(value))
 
 
-class Client(HTTPClient):  # type: ignore[misc]
+class Client(HTTPClient):
     """Sends requests to one host."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -159,12 +161,12 @@ class Client(HTTPClient):  # type: ignore[misc]
         return f"{head}Content-Length: 0\r\n\r\n" if method in _BODY_METHODS else f"{head}\r\n"
 
 
-class ClientPool(HTTPClientPool):  # type: ignore[misc]
+class ClientPool(HTTPClientPool):
     """The clients of one customer, one per host."""
 
     def get_client(self, url: Any) -> Any:
         if isinstance(url, str):
-            url = geventhttpclient.client.URL(url)
+            url = URL(url)
         key = url.host, url.port
         client = self.clients.get(key)
         if client is None:
@@ -172,7 +174,7 @@ class ClientPool(HTTPClientPool):  # type: ignore[misc]
         return client
 
 
-class Agent(LocustUserAgent):  # type: ignore[misc]
+class Agent(LocustUserAgent):
     """Takes the place of Locust's user agent."""
 
     def __init__(self, client_pool: HTTPClientPool | None = None, **kwargs: Any) -> None:
@@ -184,7 +186,7 @@ class Agent(LocustUserAgent):  # type: ignore[misc]
         self._origin = ""  # of the last client: "http://127.0.0.1:8000"
         self._client: Client | None = None
 
-    def urlopen(
+    def urlopen(  # type: ignore[override]  # a method of several signatures
         self, url: Any, method: str = "GET", headers: Any = None, payload: Any = None, **others: Any
     ) -> Any:
         """Send a request and follow its redirects. Raises what the stock code raises."""
@@ -200,7 +202,7 @@ class Agent(LocustUserAgent):  # type: ignore[misc]
         began_s = time.monotonic()
         try:
             sent = client.request(method, url[len(self._origin) :] or "/", payload, headers)
-            response = self.response_type(sent, request=request, sent_request=sent._sent_request)
+            response: Any = self.response_type(sent, request=request, sent_request=sent._sent_request)
         except gevent.GreenletExit:
             raise
         except BaseException as error:  # noqa: BLE001  # the stock code decides
@@ -277,8 +279,10 @@ def has_cookies(jar: CookieJar) -> bool:
 class Idle(list[Any]):
     """The connections that a client does not use now, the last used first, in place of a queue of gevent."""
 
-    empty: Callable[[], bool] = lambda self: not self
     put = list.append
+
+    def empty(self) -> bool:
+        return not self
 
     def get(self, block: bool = False) -> Any:  # noqa: ARG002  # the stock code never blocks here
         return self.pop()
@@ -337,7 +341,7 @@ def shared_context(
 
     A locustfile's own factory may give each customer another certificate, so it is asked each time.
     """
-    if factory not in (insecure_ssl_context_factory, pools.create_default_context):
+    if factory not in (insecure_ssl_context_factory, gevent.ssl.create_default_context):
         return _new_context(factory, ca_certs, check_hostname, ssl_options)
     options = {name: value for name, value in (ssl_options or {}).items() if name != "server_hostname"}
     key = (factory, ca_certs, check_hostname, repr(sorted(options.items())))
@@ -349,6 +353,5 @@ def shared_context(
 def install() -> None:
     """Make Locust's FastHttpUser use this client."""
     fasthttp.LocustUserAgent = Agent  # type: ignore[misc]
-    geventhttpclient.client.ConnectionPool = ConnectionPool
-    geventhttpclient.client.SSLConnectionPool = SSLConnectionPool
-    pools.init_ssl_context = shared_context
+    vars(geventhttpclient.client).update(ConnectionPool=ConnectionPool, SSLConnectionPool=SSLConnectionPool)
+    pools.init_ssl_context = shared_context  # type: ignore[assignment]

@@ -27,6 +27,7 @@ from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 from rushhour.load.client import install
 from rushhour.load.joining import accept
+from rushhour.load.machine import raise_open_files
 from rushhour.load.names import ANCHOR_WALL_S, CHANNEL, DURATION_S, RUN_DIR, SHAPE, WARM_UP_S
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
@@ -168,5 +169,6 @@ def stop_without_a_last_request() -> None:
 
 
 forbid_hidden_resends()
+raise_open_files()
 install()
 stop_without_a_last_request()

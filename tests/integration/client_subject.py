@@ -5,7 +5,6 @@ A process of its own: Locust patches the one that imports it.
 
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -117,7 +116,7 @@ def outcomes(settings: dict[str, Any]) -> dict[str, Any]:
     environment = Environment(user_classes=[Customer])
     customer = Customer(environment)
     for method, path, options in REQUESTS:
-        seen.append(outcome(lambda m=method, p=path, o=options: customer.client.request(m, p, **o)))
+        seen.append(outcome(customer.client, method, path, options))
     return {
         "seen": json.loads(json.dumps(seen).replace(server.url[17:], "PORT")),
         "sent": server.sent,
@@ -125,18 +124,18 @@ def outcomes(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def outcome(send: Callable[[], Any]) -> dict[str, Any]:
+def outcome(client: Any, method: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
     try:
-        answer = send()
+        answer = client.request(method, path, **options)
     except Exception as error:  # noqa: BLE001  # it is compared
         return {"raised": repr(error)}
-    error = getattr(answer, "error", None)
+    failed = getattr(answer, "error", None)
     return {
         "status": answer.status_code,
         "content": (answer.content or b"").decode("latin-1"),
         "headers": sorted((answer.headers or {}).items()),
-        "error": None if error is None else f"{type(error).__name__}: {error}",
-        "original": type(getattr(error, "original", None)).__name__,
+        "error": None if failed is None else f"{type(failed).__name__}: {failed}",
+        "original": type(getattr(failed, "original", None)).__name__,
         "history": [one.status_code for one in getattr(answer, "history", [])],
         "url": str(answer.url),
         "method": answer.request.method,
@@ -177,7 +176,8 @@ def contexts() -> int:
         customer.client.get("/")
         [client] = customer.client.client.clientpool.clients.values()
         kept.append(client)
-        found.add(client._connection_pool.ssl_context)
+        pool: Any = client._connection_pool
+        found.add(pool.ssl_context)
     return len(found)
 
 

@@ -19,14 +19,11 @@ Late = Callable[[int], dict[str, Any]]
 def generated(changes: Late) -> History:
     """A healthy run of 800 customers; `changes` are those of each second's sample."""
     healthy = h.healthy()
+    ordinary: dict[str, Any] = {"due": DUE, "started": DUE, "cpu_cores": DUE * COST_S}
     return dataclasses.replace(
         healthy,
         generator=tuple(
-            dataclasses.replace(
-                sample,
-                **{"due": DUE, "started": DUE, "cpu_cores": DUE * COST_S}
-                | changes(int(sample.t_s - h.STARTED_S)),
-            )
+            dataclasses.replace(sample, **(ordinary | changes(int(sample.t_s - h.STARTED_S))))
             for sample in healthy.generator
         ),
     )
