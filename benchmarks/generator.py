@@ -5,7 +5,7 @@ Locust alone, against a page that costs next to nothing. wrk, hey and autocannon
 costs a program that does nothing but send it.
 
     make bench ARGS=generator               # 1,000, 3,000 and 10,000 customers
-    make bench ARGS=generator:20000         # as many as you like
+    make bench ARGS=generator:20000         # another number
 """
 
 import json
