@@ -33,7 +33,7 @@ from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
 from rushhour.load.schedule import count_due
 from rushhour.load.shapes import SHAPES, step_towards, users_at
-from rushhour.load.spawning import start_in_slices
+from rushhour.load.spawning import count_at_once, start_in_slices
 from rushhour.load.writing import Writer
 from rushhour.rundir import FactWriter, RunDir
 
@@ -171,4 +171,5 @@ def stop_without_a_last_request() -> None:
 forbid_hidden_resends()
 raise_open_files()
 install()
+count_at_once()
 stop_without_a_last_request()

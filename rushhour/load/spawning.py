@@ -19,6 +19,22 @@ SPREAD_S: Final = 0.7
 AT_ONCE: Final = 10  # customers that are started without a pause: they take two milliseconds
 
 
+def count_at_once() -> None:
+    """Make Locust count the customers of a single class without a look at each of them.
+
+    It counts them five times a second while it starts some: 20 ms of ten thousand customers.
+    """
+    by_class = Runner.user_classes_count.fget  # type: ignore[attr-defined]
+
+    def user_classes_count(self: Runner) -> dict[str, int]:
+        if len(self.user_classes) == 1:
+            return {self.user_classes[0].__name__: len(self.user_greenlets)}
+        counted: dict[str, int] = by_class(self)
+        return counted
+
+    Runner.user_classes_count = property(user_classes_count)  # type: ignore[assignment,method-assign]
+
+
 def start_in_slices(runner: Runner) -> None:
     """Spread what this process starts in a second over that second."""
     at_once = runner.spawn_users

@@ -11,7 +11,7 @@ from locust.env import Environment
 
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.schedule import count_due
-from rushhour.load.spawning import start_in_slices
+from rushhour.load.spawning import count_at_once, start_in_slices
 
 CUSTOMERS = 200
 
@@ -99,6 +99,27 @@ def due_of_a_second() -> list[int]:
     return samples
 
 
+def counts() -> list[dict[str, int]]:
+    """The customers by class, of one class and of two: as Locust counts them, and as the plugin does."""
+
+    class Other(Customer):
+        pass
+
+    seen = []
+    for prepare in (lambda: None, count_at_once):
+        prepare()
+        for classes in ([Customer], [Customer, Other]):
+            runner = Environment(user_classes=classes).create_local_runner()
+            runner.spawn_users({"Customer": 7})
+            gevent.sleep(0)
+            seen.append(runner.user_classes_count)
+            runner.stop_users({"Customer": 3})
+            seen.append(runner.user_classes_count)
+            runner.quit()
+            seen.append(runner.user_classes_count)
+    return seen
+
+
 if __name__ == "__main__":
     sys.stdout.write(
         json.dumps(
@@ -108,6 +129,7 @@ if __name__ == "__main__":
                 "sliced": turns_while_starting(sliced=True),
                 "slow": turns_while_starting(sliced=True, busy_s=0.006),
                 "left": stopped_while_starting(),
+                "counts": counts(),
                 "due": due_of_a_second(),
             }
         )

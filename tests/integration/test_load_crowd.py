@@ -40,3 +40,9 @@ def test_nobody_is_started_after_a_stop(seen: dict[str, Any]) -> None:
 
 def test_requests_are_due_when_the_wait_ends_and_not_of_customers_who_left(seen: dict[str, Any]) -> None:
     assert seen["due"] == [0, 20, 0]
+
+
+def test_customers_are_counted_by_class_as_locust_counts_them(seen: dict[str, Any]) -> None:
+    stock, ours = seen["counts"][:6], seen["counts"][6:]
+    assert ours == stock
+    assert [count["Customer"] for count in ours] == [7, 4, 0] * 2
