@@ -38,7 +38,7 @@ def this_machine() -> Machine:
 
 def machine_problems(scenario: Scenario, machine: Machine) -> list[str]:
     """Return why the machine cannot carry a scenario's customers, each with the way to raise the limit."""
-    customers, processes = scenario.load.users, max(1, scenario.load.workers)
+    customers, processes = scenario.load.users or 0, max(1, scenario.load.workers)
     each = -(-customers // processes)  # in a process
     files, ports = each + SPARE_FILES, customers + SPARE_PORTS
     memory_mb = customers * CUSTOMER_KB / 1000 + processes * PROCESS_MB
