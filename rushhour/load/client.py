@@ -181,8 +181,8 @@ class Agent(LocustUserAgent):
         super().__init__(client_pool, **kwargs)
         if client_pool is None:
             self.clientpool = ClientPool(**self.clientpool.client_args)
-        defaults = self.default_headers.items()  # the locustfile's come after those of the client
-        self._own = {name: value for name, value in defaults if name not in HTTPClient.DEFAULT_HEADERS}
+        self._defaults: dict[Any, Any] = {}  # as they were when `_own` was made of them
+        self._own: dict[str, Any] = {}  # the locustfile's, without those of the client
         self._origin = ""  # of the last client: "http://127.0.0.1:8000"
         self._client: Client | None = None
 
@@ -196,6 +196,8 @@ class Agent(LocustUserAgent):
         if client is None:
             return super().urlopen(url, method, headers, payload)
         method = method.upper()
+        if not dict.__eq__(self._defaults, self.default_headers):  # the comparison of Headers is slow
+            self._note_defaults()
         if self._own:
             headers = {**self._own, **(headers or {})}
         request = Request(url, method, headers or {}, payload)
@@ -213,6 +215,11 @@ class Agent(LocustUserAgent):
         if "set-cookie" in response.headers and self.cookiejar is not None:
             self.cookiejar.extract_cookies(response, request)
         return self._verified(response, request)
+
+    def _note_defaults(self) -> None:
+        self._defaults = dict(dict.items(self.default_headers))
+        known = HTTPClient.DEFAULT_HEADERS
+        self._own = {name: value for name, value in self.default_headers.items() if name not in known}
 
     def _is_ordinary(self, url: Any, headers: Any, payload: Any) -> bool:
         if not isinstance(url, str) or (self.cookiejar is not None and has_cookies(self.cookiejar)):

@@ -94,7 +94,6 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         tally = Tally(clock, f"worker-{runner.worker_index}", time.process_time)
         count_started(tally)
-        count_due(tally)
         start_in_slices(runner)
         accept(runner, tally)
         Worker(environment, runner, tally)
@@ -106,7 +105,6 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if not isinstance(runner, MasterRunner):
         tally = Tally(clock, "local", time.process_time)
         count_started(tally)
-        count_due(tally)
         start_in_slices(runner)
         counter = Counter(runner, tally, writer.take)
         environment.events.request.add_listener(counter.on_request)
@@ -116,7 +114,8 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
 
 
 def count_started(tally: Tally) -> None:
-    """Count requests when they are sent: Locust itself reports only those that ended."""
+    """Count requests when they are due and when they are sent: Locust reports only those that ended."""
+    count_due(tally)
     FastHttpSession.request = counted(FastHttpSession.request, tally)  # type: ignore[method-assign]
     HttpSession.request = counted(HttpSession.request, tally)  # type: ignore[method-assign]
 

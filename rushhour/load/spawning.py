@@ -9,6 +9,7 @@ second, in which every other customer is late.
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import gevent
@@ -37,7 +38,7 @@ def count_at_once() -> None:
 
 def start_in_slices(runner: Runner) -> None:
     """Spread what this process starts in a second over that second."""
-    at_once = runner.spawn_users
+    at_once = partial(type(runner).spawn_users, runner)  # the web UI calls this for each run of a process
 
     def spawn_users(user_classes_spawn_count: Mapping[str, int], wait: bool = False) -> list[Any]:
         total = sum(user_classes_spawn_count.values())

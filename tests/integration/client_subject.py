@@ -117,10 +117,18 @@ def outcomes(settings: dict[str, Any]) -> dict[str, Any]:
     customer = Customer(environment)
     for method, path, options in REQUESTS:
         seen.append(outcome(customer.client, method, path, options))
+    customer.client.client.default_headers["X-Later"] = "1"
+    for headers in ({}, {"x-LATER": "2"}):
+        outcome(customer.client, "GET", "/ok", {"headers": headers})
+    parallel = [
+        gevent.spawn(outcome, customer.client, "GET", path, {}) for path in ("/ok", "/large", "/hangs") * 4
+    ]
+    gevent.joinall(parallel, raise_error=True)
     return {
         "seen": json.loads(json.dumps(seen).replace(server.url[17:], "PORT")),
-        "sent": server.sent,
+        "sent": sorted(server.sent),
         "connections": server.connections,
+        "parallel": sorted(str(each.value["status"]) for each in parallel),
     }
 
 

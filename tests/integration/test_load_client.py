@@ -35,6 +35,7 @@ def test_the_wire_carries_what_the_stock_client_sends(compared: dict[str, Any]) 
     for setting, stock, ours in zip(compared["settings"], compared["stock"], compared["ours"], strict=True):
         assert ours["sent"] == stock["sent"], setting
         assert ours["connections"] == stock["connections"], setting
+        assert ours["parallel"] == stock["parallel"], setting
 
 
 def test_more_customers_than_select_can_watch_keep_their_connections(compared: dict[str, Any]) -> None:
