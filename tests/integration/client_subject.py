@@ -128,7 +128,7 @@ def outcomes(settings: dict[str, Any]) -> dict[str, Any]:
         "seen": json.loads(json.dumps(seen).replace(server.url[17:], "PORT")),
         "sent": sorted(server.sent),
         "connections": server.connections,
-        "parallel": sorted(str(each.value["status"]) for each in parallel),
+        "parallel": sorted(str((each.value or {})["status"]) for each in parallel),
     }
 
 
