@@ -7,7 +7,7 @@ files, streams of bytes, retries, cookies in the jar) goes through the stock cod
 - A request object is filled in, and a URL parsed, only when somebody looks at it.
 - Customers who send to one place share the resolved address and, for HTTPS, the TLS context.
 - A connection is looked at with poll(): select() fails on file descriptors above 1023, so that the stock
-  client connects anew for each request once there are a thousand customers.
+  client opens a connection for each request once there are a thousand customers.
 """
 
 # Locust's classes carry no types.
