@@ -12,6 +12,7 @@ MODULES = (
     "recorder",
     "workers",
     "arrivals",
+    "generator",
     "seeding",
     "stack",
     "check",
@@ -27,14 +28,19 @@ LONG = ("capacity",)  # a quarter of an hour and more: measured only when named
 
 
 def main(names: list[str]) -> int:
-    """Run the named benchmarks, or all; exit code 1 when a bound was missed, 64 for an unknown name."""
-    if unknown := [name for name in names if name not in {*MODULES, *LONG}]:
-        print(f"no benchmark {', '.join(unknown)}; known: {', '.join((*MODULES, *LONG))}", file=sys.stderr)
+    """Run the named benchmarks, or all; exit code 1 when a bound was missed, 64 for an unknown name.
+
+    A colon separates a benchmark from its arguments: `generator:20000`.
+    """
+    known = (*MODULES, *LONG)
+    if unknown := [name for name in names if name.partition(":")[0] not in known]:
+        print(f"no benchmark {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
         return 64
     rows: list[Row] = []
     for name in names or MODULES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += importlib.import_module(f"benchmarks.{name.replace('-', '_')}").run()
+        module, _, argument = name.replace("-", "_").partition(":")
+        rows += importlib.import_module(f"benchmarks.{module}").run(*filter(None, [argument]))
     widths = [max(len(text) for text in column) for column in zip(*map(cells, rows), strict=True)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(cells(row), widths, strict=True)).rstrip())

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks.page import page_server
 from benchmarks.table import Row
-from benchmarks.workers import ENDS_WITHIN_S, ROOT, page_server
+from benchmarks.workers import ENDS_WITHIN_S, ROOT
 from rushhour.load.locust import STOP_GRACE_S, start_load
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.process.guard import Guard

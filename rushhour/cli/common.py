@@ -9,6 +9,7 @@ from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.judging.alarms import unknown_alarms
 from rushhour.judging.saved import read_real
+from rushhour.load.machine import machine_problems, this_machine
 from rushhour.load.master_address import listening_address
 from rushhour.load.placement import ByHand, how_to_join
 from rushhour.process.guard import Guard
@@ -84,6 +85,9 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
         if scenario.target.url
         for problem in check_host(scenario.target.url, options.allow_host)
     ]
+    if options.workers_at is None:
+        machine = this_machine()
+        problems += [problem for scenario in chosen for problem in machine_problems(scenario, machine)]
     if options.workers_at and (
         without := [scenario.name for scenario in chosen if not scenario.load.workers]
     ):

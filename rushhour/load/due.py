@@ -1,4 +1,4 @@
-"""Knows when the requests of a customer are due, and how much later they are sent.
+"""Knows when the requests of a customer are due, how many in each second, and how much later they are sent.
 
 A request is due when its customer arrives, or when the wait before its task ends. A generator that has too
 little CPU sends it later, and the latency from when it was sent hides that (coordinated omission).
@@ -8,10 +8,12 @@ little CPU sends it later, and the latency from when it was sent hides that (coo
 # mypy: allow-untyped-calls
 
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from locust import User
 from locust.user.task import TaskSet
+
+from rushhour.load.recorder import Tally
 
 LATE_MS: Final = "rushhour_late_ms"  # key in the context of Locust's `request` event
 LEAST_MS: Final = 1.0  # a timer of the event loop that fires this late is punctual
@@ -30,13 +32,34 @@ def take_late_ms(user: Any) -> float | None:
     return None if due_s is None else max(0.0, (time.monotonic() - due_s) * 1000)
 
 
+class Schedule:
+    """Where this process counts what is due; the web UI starts one run after another in it."""
+
+    tally: ClassVar[Tally | None] = None
+
+
+def count_due(tally: Tally) -> None:
+    """Count the requests that are due in each second in this tally from now on."""
+    Schedule.tally = tally
+
+
 def note_ends_of_waits() -> None:
-    """Make every wait of a customer, which `wait_time` decides, set when the next request is due."""
+    """Make every wait of a customer, which `wait_time` decides, set when the next request is due.
+
+    It is counted in its second before that comes, so that the count is right however late it is sent.
+    """
     sleep = TaskSet._sleep
 
     def sleep_and_note(self: TaskSet, seconds: float) -> None:
-        due_s = time.monotonic() + seconds
-        sleep(self, seconds)
+        due_s, tally = time.monotonic() + seconds, Schedule.tally
+        if tally is not None:
+            tally.plan(due_s)
+        try:
+            sleep(self, seconds)
+        except BaseException:  # the customer leaves
+            if tally is not None:
+                tally.plan(due_s, -1)
+            raise
         set_due(self.user, due_s)
 
     TaskSet._sleep = sleep_and_note  # type: ignore[method-assign]

@@ -25,8 +25,10 @@ from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
-from rushhour.load.due import LATE_MS, LEAST_MS, note_ends_of_waits, take_late_ms
+from rushhour.load.client import install
+from rushhour.load.due import LATE_MS, LEAST_MS, count_due, note_ends_of_waits, take_late_ms
 from rushhour.load.joining import accept
+from rushhour.load.machine import raise_open_files
 from rushhour.load.names import (
     ANCHOR_WALL_S,
     ARRIVALS,
@@ -40,12 +42,17 @@ from rushhour.load.names import (
 )
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import Counter, Worker
+from rushhour.load.spawning import count_at_once, start_in_slices
 from rushhour.load.visitors import Visitors
 from rushhour.load.writing import Writer
 from rushhour.rundir import FactWriter, RunDir
 from rushhour.scenario.shapes import SHAPES, step_towards, users_at
 
 CONTEXT_AT: Final = 5  # the fewest positional arguments of a request that may hold its context
+
+# Collections of the middle generation before a full one. That looks at every customer: a tenth of a second
+# with ten thousand. With Python's own value there would be ten of them while those customers are started.
+FULL_COLLECTION_AFTER: Final = 100
 
 
 @events.init_command_line_parser.add_listener
@@ -103,6 +110,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     """Start the recorder for this process's role. An unknown run directory raises and so ends Locust."""
     gc.collect()
     gc.freeze()  # else each full collection scans every module again and delays requests
+    gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION_AFTER)
     if CHANNEL in os.environ:
         return  # the Locust of `rushhour ui`, which records its own runs
     inspect.stack()  # Locust calls it when a test ends; the first call would block requests for 0.3 s
@@ -110,6 +118,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         tally = Tally(clock, f"worker-{runner.worker_index}", time.process_time)
         count_started(tally)
+        start_in_slices(runner)
         accept(runner, tally)
         Worker(environment, runner, tally)
         Visitors(environment, runner, tally)
@@ -121,6 +130,7 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
     if not isinstance(runner, MasterRunner):
         tally = Tally(clock, "local", time.process_time)
         count_started(tally)
+        start_in_slices(runner)
         counter = Counter(runner, tally, writer.take)
         environment.events.request.add_listener(counter.on_request)
         environment.events.user_error.add_listener(counter.on_user_error)
@@ -130,7 +140,8 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
 
 
 def count_started(tally: Tally) -> None:
-    """Count requests when they are sent: Locust itself reports only those that ended."""
+    """Count requests when they are due and when they are sent: Locust reports only those that ended."""
+    count_due(tally)
     FastHttpSession.request = counted(FastHttpSession.request, tally)  # type: ignore[method-assign]
     HttpSession.request = counted(HttpSession.request, tally)  # type: ignore[method-assign]
 
@@ -191,4 +202,7 @@ def stop_without_a_last_request() -> None:
 
 forbid_hidden_resends()
 note_ends_of_waits()
+raise_open_files()
+install()
+count_at_once()
 stop_without_a_last_request()

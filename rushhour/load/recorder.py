@@ -102,6 +102,7 @@ class Tally:
         self.redirected = 0  # requests that ended with a redirect, since the last sample
         self.arrived = 0  # customers of open arrivals who came, since the last sample
         self.turned_away = 0  # those for whom this process had no room
+        self._due: Counter[int] = Counter()  # second -> customers whose wait ends in it
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
 
@@ -156,6 +157,10 @@ class Tally:
         """Record how much later than due a request was sent."""
         self._due_late_ms.append(late_ms)
 
+    def plan(self, due_s: float, customers: int = 1) -> None:
+        """Record that a customer's next request is due then, a reading of the clock; -1: it is called off."""
+        self._due[math.floor(due_s - self.clock.zero_s)] += customers
+
     def late(self, lateness_ms: Sequence[float]) -> None:
         """Record how much later than planned timers fired."""
         self._late_ms.extend(lateness_ms)
@@ -187,6 +192,7 @@ class Tally:
             due_late_max_ms=round(due_late_ms[-1], 3) if due_late_ms else 0.0,
             arrived=self.arrived,
             turned_away=self.turned_away,
+            due=sum(self._due.pop(second) for second in list(self._due) if second < math.floor(now_s)),
         )
         self._sampled_s, self._sampled_cpu_s = now_s, cpu_s
         self.started = self.retries = self.redirected = self.arrived = self.turned_away = 0

@@ -108,7 +108,7 @@ def measure(scenario: Scenario, history: History) -> Metrics:
         arrivals=sum(sample.arrived for sample in history.generator) if open_arrivals else None,
         arrivals_per_s=per_second(sum(each.arrived for each in generator), window) if open_arrivals else None,
         turned_away=sum(sample.turned_away for sample in history.generator) if open_arrivals else None,
-        due_late_p99_ms=_p95_of_seconds([sample.due_late_p99_ms for sample in generator]),
+        due_late_p99_ms=p95_of_seconds([sample.due_late_p99_ms for sample in generator]),
         due_late_max_ms=max((sample.due_late_max_ms for sample in generator), default=None),
         time_to_exhaustion_s=_time_to_exhaustion_s(history, window),
         time_to_first_timeout_s=_since_start(window, [fact.t_s for fact in history.pool_timeouts]),
@@ -117,7 +117,7 @@ def measure(scenario: Scenario, history: History) -> Metrics:
         replica_cpu_cores_mean=_cpu_mean(history, window, "replica"),
         service_cpu_cores_mean=_cpu_mean(history, window, "service"),
         replica_lag_s_max=_lag_max(history, window),
-        generator_lateness_p99_ms=_p95_of_seconds([sample.lateness_p99_ms for sample in generator]),
+        generator_lateness_p99_ms=p95_of_seconds([sample.lateness_p99_ms for sample in generator]),
         generator_lateness_max_ms=max((sample.lateness_max_ms for sample in generator), default=None),
         generator_cpu_cores_max=max((sample.cpu_cores for sample in generator), default=None),
         locustfile_errors=count_of_errors(history),
@@ -136,7 +136,7 @@ def _mean(values: Collection[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _p95_of_seconds(per_second_ms: list[float]) -> float | None:
+def p95_of_seconds(per_second_ms: list[float]) -> float | None:
     """Return the 95th percentile (nearest rank) of values that were measured once per second.
 
     Percentiles of single seconds cannot be merged exactly, and their maximum would let one slow second of

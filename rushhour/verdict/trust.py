@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from rushhour.metrics.measure import Metrics
+from rushhour.metrics.measure import Metrics, p95_of_seconds
 from rushhour.metrics.window import Window
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
@@ -14,6 +14,7 @@ from rushhour.scenario.arrivals import expected
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.thresholds import METRICS, Source, Threshold
 from rushhour.verdict.lost import has_losses, lost_everything, lost_parts
+from rushhour.verdict.schedule import unexplained
 from rushhour.verdict.unseen import why_no_pool
 
 LATENESS_P99_MS: Final = 100.0
@@ -155,7 +156,9 @@ def _generator(scenario: Scenario, history: History, metrics: Metrics) -> Iterat
     if not samples:
         yield "the load generator wrote nothing about itself, so it is unknown whether it kept its schedule"
         return
-    lateness_ms, stall_ms = metrics.generator_lateness_p99_ms or 0, metrics.generator_lateness_max_ms or 0
+    late = unexplained(samples)
+    lateness_ms = p95_of_seconds([second.p99_ms for second in late.values()]) or 0
+    stall_ms = max(second.max_ms for second in late.values())
     if lateness_ms > LATENESS_P99_MS:
         yield (
             f"the load generator fell behind: its timers fired {lateness_ms:,.0f} ms late at p99 "
@@ -170,7 +173,8 @@ def _generator(scenario: Scenario, history: History, metrics: Metrics) -> Iterat
         yield f"the load generator stood still for {stall_ms / 1000:.1f} s (bound {STALL_MS / 1000:.0f} s)"
     seconds, busy = Counter(sample.worker for sample in samples), Counter[str]()
     for sample in samples:
-        busy[sample.worker] += sample.cpu_cores >= CPU_CORES
+        in_burst = late[sample.worker, sample.t_s].explained_ms > 0
+        busy[sample.worker] += sample.cpu_cores >= CPU_CORES and not in_burst
     for worker, count in sorted(busy.items()):
         if count > CPU_SHARE * seconds[worker]:
             yield (

@@ -3,11 +3,12 @@
 import argparse
 import gc
 import importlib.util
+import json
 import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -115,3 +116,51 @@ def test_customers_with_many_referrals_come_more_often_and_all_come(referrals: M
     heavy = [number for number in range(1, 1_001) if referrals.referrals_of(number) >= 100]
     assert 0.2 < sum(drawn[number] for number in heavy) / 50_000 < 0.6
     assert len(drawn) > 990
+
+
+WRITTEN: dict[str, Callable[[list[int]], bytes]] = {
+    "by the service": lambda ids: (
+        b'{"customer_id":7,"referrals":[%s]}'
+        % b", \n ".join(
+            b'{"id":%d,"status":"new","rewards":[{"for" : "customer"}]}' % number for number in ids
+        )
+    ),
+    "compactly": lambda ids: json.dumps({"referrals": [{"id": number} for number in ids]}).encode(),
+    "in lines": lambda ids: json.dumps({"referrals": [{"id": number} for number in ids]}, indent=2).encode(),
+    "with other keys first": lambda ids: json.dumps(
+        {"campaign": {"id": 99}, "referrals": [{"campaign": {"id": 99}, "id": number} for number in ids]}
+    ).encode(),
+    "with keys behind": lambda ids: json.dumps(
+        {"referrals": [{"id": number, "campaign": {"id": 99}} for number in ids], "next": [{"id": 99}]}
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+def test_every_listed_referral_is_drawn_and_nothing_else(
+    referrals: ModuleType, write: Callable[[list[int]], bytes]
+) -> None:
+    rng = random.Random(1)  # noqa: S311  # no secret
+    ids = [3, 14, 159, 26_535, 8]
+    drawn = Counter(referrals.draw_id(write(ids), rng)[0] for _ in range(2_000))
+    assert set(drawn) == set(ids)
+    assert min(drawn.values()) > 50  # as likely as the referral before it is long
+    assert referrals.draw_id(write([]), rng) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"referrals":[{"id":1}',
+        b'{"referrals":[{}]}',
+        b'{"referrals":7}',
+        None,
+    ],
+)
+def test_a_list_that_cannot_be_read_raises(referrals: ModuleType, body: bytes | None) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        referrals.draw_id(body, random.Random(1))  # noqa: S311  # no secret

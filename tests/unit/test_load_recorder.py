@@ -109,6 +109,20 @@ def test_a_sample_has_the_time_of_the_second_that_it_covers() -> None:
     assert tally.sample(users=0) == GeneratorSample(11, "worker-1", 0, 0, 0, 0.0, 0.0, 0.0)
 
 
+def test_a_request_is_due_in_the_second_of_its_schedule_however_late_the_sample_is() -> None:
+    hands = Hands(t_s=10.0)
+    tally = hands.tally()
+    for due_s in (10.2, 10.9, 11.0, 12.5, 40.0):
+        tally.plan(due_s)
+    tally.plan(10.9, -1)  # this customer left
+    hands.t_s = 11.001
+    assert tally.sample(users=4).due == 1
+    hands.t_s = 13.4  # the process stood still
+    assert tally.sample(users=4).due == 2
+    hands.t_s = 14.001
+    assert tally.sample(users=4).due == 0
+
+
 def test_a_timer_on_time_and_a_late_one() -> None:
     assert overdue_ms(1.0, 1.0, 0.02) == ([0.0], 1.02)
     late_ms, next_s = overdue_ms(1.0, 1.005, 0.02)

@@ -33,6 +33,7 @@ from rushhour.load.names import CHANNEL
 from rushhour.load.plugin import Shape, count_started
 from rushhour.load.recorder import Clock, Tally
 from rushhour.load.recording import HURRY_S, Counter
+from rushhour.load.spawning import start_in_slices
 from rushhour.load.visitors import Visitors
 from rushhour.load.writing import Writer
 from rushhour.rundir import FactWriter, RunDir
@@ -64,6 +65,7 @@ class Recording:
         files = FactWriter(self.run)
         tally = Tally(self.clock, "local", time.process_time)
         count_started(tally)
+        start_in_slices(runner)
         self.writer = Writer(environment, runner, files, self.clock, go.warm_up_s)
         counter = Counter(runner, tally, self.writer.take)
         hooks.request.add_listener(counter.on_request)

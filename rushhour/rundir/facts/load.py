@@ -51,7 +51,8 @@ class GeneratorSample:
     the event loop fired. `cpu_cores` is the CPU use of the process (1.0: a whole core). `redirected` counts
     requests that were redirected to another address. `due_late_*` is how much later than due requests were
     sent that had a moment at which they were due. With open arrivals, `arrived` counts the customers who
-    came, and `turned_away` those for whom the process had no room.
+    came, and `turned_away` those for whom the process had no room. `due` counts the requests
+    that were due in the second by the customers' schedule, whenever they were sent.
     """
 
     t_s: int
@@ -67,3 +68,4 @@ class GeneratorSample:
     due_late_max_ms: float = 0.0
     arrived: int = 0
     turned_away: int = 0
+    due: int = 0

@@ -1,0 +1,253 @@
+"""What a customer and a request cost the generator, and how late its timers fire, beside stock Locust.
+
+The shipped customers of locustfiles/referrals.py go through a rush hour on one core, with the plugin and with
+Locust alone, against a page that costs next to nothing. wrk, hey and autocannon are the floor: what a request
+costs a program that does nothing but send it.
+
+    make bench ARGS=generator               # 1,000, 3,000 and 10,000 customers
+    make bench ARGS=generator:20000         # another number
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.page import page_server
+from benchmarks.table import Row
+from rushhour.load.locust import STOP_GRACE_S, locust_command, locust_environment
+from rushhour.process.child import start
+from rushhour.process.guard import Guard
+from rushhour.rundir import RunDir
+from rushhour.scenario.model import Load, Pool, Scenario, Target
+
+SIZES: Final = (1_000, 3_000, 10_000)
+FULL: Final = 10_000  # the bounds are for as many
+SPAWN_RATE: Final = 300.0
+THINK_S: Final = 10.0
+LATENESS_P99_MS: Final = 20.0
+LATENESS_MAX_MS: Final = 250.0
+KB_A_CUSTOMER: Final = 40.0
+PUSH_AT: Final = 0.53  # of the duration
+PUSH_S: Final = 3.0
+ENDS_WITHIN_S: Final = 90.0
+FLOOR_S: Final = 5
+FLOOR_RATE: Final = 1_000  # requests a second, about those of 10,000 customers
+FLOOR_CONNECTIONS: Final = 50
+ROOT: Final = Path(__file__).parents[1]
+LOCUSTFILE: Final = "benchmarks/subjects/watched_customers.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How late timers fired in one phase."""
+
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+    @classmethod
+    def of(cls, late_ms: Iterable[float]) -> "Lateness":
+        ordered = sorted(late_ms) or [math.nan]
+        p50, p99 = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99))
+        return cls(p50, p99, ordered[-1])
+
+    def __str__(self) -> str:
+        return f"{self.p50_ms:.1f}/{self.p99_ms:.0f}/{self.max_ms:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One rush hour of one Locust process."""
+
+    customers: int
+    us_a_request: float
+    cores: float  # on the plateau
+    rate: float  # requests a second on the plateau
+    kb_a_customer: float
+    whole: Lateness
+    spawning: Lateness
+    push: Lateness
+    plateau: Lateness
+
+    @property
+    def customers_a_core(self) -> float:
+        return self.customers / self.cores
+
+    def __str__(self) -> str:
+        return (
+            f"{self.us_a_request:.0f} us a request, {self.cores:.2f} cores at {self.rate:,.0f} requests/s, "
+            f"{self.kb_a_customer:.0f} kB a customer; ms late (p50/p99/max): spawning {self.spawning}, "
+            f"push {self.push}, plateau {self.plateau}, whole {self.whole}"
+        )
+
+
+def run(*sizes: str) -> list[Row]:
+    """Measure, in about six minutes; or in two minutes each for other numbers of customers."""
+    rows: list[Row] = []
+    with page_server() as url:
+        for customers in map(int, sizes or SIZES):
+            shipped, stock = measure(url, customers, plugin=True), measure(url, customers, plugin=False)
+            rows.append(Row(f"{customers:,} customers", str(shipped), "", None))
+            rows.append(Row(f"{customers:,} customers, stock Locust", str(stock), "", None))
+            if customers == FULL:
+                rows += bounds(shipped, stock)
+        rows += floors(url)
+    return rows
+
+
+def bounds(shipped: Measured, stock: Measured) -> Iterator[Row]:
+    """What one core has to carry."""
+    yield Row(
+        "generator's schedule",
+        f"p99 {shipped.whole.p99_ms:.1f} ms, max {shipped.whole.max_ms:.0f} ms late in the whole rush hour",
+        f"p99 <= {LATENESS_P99_MS:.0f} ms, max <= {LATENESS_MAX_MS:.0f} ms",
+        shipped.whole.p99_ms <= LATENESS_P99_MS and shipped.whole.max_ms <= LATENESS_MAX_MS,
+    )
+    yield Row(
+        "generator's memory",
+        f"{shipped.kb_a_customer:.0f} kB a customer",
+        f"<= {KB_A_CUSTOMER:.0f} kB",
+        shipped.kb_a_customer <= KB_A_CUSTOMER,
+    )
+    more = shipped.customers_a_core / stock.customers_a_core
+    share = shipped.whole.p99_ms / stock.whole.p99_ms
+    yield Row(
+        "generator against stock Locust",
+        f"{more:.1f} times the customers a core, at {share:.2f} of its lateness p99",
+        ">= 2 times, <= 0.1",
+        more >= 2 and share <= 0.1,
+    )
+
+
+def measure(url: str, customers: int, *, plugin: bool) -> Measured:
+    """One rush hour."""
+    duration_s = min(max(30.0, customers / 100), 100.0)
+    load = Load(
+        users=customers,
+        duration=duration_s,
+        shape="rush-hour",
+        spawn_rate=max(SPAWN_RATE, customers / 33),  # the peak is reached before the push notification
+        warm_up=0.0,
+        think_time=THINK_S,
+        locustfile=LOCUSTFILE,
+    )
+    target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
+    scenario = Scenario(
+        name="generator", target=target, load=load, release="1", expect="healthy", pool=Pool(timeout=1.0)
+    )
+    with tempfile.TemporaryDirectory() as folder, Guard() as guard:
+        path, run_dir = Path(folder) / "watched.json", RunDir(Path(folder) / "run")
+        run_dir.logs.mkdir(parents=True)
+        command = locust_command(scenario, url, run_dir, ROOT)
+        environment = locust_environment(scenario, run_dir, time.time()) | {"WATCH_FILE": str(path)}
+        if not plugin:
+            command, environment = without_plugin(command, environment)
+        log = run_dir.logs / "locust.log"
+        process = start(guard, "Locust", pinned(command), log=log, environment=environment, cwd=ROOT)
+        try:
+            process.wait(duration_s + ENDS_WITHIN_S)
+            if not path.exists():
+                raise RuntimeError(f"Locust measured nothing: {log.read_text()[-2000:]}")
+        finally:
+            process.stop(STOP_GRACE_S)
+        return read(json.loads(path.read_text()), customers, duration_s)
+
+
+def without_plugin(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """The same load by Locust alone."""
+    stock = [part.partition(",")[0] if part.startswith(str(ROOT / LOCUSTFILE)) else part for part in command]
+    return stock, {name: value for name, value in environment.items() if name != "RUSHHOUR_RUN_DIR"}
+
+
+def pinned(command: Sequence[str]) -> list[str]:
+    """The command on one core, where the system can do that."""
+    taskset = shutil.which("taskset")
+    return [taskset, "-c", "0", *command] if taskset and (os.cpu_count() or 1) > 1 else list(command)
+
+
+def read(watched: Mapping[str, Any], customers: int, duration_s: float) -> Measured:
+    """The figures of a rush hour, by phase."""
+    push_s = PUSH_AT * duration_s
+    seconds = watched["seconds"]
+    spawned = {int(b[0]) for a, b in pairwise(seconds) if b[3] > a[3]}
+    phases: dict[str, list[float]] = {"spawning": [], "push": [], "plateau": []}
+    for t_s, late_ms in watched["late_ms"]:
+        if push_s <= t_s < push_s + PUSH_S:
+            phases["push"].append(late_ms)
+        elif int(t_s) in spawned:
+            phases["spawning"].append(late_ms)
+        elif t_s >= push_s + PUSH_S:
+            phases["plateau"].append(late_ms)
+    plateau = [row for row in seconds if row[0] >= push_s + PUSH_S]
+    first, last = plateau[0], plateau[-1]
+    span_s = last[0] - first[0]
+    return Measured(
+        customers=customers,
+        us_a_request=(seconds[-1][1] - seconds[0][1]) / max(seconds[-1][4], 1) * 1e6,
+        cores=(last[1] - first[1]) / span_s,
+        rate=(last[4] - first[4]) / span_s,
+        kb_a_customer=(last[2] - watched["idle_rss"]) / last[3] / 1000,
+        whole=Lateness.of(late_ms for _, late_ms in watched["late_ms"]),
+        spawning=Lateness.of(phases["spawning"]),
+        push=Lateness.of(phases["push"]),
+        plateau=Lateness.of(phases["plateau"]),
+    )
+
+
+def floors(url: str) -> Iterator[Row]:
+    """What a request costs programs that only send it; says which of them is missing."""
+    page, per_worker = f"{url}/customers/7/summary", FLOOR_RATE // FLOOR_CONNECTIONS
+    connections = str(FLOOR_CONNECTIONS)
+    commands = {
+        "wrk": ["-t1", f"-c{connections}", f"-d{FLOOR_S}s", page],  # it knows no rate
+        "hey": ["-cpus", "1", "-z", f"{FLOOR_S}s", "-c", connections, "-q", str(per_worker), page],
+        "autocannon": ["-c", connections, "-d", str(FLOOR_S), "-R", str(FLOOR_RATE), "-j", page],
+    }
+    for name, arguments in commands.items():
+        program = shutil.which(name)
+        if program is None:
+            yield Row(f"floor: {name}", "not measured: it is not installed", "", None)
+            continue
+        cpu_s, said = cpu_of([program, *arguments])
+        count = requests_in(name, said)
+        measured = f"{cpu_s / count * 1e6:.0f} us of CPU a request, {count / FLOOR_S:,.0f} requests/s"
+        yield Row(f"floor: {name}", measured, "", None)
+
+
+def cpu_of(command: Sequence[str]) -> tuple[float, str]:
+    """The CPU seconds that a command took, and what it printed."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{command[0]} ended with exit code {process.returncode}: {said[-500:]}")
+    return used.ru_utime + used.ru_stime, said
+
+
+def requests_in(program: str, said: str) -> int:
+    """The number of requests in a program's report."""
+    if program == "autocannon":
+        return int(json.loads(said)["requests"]["total"])
+    if program == "hey":
+        return sum(int(line.split()[1]) for line in said.splitlines() if line.strip().startswith("[200]"))
+    return int(next(line.split()[0] for line in said.splitlines() if " requests in " in line))
+
+
+if __name__ == "__main__":
+    for row in run(*sys.argv[1:]):
+        print(row.name, "|", row.measured, "|", row.bound, "|", row.ok)
