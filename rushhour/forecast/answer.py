@@ -28,7 +28,9 @@ from rushhour.verdict.judge import Verdict
 REPEATS: Final = 20
 SURE: Final = 0.9  # of the courses must agree
 SEED: Final = 1
-TIME_ERROR: Final = 0.05  # the model's own, measured by `make bench ARGS=forecast`
+# The model's own errors, measured by `make bench ARGS=forecast`.
+TIME_ERROR: Final = 0.05
+IN_USE_ERROR: Final = 0.25
 BUSY: Final = 0.9  # share of a process's CPU, from which the model is held to be wrong
 FEWEST_EAGER: Final = 5  # threads; fewer are used at once by chance, as when a run begins
 NEVER: Final = 1e-3  # times in a run
@@ -229,7 +231,9 @@ def _rate(place: Place, courses: Sequence[Course]) -> float:
 def _pools(place: Place, courses: Sequence[Course]) -> tuple[PoolForecast, ...]:
     found = []
     for name, rules in sorted(place.pools.items()):
-        in_use = _range([float(course.in_use_max[name]) for course in courses])
+        in_use = _range([float(course.in_use_max[name]) for course in courses], IN_USE_ERROR)
+        if in_use is not None and rules.capacity is not None:
+            in_use = replace(in_use, high=min(in_use.high, float(rules.capacity)))
         waits = _range([course.wait_p99_s[name] * 1000 for course in courses if name in course.wait_p99_s])
         if in_use is not None:
             found.append(PoolForecast(name, rules.capacity, in_use, waits))
