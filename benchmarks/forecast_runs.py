@@ -12,7 +12,8 @@ from rushhour.forecast.answer import forecast
 from rushhour.forecast.interval import CONFIDENCE
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.metrics.measure import measure
-from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import History, RunDir, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Production
 from rushhour.verdict.forecast import Forecast, Range
 
@@ -41,8 +42,12 @@ def _zoo(defect: str, customers: int, spawn_rate: int) -> Case:
     """The scenario of a defect as it is, from a tenth of its customers for half a minute."""
     few = max(1, int(customers * SMALL_SHARE))
     small = ("--set", f"load.users={few}", "--set", f"load.spawn_rate={few}", "--duration", "30s")
-    up_s = customers / spawn_rate
-    day = f"0s 0%, {up_s:g}s 100%, 8s 100%"
+    # Locust starts `spawn_rate` customers at once, each second.
+    points = ["0s 0%"]
+    for second in range(-(-customers // spawn_rate)):
+        share = min(100.0, 100 * (second + 1) * spawn_rate / customers)
+        points += [f"{second}.1s {share:g}%", f"{second}.9s {share:g}%"]
+    day = ", ".join([*points, "8s 100%"])
     return Case(
         f"zoo {defect}", (f"zoo-{defect}", *small), (f"zoo-{defect}",), Production(customers, day=day)
     )
@@ -127,8 +132,9 @@ def forecast_of(run_dir: RunDir, production: Production) -> Forecast:
 
 def compare(found: Found, case: Case, made: Forecast, full: RunDir) -> None:
     """Add what was forecast and measured of a case."""
-    metrics = measure(read_scenario(full), load_history(full))
-    pool = metrics.pool
+    history = load_history(full)
+    pool = measure(read_scenario(full), history).pool
+    full_s = _full_s(history, made.pool)
     gone = bool(pool.capacity) and (pool.leaked or 0) >= (pool.capacity or 0)
     exhausted = bool(pool.timeouts) or gone
     right = {"yes": exhausted, "no": not exhausted, "unsure": None}[made.exhausts]
@@ -138,6 +144,20 @@ def compare(found: Found, case: Case, made: Forecast, full: RunDir) -> None:
     by_name = {one.pool: one for one in made.pools}
     if pool.name in by_name and pool.in_use_max is not None:
         words.append(f"most in use {found.add(by_name[pool.name].in_use_max, pool.in_use_max)}")
-    if exhausted and made.exhausts == "yes" and made.exhausted_after_s and metrics.time_to_exhaustion_s:
-        words.append(f"after s {found.add(made.exhausted_after_s, metrics.time_to_exhaustion_s)}")
+    if exhausted and made.exhausts == "yes" and made.exhausted_after_s and full_s is not None:
+        words.append(f"after s {found.add(made.exhausted_after_s, full_s)}")
     found.rows.append(Row(f"forecast, {case.name}", "; ".join(words), "right or unsure", right is not False))
+
+
+def _full_s(history: History, pool: str | None) -> float | None:
+    """Return when a pool had handed out all connections, in seconds since the load started."""
+    started_s = history.time_of(f.LOAD_STARTED) or 0.0
+    times_s = [
+        sample.t_s - started_s
+        for sample in history.pools
+        if sample.pool == pool
+        and sample.t_s >= started_s
+        and sample.capacity
+        and sample.checked_out >= sample.capacity
+    ]
+    return min(times_s, default=None)

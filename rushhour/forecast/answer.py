@@ -30,6 +30,7 @@ SURE: Final = 0.9  # of the courses must agree
 SEED: Final = 1
 # The model's own errors, measured by `make bench ARGS=forecast`.
 TIME_ERROR: Final = 0.05
+TIME_KNOWN_S: Final = 0.5  # a load has no exact start, and pools are sampled
 IN_USE_ERROR: Final = 0.25
 BUSY: Final = 0.9  # share of a process's CPU, from which the model is held to be wrong
 FEWEST_EAGER: Final = 5  # threads; fewer are used at once by chance, as when a run begins
@@ -107,7 +108,7 @@ def _answer(
     pool = Counter(course.pool for course in exhausted).most_common(1)[0][0] if exhausted else None
     if answer != "no" and leak is None and pool is not None:
         reasons = (*reasons, demand_words(behaviour, place, pool, _rate(place, courses)))
-    when = _range([course.exhausted_s for course in exhausted if course.exhausted_s is not None], TIME_ERROR)
+    when = _when(courses)
     made = Forecast(
         exhausts=answer,
         headline="",
@@ -215,6 +216,13 @@ def _range(values: Sequence[float], error: float = 0.0) -> Range | None:
         return None
     found: Estimate = estimate(values, error=error)
     return Range(found.value, found.low, found.high)
+
+
+def _when(courses: Sequence[Course]) -> Range | None:
+    found = _range([course.exhausted_s for course in courses if course.exhausted_s is not None], TIME_ERROR)
+    if found is None:
+        return None
+    return replace(found, low=max(0.0, found.low - TIME_KNOWN_S), high=found.high + TIME_KNOWN_S)
 
 
 def _clock(day: Day, when: Range | None) -> tuple[str, ...]:

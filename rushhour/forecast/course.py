@@ -109,8 +109,12 @@ class _Maker:
     leaky: frozenset[str]  # endpoints that leak
     dice: Random
 
-    def request(self) -> tuple[Stage, ...]:
-        [name] = self.dice.choices(self.drawn.names, cum_weights=self.drawn.cumulative)
+    def request(self, *, newcomer: bool = False) -> tuple[Stage, ...]:
+        first = self.behaviour.first
+        if newcomer and first:
+            [name] = self.dice.choices(tuple(first), tuple(first.values()))
+        else:
+            [name] = self.dice.choices(self.drawn.names, cum_weights=self.drawn.cumulative)
         return self.stages(self.behaviour.endpoints[name])
 
     def stages(self, endpoint: Endpoint) -> tuple[Stage, ...]:
@@ -171,9 +175,8 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
     maker = _Maker(behaviour, drawn, leak, leaky, dice)
     course = Course(requests_per_s=drawn.per_customer_s * place.customers * _peak(place))
     busy_s = _mean_s(behaviour, drawn)
-    if behaviour.cpu_share is not None:
-        per_process = course.requests_per_s / place.processes
-        course.cpu = per_process * busy_s * behaviour.cpu_share / drawn.cores
+    if behaviour.cpu_s is not None:
+        course.cpu = course.requests_per_s / place.processes * behaviour.cpu_s / drawn.cores
     for start_s, length_s in windows(place, drawn.per_customer_s):
         _replay(course, place, maker, start_s, length_s)
     if leak is not None and leak.per_s:
@@ -226,23 +229,25 @@ def arrivals(
     part = min(1.0, MOST_PROCESSES / place.processes)
     customers = place.customers * part
     rate = drawn.per_customer_s * customers * _peak(place)
-    sudden: list[float] = []
-    for at_s in [
-        *_pushed(place, customers, start_s, length_s, dice),
-        *_newcomers(place, customers, start_s, length_s, dice),
-    ]:
-        heapq.heappush(sudden, at_s)
-        heapq.heappush(sudden, at_s + dice.uniform(*SECOND_REQUEST_S))
+    sudden: list[tuple[float, bool]] = []  # when, and whether by a newcomer
+    for at_s in _pushed(place, customers, start_s, length_s, dice):
+        sudden += [(at_s, False), (at_s + dice.uniform(*SECOND_REQUEST_S), False)]
+    for at_s in _newcomers(place, customers, start_s, length_s, dice):
+        sudden += [(at_s, True), (at_s + dice.uniform(*SECOND_REQUEST_S), True)]
+    heapq.heapify(sudden)
+    # Who has just come thinks first, and then asks as often as all others.
+    thinks_s = min(1.0 / drawn.per_customer_s, place.day.length_s / 2)
     now_s = start_s
     while True:
         next_s = now_s + dice.expovariate(rate)
-        while sudden and sudden[0] <= next_s:
-            yield heapq.heappop(sudden), maker.request()
+        while sudden and sudden[0][0] <= next_s:
+            at_s, newcomer = heapq.heappop(sudden)
+            yield at_s, maker.request(newcomer=newcomer)
         now_s = next_s
         if now_s >= start_s + length_s:
             return
-        present = place.day.share_at(now_s) * customers
-        thinking = max(0.0, present - replay.outstanding)
+        share = min(place.day.share_at(now_s), place.day.share_at(now_s - thinks_s))
+        thinking = max(0.0, share * customers - replay.outstanding)
         if dice.random() * _peak(place) * customers < thinking:
             yield now_s, maker.request()
 
