@@ -144,8 +144,8 @@ def test_runs_of_two_services_or_releases_are_not_joined(tmp_path: Path) -> None
 
 
 def test_two_runs_show_how_much_longer_busy_servers_keep_connections(tmp_path: Path) -> None:
-    calm = written(tmp_path / "x", measured(hold_s=0.1, replica_cores=0.05))
-    busy = written(tmp_path / "y", measured(hold_s=0.16, replica_cores=0.25, per_s=60))
+    calm = written(tmp_path / "x", measured(hold_s=0.1, replica_cores=0.05, service_cores=0.01))
+    busy = written(tmp_path / "y", measured(hold_s=0.16, replica_cores=0.25, service_cores=0.01, per_s=60))
     found = read_for_sizing([calm, busy], None)
     assert found.growth is not None
     assert found.growth["replica"] == pytest.approx(0.84, abs=0.1)  # 1 / 0.1 at 10 %, 1 / 0.16 at 50 %

@@ -15,6 +15,7 @@ from rushhour.forecast.queueing import (
     expected_requests_per_s,
     predict,
 )
+from rushhour.metrics.wording import counted
 from rushhour.rundir.facts import server_of
 
 WAIT_S: Final = 0.01  # of the slowest hundredth of the check-outs: below that, nobody notices the pool
@@ -139,6 +140,12 @@ def is_enough(figures: PoolPrediction, wait_s: float) -> bool:
     return figures.timeout_share.high == 0 and figures.wait_p99_s.high <= wait_s
 
 
+def processes_in_words(setting: Setting) -> str:
+    """Format the processes: `1 process`, `4 processes`, `12 instances of 4 processes`."""
+    each = counted(setting.processes, "process").replace("processs", "processes")
+    return each if setting.instances == 1 else f"{counted(setting.instances, 'instance')} of {each}"
+
+
 def _reserve(least: int) -> int:
     return max(1, math.ceil(RESERVE_SHARE * least))
 
@@ -212,7 +219,7 @@ def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int)
     processes = setting.processes * setting.instances
     usable = limit - RESERVED
     server = server_of(size.pool)
-    who = f"{setting.instances} x {setting.processes} processes"
+    who = processes_in_words(setting)
     found = []
     current = size.demand.capacity
     if current is not None and current * processes > usable:
@@ -228,5 +235,7 @@ def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int)
             f"a pool of {size.together}, or run fewer processes with more threads"
         )
     else:
-        found.append(f"{who} open at most {capacity * processes:,} of the {usable} connections of {server}")
+        found.append(
+            f"{who}: at most {capacity * processes:,} of the {usable} connections of {server} are opened"
+        )
     return found

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.forecast.interval import CONFIDENCE, Estimate
-from rushhour.jobs.size.advice import PoolSize, Row, Sizing
+from rushhour.jobs.size.advice import PoolSize, Row, Sizing, processes_in_words
 from rushhour.report.words import clean, count, ms
 
 
@@ -42,7 +42,7 @@ def conditions(sizing: Sizing) -> str:
         else f"{demand.requests_per_s:.1f} check-outs a second"
     )
     return (
-        f"for {who}, {setting.instances} x {setting.processes} processes with {threads} threads, from "
+        f"for {who}, {processes_in_words(setting)} with {threads} threads each, from "
         f"{demand.run}; enough: no time-out, and at most {ms(sizing.wait_s * 1e3)} for the slowest hundredth"
     )
 
