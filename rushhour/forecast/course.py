@@ -22,6 +22,7 @@ from rushhour.forecast.replay import Arrival, Replay, Site, Stage
 from rushhour.rundir.facts import server_of
 
 MOST_REQUESTS: Final = 8_000  # of one replay; a longer day is replayed in windows
+MOST_AT_ONCE: Final = 5_000  # customers; a process with more requests than that is beyond all its limits
 MOST_PROCESSES: Final = 4  # that are replayed; the rest are alike
 WINDOW_S: Final = 15.0
 BEFORE_PUSH_S: Final = 2.0
@@ -206,7 +207,12 @@ def _mean_s(behaviour: Behaviour, drawn: Drawn) -> float:
 
 def _whole(place: Place, per_customer_s: float) -> bool:
     """Whether the day is short enough to be replayed as a whole."""
-    return per_customer_s * place.customers * place.day.length_s <= MOST_REQUESTS
+    return _replayed_per_s(place, per_customer_s) * place.day.length_s <= MOST_REQUESTS
+
+
+def _replayed_per_s(place: Place, per_customer_s: float) -> float:
+    """Return the requests a second of the processes that are replayed."""
+    return per_customer_s * place.customers * min(1.0, MOST_PROCESSES / place.processes)
 
 
 def windows(place: Place, per_customer_s: float) -> list[tuple[float, float]]:
@@ -215,8 +221,9 @@ def windows(place: Place, per_customer_s: float) -> list[tuple[float, float]]:
     if _whole(place, per_customer_s):
         return [(0.0, day.length_s)]
     peak_s = max(day.points, key=lambda point: point[1])[0]
-    most_s = min(WINDOW_S, MOST_REQUESTS / (per_customer_s * place.customers))
-    starts = [max(0.0, push.at_s - BEFORE_PUSH_S) for push in day.pushes]
+    most_s = min(WINDOW_S, MOST_REQUESTS / _replayed_per_s(place, per_customer_s), day.length_s)
+    before_s = min(BEFORE_PUSH_S, most_s / 4)
+    starts = [max(0.0, push.at_s - before_s) for push in day.pushes]
     starts.append(min(peak_s, day.length_s - most_s))
     return [(start_s, most_s) for start_s in sorted(set(starts))]
 
@@ -257,7 +264,8 @@ def _pushed(place: Place, customers: float, start_s: float, length_s: float, dic
     for push in place.day.pushes:
         if start_s <= push.at_s < start_s + length_s:
             share = place.push_share if push.share is None else push.share
-            for _ in range(round(customers * place.day.share_at(push.at_s) * share)):
+            acting = round(customers * place.day.share_at(push.at_s) * share)
+            for _ in range(min(acting, MOST_AT_ONCE)):
                 yield push.at_s + dice.uniform(0, PUSH_WITHIN_S)
 
 
@@ -272,7 +280,7 @@ def _newcomers(
             continue
         expected = customers * (after - before) * (last_s - first_s) / (to_s - from_s)
         whole = math.floor(expected)
-        for _ in range(whole + (dice.random() < expected - whole)):
+        for _ in range(min(MOST_AT_ONCE, whole + (dice.random() < expected - whole))):
             yield dice.uniform(first_s, last_s) + dice.uniform(0, NEWCOMER_S)
 
 

@@ -187,6 +187,14 @@ def test_more_connections_than_the_server_takes_are_unsure() -> None:
     assert any("server-limit" in reason and "takes 20" in reason for reason in found.reasons)
 
 
+@pytest.mark.parametrize("customers", [1, 100_000, 10_000_000])
+def test_any_number_of_customers_is_forecast(customers: int) -> None:
+    found = made(few_testers(), dataclasses.replace(PUSHED, customers=customers), repeats=1)
+    assert found.exhausts == ("no" if customers == 1 else "yes")
+    day = Production(customers=customers, day="07:00 10%, 12:00 40%, 18:00 100%, 18:30 push 20%, 22:00 5%")
+    assert made(few_testers(), day, repeats=1).exhausts == ("no" if customers == 1 else "yes")
+
+
 def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
     slow = few_testers("none", hold_ms=900)
     few = Production(
