@@ -85,7 +85,9 @@ def _answer(
 ) -> Forecast:
     exhausted = [course for course in courses if course.exhausted_s is not None]
     chance = len(exhausted) / len(courses)
-    answer: Answer = "yes" if chance >= SURE else "no" if chance <= 1 - SURE + 1e-9 else "unsure"
+    enough = SURE * len(courses)
+    held = len(courses) - len(exhausted)
+    answer: Answer = "yes" if len(exhausted) >= enough else "no" if held >= enough else "unsure"
     reasons: tuple[str, ...] = ()
     if answer == "unsure":
         reasons = (f"the pool was exhausted in {len(exhausted)} of {len(courses)} replayed courses",)
