@@ -1,6 +1,7 @@
 """Forecasts from runs of few customers, beside runs at full scale: exhausts or not, most in use, when."""
 
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from rushhour.verdict.forecast import Forecast, Range
 
 LEAST_INSIDE: Final = 0.8
 MOST_UNSURE: Final = 1 / 8
+MOST_CPU_S: Final = 10.0
 SMALL_SHARE: Final = 0.1  # of the customers
 EVENING: Final = "rush-hour over 75s"
 
@@ -75,6 +77,7 @@ class Found:
     figures: int = 0
     wrong: int = 0
     unsure: int = 0
+    most_cpu_s: float = 0.0  # of a forecast, its run read and judged
 
     def add(self, expected: Range, measured: float) -> str:
         self.figures += 1
@@ -90,8 +93,11 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             small, full = _run(Path(folder), *case.small), _run(Path(folder), *case.full)
+            began_s = time.process_time()
             try:
-                compare(found, case, forecast_of(small, case.production), full)
+                made = forecast_of(small, case.production)
+                found.most_cpu_s = max(found.most_cpu_s, time.process_time() - began_s)
+                compare(found, case, made, full)
             except InsufficientDataError as error:
                 found.unsure += 1
                 found.rows.append(Row(f"forecast, {case.name}", f"refused: {error}", "right or unsure", None))
@@ -113,6 +119,12 @@ def totals(found: Found) -> list[Row]:
             f"{found.inside} of {found.figures}",
             f">= {LEAST_INSIDE:.0%}",
             found.inside >= LEAST_INSIDE * found.figures,
+        ),
+        Row(
+            "CPU of a forecast, with reading and judging its run",
+            f"at most {found.most_cpu_s:.1f} s",
+            f"<= {MOST_CPU_S:g} s",
+            found.most_cpu_s <= MOST_CPU_S,
         ),
     ]
 
