@@ -77,7 +77,10 @@ def forecast(
     place = place_of(production, behaviour.setup)
     dice = Random(SEED)  # noqa: S311 - no secret
     courses = [play(behaviour, place, leak, dice) for _ in range(repeats)]
-    return _answer(behaviour, place, leak, verdict.diagnosis, courses)
+    made = _answer(behaviour, place, leak, verdict.diagnosis, courses)
+    if made.exhausts != "yes":  # the run itself is a better witness than a model of it
+        return exhausted_already(scenario, history, verdict, leak, place) or made
+    return made
 
 
 def _answer(
@@ -144,7 +147,10 @@ def _of_leak(
     capacity = _capacity(place, leak.pool)
     reasons = [leak_words(leak, capacity)]
     per_thread = "thread" in leak.kinds
-    if leak.per_s and per_thread and answer != "no":
+    if leak.eager and place.threads is None:
+        answer = "unsure"
+        reasons.append("how many threads a process has is not known; say it: --threads")
+    elif leak.per_s and per_thread and answer != "no":
         answer = "unsure"
         reasons.append(
             "threads that work outside of requests keep it, and how many there will be is not known"

@@ -387,3 +387,33 @@ def test_json_of_a_verdict_with_a_forecast_is_read_again(tmp_path: Path) -> None
     assert again.forecast is not None
     assert verdict.forecast is not None
     assert again.forecast.headline == verdict.forecast.headline
+
+
+STORIES = {
+    "healthy": histories.healthy,
+    "incident": histories.incident,
+    "staging": histories.staging,
+    "unclosed": histories.unclosed,
+    "saturated": histories.saturated,
+    "dead backend": histories.dead_backend,
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("kept", [75.0, 30.0, 15.0])
+def test_every_story_is_forecast_or_refused_in_words(story: str, kept: float) -> None:
+    given = histories.scenario(production={"customers": 900, "day": "ramp over 10m"})
+    history = histories.cut_short(STORIES[story](), kept) if kept < 75 else STORIES[story]()
+    verdict = dataclasses.replace(judge(given, history, "embedded"), verdict="fail")
+    told = with_forecast("x", given, history, verdict)
+    if told.forecast is None:
+        assert told.no_forecast.startswith("x: ")
+    else:
+        assert told.forecast.headline
+        assert told.forecast.exhausts in {"yes", "no", "unsure"}
+        if story == "healthy":
+            assert told.forecast.exhausts == "no"
+        if story in {"unclosed", "incident", "saturated"} and kept == 75:
+            assert told.forecast.exhausts == "yes"
+        if story in {"unclosed", "incident", "staging"}:
+            assert told.forecast.exhausts != "no"
