@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -389,7 +390,7 @@ def test_json_of_a_verdict_with_a_forecast_is_read_again(tmp_path: Path) -> None
     assert again.forecast.headline == verdict.forecast.headline
 
 
-STORIES = {
+STORIES: dict[str, Callable[[], History]] = {
     "healthy": histories.healthy,
     "incident": histories.incident,
     "staging": histories.staging,
