@@ -132,7 +132,7 @@ def run() -> list[Row]:
             for case in group.cases:
                 compare(found, group, case, demand, _run(Path(folder), group, case))
             table = _cpu_of_a_table(demand)
-    return [*found.rows, inside(found), table]
+    return [*found.rows, inside("runs", found), table]
 
 
 def _run(folder: Path, group: Group, case: Case) -> RunDir:
@@ -155,20 +155,25 @@ def compare(found: Found, group: Group, case: Case, demand: Demand, run_dir: Run
     ]
     wait, timed_out = Compared(figures.wait_p99_s, wait_s), Compared(figures.timeout_share, timeouts)
     found.figures += [wait, timed_out]
-    words = (
-        f"wait p99 {_ms(wait.predicted)}, measured {wait_s * 1e3:.0f} ms; "
-        f"time-outs {_percent(timed_out.predicted)}, measured {timeouts:.1%}"
+    found.rows.append(words(f"{group.name}: {case}", wait, timed_out))
+
+
+def words(name: str, wait: Compared, timed_out: Compared) -> Row:
+    """Return the row of a configuration."""
+    text = (
+        f"wait p99 {_ms(wait.predicted)}, measured {wait.measured * 1e3:.0f} ms; "
+        f"time-outs {_percent(timed_out.predicted)}, measured {timed_out.measured:.1%}"
     )
-    outside = [name for name, one in (("wait", wait), ("time-outs", timed_out)) if not one.inside]
-    found.rows.append(Row(f"{group.name}: {case}", words, " and ".join(outside) or "inside", None))
+    outside = [part for part, one in (("wait", wait), ("time-outs", timed_out)) if not one.inside]
+    return Row(name, text, f"outside: {' and '.join(outside)}" if outside else "inside", None)
 
 
-def inside(found: Found) -> Row:
+def inside(name: str, found: Found) -> Row:
     """Say how many measured figures lie in their intervals."""
     count = sum(one.inside for one in found.figures)
     share = count / len(found.figures)
     return Row(
-        f"measured figures in their {CONFIDENCE:.0%} intervals",
+        f"{name}: measured figures in their {CONFIDENCE:.0%} intervals",
         f"{count} of {len(found.figures)}",
         f">= {LEAST_INSIDE:.0%}",
         share >= LEAST_INSIDE,
