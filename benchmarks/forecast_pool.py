@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import fsum
 from typing import Any, Final
 
-from benchmarks.forecast_sizes import Case, Compared, Found, inside, setting_of, words
+from benchmarks.forecast_cases import Case, Compared, Found, inside, setting_of, words
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
 from rushhour.forecast.demand import Demand, EndpointDemand, PoolDemand, Use
