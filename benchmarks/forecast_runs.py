@@ -1,6 +1,7 @@
 """Forecasts from runs of few customers, beside runs at full scale: exhausts or not, most in use, when."""
 
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,14 @@ from rushhour.forecast.answer import forecast
 from rushhour.forecast.interval import CONFIDENCE
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.metrics.measure import measure
-from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import History, RunDir, load_history
+from rushhour.rundir import facts as f
 from rushhour.scenario.model import Production
 from rushhour.verdict.forecast import Forecast, Range
 
 LEAST_INSIDE: Final = 0.8
 MOST_UNSURE: Final = 1 / 8
+MOST_CPU_S: Final = 10.0
 SMALL_SHARE: Final = 0.1  # of the customers
 EVENING: Final = "rush-hour over 75s"
 
@@ -41,8 +44,12 @@ def _zoo(defect: str, customers: int, spawn_rate: int) -> Case:
     """The scenario of a defect as it is, from a tenth of its customers for half a minute."""
     few = max(1, int(customers * SMALL_SHARE))
     small = ("--set", f"load.users={few}", "--set", f"load.spawn_rate={few}", "--duration", "30s")
-    up_s = customers / spawn_rate
-    day = f"0s 0%, {up_s:g}s 100%, 8s 100%"
+    # Locust starts `spawn_rate` customers at once, each second.
+    points = ["0s 0%"]
+    for second in range(-(-customers // spawn_rate)):
+        share = min(100.0, 100 * (second + 1) * spawn_rate / customers)
+        points += [f"{second}.1s {share:g}%", f"{second}.9s {share:g}%"]
+    day = ", ".join([*points, "8s 100%"])
     return Case(
         f"zoo {defect}", (f"zoo-{defect}", *small), (f"zoo-{defect}",), Production(customers, day=day)
     )
@@ -70,6 +77,7 @@ class Found:
     figures: int = 0
     wrong: int = 0
     unsure: int = 0
+    most_cpu_s: float = 0.0  # of a forecast, its run read and judged
 
     def add(self, expected: Range, measured: float) -> str:
         self.figures += 1
@@ -85,8 +93,11 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             small, full = _run(Path(folder), *case.small), _run(Path(folder), *case.full)
+            began_s = time.process_time()
             try:
-                compare(found, case, forecast_of(small, case.production), full)
+                made = forecast_of(small, case.production)
+                found.most_cpu_s = max(found.most_cpu_s, time.process_time() - began_s)
+                compare(found, case, made, full)
             except InsufficientDataError as error:
                 found.unsure += 1
                 found.rows.append(Row(f"forecast, {case.name}", f"refused: {error}", "right or unsure", None))
@@ -109,6 +120,12 @@ def totals(found: Found) -> list[Row]:
             f">= {LEAST_INSIDE:.0%}",
             found.inside >= LEAST_INSIDE * found.figures,
         ),
+        Row(
+            "CPU of a forecast, with reading and judging its run",
+            f"at most {found.most_cpu_s:.1f} s",
+            f"<= {MOST_CPU_S:g} s",
+            found.most_cpu_s <= MOST_CPU_S,
+        ),
     ]
 
 
@@ -127,8 +144,9 @@ def forecast_of(run_dir: RunDir, production: Production) -> Forecast:
 
 def compare(found: Found, case: Case, made: Forecast, full: RunDir) -> None:
     """Add what was forecast and measured of a case."""
-    metrics = measure(read_scenario(full), load_history(full))
-    pool = metrics.pool
+    history = load_history(full)
+    pool = measure(read_scenario(full), history).pool
+    full_s = _full_s(history, made.pool)
     gone = bool(pool.capacity) and (pool.leaked or 0) >= (pool.capacity or 0)
     exhausted = bool(pool.timeouts) or gone
     right = {"yes": exhausted, "no": not exhausted, "unsure": None}[made.exhausts]
@@ -138,6 +156,20 @@ def compare(found: Found, case: Case, made: Forecast, full: RunDir) -> None:
     by_name = {one.pool: one for one in made.pools}
     if pool.name in by_name and pool.in_use_max is not None:
         words.append(f"most in use {found.add(by_name[pool.name].in_use_max, pool.in_use_max)}")
-    if exhausted and made.exhausts == "yes" and made.exhausted_after_s and metrics.time_to_exhaustion_s:
-        words.append(f"after s {found.add(made.exhausted_after_s, metrics.time_to_exhaustion_s)}")
+    if exhausted and made.exhausts == "yes" and made.exhausted_after_s and full_s is not None:
+        words.append(f"after s {found.add(made.exhausted_after_s, full_s)}")
     found.rows.append(Row(f"forecast, {case.name}", "; ".join(words), "right or unsure", right is not False))
+
+
+def _full_s(history: History, pool: str | None) -> float | None:
+    """Return when a pool had handed out all connections, in seconds since the load started."""
+    started_s = history.time_of(f.LOAD_STARTED) or 0.0
+    times_s = [
+        sample.t_s - started_s
+        for sample in history.pools
+        if sample.pool == pool
+        and sample.t_s >= started_s
+        and sample.capacity
+        and sample.checked_out >= sample.capacity
+    ]
+    return min(times_s, default=None)

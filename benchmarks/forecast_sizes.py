@@ -2,24 +2,23 @@
 
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
-from math import inf
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks import forecast_pool
+from benchmarks.forecast_cases import Case, Compared, Found, inside, setting_of, words
 from benchmarks.harness import rushhour
 from benchmarks.table import Row
 from rushhour.forecast.demand import Demand, read_demand
 from rushhour.forecast.durations import from_buckets
-from rushhour.forecast.interval import CONFIDENCE, Estimate
-from rushhour.forecast.queueing import PoolSetting, Setting, measured_setting, predict
+from rushhour.forecast.queueing import predict
 from rushhour.judging.judge import read_scenario
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History, RunDir, load_history
 from rushhour.scenario.model import Scenario
 
 POOL: Final = "replica"
-LEAST_INSIDE: Final = 0.8
 MOST_CPU_S: Final = 10.0
 SIZES: Final = 60
 REPEATS: Final = 40
@@ -40,34 +39,6 @@ FAST: Final = (
     *("rush-hour-hotfix", "--set", "load.shape=steady", "--set", "load.spawn_rate=100"),
     *("--set", "load.think_time=1s", "--set", "service.threads=64", "--set", "pool.timeout=1s"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A configuration that is run and predicted."""
-
-    size: int
-    overflow: int = 0
-    timeout_s: float = 1.0
-    threads: int = 64
-    processes: int = 1
-    users: int | None = None  # None: as many as in the run that it is predicted from
-
-    def __str__(self) -> str:
-        users = f", {self.users} customers" if self.users else ""
-        return f"{self.size} + {self.overflow}, {self.threads} threads, {self.processes} processes{users}"
-
-    def arguments(self) -> tuple[str, ...]:
-        settings = {
-            "pool.size": self.size,
-            "pool.max_overflow": self.overflow,
-            "pool.timeout": f"{self.timeout_s:g}s",
-            "service.threads": self.threads,
-            "service.workers": self.processes,
-        }
-        if self.users:
-            settings["load.users"] = self.users
-        return tuple(text for key, value in settings.items() for text in ("--set", f"{key}={value}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +76,9 @@ GROUPS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A measured figure beside its prediction."""
-
-    predicted: Estimate
-    measured: float
-
-    @property
-    def inside(self) -> bool:
-        return self.measured in self.predicted
-
-
-@dataclass(slots=True)
-class Found:
-    rows: list[Row] = field(default_factory=list)
-    figures: list[Compared] = field(default_factory=list)
-
-
 def run() -> list[Row]:
-    """A row for each configuration, and how many measured figures lie in their intervals."""
+    """The model beside SQLAlchemy's pool; then a row for each configuration of a service."""
+    pool_rows = forecast_pool.run()
     found = Found()
     with tempfile.TemporaryDirectory() as folder:
         for group in GROUPS:
@@ -132,7 +86,7 @@ def run() -> list[Row]:
             for case in group.cases:
                 compare(found, group, case, demand, _run(Path(folder), group, case))
             table = _cpu_of_a_table(demand)
-    return [*found.rows, inside(found), table]
+    return [*pool_rows, *found.rows, inside("runs", found), table]
 
 
 def _run(folder: Path, group: Group, case: Case) -> RunDir:
@@ -155,38 +109,7 @@ def compare(found: Found, group: Group, case: Case, demand: Demand, run_dir: Run
     ]
     wait, timed_out = Compared(figures.wait_p99_s, wait_s), Compared(figures.timeout_share, timeouts)
     found.figures += [wait, timed_out]
-    words = (
-        f"wait p99 {_ms(wait.predicted)}, measured {wait_s * 1e3:.0f} ms; "
-        f"time-outs {_percent(timed_out.predicted)}, measured {timeouts:.1%}"
-    )
-    outside = [name for name, one in (("wait", wait), ("time-outs", timed_out)) if not one.inside]
-    found.rows.append(Row(f"{group.name}: {case}", words, " and ".join(outside) or "inside", None))
-
-
-def inside(found: Found) -> Row:
-    """Say how many measured figures lie in their intervals."""
-    count = sum(one.inside for one in found.figures)
-    share = count / len(found.figures)
-    return Row(
-        f"measured figures in their {CONFIDENCE:.0%} intervals",
-        f"{count} of {len(found.figures)}",
-        f">= {LEAST_INSIDE:.0%}",
-        share >= LEAST_INSIDE,
-    )
-
-
-def setting_of(demand: Demand, case: Case, seconds: float) -> Setting:
-    """Return the setting of a case, over as long a time as its run measured."""
-    pools = {pool.name: PoolSetting(case.size, case.overflow, case.timeout_s) for pool in demand.pools}
-    ran = measured_setting(demand)
-    return replace(
-        ran,
-        pools=pools,
-        threads=case.threads,
-        processes=case.processes,
-        customers=case.users or ran.customers,
-        horizon_s=seconds,
-    )
+    found.rows.append(words(f"{group.name}: {case}", wait, timed_out))
 
 
 def measured(scenario: Scenario, history: History) -> tuple[float, float, float]:
@@ -223,12 +146,3 @@ def _cpu_of_a_table(demand: Demand) -> Row:
     return Row(
         f"CPU of a table of {SIZES} sizes", f"{took_s:.1f} s", f"<= {MOST_CPU_S:g} s", took_s <= MOST_CPU_S
     )
-
-
-def _ms(found: Estimate) -> str:
-    return f"{found.value * 1e3:.0f} [{found.low * 1e3:.0f} to {found.high * 1e3:.0f}] ms"
-
-
-def _percent(found: Estimate) -> str:
-    high = found.high if found.high != inf else 1.0
-    return f"{found.value:.1%} [{found.low:.1%} to {high:.1%}]"

@@ -1,6 +1,7 @@
 """Forecasts from a run that exhausted a pool itself, before it showed what is normal (pure)."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from rushhour.forecast.leaks import NOT_FROM_CUSTOMERS, Leak
 from rushhour.forecast.place import Place
@@ -9,9 +10,17 @@ from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.rundir.facts import CallSite
+from rushhour.scenario.day import Day
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.forecast import Forecast, PoolForecast, Range
 from rushhour.verdict.judge import Verdict
+
+
+def customer_seconds(day: Day) -> float:
+    """Return how long a customer of the peak would be there over the day, in seconds."""
+    return sum(
+        (to_s - from_s) * (before + after) / 2 for (from_s, before), (to_s, after) in pairwise(day.points)
+    )
 
 
 def exhausted_already(
@@ -24,8 +33,11 @@ def exhausted_already(
     """
     get = verdict.metrics.get
     full, capacity, users = get("pool_in_use_max"), get("pool_capacity"), get("users_max")
+    after_s = get("time_to_exhaustion_s")
     cause = verdict.diagnosis.cause
-    if not full or not capacity or full < capacity or not users or history.event(f.FAULT) is not None:
+    if not full or not capacity or full < capacity or not users or after_s is None:
+        return None
+    if history.event(f.FAULT) is not None or customer_seconds(place.day) * place.customers < users * after_s:
         return None
     if cause in NOT_FROM_CUSTOMERS or cause == "none":
         return None

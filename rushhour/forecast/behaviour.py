@@ -19,6 +19,8 @@ from rushhour.scenario.model import Scenario
 
 FEWEST_REQUESTS: Final = 50
 FEWEST_TO_PACE: Final = 3  # requests of a second, below which it says nothing about how fast the machine was
+FIRST_S: Final = 1.0  # of the load, in which customers come and have not yet thought
+FEWEST_FIRST: Final = 5
 PACES: Final = (0.5, 10.0)  # a second is taken to be at most this much faster or slower than the mean
 OVERLAP: Final = 1.05  # connections held for longer than their request took are held at the same time
 
@@ -84,8 +86,10 @@ class Behaviour:
     customers: int  # the most at the same time
     seconds: tuple[HealthySecond, ...]
     endpoints: Mapping[str, Endpoint]
+    first: Mapping[str, int]  # requests of the first seconds of the load: what customers do when they come
     setup: Setup
     cpu_share: float | None  # of the time that a request spends in the process; None: unknown
+    cpu_s: float | None  # CPU seconds of the process for a request
     server_s: Mapping[str, float]  # server -> its CPU seconds for a check-out
     server_cores: Mapping[str, float]  # server -> cores that it may use
     max_connections: Mapping[str, int]
@@ -128,8 +132,12 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         customers=max(users.get(second, 0) for second in seconds),
         seconds=_seconds(rows, seconds, users, latency_s),
         endpoints=endpoints,
+        first=_first(history, endpoints),
         setup=setup_of(scenario, history),
         cpu_share=_cpu_share(history, seconds, endpoints, counts, server_s=server_s, leak=leak),
+        cpu_s=_busy_s(cores, len(seconds)) / total
+        if (cores := _cores(history, "service", seconds))
+        else None,
         server_s=server_s,
         server_cores=_server_cores(history),
         max_connections={
@@ -158,6 +166,16 @@ def threads_of(scenario: Scenario) -> int | None:
     target, service = scenario.target, scenario.service
     given = f"{target.command} {service.arguments} {' '.join(target.environment.values())}"
     return service.threads if "{threads}" in given or target.app else None
+
+
+def _first(history: History, endpoints: Mapping[str, Endpoint]) -> Counter[str]:
+    """Count the requests of the first seconds of the load, when all customers are new; empty for too few."""
+    started_s = history.time_of(f.LOAD_STARTED) or 0.0
+    found = Counter[str]()
+    for row in history.requests:
+        if math.floor(started_s) <= row.t_s < started_s + FIRST_S and row.endpoint in endpoints:
+            found[row.endpoint] += row.count
+    return found if found.total() >= FEWEST_FIRST else Counter()
 
 
 def _users(history: History) -> Counter[int]:
@@ -301,7 +319,7 @@ def _cpu_share(
         if _reuses(leak, endpoint):
             at_servers_s += server_s.get(f.server_of(leak.pool), 0.0)
         spent_s += max(0.0, endpoint.latency_s - at_servers_s) * counts[endpoint.name]
-    return min(1.0, max(0.02, _busy_s(cores, len(seconds)) / spent_s)) if spent_s else None
+    return min(1.0, max(0.001, _busy_s(cores, len(seconds)) / spent_s)) if spent_s else None
 
 
 def _server_cores(history: History) -> dict[str, float]:

@@ -22,6 +22,7 @@ from rushhour.forecast.replay import Arrival, Replay, Site, Stage
 from rushhour.rundir.facts import server_of
 
 MOST_REQUESTS: Final = 8_000  # of one replay; a longer day is replayed in windows
+MOST_AT_ONCE: Final = 5_000  # customers; a process with more requests than that is beyond all its limits
 MOST_PROCESSES: Final = 4  # that are replayed; the rest are alike
 WINDOW_S: Final = 15.0
 BEFORE_PUSH_S: Final = 2.0
@@ -109,8 +110,12 @@ class _Maker:
     leaky: frozenset[str]  # endpoints that leak
     dice: Random
 
-    def request(self) -> tuple[Stage, ...]:
-        [name] = self.dice.choices(self.drawn.names, cum_weights=self.drawn.cumulative)
+    def request(self, *, newcomer: bool = False) -> tuple[Stage, ...]:
+        first = self.behaviour.first
+        if newcomer and first:
+            [name] = self.dice.choices(tuple(first), tuple(first.values()))
+        else:
+            [name] = self.dice.choices(self.drawn.names, cum_weights=self.drawn.cumulative)
         return self.stages(self.behaviour.endpoints[name])
 
     def stages(self, endpoint: Endpoint) -> tuple[Stage, ...]:
@@ -171,9 +176,8 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
     maker = _Maker(behaviour, drawn, leak, leaky, dice)
     course = Course(requests_per_s=drawn.per_customer_s * place.customers * _peak(place))
     busy_s = _mean_s(behaviour, drawn)
-    if behaviour.cpu_share is not None:
-        per_process = course.requests_per_s / place.processes
-        course.cpu = per_process * busy_s * behaviour.cpu_share / drawn.cores
+    if behaviour.cpu_s is not None:
+        course.cpu = course.requests_per_s / place.processes * behaviour.cpu_s / drawn.cores
     for start_s, length_s in windows(place, drawn.per_customer_s):
         _replay(course, place, maker, start_s, length_s)
     if leak is not None and leak.per_s:
@@ -203,7 +207,12 @@ def _mean_s(behaviour: Behaviour, drawn: Drawn) -> float:
 
 def _whole(place: Place, per_customer_s: float) -> bool:
     """Whether the day is short enough to be replayed as a whole."""
-    return per_customer_s * place.customers * place.day.length_s <= MOST_REQUESTS
+    return _replayed_per_s(place, per_customer_s) * place.day.length_s <= MOST_REQUESTS
+
+
+def _replayed_per_s(place: Place, per_customer_s: float) -> float:
+    """Return the requests a second of the processes that are replayed."""
+    return per_customer_s * place.customers * min(1.0, MOST_PROCESSES / place.processes)
 
 
 def windows(place: Place, per_customer_s: float) -> list[tuple[float, float]]:
@@ -212,8 +221,9 @@ def windows(place: Place, per_customer_s: float) -> list[tuple[float, float]]:
     if _whole(place, per_customer_s):
         return [(0.0, day.length_s)]
     peak_s = max(day.points, key=lambda point: point[1])[0]
-    most_s = min(WINDOW_S, MOST_REQUESTS / (per_customer_s * place.customers))
-    starts = [max(0.0, push.at_s - BEFORE_PUSH_S) for push in day.pushes]
+    most_s = min(WINDOW_S, MOST_REQUESTS / _replayed_per_s(place, per_customer_s), day.length_s)
+    before_s = min(BEFORE_PUSH_S, most_s / 4)
+    starts = [max(0.0, push.at_s - before_s) for push in day.pushes]
     starts.append(min(peak_s, day.length_s - most_s))
     return [(start_s, most_s) for start_s in sorted(set(starts))]
 
@@ -226,23 +236,25 @@ def arrivals(
     part = min(1.0, MOST_PROCESSES / place.processes)
     customers = place.customers * part
     rate = drawn.per_customer_s * customers * _peak(place)
-    sudden: list[float] = []
-    for at_s in [
-        *_pushed(place, customers, start_s, length_s, dice),
-        *_newcomers(place, customers, start_s, length_s, dice),
-    ]:
-        heapq.heappush(sudden, at_s)
-        heapq.heappush(sudden, at_s + dice.uniform(*SECOND_REQUEST_S))
+    sudden: list[tuple[float, bool]] = []  # when, and whether by a newcomer
+    for at_s in _pushed(place, customers, start_s, length_s, dice):
+        sudden += [(at_s, False), (at_s + dice.uniform(*SECOND_REQUEST_S), False)]
+    for at_s in _newcomers(place, customers, start_s, length_s, dice):
+        sudden += [(at_s, True), (at_s + dice.uniform(*SECOND_REQUEST_S), True)]
+    heapq.heapify(sudden)
+    # Who has just come thinks first, and then asks as often as all others.
+    thinks_s = min(1.0 / drawn.per_customer_s, place.day.length_s / 2)
     now_s = start_s
     while True:
         next_s = now_s + dice.expovariate(rate)
-        while sudden and sudden[0] <= next_s:
-            yield heapq.heappop(sudden), maker.request()
+        while sudden and sudden[0][0] <= next_s:
+            at_s, newcomer = heapq.heappop(sudden)
+            yield at_s, maker.request(newcomer=newcomer)
         now_s = next_s
         if now_s >= start_s + length_s:
             return
-        present = place.day.share_at(now_s) * customers
-        thinking = max(0.0, present - replay.outstanding)
+        share = min(place.day.share_at(now_s), place.day.share_at(now_s - thinks_s))
+        thinking = max(0.0, share * customers - replay.outstanding)
         if dice.random() * _peak(place) * customers < thinking:
             yield now_s, maker.request()
 
@@ -252,7 +264,8 @@ def _pushed(place: Place, customers: float, start_s: float, length_s: float, dic
     for push in place.day.pushes:
         if start_s <= push.at_s < start_s + length_s:
             share = place.push_share if push.share is None else push.share
-            for _ in range(round(customers * place.day.share_at(push.at_s) * share)):
+            acting = round(customers * place.day.share_at(push.at_s) * share)
+            for _ in range(min(acting, MOST_AT_ONCE)):
                 yield push.at_s + dice.uniform(0, PUSH_WITHIN_S)
 
 
@@ -267,7 +280,7 @@ def _newcomers(
             continue
         expected = customers * (after - before) * (last_s - first_s) / (to_s - from_s)
         whole = math.floor(expected)
-        for _ in range(whole + (dice.random() < expected - whole)):
+        for _ in range(min(MOST_AT_ONCE, whole + (dice.random() < expected - whole))):
             yield dice.uniform(first_s, last_s) + dice.uniform(0, NEWCOMER_S)
 
 

@@ -2,8 +2,10 @@
 
 A closed model: each customer thinks, sends a request, waits for the answer and thinks again, so that requests
 come less often when answers are slow. A request waits for a thread of the process, first come, first served,
-and asks for its connections while it has the thread. A pool hands out connections first come, first served,
-up to its size and overflow, and a check-out that waits for longer than the time-out fails with its request.
+and asks for its connections while it has the thread. A pool hands out connections up to its size and
+overflow. A connection that comes back wakes the check-out that has waited longest; until that has the
+interpreter, a newcomer may take the connection, and then it waits again behind all others, as in SQLAlchemy's
+queue. A check-out that waits for longer than the time-out fails with its request.
 Think times and the time without a connection are exponential, holds are drawn from what was measured.
 """
 
@@ -19,6 +21,8 @@ from typing import Final
 
 _THINKS, _BEFORE, _HOLDS, _WAITS, _HOLDS_ALL = range(5)
 _MOST_WAITS: Final = 200_000  # kept for percentiles
+_WAKES_S: Final = 0.0001  # from a notification to a thread that runs, in an interpreter that is idle
+_SWITCH_S: Final = 0.005  # and at most, in a busy interpreter: sys.getswitchinterval()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class World:
     customers: int
     think_s: float
     activity: tuple[float, ...] = (1.0,)
+    busy: float = 0.0  # share of the time in which the interpreter has another thread to run
 
 
 @dataclass(slots=True)
@@ -90,14 +95,14 @@ class _Pool:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.tally = PoolTally()
-        self.queue: deque[tuple[int, int, float]] = deque()  # customer, its turn, since when
+        self.queue: deque[tuple[int, int]] = deque()  # customer, its turn
         self.out = 0
         self.idle = 0
         self.changed_s = 0.0
 
 
 class _Customer:
-    __slots__ = ("kept", "kind", "pool", "state", "steps", "turn", "until_s")
+    __slots__ = ("kept", "kind", "pool", "since_s", "state", "steps", "turn", "until_s")
 
     def __init__(self) -> None:
         self.state = _THINKS
@@ -107,6 +112,7 @@ class _Customer:
         self.pool: _Pool | None = None
         self.kept: list[_Pool] = []
         self.until_s = 0.0
+        self.since_s = 0.0  # when its wait began
 
 
 class _Process:
@@ -120,7 +126,8 @@ class _Process:
         self.tally = Tally([pool.tally for pool in self.pools], 0.0)
         self.customers = [_Customer() for _ in range(world.customers)]
         self.upto = list(accumulate(kind.share for kind in world.kinds))
-        self.events: list[tuple[float, int, int]] = []  # when, customer, its turn
+        # When, customer, its turn. A customer below 0, counted from -1, is woken up.
+        self.events: list[tuple[float, int, int]] = []
         self.for_threads: deque[int] = deque()
         self.busy = 0
 
@@ -133,6 +140,9 @@ class _Process:
             now, number, turn = heappop(events)
             if now >= end_s:
                 break
+            if number < 0:
+                self._wake(-number - 1, turn, now)
+                continue
             customer = customers[number]
             if turn != customer.turn:
                 continue  # the time-out of a wait that has ended
@@ -216,17 +226,21 @@ class _Process:
         if now >= self.warm_s:
             pool.tally.asked += 1
         if pool.out < pool.bounds.capacity:
-            self._count_use(pool, now)
-            pool.out += 1
-            if pool.idle:
-                pool.idle -= 1
-                self._hold(customer, number, now)
-            else:
-                self._hold(customer, number, now + pool.bounds.create_s)
+            self._take(pool, customer, number, now)
         else:
             customer.state = _WAITS
-            pool.queue.append((number, customer.turn, now))
+            customer.since_s = now
+            pool.queue.append((number, customer.turn))
             heappush(self.events, (now + pool.bounds.timeout_s, number, customer.turn))
+
+    def _take(self, pool: _Pool, customer: _Customer, number: int, now: float) -> None:
+        self._count_use(pool, now)
+        pool.out += 1
+        if pool.idle:
+            pool.idle -= 1
+            self._hold(customer, number, now)
+        else:
+            self._hold(customer, number, now + pool.bounds.create_s)
 
     def _hold(self, customer: _Customer, number: int, from_s: float) -> None:
         holds_s = customer.steps.pop().holds_s
@@ -244,20 +258,32 @@ class _Process:
 
     def _release(self, pool: _Pool | None, now: float) -> None:
         assert pool is not None  # noqa: S101 - it was taken from one
-        customers = self.customers
-        while pool.queue:
-            number, turn, since_s = pool.queue.popleft()
-            customer = customers[number]
-            if turn == customer.turn:  # else it has timed out
-                customer.turn += 1
-                if now >= self.warm_s and len(pool.tally.waits_s) < _MOST_WAITS:
-                    pool.tally.waits_s.append(now - since_s)
-                self._hold(customer, number, now)
-                return
         self._count_use(pool, now)
         pool.out -= 1
-        if pool.idle < pool.bounds.size:
+        if pool.idle < pool.bounds.size or pool.queue:
             pool.idle += 1
+        while pool.queue:
+            number, turn = pool.queue.popleft()
+            if turn == self.customers[number].turn:  # else it has timed out
+                late_s = _WAKES_S
+                if self.world.busy and self.random() < self.world.busy:
+                    late_s = _SWITCH_S * self.random()
+                heappush(self.events, (now + late_s, -number - 1, turn))
+                return
+
+    def _wake(self, number: int, turn: int, now: float) -> None:
+        """Take the connection that came back, or wait again if a newcomer has taken it."""
+        customer = self.customers[number]
+        pool = customer.pool
+        if turn != customer.turn or pool is None:
+            return  # it timed out just before
+        if pool.out >= pool.bounds.capacity:
+            pool.queue.append((number, turn))
+            return
+        customer.turn += 1
+        if now >= self.warm_s and len(pool.tally.waits_s) < _MOST_WAITS:
+            pool.tally.waits_s.append(now - customer.since_s)
+        self._take(pool, customer, number, now)
 
     def _time_out(self, customer: _Customer, number: int, now: float) -> None:
         pool = customer.pool

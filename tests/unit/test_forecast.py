@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -185,6 +186,14 @@ def test_more_connections_than_the_server_takes_are_unsure() -> None:
     found = made(history, many, scenario(release="1.1.1"), repeats=3)
     assert found.exhausts == "unsure"
     assert any("server-limit" in reason and "takes 20" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("customers", [1, 100_000, 10_000_000])
+def test_any_number_of_customers_is_forecast(customers: int) -> None:
+    found = made(few_testers(), dataclasses.replace(PUSHED, customers=customers), repeats=1)
+    assert found.exhausts == ("no" if customers == 1 else "yes")
+    day = Production(customers=customers, day="07:00 10%, 12:00 40%, 18:00 100%, 18:30 push 20%, 22:00 5%")
+    assert made(few_testers(), day, repeats=1).exhausts == ("no" if customers == 1 else "yes")
 
 
 def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
@@ -379,3 +388,33 @@ def test_json_of_a_verdict_with_a_forecast_is_read_again(tmp_path: Path) -> None
     assert again.forecast is not None
     assert verdict.forecast is not None
     assert again.forecast.headline == verdict.forecast.headline
+
+
+STORIES: dict[str, Callable[[], History]] = {
+    "healthy": histories.healthy,
+    "incident": histories.incident,
+    "staging": histories.staging,
+    "unclosed": histories.unclosed,
+    "saturated": histories.saturated,
+    "dead backend": histories.dead_backend,
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("kept", [75.0, 30.0, 15.0])
+def test_every_story_is_forecast_or_refused_in_words(story: str, kept: float) -> None:
+    given = histories.scenario(production={"customers": 900, "day": "ramp over 10m"})
+    history = histories.cut_short(STORIES[story](), kept) if kept < 75 else STORIES[story]()
+    verdict = dataclasses.replace(judge(given, history, "embedded"), verdict="fail")
+    told = with_forecast("x", given, history, verdict)
+    if told.forecast is None:
+        assert told.no_forecast.startswith("x: ")
+    else:
+        assert told.forecast.headline
+        assert told.forecast.exhausts in {"yes", "no", "unsure"}
+        if story == "healthy":
+            assert told.forecast.exhausts == "no"
+        if story in {"unclosed", "incident", "saturated"} and kept == 75:
+            assert told.forecast.exhausts == "yes"
+        if story in {"unclosed", "incident", "staging"}:
+            assert told.forecast.exhausts != "no"

@@ -1,6 +1,7 @@
 """The simulation agrees with the closed formulas where those hold."""
 
 import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -136,3 +137,22 @@ def test_bursts_fill_a_pool_that_the_mean_rate_does_not_fill() -> None:
 def test_the_same_dice_give_the_same_run() -> None:
     world = process(capacity=8)
     assert run(world, 20, 7) == run(world, 20, 7)
+
+
+def test_newcomers_overtake_waiters_where_requests_queue_for_threads() -> None:
+    """First come, first served, none of four waiters would wait for longer than one hold."""
+    kinds = (Kind(1.0, (Asked(0, 1.0, [0.4]),), 0.0, overlaps=False),)
+    crowded = World(kinds, (Bounds(6, 6, 2.0, 0.0),), 10, 60, 1.0)
+    roomy = World(kinds, (Bounds(6, 6, 2.0, 0.0),), 60, 60, 1.0)
+    tally = run(crowded, 100)
+    assert tally.queued_max > 0
+    assert max(tally.pools[0].waits_s) > 0.8
+    assert tally.pools[0].timeouts > 0
+    assert max(tally.pools[0].waits_s) == 2.0
+    assert run(roomy, 100).pools[0].in_use_max == 6
+
+
+def test_a_busy_interpreter_wakes_waiters_later() -> None:
+    quiet = process(capacity=1, hold_s=0.005, per_s=120, customers=2000)
+    busy = replace(quiet, busy=1.0)
+    assert sum(run(busy, 60).pools[0].waits_s) > 1.2 * sum(run(quiet, 60).pools[0].waits_s)
