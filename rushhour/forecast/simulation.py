@@ -19,7 +19,7 @@ from itertools import accumulate
 from random import Random
 from typing import Final
 
-_THINKS, _BEFORE, _HOLDS, _WAITS, _HOLDS_ALL = range(5)
+_THINKS, _STARTS, _BEFORE, _HOLDS, _WAITS, _HOLDS_ALL = range(6)
 _MOST_WAITS: Final = 200_000  # kept for percentiles
 _WAKES_S: Final = 0.0001  # from a notification to a thread that runs, in an interpreter that is idle
 _SWITCH_S: Final = 0.005  # and at most, in a busy interpreter: sys.getswitchinterval()
@@ -154,6 +154,8 @@ class _Process:
                 self._send(customer, number, now)
             elif state == _BEFORE:
                 self._next(customer, number, now)
+            elif state == _STARTS:
+                self._begin(customer, number, now)
             elif state == _WAITS:
                 self._time_out(customer, number, now)
             else:
@@ -305,8 +307,11 @@ class _Process:
         customer.pool = None
         heappush(self.events, (self._thinks(now), number, customer.turn))
         if self.for_threads:
-            waiting = self.for_threads.popleft()
-            self._begin(self.customers[waiting], waiting, now)
+            # The thread races with the one that its connection woke: either may be first.
+            number = self.for_threads.popleft()
+            self.customers[number].state = _STARTS
+            starts_s = now + 2 * _WAKES_S * self.random()
+            heappush(self.events, (starts_s, number, self.customers[number].turn))
         else:
             self.busy -= 1
 
