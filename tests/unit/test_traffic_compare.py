@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from rushhour.cli import cli
 from rushhour.jobs.traffic.record import Logged
 from rushhour.jobs.traffic.run_log import run_log
-from rushhour.rundir import FactWriter, RunDir
+from rushhour.rundir import FactWriter, RunDir, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
+from rushhour.verdict.judge import judge, verdict_json
 from tests.unit import histories
 from tests.unit.traffic_samples import START, shop_visits
 
@@ -100,6 +101,15 @@ def test_twice_the_customers_are_near_at_twice_the_scale(tmp_path: Path, log: Pa
     run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=16, seed=3), scenario())
     assert compared(log, run, "--out", tmp_path / "out", "--scale", "2")[0] == 0
     assert compared(log, run, "--out", tmp_path / "out")[0] == 1
+
+
+def test_a_run_whose_verdict_is_unknown_says_nothing(tmp_path: Path, log: Path) -> None:
+    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=6, seed=2), scenario())
+    judged = judge(scenario(), load_history(RunDir(run)), "embedded")
+    assert judged.verdict == "unknown"  # no request was recorded
+    RunDir(run).write_json("verdict.json", verdict_json(judged))
+    assert compared(log, run, "--out", tmp_path / "out")[0] == 2
+    assert judged.reasons[0][:20] in (tmp_path / "out" / "comparison.json").read_text(encoding="utf-8")
 
 
 def test_the_warm_up_of_the_run_is_left_out(tmp_path: Path, log: Path) -> None:
