@@ -71,6 +71,12 @@ def test_whole_seconds_say_nothing_of_what_is_parallel() -> None:
     assert any("whole seconds" in note.why for note in model.left_out)
 
 
+def test_the_median_of_whole_seconds_lies_between_them() -> None:
+    whole = [one._replace(t=float(int(one.t + 0.1)), seconds=None) for one in shop_visits(think_s=10.4)]
+    found = modelled(whole, Asked(routes=ROUTES), 1.0)
+    assert endpoint(found, "GET /orders/:id").median_think_s == pytest.approx(10.5, abs=0.3)
+
+
 def test_the_part_looked_at_knows_sessions_that_began_before_it() -> None:
     requests = list(shop_visits(lasts_s=600, per_s=5))
     model = modelled(requests, Asked(since=START + 300))

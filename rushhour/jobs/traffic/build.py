@@ -22,7 +22,7 @@ from rushhour.jobs.traffic.model import (
     expected_visits,
     mean_session_s,
 )
-from rushhour.jobs.traffic.notes import left_out_notes, limits
+from rushhour.jobs.traffic.notes import COARSE_S, left_out_notes, limits
 from rushhour.jobs.traffic.pauses import After, Pauses, after, seconds_of
 from rushhour.jobs.traffic.record import Logged, ReadingReport
 from rushhour.jobs.traffic.sessions import AT_ONCE, AT_ONCE_S, GAP_S, MOST_OPEN, THINK, Moves, SessionFold
@@ -206,6 +206,8 @@ class _Builder:
         endpoint, moves = self._final.endpoints[at], self._moves
         at_once = moves.pauses.get((at, AT_ONCE), Pauses())
         think = moves.pauses.get((at, THINK), Pauses())
+        if self._report.resolution_s >= COARSE_S:
+            think = think.spread(self._report.resolution_s / 2)
         unfollowed = moves.unfollowed.get(at, Pauses())
         known = at_once.total + think.total + unfollowed.total
         follows: After | None = after(at_once, think, unfollowed) if known else None
@@ -227,7 +229,8 @@ class _Builder:
             after=follows,
             at_once=self._shares(at, AT_ONCE),
             think=self._shares(at, THINK),
-            parallel=self._report.resolution_s < 0.5 and moves.overlaps.get(at, 0) * 2 > at_once.total > 0,
+            parallel=self._report.resolution_s < COARSE_S
+            and moves.overlaps.get(at, 0) * 2 > at_once.total > 0,
         )
 
     def _shares(self, at: int, kind: int) -> dict[str, float]:

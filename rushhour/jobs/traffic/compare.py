@@ -1,6 +1,6 @@
 """How far the access log of a run lies from the log that its customers were modelled after (pure)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -47,18 +47,23 @@ class Comparison:
 
     rows: tuple[Row, ...]
     scale: float
+    doubts: tuple[str, ...] = ()  # why the run says nothing: its verdict is unknown
 
     @property
     def outcome(self) -> Literal["near", "far", "unknown"]:
-        """Far where one figure is; unknown where none is far and one is not known."""
+        """Far where a figure is; unknown where none is far and one is not known, or the run says nothing."""
+        if self.doubts:
+            return "unknown"
         if any(row.ok is False for row in self.rows):
             return "far"
         return "unknown" if any(row.ok is None for row in self.rows) or not self.rows else "near"
 
 
-def compare(source: TrafficModel, run: TrafficModel, scale: float = 1.0) -> Comparison:
+def compare(
+    source: TrafficModel, run: TrafficModel, scale: float = 1.0, doubts: Sequence[str] = ()
+) -> Comparison:
     """Compare the log that a model was made from with the log of a run; `scale` is the scenario's."""
-    return Comparison(tuple(_rows(source, run, scale)), scale)
+    return Comparison(tuple(_rows(source, run, scale)), scale, tuple(doubts))
 
 
 def _rows(source: TrafficModel, run: TrafficModel, scale: float) -> Iterator[Row]:

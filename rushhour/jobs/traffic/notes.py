@@ -11,7 +11,7 @@ from rushhour.jobs.traffic.record import ReadingReport
 SESSIONS: Final = "sessions, think times and transitions"
 THINK_TIMES: Final = "think times"
 RATES: Final = "rates and the number present"
-_WHOLE_SECONDS: Final = 0.5
+COARSE_S: Final = 0.5  # time stamps of this and more hide what happens within a second
 
 
 def left_out_notes(tree: PathTree) -> Iterator[Note]:
@@ -55,7 +55,7 @@ def limits(
         yield Note(RATES, None, f"the log spans {span_s:.0f} s; they need {SHORTEST_S:g} s")
     if failed_only:
         yield Note("how customers behave while the service works", None, "every answer in the log is a 5xx")
-    if report.resolution_s >= _WHOLE_SECONDS and walks:
+    if report.resolution_s >= COARSE_S and walks:
         yield Note(
             "what happens within a second",
             None,

@@ -79,7 +79,12 @@ def write_comparison(
     """Write comparison.json and comparison.html."""
     outputs.folder.mkdir(parents=True, exist_ok=True)
     rows = [{**asdict(row), "difference": row.difference, "ok": row.ok} for row in found.rows]
-    text = json.dumps({"outcome": found.outcome, "scale": found.scale, "rows": rows}, indent=1) + "\n"
+    text = (
+        json.dumps(
+            {"outcome": found.outcome, "scale": found.scale, "doubts": found.doubts, "rows": rows}, indent=1
+        )
+        + "\n"
+    )
     return [
         _write(outputs.folder / "comparison.json", text),
         _write(outputs.folder / "comparison.html", comparison_page(found, source, run)),

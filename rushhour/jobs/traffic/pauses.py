@@ -8,6 +8,7 @@ from typing import Final
 
 SHARES: Final = tuple([share / 20 for share in range(20)] + [0.98, 0.99, 1.0])
 SHORTEST_S: Final = 0.001
+_STEPS: Final = 16
 _WIDTH: Final = math.log(1.02)  # each bucket is 2 % wide
 _FEWEST_AT_RISK: Final = 3
 _LEAST_AT_RISK: Final = 0.001
@@ -20,9 +21,9 @@ class Pauses:
     __slots__ = ("counts",)
 
     def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
+        self.counts: dict[int, float] = {}
 
-    def add(self, seconds: float, times: int = 1) -> None:
+    def add(self, seconds: float, times: float = 1) -> None:
         """Count a pause; anything below a millisecond, and below 0, is the first bucket."""
         at = 0 if seconds < SHORTEST_S else 1 + int(math.log(seconds / SHORTEST_S) / _WIDTH)
         self.counts[at] = self.counts.get(at, 0) + times
@@ -32,8 +33,16 @@ class Pauses:
         for at, times in other.counts.items():
             self.counts[at] = self.counts.get(at, 0) + times
 
+    def spread(self, half_s: float) -> "Pauses":
+        """The same pauses, each evenly over `half_s` on both sides: for time stamps cut to seconds."""
+        found = Pauses()
+        for at, times in self.counts.items():
+            for step in range(_STEPS):
+                found.add(seconds_of(at) + half_s * ((2 * step + 1) / _STEPS - 1), times / _STEPS)
+        return found
+
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         return sum(self.counts.values())
 
     def quantile(self, share: float) -> float | None:
@@ -98,7 +107,7 @@ def after(at_once: Pauses, think: Pauses, unfollowed: Pauses) -> After:
         at_risk -= followed + unfollowed.counts.get(bucket, 0)
     shares = [sum(weights.values(), 0.0) for weights in split]
     seconds = [quantiles(weights, SHARES) if weights else () for weights in split]
-    return After(shares[0], shares[1], max(left, 0.0), seconds[0], seconds[1], think.total, certain)
+    return After(shares[0], shares[1], max(left, 0.0), seconds[0], seconds[1], round(think.total), certain)
 
 
 def mean_of(seconds_at_shares: tuple[float, ...]) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushhour.errors import RunDataError, UsageError
+from rushhour.judging.saved import read_verdict
 from rushhour.metrics.window import find_window
 from rushhour.rundir import RunDir
 from rushhour.rundir import facts as f
@@ -24,6 +25,7 @@ class RunLog:
     since: float  # unix seconds: the load was measured from here
     until: float
     scenario: Scenario
+    doubts: tuple[str, ...]  # why the run's verdict is unknown, where it is
 
 
 def run_log(path: Path) -> RunLog:
@@ -46,6 +48,7 @@ def run_log(path: Path) -> RunLog:
     anchor, window = history.event(f.ANCHOR), find_window(history, scenario.load.warm_up)
     if anchor is None or window is None or window.of_start or window.load_ended_s <= window.measured_from_s:
         raise UsageError([f"{path}: no load was measured in this run"])
+    verdict = read_verdict(run)
     wall_s = float(anchor.detail["wall_s"])
     return RunLog(
         log,
@@ -53,6 +56,7 @@ def run_log(path: Path) -> RunLog:
         wall_s + window.measured_from_s,
         wall_s + window.load_ended_s,
         scenario,
+        tuple(verdict.reasons) if verdict is not None and verdict.verdict == "unknown" else (),
     )
 
 

@@ -64,20 +64,18 @@ def scenario_lines(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -
 
 def _replay(model: TrafficModel, asked: ScenarioAsked, locustfile: str) -> list[str]:
     """The scenario of a short log: sessions begin as they did in the log, in steps of ten seconds."""
-    first = model.arrivals.curve[0][0]
-    span_s = model.arrivals.last_t - first
-    curve = [point for point in model.arrivals.curve if point[0] - first + BIN_S <= span_s]  # whole bins
-    rates = [max(sessions * asked.scale / 60, _LEAST_PER_S) for _, _, sessions, _ in curve]
-    middles = [point[0] - first + BIN_S / 2 for point in curve]
-    points = [(0.0, rates[0]), *zip(middles, rates, strict=True)]
+    first, last = model.arrivals.first_t, model.arrivals.last_t
+    span_s = last - first
+    points: list[tuple[float, float]] = []
+    for bin_t, _, per_minute, _ in model.arrivals.curve:
+        if bin_t + BIN_S <= last:  # steps, since a line between bins would not keep the number of sessions
+            start, end = max(bin_t - first, 0.0), bin_t + BIN_S - first
+            per_s = max(per_minute * asked.scale / 60 * BIN_S / max(end - start, 1.0), _LEAST_PER_S)
+            points += [(round(start, 1), per_s), (round(end, 1), per_s)]
     if model.fills:  # the customers who were there already come first
-        filling = model.arrivals.carried * asked.scale / FILL_S + rates[0]
-        points = [
-            (0.0, filling),
-            (FILL_S, filling),
-            (FILL_S, rates[0]),
-            *(p for p in points if p[0] > FILL_S),
-        ]
+        filling = model.arrivals.carried * asked.scale / FILL_S + points[0][1]
+        later = [point for point in points if point[0] > FILL_S]
+        points = [(0.0, filling), (FILL_S, filling), (FILL_S, points[0][1]), *later]
     words = ", ".join(f"[{at_s:g}s, {per_s:.3f}/s]" for at_s, per_s in points)
     times = "" if asked.scale == 1 else f"{asked.scale:g} times "
     return [

@@ -57,4 +57,4 @@ def compare_run(
         until=log.until,
     )
     ran, _ = study([str(log.path)], own, part, on_progress)
-    return compare(source, ran, scale), source, ran
+    return compare(source, ran, scale, log.doubts), source, ran

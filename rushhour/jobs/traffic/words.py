@@ -135,6 +135,7 @@ def terminal_comparison(found: c.Comparison) -> RenderableType:
     words = {
         "near": "the run is near the log",
         "far": "the run is far from the log",
-        "unknown": "not every figure is known",
+        "unknown": "the run's verdict is unknown" if found.doubts else "not every figure is known",
     }
-    return Group(Text(words[found.outcome], styles[found.outcome]), table)
+    doubts = [Text(f"  {clean(doubt)}", "yellow") for doubt in found.doubts]
+    return Group(Text(words[found.outcome], styles[found.outcome]), *doubts, table)
