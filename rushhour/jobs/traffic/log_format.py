@@ -55,7 +55,7 @@ _UPSTREAM: Final = {
 _NGINX: Final = {
     "remote_addr": _Part("address"),
     "realip_remote_addr": _OTHER,
-    "http_x_forwarded_for": _Part("forwarded"),
+    "proxy_add_x_forwarded_for": _Part("forwarded"),
     "remote_user": _Part("user"),
     "time_local": _Part("time", CLF_TIME),
     "time_iso8601": _Part("time", ISO_TIME),
@@ -71,10 +71,16 @@ _NGINX: Final = {
     "body_bytes_sent": _Part("size"),
     "bytes_sent": _Part("size"),
     "request_time": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
-    "http_user_agent": _Part("agent"),
-    "http_cookie": _Part("cookies"),
     "uid_got": _Part("key"),
     "is_args": _IS_ARGS,
+}
+_HEADERS: Final = {
+    "user-agent": "agent",
+    "cookie": "cookies",
+    "x-forwarded-for": "forwarded",
+    "x-real-ip": "forwarded",
+    "true-client-ip": "forwarded",
+    "cf-connecting-ip": "forwarded",
 }
 _LETTERS: Final = {  # Apache's and gunicorn's
     "h": _Part("address"),
@@ -196,7 +202,7 @@ class _Template:
         notes = [] if "seconds" in fields else ["no durations"]
         if "agent" not in fields:
             notes.append("no agents: visitors behind one address look like one")
-        stamps: Stamps = "start" if self.server == "Apache" else "end"
+        stamps: Stamps = "start" if self.server == "Apache" and "{end:" not in self._template else "end"
         return Format(
             name=f"{self.server} format as given",
             parse=parse,
@@ -257,6 +263,8 @@ class _Template:
             return after[:1]
         if parts[at].field == "target":  # what is joined to it is a part of it
             return self._following(pieces, parts, at + 1, pieces[at + 1][3])
+        if parts[at + 1].field == "target":
+            return "/"  # a host before it
         return "" if parts[at + 1].shape is None else "["
 
     def _chosen(self, names: list[str], parts: list[_Part]) -> dict[str, int]:
@@ -290,14 +298,13 @@ class _Template:
         if name.startswith("cookie_"):
             return self._key_part("cookie", name.removeprefix("cookie_"))
         if name.startswith("http_"):
-            return self._key_part("header", name.removeprefix("http_").replace("_", "-"))
+            return self._header_part("i", name.removeprefix("http_").replace("_", "-"))
         return _Part(None, rf"(?:{_NUMBER})(?:(?:, | : )(?:{_NUMBER}))*") if name in _UPSTREAM else _OTHER
 
     def _header_part(self, kind: str, name: str) -> _Part:
         if kind == "C":
             return self._key_part("cookie", name)
-        known = {"user-agent": "agent", "x-forwarded-for": "forwarded", "cookie": "cookies"}
-        field = known.get(name.lower())
+        field = _HEADERS.get(name.lower())
         return _Part(field) if field else self._key_part("header", name)
 
     def _key_part(self, kind: str, name: str) -> _Part:
@@ -358,8 +365,12 @@ def _up_to(end: str, in_quotes: bool, part: _Part, lenient: bool) -> str:
     if in_quotes:
         stop = re.escape("" if end == '"' else end)
         return rf'[^"\\{stop}]*(?:\\.[^"\\{stop}]*)*'
+    if part.field == "forwarded":
+        return "[^, ]*(?:, ?[^, ]+)*"
     if not end:
         return ".*"
+    if part.field == "request" and end == " ":
+        return r"(?:\S+ \S+ HTTP/[0-9.]+|\S+ \S+|-)"
     return ".{0,256}?" if part.field == "user" else rf"[^{re.escape(end)}]*"
 
 
