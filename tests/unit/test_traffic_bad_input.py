@@ -381,3 +381,25 @@ def test_reading_never_raises_and_counts_every_line_once(
     assert report.requests + sum(found.lines for found in report.skipped) == report.lines
     assert all(request.path.isascii() and request.path.isprintable() for request in requests)
     assert all(request.path.startswith("/") for request in requests)
+
+
+@pytest.mark.parametrize("where", ["path", "agent", "host"])
+def test_long_values_need_no_more_memory_than_a_bound(tmp_path: Path, where: str) -> None:
+    tracemalloc = pytest.importorskip("tracemalloc")
+    log = tmp_path / "access.log"
+    with log.open("w") as file:
+        for number in range(3000):
+            long = f"{number}{'x' * 60_000}"
+            values = {"path": "/a", "agent": "Example/1.0", "host": "192.0.2.7", where: "/" + long}
+            at = f"29/Nov/2026:11:{number // 60:02}:{number % 60:02} +0000"
+            file.write(
+                f'{values["host"]} - - [{at}] "GET {values["path"]} HTTP/1.1" 200 3 "-" "{values["agent"]}"\n'
+            )
+    tracemalloc.start()
+    try:
+        requests = sum(1 for _ in read([str(log)]))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert requests == 3000
+    assert peak < 90 << 20  # of 180 MB

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -113,8 +114,12 @@ class _Field:
         return empty
 
 
-def _loaded(line: str) -> Mapping[str, object] | None:
-    """The object that a line is; bytes that are not UTF-8, which are `\\xNN` by now, become `%NN`."""
+@lru_cache(maxsize=1)
+def loaded(line: str) -> Mapping[str, object] | None:
+    """The object that a line is, kept for the next format that is tried on it.
+
+    Bytes that are not UTF-8, which are `\\xNN` by now, become `%NN`.
+    """
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -167,7 +172,7 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
     def parse(line: str) -> Found | None:
         if line[:1] != "{":
             return None
-        found = _loaded(line)
+        found = loaded(line)
         if found is None:
             return None
         moment, code = time.read(found), status.read(found)
@@ -237,7 +242,7 @@ def guessed_format(line: str, session: SessionKey) -> Format | None:
     """A format from the usual names in a line; None if no time, request and status are among them."""
     if line[:1] != "{":
         return None
-    found = _loaded(line)
+    found = loaded(line)
     if found is None:
         return None
     fields = {}
