@@ -23,6 +23,7 @@ from rushhour.scenario.rules import contradictions
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
 from tests.unit.arrivals_run import arriving, open_gate
+from tests.unit.test_verdict_trust import with_other_work
 
 
 def step(history: History, per_s: float = 10.0, **changes: Any) -> Step:
@@ -92,6 +93,8 @@ def test_a_generator_that_fell_behind_is_the_limit_and_other_work_is_unknown() -
     assert step(arriving(due_late_p99_ms=400.0)).outcome == "generator"
     assert step(arriving(cpu_cores=0.97)).outcome == "generator"
     assert step(h.cut_short(arriving(), 60)).outcome == "unknown"
+    crowded = with_other_work(1.2)(arriving(due_late_p99_ms=400.0))
+    assert step(crowded).outcome == "unknown"  # others took the generator's CPU
 
 
 def slow_seconds(slow: int, of: int) -> History:
