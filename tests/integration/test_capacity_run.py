@@ -59,6 +59,13 @@ def command(folder: Path, url: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "rushhour", "capacity", "one-at-a-time", "--runs", "runs", *more]
 
 
+def steps_in(folder: Path) -> list[Any]:
+    """The steps that a search under way has written so far."""
+    files = list((folder / "runs").glob("*-capacity-*/capacity.json"))
+    searches = json.loads(files[0].read_text()) if files else []
+    return list(searches[0]["steps"]) if searches else []
+
+
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
 QUICK = ("--step", "4s", "--warm-up", "1s", "--precision", "40", "--budget", "150s")
 
@@ -104,7 +111,7 @@ def test_an_interrupted_search_keeps_what_it_found(tmp_path: Path) -> None:
             env=ENVIRONMENT,
         )
         try:
-            assert came_true(lambda: any((tmp_path / "runs").glob("*-capacity-*/capacity.json")), 60)
+            assert came_true(lambda: bool(steps_in(tmp_path)), 60)
             time.sleep(1)
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=60)

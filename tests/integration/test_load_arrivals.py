@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rushhour.metrics.requests import request_metrics
+from rushhour.metrics.window import find_window
 from rushhour.rundir import History, load_history
 from rushhour.scenario.arrivals import RatePoint
 from rushhour.scenario.model import Load
@@ -201,3 +203,44 @@ def test_customers_beyond_the_open_files_are_turned_away(tmp_path: Path) -> None
     arrived = sum(sample.arrived for sample in history.generator)
     assert arrived == 300 - OWN_FILES
     assert turned_away + arrived > 80  # 120 on average
+
+
+BLOCKS = """
+from time import perf_counter
+from locust import FastHttpUser, constant, task
+
+class Asks(FastHttpUser):
+    wait_time = constant(0)
+    weight = 20
+
+    @task
+    def ask(self):
+        self.client.get("/ok")
+
+class Blocks(FastHttpUser):
+    wait_time = constant(0)
+
+    @task
+    def compute(self):
+        until_s = perf_counter() + 0.4
+        while perf_counter() < until_s:
+            pass
+"""
+
+
+def test_a_generator_that_stood_still_shows_in_the_latency_since_requests_were_due(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(BLOCKS)
+    load = arriving(40.0, 5.0, "own.py")
+    with (
+        serving(Server()) as server,
+        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
+    ):
+        assert process.wait(60) == 0, process.tail()
+        history = load_history(run)
+        assert recorded(history) == server.counts
+    metrics = request_metrics(history.requests, find_window(history, 0.0))
+    assert metrics.p95_ms is not None
+    assert metrics.p95_due_ms is not None
+    assert metrics.p95_due_ms > 200  # ten customers or so block for 0.4 s, and who is due meanwhile waits
+    assert metrics.p95_due_ms > metrics.p95_ms
+    assert max(sample.due_late_max_ms for sample in history.generator) > 200

@@ -208,7 +208,7 @@ FIRST = Search("gate", "1.1.1", "embedded", (), Knee("unknown"), 1.0, 10.0, 20.0
 def test_the_budget_ends_the_search_and_what_was_found_stays() -> None:
     clock, said = [0.0], list[str]()
 
-    def run_step(rate: float) -> Step:
+    def run_step(rate: float, _: float) -> Step:
         clock[0] += 40
         return made(rate, sharp(47)(rate))
 
@@ -224,7 +224,7 @@ def test_the_budget_ends_the_search_and_what_was_found_stays() -> None:
 
 
 def test_an_interrupt_keeps_what_was_found() -> None:
-    def run_step(rate: float) -> Step:
+    def run_step(rate: float, _: float) -> Step:
         if rate > 10:
             raise KeyboardInterrupt
         return made(rate, "holds")

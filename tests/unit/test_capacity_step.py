@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rushhour.jobs.capacity.climb import Times, step_scenario, think_time_of
+from rushhour.jobs.capacity.climb import Times, step_scenario, step_seconds, think_time_of
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step
 from rushhour.jobs.capacity.measured import make_step, wait_p99_ms
 from rushhour.jobs.capacity.page import beside, render_search
@@ -23,6 +23,7 @@ from rushhour.scenario.rules import contradictions
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
 from tests.unit.arrivals_run import arriving, open_gate
+from tests.unit.test_verdict_trust import with_other_work
 
 
 def step(history: History, per_s: float = 10.0, **changes: Any) -> Step:
@@ -92,6 +93,8 @@ def test_a_generator_that_fell_behind_is_the_limit_and_other_work_is_unknown() -
     assert step(arriving(due_late_p99_ms=400.0)).outcome == "generator"
     assert step(arriving(cpu_cores=0.97)).outcome == "generator"
     assert step(h.cut_short(arriving(), 60)).outcome == "unknown"
+    crowded = with_other_work(1.2)(arriving(due_late_p99_ms=400.0))
+    assert step(crowded).outcome == "unknown"  # others took the generator's CPU
 
 
 def slow_seconds(slow: int, of: int) -> History:
@@ -162,6 +165,16 @@ def test_a_steps_scenario_is_healthy_under_a_constant_rate() -> None:
     assert made.load.arrivals == (RatePoint(0.0, 40.0),)
     assert (made.load.users, made.load.duration, made.load.warm_up) == (None, 32.0, 12.0)
     assert (made.load.think_time, made.expect, made.faults, made.cause) == (1.0, "healthy", (), None)
+
+
+def test_a_step_is_measured_longer_where_its_percentiles_would_mean_little() -> None:
+    scenario, times = open_gate(thresholds=("p99 < 1s",)), Times(step_s=20, warm_up_s=12)
+    known = [dataclasses.replace(step(arriving()), requests_per_s=50.0, arrived_per_s=10.0)]
+    assert step_seconds(scenario, 5.0, [], times) == 20  # nobody knows yet how many requests a customer sends
+    assert step_seconds(scenario, 40.0, known, times) == 20
+    assert step_seconds(scenario, 13.0, known, times) == 31  # 2,000 requests, of which 20 are slower
+    assert step_seconds(scenario, 2.0, known, times) == 40
+    assert step_seconds(open_gate(thresholds=("http_5xx == 0",)), 2.0, known, times) == 20
 
 
 def found_search(release: str = "1.1.1") -> Search:

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from rushhour.jobs.capacity.climb import Ladder, Say, ScreenOf, Times, search, step_scenario, think_time_of
+from rushhour.jobs.capacity.climb import (
+    Ladder,
+    Say,
+    ScreenOf,
+    Times,
+    search,
+    step_scenario,
+    step_seconds,
+    think_time_of,
+)
 from rushhour.jobs.capacity.facts import Knee, Search
 from rushhour.jobs.capacity.search import Plan
 from rushhour.jobs.capacity.store import STEPS, Judged, write_all
@@ -107,6 +116,7 @@ def _searched(scenario: Scenario, wanted: Wanted, stack: str, ladder: Ladder, sa
         first,
         wanted.plan_of(scenario),
         times,
-        lambda rate: ladder.run(step_scenario(scenario, rate, times, think_time_s)),
+        lambda rate, step_s: ladder.run(step_scenario(scenario, rate, times, think_time_s, step_s)),
+        seconds_of=lambda rate, steps: step_seconds(scenario, rate, steps, times),
         say=say,
     )

@@ -14,7 +14,7 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.thresholds import Threshold
 from rushhour.verdict.judge import Verdict
 
-_PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99} | {
+PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99} | {
     "p50_due": 0.50,
     "p95_due": 0.95,
     "p99_due": 0.99,
@@ -50,7 +50,7 @@ def _probability_that_it_holds(threshold: Threshold, history: History, window: W
     It is below the bound when the share of slower requests is below 1 - p. The share's error comes from how
     much it varies from block to block (a ratio estimate), so that bursts count as what they are.
     """
-    p = _PERCENTILES.get(threshold.metric)
+    p = PERCENTILES.get(threshold.metric)
     if p is None or threshold.operator not in {"<", "<="}:
         return None
     blocks = _blocks(threshold, history, window)
