@@ -24,7 +24,9 @@ for name in (
 LONGEST_FIRST = (
     "test_webui_browser.py",
     "test_main_job.py",
+    "test_webui_tabs.py",
     "test_own_service.py",
+    "test_agent_exec.py",
     "test_load_run.py",
     "test_load_workers.py",
     "test_report_browser.py",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -145,14 +146,16 @@ engine = create_engine("sqlite:///shop.db")
 kept = [engine.connect() for _ in range(int(sys.argv[1]))]
 if sys.argv[2] == "close":
     [connection.close() for connection in kept]
-time.sleep(1.5)  # the agent describes what is out for a second
+if kept:
+    time.sleep(1.5)  # the agent describes what is out for a second
 end = sys.argv[3]
 os.kill(os.getpid(), signal.SIGTERM) if end == "SIGTERM" else os._exit(int(end)) if end != "0" else None
 """
 
 
 def use_pool(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
-    (folder / "uses_pool.py").write_text(USES_POOL)
+    if not (folder / "uses_pool.py").exists():
+        (folder / "uses_pool.py").write_text(USES_POOL)
     options = ("--long-hold", "0.1s", *options)
     done = execute(folder, sys.executable, "uses_pool.py", *arguments, options=options)
     return done.returncode, done.stderr
@@ -190,7 +193,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_command_starts(tmp
 
 def test_fail_on_leak_says_whether_a_connection_leaked(tmp_path: Path) -> None:
     fail = ("--fail-on-leak",)
-    for count, close, end, code in (
+    cases = (
         ("2", "close", "0", 0),
         ("2", "leave", "0", 1),
         ("2", "close", "SIGTERM", 128 + 15),
@@ -198,15 +201,25 @@ def test_fail_on_leak_says_whether_a_connection_leaked(tmp_path: Path) -> None:
         ("2", "leave", "143", 1),  # as a shell hands a signal on
         ("2", "leave", "7", 7),  # an error of the command's own
         ("0", "close", "0", 2),  # no check-out
-    ):
-        assert use_pool(tmp_path, count, close, end, options=fail)[0] == code, (count, close, end)
-    blind = execute(tmp_path, "/bin/true", options=fail)
-    assert blind.returncode == 2
-    assert "--fail-on-leak: no check-out was seen" in blind.stderr
-    assert execute(tmp_path, sys.executable, "-c", "pass", options=fail).returncode == 2
-    assert execute(tmp_path, sys.executable, "-S", "-c", "pass", options=fail).returncode == 2
-    assert execute(tmp_path, "/bin/false", options=fail).returncode == 1
-    assert execute(tmp_path, "/bin/true").returncode == 0
+    )
+    commands = (
+        (("/bin/true",), fail, 2),
+        ((sys.executable, "-c", "pass"), fail, 2),
+        ((sys.executable, "-S", "-c", "pass"), fail, 2),
+        (("/bin/false",), fail, 1),
+        (("/bin/true",), (), 0),
+    )
+    (tmp_path / "uses_pool.py").write_text(USES_POOL)
+    with ThreadPoolExecutor(2) as threads:
+        used = [threads.submit(use_pool, tmp_path, *case[:3], options=fail) for case in cases]
+        ended = [
+            threads.submit(execute, tmp_path, *command, options=options) for command, options, _ in commands
+        ]
+    for case, found in zip(cases, used, strict=True):
+        assert found.result()[0] == case[3], case
+    for expected, done in zip(commands, ended, strict=True):
+        assert done.result().returncode == expected[2], expected
+    assert "--fail-on-leak: no check-out was seen" in ended[0].result().stderr
 
 
 def test_no_process_outlives_a_killed_agent_exec(tmp_path: Path) -> None:

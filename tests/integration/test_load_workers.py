@@ -2,11 +2,17 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from rushhour.load.master_address import MasterAddress
+from rushhour.process.child import Child
 from rushhour.process.ports import HOST, free_port
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
@@ -62,13 +68,28 @@ def load(count: int) -> Load:
     )
 
 
+def said(process: Child) -> str:
+    return " ".join(process.tail())
+
+
 def faults(history: History) -> str:
     return " ".join(
         str(event.detail.get("error")) for event in history.events if event.name == f.OBSERVER_FAULT
     )
 
 
-def test_workers_that_were_started_by_hand_count_as_forked_ones_do(tmp_path: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came of a run."""
+
+    code: int
+    said: str
+    history: History
+    served: Counter[str]
+    worker_codes: tuple[int, ...] = ()
+
+
+def joined(tmp_path: Path) -> Ended:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
     master = MasterAddress(HOST, free_port(), wait_s=30)
     with (
@@ -76,15 +97,12 @@ def test_workers_that_were_started_by_hand_count_as_forked_ones_do(tmp_path: Pat
         loading(server, load(2), tmp_path / "run", root=tmp_path, master=master) as (process, run),
         workers(master, tmp_path / "own.py", tmp_path / "own.py") as started,
     ):
-        assert process.wait(60) == 0, process.tail()
-        assert [worker.wait(ENDS_WITHIN_S) for worker in started] == [0, 0]
-        history = load_history(run)
-        assert recorded(history) == server.counts
-    assert {row.worker for row in history.requests} == {"worker-0", "worker-1"}
-    assert max(sample.users for sample in history.generator) == 3
+        code = process.wait(60)
+        worker_codes = tuple(worker.wait(ENDS_WITHIN_S) for worker in started)
+        return Ended(code, said(process), load_history(run), Counter(server.counts), worker_codes)
 
 
-def test_a_worker_with_other_code_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+def other_code(tmp_path: Path) -> Ended:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "own.py").write_text(LOCUSTFILE.replace("0.05", "0.5"))
@@ -94,12 +112,10 @@ def test_a_worker_with_other_code_ends_the_run_with_its_reason(tmp_path: Path) -
         loading(server, load(2), tmp_path / "run", root=tmp_path, master=master) as (process, run),
         workers(master, tmp_path / "own.py", tmp_path / "old" / "own.py"),
     ):
-        assert process.wait(60) == 3, process.tail()
-        assert "differs from the master's" in faults(load_history(run))
-        assert "differs from the master's" in " ".join(process.tail())
+        return Ended(process.wait(60), said(process), load_history(run), Counter(server.counts))
 
 
-def test_a_worker_without_rushhour_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+def without_rushhour(tmp_path: Path) -> Ended:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
     master = MasterAddress(HOST, free_port(), wait_s=30)
     plain = ["locust", "--worker", "-f", str(tmp_path / "own.py")]
@@ -108,8 +124,45 @@ def test_a_worker_without_rushhour_ends_the_run_with_its_reason(tmp_path: Path) 
         loading(server, load(1), tmp_path / "run", root=tmp_path, master=master) as (process, run),
         running([*plain, "--master-host", master.host, "--master-port", str(master.port)]),
     ):
-        assert process.wait(60) == 3, process.tail()
-        assert "for worker-0 to join: was it started by `rushhour worker`?" in faults(load_history(run))
+        return Ended(process.wait(60), said(process), load_history(run), Counter(server.counts))
+
+
+STORIES: dict[str, Callable[[Path], Ended]] = {
+    "joined": joined,
+    "other code": other_code,
+    "without rushhour": without_rushhour,
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ended]]:
+    """All runs at once, because they mostly wait; a call waits for the run that it names."""
+    paths = {name: tmp_path_factory.mktemp("workers") for name in STORIES}
+    with ThreadPoolExecutor(len(STORIES)) as threads:
+        runs = {name: threads.submit(story, paths[name]) for name, story in STORIES.items()}
+        yield lambda name: runs[name].result(timeout=120)
+
+
+def test_workers_that_were_started_by_hand_count_as_forked_ones_do(ended: Callable[[str], Ended]) -> None:
+    run = ended("joined")
+    assert run.code == 0, run.said
+    assert run.worker_codes == (0, 0)
+    assert recorded(run.history) == run.served
+    assert {row.worker for row in run.history.requests} == {"worker-0", "worker-1"}
+    assert max(sample.users for sample in run.history.generator) == 3
+
+
+def test_a_worker_with_other_code_ends_the_run_with_its_reason(ended: Callable[[str], Ended]) -> None:
+    run = ended("other code")
+    assert run.code == 3, run.said
+    assert "differs from the master's" in faults(run.history)
+    assert "differs from the master's" in run.said
+
+
+def test_a_worker_without_rushhour_ends_the_run_with_its_reason(ended: Callable[[str], Ended]) -> None:
+    run = ended("without rushhour")
+    assert run.code == 3, run.said
+    assert "for worker-0 to join: was it started by `rushhour worker`?" in faults(run.history)
 
 
 def test_a_master_that_is_not_an_address_is_refused(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Request, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.webui_pages import (
     GONE_S,
@@ -36,128 +37,129 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def test_runs_start_and_stop_in_the_browser_and_each_is_judged(
-    browser: Browser, cache: Path, tmp_path: Path
-) -> None:
-    with serving(tmp_path) as (url, _):
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(url)
-        page.locator('select[name="scenario"]').select_option("other")
-        expect(page.locator('input[name="userCount"]')).to_have_value("7")
-        page.locator('select[name="scenario"]').select_option("tiny")
-        expect(page.locator('input[name="userCount"]')).to_have_value("60")
-        start(page, "1.1")
-        page.get_by_role("tab", name="Pool", exact=True).click()
-        replica = page.locator("tr", has_text="replica")
-        expect(replica).to_contain_text("100 %", timeout=SEEN_MS)
-        live = browser.new_page()
-        live.goto(f"{url}rushhour")
-        expect(live.locator("#charts .plot")).to_have_count(6, timeout=SEEN_MS)
-        expect(live.locator("#holders")).to_contain_text("list_referrals", timeout=SEEN_MS)
-        stop(page)
-        expect(page.locator("#rushhour-verdict")).to_contain_text("tiny (release 1.1)")
-        report = browser.new_page()
-        report.goto(url.rstrip("/") + str(page.locator("#rushhour-report").get_attribute("href")))
-        expect(report.locator("h1")).to_contain_text("tiny (release 1.1)")
-        page.get_by_role("button", name=re.compile("^new$", re.IGNORECASE)).click()
-        start(page, "1.1.1")
-        stop(page)
-        expect(live.locator("#runs tbody tr")).to_have_count(2, timeout=SEEN_MS)
-    runs = sorted(path.name for path in (tmp_path / "runs").iterdir() if path.name.endswith("tiny"))
-    assert len(runs) == 2
-    assert all((tmp_path / "runs" / run / "verdict.json").exists() for run in runs)
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A page, and the folder that its runs are in."""
+
+    url: str
+    runs: Path
+
+    def runs_of(self, *scenarios: str) -> list[Path]:
+        return [path for path in self.runs.iterdir() if path.name.endswith(scenarios)]
 
 
-def test_the_form_refuses_what_is_no_number_above_0(browser: Browser, cache: Path, tmp_path: Path) -> None:
-    with serving(tmp_path) as (url, _):
-        page = browser.new_page()
-        page.goto(url)
-        users = page.locator('input[name="userCount"]')
-        notice = page.locator("#rushhour-notice")
-        for wrong in ("-5", "1e3", "five"):
-            users.fill(wrong)
-            expect(notice).to_contain_text(f'Number of users: "{wrong}" is not a number above 0')
-            page.get_by_role("button", name=re.compile("^start", re.IGNORECASE)).click()
-            expect(users).to_have_value(wrong)
-            expect(page.locator("#rushhour")).to_have_attribute("data-phase", "ready")
-        users.fill("")
-        users.press_sequentially("-5")
-        expect(users).to_have_value("-5")
-        page.locator('input[name="spawnRate"]').click()
-        expect(users).to_have_value("-5")
-        users.fill("0")
-        expect(notice).to_be_hidden()
+@pytest.fixture(scope="module")
+def served(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A stack with its page, which the tests without a fault share; the first of them start no run."""
+    folder = tmp_path_factory.mktemp("served")
+    with serving(folder) as (url, _):
+        yield Served(url, folder / "runs")
+
+
+def test_the_form_refuses_what_is_no_number_above_0(browser: Browser, served: Served) -> None:
+    page = browser.new_page()
+    page.goto(served.url)
+    users = page.locator('input[name="userCount"]')
+    notice = page.locator("#rushhour-notice")
+    for wrong in ("-5", "1e3", "five"):
+        users.fill(wrong)
+        expect(notice).to_contain_text(f'Number of users: "{wrong}" is not a number above 0')
         page.get_by_role("button", name=re.compile("^start", re.IGNORECASE)).click()
-        expect(page.get_by_text("users: '0' is not a number above 0")).to_be_visible()
-        users.fill("20")
-        page.locator('select[name="scenario"]').select_option("other")
-        expect(users).to_have_value("7")
-        expect(page.locator('input[name="spawnRate"]')).to_have_value("3")
-        expect(page.locator('input[name="runTime"]')).to_have_value("60s")
-    assert not [path for path in (tmp_path / "runs").iterdir() if path.name.endswith(("tiny", "other"))]
-
-
-def test_the_tabs_are_right_after_a_run_and_the_dialog_stays(
-    browser: Browser, cache: Path, tmp_path: Path
-) -> None:
-    with serving(tmp_path) as (url, _):
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        loads: list[str] = []
-        page.on("domcontentloaded", lambda loaded: loads.append(loaded.url))
-        page.goto(url)
-        page.locator('input[name="userCount"]').fill("20")
-        notice = page.locator("#rushhour-notice")
-        start(page, "1.1")
-        page.get_by_role("button", name="Edit", exact=True).click()
-        expect(notice).to_contain_text("Edit is refused")
-        expect(page.locator(".MuiModal-root")).to_have_count(0)
-        page.get_by_role("tab", name="Verdicts", exact=True).click()
-        page.wait_for_timeout(3000)
-        stop(page)
-        [run] = [path.name for path in (tmp_path / "runs").iterdir() if path.name.endswith("tiny")]
-        row = page.locator("tr", has_text=run)
-        expect(row).to_contain_text(re.compile("pass|fail|unknown"), timeout=6000)
-        page.get_by_role("tab", name="Pool", exact=True).click()
-        state = page.evaluate("fetch('/rushhour/state').then((answer) => answer.json())")
-        for pool in state["state"]["pools"]:
-            cells = page.locator("tr", has_text=pool["pool"]).locator("td").all_inner_texts()
-            assert cells[1] == str(pool["checked_out"])
-        assert len(loads) == 1
-        page.get_by_role("button", name=re.compile("^new$", re.IGNORECASE)).click()
-        dialog = page.locator(".MuiModal-root")
-        dialog.locator('select[name="scenario"]').select_option("other")
-        expect(dialog.locator('input[name="userCount"]')).to_have_value("7")
-        expect(dialog.locator('input[name="spawnRate"]')).to_have_value("3")
-        expect(dialog).to_be_visible()
-        assert len(loads) == 1  # the page was never loaded again
-        start(page, "1.1.1")
-        stop(page)
-    assert len([path for path in (tmp_path / "runs").iterdir() if path.name.endswith("other")]) == 1
+        expect(users).to_have_value(wrong)
+        expect(page.locator("#rushhour")).to_have_attribute("data-phase", "ready")
+    users.fill("")
+    users.press_sequentially("-5")
+    expect(users).to_have_value("-5")
+    page.locator('input[name="spawnRate"]').click()
+    expect(users).to_have_value("-5")
+    users.fill("0")
+    expect(notice).to_be_hidden()
+    page.get_by_role("button", name=re.compile("^start", re.IGNORECASE)).click()
+    expect(page.get_by_text("users: '0' is not a number above 0")).to_be_visible()
+    users.fill("20")
+    page.locator('select[name="scenario"]').select_option("other")
+    expect(users).to_have_value("7")
+    expect(page.locator('input[name="spawnRate"]')).to_have_value("3")
+    expect(page.locator('input[name="runTime"]')).to_have_value("60s")
+    page.close()
+    assert not served.runs_of("tiny", "other")
 
 
 def note(urls: list[str], request: Request) -> None:
     urls.append(request.url)
 
 
-def test_the_pages_ask_seldom_when_idle_and_never_unseen(
-    browser: Browser, cache: Path, tmp_path: Path
-) -> None:
-    with serving(tmp_path) as (url, _):
-        for path, resource in (("", "/rushhour/bar"), ("rushhour", "/rushhour/state")):
-            page = browser.new_page()
-            asked_for: list[str] = []
-            page.on("request", functools.partial(note, asked_for))
-            page.goto(f"{url}{path}")
-            page.wait_for_timeout(9000)
-            assert 1 <= len([one for one in asked_for if one.partition("?")[0].endswith(resource)]) <= 3
-            page.evaluate(
-                "Object.defineProperty(document, 'hidden', { get: () => true });"
-                "document.dispatchEvent(new Event('visibilitychange'))"
-            )
-            asked_for.clear()
-            page.wait_for_timeout(5000)
-            assert not asked_for
-            page.close()
+def test_the_pages_ask_seldom_when_idle_and_never_unseen(browser: Browser, served: Served) -> None:
+    opened: list[tuple[Page, list[str], str]] = []
+    for path, resource in (("", "/rushhour/bar"), ("rushhour", "/rushhour/state")):
+        page = browser.new_page()
+        asked_for: list[str] = []
+        page.on("request", functools.partial(note, asked_for))
+        page.goto(f"{served.url}{path}")
+        opened.append((page, asked_for, resource))
+    opened[0][0].wait_for_timeout(9000)
+    for page, asked_for, resource in opened:
+        assert 1 <= len([url for url in asked_for if url.partition("?")[0].endswith(resource)]) <= 3
+        page.evaluate(
+            "Object.defineProperty(document, 'hidden', { get: () => true });"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+        asked_for.clear()
+    opened[0][0].wait_for_timeout(5000)
+    assert not [url for _, asked_for, _ in opened for url in asked_for]
+    for page, _, _ in opened:
+        page.close()
+
+
+def test_runs_start_and_stop_in_the_browser_and_each_is_judged(browser: Browser, served: Served) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    loads: list[str] = []
+    page.on("domcontentloaded", lambda loaded: loads.append(loaded.url))
+    page.goto(served.url)
+    page.locator('select[name="scenario"]').select_option("other")
+    expect(page.locator('input[name="userCount"]')).to_have_value("7")
+    page.locator('select[name="scenario"]').select_option("tiny")
+    expect(page.locator('input[name="userCount"]')).to_have_value("60")
+    start(page, "1.1")
+    page.get_by_role("button", name="Edit", exact=True).click()
+    expect(page.locator("#rushhour-notice")).to_contain_text("Edit is refused")
+    expect(page.locator(".MuiModal-root")).to_have_count(0)
+    page.get_by_role("tab", name="Pool", exact=True).click()
+    replica = page.locator("tr", has_text="replica")
+    expect(replica).to_contain_text("100 %", timeout=SEEN_MS)
+    live = browser.new_page()
+    live.goto(f"{served.url}rushhour")
+    expect(live.locator("#charts .plot")).to_have_count(6, timeout=SEEN_MS)
+    expect(live.locator("#holders")).to_contain_text("list_referrals", timeout=SEEN_MS)
+    page.get_by_role("tab", name="Verdicts", exact=True).click()
+    stop(page)
+    [run] = served.runs_of("tiny")
+    row = page.locator("tr", has_text=run.name)
+    expect(row).to_contain_text(re.compile("pass|fail|unknown"), timeout=6000)
+    page.get_by_role("tab", name="Pool", exact=True).click()
+    state = page.evaluate("fetch('/rushhour/state').then((answer) => answer.json())")
+    for pool in state["state"]["pools"]:
+        cells = page.locator("tr", has_text=pool["pool"]).locator("td").all_inner_texts()
+        assert cells[1] == str(pool["checked_out"])
+    expect(page.locator("#rushhour-verdict")).to_contain_text("tiny (release 1.1)")
+    report = browser.new_page()
+    report.goto(served.url.rstrip("/") + str(page.locator("#rushhour-report").get_attribute("href")))
+    expect(report.locator("h1")).to_contain_text("tiny (release 1.1)")
+    page.get_by_role("button", name=re.compile("^new$", re.IGNORECASE)).click()
+    dialog = page.locator(".MuiModal-root")
+    dialog.locator('select[name="scenario"]').select_option("other")
+    expect(dialog.locator('input[name="userCount"]')).to_have_value("7")
+    expect(dialog.locator('input[name="spawnRate"]')).to_have_value("3")
+    expect(dialog).to_be_visible()
+    start(page, "1.1.1")
+    stop(page)
+    expect(live.locator("#runs tbody tr")).to_have_count(2, timeout=SEEN_MS)
+    assert len(loads) == 1  # the page was never loaded again
+    for opened in (page, live, report):
+        opened.close()
+    finished = served.runs_of("tiny", "other")
+    assert len(finished) == 2
+    assert all((run / "verdict.json").exists() for run in finished)
 
 
 def asked(url: str, headers: dict[str, str]) -> int:
@@ -209,8 +211,7 @@ def test_a_broken_stack_is_started_again_and_nothing_survives_kill_9(
         ]
         service.kill()
         expect(page.locator("#rushhour")).to_contain_text("the stack broke", timeout=SEEN_MS)
-        start(page, "1.1.1")
-        stop(page)
+        start(page, "1.1.1")  # and in the middle of this run comes the kill
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 8
     wait_until(lambda: not [one for one in family if one.is_running()], GONE_S, "all that it started to end")
