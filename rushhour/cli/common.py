@@ -9,7 +9,7 @@ from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.judging.alarms import unknown_alarms
 from rushhour.judging.saved import read_real
-from rushhour.load.machine import machine_problems, this_machine
+from rushhour.load.machine import machine_problems, make_room, this_machine
 from rushhour.load.master_address import listening_address
 from rushhour.load.placement import ByHand, how_to_join
 from rushhour.process.guard import Guard
@@ -94,6 +94,7 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
         problems.append(f"--workers-at: say how many for {', '.join(without)}: --workers N")
     if problems:
         raise UsageError(problems)
+    make_room(chosen)
     return chosen
 
 

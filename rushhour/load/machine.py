@@ -75,6 +75,16 @@ def check_machine(scenarios: Iterable[Scenario]) -> None:
         raise UsageError(problems)
 
 
+def make_room(scenarios: Iterable[Scenario]) -> None:
+    """Raise the limit of open files if it is below the customers: the service inherits it from this process.
+
+    A service that cannot accept a customer's connection would look as if it were slow.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if any((scenario.load.users or 0) + SPARE_FILES > soft for scenario in scenarios):
+        raise_open_files()
+
+
 def raise_open_files() -> None:
     """Let this process open as many files as it may: a connection is a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -96,6 +96,22 @@ def test_a_process_may_open_as_many_files_as_the_hard_limit_says() -> None:
     assert done.stdout == "(512, 512)\n"
 
 
+@pytest.mark.parametrize(("users", "limit"), [(56, 256), (57, 4_096)])
+def test_the_service_inherits_a_limit_of_open_files_that_holds_its_customers(users: int, limit: int) -> None:
+    program = (
+        "import dataclasses, resource, subprocess; from rushhour.load.machine import make_room\n"
+        "from tests.unit import histories as h\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))\n"
+        f"load = dataclasses.replace(h.scenario().load, users={users})\n"
+        "make_room([dataclasses.replace(h.scenario(), load=load)])\n"
+        "print(subprocess.run(['sh', '-c', 'ulimit -n'], capture_output=True, text=True).stdout)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert int(done.stdout) == limit
+
+
 def test_a_run_that_the_machine_cannot_carry_does_not_start() -> None:
     settings = ["--set", "load.users=900000000", "--set", "load.spawn_rate=900000000"]
     command = [sys.executable, "-m", "rushhour", "run", "gate", *settings]

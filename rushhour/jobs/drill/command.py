@@ -12,7 +12,7 @@ from rushhour.jobs.drill.facts import VERDICT_OF, Drill
 from rushhour.jobs.drill.page import junit, markdown, terminal
 from rushhour.jobs.drill.run import drill_scenario, run_drill
 from rushhour.load.check import check_locustfiles
-from rushhour.load.machine import check_machine
+from rushhour.load.machine import check_machine, make_room
 from rushhour.process.guard import Guard
 from rushhour.report.files import write
 from rushhour.run import RunContext
@@ -85,6 +85,7 @@ def hotfix(options: DrillOptions) -> list[str]:
     """Run the drill, once for each way of bringing the hotfix; the verdicts in order."""
     plans = [options.plan(by) for by in options.ways]
     check_machine(scenario for scenario, _ in plans[:1])  # the ways have the same load
+    make_room(scenario for scenario, _ in plans)
     check_locustfiles(scenario for scenario, _ in plans)
     drills: list[Drill] = []
     reports: list[Path] = []
