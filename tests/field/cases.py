@@ -276,5 +276,6 @@ CASES: Final = (
         ("nested-checkout",),
         (),
         "held-across-external-wait (certain)",
+        scheme=_SYNCHRONOUS,
     ),
 )
