@@ -276,18 +276,18 @@ def test_offsets_and_summer_time_of_the_log_count(tmp_path: Path) -> None:
     assert [request.t - requests[0].t for request in requests] == [0.0, 1.0, 2.0]
 
 
-def test_zone_without_offset_has_its_twofold_hour_in_order(tmp_path: Path) -> None:
-    row = '192.0.2.7 [25/Oct/2026:{}] "GET /a HTTP/1.1" 200 3\n'
+@pytest.mark.parametrize("log_format", [None, '%h [%{%d/%b/%Y:%H:%M:%S}t] "%r" %>s %b', "%{%F %T}t %r %s"])
+def test_zone_without_offset_has_its_twofold_hour_in_order(tmp_path: Path, log_format: str | None) -> None:
+    form = {
+        None: '::1:5 [25/Oct/2026:{}.000] a b/c 0/0/0/0/0 200 5 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1"\n',
+        "%{%F %T}t %r %s": "2026-10-25 {} GET / HTTP/1.1 200\n",
+    }.get(log_format, '192.0.2.7 [25/Oct/2026:{}] "GET /a HTTP/1.1" 200 3\n')
     hours = [f"{hour:02}:{minute:02}:00" for hour in (1, 2, 2, 3) for minute in range(0, 60, 10)]
-    template = '%h [%{%d/%b/%Y:%H:%M:%S}t] "%r" %>s %b'
-    haproxy = (
-        '192.0.2.7:5 [25/Oct/2026:{}.000] a b/c 0/0/0/0/0 200 5 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1"\n'
-    )
-    zone = ZoneInfo("Europe/Berlin")
-    requests, report = from_text(tmp_path, "".join(haproxy.format(hour) for hour in hours), timezone=zone)
+    text = "".join(form.format(hour) for hour in hours)
+    requests, report = from_text(tmp_path, text, timezone=ZoneInfo("Europe/Berlin"), log_format=log_format)
     assert [request.t - requests[0].t for request in requests] == [600.0 * at for at in range(len(hours))]
     assert report.problems == ()
-    _, report = from_text(tmp_path, "".join(row.format(hour) for hour in hours), log_format=template)
+    _, report = from_text(tmp_path, text, log_format=log_format)
     assert report.problems == (
         "time stamps have no offset from UTC and were taken as UTC: give their zone with --timezone",
     )

@@ -82,11 +82,13 @@ _USUAL: Final = {  # names that say what they hold; "duration" alone does not sa
     "address": "remote_addr|remote_ip|client_ip|client|ip|clientip|client.ip|source.ip|httpRequest.remoteIp",
     "forwarded": "http_x_forwarded_for|x_forwarded_for",
     "user": "remote_user|user|user_id|user.name",
+    "cookies": "http_cookie|cookie|request.headers.Cookie|request.headers.cookie",
+    "session": "cookie_sessionid|cookie_session|session_id|sessionid",
     "agent": "http_user_agent|user_agent|agent|user_agent.original|httpRequest.userAgent",
 }
 
 
-_MAY_BE_MISSING: Final = ("size", "address", "forwarded", "user", "agent")  # in the first line
+_MAY_BE_MISSING: Final = ("size", "address", "forwarded", "user", "agent", "cookies", "session")  # at first
 
 
 class _Field:
@@ -260,5 +262,7 @@ def guessed_format(line: str, session: SessionKey) -> Format | None:
     if "seconds" in fields:
         fields.pop("milliseconds", None)
     mapped = ", ".join(f"{field}={name}" for field, name in fields.items())
-    other_lines = {field: _USUAL[field] for field in _MAY_BE_MISSING}
-    return json_format(f"JSON lines ({mapped})", other_lines | fields, session)
+    whole = {field: _USUAL[field] for field in _MAY_BE_MISSING} | fields
+    if session.kind != "auto":
+        whole.pop("session")
+    return json_format(f"JSON lines ({mapped})", whole, session)
