@@ -16,6 +16,7 @@ import pytest
 from tests.judged_runs import ROOT, TIMEOUT_S, Ended, asked_and_recorded, read, run, rushhour, told
 
 GONE_WITHIN_S = 10
+SHORTER = "--duration=6s"  # the pool is full after three
 
 FILES = {
     "scenario.json",
@@ -37,12 +38,12 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def leak(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
-    return run(tmp_path_factory.mktemp("leak"), "smoke-leak")
+    return run(tmp_path_factory.mktemp("leak"), "smoke-leak", SHORTER)
 
 
 @pytest.fixture(scope="module")
 def hotfix(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
-    return run(tmp_path_factory.mktemp("hotfix"), "smoke-hotfix", "--workers=2")
+    return run(tmp_path_factory.mktemp("hotfix"), "smoke-hotfix", "--workers=2", SHORTER)
 
 
 @pytest.mark.alone
