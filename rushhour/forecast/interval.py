@@ -22,10 +22,11 @@ class Estimate:
         return self.low <= measured <= self.high
 
 
-def estimate(values: Sequence[float], *, error: float = 0.0) -> Estimate:
+def estimate(values: Sequence[float], *, error: float = 0.0, most: float = math.inf) -> Estimate:
     """Return the median and the 80 % interval of repeated predictions.
 
-    `error` is the model's own measured error as a share: the interval is that much wider on both sides.
+    `error` is the model's own measured error as a share: the interval is that much wider on both sides, up to
+    `most`, which the figure cannot exceed.
     Raises ValueError without values.
     """
     if not values:
@@ -33,7 +34,7 @@ def estimate(values: Sequence[float], *, error: float = 0.0) -> Estimate:
     ordered = sorted(values)
     outside = (1 - CONFIDENCE) / 2
     low, value, high = (quantile(ordered, share) for share in (outside, 0.5, 1 - outside))
-    return Estimate(value, low / (1 + error), high * (1 + error))
+    return Estimate(value, low / (1 + error), max(value, min(most, high * (1 + error))))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -1,5 +1,6 @@
 """Predicts waits, time-outs and connections in use for settings that were not run (pure)."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -35,7 +36,7 @@ MODEL_ERROR: Final = 0.25  # of waits and time-outs, as a share: measured by `ma
 REQUESTS: Final = 20_000  # simulated for a prediction, over all of its repeats
 SHORTEST_S: Final = 0.5  # of a simulation
 HOLDS: Final = 20  # mean holds that a simulation lasts at least
-BURSTS_COST: Final = 10  # times as many requests are simulated where customers act together
+BURSTS_COST: Final = 2  # times as many requests are simulated where customers act together
 MOST_PER_S: Final = 5000  # requests a second of a process: no Python process answers so many
 
 
@@ -96,7 +97,13 @@ def predict(
         tallies.append(simulate(world, seconds, warm_s, dice))
         shares.append(_share(demand, setting, world))
     pools = {
-        pool.name: _pool_prediction(pool.name, [tally.pools[at] for tally in tallies], shares, seconds)
+        pool.name: _pool_prediction(
+            pool.name,
+            [tally.pools[at] for tally in tallies],
+            shares,
+            seconds,
+            timeout_s=setting.pools[pool.name].timeout_s,
+        )
         for at, pool in enumerate(demand.pools)
     }
     per_s = estimate([tally.requests / seconds / share for tally, share in zip(tallies, shares, strict=True)])
@@ -142,23 +149,27 @@ def _share(demand: Demand, setting: Setting, world: World) -> float:
 
 
 def _pool_prediction(
-    name: str, tallies: Sequence[PoolTally], shares: Sequence[float], seconds: float
+    name: str, tallies: Sequence[PoolTally], shares: Sequence[float], seconds: float, *, timeout_s: float
 ) -> PoolPrediction:
     """Sum up the simulations of a pool; `shares` are those of all customers that each had."""
 
-    def of(read: Callable[[PoolTally], float], error: float = 0.0) -> Estimate:
-        return estimate([read(tally) for tally in tallies], error=error)
+    def of(read: Callable[[PoolTally], float], error: float = 0.0, most: float = math.inf) -> Estimate:
+        return estimate([read(tally) for tally in tallies], error=error, most=most)
 
     def of_all(read: Callable[[PoolTally], float], error: float = 0.0) -> Estimate:
         found = [read(tally) / share for tally, share in zip(tallies, shares, strict=True)]
         return estimate(found, error=error)
 
+    def share_of_asked(read: Callable[[PoolTally], int]) -> Estimate:
+        # One that asked just before the end may be counted without its wait, so that shares reach 1 at most.
+        return of(lambda tally: min(1.0, read(tally) / max(1, tally.asked)), MODEL_ERROR, 1.0)
+
     return PoolPrediction(
         pool=name,
         checkouts_per_s=of_all(lambda tally: tally.asked / seconds),
-        waits_share=of(lambda tally: len(tally.waits_s) / tally.asked if tally.asked else 0.0, MODEL_ERROR),
-        wait_p99_s=of(lambda tally: wait_at(tally, 0.99), MODEL_ERROR),
-        timeout_share=of(lambda tally: tally.timeouts / tally.asked if tally.asked else 0.0, MODEL_ERROR),
+        waits_share=share_of_asked(lambda tally: len(tally.waits_s)),
+        wait_p99_s=of(lambda tally: wait_at(tally, 0.99), MODEL_ERROR, timeout_s),
+        timeout_share=share_of_asked(lambda tally: tally.timeouts),
         timeouts_per_hour=of_all(lambda tally: tally.timeouts / seconds * 3600, MODEL_ERROR),
         in_use_mean=of(lambda tally: tally.in_use_s / seconds),
         in_use_max=of(lambda tally: float(tally.in_use_max)),

@@ -64,17 +64,9 @@ def _sites(size: PoolSize) -> RenderableType:
 
 
 def _table(size: PoolSize) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
-    for head in (
-        "connections",
-        "wait",
-        "p99 of the wait",
-        "time-outs an hour",
-        "in use at most",
-        "at the server",
-        "",
-    ):
-        table.add_column(head, justify="left" if not head else "right")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 1))
+    for head in ("connections", "wait", "p99 of the wait", "time-outs/h", "in use", "at the server", ""):
+        table.add_column(head, justify="left" if not head else "right", no_wrap=bool(head))
     for row in size.rows:
         table.add_row(*cells(size, row))
     return table
