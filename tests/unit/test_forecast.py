@@ -151,6 +151,13 @@ def test_a_leak_per_path_says_the_time_of_day() -> None:
     assert f" at {expected} ({low} to {high})" in found.headline
 
 
+def test_the_pool_of_the_leak_is_named_though_a_burst_exhausts_another_first() -> None:
+    small = Pool(size=2, max_overflow=1, timeout=0.2)
+    burst = Production(customers=600, think_time=2.0, pool=small, day="0s 0%, 100ms 100%, 20s 100%")
+    found = made(few_testers("path"), burst)
+    assert (found.exhausts, found.pool, found.cause, found.site) == ("yes", "replica", "unclosed-path", SITE)
+
+
 def test_twice_the_instances_lose_the_connections_of_a_path_later() -> None:
     one, four = (
         made(few_testers("path"), Production(customers=20, instances=instances)).exhausted_after_s
