@@ -255,6 +255,17 @@ def test_a_run_that_holds_too_little_is_refused_in_words(history: History, words
         forecast("runs/x", given, history, verdict, PUSHED, repeats=1)
 
 
+def test_rows_without_requests_change_nothing() -> None:
+    history = few_testers()
+    empty = [
+        dataclasses.replace(row, endpoint="GET /never", count=0, latency=row.latency)
+        for row in history.requests[:40]
+    ]
+    assert made(dataclasses.replace(history, requests=(*empty, *history.requests)), repeats=2) == made(
+        history, repeats=2
+    )
+
+
 def test_an_unknown_verdict_is_refused() -> None:
     history = dataclasses.replace(few_testers(), requests=())
     with pytest.raises(InsufficientDataError, match="verdict is unknown"):
