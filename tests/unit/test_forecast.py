@@ -261,9 +261,9 @@ def test_rows_without_requests_change_nothing() -> None:
         dataclasses.replace(row, endpoint="GET /never", count=0, latency=row.latency)
         for row in history.requests[:40]
     ]
-    assert made(dataclasses.replace(history, requests=(*empty, *history.requests)), repeats=2) == made(
-        history, repeats=2
-    )
+    verdict = judge(scenario(), history, "embedded")
+    more = dataclasses.replace(history, requests=(*empty, *history.requests))
+    assert forecast("runs/x", scenario(), more, verdict, PUSHED, repeats=2) == made(history, repeats=2)
 
 
 def test_an_unknown_verdict_is_refused() -> None:
