@@ -80,7 +80,7 @@ def inside(name: str, found: Found) -> Row:
     )
 
 
-def setting_of(demand: Demand, case: Case, seconds: float) -> Setting:
+def setting_of(demand: Demand, case: Case, seconds: float, *, retries: int = 0) -> Setting:
     """Return the setting of a case, over as long a time as its run measured."""
     pools = {pool.name: PoolSetting(case.size, case.overflow, case.timeout_s) for pool in demand.pools}
     ran = measured_setting(demand)
@@ -90,6 +90,7 @@ def setting_of(demand: Demand, case: Case, seconds: float) -> Setting:
         threads=case.threads,
         processes=case.processes,
         customers=case.users or ran.customers,
+        retries=retries,
         horizon_s=seconds,
     )
 

@@ -22,13 +22,14 @@ POOL: Final = "replica"
 MOST_CPU_S: Final = 10.0
 SIZES: Final = 60
 REPEATS: Final = 40
+RETRIES: Final = 2  # as in locustfiles/referrals.py
 COMMON: Final = (
     "--stack",
     "embedded",
     "--duration",
-    "19s",
+    "24s",
     "--set",
-    "load.warm_up=4s",
+    "load.warm_up=8s",
     "--set",
     "data.size=small",
 )
@@ -104,9 +105,9 @@ def compare(found: Found, group: Group, case: Case, demand: Demand, run_dir: Run
     """Add what was predicted and measured of a case."""
     scenario, history = read_scenario(run_dir), load_history(run_dir)
     seconds, wait_s, timeouts = measured(scenario, history)
-    figures = predict(demand, setting_of(demand, case, seconds), repeats=REPEATS, requests=400_000).pools[
-        POOL
-    ]
+    figures = predict(
+        demand, setting_of(demand, case, seconds, retries=RETRIES), repeats=REPEATS, requests=400_000
+    ).pools[POOL]
     wait, timed_out = Compared(figures.wait_p99_s, wait_s), Compared(figures.timeout_share, timeouts)
     found.figures += [wait, timed_out]
     found.rows.append(words(f"{group.name}: {case}", wait, timed_out))
@@ -129,7 +130,7 @@ def measured(scenario: Scenario, history: History) -> tuple[float, float, float]
     if rank >= served:
         return window.load_ended_s - window.measured_from_s, scenario.pool.timeout, len(timeouts) / asked
     waits = from_buckets(waits_us)
-    wait_s = waits.at(rank / served)
+    wait_s = min(scenario.pool.timeout, waits.at(rank / served))  # buckets are coarse, and no wait is longer
     return (
         window.load_ended_s - window.measured_from_s,
         0.0 if wait_s < 2e-6 else wait_s,

@@ -14,7 +14,7 @@ from rushhour.forecast.already import exhausted_already
 from rushhour.forecast.behaviour import Behaviour, read_behaviour, setup_of
 from rushhour.forecast.course import CORES, PUSH_WITHIN_S, Course, play, windows
 from rushhour.forecast.interval import Estimate, estimate
-from rushhour.forecast.leaks import NOT_FROM_CUSTOMERS, Leak, hazard_per_s, leak_of
+from rushhour.forecast.leaks import LEAKS, NOT_FROM_CUSTOMERS, Leak, hazard_per_s, leak_of
 from rushhour.forecast.place import Place, place_of
 from rushhour.forecast.words import assumptions, demand_words, fit_words, headline_of, leak_words
 from rushhour.metrics.window import find_window
@@ -86,7 +86,7 @@ def forecast(
 def _answer(
     behaviour: Behaviour, place: Place, leak: Leak | None, diagnosis: Diagnosis, courses: Sequence[Course]
 ) -> Forecast:
-    exhausted = [course for course in courses if course.exhausted_s is not None]
+    exhausted = [course for course in courses if course.exhausted]
     chance = len(exhausted) / len(courses)
     enough = SURE * len(courses)
     held = len(courses) - len(exhausted)
@@ -110,10 +110,11 @@ def _answer(
         answer = "unsure"
     if not exhausted and answer == "no":
         limits = (*limits, fit_words(_pools(place, courses)))
-    pool = Counter(course.pool for course in exhausted).most_common(1)[0][0] if exhausted else None
-    if answer != "no" and leak is None and pool is not None:
+    pool = _exhausted_pool(leak, courses)
+    own = leak if leak is not None and pool in (None, leak.pool) else None  # what the leak itself does
+    if answer != "no" and own is None and pool is not None:
         reasons = (*reasons, demand_words(behaviour, place, pool, _rate(place, courses)))
-    when = _when(courses)
+    when = _when(courses, pool)
     made = Forecast(
         exhausts=answer,
         headline="",
@@ -121,10 +122,10 @@ def _answer(
         place=place.in_words(),
         customers=place.customers,
         chance=chance,
-        pool=pool if leak is None else pool or leak.pool,
-        cause=_cause(leak, diagnosis, exhausted=bool(exhausted)),
-        site=leak.site if leak is not None else _site_of(diagnosis, pool),
-        endpoint=leak.endpoint if leak is not None else None,
+        pool=pool if own is None else own.pool,
+        cause=_cause(own, diagnosis, exhausted=bool(exhausted)),
+        site=own.site if own is not None else _site_of(diagnosis, pool),
+        endpoint=own.endpoint if own is not None else None,
         exhausted_after_s=when if answer != "no" else None,
         exhausted_at=_clock(place.day, when) if answer != "no" else (),
         timeouts=_range([float(course.timeouts) for course in courses]),
@@ -202,7 +203,7 @@ def _cause(leak: Leak | None, diagnosis: Diagnosis, *, exhausted: bool) -> str |
         return leak.cause
     if not exhausted:
         return None
-    return diagnosis.cause if diagnosis.cause != "none" else "saturation"
+    return "saturation" if diagnosis.cause in (*LEAKS, "none") else diagnosis.cause
 
 
 def _starts_all_threads(behaviour: Behaviour, leak: Leak) -> bool:
@@ -226,8 +227,20 @@ def _range(values: Sequence[float], error: float = 0.0) -> Range | None:
     return Range(found.value, found.low, found.high)
 
 
-def _when(courses: Sequence[Course]) -> Range | None:
-    found = _range([course.exhausted_s for course in courses if course.exhausted_s is not None], TIME_ERROR)
+def _exhausted_pool(leak: Leak | None, courses: Sequence[Course]) -> str | None:
+    """Return the pool that most courses exhausted, first of all that of the leak; None if none did."""
+    counts = Counter(pool for course in courses for pool in course.exhausted)
+    if not counts:
+        return None
+    most = max(counts.values())
+    if leak is not None and 2 * counts[leak.pool] >= most:
+        return leak.pool
+    return min(pool for pool in counts if counts[pool] == most)
+
+
+def _when(courses: Sequence[Course], pool: str | None) -> Range | None:
+    times_s = [course.exhausted[pool] for course in courses if pool in course.exhausted] if pool else []
+    found = _range(times_s, TIME_ERROR)
     if found is None:
         return None
     return replace(found, low=max(0.0, found.low - TIME_KNOWN_S), high=found.high + TIME_KNOWN_S)
@@ -292,4 +305,4 @@ def _burst_exhausts(behaviour: Behaviour, place: Place, leak: Leak, customers: i
     day = Day(((0.0, 1.0), (TRIAL_DAY_S, 1.0)), (Push(1.0, customers / place.customers),))
     only = replace(leak, kinds=("thread",))
     courses = [play(behaviour, replace(place, day=day), only, Random(SEED + number)) for number in range(3)]  # noqa: S311
-    return sum(course.exhausted_s is not None for course in courses) >= 2
+    return sum(leak.pool in course.exhausted for course in courses) >= 2

@@ -106,7 +106,7 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
     visits to its server. Raises InsufficientDataError if the run leaves too little, and says what would do.
     """
     seconds = healthy_seconds(name, scenario, history).seconds
-    rows = [row for row in history.requests if row.t_s in seconds]
+    rows = [row for row in history.requests if row.count and row.t_s in seconds]
     total = sum(row.count for row in rows)
     if total < FEWEST_REQUESTS:
         raise InsufficientDataError(

@@ -40,8 +40,8 @@ UNKNOWN_CPU_SHARE: Final = (0.3, 1.0)
 class Course:
     """What came of one draw. Times are seconds since the start of the day; None: it did not happen."""
 
-    pool: str | None = None  # that was exhausted first
-    exhausted_s: float | None = None  # all its connections were out, and either lost or missed
+    # Pools whose connections were all out, and either lost or missed, and since when.
+    exhausted: dict[str, float] = field(default_factory=dict)
     timeouts: int = 0
     first_timeout_s: float | None = None
     in_use_max: Counter[str] = field(default_factory=Counter)
@@ -318,8 +318,7 @@ def _replay(course: Course, place: Place, maker: _Maker, start_s: float, length_
 
 
 def _exhausted(course: Course, pool: str, at_s: float) -> None:
-    if course.exhausted_s is None or at_s < course.exhausted_s:
-        course.exhausted_s, course.pool = at_s, pool
+    course.exhausted[pool] = min(at_s, course.exhausted.get(pool, math.inf))
 
 
 def _outside_requests(course: Course, place: Place, leak: Leak, dice: Random) -> None:

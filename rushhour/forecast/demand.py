@@ -181,7 +181,7 @@ def _requests(history: History, healthy: HealthySeconds) -> tuple[Counter[str], 
     counts = Counter[str]()
     encoded: dict[str, list[str]] = defaultdict(list)
     for row in history.requests:
-        if row.t_s in healthy.seconds:
+        if row.t_s in healthy.seconds and row.count > 0:
             counts[row.endpoint] += row.count
             if row.outcome not in NO_WAIT:
                 encoded[row.endpoint].append(row.latency)

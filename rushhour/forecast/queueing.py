@@ -132,12 +132,19 @@ def _simulated_s(demand: Demand, horizon_s: float, affordable_s: float, pattern_
 
 
 def _beyond(demand: Demand, cpu: Mapping[str, float]) -> tuple[str, ...]:
-    found = [
-        f"the {name} would use {share:.0%} of its CPU ({demand.cpu[name]:.0%} in the run): how much longer "
-        "connections are held then is not known from it"
-        for name, share in sorted(cpu.items())
-        if share > max(NEAR_ITS_CPU, 1.05 * demand.cpu[name])
-    ]
+    found = []
+    for name, share in sorted(cpu.items()):
+        if share > max(1.0, 1.05 * demand.cpu[name]):
+            found.append(
+                f"the {name} would need {share:.0%} of its CPU ({demand.cpu[name]:.0%} in the run): it "
+                "cannot carry this load, whatever the pool"
+            )
+        elif share > max(NEAR_ITS_CPU, 1.05 * demand.cpu[name]):
+            found.append(
+                f"the {name} would use {share:.0%} of its CPU ({demand.cpu[name]:.0%} in the run): how much "
+                "longer connections are held then is not known; run the scenario with so many customers, and "
+                "size that run"
+            )
     return tuple(found)
 
 

@@ -29,6 +29,7 @@ class Setting:
     instances: int
     customers: int  # of all instances together
     activity: float = 1.0  # how much more often a customer asks than in the run
+    retries: int = 0  # of a request that timed out; each comes sooner than a customer would think
     horizon_s: float = 60.0  # the figures are of this long a time
 
 

@@ -65,6 +65,8 @@ class World:
     think_s: float
     activity: tuple[float, ...] = (1.0,)
     busy: float = 0.0  # share of the time in which the interpreter has another thread to run
+    retries: int = 0  # of a request that failed
+    retry_s: float = 0.5  # the first retry comes within this time, each further one within twice as long
 
 
 @dataclass(slots=True)
@@ -102,10 +104,11 @@ class _Pool:
 
 
 class _Customer:
-    __slots__ = ("kept", "kind", "pool", "since_s", "state", "steps", "turn", "until_s")
+    __slots__ = ("attempt", "kept", "kind", "pool", "since_s", "state", "steps", "turn", "until_s")
 
     def __init__(self) -> None:
         self.state = _THINKS
+        self.attempt = 0  # retries of its request so far
         self.turn = 0  # tells a time-out of this wait from one of an earlier wait
         self.kind: Kind | None = None
         self.steps: list[Asked] = []  # check-outs to come, last one first
@@ -182,8 +185,9 @@ class _Process:
     def _send(self, customer: _Customer, number: int, now: float) -> None:
         if now >= self.warm_s:
             self.tally.requests += 1
-        kinds = self.world.kinds
-        customer.kind = kinds[min(bisect(self.upto, self.random() * self.upto[-1]), len(kinds) - 1)]
+        if not customer.attempt:
+            kinds = self.world.kinds
+            customer.kind = kinds[min(bisect(self.upto, self.random() * self.upto[-1]), len(kinds) - 1)]
         if self.busy < self.world.threads:
             self.busy += 1
             self._begin(customer, number, now)
@@ -296,16 +300,22 @@ class _Process:
             if len(pool.tally.waits_s) < _MOST_WAITS:
                 pool.tally.waits_s.append(pool.bounds.timeout_s)
         customer.steps.clear()
-        self._end(customer, number, now)
+        self._end(customer, number, now, failed=True)
 
-    def _end(self, customer: _Customer, number: int, now: float) -> None:
+    def _end(self, customer: _Customer, number: int, now: float, *, failed: bool = False) -> None:
         """The answer was sent: the thread serves the next request, and the customer thinks."""
         kept, customer.kept = customer.kept, []
         for pool in kept:
             self._release(pool, now)
         customer.state = _THINKS
         customer.pool = None
-        heappush(self.events, (self._thinks(now), number, customer.turn))
+        if failed and customer.attempt < self.world.retries:
+            again_s = now + self.random() * self.world.retry_s * 2**customer.attempt
+            customer.attempt += 1
+        else:
+            again_s = self._thinks(now)
+            customer.attempt = 0
+        heappush(self.events, (again_s, number, customer.turn))
         if self.for_threads:
             # The thread races with the one that its connection woke: either may be first.
             number = self.for_threads.popleft()

@@ -86,6 +86,7 @@ def resampled_world(
         customers=customers,
         think_s=think_s,
         activity=_from_anywhere(activity, dice),
+        retries=setting.retries,
         busy=min(1.0, cpu.get("service", 0.0)),
     )
 

@@ -151,6 +151,13 @@ def test_a_leak_per_path_says_the_time_of_day() -> None:
     assert f" at {expected} ({low} to {high})" in found.headline
 
 
+def test_the_pool_of_the_leak_is_named_though_a_burst_exhausts_another_first() -> None:
+    small = Pool(size=2, max_overflow=1, timeout=0.2)
+    burst = Production(customers=600, think_time=2.0, pool=small, day="0s 0%, 100ms 100%, 20s 100%")
+    found = made(few_testers("path"), burst)
+    assert (found.exhausts, found.pool, found.cause, found.site) == ("yes", "replica", "unclosed-path", SITE)
+
+
 def test_twice_the_instances_lose_the_connections_of_a_path_later() -> None:
     one, four = (
         made(few_testers("path"), Production(customers=20, instances=instances)).exhausted_after_s
@@ -246,6 +253,17 @@ def test_a_run_that_holds_too_little_is_refused_in_words(history: History, words
     verdict = dataclasses.replace(judge(given, history, "embedded"), verdict="pass")
     with pytest.raises(InsufficientDataError, match=words):
         forecast("runs/x", given, history, verdict, PUSHED, repeats=1)
+
+
+def test_rows_without_requests_change_nothing() -> None:
+    history = few_testers()
+    empty = [
+        dataclasses.replace(row, endpoint="GET /never", count=0, latency=row.latency)
+        for row in history.requests[:40]
+    ]
+    verdict = judge(scenario(), history, "embedded")
+    more = dataclasses.replace(history, requests=(*empty, *history.requests))
+    assert forecast("runs/x", scenario(), more, verdict, PUSHED, repeats=2) == made(history, repeats=2)
 
 
 def test_an_unknown_verdict_is_refused() -> None:

@@ -106,6 +106,14 @@ def test_a_run_without_load_or_requests_is_refused() -> None:
     assert "no request" in refused(dataclasses.replace(measured(), requests=()))
 
 
+def test_rows_of_no_requests_are_no_endpoint() -> None:
+    history = measured()
+    empty = tuple(dataclasses.replace(row, count=0) for row in history.requests if row.endpoint == SUMMARY)
+    rest = tuple(row for row in history.requests if row.endpoint == LIST)
+    found = demand_of(dataclasses.replace(history, requests=(*rest, *empty)))
+    assert [endpoint.name for endpoint in found.endpoints] == [LIST]
+
+
 def test_a_leaking_pool_is_left_out_and_the_others_are_read() -> None:
     history = measured()
     leaking = f.SiteTotal(20.0, PID, "primary", SITE, LIST, checkouts=12, held_s=0.0, max_hold_s=0.0)

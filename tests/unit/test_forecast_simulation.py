@@ -156,3 +156,17 @@ def test_a_busy_interpreter_wakes_waiters_later() -> None:
     quiet = process(capacity=1, hold_s=0.005, per_s=120, customers=2000)
     busy = replace(quiet, busy=1.0)
     assert sum(run(busy, 60).pools[0].waits_s) > 1.2 * sum(run(quiet, 60).pools[0].waits_s)
+
+
+def test_a_request_that_timed_out_is_tried_again_before_the_customer_thinks() -> None:
+    """The rest of the requests asks for no connection, so that retries raise the share that does."""
+    kinds = (
+        Kind(0.3, (Asked(0, 1.0, [0.5]),), 0.0, overlaps=False),
+        Kind(0.7, (), 0.001, overlaps=False),
+    )
+    once = World(kinds, (Bounds(4, 4, 1.0, 0.0),), math.inf, 60, 1.0)
+    again = replace(once, retries=2)
+    share = [tally.pools[0].asked / tally.requests for tally in (run(once, 100), run(again, 100))]
+    assert share[0] == pytest.approx(0.3, abs=0.02)
+    assert share[1] > 0.33
+    assert run(again, 100).pools[0].timeouts > run(once, 100).pools[0].timeouts

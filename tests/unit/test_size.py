@@ -77,6 +77,7 @@ def test_instances_that_exceed_the_server_get_a_pooler_in_front_of_it() -> None:
     assert "would open 360, more than the 97 that max_connections 100" in words
     assert "PgBouncer in transaction mode" in words
     assert "at most 8 fit in each" in words
+    assert found.together is not None
     assert 48 < found.together < 97
     assert all(row.server_connections == 12 * row.capacity for row in found.rows)
 
@@ -98,12 +99,19 @@ def test_more_customers_than_a_process_can_answer_are_refused() -> None:
 
 def test_near_its_cpu_no_size_is_recommended() -> None:
     demand = read_demand("runs/x", scenario(), measured(replica_cores=0.3))
-    setting = dataclasses.replace(measured_setting(demand), customers=200)
+    setting = dataclasses.replace(measured_setting(demand), customers=134)
     (found,) = size_pools(demand, setting, max_connections=None).pools
     assert found.pool_size is None
     assert found.in_words == "no size can be recommended"
-    assert "the replica would use" in found.reasons[0]
-    assert all(row.enough is None for row in found.rows)
+    assert "the replica would use 79% of its CPU (60% in the run)" in found.reasons[0]
+    assert found.rows == ()
+
+
+def test_a_load_that_a_server_cannot_carry_is_said_to_be_so() -> None:
+    demand = read_demand("runs/x", scenario(), measured(replica_cores=0.3))
+    setting = dataclasses.replace(measured_setting(demand), customers=400)
+    (found,) = size_pools(demand, setting, max_connections=None).pools
+    assert "it cannot carry this load, whatever the pool" in found.reasons[0]
 
 
 def test_a_leak_is_not_sized_away(tmp_path: Path) -> None:

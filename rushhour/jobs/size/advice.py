@@ -27,12 +27,12 @@ MOST: Final = 2000  # connections of a pool: no table is made for more
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a pool of so many connections would show; `enough` is None where the figures may not hold."""
+    """What a pool of so many connections would show."""
 
     capacity: int
     figures: PoolPrediction
     server_connections: int  # at most, over all processes and instances
-    enough: bool | None
+    enough: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class PoolSize:
 
     pool: str
     demand: PoolDemand
-    rows: tuple[Row, ...]  # by rising capacity
+    rows: tuple[Row, ...]  # by rising capacity; none where the figures would not hold
     enough: int | None  # the smallest capacity that is enough; None: unknown
     pool_size: int | None
     max_overflow: int | None
-    together: int  # connections that all processes use at once at most, as a pooler would see it
+    together: int | None  # connections that all processes use at once at most, as a pooler would see it
     reasons: tuple[str, ...]
     beyond: tuple[str, ...]  # why the figures may not hold
 
@@ -91,6 +91,8 @@ def _size_pool(
     demand: Demand, setting: Setting, pool: PoolDemand, wait_s: float, limit: int | None
 ) -> PoolSize:
     free = _predict(demand, setting, pool.name, None)
+    if free.beyond:  # a table would hold numbers out of nothing
+        return PoolSize(pool.name, pool, (), None, None, None, None, free.beyond, free.beyond)
     most = min(MOST, max(1, math.ceil(free.pools[pool.name].in_use_max.high)))
     known: dict[int, Prediction] = {}
 
@@ -109,14 +111,13 @@ def _size_pool(
         shown.add(current)
     for capacity in sorted(shown):
         known.setdefault(capacity, _predict(demand, setting, pool.name, capacity))
-    beyond = free.beyond
     processes = setting.processes * setting.instances
     rows = tuple(
         Row(
             capacity,
             known[capacity].pools[pool.name],
             capacity * processes,
-            None if beyond else is_enough(known[capacity].pools[pool.name], wait_s),
+            is_enough(known[capacity].pools[pool.name], wait_s),
         )
         for capacity in sorted(shown)
     )
@@ -125,12 +126,12 @@ def _size_pool(
         pool=pool.name,
         demand=pool,
         rows=rows,
-        enough=None if beyond else least,
-        pool_size=None if beyond else least,
-        max_overflow=None if beyond else _reserve(least),
+        enough=least,
+        pool_size=least,
+        max_overflow=_reserve(least),
         together=together,
         reasons=(),
-        beyond=beyond,
+        beyond=(),
     )
     return replace(size, reasons=tuple(_reasons(size, setting, limit)))
 
@@ -176,9 +177,7 @@ def _together(demand: Demand, setting: Setting, pool: str) -> int:
 def _reasons(size: PoolSize, setting: Setting, limit: int | None) -> Sequence[str]:
     pool, least = size.demand, size.enough
     if least is None or size.max_overflow is None:
-        return [
-            f"{reason}; run the scenario with more customers, and name both runs" for reason in size.beyond
-        ]
+        return size.beyond
     found = [_why(size, least)]
     current = pool.capacity
     if current is None:
@@ -199,8 +198,9 @@ def _reasons(size: PoolSize, setting: Setting, limit: int | None) -> Sequence[st
 
 def _why(size: PoolSize, least: int) -> str:
     figures = next(row.figures for row in size.rows if row.capacity == least)
+    enough = f"{counted(least, 'connection')} {'is' if least == 1 else 'are'} enough"
     text = (
-        f"{least} connections are enough: {figures.in_use_mean.value:.1f} are in use on average, and the "
+        f"{enough}: {figures.in_use_mean.value:.1f} are in use on average, and the "
         f"slowest hundredth of {figures.checkouts_per_s.value:.0f} check-outs a second waits for at most "
         f"{figures.wait_p99_s.high * 1e3:.0f} ms"
     )

@@ -23,7 +23,7 @@ def terminal_sizing(sizing: Sizing) -> RenderableType:
             Text.assemble((clean(size.pool), "bold"), "  ", (clean(size.in_words), style)),
             *(Text(f"  • {clean(reason)}") for reason in size.reasons),
             _sites(size),
-            _table(size),
+            *([_table(size)] if size.rows else []),
         ]
     few = ", ".join(f"{name} ({count(found)})" for name, found in sorted(sizing.demand.few.items()))
     if few:
@@ -75,7 +75,7 @@ def _table(size: PoolSize) -> RenderableType:
 def cells(size: PoolSize, row: Row) -> tuple[str, ...]:
     """Return a row as text."""
     figures = row.figures
-    mark = {True: "enough", False: "too small", None: "not known"}[row.enough]
+    mark = "enough" if row.enough else "too small"
     if row.capacity == size.enough:
         mark = "enough, the smallest"
     if row.capacity == size.demand.capacity:
