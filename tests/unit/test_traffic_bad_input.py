@@ -276,18 +276,18 @@ def test_offsets_and_summer_time_of_the_log_count(tmp_path: Path) -> None:
     assert [request.t - requests[0].t for request in requests] == [0.0, 1.0, 2.0]
 
 
-def test_zone_without_offset_has_its_twofold_hour_in_order(tmp_path: Path) -> None:
-    row = '192.0.2.7 [25/Oct/2026:{}] "GET /a HTTP/1.1" 200 3\n'
+@pytest.mark.parametrize("log_format", [None, '%h [%{%d/%b/%Y:%H:%M:%S}t] "%r" %>s %b', "%{%F %T}t %r %s"])
+def test_zone_without_offset_has_its_twofold_hour_in_order(tmp_path: Path, log_format: str | None) -> None:
+    form = {
+        None: '::1:5 [25/Oct/2026:{}.000] a b/c 0/0/0/0/0 200 5 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1"\n',
+        "%{%F %T}t %r %s": "2026-10-25 {} GET / HTTP/1.1 200\n",
+    }.get(log_format, '192.0.2.7 [25/Oct/2026:{}] "GET /a HTTP/1.1" 200 3\n')
     hours = [f"{hour:02}:{minute:02}:00" for hour in (1, 2, 2, 3) for minute in range(0, 60, 10)]
-    template = '%h [%{%d/%b/%Y:%H:%M:%S}t] "%r" %>s %b'
-    haproxy = (
-        '192.0.2.7:5 [25/Oct/2026:{}.000] a b/c 0/0/0/0/0 200 5 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1"\n'
-    )
-    zone = ZoneInfo("Europe/Berlin")
-    requests, report = from_text(tmp_path, "".join(haproxy.format(hour) for hour in hours), timezone=zone)
+    text = "".join(form.format(hour) for hour in hours)
+    requests, report = from_text(tmp_path, text, timezone=ZoneInfo("Europe/Berlin"), log_format=log_format)
     assert [request.t - requests[0].t for request in requests] == [600.0 * at for at in range(len(hours))]
     assert report.problems == ()
-    _, report = from_text(tmp_path, "".join(row.format(hour) for hour in hours), log_format=template)
+    _, report = from_text(tmp_path, text, log_format=log_format)
     assert report.problems == (
         "time stamps have no offset from UTC and were taken as UTC: give their zone with --timezone",
     )
@@ -381,3 +381,25 @@ def test_reading_never_raises_and_counts_every_line_once(
     assert report.requests + sum(found.lines for found in report.skipped) == report.lines
     assert all(request.path.isascii() and request.path.isprintable() for request in requests)
     assert all(request.path.startswith("/") for request in requests)
+
+
+@pytest.mark.parametrize("where", ["path", "agent", "host"])
+def test_long_values_need_no_more_memory_than_a_bound(tmp_path: Path, where: str) -> None:
+    tracemalloc = pytest.importorskip("tracemalloc")
+    log = tmp_path / "access.log"
+    with log.open("w") as file:
+        for number in range(3000):
+            long = f"{number}{'x' * 60_000}"
+            values = {"path": "/a", "agent": "Example/1.0", "host": "192.0.2.7", where: "/" + long}
+            at = f"29/Nov/2026:11:{number // 60:02}:{number % 60:02} +0000"
+            file.write(
+                f'{values["host"]} - - [{at}] "GET {values["path"]} HTTP/1.1" 200 3 "-" "{values["agent"]}"\n'
+            )
+    tracemalloc.start()
+    try:
+        requests = sum(1 for _ in read([str(log)]))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert requests == 3000
+    assert peak < 90 << 20  # of 180 MB

@@ -407,3 +407,38 @@ def test_every_name_of_a_format_stands_for_known_ones() -> None:
         choice = chosen_formats(ReadingOptions(format=name))
         assert {form.name for form in choice.formats} == set(formats)
         assert choice.columns == (not formats)
+
+
+@pytest.mark.parametrize(
+    ("session", "visitors"),
+    [
+        (SessionKey(), 2),  # the session
+        (SessionKey("cookie", "basket"), 3),
+        (SessionKey("header", "X-User"), 1),
+        (SessionKey("address"), 4),
+    ],
+)
+def test_session_of_json_lines_is_what_was_asked_for(
+    tmp_path: Path, session: SessionKey, visitors: int
+) -> None:
+    log = tmp_path / "app.log"
+    row = {"time": "2026-11-29T11:20:28Z", "method": "GET", "path": "/a", "status": 200, "http_x_user": "u"}
+    rows = [
+        row | {"ip": f"192.0.2.{at}", "session_id": f"s{at % 2}", "http_cookie": f"a=1; basket=b{at % 3}"}
+        for at in range(4)
+    ]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reading = read([str(log)], ReadingOptions(session=session))
+    assert len({request.visitor for request in reading}) == visitors
+
+
+def test_header_of_caddy_tells_visitors_apart(tmp_path: Path) -> None:
+    line = json.loads((LOGS / "caddy.log").read_text().splitlines()[0])
+    log = tmp_path / "caddy.log"
+    with log.open("w") as file:
+        for user in ("a", "b", "a"):
+            line["request"]["headers"]["X-User"] = [user]
+            file.write(json.dumps(line) + "\n")
+    reading = read([str(log)], ReadingOptions(session=SessionKey("header", "x-user")))
+    assert len({request.visitor for request in reading}) == 2
+    assert reading.report.visitors_by == "header x-user"

@@ -7,7 +7,7 @@ import crawleruseragents
 
 from rushhour.jobs.traffic.record import AgentKind
 
-_CACHED: Final = 100_000  # agents; some 20 MB
+_CACHED: Final = 50_000  # agents; 30 MB at most
 _LONGEST_AGENT: Final = 512
 # Probes of load balancers, orchestrators and monitoring, which lists of crawlers do not have.
 _PROBES: Final = (
@@ -73,9 +73,10 @@ class Agents:
     def kind(self, agent: str | None) -> AgentKind:
         if not agent or agent == "-":
             return "unknown"
+        agent = agent[:_LONGEST_AGENT]
         kind = self._kinds.get(agent)
         if kind is None:
             if len(self._kinds) >= _CACHED:
                 self._kinds.clear()
-            kind = self._kinds[agent] = "bot" if self._bots.has(agent[:_LONGEST_AGENT]) else "client"
+            kind = self._kinds[agent] = "bot" if self._bots.has(agent) else "client"
         return kind

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -81,11 +82,13 @@ _USUAL: Final = {  # names that say what they hold; "duration" alone does not sa
     "address": "remote_addr|remote_ip|client_ip|client|ip|clientip|client.ip|source.ip|httpRequest.remoteIp",
     "forwarded": "http_x_forwarded_for|x_forwarded_for",
     "user": "remote_user|user|user_id|user.name",
+    "cookies": "http_cookie|cookie|request.headers.Cookie|request.headers.cookie",
+    "session": "cookie_sessionid|cookie_session|session_id|sessionid",
     "agent": "http_user_agent|user_agent|agent|user_agent.original|httpRequest.userAgent",
 }
 
 
-_MAY_BE_MISSING: Final = ("size", "address", "forwarded", "user", "agent")  # in the first line
+_MAY_BE_MISSING: Final = ("size", "address", "forwarded", "user", "agent", "cookies", "session")  # at first
 
 
 class _Field:
@@ -113,8 +116,12 @@ class _Field:
         return empty
 
 
-def _loaded(line: str) -> Mapping[str, object] | None:
-    """The object that a line is; bytes that are not UTF-8, which are `\\xNN` by now, become `%NN`."""
+@lru_cache(maxsize=1)
+def loaded(line: str) -> Mapping[str, object] | None:
+    """The object that a line is, kept for the next format that is tried on it.
+
+    Bytes that are not UTF-8, which are `\\xNN` by now, become `%NN`.
+    """
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -167,7 +174,7 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
     def parse(line: str) -> Found | None:
         if line[:1] != "{":
             return None
-        found = _loaded(line)
+        found = loaded(line)
         if found is None:
             return None
         moment, code = time.read(found), status.read(found)
@@ -237,7 +244,7 @@ def guessed_format(line: str, session: SessionKey) -> Format | None:
     """A format from the usual names in a line; None if no time, request and status are among them."""
     if line[:1] != "{":
         return None
-    found = _loaded(line)
+    found = loaded(line)
     if found is None:
         return None
     fields = {}
@@ -255,5 +262,7 @@ def guessed_format(line: str, session: SessionKey) -> Format | None:
     if "seconds" in fields:
         fields.pop("milliseconds", None)
     mapped = ", ".join(f"{field}={name}" for field, name in fields.items())
-    other_lines = {field: _USUAL[field] for field in _MAY_BE_MISSING}
-    return json_format(f"JSON lines ({mapped})", other_lines | fields, session)
+    whole = {field: _USUAL[field] for field in _MAY_BE_MISSING} | fields
+    if session.kind != "auto":
+        whole.pop("session")
+    return json_format(f"JSON lines ({mapped})", whole, session)

@@ -1,5 +1,6 @@
 """Reads one log in the formats that it turns out to have, and counts what is no request."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -22,6 +23,7 @@ TOO_LONG: Final = "longer than 65,536 characters"
 HEADER: Final = "a header or comment"
 NO_FORMAT: Final = "not of the format, or only half a line"
 _FIRST: Final = 5
+_METHODS: Final = re.compile(r"GET|POST|PUT|HEAD|DELETE|PATCH|OPTIONS")  # one of them is in any log
 _DEEPEST: Final = 3  # colours inside of a container runtime's lines inside of JSON
 _MOST_FORMATS: Final = 40  # lines of JSON with random fields would teach a format each
 
@@ -139,9 +141,9 @@ class Log:
             if (found := form.parse(line)) is not None:
                 self._prefer(form)
                 return form, found
-        if len(self._forms) < _MOST_FORMATS and (learnt := self._learnt(line)) is not None:
-            found = learnt.parse(line)
-            if found is not None:
+        if len(self._forms) < _MOST_FORMATS and _METHODS.search(line):
+            learnt = self._learnt(line)
+            if learnt is not None and (found := learnt.parse(line)) is not None:
                 self._prefer(learnt)
                 return learnt, found
         return NO_FORMAT

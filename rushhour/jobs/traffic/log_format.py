@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.formats import (
-    CLF_TIME,
     FIELDS,
-    ISO_TIME,
     LENIENT,
     REQUEST,
     Format,
@@ -21,6 +18,21 @@ from rushhour.jobs.traffic.formats import (
     pattern_parse,
 )
 from rushhour.jobs.traffic.options import SessionKey
+from rushhour.jobs.traffic.variables import (
+    APACHE,
+    EPOCH,
+    GUNICORN,
+    HEADERS,
+    IS_ARGS,
+    LETTERS,
+    NGINX,
+    NUMBER,
+    OTHER,
+    SECOND_CHOICE,
+    STRFTIME,
+    UPSTREAM,
+    Part,
+)
 
 Server = Literal["nginx", "Apache", "gunicorn"]
 _SESSION_NAME: Final = re.compile(r"sess|sid\b|visitor", re.IGNORECASE)
@@ -29,97 +41,6 @@ _TOKENS: Final = {
     "Apache": re.compile(r"%[!\d,<>]*(?:\{([^}]*)\})?(\^t[io]|[a-zA-Z%])"),
     "gunicorn": re.compile(r"%\((?:\{([^}]*)\})?(\w+)\)s"),
 }
-_EPOCH: Final = r"(?P<time>\d{9,19}(?:\.\d+)?)"
-_METHOD: Final = r"(?P<method>[A-Z][A-Z_-]*|-|)"
-_NUMBER: Final = r"\d+(?:\.\d+)?|-"
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A variable of a template: which field it is and what it looks like; None: nothing that is needed."""
-
-    field: str | None
-    shape: str | None = None  # None: up to what follows it
-    per_unit: float = 1.0
-    time_pattern: str | None = None
-
-
-_OTHER: Final = _Part(None)
-_IS_ARGS: Final = _Part(None, r"\??")
-_UPSTREAM: Final = {
-    "upstream_response_time",
-    "upstream_connect_time",
-    "upstream_header_time",
-    "upstream_status",
-}
-_NGINX: Final = {
-    "remote_addr": _Part("address"),
-    "realip_remote_addr": _OTHER,
-    "http_x_forwarded_for": _Part("forwarded"),
-    "remote_user": _Part("user"),
-    "time_local": _Part("time", CLF_TIME),
-    "time_iso8601": _Part("time", ISO_TIME),
-    "msec": _Part("time", _EPOCH),
-    "request": _Part("request"),
-    "request_method": _Part("method", _METHOD),
-    "request_uri": _Part("target"),
-    "uri": _Part("target"),
-    "document_uri": _Part("target"),
-    "args": _Part("query"),
-    "query_string": _Part("query"),
-    "status": _Part("status", r"(?P<status>\d{3}|-)"),
-    "body_bytes_sent": _Part("size"),
-    "bytes_sent": _Part("size"),
-    "request_time": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
-    "http_user_agent": _Part("agent"),
-    "http_cookie": _Part("cookies"),
-    "uid_got": _Part("key"),
-    "is_args": _IS_ARGS,
-}
-_LETTERS: Final = {  # Apache's and gunicorn's
-    "h": _Part("address"),
-    "u": _Part("user"),
-    "t": _Part("time", rf"\[{CLF_TIME}\]"),
-    "r": _Part("request"),
-    "m": _Part("method", _METHOD),
-    "U": _Part("target"),
-    "q": _Part("query"),
-    "s": _Part("status", r"(?P<status>\d{3}|-)"),
-    "b": _Part("size"),
-    "B": _Part("size"),
-}
-_APACHE: Final = _LETTERS | {
-    "a": _Part("address"),
-    "O": _Part("size"),
-    "D": _Part("seconds", rf"(?P<seconds>{_NUMBER})", 1e-6),
-    "T": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
-}
-_GUNICORN: Final = _LETTERS | {
-    "a": _Part("agent"),
-    "D": _Part("seconds", rf"(?P<seconds>{_NUMBER})", 1e-6),
-    "M": _Part("seconds", rf"(?P<seconds>{_NUMBER})", 1e-3),
-    "L": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
-    "T": _Part("seconds", rf"(?P<seconds>{_NUMBER})"),
-}
-_SECOND_CHOICE: Final = {"T", "bytes_sent", "O", "uri", "document_uri"}  # if nothing else has their field
-_STRFTIME: Final = {
-    "d": r"\d\d",
-    "e": r"[ \d]\d",
-    "m": r"\d\d",
-    "b": r"[A-Z][a-z]{2}",
-    "Y": r"\d{4}",
-    "y": r"\d\d",
-    "H": r"\d\d",
-    "M": r"\d\d",
-    "S": r"\d\d",
-    "z": r"[+-]\d{4}",
-    "F": r"\d{4}-\d\d-\d\d",
-    "T": r"\d\d:\d\d:\d\d",
-    "s": r"\d{9,11}",
-    "%": "%",
-}
-
-
 _DIRECTIVES: Final = (
     re.compile(r"log_format\s+\S+\s+(?:escape=\w+\s+)?(.*)", re.DOTALL),
     re.compile(r"(?:LogFormat|access_log_format\s*=)\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')(?:\s+\S+)?"),
@@ -166,7 +87,7 @@ class _Template:
         self.server: Server = server
         self._session = session
         self._template = template
-        self._taken: dict[str, _Part] = {}
+        self._taken: dict[str, Part] = {}
         self._keys: list[str] = []  # headers and cookies that could be asked for
 
     def format(self) -> Format:
@@ -196,7 +117,7 @@ class _Template:
         notes = [] if "seconds" in fields else ["no durations"]
         if "agent" not in fields:
             notes.append("no agents: visitors behind one address look like one")
-        stamps: Stamps = "start" if self.server == "Apache" else "end"
+        stamps: Stamps = "start" if self.server == "Apache" and "{end:" not in self._template else "end"
         return Format(
             name=f"{self.server} format as given",
             parse=parse,
@@ -216,9 +137,9 @@ class _Template:
             pattern += re.escape(before)
             in_quotes ^= before.count('"') % 2 == 1
             part = parts[at]
-            if not before and at and parts[at - 1].field == "target" and part in {_IS_ARGS, _LETTERS["q"]}:
+            if not before and at and parts[at - 1].field == "target" and part in {IS_ARGS, LETTERS["q"]}:
                 continue  # its target goes up to here
-            if not before and at and part.field == "query" and parts[at - 1] == _IS_ARGS:
+            if not before and at and part.field == "query" and parts[at - 1] == IS_ARGS:
                 continue
             following = self._following(pieces, parts, at, after)
             if part.field is None or chosen.get(part.field) != at:
@@ -250,28 +171,30 @@ class _Template:
             )
 
     def _following(
-        self, pieces: list[tuple[str, str, str, str]], parts: list[_Part], at: int, after: str
+        self, pieces: list[tuple[str, str, str, str]], parts: list[Part], at: int, after: str
     ) -> str:
         """The character that ends a variable; "" at the end."""
         if after or at + 1 == len(pieces):
             return after[:1]
         if parts[at].field == "target":  # what is joined to it is a part of it
             return self._following(pieces, parts, at + 1, pieces[at + 1][3])
+        if parts[at + 1].field == "target":
+            return "/"  # a host before it
         return "" if parts[at + 1].shape is None else "["
 
-    def _chosen(self, names: list[str], parts: list[_Part]) -> dict[str, int]:
+    def _chosen(self, names: list[str], parts: list[Part]) -> dict[str, int]:
         """Which variable has each field, where several do."""
         chosen: dict[str, int] = {}
         for second in (False, True):
             for at, part in enumerate(parts):
-                if part.field and (names[at] in _SECOND_CHOICE) == second:
+                if part.field and (names[at] in SECOND_CHOICE) == second:
                     chosen.setdefault(part.field, at)
         if "request" in chosen:
             for field in ("target", "method", "query"):
                 chosen.pop(field, None)
         return chosen
 
-    def _part(self, name: str, argument: str) -> _Part:
+    def _part(self, name: str, argument: str) -> Part:
         if self.server == "nginx":
             return self._nginx_part(name)
         if name == "t" and argument:
@@ -279,53 +202,52 @@ class _Template:
         if name in {"i", "C"} and argument:
             return self._header_part(name, argument)
         if argument and name == "T":
-            return _Part("seconds", rf"(?P<seconds>{_NUMBER})", {"ms": 1e-3, "us": 1e-6}.get(argument, 1.0))
+            return Part("seconds", rf"(?P<seconds>{NUMBER})", {"ms": 1e-3, "us": 1e-6}.get(argument, 1.0))
         if argument and name != "a":
-            return _OTHER
-        return (_GUNICORN if self.server == "gunicorn" else _APACHE).get(name, _OTHER)
+            return OTHER
+        return (GUNICORN if self.server == "gunicorn" else APACHE).get(name, OTHER)
 
-    def _nginx_part(self, name: str) -> _Part:
-        if name in _NGINX:
-            return _NGINX[name]
+    def _nginx_part(self, name: str) -> Part:
+        if name in NGINX:
+            return NGINX[name]
         if name.startswith("cookie_"):
             return self._key_part("cookie", name.removeprefix("cookie_"))
         if name.startswith("http_"):
-            return self._key_part("header", name.removeprefix("http_").replace("_", "-"))
-        return _Part(None, rf"(?:{_NUMBER})(?:(?:, | : )(?:{_NUMBER}))*") if name in _UPSTREAM else _OTHER
+            return self._header_part("i", name.removeprefix("http_").replace("_", "-"))
+        return Part(None, rf"(?:{NUMBER})(?:(?:, | : )(?:{NUMBER}))*") if name in UPSTREAM else OTHER
 
-    def _header_part(self, kind: str, name: str) -> _Part:
+    def _header_part(self, kind: str, name: str) -> Part:
         if kind == "C":
             return self._key_part("cookie", name)
-        known = {"user-agent": "agent", "x-forwarded-for": "forwarded", "cookie": "cookies"}
-        field = known.get(name.lower())
-        return _Part(field) if field else self._key_part("header", name)
+        field = HEADERS.get(name.lower())
+        return Part(field) if field else self._key_part("header", name)
 
-    def _key_part(self, kind: str, name: str) -> _Part:
+    def _key_part(self, kind: str, name: str) -> Part:
         self._keys.append(f"{kind} {name}")
         asked = self._session
         same = name.lower().replace("_", "-") == asked.name.lower().replace("_", "-")
         if (asked.kind == kind and same) or (asked.kind == "auto" and _SESSION_NAME.search(name)):
-            return _Part("key")
-        return _OTHER
+            return Part("key")
+        return OTHER
 
-    def _time_part(self, argument: str) -> _Part:
+    def _time_part(self, argument: str) -> Part:
         """Apache's `%{...}t`."""
         text = argument.removeprefix("begin:")
         if text in {"sec", "msec", "usec"}:
-            return _Part("time", _EPOCH)
+            return Part("time", EPOCH)
         if text in {"msec_frac", "usec_frac"}:
-            return _Part(None, r"\d{3,6}")
+            return Part(None, r"\d{3,6}")
         shape = ""
         for literal, letter in re.findall(r"([^%]+)|%(.)", text.removeprefix("end:")):
-            if letter and letter not in _STRFTIME:
+            if letter and letter not in STRFTIME:
                 raise UsageError(
-                    [f"--log-format: %{{{argument}}}t: %{letter} is not read (known: {', '.join(_STRFTIME)})"]
+                    [f"--log-format: %{{{argument}}}t: %{letter} is not read (known: {', '.join(STRFTIME)})"]
                 )
-            shape += _STRFTIME[letter] if letter else re.escape(literal)
+            shape += STRFTIME[letter] if letter else re.escape(literal)
         pattern = text.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S").replace("%e", "%d")
         if pattern == "%s":
-            return _Part("time", _EPOCH)
-        return _Part("time", f"(?P<time>{shape})", time_pattern=pattern)
+            return Part("time", EPOCH)
+        return Part("time", f"(?P<time>{shape})", time_pattern=pattern)
 
     def _finished(self, pattern: str) -> Parse:
         """Puts the query to its path, and takes the session's cookie out of a whole Cookie header."""
@@ -351,15 +273,19 @@ def _either(first: Parse, second: Parse) -> Parse:
     return lambda line: first(line) or second(line)
 
 
-def _up_to(end: str, in_quotes: bool, part: _Part, lenient: bool) -> str:
+def _up_to(end: str, in_quotes: bool, part: Part, lenient: bool) -> str:
     """What a variable without a shape of its own may hold, by the character after it."""
     if in_quotes and lenient and part.field == "agent":
         return LENIENT
     if in_quotes:
         stop = re.escape("" if end == '"' else end)
         return rf'[^"\\{stop}]*(?:\\.[^"\\{stop}]*)*'
+    if part.field == "forwarded":
+        return "[^, ]*(?:, ?[^, ]+)*"
     if not end:
         return ".*"
+    if part.field == "request" and end == " ":
+        return r"(?:\S+ \S+ HTTP/[0-9.]+|\S+ \S+|-)"
     return ".{0,256}?" if part.field == "user" else rf"[^{re.escape(end)}]*"
 
 

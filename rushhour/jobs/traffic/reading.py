@@ -22,6 +22,7 @@ from rushhour.jobs.traffic.visitors import Visitors
 _PROGRESS_EVERY_S: Final = 0.5
 _IN_ORDER: Final = 50_000  # requests that are held back to put them in order, over all files that are open
 _IN_ORDER_PER_FILE: Final = 500
+_HELD_CHARACTERS: Final = 16 << 20  # of their paths, which bots make very long
 _AHEAD_S: Final = 120.0  # a file is opened so long before its first request: that of its first line
 _FIRST: Final = 5
 _t: Final = itemgetter(0)
@@ -148,6 +149,8 @@ class Reading:
             self._show()
             held += block
             hold = max(_IN_ORDER // max(len(self._active), 1), _IN_ORDER_PER_FILE)
+            some = block[::16]
+            hold = min(hold, _HELD_CHARACTERS * len(some) // (1 + sum(len(request.path) for request in some)))
             if len(held) >= 2 * hold:
                 held.sort(key=_t)
                 yield held[:-hold]

@@ -31,7 +31,7 @@ class Clock:
         self._zone = zone or UTC
         self._pattern = pattern
         self._minutes: dict[str, float] = {}
-        self._patterned: dict[str, float | None] = {}
+        self._patterned: dict[str, float] = {}
         self._last_text = ""
         self._last_t: float | None = None
         self._latest = 0.0  # of the stamps without an offset
@@ -118,19 +118,25 @@ class Clock:
         return value if value >= EARLIEST_T else None
 
     def _by_pattern(self, text: str) -> float | None:
-        if text not in self._patterned:
+        if text in self._patterned:
+            return self._patterned[text]
+        ambiguous = False
+        try:
+            moment = datetime.strptime(text, self._pattern or "")  # noqa: DTZ007
+            if moment.tzinfo is None:
+                t, ambiguous = self._placed(moment, None)
+                self._latest = max(self._latest, t)
+            else:
+                t = moment.timestamp()
+        except (ValueError, OverflowError):
+            t = 0.0
+        if not EARLIEST_T <= t < LATEST_T:
+            return None
+        if not ambiguous:
             if len(self._patterned) >= _CACHED_MINUTES:
                 self._patterned.clear()
-            try:
-                moment = datetime.strptime(text, self._pattern or "")  # noqa: DTZ007
-                if moment.tzinfo is None:
-                    self.no_offset = True
-                    moment = moment.replace(tzinfo=self._zone)
-                t = moment.timestamp()
-                self._patterned[text] = t if EARLIEST_T <= t < LATEST_T else None
-            except (ValueError, OverflowError):
-                self._patterned[text] = None
-        return self._patterned[text]
+            self._patterned[text] = t
+        return t
 
 
 def zone_of(offset: str) -> timezone:

@@ -5,7 +5,8 @@ from typing import Final
 
 from rushhour.jobs.traffic.options import SessionKey
 
-_CACHED: Final = 100_000  # keys; some 30 MB
+_CACHED: Final = 100_000  # keys; some 30 MB, 70 MB at most
+_LONGEST_KEPT: Final = 512
 _NO_KEY: Final = {"-", "REDACTED"}  # Caddy hides cookies and authorization
 
 
@@ -35,12 +36,16 @@ class Visitors:
             known_by = f"{address}\0{agent}"
         hashed = self._hashes.get(known_by)
         if hashed is None:
+            if len(known_by) > _LONGEST_KEPT:
+                return self._hashed(known_by)
             if len(self._hashes) >= _CACHED:
                 self._hashes.clear()
-            text = known_by.encode("utf-8", "surrogatepass")
-            hashed = blake2b(text, digest_size=8, salt=self._salt).hexdigest()
-            self._hashes[known_by] = hashed
+            hashed = self._hashes[known_by] = self._hashed(known_by)
         return hashed
+
+    def _hashed(self, known_by: str) -> str:
+        text = known_by.encode("utf-8", "surrogatepass")
+        return blake2b(text, digest_size=8, salt=self._salt).hexdigest()
 
     def words(self) -> str:
         """What visitors are told apart by."""

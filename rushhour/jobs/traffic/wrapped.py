@@ -3,9 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
-import orjson
-
 from rushhour.jobs.traffic.formats import TIME, Format, Found
+from rushhour.jobs.traffic.json_lines import loaded
 
 _ISO: Final = r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
 _PATTERNS: Final = {
@@ -41,14 +40,13 @@ def _by_pattern(name: str, line: str) -> Inner | None:
 def _json(line: str) -> Inner | None:
     if line[:1] != "{":
         return None
-    try:
-        around = orjson.loads(line)
-    except orjson.JSONDecodeError:
+    around = loaded(line)
+    if around is None:
         return None
-    message = next((around[name] for name in _MESSAGES if isinstance(around.get(name), str)), None)
+    message = next((text for name in _MESSAGES if isinstance(text := around.get(name), str)), None)
     if message is None:
         return None
-    time = next((around[name] for name in _TIMES if isinstance(around.get(name), str)), None)
+    time = next((text for name in _TIMES if isinstance(text := around.get(name), str)), None)
     return Inner(message.rstrip("\r\n"), time)
 
 
