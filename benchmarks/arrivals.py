@@ -1,16 +1,14 @@
 """Open arrivals: whether 200 customers a second keep their schedule on one core.
 
-The customers are the shipped ones of locustfiles/referrals.py, with short pauses; what answers them costs
-next to nothing. Lateness is how much later than due a request was sent: the p99 of each second, of which the
-95th percentile counts, as in the verdict of a run.
+One process of Locust uses one core at most. The customers are the shipped ones of locustfiles/referrals.py,
+with short pauses; what answers them costs next to nothing. Lateness is how much later than due a request was
+sent: the p99 of each second, of which the 95th percentile counts, as in the verdict of a run.
 """
 
 import tempfile
 import time
 from pathlib import Path
 from typing import Final
-
-import psutil
 
 from benchmarks.table import Row
 from benchmarks.workers import ENDS_WITHIN_S, ROOT, page_server
@@ -55,7 +53,6 @@ def measured(url: str) -> Metrics:
         run_dir = RunDir(Path(folder) / "run")
         process = start_load(guard, scenario, url, run_dir, time.time())
         try:
-            psutil.Process(process.pid).cpu_affinity([0])
             process.wait(load.duration + ENDS_WITHIN_S)
             process.check()
         finally:

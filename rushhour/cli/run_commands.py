@@ -14,6 +14,9 @@ from rushhour.cli.run_options import Options
 from rushhour.cli.saved_run_commands import show_scenarios
 from rushhour.errors import UsageError
 from rushhour.jobs.archive import NIGHTLY, remember
+from rushhour.jobs.capacity.command import Wanted, find_capacity
+from rushhour.jobs.capacity.page import summary
+from rushhour.jobs.capacity.words import with_capacity
 from rushhour.jobs.check.result import parse_request
 from rushhour.jobs.check.send import run_check
 from rushhour.jobs.check.summary import check_summary
@@ -24,13 +27,17 @@ from rushhour.judging.alarms import real_alerting
 from rushhour.load.check import check_locustfiles
 from rushhour.observe.watch import pool_watcher
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.report import lists, terminal
 from rushhour.report.files import write_suite
+from rushhour.run import RunContext
 from rushhour.rundir import Recorder, RunDir, create_run_dir
 from rushhour.scenario.model import Data, Scenario
 from rushhour.scenario.settings import Setting, parse_setting
 from rushhour.screen.make import make_screen
-from rushhour.verdict.judge import Verdict
+from rushhour.stack import Stack
+from rushhour.stack.open import stack_of
+from rushhour.verdict.judge import Outcome, Verdict
 
 
 @click.command()
@@ -187,6 +194,8 @@ def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
         def one_of_night(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
             run_dir, verdict = run_one(scenario, stack, replace(context, runs=folder))
+            if scenario.expect_capacity is not None:
+                verdict = with_capacity(verdict, *_capacity(scenario, stack, replace(context, runs=folder)))
             results.append((scenario, verdict))
             return run_dir, verdict
 
@@ -196,6 +205,19 @@ def _nightly(options: Options, keep: int, soak_s: float | None) -> list[str]:
     say(f"Night   {folder_of(options.runs, night) / 'summary.md'}")
     say(f"Trend   {options.runs / NIGHTLY / TREND}")
     return [row.verdict for row in night.runs]
+
+
+def _capacity(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[Outcome, str]:
+    """Search the capacity that a scenario expects, print it, and return its verdict and the reason."""
+    stack = stack_of(scenario, stack, context.guard, allow_host=context.allow_host, service_host=HOST)
+    page, judged = find_capacity(
+        [scenario], Wanted(), stack, context, make_screen=lambda step: make_screen(console, step), say=say
+    )
+    [(search, verdict, why)] = judged
+    console.print(summary(search, verdict, why, page))
+    if search.interrupted:
+        raise KeyboardInterrupt
+    return verdict, why
 
 
 def _check(options: Options, name: str) -> str:

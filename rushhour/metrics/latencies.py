@@ -35,3 +35,9 @@ def percentile_ms(histogram: HdrHistogram, percentile: float) -> float | None:
     if not histogram.get_total_count():
         return None
     return float(histogram.get_value_at_percentile(percentile)) / 1000
+
+
+def count_above(histogram: HdrHistogram, bound_ms: float) -> int:
+    """Return how many values are above a bound, to three significant digits."""
+    first = histogram.get_counts_array_index(min(int(bound_ms * 1000), HIGHEST_US)) + 1
+    return sum(histogram.counts[first : histogram.counts_len])

@@ -1,6 +1,7 @@
 """Real Locust with open arrivals, against a server that counts: who comes, and when they leave."""
 
 import json
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from rushhour.metrics.requests import request_metrics
+from rushhour.metrics.window import find_window
 from rushhour.rundir import History, load_history
 from rushhour.scenario.arrivals import RatePoint
 from rushhour.scenario.model import Load
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving
 
+OWN_FILES = 256  # of a Locust process, which customers cannot have
 # What each class does within one pass, whatever its own loops would do.
 CLASSES = """
 from locust import FastHttpUser, HttpUser, SequentialTaskSet, TaskSet, constant, task
@@ -181,3 +185,62 @@ def test_a_run_with_arrivals_by_the_public_command(tmp_path: Path) -> None:
     assert 40 <= metrics["arrivals"] <= 160  # 95 on average
     assert metrics["p95_due_ms"] > 0
     assert "customers arrived" in (run / "report.html").read_text()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits another process, as Linux can")
+def test_customers_beyond_the_open_files_are_turned_away(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(ASKS)
+    load = arriving(40.0, 3.0, "own.py")
+    with (
+        serving(Server(slow_s=5.0)) as server,
+        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
+    ):
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (300, 300))  # before Locust has been imported
+        assert process.wait(60) == 0, process.tail()
+        history = load_history(run)
+    assert max(present(history)) == 300 - OWN_FILES
+    turned_away = sum(sample.turned_away for sample in history.generator)
+    arrived = sum(sample.arrived for sample in history.generator)
+    assert arrived == 300 - OWN_FILES
+    assert turned_away + arrived > 80  # 120 on average
+
+
+BLOCKS = """
+from time import perf_counter
+from locust import FastHttpUser, constant, task
+
+class Asks(FastHttpUser):
+    wait_time = constant(0)
+    weight = 20
+
+    @task
+    def ask(self):
+        self.client.get("/ok")
+
+class Blocks(FastHttpUser):
+    wait_time = constant(0)
+
+    @task
+    def compute(self):
+        until_s = perf_counter() + 0.4
+        while perf_counter() < until_s:
+            pass
+"""
+
+
+def test_a_generator_that_stood_still_shows_in_the_latency_since_requests_were_due(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(BLOCKS)
+    load = arriving(40.0, 5.0, "own.py")
+    with (
+        serving(Server()) as server,
+        loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
+    ):
+        assert process.wait(60) == 0, process.tail()
+        history = load_history(run)
+        assert recorded(history) == server.counts
+    metrics = request_metrics(history.requests, find_window(history, 0.0))
+    assert metrics.p95_ms is not None
+    assert metrics.p95_due_ms is not None
+    assert metrics.p95_due_ms > 200  # ten customers or so block for 0.4 s, and who is due meanwhile waits
+    assert metrics.p95_due_ms > metrics.p95_ms
+    assert max(sample.due_late_max_ms for sample in history.generator) > 200

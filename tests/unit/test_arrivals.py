@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushhour.errors import UsageError
+from rushhour.jobs.compare.conditions import _flat
 from rushhour.load.arrivals import arrival_times
 from rushhour.load.locust import locust_environment
 from rushhour.load.recorder import Clock, Tally
@@ -34,6 +35,7 @@ from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.scenario.settings import parse_setting, with_settings
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
+from tests.unit.arrivals_run import arriving, open_gate
 
 CURVE = (RatePoint(0.0, 10.0), RatePoint(60.0, 40.0))
 JUMP = (RatePoint(0.0, 10.0), RatePoint(30.0, 10.0), RatePoint(30.0, 40.0))
@@ -203,22 +205,6 @@ def test_users_on_the_command_line_replace_arrivals() -> None:
     assert (staying.load.users, staying.load.arrivals) == (5, None)
 
 
-def open_gate(per_s: float = 10.0, **changes: Any) -> Scenario:
-    scenario = h.scenario(**changes)
-    load = dataclasses.replace(scenario.load, users=None, arrivals=(RatePoint(0.0, per_s),))
-    return dataclasses.replace(scenario, load=load)
-
-
-def arriving(each_s: int = 10, **changes: Any) -> History:
-    """A healthy run in which `each_s` customers came in each second."""
-    history = h.healthy()
-    samples = tuple(
-        dataclasses.replace(sample, users=40, arrived=each_s, **changes) for sample in history.generator
-    )
-    rows = tuple(dataclasses.replace(row, latency_due=f.SAME_LATENCY) for row in history.requests)
-    return dataclasses.replace(history, generator=samples, requests=rows)
-
-
 def test_the_number_of_customers_who_are_present_is_a_result() -> None:
     verdict = judge(open_gate(), arriving(), "embedded")
     assert verdict.verdict == "pass", verdict.reasons
@@ -300,3 +286,9 @@ def test_the_recorder_keeps_both_latencies() -> None:
     sample = tally.sample(users=5)
     assert (sample.arrived, sample.due_late_p99_ms, sample.due_late_max_ms) == (2, 30.0, 30.0)
     assert tally.sample(users=5).arrived == 0
+
+
+def test_a_comparison_names_two_rates() -> None:
+    flat = [_flat("load", open_gate(per_s).load)["load.arrivals"] for per_s in (10.0, 20.0)]
+    assert flat == ["10/s from 0 s on", "20/s from 0 s on"]
+    assert _flat("load", h.scenario().load)["load.arrivals"] is None

@@ -29,6 +29,17 @@ WRONG = {
     "abstract only": (USER + "    abstract = True\n", None, "has no user class"),
     "pytest functions": ("def test_home(session):\n    session.get('/')\n", None, "has no user class"),
     "task run": (USER + "    @task\n    def run(self):\n        pass\n", 6, "must not override it"),
+    "session length": (
+        USER.replace("    @task", "    session_length = 0\n    @task"),
+        None,
+        "session_length 0 of Customer is not a number of tasks",
+    ),
+    "session length of a task set": (
+        USER + "    class Inner(TaskSet):\n        session_length = 'all'\n        @task\n"
+        "        def x(self): pass\n    tasks = [Inner]\n",
+        None,
+        "session_length 'all' of Inner is not a number of tasks",
+    ),
     "null byte": ("x = 1\0\n", None, "null bytes"),
     **{
         f"task {name}": (

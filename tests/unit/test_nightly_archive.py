@@ -273,3 +273,13 @@ def test_a_removal_that_was_cut_short_is_finished(tmp_path: Path, built: RunDir)
     night(tmp_path, built, 2)
     assert prune_nights(tmp_path, 1).removed == ("20250101T030000Z",)
     assert names(tmp_path) == ["20250102T030000Z"]
+
+
+def test_the_folder_of_a_search_for_a_capacity_goes_with_its_night(tmp_path: Path, built: RunDir) -> None:
+    run = night(tmp_path, built, 1)
+    search = run.path.parent / "20250101T031000Z-capacity-gate"
+    (search / "steps" / RUN).mkdir(parents=True)
+    (search / "capacity.json").write_text("[]")
+    night(tmp_path, built, 2)
+    assert prune_nights(tmp_path, 1).removed == ("20250101T030000Z",)
+    assert names(tmp_path) == ["20250102T030000Z"]

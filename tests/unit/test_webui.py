@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rushhour.jobs.webui.asked import asked_for, choice, run_problems
 from rushhour.jobs.webui.board import Board, bar_of, shown_state
 from rushhour.jobs.webui.form import FormError, form_numbers, form_values, read_ask
 from rushhour.jobs.webui.login import PASSWORD, USER, address_problems, matches, read_login
@@ -13,7 +14,11 @@ from rushhour.jobs.webui.tables import tables
 from rushhour.observe.live import LiveFold
 from rushhour.observe.live_state import HolderGauge, LiveState, PoolGauge
 from rushhour.rundir import facts as f
+from rushhour.scenario.arrivals import RatePoint
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.settings import parse_setting, with_settings
 
+ROOT = Path(__file__).parents[2]
 WELCOME = Welcome(
     choices=(Choice("gate", "1.1", 800, 40.0, 75.0), Choice("staging", "1.1", 10, 5.0, 30.0)),
     chosen="gate",
@@ -175,3 +180,22 @@ def test_holders_are_live_and_the_leaking_line_comes_first() -> None:
     assert (second.site, second.out, second.held_s) == ("app/y.py:3 g", 0, 9.0)
     fold.feed([replace(out, returned_s=4.5, returned_by="gc")])
     assert [one.site for one in fold.state(5.0).holders] == ["app/y.py:3 g"]
+
+
+def test_arrivals_are_scaled_to_the_rate_of_the_form_and_stretched_over_its_run_time() -> None:
+    gate = load_scenarios(ROOT / "scenarios.yaml").scenarios["gate"]
+    scenario = with_settings(gate, [parse_setting("load.arrivals=[[0s, 10/s], [60s, 40/s]]")])
+    shown = choice(scenario)
+    assert (shown.arrivals, shown.spawn_rate) == (True, 40.0)
+    made = asked_for(scenario, Ask("gate", "1.1", 7, 80.0, 150.0))
+    assert (made.load.users, made.load.duration) == (None, 150.0)
+    assert made.load.arrivals == (RatePoint(0.0, 20.0), RatePoint(120.0, 80.0))
+    assert run_problems(made) == []
+
+
+def test_the_form_says_what_its_numbers_mean_for_arrivals() -> None:
+    select = form_values(WELCOME, None)["extra_options"]["scenario"]
+    assert select["help_text"] is None
+    choices = (*WELCOME.choices, Choice("open", "1.1", 1, 40.0, 75.0, arrivals=True))
+    select = form_values(replace(WELCOME, choices=choices), None)["extra_options"]["scenario"]
+    assert "(open) customers arrive and leave: Ramp up is their highest rate" in select["help_text"]

@@ -10,6 +10,7 @@ from rushhour.rundir import RunDir
 
 NIGHTLY: Final = "nightly"
 NIGHT_FILES: Final = ("night.json", "summary.md", "junit.xml")  # of a night, beside its runs
+SEARCH_FILE: Final = "capacity.json"
 STAMP: Final = "%Y%m%dT%H%M%SZ"
 
 _NIGHT: Final = re.compile(r"\d{8}T\d{6}Z(-\d{1,2})?")
@@ -23,6 +24,16 @@ def is_run(path: Path) -> bool:
         and path.is_dir()
         and not path.is_symlink()
         and (path / "scenario.json").is_file()
+    )
+
+
+def is_search(path: Path) -> bool:
+    """Whether this is the folder of a search for a capacity, by its name and its file."""
+    return (
+        _RUN.fullmatch(path.name) is not None
+        and path.is_dir()
+        and not path.is_symlink()
+        and (path / SEARCH_FILE).is_file()
     )
 
 

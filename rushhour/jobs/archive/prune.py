@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rushhour.jobs.archive.directories import NIGHT_FILES, nights, runs_in
+from rushhour.jobs.archive.directories import NIGHT_FILES, is_search, nights, runs_in
 from rushhour.rundir import RunDir
 from rushhour.rundir.directory import is_under_way
 
@@ -67,5 +67,5 @@ def _known(path: Path, found: list[RunDir]) -> bool:
     if path.is_symlink():
         return path.name == "latest"
     if path.is_dir():
-        return path.name.startswith(_DOOMED) or any(run.path == path for run in found)
+        return path.name.startswith(_DOOMED) or is_search(path) or any(run.path == path for run in found)
     return path.name in NIGHT_FILES or path.name in {f".{name}.tmp" for name in NIGHT_FILES}

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from rushhour.jobs.capacity.facts import Search, Step
 from rushhour.jobs.capacity.measured import step_of
 from rushhour.jobs.capacity.search import Next, Plan, knee_of, next_step, steps_left
+from rushhour.jobs.capacity.sure import PERCENTILES
 from rushhour.judging.judge import judge_run
 from rushhour.load.placement import place_load
 from rushhour.observe.environment import describe_environment
@@ -26,8 +28,10 @@ STEP_S: Final = 20.0
 WARM_UP_S: Final = 12.0
 OVERHEAD_S: Final = 8.0  # from one load to the next: drain, verdict, start of the service
 BUDGET_S: Final = 840.0
+BEYOND: Final = 20.0  # requests slower than a percentile, with which it means something
+MOST_LONGER: Final = 2.0  # times a step may last longer for that
 
-RunStep = Callable[[float], Step]  # runs a step at a rate
+RunStep = Callable[[float, float], Step]  # runs a step at a rate, measured for so many seconds
 Say = Callable[[str], None]
 ScreenOf = Callable[[Scenario], Screen]
 
@@ -52,6 +56,7 @@ def search(
     times: Times,
     run_step: RunStep,
     *,
+    seconds_of: Callable[[float, Sequence[Step]], float] | None = None,
     say: Say,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[Search]:
@@ -70,7 +75,7 @@ def search(
             break
         say(_announced(step, steps, plan, each_s=longest_s, most_s=times.budget_s - spent_s))
         try:
-            steps.append(run_step(step.rate))
+            steps.append(run_step(step.rate, seconds_of(step.rate, steps) if seconds_of else times.step_s))
         except KeyboardInterrupt:
             yield replace(found, knee=knee_of(steps, plan, ended="interrupted"), interrupted=True)
             return
@@ -86,14 +91,31 @@ def _announced(step: Next, steps: Sequence[Step], plan: Plan, *, each_s: float, 
     return f"step {len(steps) + 1}: {step.rate:g} customers a second ({step.why}); {left}"
 
 
-def step_scenario(scenario: Scenario, rate: float, times: Times, think_time_s: float | None) -> Scenario:
+def step_seconds(scenario: Scenario, rate: float, steps: Sequence[Step], times: Times) -> float:
+    """Return how long a step at a rate is measured: longer where its percentiles would mean little.
+
+    The highest percentile of the thresholds shall have BEYOND slower requests, as far as MOST_LONGER allows.
+    How many requests a customer sends is known from the steps so far.
+    """
+    ranks = [PERCENTILES[each.metric] for each in scenario.thresholds if each.metric in PERCENTILES]
+    each = [s.requests_per_s / s.arrived_per_s for s in steps if s.requests_per_s and s.arrived_per_s]
+    if not ranks or not each:
+        return times.step_s
+    needed_s = BEYOND / (1 - max(ranks)) / (median(each) * rate)
+    return float(round(min(max(times.step_s, needed_s), MOST_LONGER * times.step_s)))
+
+
+def step_scenario(
+    scenario: Scenario, rate: float, times: Times, think_time_s: float | None, step_s: float | None = None
+) -> Scenario:
     """Return the scenario of a step: the same service under a constant rate of arrivals."""
+    measured_s = times.step_s if step_s is None else step_s
     load = replace(
         scenario.load,
         users=None,
         arrivals=(RatePoint(0.0, rate),),
-        duration=times.warm_up_s + times.step_s,
-        warm_up=times.warm_up_s,
+        duration=float(times.warm_up_s + measured_s),
+        warm_up=float(times.warm_up_s),
         think_time=scenario.load.think_time if think_time_s is None else think_time_s,
     )
     description = f"A step of the search for the capacity of {scenario.name}."
@@ -118,7 +140,7 @@ def think_time_of(scenario: Scenario, asked_s: float | None) -> float | None:
 
 
 class Ladder:
-    """Runs steps. The stack stays up from step to step, and its service is started anew for each."""
+    """Runs steps. The stack stays up from step to step, and its service is started again for each."""
 
     def __init__(self, stack: Stack, context: RunContext, folder: Path, make_screen: ScreenOf) -> None:
         self._stack = stack
@@ -139,7 +161,7 @@ class Ladder:
     def run(self, scenario: Scenario) -> Step:
         """Run one step, and read it from its run directory.
 
-        A stack that breaks makes the step unknown, and comes up anew for the next one.
+        A stack that breaks makes the step unknown, and comes up again for the next one.
         """
         run = create_run_dir(self._folder, scenario.name)
         context, screen = self._context, self._make_screen(scenario)

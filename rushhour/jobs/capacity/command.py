@@ -2,11 +2,20 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from rushhour.jobs.capacity.climb import Ladder, Say, ScreenOf, Times, search, step_scenario, think_time_of
+from rushhour.jobs.capacity.climb import (
+    Ladder,
+    Say,
+    ScreenOf,
+    Times,
+    search,
+    step_scenario,
+    step_seconds,
+    think_time_of,
+)
 from rushhour.jobs.capacity.facts import Knee, Search
 from rushhour.jobs.capacity.search import Plan
 from rushhour.jobs.capacity.store import STEPS, Judged, write_all
@@ -26,8 +35,8 @@ FEWEST_STEPS: Final = 2
 class Wanted:
     """How to search, as the command line has it."""
 
-    plan: Plan
-    times: Times
+    plan: Plan = field(default_factory=Plan)
+    times: Times = field(default_factory=Times)
     think_time_s: float | None = None  # None: at most a second
 
     def plan_of(self, scenario: Scenario) -> Plan:
@@ -74,7 +83,7 @@ def find_capacity(
     """
     folder = create_run_dir(context.runs, f"capacity-{scenarios[0].name}")
     done: list[Judged] = []
-    page = folder.path
+    page = write_all(folder, done)
     steps = folder.path / STEPS
     steps.mkdir()
     with Ladder(stack, context, steps, make_screen).standing() as ladder:
@@ -107,6 +116,7 @@ def _searched(scenario: Scenario, wanted: Wanted, stack: str, ladder: Ladder, sa
         first,
         wanted.plan_of(scenario),
         times,
-        lambda rate: ladder.run(step_scenario(scenario, rate, times, think_time_s)),
+        lambda rate, step_s: ladder.run(step_scenario(scenario, rate, times, think_time_s, step_s)),
+        seconds_of=lambda rate, steps: step_seconds(scenario, rate, steps, times),
         say=say,
     )

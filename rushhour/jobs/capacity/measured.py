@@ -20,6 +20,7 @@ from rushhour.verdict.judge import Verdict
 # Connections that these leave behind add up: a lower rate of arrivals only delays the end of the pool.
 LEAKS: Final = frozenset({"scope-never-removed", "unclosed-path", "abandoned-stream"})
 GENERATOR: Final = "the load generator"  # with this begin the reasons that it voided a run for
+OTHERS: Final = "the machine was busy with other work"
 STEADY: Final = 1.15  # the most by which the second half's customers may exceed the first half's
 
 
@@ -72,6 +73,8 @@ def outcome_of(verdict: Verdict) -> Outcome:
         return "holds"
     if verdict.verdict == "fail":
         return "gives"
+    if any(reason.startswith(OTHERS) for reason in verdict.reasons):
+        return "unknown"  # whatever fell behind had too little CPU because of others
     return "generator" if verdict.reasons and verdict.reasons[0].startswith(GENERATOR) else "unknown"
 
 

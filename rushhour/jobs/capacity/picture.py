@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.jobs.capacity.facts import Search, Step
-from rushhour.jobs.capacity.resources import POOL
+from rushhour.jobs.capacity.resources import GENERATOR, POOL
 
 WIDTH, HEIGHT = 720, 190
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 26
@@ -59,7 +59,7 @@ def panels(searches: Sequence[Search]) -> tuple[Panel, ...]:
     ]
     use: list[tuple[Search, str, str, Value]] = []
     for search in searches:
-        for name in _parts(search):
+        for name in _parts(search, MOST_PARTS if not many else MOST_PARTS - 1):
             label = f"{name}, {search.release}" if many else name
             use.append((search, label, TONES[len(use) % len(TONES)], _share_of(name)))
     made = [
@@ -85,15 +85,16 @@ def _share_of(name: str) -> Value:
     return share
 
 
-def _parts(search: Search) -> list[str]:
+def _parts(search: Search, most_parts: int) -> list[str]:
     """Return the parts with the highest use in any step, and always the fullest pool."""
     most: dict[str, float] = {}
     for step in search.steps:
         for part in step.resources:
-            most[part.name] = max(most.get(part.name, 0.0), part.share)
+            if part.name != GENERATOR or search.knee.kind == "at least":
+                most[part.name] = max(most.get(part.name, 0.0), part.share)
     ordered = sorted(most, key=lambda name: -most[name])
     pool = next((name for name in ordered if name.startswith(POOL)), None)
-    chosen = ordered[:MOST_PARTS]
+    chosen = ordered[:most_parts]
     return chosen if pool is None or pool in chosen else [*chosen[:-1], pool]
 
 

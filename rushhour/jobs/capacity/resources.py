@@ -1,5 +1,6 @@
 """Measures how much of each part that can give way was used in a run (pure)."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -12,9 +13,12 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 
 USED_UP: Final = 0.9  # from this share on a part makes work wait
+LEAST_USE: Final = 0.05  # below this a line through it says nothing
+MOST_WAIT: Final = 0.5  # of the busy backends, from which on locks and not work decide
 GENERATOR_CORES: Final = 0.9
 POOL, THREADS, LOCKS, GENERATOR = "pool", "threads of the service", "locks", "load generator"
 _LEVELS: Final = {GENERATOR: 5, LOCKS: 4, "server": 3, "service": 2, THREADS: 0, POOL: 1}
+_FULL: Final = {LOCKS: MOST_WAIT, GENERATOR: math.inf}
 
 
 def resources_of(
@@ -33,14 +37,18 @@ def resources_of(
     return tuple(sorted(found, key=lambda part: -part.share))
 
 
+def used_up(parts: tuple[Resource, ...]) -> tuple[Resource, ...]:
+    """Return the parts that make work wait. A load generator that does makes its run unknown instead."""
+    return tuple(part for part in parts if part.share >= _FULL.get(part.name, USED_UP))
+
+
 def gives_first(parts: tuple[Resource, ...]) -> Resource | None:
     """Return the part that gave way: of those that are used up, the one that makes the others wait.
 
     A server without CPU makes its callers hold connections longer, and so fills the pool and the threads in
-    front of it. A load generator that is used up makes its run unknown instead. None when no part is used up.
+    front of it. None when no part is used up.
     """
-    used_up = [part for part in parts if part.share >= USED_UP and part.name != GENERATOR]
-    return max(used_up, key=lambda part: (part.level, part.share), default=None)
+    return max(used_up(parts), key=lambda part: (part.level, part.share), default=None)
 
 
 def _cpu(scenario: Scenario, history: History, window: Window) -> Iterator[Resource]:
@@ -99,15 +107,18 @@ def _threads(scenario: Scenario, history: History, window: Window) -> Iterator[R
 
 
 def _locks(history: History, window: Window) -> Iterator[Resource]:
-    """Yield the share of the servers' busy backends that waited for a lock."""
-    waiting = active = 0
-    for sample in history.servers:
-        if window.measures(sample.t_s):
-            waiting += len(sample.lock_waits)
-            active += sample.states.get("active", 0)
-    if active:
-        evidence = f"{waiting} of {active} busy backends waited for a lock, over all samples"
-        yield Resource(LOCKS, waiting / active, evidence, _LEVELS[LOCKS])
+    """Yield the share of a server's busy backends that waited for a lock, of the server with the most."""
+    found = []
+    for server in {sample.server for sample in history.servers}:
+        samples = [s for s in history.servers if s.server == server and window.measures(s.t_s)]
+        waiting = sum(len(sample.lock_waits) for sample in samples)
+        active = sum(sample.states.get("active", 0) for sample in samples)
+        if active:
+            evidence = (
+                f"{waiting} of {active} busy backends of the {server} waited for a lock, in all samples"
+            )
+            found.append(Resource(LOCKS, waiting / active, evidence, _LEVELS[LOCKS]))
+    yield from sorted(found, key=lambda part: -part.share)[:1]
 
 
 def _generator(metrics: Mapping[str, float | None]) -> Iterator[Resource]:
@@ -117,13 +128,17 @@ def _generator(metrics: Mapping[str, float | None]) -> Iterator[Resource]:
         yield Resource(GENERATOR, cores, evidence, _LEVELS[GENERATOR])
 
 
-def next_limit(holding: tuple[Resource, ...], first: str, rate: float) -> tuple[str, float] | None:
+def next_limit(
+    holding: tuple[Resource, ...], giving: tuple[Resource, ...], rate: float
+) -> tuple[str, float] | None:
     """Return the part that would give way next, and the rate at which it would be used up.
 
-    `holding` are the parts at a rate at which the release held: use grows with the rate. None when no other
-    part was used enough to tell.
+    `holding` are the parts at `rate`, at which the release held: use grows with the rate. Parts that are used
+    up among `giving`, where it gave way, are left out: those behind the first waited for it. None when no
+    other part was used enough to tell.
     """
-    others = [part for part in holding if part.name not in {first, GENERATOR} and part.share >= 0.05]
+    waited = {GENERATOR, *(part.name for part in used_up(giving))}
+    others = [part for part in holding if part.name not in waited and part.share >= LEAST_USE]
     if not others:
         return None
     part = max(others, key=lambda each: each.share)

@@ -14,8 +14,15 @@ from rushhour.jobs.capacity.facts import CONFIRMED, Knee, Step, at
 
 MOST_VOTES: Final = 5  # steps at one rate
 MOST_UNKNOWN: Final = 2  # steps at one rate that say nothing
+MOST_STEPS: Final = 40  # of a search: repeats that go on to disagree will not agree
 LOWEST: Final = 0.2  # customers a second, below which no release can be measured
 WIDE: Final = 1.3  # the bracket below a generator's limit need not be closer
+
+
+_SAYS_NOTHING: Final = {
+    "unknown": "the last step says nothing",
+    "generator": "the load generator could not keep the rate",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +48,31 @@ def next_step(steps: Sequence[Step], plan: Plan) -> Next | None:
     if not steps:
         return Next(plan.start, "start")
     last = steps[-1]
-    if last.outcome in {"leaks", "unknown"}:
-        unknown = [step.outcome for step in at(steps, last.rate)].count("unknown")
-        again = last.outcome == "unknown" and unknown < MOST_UNKNOWN
-        return Next(last.rate, "repeat: the last step says nothing") if again else None
+    if len(steps) >= MOST_STEPS or last.outcome == "leaks":
+        return None
+    if last.outcome in {"unknown", "generator"}:
+        alike = [step.outcome for step in at(steps, last.rate)].count(last.outcome)
+        if alike < MOST_UNKNOWN:
+            return Next(last.rate, f"repeat: {_SAYS_NOTHING[last.outcome]}")
+        if last.outcome == "unknown":
+            return None
     low, high = bracket(steps)
-    if high is None:
-        return _climb(low, _limit(steps, plan), plan)
     if low is None:
-        lower = _rounded(high / plan.growth)
+        lower = _rounded(min(step.rate for step in steps) / plan.growth)
         return Next(lower, "lower: no rate has held yet") if lower >= LOWEST else None
-    return _close_in(steps, low, high, plan)
+    return _climb(steps, low, plan) if high is None else _close_in(steps, low, high, plan)
+
+
+def _climb(steps: Sequence[Step], low: float, plan: Plan) -> Next | None:
+    rate, limit = _rounded(low * plan.growth), _limit(steps, low)
+    why = "climb"
+    if limit is not None and rate >= limit:
+        if limit / low <= WIDE:
+            return None
+        rate, why = _rounded(math.sqrt(low * limit)), "below the limit of the load generator"
+    if rate > plan.most:
+        rate, why = plan.most, "the highest rate that is tried"
+    return Next(rate, why) if low < rate and rate != limit else None
 
 
 def _close_in(steps: Sequence[Step], low: float, high: float, plan: Plan) -> Next | None:
@@ -60,18 +81,6 @@ def _close_in(steps: Sequence[Step], low: float, high: float, plan: Plan) -> Nex
         if low < middle < high and len(at(steps, middle)) < MOST_UNKNOWN:
             return Next(middle, f"between {low:g} and {high:g}")
     return _confirm(steps, low, high)
-
-
-def _climb(low: float | None, limit: float | None, plan: Plan) -> Next | None:
-    if low is None:  # the generator could not keep even the first rate
-        lower = _rounded((limit or plan.start) / plan.growth)
-        return Next(lower, "lower: the load generator could not keep the rate") if lower >= LOWEST else None
-    if limit is None:
-        return Next(_rounded(low * plan.growth), "climb")
-    if limit / low <= WIDE:
-        return None
-    middle = _rounded(math.sqrt(low * limit))
-    return Next(middle, "below the limit of the load generator") if low < middle < limit else None
 
 
 def _confirm(steps: Sequence[Step], low: float, high: float) -> Next | None:
@@ -107,12 +116,9 @@ def _votes(steps: Sequence[Step], rate: float) -> list[str]:
     return [step.outcome for step in at(steps, rate) if step.outcome in {"holds", "gives"}]
 
 
-def _limit(steps: Sequence[Step], plan: Plan) -> float | None:
-    """Return the lowest rate that the load generator could not keep, or may not be asked for."""
-    rates = [step.rate for step in steps if step.outcome == "generator"]
-    if plan.most < math.inf:
-        rates.append(plan.most)
-    return min(rates, default=None)
+def _limit(steps: Sequence[Step], low: float) -> float | None:
+    """Return the lowest rate above `low` that the load generator could not keep."""
+    return min((step.rate for step in steps if step.outcome == "generator" and step.rate > low), default=None)
 
 
 def _rounded(rate: float) -> float:
@@ -135,10 +141,12 @@ def knee_of(steps: Sequence[Step], plan: Plan, *, ended: str = "") -> Knee:
     if low is None:
         return Knee("below", None, high, low_votes, high_votes, ended)
     if high is None:
-        limit = _limit(steps, plan)
-        why = ended or (f"the load generator's limit, below {limit:g} a second" if limit else "")
+        limit = None if low is None else _limit(steps, low)
+        why = ended or (f"the load generator could not keep {limit:g} a second" if limit else "")
         if not why and steps[-1].outcome == "unknown" and steps[-1].reasons:
             why = steps[-1].reasons[0]
+        if not why and low is not None and low >= plan.most:
+            why = "no higher rate was to be tried"
         return Knee("at least", low, limit, low_votes, why=why)
     why = ended
     if steps[-1].outcome == "unknown" and not why and steps[-1].reasons:

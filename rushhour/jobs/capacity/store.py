@@ -7,6 +7,7 @@ from typing import Any, Final
 from junitparser import TestCase
 from pydantic import TypeAdapter
 
+from rushhour.jobs.archive.directories import SEARCH_FILE
 from rushhour.jobs.capacity.facts import Search
 from rushhour.jobs.capacity.page import render_search
 from rushhour.jobs.capacity.words import HEADS, Verdict, first_limit, meaning, rows, sentence
@@ -16,7 +17,6 @@ from rushhour.report.markdown import SIGN, text
 from rushhour.report.words import clean
 from rushhour.rundir import RunDir
 
-FILE: Final = "capacity.json"
 PAGE: Final = "capacity.html"
 STEPS: Final = "steps"  # the folder of the steps' run directories
 
@@ -27,7 +27,7 @@ Judged = tuple[Search, Verdict, str]  # a search, its verdict and the reason
 def write_all(folder: RunDir, judged: Sequence[Judged]) -> Path:
     """Write every form of the searches, and return the page."""
     searches = [search for search, _, _ in judged]
-    folder.write_json(FILE, as_objects(judged))
+    folder.write_json(SEARCH_FILE, as_objects(judged))
     page = folder.file(PAGE)
     write(page, render_search(searches, [(verdict, why) for _, verdict, why in judged]))
     write(folder.file("summary.md"), _markdown(judged))

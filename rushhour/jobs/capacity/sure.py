@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import Final
 
-from rushhour.metrics.latencies import HIGHEST_US, merge
+from rushhour.metrics.latencies import count_above, merge
 from rushhour.metrics.requests import NO_WAIT
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
@@ -14,7 +14,7 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.thresholds import Threshold
 from rushhour.verdict.judge import Verdict
 
-_PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99} | {
+PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99} | {
     "p50_due": 0.50,
     "p95_due": 0.95,
     "p99_due": 0.99,
@@ -50,7 +50,7 @@ def _probability_that_it_holds(threshold: Threshold, history: History, window: W
     It is below the bound when the share of slower requests is below 1 - p. The share's error comes from how
     much it varies from block to block (a ratio estimate), so that bursts count as what they are.
     """
-    p = _PERCENTILES.get(threshold.metric)
+    p = PERCENTILES.get(threshold.metric)
     if p is None or threshold.operator not in {"<", "<="}:
         return None
     blocks = _blocks(threshold, history, window)
@@ -79,15 +79,7 @@ def _blocks(threshold: Threshold, history: History, window: Window) -> list[tupl
 
 def _slower(rows: Sequence[f.RequestCount], bound_ms: float, *, due: bool) -> float:
     """Return how many requests took longer than the bound."""
-    merged = merge(_latencies(rows, due=due))
-    bound_us = min(int(bound_ms * 1000), HIGHEST_US)
-    return float(
-        sum(
-            item.count_added_in_this_iter_step
-            for item in merged.get_recorded_iterator()
-            if item.value_iterated_to > bound_us
-        )
-    )
+    return float(count_above(merge(_latencies(rows, due=due)), bound_ms))
 
 
 def _latencies(rows: Iterable[f.RequestCount], *, due: bool) -> list[str]:

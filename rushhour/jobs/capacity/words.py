@@ -1,7 +1,7 @@
 """Says what a search found: sentence, table, and what gave first (pure)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step, at
@@ -9,6 +9,7 @@ from rushhour.jobs.capacity.resources import POOL, gives_first, next_limit
 from rushhour.metrics.wording import counted
 from rushhour.report import words
 from rushhour.scenario.arrivals import CapacityBound
+from rushhour.verdict.judge import Verdict as RunVerdict
 
 Verdict = Literal["pass", "fail", "unknown"]
 SURE_ENOUGH: Final = 0.8
@@ -112,7 +113,7 @@ def first_limit(search: Search) -> First | None:
     step = max(gave, key=lambda each: each.sure or 0)
     part = gives_first(step.resources)
     held = [each for each in at(search.steps, search.knee.low) if each.outcome == "holds"]
-    behind = next_limit(held[-1].resources, part.name, held[-1].rate) if held and part else None
+    behind = next_limit(held[-1].resources, step.resources, held[-1].rate) if held and part else None
     return First(
         sentence=_first_sentence(step, part),
         evidence=tuple(_evidence(step, part)),
@@ -174,6 +175,15 @@ def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
     return "unknown", f"{wanted} is undecided: {sentence(search)}"
 
 
+def with_capacity(verdict: RunVerdict, outcome: Verdict, why: str) -> RunVerdict:
+    """Apply a search for the capacity to the verdict of a run of the same scenario: the worse one counts."""
+    reasons = (*verdict.reasons, why)
+    if outcome == "pass" or verdict.verdict in {"fail", outcome}:
+        return replace(verdict, reasons=reasons)
+    headline = f"{verdict.scenario} (release {verdict.release}): {why}"
+    return replace(verdict, verdict=outcome, headline=headline, reasons=(why, *verdict.reasons))
+
+
 def rows(search: Search) -> list[tuple[str, ...]]:
     """Return a row for each step, in order of rate, under HEADS."""
     ordered = sorted(enumerate(search.steps, 1), key=lambda entry: (entry[1].rate, entry[0]))
@@ -194,7 +204,7 @@ def _row(number: int, step: Step) -> tuple[str, ...]:
         words.UNKNOWN if step.requests_per_s is None else f"{step.requests_per_s:,.0f}",
         words.UNKNOWN if step.present is None else f"{step.present:,.0f}",
         words.ms(step.p95_ms),
-        words.share(step.pool_in_use, step.pool_capacity),
+        words.UNKNOWN if step.pool is None else words.share(step.pool_in_use, step.pool_capacity),
         words.ms(step.wait_p99_ms),
         words.count(step.timeouts),
     )

@@ -1,12 +1,12 @@
 """What differs between two runs besides the release (pure): then a change may come from there."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any, Final
 
 from rushhour.jobs.compare.measured import MeasuredRun
 from rushhour.rundir.facts import Environment
-from rushhour.scenario.model import Scenario
+from rushhour.scenario.model import Load, Scenario
 
 # What a run is expected to show does not change what it is.
 _SCENARIO_PARTS: Final = ("name", "load", "data", "pool", "service", "postgres", "faults")
@@ -43,9 +43,19 @@ def _scenarios(before: Scenario, after: Scenario) -> Iterator[str]:
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, Load):
+        plain = asdict(replace(value, arrivals=None))
+        return {f"{name}.{key}": part for key, part in plain.items()} | {f"{name}.arrivals": _rates(value)}
     if is_dataclass(value) and not isinstance(value, type):
         return {f"{name}.{key}": one for key, one in asdict(value).items()}
     return {name: value}
+
+
+def _rates(load: Load) -> str | None:
+    """Write a curve of rates, point by point."""
+    if load.arrivals is None:
+        return None
+    return ", ".join(f"{point.per_s:g}/s from {point.at_s:g} s on" for point in load.arrivals)
 
 
 def _told(value: Any) -> str:

@@ -55,7 +55,7 @@ def form_values(welcome: Welcome, chosen: str | None) -> dict[str, Any]:
         "missing_host_warning": False,
         "override_host_warning": False,
         "extra_options": {
-            "scenario": _select(choice.name, [one.name for one in welcome.choices]),
+            "scenario": _select(choice.name, [one.name for one in welcome.choices], arrivals_words(welcome)),
             "release": _select(choice.release, list(welcome.releases)),
         },
     }
@@ -79,11 +79,22 @@ def form_numbers(welcome: Welcome) -> dict[str, dict[str, Any]]:
     }
 
 
-def _select(default: str, choices: list[str]) -> dict[str, Any]:
+def arrivals_words(welcome: Welcome) -> str | None:
+    """Say below the list of scenarios what the numbers mean for those with arrivals; None without any."""
+    names = [each.name for each in welcome.choices if each.arrivals]
+    if not names:
+        return None
+    return (
+        f"With open arrivals ({', '.join(names)}) customers arrive and leave: Ramp up is their highest rate "
+        "a second, and the number of users has no effect."
+    )
+
+
+def _select(default: str, choices: list[str], help_text: str | None = None) -> dict[str, Any]:
     return {
         "default_value": default,
         "choices": choices,
-        "help_text": None,
+        "help_text": help_text,
         "is_secret": False,
         "is_required": True,
         "is_multiple": False,

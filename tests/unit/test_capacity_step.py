@@ -1,0 +1,270 @@
+"""A step of the search, read from what a run holds: its outcome, what was used up, how sure it is."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushhour.jobs.capacity.climb import Times, step_scenario, step_seconds, think_time_of
+from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step
+from rushhour.jobs.capacity.measured import make_step, wait_p99_ms
+from rushhour.jobs.capacity.page import beside, render_search
+from rushhour.jobs.capacity.resources import gives_first, next_limit
+from rushhour.jobs.capacity.store import as_objects, write_all
+from rushhour.jobs.capacity.words import first_limit, meaning, rows, sentence, with_capacity
+from rushhour.metrics.window import find_window
+from rushhour.rundir import History, RunDir
+from rushhour.rundir import facts as f
+from rushhour.scenario.arrivals import RatePoint
+from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import SCENARIO
+from rushhour.scenario.rules import contradictions
+from rushhour.verdict.judge import judge
+from tests.unit import histories as h
+from tests.unit.arrivals_run import arriving, open_gate
+from tests.unit.test_verdict_trust import with_other_work
+
+
+def step(history: History, per_s: float = 10.0, **changes: Any) -> Step:
+    scenario = open_gate(per_s, **changes)
+    return make_step("run", scenario, history, judge(scenario, history, "embedded"))
+
+
+def test_a_step_that_holds_has_its_figures() -> None:
+    found = step(arriving())
+    assert (found.rate, found.outcome, found.cause) == (10.0, "holds", "none")
+    assert (found.arrived_per_s, found.present, found.requests_per_s) == (10.0, 40.0, 80.0)
+    assert (found.pool, found.pool_in_use, found.pool_capacity) == ("replica", 12, 30)
+    assert found.sure is not None
+    assert found.sure > 0.99
+    assert found.steady is True
+    assert found.tightest == "p95 < 400ms: 34 ms" or "pool_in_use_max" in found.tightest
+
+
+def test_a_saturated_step_gives_way_and_its_servers_cpu_gives_first() -> None:
+    found = step(arriving(history=h.saturated()))
+    assert found.outcome == "gives"
+    assert found.timeouts == 20
+    first = gives_first(found.resources)
+    assert first is not None
+    assert (first.name, first.evidence) == ("CPU of the replica", "0.49 of 0.5 cores on average")
+    assert found.sure == 1.0  # a count that was violated is a fact
+
+
+def test_a_full_pool_before_idle_servers_gives_first() -> None:
+    history = h.saturated()
+    idle = tuple(
+        dataclasses.replace(sample, cpu_cores=0.1) if sample.component == "replica" else sample
+        for sample in history.host
+    )
+    first = gives_first(step(arriving(history=dataclasses.replace(history, host=idle))).resources)
+    assert first is not None
+    assert first.name == "pool replica"
+    assert "30 of 30" in first.evidence
+
+
+def test_locks_give_first_where_busy_backends_wait_for_them() -> None:
+    history = h.saturated()
+    wait = f.LockWait(1, 2, 1.0, "active", 1.0, 1.0)
+    locked = tuple(
+        dataclasses.replace(sample, lock_waits=(wait,) * 28) if sample.states.get("active") == 29 else sample
+        for sample in history.servers
+    )
+    first = gives_first(step(arriving(history=dataclasses.replace(history, servers=locked))).resources)
+    assert first is not None
+    assert first.name == "locks"
+
+
+@pytest.mark.parametrize("history", [h.incident(), h.staging()], ids=["exhausted", "few"])
+def test_a_release_that_leaks_is_named_by_its_leak(history: History) -> None:
+    found = step(arriving(history=history))
+    assert found.outcome == "leaks"
+    assert found.cause == "scope-never-removed"
+    assert found.site == "app/referrals.py:88 list_referrals"
+    search = Search("gate", "1.1", "embedded", (found,), Knee("leak", None, 10.0), 1.0, 10.0, 20.0)
+    assert sentence(search) == (
+        "gate (release 1.1) has no capacity: it leaks connections (scope-never-removed) at "
+        "app/referrals.py:88 list_referrals, seen at 10 customers a second, so any rate exhausts its pool"
+    )
+
+
+def test_a_generator_that_fell_behind_is_the_limit_and_other_work_is_unknown() -> None:
+    assert step(arriving(due_late_p99_ms=400.0)).outcome == "generator"
+    assert step(arriving(cpu_cores=0.97)).outcome == "generator"
+    assert step(h.cut_short(arriving(), 60)).outcome == "unknown"
+    crowded = with_other_work(1.2)(arriving(due_late_p99_ms=400.0))
+    assert step(crowded).outcome == "unknown"  # others took the generator's CPU
+
+
+def slow_seconds(slow: int, of: int) -> History:
+    """Lists that take 1 s in `slow` of each `of` seconds, and 34 ms in the others."""
+    history = arriving()
+    rows = tuple(
+        dataclasses.replace(row, latency=h.request_row(0, "", row.count, 1000, f.Outcome.OK).latency)
+        if row.endpoint == h.LIST and row.t_s % of < slow
+        else row
+        for row in history.requests
+    )
+    return dataclasses.replace(history, requests=rows)
+
+
+LIST_P95 = f"p95{{{h.LIST}}} < 600ms"
+
+
+def test_a_step_near_its_bound_is_not_sure() -> None:
+    near = step(slow_seconds(1, 20), thresholds=(LIST_P95,))
+    clear = step(slow_seconds(1, 5), thresholds=(LIST_P95,))
+    assert near.sure is not None
+    assert clear.sure is not None
+    assert 0.4 < near.sure < 0.8
+    assert (clear.outcome, clear.sure > 0.97) == ("gives", True)
+
+
+def test_a_percentile_of_too_few_requests_is_not_sure() -> None:
+    history = arriving()
+    few = tuple(row for row in history.requests if row.endpoint != h.LIST or row.t_s % 30 == 0)
+    found = step(dataclasses.replace(history, requests=few), thresholds=(f"p99{{{h.LIST}}} < 600ms",))
+    assert (found.outcome, found.sure) == ("holds", 0.5)
+
+
+def test_a_step_whose_customers_still_gather_is_not_steady() -> None:
+    history = arriving()
+    growing = tuple(
+        dataclasses.replace(sample, users=10 * (index + 1)) for index, sample in enumerate(history.generator)
+    )
+    assert step(dataclasses.replace(history, generator=growing)).steady is False
+
+
+def test_the_wait_for_a_connection_counts_those_that_did_not_wait() -> None:
+    history = h.healthy()
+    window = find_window(history, 10.0)
+    assert wait_p99_ms(h.without_agent(history), window) is None
+    for waited, expected in ((0, 0.0), (1, 0.0), (5, 8.192)):
+        times = f.PoolTimes(h.STARTED_S + 40, h.PID, "replica", {8192: waited}, {1024: 200})
+        assert wait_p99_ms(dataclasses.replace(history, times=(times,)), window) == expected
+
+
+def test_what_would_be_next_is_where_its_use_reaches_all_of_it() -> None:
+    parts = (Resource("pool replica", 0.8, ""), Resource("CPU of the service", 0.5, ""))
+    full = Resource("pool replica", 1.0, "")
+    assert next_limit(parts, (full,), 40.0) == ("CPU of the service", 80.0)
+    assert next_limit(parts[:1], (full,), 40.0) is None
+
+
+def test_a_pool_that_waited_for_its_server_is_not_what_would_be_next() -> None:
+    holding = tuple(Resource(name, 0.8, "") for name in ("CPU of the replica", "pool replica"))
+    giving = tuple(Resource(name, 1.0, "") for name in ("CPU of the replica", "pool replica"))
+    service = Resource("CPU of the service", 0.4, "")
+    assert next_limit((*holding, service), (*giving, service), 40.0) == ("CPU of the service", 100.0)
+
+
+def test_a_steps_scenario_is_healthy_under_a_constant_rate() -> None:
+    scenario = load_scenarios(Path("scenarios.yaml")).scenarios["replica-fault"]
+    made = step_scenario(scenario, 40.0, Times(20, 12), think_time_of(scenario, None))
+    assert made.load.arrivals == (RatePoint(0.0, 40.0),)
+    assert (made.load.users, made.load.duration, made.load.warm_up) == (None, 32.0, 12.0)
+    assert (made.load.think_time, made.expect, made.faults, made.cause) == (1.0, "healthy", (), None)
+
+
+def test_a_step_is_measured_longer_where_its_percentiles_would_mean_little() -> None:
+    scenario, times = open_gate(thresholds=("p99 < 1s",)), Times(step_s=20, warm_up_s=12)
+    known = [dataclasses.replace(step(arriving()), requests_per_s=50.0, arrived_per_s=10.0)]
+    assert step_seconds(scenario, 5.0, [], times) == 20  # nobody knows yet how many requests a customer sends
+    assert step_seconds(scenario, 40.0, known, times) == 20
+    assert step_seconds(scenario, 13.0, known, times) == 31  # 2,000 requests, of which 20 are slower
+    assert step_seconds(scenario, 2.0, known, times) == 40
+    assert step_seconds(open_gate(thresholds=("http_5xx == 0",)), 2.0, known, times) == 20
+
+
+def found_search(release: str = "1.1.1") -> Search:
+    held = dataclasses.replace(step(arriving()), rate=40.0, run="held")
+    gave = dataclasses.replace(step(arriving(history=h.saturated())), rate=44.0, run="gave<script>")
+    knee = Knee("knee", 40.0, 44.0, (2, 2), (2, 2))
+    return Search("gate", release, "embedded", (held, gave, held, gave), knee, 1.0, 10.0, 20.0)
+
+
+def test_a_search_ends_with_a_sentence_what_gives_first_and_what_is_next() -> None:
+    search = found_search()
+    assert sentence(search) == (
+        "gate (release 1.1.1) carries 40 customers a second, and no more than 44: "
+        "held in 2 of 2 steps at 40, gave way in 2 of 2 steps at 44"
+    )
+    first = first_limit(search)
+    assert first is not None
+    assert first.sentence == "The CPU of the replica gives first: 0.49 of 0.5 cores on average."
+    assert any("pool of the replica: 30 of 30" in evidence for evidence in first.evidence)
+    assert first.behind.startswith("Next would be the ")
+    words = meaning(search)
+    assert words is not None
+    assert words.startswith("That is 80 requests a second, with 40 customers at once who think for 1 s")
+    assert len(rows(search)) == 4
+
+
+def test_a_search_is_kept_as_page_json_markdown_and_junit(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path / "capacity")
+    folder.path.mkdir()
+    judged = [(found_search(), "pass", "enough"), (found_search("1.0"), "unknown", "undecided")]
+    page = write_all(folder, judged).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    assert "carries 40 customers a second" in page
+    assert "Side by side" in page
+    assert page.count("<svg") == 3
+    assert "<script>gave" not in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "src=" not in page
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        "capacity.html",
+        "capacity.json",
+        "junit.xml",
+        "summary.md",
+    ]
+    first, second = as_objects(judged)  # type: ignore[arg-type]
+    assert (first["verdict"], first["knee"]["low"], first["confirmed"]) == ("pass", 40.0, True)
+    assert second["release"] == "1.0"
+    assert beside([found_search()])[0][:4] == ("1.1.1", "40/s", "44/s", "yes")
+
+
+def test_the_page_of_a_search_without_a_step_says_so() -> None:
+    search = Search("gate", "1.1.1", "embedded", (), Knee("unknown", why="interrupted"), None, 10.0, 20.0)
+    page = render_search([search], [("unknown", sentence(search))])
+    assert "The capacity of gate (release 1.1.1) is unknown (interrupted)" in page
+    assert "<svg" not in page
+
+
+def test_a_folder_without_a_step_says_so(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path / "capacity")
+    folder.path.mkdir()
+    assert "No step has ended yet" in write_all(folder, []).read_text(encoding="utf-8")
+    assert folder.file("capacity.json").read_text().strip() == "[]"
+
+
+def test_the_worse_of_a_run_and_a_search_counts() -> None:
+    scenario = open_gate()
+    passed = judge(scenario, arriving(), "embedded")
+    missed = with_capacity(passed, "fail", "expect_capacity >= 60/s is missed")
+    assert (missed.verdict, missed.reasons[0]) == ("fail", "expect_capacity >= 60/s is missed")
+    assert missed.headline == "gate (release 1.1): expect_capacity >= 60/s is missed"
+    assert with_capacity(passed, "unknown", "undecided").verdict == "unknown"
+    assert with_capacity(passed, "pass", "holds").verdict == "pass"
+    assert with_capacity(missed, "pass", "holds").verdict == "fail"
+    assert with_capacity(missed, "unknown", "undecided").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"expect": "exhausted", "expect_capacity": ">= 60/s"}, "contradicts a capacity"),
+        ({"thresholds": (), "expect_capacity": ">= 60/s"}, "nothing says when the service gives way"),
+    ],
+)
+def test_a_capacity_that_nothing_could_meet_is_a_contradiction(changes: dict[str, Any], problem: str) -> None:
+    found = [what for where, what in contradictions(h.scenario(**changes)) if where == ("expect_capacity",)]
+    assert [problem in what for what in found] == [True]
+
+
+def test_an_expected_capacity_survives_its_file() -> None:
+    scenario = h.scenario(expect_capacity=">= 60/s")
+    assert scenario.expect_capacity is not None
+    assert scenario.expect_capacity.per_s == 60.0
+    assert SCENARIO.validate_json(SCENARIO.dump_json(scenario)) == scenario
