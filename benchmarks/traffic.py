@@ -15,8 +15,8 @@ from rushhour.jobs.traffic.study import compare_run
 from rushhour.rundir import facts as f
 
 DURATION_S = 480.0
-# Of the duration. The shape is at its peak from half of it on; at 0.53 a push notification makes customers
-# drop their sessions, which is no property of the traffic.
+# Of the duration. The shape is at its peak from half of it on; at 0.53 of it a push notification makes many
+# customers drop their sessions at once, which the model does not have.
 PEAK_FROM = 0.6
 LOG_FORMAT = (
     '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(D)s'  # gunicorn's own, and how long

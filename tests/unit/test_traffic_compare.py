@@ -71,40 +71,40 @@ def compared(*arguments: str | Path) -> tuple[int, str]:
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "access.log"
-    write_log(path, shop_visits(lasts_s=LASTS_S, per_s=8))
+    write_log(path, shop_visits(lasts_s=LASTS_S, per_s=4))
     return path
 
 
 def test_a_run_of_the_same_customers_is_near(tmp_path: Path, log: Path) -> None:
-    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=8, seed=2), scenario())
+    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=4, seed=2), scenario())
     assert compared(log, run, "--out", tmp_path / "out") == (0, "")
     assert (tmp_path / "out" / "comparison.html").is_file()
 
 
 def test_the_source_may_be_the_model_of_the_log(tmp_path: Path, log: Path) -> None:
-    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=8, seed=2), scenario())
+    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=4, seed=2), scenario())
     made = CliRunner().invoke(cli, ["traffic", str(log), "--out", str(tmp_path / "made")])
     assert made.exception is None
     assert compared(tmp_path / "made" / "traffic.json", run, "--out", tmp_path / "out")[0] == 0
 
 
 @pytest.mark.parametrize(
-    "other", [{"per_s": 6.0}, {"think_s": 13.0}, {"back": 0.2}], ids=["fewer", "slower", "shorter"]
+    "other", [{"per_s": 3.0}, {"think_s": 13.0}, {"back": 0.2}], ids=["fewer", "slower", "shorter"]
 )
 def test_a_run_of_other_customers_is_far(tmp_path: Path, log: Path, other: dict[str, Any]) -> None:
-    visits = shop_visits(**{"lasts_s": LASTS_S, "per_s": 8.0, "seed": 2} | other)
+    visits = shop_visits(**{"lasts_s": LASTS_S, "per_s": 4.0, "seed": 2} | other)
     run = saved_run(tmp_path / "run", visits, scenario())
     assert compared(log, run, "--out", tmp_path / "out")[0] == 1
 
 
 def test_twice_the_customers_are_near_at_twice_the_scale(tmp_path: Path, log: Path) -> None:
-    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=16, seed=3), scenario())
+    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=8, seed=3), scenario())
     assert compared(log, run, "--out", tmp_path / "out", "--scale", "2")[0] == 0
     assert compared(log, run, "--out", tmp_path / "out")[0] == 1
 
 
 def test_a_run_whose_verdict_is_unknown_says_nothing(tmp_path: Path, log: Path) -> None:
-    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=6, seed=2), scenario())
+    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=3, seed=2), scenario())
     judged = judge(scenario(), load_history(RunDir(run)), "embedded")
     assert judged.verdict == "unknown"  # no request was recorded
     RunDir(run).write_json("verdict.json", verdict_json(judged))
@@ -113,8 +113,8 @@ def test_a_run_whose_verdict_is_unknown_says_nothing(tmp_path: Path, log: Path) 
 
 
 def test_the_warm_up_of_the_run_is_left_out(tmp_path: Path, log: Path) -> None:
-    rush = [one for one in shop_visits(lasts_s=50, per_s=60, seed=4, think_s=1) if one.t < START + 50]
-    usual = shop_visits(lasts_s=LASTS_S, per_s=8, seed=2)
+    rush = [one for one in shop_visits(lasts_s=50, per_s=30, seed=4, think_s=1) if one.t < START + 50]
+    usual = shop_visits(lasts_s=LASTS_S, per_s=4, seed=2)
     run = saved_run(
         tmp_path / "run", [*(one._replace(visitor=f"r{one.visitor}") for one in rush), *usual], scenario()
     )
@@ -143,7 +143,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, log: Path) -> None:
 
 
 def test_a_run_whose_log_has_one_agent_is_unknown(tmp_path: Path, log: Path) -> None:
-    visits = [one._replace(visitor="all") for one in shop_visits(lasts_s=LASTS_S, per_s=8, seed=2)]
+    visits = [one._replace(visitor="all") for one in shop_visits(lasts_s=LASTS_S, per_s=4, seed=2)]
     run = saved_run(tmp_path / "run", visits, scenario())
     assert compared(log, run, "--out", tmp_path / "out")[0] == 2
     shutil.rmtree(tmp_path / "out")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rushhour.jobs.traffic.model import EndpointModel, TrafficModel, expected_visits
 from rushhour.jobs.traffic.pauses import SHARES, After, mean_of
+from rushhour.report.embed import asset
 
 FILL_S: Final = 10.0  # the customers who are present at the peak come within this time
 _WIDTH: Final = 110
@@ -21,7 +22,11 @@ def customers_file(model: TrafficModel, bodies: Mapping[str, Any], *, fill: bool
     fill = model.fills if fill is None else fill
     by_name = {one.name: one for one in model.endpoints}
     tables = "\n\n".join(_tables(model, by_name, _with_parameters(bodies, model)))
-    text = _TEXT.replace("# TABLES", tables).replace("# SHARES", f"SHARES = {_literal(SHARES, 9)}")
+    text = (
+        asset("customers.txt", __package__)
+        .replace("# TABLES", tables)
+        .replace("# SHARES", f"SHARES = {_literal(SHARES, 9)}")
+    )
     return text.replace("= # FILL_S", f"= {FILL_S if fill else 0:g}")
 
 
@@ -184,192 +189,3 @@ def _line(value: object) -> str:
 
 def _numbers(numbers: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(float(f"{number:.4g}") for number in numbers)
-
-
-_TEXT: Final = '''\
-"""Customers as an access log showed them; written by `rushhour traffic`, to be read and changed by hand.
-
-A customer begins a session, goes from request to request as the log's customers did, thinks as long as they
-did, and leaves. With open arrivals that is all; with a number of users the next customer begins. Those who
-come first, within FILL_S of the start, are at any point of their session: so a test starts with as many
-customers present as the log had. It also runs with stock Locust:
-
-    locust -f customers.py --host http://127.0.0.1:8000 --users 50 --spawn-rate 5
-"""
-
-import itertools
-import os
-import random
-import time
-from bisect import bisect_left
-from pathlib import Path
-from typing import Any
-
-import gevent
-from locust import FastHttpUser, events, task
-from locust.exception import StopUser
-
-# TABLES
-
-# SHARES
-
-FILL_S = # FILL_S
-ONE_SESSION = os.environ.get("RUSHHOUR_ONE_SESSION") == "yes"  # set in a run with open arrivals
-HERE = Path(__file__).resolve().parent
-NUMBERS = itertools.count()
-
-
-def values_of(name):
-    """The values of a parameter, those asked for most first; None: the numbers from 1."""
-    file = HERE / "ids" / f"{name}.txt"
-    return file.read_text(encoding="utf-8").split() if file.is_file() else None
-
-
-VALUES = {name: values_of(name) for name in IDS}
-
-
-def draw(rng, shares):
-    """A name by its share; None with what is left to 1."""
-    dice = rng.random()
-    for name, share in shares.items():
-        dice -= share
-        if dice < 0:
-            return name
-    return None
-
-
-def certainly(rng, shares):
-    """A name by its share of all shares together."""
-    return rng.choices(list(shares), weights=list(shares.values()))[0]
-
-
-def seconds_from(rng, seconds):
-    """A time by its distribution, which is straight between SHARES."""
-    dice = rng.random()
-    at = max(1, bisect_left(SHARES, dice))
-    low, high = seconds[at - 1], seconds[at]
-    return low + (high - low) * (dice - SHARES[at - 1]) / (SHARES[at] - SHARES[at - 1])
-
-
-def draw_value(rng, name):
-    """A value by its rank: first the band of ranks, then a rank in it."""
-    dice, lowest = rng.random(), 1
-    for rank, share in IDS[name]["bands"]:
-        if dice < share:
-            break
-        lowest = rank + 1
-    rank = rng.randint(min(lowest, rank), rank)
-    values = VALUES[name]
-    return values[(rank - 1) % len(values)] if values else str(rank)
-
-
-class Clock:
-    """When this test started, in this process."""
-
-    started_s = time.monotonic()
-
-
-@events.test_start.add_listener
-def start_clock(**_):
-    Clock.started_s = time.monotonic()
-
-
-class Customer(FastHttpUser):
-    session_length = None  # the walk says when a session ends
-    connection_timeout = 10.0
-    network_timeout = float(os.environ.get("RUSHHOUR_CLIENT_TIMEOUT_S", "60"))
-
-    def on_start(self):
-        self.rng = random.Random(f"{os.environ.get('RUSHHOUR_SEED', '1')}/{os.getpid()}/{next(NUMBERS)}")
-        self.begin()
-        if PRESENT and time.monotonic() - Clock.started_s < FILL_S:
-            self.there, self.upcoming = True, [certainly(self.rng, PRESENT)]
-
-    def begin(self):
-        """A new customer: an agent of its own, by which the log of the service tells sessions apart."""
-        self.values = {}
-        self.there = False  # in the midst of a session when the test starts
-        self.headers = {"User-Agent": f"Mozilla/5.0 (customer {self.rng.getrandbits(64):016x})"}
-        self.upcoming = [certainly(self.rng, BEGIN)]
-        self.pause_s = 0.0
-
-    def wait_time(self):
-        return self.pause_s
-
-    @task
-    def step(self):
-        """One request, or those that a page sends in parallel."""
-        asked = self.upcoming
-        if len(asked) == 1:
-            self.ask(asked[0])
-        else:
-            gevent.joinall([gevent.spawn(self.ask, name) for name in asked])
-        last = asked[-1]
-        if self.there:
-            self.there, self.pause_s = False, self.rest_s(last)
-            self.upcoming = [certainly(self.rng, NEXT[last])]
-            return
-        followers = []
-        while (follower := draw(self.rng, AT_ONCE.get(last, {}))) and len(followers) < 50:
-            followers.append(follower)
-            if last not in PARALLEL:
-                break
-            last = follower
-        if followers:
-            self.upcoming = followers
-            self.pause_s = 0.0 if asked[-1] in PARALLEL else seconds_from(self.rng, PAUSE[asked[-1]])
-        elif name := self.choose_next(last):
-            self.upcoming, self.pause_s = [name], self.think_s
-        elif ONE_SESSION:
-            raise StopUser
-        else:
-            self.begin()
-
-    def choose_next(self, name):
-        """What the customer asks for after thinking (for `think_s` seconds); None: leaves."""
-        chosen = draw(self.rng, NEXT.get(name, {}))
-        self.think_s = seconds_from(self.rng, THINK[name]) if chosen else 0.0
-        return chosen
-
-    def rest_s(self, name):
-        """What is left of a think time: who is met while thinking thinks long, and has done so in part."""
-        pauses = [seconds_from(self.rng, THINK[name]) for _ in range(8)]
-        return self.rng.choices(pauses, weights=pauses)[0] * self.rng.random()
-
-    def ask(self, name):
-        """Send a request. Add what your service needs, such as a log-in's token in `self.headers`."""
-        method, _, _ = name.partition(" ")
-        path = PATHS[name].format_map(Values(self))
-        query = QUERIES.get(name)
-        body = filled(BODIES.get(name), Values(self))
-        self.client.request(
-            method,
-            f"{path}?{query}" if query else path,
-            name=name.partition(" ")[2],
-            json=body or None,
-            headers=self.headers,
-        )
-
-
-class Values:
-    """The values of a customer's session, drawn where they are needed."""
-
-    def __init__(self, customer):
-        self.customer = customer
-
-    def __getitem__(self, name):
-        customer = self.customer
-        if name not in customer.values or customer.rng.random() >= IDS[name]["kept"]:
-            customer.values[name] = draw_value(customer.rng, name)
-        return customer.values[name]
-
-
-def filled(part, values):
-    """A body with the session's values: `{customer_id}` becomes the value, digits become a number."""
-    if isinstance(part, dict):
-        return {key: filled(inner, values) for key, inner in part.items()}
-    if isinstance(part, str) and part[:1] == "{" and part[1:-1] in IDS:
-        text = values[part[1:-1]]
-        return int(text) if text.isdigit() else text
-    return part
-'''

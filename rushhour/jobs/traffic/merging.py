@@ -21,6 +21,7 @@ from rushhour.jobs.traffic.endpoints import (
 )
 from rushhour.jobs.traffic.ids import IdFold
 
+FEW_BELOW: Final = 4  # paths below all words that are alike, the words themselves counted
 _MINOR: Final = 0.1  # kinds of values with less than this share of a place join its main kind
 
 
@@ -73,17 +74,17 @@ def _settle(node: Node, moved: dict[int, Leaf], merges: list[Merge]) -> None:
     """Turn words into values from the root down, so that what is merged is looked at as a whole."""
     words = list(node.words.values())
     weights = {child.name: _weight(child) for child in words}
-    why = ""
+    why, chosen = "", words
     rare = [child for child in words if _is_rare(weights[child.name])]
     if node.overflows:
         why = f"more than {MOST_SIBLINGS} words at one place"
     elif len(words) >= RARE_SIBLINGS and len(rare) * 2 > len(words):
         why = "most words at this place are rare"
-    elif node.parent is not None and len(words) >= SLUGS and _alike(words):
-        why = f"{len(words)} words that answer GET alone and lead to the same words"
+    elif node.parent is not None and len(words) >= SLUGS and len(alike := _alike(words)) >= SLUGS:
+        why, chosen = f"{len(alike)} words that answer GET alone and lead to the same words", alike
     elif len(words) >= SLUGS and "slug" in node.values:
         why = "values at the same place"
-    merged = words if why else rare
+    merged = [*chosen, *(child for child in rare if child not in chosen)] if why else rare
     if merged:
         into = node.values.setdefault("slug", Node("slug", is_value=True, parent=node))
         into.ids = into.ids or IdFold()
@@ -115,10 +116,11 @@ def _is_rare(weight: tuple[int, int]) -> bool:
     return weight[0] < FEWEST_REQUESTS or weight[1] < FEWEST_VISITORS
 
 
-def _alike(words: Sequence[Node]) -> bool:
-    """Whether all answer GET alone, and the same words are below all of them, and no values."""
-    shapes = {_shape(node) for node in words}
-    return len(shapes) == 1 and None not in shapes
+def _alike(words: Sequence[Node]) -> list[Node]:
+    """Return those that answer GET alone, have no values below, and lead to the same few words."""
+    shapes = [(node, shape) for node in words if (shape := _shape(node)) is not None]
+    below = {path for _, shape in shapes for path, _ in shape}
+    return [node for node, _ in shapes] if len(below) <= FEW_BELOW else []
 
 
 def _shape(node: Node) -> frozenset[tuple[str, bool]] | None:
