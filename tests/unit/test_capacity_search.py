@@ -260,6 +260,28 @@ def test_an_expected_capacity_gates(knee: Knee, verdict: str) -> None:
     assert judged(ended(knee), bound)[0] == verdict
 
 
+@pytest.mark.parametrize(
+    ("knee", "verdict"),
+    [
+        (Knee("knee", 60, 66, (2, 2), (2, 2)), "pass"),
+        (Knee("knee", 60, 66, (1, 1), (2, 2)), "unknown"),
+        (Knee("at least", 70), "pass"),
+        (Knee("at least", 70, cut_short=True), "unknown"),
+        (Knee("below", None, 20, (0, 0), (1, 1)), "fail"),
+        (Knee("leak", None, 5), "fail"),
+    ],
+)
+def test_without_an_expectation_the_answer_itself_is_judged(knee: Knee, verdict: str) -> None:
+    assert judged(ended(knee), None)[0] == verdict
+
+
+def test_an_answer_that_was_cut_short_says_so() -> None:
+    plan = Plan()
+    assert knee_of([made(5, "holds"), made(8, "holds")], plan, ended="the time was over").cut_short
+    assert knee_of(steps_of(lambda rate: "holds" if rate < 10 else "unknown", plan), plan).cut_short
+    assert not knee_of(steps_of(lambda _: "holds", Plan(most=50)), Plan(most=50)).cut_short
+
+
 @pytest.mark.parametrize("text", ["60/s", ">= 60", "> 60/s", ">= 0/s", "<= 60/s", ">= many/s", "", 60])
 def test_what_is_no_capacity_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"rate|capacity"):

@@ -54,6 +54,7 @@ class Knee:
     low_votes: tuple[int, int] = (0, 0)  # steps at `low` that held, of all
     high_votes: tuple[int, int] = (0, 0)  # steps at `high` that gave way, of all
     why: str = ""  # why it ended without a knee
+    cut_short: bool = False  # more steps were to come
 
     @property
     def confirmed(self) -> bool:

@@ -137,9 +137,10 @@ def knee_of(steps: Sequence[Step], plan: Plan, *, ended: str = "") -> Knee:
         known = [step.reasons[0] for step in reversed(steps) if step.reasons]
         why = ended or (known[0] if known else "no step said anything")
         return Knee("unknown", why="the load generator could not keep any rate" if limited else why)
+    cut_short = bool(ended) or steps[-1].outcome == "unknown"
     low_votes, high_votes = _votes_of(steps, low, "holds"), _votes_of(steps, high, "gives")
     if low is None:
-        return Knee("below", None, high, low_votes, high_votes, ended)
+        return Knee("below", None, high, low_votes, high_votes, ended, cut_short)
     if high is None:
         limit = None if low is None else _limit(steps, low)
         why = ended or (f"the load generator could not keep {limit:g} a second" if limit else "")
@@ -147,11 +148,11 @@ def knee_of(steps: Sequence[Step], plan: Plan, *, ended: str = "") -> Knee:
             why = steps[-1].reasons[0]
         if not why and low is not None and low >= plan.most:
             why = "no higher rate was to be tried"
-        return Knee("at least", low, limit, low_votes, why=why)
+        return Knee("at least", low, limit, low_votes, why=why, cut_short=cut_short)
     why = ended
     if steps[-1].outcome == "unknown" and not why and steps[-1].reasons:
         why = f"the last step says nothing: {steps[-1].reasons[0]}"
-    return Knee("knee", low, high, low_votes, high_votes, why)
+    return Knee("knee", low, high, low_votes, high_votes, why, cut_short)
 
 
 def _votes_of(steps: Sequence[Step], rate: float | None, wanted: str) -> tuple[int, int]:

@@ -153,7 +153,7 @@ def _evidence(step: Step, part: Resource | None) -> Iterator[str]:
 def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
     """Judge a search against the scenario's `expect_capacity`, and say why.
 
-    Without one, a knee or a lower bound passes: the search has its answer.
+    Without one, a confirmed knee passes, and so does a rate that only the load generator limits.
     """
     knee = search.knee
     if knee.kind == "leak":
@@ -161,7 +161,7 @@ def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
     if search.interrupted or knee.kind == "unknown":
         return "unknown", sentence(search)
     if bound is None:
-        return ("pass" if knee.kind != "knee" or knee.confirmed else "unknown"), sentence(search)
+        return _judged_alone(knee), sentence(search)
     wanted = f"expect_capacity {bound.expr}"
     if (
         knee.low is not None
@@ -173,6 +173,12 @@ def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
     if gave and knee.high is not None and knee.high <= bound.per_s:
         return "fail", f"{wanted} is missed: the service gave way at {knee.high:g} customers a second"
     return "unknown", f"{wanted} is undecided: {sentence(search)}"
+
+
+def _judged_alone(knee: Knee) -> Verdict:
+    if knee.kind == "below":
+        return "fail"
+    return "pass" if knee.confirmed or (knee.kind == "at least" and not knee.cut_short) else "unknown"
 
 
 def with_capacity(verdict: RunVerdict, outcome: Verdict, why: str) -> RunVerdict:
