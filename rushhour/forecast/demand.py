@@ -172,7 +172,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         },
         latency_s=mean_s,
         few=few,
-        open_arrivals=bool(getattr(scenario.load, "arrivals", None)),
+        open_arrivals=bool(scenario.load.arrivals),
     )
 
 

@@ -16,7 +16,7 @@ def prices():
 @app.get("/item/{number}")
 def item(number: int):
     with Session() as db:
-        row = db.scalar(text("select 1"))  # named
+        row = db.scalar(text("select 1, pg_sleep(0.05)"))  # named
         if CURED:
             db.close()
         return {"row": row, "price": executor.submit(prices).result()}

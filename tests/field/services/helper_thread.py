@@ -12,7 +12,7 @@ def audit(number):
 
 @app.get("/item/<int:number>")
 def item(number):
-    row = Scoped.scalar(text("select 1"))  # named
+    row = Scoped.scalar(text("select 1, pg_sleep(0.05)"))  # named
     if CURED:
         Scoped.remove()
     helper = Thread(target=audit, args=(number,))
