@@ -19,6 +19,7 @@ MODULES = (
     "compose",
     "alarms",
     "memory",
+    "report",
     "forecast",
     "traffic",
     "traffic-read",
