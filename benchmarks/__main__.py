@@ -11,6 +11,7 @@ MODULES = (
     "live_checkouts",
     "recorder",
     "workers",
+    "master",
     "arrivals",
     "seeding",
     "stack",

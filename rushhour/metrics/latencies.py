@@ -1,6 +1,6 @@
 """Decodes and merges latency histograms, and reads percentiles from them (pure)."""
 
-import base64
+import binascii
 import ctypes
 import zlib
 from collections.abc import Iterable
@@ -53,7 +53,7 @@ class _Merger:
 
     def add(self, text: str) -> None:
         """Add an encoded histogram. What hdrh raises if the text is none also ends the merge."""
-        packed = base64.b64decode(text)
+        packed = binascii.a2b_base64(text)
         if packed[:_LENGTH_AT] != self._header[0] or int.from_bytes(packed[4:8]) != len(packed) - 8:
             self._merged.decode_and_add(text)
             return
@@ -89,7 +89,7 @@ class _Merger:
 
 def _settings_of(encoded: bytes) -> tuple[bytes, bytes, bytes]:
     """Return what all histograms with the same settings have in common: cookies, offset, range, figures."""
-    packed = base64.b64decode(encoded)
+    packed = binascii.a2b_base64(encoded)
     payload = zlib.decompress(packed[ext_header_size:])
     return packed[:_LENGTH_AT], payload[:_LENGTH_AT], payload[8:payload_header_size]
 
