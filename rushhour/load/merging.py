@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from rushhour.metrics.latencies import merge
+from rushhour.errors import RunDataError
+from rushhour.metrics.latencies import Merger
 from rushhour.rundir.facts import SAME_LATENCY, Outcome, RequestCount
 
 MERGED_FROM: Final = 20  # workers; the rows of fewer are written as they come
@@ -21,6 +22,7 @@ class MergedRows:
 
     def __init__(self) -> None:
         self._held: dict[Key, list[Packed]] = {}
+        self._merger = Merger()
 
     def add(self, packed: Iterable[Sequence[Any]]) -> int:
         """Hold the rows of a message (`messages.pack`), and return how many requests they count.
@@ -39,23 +41,31 @@ class MergedRows:
         return requests
 
     def take(self) -> Iterator[RequestCount]:
-        """Yield and forget the rows. Raises RunDataError for a latency that is no histogram."""
+        """Yield and forget the rows. Rows with a latency that is no histogram are left as they came."""
         held, self._held = self._held, {}
         for (t_s, endpoint, outcome, status), rows in held.items():
-            count, latency, due, worker = rows[0] if len(rows) == 1 else _merged(rows)
-            yield RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker, status, due)
+            for count, latency, due, worker in self._merged(rows):
+                yield RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker, status, due)
 
+    def _merged(self, rows: list[Packed]) -> list[Packed]:
+        if len(rows) == 1:
+            return rows
+        dues = {due for _, _, due, _ in rows}
+        try:
+            if dues == {SAME_LATENCY}:
+                all_due = SAME_LATENCY
+            elif "" in dues:
+                all_due = ""  # of some it is not recorded
+            else:
+                all_due = self._encoded(
+                    latency if due == SAME_LATENCY else due for _, latency, due, _ in rows
+                )
+            latency = self._encoded(latency for _, latency, _, _ in rows)
+        except RunDataError:
+            return rows
+        return [(sum(row[0] for row in rows), latency, all_due, ALL)]
 
-def _merged(rows: list[Packed]) -> Packed:
-    dues = {due for _, _, due, _ in rows}
-    if dues == {SAME_LATENCY}:
-        all_due = SAME_LATENCY
-    elif "" in dues:
-        all_due = ""  # of some it is not recorded
-    else:
-        all_due = _encoded(latency if due == SAME_LATENCY else due for _, latency, due, _ in rows)
-    return sum(row[0] for row in rows), _encoded(row[1] for row in rows), all_due, ALL
-
-
-def _encoded(latencies: Iterable[str]) -> str:
-    return str(merge(latencies).encode().decode("ascii"))
+    def _encoded(self, latencies: Iterable[str]) -> str:
+        self._merger.reset()
+        self._merger.add(latencies)
+        return str(self._merger.result().encode().decode("ascii"))

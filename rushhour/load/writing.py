@@ -12,7 +12,6 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner
 
-from rushhour.errors import RunDataError
 from rushhour.load.joining import invite
 from rushhour.load.merging import MERGED_FROM, MergedRows
 from rushhour.load.messages import FACTS, HELLO, UNFIT, Lost, Report, run_problem, unpack
@@ -109,10 +108,7 @@ class Writer:
         if self._merging is None:
             return
         held, self._held = self._held, []
-        try:
-            held += self._merging.take()
-        except RunDataError as error:
-            self._fault(f"a report of a worker could not be read: {error}")
+        held += self._merging.take()
         if held:
             self._write(*held)
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from rushhour.errors import RunDataError
 from rushhour.load.merging import ALL, MergedRows
 from rushhour.load.messages import Report, pack
 from rushhour.metrics.latencies import merge
@@ -82,10 +81,21 @@ def test_rows_are_taken_once_and_a_late_row_adds_up_with_them() -> None:
     assert sum(each.count for each in (*first, *held.take())) == 4
 
 
-def test_a_latency_that_is_no_histogram_is_an_error() -> None:
+def test_rows_with_a_latency_that_is_no_histogram_are_left_as_they_came_and_others_merged() -> None:
     broken = RequestCount(7, "GET /a", Outcome.OK, 1, "nonsense", "worker-2")
-    with pytest.raises(RunDataError, match="not an HDR histogram"):
-        merged(row([1.0]), broken)
+    others = [row([1.0], endpoint="GET /b"), row([2.0], endpoint="GET /b", worker="worker-2")]
+    found = merged(row([1.0]), broken, *others)
+    assert found[:2] == [row([1.0]), broken]
+    assert [(each.endpoint, each.count) for each in found[2:]] == [("GET /b", 2)]
+
+
+def test_each_merged_row_has_only_its_own_latencies() -> None:
+    rows = [row([took], endpoint=name) for name in ("GET /a", "GET /b") for took in (3.0, 40.0, 500.0)]
+    for each in merged(*rows):
+        histogram = merge([each.latency])
+        assert histogram.get_total_count() == 3
+        assert histogram.get_min_value() == pytest.approx(3_000, rel=0.01)
+        assert histogram.get_max_value() == pytest.approx(500_000, rel=0.01)
 
 
 @pytest.mark.parametrize(
