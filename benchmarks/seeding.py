@@ -1,18 +1,23 @@
-"""Rows a second while filling the medium data, against `pgbench -i` on the same server.
+"""How fast the medium data is filled, against plain COPY and against `pgbench -i` on the same server.
 
-Both start with an empty database and end with filled, indexed tables that are ready for queries. pgbench has
-one table of any size with one key; the service's seven have keys, indexes and foreign keys, all checked.
+All start with an empty database. Seeding and pgbench end with filled, indexed tables that are ready for
+queries: pgbench has one table of any size with one key; the service's seven have keys, indexes and foreign
+keys, all checked. Plain COPY is the floor: the same bytes from files, one table after the other, keyless.
 """
 
 import os
 import statistics
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # the library's class is in lower case
 from psycopg2.extensions import make_dsn
 
 from benchmarks.table import Row
@@ -20,8 +25,10 @@ from rushhour.process.guard import Guard
 from rushhour.scenario.model import Data
 from rushhour.stack.postgres.bare import BareServer, bare_server
 from rushhour.stack.postgres.seeding import seed
+from rushhour.stack.postgres.seeding.copy_binary import HEADER, TRAILER
+from rushhour.stack.postgres.seeding.schema_file import read_schema
 from rushhour.stack.postgres.seeding.settings import SEEDING
-from rushhour.stack.postgres.seeding.tables import tables
+from rushhour.stack.postgres.seeding.tables import Table, tables
 from rushhour.stack.postgres.server import connected
 
 SCHEMA: Final = Path(__file__).parents[1] / "app" / "schema.sql"
@@ -30,40 +37,111 @@ ROUNDS: Final = 3
 PGBENCH_ROWS_PER_SCALE: Final = 100_011  # accounts, tellers and a branch
 PGBENCH_TIMEOUT_S: Final = 600
 BOUND: Final = 1.0
+COPY_BOUND: Final = 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """How long it took to fill a database, and how large that then was."""
+
+    seconds: float
+    mb: float
 
 
 def run() -> list[Row]:
-    """The median ratio of three rounds, in each of which both are measured, one right after the other."""
+    """The median ratios of three rounds, in each of which all are measured, one right after the other."""
     rows = sum(table.row_count for table in tables(DATA))
     scale = round(rows / PGBENCH_ROWS_PER_SCALE)
-    ours, theirs = [], []
-    with Guard() as guard, bare_server(guard, settings=SEEDING) as server:
+    ours: list[Filled] = []
+    plain: list[Filled] = []
+    theirs: list[Filled] = []
+    with (
+        Guard() as guard,
+        bare_server(guard, settings=SEEDING) as server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        files = [_file_of(table, Path(folder)) for table in tables(DATA)]
         for _ in range(ROUNDS):
-            ours.append(rows / _seconds(server, _fill))
-            theirs.append(scale * PGBENCH_ROWS_PER_SCALE / _seconds(server, _pgbench(server, scale)))
-    ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+            ours.append(_filled(server, _fill))
+            plain.append(_filled(server, partial(_copy, files)))
+            theirs.append(_filled(server, _pgbench(server, scale)))
+    pgbench_rows = scale * PGBENCH_ROWS_PER_SCALE
+    in_rows = [rows / a.seconds / (pgbench_rows / b.seconds) for a, b in zip(ours, theirs, strict=True)]
+    in_bytes = [a.mb / a.seconds / (b.mb / b.seconds) for a, b in zip(ours, theirs, strict=True)]
+    over = statistics.median(a.seconds / b.seconds for a, b in zip(ours, plain, strict=True))
+    what = f"seeding medium ({rows / 1e6:.1f} M rows)"
     return [
         Row(
-            f"seeding medium ({rows / 1e6:.1f} M rows) against pgbench -i",
-            f"{statistics.median(ours):,.0f} and {statistics.median(theirs):,.0f} rows/s: {ratio:.2f} times",
+            f"{what} against pgbench -i",
+            f"{_median(rows / each.seconds for each in ours):,.0f} and "
+            f"{_median(pgbench_rows / each.seconds for each in theirs):,.0f} rows/s: "
+            f"{statistics.median(in_rows):.2f} times",
             f">= {BOUND:g}",
-            ratio >= BOUND,
-        )
+            statistics.median(in_rows) >= BOUND,
+        ),
+        Row(
+            f"{what} against pgbench -i, by size on disk",
+            f"{_median(each.mb / each.seconds for each in ours):.0f} and "
+            f"{_median(each.mb / each.seconds for each in theirs):.0f} MB/s: "
+            f"{statistics.median(in_bytes):.2f} times",
+            f">= {BOUND:g}",
+            statistics.median(in_bytes) >= BOUND,
+        ),
+        Row(
+            f"{what} with keys and indexes against plain COPY without",
+            f"{_median(each.seconds for each in ours):.1f} and "
+            f"{_median(each.seconds for each in plain):.1f} s: {over:.2f} times",
+            f"<= {COPY_BOUND:g}",
+            over <= COPY_BOUND,
+        ),
     ]
 
 
-def _seconds(server: BareServer, work: Callable[[str], None]) -> float:
-    """How long the work takes on a database of its own; making and dropping that is not counted."""
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def _filled(server: BareServer, work: Callable[[str], None]) -> Filled:
+    """Fill a database of its own; making, measuring and dropping that is not counted."""
     name = sql.Identifier("measured")
     with connected(server.dsn) as admin, admin.cursor() as cursor:
         cursor.execute(sql.SQL("CREATE DATABASE {}").format(name))
         try:
+            empty = _size(cursor)
             began = time.monotonic()
             work(make_dsn(server.dsn, dbname="measured"))
-            return time.monotonic() - began
+            seconds = time.monotonic() - began
+            return Filled(seconds, (_size(cursor) - empty) / 1e6)
         finally:
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
             cursor.execute("CHECKPOINT")  # what one left to write is not the other's to pay for
+
+
+def _size(cursor: Cursor) -> int:
+    cursor.execute("SELECT pg_database_size('measured')")
+    found = cursor.fetchone()
+    return int(found[0]) if found else 0
+
+
+def _file_of(table: Table, folder: Path) -> tuple[Table, Path]:
+    """Write a table's rows as COPY takes them."""
+    path = folder / table.name
+    with path.open("wb") as file:
+        file.write(HEADER)
+        file.writelines(piece for piece, _ in table.pieces())
+        file.write(TRAILER)
+    return table, path
+
+
+def _copy(files: list[tuple[Table, Path]], dsn: str) -> None:
+    schema = read_schema(SCHEMA)
+    with connected(dsn) as connection, connection.cursor() as cursor:
+        for table, path in files:
+            cursor.execute(schema.tables[table.name].create)
+            columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+            copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)")
+            with path.open("rb") as file:
+                cursor.copy_expert(copy.format(sql.Identifier(table.name), columns), file)
 
 
 def _fill(dsn: str) -> None:

@@ -70,12 +70,17 @@ def pack(report: Report) -> dict[str, Any]:
     }
 
 
-def unpack(data: dict[str, Any]) -> Report:
-    """Convert the data of a message to a report. Raises TypeError or KeyError if it is none."""
+def unpack(data: dict[str, Any], *, rows: bool = True) -> Report:
+    """Convert the data of a message to a report, perhaps without its rows.
+
+    Raises TypeError, ValueError or KeyError if it is none.
+    """
     return Report(
         rows=tuple(
             RequestCount(t_s, endpoint, Outcome(outcome), count, latency, worker, status, latency_due)
-            for t_s, endpoint, outcome, count, latency, worker, status, latency_due in data["rows"]
+            for t_s, endpoint, outcome, count, latency, worker, status, latency_due in (
+                data["rows"] if rows else ()
+            )
         ),
         samples=tuple(GeneratorSample(*values) for values in data["samples"]),
         final=bool(data["final"]),

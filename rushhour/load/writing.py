@@ -13,6 +13,7 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPED, STATE_STOPPING, MasterRunner, Runner
 
 from rushhour.load.joining import invite
+from rushhour.load.merging import MERGED_FROM, MergedRows
 from rushhour.load.messages import FACTS, HELLO, UNFIT, Lost, Report, run_problem, unpack
 from rushhour.load.recorder import Clock
 from rushhour.load.recording import HURRY_S
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 INCOMPLETE: Final = 3  # exit code of a load that was cut short or not recorded completely
 WATCH_S: Final = 0.5
+MERGED_AT_S: Final = 0.6  # after a second's end: workers report it just after that
 REPORT_S: Final = 5.0  # a worker's last report comes this soon after its customers have stopped
 JOINED_S: Final = 10.0  # a worker listens this soon after it connected, even on a busy machine
 
@@ -57,6 +59,8 @@ class Writer:
         self._users: dict[str, int] = {}  # worker -> customers, as last reported
         self._lost: dict[str, Lost] = {}
         self._final: set[str] = set()
+        self._merging: MergedRows | None = None  # None: reports are written as they come
+        self._held: list[object] = []  # samples and events of reports, until the merged rows are written
         environment.process_exit_code = INCOMPLETE
         events = environment.events
         events.test_start.add_listener(self._on_test_start)
@@ -84,14 +88,34 @@ class Writer:
         gevent.get_hub().handle_system_error(SystemExit, SystemExit(INCOMPLETE))
 
     def take(self, report: Report) -> None:
-        """Write a report's facts immediately, so that a killed run keeps them."""
+        """Write a report's facts immediately, so that a killed run keeps them.
+
+        Those of many workers are held for up to a second, until their merged rows are written.
+        """
         self._recorded += sum(row.count for row in report.rows)
         self._users.update((sample.worker, sample.users) for sample in report.samples)
         raised = [
             f.Event(error.t_s, f.LOCUSTFILE_ERROR, {k: v for k, v in asdict(error).items() if k != "t_s"})
             for error in report.raised
         ]
-        self._write(*report.rows, *report.samples, *raised)
+        if self._merging is None:
+            self._write(*report.rows, *report.samples, *raised)
+        else:
+            self._held += [*report.samples, *raised]
+
+    def _write_merged(self) -> None:
+        """Write what was held of the reports of many workers."""
+        if self._merging is None:
+            return
+        held, self._held = self._held, []
+        held += self._merging.take()
+        if held:
+            self._write(*held)
+
+    def _write_each_second(self) -> None:
+        while not self._finished:
+            gevent.sleep(1 - (self._clock.now_s() - MERGED_AT_S) % 1)
+            self._write_merged()
 
     def _write(self, *new: object) -> None:
         try:
@@ -117,6 +141,9 @@ class Writer:
         gevent.spawn_later(self._warm_up_s, self._end_warm_up)
         if isinstance(self._runner, MasterRunner):
             gevent.spawn(self._watch_workers, self._runner)
+            if self._merging is None and len(self._runner.clients) >= MERGED_FROM:
+                self._merging = MergedRows()
+                gevent.spawn(self._write_each_second)
 
     def _await_joining(self, master: MasterRunner) -> None:
         """Delay the load until every worker has joined, or end the run and say which has not."""
@@ -195,7 +222,9 @@ class Writer:
 
     def _on_message(self, msg: Any, **_: Any) -> None:
         try:
-            report = unpack(msg.data)
+            report = unpack(msg.data, rows=self._merging is None)
+            if self._merging is not None:
+                self._recorded += self._merging.add(msg.data["rows"])
         except (KeyError, TypeError, ValueError) as error:
             self._fault(f"a report of a worker could not be read: {error!r}")
             return
@@ -219,6 +248,7 @@ class Writer:
         if self._finished:
             return
         self._finished = True
+        self._write_merged()
         problem = run_problem(
             completed=self._completed,
             recorded=self._recorded,

@@ -8,7 +8,7 @@ from typing import Final
 
 from rushhour.metrics.latencies import merge
 from rushhour.report.moments import moments, shaded
-from rushhour.report.series import Panel, Point, Series, Timeline, Tone, bars, carried_sum, line
+from rushhour.report.series import GAP_S, Panel, Point, Series, Timeline, Tone, bars, carried_sum, line, thin
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -42,8 +42,8 @@ def timeline(history: History) -> Timeline:
         _cpu(history, zero),
         _lag(history, zero),
     ]
-    shown = tuple(_since_zero(panel) for panel in candidates if panel is not None)
-    return Timeline(end, shown, moments(history, zero), shaded(history, zero, end))
+    shown = [_since_zero(panel) for panel in candidates if panel is not None]
+    return Timeline(end, thin(shown), moments(history, zero), shaded(history, zero, end))
 
 
 def zero_of(history: History) -> float:
@@ -154,7 +154,7 @@ def _latency(history: History, zero: float, seconds: range) -> Panel | None:
         "Latency" + (f", windows of {window_s} s" if window_s > 1 else ""),
         "ms",
         tuple(
-            line(f"p{percentile:g}", "line", tone, _shift(points, zero))
+            line(f"p{percentile:g}", "line", tone, _shift(points, zero), max(GAP_S, 1.5 * window_s))
             for (percentile, points), tone in zip(quantiles.items(), tones, strict=True)
         ),
         log=True,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
@@ -11,6 +11,8 @@ Mark = Literal["line", "step", "area", "bar", "limit"]
 Tone = Literal["blue", "orange", "green", "purple", "sky", "red", "grey"]
 
 MAX_POINTS = 2000  # per series; more than a screen has columns
+MAX_POINTS_TOGETHER = 100_000  # on a page, which then has less than 2 MB of them
+LEAST_POINTS = 100  # per series, however many there are
 GAP_S = 3.0  # samples come at least once a second; a longer pause is drawn as a gap
 
 
@@ -103,9 +105,9 @@ def peaks(points: Sequence[Point], width_s: float, limit: int = MAX_POINTS) -> t
     return wider, width_s * size
 
 
-def line(name: str, mark: Mark, tone: Tone, points: Iterable[Point]) -> Series:
-    """Make a series of points, with gaps, of about `MAX_POINTS` points."""
-    kept = downsample(break_gaps(points))
+def line(name: str, mark: Mark, tone: Tone, points: Iterable[Point], gap_s: float = GAP_S) -> Series:
+    """Make a series of about `MAX_POINTS` points, with gaps where two are more than `gap_s` apart."""
+    kept = downsample(break_gaps(points, gap_s))
     return Series(name, mark, tone, tuple(t for t, _ in kept), tuple(value for _, value in kept))
 
 
@@ -113,6 +115,25 @@ def bars(name: str, tone: Tone, points: Sequence[Point], width_s: float = 1.0) -
     """Make a series of at most `MAX_POINTS` bars."""
     kept, width = peaks(points, width_s)
     return Series(name, "bar", tone, tuple(t for t, _ in kept), tuple(value for _, value in kept), width)
+
+
+def thin(panels: Sequence[Panel], together: int = MAX_POINTS_TOGETHER) -> tuple[Panel, ...]:
+    """Reduce the points of a page to about `together`; every series keeps its minimum and its maximum."""
+    series = [each for panel in panels for each in panel.series]
+    if sum(len(each.t_s) for each in series) <= together:
+        return tuple(panels)
+    limit = max(together // len(series), LEAST_POINTS)
+
+    def thinned(each: Series) -> Series:
+        points = list(zip(each.t_s, each.values, strict=True))
+        if each.width_s is None:
+            kept, width_s = downsample(points, limit), None
+        else:
+            kept, width_s = peaks(points, each.width_s, limit)
+        times, values = tuple(t for t, _ in kept), tuple(value for _, value in kept)
+        return replace(each, t_s=times, values=values, width_s=width_s)
+
+    return tuple(replace(panel, series=tuple(map(thinned, panel.series))) for panel in panels)
 
 
 def carried_sum(

@@ -293,3 +293,30 @@ def test_the_time_axis_of_a_long_run_is_in_minutes(browser: Browser, tmp_path: P
         flag.click()
         expect(opened.page.locator("#reset")).to_be_enabled()
         expect(opened.page.locator(".flag:visible")).to_have_count(1)
+
+
+def test_no_line_of_a_long_run_leaves_its_time(browser: Browser, tmp_path: Path) -> None:
+    """The axis of a long run is one of dates, on which a number such as 1500 would be a year."""
+    sample = sample_run.build(tmp_path, load_s=400.0)
+    history = load_history(sample.run)
+    page = write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)[0]
+    for opened in opening(browser, page):
+        widest = opened.page.evaluate(
+            "Math.max(...[...document.querySelectorAll('#chart .scatterlayer .js-line')].map("
+            "path => path.getBBox().width))"
+        )
+        plot = opened.page.evaluate("document.querySelector('#chart .plotclip rect').width.baseVal.value")
+        assert 0.9 * plot < widest <= plot + 2
+        backwards = opened.page.evaluate(
+            "[...document.querySelectorAll('#chart .scatterlayer .js-line')].filter(path => {"
+            "  const xs = [...path.getAttribute('d').matchAll(/[ML](-?[\\d.]+),/g)].map(found => +found[1]);"
+            "  return xs.some((x, at) => at && x < xs[at - 1]);"
+            "}).length"
+        )
+        assert backwards == 0
+        opened.page.evaluate("document.querySelector('.flag').click()")
+        start, end = opened.page.evaluate(
+            "document.getElementById('chart').layout.xaxis.range.map("
+            "end => typeof end === 'string' ? Date.parse(end.replace(' ', 'T') + 'Z') : end)"
+        )
+        assert 0 < end - start < 11_000

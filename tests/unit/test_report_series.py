@@ -184,6 +184,15 @@ def test_panels_sum_over_workers_and_processes(history: History) -> None:
     assert max(value or 0 for value in series(both, "pool-replica", "capacity").values) == 60.0
 
 
+def test_a_long_run_without_requests_for_a_while_has_a_gap_in_its_latencies() -> None:
+    rows = tuple(
+        f.RequestCount(second, "GET /x", f.Outcome.OK, 1, sample_run.encoded([10.0]))
+        for second in (*range(3000), *range(3100, 7200))
+    )
+    soak = History(environment=None, events=(f.Event(0.0, f.LOAD_STARTED),), requests=rows)
+    assert panel(soak, "latency").series[0].values.count(None) == 1
+
+
 def test_series_of_a_two_hour_run_are_short(tmp_path: Path) -> None:
     rows = tuple(
         f.RequestCount(
@@ -194,6 +203,7 @@ def test_series_of_a_two_hour_run_are_short(tmp_path: Path) -> None:
     soak = History(environment=None, events=(f.Event(0.0, f.LOAD_STARTED),), requests=rows)
     latency = panel(soak, "latency")
     assert latency.title == "Latency, windows of 12 s"
+    assert None not in latency.series[0].values, "windows of a long run are not gaps"
     assert max(value or 0 for value in latency.series[2].values) == pytest.approx(900, rel=0.01)
     assert all(
         len(series.t_s) <= MAX_POINTS + 2 for panel in timeline(soak).panels for series in panel.series

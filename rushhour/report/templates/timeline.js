@@ -8,6 +8,11 @@
   const full = [0, data.end];
   const LONG_S = 300; // longer runs have their time axis in minutes
   const long = data.end > LONG_S;
+  // A number of few digits on an axis of dates is a year to plotly: 1500 ms would be drawn in the year 1500. A whole
+  // day is added, which the labels of the axis do not show.
+  const DAY_MS = 86400000;
+  const toAxis = (t) => (long ? DAY_MS + t * 1000 : t);
+  const fromAxis = (x) => (long ? (new Date(typeof x === "string" ? `${x.replace(" ", "T")}Z` : x).getTime() - DAY_MS) / 1000 : x);
   const hidden = new Set();
   let range = full.slice(), cursor = null, geometry = null, markers = [];
 
@@ -132,7 +137,7 @@
     return data.panels.flatMap((panel, at) => panel.series.map((series, index) => {
       const colour = style(`--${series.tone}`), bar = series.mark === "bar", limit = series.mark === "limit";
       const common = {
-        x: long ? series.t.map((t) => t * 1000) : series.t, y: series.v, name: series.name, xaxis: "x",
+        x: series.t.map(toAxis), y: series.v, name: series.name, xaxis: "x",
         yaxis: at ? `y${at + 1}` : "y", hoverinfo: "skip", showlegend: false,
         visible: !hidden.has(`${panel.key}/${index}`),
       };
@@ -168,8 +173,8 @@
       margin: { l: geometry.left, r: geometry.right, t: geometry.top, b: geometry.bottom, pad: 0 },
       font: { family: style("--sans"), size: 11, color: ink },
       xaxis: {
-        type: long ? "date" : "linear", range: range.map((t) => (long ? t * 1000 : t)), anchor: data.panels.length > 1 ? `y${data.panels.length}` : "y",
-        minallowed: 0, maxallowed: long ? data.end * 1000 : data.end, gridcolor: grid, zeroline: false, linecolor: grid,
+        type: long ? "date" : "linear", range: range.map(toAxis), anchor: data.panels.length > 1 ? `y${data.panels.length}` : "y",
+        minallowed: toAxis(0), maxallowed: toAxis(data.end), gridcolor: grid, zeroline: false, linecolor: grid,
         ticks: "outside", ticklen: 4, tickcolor: grid, nticks: geometry.narrow ? 6 : 12,
         ...(long ? { tickformat: data.end >= 3600 ? "%-H:%M:%S" : "%M:%S" } : {}),
         title: { text: `time since the load started (${long ? (data.end >= 3600 ? "h:min:s" : "min:s") : "s"})`, font: { size: 11 }, standoff: 6 },
@@ -216,8 +221,7 @@
   function zoom(from, to) {
     const least = Math.min(1, data.end), wide = clamp(to - from, least, data.end);
     const start = clamp((from + to - wide) / 2, 0, data.end - wide);
-    const scale = long ? 1000 : 1;
-    Plotly.relayout(chart, { "xaxis.range": [start * scale, (start + wide) * scale] });
+    Plotly.relayout(chart, { "xaxis.range": [toAxis(start), toAxis(start + wide)] });
   }
   function scaleBy(factor) {
     const centre = cursor !== null && cursor >= range[0] && cursor <= range[1] ? cursor : (range[0] + range[1]) / 2;
@@ -240,7 +244,7 @@
 
   function listen() {
     chart.on("plotly_relayout", () => {
-      const shown = chart.layout.xaxis.range.map((end) => (long ? new Date(typeof end === "string" ? `${end.replace(" ", "T")}Z` : end).getTime() / 1000 : end));
+      const shown = chart.layout.xaxis.range.map(fromAxis);
       range = [clamp(shown[0], 0, data.end), clamp(shown[1], 0, data.end)];
       follow();
     });

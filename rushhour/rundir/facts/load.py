@@ -38,7 +38,7 @@ class RequestCount:
     outcome: Outcome
     count: int
     latency: str
-    worker: str = "local"
+    worker: str = "local"  # "all": merged, as the master of twenty workers or more does
     status: int = 0
     latency_due: str = ""
 

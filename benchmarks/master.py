@@ -1,0 +1,189 @@
+"""What one master takes with two hundred workers, or with as many as `python -m benchmarks.master N` names.
+
+The master is a real Locust with the recorder. A few processes speak for the workers: each has a socket of
+its own, joins, answers, sends a heartbeat and a report each second, and Locust's statistics every three. A
+report has 40 endpoints with 5 outcomes each. In the middle one worker falls silent. What was sent is compared
+with what requests.jsonl holds.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.table import Row
+from benchmarks.workers import ROOT
+from rushhour.load.locust import STOP_GRACE_S, start_load
+from rushhour.load.master_address import MasterAddress
+from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST, free_port
+from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import facts as f
+from rushhour.scenario.model import Load, Pool, Scenario, Target
+
+WORKERS: Final = 200
+CUSTOMERS_EACH: Final = 20
+SECONDS: Final = 75.0
+SPEAKERS: Final = 2  # processes that speak for the workers
+JOINED_S: Final = 60.0
+ENDS_WITHIN_S: Final = 60.0
+SETTLED_S: Final = 35.0  # measured from here: Locust keeps figures of the last half minute
+EDGE_S: Final = 3.0  # before the end of the load
+CPU_BOUND: Final = 0.5
+GROWTH_BOUND_MB: Final = 20.0
+NOTICED_BOUND_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a master took, and what it wrote of what its workers sent."""
+
+    cpu_cores: float
+    memory_mb: float
+    grown_mb: float
+    sent: int  # requests
+    wrong: int  # requests that were lost or counted twice
+    rows: int
+    mb_per_s: float
+    noticed_s: float | None  # from a worker's silence to its event
+    others_lost: int  # workers that were taken for lost, but spoke
+
+
+def run(workers: int = WORKERS) -> list[Row]:
+    """Measure for about a minute and a half."""
+    found, what = measure(workers), f"{workers:,} workers at one master"
+    noticed = "not noticed" if found.noticed_s is None else f"noticed after {found.noticed_s:.1f} s"
+    return [
+        Row(
+            f"{what}: CPU",
+            f"{found.cpu_cores:.2f} cores, {found.memory_mb:.0f} MB",
+            f"<= {CPU_BOUND:g} cores",
+            found.cpu_cores <= CPU_BOUND,
+        ),
+        Row(
+            f"{what}: memory",
+            f"grew by {found.grown_mb:.1f} MB in {SECONDS - SETTLED_S - EDGE_S:.0f} s",
+            f"<= {GROWTH_BOUND_MB:g} MB",
+            found.grown_mb <= GROWTH_BOUND_MB,
+        ),
+        Row(
+            f"{what}: requests lost or counted twice",
+            f"{found.wrong:,} of {found.sent:,}, in {found.rows:,} rows, {found.mb_per_s:.2f} MB/s",
+            "0",
+            found.wrong == 0,
+        ),
+        Row(
+            f"{what}: a silent worker",
+            f"{noticed}, {found.others_lost} others taken for lost",
+            f"<= {NOTICED_BOUND_S:g} s, 0 others",
+            found.noticed_s is not None and found.noticed_s <= NOTICED_BOUND_S and not found.others_lost,
+        ),
+    ]
+
+
+def measure(workers: int, seconds: float = SECONDS, settled_s: float = SETTLED_S) -> Measured:
+    """Run one master with so many workers; its CPU and memory count from `settled_s` on."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        run_dir, port = RunDir(Path(folder) / "run"), free_port()
+        guard = stack.enter_context(Guard())
+        anchor_s = time.time()
+        address = MasterAddress(HOST, port, JOINED_S)
+        scenario = _scenario(workers, seconds)
+        process = start_load(guard, scenario, "http://127.0.0.1:9", run_dir, anchor_s, master=address)
+        stack.callback(process.stop, STOP_GRACE_S)
+        speakers = [_speaker(stack, port, number, workers, seconds) for number in range(SPEAKERS)]
+        figures = _watch(psutil.Process(process.process.pid), run_dir, seconds, settled_s)
+        process.wait(seconds + ENDS_WITHIN_S)
+        sent: Counter[str] = Counter()
+        silent: dict[str, float] = {}
+        for speaker in speakers:
+            output, _ = speaker.communicate(timeout=ENDS_WITHIN_S)
+            said = json.loads(output.splitlines()[-1])
+            sent.update(said["sent"])
+            silent |= said["silent"]
+        history = load_history(run_dir)
+        size_mb = run_dir.file("requests.jsonl").stat().st_size / 1e6
+    held: Counter[str] = Counter()
+    for row in history.requests:
+        held[f"{row.t_s} {row.endpoint} {row.outcome}"] += row.count
+    events = [event for event in history.events if event.name == f.WORKER_LOST]
+    lost = {str(event.detail["worker"]): event.t_s for event in events}
+    noticed_s = [lost[name] - (at_s - anchor_s) for name, at_s in silent.items() if name in lost]
+    return Measured(
+        *figures,
+        sent=sent.total(),
+        wrong=sum(abs(sent[key] - held[key]) for key in sent | held),
+        rows=len(history.requests),
+        mb_per_s=size_mb / max(len({row.t_s for row in history.requests}), 1),
+        noticed_s=noticed_s[0] if noticed_s else None,
+        others_lost=len(lost.keys() - silent.keys()),
+    )
+
+
+def _scenario(workers: int, seconds: float) -> Scenario:
+    users = workers * CUSTOMERS_EACH
+    load = Load(
+        users=users,
+        duration=seconds,
+        shape="steady",
+        spawn_rate=float(users),
+        warm_up=0.0,
+        locustfile="benchmarks/subjects/eager_customers.py",
+        workers=workers,
+        client_timeout=1.0,
+    )
+    target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
+    return Scenario(
+        name="master", target=target, load=load, release="1", expect="healthy", pool=Pool(timeout=1.0)
+    )
+
+
+def _speaker(stack: ExitStack, port: int, number: int, workers: int, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.subjects.many_workers"]
+    command += [str(port), str(number), str(SPEAKERS), str(workers), str(seconds / 2)]
+    speaker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    def end() -> None:
+        speaker.kill()
+        speaker.wait(5)
+
+    stack.callback(end)
+    return speaker
+
+
+def _watch(
+    meter: psutil.Process, run_dir: RunDir, seconds: float, settled_s: float
+) -> tuple[float, float, float]:
+    """Return the master's CPU in cores, its memory in MB, and its growth, once the load is settled."""
+    deadline_s = time.monotonic() + JOINED_S
+    while f.LOAD_STARTED not in _text(run_dir.file("events.jsonl")):
+        if time.monotonic() > deadline_s:
+            raise RuntimeError(f"the load did not start: {_text(run_dir.logs / 'locust.log')[-2000:]}")
+        time.sleep(0.2)
+    time.sleep(settled_s)
+    began_s, cpu_s, early_mb = time.monotonic(), _cpu_s(meter), meter.memory_info().rss / 1e6
+    time.sleep(seconds - settled_s - EDGE_S)
+    late_mb = meter.memory_info().rss / 1e6
+    return (_cpu_s(meter) - cpu_s) / (time.monotonic() - began_s), late_mb, late_mb - early_mb
+
+
+def _cpu_s(meter: psutil.Process) -> float:
+    times = meter.cpu_times()
+    return float(times.user + times.system)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    for measured in run(int(sys.argv[1]) if sys.argv[1:] else WORKERS):
+        print(measured)

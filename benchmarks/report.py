@@ -1,0 +1,93 @@
+"""How long the report of a big run takes: to judge and write it, and to open it in Chromium.
+
+The run has a hundred endpoints and an hour of seconds. A page is open when its timeline is drawn; the time is
+that of the browser's own clock, from the start of the navigation.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks.big_run import ENDPOINTS, SECONDS, write_big_run
+from benchmarks.table import Row
+
+CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS: Final = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+OPEN_BOUND_S: Final = 2.0
+MOST_MB: Final = 5.0
+ROUNDS: Final = 5
+READY_MS: Final = 60_000
+KIB: Final = 1024
+WHAT: Final = f"{ENDPOINTS} endpoints, {SECONDS / 3600:g} h of seconds"
+# Keeps the moment at which the page marks its timeline as drawn, on the clock of the navigation.
+NOTE_READY: Final = """
+new MutationObserver((_, observer) => {
+  if (document.getElementById("timeline")?.dataset.ready === "yes") {
+    window.readyMs = performance.now(); observer.disconnect();
+  }
+}).observe(document, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-ready"]})
+"""
+
+
+def run() -> list[Row]:
+    """Measure for about a minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_big_run(Path(folder) / "run").path
+        began = time.monotonic()
+        with subprocess.Popen(
+            [sys.executable, "-m", "rushhour", "judge", str(path)], stdout=subprocess.DEVNULL
+        ) as judge:
+            _, status, used = os.wait4(judge.pid, 0)
+            judge.returncode = os.waitstatus_to_exitcode(status)
+        assert judge.returncode == 0
+        judged_s, cpu_s = time.monotonic() - began, used.ru_utime + used.ru_stime
+        size_mb = (path / "report.html").stat().st_size / 1e6
+        rows = [
+            Row(
+                f"judging a run of {WHAT}",
+                f"{judged_s:.0f} s, {cpu_s:.0f} s of CPU, {used.ru_maxrss / KIB:,.0f} MB of memory",
+                "-",
+                None,
+            ),
+            Row(f"its report.html, {WHAT}", f"{size_mb:.1f} MB", f"<= {MOST_MB:g} MB", size_mb <= MOST_MB),
+        ]
+        return [*rows, _opened(path / "report.html")]
+
+
+def _opened(page: Path) -> Row:
+    name = f"opening it in Chromium, {WHAT}"
+    if CHROMIUM is None:
+        return Row(name, "not measured: no Chromium", f"<= {OPEN_BOUND_S:g} s", None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        took_s = [_open_s(browser, page) for _ in range(ROUNDS)]
+        browser.close()
+    median_s = statistics.median(took_s)
+    return Row(
+        name,
+        f"{median_s:.2f} s ({min(took_s):.2f} to {max(took_s):.2f})",
+        f"<= {OPEN_BOUND_S:g} s",
+        median_s <= OPEN_BOUND_S,
+    )
+
+
+def _open_s(browser: Browser, page: Path) -> float:
+    """Return the seconds from the start of the navigation until the timeline is drawn."""
+    context = browser.new_context(offline=True, viewport={"width": 1200, "height": 1500})
+    try:
+        opened = context.new_page()
+        opened.add_init_script(NOTE_READY)
+        opened.goto(page.as_uri())
+        opened.locator("#timeline[data-ready=yes]").wait_for(timeout=READY_MS)
+        took_ms: float = opened.evaluate("window.readyMs")
+        return took_ms / 1000
+    finally:
+        context.close()

@@ -1,0 +1,14 @@
+"""Tests of a real master with more workers than it writes the rows of one by one."""
+
+from benchmarks.master import measure
+from rushhour.load.merging import MERGED_FROM
+
+
+def test_a_master_of_many_workers_counts_every_request_once_and_notices_a_silent_worker() -> None:
+    found = measure(MERGED_FROM + 5, seconds=12.0, settled_s=3.0)
+    assert found.sent > 0
+    assert found.wrong == 0
+    assert found.rows < found.sent / MERGED_FROM, "the rows of the workers were not merged"
+    assert found.noticed_s is not None
+    assert found.noticed_s < 8
+    assert found.others_lost == 0
