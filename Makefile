@@ -14,8 +14,9 @@ override FOR_RELEASE := $${RELEASE:+--release="$$RELEASE"}
 override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/field --ignore tests/matrix --ignore tests/wheel
 # Most tests wait more than they compute, so more of them run at once than there are cores. Those that judge a run
 # under load run one at a time.
-override TOGETHER := $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
+override TOGETHER := $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone and not long'
 override ALONE := $(PYTEST) tests/integration -m alone
+override LONG := $(PYTEST) tests/integration -m long
 override SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Many containers set it; then each of the many processes that a target starts would compile all that it imports.
@@ -23,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 override export PATH := $(value PATH):$(CURDIR)/.cache/alert-tools/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help loadtest gate check drill nightly ui test coverage test-docker test-matrix test-wheel test-faults field mariadb images images-offline lint format bench up down clean lock venv alert-tools
+.PHONY: help loadtest gate check drill nightly ui test test-long coverage test-docker test-matrix test-wheel test-faults field mariadb images images-offline lint format bench up down clean lock venv alert-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +52,11 @@ test: $(STAMP) ## run the unit and integration tests (ARGS="-k name" for a part)
 
 coverage: $(STAMP) ## run the same tests with branch coverage of every process, which takes twice as long
 	@$(BIN)/coverage erase
-	@$(TOGETHER) --cov --cov-report= && $(ALONE) --cov --cov-append --cov-report=term
+	@$(TOGETHER) --cov --cov-report= && $(ALONE) --cov --cov-append --cov-report= \
+	  && $(LONG) --cov --cov-append --cov-report=term
+
+test-long: $(STAMP) ## test the jobs that take a minute or more: searches of capacity, nightly, drill, zoo
+	@$(LONG)
 
 test-docker: $(STAMP) ## run the tests that need a container engine; as root on Debian, install one for them
 	@bash infra/images/engine.sh run sh -c 'bash infra/images/offline.sh && $(WITH_ARGS) $(BIN)/python -m pytest tests/docker' \

@@ -75,7 +75,7 @@ def found(folder: Path) -> dict[str, Any]:
     return dict(search)
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_the_knee_of_a_service_that_serves_fifty_requests_a_second(tmp_path: Path) -> None:
     with serving(OneAtATime()) as server:
         done = subprocess.run(
@@ -158,7 +158,7 @@ def test_a_search_that_cannot_be_made_is_refused_before_anything_starts(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_two_releases_on_one_stack_one_of_which_leaks(tmp_path: Path) -> None:
     done = subprocess.run(
         [

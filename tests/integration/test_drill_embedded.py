@@ -23,7 +23,7 @@ def drill(runs: Path, *arguments: str) -> tuple[int, Path]:
     return ended.value.code, found[-1] if found else runs
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_the_embedded_drill_cures_and_touches_no_sibling(cache: Path, tmp_path: Path) -> None:
     """By an update; here a rollback only starts another release (tests/unit/test_drill_command.py)."""
     code, folder = drill(tmp_path, "--by", "update")

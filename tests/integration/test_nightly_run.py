@@ -65,7 +65,7 @@ def first(folder: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
             process.wait(DEADLINE_S)
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_a_night_whose_candidate_leaks_fails(folder: Path, first: "subprocess.Popen[str]") -> None:
     lock = folder / "runs" / "nightly" / ".lock"
     deadline = time.monotonic() + DEADLINE_S
