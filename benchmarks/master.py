@@ -136,7 +136,7 @@ def _scenario(workers: int, seconds: float) -> Scenario:
         shape="steady",
         spawn_rate=float(users),
         warm_up=0.0,
-        locustfile="benchmarks/subjects/eager_customers.py",
+        locustfile="benchmarks/subjects/busy_customers.py",
         workers=workers,
         client_timeout=1.0,
     )
