@@ -11,9 +11,9 @@ from locust.env import Environment
 
 from rushhour.load.due import count_due, note_ends_of_waits
 from rushhour.load.recorder import Clock, Tally
-from rushhour.load.spawning import count_at_once, start_in_slices
+from rushhour.load.spawning import AT_ONCE, count_at_once, start_in_slices
 
-CUSTOMERS = 200
+CUSTOMERS = AT_ONCE + 50
 
 
 class Customer(User):
