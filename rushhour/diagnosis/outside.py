@@ -10,6 +10,8 @@ from rushhour.rundir import facts as f
 
 IDLE = "idle in transaction"
 MOVED_S = 0.5  # a session that has moved since is somebody's
+RECENT_S = 3.0  # before the watch ended
+GOES_ON_S = 5.0  # time-outs that come for longer after the load are of requests that began after it
 STARVED_SHARE = 0.85  # of the machine's cores: the service waits for CPU as well
 BUSY_CORES = 0.8  # one interpreter can use one core
 
@@ -40,13 +42,14 @@ class Outside:
     timeouts_between: int
     given_up: int  # requests whose customer gave up waiting: the service may still be at them
     troubled: Trouble | None  # the server with most backends in a transaction then
+    goes_on: bool = False  # the service's log shows it at requests of the load when the watch ends
     machine_share: float | None = None  # of the machine's cores in use, from the first time-out to the last
     service_cores: float | None = None  # the service's CPU in the same time
 
     @property
     def leaked(self) -> bool:
         """Whether sessions stayed idle after the load that no request can still hold."""
-        return self.given_up < sum(self.idle_after_load.values())
+        return not self.goes_on and self.given_up < sum(self.idle_after_load.values())
 
     @property
     def starved(self) -> bool:
@@ -88,6 +91,7 @@ def outside_signals(history: History, window: Window | None) -> Outside:
         timeouts_between=sum(row.count for row in late),
         given_up=sum(row.count for row in history.requests if row.outcome is f.Outcome.CLIENT_TIMEOUT),
         troubled=_troubled(history, span),
+        goes_on=_goes_on(history, window),
         machine_share=_cpu_mean(history, f.MACHINE, span, of_limit=True),
         service_cores=_cpu_mean(history, "service", span),
     )
@@ -99,6 +103,24 @@ def _idle_since(sample: f.ServerSample, quiet_s: float) -> int:
         return sample.states.get(IDLE, 0)
     least_s = max(MOVED_S, sample.t_s - quiet_s)
     return sum(backend.state.startswith(IDLE) and backend.state_s >= least_s for backend in sample.backends)
+
+
+def _goes_on(history: History, window: Window | None) -> bool:
+    """Whether pool time-outs are logged long after the load, and still when the watch ends.
+
+    A service whose event loop is blocked comes to its requests one after another.
+    """
+    late_s = [
+        event.t_s
+        for event in history.events
+        if event.name == f.LOG_ERRORS
+        and event.detail.get("queuepool_timeouts")
+        and window is not None
+        and window.load_ended_s < event.t_s <= window.end_s
+    ]
+    if window is None or not late_s:
+        return False
+    return late_s[-1] > window.end_s - RECENT_S and late_s[-1] > window.load_ended_s + GOES_ON_S
 
 
 def _span(window: Window | None, late: list[f.RequestCount]) -> tuple[float, float] | None:

@@ -128,6 +128,30 @@ def test_answers_that_took_a_connection_elsewhere_are_no_sign_of_a_session_per_t
     assert diagnosed(branch(elsewhere=20)).cause == "scope-never-removed"  # 180 answers took none
 
 
+@pytest.mark.parametrize(
+    ("first_s", "last_s", "cause"),
+    [(0.5, 9.5, "none"), (0.5, 4.0, "unclosed-path"), (0.5, 6.0, "unclosed-path")],
+)
+def test_a_black_box_names_no_leak_while_the_service_is_still_at_requests_of_the_load(
+    first_s: float, last_s: float, cause: str
+) -> None:
+    """A blocked loop comes to one request after another, and each times out in turn."""
+    history = h.without_agent(h.unclosed())
+    ended_s = history.time_of(f.LOAD_ENDED) or 0.0
+    drained_s = ended_s + 10.0
+    moved = tuple(
+        dataclasses.replace(event, t_s=drained_s) if event.name == f.DRAINED else event
+        for event in history.events
+        if event.name != f.RUN_ENDED
+    )
+    late = tuple(
+        f.Event(ended_s + after_s, f.LOG_ERRORS, {"source": "service", "queuepool_timeouts": 1, "errors": 0})
+        for after_s in (first_s, last_s)
+    )
+    end = f.Event(drained_s + 1.0, f.RUN_ENDED, {})
+    assert diagnosed(dataclasses.replace(history, events=(*moved, *late, end))).cause == cause
+
+
 @pytest.mark.parametrize(("given_up", "cause"), [(h.CAPACITY, "none"), (h.CAPACITY - 1, "unclosed-path")])
 def test_a_black_box_names_no_leak_where_requests_without_an_answer_may_hold_the_sessions(
     given_up: int, cause: str
