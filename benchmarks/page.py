@@ -47,26 +47,34 @@ def list_of(count: int) -> bytes:
 @contextmanager
 def page_server() -> Iterator[str]:
     """The page on a free port of loopback, served by a process of its own; its URL."""
-    server = subprocess.Popen([sys.executable, "-m", "benchmarks.page"], stdout=subprocess.PIPE, text=True)
+    # Its stdin closes with this process, however that ends.
+    server = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.page"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None
     assert server.stdout is not None
     try:
         yield server.stdout.readline().strip()
     finally:
         server.kill()
         server.wait(5)
+        server.stdin.close()
         server.stdout.close()
 
 
 def serve() -> None:
-    """Answer whatever comes, until killed: two system calls a request."""
+    """Answer whatever comes, until killed or stdin closes: two system calls a request."""
     raise_open_files()
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     poll = select.epoll()
     poll.register(listener, select.EPOLLIN)
+    poll.register(sys.stdin, select.EPOLLIN)
     connections: dict[int, socket.socket] = {}
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     while True:
         for number, _ in poll.poll():
+            if number == sys.stdin.fileno():
+                return
             if number == listener.fileno():
                 connection, _ = listener.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
