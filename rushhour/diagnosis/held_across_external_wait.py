@@ -2,6 +2,7 @@
 
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
+from rushhour.diagnosis.outside import BUSY_CORES
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
@@ -16,7 +17,6 @@ FIX = (
 
 MOST = 0.5  # of the looks at holders
 ONE_LINE = 0.5  # of them: who lacks CPU is seen anywhere, who waits is seen at one line
-BUSY_CORES = 0.8  # one interpreter can use one core
 
 
 def find(signals: Signals) -> Finding | None:

@@ -15,7 +15,6 @@ from rushhour.scenario.model import Scenario
 USED_UP: Final = 0.9  # from this share on a part makes work wait
 LEAST_USE: Final = 0.05  # below this a line through it says nothing
 MOST_WAIT: Final = 0.5  # of the busy backends, from which on locks and not work decide
-GENERATOR_CORES: Final = 0.9
 POOL, THREADS, LOCKS, GENERATOR = "pool", "threads of the service", "locks", "load generator"
 _LEVELS: Final = {GENERATOR: 5, LOCKS: 4, "server": 3, "service": 2, THREADS: 0, POOL: 1}
 _FULL: Final = {LOCKS: MOST_WAIT, GENERATOR: math.inf}

@@ -12,7 +12,6 @@ from rushhour.scenario.arrivals import CapacityBound
 from rushhour.verdict.judge import Verdict as RunVerdict
 
 Verdict = Literal["pass", "fail", "unknown"]
-SURE_ENOUGH: Final = 0.8
 HEADS: Final = (
     "customers/s",
     "step",
