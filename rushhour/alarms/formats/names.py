@@ -15,8 +15,6 @@ from rushhour.scenario.durations import FROM_YAML
 from rushhour.scenario.model import STRICT
 from rushhour.scenario.yaml_node import Node
 
-SOURCES: Final = (*METRICS, "http_ok", "pool_used", "pool_max", "up")
-
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class StandsFor:
