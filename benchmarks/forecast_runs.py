@@ -1,12 +1,11 @@
 """Forecasts from runs of few customers, beside runs at full scale: exhausts or not, most in use, when."""
 
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.harness import rushhour
+from benchmarks.harness import kept_run
 from benchmarks.table import Row
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.answer import forecast
@@ -87,20 +86,19 @@ class Found:
         return f"{expected.expected:.1f} {interval}, measured {measured:.1f}{mark}"
 
 
-def run() -> list[Row]:
+def run(folder: Path) -> list[Row]:
     """A row for each case, and two for all of them."""
     found = Found()
-    with tempfile.TemporaryDirectory() as folder:
-        for case in CASES:
-            small, full = _run(Path(folder), *case.small), _run(Path(folder), *case.full)
-            began_s = time.process_time()
-            try:
-                made = forecast_of(small, case.production)
-                found.most_cpu_s = max(found.most_cpu_s, time.process_time() - began_s)
-                compare(found, case, made, full)
-            except InsufficientDataError as error:
-                found.unsure += 1
-                found.rows.append(Row(f"forecast, {case.name}", f"refused: {error}", "right or unsure", None))
+    for case in CASES:
+        small, full = _run(folder, *case.small), _run(folder, *case.full)
+        began_s = time.process_time()
+        try:
+            made = forecast_of(small, case.production)
+            found.most_cpu_s = max(found.most_cpu_s, time.process_time() - began_s)
+            compare(found, case, made, full)
+        except InsufficientDataError as error:
+            found.unsure += 1
+            found.rows.append(Row(f"forecast, {case.name}", f"refused: {error}", "right or unsure", None))
     return [*found.rows, *totals(found)]
 
 
@@ -130,10 +128,7 @@ def totals(found: Found) -> list[Row]:
 
 
 def _run(folder: Path, *arguments: str) -> RunDir:
-    ended = rushhour("run", *arguments, "--stack", "embedded", "--runs", str(folder))
-    if ended.returncode > 2:
-        raise RuntimeError(f"{' '.join(arguments)}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}")
-    return RunDir((folder / "latest").resolve())
+    return kept_run(folder, *arguments, "--stack", "embedded")
 
 
 def forecast_of(run_dir: RunDir, production: Production) -> Forecast:

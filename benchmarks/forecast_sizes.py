@@ -1,6 +1,5 @@
 """Sizes that were predicted from one run, beside runs that have them: waits and time-outs around the knee."""
 
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Final
 
 from benchmarks import forecast_pool
 from benchmarks.forecast_cases import Case, Compared, Found, inside, setting_of, words
-from benchmarks.harness import rushhour
+from benchmarks.harness import kept_run
 from benchmarks.table import Row
 from rushhour.forecast.demand import Demand, read_demand
 from rushhour.forecast.durations import from_buckets
@@ -77,24 +76,20 @@ GROUPS: Final = (
 )
 
 
-def run() -> list[Row]:
+def run(folder: Path) -> list[Row]:
     """The model beside SQLAlchemy's pool; then a row for each configuration of a service."""
     pool_rows = forecast_pool.run()
     found = Found()
-    with tempfile.TemporaryDirectory() as folder:
-        for group in GROUPS:
-            demand = demand_of(_run(Path(folder), group, group.measured))
-            for case in group.cases:
-                compare(found, group, case, demand, _run(Path(folder), group, case))
-            table = _cpu_of_a_table(demand)
+    for group in GROUPS:
+        demand = demand_of(_run(folder, group, group.measured))
+        for case in group.cases:
+            compare(found, group, case, demand, _run(folder, group, case))
+        table = _cpu_of_a_table(demand)
     return [*pool_rows, *found.rows, inside("runs", found), table]
 
 
 def _run(folder: Path, group: Group, case: Case) -> RunDir:
-    ended = rushhour("run", *group.scenario, *COMMON, *case.arguments(), "--runs", str(folder))
-    if ended.returncode > 1:
-        raise RuntimeError(f"{group.name}, {case}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}")
-    return RunDir((folder / "latest").resolve())
+    return kept_run(folder, *group.scenario, *COMMON, *case.arguments())
 
 
 def demand_of(run_dir: RunDir) -> Demand:

@@ -1,7 +1,11 @@
 """Runs rushhour as a user would, for benchmarks of the whole."""
 
+import hashlib
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rushhour.rundir import History, RunDir, load_history
@@ -30,3 +34,27 @@ def run_history(runs: Path, *arguments: str) -> History:
             f"rushhour run {' '.join(arguments)}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}"
         )
     return load_history(RunDir((runs / "latest").resolve()))
+
+
+@contextmanager
+def folder_of_runs(kept: str | None) -> Iterator[Path]:
+    """The folder in which a benchmark's runs lie: one that is kept, or one that goes with the benchmark."""
+    if kept:
+        folder = Path(kept).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+
+
+def kept_run(folder: Path, *arguments: str) -> RunDir:
+    """`rushhour run`, unless the folder holds a run of the same arguments. Raises RuntimeError on exit 64."""
+    of_these = folder / hashlib.sha256(" ".join(arguments).encode()).hexdigest()[:12]
+    if not (of_these / "latest").exists():
+        ended = rushhour("run", *arguments, "--runs", str(of_these))
+        if ended.returncode > 2:
+            raise RuntimeError(
+                f"rushhour run {' '.join(arguments)}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}"
+            )
+    return RunDir((of_these / "latest").resolve())
