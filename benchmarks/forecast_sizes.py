@@ -1,5 +1,6 @@
 """Sizes that were predicted from one run, beside runs that have them: waits and time-outs around the knee."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from benchmarks.forecast_cases import Case, Compared, Found, inside, setting_of,
 from benchmarks.harness import kept_run
 from benchmarks.table import Row
 from rushhour.forecast.demand import Demand, read_demand
-from rushhour.forecast.durations import from_buckets
 from rushhour.forecast.queueing import predict
 from rushhour.judging.judge import read_scenario
 from rushhour.metrics.window import find_window
@@ -21,6 +21,7 @@ POOL: Final = "replica"
 MOST_CPU_S: Final = 10.0
 SIZES: Final = 60
 REPEATS: Final = 40
+NO_WAIT_S: Final = 0.001  # a thread that is handed a connection at once runs within it
 RETRIES: Final = 2  # as in locustfiles/referrals.py
 COMMON: Final = (
     "--stack",
@@ -109,7 +110,11 @@ def compare(found: Found, group: Group, case: Case, demand: Demand, run_dir: Run
 
 
 def measured(scenario: Scenario, history: History) -> tuple[float, float, float]:
-    """Return a run's measured seconds, the 99th percentile of its waits, and its share of time-outs."""
+    """Return a run's measured seconds, the 99th percentile of its waits, and its share of time-outs.
+
+    Of a wait the run knows the bucket of a histogram, whose bounds are a factor of two apart: its middle on a
+    logarithmic scale is nearest to all that the wait may be.
+    """
     window = find_window(history, scenario.load.warm_up)
     if window is None:
         raise RuntimeError("the run has no load")
@@ -119,16 +124,16 @@ def measured(scenario: Scenario, history: History) -> tuple[float, float, float]
             for bound, count in row.wait_us.items():
                 waits_us[bound] = waits_us.get(bound, 0) + count
     timeouts = [one for one in history.pool_timeouts if one.pool == POOL and window.measures(one.t_s)]
-    served = sum(waits_us.values())
-    asked = served + len(timeouts)
-    rank = 0.99 * asked
-    if rank >= served:
-        return window.load_ended_s - window.measured_from_s, scenario.pool.timeout, len(timeouts) / asked
-    waits = from_buckets(waits_us)
-    wait_s = min(scenario.pool.timeout, waits.at(rank / served))  # buckets are coarse, and no wait is longer
+    asked = sum(waits_us.values()) + len(timeouts)
+    wait_s, upto = scenario.pool.timeout, 0
+    for bound, count in sorted(waits_us.items()):
+        upto += count
+        if upto >= 0.99 * asked:
+            wait_s = min(wait_s, bound / 1e6) / math.sqrt(2)
+            break
     return (
         window.load_ended_s - window.measured_from_s,
-        0.0 if wait_s < 2e-6 else wait_s,
+        0.0 if wait_s < NO_WAIT_S else wait_s,
         len(timeouts) / asked,
     )
 

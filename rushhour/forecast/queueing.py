@@ -11,13 +11,13 @@ from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import Demand
 from rushhour.forecast.interval import Estimate, estimate, quantile
 from rushhour.forecast.setting import PoolSetting, Setting, measured_setting
-from rushhour.forecast.simulation import PoolTally, World, simulate
+from rushhour.forecast.simulation import PoolTally, Tally, World, simulate
 from rushhour.forecast.world import (
     NEAR_ITS_CPU,
     busiest,
     expected_requests_per_s,
     predicted_cpu,
-    resampled_world,
+    resampled_worlds,
 )
 
 __all__ = [
@@ -42,7 +42,7 @@ MOST_PER_S: Final = 5000  # requests a second of a process: no Python process an
 
 @dataclass(frozen=True, slots=True)
 class PoolPrediction:
-    """A pool of one process over the horizon. Waits and shares are of check-outs that asked."""
+    """A pool over the horizon. Waits and shares are of check-outs that asked, use is of a process."""
 
     pool: str
     checkouts_per_s: Estimate
@@ -72,9 +72,10 @@ def predict(
 ) -> Prediction:
     """Predict what a setting would show; the same arguments always give the same figures.
 
-    Each of the `repeats` simulates a process of its own, with demand that is resampled from the seconds of
-    the run. Together they simulate about so many `requests`: with many customers the simulated time is
-    shorter than the horizon. Raises UsageError for more requests a second than a process can answer.
+    Each of the `repeats` simulates the processes of a service, or a few of many, with demand that is
+    resampled from the seconds of the run. Together they simulate about so many `requests`: with many
+    customers the simulated time is shorter than the horizon. Raises UsageError for more requests a second
+    than a process can answer.
     """
     dice = Random(f"forecast {seed}")  # noqa: S311 - not a secret
     cpu = predicted_cpu(demand, setting)
@@ -93,9 +94,9 @@ def predict(
     warm_s = min(max(2.0, 0.2 * seconds), seconds)
     tallies, shares = [], []
     for _ in range(repeats):
-        world = resampled_world(demand, setting, cpu, activity, dice)
-        tallies.append(simulate(world, seconds, warm_s, dice))
-        shares.append(_share(demand, setting, world))
+        worlds = resampled_worlds(demand, setting, cpu, activity, dice)
+        tallies.append(together([simulate(world, seconds, warm_s, dice) for world in worlds]))
+        shares.append(_share(demand, setting, worlds))
     pools = {
         pool.name: _pool_prediction(
             pool.name,
@@ -148,11 +149,31 @@ def _beyond(demand: Demand, cpu: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _share(demand: Demand, setting: Setting, world: World) -> float:
-    """Return the share of all customers that a simulated process has."""
+def _share(demand: Demand, setting: Setting, worlds: Sequence[World]) -> float:
+    """Return the share of all customers that the simulated processes have."""
     if demand.open_arrivals:
-        return 1 / (setting.processes * setting.instances)
-    return max(1, world.customers) / setting.customers
+        return len(worlds) / (setting.processes * setting.instances)
+    return max(1, sum(world.customers for world in worlds)) / setting.customers
+
+
+def together(tallies: Sequence[Tally]) -> Tally:
+    """Sum up processes that were simulated beside each other; what is in use is of a process."""
+    return Tally(
+        [
+            PoolTally(
+                asked=sum(pool.asked for pool in pools),
+                waits_s=[wait_s for pool in pools for wait_s in pool.waits_s],
+                timeouts=sum(pool.timeouts for pool in pools),
+                in_use_max=max(pool.in_use_max for pool in pools),
+                in_use_s=math.fsum(pool.in_use_s for pool in pools) / len(pools),
+            )
+            for pools in zip(*(tally.pools for tally in tallies), strict=True)
+        ],
+        tallies[0].seconds,
+        requests=sum(tally.requests for tally in tallies),
+        threads_max=max(tally.threads_max for tally in tallies),
+        queued_max=max(tally.queued_max for tally in tallies),
+    )
 
 
 def _pool_prediction(

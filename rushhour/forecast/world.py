@@ -1,7 +1,8 @@
-"""Builds the process that is simulated, from a demand and a setting (pure)."""
+"""Builds the processes that are simulated, from a demand and a setting (pure)."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import fsum
 from random import Random
 from typing import Final
@@ -15,6 +16,7 @@ from rushhour.rundir.facts import server_of
 NEAR_ITS_CPU: Final = 0.75  # beyond this share, holds grow in a way that a run far below it does not show
 MANY: Final = 50  # times those busy at once: customers whose arrivals are as good as independent
 FEWEST_INDEPENDENT: Final = 2000
+MOST_PROCESSES: Final = 3  # simulated beside each other: what one of them has more than its part, others lack
 MACHINE: Final = "machine"
 _Figure = Callable[[Second], float]
 
@@ -40,14 +42,17 @@ def predicted_cpu(demand: Demand, setting: Setting, per_s: float | None = None) 
     return {name: share * factor.get(name, more) for name, share in demand.cpu.items()}
 
 
-def resampled_world(
+def resampled_worlds(
     demand: Demand,
     setting: Setting,
     cpu: Mapping[str, float],
     activity: tuple[float, ...],
     dice: Random,
-) -> World:
-    """Build a process whose demand is that of a resample of the run's seconds."""
+) -> list[World]:
+    """Build processes of a service whose demand is that of a resample of the run's seconds.
+
+    They are all of its processes, or a few of many; their customers are drawn together.
+    """
     count = len(demand.seconds)  # none in the metrics of production
     picked = [demand.seconds[at] for at in resampled_seconds(count, dice)] if count else []
     longer = _ratio(picked, demand.seconds, lambda second: second.held_s, lambda second: second.checkouts)
@@ -76,19 +81,21 @@ def resampled_world(
         own = setting.pools[pool.name]
         capacity = math.inf if own.capacity is None else own.capacity
         bounds.append(Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0))
-    customers, think_s = _customers(setting, dice), demand.think_s / (oftener * setting.activity)
+    each, think_s = spread_customers(setting, dice), demand.think_s / (oftener * setting.activity)
     if demand.open_arrivals:
-        customers, think_s = _independent(demand, setting, oftener)
-    return World(
+        independent, think_s = _independent(demand, setting, oftener)
+        each = [independent] * len(each)
+    world = World(
         kinds=kinds,
         pools=tuple(bounds),
         threads=math.inf if setting.threads is None else setting.threads,
-        customers=customers,
+        customers=0,
         think_s=think_s,
         activity=_from_anywhere(activity, dice),
         retries=setting.retries,
         busy=min(1.0, cpu.get("service", 0.0)),
     )
+    return [replace(world, customers=customers) for customers in each]
 
 
 def _from_anywhere(activity: tuple[float, ...], dice: Random) -> tuple[float, ...]:
@@ -127,14 +134,17 @@ def busiest(cpu: Mapping[str, float], pool: str) -> float:
     return min(0.99, max(cpu.get(server_of(pool), 0.0), cpu.get(MACHINE, 0.0), cpu.get("service", 0.0)))
 
 
-def _customers(setting: Setting, dice: Random) -> int:
-    """Draw the customers of one process: each keeps its connection to any of them, with equal chance."""
-    whole = setting.processes * setting.instances
-    mean = setting.customers / whole
-    if whole == 1:
-        return setting.customers
-    drawn = dice.gauss(mean, math.sqrt(mean * (1 - 1 / whole)))
-    return max(0, min(setting.customers, round(drawn)))
+def spread_customers(setting: Setting, dice: Random) -> list[int]:
+    """Draw the customers of a few processes: each keeps its connection to any of all, with equal chance."""
+    left, found = setting.customers, []
+    for others in reversed(range(setting.processes * setting.instances)):
+        if len(found) == MOST_PROCESSES:
+            break
+        mean = left / (others + 1)
+        drawn = left if not others else round(dice.gauss(mean, math.sqrt(mean * others / (others + 1))))
+        found.append(max(0, min(left, drawn)))
+        left -= found[-1]
+    return found
 
 
 def _independent(demand: Demand, setting: Setting, oftener: float) -> tuple[int, float]:

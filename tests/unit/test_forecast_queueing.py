@@ -9,7 +9,16 @@ import pytest
 
 from rushhour.forecast.demand import read_demand
 from rushhour.forecast.interval import estimate, resampled_seconds
-from rushhour.forecast.queueing import PoolPrediction, PoolSetting, Setting, measured_setting, predict
+from rushhour.forecast.queueing import (
+    PoolPrediction,
+    PoolSetting,
+    Setting,
+    measured_setting,
+    predict,
+    together,
+)
+from rushhour.forecast.simulation import PoolTally, Tally
+from rushhour.forecast.world import MOST_PROCESSES, spread_customers
 from tests.unit.forecast_runs import measured, scenario
 
 DEMAND = read_demand(
@@ -115,3 +124,41 @@ def test_a_resample_has_as_many_seconds_in_blocks(count: int) -> None:
     picked = resampled_seconds(count, Random(3))  # noqa: S311 - the same each time
     assert len(picked) == count
     assert set(picked) <= set(range(count))
+
+
+def test_customers_of_all_processes_are_those_of_the_service() -> None:
+    dice = Random(7)  # noqa: S311 - the same each time
+    three = [spread_customers(replace(RUN, customers=60, processes=3), dice) for _ in range(200)]
+    assert all(sum(each) == 60 for each in three)
+    assert {len(spread_customers(replace(RUN, customers=60, processes=n), dice)) for n in (1, 2, 3)} == {
+        1,
+        2,
+        3,
+    }
+    assert spread_customers(replace(RUN, customers=60), dice) == [60]
+    firsts = [each[0] for each in three]
+    assert min(firsts) < 17
+    assert max(firsts) > 23
+    of_many = spread_customers(replace(RUN, customers=6000, processes=10, instances=10), dice)
+    assert len(of_many) == MOST_PROCESSES
+    assert all(30 < customers < 90 for customers in of_many)
+
+
+def test_time_outs_of_the_fuller_process_count_for_the_service() -> None:
+    fuller, other = (
+        Tally(
+            [PoolTally(asked, waits_s, timeouts, in_use_max, in_use_s)],
+            10.0,
+            requests=asked,
+            threads_max=in_use_max,
+        )
+        for asked, waits_s, timeouts, in_use_max, in_use_s in (
+            (300, [1.0, 1.0], 2, 4, 30.0),
+            (100, [], 0, 2, 10.0),
+        )
+    )
+    both = together([fuller, other])
+    [pool] = both.pools
+    assert (pool.asked, pool.waits_s, pool.timeouts) == (400, [1.0, 1.0], 2)
+    assert (pool.in_use_max, pool.in_use_s) == (4, 20.0)
+    assert (both.requests, both.threads_max, both.seconds) == (400, 4, 10.0)
