@@ -94,7 +94,7 @@ class PoolPatch:
         return state
 
     def _slot(self, record: Any) -> Slot:
-        slot: Slot | None = record.__dict__.get("_rushhour_slot")
+        slot: Slot | None = getattr(record, "_rushhour_slot", None)
         if slot is None:
             slot = record._rushhour_slot = Slot(self._state(record._ConnectionRecord__pool))
         return slot

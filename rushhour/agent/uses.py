@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .book import Book, monotonic
+from .owners import Owner
 from .patches import Patches
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ORM = "sqlalchemy.orm"
 USER, MAKER, ASKER = "user", "maker", "asker"
+# A lock for each module that some thread imports at the moment; None: this Python keeps them elsewhere.
+_IMPORTING: Any = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", None)
 
 
 class UsePatch(Patches):
@@ -67,8 +70,10 @@ class UsePatch(Patches):
         def __init__(session: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807  # stands in for it
             original(session, *arguments, **options)
             try:
+                # An attribute, not an entry of `__dict__`: to ask an object for that makes CPython keep its
+                # attributes in a dictionary from then on, and each later access slower.
                 if not _at_import():
-                    session.__dict__["_rushhour_maker"] = owner_of()
+                    session._rushhour_maker = owner_of()
             except Exception as error:
                 fault("new session", error)
 
@@ -77,9 +82,9 @@ class UsePatch(Patches):
 
     def _after_begin(self, session: Any, _transaction: Any, connection: Any) -> None:
         try:
-            maker = session.__dict__.get("_rushhour_maker")
+            maker = getattr(session, "_rushhour_maker", None)
             record = getattr(connection._dbapi_connection, "_connection_record", None)
-            hold = None if record is None or maker is None else record._rushhour_slot.hold
+            hold = None if record is None or type(maker) is not Owner else record._rushhour_slot.hold
             if hold is not None and hold.owner is not maker:
                 add_holder(hold, MAKER, maker)
         except Exception as error:
@@ -95,6 +100,8 @@ def add_holder(hold: Any, why: str, owner: Any) -> None:
 
 def _at_import() -> bool:
     """Made while a module is imported: by nobody who would close it. A script's own lines are no import."""
+    if _IMPORTING is not None and not _IMPORTING:
+        return False  # nothing is: to look at frames would cost ten times as much as the rest
     frame = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").startswith("sqlalchemy."):
         frame = frame.f_back  # type: ignore[assignment]  # sessionmaker, AsyncSession
