@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.alarms.burn_rate import BurnRateAlert
 from rushhour.alarms.cloudwatch import CloudWatchAlarm
 from rushhour.alarms.events import Policy
-from rushhour.alarms.formats.cloudwatch_alarms import composite_alarms, metric_alarms
+from rushhour.alarms.formats.cloudwatch_alarms import metric_alarms
+from rushhour.alarms.formats.composite_alarms import composite_alarms
 from rushhour.alarms.formats.files import find
 from rushhour.alarms.formats.names import Names
 from rushhour.alarms.formats.routed_alerts import routed_alerts
