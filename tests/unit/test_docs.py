@@ -13,7 +13,7 @@ from rushhour.cli import cli
 from rushhour.cli.main import COMMANDS
 from rushhour.diagnosis import advice
 from rushhour.diagnosis.choose import RULES
-from rushhour.rundir.directory import POOL_KINDS
+from rushhour.rundir.encoding import POOL_KINDS
 from rushhour.scenario import model as s
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.thresholds import METRICS

@@ -12,7 +12,7 @@ from rushhour.jobs.compare import compare_runs, read_measured
 from rushhour.judging.judge import read_scenario
 from rushhour.rundir import FactWriter, Recorder, RunDir, load_history
 from rushhour.rundir import facts as f
-from rushhour.rundir.directory import encode
+from rushhour.rundir.encoding import encode
 from rushhour.rundir.manifest import read_manifests
 from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories as h
