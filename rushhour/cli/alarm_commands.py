@@ -14,7 +14,8 @@ from rushhour.alarms.study import Scale, Study, study
 from rushhour.alarms.study import as_json as study_object
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Duration, Exit, Moment, path_option, with_broken
+from rushhour.cli.options import Exit, path_option, with_broken
+from rushhour.cli.param_types import Duration, Moment, Number
 from rushhour.errors import RunDataError
 from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import read_scenario
@@ -59,7 +60,7 @@ from rushhour.verdict.lost import lost_everything, lost_of
 )
 @click.option(
     "--failures",
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1),
     default=25.0,
     show_default=True,
     help="With --as tiles: how many requests fail in each period of --per.",

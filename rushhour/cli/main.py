@@ -80,7 +80,7 @@ def _interrupt(signum: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script: runs a command and exits with its code."""
+    """Run a command as the console script does, and exit with its code."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
     sys.exit(int(_exit_of(arguments)))

@@ -11,7 +11,9 @@ from rushhour.agent.environment import JOURNAL_VARIABLE, agent_environment
 from rushhour.agent.exporter import parse_address
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.console import say, say_aside
-from rushhour.cli.options import Duration, Exit, path_option
+from rushhour.cli.options import Exit, path_option
+from rushhour.cli.param_types import Duration
+from rushhour.cli.routes_options import routes_options
 from rushhour.errors import UsageError
 from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.of_findings import of_findings, outcome_of
@@ -31,17 +33,7 @@ from rushhour.jobs.init.routes import (
 
 
 @click.command()
-@click.option(
-    "--app",
-    metavar="MODULE:APP",
-    help="Import this Flask, FastAPI or Starlette application and read its routes: shop:app.",
-)
-@path_option(
-    "--openapi", None, "Read the routes from this OpenAPI document instead, JSON or YAML: openapi.json."
-)
-@path_option(
-    "--python", None, "Python of the service's own environment; .venv/bin/python is taken where there is one."
-)
+@routes_options
 @path_option("--into", ".", "Folder to write the two files into.")
 @click.option("--force", is_flag=True, help="Overwrite the two files where they exist.")
 def init(app: str | None, *, openapi: Path | None, python: Path | None, into: Path, force: bool) -> int:
@@ -78,7 +70,7 @@ def agent() -> None:
 )
 @click.option(
     "--long-hold",
-    type=Duration(),
+    type=Duration(zero=True),
     default="5s",
     show_default=True,
     help="Report a connection that is held for longer than this by a request that still runs.",

@@ -12,7 +12,8 @@ from rushhour.cli.annotated_runs import add_run
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
+from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, scenarios_option, with_broken
+from rushhour.cli.param_types import Number
 from rushhour.cli.scenario_completion import scenario_names
 from rushhour.errors import RunDataError, UsageError
 from rushhour.jobs.annotate.annotation import Outcome
@@ -41,7 +42,7 @@ from rushhour.verdict.whole import RunCheck, check_of, in_lines
 @click.argument("after", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 10),
+    type=Number(0, 10),
     default=TOLERANCE,
     show_default=True,
     help="Ignore changes of less than this share of the earlier value: 0.1 is 10 %.",
@@ -143,7 +144,7 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> int:
 
 
 @click.command(name="list")
-@path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
+@scenarios_option
 @json_option
 def list_scenarios(scenarios: Path, *, as_json: bool) -> int:
     """List the scenarios and suites of the scenario file."""

@@ -10,7 +10,14 @@ import click
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.common import open_for, select
 from rushhour.cli.console import console, say
-from rushhour.cli.options import Exit, path_option, run_options
+from rushhour.cli.options import (
+    Exit,
+    observability_option,
+    path_option,
+    postgres_bin_option,
+    run_options,
+    scenario_option,
+)
 from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.jobs.archive import remember
@@ -58,14 +65,8 @@ def worker(master: str, locustfile: Path, processes: int) -> int:
 
 
 @click.command()
-@click.option(
-    "--scenario", default="gate", show_default=True, help="Scenario whose settings are used: smoke-leak."
-)
-@click.option(
-    "--observability",
-    is_flag=True,
-    help="On Compose: also start a real Prometheus and Alertmanager with the rules of infra/alerts.",
-)
+@scenario_option("gate", "Scenario whose settings are used")
+@observability_option
 @run_options
 def up(options: Options, scenario: str, observability: bool) -> int:
     """Start primary, replica and service, and hold them until Ctrl-C or `rushhour down`."""
@@ -117,9 +118,7 @@ def down(templates: bool) -> int:
 
 
 @click.command()
-@path_option(
-    "--postgres-bin", None, "Folder of PostgreSQL's programs, instead of those that came with rushhour."
-)
+@postgres_bin_option
 @json_option
 def doctor(postgres_bin: Path | None, *, as_json: bool) -> int:
     """Say which stacks this machine can run, and what is missing for the others."""

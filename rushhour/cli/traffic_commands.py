@@ -8,7 +8,9 @@ from typing import Any, Final
 import click
 
 from rushhour.cli.console import console, errors, say
-from rushhour.cli.options import Duration, Exit, Moment, path_option
+from rushhour.cli.options import Exit, path_option
+from rushhour.cli.param_types import Duration, Moment
+from rushhour.cli.routes_options import routes_options
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked
 from rushhour.jobs.traffic.options import SESSION_HELP, ReadingOptions, reading_options
@@ -75,9 +77,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     is_flag=True,
     help="Write a number of customers that stay, by Little's law, instead of open arrivals.",
 )
-@click.option("--app", metavar="MODULE:APP", help="Take the routes from this application: shop:app.")
-@path_option("--openapi", None, "Take the routes from this OpenAPI document: openapi.json.")
-@path_option("--python", None, "Python of the service's own environment, for --app.")
+@routes_options
 @click.option(
     "--format", "form", metavar="NAME", help="Format of the log, instead of recognising it: combined."
 )
@@ -103,14 +103,14 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 )
 @click.option(
     "--gap",
-    type=Duration(),
+    type=Duration(zero=True),
     default="30m",
     show_default=True,
     help="A visitor who was silent for longer begins a new session.",
 )
 @click.option(
     "--at-once",
-    type=Duration(),
+    type=Duration(zero=True),
     default="1s",
     show_default=True,
     help="A request that comes this soon after an answer is the page's own, and no thinking.",
