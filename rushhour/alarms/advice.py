@@ -119,7 +119,7 @@ def _prometheus(rules: PrometheusPolicy, attention_s: float) -> Iterator[tuple[s
 
 
 def _routed(alert: RoutedAlert, attention_s: float) -> Iterator[tuple[str, Policy]]:
-    """As for a policy of ours, on the route of the team."""
+    """Yield the policy on the route of the team, as for a policy of ours."""
     tick_s = min(alert.node.timing.group_interval_s, attention_s / 3)
     again = alert.retimed(tick_s, attention_s - 2 * tick_s)
     words = f"repeat_interval {(attention_s - 2 * tick_s) / 60:g} min, group_interval {tick_s / 60:g} min"

@@ -50,7 +50,7 @@ def load_policies(places: Sequence[Path]) -> list[Policy]:
 
 
 def load(places: Sequence[Path]) -> Loaded:
-    """As `load_policies`, with what each file was taken for."""
+    """Load policies as `load_policies` does, with what each file was taken for."""
     found = find(places)
     policies: list[Policy] = []
     problems = list(found.problems)
@@ -79,7 +79,7 @@ def load(places: Sequence[Path]) -> Loaded:
 
 
 def _distinct(policies: list[Policy], places: Mapping[str, str]) -> tuple[list[Policy], list[str]]:
-    """Alarms of one name in different systems get the system's name too; twice in one is a problem."""
+    """Give alarms of one name in different systems the system's name too; twice in a system is a problem."""
     systems: dict[str, list[str]] = {}
     for policy in policies:
         systems.setdefault(policy.name, []).append(policy.system)
@@ -164,7 +164,7 @@ def _uneven(policy: PrometheusPolicy) -> bool:
 
 
 def _wrong_rules(policy: PrometheusPolicy, place: str) -> list[str]:
-    """What is wrong with its rule files: each must be there, and promtool must take it where it is here."""
+    """Return what is wrong with its rule files: each must be there, and pass promtool where it is here."""
     problems = []
     for name in policy.rules:
         file = Path(name)

@@ -84,11 +84,11 @@ class PrometheusPolicy:
         return tuple(Path(rule).read_text(encoding="utf-8") for rule in self.rules)
 
     def below(self, folder: Path) -> "PrometheusPolicy":
-        """With its rule files' places taken from a folder."""
+        """Return the policy with its rule files' places taken from a folder."""
         return replace(self, rules=tuple(str((folder / rule).resolve()) for rule in self.rules))
 
     def replay(self, timeline: Timeline) -> Replay:
-        """Unknown, with the reason, where promtool is missing or cannot evaluate the rules."""
+        """Replay the rules; unknown, with the reason, where promtool is missing or cannot evaluate them."""
         try:
             sent, firing = self.evaluate(timeline)
         except promtool.PromtoolError as error:
@@ -105,7 +105,7 @@ class PrometheusPolicy:
         return Replay(tuple(notifications), firing, partly=self.unread(timeline))
 
     def unread(self, timeline: Timeline) -> str:
-        """Which alerts read what no series here holds, or what the timeline lacks; "" where none does."""
+        """Name alerts that read what no series here holds, or what the timeline lacks; "" where none does."""
         found: dict[str, None] = {}
         rules = [rule for name in self.rules for rule in rules_of(Path(name))]
         recorded = {rule.record for rule in rules} | set(ALERTS)
@@ -186,5 +186,5 @@ class PrometheusPolicy:
 
 
 def names_of(alerts: frozenset[Labels]) -> str:
-    """Of these alerts, each once."""
+    """Return the names of these alerts, each once."""
     return ", ".join(sorted({dict(alert).get("alertname", "") for alert in alerts}))

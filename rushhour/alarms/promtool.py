@@ -65,7 +65,7 @@ def find_promtool() -> str | None:
 
 
 def check_rules(path: Path) -> list[str]:
-    """What promtool says is wrong with a rule file, with its lines; nothing where there is no promtool."""
+    """Return what promtool says is wrong with a rule file, with lines; nothing where there is no promtool."""
     tool = find_promtool()
     if tool is None:
         return []
@@ -83,7 +83,7 @@ def check_rules(path: Path) -> list[str]:
 
 
 def refused(text: str) -> str:
-    """What promtool says is wrong with a rule file's text; "" where nothing is, or without promtool."""
+    """Return what promtool says is wrong with a rule file's text; "" for nothing, or without promtool."""
     with tempfile.TemporaryDirectory(prefix="rushhour-promtool-") as name:
         file = Path(name) / "rules.yml"
         file.write_text(text, encoding="utf-8")
@@ -92,7 +92,7 @@ def refused(text: str) -> str:
 
 
 def _located(path: Path, line: str) -> str:
-    """promtool writes `FILE: LINE:COLUMN: what` or `FILE: yaml: line 3: what`."""
+    """Return a problem as FILE:LINE, from `FILE: LINE:COLUMN: what` or `FILE: yaml: line 3: what`."""
     words = line.removeprefix(f"{path}: ")
     if at := re.match(r"(\d+):(\d+): (.*)", words):
         return f"{path}:{at[1]}: {at[3]}"
@@ -102,7 +102,7 @@ def _located(path: Path, line: str) -> str:
 
 
 def firing(question: Question) -> tuple[tuple[int, frozenset[Labels]], ...]:
-    """(milliseconds, the alerts that fire) for each evaluation with any. Raises PromtoolError."""
+    """Return (milliseconds, the alerts that fire) for each evaluation with any. Raises PromtoolError."""
     tool = find_promtool()
     if tool is None:
         raise PromtoolError(MISSING)
@@ -181,5 +181,5 @@ def _labels(sample: str) -> Labels:
 
 
 def milliseconds(text: str) -> int:
-    """Prometheus's notation of a duration, `1d2h15s`."""
+    """Parse a duration in Prometheus's notation, `1d2h15s`."""
     return sum(int(number) * _UNITS_MS[unit] for number, unit in _DURATION.findall(text))

@@ -41,7 +41,7 @@ class Rule:
         return max(windows, default=0.0)
 
     def plain(self) -> dict[str, object]:
-        """As in a rule file."""
+        """Return it as in a rule file."""
         head = {"alert": self.alert} if self.alert else {"record": self.record}
         waits = {"for": self.wait, "keep_firing_for": self.keep}
         return head | {

@@ -36,7 +36,7 @@ class Finding:
 
 
 def examine(postgres_bin: Path | None = None) -> list[Finding]:
-    """Everything worth knowing before a run; never raises."""
+    """Examine this machine for what matters before a run; never raises."""
     return [*_machine(), *_postgres(postgres_bin), *_optional()]
 
 
@@ -86,7 +86,7 @@ def _optional() -> Iterator[Finding]:
 
 
 def _engine() -> str:
-    """The engine that `--stack auto` would take, or why it takes none; an engine elsewhere is never asked."""
+    """Say which engine `--stack auto` would take, or why none; an engine elsewhere is never asked."""
     try:
         engine = find_engine()
     except StackError as error:

@@ -70,7 +70,7 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
 
 
 def read_grafana(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
-    """Grafana's first notification policy; contact points without a file are taken to notify somebody."""
+    """Read Grafana's first notification policy; contact points without a file are taken to notify."""
     reader, plain = _Reader(document, path), document.plain
     intervals = read_intervals(reader, plain.get("muteTimes"), ("muteTimes",), "time_intervals")
     policies = reader.mappings(plain["policies"], ("policies",))
@@ -134,7 +134,7 @@ class _Reader(Places):
         )
 
     def matchers(self, plain: Mapping[str, Any], at: tuple[str | int, ...], side: str) -> tuple[Matcher, ...]:
-        """`match`, `match_re`, `matchers` and Grafana's `object_matchers`."""
+        """Read `match`, `match_re`, `matchers` and Grafana's `object_matchers`."""
         found: list[Matcher] = []
         for key, op in ((f"{side}match", "="), (f"{side}match_re", "=~")):
             given = plain.get(key) or {}

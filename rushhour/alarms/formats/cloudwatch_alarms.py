@@ -193,7 +193,7 @@ def _watched(
 
 
 def _stat(metric: Mapping[str, Any], names: Names) -> MetricStat:
-    """Of a mapping with Namespace, MetricName, Dimensions and Stat."""
+    """Read a mapping with Namespace, MetricName, Dimensions and Stat."""
     text = as_text(metric["Stat"], "Statistic")
     ours = STATISTICS.get(text, text)
     if ours not in PLAIN and not _PERCENTILE.match(ours):

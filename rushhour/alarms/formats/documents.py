@@ -110,7 +110,7 @@ class _Reader:
         self._above: list[YamlNode] = []
 
     def plain(self, node: YamlNode | None, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
-        """Plain data; `lines` is added to."""
+        """Return plain data, and add to `lines`."""
         if node is None:
             return None
         self._count += 1
@@ -148,7 +148,7 @@ class _Reader:
         return value if isinstance(value, str | bool | int | float) or value is None else str(node.value)
 
     def _pairs(self, node: MappingNode, depth: int) -> Iterator[tuple[YamlNode, YamlNode]]:
-        """Keys and values; those that `<<` merges in come first, so that the mapping's own count."""
+        """Yield keys and values, those that `<<` merges in first, so that the mapping's own count."""
         if depth > 10:
             return
         seen: set[str] = set()

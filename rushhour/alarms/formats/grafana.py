@@ -36,7 +36,7 @@ def recognises(plain: Any) -> bool:
 
 
 def _rules(plain: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str | int, ...]]]:
-    """Each rule with its group and its place."""
+    """Yield each rule with its group and its place."""
     if isinstance(plain, list):
         for at, rule in enumerate(plain):
             if isinstance(rule, Mapping):

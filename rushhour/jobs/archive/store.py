@@ -118,7 +118,7 @@ class RunHistory:
 
     @contextmanager
     def _open(self, *, fill: bool = True, new: RunRow | None = None) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction of its own, at the newest schema; a new database is filled first."""
+        """Open a connection in a transaction, at the newest schema; a new database is filled first."""
         self._runs.mkdir(parents=True, exist_ok=True)
         try:
             self._set_aside_if_broken()

@@ -72,7 +72,7 @@ scenarios:
 
 
 def locust_file(routes: Sequence[Route], login: Login | None = None) -> str:
-    """A locustfile with a task for each GET but the health check; the rest is listed with its reason."""
+    """Write a locustfile with a task for each GET but the health check; the rest is listed with reasons."""
     skipped = left_out(routes)
     out = {route for route, _ in skipped}
     reads = [route for route in routes if route not in out]
@@ -134,7 +134,7 @@ def _left_out(routes: Sequence[tuple[Route, str]]) -> Iterator[str]:
 
 
 def label(path: str) -> str:
-    """As the agent calls the route: `id` for every parameter that ends so."""
+    """Return a route as the agent calls it: `id` for every parameter that ends so."""
     return _PARAMETER.sub(lambda item: ":id" if item[1].endswith("id") else f":{item[1]}", path)
 
 

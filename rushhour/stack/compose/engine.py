@@ -121,7 +121,7 @@ def find_engine(allow_host: str | None = None, environ: Mapping[str, str] = os.e
 
 
 def engine_url(environ: Mapping[str, str]) -> str:
-    """DOCKER_HOST, else the address of the context in use, as the command line has it."""
+    """Return DOCKER_HOST, else the address of the context in use, as the command line has it."""
     if address := environ.get("DOCKER_HOST"):
         return address
     name = environ.get("DOCKER_CONTEXT") or None
@@ -135,7 +135,7 @@ def engine_url(environ: Mapping[str, str]) -> str:
 
 
 def local_host(base_url: str, allow_host: str | None) -> str:
-    """Where ports that the engine publishes are reached: the loopback address, or the allowed host.
+    """Return where ports that the engine publishes are reached: the loopback address, or the allowed host.
 
     Raises StackError for an engine elsewhere: a load test must not start containers on somebody's server.
     """

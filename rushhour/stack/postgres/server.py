@@ -71,7 +71,7 @@ class PostgresServer:
         return self.dsn(ROLE, self.passwords.role)
 
     def url(self, application_name: str, port: int | None = None) -> str:
-        """SQLAlchemy's URL of the service's role; it names the driver, which 2.1 no longer implies.
+        """Return SQLAlchemy's URL of the service's role; it names the driver, which 2.1 no longer implies.
 
         `port` is that of a relay to the server, if it is reached by one.
         """
@@ -132,7 +132,7 @@ def start_server(
 
 
 def _refusal(server: PostgresServer, data: Path) -> str | None:
-    """Why the server does not take a connection yet; None when it does.
+    """Return why the server does not take a connection yet; None when it does.
 
     Its own file is asked first, as pg_ctl does, so that nothing is sent to another program on the same port.
     """

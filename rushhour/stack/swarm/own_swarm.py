@@ -38,7 +38,7 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 def find_local_engine() -> Engine:
-    """The engine on this machine. Raises StackError for one elsewhere, also if only the context leads there.
+    """Find the engine on this machine. Raises StackError for an engine elsewhere, also by the context alone.
 
     DOCKER_HOST may lead here while the context leads to production: there the printed command would land.
     """
@@ -160,12 +160,12 @@ def _remove(api: APIClient, kind: str, name: str) -> str | None:
 
 
 def leaving_command(base_url: str, work: Path) -> list[str]:
-    """What the guard runs when the harness ends."""
+    """Return what the guard runs when the harness ends."""
     return [sys.executable, "-m", "rushhour.stack.swarm.own_swarm", base_url, str(work)]
 
 
 def leave_dead_swarm() -> list[str]:
-    """For `rushhour down`: a line when the Swarm of a dead drill was left. Raises StackError if it stays."""
+    """Leave the Swarm of a dead drill; returns a line if there was any. Raises StackError if it stays."""
     try:
         engine = find_local_engine()
     except StackError:
