@@ -142,7 +142,7 @@ def test_the_checkout_of_the_ci_server_comes_before_a_submodule_in_it(checkout: 
     (checkout / "service" / ".git").write_text("gitdir: ../.git/modules/service\n")
     within = Repository(checkout / "service", checkout / "service", {})
     above = Repository(checkout / "service", checkout / "service", {"GITHUB_WORKSPACE": str(checkout)})
-    assert [one.spot(SITE) and one.spot(SITE).file for one in (within, above)] == [  # type: ignore[union-attr]
+    assert [item.spot(SITE) and item.spot(SITE).file for item in (within, above)] == [  # type: ignore[union-attr]
         "shop/views.py",
         "service/shop/views.py",
     ]
@@ -216,8 +216,8 @@ def test_drills_annotate_by_their_outcome() -> None:
         for outcome in ("proven", "not proven", "unknown")
     }
     assert found["proven"] == []
-    assert [(one.level, one.rule) for one in found["not proven"]] == [("error", NOT_MET)]
-    assert [(one.level, one.rule) for one in found["unknown"]] == [("warning", UNKNOWN)]
+    assert [(item.level, item.rule) for item in found["not proven"]] == [("error", NOT_MET)]
+    assert [(item.level, item.rule) for item in found["unknown"]] == [("warning", UNKNOWN)]
 
 
 # Checks, and commands with the agent
@@ -229,7 +229,7 @@ def test_a_check_annotates_each_line_once_and_its_doubts(checkout: Path) -> None
     bad = Answer(Request("GET", "/x"), 500, 5.0)
     result = CheckResult((LIST, bad), (leak, replace(leak, id=2), other), ("GET /new",), 30)
     found = of_check(HEALTHY, result, lines_in(checkout))
-    assert [(one.level, one.rule, one.spot and one.spot.line) for one in found] == [
+    assert [(item.level, item.rule, item.spot and item.spot.line) for item in found] == [
         ("error", NOT_RETURNED, 2),
         ("error", NOT_RETURNED, 2),
         ("warning", UNKNOWN, None),
@@ -254,12 +254,12 @@ def test_a_command_with_the_agent_annotates_leaks_long_holds_and_time_outs(check
     )
     findings = fed(SEEN, leak, long, timeout, sample(20.0))
     found = of_findings(findings, lines_in(checkout))
-    assert {(one.level, one.rule) for one in found} == {
+    assert {(item.level, item.rule) for item in found} == {
         ("error", NOT_RETURNED),
         ("warning", HELD_LONG),
         ("error", TIMED_OUT),
     }
-    assert {one.spot.file for one in found if one.spot} == {"service/shop/views.py"}
+    assert {item.spot.file for item in found if item.spot} == {"service/shop/views.py"}
     assert outcome_of("python", findings).verdict == "fail"
 
 
@@ -268,7 +268,7 @@ def test_a_command_of_which_nothing_was_seen_is_unknown(facts: tuple[f.PoolFact,
     findings = fed(*facts)
     found = of_findings(findings, lines_in(None))
     assert found
-    assert {(one.level, one.rule) for one in found} == {("warning", UNKNOWN)}
+    assert {(item.level, item.rule) for item in found} == {("warning", UNKNOWN)}
     assert outcome_of("python", findings).verdict == "unknown"
 
 
@@ -368,8 +368,8 @@ def test_sarif_is_valid_by_the_published_schema() -> None:
     assert first["properties"]["evidence"] == [{"name": "leaked", "value": "30", "meaning": "of 30"}]
     assert run["results"][2]["locations"] == []
     uris = [
-        one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-        for one in run["results"][-len(NAMES) - 1 : -1]
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for result in run["results"][-len(NAMES) - 1 : -1]
     ]
     assert [unquote(uri) for uri in uris] == [*NAMES]
     assert all(uri.isascii() and not {*uri} & {*" \n\\:,"} for uri in uris)
@@ -384,7 +384,7 @@ def test_the_schema_can_refuse() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [*(one for one in CAUSES if one != "none"), NOT_MET, UNKNOWN, NOT_RETURNED, HELD_LONG, TIMED_OUT],
+    [*(cause for cause in CAUSES if cause != "none"), NOT_MET, UNKNOWN, NOT_RETURNED, HELD_LONG, TIMED_OUT],
 )
 def test_each_rule_has_a_sentence_and_a_page_of_help(name: str) -> None:
     found = rule(name)

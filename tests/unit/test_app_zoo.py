@@ -39,7 +39,7 @@ AT_START = {"fork-shared", "server-limit", "blocked-worker", "slow-or-dead-backe
 @pytest.mark.parametrize("cured", [False, True])
 @pytest.mark.parametrize("defect", sorted(set(DEFECTS) - AT_START))
 def test_each_defect_replaces_a_part_of_the_same_service(defect: str, cured: bool) -> None:
-    plain, app = (create_app(Config(URL, URL, "secret", defect=one, cured=cured)) for one in (None, defect))
+    plain, app = (create_app(Config(URL, URL, "secret", defect=item, cured=cured)) for item in (None, defect))
     added = set(app.view_functions) - set(plain.view_functions)
     if defect == "abandoned-stream":
         assert added == {"export_referrals"}

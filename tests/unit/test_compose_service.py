@@ -186,8 +186,8 @@ def test_a_relative_root_starts_at_the_scenario_file(folder: Path) -> None:
 def test_bad_input_is_reported_with_its_line(folder: Path, old: str, new: str, told: str) -> None:
     assert old in SCENARIOS
     found = problems(folder, SCENARIOS.replace(old, new))
-    assert any(told in one for one in found), found
-    assert all(one.startswith("scenarios.yaml:") for one in found)
+    assert any(told in item for item in found), found
+    assert all(item.startswith("scenarios.yaml:") for item in found)
 
 
 def test_invalid_yaml_in_a_compose_file_is_reported_with_its_line(folder: Path) -> None:

@@ -70,12 +70,12 @@ def test_every_cause_has_a_page_and_a_scenario_of_the_zoo() -> None:
     assert {page.stem for page in (ROOT / "docs/causes").glob("*.md")} == causes
     file = load_scenarios(ROOT / "scenarios.yaml")
     zoo = [file.scenarios[name] for name in file.suites["zoo"]]
-    assert {one.cause for one in zoo if one.expect != "healthy"} == causes
-    for one in zoo:
-        twin = file.scenarios.get(f"{one.name}-cured")
-        assert one.name.endswith("-cured") or (twin is not None and twin.expect == "healthy"), one.name
+    assert {item.cause for item in zoo if item.expect != "healthy"} == causes
+    for item in zoo:
+        twin = file.scenarios.get(f"{item.name}-cured")
+        assert item.name.endswith("-cured") or (twin is not None and twin.expect == "healthy"), item.name
     page = (ROOT / "docs/zoo.md").read_text(encoding="utf-8")
-    assert [one.name for one in zoo if one.name.removesuffix("-cured") not in page] == []
+    assert [item.name for item in zoo if item.name.removesuffix("-cured") not in page] == []
 
 
 def test_the_readme_names_every_command() -> None:

@@ -24,7 +24,7 @@ COMMANDS = dict(commands(cli))
 
 
 def options(command: click.Command) -> list[click.Option]:
-    return [one for one in command.params if isinstance(one, click.Option)]
+    return [param for param in command.params if isinstance(param, click.Option)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
