@@ -28,7 +28,7 @@ from rushhour.screen.make import make_screen
 from rushhour.stack.open import stack_of
 
 
-@click.command()
+@click.command(short_help="Find the highest rate of arrivals that a release carries.")
 @click.argument("name")
 @click.option(
     "--from",
@@ -37,7 +37,7 @@ from rushhour.stack.open import stack_of
     default="5/s",
     show_default=True,
     metavar="RATE",
-    help="Rate of arrivals of the first step, in customers: 20/s.",
+    help="Rate of arrivals of the first step, in customers a second: 20/s.",
 )
 @click.option(
     "--up-to",
@@ -73,7 +73,7 @@ from rushhour.stack.open import stack_of
     "--budget",
     "budget_s",
     type=Duration(),
-    default=f"{BUDGET_S:g}s",
+    default=f"{BUDGET_S / 60:g}m",
     show_default=True,
     help="How long the search of a release may take; it then keeps what it found.",
 )
@@ -85,6 +85,8 @@ def capacity(
     options: Options, name: str, *, releases: tuple[str, ...], assignments: tuple[str, ...], **given: Any
 ) -> int:
     """Find the highest rate of arrivals at which every threshold holds, and what gives first.
+
+    NAME is a scenario of the scenario file: gate.
 
     Exit codes: 0 found, or enough for `expect_capacity`; 1 a leak, or less than `expect_capacity`; 2 unknown.
     """

@@ -15,7 +15,7 @@ def drill() -> None:
     """Practise under load what an incident asks for."""
 
 
-@drill.command(name="hotfix")
+@drill.command(name="hotfix", short_help="Roll a hotfix out under load, and prove what it touched.")
 @click.option(
     "--by",
     type=click.Choice([*BYS, "all"]),

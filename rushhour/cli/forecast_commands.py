@@ -19,7 +19,7 @@ from rushhour.rundir import RunDir
 _CODES = {"yes": Exit.NOT_MET, "no": Exit.MET, "unsure": Exit.UNKNOWN}
 
 
-@click.command(name="forecast")
+@click.command(name="forecast", short_help="Forecast whether a release exhausts a pool in production.")
 @click.argument("run", type=click.Path(path_type=Path))
 @deployment_options
 @pool_options

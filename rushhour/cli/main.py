@@ -68,7 +68,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rushhour")
 def cli() -> None:
-    """Brings rush hour to a release before its customers do.
+    """Reproduce connection-pool exhaustion before a release, and say why it happens.
 
     Exit codes: 0 every scenario met its expectation; 1 at least one did not; 2 none failed but at least one
     is unknown; 64 bad usage or a bad scenario file; 70 a fault of rushhour itself; 130 interrupted.

@@ -62,7 +62,6 @@ def think_time_option(text: str) -> Decorator:
     return click.option(
         "--think-time",
         "think_time_s",
-        metavar="TIME",
         type=Duration(),
         help=f"Median pause of a customer between two steps, {text}: 5s.",
     )

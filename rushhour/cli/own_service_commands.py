@@ -32,7 +32,7 @@ from rushhour.jobs.init.routes import (
 )
 
 
-@click.command()
+@click.command(short_help="Write a first scenarios.yaml and customers.py for a service.")
 @routes_options
 @path_option("--into", ".", "Folder to write the two files into.")
 @click.option("--force", is_flag=True, help="Overwrite the two files where they exist.")
@@ -66,7 +66,9 @@ def agent() -> None:
 
 
 @agent.command(
-    name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    name="exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    short_help="Run a Python service with the agent in it.",
 )
 @click.option(
     "--long-hold",
@@ -115,7 +117,7 @@ def agent_exec(
     )
 
 
-@agent.command(name="env")
+@agent.command(name="env", short_help="Print the environment variables that start the agent.")
 @click.argument("directory", type=click.Path(path_type=Path))
 @metrics_option
 def agent_env(directory: Path, metrics: str | None) -> int:

@@ -35,7 +35,7 @@ class Duration(_Read):
     """A duration as in the scenario file, `90s` or `3m`, in seconds; 0 only where it makes sense."""
 
     def __init__(self, *, zero: bool = False) -> None:
-        super().__init__("duration", seconds_of, zero=None if zero else "write 500ms, 30s, 2m or 1h, say")
+        super().__init__("time", seconds_of, zero=None if zero else "write 500ms, 30s, 2m or 1h, say")
 
 
 class Moment(_Read):

@@ -49,7 +49,7 @@ from rushhour.verdict.judge import Outcome as RunOutcome
 from rushhour.verdict.judge import Verdict
 
 
-@click.command()
+@click.command(short_help="Run scenarios or suites, and judge them.")
 @click.argument("names", nargs=-1, shell_complete=scenario_and_suite_names)
 @click.option("--users", metavar="N", help="Most customers at once, instead of the scenario's number: 2000.")
 @click.option(
@@ -70,7 +70,7 @@ from rushhour.verdict.judge import Verdict
 @click.option(
     "--await-pages",
     type=Duration(zero=True),
-    help="With --observability: how long to wait for pages after the load, instead of for the first one: 5m.",
+    help="With --observability: how long to await pages after the load, instead of until the first: 5m.",
 )
 @annotate_options("rushhour run")
 @run_options
@@ -115,9 +115,10 @@ def settings_of(load: dict[str, str | None], assignments: tuple[str, ...]) -> tu
     return tuple(settings)
 
 
-@click.command()
+@click.command(short_help="Run the suite `nightly`, and say what changed.")
 @click.option(
     "--keep",
+    metavar="N",
     type=click.IntRange(min=1),
     default=14,
     show_default=True,
@@ -134,7 +135,7 @@ def nightly(options: Options, keep: int, soak: float | None, *, annotations: Ann
     return exit_code(_nightly(options, keep, soak, annotations))
 
 
-@click.command()
+@click.command(short_help="Ask each endpoint once: does every connection come back?")
 @scenario_option("gate", "Scenario whose service and pool settings are used")
 @annotate_options("rushhour check")
 @run_options

@@ -37,11 +37,12 @@ from rushhour.scenario.file import load_scenarios
 from rushhour.verdict.whole import RunCheck, check_of, in_lines
 
 
-@click.command()
+@click.command(short_help="Say whether a saved run is worse than an earlier one.")
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
+    metavar="SHARE",
     type=Number(0, 10),
     default=TOLERANCE,
     show_default=True,
@@ -69,7 +70,7 @@ def compare(before: Path, after: Path, tolerance: float, *, as_json: bool) -> in
     return outcomes[comparison.outcome]
 
 
-@click.command()
+@click.command(short_help="List past runs, pruned ones included.")
 @path_option("--runs", "runs", "Folder with the run directories.")
 @click.option(
     "--rebuild", is_flag=True, help="Read every run directory again first, as after runs were copied here."
@@ -107,7 +108,7 @@ _source_option = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Judge saved runs again, and write their reports anew.")
 @runs_argument
 @_source_option
 @annotate_options("rushhour judge")
@@ -131,7 +132,7 @@ def report(runs: tuple[Path, ...], source: Path | None) -> int:
     return Exit.USAGE if _report(runs, source) else Exit.MET
 
 
-@click.command()
+@click.command(short_help="Check whether saved runs still hold all that was written.")
 @runs_argument
 @json_option
 def verify(runs: tuple[Path, ...], as_json: bool) -> int:

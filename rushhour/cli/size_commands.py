@@ -18,7 +18,7 @@ from rushhour.jobs.size.reading import read_for_sizing
 from rushhour.jobs.size.render import sizing_objects, terminal_sizing
 
 
-@click.command()
+@click.command(short_help="Say how large a service's pools must be, from saved runs.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @deployment_options
 @click.option(
@@ -31,15 +31,14 @@ from rushhour.jobs.size.render import sizing_objects, terminal_sizing
     "--wait",
     "wait_s",
     type=Duration(zero=True),
-    default=WAIT_S,
-    metavar="TIME",
-    help="How long the slowest hundredth of the check-outs may wait for a connection, by default 10ms: 1s.",
+    default=f"{WAIT_S * 1e3:g}ms",
+    show_default=True,
+    help="How long the slowest hundredth of the check-outs may wait for a connection: 1s.",
 )
 @click.option(
     "--over",
     "over_s",
     type=Duration(),
-    metavar="TIME",
     help="With scraped metrics: over how long they were counted, since the service started or since the "
     "earlier text: 1h.",
 )

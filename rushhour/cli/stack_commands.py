@@ -45,7 +45,7 @@ from rushhour.stack.swarm.own_swarm import leave_dead_swarm
 from rushhour.verdict.judge import Verdict
 
 
-@click.command()
+@click.command(short_help="Run customers for a `rushhour run` that waits for workers.")
 @click.argument("master", metavar="HOST:PORT")
 @path_option("--locustfile", "locustfiles/referrals.py", "Locustfile of the run that waits: the same file.")
 @click.option(
@@ -64,7 +64,7 @@ def worker(master: str, locustfile: Path, processes: int) -> int:
     return Exit.MET if _worker(master, locustfile, processes) else Exit.UNKNOWN
 
 
-@click.command()
+@click.command(short_help="Start servers and service, and hold them until Ctrl-C.")
 @scenario_option("gate", "Scenario whose settings are used")
 @observability_option
 @run_options
@@ -74,16 +74,22 @@ def up(options: Options, scenario: str, observability: bool) -> int:
     return Exit.MET
 
 
-@click.command()
+@click.command(short_help="Serve Locust's web page over a running stack.")
 @click.argument("scenario", default="gate")
 @click.option(
     "--host",
+    metavar="ADDRESS",
     default="127.0.0.1",
     show_default=True,
     help="Address of this machine at which the page is served; 0.0.0.0 for every network.",
 )
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Port of the page."
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    default=8089,
+    show_default=True,
+    help="Port of the page.",
 )
 @click.option(
     "--login",
@@ -117,7 +123,7 @@ def down(templates: bool) -> int:
     return Exit.MET
 
 
-@click.command()
+@click.command(short_help="Say which stacks this machine can run.")
 @postgres_bin_option
 @json_option
 def doctor(postgres_bin: Path | None, *, as_json: bool) -> int:

@@ -36,7 +36,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     return given
 
 
-@click.command()
+@click.command(short_help="Model customers after access logs.")
 @click.argument("logs", nargs=-1, required=True)
 @path_option(
     "--out",
@@ -59,6 +59,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 @click.option("--extends", metavar="NAME", help="Scenario of that file which the new one extends: gate.")
 @click.option(
     "--name",
+    metavar="NAME",
     default="evening-peak",
     show_default=True,
     callback=_name,
@@ -66,6 +67,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 )
 @click.option(
     "--scale",
+    metavar="N",
     type=float,
     default=1.0,
     show_default=True,
@@ -83,7 +85,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 )
 @click.option(
     "--log-format",
-    metavar="TEXT",
+    metavar="FORMAT",
     help="The log_format of nginx, LogFormat of Apache or access_log_format of gunicorn: "
     "'%(h)s %(t)s \"%(r)s\" %(s)s %(D)s'.",
 )
