@@ -80,7 +80,7 @@ def _changes(audit: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
         case BurnRateAlert() as alert:
             if audit.pages:
                 yield (
-                    f"tell again every {attention_s / 60:g} min while it lasts",
+                    f"notify again every {attention_s / 60:g} min while it lasts",
                     replace(alert, renotify=attention_s),
                 )
             yield _pool_alarm(attention_s)
@@ -97,13 +97,15 @@ def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[st
     notifying, first = alarm, ""
     if not alarm.actions.alarm:
         notifying = replace(alarm, actions=replace(alarm.actions, alarm=PAGING))
-        yield "tell somebody: it has no action for ALARM that does", notifying
-        first = "tell somebody, since it has no action for ALARM that does, and "
+        yield "notify somebody: it has no action for ALARM that does", notifying
+        first = "notify somebody, since it has no action for ALARM that does, and "
     again = replace(notifying, renotify=attention_s)
-    words = f"{first}tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions"
+    words = (
+        f"{first}notify again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions"
+    )
     yield f"{words} alone (a schedule that reads the alarm's state does)", again
     if alarm.treat_missing_data != "notBreaching":
-        words = f"{first}tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
+        words = f"{first}notify again every {attention_s / 60:g} min, and take missing data as notBreaching"
         changed = replace(again, treat_missing_data="notBreaching")
         yield f"{words}: the metric is there only while requests fail", changed
     yield _pool_alarm(attention_s)
@@ -114,7 +116,7 @@ def _prometheus(rules: PrometheusPolicy, attention_s: float) -> Iterator[tuple[s
     tick_s = min(rules.group_interval, attention_s / 3)
     again = replace(rules, group_interval=tick_s, repeat_interval=attention_s - 2 * tick_s)
     words = f"repeat_interval {again.repeat_interval / 60:g} min, group_interval {tick_s / 60:g} min"
-    yield f"{words}: it tells again at the first tick after the former", again
+    yield f"{words}: it notifies again at the first tick after the former", again
     yield _pool_alarm(attention_s)
 
 

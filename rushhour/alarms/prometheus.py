@@ -65,7 +65,7 @@ class PrometheusPolicy:
         files = ", ".join(Path(rule).name for rule in self.rules)
         only = "".join(f" {name}={value}" for name, value in self.match.items())
         waits = f"grouped for {spoken(self.group_wait)}, then looked at every {spoken(self.group_interval)}"
-        again = f"told again after {spoken(self.repeat_interval)}"
+        again = f"notified again after {spoken(self.repeat_interval)}"
         return f"{files}{only} every {spoken(self.evaluation_interval)}; {waits}, {again}"
 
     @property
@@ -76,7 +76,7 @@ class PrometheusPolicy:
         kept = [promtool.milliseconds(item) / 1000 for text in texts for item in _KEPT.findall(text)]
         repeated_s = max(
             self.group_wait, self.group_interval
-        )  # what is told then fires, or has ended since the last
+        )  # what is notified then fires, or has ended since the last
         return max(windows, default=0.0) + max(kept, default=0.0) + self.evaluation_interval + repeated_s
 
     def texts(self) -> tuple[str, ...]:

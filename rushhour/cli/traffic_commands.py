@@ -121,7 +121,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     "--from",
     "since",
     type=Moment(),
-    help="Look at the log from here on: 2026-11-24T18:00Z. What is earlier only tells which sessions go on.",
+    help="Look at the log from here on: 2026-11-24T18:00Z. What is earlier only says which sessions go on.",
 )
 @click.option("--until", type=Moment(), help="Look at the log up to here: 2026-11-24T20:00Z.")
 @click.option(

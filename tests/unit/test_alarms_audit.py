@@ -224,4 +224,4 @@ def test_an_alarm_without_actions_does_not_repeat_and_is_advised_to_have_an_acti
     [audited] = evening.audits
     assert audited.pages == ()
     [advice] = evening.advice
-    assert advice.change.startswith("tell somebody")
+    assert advice.change.startswith("notify somebody")

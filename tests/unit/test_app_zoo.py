@@ -23,7 +23,7 @@ def test_no_defect_unless_it_is_asked_for() -> None:
     assert from_environment(BASE | {"REFERRALS_DEFECT": ""}).defect is None
 
 
-def test_bad_settings_are_told_together() -> None:
+def test_bad_settings_are_reported_together() -> None:
     with pytest.raises(ConfigError) as caught:
         from_environment(BASE | {"REFERRALS_DEFECT": "gremlin", "REFERRALS_CURED": "maybe"})
     assert str(caught.value).splitlines() == [

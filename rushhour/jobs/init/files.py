@@ -53,7 +53,7 @@ defaults:
     # or in its container, instead: `compose: docker-compose.yaml` and `service: {name}`
     health: {health_of(routes)} # answers 200 when the service is ready
     {made}
-    environment: # how your service is told its database; {{replica_url}} is a read-only copy of it
+    environment: # how your service learns of its database; {{replica_url}} is a read-only copy of it
       DATABASE_URL: "{{primary_url}}"
   pool: {{ size: 5, max_overflow: 10, timeout: 30s }} # what your service has: SQLAlchemy's defaults
   service: {{ workers: 1, threads: 32 }}
