@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from rushhour.alarms.burn_rate import BurnRateAlert
-from rushhour.alarms.cloudwatch import CloudWatchAlarm
+from rushhour.alarms.cloudwatch import CloudWatchAlarm, wrong_period
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.cloudwatch_alarms import metric_alarms
 from rushhour.alarms.formats.composite_alarms import composite_alarms
@@ -147,8 +147,8 @@ def contradictions(policy: Policy) -> list[str]:
     match policy:
         case CloudWatchAlarm(needed=needed, evaluation_periods=periods) if needed > periods:
             return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]
-        case CloudWatchAlarm(period=period) if period not in (10, 20, 30) and period % 60:
-            return [f"period {period:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"]
+        case CloudWatchAlarm(period=period) if problem := wrong_period(period):
+            return [f"period {problem}"]
         case CloudWatchAlarm() as alarm if wrong := alarm.wrong():
             return wrong
         case PrometheusPolicy() as uneven if _uneven(uneven):

@@ -28,6 +28,7 @@ _UNITS_MS: Final = {
     "y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1,
 }  # fmt: skip
 _DURATION: Final = re.compile(r"(\d+)(ms|[ywdhms])")
+_WHOLE_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _SAMPLE: Final = re.compile(r'\{(?:[A-Za-z_]\w*="(?:[^"\\]|\\.)*"(?:, ?)?)+\} ')
 _TIME: Final = re.compile(r'^\s*expr: "(?:[^"\\]|\\.)*", time: (\S+),')
@@ -178,6 +179,11 @@ def _labels(sample: str) -> Labels:
             if name not in ("__name__", "alertstate")
         )
     )
+
+
+def is_duration(given: object) -> bool:
+    """Return whether this is a duration in Prometheus's notation, `1d2h15s`, or 0."""
+    return _WHOLE_DURATION.match(str(given)) is not None
 
 
 def milliseconds(text: str) -> int:

@@ -32,6 +32,7 @@ from rushhour.load.check import check_locustfiles, locustfile_problems
 from rushhour.load.master_address import parse_address
 from rushhour.load.worker import run_workers
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.report import terminal
 from rushhour.rundir import RunDir, create_run_dir
 from rushhour.scenario.file import load_scenarios
@@ -79,7 +80,7 @@ def up(options: Options, scenario: str, observability: bool) -> int:
 @click.option(
     "--host",
     metavar="ADDRESS",
-    default="127.0.0.1",
+    default=HOST,
     show_default=True,
     help="Address of this machine at which the page is served; 0.0.0.0 for every network.",
 )

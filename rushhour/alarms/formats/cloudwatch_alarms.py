@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from rushhour.alarms.cloudwatch import CloudWatchAlarm
+from rushhour.alarms.cloudwatch import CloudWatchAlarm, wrong_period
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.names import Names, cloudwatch_stat
 from rushhour.alarms.formats.raw_alarms import (
@@ -93,10 +93,8 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         raise OpenAlarmError("EvaluateLowSampleCountPercentile `ignore` depends on AWS's count of samples")
     needed = plain.get("DatapointsToAlarm")
     watched = _maths(raw, names) if plain.get("Metrics") else _single(raw, names)
-    if watched["period"] not in (10, 20, 30) and (watched["period"] % 60 or watched["period"] <= 0):
-        raise WrongAlarmError(
-            f"Period {watched['period']:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"
-        )
+    if problem := wrong_period(watched["period"]):
+        raise WrongAlarmError(f"Period {problem}")
     missing = plain.get("TreatMissingData") or "missing"
     if missing not in MISSING:
         raise WrongAlarmError(f"TreatMissingData {missing!r} is none of {', '.join(MISSING)}")

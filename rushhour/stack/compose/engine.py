@@ -17,13 +17,14 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 
 from rushhour.errors import StackError
+from rushhour.process.ports import HOST
 from rushhour.process.tools import ask_program
 
 MIN_COMPOSE: Final = (2, 20)  # `up --wait-timeout`, and `healthcheck.start_interval`
 MIN_API: Final = (1, 41)  # statistics in one shot, without waiting for a second sample
 START_INTERVAL_API: Final = (1, 44)  # a probe that is frequent only until the container is healthy
 ANSWER_TIMEOUT_S: Final = 10
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"localhost", HOST, "::1"})
 
 # The exceptions of docker-py if the engine does not answer, or answers with an error.
 # A broken stream can also raise the exceptions of docker-py's libraries.
@@ -143,7 +144,7 @@ def local_host(base_url: str, allow_host: str | None) -> str:
     if address.scheme in ("unix", "npipe") or (
         address.hostname in LOOPBACK and address.scheme in ("tcp", "http")
     ):
-        return "127.0.0.1"
+        return HOST
     if allow_host is not None and address.hostname == allow_host:
         return allow_host
     raise StackError(

@@ -173,10 +173,15 @@ def _not_streaming(primary: PostgresServer, on_primary: Connection, on_replica: 
     """Return why the replica does not stream yet, or None if it does."""
     primary.child.check_alive()
     recovering = ask(on_replica, "SELECT pg_is_in_recovery()::text")
-    state = ask(on_primary, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT)
+    state = replica_state(on_primary)
     if recovering == "true" and state == "streaming":
         return None
     return f"pg_stat_replication.state {state}, pg_is_in_recovery {recovering}"
+
+
+def replica_state(on_primary: Connection) -> str | None:
+    """Return how the primary sees the replica: `streaming` once it follows; None while it is not there."""
+    return ask(on_primary, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT)
 
 
 def ask(connection: Connection, query: str, *values: object) -> str | None:

@@ -17,6 +17,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from rushhour.errors import StackError
+from rushhour.process.ports import HOST
 from rushhour.stack.compose.engine import (
     ENGINE_ERRORS,
     Engine,
@@ -34,7 +35,6 @@ BRIDGE: Final = "docker_gwbridge"
 LEAVE_S: Final = 30.0
 DEATH_S: Final = 6.0
 POLL_S: Final = 0.1
-LOOPBACK: Final = "127.0.0.1"
 
 
 def find_local_engine() -> Engine:
@@ -60,7 +60,7 @@ def make(api: APIClient, work: Path) -> None:
     refuse_foreign(api)
     bridge = "found" if api.networks(names=[BRIDGE]) else "ours"
     spec = api.create_swarm_spec(labels={**owner_labels(work), BRIDGE_LABEL: bridge})
-    api.init_swarm(advertise_addr=LOOPBACK, listen_addr=f"{LOOPBACK}:2377", swarm_spec=spec)
+    api.init_swarm(advertise_addr=HOST, listen_addr=f"{HOST}:2377", swarm_spec=spec)
 
 
 def refuse_foreign(api: APIClient) -> None:
