@@ -19,7 +19,7 @@ PAGING: Final = ("on-call",)  # whom a new alarm notifies if the old alarm notif
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A change to a policy; `after` is the audit of the changed one over the same timeline.
+    """A change to a policy; `after` is the audit of the changed policy over the same timeline.
 
     `healthy` is its audit over an evening in which nothing fails: every page there is a false one.
     """

@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BesideReal:
-    """The notifications of a policy; only the real ones if `unknown` says why nothing can be compared."""
+    """The notifications of a policy; only the real if `unknown` says why they cannot be compared."""
 
     policy: str
     rows: tuple[Row, ...]

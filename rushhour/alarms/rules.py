@@ -16,7 +16,7 @@ _WINDOW: Final = re.compile(r"\[\s*((?:\d+(?:ms|[ywdhms]))+)")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An alerting rule, or a recording one; `every_s` is its group's interval where it has one."""
+    """An alerting or a recording rule; `every_s` is its group's interval where that is given."""
 
     alert: str
     record: str

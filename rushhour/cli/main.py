@@ -40,7 +40,7 @@ COMMANDS: Final = {
 
 
 class Commands(click.Group):
-    """Imports a command's module when it is called: no command waits for what another one needs."""
+    """Imports a command's module when it is called: no command waits for what another needs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx

@@ -174,7 +174,7 @@ def _history(
 
 
 class Broken:
-    """Counts runs among several that could not be read; each is said in words, and the others go on."""
+    """Counts runs among several that could not be read; reports each, and the others go on."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -61,7 +61,7 @@ def find_runs(runs: Path) -> Iterator[RunDir]:
 
 
 def night_of(run: RunDir) -> str | None:
-    """Return the night that a run belongs to; None for one that was started by itself."""
+    """Return the night that a run belongs to; None for a run that was started by itself."""
     night = run.path.resolve().parent
     return night.name if night.parent.name == NIGHTLY and is_night(night) else None
 

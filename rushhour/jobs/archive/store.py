@@ -178,7 +178,7 @@ def remember(run: RunDir, verdict: Verdict, *, busy_timeout_s: float = BUSY_TIME
 
 
 def _broken(path: Path, busy_timeout_s: float) -> str | None:
-    """Return why this file is no database any more; None when it is one."""
+    """Return why this file is no database any more; None if it is a database."""
     try:
         with closing(sqlite3.connect(path, timeout=busy_timeout_s)) as database:
             (said,) = database.execute("PRAGMA quick_check(1)").fetchone()

@@ -63,7 +63,7 @@ class ComposeProject:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Raises StackError when something is left, after the first error where there was one.
+        """Raises StackError when something is left, after the first error, if there was any.
 
         The guard tries once more then, when the harness ends.
         """
