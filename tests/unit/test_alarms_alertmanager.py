@@ -71,7 +71,7 @@ def test_without_resolved_notifications_an_alert_that_returns_beside_another_is_
     assert told(again) == [(30, "alarm"), (330, "repeat"), (630, "alarm")]
 
 
-def test_an_empty_group_is_forgotten_and_then_waits_anew() -> None:
+def test_an_empty_group_is_forgotten_and_then_waits_again() -> None:
     changes = ((0, A, True), (45, A, False), (340, A, True))
     assert told(play(Route(), *changes, until_s=HOUR_S))[-1] == (630, "alarm")  # still the old group's tick
     later = (*changes[:2], (400, A, True))
@@ -107,7 +107,7 @@ def flips(moves: list[tuple[int, Labels]]) -> list[Change]:
 
 
 @given(MOVES, ROUTES)
-def test_what_always_holds(moves: list[tuple[int, Labels]], route: Route) -> None:
+def test_properties_of_notifications_for_any_changes(moves: list[tuple[int, Labels]], route: Route) -> None:
     changes = flips(moves)
     sent = notifications(changes, route, 8000.0)
     by_group: dict[Labels, list[Sent]] = {}

@@ -59,7 +59,7 @@ POINTS = st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=8)
 
 
 @given(POINTS, st.sampled_from(State), st.integers(1, 5), st.sampled_from(TREATMENTS), st.data())
-def test_what_always_holds(
+def test_properties_of_a_replay_for_any_timeline(
     points: list[bool | None], before: State, periods: int, treatment: str, data: st.DataObject
 ) -> None:
     needed = data.draw(st.integers(1, periods))
