@@ -60,7 +60,7 @@ metrics_option = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Put the pool agent into a service of your own.")
 def agent() -> None:
     """Put the pool agent into a service of your own, without a stack and without load."""
 
