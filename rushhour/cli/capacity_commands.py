@@ -9,10 +9,9 @@ import click
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.common import open_for, run_context, select
 from rushhour.cli.console import console, errors, say, say_aside
-from rushhour.cli.options import exit_code, run_options_of_releases, set_option, think_time_option
+from rushhour.cli.options import Options, exit_code, run_options_of_releases, set_option, think_time_option
 from rushhour.cli.param_types import Duration, Rate
 from rushhour.cli.run_commands import settings_of
-from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.jobs.capacity.climb import BUDGET_S, STEP_S, WARM_UP_S, Times
 from rushhour.jobs.capacity.command import Wanted, find_capacity, problems_of

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,28 @@ from typing import Any
 import click
 
 from rushhour.cli.param_types import Duration
-from rushhour.cli.run_options import Options
 from rushhour.cli.scenario_completion import release_names, scenario_names
+from rushhour.scenario.settings import Setting
+from rushhour.stack.choose import Asked
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every command that brings a stack up is given, as the command line has it."""
+
+    scenarios: Path
+    stack: Asked
+    image: str | None
+    allow_host: str | None
+    release: str | None
+    runs: Path
+    postgres_bin: Path | None
+    workers: int | None
+    workers_at: str | None
+    settings: tuple[Setting, ...] = ()  # keys of the scenarios that the command line sets
 
 
 class Exit(IntEnum):

@@ -11,9 +11,15 @@ from rushhour.cli.annotated_runs import add_run, in_scenario_file
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.common import open_for, run_context, run_one, select
 from rushhour.cli.console import console, say
-from rushhour.cli.options import exit_code, observability_option, run_options, scenario_option, set_option
+from rushhour.cli.options import (
+    Options,
+    exit_code,
+    observability_option,
+    run_options,
+    scenario_option,
+    set_option,
+)
 from rushhour.cli.param_types import Duration
-from rushhour.cli.run_options import Options
 from rushhour.cli.saved_run_commands import show_scenarios
 from rushhour.cli.scenario_completion import scenario_and_suite_names
 from rushhour.errors import UsageError

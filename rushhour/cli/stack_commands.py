@@ -12,13 +12,13 @@ from rushhour.cli.common import open_for, select
 from rushhour.cli.console import console, say
 from rushhour.cli.options import (
     Exit,
+    Options,
     observability_option,
     path_option,
     postgres_bin_option,
     run_options,
     scenario_option,
 )
-from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.jobs.archive import remember
 from rushhour.jobs.doctor import examine, render_findings
