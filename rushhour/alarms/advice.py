@@ -19,7 +19,7 @@ PAGING: Final = ("on-call",)  # whom a new alarm notifies if the old alarm notif
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A change to a policy; `after` is the audit of the changed one over the same timeline.
+    """A change to a policy; `after` is the audit of the changed policy over the same timeline.
 
     `healthy` is its audit over an evening in which nothing fails: every page there is a false one.
     """
@@ -80,7 +80,7 @@ def _changes(audit: Audit, attention_s: float) -> Iterator[tuple[str, Policy]]:
         case BurnRateAlert() as alert:
             if audit.pages:
                 yield (
-                    f"tell again every {attention_s / 60:g} min while it lasts",
+                    f"notify again every {attention_s / 60:g} min while it lasts",
                     replace(alert, renotify=attention_s),
                 )
             yield _pool_alarm(attention_s)
@@ -97,13 +97,15 @@ def _cloudwatch(alarm: CloudWatchAlarm, attention_s: float) -> Iterator[tuple[st
     notifying, first = alarm, ""
     if not alarm.actions.alarm:
         notifying = replace(alarm, actions=replace(alarm.actions, alarm=PAGING))
-        yield "tell somebody: it has no action for ALARM that does", notifying
-        first = "tell somebody, since it has no action for ALARM that does, and "
+        yield "notify somebody: it has no action for ALARM that does", notifying
+        first = "notify somebody, since it has no action for ALARM that does, and "
     again = replace(notifying, renotify=attention_s)
-    words = f"{first}tell again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions"
+    words = (
+        f"{first}notify again every {attention_s / 60:g} min while it lasts: CloudWatch acts on transitions"
+    )
     yield f"{words} alone (a schedule that reads the alarm's state does)", again
     if alarm.treat_missing_data != "notBreaching":
-        words = f"{first}tell again every {attention_s / 60:g} min, and take missing data as notBreaching"
+        words = f"{first}notify again every {attention_s / 60:g} min, and take missing data as notBreaching"
         changed = replace(again, treat_missing_data="notBreaching")
         yield f"{words}: the metric is there only while requests fail", changed
     yield _pool_alarm(attention_s)
@@ -114,12 +116,12 @@ def _prometheus(rules: PrometheusPolicy, attention_s: float) -> Iterator[tuple[s
     tick_s = min(rules.group_interval, attention_s / 3)
     again = replace(rules, group_interval=tick_s, repeat_interval=attention_s - 2 * tick_s)
     words = f"repeat_interval {again.repeat_interval / 60:g} min, group_interval {tick_s / 60:g} min"
-    yield f"{words}: it tells again at the first tick after the former", again
+    yield f"{words}: it notifies again at the first tick after the former", again
     yield _pool_alarm(attention_s)
 
 
 def _routed(alert: RoutedAlert, attention_s: float) -> Iterator[tuple[str, Policy]]:
-    """As for a policy of ours, on the route of the team."""
+    """Yield the policy on the route of the team, as for a policy of ours."""
     tick_s = min(alert.node.timing.group_interval_s, attention_s / 3)
     again = alert.retimed(tick_s, attention_s - 2 * tick_s)
     words = f"repeat_interval {(attention_s - 2 * tick_s) / 60:g} min, group_interval {tick_s / 60:g} min"

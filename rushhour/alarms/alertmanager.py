@@ -135,7 +135,7 @@ class _Group:
             del self._alerts[alert]
 
     def _is_due(self, now_s: float, firing: frozenset[Labels], resolved: frozenset[Labels]) -> bool:
-        """`DedupStage.needsUpdate`."""
+        """Return what Alertmanager's `DedupStage.needsUpdate` does."""
         logged = self._logged
         if logged is None:
             return bool(firing)

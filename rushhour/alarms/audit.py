@@ -59,7 +59,7 @@ class Audit:
 
 
 def audit(policies: Sequence[Policy], timeline: Timeline, attention_s: float = ATTENTION_S) -> list[Audit]:
-    """Each policy in turn."""
+    """Audit each policy in turn."""
     return [_sure(policy, timeline, attention_s) for policy in policies]
 
 

@@ -50,7 +50,7 @@ class BurnRateAlert:
         return self.short + EVERY_S + (self.renotify or 0.0)
 
     def break_even_per_minute(self, failures_per_minute: float) -> float:
-        """Requests a minute below which so many failures set it off: failures / (burn * (1 - objective))."""
+        """Return failures / (burn (1 - objective)): the requests a minute below which these failures fire."""
         return failures_per_minute / self.error_share
 
     def replay(self, timeline: Timeline) -> Replay:

@@ -30,6 +30,13 @@ STANDARD_S: Final = 60.0  # periods from here on are evaluated once a minute, sh
 HIGH_RESOLUTION_S: Final = 10.0
 
 
+def wrong_period(period_s: float) -> str | None:
+    """Return what is wrong with a period, in words; None for a period that CloudWatch has."""
+    if period_s in (10, 20, 30) or (period_s > 0 and not period_s % 60):
+        return None
+    return f"{period_s:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"
+
+
 class State(StrEnum):
     """An alarm's state."""
 

@@ -89,7 +89,7 @@ class CompositeAlarm:
         return waits + max((alarm.settles_s for alarm in self.alarms.values()), default=0.0)
 
     def lacking(self, timeline: Timeline) -> str:
-        """Which of its alarms the timeline cannot say anything of, where that matters; "" otherwise."""
+        """Name its alarms of which the timeline says nothing, where that matters; "" otherwise."""
         if self._states(timeline)[0] is not None:
             return ""
         names = (*self.alarm_rule.names, *((self.suppressor.alarm,) if self.suppressor else ()))
@@ -102,7 +102,7 @@ class CompositeAlarm:
         return self._states(timeline)[0] or []
 
     def replay(self, timeline: Timeline) -> Replay:
-        """Unknown where an alarm that its rule depends on cannot be replayed."""
+        """Replay the rule; unknown where an alarm that it depends on cannot be replayed."""
         states, suppressed = self._states(timeline)
         if states is None:
             return Replay((), (), unknown=self.lacking(timeline))
@@ -180,7 +180,7 @@ def _acted(
 
 
 def parsed_rule(text: str) -> AlarmRule:
-    """NOT binds before AND, AND before OR. Raises RuleError."""
+    """Parse a rule, in which NOT binds before AND, and AND before OR. Raises RuleError."""
     parser = _Parser(text)
     return AlarmRule(" ".join(text.split()), tuple(dict.fromkeys(parser.names)), parser.holds)
 

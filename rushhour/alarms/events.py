@@ -31,7 +31,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A policy's life over a timeline; `firing` are the stretches in alarm, in seconds.
+    """What a policy did over a timeline; `firing` are the stretches in alarm, in seconds.
 
     `unknown` says why it could not be replayed: a program that it needs is missing or refuses.
     `partly` says what of it could not be replayed: its pages stand, and its silence is unknown.

@@ -59,7 +59,7 @@ class Row:
 def of_export(
     path: Path, names: Names | None = None, since: float | None = None, until: float | None = None
 ) -> Timeline:
-    """A CSV, or the JSON of `aws cloudwatch get-metric-data`, from `since` until `until` (epoch seconds).
+    """Read a CSV, or the JSON of `aws cloudwatch get-metric-data`, from `since` to `until` (epoch seconds).
 
     Raises UsageError with every line that cannot be read.
     """
@@ -82,7 +82,7 @@ def of_export(
 
 
 def of_csv(path: Path) -> Timeline:
-    """As `of_export`, with the shipped names alone."""
+    """Read a CSV as `of_export` does, with the shipped names alone."""
     return of_export(path)
 
 
@@ -218,7 +218,7 @@ def _moment(text: str, wall: bool) -> float | str:
 
 
 def _metric_data(path: Path, text: str, names: Names) -> tuple[list[Row], bool, list[str]]:
-    """`aws cloudwatch get-metric-data`: a list of results with timestamps and values."""
+    """Read `aws cloudwatch get-metric-data`: a list of results with timestamps and values."""
     try:
         results = json.loads(text)["MetricDataResults"]
         series = {str(item.get("Label") or item["Id"]): item for item in results}
@@ -265,7 +265,7 @@ def _timeline(path: Path, rows: Sequence[Row], wall: bool) -> Timeline:
 def _spread(
     name: str, spans: Sequence[tuple[Row, int, int]], seconds: int, *, at_once: bool
 ) -> tuple[float | None, ...]:
-    """Counts in whole numbers over their row, the last one at its end, where the system has seen all of it.
+    """Spread counts in whole numbers over their row, the last at its end, where the system saw all of it.
 
     With `at_once` all of a row's failures come at its end.
     """

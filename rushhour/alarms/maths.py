@@ -57,7 +57,7 @@ def parsed(text: str) -> Maths:
 
 
 def checked(expression: str, others: Mapping[str, str], metrics: frozenset[str]) -> dict[str, Maths]:
-    """`expression` (its id is "") and each expression that it reads. Raises MathsError for an unknown id."""
+    """Return `expression` (its id is "") and all that it reads. Raises MathsError for an unknown id."""
     found: dict[str, Maths] = {}
     _follow("", {**others, "": expression}, metrics, found, ())
     return found

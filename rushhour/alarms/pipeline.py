@@ -70,7 +70,7 @@ class Pipeline:
         return outcome
 
     def routed(self, configuration: Configuration) -> "Pipeline":
-        """With other routes."""
+        """Return the pipeline with other routes."""
         return Pipeline(
             self.rules,
             self.series,

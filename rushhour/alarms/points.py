@@ -77,7 +77,7 @@ class Points:
         return self._stat.times * self._statistic(start, end, samples)
 
     def _share(self, start: int, end: int, of: float) -> float | None:
-        """Each event of `part_of` is a sample of 1 or 0."""
+        """Return a sample of 1 or 0 for each event of `part_of`."""
         if not of:
             return None
         total, statistic = self._sums[end] - self._sums[start], self._stat.statistic
@@ -116,5 +116,5 @@ class Points:
 
 
 def percentile_of(statistic: str) -> float:
-    """99.9 of p99.9."""
+    """Return 99.9 for p99.9."""
     return float(statistic[1:])

@@ -13,9 +13,10 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from rushhour.alarms.burn_rate import BurnRateAlert
-from rushhour.alarms.cloudwatch import CloudWatchAlarm
+from rushhour.alarms.cloudwatch import CloudWatchAlarm, wrong_period
 from rushhour.alarms.events import Policy
-from rushhour.alarms.formats.cloudwatch_alarms import composite_alarms, metric_alarms
+from rushhour.alarms.formats.cloudwatch_alarms import metric_alarms
+from rushhour.alarms.formats.composite_alarms import composite_alarms
 from rushhour.alarms.formats.files import find
 from rushhour.alarms.formats.names import Names
 from rushhour.alarms.formats.routed_alerts import routed_alerts
@@ -49,7 +50,7 @@ def load_policies(places: Sequence[Path]) -> list[Policy]:
 
 
 def load(places: Sequence[Path]) -> Loaded:
-    """As `load_policies`, with what each file was taken for."""
+    """Load policies as `load_policies` does, with what each file was taken for."""
     found = find(places)
     policies: list[Policy] = []
     problems = list(found.problems)
@@ -78,7 +79,7 @@ def load(places: Sequence[Path]) -> Loaded:
 
 
 def _distinct(policies: list[Policy], places: Mapping[str, str]) -> tuple[list[Policy], list[str]]:
-    """Alarms of one name in different systems get the system's name too; twice in one is a problem."""
+    """Give alarms of one name in different systems the system's name too; twice in a system is a problem."""
     systems: dict[str, list[str]] = {}
     for policy in policies:
         systems.setdefault(policy.name, []).append(policy.system)
@@ -146,8 +147,8 @@ def contradictions(policy: Policy) -> list[str]:
     match policy:
         case CloudWatchAlarm(needed=needed, evaluation_periods=periods) if needed > periods:
             return [f"datapoints_to_alarm {needed} is more than evaluation_periods {periods}"]
-        case CloudWatchAlarm(period=period) if period not in (10, 20, 30) and period % 60:
-            return [f"period {period:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"]
+        case CloudWatchAlarm(period=period) if problem := wrong_period(period):
+            return [f"period {problem}"]
         case CloudWatchAlarm() as alarm if wrong := alarm.wrong():
             return wrong
         case PrometheusPolicy() as uneven if _uneven(uneven):
@@ -163,7 +164,7 @@ def _uneven(policy: PrometheusPolicy) -> bool:
 
 
 def _wrong_rules(policy: PrometheusPolicy, place: str) -> list[str]:
-    """What is wrong with its rule files: each must be there, and promtool must take it where it is here."""
+    """Return what is wrong with its rule files: each must be there, and pass promtool where it is here."""
     problems = []
     for name in policy.rules:
         file = Path(name)

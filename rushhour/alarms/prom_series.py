@@ -48,7 +48,7 @@ def input_series(
     pools: Mapping[str, Timeline] | None = None,
     shipped: Mapping[str, Source] | None = None,
 ) -> tuple[Series, ...]:
-    """`shipped` (SERIES) and `extra`: `healthy` scrapes of healthy traffic, then the timeline from its start.
+    """Return series of `shipped` (SERIES) and `extra`: `healthy` scrapes, then the timeline from its start.
 
     Healthy traffic has as many requests a second as the timeline has on average, and an empty pool. With
     `gaps` "missing" the counters of failures and time-outs begin with their first event. `pools` are by their
@@ -78,7 +78,7 @@ def input_series(
 def _named(
     timeline: Timeline, pools: Mapping[str, Timeline] | None, shipped: Mapping[str, Source]
 ) -> Iterator[tuple[str, Source, Timeline]]:
-    """SERIES, those of pools once for each; and whose figures each of them holds."""
+    """Yield the names of SERIES, those of pools once for each, and whose figures each holds."""
     for name, source in shipped.items():
         if pools is None or _POOL not in name:
             yield name, source, timeline
@@ -106,7 +106,7 @@ def _per_second(timeline: Timeline, source: Source, capacity: int) -> Sequence[f
 def _counter(
     values: Sequence[float | None], ends: Sequence[int], healthy: int, usual: float, late: bool
 ) -> str:
-    """`usual` more in each healthy scrape; scrapes of which nothing is known are left out."""
+    """Count `usual` more in each healthy scrape; scrapes of which nothing is known are left out."""
     totals = [0.0, *accumulate(value or 0.0 for value in values)]
     known = [0, *accumulate(value is not None for value in values)]
     samples = [f"_x{healthy + 1}" if late else f"0+{usual:.12g}x{healthy}"]

@@ -65,7 +65,7 @@ class PrometheusPolicy:
         files = ", ".join(Path(rule).name for rule in self.rules)
         only = "".join(f" {name}={value}" for name, value in self.match.items())
         waits = f"grouped for {spoken(self.group_wait)}, then looked at every {spoken(self.group_interval)}"
-        again = f"told again after {spoken(self.repeat_interval)}"
+        again = f"notified again after {spoken(self.repeat_interval)}"
         return f"{files}{only} every {spoken(self.evaluation_interval)}; {waits}, {again}"
 
     @property
@@ -76,7 +76,7 @@ class PrometheusPolicy:
         kept = [promtool.milliseconds(item) / 1000 for text in texts for item in _KEPT.findall(text)]
         repeated_s = max(
             self.group_wait, self.group_interval
-        )  # what is told then fires, or has ended since the last
+        )  # what is notified then fires, or has ended since the last
         return max(windows, default=0.0) + max(kept, default=0.0) + self.evaluation_interval + repeated_s
 
     def texts(self) -> tuple[str, ...]:
@@ -84,11 +84,11 @@ class PrometheusPolicy:
         return tuple(Path(rule).read_text(encoding="utf-8") for rule in self.rules)
 
     def below(self, folder: Path) -> "PrometheusPolicy":
-        """With its rule files' places taken from a folder."""
+        """Return the policy with its rule files' places taken from a folder."""
         return replace(self, rules=tuple(str((folder / rule).resolve()) for rule in self.rules))
 
     def replay(self, timeline: Timeline) -> Replay:
-        """Unknown, with the reason, where promtool is missing or cannot evaluate the rules."""
+        """Replay the rules; unknown, with the reason, where promtool is missing or cannot evaluate them."""
         try:
             sent, firing = self.evaluate(timeline)
         except promtool.PromtoolError as error:
@@ -105,7 +105,7 @@ class PrometheusPolicy:
         return Replay(tuple(notifications), firing, partly=self.unread(timeline))
 
     def unread(self, timeline: Timeline) -> str:
-        """Which alerts read what no series here holds, or what the timeline lacks; "" where none does."""
+        """Name alerts that read what no series here holds, or what the timeline lacks; "" where none does."""
         found: dict[str, None] = {}
         rules = [rule for name in self.rules for rule in rules_of(Path(name))]
         recorded = {rule.record for rule in rules} | set(ALERTS)
@@ -186,5 +186,5 @@ class PrometheusPolicy:
 
 
 def names_of(alerts: frozenset[Labels]) -> str:
-    """Of these alerts, each once."""
+    """Return the names of these alerts, each once."""
     return ", ".join(sorted({dict(alert).get("alertname", "") for alert in alerts}))

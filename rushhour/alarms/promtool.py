@@ -28,6 +28,7 @@ _UNITS_MS: Final = {
     "y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1,
 }  # fmt: skip
 _DURATION: Final = re.compile(r"(\d+)(ms|[ywdhms])")
+_WHOLE_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _SAMPLE: Final = re.compile(r'\{(?:[A-Za-z_]\w*="(?:[^"\\]|\\.)*"(?:, ?)?)+\} ')
 _TIME: Final = re.compile(r'^\s*expr: "(?:[^"\\]|\\.)*", time: (\S+),')
@@ -65,7 +66,7 @@ def find_promtool() -> str | None:
 
 
 def check_rules(path: Path) -> list[str]:
-    """What promtool says is wrong with a rule file, with its lines; nothing where there is no promtool."""
+    """Return what promtool says is wrong with a rule file, with lines; nothing where there is no promtool."""
     tool = find_promtool()
     if tool is None:
         return []
@@ -83,7 +84,7 @@ def check_rules(path: Path) -> list[str]:
 
 
 def refused(text: str) -> str:
-    """What promtool says is wrong with a rule file's text; "" where nothing is, or without promtool."""
+    """Return what promtool says is wrong with a rule file's text; "" for nothing, or without promtool."""
     with tempfile.TemporaryDirectory(prefix="rushhour-promtool-") as name:
         file = Path(name) / "rules.yml"
         file.write_text(text, encoding="utf-8")
@@ -92,7 +93,7 @@ def refused(text: str) -> str:
 
 
 def _located(path: Path, line: str) -> str:
-    """promtool writes `FILE: LINE:COLUMN: what` or `FILE: yaml: line 3: what`."""
+    """Return a problem as FILE:LINE, from `FILE: LINE:COLUMN: what` or `FILE: yaml: line 3: what`."""
     words = line.removeprefix(f"{path}: ")
     if at := re.match(r"(\d+):(\d+): (.*)", words):
         return f"{path}:{at[1]}: {at[3]}"
@@ -102,7 +103,7 @@ def _located(path: Path, line: str) -> str:
 
 
 def firing(question: Question) -> tuple[tuple[int, frozenset[Labels]], ...]:
-    """(milliseconds, the alerts that fire) for each evaluation with any. Raises PromtoolError."""
+    """Return (milliseconds, the alerts that fire) for each evaluation with any. Raises PromtoolError."""
     tool = find_promtool()
     if tool is None:
         raise PromtoolError(MISSING)
@@ -180,6 +181,11 @@ def _labels(sample: str) -> Labels:
     )
 
 
+def is_duration(given: object) -> bool:
+    """Return whether this is a duration in Prometheus's notation, `1d2h15s`, or 0."""
+    return _WHOLE_DURATION.match(str(given)) is not None
+
+
 def milliseconds(text: str) -> int:
-    """Prometheus's notation of a duration, `1d2h15s`."""
+    """Parse a duration in Prometheus's notation, `1d2h15s`."""
     return sum(int(number) * _UNITS_MS[unit] for number, unit in _DURATION.findall(text))

@@ -49,7 +49,7 @@ class RealAlerting:
         return first.scrape_interval + first.evaluation_interval + waits + SLACK_S
 
     def digests(self) -> dict[str, str]:
-        """By policy's name, what changes whenever its rules or its route do."""
+        """Return by policy's name what changes whenever its rules or its route do."""
         return {policy.name: digest(policy) for policy in self.policies}
 
     def rule_files(self) -> dict[str, str]:
@@ -61,7 +61,7 @@ class RealAlerting:
         }
 
     def prometheus(self, to: Addresses) -> str:
-        """prometheus.yml; JSON is YAML."""
+        """Return prometheus.yml, as JSON, which is YAML."""
         scrape_s, every_s = self.policies[0].scrape_interval, self.policies[0].evaluation_interval
         targets = [
             {"targets": [to.agent]},
@@ -80,7 +80,7 @@ class RealAlerting:
         return json.dumps(content, indent=1)
 
     def alertmanager(self, to: Addresses) -> str:
-        """alertmanager.yml."""
+        """Return alertmanager.yml."""
         receivers: list[dict[str, Any]] = [{"name": "nobody"}]
         routes = []
         for policy in self.policies:
@@ -94,14 +94,14 @@ class RealAlerting:
 
 
 def digest(policy: PrometheusPolicy) -> str:
-    """Changes whenever the policy's rules or its route do, and not with the place of its files."""
+    """Return a text that changes with the policy's rules and its route, and not with its files' place."""
     parts = [str(policy.route), str(policy.match), *policy.texts()]
     parts += [f"{policy.scrape_interval} {policy.evaluation_interval}"]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def contradictions(policies: Sequence[PrometheusPolicy]) -> list[str]:
-    """Why these cannot be run by one Prometheus and one Alertmanager, though each can be replayed alone."""
+    """Say why these cannot be run by one Prometheus and one Alertmanager, though each can be replayed."""
     problems = []
     for key in ("scrape_interval", "evaluation_interval"):
         values = {getattr(policy, key): policy.name for policy in policies}

@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BesideReal:
-    """The notifications of a policy; only the real ones if `unknown` says why nothing can be compared."""
+    """The notifications of a policy; only the real if `unknown` says why they cannot be compared."""
 
     policy: str
     rows: tuple[Row, ...]
@@ -70,7 +70,7 @@ class BesideReal:
 
 
 def beside_real(policies: Sequence[Policy], history: History) -> tuple[BesideReal, ...]:
-    """Each Prometheus policy; empty where the run had no real alarms."""
+    """Compare each Prometheus policy; empty where the run had no real alarms."""
     up = history.event(f.ALERTING_UP)
     if up is None:
         return ()
@@ -165,7 +165,7 @@ class _Grid:
 
 
 def _grid(policy: PrometheusPolicy, history: History) -> _Grid:
-    """By its last evaluation of the policy's rules, and its last scrapes; both go on at their intervals."""
+    """Return when rules are evaluated and pools scraped: from the last of each, at their intervals."""
     up_s, anchor = history.time_of(f.ALERTING_UP) or 0.0, history.event(f.ANCHOR)
     ended = history.event(f.ALERTING_ENDED)
     detail = ended.detail if ended else {"rules": (), "targets": ()}
@@ -183,7 +183,7 @@ def _grid(policy: PrometheusPolicy, history: History) -> _Grid:
 
 
 def _capacity(history: History) -> int:
-    """Of the largest pool, over all its processes."""
+    """Return the capacity of the largest pool, over all its processes."""
     by_pool: defaultdict[str, dict[int, int]] = defaultdict(dict)
     for sample in history.pools:
         by_pool[sample.pool][sample.pid] = sample.capacity or 1
@@ -258,7 +258,7 @@ def matched(
 
 
 def _came(predicted: Sequence[tuple[float, Sent]], rows: Sequence[Row]) -> Mapping[Labels, list[float]]:
-    """By group, when what was predicted really came, in the predicted order; the first rows are of those."""
+    """Return by group when what was predicted really came, in the predicted order, the first rows."""
     came: defaultdict[Labels, list[float]] = defaultdict(list)
     for (_, expected), row in zip(predicted, rows, strict=False):
         if row.real_s is not None:

@@ -40,7 +40,7 @@ class RoutedAlert:
         return windows + max(held, default=0.0) + self.pipeline.every_s + notified
 
     def replay(self, timeline: Timeline) -> Replay:
-        """Unknown where one of its rules is, where an unknown alert may inhibit it, or without promtool."""
+        """Replay it; unknown where a rule is, where an unknown alert may inhibit it, or without promtool."""
         outcome = self.pipeline.outcome(timeline)
         if why := self._unknown(outcome, timeline):
             return Replay((), (), unknown=why)

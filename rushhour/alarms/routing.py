@@ -61,7 +61,7 @@ class Node:
         return found or [self]
 
     def all(self) -> Iterator["Node"]:
-        """It and all below it."""
+        """Yield this node and all below it."""
         yield self
         for child in self.routes:
             yield from child.all()

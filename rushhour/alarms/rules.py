@@ -16,7 +16,7 @@ _WINDOW: Final = re.compile(r"\[\s*((?:\d+(?:ms|[ywdhms]))+)")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An alerting rule, or a recording one; `every_s` is its group's interval where it has one."""
+    """An alerting or a recording rule; `every_s` is its group's interval where that is given."""
 
     alert: str
     record: str
@@ -41,7 +41,7 @@ class Rule:
         return max(windows, default=0.0)
 
     def plain(self) -> dict[str, object]:
-        """As in a rule file."""
+        """Return it as in a rule file."""
         head = {"alert": self.alert} if self.alert else {"record": self.record}
         waits = {"for": self.wait, "keep_firing_for": self.keep}
         return head | {

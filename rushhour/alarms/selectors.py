@@ -57,14 +57,15 @@ def _selector(node: Any) -> Selector:
         if item.name == NAME and op == "=":
             name = item.value
         else:
-            _compilable(item.value, op)
+            check_regex(item.value, op)
             matchers.append(Matcher(item.name, op, item.value))  # type: ignore[arg-type]  # of the four
     if node.matchers.or_matchers:
         return Selector("", (*matchers, Matcher("or", "=", "...")))
     return Selector(name, tuple(matchers))
 
 
-def _compilable(text: str, op: str) -> None:
+def check_regex(text: str, op: str) -> None:
+    """Raise ValueError for a regular expression that cannot be read, where the operator takes any."""
     if "~" in op:
         try:
             re.compile(text)

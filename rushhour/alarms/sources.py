@@ -47,7 +47,7 @@ def of_stretch(history: History, name: str, start: int, seconds: int) -> Timelin
 def _gauges(
     samples: Iterable[f.PoolSample], start: int, seconds: int
 ) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
-    """Per second the most waiters, and the fullest pool's share of its capacity; None without a sample."""
+    """Return per second the most waiters, and the fullest pool's share of its capacity; None: no sample."""
     waiting: defaultdict[int, defaultdict[tuple[int, str], int]] = defaultdict(lambda: defaultdict(int))
     share: dict[int, float] = {}
     for sample in samples:
@@ -62,7 +62,7 @@ def _gauges(
 
 
 def pools_of_stretch(history: History, start: int, seconds: int, known_from_s: float) -> dict[str, Timeline]:
-    """Each server's pool over the same time, as a scrape of all its processes adds them up.
+    """Return each server's pool over the same time, as a scrape of all its processes adds them up.
 
     A pool that was there at `known_from_s` (since the anchor) was empty before; a later one is unknown
     until then.

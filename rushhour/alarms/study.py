@@ -82,7 +82,7 @@ class Study:
         return 60 * self.timeline.total("requests") / max(1, self.timeline.seconds)
 
     def break_even(self) -> list[tuple[BurnRateAlert, float]]:
-        """Per burn-rate alert the requests a minute below which these failures set it off."""
+        """Return per burn-rate alert the requests a minute below which these failures set it off."""
         return [
             (item.policy, item.policy.break_even_per_minute(self.failures_per_minute))
             for item in self.audits
@@ -101,7 +101,7 @@ def study(
 
 
 def as_json(study: Study) -> dict[str, Any]:
-    """alarms.json: seconds count from the timeline's start."""
+    """Return the content of alarms.json: seconds count from the timeline's start."""
     return {
         "timeline": list(study.timeline.words),
         "seconds": study.timeline.seconds,

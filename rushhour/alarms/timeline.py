@@ -127,12 +127,12 @@ def healthy(run: Timeline, evening: Timeline) -> Timeline:
 
 
 def spoken(seconds: float) -> str:
-    """`45 s`, `5 min`, `3 h`."""
+    """Write a duration as `45 s`, `5 min` or `3 h`."""
     if seconds >= 3600:
         return f"{seconds / 3600:g} h"
     return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
 
 
 def sums(values: Sequence[float | None]) -> list[float]:
-    """Sums of all before each second, for sums of any window in one subtraction."""
+    """Sum all before each second, for sums of any window in one subtraction."""
     return [0.0, *accumulate(value or 0.0 for value in values)]

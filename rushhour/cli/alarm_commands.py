@@ -14,7 +14,8 @@ from rushhour.alarms.study import Scale, Study, study
 from rushhour.alarms.study import as_json as study_object
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Duration, Exit, Moment, path_option, with_broken
+from rushhour.cli.options import Exit, path_option, with_broken
+from rushhour.cli.param_types import Duration, Moment, Number
 from rushhour.errors import RunDataError
 from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import read_scenario
@@ -23,7 +24,7 @@ from rushhour.rundir import RunDir, load_history
 from rushhour.verdict.lost import lost_everything, lost_of
 
 
-@click.command()
+@click.command(short_help="Say who would have been paged for a run's failures.")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @path_option(
     "--timeline",
@@ -44,8 +45,8 @@ from rushhour.verdict.lost import lost_everything, lost_of
 @click.option(
     "--over",
     type=Duration(),
-    default=10_800.0,
-    show_default="3h",
+    default="3h",
+    show_default=True,
     help="How long the evening lasts that a short run is made into: 90m.",
 )
 @click.option(
@@ -59,7 +60,8 @@ from rushhour.verdict.lost import lost_everything, lost_of
 )
 @click.option(
     "--failures",
-    type=click.FloatRange(min=0.1),
+    metavar="N",
+    type=Number(min=0.1),
     default=25.0,
     show_default=True,
     help="With --as tiles: how many requests fail in each period of --per.",
@@ -67,8 +69,8 @@ from rushhour.verdict.lost import lost_everything, lost_of
 @click.option(
     "--per",
     type=Duration(),
-    default=300.0,
-    show_default="5m",
+    default="5m",
+    show_default=True,
     help="With --as tiles: how long the period of --failures is: 1m.",
 )
 @click.option(
@@ -80,8 +82,8 @@ from rushhour.verdict.lost import lost_everything, lost_of
 @click.option(
     "--attention",
     type=Duration(),
-    default=900.0,
-    show_default="15m",
+    default="15m",
+    show_default=True,
     help="How long a page counts as remembered; failures after it count as unannounced: 30m.",
 )
 @json_option

@@ -43,10 +43,10 @@ def in_scenario_file(path: Path) -> Callable[[Annotation], Spot | None]:
         except UsageError:  # the file was read before, and has changed since
             return None
 
-    def elsewhere(one: Annotation) -> Spot | None:
+    def elsewhere(annotation: Annotation) -> Spot | None:
         node = read()
         if node is None:
             return None
-        return repository(None).file(path, node.line(("scenarios", *one.about[:1])))
+        return repository(None).file(path, node.line(("scenarios", *annotation.about[:1])))
 
     return elsewhere

@@ -9,9 +9,9 @@ import click
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.common import open_for, run_context, select
 from rushhour.cli.console import console, errors, say, say_aside
-from rushhour.cli.options import Duration, exit_code, run_options_of_releases
+from rushhour.cli.options import Options, exit_code, run_options_of_releases, set_option, think_time_option
+from rushhour.cli.param_types import Duration, Rate
 from rushhour.cli.run_commands import settings_of
-from rushhour.cli.run_options import Options
 from rushhour.errors import UsageError
 from rushhour.jobs.capacity.climb import BUDGET_S, STEP_S, WARM_UP_S, Times
 from rushhour.jobs.capacity.command import Wanted, find_capacity, problems_of
@@ -21,31 +21,13 @@ from rushhour.jobs.capacity.store import Judged, as_objects
 from rushhour.load.check import check_locustfiles
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST
-from rushhour.scenario.arrivals import rate_of
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
 from rushhour.screen.make import make_screen
 from rushhour.stack.open import stack_of
 
 
-class Rate(click.ParamType[float]):
-    """`40/s`, as in the scenario file; in customers a second."""
-
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            rate = rate_of(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if rate <= 0:
-            self.fail(f"{value!r} is not above 0; nobody would arrive", param, ctx)
-        return rate
-
-
-@click.command()
+@click.command(short_help="Find the highest rate of arrivals that a release carries.")
 @click.argument("name")
 @click.option(
     "--from",
@@ -54,7 +36,7 @@ class Rate(click.ParamType[float]):
     default="5/s",
     show_default=True,
     metavar="RATE",
-    help="Rate of arrivals of the first step, in customers: 20/s.",
+    help="Rate of arrivals of the first step, in customers a second: 20/s.",
 )
 @click.option(
     "--up-to",
@@ -81,7 +63,7 @@ class Rate(click.ParamType[float]):
 @click.option(
     "--warm-up",
     "warm_up_s",
-    type=Duration(),
+    type=Duration(zero=True),
     default=f"{WARM_UP_S:g}s",
     show_default=True,
     help="How long each step's load lasts before that, until as many customers leave as arrive.",
@@ -90,28 +72,20 @@ class Rate(click.ParamType[float]):
     "--budget",
     "budget_s",
     type=Duration(),
-    default=f"{BUDGET_S:g}s",
+    default=f"{BUDGET_S / 60:g}m",
     show_default=True,
     help="How long the search of a release may take; it then keeps what it found.",
 )
-@click.option(
-    "--think-time",
-    type=Duration(),
-    help="Think time of the customers, where the locustfile reads it, instead of at most 1 s: 5s.",
-)
-@click.option(
-    "--set",
-    "assignments",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Set a key of the scenario: pool.size=40. May be given several times.",
-)
+@think_time_option("where the locustfile reads it, instead of at most 1 s")
+@set_option
 @json_option
 @run_options_of_releases
 def capacity(
     options: Options, name: str, *, releases: tuple[str, ...], assignments: tuple[str, ...], **given: Any
 ) -> int:
     """Find the highest rate of arrivals at which every threshold holds, and what gives first.
+
+    NAME is a scenario of the scenario file: gate.
 
     Exit codes: 0 found, or enough for `expect_capacity`; 1 a leak, or less than `expect_capacity`; 2 unknown.
     """
@@ -168,4 +142,4 @@ def _wanted(given: dict[str, Any]) -> Wanted:
     plan = Plan(start=given["start"], precision=given["precision"] / 100)
     if given["up_to"] is not None:
         plan = replace(plan, most=given["up_to"])
-    return Wanted(plan, times, given["think_time"])
+    return Wanted(plan, times, given["think_time_s"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rushhour.alarms.real_config import RealAlerting
 from rushhour.cli.console import console, errors, say, say_aside
-from rushhour.cli.run_options import Options
+from rushhour.cli.options import Options
 from rushhour.errors import UsageError
 from rushhour.judging.alarms import unknown_alarms
 from rushhour.judging.saved import read_real

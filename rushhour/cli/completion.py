@@ -13,7 +13,7 @@ VARIABLE: Final = "_RUSHHOUR_COMPLETE"  # by which click knows that a shell asks
 SHELLS: Final = ("bash", "zsh", "fish")
 
 
-@click.command()
+@click.command(short_help="Print a script that completes commands with the Tab key.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> int:
     """Print a script for a shell that completes commands, options and scenarios with the Tab key.

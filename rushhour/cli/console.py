@@ -8,7 +8,7 @@ errors = make_console(stderr=True)
 
 
 def say_aside(line: str) -> None:
-    """On stderr, beside the output of a command that goes on."""
+    """Print on stderr, beside the output of a command that goes on."""
     errors.print(mask_text(line), soft_wrap=True, markup=False, highlight=False)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from rushhour.cli.options import Duration, exit_code, path_option
+from rushhour.cli.options import exit_code, path_option, scenario_option, scenarios_option
+from rushhour.cli.param_types import Duration
 from rushhour.jobs.drill import command as drill_command
 from rushhour.rundir.facts import BYS
 
@@ -14,7 +15,7 @@ def drill() -> None:
     """Practise under load what an incident asks for."""
 
 
-@drill.command(name="hotfix")
+@drill.command(name="hotfix", short_help="Roll a hotfix out under load, and prove what it touched.")
 @click.option(
     "--by",
     type=click.Choice([*BYS, "all"]),
@@ -38,15 +39,17 @@ def drill() -> None:
     metavar="N",
     help="How many services run beside the one that is fixed.",
 )
+@scenario_option("rush-hour", "Scenario whose pool, data and load are used")
 @click.option(
-    "--scenario",
-    default="rush-hour",
+    "--release",
+    metavar="NAME",
+    default="1.1",
     show_default=True,
-    help="Scenario whose pool, data and load are used: smoke-leak.",
+    help="Release that leaks, which runs at first.",
 )
-@click.option("--release", default="1.1", show_default=True, help="Release that leaks, which runs at first.")
 @click.option(
     "--hotfix",
+    metavar="NAME",
     default="1.1.1",
     show_default=True,
     help="Release with the fix; a rollback goes to 1.0 instead.",
@@ -72,7 +75,7 @@ def drill() -> None:
     show_default=True,
     help="Longest time that the load lasts.",
 )
-@path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
+@scenarios_option
 @path_option("--runs", "runs", "Folder in which each drill gets a directory of its own.")
 def drill_hotfix(**given: Any) -> int:
     """Roll the hotfix out to one of many services under load, and prove that no other was touched.

@@ -8,7 +8,9 @@ import click
 
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console
-from rushhour.cli.options import Duration, Exit
+from rushhour.cli.deployment_options import deployment_options, pool_options
+from rushhour.cli.options import Exit, think_time_option
+from rushhour.cli.param_types import Number
 from rushhour.errors import InsufficientDataError, RunDataError
 from rushhour.jobs.forecast.job import Asked, forecast_run
 from rushhour.report.forecast import terminal
@@ -17,40 +19,15 @@ from rushhour.rundir import RunDir
 _CODES = {"yes": Exit.NOT_MET, "no": Exit.MET, "unsure": Exit.UNKNOWN}
 
 
-@click.command(name="forecast")
+@click.command(name="forecast", short_help="Forecast whether a release exhausts a pool in production.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--customers",
-    metavar="N",
-    type=click.IntRange(1, 10_000_000),
-    help="Customers of the production at its peak. Needed unless the run's scenario names a production.",
-)
-@click.option("--instances", metavar="K", type=click.IntRange(1, 10_000), help="Instances of the service.")
-@click.option(
-    "--workers",
-    metavar="W",
-    type=click.IntRange(1, 1000),
-    help="Processes of an instance; each has its pools.",
-)
-@click.option("--threads", metavar="T", type=click.IntRange(1, 10_000), help="Threads of each process.")
-@click.option(
-    "--pool-size", metavar="N", type=click.IntRange(1, 10_000), help="The pool_size of each process there."
-)
-@click.option(
-    "--max-overflow",
-    metavar="N",
-    type=click.IntRange(0, 10_000),
-    help="The max_overflow of each process there.",
-)
-@click.option(
-    "--think-time",
-    "think_time_s",
-    type=Duration(),
-    help="Median pause of a customer between two steps, there: 10s.",
-)
+@deployment_options
+@pool_options
+@think_time_option("instead of the run's")
 @click.option(
     "--push-share",
-    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    type=Number(0, 1),
     help="Share of the waiting customers that act at once on a push notification of the day's curve: 0.2.",
 )
 @click.option(
@@ -63,8 +40,8 @@ _CODES = {"yes": Exit.NOT_MET, "no": Exit.MET, "unsure": Exit.UNKNOWN}
 def forecast_command(run: Path, *, as_json: bool, **asked: Any) -> int:
     """Forecast from a saved run whether its release would exhaust a pool in production.
 
-    RUN is a run directory: runs/latest. What is not said is as in the `production:` of the run's scenario,
-    and else as in the run.
+    RUN is a run directory: runs/latest. What no option gives is as in the `production:` of the run's
+    scenario, and else as in the run, with 1 instance. Without a `production:`, --customers is needed.
 
     Exit codes: 0 no pool is exhausted; 1 one is; 2 unsure, or the run does not hold enough.
     """

@@ -40,7 +40,7 @@ COMMANDS: Final = {
 
 
 class Commands(click.Group):
-    """Imports a command's module when it is called: no command waits for what another one needs."""
+    """Imports a command's module when it is called: no command waits for what another needs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -68,7 +68,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rushhour")
 def cli() -> None:
-    """Brings rush hour to a release before its customers do.
+    """Reproduce connection-pool exhaustion before a release, and say why it happens.
 
     Exit codes: 0 every scenario met its expectation; 1 at least one did not; 2 none failed but at least one
     is unknown; 64 bad usage or a bad scenario file; 70 a fault of rushhour itself; 130 interrupted.
@@ -80,7 +80,7 @@ def _interrupt(signum: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script: runs a command and exits with its code."""
+    """Run a command as the console script does, and exit with its code."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
     sys.exit(int(_exit_of(arguments)))

@@ -2,18 +2,36 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rushhour.alarms.moments import epoch_of
-from rushhour.cli.run_options import Options
-from rushhour.cli.scenario_completion import release_names
-from rushhour.scenario.durations import seconds_of
+from rushhour.cli.param_types import Duration
+from rushhour.cli.scenario_completion import release_names, scenario_names
+from rushhour.scenario.settings import Setting
+from rushhour.stack.choose import Asked
 
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every command that brings a stack up is given, as the command line has it."""
+
+    scenarios: Path
+    stack: Asked
+    image: str | None
+    allow_host: str | None
+    release: str | None
+    runs: Path
+    postgres_bin: Path | None
+    workers: int | None
+    workers_at: str | None
+    settings: tuple[Setting, ...] = ()  # keys of the scenarios that the command line sets
 
 
 class Exit(IntEnum):
@@ -28,7 +46,7 @@ class Exit(IntEnum):
 
 
 def exit_code(verdicts: Sequence[str]) -> Exit:
-    """0 when all passed; 1 when one failed; else 2 when one is unknown."""
+    """Return 0 when all passed; 1 when any failed; else 2 when any is unknown."""
     if "fail" in verdicts:
         return Exit.NOT_MET
     return Exit.MET if verdicts and set(verdicts) == {"pass"} else Exit.UNKNOWN
@@ -41,36 +59,51 @@ def with_broken(code: Exit, results: Sequence[object], broken: int) -> Exit:
     return code if results and code is not Exit.MET else Exit.USAGE
 
 
-class Duration(click.ParamType[float]):
-    """`90s`, `3m`, as in the scenario file; in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return seconds_of(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Moment(click.ParamType[float]):
-    """`2026-11-24T18:00Z`; in seconds since 1970."""
-
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return epoch_of(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def path_option(flag: str, default: str | None, text: str) -> Callable[[Command], Command]:
+def path_option(flag: str, default: str | None, text: str) -> Decorator:
     return click.option(flag, type=click.Path(path_type=Path), default=default, show_default=True, help=text)
+
+
+def scenario_option(default: str, text: str) -> Decorator:
+    """Return the option that names the scenario whose settings are used."""
+    return click.option(
+        "--scenario",
+        metavar="NAME",
+        default=default,
+        show_default=True,
+        shell_complete=scenario_names,
+        help=f"{text}: smoke-leak.",
+    )
+
+
+def think_time_option(text: str) -> Decorator:
+    """Return the option for the think time; `text` says where it counts, or instead of what."""
+    return click.option(
+        "--think-time",
+        "think_time_s",
+        type=Duration(),
+        help=f"Median pause of a customer between two steps, {text}: 5s.",
+    )
+
+
+scenarios_option = path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
+postgres_bin_option = path_option(
+    "--postgres-bin",
+    None,
+    "Folder of PostgreSQL's programs, instead of those that came with rushhour: /usr/lib/postgresql/17/bin.",
+)
+set_option = click.option(
+    "--set",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set a key of the scenario: load.think_time=3s, pool.size=40. May be given several times.",
+)
+observability_option = click.option(
+    "--observability",
+    is_flag=True,
+    help="On Compose: also start a real Prometheus and Alertmanager with the rules of infra/alerts; a run "
+    "shows who was paged.",
+)
 
 
 def run_options(command: Callable[..., int]) -> Command:
@@ -80,7 +113,7 @@ def run_options(command: Callable[..., int]) -> Command:
 
 
 def run_options_of_releases(command: Callable[..., int]) -> Command:
-    """The same for a command that takes `--release` several times, handed over as `releases`."""
+    """Add the same to a command that takes `--release` several times, handed over as `releases`."""
     return _with_options(command, _RELEASES)
 
 
@@ -101,7 +134,7 @@ _RELEASES = click.option(
 )
 
 
-def _with_options(command: Callable[..., int], release: Callable[[Command], Command]) -> Command:
+def _with_options(command: Callable[..., int], release: Decorator) -> Command:
     @functools.wraps(command)
     def with_options(**given: Any) -> int:
         fields = {name: given.pop(name) for name in Options.__dataclass_fields__ if name in given}
@@ -109,12 +142,7 @@ def _with_options(command: Callable[..., int], release: Callable[[Command], Comm
 
     decorated: Command = with_options
     for option in (
-        path_option(
-            "--postgres-bin",
-            None,
-            "Folder of PostgreSQL's programs, instead of those that came with rushhour: "
-            "/usr/lib/postgresql/17/bin.",
-        ),
+        postgres_bin_option,
         path_option("--runs", "runs", "Folder in which each run gets a directory of its own."),
         release,
         click.option(
@@ -125,23 +153,20 @@ def _with_options(command: Callable[..., int], release: Callable[[Command], Comm
             envvar="RUSHHOUR_STACK",
             show_envvar=True,
             help="Where the servers and the service run: in containers (compose), as processes of this "
-            "machine "
-            "without Docker (embedded), or in containers where that is possible (auto).",
+            "machine without Docker (embedded), or in containers where that is possible (auto).",
         ),
         click.option(
             "--workers-at",
             metavar="HOST:PORT",
             help="Start no workers, and wait at this address for those that `rushhour worker` starts, "
-            "here or on "
-            "other machines: 127.0.0.1:5557.",
+            "here or on other machines: 127.0.0.1:5557.",
         ),
         click.option(
             "--workers",
             metavar="N",
             type=click.IntRange(min=0),
             help="How many Locust workers share the customers, instead of the scenario's number; 0: one "
-            "process "
-            "does all.",
+            "process does all.",
         ),
         click.option(
             "--image",
@@ -152,10 +177,9 @@ def _with_options(command: Callable[..., int], release: Callable[[Command], Comm
             "--allow-host",
             metavar="HOST",
             help="Only this machine (127.0.0.1) is used unless another host is named here: that of the "
-            "service, "
-            "of the container engine, or of --workers-at.",
+            "service, of the container engine, or of --workers-at.",
         ),
-        path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios."),
+        scenarios_option,
     ):
         decorated = option(decorated)
     return decorated

@@ -11,7 +11,9 @@ from rushhour.agent.environment import JOURNAL_VARIABLE, agent_environment
 from rushhour.agent.exporter import parse_address
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.console import say, say_aside
-from rushhour.cli.options import Duration, Exit, path_option
+from rushhour.cli.options import Exit, path_option
+from rushhour.cli.param_types import Duration
+from rushhour.cli.routes_options import routes_options
 from rushhour.errors import UsageError
 from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.of_findings import of_findings, outcome_of
@@ -30,18 +32,8 @@ from rushhour.jobs.init.routes import (
 )
 
 
-@click.command()
-@click.option(
-    "--app",
-    metavar="MODULE:APP",
-    help="Import this Flask, FastAPI or Starlette application and read its routes: shop:app.",
-)
-@path_option(
-    "--openapi", None, "Read the routes from this OpenAPI document instead, JSON or YAML: openapi.json."
-)
-@path_option(
-    "--python", None, "Python of the service's own environment; .venv/bin/python is taken where there is one."
-)
+@click.command(short_help="Write a first scenarios.yaml and customers.py for a service.")
+@routes_options
 @path_option("--into", ".", "Folder to write the two files into.")
 @click.option("--force", is_flag=True, help="Overwrite the two files where they exist.")
 def init(app: str | None, *, openapi: Path | None, python: Path | None, into: Path, force: bool) -> int:
@@ -68,17 +60,19 @@ metrics_option = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Put the pool agent into a service of your own.")
 def agent() -> None:
     """Put the pool agent into a service of your own, without a stack and without load."""
 
 
 @agent.command(
-    name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    name="exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    short_help="Run a Python service with the agent in it.",
 )
 @click.option(
     "--long-hold",
-    type=Duration(),
+    type=Duration(zero=True),
     default="5s",
     show_default=True,
     help="Report a connection that is held for longer than this by a request that still runs.",
@@ -123,7 +117,7 @@ def agent_exec(
     )
 
 
-@agent.command(name="env")
+@agent.command(name="env", short_help="Print the environment variables that start the agent.")
 @click.argument("directory", type=click.Path(path_type=Path))
 @metrics_option
 def agent_env(directory: Path, metrics: str | None) -> int:

@@ -11,10 +11,17 @@ from rushhour.cli.annotated_runs import add_run, in_scenario_file
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.common import open_for, run_context, run_one, select
 from rushhour.cli.console import console, say
-from rushhour.cli.options import Duration, exit_code, run_options
-from rushhour.cli.run_options import Options
+from rushhour.cli.options import (
+    Options,
+    exit_code,
+    observability_option,
+    run_options,
+    scenario_option,
+    set_option,
+)
+from rushhour.cli.param_types import Duration
 from rushhour.cli.saved_run_commands import show_scenarios
-from rushhour.cli.scenario_completion import scenario_and_suite_names, scenario_names
+from rushhour.cli.scenario_completion import scenario_and_suite_names
 from rushhour.errors import UsageError
 from rushhour.jobs.annotate.annotation import Outcome
 from rushhour.jobs.annotate.collect import Annotations
@@ -48,7 +55,7 @@ from rushhour.verdict.judge import Outcome as RunOutcome
 from rushhour.verdict.judge import Verdict
 
 
-@click.command()
+@click.command(short_help="Run scenarios or suites, and judge them.")
 @click.argument("names", nargs=-1, shell_complete=scenario_and_suite_names)
 @click.option("--users", metavar="N", help="Most customers at once, instead of the scenario's number: 2000.")
 @click.option(
@@ -59,28 +66,17 @@ from rushhour.verdict.judge import Verdict
     metavar="N",
     help="How many customers arrive each second, instead of the scenario's number: 50.",
 )
-@click.option(
-    "--set",
-    "assignments",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Set any other key of the scenario: load.think_time=3s, pool.size=40. May be given several times.",
-)
+@set_option
 @click.option(
     "--no-agent",
     is_flag=True,
     help="Do not put the pool agent into the service: judge by answers, servers and logs alone.",
 )
-@click.option(
-    "--observability",
-    is_flag=True,
-    help="On Compose: run a real Prometheus and Alertmanager with the rules of infra/alerts, and show who "
-    "was paged.",
-)
+@observability_option
 @click.option(
     "--await-pages",
-    type=Duration(),
-    help="With --observability: how long to wait for pages after the load, instead of for the first one: 5m.",
+    type=Duration(zero=True),
+    help="With --observability: how long to await pages after the load, instead of until the first: 5m.",
 )
 @annotate_options("rushhour run")
 @run_options
@@ -125,9 +121,10 @@ def settings_of(load: dict[str, str | None], assignments: tuple[str, ...]) -> tu
     return tuple(settings)
 
 
-@click.command()
+@click.command(short_help="Run the suite `nightly`, and say what changed.")
 @click.option(
     "--keep",
+    metavar="N",
     type=click.IntRange(min=1),
     default=14,
     show_default=True,
@@ -144,14 +141,8 @@ def nightly(options: Options, keep: int, soak: float | None, *, annotations: Ann
     return exit_code(_nightly(options, keep, soak, annotations))
 
 
-@click.command()
-@click.option(
-    "--scenario",
-    default="gate",
-    show_default=True,
-    shell_complete=scenario_names,
-    help="Scenario whose service and pool settings are used: smoke-leak.",
-)
+@click.command(short_help="Ask each endpoint once: does every connection come back?")
+@scenario_option("gate", "Scenario whose service and pool settings are used")
 @annotate_options("rushhour check")
 @run_options
 def check(options: Options, scenario: str, *, annotations: Annotations) -> int:

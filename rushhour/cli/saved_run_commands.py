@@ -12,7 +12,8 @@ from rushhour.cli.annotated_runs import add_run
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, with_broken
+from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, scenarios_option, with_broken
+from rushhour.cli.param_types import Number
 from rushhour.cli.scenario_completion import scenario_names
 from rushhour.errors import RunDataError, UsageError
 from rushhour.jobs.annotate.annotation import Outcome
@@ -36,12 +37,13 @@ from rushhour.scenario.file import load_scenarios
 from rushhour.verdict.whole import RunCheck, check_of, in_lines
 
 
-@click.command()
+@click.command(short_help="Say whether a saved run is worse than an earlier one.")
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 10),
+    metavar="SHARE",
+    type=Number(0, 10),
     default=TOLERANCE,
     show_default=True,
     help="Ignore changes of less than this share of the earlier value: 0.1 is 10 %.",
@@ -68,7 +70,7 @@ def compare(before: Path, after: Path, tolerance: float, *, as_json: bool) -> in
     return outcomes[comparison.outcome]
 
 
-@click.command()
+@click.command(short_help="List past runs, pruned ones included.")
 @path_option("--runs", "runs", "Folder with the run directories.")
 @click.option(
     "--rebuild", is_flag=True, help="Read every run directory again first, as after runs were copied here."
@@ -106,7 +108,7 @@ _source_option = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Judge saved runs again, and write their reports anew.")
 @runs_argument
 @_source_option
 @annotate_options("rushhour judge")
@@ -130,7 +132,7 @@ def report(runs: tuple[Path, ...], source: Path | None) -> int:
     return Exit.USAGE if _report(runs, source) else Exit.MET
 
 
-@click.command()
+@click.command(short_help="Check whether saved runs still hold all that was written.")
 @runs_argument
 @json_option
 def verify(runs: tuple[Path, ...], as_json: bool) -> int:
@@ -143,7 +145,7 @@ def verify(runs: tuple[Path, ...], as_json: bool) -> int:
 
 
 @click.command(name="list")
-@path_option("--scenarios", "scenarios.yaml", "File that describes the scenarios.")
+@scenarios_option
 @json_option
 def list_scenarios(scenarios: Path, *, as_json: bool) -> int:
     """List the scenarios and suites of the scenario file."""
@@ -172,7 +174,7 @@ def _history(
 
 
 class Broken:
-    """Counts runs among several that could not be read; each is said in words, and the others go on."""
+    """Counts runs among several that could not be read; reports each, and the others go on."""
 
     def __init__(self) -> None:
         self.count = 0

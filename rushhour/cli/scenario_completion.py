@@ -25,7 +25,7 @@ def release_names(ctx: click.Context, _param: click.Parameter, incomplete: str) 
     """Complete the name of a release of any service in the file."""
     file = _file(ctx)
     scenarios = () if file is None else file.scenarios.values()
-    return _matching((name for one in scenarios for name in one.target.releases), incomplete)
+    return _matching((name for scenario in scenarios for name in scenario.target.releases), incomplete)
 
 
 def _file(ctx: click.Context) -> ScenarioFile | None:

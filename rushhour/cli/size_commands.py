@@ -7,7 +7,9 @@ import click
 
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console
-from rushhour.cli.options import Duration, Exit
+from rushhour.cli.deployment_options import deployment_options
+from rushhour.cli.options import Exit
+from rushhour.cli.param_types import Duration
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.demand import Demand
 from rushhour.forecast.queueing import Setting, measured_setting
@@ -15,35 +17,10 @@ from rushhour.jobs.size.advice import WAIT_S, size_pools
 from rushhour.jobs.size.reading import read_for_sizing
 from rushhour.jobs.size.render import sizing_objects, terminal_sizing
 
-MOST_CUSTOMERS = 10_000_000
 
-
-@click.command()
+@click.command(short_help="Say how large a service's pools must be, from saved runs.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--customers",
-    metavar="N",
-    type=click.IntRange(1, MOST_CUSTOMERS),
-    help="Customers of all instances together, instead of those of the run: 800.",
-)
-@click.option(
-    "--instances",
-    metavar="N",
-    type=click.IntRange(1, 10_000),
-    help="Instances of the service, instead of the run's single instance: 12.",
-)
-@click.option(
-    "--workers",
-    metavar="N",
-    type=click.IntRange(1, 1000),
-    help="Processes of each instance, instead of those of the run: 4.",
-)
-@click.option(
-    "--threads",
-    metavar="N",
-    type=click.IntRange(1, 100_000),
-    help="Threads of each process, instead of those of the run: 16.",
-)
+@deployment_options
 @click.option(
     "--max-connections",
     metavar="N",
@@ -53,16 +30,15 @@ MOST_CUSTOMERS = 10_000_000
 @click.option(
     "--wait",
     "wait_s",
-    type=Duration(),
-    default=WAIT_S,
-    metavar="TIME",
-    help="How long the slowest hundredth of the check-outs may wait for a connection, by default 10ms: 1s.",
+    type=Duration(zero=True),
+    default=f"{WAIT_S * 1e3:g}ms",
+    show_default=True,
+    help="How long the slowest hundredth of the check-outs may wait for a connection: 1s.",
 )
 @click.option(
     "--over",
     "over_s",
     type=Duration(),
-    metavar="TIME",
     help="With scraped metrics: over how long they were counted, since the service started or since the "
     "earlier text: 1h.",
 )
@@ -83,7 +59,7 @@ def size(
 
     RUNS are run directories of one release, or one or two texts of the agent's metrics as Prometheus scraped
     them from production (the earlier one first, with --over). Two runs at different loads also show how much
-    longer busy servers keep connections.
+    longer busy servers keep connections. What no option gives is as in the run, with 1 instance.
 
     Exit codes: 0 sizes are recommended; 2 none can be, since the service leaks, nests check-outs or would be
     near its CPU, or since the data do not suffice; 64 bad usage.

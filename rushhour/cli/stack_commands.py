@@ -10,8 +10,15 @@ import click
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.common import open_for, select
 from rushhour.cli.console import console, say
-from rushhour.cli.options import Exit, path_option, run_options
-from rushhour.cli.run_options import Options
+from rushhour.cli.options import (
+    Exit,
+    Options,
+    observability_option,
+    path_option,
+    postgres_bin_option,
+    run_options,
+    scenario_option,
+)
 from rushhour.errors import UsageError
 from rushhour.jobs.archive import remember
 from rushhour.jobs.doctor import examine, render_findings
@@ -25,6 +32,7 @@ from rushhour.load.check import check_locustfiles, locustfile_problems
 from rushhour.load.master_address import parse_address
 from rushhour.load.worker import run_workers
 from rushhour.process.guard import Guard
+from rushhour.process.ports import HOST
 from rushhour.report import terminal
 from rushhour.rundir import RunDir, create_run_dir
 from rushhour.scenario.file import load_scenarios
@@ -38,7 +46,7 @@ from rushhour.stack.swarm.own_swarm import leave_dead_swarm
 from rushhour.verdict.judge import Verdict
 
 
-@click.command()
+@click.command(short_help="Run customers for a `rushhour run` that waits for workers.")
 @click.argument("master", metavar="HOST:PORT")
 @path_option("--locustfile", "locustfiles/referrals.py", "Locustfile of the run that waits: the same file.")
 @click.option(
@@ -57,15 +65,9 @@ def worker(master: str, locustfile: Path, processes: int) -> int:
     return Exit.MET if _worker(master, locustfile, processes) else Exit.UNKNOWN
 
 
-@click.command()
-@click.option(
-    "--scenario", default="gate", show_default=True, help="Scenario whose settings are used: smoke-leak."
-)
-@click.option(
-    "--observability",
-    is_flag=True,
-    help="On Compose: also start a real Prometheus and Alertmanager with the rules of infra/alerts.",
-)
+@click.command(short_help="Start servers and service, and hold them until Ctrl-C.")
+@scenario_option("gate", "Scenario whose settings are used")
+@observability_option
 @run_options
 def up(options: Options, scenario: str, observability: bool) -> int:
     """Start primary, replica and service, and hold them until Ctrl-C or `rushhour down`."""
@@ -73,16 +75,22 @@ def up(options: Options, scenario: str, observability: bool) -> int:
     return Exit.MET
 
 
-@click.command()
+@click.command(short_help="Serve Locust's web page over a running stack.")
 @click.argument("scenario", default="gate")
 @click.option(
     "--host",
-    default="127.0.0.1",
+    metavar="ADDRESS",
+    default=HOST,
     show_default=True,
     help="Address of this machine at which the page is served; 0.0.0.0 for every network.",
 )
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8089, show_default=True, help="Port of the page."
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    default=8089,
+    show_default=True,
+    help="Port of the page.",
 )
 @click.option(
     "--login",
@@ -116,10 +124,8 @@ def down(templates: bool) -> int:
     return Exit.MET
 
 
-@click.command()
-@path_option(
-    "--postgres-bin", None, "Folder of PostgreSQL's programs, instead of those that came with rushhour."
-)
+@click.command(short_help="Say which stacks this machine can run.")
+@postgres_bin_option
 @json_option
 def doctor(postgres_bin: Path | None, *, as_json: bool) -> int:
     """Say which stacks this machine can run, and what is missing for the others."""

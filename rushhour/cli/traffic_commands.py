@@ -8,7 +8,9 @@ from typing import Any, Final
 import click
 
 from rushhour.cli.console import console, errors, say
-from rushhour.cli.options import Duration, Exit, Moment, path_option
+from rushhour.cli.options import Exit, path_option
+from rushhour.cli.param_types import Duration, Moment
+from rushhour.cli.routes_options import routes_options
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked
 from rushhour.jobs.traffic.options import SESSION_HELP, ReadingOptions, reading_options
@@ -34,7 +36,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     return given
 
 
-@click.command()
+@click.command(short_help="Model customers after access logs.")
 @click.argument("logs", nargs=-1, required=True)
 @path_option(
     "--out",
@@ -57,6 +59,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 @click.option("--extends", metavar="NAME", help="Scenario of that file which the new one extends: gate.")
 @click.option(
     "--name",
+    metavar="NAME",
     default="evening-peak",
     show_default=True,
     callback=_name,
@@ -64,6 +67,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 )
 @click.option(
     "--scale",
+    metavar="N",
     type=float,
     default=1.0,
     show_default=True,
@@ -75,15 +79,13 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     is_flag=True,
     help="Write a number of customers that stay, by Little's law, instead of open arrivals.",
 )
-@click.option("--app", metavar="MODULE:APP", help="Take the routes from this application: shop:app.")
-@path_option("--openapi", None, "Take the routes from this OpenAPI document: openapi.json.")
-@path_option("--python", None, "Python of the service's own environment, for --app.")
+@routes_options
 @click.option(
     "--format", "form", metavar="NAME", help="Format of the log, instead of recognising it: combined."
 )
 @click.option(
     "--log-format",
-    metavar="TEXT",
+    metavar="FORMAT",
     help="The log_format of nginx, LogFormat of Apache or access_log_format of gunicorn: "
     "'%(h)s %(t)s \"%(r)s\" %(s)s %(D)s'.",
 )
@@ -103,14 +105,14 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 )
 @click.option(
     "--gap",
-    type=Duration(),
+    type=Duration(zero=True),
     default="30m",
     show_default=True,
     help="A visitor who was silent for longer begins a new session.",
 )
 @click.option(
     "--at-once",
-    type=Duration(),
+    type=Duration(zero=True),
     default="1s",
     show_default=True,
     help="A request that comes this soon after an answer is the page's own, and no thinking.",
@@ -119,7 +121,7 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     "--from",
     "since",
     type=Moment(),
-    help="Look at the log from here on: 2026-11-24T18:00Z. What is earlier only tells which sessions go on.",
+    help="Look at the log from here on: 2026-11-24T18:00Z. What is earlier only says which sessions go on.",
 )
 @click.option("--until", type=Moment(), help="Look at the log up to here: 2026-11-24T20:00Z.")
 @click.option(

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from rushhour.alarms.promtool import find_promtool
 from rushhour.errors import StackError
+from rushhour.process.ports import HOST
 from rushhour.stack.compose.engine import find_engine
 from rushhour.stack.paths import cache_dir
 from rushhour.stack.postgres.programs import find_binaries, server_version
@@ -36,7 +37,7 @@ class Finding:
 
 
 def examine(postgres_bin: Path | None = None) -> list[Finding]:
-    """Everything worth knowing before a run; never raises."""
+    """Examine this machine for what matters before a run; never raises."""
     return [*_machine(), *_postgres(postgres_bin), *_optional()]
 
 
@@ -60,7 +61,7 @@ def _machine() -> Iterator[Finding]:
     )
     try:
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((HOST, 0))
         yield Finding("loopback", True, "127.0.0.1 can be bound")
     except OSError as error:
         yield Finding("loopback", False, str(error), "rushhour needs free ports on 127.0.0.1")
@@ -86,7 +87,7 @@ def _optional() -> Iterator[Finding]:
 
 
 def _engine() -> str:
-    """The engine that `--stack auto` would take, or why it takes none; an engine elsewhere is never asked."""
+    """Say which engine `--stack auto` would take, or why none; an engine elsewhere is never asked."""
     try:
         engine = find_engine()
     except StackError as error:

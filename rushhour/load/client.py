@@ -4,10 +4,8 @@ Locust builds a `LocustUserAgent` for each customer. The subclass here takes its
 request itself: a plain path, headers of text, a body of text or bytes, no cookie. All else (a proxy, params,
 files, streams of bytes, retries, cookies in the jar) goes through the stock code of geventhttpclient.
 
-- A request object is filled in, and a URL parsed, only when somebody looks at it.
-- Customers who send to one place share the resolved address and, for HTTPS, the TLS context.
-- A connection is looked at with poll(): select() fails on file descriptors above 1023, so that the stock
-  client opens a connection for each request once there are a thousand customers.
+A request object is filled in, and a URL parsed, only when somebody looks at it. The connections are
+those of connections.py.
 """
 
 # Locust's classes carry no types.
@@ -15,9 +13,6 @@ files, streams of bytes, retries, cookies in the jar) goes through the stock cod
 
 import errno
 import re
-import select
-import socket
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,19 +21,18 @@ from http.cookiejar import CookieJar
 from typing import Any, Final
 
 import gevent
-import gevent.ssl
 import geventhttpclient.client
 import geventhttpclient.connectionpool as pools
-from gevent.monkey import get_original
 from geventhttpclient.client import HTTPClient, HTTPClientPool
 from geventhttpclient.header import Headers
 from geventhttpclient.response import HTTPSocketPoolResponse
 from geventhttpclient.url import URL
 from locust.contrib import fasthttp
-from locust.contrib.fasthttp import FastRequest, LocustUserAgent, insecure_ssl_context_factory
+from locust.contrib.fasthttp import FastRequest, LocustUserAgent
+
+from rushhour.load.connections import ConnectionPool, SSLConnectionPool, shared_context
 
 BLOCK_BYTES: Final = 65_536  # read at once; the stock client reads 4 kB
-RESOLVED_S: Final = 5.0  # an address of a name is asked for again after this long
 
 # What the stock code sends unchanged, so that it needs no parser: no dot segment, nothing to be quoted.
 _PLAIN_TARGET: Final = re.compile(r"(?:/[\w~-]+(?:\.[\w~-]+)*)*/?(?:\?[\w~=&-]+)?", re.ASCII).fullmatch
@@ -49,8 +43,6 @@ _METHODS: Final = _BODY_METHODS | {"GET", "HEAD", "DELETE", "OPTIONS"}
 # The stock code decides by these how it sends.
 _DECIDING: Final = frozenset(("host", "content-length", "transfer-encoding", "expect", "proxy-authorization"))
 _BROKEN: Final = (errno.ECONNRESET, errno.EPIPE)
-
-_poll: Final = get_original("select", "poll")
 
 
 class Request(FastRequest):
@@ -281,80 +273,6 @@ class Agent(LocustUserAgent):
 def has_cookies(jar: CookieJar) -> bool:
     """Return whether a jar holds a cookie; its own `len` walks through all of them."""
     return next(iter(jar), None) is not None
-
-
-class Idle(list[Any]):
-    """The connections that a client does not use now, the last used first, in place of a queue of gevent."""
-
-    put = list.append
-
-    def empty(self) -> bool:
-        return not self
-
-    def get(self, block: bool = False) -> Any:  # noqa: ARG002  # the stock code never blocks here
-        return self.pop()
-
-
-class Lean:
-    """The connections of one client: resolved once for all customers, and looked at by poll()."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._socket_queue = Idle()
-
-    def _resolve(self) -> Any:
-        this: Any = self
-        key = (this._connection_host, this._connection_port, this.disable_ipv6)
-        until_s, found = _resolved.get(key, (0.0, None))
-        if found is None or time.monotonic() >= until_s:
-            found = numeric(*key[:2]) or super()._resolve()  # type: ignore[misc]
-            _resolved[key] = (time.monotonic() + RESOLVED_S, found)
-        return found
-
-    def _is_socket_alive(self, sock: Any) -> bool:
-        if sock is None or sock.fileno() < 0:
-            return False
-        looker = _poll()
-        looker.register(sock.fileno(), select.POLLIN)
-        return not looker.poll(0)  # what is readable while nothing was asked has ended, or is out of step
-
-
-class ConnectionPool(Lean, pools.ConnectionPool):  # type: ignore[misc]
-    """Connections without TLS."""
-
-
-class SSLConnectionPool(Lean, pools.SSLConnectionPool):  # type: ignore[misc]
-    """Connections with TLS."""
-
-
-_resolved: Final[dict[tuple[str, int, bool], tuple[float, Any]]] = {}
-_contexts: Final[dict[tuple[Any, ...], ssl.SSLContext]] = {}
-_new_context: Final = pools.init_ssl_context
-
-
-def numeric(host: str, port: int) -> list[Any] | None:
-    """Return what getaddrinfo() finds for an IPv4 address, which needs no look-up; None for a name."""
-    try:
-        socket.inet_pton(socket.AF_INET, host)
-    except OSError:
-        return None
-    return [(socket.AF_INET, socket.SOCK_STREAM, socket.SOL_TCP, "", (host, port))]
-
-
-def shared_context(
-    factory: Any, ca_certs: str | None, check_hostname: bool = True, ssl_options: Any = None
-) -> ssl.SSLContext:
-    """Return the TLS context for these settings; Locust makes one for each customer, with all certificates.
-
-    A locustfile's own factory may give each customer another certificate, so it is asked each time.
-    """
-    if factory not in (insecure_ssl_context_factory, gevent.ssl.create_default_context):
-        return _new_context(factory, ca_certs, check_hostname, ssl_options)
-    options = {name: value for name, value in (ssl_options or {}).items() if name != "server_hostname"}
-    key = (factory, ca_certs, check_hostname, repr(sorted(options.items())))
-    if key not in _contexts:
-        _contexts[key] = _new_context(factory, ca_certs, check_hostname, ssl_options)
-    return _contexts[key]
 
 
 def install() -> None:

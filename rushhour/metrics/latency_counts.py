@@ -21,7 +21,7 @@ _PAYLOAD_HEADER: Final = 40  # cookie, length, offset, figures, lowest, highest,
 
 
 def bucket_counts(encoded: str) -> Counter[int]:
-    """How many values each bucket holds. Raises RunDataError on text that is not an encoded histogram."""
+    """Count the values of each bucket. Raises RunDataError on text that is not an encoded histogram."""
     counts: Counter[int] = Counter()
     try:
         packed = base64.b64decode(encoded, validate=True)[_HEADERS:]
@@ -39,7 +39,7 @@ def bucket_ms(bucket: int) -> float:
 
 
 def _counters(payload: bytes) -> Iterator[tuple[int, int]]:
-    """Index and count of each counter that is not 0; words are ZigZag LEB128, negative for 0s."""
+    """Yield index and count of each counter that is not 0; words are ZigZag LEB128, negative for 0s."""
     index = at = 0
     while at < len(payload):
         word = shift = 0

@@ -10,5 +10,5 @@ _CONTROL: Final = re.compile(
 
 
 def clean(text: object) -> str:
-    """Text without control characters, which neither XML nor a terminal should get from a log line."""
+    """Return text without control characters, which neither XML nor a terminal should get from a log line."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))

@@ -9,17 +9,17 @@ _COMMON: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_to_read(path: Path) -> BinaryIO:
-    """The file itself, to read. Raises OSError for a link and for what is not a regular file."""
+    """Open the file itself to read. Raises OSError for a link and for what is not a regular file."""
     return _opened(path, os.O_RDONLY, "rb")
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """The file itself, made where there is none. Raises OSError for a link and what is no regular file."""
+    """Open the file itself, made where there is none. Raises OSError for a link and no regular file."""
     return _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, "ab")
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """A file of our own in the place of whatever has that name, a link included."""
+    """Write a file of our own in the place of whatever has that name, a link included."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON, 0o666), "wb") as file:
         file.write(content)

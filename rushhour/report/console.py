@@ -15,7 +15,7 @@ class Console(rich.console.Console):
     """Prints no control character but its own: names come from services, files and strangers' runs."""
 
     def print(self, *objects: Any, **given: Any) -> None:
-        """As rich does it; a text loses its passwords before colours cut it into pieces."""
+        """Print as rich does; a text loses its passwords before colours cut it into pieces."""
         super().print(*(mask_urls(text) if isinstance(text, str) else text for text in objects), **given)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

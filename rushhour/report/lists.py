@@ -42,21 +42,21 @@ def causes(results: Sequence[tuple[Scenario, Verdict]]) -> Table:
 
 
 def scenario_objects(file: ScenarioFile) -> list[dict[str, object]]:
-    """The same for programs: an object for each scenario, with the suites that it belongs to."""
+    """Return an object for each scenario, with the suites that it belongs to, for programs."""
     return [
         {
             "name": name,
-            "release": one.release,
-            "users": one.load.users,
-            "arrivals": [[point.at_s, point.per_s] for point in one.load.arrivals or ()] or None,
-            "duration_s": one.load.duration,
-            "shape": one.load.shape if one.load.arrivals is None else None,
-            "expect": one.expect,
-            "cause": one.cause,
-            "description": one.description,
+            "release": item.release,
+            "users": item.load.users,
+            "arrivals": [[point.at_s, point.per_s] for point in item.load.arrivals or ()] or None,
+            "duration_s": item.load.duration,
+            "shape": item.load.shape if item.load.arrivals is None else None,
+            "expect": item.expect,
+            "cause": item.cause,
+            "description": item.description,
             "suites": [suite for suite, members in file.suites.items() if name in members],
         }
-        for name, one in file.scenarios.items()
+        for name, item in file.scenarios.items()
     ]
 
 

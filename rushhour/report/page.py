@@ -109,7 +109,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 @functools.cache
 def _environment(package: str) -> Environment:
-    """Return an environment with the templates of a package and of this one, and their filters."""
+    """Return an environment with the templates of a package and of `report`, and their filters."""
     packages = dict.fromkeys((package, PACKAGE))
     pages = Environment(
         loader=ChoiceLoader([PackageLoader(name, "templates") for name in packages]),

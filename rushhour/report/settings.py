@@ -98,7 +98,7 @@ def _pools_seen(history: History) -> Iterator[tuple[str, str]]:
 
 
 def _reads_think_time(path: Path, seen: set[Path]) -> bool:
-    """The path stands in a run directory, which a stranger may have made: the file is parsed, and not run."""
+    """Parse the locustfile without running it: a stranger may have made the run directory that names it."""
     seen.add(path)
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_BYTES:

@@ -15,7 +15,7 @@ LARGEST_BYTES: Final = 4_000_000
 
 
 def trusted_root(root: Path, working: Path) -> Path | None:
-    """The folder that a saved run names as the service's, if it lies in the working folder; else None.
+    """Return the folder that a saved run names as the service's, if it lies in the working folder; else None.
 
     A run directory that a stranger made could name any folder, and its report would carry what lies there.
     """
@@ -57,12 +57,12 @@ class Sources:
 
 
 def sources_of(scenario: Scenario, root: Path | None) -> Sources:
-    """Those of a scenario's service, whose folder is `root`."""
+    """Return the sources of a scenario's service, whose folder is `root`."""
     return Sources(root, () if root is None else package_folders(scenario))
 
 
 def package_folders(scenario: Scenario) -> tuple[Path, ...]:
-    """Where the packages of the service's environment are installed, as far as it is on this machine."""
+    """Return where the packages of the service's environment are installed, as far as on this machine."""
     root = Path(scenario.target.root)
     python = scenario.target.python or sys.executable
     # Not resolved: the interpreter of an environment is a link that leads out of it.
@@ -105,7 +105,7 @@ def excerpt(
 
 
 def _find(root: Path, file: str, installed: Sequence[Path]) -> tuple[Path, Path]:
-    """Where the file is, and the folder that it has to lie in."""
+    """Return where the file is, and the folder that it has to lie in."""
     for folder in (root, *installed):
         path = (folder / file).resolve()
         if path.is_relative_to(folder) and path.is_file():
@@ -114,7 +114,7 @@ def _find(root: Path, file: str, installed: Sequence[Path]) -> tuple[Path, Path]
 
 
 def _refusal(path: Path, root: Path) -> str:
-    """Why a file is not read, in words; empty when it may be."""
+    """Return why a file is not read, in words; empty when it may be."""
     if not path.is_relative_to(root):
         return "lies outside of the service's folder"
     if not path.exists() or path.is_dir():

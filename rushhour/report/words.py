@@ -18,7 +18,7 @@ Number = float | int | None
 
 
 def clean(text: object) -> str:
-    """Text for a terminal, a page or XML: no control characters, and no password in a URL.
+    """Return text for a terminal, a page or XML: no control characters, and no password in a URL.
 
     Older runs, and those of strangers, were written without either in mind.
     """

@@ -44,19 +44,19 @@ def is_secret_name(name: str) -> bool:
 
 
 def mask_urls(text: str) -> str:
-    """Text whose URLs keep their user and lose their password."""
+    """Return text whose URLs keep their user and lose their password."""
     return _IN_URL.sub(rf"\1:{MASK}@", text) if "://" in text and "@" in text else text
 
 
 def mask_text(text: str) -> str:
-    """Text without passwords in URLs, nor the value after `password=`, `--token` and their like."""
+    """Return text without passwords in URLs, nor the value after `password=`, `--token` and their like."""
     text = mask_urls(text)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     return _OPTION.sub(rf"\1{MASK}", text)
 
 
 def mask_value(name: str, value: str) -> str:
-    """A variable's value as it may be shown. Placeholders stay: they say what is filled in, not with what."""
+    """Mask a variable's value. Placeholders stay: they say what is filled in, not with what."""
     if not is_secret_name(name):
         return mask_text(value)
     kept = "".join(_PLACEHOLDER.findall(value))
@@ -64,7 +64,7 @@ def mask_value(name: str, value: str) -> str:
 
 
 def mask_environment(variables: Mapping[str, object]) -> dict[str, object]:
-    """Variables of a program, as they may be shown."""
+    """Mask the variables of a program."""
     return {
         name: mask_value(name, value) if isinstance(value, str) else value
         for name, value in variables.items()

@@ -64,7 +64,7 @@ def clock_of(time_s: float) -> str:
 
 
 def steady_day() -> Day:
-    """All customers, for a day."""
+    """Return the curve of a day on which all customers stay."""
     return Day(((0.0, 1.0), (STEADY_S, 1.0)))
 
 

@@ -262,7 +262,7 @@ def _error_lines(
 
 
 def _shown(where: Sequence[str | int], given: Any) -> str:
-    """What was given, without its secrets: an environment may stand there whole, or a part of it."""
+    """Return what was given, without its secrets: an environment may stand there whole, or a part of it."""
     return MASK if any(is_secret_name(str(part)) for part in where) else repr(_masked(given))
 
 

@@ -15,6 +15,12 @@ from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
+# The largest deployment that a forecast or a size is computed for; files and options share these bounds.
+MOST_CUSTOMERS: Final = 10_000_000
+MOST_INSTANCES: Final = 10_000
+MOST_PROCESSES: Final = 1_000  # of an instance
+MOST_THREADS: Final = 100_000  # of a process
+
 SHAPES: Final = ("rush-hour", "ramp", "spike", "steady", "soak")
 SIZES: Final = ("tiny", "small", "medium", "large")
 CAUSES: Final = (
@@ -198,7 +204,7 @@ def _day(value: Any) -> Any:
 
 
 def _share(value: Any) -> Any:
-    """`20%` or 0.2."""
+    """Read `20%` or 0.2."""
     if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)%", value.strip())):
         return float(found[1]) / 100
     return value
@@ -208,10 +214,10 @@ def _share(value: Any) -> Any:
 class Production:
     """What a scenario's `production:` says; what it leaves out is as in the run."""
 
-    customers: Annotated[int, Field(gt=0)]
-    instances: Annotated[int, Field(ge=1)] = 1
-    workers: Annotated[int, Field(ge=1)] | None = None  # processes of each instance
-    threads: Annotated[int, Field(ge=1)] | None = None  # of each process
+    customers: Annotated[int, Field(gt=0, le=MOST_CUSTOMERS)]
+    instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES)] = 1
+    workers: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | None = None  # processes of each instance
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | None = None  # of each process
     pool: Pool | None = None
     think_time: PositiveSeconds | None = None  # median pause of a customer between two steps
     push_share: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] | None = None

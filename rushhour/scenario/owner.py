@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def planted(path: Path) -> str | None:
-    """Why a scenario file may be another user's work, and what to do; None where it is the caller's choice.
+    """Say why a scenario file may be another user's, and what to do; None where it is the caller's choice.
 
     A group may write to it: with a umask of 002 each user has a group of their own.
     """

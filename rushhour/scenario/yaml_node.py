@@ -1,7 +1,8 @@
 """Reads a YAML file as plain data, with the line number of each key and item."""
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,26 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
         raise UsageError([f"{path}: no such file; run rushhour where scenarios.yaml is"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
-    try:
+    with yaml_errors(path, text):
         loaded = YAML(typ="rt").load(text)
+    if not isinstance(loaded, CommentedMap):
+        what = "is empty" if loaded is None else f"holds a {type(loaded).__name__}"
+        raise UsageError([f"{path}:1: {what}; it must be a mapping"])
+    lines: dict[KeyPath, int] = {(): 1}
+    found: list[str] = []
+    plain = _plain(loaded, (), lines, found, tags)
+    if found:
+        raise UsageError([f"{path}:{problem}" for problem in found])
+    return Node(plain, lines)
+
+
+@contextmanager
+def yaml_errors(path: Path, text: str) -> Iterator[None]:
+    """Raise a UsageError with file and line for whatever ruamel.yaml raises within about this text."""
+    try:
+        yield
+    except UsageError:
+        raise
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError([f"{path}:{line}: not YAML: {error.problem}"]) from None
@@ -75,15 +94,6 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
     except Exception as error:  # noqa: BLE001 - ruamel's constructors pass on what int(), date() and dicts raise
         what = f"{type(error).__name__}: {error}"
         raise UsageError([f"{path}:{_line_of(error)}: cannot be read as YAML: {what}"]) from None
-    if not isinstance(loaded, CommentedMap):
-        what = "is empty" if loaded is None else f"holds a {type(loaded).__name__}"
-        raise UsageError([f"{path}:1: {what}; it must be a mapping"])
-    lines: dict[KeyPath, int] = {(): 1}
-    found: list[str] = []
-    plain = _plain(loaded, (), lines, found, tags)
-    if found:
-        raise UsageError([f"{path}:{problem}" for problem in found])
-    return Node(plain, lines)
 
 
 def _line_of(error: Exception) -> int:
@@ -96,7 +106,7 @@ def _line_of(error: Exception) -> int:
 
 
 def _foreign_tag(value: Any) -> str | None:
-    """A tag that YAML itself does not define: what it would make is not made."""
+    """Return a tag that YAML itself does not define: what it would make is not made."""
     tag = getattr(value, "tag", None)
     name = str(getattr(tag, "value", tag) or "")
     own = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str")
@@ -106,7 +116,7 @@ def _foreign_tag(value: Any) -> str | None:
 def _plain(
     value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str], tags: frozenset[str]
 ) -> Any:
-    """Plain data; `lines` and `problems` ("12: ...") are added to."""
+    """Return plain data, and add to `lines` and `problems` ("12: ...")."""
     if (tag := _foreign_tag(value)) is not None and tag not in tags:
         where = ".".join(str(part) for part in path) or "the file"
         problems.append(

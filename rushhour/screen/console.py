@@ -15,7 +15,7 @@ UNBOUNDED: Final = 1_000_000  # columns of what is no terminal: wider than any l
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console for stdout or stderr; where that is no terminal it wraps and cuts nothing.
+    """Return a console for stdout or stderr; where that is no terminal it wraps and cuts nothing.
 
     A log, a pipe or a file then holds each name in one piece, and no spaces at the end of a line.
     """
@@ -37,7 +37,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 class _TrailingSpaceRemoved(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_Trimmed(one) for one in renderables]
+        return [_Trimmed(renderable) for renderable in renderables]
 
 
 class _Trimmed:

@@ -35,7 +35,7 @@ class _Rate(ProgressColumn):
 
 
 class RichProgress:
-    """A `stack.Progress` for a terminal; starting a step completes the previous one."""
+    """A `stack.Progress` for a terminal; starting a step completes the step before."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(

@@ -47,7 +47,7 @@ class Fleet(Running, Protocol):
     """A running fleet; its service is reached through a front door, whichever tasks serve."""
 
     def snapshot(self) -> tuple[ServiceState, ...]:
-        """Every service as it is now, each asked for its health."""
+        """Return every service as it is now, each asked for its health."""
         ...
 
     def bring(self, now_s: Callable[[], float]) -> Rollout:
@@ -70,7 +70,7 @@ class Door:
         return f"http://{HOST}:{self.process.port}"
 
     def lead_to(self, ports: Sequence[int]) -> None:
-        """New connections go to the first of these that accepts."""
+        """Lead new connections to the first of these that accepts."""
         write_ports(self.file, ports)
 
 

@@ -37,7 +37,7 @@ def locked(path: Path, *, shared: bool = False, timeout_s: float) -> Iterator[No
 
 
 def is_free(path: Path) -> bool:
-    """Whether nobody holds the lock of this file now; a missing file is free."""
+    """Return whether nobody holds the lock of this file now; a missing file is free."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -36,7 +36,7 @@ class StackOptions:
         return self.stack
 
     def problems(self) -> Iterator[str]:
-        """What cannot be had together."""
+        """Yield what cannot be had together."""
         if self.asked == "embedded" and self.image:
             yield "--image runs in a container: leave out --stack embedded"
         if self.asked == "embedded" and self.alerting:
@@ -62,7 +62,7 @@ def open_stack(
     progress: Progress,
     say: Callable[[str], None],
 ) -> Stack:
-    """The stack for these scenarios; Compose has its images by then.
+    """Return the stack for these scenarios; Compose has its images by then.
 
     Raises UsageError for options that contradict each other, and StackError when a stack that was named
     cannot be brought up on this machine.
@@ -107,7 +107,7 @@ def open_stack(
 
 
 def _against(options: StackOptions, composed: Iterable[Scenario]) -> Iterator[str]:
-    """What contradicts a target that is a Compose service."""
+    """Yield what contradicts a target that is a Compose service."""
     for scenario in composed:
         if options.image:
             yield f"--image: the service of scenario {scenario.name} comes from {scenario.target.compose[0]}"
@@ -118,7 +118,7 @@ def _against(options: StackOptions, composed: Iterable[Scenario]) -> Iterator[st
 
 
 def _unwatched(options: StackOptions, wanted: Iterable[Scenario]) -> Iterator[str]:
-    """Services that are not of this stack, which real alarms cannot watch."""
+    """Yield services that are not of this stack, which real alarms cannot watch."""
     for scenario in wanted:
         if options.alerting and (scenario.target.url or scenario.target.compose):
             where = scenario.target.url or scenario.target.compose[0]
@@ -131,7 +131,7 @@ def _unwatched(options: StackOptions, wanted: Iterable[Scenario]) -> Iterator[st
 def stack_of(
     scenario: Scenario, stack: Stack, guard: Guard, *, allow_host: str | None, service_host: str
 ) -> Stack:
-    """The stack of one scenario among several: a target may bring its own."""
+    """Return the stack of one scenario among several: a target may bring its own."""
     if scenario.target.url:
         return UrlStack(allow_host)
     if scenario.target.compose:

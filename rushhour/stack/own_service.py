@@ -21,15 +21,15 @@ class NoRows:
     """The seeder of a service that makes its own tables: the database stays empty."""
 
     def fingerprint(self, schema: Path, data: Data) -> str:  # noqa: ARG002  # as every seeder's
-        """The same for all of them: they share one template."""
+        """Return the same text for all of them: they share a template."""
         return "empty-database--"
 
     def fill(self, dsn: str, schema: Path, data: Data, progress: Progress) -> None:
-        """Nothing."""
+        """Fill nothing."""
 
 
 def with_scheme(url: str, scheme: str) -> str:
-    """The URL for another driver; asyncpg refuses libpq's options in it."""
+    """Return the URL for another driver; asyncpg refuses libpq's options in it."""
     parts = urlsplit(url)._replace(scheme=scheme)
     return (parts._replace(query="") if scheme.endswith("asyncpg") else parts).geturl()
 
@@ -68,7 +68,7 @@ class _Admitting(Protocol):
 
 
 def wait_for_replay(primary: _Admitting, replica: _Admitting) -> None:
-    """Until the replica has all that the primary has now, so that the service finds it on both.
+    """Wait until the replica has all that the primary has now, so that the service finds it on both.
 
     Raises StackError at the deadline.
     """
@@ -87,7 +87,7 @@ def wait_for_replay(primary: _Admitting, replica: _Admitting) -> None:
 
 
 def interpreter(scenario: Scenario, default: str) -> str:
-    """The Python that {python} stands for, and whose folder comes first on PATH."""
+    """Return the Python that {python} stands for, and whose folder comes first on PATH."""
     named = scenario.target.python
     if not named:
         return default

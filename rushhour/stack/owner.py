@@ -23,12 +23,12 @@ _MACHINE_FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id
 
 
 def owner_labels(work: Path) -> dict[str, str]:
-    """The labels of what a harness starts for its work directory, CACHE/work/NAME."""
+    """Return the labels of what a harness starts for its work directory, CACHE/work/NAME."""
     return {WORK_LABEL: str(work), MACHINE_LABEL: machine(), OWNER_LABEL: _make_owner(_cache_of(work))}
 
 
 def owner_variables(work: Path) -> dict[str, str]:
-    """The same for infra/compose.yaml, less the work directory."""
+    """Return the owner's variables for infra/compose.yaml, less the work directory."""
     labels = owner_labels(work)
     return {"RUSHHOUR_MACHINE": labels[MACHINE_LABEL], "RUSHHOUR_OWNER": labels[OWNER_LABEL]}
 
@@ -49,7 +49,7 @@ def has_ended(labels: Mapping[str, str]) -> bool:
 
 
 def machine() -> str:
-    """This machine's id; its host name where it has none."""
+    """Return this machine's id; its host name where it has none."""
     for path in _MACHINE_FILES:
         try:
             if found := path.read_text(encoding="ascii").strip():
@@ -64,7 +64,7 @@ def _cache_of(work: Path) -> Path:
 
 
 def _make_owner(cache: Path) -> str:
-    """The cache folder's id, which is made when there is none; all harnesses of this folder read the same."""
+    """Return the cache folder's id, made when there is none; all harnesses of this folder read the same."""
     path = cache / _OWNER_FILE
     draft = cache / f"{_OWNER_FILE}.{uuid.uuid4().hex}"
     try:

@@ -15,7 +15,7 @@ ROOTS_CACHE: Final = Path("/var/cache/rushhour")
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where templates and work directories lie: RUSHHOUR_CACHE, or the platform's cache.
+    """Return where templates and work directories lie: RUSHHOUR_CACHE, or the platform's cache.
 
     Root's lies in /var/cache, since the account that PostgreSQL then runs as cannot enter /root.
     """
@@ -27,7 +27,7 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def server_account() -> Account | None:
-    """The account that PostgreSQL runs as when the caller is root, which it refuses; None is the caller's."""
+    """Return the account to run PostgreSQL as, which refuses root; None: the caller's own."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -42,7 +42,7 @@ def server_account() -> Account | None:
 
 
 def first_closed(path: Path, account: Account | None) -> Path | None:
-    """The first directory on the way to `path` that the account may not enter; None when the way is open."""
+    """Return the first directory on the way to `path` that the account may not enter, if any."""
     if account is None:
         return None
     way = [*reversed(path.resolve().parents), path.resolve()]
@@ -74,7 +74,7 @@ def open_cache(cache: Path, account: Account | None) -> Path:
 
 
 def configuration_dir() -> Path:
-    """Where postgresql.conf and pg_hba.conf lie: in the source tree, or in the installed package."""
+    """Return where postgresql.conf and pg_hba.conf lie: in the source tree, or in the installed package."""
     package = Path(__file__).resolve().parents[1]
     candidates = (package.parent / "infra" / "postgres", package / "infra" / "postgres")
     for candidate in candidates:

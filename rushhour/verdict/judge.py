@@ -20,9 +20,10 @@ from rushhour.verdict.forecast import Forecast
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
 from rushhour.verdict.lost import losses_behind, stays_violated
+from rushhour.verdict.missing import missing_data, missing_pools
 from rushhour.verdict.notes import notes
 from rushhour.verdict.start import exhausted_at_start
-from rushhour.verdict.trust import log_lines, missing_data, missing_pools, void_reasons
+from rushhour.verdict.trust import log_lines, void_reasons
 
 Observed = Literal["healthy", "degraded", "exhausted", "unknown"]
 Outcome = Literal["pass", "fail", "unknown"]

@@ -74,7 +74,7 @@ def _client_errors(metrics: Metrics) -> Iterator[str]:
 
 
 def _no_pool(scenario: Scenario, history: History) -> Iterator[str]:
-    """Say why no pool was seen; when the verdict needs pools, trust.py makes this a reason instead."""
+    """Say why no pool was seen; when the verdict needs pools, missing.py makes this a reason instead."""
     needed = scenario.expect != "healthy" or any(
         METRICS[threshold.metric].source == "pools" for threshold in scenario.thresholds
     )

@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 def everything(client: DockerClient) -> dict[str, set[str]]:
     """`docker ps -a`, `docker volume ls`, `docker network ls`."""
     return {
-        "containers": {one["Id"] for one in client.api.containers(all=True)},
-        "volumes": {one["Name"] for one in client.api.volumes()["Volumes"] or ()},
-        "networks": {one["Id"] for one in client.api.networks()},
+        "containers": {container["Id"] for container in client.api.containers(all=True)},
+        "volumes": {volume["Name"] for volume in client.api.volumes()["Volumes"] or ()},
+        "networks": {network["Id"] for network in client.api.networks()},
     }
 
 
@@ -42,13 +42,13 @@ class Relay:
     def cut(self) -> None:
         self._path.unlink(missing_ok=True)
         self._listener.close()
-        for one in self._open:
+        for item in self._open:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                item.shutdown(socket.SHUT_RDWR)
         for carrier in self._carriers:
             carrier.join(timeout=5)
-        for one in self._open:
-            one.close()
+        for item in self._open:
+            item.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # the listener was closed

@@ -72,24 +72,24 @@ def test_real_pages_are_shown_beside_predicted_pages(team: Path) -> None:
     folder = (team / "runs/latest").resolve()
     told((ended, folder))  # a busy machine makes the run unknown, and its pages no less real
     lines = (folder / "notifications.jsonl").read_text().splitlines()
-    assert {json.loads(one)["policy"] for one in lines} == {"prom-5xx", "prom-pool"}
-    real = {one["policy"]: one for one in read(folder / "alarms.json")["real"]}
-    for name, one in real.items():
-        assert one["unknown"] == "", name
-        assert one["in_order"], one
-        first, again, *_ = one["rows"]
-        assert (first["kind"], again["kind"]) == ("alarm", "repeat"), one
-        assert first["state"] == "as predicted", one
+    assert {json.loads(line)["policy"] for line in lines} == {"prom-5xx", "prom-pool"}
+    real = {item["policy"]: item for item in read(folder / "alarms.json")["real"]}
+    for name, item in real.items():
+        assert item["unknown"] == "", name
+        assert item["in_order"], item
+        first, again, *_ = item["rows"]
+        assert (first["kind"], again["kind"]) == ("alarm", "repeat"), item
+        assert first["state"] == "as predicted", item
         assert first["predicted_s"] is not None
         assert first["real_s"] is not None
-        assert [row for row in one["rows"] if row["state"] in ("never came", "not predicted")] == [], one
+        assert [row for row in item["rows"] if row["state"] in ("never came", "not predicted")] == [], item
     assert "Real pages" in ended.stdout
     assert "Real pages and predicted pages" in (folder / "report.html").read_text()
     # Prometheus saw both gunicorn workers' pools as one service.
-    events = [json.loads(one) for one in (folder / "events.jsonl").read_text().splitlines()]
-    [last] = [one["detail"] for one in events if one["name"] == "alerting_ended"]
+    events = [json.loads(row) for row in (folder / "events.jsonl").read_text().splitlines()]
+    [last] = [event["detail"] for event in events if event["name"] == "alerting_ended"]
     assert {"rushhour_agent_processes", "http_requests_5xx_total"} <= set(last["metrics"])
-    assert {one["health"] for one in last["targets"]} == {"up"}
+    assert {target["health"] for target in last["targets"]} == {"up"}
 
 
 def policy(**changes: object) -> PrometheusPolicy:
@@ -109,11 +109,11 @@ def test_alerting_listens_on_loopback_and_its_end_is_reported(
                 assert answer.status == 200
         # By this label the guard removes them after a kill -9, like the others.
         found = client.containers.list(filters={"label": f"{PROJECT_LABEL}={running.project}"})
-        ports = [one for each in found for bound in each.ports.values() for one in bound or ()]
+        ports = [item for each in found for bound in each.ports.values() for item in bound or ()]
         assert (len(found), len(ports)) == (6, 6)
-        assert {one["HostIp"] for one in ports} == {"127.0.0.1"}
+        assert {item["HostIp"] for item in ports} == {"127.0.0.1"}
         wait_until("both targets", lambda: both_up(alerting.ended()), 40)
-        next(one for one in found if "alertmanager" in str(one.name)).kill()
+        next(item for item in found if "alertmanager" in str(item.name)).kill()
         told = wait_for_error(running)
     assert "the container of alertmanager is exited" in str(told)
     assert told.log_tail
@@ -138,7 +138,7 @@ def wait_for_error(running: ComposeRunning) -> StackError:
 
 def both_up(detail: dict[str, Any]) -> bool:
     """Raises what is wrong, for the wait to tell."""
-    down = [one for one in detail["targets"] if one["health"] != "up"]
+    down = [target for target in detail["targets"] if target["health"] != "up"]
     if down or len(detail["targets"]) != 2:
         raise LookupError(detail["targets"])
     return True

@@ -114,8 +114,12 @@ def folder(tmp_path: Path, image: str, cache: Path, monkeypatch: pytest.MonkeyPa
 
 def ours(client: DockerClient, cache: Path) -> list[Part]:
     """What runs of these tests hold in an engine that others may use, too."""
-    labelled = [one for one in parts(client.api, WORK_LABEL) if one.labels[WORK_LABEL].startswith(str(cache))]
-    compose = [one for one in parts(client.api, COMPOSE_LABEL) if one.labels[COMPOSE_LABEL].endswith("-own")]
+    labelled = [
+        part for part in parts(client.api, WORK_LABEL) if part.labels[WORK_LABEL].startswith(str(cache))
+    ]
+    compose = [
+        part for part in parts(client.api, COMPOSE_LABEL) if part.labels[COMPOSE_LABEL].endswith("-own")
+    ]
     return [*labelled, *compose]
 
 
@@ -170,7 +174,7 @@ def test_a_leak_in_a_compose_service_is_named_by_the_users_own_file(folder: Path
     assert (site["file"], site["line"], site["endpoint"]) == ("src/shop.py", line, "GET /report/:year")
     assert site["pool"] == "primary"  # known as ours, though the container reaches it by another name
     assert "# leak" in (run / "summary.md").read_text()  # the report shows the line itself
-    metered = {json.loads(one)["component"] for one in (run / "host.jsonl").read_text().splitlines()}
+    metered = {json.loads(row)["component"] for row in (run / "host.jsonl").read_text().splitlines()}
     assert {"service", "own-db", "primary", "replica"} <= metered
     assert "Booting worker" in (run / "logs" / "service.log").read_text()
 
@@ -341,8 +345,8 @@ def test_nothing_is_left_after_ctrl_c_and_kill_9(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        wait_until("the service", lambda: any("-shop-" in one.name for one in ours(client, cache)), 60)
-        assert {"container", "volume", "network", "image"} == {one.kind for one in ours(client, cache)}
+        wait_until("the service", lambda: any("-shop-" in part.name for part in ours(client, cache)), 60)
+        assert {"container", "volume", "network", "image"} == {part.kind for part in ours(client, cache)}
         process.send_signal(end)
         process.wait(timeout=40)
     wait_until("everything to go", lambda: not ours(client, cache), timeout_s=15)

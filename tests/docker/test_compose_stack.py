@@ -41,7 +41,7 @@ def request(running: ComposeRunning, path: str, body: object = None) -> None:
 
 
 def server(running: ComposeRunning, name: str) -> Server:
-    return next(one for one in running.servers if one.name == name)
+    return next(item for item in running.servers if item.name == name)
 
 
 def query(running: ComposeRunning, name: str, text: str) -> str | None:
@@ -63,9 +63,9 @@ def test_the_replica_streams_what_the_primary_writes(standing: Standing) -> None
 
 def test_both_servers_have_the_embedded_stacks_configuration(standing: Standing, scenario: Scenario) -> None:
     running, _ = standing
-    for one in running.servers:
+    for item in running.servers:
         settings = {
-            name: query(running, one.name, f"SHOW {name}")
+            name: query(running, item.name, f"SHOW {name}")
             for name in (
                 "max_connections",
                 "superuser_reserved_connections",
@@ -86,7 +86,7 @@ def test_the_agent_in_the_image_reports_its_pools_by_server(standing: Standing, 
     watcher = PoolWatcher(
         run.agent,
         0.0,
-        {str(one.reached_as): one.name for one in running.servers},
+        {str(item.reached_as): item.name for item in running.servers},
         running.service_root,
     )
     request(running, "/customers/1/referrals")
@@ -125,20 +125,20 @@ def test_the_replica_has_less_cpu_and_no_container_runs_as_root(
 ) -> None:
     running, _ = standing
     found = containers(client, running.project)
-    limits = {part: one.attrs["HostConfig"] for part, one in found.items()}
+    limits = {part: item.attrs["HostConfig"] for part, item in found.items()}
     cores = limits["replica"]["CpuQuota"] / limits["replica"]["CpuPeriod"]  # of whole microseconds
     assert cores == pytest.approx(scenario.postgres.replica_cores, rel=1e-3)
     assert limits["primary"]["CpuQuota"] == 0
     assert running.meters["replica"].limit_cores == scenario.postgres.replica_cores
-    assert {one.attrs["Config"]["User"] for one in found.values()} == {"postgres", "referrals"}
+    assert {item.attrs["Config"]["User"] for item in found.values()} == {"postgres", "referrals"}
 
 
 def test_no_password_reaches_the_run_directory(standing: Standing) -> None:
     running, run = standing
     passwords = {
         entry.removeprefix("password=")
-        for one in running.servers
-        for entry in one.admin_dsn.split()
+        for item in running.servers
+        for entry in item.admin_dsn.split()
         if entry.startswith("password=")
     }
     assert len(passwords) == 1

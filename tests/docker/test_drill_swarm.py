@@ -41,7 +41,7 @@ def drills(runs: Path, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
         )
     found = sorted(runs.glob("*-drill-hotfix*"))
     assert isinstance(ended.value.code, int)
-    return ended.value.code, [json.loads((one / "drill.json").read_text(encoding="utf-8")) for one in found]
+    return ended.value.code, [json.loads((item / "drill.json").read_text(encoding="utf-8")) for item in found]
 
 
 @pytest.mark.usefixtures("no_swarm", "nothing_left")
@@ -49,18 +49,18 @@ def test_every_way_of_rolling_out_cures_the_target_and_touches_no_other(
     client: DockerClient, tmp_path: Path
 ) -> None:
     code, told = drills(tmp_path, "--by", "all")
-    assert [(one["outcome"], one["reasons"]) for one in told] == [("proven", [])] * 3
+    assert [(item["outcome"], item["reasons"]) for item in told] == [("proven", [])] * 3
     assert code == 0
     update, rollback, deploy = told
-    assert [one["rollout"]["by"] for one in told] == ["update", "rollback", "stack-deploy"]
-    assert [one["hotfix"] for one in told] == ["1.1.1", "1.0", "1.1.1"]
-    for one in (update, rollback):
-        assert [change["what"] for change in one["changes"]] == ["untouched"] * 5  # both servers too
-        assert len(one["mutable"]) == 5
+    assert [item["rollout"]["by"] for item in told] == ["update", "rollback", "stack-deploy"]
+    assert [item["hotfix"] for item in told] == ["1.1.1", "1.0", "1.1.1"]
+    for item in (update, rollback):
+        assert [change["what"] for change in item["changes"]] == ["untouched"] * 5  # both servers too
+        assert len(item["mutable"]) == 5
     # A deployed stack writes every definition anew, and restarts nothing that it does not change.
     assert {change["what"] for change in deploy["changes"]} == {"rewritten"}
     assert update["rollout"]["pinned"].startswith("sha256:")
-    assert all(one["figures"]["quiet_s"] >= 5 for one in told)
+    assert all(item["figures"]["quiet_s"] >= 5 for item in told)
     page = (tmp_path / "drills.html").read_text(encoding="utf-8")
     assert page.count("report.html") == 3
     assert own_swarm.state(client.api) == "inactive"
@@ -73,7 +73,7 @@ def test_a_bad_hotfix_is_rolled_back_by_itself(
     dockerfile = "FROM rushhour/referrals:1.1.1\nENV REFERRALS_RELEASE=never-released\n"
     code, [told] = drills(tmp_path, "--hotfix-image", image_of(dockerfile, "rushhour/test-bad-hotfix:1"))
     assert (code, told["rollout"]["state"]) == (1, "rolled back")
-    assert {one["what"] for one in told["changes"]} == {"untouched"}
+    assert {change["what"] for change in told["changes"]} == {"untouched"}
     assert own_swarm.state(client.api) == "inactive"
 
 

@@ -73,7 +73,7 @@ def webhook() -> Iterator[Webhook]:
 def _told(at_s: float, body: dict[str, Any]) -> Told:
     def of(status: str) -> frozenset[Labels]:
         return frozenset(
-            tuple(sorted(one["labels"].items())) for one in body["alerts"] if one["status"] == status
+            tuple(sorted(alert["labels"].items())) for alert in body["alerts"] if alert["status"] == status
         )
 
     timeline = body["groupLabels"].get("timeline", "")
@@ -117,8 +117,8 @@ def post(address: str, alerts: dict[Labels, bool], began: dict[Labels, str]) -> 
     for alert, firing in alerts.items():
         if firing:
             began[alert] = now
-        one = {"labels": dict(alert), "startsAt": began[alert]}
-        body.append(one if firing else one | {"endsAt": now})
+        posted = {"labels": dict(alert), "startsAt": began[alert]}
+        body.append(posted if firing else posted | {"endsAt": now})
     request = urllib.request.Request(
         f"http://{address}/api/v2/alerts",
         json.dumps(body).encode(),

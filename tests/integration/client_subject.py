@@ -144,7 +144,7 @@ def outcome(client: Any, method: str, path: str, options: dict[str, Any]) -> dic
         "headers": sorted((answer.headers or {}).items()),
         "error": None if failed is None else f"{type(failed).__name__}: {failed}",
         "original": type(getattr(failed, "original", None)).__name__,
-        "history": [one.status_code for one in getattr(answer, "history", [])],
+        "history": [item.status_code for item in getattr(answer, "history", [])],
         "url": str(answer.url),
         "method": answer.request.method,
         "body": str(answer.request.body),

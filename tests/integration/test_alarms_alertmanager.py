@@ -93,27 +93,27 @@ def test_notifications_and_their_times_match_a_real_alertmanager(tmp_path: Path)
             started_s = time.monotonic()
             play(address, [*loud, *quiet], started_s)
             time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
-            told = [one for one in hook.told if one.at_s - started_s <= SECONDS]
+            told = [item for item in hook.told if item.at_s - started_s <= SECONDS]
     margin_s = EVALUATION_S / 2
     predicted = notifications(loud, ROUTE, SECONDS) + notifications(quiet, QUIET, SECONDS)
     for kind in ("loud", "quiet"):
         for timeline in TIMELINES:
             name = f"{kind}/{timeline}"
-            real = [one for one in told if one.timeline == name]
-            mine = [one for one in predicted if dict(one.group)["timeline"] == name]
+            real = [item for item in told if item.timeline == name]
+            mine = [item for item in predicted if dict(item.group)["timeline"] == name]
             # One at the very end may be told just after it.
             cut_s = SECONDS - margin_s
-            real = [one for one in real if one.at_s - started_s < cut_s]
-            mine = [one for one in mine if one.t_s < cut_s]
-            assert [in_short(one) for one in real] == [in_short(one) for one in mine], name
-            off_s = [one.at_s - started_s - two.t_s for one, two in zip(real, mine, strict=True)]
+            real = [item for item in real if item.at_s - started_s < cut_s]
+            mine = [item for item in mine if item.t_s < cut_s]
+            assert [in_short(item) for item in real] == [in_short(item) for item in mine], name
+            off_s = [item.at_s - started_s - two.t_s for item, two in zip(real, mine, strict=True)]
             assert all(abs(off) < EVALUATION_S for off in off_s), (name, off_s)
-    assert sum(one.timeline.startswith("loud") for one in told) > 30
+    assert sum(item.timeline.startswith("loud") for item in told) > 30
 
 
 def play(address: str, everything: list[Change], started_s: float) -> None:
     """Each change at its time; those of one moment in one call, as Prometheus sends an evaluation's."""
     began: dict[Labels, str] = {}
-    for t_s in sorted({one.t_s for one in everything}):
+    for t_s in sorted({item.t_s for item in everything}):
         time.sleep(max(0.0, started_s + t_s - time.monotonic()))
-        post(address, {one.alert: one.firing for one in everything if one.t_s == t_s}, began)
+        post(address, {item.alert: item.firing for item in everything if item.t_s == t_s}, began)

@@ -32,7 +32,7 @@ def audited(*places: Path, timeline: Timeline | None = None) -> dict[str, Audit]
     return {item.policy.name: item for item in audit(load_policies(places), timeline or evening())}
 
 
-def test_routes_and_an_inhibition_tell_whom_they_should_and_when() -> None:
+def test_routes_and_an_inhibition_notify_the_right_receivers_in_time() -> None:
     found = audited(RULES, ROUTES)
     errors, pool = found["ServerErrors"], found["PoolTimeouts"]
     assert {page.to for page in errors.pages} == {("pager",)}
@@ -47,7 +47,7 @@ def test_routes_and_an_inhibition_tell_whom_they_should_and_when() -> None:
     assert not found["ServiceDown"].unknown
 
 
-def test_without_the_inhibition_chat_hears_of_it_again(tmp_path: Path) -> None:
+def test_without_the_inhibition_chat_is_notified_again(tmp_path: Path) -> None:
     text = ROUTES.read_text()
     start, end = text.index("inhibit_rules:"), text.index("receivers:")
     (tmp_path / "am.yml").write_text(text[:start] + text[end:])
@@ -183,7 +183,7 @@ def test_a_rule_that_promtool_refuses_is_unknown_and_the_others_are_replayed(tmp
     assert found["Good"].pages
 
 
-def test_an_alert_that_fires_in_health_is_no_news_and_unknown(tmp_path: Path) -> None:
+def test_an_alert_that_fires_in_healthy_traffic_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(
         "groups:\n- name: g\n  rules:\n  - { alert: Watchdog, expr: vector(1) }\n"
         "  - { alert: Busy, expr: 'sum(rate(http_requests_total[1m])) > 1' }\n"

@@ -20,7 +20,7 @@ from tests.unit.test_alarms_cloudwatch import timeline
 
 TOOLS = ("promtool", "prometheus", "prometheus-alertmanager")
 pytestmark = pytest.mark.skipif(
-    not all(shutil.which(one) for one in TOOLS), reason=f"not all of {', '.join(TOOLS)}: make alert-tools"
+    not all(shutil.which(tool) for tool in TOOLS), reason=f"not all of {', '.join(TOOLS)}: make alert-tools"
 )
 
 EVALUATION_S = 1.0
@@ -124,11 +124,16 @@ def test_a_real_prometheus_and_alertmanager_notify_as_predicted(tmp_path: Path) 
     waiting = timeline({}, SECONDS, pool_waiters=dict.fromkeys(WAITERS, 1))
     predicted = policy.replay(waiting)
     assert predicted.unknown == ""
-    assert [one.kind for one in predicted.notifications] == [Kind.ALARM, Kind.REPEAT, Kind.RESOLVED]
-    assert [one.status for one in hook.told] == ["firing", "firing", "resolved"]
+    assert [notification.kind for notification in predicted.notifications] == [
+        Kind.ALARM,
+        Kind.REPEAT,
+        Kind.RESOLVED,
+    ]
+    assert [item.status for item in hook.told] == ["firing", "firing", "resolved"]
     # Scrapes and evaluations of the real one stand anywhere within their intervals: a shift of all alike.
     off_s = [
-        real.at_s - started_s - one.t_s for real, one in zip(hook.told, predicted.notifications, strict=True)
+        real.at_s - started_s - item.t_s
+        for real, item in zip(hook.told, predicted.notifications, strict=True)
     ]
     assert -EVALUATION_S <= off_s[0] <= 3 * EVALUATION_S, off_s
-    assert all(abs(one - off_s[0]) < EVALUATION_S for one in off_s), off_s
+    assert all(abs(gap_s - off_s[0]) < EVALUATION_S for gap_s in off_s), off_s

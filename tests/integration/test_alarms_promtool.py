@@ -39,7 +39,7 @@ def test_for_and_keep_firing_for_count_as_documented() -> None:
 def test_odd_labels_come_back_whole() -> None:
     odd = Series('x{path="/a}b, c=\\"d\\"", n="é"}', "1x20")
     [labels] = {
-        one for _, alerts in firing(question("{ alert: A, expr: x > 0 }", odd, to_s=10)) for one in alerts
+        alert for _, alerts in firing(question("{ alert: A, expr: x > 0 }", odd, to_s=10)) for alert in alerts
     }
     assert labels == (("alertname", "A"), ("n", "é"), ("path", '/a}b, c="d"'))
 
@@ -71,7 +71,7 @@ def test_the_shipped_rules_notify_once_of_the_incident_and_repeatedly_of_the_poo
     [advice] = evening.advice
     assert advice.closes
     healthy = study(load_policies([ROOT / "infra/alerts/prometheus.yaml"]), timeline({}, 75), Scale())
-    assert [one.notifications for one in healthy.audits] == [(), ()]
+    assert [audit.notifications for audit in healthy.audits] == [(), ()]
 
 
 def test_a_long_ratio_does_not_go_off_early_after_healthy_traffic(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ class TestEndpoints:
         expected = database.rows(
             "SELECT id FROM referrals WHERE customer_id = %s ORDER BY created_at DESC, id DESC", HEAVIEST
         )
-        assert [one["id"] for one in listed] == [id_ for (id_,) in expected]
-        assert {one["status"] for one in listed} == {
+        assert [item["id"] for item in listed] == [id_ for (id_,) in expected]
+        assert {item["status"] for item in listed} == {
             "invited",
             "opened",
             "applied",
@@ -118,12 +118,12 @@ class TestEndpoints:
             "approved",
             "rewarded",
         }
-        for one in listed:
-            assert one["timeline"][-1] == {"status": one["status"], "at": one["status_since"]}
-            rewarded = one["status"] in ("approved", "rewarded")
-            assert [reward["for"] for reward in one["rewards"] or ()] == ["customer", "friend"] * rewarded
-            states = {reward["payout"] for reward in one["rewards"] or ()}
-            assert states == ({"approved": {"scheduled"}, "rewarded": {"paid"}}.get(one["status"], set()))
+        for item in listed:
+            assert item["timeline"][-1] == {"status": item["status"], "at": item["status_since"]}
+            rewarded = item["status"] in ("approved", "rewarded")
+            assert [reward["for"] for reward in item["rewards"] or ()] == ["customer", "friend"] * rewarded
+            states = {reward["payout"] for reward in item["rewards"] or ()}
+            assert states == ({"approved": {"scheduled"}, "rewarded": {"paid"}}.get(item["status"], set()))
 
     def test_sums_in_the_list(self, client: FlaskClient, database: FreshDatabase) -> None:
         [(earned,)] = database.rows(
@@ -135,10 +135,10 @@ class TestEndpoints:
         assert answer is not None
         listed = answer["referrals"]
         assert listed[0]["earned_so_far_cents"] == earned
-        by_campaign = {one["campaign"]: one["earned_in_campaign_cents"] for one in listed}
+        by_campaign = {item["campaign"]: item["earned_in_campaign_cents"] for item in listed}
         assert sum(cents or 0 for cents in by_campaign.values()) == earned
         for campaign in by_campaign:
-            numbers = [one["number_in_campaign"] for one in listed if one["campaign"] == campaign]
+            numbers = [item["number_in_campaign"] for item in listed if item["campaign"] == campaign]
             assert numbers == list(range(len(numbers), 0, -1))
 
     def test_a_customer_without_referrals(self, client: FlaskClient) -> None:
@@ -163,8 +163,12 @@ class TestEndpoints:
             assert client.get(f"/referrals/{stored['id']}").json == stored
             listed = client.get(f"/customers/{WITHOUT_REFERRALS}/referrals").json
             assert listed is not None
-            [one] = listed["referrals"]
-            assert (one["id"], one["status"], one["rewards"]) == (stored["id"], "invited", None)
+            [referral] = listed["referrals"]
+            assert (referral["id"], referral["status"], referral["rewards"]) == (
+                stored["id"],
+                "invited",
+                None,
+            )
         finally:
             Connectors.of(client.application).replica.release()
             database.rows("DELETE FROM status_events WHERE referral_id = %s", stored["id"])
@@ -223,12 +227,12 @@ class TestTheLeak:
         barrier = threading.Barrier(threads, timeout=30)
         codes = []
 
-        def one() -> None:
+        def fetch() -> None:
             barrier.wait()
             codes.append(app.test_client().get("/customers/1/referrals").status_code)
             barrier.wait()
 
-        running = [threading.Thread(target=one) for _ in range(threads)]
+        running = [threading.Thread(target=fetch) for _ in range(threads)]
         for thread in running:
             thread.start()
         for thread in running:

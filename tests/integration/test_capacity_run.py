@@ -134,7 +134,7 @@ def test_an_interrupted_search_keeps_what_it_found(tmp_path: Path) -> None:
         (["--from", "9000/s"], "--from 9000/s is above the highest rate to be tried, 2000/s"),
         (["--step", "1s"], "--step 1s: too short"),
         (["--budget", "20s"], "--budget 20s: 2 steps take"),
-        (["--think-time", "0s"], "--think-time must be above 0"),
+        (["--think-time", "0s"], "'0s' is not above 0"),
         (["--release", "9"], "has no such release"),
         (["--set", "load.users=many"], "input should be a valid integer"),
         (["--set", "thresholds=[]"], "thresholds"),

@@ -30,15 +30,17 @@ def test_the_embedded_drill_cures_and_touches_no_sibling(cache: Path, tmp_path: 
     told = json.loads((folder / "drill.json").read_text(encoding="utf-8"))
     assert (told["outcome"], told["reasons"]) == ("proven", [])
     assert code == 0
-    assert [one["what"] for one in told["changes"]] == ["untouched"] * 3
+    assert [change["what"] for change in told["changes"]] == ["untouched"] * 3
     assert told["target_change"]["what"] == "restarted"
-    target = next(one for one in told["after"] if one["name"] == "referrals")
-    assert {one["image"] for one in target["instances"]} == {"1.1.1"}
+    target = next(item for item in told["after"] if item["name"] == "referrals")
+    assert {instance["image"] for instance in target["instances"]} == {"1.1.1"}
     assert told["figures"]["timeouts_before"] >= 3
     assert told["figures"]["quiet_s"] >= 5
     assert told["figures"]["drained_s"] is not None
-    siblings = [one for one in [*told["before"], *told["after"]] if one["name"] != "referrals"]
-    assert [one["answer"] for one in siblings] == ["HTTP 200"] * 6  # the exhausted one may answer 503 before
+    siblings = [item for item in [*told["before"], *told["after"]] if item["name"] != "referrals"]
+    assert [sibling["answer"] for sibling in siblings] == [
+        "HTTP 200"
+    ] * 6  # the exhausted one may answer 503 before
     assert all((folder / name).stat().st_size for name in ("report.html", "summary.md", "junit.xml"))
 
 

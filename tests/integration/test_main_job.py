@@ -145,7 +145,9 @@ def wait_until(condition: Callable[[], object], within_s: float, what: str) -> N
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return [
+        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def test_nothing_survives_kill_9_and_the_run_judges_unknown(

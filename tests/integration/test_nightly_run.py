@@ -127,7 +127,7 @@ def test_bad_input_is_reported_without_a_traceback(
     folder: Path, arguments: list[str], code: int, says: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "rushhour", *(one.format(folder=folder) for one in arguments)],
+        [sys.executable, "-m", "rushhour", *(argument.format(folder=folder) for argument in arguments)],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ from rushhour.process.meter import Meter
 from rushhour.process.psutil_meters import ProcessTreeMeter
 from rushhour.rundir import FactWriter, Recorder, RunDir, load_history
 from rushhour.rundir import facts as f
-from rushhour.rundir.directory import read_facts
+from rushhour.rundir.loading import read_facts
 from rushhour.stack import Server
 from rushhour.stack.postgres.bare import BareServer
 

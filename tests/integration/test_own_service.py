@@ -107,7 +107,7 @@ def test_a_service_that_runs_already(folder: Path) -> None:
     verdict = json.loads((folder / "runs" / "latest" / "verdict.json").read_text())
     assert verdict["stack"] == "url"
     assert verdict["metrics"]["requests"] > 0, done.stdout + done.stderr
-    assert all(one["ok"] for one in verdict["thresholds"]), done.stdout
+    assert all(threshold["ok"] for threshold in verdict["thresholds"]), done.stdout
 
 
 def test_a_service_on_another_host_needs_allow_host(folder: Path) -> None:

@@ -177,7 +177,7 @@ def test_leaks_are_annotated_at_the_line_that_took_the_connection(
     lines = {("shop.py", line_of(shop, "leak")), ("shop.py", line_of(shop, "dropped"))}
     lines |= {("test_shop.py", line_of(tests, "careless"))}
     found = [re.match(r"::error file=(.*?),line=(\d+),title=", line) for line in annotated(done)]
-    assert {(one[1], int(one[2])) for one in found if one} == lines
+    assert {(item[1], int(item[2])) for item in found if item} == lines
     assert len(found) == 3
     results = json.loads((tmp_path / "leaks.sarif").read_text())["runs"][0]["results"]
     assert len(results) == 3

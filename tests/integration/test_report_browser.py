@@ -137,10 +137,10 @@ def _box(locator: Any) -> dict[str, float]:
 
 def test_flags_of_moments_do_not_cover_each_other(opened: Opened) -> None:
     flags = [_box(flag) for flag in opened.page.locator(".flag").all()]
-    for at, one in enumerate(flags):
+    for at, item in enumerate(flags):
         for other in flags[at + 1 :]:
-            apart_x = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
-            assert apart_x or abs(one["y"] - other["y"]) >= min(one["height"], other["height"])
+            apart_x = item["x"] + item["width"] <= other["x"] or other["x"] + other["width"] <= item["x"]
+            assert apart_x or abs(item["y"] - other["y"]) >= min(item["height"], other["height"])
 
 
 def test_the_cursor_shows_the_values_of_every_panel(opened: Opened) -> None:
@@ -272,7 +272,7 @@ def test_quoted_markup_is_shown_as_text(browser: Browser, tmp_path: Path) -> Non
     history = load_history(sample.run)
     history = replace(
         history,
-        pools=tuple(replace(one, pool=EVIL) if one.pool == "replica" else one for one in history.pools),
+        pools=tuple(replace(pool, pool=EVIL) if pool.pool == "replica" else pool for pool in history.pools),
     )
     verdict = replace(sample.verdict, headline=EVIL, reasons=(EVIL,))
     page = write_reports(sample.run, sample.scenario, history, verdict, sample.source_root)[0]

@@ -76,14 +76,14 @@ def test_a_paused_server_is_silent_and_goes_on(running: EmbeddedRunning) -> None
 def test_a_server_that_was_stopped_or_killed_starts_again_on_its_port(
     running: EmbeddedRunning, server: str, how: str
 ) -> None:
-    one = running.primary if server == "primary" else running.replica
+    target = running.primary if server == "primary" else running.replica
     running.fault(server, "stop" if how == "stop" else "kill")
-    assert one.child.poll() == (0 if how == "stop" else -signal.SIGKILL)
-    assert rows(one) == "refused"
+    assert target.child.poll() == (0 if how == "stop" else -signal.SIGKILL)
+    assert rows(target) == "refused"
     running.check_alive()  # as intended
     running.fault(server, "start")
     again = running.primary if server == "primary" else running.replica
-    assert (again.port, again.child.pid != one.child.pid) == (one.port, True)
+    assert (again.port, again.child.pid != target.child.pid) == (target.port, True)
     assert rows(again) == ROWS
     until("the replica to stream", lambda: streaming(running))
     assert running.meters[server].read().processes > 0

@@ -26,7 +26,7 @@ def test_a_wait_for_a_partner_is_named_with_the_line_that_waits(cache: Path, tmp
     assert (diagnosis["cause"], diagnosis["confidence"]) == ("held-across-external-wait", "certain")
     assert diagnosis["page"] == "docs/causes/held-across-external-wait.md"
     assert (ROOT / diagnosis["page"]).exists()
-    [line] = [one for one in diagnosis["evidence"] if one["signal"].startswith("line where most")]
+    [line] = [item for item in diagnosis["evidence"] if item["signal"].startswith("line where most")]
     place, function = line["value"].split()
     file, _, number = place.partition(":")
     assert function == "reward_points"

@@ -58,7 +58,7 @@ def environment_of(packages: tuple[str, ...], interpreter: tuple[Path, str] | No
 def versions_of(programs: Path) -> dict[str, str]:
     """Of every package in an environment, by its name in lower case."""
     listed = _uv("pip", "list", "--format", "json", "--python", str(programs / "python"))
-    return {one["name"].lower(): one["version"] for one in json.loads(listed)}
+    return {package["name"].lower(): package["version"] for package in json.loads(listed)}
 
 
 def _uv(*arguments: str) -> str:

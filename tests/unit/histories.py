@@ -338,7 +338,7 @@ def saturated() -> History:
     story.server("replica", {"active": 20}, range(20))
     story.server("replica", {"active": 29, "idle in transaction": 1}, range(20, 75))
     story.server("replica", {"idle": 30}, range(75, 77))
-    story.facts["host"] = [one for one in story.facts["host"] if one.component != "replica"]
+    story.facts["host"] = [item for item in story.facts["host"] if item.component != "replica"]
     story.cpu("replica", 0.49, limit_cores=0.5)
     return story.history()
 
@@ -374,9 +374,9 @@ def cut_short(history: History, at_s: float) -> History:
     """The same run, killed `at_s` seconds into the load."""
     end_s = STARTED_S + at_s
     kept: dict[str, Any] = {
-        one.name: tuple(fact for fact in getattr(history, one.name) if fact.t_s <= end_s)
-        for one in dataclasses.fields(history)
-        if one.name != "environment"
+        item.name: tuple(fact for fact in getattr(history, item.name) if fact.t_s <= end_s)
+        for item in dataclasses.fields(history)
+        if item.name != "environment"
     }
     return dataclasses.replace(history, **kept)
 

@@ -20,11 +20,11 @@ A, B = alert("A"), alert("B")
 
 
 def told(sent: list[Sent]) -> list[tuple[float, str]]:
-    return [(one.t_s, one.kind.value) for one in sent]
+    return [(item.t_s, item.kind.value) for item in sent]
 
 
 def play(route: Route, *changes: tuple[float, Labels, bool], until_s: float = 24 * HOUR_S) -> list[Sent]:
-    return notifications([Change(*one) for one in changes], route, until_s)
+    return notifications([Change(*change) for change in changes], route, until_s)
 
 
 def test_the_defaults_repeat_after_four_hours_and_one_tick() -> None:
@@ -71,7 +71,7 @@ def test_without_resolved_notifications_an_alert_that_returns_beside_another_is_
     assert told(again) == [(30, "alarm"), (330, "repeat"), (630, "alarm")]
 
 
-def test_an_empty_group_is_forgotten_and_then_waits_anew() -> None:
+def test_an_empty_group_is_forgotten_and_then_waits_again() -> None:
     changes = ((0, A, True), (45, A, False), (340, A, True))
     assert told(play(Route(), *changes, until_s=HOUR_S))[-1] == (630, "alarm")  # still the old group's tick
     later = (*changes[:2], (400, A, True))
@@ -79,10 +79,10 @@ def test_an_empty_group_is_forgotten_and_then_waits_anew() -> None:
 
 
 def test_groups_do_not_wait_for_each_other() -> None:
-    one, two = alert("A", pool="x"), alert("A", pool="y")
-    split = play(Route(group_by=("pool",)), (0, one, True), (10, two, True), until_s=200)
+    first, second = alert("A", pool="x"), alert("A", pool="y")
+    split = play(Route(group_by=("pool",)), (0, first, True), (10, second, True), until_s=200)
     assert [(sent.t_s, dict(sent.group)) for sent in split] == [(30, {"pool": "x"}), (40, {"pool": "y"})]
-    assert len(play(Route(), (0, one, True), (10, two, True), until_s=200)) == 1
+    assert len(play(Route(), (0, first, True), (10, second, True), until_s=200)) == 1
 
 
 MOVES = st.lists(st.tuples(st.integers(0, 4000), st.sampled_from([A, B, alert("C")])), max_size=30)
@@ -107,12 +107,12 @@ def flips(moves: list[tuple[int, Labels]]) -> list[Change]:
 
 
 @given(MOVES, ROUTES)
-def test_what_always_holds(moves: list[tuple[int, Labels]], route: Route) -> None:
+def test_properties_of_notifications_for_any_changes(moves: list[tuple[int, Labels]], route: Route) -> None:
     changes = flips(moves)
     sent = notifications(changes, route, 8000.0)
     by_group: dict[Labels, list[Sent]] = {}
-    for one in sent:
-        by_group.setdefault(one.group, []).append(one)
+    for item in sent:
+        by_group.setdefault(item.group, []).append(item)
     for group in by_group.values():
         assert group[0].kind is Kind.ALARM
         for before, now in pairwise(group):
@@ -125,10 +125,10 @@ def test_what_always_holds(moves: list[tuple[int, Labels]], route: Route) -> Non
                 assert now.t_s - before.t_s > route.repeat_interval_s
             if now.kind is Kind.RESOLVED:
                 assert before.kind is not Kind.RESOLVED
-    for one in sent:
-        assert route.send_resolved or not one.resolved
-        for each in one.firing:
-            heard = [change.firing for change in changes if change.alert == each and change.t_s <= one.t_s]
+    for item in sent:
+        assert route.send_resolved or not item.resolved
+        for each in item.firing:
+            heard = [change.firing for change in changes if change.alert == each and change.t_s <= item.t_s]
             assert heard[-1]
     began = [change.t_s for change in changes if change.firing]
     assert not sent or sent[0].t_s >= began[0] + route.group_wait_s
@@ -139,7 +139,11 @@ def test_a_lasting_alert_is_notified_repeatedly(moves: list[tuple[int, Labels]],
     """An alert that never ends is told of within a tick of `repeat_interval`, whatever the others do."""
     lasting = alert("lasting")
     everything = [Change(0.0, lasting, firing=True), *flips(moves)]
-    times = [one.t_s for one in notifications(everything, route, 8000.0) if lasting in one.firing]
+    times = [
+        notification.t_s
+        for notification in notifications(everything, route, 8000.0)
+        if lasting in notification.firing
+    ]
     allowed = route.repeat_interval_s + 2 * route.group_interval_s
     assert times[0] <= route.group_wait_s
     assert all(now - before <= allowed for before, now in pairwise([*times, 8000.0]))
@@ -150,5 +154,7 @@ def test_later_changes_do_not_affect_earlier_notifications(
     moves: list[tuple[int, Labels]], route: Route, until: int
 ) -> None:
     changes = flips(moves)
-    early = notifications([one for one in changes if one.t_s <= until], route, float(until))
-    assert early == [one for one in notifications(changes, route, 8000.0) if one.t_s <= until]
+    early = notifications([change for change in changes if change.t_s <= until], route, float(until))
+    assert early == [
+        notification for notification in notifications(changes, route, 8000.0) if notification.t_s <= until
+    ]

@@ -39,19 +39,19 @@ def minute(failures: int = 7) -> Timeline:
 
 def test_the_incidents_alarm_pages_once_and_is_silent_for_the_evening() -> None:
     evening = study([INFRA], minute(), EVENING)
-    [one] = evening.audits
+    [audited] = evening.audits
     assert evening.failures == 900  # 25 in five minutes for three hours, as whole failures
-    assert len(one.pages) == 1
-    assert one.silences[-1].end_s == pytest.approx(10_800, abs=60)
-    assert one.unannounced > 0.98 * evening.failures
-    assert one.silences[-1].in_alarm_s > 10_000
+    assert len(audited.pages) == 1
+    assert audited.silences[-1].end_s == pytest.approx(10_800, abs=60)
+    assert audited.unannounced > 0.98 * evening.failures
+    assert audited.silences[-1].in_alarm_s > 10_000
     assert not evening.announced
     assert headline(evening).startswith("infra-5xx: 1 page, then 2 h 5")
 
 
 def test_the_shipped_policies_hold_one_that_leaves_no_blind_spot() -> None:
     evening = study(load_policies([ROOT / "infra/alerts"]), minute(), EVENING)
-    told = {one.policy.name: one for one in evening.audits}
+    told = {item.policy.name: item for item in evening.audits}
     assert told["infra-5xx"].sleeps
     for name in ("infra-5xx-again", "pool-timeouts"):
         assert not told[name].sleeps
@@ -61,8 +61,8 @@ def test_the_shipped_policies_hold_one_that_leaves_no_blind_spot() -> None:
 
 def test_nothing_pages_in_a_healthy_evening() -> None:
     healthy = study(load_policies([ROOT / "infra/alerts"]), timeline({}, 75), EVENING)
-    assert [one.false_pages for one in healthy.audits] == [0] * len(healthy.audits)
-    assert [one.pages for one in healthy.audits] == [()] * len(healthy.audits)
+    assert [item.false_pages for item in healthy.audits] == [0] * len(healthy.audits)
+    assert [item.pages for item in healthy.audits] == [()] * len(healthy.audits)
     assert healthy.announced
 
 
@@ -78,9 +78,9 @@ def test_each_advice_is_replayed_and_is_a_file_that_is_read_again(tmp_path: Path
 
 def test_a_page_without_a_failure_is_false() -> None:
     noisy = timeline({}, 1800, pool_in_use=dict.fromkeys(range(600, 1200), 1.0))
-    [full] = [one for one in load_policies([ROOT / "infra/alerts"]) if one.name == "pool-full"]
-    [one] = audit([full], noisy)
-    assert one.false_pages == len(one.pages) > 0
+    [full] = [policy for policy in load_policies([ROOT / "infra/alerts"]) if policy.name == "pool-full"]
+    [audited] = audit([full], noisy)
+    assert audited.false_pages == len(audited.pages) > 0
 
 
 def test_a_burn_rate_alert_breaks_even_where_the_workbook_says() -> None:
@@ -141,7 +141,7 @@ def test_bad_policies_are_reported_at_once_with_their_lines(tmp_path: Path) -> N
         load_policies([file])
     told = caught.value.problems
     for line, what in (("3", "one.metric"), ("4", "90 s"), ("11", "three.colour")):
-        assert any(f"alarms.yaml:{line}: " in one and what in one for one in told), told
+        assert any(f"alarms.yaml:{line}: " in item and what in item for item in told), told
 
 
 @pytest.mark.parametrize("text", ["", "system: nagios\nalarms: {a: {}}\n", "system: cloudwatch\n", "a: [\n"])
@@ -154,12 +154,12 @@ def test_a_file_of_another_kind_is_refused_with_its_line(tmp_path: Path, text: s
 def test_the_picture_and_the_numbers_show_every_policy() -> None:
     evening = study(load_policies([ROOT / "infra/alerts"]), minute(), EVENING)
     picture = str(section(evening).picture)
-    assert all(f">{one.policy.name}<" in picture for one in evening.audits)
-    assert picture.count('class="page"') == sum(len(one.pages) for one in evening.audits)
-    told = {one["name"]: one for one in as_json(evening)["policies"]}
+    assert all(f">{item.policy.name}<" in picture for item in evening.audits)
+    assert picture.count('class="page"') == sum(len(item.pages) for item in evening.audits)
+    told = {policy["name"]: policy for policy in as_json(evening)["policies"]}
     assert (
         told["infra-5xx"]["unannounced_failures"]
-        == evening.audits[[one.policy.name for one in evening.audits].index("infra-5xx")].unannounced
+        == evening.audits[[item.policy.name for item in evening.audits].index("infra-5xx")].unannounced
     )
 
 
@@ -212,7 +212,7 @@ def test_an_alarm_on_what_the_timeline_lacks_is_unknown_and_never_silent(tmp_pat
     export = tmp_path / "incident.csv"
     export.write_text("t_s,requests,http_5xx\n0,600,0\n60,600,5\n120,600,5\n")
     found = study(load_policies([ROOT / "infra/alerts/cloudwatch.yaml"]), of_csv(export), Scale(None))
-    unknown = {one.policy.name: one.unknown for one in found.audits if one.unknown}
+    unknown = {item.policy.name: item.unknown for item in found.audits if item.unknown}
     assert unknown.keys() == {"pool-timeouts", "pool-full"}
     assert "the timeline holds no queuepool_timeouts" in unknown["pool-timeouts"]
     assert all(advice.after.unknown == "" for advice in found.advice)
@@ -221,7 +221,7 @@ def test_an_alarm_on_what_the_timeline_lacks_is_unknown_and_never_silent(tmp_pat
 def test_an_alarm_without_actions_does_not_repeat_and_is_advised_to_have_an_action() -> None:
     silent = replace(INFRA, actions=Actions(), renotify=900.0)
     evening = study([silent], minute(), EVENING)
-    [one] = evening.audits
-    assert one.pages == ()
+    [audited] = evening.audits
+    assert audited.pages == ()
     [advice] = evening.advice
-    assert advice.change.startswith("tell somebody")
+    assert advice.change.startswith("notify somebody")

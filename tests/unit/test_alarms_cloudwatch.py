@@ -59,7 +59,7 @@ POINTS = st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=8)
 
 
 @given(POINTS, st.sampled_from(State), st.integers(1, 5), st.sampled_from(TREATMENTS), st.data())
-def test_what_always_holds(
+def test_properties_of_a_replay_for_any_timeline(
     points: list[bool | None], before: State, periods: int, treatment: str, data: st.DataObject
 ) -> None:
     needed = data.draw(st.integers(1, periods))
@@ -95,7 +95,9 @@ INFRA = CloudWatchAlarm(
 
 def test_an_alarm_notifies_once_and_not_again_while_it_lasts() -> None:
     replay = INFRA.replay(timeline(dict.fromkeys(range(600, 3600, 12), 1)))
-    assert [(one.t_s, one.kind) for one in replay.notifications] == [(660.0, Kind.ALARM)]
+    assert [(notification.t_s, notification.kind) for notification in replay.notifications] == [
+        (660.0, Kind.ALARM)
+    ]
     assert replay.firing == ((660.0, 3600),)
 
 
@@ -121,15 +123,15 @@ def test_actions_come_on_entry_into_a_state_only() -> None:
         actions=Actions(alarm=("on-call",), ok=("on-call",), insufficient_data=("team",)),
     )
     replay = told.replay(timeline({60: 5, 3000: 5}))
-    kinds = [one.kind for one in replay.notifications]
+    kinds = [notification.kind for notification in replay.notifications]
     assert kinds.count(Kind.ALARM) == 2
     assert kinds.count(Kind.RESOLVED) == kinds.count(Kind.ALARM) or kinds[-1] is Kind.ALARM
-    assert all(one is not two for one, two in pairwise(kinds))
+    assert all(item is not two for item, two in pairwise(kinds))
 
 
 def test_a_schedule_notifies_again() -> None:
     replay = replace(INFRA, renotify=900.0).replay(timeline(dict.fromkeys(range(0, 3600, 12), 1)))
-    assert [one.t_s for one in replay.notifications] == [60.0, 960.0, 1860.0, 2760.0]
+    assert [notification.t_s for notification in replay.notifications] == [60.0, 960.0, 1860.0, 2760.0]
 
 
 @given(st.dictionaries(st.integers(0, 1799), st.integers(1, 4), max_size=60), st.sampled_from(TREATMENTS))
@@ -148,6 +150,6 @@ def test_pages_lie_in_stretches_of_alarm_and_each_stretch_has_its_page(
         actions=Actions(alarm=("on-call",)),
     )
     replay = alarm.replay(timeline(failures, 1800))
-    pages = [one for one in replay.notifications if one.kind in PAGES]
+    pages = [notification for notification in replay.notifications if notification.kind in PAGES]
     assert len(pages) == len(replay.firing)
-    assert [one.t_s for one in pages] == [start for start, _ in replay.firing]
+    assert [page.t_s for page in pages] == [start for start, _ in replay.firing]

@@ -26,7 +26,7 @@ def series(gaps: str = "zero") -> dict[str, str]:
     line = timeline({5: 2, 25: 1}, 60, pool_in_use={29: 0.5})
     line = replace(line, series=line.series | {"pool_waiters": (None,) * 30 + (1.0,) * 30})
     found = input_series(line, {"mine": "http_5xx"}, scrape_s=10.0, healthy=3, capacity=30, gaps=gaps)
-    return {one.name: one.values for one in found}
+    return {item.name: item.values for item in found}
 
 
 def named(part: str, found: dict[str, str]) -> str:
@@ -61,16 +61,16 @@ def test_without_promtool_it_is_unknown_and_never_passes(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     policies = load_policies([ROOT / "infra/alerts/prometheus.yaml"])
-    assert [one.name for one in policies] == ["prom-5xx", "prom-pool"]
-    one = study(policies, timeline({75: 4}, 105), Scale())
-    assert [each.unknown.split(",")[0] for each in one.audits] == ["promtool is not on PATH"] * 2
-    assert one.announced is None
-    assert headline(one).endswith("failures; 2 of 2 policies are unknown")
-    assert alarms_not_replayed(["prom-pool"], one)[0].startswith(
+    assert [policy.name for policy in policies] == ["prom-5xx", "prom-pool"]
+    studied = study(policies, timeline({75: 4}, 105), Scale())
+    assert [each.unknown.split(",")[0] for each in studied.audits] == ["promtool is not on PATH"] * 2
+    assert studied.announced is None
+    assert headline(studied).endswith("failures; 2 of 2 policies are unknown")
+    assert alarms_not_replayed(["prom-pool"], studied)[0].startswith(
         "alarm prom-pool is unknown: promtool is not on PATH"
     )
-    assert alarms_not_replayed(["another"], one) == ()
-    assert not one.advice
+    assert alarms_not_replayed(["another"], studied) == ()
+    assert not studied.advice
 
 
 def test_a_pass_is_unknown_where_the_expected_alarm_is(

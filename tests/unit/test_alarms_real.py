@@ -66,8 +66,8 @@ def beside(predicted: list[tuple[float, Sent]], real: list[tuple[float, Sent]]) 
     return matched(policy(), predicted, real, ended_s=100.0)
 
 
-def states(one: BesideReal) -> list[str]:
-    return [row.state for row in one.rows]
+def states(item: BesideReal) -> list[str]:
+    return [row.state for row in item.rows]
 
 
 def test_the_shipped_policies_become_one_prometheus_and_one_alertmanager(shipped: Scenario) -> None:
@@ -76,8 +76,11 @@ def test_the_shipped_policies_become_one_prometheus_and_one_alertmanager(shipped
     assert prometheus["global"]["scrape_interval"] == "15000ms"
     assert prometheus["rule_files"] == ["rules/0-incident.yml", "rules/1-pool.yml"]
     [scraped] = prometheus["scrape_configs"]
-    assert [one["targets"] for one in scraped["static_configs"]] == [["service:9464"], ["pager:9095"]]
-    by_name = {one["receiver"]: one for one in manager["route"]["routes"]}
+    assert [static_config["targets"] for static_config in scraped["static_configs"]] == [
+        ["service:9464"],
+        ["pager:9095"],
+    ]
+    by_name = {route["receiver"]: route for route in manager["route"]["routes"]}
     assert by_name["policy prom-5xx"]["matchers"] == ['alertname=~"ServerErrors"']
     pool = by_name["policy prom-pool"]
     assert pool["matchers"] == ['alertname=~"PoolFull|PoolTimeouts"', 'severity="page"']
@@ -86,8 +89,10 @@ def test_the_shipped_policies_become_one_prometheus_and_one_alertmanager(shipped
         "300000ms",
         "300000ms",
     )
-    assert all(one["continue"] for one in by_name.values())
-    [hook] = next(one for one in manager["receivers"] if one["name"] == "policy prom-pool")["webhook_configs"]
+    assert all(item["continue"] for item in by_name.values())
+    [hook] = next(receiver for receiver in manager["receivers"] if receiver["name"] == "policy prom-pool")[
+        "webhook_configs"
+    ]
     assert hook["url"] == "http://pager:9095/prom-pool"
     texts = [Path(ROOT / "infra/alerts/rules" / name).read_text() for name in ("incident.yml", "pool.yml")]
     assert list(alerting.rule_files().values()) == texts  # as they are
@@ -100,7 +105,7 @@ def test_policies_that_one_prometheus_cannot_run_are_refused_before_anything_sta
     others = policy(name="q", rules=(str(copy),), scrape_interval=10.0)
     problems = contradictions([policy(), others])
     assert problems[0] == "one Prometheus has one scrape_interval: p has 5 s, q has 10 s"
-    assert [one.split(" of ")[0] for one in problems[1:]] == [
+    assert [problem.split(" of ")[0] for problem in problems[1:]] == [
         "one Alertmanager cannot tell apart alert PoolTimeouts",
         "one Alertmanager cannot tell apart alert PoolFull",
     ]
@@ -115,12 +120,12 @@ def test_without_prometheus_policies_it_is_bad_usage(tmp_path: Path, shipped: Sc
 
 def test_what_came_within_the_intervals_is_as_predicted() -> None:
     predicted = [(20.0, sent(FIRST)), (40.0, sent(AGAIN)), (60.0, sent(OVER))]
-    one = beside(predicted, [(27.5, sent(FIRST)), (47.0, sent(AGAIN)), (55.0, sent(OVER))])
-    assert states(one) == [AS_PREDICTED] * 3
-    assert one.as_predicted is True
-    assert [row.off_s for row in one.rows] == [7.5, 7.0, -5.0]
-    assert real_line(one) == "p: 3 came, 3 were predicted, 3 of them as predicted (within 8 s)"
-    assert row_cells(one.rows[0]) == (
+    compared = beside(predicted, [(27.5, sent(FIRST)), (47.0, sent(AGAIN)), (55.0, sent(OVER))])
+    assert states(compared) == [AS_PREDICTED] * 3
+    assert compared.as_predicted is True
+    assert [row.off_s for row in compared.rows] == [7.5, 7.0, -5.0]
+    assert real_line(compared) == "p: 3 came, 3 were predicted, 3 of them as predicted (within 8 s)"
+    assert row_cells(compared.rows[0]) == (
         "alarm",
         "PoolTimeouts",
         "replica",
@@ -144,26 +149,26 @@ def test_what_came_within_the_intervals_is_as_predicted() -> None:
 def test_a_difference_is_reported(
     predicted: list[tuple[float, Sent]], real: list[tuple[float, Sent]], expected: list[str]
 ) -> None:
-    one = beside(predicted, real)
-    assert states(one) == expected
-    assert one.as_predicted is False
+    compared = beside(predicted, real)
+    assert states(compared) == expected
+    assert compared.as_predicted is False
 
 
 def test_what_was_due_as_the_run_ended_is_neither_missing_nor_matched() -> None:
-    one = beside([(20.0, sent(FIRST)), (95.0, sent(AGAIN))], [(21.0, sent(FIRST))])
-    assert states(one) == [AS_PREDICTED, TOO_LATE]
-    assert one.as_predicted is True
-    assert "1 came, 1 were predicted, 1 of them as predicted" in real_line(one)
+    compared = beside([(20.0, sent(FIRST)), (95.0, sent(AGAIN))], [(21.0, sent(FIRST))])
+    assert states(compared) == [AS_PREDICTED, TOO_LATE]
+    assert compared.as_predicted is True
+    assert "1 came, 1 were predicted, 1 of them as predicted" in real_line(compared)
 
 
 def test_another_order_within_a_group_is_a_difference_and_between_groups_is_not() -> None:
     full: Labels = (("alertname", "PoolFull"), ("pool", "replica"))
     predicted = [(20.0, sent(FIRST)), (22.0, sent(FIRST, full))]
     assert beside(predicted, [(21.0, sent(FIRST, full)), (24.0, sent(FIRST))]).in_order
-    one = beside([(20.0, sent(FIRST)), (22.0, sent(OVER))], [(21.0, sent(OVER)), (24.0, sent(FIRST))])
-    assert not one.in_order
-    assert one.as_predicted is False
-    assert ", in another order" in real_line(one)
+    compared = beside([(20.0, sent(FIRST)), (22.0, sent(OVER))], [(21.0, sent(OVER)), (24.0, sent(FIRST))])
+    assert not compared.in_order
+    assert compared.as_predicted is False
+    assert ", in another order" in real_line(compared)
 
 
 def told(at_s: float, status: str = "firing", name: str = "p") -> f.Notification:
@@ -176,7 +181,7 @@ def test_kinds_of_real_notifications_are_those_of_the_model() -> None:
     events = (f.Event(0.0, f.ANCHOR, {"monotonic_s": 1000.0, "wall_s": 0.0}),)
     notes = (told(10), told(30), told(40, name="another"), told(50, "resolved"), told(70))
     found = sent_to(History(None, events=events, notifications=notes), "p")
-    assert [(t_s, one.kind) for t_s, one in found] == [(10, FIRST), (30, AGAIN), (50, OVER), (70, FIRST)]
+    assert [(t_s, item.kind) for t_s, item in found] == [(10, FIRST), (30, AGAIN), (50, OVER), (70, FIRST)]
 
 
 def target(scraped_s: float = 147.0, **changes: str) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def target(scraped_s: float = 147.0, **changes: str) -> dict[str, Any]:
     return plain | {"scraped_s": WALL_S + scraped_s} | changes
 
 
-def with_alarms(history: History, one: PrometheusPolicy, **changes: Any) -> History:
+def with_alarms(history: History, prometheus_policy: PrometheusPolicy, **changes: Any) -> History:
     """The run had real alarms, which saw everything; `changes` to what Prometheus knew at its end."""
     ended = {
         "targets": [target()],
@@ -197,7 +202,10 @@ def with_alarms(history: History, one: PrometheusPolicy, **changes: Any) -> Hist
         ],
         "lost": {},
     }
-    up = {"policies": RealAlerting((one,)).digests(), "pools": {"replica": "replica:5432/referrals"}}
+    up = {
+        "policies": RealAlerting((prometheus_policy,)).digests(),
+        "pools": {"replica": "replica:5432/referrals"},
+    }
     events = [event for event in history.events if event.name != f.ANCHOR]
     events += [
         f.Event(0.0, f.ANCHOR, {"monotonic_s": 1000.0, "wall_s": WALL_S}),
@@ -223,9 +231,9 @@ def with_alarms(history: History, one: PrometheusPolicy, **changes: Any) -> Hist
     ],
 )
 def test_what_was_not_seen_makes_it_unknown_and_never_a_match(changes: dict[str, Any], why: str) -> None:
-    one = policy()
-    run = replace(with_alarms(histories.healthy(), one, **changes), notifications=(told(60),))
-    [found] = beside_real([one], run)
+    wanted = policy()
+    run = replace(with_alarms(histories.healthy(), wanted, **changes), notifications=(told(60),))
+    [found] = beside_real([wanted], run)
     assert why in found.unknown
     assert found.as_predicted is None
     assert real_line(found).startswith("p: 1 came; whether as predicted is unknown, since ")
@@ -234,20 +242,20 @@ def test_what_was_not_seen_makes_it_unknown_and_never_a_match(changes: dict[str,
 
 
 def test_a_run_that_broke_off_or_other_rules_are_unknown() -> None:
-    one = policy()
-    run = with_alarms(histories.healthy(), one)
+    wanted = policy()
+    run = with_alarms(histories.healthy(), wanted)
     cut = dataclasses.replace(run, events=tuple(e for e in run.events if e.name != f.ALERTING_ENDED))
-    assert "broke off" in beside_real([one], cut)[0].unknown
+    assert "broke off" in beside_real([wanted], cut)[0].unknown
     assert "are not those that ran" in beside_real([policy(repeat_interval=60.0)], run)[0].unknown
     assert "not among" in beside_real([policy(name="another")], run)[0].unknown
-    assert beside_real([one], histories.healthy()) == ()  # no real alarms, nothing to say
+    assert beside_real([wanted], histories.healthy()) == ()  # no real alarms, nothing to say
     lost = dataclasses.replace(run, losses=(f.Loss("notifications.jsonl", "holds 1 of the 2 rows"),))
-    assert beside_real([one], lost)[0].unknown == "notifications.jsonl: holds 1 of the 2 rows"
+    assert beside_real([wanted], lost)[0].unknown == "notifications.jsonl: holds 1 of the 2 rows"
 
 
 def test_a_missing_access_log_is_named(shipped: Scenario) -> None:
-    [one] = [one for one in real_alerting(shipped).policies if one.name == "prom-5xx"]
-    [found] = beside_real([one], with_alarms(histories.healthy(), one))
+    [wanted] = [item for item in real_alerting(shipped).policies if item.name == "prom-5xx"]
+    [found] = beside_real([wanted], with_alarms(histories.healthy(), wanted))
     assert "never saw http_requests_5xx_total: answers are counted in logs/access.log" in found.unknown
 
 
@@ -257,8 +265,8 @@ def test_each_pool_has_its_own_series_under_its_own_label() -> None:
         "b:1/x": timeline({}, 30),
     }
     found = {
-        one.name: one.values
-        for one in input_series(
+        series.name: series.values
+        for series in input_series(
             timeline({}, 30), {}, scrape_s=10.0, healthy=1, capacity=4, gaps="zero", pools=pools
         )
     }
@@ -273,15 +281,19 @@ def test_each_pool_has_its_own_series_under_its_own_label() -> None:
 
 def test_pools_are_added_up_over_the_services_processes() -> None:
     history = histories.incident()
-    doubled = tuple(replace(one, pid=one.pid + 1) for one in history.pools)
+    doubled = tuple(replace(pool, pid=pool.pid + 1) for pool in history.pools)
     twice = pools_of_stretch(replace(history, pools=history.pools + doubled), 5, 60, 5.0)
     once = pools_of_stretch(history, 5, 60, 5.0)
-    assert once.keys() == twice.keys() == {one.pool for one in history.pools}
+    assert once.keys() == twice.keys() == {pool.pool for pool in history.pools}
     assert once["replica"].series["pool_in_use"] == twice["replica"].series["pool_in_use"]
     assert once["replica"].total("queuepool_timeouts") == len(
-        [one for one in history.pool_timeouts if one.pool == "replica" and 5 <= one.t_s < 65]
+        [
+            pool_timeout
+            for pool_timeout in history.pool_timeouts
+            if pool_timeout.pool == "replica" and 5 <= pool_timeout.t_s < 65
+        ]
     )
-    [waiters, both] = [one["replica"].total("pool_waiters") for one in (once, twice)]
+    [waiters, both] = [item["replica"].total("pool_waiters") for item in (once, twice)]
     assert both == 2 * waiters
 
 
@@ -292,25 +304,25 @@ def test_a_pool_that_came_after_the_first_scrapes_begins_where_it_was_seen() -> 
     def values(known_from_s: float) -> list[str]:
         pools = pools_of_stretch(history, 0, 60, known_from_s)
         found = input_series(line, {}, scrape_s=3.0, healthy=1, capacity=30, gaps="zero", pools=pools)
-        return [one.values for one in found if 'pool_name="replica"' in one.name]
+        return [item.values for item in found if 'pool_name="replica"' in item.name]
 
-    assert [one.split()[:3] for one in values(2.0)] == [["_x2", "_", "0"]] * 3 + [["_x2", "30", "30"]]
-    assert [one.split()[1:3] for one in values(6.0)] == [["0", "0"]] * 3 + [["30", "30"]]
+    assert [item.split()[:3] for item in values(2.0)] == [["_x2", "_", "0"]] * 3 + [["_x2", "30", "30"]]
+    assert [item.split()[1:3] for item in values(6.0)] == [["0", "0"]] * 3 + [["30", "30"]]
 
 
 @pytest.mark.skipif(find_promtool() is None, reason="no promtool: make alert-tools")
 @pytest.mark.parametrize(("scraped_s", "evaluated_s"), [(147.0, 148.0), (146.0, 147.0), (143.0, 147.0)])
 def test_the_prediction_evaluates_when_the_real_one_did(scraped_s: float, evaluated_s: float) -> None:
     """The first time-out is known to the real one at its first evaluation after the scrape that has it."""
-    one = policy(group_wait=1.0, group_by=("alertname", "db_client_connection_pool_name"))
+    wanted = policy(group_wait=1.0, group_by=("alertname", "db_client_connection_pool_name"))
     history = histories.incident()
     first_s = min(item.t_s for item in history.pool_timeouts)
     rule = {"alert": "PoolTimeouts", "health": "ok", "error": "", "evaluated_s": WALL_S + evaluated_s}
-    run = with_alarms(history, one, rules=[rule], targets=[target(scraped_s)])
-    [found] = beside_real([one], run)
+    run = with_alarms(history, wanted, rules=[rule], targets=[target(scraped_s)])
+    [found] = beside_real([wanted], run)
     assert found.unknown == ""
     scrape_s = min(t_s for k in range(40) if (t_s := scraped_s - 5 * k) > first_s)
-    expected = scrape_s + (evaluated_s - scraped_s) + one.group_wait - histories.STARTED_S
+    expected = scrape_s + (evaluated_s - scraped_s) + wanted.group_wait - histories.STARTED_S
     [page] = [row for row in found.rows if row.alerts == "PoolTimeouts" and row.kind is FIRST]
     assert page.predicted_s == expected
     assert page.state == ABSENT

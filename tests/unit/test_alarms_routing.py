@@ -258,7 +258,7 @@ def test_a_mutated_file_is_read_or_refused_in_words(sample: Path, tmp_path: Path
             assert all(item.name and item.rule for item in load_policies([file]))
 
 
-def test_two_alertmanagers_are_one_too_many(tmp_path: Path) -> None:
+def test_two_alertmanager_files_are_refused(tmp_path: Path) -> None:
     for name in ("a.yml", "b.yml"):
         (tmp_path / name).write_text("route: {receiver: a}\nreceivers: [{name: a}]\n")
     with pytest.raises(UsageError, match="the routes of one file"):

@@ -31,7 +31,7 @@ def test_every_setting_is_read() -> None:
     assert (config.pool_timeout_s, config.secret) == (0.5, "of its own")
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         from_environment(
             {

@@ -23,7 +23,7 @@ def test_no_defect_unless_it_is_asked_for() -> None:
     assert from_environment(BASE | {"REFERRALS_DEFECT": ""}).defect is None
 
 
-def test_bad_settings_are_told_together() -> None:
+def test_bad_settings_are_reported_together() -> None:
     with pytest.raises(ConfigError) as caught:
         from_environment(BASE | {"REFERRALS_DEFECT": "gremlin", "REFERRALS_CURED": "maybe"})
     assert str(caught.value).splitlines() == [
@@ -39,7 +39,7 @@ AT_START = {"fork-shared", "server-limit", "blocked-worker", "slow-or-dead-backe
 @pytest.mark.parametrize("cured", [False, True])
 @pytest.mark.parametrize("defect", sorted(set(DEFECTS) - AT_START))
 def test_each_defect_replaces_a_part_of_the_same_service(defect: str, cured: bool) -> None:
-    plain, app = (create_app(Config(URL, URL, "secret", defect=one, cured=cured)) for one in (None, defect))
+    plain, app = (create_app(Config(URL, URL, "secret", defect=item, cured=cured)) for item in (None, defect))
     added = set(app.view_functions) - set(plain.view_functions)
     if defect == "abandoned-stream":
         assert added == {"export_referrals"}

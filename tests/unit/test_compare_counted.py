@@ -87,7 +87,7 @@ def test_chance_alone_is_seldom_called_a_change() -> None:
         sides = [[0] * 30, [0] * 30]
         for _ in range(dice.randint(1, 12)):
             sides[dice.randrange(2)][dice.randrange(30)] += 1
-        judged = judge_failures(RATE, *(Failures(tuple(one), (20,) * 30) for one in sides))
+        judged = judge_failures(RATE, *(Failures(tuple(side), (20,) * 30) for side in sides))
         called += judged is not None and judged[0] in (Judgement.WORSE, Judgement.BETTER)
     assert called <= 8
 
@@ -103,7 +103,7 @@ def test_short_runs_are_said_to_be_short_first_and_their_failures_are_counted(tm
         "too short to compare: 11 and 11 measured seconds, and each run needs 20"
     )
     assert "at least 20 are needed" in result.doubts[0]
-    (rate,) = [one for one in result.changes if one.metric == "http_5xx_rate"]
+    (rate,) = [change for change in result.changes if change.metric == "http_5xx_rate"]
     assert rate.before
     assert not rate.after
     assert "none of" in rate.why

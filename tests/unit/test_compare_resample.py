@@ -57,7 +57,7 @@ def test_lanes_add_up_side_by_side(seconds: list[list[int]]) -> None:
 
 def test_a_resample_is_as_long_as_the_run_and_keeps_neighbours_together() -> None:
     n, block = 23, 5
-    seconds = [pack([1, *(int(at == one) for one in range(n))]) for at in range(n)]
+    seconds = [pack([1, *(int(at == item) for item in range(n))]) for at in range(n)]
     for totals in resamples(seconds, n + 1, block=block, count=50, dice=DICE(1)):
         assert totals[0] == n
         drawn = list(totals[1:])
@@ -70,7 +70,7 @@ def test_every_second_counts_alike() -> None:
     n = 20
     seconds = [pack([int(at == n - 1), int(at == n // 2)]) for at in range(n)]
     drawn = [*resamples(seconds, 2, block=4, count=4000, dice=DICE(1))]
-    last, middle = (sum(one[lane] for one in drawn) / len(drawn) for lane in (0, 1))
+    last, middle = (sum(item[lane] for item in drawn) / len(drawn) for lane in (0, 1))
     assert last == pytest.approx(1, abs=0.06)
     assert middle == pytest.approx(1, abs=0.06)
 

@@ -18,14 +18,16 @@ from tests.unit.saved_runs import ENVIRONMENT, noisy, save
 
 
 def compared(folder: Path, before: History, after: History) -> Comparison:
-    one = save(folder / "before", before)
+    earlier = save(folder / "before", before)
     other = save(folder / "after", after)
-    return compare_runs(read_measured(one), read_measured(other))
+    return compare_runs(read_measured(earlier), read_measured(other))
 
 
 def judgement(comparison: Comparison, metric: str, endpoint: str | None = None) -> Judgement:
     (found,) = [
-        one.judgement for one in comparison.changes if (one.metric, one.endpoint) == (metric, endpoint)
+        change.judgement
+        for change in comparison.changes
+        if (change.metric, change.endpoint) == (metric, endpoint)
     ]
     return found
 
@@ -55,7 +57,7 @@ def test_a_slower_release_is_worse_where_it_is_slower(tmp_path: Path) -> None:
     assert judgement(result, "p95_ms", LIST) is Judgement.WORSE
     assert judgement(result, "p95_ms", histories.SUMMARY) is not Judgement.WORSE
     assert f"p95  {LIST}" in headline(result)
-    row = next(one for one in result.changes if (one.metric, one.endpoint) == ("p95_ms", LIST))
+    row = next(change for change in result.changes if (change.metric, change.endpoint) == ("p95_ms", LIST))
     assert isinstance(row.before, float)
     assert isinstance(row.after, float)
     assert row.low is not None
@@ -88,7 +90,8 @@ def test_the_incident_against_the_hotfix_is_better(tmp_path: Path) -> None:
 def test_cpu_is_shown_and_does_not_decide(tmp_path: Path) -> None:
     healthy = histories.healthy()
     busy = dataclasses.replace(
-        healthy, host=tuple(dataclasses.replace(one, cpu_cores=one.cpu_cores * 1.5) for one in healthy.host)
+        healthy,
+        host=tuple(dataclasses.replace(item, cpu_cores=item.cpu_cores * 1.5) for item in healthy.host),
     )
     result = compared(tmp_path, healthy, busy)
     assert judgement(result, "replica_cpu_cores_mean") is Judgement.MORE
@@ -100,7 +103,7 @@ def test_equal_runs_have_equal_intervals(tmp_path: Path) -> None:
     first = compared(tmp_path / "first", before, after)
     again = compared(tmp_path / "again", before, after)
     assert first.changes == again.changes
-    assert any(one.low is not None for one in first.changes)
+    assert any(change.low is not None for change in first.changes)
 
 
 def test_warm_up_is_left_out(tmp_path: Path) -> None:
@@ -117,14 +120,14 @@ def test_what_ended_in_the_drain_counts(tmp_path: Path) -> None:
     """Those who waited thirty seconds end after the load, and are the point of it."""
     run = read_measured(save(tmp_path / "run", histories.incident()))
     assert run.verdict is not None
-    failed = sum(one.server_errors for series in run.endpoints.values() for one in series)
+    failed = sum(second.server_errors for series in run.endpoints.values() for second in series)
     assert failed == run.verdict.metrics["http_5xx"]
     assert failed > 0
 
 
 def test_differences_are_reported(tmp_path: Path) -> None:
     healthy = histories.healthy()
-    one = save(tmp_path / "one", healthy)
+    earlier = save(tmp_path / "one", healthy)
     load = {"users": 800, "duration": 75.0, "think_time": 3.0}
     other = save(
         tmp_path / "other",
@@ -132,7 +135,7 @@ def test_differences_are_reported(tmp_path: Path) -> None:
         histories.scenario(name="soak", release="1.1", load=load, data={"size": "medium"}),
         dataclasses.replace(ENVIRONMENT, cpu_count=8, limits={}),
     )
-    assert compare_runs(read_measured(one), read_measured(other)).differences == (
+    assert compare_runs(read_measured(earlier), read_measured(other)).differences == (
         "scenario gate -> soak",
         "load.think_time 6 -> 3",
         "data.size small -> medium",
@@ -159,9 +162,9 @@ def test_too_few_seconds_say_nothing(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_never_judged_says_nothing(tmp_path: Path) -> None:
-    one = save(tmp_path / "one", histories.healthy())
+    earlier = save(tmp_path / "one", histories.healthy())
     other = save(tmp_path / "other", histories.healthy(), judged=False)
-    result = compare_runs(read_measured(one), read_measured(other))
+    result = compare_runs(read_measured(earlier), read_measured(other))
     assert result.outcome == "unknown"
     assert result.doubts == (f"other was never judged; `rushhour judge {other.path}` does it",)
 
@@ -169,9 +172,9 @@ def test_a_run_that_was_never_judged_says_nothing(tmp_path: Path) -> None:
 def test_without_the_agent_in_one_run_it_is_unknown(tmp_path: Path) -> None:
     """Nobody looked at the pools of the second: silence is not health."""
     scenario = histories.scenario(thresholds=("p95 < 400ms",), release="1.1.1")
-    one = save(tmp_path / "one", histories.healthy(), scenario)
+    earlier = save(tmp_path / "one", histories.healthy(), scenario)
     other = save(tmp_path / "other", histories.without_agent(histories.healthy()), scenario)
-    result = compare_runs(read_measured(one), read_measured(other))
+    result = compare_runs(read_measured(earlier), read_measured(other))
     assert judgement(result, "leaked_connections") is Judgement.NO_DATA
     assert result.outcome == "unknown"
 
@@ -181,7 +184,9 @@ def test_rare_requests_have_no_percentile(tmp_path: Path) -> None:
     rare = tuple(histories.request_row(t_s, "POST /login", 1, 500, f.Outcome.OK) for t_s in range(20, 70, 5))
     mixed = dataclasses.replace(healthy, requests=(*healthy.requests, *rare))
     result = compared(tmp_path, mixed, mixed)
-    (row,) = [one for one in result.changes if (one.metric, one.endpoint) == ("p95_ms", "POST /login")]
+    (row,) = [
+        change for change in result.changes if (change.metric, change.endpoint) == ("p95_ms", "POST /login")
+    ]
     assert (row.judgement, row.why) == (Judgement.NO_EVIDENCE, "10 answers; 200 are needed")
 
 

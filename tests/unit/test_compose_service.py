@@ -14,7 +14,6 @@ from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.stack.compose.engine import Engine
 from rushhour.stack.compose.files import servers_file
 from rushhour.stack.compose_service.override import SERVERS_NETWORK, Injection, Mount, image_of, override_file
-from rushhour.stack.compose_service.sources import Sources
 from rushhour.stack.compose_service.user_file import Bind, UserFile, parse_config, port_of, refusals
 from rushhour.stack.compose_service.waiting import why_silent
 from rushhour.stack.open import StackOptions, open_stack
@@ -186,8 +185,8 @@ def test_a_relative_root_starts_at_the_scenario_file(folder: Path) -> None:
 def test_bad_input_is_reported_with_its_line(folder: Path, old: str, new: str, told: str) -> None:
     assert old in SCENARIOS
     found = problems(folder, SCENARIOS.replace(old, new))
-    assert any(told in one for one in found), found
-    assert all(one.startswith("scenarios.yaml:") for one in found)
+    assert any(told in item for item in found), found
+    assert all(item.startswith("scenarios.yaml:") for item in found)
 
 
 def test_invalid_yaml_in_a_compose_file_is_reported_with_its_line(folder: Path) -> None:
@@ -298,74 +297,6 @@ def test_the_servers_have_names_that_no_service_of_the_users_has() -> None:
     services = YAML(typ="safe").load(servers_file(engine))["services"]
     assert services["replica"]["networks"]["default"]["aliases"] == ["rushhour-replica"]
     assert set(services) == {"primary", "replica"}
-
-
-class Inside:
-    """The files of a container, and how often they were read."""
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.files = files
-        self.asked: list[str] = []
-
-    def read(self, file: str) -> bytes | None:
-        self.asked.append(file)
-        return self.files.get(file)
-
-
-def put(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def test_a_mounted_file_is_the_local_one_whatever_it_holds(tmp_path: Path) -> None:
-    put(tmp_path / "src" / "shop.py", "new")
-    put(tmp_path / "lib" / "db.py", "x")
-    binds = [
-        Bind(tmp_path / "src", PurePosixPath("/srv")),
-        Bind(tmp_path / "lib", PurePosixPath("/srv/lib")),
-    ]
-    inside = Inside({"/srv/shop.py": b"old"})
-    sources = Sources(tmp_path, binds, [], inside.read)
-    assert sources.local("/srv/shop.py") == "src/shop.py"
-    assert sources.local("/srv/lib/db.py") == "lib/db.py"  # the innermost mount
-    assert inside.asked == []
-
-
-def test_a_copied_file_is_found_by_the_end_of_its_path(tmp_path: Path) -> None:
-    put(tmp_path / "shop" / "views.py", "views")
-    put(tmp_path / "other" / "views.py", "views")
-    inside = Inside({"/srv/shop/views.py": b"views"})
-    sources = Sources(tmp_path, [], [tmp_path], inside.read)
-    assert sources.local("/srv/shop/views.py") == "shop/views.py"
-    assert sources.local("/srv/shop/views.py") == "shop/views.py"
-    assert inside.asked == ["/srv/shop/views.py"]  # once
-
-
-def test_a_copied_file_is_found_in_another_folder_by_name_and_content(tmp_path: Path) -> None:
-    put(tmp_path / "a" / "shop" / "db.py", "one")
-    put(tmp_path / "b" / "deep" / "db.py", "one")
-    put(tmp_path / "c" / "db.py", "two")
-    put(tmp_path / ".venv" / "db.py", "two")
-    inside = Inside({"/opt/shop/db.py": b"one", "/opt/db.py": b"two"})
-    sources = Sources(tmp_path, [], [tmp_path], inside.read)
-    assert sources.local("/opt/shop/db.py") == "a/shop/db.py"  # more of its folders have the same names
-    assert sources.local("/opt/db.py") == "c/db.py"
-
-
-def test_another_version_of_a_file_is_not_taken_for_it(tmp_path: Path) -> None:
-    put(tmp_path / "shop.py", "today's")
-    sources = Sources(tmp_path, [], [tmp_path], Inside({"/srv/shop.py": b"last week's"}).read)
-    assert sources.local("/srv/shop.py") == "/srv/shop.py"
-
-
-def test_a_file_outside_of_the_root_keeps_the_containers_path(tmp_path: Path) -> None:
-    put(tmp_path / "backend" / "shop.py", "x")
-    root = tmp_path / "load"
-    root.mkdir()
-    sources = Sources(root, [], [tmp_path / "backend"], Inside({"/srv/shop.py": b"x"}).read)
-    assert sources.local("/srv/shop.py") == "/srv/shop.py"
-    assert sources.local("<unknown>") == "<unknown>"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def run(saved: RunDir, tmp_path: Path) -> RunDir:
     return RunDir(shutil.copytree(saved.path, tmp_path / saved.path.name))
 
 
-@pytest.mark.parametrize(("name", "damage"), [(one, damage) for one, _, damage in CASES],
+@pytest.mark.parametrize(("name", "damage"), [(case, damage) for case, _, damage in CASES],
                          ids=[f"{name}-{kind}" for name, kind, _ in CASES])  # fmt: skip
 def test_damage_is_said_in_words(
     name: str, damage: Damage, run: RunDir, capsys: pytest.CaptureFixture[str]
@@ -153,7 +153,7 @@ def test_a_broken_run_does_not_keep_the_others_from_being_judged(
     binary(broken.file("pool.jsonl"))
 
     def code(*runs: RunDir) -> int:
-        found = _exit_of(["judge", *(str(one.path) for one in runs)])
+        found = _exit_of(["judge", *(str(item.path) for item in runs)])
         capsys.readouterr()
         return found
 

@@ -2,9 +2,9 @@
 
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import click
 import pytest
@@ -13,8 +13,9 @@ from rushhour.cli import cli
 from rushhour.cli.main import COMMANDS
 from rushhour.diagnosis import advice
 from rushhour.diagnosis.choose import RULES
-from rushhour.rundir.directory import POOL_KINDS
+from rushhour.rundir.encoding import POOL_KINDS
 from rushhour.scenario import model as s
+from rushhour.scenario.durations import seconds_of
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.thresholds import METRICS
 
@@ -30,6 +31,44 @@ def test_every_key_of_a_scenario_is_explained(kind: type, prefix: str) -> None:
     page = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
     missing = [key.name for key in fields(kind) if f"| `{prefix}{key.name}` |" not in page]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix"),
+    [
+        (s.Load, ""),
+        (s.Pool, "pool."),
+        (s.Service, "service."),
+        (s.Postgres, "postgres."),
+        (s.Data, "data."),
+        (s.Scenario, ""),
+    ],
+)
+def test_defaults_of_a_scenario_are_those_in_the_tables(kind: type, prefix: str) -> None:
+    page = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
+    wrong = []
+    for key in fields(kind):
+        row = re.search(rf"^\| `{prefix}{key.name}` \| ([^|]*) \|", page, re.M)
+        if row is None or key.name == "release":  # the reader chooses it
+            continue
+        default = key.default if key.default_factory is MISSING else key.default_factory()
+        if not is_default(row[1].strip().strip("`"), default):
+            wrong.append((key.name, row[1], default))
+    assert wrong == []
+
+
+def is_default(shown: str, default: Any) -> bool:
+    if default is MISSING:
+        return shown == "required"
+    if default is None:
+        return shown in {"", "none", "required, or `arrivals"}
+    if isinstance(default, bool):
+        return shown == str(default).lower()
+    if isinstance(default, (int, float)):
+        return (seconds_of(shown) if shown[-1].isalpha() else float(shown)) == default
+    if isinstance(default, (dict, tuple)):
+        return not default and shown in {"{}", "[]"}
+    return bool(shown == default)
 
 
 def test_every_key_of_a_scenario_itself_is_explained() -> None:
@@ -70,12 +109,12 @@ def test_every_cause_has_a_page_and_a_scenario_of_the_zoo() -> None:
     assert {page.stem for page in (ROOT / "docs/causes").glob("*.md")} == causes
     file = load_scenarios(ROOT / "scenarios.yaml")
     zoo = [file.scenarios[name] for name in file.suites["zoo"]]
-    assert {one.cause for one in zoo if one.expect != "healthy"} == causes
-    for one in zoo:
-        twin = file.scenarios.get(f"{one.name}-cured")
-        assert one.name.endswith("-cured") or (twin is not None and twin.expect == "healthy"), one.name
+    assert {item.cause for item in zoo if item.expect != "healthy"} == causes
+    for item in zoo:
+        twin = file.scenarios.get(f"{item.name}-cured")
+        assert item.name.endswith("-cured") or (twin is not None and twin.expect == "healthy"), item.name
     page = (ROOT / "docs/zoo.md").read_text(encoding="utf-8")
-    assert [one.name for one in zoo if one.name.removesuffix("-cured") not in page] == []
+    assert [item.name for item in zoo if item.name.removesuffix("-cured") not in page] == []
 
 
 def test_the_readme_names_every_command() -> None:
@@ -151,11 +190,7 @@ def test_every_option_of_agent_exec_is_explained() -> None:
     assert shown == taken - {"--help"}
 
 
-PLAIN = [
-    page
-    for page in PAGES
-    if page.name not in {"alarms.md", "compare.md", "field.md", "reliability.md", "security.md", "web-ui.md"}
-]
+PLAIN = [page for page in PAGES if page.name not in {"security.md", "web-ui.md"}]
 
 
 @pytest.mark.parametrize("page", PLAIN, ids=lambda path: path.name)
@@ -233,3 +268,18 @@ def test_every_scenario_and_suite_is_in_the_tables() -> None:
     for page in ("README.md", "docs/scenarios.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         assert [name for name in sorted(names) if f"`{name}`" not in text] == [], page
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/programs.md"])
+def test_the_commands_with_json_are_those_that_have_the_option(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    sentence = re.search(r"^(`[^\n]*) take `--json`", text, re.M)
+    assert sentence is not None
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in COMMANDS}
+    having = {
+        name
+        for name, command in commands.items()
+        if command is not None and any("--json" in option.opts for option in command.params)
+    }
+    assert set(re.findall(r"`([a-z]+)`", sentence[1])) == having

@@ -236,4 +236,4 @@ def test_a_drill_that_never_came_to_the_hotfix_has_no_bar() -> None:
 
 @given(st.permutations(BEFORE))
 def test_order_does_not_matter(shuffled: list[ServiceState]) -> None:
-    assert {one.what for one in compare(BEFORE, shuffled)} == {"untouched"}
+    assert {item.what for item in compare(BEFORE, shuffled)} == {"untouched"}

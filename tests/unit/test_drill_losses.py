@@ -164,7 +164,7 @@ def test_a_failure_that_rests_on_lost_rows_is_unknown(cured: RunDir) -> None:
         reason.startswith("not proven, since rows were lost: No request ended") for reason in drill.reasons
     )
     mutate(cured, "services.jsonl", lambda lines: lines[:-1])
-    assert any("rows were lost: search was restarted: is gone" in one for one in judge_drill(cured).reasons)
+    assert any("rows were lost: search was restarted: is gone" in item for item in judge_drill(cured).reasons)
 
 
 @pytest.mark.parametrize("mutation", [cut, with_a_hole, empty])

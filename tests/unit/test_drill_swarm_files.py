@@ -40,9 +40,9 @@ def test_every_sibling_that_can_be_asked_for_is_in_the_file() -> None:
 
 
 def test_every_service_has_no_virtual_ip_and_host_mode_ports() -> None:
-    for name, one in stack("accounts")["services"].items():
-        assert one["deploy"]["endpoint_mode"] == "dnsrr"
-        [port] = one["ports"]
+    for name, item in stack("accounts")["services"].items():
+        assert item["deploy"]["endpoint_mode"] == "dnsrr"
+        [port] = item["ports"]
         assert port["mode"] == "host"
         assert ("published" in port) == (name != "referrals")  # a start-first update needs a second one
 
@@ -61,7 +61,7 @@ def test_the_probe_needs_no_connection_of_the_pool_once_it_was_healthy() -> None
     """Else Swarm would replace the exhausted service before anybody gives a command."""
     target = stack("accounts")["services"]["referrals"]
     assert target["healthcheck"]["test"] == ["CMD", PROBE, "8000", "/health"]
-    assert any(one.endswith("/docker:/rushhour/docker:ro") for one in target["volumes"])
+    assert any(volume.endswith("/docker:/rushhour/docker:ro") for volume in target["volumes"])
 
 
 def test_a_bad_hotfix_is_rolled_back_by_the_swarm() -> None:

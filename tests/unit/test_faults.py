@@ -157,8 +157,8 @@ def test_each_fault_is_applied_once_when_it_is_due(recorder: Recorder) -> None:
     assert seen == [0, 0, 1, 1, 1, 2, 2]
     assert servers.done == [("replica", "pause"), ("replica", "unpause")]
     recorder.close()
-    events = [one for one in load_history(recorder.run).events if one.name == f.FAULT]
-    assert [(one.detail["server"], one.detail["do"]) for one in events] == servers.done
+    events = [event for event in load_history(recorder.run).events if event.name == f.FAULT]
+    assert [(event.detail["server"], event.detail["do"]) for event in events] == servers.done
 
 
 def test_a_fault_that_fails_breaks_the_run(recorder: Recorder) -> None:
@@ -184,7 +184,7 @@ def paused() -> tuple[f.Event, ...]:
 def test_reports_mark_each_fault() -> None:
     history = histories.dead_backend()
     history = dataclasses.replace(history, events=(*history.events, *paused()))
-    marked = [(one.t_s, one.label) for one in moments(history, histories.STARTED_S)]
+    marked = [(moment.t_s, moment.label) for moment in moments(history, histories.STARTED_S)]
     assert (40.0, "replica paused") in marked
     assert (73.0, "replica goes on") in marked
 

@@ -37,6 +37,11 @@ def test_production_is_read_from_the_scenario_file(folder: Path) -> None:
     ("text", "words"),
     [
         ("{ customers: 0 }", "production.customers: input should be greater than 0, not 0"),
+        ("{ customers: 10000001 }", "production.customers: input should be less than or equal to 10000000"),
+        (
+            "{ customers: 5, threads: 100001 }",
+            "production.threads: input should be less than or equal to 100000",
+        ),
         ("{ instances: 3 }", "production.customers: is missing"),
         ("{ customers: 5, thread: 3 }", "production.thread: unknown key 'thread'"),
         ("{ customers: 5, think_time: 10 }", "production.think_time: 10 is not a duration"),

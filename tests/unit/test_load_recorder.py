@@ -190,7 +190,7 @@ def test_exceptions_are_counted_by_type_and_the_innermost_line_outside_of_librar
     assert (key_error.error, key_error.message, key_error.count) == ("KeyError", "'a'", 2)
     assert decode_error.error == "JSONDecodeError"
     line = raise_key_error.__code__.co_firstlineno + 1
-    assert {one.where for one in (key_error, decode_error)} == {
+    assert {item.where for item in (key_error, decode_error)} == {
         f"test_load_recorder.py:{line} in raise_key_error"
     }
     assert exceptions.take(2.0, "local") == ()

@@ -193,7 +193,7 @@ def test_a_broken_night_is_no_reference(nights: Nights) -> None:
 
 def test_only_candidates_take_the_release() -> None:
     file = load_scenarios(Path(__file__).parents[2] / "scenarios.yaml")
-    chosen = {one.name: one.release for one in file.select(["nightly"], "1.0", pinned_stay=True)}
+    chosen = {item.name: item.release for item in file.select(["nightly"], "1.0", pinned_stay=True)}
     assert chosen == {
         "gate": "1.0",
         "rush-hour": "1.1",
@@ -201,7 +201,7 @@ def test_only_candidates_take_the_release() -> None:
         "nightly-soak": "1.0",
         "replica-fault": "1.1.1",
     }
-    assert {one.release for one in file.select(["nightly"], "1.0")} == {"1.0"}
+    assert {item.release for item in file.select(["nightly"], "1.0")} == {"1.0"}
     with pytest.raises(UsageError, match="rush-hour pins every release; none is `release: newest`"):
         file.select(["rush-hour"], "1.0", pinned_stay=True)
 
@@ -222,7 +222,7 @@ def test_the_trend_has_a_gap_where_a_scenario_did_not_run(nights: Nights) -> Non
     row = nights.run("1.1").runs[0]
     other = dataclasses.replace(row, scenario="soak", night="20250101T030000Z", p95_ms=None)
     shown = night_rows([other, row], ["gate", "soak"])
-    assert [one.night for one in shown] == ["20250101T030000Z", row.night]
+    assert [item.night for item in shown] == ["20250101T030000Z", row.night]
     data = trend_data(shown, ["gate", "soak"])
     assert data["verdicts"] == [[None, "fail"], ["fail", None]]
     latency = data["panels"][0]["values"]

@@ -46,12 +46,12 @@ def runs(tmp_path: Path) -> list[RunDir]:
 
 def calls(runs: list[RunDir]) -> dict[str, list[str]]:
     """A call of each command that reads saved runs, scenarios or the machine."""
-    one, other = (str(run.path) for run in runs)
+    first, second = (str(run.path) for run in runs)
     return {
-        "verify": [one, other],
-        "compare": [one, other],
+        "verify": [first, second],
+        "compare": [first, second],
         "history": ["--runs", str(runs[0].path.parent)],
-        "alarms": [one, other],
+        "alarms": [first, second],
         "list": [],
         "doctor": [],
     }
@@ -61,7 +61,7 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
     code = _exit_of(arguments)
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, list)
-    assert all(isinstance(one, dict) for one in found)
+    assert all(isinstance(item, dict) for item in found)
     return int(code), found
 
 
@@ -79,8 +79,8 @@ def test_json_is_one_array_of_objects_with_the_same_exit_code(
 
 def test_json_of_the_doctor_has_an_object_for_each_finding() -> None:
     found = json.loads(piped(["doctor", "--json"]))
-    assert {"Python", "cores", "PostgreSQL"} <= {one["what"] for one in found}
-    assert all(set(one) == {"what", "ok", "found", "advice"} for one in found)
+    assert {"Python", "cores", "PostgreSQL"} <= {item["what"] for item in found}
+    assert all(set(item) == {"what", "ok", "found", "advice"} for item in found)
 
 
 def test_json_of_a_comparison_holds_every_row(runs: list[RunDir], capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,15 +92,15 @@ def test_json_of_a_comparison_holds_every_row(runs: list[RunDir], capsys: pytest
 
 def test_json_of_the_history_names_each_run(runs: list[RunDir], capsys: pytest.CaptureFixture[str]) -> None:
     _, found = said(["history", *calls(runs)["history"], "--json"], capsys)
-    assert [one["run"] for one in found] == [run.path.name for run in runs]
+    assert [item["run"] for item in found] == [run.path.name for run in runs]
 
 
 def test_json_of_alarms_names_each_run_and_policy(
     runs: list[RunDir], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, found = said(["alarms", *calls(runs)["alarms"], "--json"], capsys)
-    assert [one["run"] for one in found] == calls(runs)["alarms"]
-    assert all(one["policies"] for one in found)
+    assert [item["run"] for item in found] == calls(runs)["alarms"]
+    assert all(item["policies"] for item in found)
 
 
 @pytest.mark.parametrize("name", ["verify", "alarms", "compare"])

@@ -127,5 +127,5 @@ def test_it_records_under_the_policys_path_and_says_what_is_wrong(tmp_path: Path
         finally:
             desk.shutdown()
             thread.join()
-    [one] = [json.loads(row) for row in told.read_text().splitlines()]
-    assert one["policy"] == "prom pool"
+    [recorded] = [json.loads(row) for row in told.read_text().splitlines()]
+    assert recorded["policy"] == "prom pool"

@@ -107,7 +107,7 @@ def test_problems_of_a_target_are_reported_with_their_line(
 ) -> None:
     assert old in GOOD
     found = problems(folder, GOOD.replace(old, new))
-    assert any(told in one for one in found), found
+    assert any(told in item for item in found), found
 
 
 def test_the_drivers_url() -> None:

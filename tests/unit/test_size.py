@@ -146,9 +146,9 @@ def test_a_run_without_an_agent_or_with_an_unknown_verdict_is_refused(tmp_path: 
 
 
 def test_runs_of_two_services_or_releases_are_not_joined(tmp_path: Path) -> None:
-    one, other = written(tmp_path / "x", measured()), written(tmp_path / "y", measured(), release="1.0")
+    this, other = written(tmp_path / "x", measured()), written(tmp_path / "y", measured(), release="1.0")
     with pytest.raises(UsageError, match="different services or releases"):
-        read_for_sizing([one, other], None)
+        read_for_sizing([this, other], None)
 
 
 def test_two_runs_show_how_much_longer_busy_servers_keep_connections(tmp_path: Path) -> None:

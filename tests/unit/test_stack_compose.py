@@ -214,7 +214,7 @@ def test_pips_settings_without_local_files() -> None:
     }
 
 
-def test_an_image_is_built_anew_when_its_source_changes(tmp_path: Path) -> None:
+def test_an_image_is_built_again_when_its_source_changes(tmp_path: Path) -> None:
     (tmp_path / "app" / "__pycache__").mkdir(parents=True)
     (tmp_path / "requirements.lock").write_text("flask==3\n")
     code = tmp_path / "app" / "views.py"

@@ -40,8 +40,8 @@ def test_the_scenario_file_is_valid(tmp_path: Path) -> None:
 
 def test_the_locustfile_reads_each_route_under_the_agents_name() -> None:
     text = locust_file(ROUTES)
-    [customer] = [one for one in ast.parse(text).body if isinstance(one, ast.ClassDef)]
-    tasks = [one.name for one in customer.body if isinstance(one, ast.FunctionDef)]
+    [customer] = [item for item in ast.parse(text).body if isinstance(item, ast.ClassDef)]
+    tasks = [item.name for item in customer.body if isinstance(item, ast.FunctionDef)]
     assert tasks == ["home", "customers_referrals", "report", "report_again", "get_import"]
     assert 'self.client.get("/customers/1/referrals", name="/customers/:id/referrals")' in text
     assert 'self.client.get("/report/1", name="/report/:year")' in text

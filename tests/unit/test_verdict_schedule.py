@@ -106,14 +106,14 @@ def test_a_generator_that_fell_behind_makes_the_run_unknown(changes: Late, why: 
 
 
 def test_each_process_is_measured_by_its_own_schedule() -> None:
-    [one] = [sample for sample in generated(lambda _: {}).generator if sample.t_s == h.STARTED_S + 40]
-    calm = dataclasses.replace(one, worker="worker-0", lateness_p99_ms=700.0)
+    [found] = [sample for sample in generated(lambda _: {}).generator if sample.t_s == h.STARTED_S + 40]
+    calm = dataclasses.replace(found, worker="worker-0", lateness_p99_ms=700.0)
     pushed = dataclasses.replace(calm, worker="worker-1", due=4_000, started=4_000, cpu_cores=1.0)
     before = [
-        dataclasses.replace(one, worker=worker, t_s=one.t_s - n)
+        dataclasses.replace(found, worker=worker, t_s=found.t_s - n)
         for worker in ("worker-0", "worker-1")
         for n in (1, 2, 3)
     ]
     late = unexplained([*before, calm, pushed])
-    assert late["worker-0", one.t_s].p99_ms == 700
-    assert late["worker-1", one.t_s].p99_ms == 0
+    assert late["worker-0", found.t_s].p99_ms == 700
+    assert late["worker-1", found.t_s].p99_ms == 0

@@ -26,7 +26,7 @@ def logged(
 
 
 def report_of(requests: Sequence[Logged], resolution_s: float = 0.001) -> ReadingReport:
-    times = [one.t for one in requests]
+    times = [request.t for request in requests]
     return ReadingReport(
         files=("access.log",),
         formats=(FormatRead("combined", len(requests), "start"),),
@@ -48,7 +48,7 @@ def report_of(requests: Sequence[Logged], resolution_s: float = 0.001) -> Readin
 def modelled(
     requests: Iterable[Logged], asked: Asked | None = None, resolution_s: float = 0.001
 ) -> TrafficModel:
-    ordered = sorted(requests, key=lambda one: one.t)
+    ordered = sorted(requests, key=lambda item: item.t)
     fold = Fold(asked or Asked())
     fold.take(ordered)
     return build(fold, report_of(ordered, resolution_s))
@@ -90,4 +90,4 @@ def _visit(
         found.append(logged(t, f"/orders/{rng.randint(1, 5000)}", visitor))
         if rng.random() >= back:
             break
-    yield from (one for one in found if one.t < START + lasts_s)
+    yield from (item for item in found if item.t < START + lasts_s)

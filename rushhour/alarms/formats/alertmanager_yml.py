@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from rushhour.alarms.alertmanager import Route
 from rushhour.alarms.formats.time_intervals_yml import Places, read_intervals
-from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.routing import Configuration, Inhibition, Matcher, Node
+from rushhour.alarms.selectors import check_regex
 from rushhour.alarms.time_intervals import TimeInterval
 from rushhour.scenario.yaml_node import Node as Document
 
 MAX_DEPTH: Final = 50
-_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
 _MATCHER: Final = re.compile(
     r"\s*(?P<name>\"(?:[^\"\\]|\\.)*\"|[^\s=!~{},\"]+)\s*(?P<op>=~|!~|!=|=)\s*"
     r"(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s,\"{}]*)\s*(?:,|$)"
@@ -70,7 +70,7 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
 
 
 def read_grafana(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
-    """Grafana's first notification policy; contact points without a file are taken to notify somebody."""
+    """Read Grafana's first notification policy; contact points without a file are taken to notify."""
     reader, plain = _Reader(document, path), document.plain
     intervals = read_intervals(reader, plain.get("muteTimes"), ("muteTimes",), "time_intervals")
     policies = reader.mappings(plain["policies"], ("policies",))
@@ -134,7 +134,7 @@ class _Reader(Places):
         )
 
     def matchers(self, plain: Mapping[str, Any], at: tuple[str | int, ...], side: str) -> tuple[Matcher, ...]:
-        """`match`, `match_re`, `matchers` and Grafana's `object_matchers`."""
+        """Read `match`, `match_re`, `matchers` and Grafana's `object_matchers`."""
         found: list[Matcher] = []
         for key, op in ((f"{side}match", "="), (f"{side}match_re", "=~")):
             given = plain.get(key) or {}
@@ -152,11 +152,10 @@ class _Reader(Places):
                     (*at, "object_matchers"), f"object_matchers {given!r} is not [label, operator, value]"
                 )
         for item in found:
-            if "~" in item.op:
-                try:
-                    re.compile(item.value)
-                except re.error as error:
-                    self.wrong(at, f"the regular expression {item.value!r} cannot be read: {error}")
+            try:
+                check_regex(item.value, item.op)
+            except ValueError as error:
+                self.wrong(at, str(error))
         return tuple(found)
 
     def check(self, root: Node, receivers: Mapping[str, bool], intervals: Mapping[str, Any]) -> None:
@@ -196,7 +195,7 @@ class _Reader(Places):
         given = plain.get(key)
         if given is None:
             return usual
-        if not _DURATION.match(str(given)):
+        if not is_duration(given):
             self.wrong((*at, key), f"{key} {given!r} is not a duration as 30s, 5m or 4h")
             return usual
         return milliseconds(str(given)) / 1000

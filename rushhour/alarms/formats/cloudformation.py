@@ -70,7 +70,7 @@ class _Template:
         return str(self.value(given)) if given is not None else logical
 
     def value(self, given: Any, depth: int = 0) -> Any:
-        """With its references followed; `Unresolved` where only a deployment knows."""
+        """Return a value with its references followed; `Unresolved` where only a deployment knows."""
         if depth > MAX_DEPTH:
             return Unresolved("a reference that goes around in circles")
         if isinstance(given, list):

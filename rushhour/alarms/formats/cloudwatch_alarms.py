@@ -1,18 +1,17 @@
-"""CloudWatch alarms with the keys of `describe-alarms`, whatever file they are from -> policies (pure)."""
+"""CloudWatch's metric alarms, with the keys of `describe-alarms` and from any file -> policies (pure)."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm
-from rushhour.alarms.composite import CompositeAlarm, RuleError, Suppressor, name_of, parsed_rule
+from rushhour.alarms.cloudwatch import CloudWatchAlarm, wrong_period
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.names import Names, cloudwatch_stat
 from rushhour.alarms.formats.raw_alarms import (
     OpenAlarmError,
     RawAlarm,
-    Unresolved,
     WrongAlarmError,
+    actions_of,
     as_number,
     as_text,
     number_of,
@@ -45,7 +44,6 @@ STATISTICS: Final = {
 MISSING: Final = ("missing", "ignore", "breaching", "notBreaching")
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(\.\d{1,10})?|100)$")
 _OTHER_STATISTIC: Final = re.compile(r"(tm|wm|tc|ts|pr|TM|WM|TC|TS|PR)[\d(:.%)]*$|IQM$")
-_DOES: Final = re.compile(r"arn:[^:]*:(autoscaling|swf|automate|ec2)[:.]|scaling_?policy", re.IGNORECASE)
 # Names, descriptions and who is notified do not decide when an alarm goes off.
 _NOT_DECISIVE: Final = frozenset(
     {"AlarmName", "AlarmDescription", "Dimensions", "AlarmActions", "OKActions", "InsufficientDataActions"}
@@ -72,59 +70,6 @@ def metric_alarms(raws: Iterable[RawAlarm], names: Names) -> tuple[list[Policy],
     return found, problems
 
 
-def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tuple[list[Policy], list[str]]:
-    """Return the composite alarms among them; `metric` are all alarms that they may name."""
-    waiting = {raw.name: raw for raw in raws if raw.composite}
-    done: dict[str, Policy] = {policy.name: policy for policy in metric}
-    found: list[Policy] = []
-    problems: list[str] = []
-
-    def build(raw: RawAlarm, above: tuple[str, ...]) -> Policy | None:
-        try:
-            text_of(raw, "AlarmName")
-            rule = parsed_rule(text_of(raw, "AlarmRule"))
-            suppressor = _suppressor(raw)
-            needed = [*rule.names, *((suppressor.alarm,) if suppressor else ())]
-            for name in needed:
-                if name in waiting and name not in done and name not in above:
-                    child = build(waiting[name], (*above, raw.name))
-                    if child is not None:
-                        done[name] = child
-            alarms = {
-                name: done[name]
-                for name in needed
-                if isinstance(done.get(name), CloudWatchAlarm | CompositeAlarm)
-            }
-            unknown = {name: _why(done.get(name), name in above) for name in needed if name not in alarms}
-            return CompositeAlarm(
-                name=raw.name,
-                alarm_rule=rule,
-                actions=_actions(raw),
-                alarms=alarms,  # type: ignore[arg-type]  # of the two classes above
-                unknown=unknown,
-                suppressor=suppressor,
-                description=str(raw.plain.get("AlarmDescription") or ""),
-            )
-        except WrongAlarmError as error:
-            problems.append(f"{raw.place}: {raw.name or 'an alarm'}: {error}")
-            return None
-        except (OpenAlarmError, RuleError) as error:
-            return Unreplayed(raw.name, "cloudwatch", str(raw.plain.get("AlarmRule")), str(error))
-
-    for name, raw in waiting.items():
-        policy = done.get(name) or build(raw, (name,))
-        if policy is not None:
-            done[name] = policy
-            found.append(policy)
-    return found, problems
-
-
-def _why(policy: Policy | None, circular: bool) -> str:
-    if circular:
-        return "it reads this one in turn"
-    return policy.why if isinstance(policy, Unreplayed) else "no file holds it"
-
-
 def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
     plain = raw.plain
     text_of(raw, "AlarmName")
@@ -148,10 +93,8 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         raise OpenAlarmError("EvaluateLowSampleCountPercentile `ignore` depends on AWS's count of samples")
     needed = plain.get("DatapointsToAlarm")
     watched = _maths(raw, names) if plain.get("Metrics") else _single(raw, names)
-    if watched["period"] not in (10, 20, 30) and (watched["period"] % 60 or watched["period"] <= 0):
-        raise WrongAlarmError(
-            f"Period {watched['period']:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"
-        )
+    if problem := wrong_period(watched["period"]):
+        raise WrongAlarmError(f"Period {problem}")
     missing = plain.get("TreatMissingData") or "missing"
     if missing not in MISSING:
         raise WrongAlarmError(f"TreatMissingData {missing!r} is none of {', '.join(MISSING)}")
@@ -164,7 +107,7 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         evaluation_periods=periods,
         datapoints_to_alarm=None if needed is None else whole_of(raw, "DatapointsToAlarm"),
         treat_missing_data=missing,  # type: ignore[arg-type]  # one of the four
-        actions=_actions(raw),
+        actions=actions_of(raw),
         description=str(plain.get("AlarmDescription") or ""),
         **watched,
     )
@@ -248,7 +191,7 @@ def _watched(
 
 
 def _stat(metric: Mapping[str, Any], names: Names) -> MetricStat:
-    """Of a mapping with Namespace, MetricName, Dimensions and Stat."""
+    """Read a mapping with Namespace, MetricName, Dimensions and Stat."""
     text = as_text(metric["Stat"], "Statistic")
     ours = STATISTICS.get(text, text)
     if ours not in PLAIN and not _PERCENTILE.match(ours):
@@ -272,38 +215,6 @@ def _dimensions(given: Any) -> dict[str, str]:
     if not isinstance(given, list) or not all(isinstance(item, Mapping) and "Name" in item for item in given):
         raise WrongAlarmError("Dimensions must be a list of Name and Value")
     return {str(item["Name"]): str(item.get("Value")) for item in given}
-
-
-def _suppressor(raw: RawAlarm) -> Suppressor | None:
-    if not raw.plain.get("ActionsSuppressor"):
-        return None
-    waits = [
-        number_of(raw, key) if raw.plain.get(key) is not None else 0.0
-        for key in ("ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
-    ]
-    return Suppressor(name_of(text_of(raw, "ActionsSuppressor")), *waits)
-
-
-def _actions(raw: RawAlarm) -> Actions:
-    """Return whom it notifies; scaling policies and restarts notify nobody."""
-    enabled = raw.plain.get("ActionsEnabled")
-    if isinstance(enabled, Unresolved):
-        raise OpenAlarmError(f"ActionsEnabled is {enabled}, {enabled.why}")
-    if raw.plain.get("ActionsEnabled") in (False, "false"):
-        return Actions()
-    notified = []
-    for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):
-        given = raw.plain.get(key) or []
-        if isinstance(given, Unresolved):
-            raise OpenAlarmError(f"{key} is {given}, {given.why}")
-        if not isinstance(given, list):
-            raise WrongAlarmError(f"{key} must be a list")
-        notified.append(tuple(_short(str(item)) for item in given if not _DOES.search(str(item))))
-    return Actions(*notified)
-
-
-def _short(arn: str) -> str:
-    return arn.rpartition(":")[2] if arn.startswith("arn:") else arn
 
 
 def _rule(raw: RawAlarm) -> str:

@@ -12,7 +12,7 @@ from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
-from rushhour.scenario.yaml_node import KeyPath, Node
+from rushhour.scenario.yaml_node import KeyPath, Node, yaml_errors
 
 MAX_BYTES: Final = 20_000_000
 MAX_NODES: Final = 1_000_000  # aliases of aliases make a small file a large one
@@ -20,7 +20,7 @@ _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
 def read_text(path: Path) -> str:
-    """Raises UsageError where the file cannot be read as text."""
+    """Return a file's text. Raises UsageError where it cannot be read as text."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -57,7 +57,7 @@ def documents(path: Path, text: str) -> list[Node]:
 
 
 class _JsonLines(dict[KeyPath, int]):
-    """The lines of a JSON text, found when somebody asks for the first."""
+    """The lines of a JSON text; they are found when the first is asked for."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _JsonLines(dict[KeyPath, int]):
 
 def _yaml(path: Path, text: str) -> list[Node]:
     found = []
-    try:
+    with yaml_errors(path, text):
         for node in YAML(typ="safe", pure=True).compose_all(text):
             lines: dict[KeyPath, int] = {}
             reader = _Reader()
@@ -97,14 +97,6 @@ def _yaml(path: Path, text: str) -> list[Node]:
                 raise UsageError([f"{path}:{problem}" for problem in reader.problems])
             if plain is not None:
                 found.append(Node(plain, lines))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError([f"{path}:{line}: not YAML: {error.problem}"]) from None
-    except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UsageError([f"{path}:{line}: not YAML: {error.reason} (#x{error.character:04x})"]) from None
-    except RecursionError:
-        raise UsageError([f"{path}:1: its lists and mappings are nested too deeply"]) from None
     return found
 
 
@@ -118,7 +110,7 @@ class _Reader:
         self._above: list[YamlNode] = []
 
     def plain(self, node: YamlNode | None, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
-        """Plain data; `lines` is added to."""
+        """Return plain data, and add to `lines`."""
         if node is None:
             return None
         self._count += 1
@@ -156,7 +148,7 @@ class _Reader:
         return value if isinstance(value, str | bool | int | float) or value is None else str(node.value)
 
     def _pairs(self, node: MappingNode, depth: int) -> Iterator[tuple[YamlNode, YamlNode]]:
-        """Keys and values; those that `<<` merges in come first, so that the mapping's own count."""
+        """Yield keys and values, those that `<<` merges in first, so that the mapping's own count."""
         if depth > 10:
             return
         seen: set[str] = set()

@@ -52,7 +52,7 @@ class Found:
 
 
 def find(places: Sequence[Path]) -> Found:
-    """Everything in these files, and in the files of these folders that may hold alarms."""
+    """Read these files, and those in these folders that may hold alarms."""
     found = Found()
     terraforms: dict[Path, dict[str, str]] = {}
     names: list[Names] = []
@@ -108,7 +108,7 @@ def _files(places: Sequence[Path], problems: list[str]) -> list[Path]:
 
 
 def _take(file: Path, node: Node, found: Found, names: list[Names]) -> bool:
-    """One document of a file, by what it holds; whether that is anything known."""
+    """Take a document of a file by what it holds; returns whether that is anything known."""
     plain, path = node.plain, str(file)
     if isinstance(plain, Mapping) and ("system" in plain or "alarms" in plain):
         found.own.append(file)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rushhour.alarms.formats.documents import listed, mapped
-from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.selectors import selectors
 from rushhour.alarms.unreplayed import Unreplayed
@@ -18,7 +18,6 @@ from rushhour.scenario.yaml_node import Node
 
 EXPRESSION: Final = ("__expr__", "-100")
 MAX_DEPTH: Final = 20
-_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
 _REFERENCE: Final = re.compile(r"\$\{?(\w+)\}?")
 _COMPARISON: Final = re.compile(r"(==|!=|<=|>=|<|>)")
 _ARITHMETIC: Final = re.compile(r"[\w\s$.{}()+*/%<>=!^-]*")
@@ -36,7 +35,7 @@ def recognises(plain: Any) -> bool:
 
 
 def _rules(plain: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str | int, ...]]]:
-    """Each rule with its group and its place."""
+    """Yield each rule with its group and its place."""
     if isinstance(plain, list):
         for at, rule in enumerate(plain):
             if isinstance(rule, Mapping):
@@ -65,7 +64,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
             continue
         durations = {"for": plain.get("for"), "keep_firing_for": plain.get("keep_firing_for")}
         durations["interval"] = group.get("interval")
-        wrong = {key: given for key, given in durations.items() if given and not _DURATION.match(str(given))}
+        wrong = {key: given for key, given in durations.items() if given and not is_duration(given)}
         problems += [
             f"{line}: {title}: {key} {given!r} is not a duration as 5m" for key, given in wrong.items()
         ]

@@ -113,7 +113,7 @@ class Resolved:
 
 
 def resolve(read: Iterable[Selector], names: Names) -> Resolved:
-    """Series for all these selectors together."""
+    """Return series for all these selectors together."""
     user = _user_series(names)
     unknown: dict[Selector, str] = {}
     taken: dict[Selector, _Taken] = {}
@@ -247,7 +247,7 @@ class _Labels:
         return {_spelled(name, good): "http_ok", _spelled(name, bad): "http_5xx"}
 
     def _style(self, name: str, label: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-        """The spelling of a status in which the most selectors read something; None where none does."""
+        """Return the spelling of a status in which most selectors read something; None where none does."""
         styles = STATUS[label]
         best = max(styles, key=lambda style: self._readable(name, label, style))
         return best if self._readable(name, label, best) else None

@@ -1,6 +1,5 @@
 """Prometheus's rule files, bare or as `PrometheusRule` objects -> rules (pure)."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,11 @@ from typing import Any, Final
 
 from rushhour.alarms.formats.documents import documents, listed, mapped, read_text
 from rushhour.alarms.pipeline import Intervals
-from rushhour.alarms.promtool import milliseconds
+from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.selectors import selectors
 from rushhour.scenario.yaml_node import Node
 
-_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
 KINDS: Final = ("PrometheusRule", "PrometheusRuleList", "List")
 
 
@@ -41,7 +39,7 @@ def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
     found, problems = {}, []
     for key in ("evaluation_interval", "scrape_interval"):
         given = str(mapped(node.plain.get("global")).get(key) or "1m")
-        seconds = milliseconds(given) / 1000 if _DURATION.match(given) else 0.0
+        seconds = milliseconds(given) / 1000 if is_duration(given) else 0.0
         if seconds < 1 or seconds % 1:
             problems.append(f"{path}:{node.line(('global', key))}: {key} {given!r} is not in whole seconds")
         found[key] = seconds
@@ -73,7 +71,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
                 problems.append(f"{path}:{node.line(here)}: a group is a mapping with a list `rules:`")
                 continue
             interval = group.get("interval")
-            if interval is not None and not _DURATION.match(str(interval)):
+            if interval is not None and not is_duration(interval):
                 problems.append(
                     f"{path}:{node.line((*here, 'interval'))}: interval {interval!r} is no duration"
                 )
@@ -136,7 +134,7 @@ def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule |
     waits = {}
     for key in ("for", "keep_firing_for"):
         given = plain.get(key)
-        if given is not None and not _DURATION.match(str(given)):
+        if given is not None and not is_duration(given):
             problems.append(f"{place.line(key)}: {name}: {key} {given!r} is not a duration as 5m")
         waits[key] = "" if given is None else str(given)
     labels = plain.get("labels") or {}

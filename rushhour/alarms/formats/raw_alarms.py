@@ -1,9 +1,14 @@
 """One CloudWatch alarm as its file has it, with the keys of `describe-alarms` (pure)."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from rushhour.alarms.cloudwatch import Actions
+
+_SCALES: Final = re.compile(r"arn:[^:]*:(autoscaling|swf|automate|ec2)[:.]|scaling_?policy", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +93,25 @@ def whole_of(raw: RawAlarm, key: str) -> int:
     if number < 1 or number % 1:
         raise WrongAlarmError(f"{key} {raw.plain.get(key)!r} is not a whole number of 1 or more")
     return int(number)
+
+
+def actions_of(raw: RawAlarm) -> Actions:
+    """Return whom an alarm notifies; scaling policies and restarts notify nobody."""
+    enabled = raw.plain.get("ActionsEnabled")
+    if isinstance(enabled, Unresolved):
+        raise OpenAlarmError(f"ActionsEnabled is {enabled}, {enabled.why}")
+    if raw.plain.get("ActionsEnabled") in (False, "false"):
+        return Actions()
+    notified = []
+    for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):
+        given = raw.plain.get(key) or []
+        if isinstance(given, Unresolved):
+            raise OpenAlarmError(f"{key} is {given}, {given.why}")
+        if not isinstance(given, list):
+            raise WrongAlarmError(f"{key} must be a list")
+        notified.append(tuple(_short(str(item)) for item in given if not _SCALES.search(str(item))))
+    return Actions(*notified)
+
+
+def _short(arn: str) -> str:
+    return arn.rpartition(":")[2] if arn.startswith("arn:") else arn

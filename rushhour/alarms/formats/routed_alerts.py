@@ -19,7 +19,7 @@ def routed_alerts(
     intervals: Intervals | None = None,
     system: str = "alertmanager",
 ) -> list[Policy]:
-    """Alerts with the same name and the same fixed labels are one."""
+    """Return a policy for each name with its fixed labels: alerts that share both are the same."""
     recorded = {rule.record for rule in rules if rule.record}
     read = [item for rule in rules for item in rule.reads if item.name not in recorded]
     resolved = resolve(read, names)

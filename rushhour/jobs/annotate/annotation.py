@@ -90,9 +90,9 @@ def fingerprints(annotations: Sequence[Annotation]) -> list[str]:
     """
     seen = Counter[str]()
     found = []
-    for one in annotations:
-        place = [one.spot.file, one.spot.function] if one.spot else []
-        key = json.dumps([one.rule, place, one.about])
+    for item in annotations:
+        place = [item.spot.file, item.spot.function] if item.spot else []
+        key = json.dumps([item.rule, place, item.about])
         seen[key] += 1
         text = key if seen[key] == 1 else f"{key} {seen[key]}"
         found.append(hashlib.sha256(text.encode()).hexdigest())

@@ -73,7 +73,7 @@ class Annotations:
                 self._echo(line)
         for path, render in ((formats.gitlab, code_quality), (formats.sarif, sarif)):
             if path is not None:
-                places = [None if one.spot else self.elsewhere(one) for one in found]
+                places = [None if item.spot else self.elsewhere(item) for item in found]
                 self._save(path, render(found, places))
         text = comment(self._outcomes, found)
         if formats.comment is not None:

@@ -18,15 +18,15 @@ def comment(outcomes: Sequence[Outcome], annotations: Sequence[Annotation]) -> s
     lines = [MARK, f"### {_title(outcomes)}", "", *_outcomes(outcomes)]
     if annotations:
         lines += ["", "| | line | finding |", "| --- | --- | --- |"]
-        known = {one.headline for one in outcomes}
-        lines += [_row(one, known) for one in annotations[:LISTED]]
+        known = {outcome.headline for outcome in outcomes}
+        lines += [_row(annotation, known) for annotation in annotations[:LISTED]]
     if len(annotations) > LISTED:
         lines += ["", f"{len(annotations) - LISTED} more findings are in the reports."]
     return "\n".join(lines) + "\n"
 
 
 def _title(outcomes: Sequence[Outcome]) -> str:
-    verdicts = [one.verdict for one in outcomes]
+    verdicts = [outcome.verdict for outcome in outcomes]
     parts = [
         f"{verdicts.count(verdict)} {word}"
         for verdict, word in (("fail", "failed"), ("unknown", "unknown"), ("pass", "as expected"))
@@ -37,22 +37,26 @@ def _title(outcomes: Sequence[Outcome]) -> str:
 
 
 def _outcomes(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    for one in outcomes:
-        if one.verdict != "pass":
-            yield f"- {SIGN[one.verdict]} **{_text(one.name)}**: {_text(one.headline)}"
-    passed = [_text(one.name) for one in outcomes if one.verdict == "pass"]
+    for outcome in outcomes:
+        if outcome.verdict != "pass":
+            yield f"- {SIGN[outcome.verdict]} **{_text(outcome.name)}**: {_text(outcome.headline)}"
+    passed = [_text(outcome.name) for outcome in outcomes if outcome.verdict == "pass"]
     if passed:
         yield f"- {SIGN['pass']} as expected: {', '.join(passed)}"
 
 
-def _row(one: Annotation, known: Set[str]) -> str:
+def _row(annotation: Annotation, known: Set[str]) -> str:
     """Return a finding as a row of a table; what an outcome says already (`known`) is left out."""
-    sign = SIGN["fail" if one.level == "error" else "unknown"]
+    sign = SIGN["fail" if annotation.level == "error" else "unknown"]
     where = ""
-    if one.spot is not None:
-        where = _code(one.spot.file if one.spot.line is None else f"{one.spot.file}:{one.spot.line}")
-    said = [_text(line) for line in one.message.splitlines() if line not in known]
-    return f"| {sign} | {where} | {'<br>'.join([f'**{_text(one.title)}**', *said[:_LINES]])} |"
+    if annotation.spot is not None:
+        where = _code(
+            annotation.spot.file
+            if annotation.spot.line is None
+            else f"{annotation.spot.file}:{annotation.spot.line}"
+        )
+    said = [_text(line) for line in annotation.message.splitlines() if line not in known]
+    return f"| {sign} | {where} | {'<br>'.join([f'**{_text(annotation.title)}**', *said[:_LINES]])} |"
 
 
 def _text(value: str) -> str:

@@ -7,17 +7,17 @@ from rushhour.jobs.annotate.annotation import Annotation
 
 def workflow_commands(annotations: Iterable[Annotation]) -> list[str]:
     """Return one line for each annotation: `::error file=app/x.py,line=27,title=...::...`."""
-    return [_command(one) for one in annotations]
+    return [_command(annotation) for annotation in annotations]
 
 
-def _command(one: Annotation) -> str:
+def _command(annotation: Annotation) -> str:
     properties = []
-    if one.spot is not None:
-        properties.append(f"file={_property(one.spot.file)}")
-        if one.spot.line is not None:
-            properties.append(f"line={one.spot.line}")
-    properties.append(f"title={_property(one.title)}")
-    return f"::{one.level} {','.join(properties)}::{_data(one.message)}"
+    if annotation.spot is not None:
+        properties.append(f"file={_property(annotation.spot.file)}")
+        if annotation.spot.line is not None:
+            properties.append(f"line={annotation.spot.line}")
+    properties.append(f"title={_property(annotation.title)}")
+    return f"::{annotation.level} {','.join(properties)}::{_data(annotation.message)}"
 
 
 def _data(text: str) -> str:

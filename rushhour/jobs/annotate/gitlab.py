@@ -17,15 +17,15 @@ def code_quality(annotations: Sequence[Annotation], otherwise: Sequence[Spot | N
     """
     rows = []
     marks = fingerprints(annotations)
-    for one, elsewhere, mark in zip(annotations, otherwise, marks, strict=True):
-        spot = one.spot or elsewhere or _WHOLE
+    for annotation, elsewhere, mark in zip(annotations, otherwise, marks, strict=True):
+        spot = annotation.spot or elsewhere or _WHOLE
         rows.append(
             {
                 "type": "issue",
-                "check_name": one.rule,
-                "description": f"{one.title}: {one.message}",
+                "check_name": annotation.rule,
+                "description": f"{annotation.title}: {annotation.message}",
                 "categories": ["Bug Risk"],
-                "severity": SEVERITY[one.level],
+                "severity": SEVERITY[annotation.level],
                 "fingerprint": mark,
                 "location": {"path": spot.file, "lines": {"begin": spot.line or 1}},
             }

@@ -81,7 +81,7 @@ def _held(site: HeldSite) -> str:
 
 
 def _evidence(diagnosis: Diagnosis) -> list[Fact]:
-    return [Fact(one.signal, evidence_value(one), one.meaning) for one in diagnosis.evidence]
+    return [Fact(item.signal, evidence_value(item), item.meaning) for item in diagnosis.evidence]
 
 
 def of_drill(drill: Drill, headline: str) -> list[Annotation]:

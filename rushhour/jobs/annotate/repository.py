@@ -73,7 +73,7 @@ class Repository:
         name = self._name(path)
         if name is None:
             return None
-        line = next((one for one in excerpt(path.parent, path.name, site.line, 0).lines if one.hit), None)
+        line = next((item for item in excerpt(path.parent, path.name, site.line, 0).lines if item.hit), None)
         function = shown(site.function)
         if line is None:  # the file has changed since, and is shorter now
             return Spot(name, None, function)
@@ -104,4 +104,4 @@ def _is_toplevel(folder: Path) -> bool:
 
 def _toplevel(folder: Path) -> Path | None:
     folder = folder.resolve()
-    return next((one for one in (folder, *folder.parents) if _is_toplevel(one)), None)
+    return next((parent for parent in (folder, *folder.parents) if _is_toplevel(parent)), None)

@@ -19,7 +19,7 @@ def sarif(annotations: Sequence[Annotation], otherwise: Sequence[Spot | None]) -
     `otherwise` has a place for each annotation that is used if it has no line of its own; without either,
     a result has no location.
     """
-    rules = sorted({one.rule for one in annotations})
+    rules = sorted({annotation.rule for annotation in annotations})
     version = metadata.version("rushhour")
     driver = {
         "name": "rushhour",
@@ -29,8 +29,8 @@ def sarif(annotations: Sequence[Annotation], otherwise: Sequence[Spot | None]) -
     }
     marks = fingerprints(annotations)
     results = [
-        _result(one, one.spot or elsewhere, mark, rules.index(one.rule))
-        for one, elsewhere, mark in zip(annotations, otherwise, marks, strict=True)
+        _result(annotation, annotation.spot or elsewhere, mark, rules.index(annotation.rule))
+        for annotation, elsewhere, mark in zip(annotations, otherwise, marks, strict=True)
     ]
     run = {
         "tool": {"driver": driver},
@@ -53,19 +53,19 @@ def _rule(name: str) -> dict[str, Any]:
     }
 
 
-def _result(one: Annotation, spot: Spot | None, mark: str, index: int) -> dict[str, Any]:
+def _result(annotation: Annotation, spot: Spot | None, mark: str, index: int) -> dict[str, Any]:
     evidence = [
         {"name": fact.name, "value": fact.value, **({"meaning": fact.meaning} if fact.meaning else {})}
-        for fact in one.evidence
+        for fact in annotation.evidence
     ]
     return {
-        "ruleId": one.rule,
+        "ruleId": annotation.rule,
         "ruleIndex": index,
-        "level": one.level,
-        "message": {"text": f"{one.title}\n{one.message}"},
+        "level": annotation.level,
+        "message": {"text": f"{annotation.title}\n{annotation.message}"},
         "locations": [] if spot is None else [_location(spot)],
         "partialFingerprints": {"rushhour/v1": mark},
-        "properties": {"about": [part for part in one.about if part], "evidence": evidence},
+        "properties": {"about": [part for part in annotation.about if part], "evidence": evidence},
     }
 
 

@@ -43,7 +43,7 @@ def is_night(path: Path) -> bool:
 
 
 def nights(runs: Path) -> list[Path]:
-    """Directories of nights, oldest first."""
+    """List the directories of nights, oldest first."""
     folder = runs / NIGHTLY
     return sorted(path for path in folder.iterdir() if is_night(path)) if folder.is_dir() else []
 
@@ -61,7 +61,7 @@ def find_runs(runs: Path) -> Iterator[RunDir]:
 
 
 def night_of(run: RunDir) -> str | None:
-    """Return the night that a run belongs to; None for one that was started by itself."""
+    """Return the night that a run belongs to; None for a run that was started by itself."""
     night = run.path.resolve().parent
     return night.name if night.parent.name == NIGHTLY and is_night(night) else None
 
@@ -81,7 +81,7 @@ def point_latest(folder: Path) -> None:
 
 
 def kept(runs: Path) -> set[str]:
-    """Nights, and their runs as `night/run`, that are still there."""
+    """Return the nights, and their runs as `night/run`, that are still there."""
     found = nights(runs)
     return {night.name for night in found} | {
         f"{night.name}/{run.path.name}" for night in found for run in runs_in(night)

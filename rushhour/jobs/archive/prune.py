@@ -41,7 +41,7 @@ def prune_nights(runs: Path, keep: int, spare: Collection[str] = ()) -> Pruned:
 
 
 def _prune(night: Path) -> Iterator[str]:
-    """Empty and remove a night; yields why it could not be."""
+    """Remove a night with its content; yields why it could not be."""
     found = runs_in(night)
     if busy := [run.path.name for run in found if is_under_way(run)]:
         yield f"{', '.join(busy)} is under way"

@@ -118,7 +118,7 @@ class RunHistory:
 
     @contextmanager
     def _open(self, *, fill: bool = True, new: RunRow | None = None) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction of its own, at the newest schema; a new database is filled first."""
+        """Open a connection in a transaction, at the newest schema; a new database is filled first."""
         self._runs.mkdir(parents=True, exist_ok=True)
         try:
             self._set_aside_if_broken()
@@ -178,7 +178,7 @@ def remember(run: RunDir, verdict: Verdict, *, busy_timeout_s: float = BUSY_TIME
 
 
 def _broken(path: Path, busy_timeout_s: float) -> str | None:
-    """Return why this file is no database any more; None when it is one."""
+    """Return why this file is no database any more; None if it is a database."""
     try:
         with closing(sqlite3.connect(path, timeout=busy_timeout_s)) as database:
             (said,) = database.execute("PRAGMA quick_check(1)").fetchone()

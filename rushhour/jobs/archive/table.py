@@ -11,7 +11,7 @@ from rushhour.report.words import VERDICT_STYLE, clean
 
 
 def run_list(rows: Sequence[RunRow]) -> RenderableType:
-    """Past runs, oldest first."""
+    """Render past runs, oldest first."""
     if not rows:
         return Text("no run is known here yet")
     table = Table(

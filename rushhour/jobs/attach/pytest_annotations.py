@@ -2,39 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from rushhour.jobs.annotate.annotation import Annotation, Fact, Outcome, Result, annotation
 from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.formats import Formats
 from rushhour.jobs.annotate.repository import Repository, repository
 from rushhour.jobs.annotate.rules import NOT_RETURNED, UNKNOWN
+from rushhour.jobs.attach.pytest_summary import Seen
 from rushhour.jobs.check.summary import FIX
 from rushhour.metrics.wording import counted
 from rushhour.rundir.facts import CallSite
 
 NAME: Final = "pytest --pool-leaks"
 _TESTS: Final = 5  # named in an annotation
-
-
-class Seen(Protocol):
-    """What the plugin's summary says, and a mapping for each connection that a test left out.
-
-    `leaks` holds `test`, `what` became of the connection, and `sites`: file, line and function of the call
-    site and of its callers, the test last.
-    """
-
-    leaked_tests: int
-    modules: dict[str, str]
-    leaks: list[dict[str, Any]]
-
-    def lines(self) -> list[str]:
-        """Return the lines of the summary."""
-        ...
-
-    def doubts(self) -> list[str]:
-        """Return what could not be seen."""
-        ...
 
 
 def annotate(formats: Formats, seen: Seen, root: Path, write_line: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
 """`pytest --pool-leaks`: a test in which a connection stays out of its SQLAlchemy pool fails, with the line.
 
-The pool agent runs in pytest's own process, without its files and its thread. Nothing is imported unless the
-option is given.
+The pool agent runs in pytest's own process, without its files and its thread. Neither it nor SQLAlchemy is
+imported unless the option is given.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import gc
 import os
 import threading
 import time
-from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rushhour.jobs.attach.pytest_fixtures import identity_of, namespace_of, reachable
+from rushhour.jobs.attach.pytest_summary import Seen
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from rushhour.agent.book import Book, Hold
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 MARKER = "allow_pool_leaks"
 THREADS_SETTLE_S = 0.5  # what other threads hold may be on its way back when the test ends
 POLL_S = 0.01
-MOST_OBJECTS = 100_000  # looked through for the owner of a connection; beyond them it is the test's
 OUTPUT = "rushhour_pool_leaks"  # what a worker of pytest-xdist sends to the process that prints the summary
 
 
@@ -68,64 +69,6 @@ def _formats(asked: list[str]) -> Formats:
         raise pytest.UsageError(str(error)) from None
 
 
-class Seen:
-    """What the summary says, of this process or summed over pytest-xdist's workers."""
-
-    def __init__(self) -> None:
-        self.leaked_tests = 0
-        self.pools = 0
-        self.modules: dict[str, str] = {}
-        self.faults: dict[tuple[str, str], int] = {}
-        self.workers = 0
-        self.lost_workers = 0
-        self.leaks: list[dict[str, Any]] = []  # as LeakedBy of pytest_annotations.py
-
-    def plain(self) -> dict[str, Any]:
-        """As plain values, which execnet can send."""
-        faults = [[where, error, times] for (where, error), times in self.faults.items()]
-        return {
-            "leaked_tests": self.leaked_tests,
-            "pools": self.pools,
-            "modules": self.modules,
-            "faults": faults,
-            "leaks": self.leaks,
-        }
-
-    def add_worker(self, plain: dict[str, Any] | None) -> None:
-        """Add what a worker sent at its end; None from one that died."""
-        if plain is None:
-            self.lost_workers += 1
-            return
-        self.workers += 1
-        self.leaked_tests += plain["leaked_tests"]
-        self.pools += plain["pools"]
-        self.modules |= plain["modules"]
-        self.leaks += plain["leaks"]
-        for where, error, times in plain["faults"]:
-            self.faults[where, error] = self.faults.get((where, error), 0) + times
-
-    def doubts(self) -> list[str]:
-        """Return what could not be seen."""
-        never = "SQLAlchemy was never imported, so nothing is known about leaks"
-        return [*([] if self.modules else [never]), *self._doubts()]
-
-    def _doubts(self) -> list[str]:
-        doubts = []
-        if self.lost_workers:
-            doubts.append(f"{self.lost_workers} workers ended early: their tests' connections are unknown")
-        for (where, error), times in self.faults.items():
-            doubts.append(f"the agent failed in {where}: {error} ({times} times)")
-        return doubts
-
-    def lines(self) -> list[str]:
-        versions = ", ".join(f"{name} {version}" for name, version in self.modules.items())
-        seen = f"{self.pools} pools alive, {versions or 'SQLAlchemy was never imported'}"
-        if self.workers:
-            seen += f", in {self.workers} workers"
-        lines = [f"{self.leaked_tests} tests left connections out ({seen})", *self._doubts()]
-        return [f"pool leaks: {line}" for line in lines]
-
-
 class PoolLeaks:
     """Knows which check-outs are a test's, and which belong to a fixture that outlives the test."""
 
@@ -155,13 +98,13 @@ class PoolLeaks:
         before = set(self._book.live)
         result = yield
         if fixturedef.scope != "function":
-            self._wide[_identity(fixturedef)] = (fixturedef, _namespace(fixturedef, request))
+            self._wide[identity_of(fixturedef)] = (fixturedef, namespace_of(fixturedef, request))
             for hold in set(self._book.live) - before:  # an inner fixture has had its own by now
-                self._of_fixture.setdefault(hold, _identity(fixturedef))
+                self._of_fixture.setdefault(hold, identity_of(fixturedef))
         return result
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        name = _identity(fixturedef)
+        name = identity_of(fixturedef)
         self._wide.pop(name, None)
         mine = {hold for hold, owner in self._of_fixture.items() if owner == name}
         left = mine & set(self._book.live) - self._reported
@@ -188,7 +131,7 @@ class PoolLeaks:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """A test that is expected to fail is not expected to leak."""
+        """Fail the teardown of a test that leaked, also if the test is expected to fail."""
         report = yield
         if call.when == "teardown" and item.nodeid in self._leaked_items:
             self._leaked_items.discard(item.nodeid)
@@ -228,7 +171,7 @@ class PoolLeaks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """A worker of pytest-xdist has ended."""
+        """Add what a worker of pytest-xdist saw, at its end."""
         self._seen.add_worker(getattr(node, "workeroutput", {}).get(OUTPUT))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -242,7 +185,7 @@ class PoolLeaks:
             annotate(self._formats, self._seen, self._root, terminalreporter.write_line)
 
     def _left_out(self) -> tuple[set[Hold], set[Hold]]:
-        """This test's check-outs that are out, and those that only garbage collection brought back."""
+        """Return this test's check-outs that are out, and those that only garbage collection brought back."""
         deadline = time.monotonic() + THREADS_SETTLE_S
         while any(hold.thread != _main_thread() for hold in self._new()) and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -257,13 +200,13 @@ class PoolLeaks:
         return self._new(), collected
 
     def _give_to_fixtures(self) -> None:
-        """A connection that a wider fixture can reach, as by its session, is judged at the fixture's end."""
+        """Leave connections that a wider fixture can reach, as by its session, to be judged at its end."""
         wanted = {id(proxy): hold for hold in self._new() if (proxy := hold.proxy()) is not None}
         for name, (fixturedef, namespace) in self._wide.items():
             if not wanted:
                 return
             finalizers = getattr(fixturedef, "_finalizers", ())  # a fixture that yields keeps its locals here
-            for found in _reachable((fixturedef.cached_result, finalizers, namespace)):
+            for found in reachable((fixturedef.cached_result, finalizers, namespace)):
                 hold = wanted.pop(id(found), None)
                 if hold is not None:
                     self._of_fixture[hold] = name
@@ -295,41 +238,3 @@ class PoolLeaks:
 
 def _main_thread() -> int:
     return threading.main_thread().ident or 0
-
-
-def _identity(fixturedef: pytest.FixtureDef[Any]) -> str:
-    return f"{fixturedef.baseid}::{fixturedef.argname}"  # fixtures of one name may stand in several files
-
-
-def _namespace(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> object:
-    """Where set-up code of a class or module keeps what its teardown closes: the attributes it sets there."""
-    if fixturedef.scope == "class" and request.cls is not None:
-        return list(vars(request.cls).values())
-    if fixturedef.scope == "module" and fixturedef.argname.startswith("_xunit_"):
-        return list(vars(request.module).values())
-    return None
-
-
-def _reachable(roots: object) -> Iterator[object]:
-    """Everything that objects refer to, without modules, classes and pytest: from these all is reached."""
-    seen: set[int] = set()
-    waiting: list[object] = [roots]
-    while waiting and len(seen) < MOST_OBJECTS:
-        found = waiting.pop()
-        kind = type(found)
-        if id(found) in seen or isinstance(found, ModuleType | type) or _is_of_pytest(kind):
-            continue
-        seen.add(id(found))
-        yield found
-        waiting += _referents(found)
-
-
-def _referents(found: object) -> Iterable[object]:
-    if isinstance(found, FunctionType):  # not its globals
-        return [*(found.__closure__ or ()), found.__defaults__]
-    own = vars(found).values() if isinstance(found, threading.local) else ()  # as a scoped session's registry
-    return [*gc.get_referents(found), *own]
-
-
-def _is_of_pytest(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in {"_pytest", "pluggy", "pytest"}

@@ -113,7 +113,7 @@ def check_report(path: Path) -> None:
 
 
 def write_findings(path: Path, attached: Attached) -> None:
-    """All of it as JSON, for a program to read; raises UnavailableError when the file cannot be written."""
+    """Write everything as JSON, for a program to read. Raises UnavailableError where that fails."""
     findings = attached.findings
     content = {
         "exit_code": attached.exit_code,
@@ -158,7 +158,7 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
 
 @contextmanager
 def _agent_dir(keep: Path | None) -> Iterator[Path]:
-    """A directory under a name nobody guesses, to which a service of root's may write as another user."""
+    """Make a directory with an unguessable name, to which a service of root's may write as another user."""
     if keep is not None:
         yield _own_folder(keep)
         return
@@ -175,7 +175,7 @@ def _agent_dir(keep: Path | None) -> Iterator[Path]:
 
 
 def _own_folder(keep: Path) -> Path:
-    """`keep` itself while it is empty, else a new folder in it: runs share neither records nor counters."""
+    """Return `keep` while it is empty, else a new folder in it: runs share neither records nor counters."""
     try:
         keep.mkdir(parents=True, exist_ok=True)
         own = keep
@@ -194,7 +194,7 @@ def _own_folder(keep: Path) -> Path:
 
 @contextmanager
 def _signals(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C is the terminal's to deliver, which sends it to the command too; others are handed on."""
+    """Hand signals on to the command, but Ctrl-C, which the terminal sends to the command too."""
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
         if process.poll() is None:

@@ -109,7 +109,7 @@ def in_words(libraries: Iterator[tuple[str, str]]) -> str:
 
 
 def describe_pool(pool: PoolUse) -> str:
-    """`127.0.0.1:5432/shop: QueuePool of 5 + 10, time-out 30 s`, and what a limitless one means."""
+    """Describe a pool: `127.0.0.1:5432/shop: QueuePool of 5 + 10, time-out 30 s`, and what no limit means."""
     if pool.capacity is not None:
         return f"{pool.pool}: {pool.kind} of {pool.size} + {pool.max_overflow}, time-out {pool.timeout_s:g} s"
     return f"{pool.pool}: {what_it_means(pool.kind)}"
@@ -172,5 +172,5 @@ def timeout_line(pool: str, waits: Waits) -> str:
 
 
 def prefixed(lines: Sequence[str]) -> list[str]:
-    """As they are written beside the command's own output."""
+    """Return lines as they are written beside the command's own output."""
     return [f"rushhour: {line}" for line in lines]

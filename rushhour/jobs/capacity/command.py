@@ -55,8 +55,6 @@ def problems_of(scenario: Scenario, wanted: Wanted) -> list[str]:
         found.append(
             f"--step {times.step_s:g}s: too short to measure anything; at least {SHORTEST_STEP_S:g}s"
         )
-    if wanted.think_time_s is not None and wanted.think_time_s <= 0:
-        found.append("--think-time must be above 0")
     if plan.start > plan.most:
         found.append(f"--from {plan.start:g}/s is above the highest rate to be tried, {plan.most:g}/s")
     if times.budget_s < FEWEST_STEPS * times.each_s:

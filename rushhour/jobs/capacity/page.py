@@ -64,9 +64,9 @@ def summary(search: Search, verdict: Verdict, why: str, path: object) -> Rendera
         Text.assemble((verdict.upper(), VERDICT_STYLE[verdict]), f"  {clean(sentence(search))}"),
     ]
     limit = first_limit(search)
-    told = [why if why != sentence(search) else None, meaning(search)]
-    told += [limit.sentence, *(f"  • {each}" for each in limit.evidence), limit.behind] if limit else []
-    parts += [Text(clean(line)) for line in told if line]
+    lines = [why if why != sentence(search) else None, meaning(search)]
+    lines += [limit.sentence, *(f"  • {each}" for each in limit.evidence), limit.behind] if limit else []
+    parts += [Text(clean(line)) for line in lines if line]
     return Group(*parts, Text(), _table(HEADS, rows(search)), Text(), Text(f"Page  {path}"))
 
 

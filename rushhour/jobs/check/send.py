@@ -58,7 +58,7 @@ def run_check(lines: Sequence[str], running: Running, watcher: PoolReader, recor
 
 
 def send(base_url: str, request: Request) -> Answer:
-    """One request on a connection of its own; the whole body is read before it counts as answered."""
+    """Send a request on a connection of its own; the whole body is read before it counts as answered."""
     where = urlsplit(base_url)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=REQUEST_TIMEOUT_S)
     headers = {"Content-Type": "application/json"} if request.body else {}

@@ -19,7 +19,7 @@ FIX: Final = (
 
 
 def check_summary(result: CheckResult, scenario: Scenario, run_path: Path) -> RenderableType:
-    """First what happened; then each request, and each connection that stayed out with its line."""
+    """Show what happened, then each request, and each connection that stayed out with its line."""
     verdict = result.verdict
     subject = f"check of {scenario.target.name} {scenario.release}"
     lines: list[RenderableType] = []

@@ -76,7 +76,7 @@ def compare_runs(before: MeasuredRun, after: MeasuredRun, *, tolerance: float = 
 
 
 def _dice(side: int) -> Random:
-    """Each run has its own, and the same each time."""
+    """Return random numbers of each run's own, the same each time."""
     return Random(f"{_SEED} {side}")  # noqa: S311 - not a secret
 
 
@@ -86,7 +86,7 @@ def _too_short(run: MeasuredRun) -> Iterator[str]:
 
 
 def _counted(before: MeasuredRun, after: MeasuredRun, tolerance: float) -> Iterator[Change]:
-    """How many requests failed: all that is said of the requests of runs that are too short for intervals."""
+    """Compare how many requests failed, which is all for runs that are too short for intervals."""
     for name in FAILURES:
         was, now = failures_of(before, name, None), failures_of(after, name, None)
         found = judge_failures(measure_of(name, tolerance), was, now)
@@ -117,7 +117,7 @@ def _per_second(run: MeasuredRun) -> Iterator[Sequence[float]]:
 
 
 def _mean_log_ms(latency: Counter[int], without: float) -> float:
-    """Latencies are skewed; their logarithms are not led by one slow request."""
+    """Return the mean of logarithms, which a single slow request does not lead as it leads a mean."""
     count = latency.total()
     return sum(log(bucket_ms(at)) * n for at, n in latency.items()) / count if count else without
 
@@ -125,7 +125,7 @@ def _mean_log_ms(latency: Counter[int], without: float) -> float:
 def _resampled(
     layout: Layout, run: MeasuredRun, rows: Sequence[Sampled], *, block: int, dice: Random
 ) -> list[list[float | None]]:
-    """For each row, its value in each resample."""
+    """Return for each row its value in each resample."""
     values: list[list[float | None]] = [[] for _ in rows]
     reads = [(row.read, found.append) for row, found in zip(rows, values, strict=True)]
     for totals in resamples(layout.packed(run), layout.lanes, block=block, count=RESAMPLES, dice=dice):

@@ -15,7 +15,7 @@ _MEMORY_SHARE: Final = 0.05  # kernels of equal machines report slightly differe
 
 
 def differences(before: MeasuredRun, after: MeasuredRun) -> tuple[str, ...]:
-    """Each difference of load, data, settings and machine, as "load.users 400 -> 800"."""
+    """List each difference of load, data, settings and machine, as "load.users 400 -> 800"."""
     found = [*_scenarios(before.scenario, after.scenario)]
     if before.environment is None or after.environment is None:
         missing = before if before.environment is None else after

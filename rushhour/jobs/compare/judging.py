@@ -48,7 +48,7 @@ def measure_of(name: str, tolerance: float = TOLERANCE) -> Measure:
 
 
 def judge_change(measure: Measure, before: float, low: float, high: float) -> Judgement:
-    """By the interval of the change: worse or better only when all of it lies beyond the tolerance.
+    """Judge a change by its interval: worse or better only when all of it lies beyond the tolerance.
 
     Same when all of it lies within; else there is no evidence either way.
     """

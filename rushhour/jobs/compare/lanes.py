@@ -32,7 +32,7 @@ class Layout:
         return _LATENCY + len(self.buckets)
 
     def packed(self, run: MeasuredRun) -> list[int]:
-        """One integer per second of a run."""
+        """Return an integer for each second of a run."""
         place = {bucket: at for at, bucket in enumerate(self.buckets)}
         return [pack([1, *self._requests(run, at, place), *self._cpu(run, at)]) for at in range(run.seconds)]
 
@@ -60,7 +60,7 @@ class Layout:
         return 1 + self.endpoints.index(endpoint) * self._width
 
     def percentile_ms(self, totals: Totals, endpoint: str | None, percentile: float) -> float | None:
-        """As HDR histograms define it, to the width of a bucket."""
+        """Return a percentile as HDR histograms define it, to the width of a bucket."""
         first = self._first(endpoint) + _LATENCY
         after = first + len(self.buckets)
         count = totals[after - 1] if self.buckets else 0  # how many latencies it is of
@@ -85,7 +85,7 @@ class Layout:
         return totals[self._first(endpoint) + _ANSWERED] / seconds if seconds else None
 
     def cores(self, totals: Totals, component: str) -> float | None:
-        """Mean of what was read."""
+        """Return the mean of what was read."""
         first = 1 + len(self.endpoints) * self._width + 2 * self.components.index(component)
         return totals[first] / _MICRO / totals[first + 1] if totals[first + 1] else None
 

@@ -1,4 +1,4 @@
-"""A run directory -> what its measured seconds held, one by one."""
+"""A run directory -> what each of its measured seconds held."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

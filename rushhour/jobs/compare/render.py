@@ -27,7 +27,7 @@ _SIGN: Final = {Judgement.WORSE: "❌ ", Judgement.BETTER: "✅ ", Judgement.NO_
 
 
 def terminal_comparison(comparison: Comparison) -> RenderableType:
-    """First what came of it; then what differs besides, and every metric of both runs."""
+    """Show the outcome, then what differs besides, and every metric of both runs."""
     outcome = comparison.outcome
     parts: list[RenderableType] = [
         Text.assemble(
@@ -136,7 +136,7 @@ def method(comparison: Comparison) -> str:
 
 
 def rows(changes: Sequence[Change]) -> list[tuple[str, str, str, str, str, str]]:
-    """Cells of each row, as HEADS names them."""
+    """Return the cells of each row, as HEADS names them."""
     return [
         (
             _name(change),

@@ -19,7 +19,7 @@ Totals: TypeAlias = "array[int]"  # one number per lane
 
 
 def pack(lanes: Sequence[int]) -> int:
-    """One integer that holds these numbers, each below 2^64 in every sum that is taken."""
+    """Pack these numbers into an integer, each below 2^64 in every sum that is taken."""
     packed = array("Q", lanes)
     if sys.byteorder == "big":
         packed.byteswap()

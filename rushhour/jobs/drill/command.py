@@ -56,7 +56,7 @@ class DrillOptions:
         return tuple(dict.fromkeys(by for asked in self.by for by in BYS if by == asked))
 
     def plan(self, by: By) -> tuple[Scenario, Plan]:
-        """One drill: its load, and the change. Raises UsageError."""
+        """Plan a drill: its load, and the change. Raises UsageError."""
         scenario = load_scenarios(self.scenarios).select([self.scenario])[0]
         known = scenario.target.releases
         problems = [

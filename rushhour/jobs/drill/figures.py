@@ -13,7 +13,7 @@ TAIL_S: Final = 5.0  # the old task ends within this long after the roll-out's l
 
 
 def figures_of(history: History, rollout: Rollout, ended_s: float) -> Figures:
-    """`ended_s` is when the load was asked to stop, in seconds since the anchor."""
+    """Compute the figures; `ended_s` is when the load was asked to stop, in seconds since the anchor."""
     began = rollout.began_s
     rows = [row for row in history.requests if row.t_s + 1 <= ended_s]
     failing = [row.t_s for row in rows if row.outcome in f.SERVER_ERRORS]

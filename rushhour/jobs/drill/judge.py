@@ -198,7 +198,7 @@ def _rollout(rollout: Rollout) -> Iterator[Failure]:
 
 
 def _siblings(siblings: Sequence[Change], rollout: Rollout) -> Iterator[Failure]:
-    """`stack deploy` writes every service's definition anew and restarts none: said, and not a failure."""
+    """Report changed siblings; a definition that `stack deploy` writes anew without a restart is none."""
     bad = {"restarted"} if rollout.by == "stack-deploy" else {"restarted", "rewritten"}
     for sibling in siblings:
         if sibling.what in bad:

@@ -76,7 +76,7 @@ def _lost(found: Figures) -> str:
 
 
 def times(found: Figures) -> list[tuple[str, str, float | None]]:
-    """How long the command took for each of its effects: name, file it rests on, seconds (None: never)."""
+    """Return how long the command took for each effect: name, file it rests on, seconds (None: never)."""
     return [
         ("command to roll-out's end", EVENTS, found.rollout_s),
         ("command to last pool time-out", POOL, found.last_timeout_s),
@@ -115,7 +115,7 @@ def latent(drill: Drill) -> str:
 
 
 def markdown(drill: Drill) -> str:
-    """summary.md."""
+    """Render summary.md."""
     lines = [f"# {SIGN[drill.outcome]} {text(headline(drill))}", ""]
     lines += [f"- {text(reason)}" for reason in drill.reasons]
     if drill.rollout:
@@ -130,7 +130,7 @@ def markdown(drill: Drill) -> str:
 
 
 def junit(drills: Sequence[Drill]) -> str:
-    """One test case for each drill: not proven is a failure, unknown an error."""
+    """Render a test case for each drill: not proven is a failure, unknown an error."""
     return junit_document("rushhour drill", map(_case, drills))
 
 
@@ -141,7 +141,7 @@ def _case(drill: Drill) -> TestCase:
 
 
 def page(drill: Drill, history: History) -> str:
-    """report.html, in the look of a run's report."""
+    """Render report.html, in the look of a run's report."""
     picture = timeline(history)
     after = {state.name: state for state in drill.after}
     changes = [*([drill.target_change] if drill.target_change else []), *drill.changes]

@@ -7,7 +7,7 @@ from rushhour.rundir.facts import Instance, ServiceState
 
 
 def compare(before: Sequence[ServiceState], after: Sequence[ServiceState]) -> tuple[Change, ...]:
-    """One change for each service of either snapshot, in order of name."""
+    """Compare two snapshots: a change for each service of either, in order of name."""
     old = {state.name: state for state in before}
     new = {state.name: state for state in after}
     return tuple(_change(name, old.get(name), new.get(name)) for name in sorted({*old, *new}))

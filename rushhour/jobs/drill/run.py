@@ -86,7 +86,7 @@ def _look_at_services(when: f.When, fleet: Fleet, recorder: Recorder) -> None:
 
 
 def _until_exhausted(observation: Observation, load: Load) -> str:
-    """Until pool time-outs have come; the pools then. Raises StackError when none comes."""
+    """Wait for pool time-outs; returns the pools then. Raises StackError when none comes."""
     within_s = observation.scenario.load.duration / 2
     deadline = time.monotonic() + within_s
     while True:
@@ -102,7 +102,7 @@ def _until_exhausted(observation: Observation, load: Load) -> str:
 
 
 def _until_quiet(observation: Observation, load: Load) -> None:
-    """Until no error has come for a while, or the time is over: then the judgement says what is left."""
+    """Wait until no error has come for a while, or the time is over: then the judgement says what is left."""
     deadline = time.monotonic() + observation.scenario.pool.timeout + AFTER_S
     count, since_s = -1, time.monotonic()
     while time.monotonic() < min(deadline, since_s + SETTLE_S):

@@ -15,7 +15,7 @@ COLOURS: Final = ("blue", "orange", "purple")
 
 
 def side_by_side(drills: Sequence[Drill]) -> Table:
-    """One column for each way of bringing the hotfix."""
+    """Show a column for each way of bringing the hotfix."""
     table = Table(title="Side by side")
     table.add_column("")
     for drill in drills:
@@ -38,7 +38,7 @@ def comparison(drills: Sequence[Drill]) -> list[tuple[str, ...]]:
 
 
 def bars(drills: Sequence[Drill]) -> list[tuple[str, list[tuple[str, str, float | None, float]]]]:
-    """For each time: the way, its colour, seconds (None: never), and its share of the longest in percent."""
+    """Return for each time: the way, its colour, seconds (None: never), and its share of the longest (%)."""
     found = [
         (way(drill), colour, {name: seconds for name, _, seconds in times(drill.figures)})
         for drill, colour in zip(drills, COLOURS, strict=False)

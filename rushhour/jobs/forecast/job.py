@@ -44,8 +44,6 @@ def production_of(name: str, scenario: Scenario, asked: Asked) -> Production:
     if customers is None:
         what = f"its scenario {scenario.name} names no production"
         raise UsageError([f"{name}: {what}; say how many customers there are: --customers 800"])
-    if asked.think_time_s is not None and asked.think_time_s <= 0:
-        raise UsageError([f"--think-time: {asked.think_time_s:g} s is no pause; write a time above 0: 10s"])
     if asked.day is not None and asked.day.strip():
         try:
             parse_day(asked.day)

@@ -32,7 +32,7 @@ def described(document: dict[str, Any]) -> Described:
 
 
 def is_fastapi(document: dict[str, Any]) -> bool:
-    """FastAPI's own schema of a refused request, or its way of naming every operation."""
+    """Look for FastAPI's own schema of a refused request, or its way of naming every operation."""
     components = document.get("components")
     schemas = components.get("schemas") if isinstance(components, dict) else None
     if isinstance(schemas, dict) and "HTTPValidationError" in schemas:

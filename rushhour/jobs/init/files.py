@@ -53,7 +53,7 @@ defaults:
     # or in its container, instead: `compose: docker-compose.yaml` and `service: {name}`
     health: {health_of(routes)} # answers 200 when the service is ready
     {made}
-    environment: # how your service is told its database; {{replica_url}} is a read-only copy of it
+    environment: # how your service learns of its database; {{replica_url}} is a read-only copy of it
       DATABASE_URL: "{{primary_url}}"
   pool: {{ size: 5, max_overflow: 10, timeout: 30s }} # what your service has: SQLAlchemy's defaults
   service: {{ workers: 1, threads: 32 }}
@@ -72,7 +72,7 @@ scenarios:
 
 
 def locust_file(routes: Sequence[Route], login: Login | None = None) -> str:
-    """A locustfile with a task for each GET but the health check; the rest is listed with its reason."""
+    """Write a locustfile with a task for each GET but the health check; the rest is listed with reasons."""
     skipped = left_out(routes)
     out = {route for route, _ in skipped}
     reads = [route for route in routes if route not in out]
@@ -134,7 +134,7 @@ def _left_out(routes: Sequence[tuple[Route, str]]) -> Iterator[str]:
 
 
 def label(path: str) -> str:
-    """As the agent calls the route: `id` for every parameter that ends so."""
+    """Return a route as the agent calls it: `id` for every parameter that ends so."""
     return _PARAMETER.sub(lambda item: ":id" if item[1].endswith("id") else f":{item[1]}", path)
 
 

@@ -62,7 +62,7 @@ class Route:
 
 
 def of_flask(app: str, python: str, root: Path) -> list[Route]:
-    """Routes of `module:application` or `module:factory()`. Raises UsageError with what the import said."""
+    """Read the routes of `module:application` or `module:factory()`. Raises UsageError for a bad import."""
     return of_app(app, python, root)[0]
 
 
@@ -102,7 +102,7 @@ def of_app(
 
 
 def of_openapi(path: Path) -> list[Route]:
-    """Routes of an OpenAPI document, JSON or YAML. Raises UsageError when it is none."""
+    """Read the routes of an OpenAPI document, JSON or YAML. Raises UsageError when it is none."""
     return sorted(_operations(read_openapi(path)["paths"]))
 
 
@@ -146,7 +146,7 @@ def default_python(root: Path) -> str:
 
 
 def left_out(routes: Sequence[Route]) -> list[tuple[Route, str]]:
-    """Routes that get no task, and why."""
+    """List the routes that get no task, and why."""
     health = health_of(routes)
     reasons = {"HEAD": "a GET without its body", "OPTIONS": "asked by browsers", "TRACE": "for diagnosis"}
     reasons |= {"WEBSOCKET": "no request: it needs a client of its own"}
@@ -164,7 +164,7 @@ DRIVERS: Final = ("asyncpg", "psycopg", "psycopg2")
 
 
 def driver_of(python: str) -> str | None:
-    """The first PostgreSQL driver that an interpreter has, those for asyncio first; None if unknown."""
+    """Return the first PostgreSQL driver of an interpreter, those for asyncio first; None if unknown."""
     code = "import importlib.util as u, sys; print(next((n for n in sys.argv[1:] if u.find_spec(n)), ''))"
     try:
         done = subprocess.run(
@@ -180,7 +180,7 @@ def driver_of(python: str) -> str | None:
 
 
 def setup_of(root: Path, app: str | None) -> str | None:
-    """The command that makes the tables, where files in the folder say so: Alembic, Flask-Migrate, Django."""
+    """Return the command that makes the tables, from files in the folder: Alembic, Flask-Migrate, Django."""
     if (root / "alembic.ini").is_file():
         return "{python} -m alembic upgrade head"
     if (root / "migrations" / "env.py").is_file():

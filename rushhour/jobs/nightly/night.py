@@ -70,7 +70,7 @@ def folder_of(runs: Path, night: Night) -> Path:
 
 
 def last_good_night(runs: Path, before: str | None = None) -> Night | None:
-    """The newest night in which every scenario met its expectation; one that cannot be read is none."""
+    """Return the newest night in which every scenario met its expectation, among those that can be read."""
     for folder in reversed(nights(runs)):
         if before is not None and folder.name >= before:
             continue

@@ -11,7 +11,7 @@ SHAPE: Final = "soak"
 
 
 def with_soak(scenario: Scenario, duration_s: float | None) -> Scenario:
-    """The scenario, of this duration if it is a soak. Raises UsageError when its other values forbid that."""
+    """Return a soak with this duration, any other scenario as it is. Raises UsageError for a bad one."""
     if duration_s is None or scenario.load.shape != SHAPE:
         return scenario
     changed = replace(scenario, load=replace(scenario.load, duration=duration_s))

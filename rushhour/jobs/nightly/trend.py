@@ -108,7 +108,7 @@ def trend_data(nights: Sequence[NightRow], scenarios: Sequence[str]) -> dict[str
 
 
 def label(night: str) -> str:
-    """`2025-07-02 03:00` of a night's name."""
+    """Return `2025-07-02 03:00` for a night's name."""
     return f"{night[:4]}-{night[4:6]}-{night[6:8]} {night[9:11]}:{night[11:13]}" + night[16:]
 
 

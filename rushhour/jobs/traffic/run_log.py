@@ -9,7 +9,7 @@ from rushhour.judging.saved import read_verdict
 from rushhour.metrics.window import find_window
 from rushhour.rundir import RunDir
 from rushhour.rundir import facts as f
-from rushhour.rundir.directory import load_history
+from rushhour.rundir.loading import load_history
 from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
 

@@ -178,7 +178,7 @@ class PoolDoing:
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """pool.jsonl `inherited`: connections that a process shares with the one that forked it."""
+    """pool.jsonl `inherited`: connections that a process shares with the process that forked it."""
 
     t_s: float
     pid: int

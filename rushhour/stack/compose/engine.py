@@ -17,13 +17,14 @@ from docker.context import ContextAPI
 from docker.errors import DockerException
 
 from rushhour.errors import StackError
+from rushhour.process.ports import HOST
 from rushhour.process.tools import ask_program
 
 MIN_COMPOSE: Final = (2, 20)  # `up --wait-timeout`, and `healthcheck.start_interval`
 MIN_API: Final = (1, 41)  # statistics in one shot, without waiting for a second sample
 START_INTERVAL_API: Final = (1, 44)  # a probe that is frequent only until the container is healthy
 ANSWER_TIMEOUT_S: Final = 10
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"localhost", HOST, "::1"})
 
 # The exceptions of docker-py if the engine does not answer, or answers with an error.
 # A broken stream can also raise the exceptions of docker-py's libraries.
@@ -121,7 +122,7 @@ def find_engine(allow_host: str | None = None, environ: Mapping[str, str] = os.e
 
 
 def engine_url(environ: Mapping[str, str]) -> str:
-    """DOCKER_HOST, else the address of the context in use, as the command line has it."""
+    """Return DOCKER_HOST, else the address of the context in use, as the command line has it."""
     if address := environ.get("DOCKER_HOST"):
         return address
     name = environ.get("DOCKER_CONTEXT") or None
@@ -135,7 +136,7 @@ def engine_url(environ: Mapping[str, str]) -> str:
 
 
 def local_host(base_url: str, allow_host: str | None) -> str:
-    """Where ports that the engine publishes are reached: the loopback address, or the allowed host.
+    """Return where ports that the engine publishes are reached: the loopback address, or the allowed host.
 
     Raises StackError for an engine elsewhere: a load test must not start containers on somebody's server.
     """
@@ -143,7 +144,7 @@ def local_host(base_url: str, allow_host: str | None) -> str:
     if address.scheme in ("unix", "npipe") or (
         address.hostname in LOOPBACK and address.scheme in ("tcp", "http")
     ):
-        return "127.0.0.1"
+        return HOST
     if allow_host is not None and address.hostname == allow_host:
         return allow_host
     raise StackError(

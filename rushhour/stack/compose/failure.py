@@ -21,7 +21,7 @@ ONE_OFF_LABEL: Final = "com.docker.compose.oneoff"  # "True": the seeding server
 
 
 def containers(client: DockerClient, project: str) -> dict[str, Container]:
-    """The project's containers by part, in the order in which they are started."""
+    """Return the project's containers by part, in the order in which they are started."""
     labels = [f"{PROJECT_LABEL}={project}", f"{COMPOSE_LABEL}={project}"]
     found = client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
     by_part = {

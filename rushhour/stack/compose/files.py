@@ -35,7 +35,7 @@ class Ports:
     service: int
 
     def variables(self) -> dict[str, str]:
-        """Theirs of infra/compose.yaml."""
+        """Return the variables of infra/compose.yaml."""
         return {f"RUSHHOUR_{part.upper()}_PORT": str(getattr(self, part)) for part in PARTS}
 
 
@@ -52,7 +52,7 @@ class CpuLimit:
 
 
 def cpu_limit(cores: float | None, nice: int, engine: Engine) -> CpuLimit:
-    """The same quota, period and CPUs as the embedded stack gives its groups, so that both show the same."""
+    """Return the quota, period and CPUs that the embedded stack gives its groups, so that both are alike."""
     shares = weight(nice)
     by = f"by the engine (cgroup v{engine.cgroups})"
     if cores is None:
@@ -68,7 +68,7 @@ def cpu_limit(cores: float | None, nice: int, engine: Engine) -> CpuLimit:
 
 
 def cpu_limits(scenario: Scenario, engine: Engine) -> dict[str, CpuLimit]:
-    """One for each part."""
+    """Return a limit for each part."""
     postgres = scenario.postgres
     return {
         "primary": cpu_limit(postgres.primary_cores, postgres.nice, engine),
@@ -106,7 +106,7 @@ def variables(
     ports: Ports,
     images: ImageNames,
 ) -> dict[str, str]:
-    """Every RUSHHOUR_ variable of infra/compose.yaml."""
+    """Return every RUSHHOUR_ variable of infra/compose.yaml."""
     found = {
         "PROJECT": project,
         "WORK": str(places.work),
@@ -139,7 +139,7 @@ def start_period_s(template_bytes: int) -> int:
 
 
 def database_url(server: str, password: str, application_name: str) -> str:
-    """SQLAlchemy's URL of the service's role, as the service reaches that server."""
+    """Return SQLAlchemy's URL of the service's role, as the service reaches that server."""
     return (
         f"postgresql+psycopg2://{ROLE}:{password}@{server}:{SERVER_PORT}/{DATABASE}"
         f"?application_name={application_name}"
@@ -149,7 +149,7 @@ def database_url(server: str, password: str, application_name: str) -> str:
 def generated_file(
     scenario: Scenario, engine: Engine, image: Image, password: str, *, metrics: bool = False
 ) -> str:
-    """A Compose file (JSON is YAML) with what no variable can carry: lists and free text.
+    """Return a Compose file (JSON is YAML) with what no variable can carry: lists and free text.
 
     With `metrics` the agent serves them on METRICS_PORT within the project's network.
     """
@@ -184,7 +184,7 @@ def generated_file(
 
 
 def servers_file(engine: Engine) -> str:
-    """The same for the servers alone, which somebody else's Compose project reaches by names of their own."""
+    """Return a file for the servers alone, which another Compose project reaches by names of their own."""
     parts: dict[str, dict[str, Any]] = {
         server: {"networks": {"default": {"aliases": [alias(server)]}}} for server in SERVERS
     }
@@ -195,12 +195,12 @@ def servers_file(engine: Engine) -> str:
 
 
 def alias(server: str) -> str:
-    """A server's name in another project's network, where `primary` may be taken."""
+    """Return a server's name in another project's network, where `primary` may be taken."""
     return f"rushhour-{server}"
 
 
 def container_environment(scenario: Scenario, values: Mapping[str, str], image: Image) -> dict[str, str]:
-    """The scenario's variables, and those that start the agent; the image's own stay as they are."""
+    """Return the scenario's variables, and those that start the agent; the image's own stay as they are."""
     asked = asked_environment(scenario, values)
     path = asked.get("PYTHONPATH", image.environment.get("PYTHONPATH", ""))
     python_path = ":".join([f"{AGENT}/inject", *(entry for entry in path.split(":") if entry)])
@@ -208,7 +208,7 @@ def container_environment(scenario: Scenario, values: Mapping[str, str], image: 
 
 
 def asked_environment(scenario: Scenario, values: Mapping[str, str]) -> dict[str, str]:
-    """The scenario's variables. Raises UsageError for braces that are not known."""
+    """Return the scenario's variables. Raises UsageError for braces that are not known."""
     return {
         name: fill_in(text, values, f"service.environment.{name}")
         for name, text in {**scenario.target.environment, **scenario.service.environment}.items()

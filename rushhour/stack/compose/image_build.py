@@ -28,7 +28,7 @@ _PIP_KEYS: Final = ("index-url", "extra-index-url", "trusted-host", "proxy")
 
 
 def write_build_secrets(private: Path) -> None:
-    """`pip.conf` and `ca.pem`, as this machine's pip is set up; both empty where it has nothing of its own.
+    """Write `pip.conf` and `ca.pem`, as this machine's pip is set up; both empty where nothing is set.
 
     They reach the build as secrets: an index may carry a password, and neither belongs into an image.
     """
@@ -43,13 +43,13 @@ def write_build_secrets(private: Path) -> None:
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip's configuration says on this machine; addresses of local files are left out."""
+    """Return what pip's configuration says on this machine; addresses of local files are left out."""
     listed = ask_program([sys.executable, "-m", "pip", "config", "list"], timeout_s=_PIP_TIMEOUT_S)
     return parse_pip_settings(listed.stdout)
 
 
 def parse_pip_settings(listed: str) -> dict[str, str]:
-    """`global.index-url='https://…'`, one a line; what comes later in pip's own order wins."""
+    """Parse lines as `global.index-url='https://…'`; what comes later in pip's own order wins."""
     found: dict[str, str] = {}
     for line in listed.splitlines():
         name, _, quoted = line.partition("=")
@@ -64,7 +64,7 @@ def parse_pip_settings(listed: str) -> dict[str, str]:
 
 
 def source_digest(root: Path, sources: Iterable[Path], what: str) -> str:
-    """Changes whenever one of these files does, or what `what` says."""
+    """Return a text that changes whenever a file or `what` does."""
     digest = hashlib.sha256(what.encode())
     for path in sources:
         if path.is_file() and "__pycache__" not in path.parts:
@@ -73,13 +73,13 @@ def source_digest(root: Path, sources: Iterable[Path], what: str) -> str:
 
 
 def release_digest(root: Path, release: str, python_image: Image) -> str:
-    """Changes whenever the image that `build_release` would make changes."""
+    """Return a text that changes whenever the image that `build_release` would make changes."""
     files = [root / "requirements.lock", *sorted((root / "app").rglob("*"))]
     return source_digest(root, files, f"{release} {python_image.id}")
 
 
 def build_release(images: ImageStore, release: str, base: Image) -> Image:
-    """A release's image, built from this source tree unless the one that is here was built from the same.
+    """Build a release's image from this source tree, unless that which is here was built from the same.
 
     Raises StackError with what the build wrote last.
     """
@@ -92,7 +92,7 @@ def build_release(images: ImageStore, release: str, base: Image) -> Image:
 
 
 def build_locust(images: ImageStore, base: Image) -> Image:
-    """The image of Locust's workers, on the same terms."""
+    """Build the image of Locust's workers, on the same terms."""
     root = configuration_dir().parents[1]
     sources = [root / "requirements.lock", root / "infra" / "locust" / "Dockerfile"]
     arguments = {"PYTHON_IMAGE": base.name, "LOCUST_IMAGE": LOCUST_IMAGE}

@@ -49,7 +49,7 @@ class Part:
 
 
 def parts(api: APIClient, label: str) -> list[Part]:
-    """What carries the label (`name` or `name=value`): containers first, since they hold the others."""
+    """List what carries the label (`name` or `name=value`): containers first, since they hold the others."""
     filters = {"label": label}
     found = [
         Part(
@@ -113,7 +113,7 @@ def remove_dead_projects(api: APIClient) -> list[str]:
 
 
 def removal_command(base_url: str, project: str) -> list[str]:
-    """What the guard runs when the harness ends."""
+    """Return what the guard runs when the harness ends."""
     return [sys.executable, "-m", "rushhour.stack.compose.project", base_url, project]
 
 

@@ -24,7 +24,7 @@ from rushhour.stack.compose.failure import containers
 from rushhour.stack.compose.template import last_lines
 from rushhour.stack.compose.watch import ContainerMeter, LogFollower, engine_meter
 from rushhour.stack.compose.workers import INSIDE, PART, ComposeWorkers
-from rushhour.stack.postgres.server import SLOT, ask, connected, last_line
+from rushhour.stack.postgres.server import ask, connected, last_line, replica_state
 from rushhour.stack.postgres.table_lock import TableLock
 
 CHECK_EVERY_S: Final = 1.0  # each check asks the engine
@@ -136,9 +136,7 @@ class ComposeRunning:
             try:
                 with connected(primary.admin_dsn) as admin:
                     self.postgres_version = str(ask(admin, "SHOW server_version"))
-                    state = ask(
-                        admin, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT
-                    )
+                    state = replica_state(admin)
             except psycopg2.OperationalError as error:
                 return last_line(error)
             return None if state == "streaming" else f"pg_stat_replication.state {state}"

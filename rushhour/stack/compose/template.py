@@ -32,7 +32,7 @@ LOG_LINES: Final = 15
 
 
 def templates_root(cache: Path) -> Path:
-    """Where a cache keeps them."""
+    """Return where a cache keeps templates."""
     return cache / "compose"
 
 
@@ -44,7 +44,7 @@ class ComposeTemplates:
     seeder: Seeder
 
     def held(self, seeding: "Seeding", progress: Progress) -> AbstractContextManager[Path]:
-        """The directory that holds data.tar, built when it is missing; not removed while this lasts."""
+        """Hold the directory with data.tar, built when it is missing; it is not removed while this lasts."""
         image_id = seeding.image.id.removeprefix("sha256:")[:12]
         name = key_of(self.seeder, seeding.schema, seeding.data, f"{image_id}-v{FORMAT}")
         kept = KeptData(self.root, seeding.command.guard, mode=0o700)  # the data holds password hashes
@@ -81,7 +81,7 @@ class Seeding:
     data: Data
 
     def start(self) -> Container:
-        """The primary as the Compose file has it, with settings for loading."""
+        """Return the primary as the Compose file has it, with settings for loading."""
         name = f"{self.command.project}-seed"
         options = [f"-c{setting}={value}" for setting, value in SEEDING.items()]
         fixed = (
@@ -100,7 +100,7 @@ class Seeding:
         return self.client.containers.get(name)
 
     def wait(self, container: Container) -> None:
-        """Until it takes connections. Raises StackError with its last lines when it does not."""
+        """Wait until it takes connections. Raises StackError with its last lines when it does not."""
 
         def check() -> None:
             container.reload()
@@ -149,7 +149,7 @@ def save(container: Container, directory: str, target: Path) -> None:
 
 
 def last_lines(container: Container, lines: int = LOG_LINES) -> list[str]:
-    """The last lines of a container's log; what is wrong with the log when it cannot be read."""
+    """Return the last lines of a container's log; what is wrong with the log when it cannot be read."""
     try:
         log = container.logs(tail=lines)
     except ENGINE_ERRORS as error:

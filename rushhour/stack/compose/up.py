@@ -28,7 +28,7 @@ P = TypeVar("P")
 
 
 def make_places(work: Path, run: RunDir) -> Places:
-    """The run's directories. What a container writes to is open to every user, as the image's is unknown."""
+    """Make the run's directories; any user may write where a container does, as its user is unknown."""
     private = work / "private"
     private.mkdir(mode=0o700)
     for shared in (run.agent, run.logs):
@@ -38,7 +38,7 @@ def make_places(work: Path, run: RunDir) -> Places:
 
 
 def write_secrets(private: Path, passwords: Secrets) -> None:
-    """One file each. The directory keeps others out; in a container any user may read its own mounts."""
+    """Write a file for each; the directory keeps others out, and in a container any user may read it."""
     for name in ("superuser", "replicator", "role"):
         (private / name).write_text(getattr(passwords, name), encoding="utf-8")
         (private / name).chmod(0o444)
@@ -63,7 +63,7 @@ class ComposeProject:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Raises StackError when something is left, after the first error where there was one.
+        """Raises StackError when something is left, after the first error, if there was any.
 
         The guard tries once more then, when the harness ends.
         """
@@ -117,7 +117,7 @@ class ComposeRun:
 def compose_run(
     options: ComposeOptions, engine: Engine, scenario: Scenario, run: RunDir, progress: Progress
 ) -> Iterator[ComposeRun]:
-    """A run's own project on this engine; all that carries its label is removed on leaving."""
+    """Make a run's own project on this engine; all that carries its label is removed on leaving."""
     cache = open_cache(options.cache or cache_dir(), None)
     service_host = None if options.service_host == HOST else options.service_host
     with closing(engine.client()) as client, work_dir(cache, options.guard) as work:
@@ -140,7 +140,7 @@ def compose_run(
 def up_on_free_ports(
     choose: Callable[[], P], up: Callable[[P], None], explain: Callable[[StackError], StackError]
 ) -> P:
-    """The ports with which `docker compose up` succeeded; tries other ports when a port was taken meanwhile.
+    """Return the ports with which `docker compose up` succeeded; a port that was taken meanwhile is replaced.
 
     Raises the StackError that `explain` makes of docker's own.
     """
@@ -176,7 +176,7 @@ W = TypeVar("W", bound=Watchable)
 
 @contextmanager
 def watched(running: W) -> Iterator[W]:
-    """Containers that are up, watched from here on; they are ended on leaving."""
+    """Watch containers that are up; they are ended on leaving."""
     try:
         running.open()
         yield running

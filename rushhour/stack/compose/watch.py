@@ -101,7 +101,7 @@ class Usage:
         self._last_s = (0.0, 0.0)
 
     def reading(self, stats: Mapping[str, Any]) -> MeterReading | None:
-        """None while the container does not run: then the engine's figures are empty."""
+        """Read the meter; None while the container does not run: then the engine's figures are empty."""
         processes = int((stats.get("pids_stats") or {}).get("current") or 0)
         if not processes:
             return None
@@ -121,7 +121,7 @@ class Usage:
 
 
 def engine_meter() -> ProcessTreeMeter | None:
-    """The engine's own work for this run: it carries every byte of the published ports, and runs the probes.
+    """Measure the engine's work for this run: it carries every byte of the published ports, and runs probes.
 
     None where it is no process of this machine (it may run in a virtual one), or one of several.
     """
@@ -133,7 +133,7 @@ def engine_meter() -> ProcessTreeMeter | None:
 
 
 def used_memory_bytes(memory: Mapping[str, Any]) -> int:
-    """What the container holds less the file pages that the kernel may drop, as `docker stats` shows it."""
+    """Return what the container holds less file pages that the kernel may drop, as `docker stats` does."""
     details = memory.get("stats") or {}
     droppable = details.get("total_inactive_file", details.get("inactive_file", 0))  # cgroup v1, v2
     return max(0, int(memory.get("usage") or 0) - int(droppable))

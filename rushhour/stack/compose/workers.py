@@ -31,7 +31,7 @@ class ComposeWorkers:
     private: Path
 
     def gateway(self) -> str | None:
-        """This machine's address on the project's network; None where the engine is in a virtual machine."""
+        """Return this machine's address on the project's network; None: the engine is in another machine."""
         label = f"{PROJECT_LABEL}={self.command.project}"
         [network] = self.client.networks.list(filters={"label": label})
         configuration = network.attrs["IPAM"]["Config"] or [{}]

@@ -61,7 +61,7 @@ class ServiceUp:
         return {PROJECT_LABEL: self.run.project.name, **owner_labels(self.run.places.work)}
 
     def components(self) -> dict[str, Container]:
-        """The user's containers that there are now, by what they are called in the run's files."""
+        """Return the user's containers that there are now, by what they are called in the run's files."""
         found = own_containers(self.run.client, self.project_name)
         return {component(service, self.target.service): container for service, container in found.items()}
 
@@ -79,7 +79,7 @@ class ServiceUp:
         return port_of(self.file, self.target.service, self.target.port)
 
     def behind(self, servers: ComposeRunning, password: str) -> "ServiceUp":
-        """The same with these servers behind the service."""
+        """Return it with these servers behind the service."""
         primary, replica = (
             with_scheme(database_url(alias(name), password, self.target.name), self.target.url_scheme)
             for name in ("primary", "replica")
@@ -87,7 +87,7 @@ class ServiceUp:
         return replace(self, servers=servers, urls=(primary, replica))
 
     def build(self) -> Image:
-        """The service's image, built or pulled. Raises StackError with what docker wrote last."""
+        """Build or pull the service's image. Raises StackError with what docker wrote last."""
         service = self.service
         name = image_of(self.project_name, service)
         if service.context is None:
@@ -127,7 +127,7 @@ class ServiceUp:
 
     @contextmanager
     def up(self, image: Image) -> Iterator[ComposeServiceRunning]:
-        """The service and what it depends on, healthy and with its agent; ended on leaving."""
+        """Bring up the service and what it depends on, healthy and with its agent; ended on leaving."""
         with watched(self._start(image)) as running:
             self._wait(running)
             yield running
@@ -176,7 +176,7 @@ class ServiceUp:
         )
 
     def _wait(self, running: ComposeServiceRunning) -> None:
-        """Until it answers its health path, and its agent reports. Raises StackError that says why not."""
+        """Wait until it answers its health path and its agent reports. Raises StackError with why not."""
         self.run.progress(f"wait for {self.target.service}")
         container = running.container
         url = running.service_url + self.target.health
@@ -185,7 +185,7 @@ class ServiceUp:
             wait_for_agent(container, self.target.service, self.run.places.pools)
 
     def _blamed(self, failure: StackError) -> StackError:
-        """With the container that caused it; one that had only something to do first has ended well."""
+        """Return the error with the container that caused it; one that finished a task has ended well."""
         found = {
             name: container
             for name, container in own_containers(self.run.client, self.project_name).items()
@@ -194,7 +194,7 @@ class ServiceUp:
         return blame(found, failure)
 
     def _command(self, injection: Injection) -> ComposeCommand:
-        """Compose for the file as it is, with this laid over it."""
+        """Return Compose for the file as it is, with this laid over it."""
         override = self.run.places.private / "override.yaml"
         override.touch(mode=0o600)
         text = override_file(self.file, self.target.service, self.project_name, self.labels, injection)
@@ -227,7 +227,7 @@ class ServiceUp:
         )
 
     def _words(self, image: Image) -> str:
-        """The image, by what it was built from: its own name goes with the run."""
+        """Return the image by what it was built from: its own name goes with the run."""
         if self.service.context is None:
             return str(image)
         short = image.id.removeprefix("sha256:")[:12]

@@ -36,14 +36,14 @@ class Injection:
 
 
 def image_of(project: str, service: UserService) -> str:
-    """What a service's image is called in this run: a build must not take the name of the user's own."""
+    """Return the name of a service's image in this run: a build must not take that of the user's own."""
     return f"{project}-{service.name}" if service.context else str(service.image)
 
 
 def override_file(
     file: UserFile, service: str, project: str, labels: Mapping[str, str], injection: Injection
 ) -> str:
-    """YAML for `docker compose -f FILE -f OVERRIDE`.
+    """Return YAML for `docker compose -f FILE -f OVERRIDE`.
 
     Everything is labelled and named after the run, and no port is published but the one under test.
     """
@@ -76,7 +76,7 @@ def override_file(
 
 
 def own(resources: Mapping[str, bool]) -> list[str]:
-    """Those that are not external."""
+    """Return those that are not external."""
     return [name for name, external in resources.items() if not external]
 
 

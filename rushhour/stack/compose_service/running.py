@@ -32,7 +32,7 @@ SERVICE: Final = "service"  # the component under test, whatever the file calls 
 
 
 def own_containers(client: DockerClient, project: str) -> dict[str, Container]:
-    """The user's containers by service, without one-off ones."""
+    """Return the user's containers by service, without one-off ones."""
     found = client.containers.list(
         all=True, filters={"label": f"{COMPOSE_LABEL}={project}"}, ignore_removed=True
     )
@@ -44,7 +44,7 @@ def own_containers(client: DockerClient, project: str) -> dict[str, Container]:
 
 
 def component(service: str, target: str) -> str:
-    """What a container is called in the run's files: the others must not pass for our servers."""
+    """Return what a container is called in the run's files: the others must not pass for our servers."""
     return SERVICE if service == target else f"{OWN}{service}"
 
 
@@ -101,7 +101,7 @@ class ComposeServiceRunning:
         return self._containers[self.target]
 
     def local_source(self, file: str) -> str:
-        """The user's own file of a file in the container."""
+        """Return the user's own file of a file in the container."""
         return self.sources.local(file)
 
     def open(self) -> None:

@@ -29,7 +29,7 @@ class Sources:
         self._known: dict[str, str] = {}
 
     def local(self, file: str) -> str:
-        """Relative to the root; the container's path where this machine does not have that file below it."""
+        """Return a path relative to the root; the container's path where no such file is below it."""
         if file not in self._known:
             self._known[file] = self._find(file)
         return self._known[file]
@@ -76,7 +76,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 
 def _alike(path: Path, inside: PurePosixPath) -> int:
-    """How many of the last folders have the same names."""
+    """Return how many of the last folders have the same names."""
     pairs = zip(reversed(path.parts), reversed(inside.parts), strict=False)
     return next((number for number, (part, other) in enumerate(pairs) if part != other), 0)
 

@@ -54,7 +54,7 @@ class UserFile:
     volumes: Mapping[str, bool]
 
     def started_with(self, name: str) -> list[UserService]:
-        """The service, and what it depends on."""
+        """Return the service, and what it depends on."""
         found: dict[str, UserService] = {}
         waiting = [name]
         while waiting:
@@ -66,7 +66,7 @@ class UserFile:
 
 
 def read(engine: Engine, scenario: Scenario) -> UserFile:
-    """The scenario's Compose file. Raises UsageError with all that is wrong with it."""
+    """Return the scenario's Compose file. Raises UsageError with all that is wrong with it."""
     target = scenario.target
     paths = files_of(target)
     file = read_user_file(engine, paths, variables_of(scenario))
@@ -76,17 +76,17 @@ def read(engine: Engine, scenario: Scenario) -> UserFile:
 
 
 def files_of(target: Target) -> tuple[Path, ...]:
-    """Absolute: Compose takes the first one's folder for the project's."""
+    """Return absolute paths: Compose takes the first one's folder for the project's."""
     return tuple(Path(target.root, name).resolve() for name in target.compose)
 
 
 def variables_of(scenario: Scenario) -> Mapping[str, str]:
-    """What the file may hold as ${...}, beside what the caller's environment has."""
+    """Return what the file may hold as ${...}, beside what the caller's environment has."""
     return {"RUSHHOUR_RELEASE": scenario.release}
 
 
 def read_user_file(engine: Engine, files: Sequence[Path], variables: Mapping[str, str]) -> UserFile:
-    """What `docker compose config` makes of the files.
+    """Return what `docker compose config` makes of the files.
 
     Raises UsageError with what Compose says of them, and StackError when Compose cannot be asked.
     """
@@ -109,7 +109,7 @@ def read_user_file(engine: Engine, files: Sequence[Path], variables: Mapping[str
 
 
 def parse_config(plain: Mapping[str, Any]) -> UserFile:
-    """From the parsed output of `docker compose config --format json`."""
+    """Parse the output of `docker compose config --format json`, read as JSON."""
     return UserFile(
         {name: _service(name, service or {}) for name, service in (plain.get("services") or {}).items()},
         {
@@ -159,13 +159,13 @@ def _service(name: str, plain: Mapping[str, Any]) -> UserService:
 
 
 def port_of(file: UserFile, service: str, port: int) -> int:
-    """In the container: the named one, else the only one that the file publishes or exposes; or 0."""
+    """Return the port in the container: the named one, else the only one published or exposed; or 0."""
     published = file.services[service].ports
     return port or (published[0] if len(published) == 1 else 0)
 
 
 def refusals(file: UserFile, service: str, port: int) -> Iterator[str]:
-    """Why this service cannot be a target; nothing when it can."""
+    """Yield why this service cannot be a target; nothing when it can."""
     target = file.services.get(service)
     if target is None:
         yield f"no service {service!r}; it has: {', '.join(file.services)}"

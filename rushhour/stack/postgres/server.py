@@ -71,7 +71,7 @@ class PostgresServer:
         return self.dsn(ROLE, self.passwords.role)
 
     def url(self, application_name: str, port: int | None = None) -> str:
-        """SQLAlchemy's URL of the service's role; it names the driver, which 2.1 no longer implies.
+        """Return SQLAlchemy's URL of the service's role; it names the driver, which 2.1 no longer implies.
 
         `port` is that of a relay to the server, if it is reached by one.
         """
@@ -132,7 +132,7 @@ def start_server(
 
 
 def _refusal(server: PostgresServer, data: Path) -> str | None:
-    """Why the server does not take a connection yet; None when it does.
+    """Return why the server does not take a connection yet; None when it does.
 
     Its own file is asked first, as pg_ctl does, so that nothing is sent to another program on the same port.
     """
@@ -173,10 +173,15 @@ def _not_streaming(primary: PostgresServer, on_primary: Connection, on_replica: 
     """Return why the replica does not stream yet, or None if it does."""
     primary.child.check_alive()
     recovering = ask(on_replica, "SELECT pg_is_in_recovery()::text")
-    state = ask(on_primary, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT)
+    state = replica_state(on_primary)
     if recovering == "true" and state == "streaming":
         return None
     return f"pg_stat_replication.state {state}, pg_is_in_recovery {recovering}"
+
+
+def replica_state(on_primary: Connection) -> str | None:
+    """Return how the primary sees the replica: `streaming` once it follows; None while it is not there."""
+    return ask(on_primary, "SELECT state FROM pg_stat_replication WHERE application_name = %s", SLOT)
 
 
 def ask(connection: Connection, query: str, *values: object) -> str | None:

@@ -43,7 +43,7 @@ class Seeder(Protocol):
     """Fills an empty database; `rushhour.stack.postgres.seeding.seed` is one."""
 
     def fingerprint(self, schema: Path, data: Data, /) -> str:
-        """Changes whenever what `fill` would write changes."""
+        """Return a text that changes whenever what `fill` would write changes."""
         ...
 
     def fill(self, dsn: str, schema: Path, data: Data, progress: Progress, /) -> object:
@@ -52,7 +52,7 @@ class Seeder(Protocol):
 
 
 def key_of(seeder: Seeder, schema: Path, data: Data, made_by: str) -> str:
-    """The directory's name: size, seed, what made it, and a hash of schema and seeding code."""
+    """Return the directory's name: size, seed, what made it, and a hash of schema and seeding code."""
     try:
         fingerprint = seeder.fingerprint(schema, data)
     except OSError as error:
@@ -61,7 +61,7 @@ def key_of(seeder: Seeder, schema: Path, data: Data, made_by: str) -> str:
 
 
 def templates_root(cache: Path) -> Path:
-    """Where a cache keeps them."""
+    """Return where a cache keeps templates."""
     return cache / "templates"
 
 
@@ -84,12 +84,12 @@ class TemplateStore:
         self.seeder = seeder
 
     def key(self, schema: Path, data: Data) -> str:
-        """The directory's name: size, seed, PostgreSQL version, and a hash of schema and seeding code."""
+        """Return the directory's name: size, seed, PostgreSQL version, a hash of schema and seeding code."""
         return key_of(self.seeder, schema, data, f"pg{self.installation.version}-v{FORMAT}")
 
     @contextmanager
     def held(self, schema: Path, data: Data, log: Path, progress: Progress) -> Iterator[Template]:
-        """The template, built when it is missing; it is not removed while this context lasts."""
+        """Hold the template, built when it is missing; it is not removed while this context lasts."""
         kept = KeptData(self.root, self.guard)
 
         def build(path: Path) -> None:
@@ -156,7 +156,7 @@ def stop_clean(child: Child) -> None:
 
 
 def write_manifest(build: Path, passwords: Secrets) -> None:
-    """Passwords and size, readable by the owner alone."""
+    """Write passwords and size, readable by the owner alone."""
     size = sum(file.stat().st_size for file in build.rglob("*") if file.is_file() and not file.is_symlink())
     manifest = build / "manifest.json"
     manifest.touch(mode=0o600)

@@ -23,18 +23,18 @@ NICE_0_WEIGHT: Final = 1024
 
 
 def spread(cores: float, cpus: int) -> int:
-    """Over how many CPUs a group of that many cores may spread: few enough for its slices."""
+    """Return over how many CPUs a group of so many cores may spread: few enough for its slices."""
     return min(cpus, 2 * math.ceil(cores))
 
 
 def quota(cores: float, cpus: int) -> tuple[int, int]:
-    """Quota and period in microseconds for a group that spreads over `cpus`."""
+    """Return quota and period in microseconds for a group that spreads over `cpus`."""
     period_us = min(MAX_PERIOD_US, round(cpus * SLICE_US / cores))
     return round(cores * period_us), period_us
 
 
 def weight(nice: int) -> int:
-    """The weight of a nice value, as the kernel's own table has it: each step is a quarter less."""
+    """Return the weight of a nice value, as the kernel's own table has it: each step is a quarter less."""
     return max(2, round(NICE_0_WEIGHT / 1.25**nice))
 
 

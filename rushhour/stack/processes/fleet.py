@@ -77,7 +77,7 @@ class EmbeddedFleet:
         self.door.process.child.check_alive()
 
     def snapshot(self) -> tuple[ServiceState, ...]:
-        """A task is a process, known by its pid and start; a version counts the changes made to a service."""
+        """Return each service's state: a task is a process with pid and start, a version counts changes."""
         services = {**self.siblings, TARGET: self.inner.service}
         answers = ask(
             {name: _port(service) for name, service in services.items()}, self.scenario.target.health

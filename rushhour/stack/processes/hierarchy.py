@@ -47,7 +47,7 @@ class Hierarchy:
 
 
 def find_hierarchy(proc: Path = Path("/proc")) -> Hierarchy:
-    """The first place where a group can be made, limited and removed; StackError says why there is none."""
+    """Find the first place where a group can be made, limited and removed. Raises StackError with why not."""
     why: list[str] = []
     for candidate in candidates(proc):
         try:
@@ -71,7 +71,7 @@ def _try_out(hierarchy: Hierarchy) -> None:
 
 
 def candidates(proc: Path) -> Iterator[Hierarchy]:
-    """Hierarchies with a CPU controller, nearest first; whether they can be written is another question."""
+    """Yield hierarchies with a CPU controller, nearest first, whether they can be written or not."""
     mounts = list(_mounts(proc))
     own = _own_groups(proc)
     v1 = {
@@ -122,7 +122,7 @@ def _mounts(proc: Path) -> Iterator[tuple[Path, str, str, tuple[str, ...]]]:
 
 
 def _own_groups(proc: Path) -> dict[str, str]:
-    """Controller -> the group this process is in; "" is the unified hierarchy."""
+    """Map each controller to the group this process is in; "" is the unified hierarchy."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
@@ -135,7 +135,7 @@ def _own_groups(proc: Path) -> dict[str, str]:
 
 
 def _inside(mount: Path, root: str, group: str) -> Path:
-    """The directory of a group under its mount, which in a container shows a part of the hierarchy only."""
+    """Return a group's directory under its mount, which in a container shows a part of the hierarchy only."""
     relative = os.path.relpath(group, root)
     inside = mount / relative
     return inside if not relative.startswith("..") and inside.is_dir() else mount

@@ -102,7 +102,7 @@ class NiceCapacity:
         return ProcessTreeMeter(self._pid, None if self._cpus is None else float(len(self._cpus)))
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Close it; nothing is left behind."""
 
 
 def last_cpus(count: int) -> set[int]:
@@ -137,7 +137,7 @@ class Limits:
             self._why = str(error)
 
     def capacity(self, component: str, cores: float | None, nice: int) -> Capacity:
-        """Limits for one component; falls back to nice, in words, where no group can be made."""
+        """Return limits for a component; falls back to nice, in words, where no group can be made."""
         if self._hierarchy is not None:
             try:
                 return self._grouped(self._hierarchy, component, cores, nice)

@@ -52,7 +52,7 @@ def placeholders(
     host: str = HOST,
     partner_url: str = "",
 ) -> dict[str, str]:
-    """What command and environment may hold in braces."""
+    """Return what command and environment may hold in braces."""
     return {
         "python": interpreter(scenario, sys.executable),
         "host": host,
@@ -81,7 +81,7 @@ def fill_in(template: str, values: Mapping[str, str], where: str) -> str:
 
 
 def service_command(scenario: Scenario, values: Mapping[str, str]) -> list[str]:
-    """The command, split as a shell would; what is filled in is never split."""
+    """Return the command, split as a shell would; what is filled in is never split."""
     command = scenario.target.command or GUNICORN.replace("APP", shlex.quote(scenario.target.app))
     return [
         *split_command(command, values, "service.command"),
@@ -101,7 +101,7 @@ def split_command(command: str, values: Mapping[str, str], where: str) -> list[s
 def service_environment(
     scenario: Scenario, values: Mapping[str, str], caller: Mapping[str, str]
 ) -> dict[str, str]:
-    """A small base from the caller, then the scenario file's variables; our own programs are found first."""
+    """Return a small base from the caller, then the scenario's variables; our programs are found first."""
     base = {name: caller[name] for name in BASE_VARIABLES if name in caller}
     folders = dict.fromkeys(
         str(Path(program).parent) for program in (values["python"], sys.executable) if os.sep in program

@@ -46,7 +46,7 @@ def stack_file(
     *,
     servers_only: bool = False,
 ) -> str:
-    """The stack as JSON, which is YAML: the siblings that were asked for, commands, environments, ports."""
+    """Return the stack as JSON, which is YAML: the asked siblings, commands, environments, ports."""
     stack: dict[str, Any] = YAML(typ="safe", pure=True).load(template.read_text(encoding="utf-8"))
     services: dict[str, Any] = {
         name: dict(service)
@@ -92,7 +92,7 @@ def _target(scenario: Scenario, image: Image, password: str) -> dict[str, Any]:
 
 
 def _sibling(scenario: Scenario, password: str, name: str) -> dict[str, Any]:
-    """Light: two threads, one connection, no agent, no access log."""
+    """Define a light service: two threads, a connection, no agent, no access log."""
     values = _values(scenario, password, name) | {"pool_size": "1", "max_overflow": "0"}
     asked = {**scenario.target.environment, **scenario.service.environment}
     environment = {key: fill_in(value, values, f"service.environment.{key}") for key, value in asked.items()}

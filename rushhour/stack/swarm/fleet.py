@@ -124,7 +124,7 @@ class SwarmFleet:
         return Rollout(by, typed(by, image, name), pinned, began_s, now_s(), state, detail)
 
     def _update(self, image: Image) -> None:
-        """As the command line does it: the definition as it is now, another image, a forced update."""
+        """Update as the command line does it: the definition as it is now, another image, a forced update."""
         service = self.tasks.service(TARGET)  # read at once before: a stale version is "out of sequence"
         spec = service["Spec"]
         template = dict(spec["TaskTemplate"])

@@ -17,6 +17,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from rushhour.errors import StackError
+from rushhour.process.ports import HOST
 from rushhour.stack.compose.engine import (
     ENGINE_ERRORS,
     Engine,
@@ -34,11 +35,10 @@ BRIDGE: Final = "docker_gwbridge"
 LEAVE_S: Final = 30.0
 DEATH_S: Final = 6.0
 POLL_S: Final = 0.1
-LOOPBACK: Final = "127.0.0.1"
 
 
 def find_local_engine() -> Engine:
-    """The engine on this machine. Raises StackError for one elsewhere, also if only the context leads there.
+    """Find the engine on this machine. Raises StackError for an engine elsewhere, also by the context alone.
 
     DOCKER_HOST may lead here while the context leads to production: there the printed command would land.
     """
@@ -60,7 +60,7 @@ def make(api: APIClient, work: Path) -> None:
     refuse_foreign(api)
     bridge = "found" if api.networks(names=[BRIDGE]) else "ours"
     spec = api.create_swarm_spec(labels={**owner_labels(work), BRIDGE_LABEL: bridge})
-    api.init_swarm(advertise_addr=LOOPBACK, listen_addr=f"{LOOPBACK}:2377", swarm_spec=spec)
+    api.init_swarm(advertise_addr=HOST, listen_addr=f"{HOST}:2377", swarm_spec=spec)
 
 
 def refuse_foreign(api: APIClient) -> None:
@@ -160,12 +160,12 @@ def _remove(api: APIClient, kind: str, name: str) -> str | None:
 
 
 def leaving_command(base_url: str, work: Path) -> list[str]:
-    """What the guard runs when the harness ends."""
+    """Return what the guard runs when the harness ends."""
     return [sys.executable, "-m", "rushhour.stack.swarm.own_swarm", base_url, str(work)]
 
 
 def leave_dead_swarm() -> list[str]:
-    """For `rushhour down`: a line when the Swarm of a dead drill was left. Raises StackError if it stays."""
+    """Leave the Swarm of a dead drill; returns a line if there was any. Raises StackError if it stays."""
     try:
         engine = find_local_engine()
     except StackError:

@@ -78,7 +78,7 @@ def _need_images(scenario: Scenario, plan: Plan, images: ImageStore) -> FleetIma
 
 @contextmanager
 def _swarm(guard: Guard, engine: Engine, client: DockerClient, work: Path) -> Iterator[None]:
-    """The Swarm's life: known to the guard first, left at the end."""
+    """Keep a Swarm: known to the guard first, left at the end."""
     leaving = own_swarm.leaving_command(engine.base_url, work)
     guard.run_at_death(leaving)
     own_swarm.make(client.api, work)

@@ -111,7 +111,7 @@ class Tasks:
 
 
 def host_ports(task: Mapping[str, Any]) -> list[int]:
-    """The host-mode ports of a task, as the Swarm names them once it runs."""
+    """Return the host-mode ports of a task, as the Swarm names them once it runs."""
     ports = (task["Status"].get("PortStatus") or {}).get("Ports") or ()
     return list(dict.fromkeys(int(port["PublishedPort"]) for port in ports if port.get("PublishedPort")))
 
@@ -176,7 +176,7 @@ class DoorKeeper:
 
 
 def meters_of(tasks: Tasks, engine: Engine, limits: Mapping[str, float | None]) -> dict[str, ContainerMeter]:
-    """A meter for each server's container; the caller closes them."""
+    """Return a meter for each server's container; the caller closes them."""
     return {
         name: ContainerMeter(engine, container_of(tasks.running(name)[0]), cores)
         for name, cores in limits.items()

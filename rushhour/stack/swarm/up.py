@@ -100,7 +100,7 @@ class BringUp:
         )
 
     def _start_services(self, deploy: Callable[[str], None]) -> None:
-        """Every service runs; for a rollback the target is brought to the release that leaks by an update."""
+        """Start every service; for a rollback the target is brought to the leaking release by an update."""
         deploy(self.chosen.first.name)
         wanted = [TARGET, *self.plan.names]
         tasks = Tasks(self.client)

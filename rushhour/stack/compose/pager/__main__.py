@@ -1,4 +1,4 @@
-"""Records notifications until it is killed: `--told FILE --access-log FILE [--skip PATH]`."""
+"""Records notifications until it is killed: `--notifications FILE --access-log FILE [--skip PATH]`."""
 
 import argparse
 from pathlib import Path
@@ -11,11 +11,11 @@ def main() -> None:
     """Serve."""
     parser = argparse.ArgumentParser(prog="rushhour.stack.compose.pager")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--told", type=Path, required=True, help="where notifications are appended")
+    parser.add_argument("--notifications", type=Path, required=True, help="where notifications are appended")
     parser.add_argument("--access-log", type=Path, required=True, help="of the service")
     parser.add_argument("--skip", default="", help="a path that nobody but probes asks for")
     given = parser.parse_args()
-    serve(given.port, given.told, AccessLog(given.access_log, given.skip))
+    serve(given.port, given.notifications, AccessLog(given.access_log, given.skip))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ _WIDTHS: Final[dict[Kind, int]] = {"int4": 4, "int8": 8, "timestamptz": 8}  # of
 
 
 def encode(kinds: tuple[Kind, ...], rows: Iterable[Row]) -> bytes:
-    """The rows one after another, without header and trailer; numbers are not negative."""
+    """Encode rows one after another, without header and trailer; numbers are not negative."""
     field_count = len(kinds).to_bytes(2)
     widths = [_WIDTHS.get(kind, 0) for kind in kinds]
     out: list[bytes] = []
@@ -47,7 +47,7 @@ class Pattern:
         self._slopes: dict[int, int] = {}
 
     def at(self, *at: int) -> bytes:
-        """The same bytes as `encode(kinds, rows(*at))`."""
+        """Return the same bytes as `encode(kinds, rows(*at))`."""
         # From where the last call left off: rows are mostly asked for in order, and adding once costs half of
         # multiplying and adding.
         for axis, (before, now) in enumerate(zip(self._at, at, strict=True)):
@@ -58,7 +58,7 @@ class Pattern:
         return self._value.to_bytes(self._length)
 
     def _slope(self, axis: int) -> int:
-        """Found when it is first needed, so that the first rows are there at once."""
+        """Return the slope, found when it is first needed, so that the first rows are there at once."""
         if axis not in self._slopes:
             step = tuple(int(axis == other) for other in range(len(self._origin)))
             self._slopes[axis] = int.from_bytes(encode(self._kinds, self._rows(*step))) - self._first

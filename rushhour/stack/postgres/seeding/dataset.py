@@ -18,7 +18,7 @@ _GOLD: Final = 50  # referrals
 
 
 def referrals_of(customer_id: int) -> int:
-    """How many referrals a seeded customer has, from 0 to 465; ids start at 1."""
+    """Return how many referrals a seeded customer has, from 0 to 465; ids start at 1."""
     return _BY_RANK[customer_id * _SPREAD % GROUP]
 
 
@@ -31,7 +31,7 @@ _ACTIVITY: Final = tuple(accumulate(1 + referrals_of(member) for member in range
 
 
 def draw_customer(random: Random, customers: int) -> int:
-    """The id of a customer who opens the app: the more referrals one has, the more often one comes.
+    """Return the id of a customer who opens the app: the more referrals, the more often.
 
     Half of those who come have at least 60 referrals, one in ten has at least 340.
 

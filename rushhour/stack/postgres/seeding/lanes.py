@@ -85,7 +85,7 @@ class Lanes:
 
 
 def _ready(waiting: Sequence[Job], done: set[str], running: Iterable[Job]) -> list[Job]:
-    """Those that may start now."""
+    """List those that may start now."""
     taken = list(running)
     started = []
     for job in waiting:

@@ -67,7 +67,7 @@ def _payouts(statuses: tuple[str, ...], *, retried: bool) -> tuple[str, ...]:
 
 
 def _shapes(seed: int) -> tuple[_Shape, ...]:
-    """The random part of the data; Python's own generators may change with its version, this one cannot."""
+    """Draw the random part of the data; Python's own generators may change with its version, this cannot."""
 
     def noise(what: str) -> list[int]:
         drawn = shake_256(f"{seed} {what}".encode()).digest(8 * REFERRALS_PER_GROUP)
@@ -106,11 +106,11 @@ class Dataset:
         self.payout_count = sum(len(_BENEFICIARIES) * len(shape.payouts) for shape in self._shapes)
 
     def owner(self, group: int, segment: int) -> int:
-        """The group whose customers made the referrals of this segment of a group."""
+        """Return the group whose customers made the referrals of this segment of a group."""
         return (group + segment * self.groups // SEGMENTS) % self.groups
 
     def customers(self, group: int) -> Iterator[Row]:
-        """They joined before the first referral."""
+        """Yield customers, who joined before the first referral."""
         for number in range(group * GROUP + 1, (group + 1) * GROUP + 1):
             tier = "gold" if is_gold(number) else "standard"
             yield (
@@ -122,7 +122,7 @@ class Dataset:
             )
 
     def referrals(self, segment: int, group: int, owner: int) -> Iterator[Row]:
-        """One segment of a group's referrals."""
+        """Yield a segment of a group's referrals."""
         for place in range(segment * IN_SEGMENT, (segment + 1) * IN_SEGMENT):
             shape = self._shapes[place]
             customer = owner * GROUP + shape.member
@@ -139,13 +139,13 @@ class Dataset:
             )
 
     def status_events(self, group: int) -> Iterator[Row]:
-        """What became of the group's referrals, at an even pace."""
+        """Yield what became of the group's referrals, at an even pace."""
         for place, shape in enumerate(self._shapes):
             for step, status in enumerate(shape.statuses, 1):
                 yield self._id(group, place), step, status, self._reached_us(group, place, step)
 
     def rewards(self, group: int) -> Iterator[Row]:
-        """Two for each approved referral, as much as its campaign promises."""
+        """Yield two for each approved referral, as much as its campaign promises."""
         number = group * self.reward_count
         for place, shape in enumerate(self._shapes):
             if not shape.payouts:
@@ -157,7 +157,7 @@ class Dataset:
                 yield number, self._id(group, place), beneficiary, cents, granted_us
 
     def payouts(self, group: int) -> Iterator[Row]:
-        """Attempts to pay the group's rewards; those of rewarded referrals succeeded in the end."""
+        """Yield attempts to pay the group's rewards; those of rewarded referrals succeeded in the end."""
         reward = group * self.reward_count
         for place, shape in enumerate(self._shapes):
             # The last state comes with the referral's last status; a failed attempt came an hour before.

@@ -73,7 +73,7 @@ def read_schema(path: Path) -> Schema:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Each statement with its line."""
+    """Yield each statement with its line."""
     # A comment becomes blanks, so that every offset, and with it the line, stays as it is in the file.
     text = _COMMENT.sub(lambda comment: " " * len(comment[0]), text)
     for part in re.finditer(r"[^;\s][^;]*", text):

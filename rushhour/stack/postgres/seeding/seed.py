@@ -34,7 +34,7 @@ _SETTINGS: Final = (
 
 
 def fingerprint(schema: Path, data: Data) -> str:
-    """Changes whenever what `fill` would write changes. Raises OSError when the schema cannot be read."""
+    """Return a text that changes with what `fill` would write. Raises OSError for an unreadable schema."""
     files = [schema, Path(__file__), *(Path(str(module.__file__)) for module in _SOURCES)]
     digests = [hashlib.sha256(file.read_bytes()).digest() for file in files]
     return hashlib.sha256(b"".join(digests) + f"{data.size} {data.seed}".encode()).hexdigest()[:16]
@@ -64,7 +64,7 @@ def fill(dsn: str, target_schema: Path, data: Data, progress: Progress) -> None:
 
 
 def _takes(table: Table) -> float:
-    """Longest first; but what is done at once comes before all, for references wait for it."""
+    """Order jobs: the longest first, but what is done at once before all, for references wait for it."""
     return table.row_count * len(table.columns) if table.row_count > SMALL else float("inf")
 
 

@@ -60,7 +60,7 @@ class Table:
 
 
 def tables(data: Data) -> tuple[Table, ...]:
-    """Every table, filled for that size and seed."""
+    """Return every table, filled for that size and seed."""
     rows = Dataset(data)
     groups = rows.groups
     return (
