@@ -9,6 +9,7 @@ into SQLAlchemy's greenlets and into worker threads.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import weakref
 from _thread import get_ident
@@ -41,7 +42,12 @@ class StarlettePatch(Patches):
         from starlette.routing import Route, WebSocketRoute  # noqa: PLC0415  # as above
 
         self._book.modules["starlette"] = version_of("starlette")
-        self._classifier.add_framework(Route.handle.__code__.co_filename)
+        routing = Route.handle.__code__.co_filename
+        self._classifier.add_framework(routing)
+        # FastAPI calls the endpoint itself. Where it is not installed beside it, no file has this path.
+        self._classifier.add_framework(
+            routing.replace(f"{os.sep}starlette{os.sep}", f"{os.sep}fastapi{os.sep}")
+        )
         self._wrap(applications.Starlette, "__call__", self._call)
         self._wrap(Route, "handle", self._handle)
         self._wrap(WebSocketRoute, "handle", self._handle)
@@ -128,16 +134,19 @@ def sending(request: Request, send: Any) -> Any:
     was sent before.
     """
 
-    async def watched(message: Any) -> None:
-        kind = message.get("type")
-        if kind == START:
-            request.returned = request.streams = True
+    async def part(message: Any) -> None:
         request.sending = True
         try:
             await send(message)
         finally:
             request.sending = False
-            if kind == BODY and not message.get("more_body"):
+            if message.get("type") == BODY and not message.get("more_body"):
                 request.streams = False
+
+    def watched(message: Any) -> Any:
+        if message.get("type") != START:
+            return part(message)
+        request.returned = request.streams = True
+        return send(message)  # headers alone fill no buffer: nothing waits here
 
     return watched

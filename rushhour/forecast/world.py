@@ -136,7 +136,8 @@ def busiest(cpu: Mapping[str, float], pool: str) -> float:
 
 def spread_customers(setting: Setting, dice: Random) -> list[int]:
     """Draw the customers of a few processes: each keeps its connection to any of all, with equal chance."""
-    left, found = setting.customers, []
+    left = setting.customers
+    found: list[int] = []
     for others in reversed(range(setting.processes * setting.instances)):
         if len(found) == MOST_PROCESSES:
             break
