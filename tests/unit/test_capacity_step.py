@@ -1,6 +1,7 @@
 """A step of the search, read from what a run holds: its outcome, what was used up, how sure it is."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from rushhour.jobs.capacity.climb import Times, step_scenario, step_seconds, thi
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step
 from rushhour.jobs.capacity.measured import make_step, wait_p99_ms
 from rushhour.jobs.capacity.page import beside, render_search
-from rushhour.jobs.capacity.resources import gives_first, next_limit
+from rushhour.jobs.capacity.picture import panels
+from rushhour.jobs.capacity.resources import THREADS, gives_first, next_limit
 from rushhour.jobs.capacity.store import as_objects, write_all
 from rushhour.jobs.capacity.words import first_limit, meaning, rows, sentence, with_capacity
 from rushhour.metrics.window import find_window
@@ -223,6 +225,24 @@ def test_a_search_is_kept_as_page_json_markdown_and_junit(tmp_path: Path) -> Non
     assert (first["verdict"], first["knee"]["low"], first["confirmed"]) == ("pass", 40.0, True)
     assert second["release"] == "1.0"
     assert beside([found_search()])[0][:4] == ("1.1.1", "40/s", "44/s", "yes")
+
+
+def test_the_picture_shows_a_step_that_said_nothing_apart_and_joins_only_the_others() -> None:
+    search = found_search()
+    held, gave = search.steps[:2]
+    busy = dataclasses.replace(gave, outcome="unknown", p95_ms=9_000.0)
+    [latency, *_] = panels([dataclasses.replace(search, steps=(held, gave, busy))])
+    [curve] = latency.curves
+    assert [dot.outcome for dot in curve.dots] == ["holds", "gives", "unknown"]
+    assert curve.dots[2].label.endswith("(unknown)")
+    assert curve.path == " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in curve.dots[:2])
+
+
+def test_more_requests_than_threads_wait_for_a_thread() -> None:
+    crowded = step(arriving(history=h.saturated()), service={"threads": 4, "arguments": "--threads {threads}"})
+    [threads] = [part for part in crowded.resources if part.name == THREADS]
+    assert threads.share == 1.0
+    assert re.fullmatch(r"all 4 had a request, and \d+ waited for a thread, on average", threads.evidence)
 
 
 def test_the_page_of_a_search_without_a_step_says_so() -> None:

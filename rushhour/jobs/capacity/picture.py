@@ -3,30 +3,33 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from rushhour.jobs.capacity.facts import Search, Step
 from rushhour.jobs.capacity.resources import GENERATOR, POOL
+from rushhour.jobs.capacity.words import OUTCOMES
 
 WIDTH, HEIGHT = 720, 190
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 26
 TONES: Final = ("blue", "orange", "green", "purple", "red", "grey")
 MOST_PARTS: Final = 4
+Drawn = Literal["holds", "gives", "unknown"]
+_DRAWN: Final[dict[str, Drawn]] = {"holds": "holds", "gives": "gives", "leaks": "gives"}
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A step: its place, whether it held, and its words."""
+    """A step: its place, its outcome (`holds`, `gives` or `unknown`) and its words."""
 
     x: float
     y: float
-    held: bool
+    outcome: Drawn
     label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The figures of a release or of one of its parts; `path` joins the means of each rate."""
+    """The figures of a release or of a part; `path` joins the means of the steps that said something."""
 
     name: str
     tone: str
@@ -135,9 +138,11 @@ def _curve(search: Search, name: str, tone: str, how: tuple[Value, Scale, Scale]
         value = value_of(step)
         if value is None or step.rate <= 0:
             continue
-        by_rate.setdefault(step.rate, []).append(value)
-        label = f"{name}: {value:,.0f} at {step.rate:g} a second ({step.outcome})"
-        dots.append(Dot(x_of(step.rate), y_of(value), step.outcome == "holds", label))
+        label = f"{name}: {value:,.0f} at {step.rate:g} a second ({OUTCOMES[step.outcome]})"
+        outcome: Drawn = _DRAWN.get(step.outcome, "unknown")
+        dots.append(Dot(x_of(step.rate), y_of(value), outcome, label))
+        if outcome != "unknown":
+            by_rate.setdefault(step.rate, []).append(value)
     places = [
         f"{x_of(rate):.1f},{y_of(sum(values) / len(values)):.1f}" for rate, values in sorted(by_rate.items())
     ]

@@ -92,7 +92,10 @@ def _pools(history: History, window: Window) -> Iterator[Resource]:
 
 
 def _threads(scenario: Scenario, history: History, window: Window) -> Iterator[Resource]:
-    """Yield how many threads had a request on average, by Little's law: requests a second times latency."""
+    """Yield how many threads had a request on average, by Little's law: requests a second times latency.
+
+    Requests that wait for a thread are in the service too, so that there may be more of them than threads.
+    """
     if "{threads}" not in scenario.target.command and "{threads}" not in scenario.service.arguments:
         return
     rows = [row for row in history.requests if row.outcome not in NO_WAIT and window.in_whole_second(row.t_s)]
@@ -102,7 +105,9 @@ def _threads(scenario: Scenario, history: History, window: Window) -> Iterator[R
     busy = sum(row.count for row in rows) / window.whole_seconds * merged.get_mean_value() / 1e6
     threads = scenario.service.workers * scenario.service.threads
     evidence = f"{busy:.1f} of {threads} had a request on average"
-    yield Resource(THREADS, busy / threads, evidence, _LEVELS[THREADS])
+    if busy > threads:
+        evidence = f"all {threads} had a request, and {busy - threads:.0f} waited for a thread, on average"
+    yield Resource(THREADS, min(1.0, busy / threads), evidence, _LEVELS[THREADS])
 
 
 def _locks(history: History, window: Window) -> Iterator[Resource]:
