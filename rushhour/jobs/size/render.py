@@ -1,8 +1,8 @@
 """Renders the sizes of pools: for the terminal, and as objects for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -65,36 +65,44 @@ def _sites(size: PoolSize) -> RenderableType:
 
 def _table(size: PoolSize) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 1))
-    for head in ("connections", "wait", "p99 of the wait", "time-outs/h", "in use", "at the server", ""):
-        table.add_column(head, justify="left" if not head else "right", no_wrap=bool(head))
+    for head, _ in COLUMNS:
+        # What the table is for comes first and whole; on a narrow screen intervals go below their figures.
+        longest = max(map(len, head.split()), default=0)
+        table.add_column(
+            head, justify="right" if head else "left", no_wrap=not head, min_width=longest or None
+        )
     for row in size.rows:
-        table.add_row(*cells(size, row))
+        table.add_row(*(cell(size, row) for _, cell in COLUMNS))
     return table
 
 
-def cells(size: PoolSize, row: Row) -> tuple[str, ...]:
-    """Return a row as text."""
-    figures = row.figures
-    mark = "enough" if row.enough else "too small"
-    if row.capacity == size.enough:
-        mark = "enough, the smallest"
-    if row.capacity == size.demand.capacity:
-        mark += " (as it was run)"
-    return (
-        str(row.capacity),
-        bracket(figures.waits_share, lambda value: f"{value:.1%}"),
-        bracket(figures.wait_p99_s, lambda value: ms(value * 1e3)),
-        bracket(figures.timeouts_per_hour, count),
-        bracket(figures.in_use_max, count),
-        count(row.server_connections),
-        mark,
-    )
+def mark(size: PoolSize, row: Row) -> str:
+    """Say whether a size is enough."""
+    if not row.enough:
+        return "too small"
+    return "the smallest" if row.capacity == size.enough else "enough"
 
 
-def bracket(found: Estimate, words: Any) -> str:
+def connections(size: PoolSize, row: Row) -> str:
+    """Return a size, and whether the run had it."""
+    return f"{row.capacity} (as run)" if row.capacity == size.demand.capacity else str(row.capacity)
+
+
+COLUMNS: Final[tuple[tuple[str, Callable[[PoolSize, Row], str]], ...]] = (
+    ("size", connections),
+    ("", mark),
+    ("wait", lambda _, row: bracket(row.figures.waits_share, lambda value: f"{value:.1%}")),
+    ("p99 of the wait", lambda _, row: bracket(row.figures.wait_p99_s, lambda value: ms(value * 1e3))),
+    ("time-outs an hour", lambda _, row: bracket(row.figures.timeouts_per_hour, count)),
+    ("in use", lambda _, row: bracket(row.figures.in_use_max, count)),
+    ("at the server", lambda _, row: count(row.server_connections)),
+)
+
+
+def bracket(found: Estimate, words: Callable[[float], str]) -> str:
     """Format an estimate with its interval: `3.1% [2.0% to 4.4%]`."""
     value, low, high = words(found.value), words(found.low), words(found.high)
-    return str(value) if low == high else f"{value} [{low} to {high}]"
+    return value if low == high else f"{value} [{low} to {high}]"
 
 
 def sizing_objects(sizing: Sizing) -> Iterator[dict[str, Any]]:
