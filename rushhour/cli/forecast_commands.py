@@ -15,8 +15,18 @@ from rushhour.errors import InsufficientDataError, RunDataError
 from rushhour.jobs.forecast.job import Asked, forecast_run
 from rushhour.report.forecast import terminal
 from rushhour.rundir import RunDir
+from rushhour.scenario.day import EXAMPLES, parse_day
 
 _CODES = {"yes": Exit.NOT_MET, "no": Exit.MET, "unsure": Exit.UNKNOWN}
+
+
+def _day(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    try:
+        if given is not None and given.strip():
+            parse_day(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return given
 
 
 @click.command(name="forecast", short_help="Forecast whether a release exhausts a pool in production.")
@@ -33,8 +43,8 @@ _CODES = {"yes": Exit.NOT_MET, "no": Exit.MET, "unsure": Exit.UNKNOWN}
 @click.option(
     "--day",
     metavar="CURVE",
-    help="The course of the day: 'rush-hour over 75s', or '07:00 10%, 18:00 100%, 18:30 push 20%'. "
-    "Without it, all customers stay a day.",
+    callback=_day,
+    help=f"The course of the day: {EXAMPLES}. Without it, all customers stay a day.",
 )
 @json_option
 def forecast_command(run: Path, *, as_json: bool, **asked: Any) -> int:

@@ -14,7 +14,7 @@ DAY_S: Final = 86_400.0
 STEADY_S: Final = 86_400.0  # without a curve, the peak lasts for a day
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})")
 _SHARE: Final = re.compile(r"(\d+(?:\.\d+)?)%")
-_EXAMPLES: Final = "'rush-hour over 75s' or '07:00 10%, 12:00 40%, 18:00 100%, 18:30 push 20%'"
+EXAMPLES: Final = "'rush-hour over 75s' or '07:00 10%, 18:00 100%, 18:30 push 20%, 22:00 5%'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def parse_day(text: str) -> Day:
         found = re.fullmatch(r"(\S+)\s+(push\s+)?(\S+)", part)
         share = _SHARE.fullmatch(found[3]) if found else None
         if found is None or share is None:
-            raise ValueError(f"{part!r} is not a time and a share; write {_EXAMPLES}")
+            raise ValueError(f"{part!r} is not a time and a share; write {EXAMPLES}")
         at_s, clock = _time_of(found[1])
         clocks.add(clock)
         if at_s < last_s or (at_s == last_s and not found[2]):
@@ -102,13 +102,15 @@ def parse_day(text: str) -> Day:
     if len(clocks) > 1:
         raise ValueError(f"{text!r} mixes times of day and durations; write either")
     if len(points) < 2:
-        raise ValueError(f"{text!r} has fewer than two points; write {_EXAMPLES}")
+        raise ValueError(f"{text!r} has fewer than two points; write {EXAMPLES}")
     if not any(share for _, share in points):
         raise ValueError(f"{text!r} has no customers at any time")
     first_s = points[0][0]
     if outside := [push for push in sudden if not first_s <= push.at_s <= points[-1][0]]:
+        at = clock_of(outside[0].at_s) if True in clocks else f"{outside[0].at_s:g} s"
         raise ValueError(
-            f"{text!r}: a push at {outside[0].at_s:g} s is before the first point or after the last"
+            f"{text!r}: the push at {at} is before the first point or after the last; write a point on "
+            f"either side of it: {EXAMPLES}"
         )
     return Day(
         tuple((at_s - first_s, share) for at_s, share in points),

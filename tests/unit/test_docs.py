@@ -1,6 +1,7 @@
 """The documentation names what exists: every key of a scenario, every command, every file it links to."""
 
 import re
+import shlex
 import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -49,7 +50,8 @@ def test_defaults_of_a_scenario_are_those_in_the_tables(kind: type, prefix: str)
     wrong = []
     for key in fields(kind):
         row = re.search(rf"^\| `{prefix}{key.name}` \| ([^|]*) \|", page, re.M)
-        if row is None or key.name == "release":  # the reader chooses it
+        other = kind is s.Scenario and key.name in {"name", "service", "release"}  # the file gives these
+        if row is None or other:
             continue
         default = key.default if key.default_factory is MISSING else key.default_factory()
         if not is_default(row[1].strip().strip("`"), default):
@@ -177,6 +179,38 @@ def test_options_that_the_pages_show_exist() -> None:
             checked += len(shown)
     assert missing == []
     assert checked > 20
+
+
+def commands_shown() -> list[tuple[str, list[str]]]:
+    """Return the words of every `rushhour` command in a code block, with its page."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"^```[a-z]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+            for line in re.findall(r"^(?:\$ )?(?:\.venv/bin/)?rushhour (.*)$", block, re.M):
+                words = shlex.split(line.partition(" | ")[0].partition(" > ")[0], comments=True)
+                found.append((f"{page.name}: {line}", words))
+    return found
+
+
+SHOWN = commands_shown()
+
+
+@pytest.mark.parametrize(("line", "words"), SHOWN, ids=[line for line, _ in SHOWN])
+def test_commands_in_code_blocks_are_good_usage(line: str, words: list[str]) -> None:
+    """Every value is one that its option takes; files and folders need not exist here."""
+    del line
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group):
+        known = command.get_command(context, words[0])
+        assert known is not None
+        command, words = known, words[1:]
+    problem = ""
+    try:
+        command.make_context(command.name, words)
+    except click.BadParameter as error:
+        problem = error.message
+    assert not problem or "does not exist" in problem
 
 
 def test_every_option_of_agent_exec_is_explained() -> None:

@@ -1,6 +1,7 @@
 """The numbers of a production: in a scenario file, on the command line, and the curve of a day."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from rushhour.cli.main import _exit_of
 from rushhour.errors import UsageError
 from rushhour.jobs.forecast.job import Asked, production_of
-from rushhour.scenario.day import Push, parse_day
+from rushhour.scenario.day import EXAMPLES, Push, parse_day
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Pool, Production
 from tests.unit import histories
@@ -159,3 +160,12 @@ def test_bad_usage_is_64_and_no_number(
 
 def test_what_is_no_run_is_64(tmp_path: Path) -> None:
     assert _exit_of(["forecast", str(tmp_path), "--customers", "800"]) == 64
+
+
+def test_the_curves_that_messages_show_as_examples_are_curves() -> None:
+    shown = re.findall(r"'([^']+)'", EXAMPLES)
+    assert len(shown) == 2
+    for text in shown:
+        assert parse_day(text).points
+    with pytest.raises(ValueError, match=r"the push at 18:30 is .* after the last; write a point"):
+        parse_day("07:00 10%, 18:00 100%, 18:30 push 20%")

@@ -6,7 +6,6 @@ from rushhour.errors import UsageError
 from rushhour.forecast.answer import forecast
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.rundir import RunDir, load_history
-from rushhour.scenario.day import parse_day
 from rushhour.scenario.model import Pool, Production, Scenario
 from rushhour.verdict.forecast import Forecast
 
@@ -44,11 +43,6 @@ def production_of(name: str, scenario: Scenario, asked: Asked) -> Production:
     if customers is None:
         what = f"its scenario {scenario.name} names no production"
         raise UsageError([f"{name}: {what}; say how many customers there are: --customers 800"])
-    if asked.day is not None and asked.day.strip():
-        try:
-            parse_day(asked.day)
-        except ValueError as error:
-            raise UsageError([f"--day: {error}"]) from None
     base = scenario.production or Production(customers=customers)
     pool = base.pool
     if asked.pool_size is not None or asked.max_overflow is not None:
