@@ -239,7 +239,9 @@ def test_the_picture_shows_a_step_that_said_nothing_apart_and_joins_only_the_oth
 
 
 def test_more_requests_than_threads_wait_for_a_thread() -> None:
-    crowded = step(arriving(history=h.saturated()), service={"threads": 4, "arguments": "--threads {threads}"})
+    crowded = step(
+        arriving(history=h.saturated()), service={"threads": 4, "arguments": "--threads {threads}"}
+    )
     [threads] = [part for part in crowded.resources if part.name == THREADS]
     assert threads.share == 1.0
     assert re.fullmatch(r"all 4 had a request, and \d+ waited for a thread, on average", threads.evidence)
