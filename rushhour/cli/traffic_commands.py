@@ -12,7 +12,13 @@ from rushhour.cli.options import Duration, Exit, Moment, path_option
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked
 from rushhour.jobs.traffic.options import SESSION_HELP, ReadingOptions, reading_options
-from rushhour.jobs.traffic.outputs import Outputs, check_folder, write_comparison, write_outputs
+from rushhour.jobs.traffic.outputs import (
+    Outputs,
+    check_folder,
+    write_comparison,
+    write_into_run,
+    write_outputs,
+)
 from rushhour.jobs.traffic.progress import ReadingProgress
 from rushhour.jobs.traffic.scenario_text import ScenarioAsked
 from rushhour.jobs.traffic.service import Given, service_of
@@ -196,6 +202,6 @@ def _compare(
     finally:
         progress.done()
     console.print(terminal_comparison(found))
-    for line in write_comparison(found, source, run, outputs):
+    for line in (*write_comparison(found, source, run, outputs), *write_into_run(found, Path(logs[-1]))):
         say(line)
     return _CODES[found.outcome]
