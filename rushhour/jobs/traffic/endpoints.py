@@ -9,14 +9,13 @@ from rushhour.jobs.init.routes import Route
 from rushhour.jobs.traffic.ids import IdFold
 from rushhour.jobs.traffic.record import Logged
 from rushhour.jobs.traffic.segments import kind_of, parameter_name, split, static_extension
+from rushhour.jobs.traffic.vocabulary import FEWEST_OF_UNKNOWN
 
 METHODS: Final = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
 MOST_NODES: Final = 20_000  # of the tree of paths; beyond, every new segment counts as a value
 MOST_SIBLINGS: Final = 60  # more words than this at one place are values
 SLUGS: Final = 8  # this many words that answer GET alone and lead to the same words are values
 RARE_SIBLINGS: Final = 10  # from this many words on, mostly rare words make all of them values
-FEWEST_VISITORS: Final = 5  # fewer visitors than this: the word may be a customer's own
-FEWEST_REQUESTS: Final = 10
 DEEPEST: Final = 12  # segments; deeper paths are cut there
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _CACHE: Final = 20_000
@@ -112,7 +111,7 @@ class PathTree:
         leaf.errors += logged.status >= 500
         leaf.queries += logged.has_query
         visitors = leaf.node.visitors
-        if len(visitors) < FEWEST_VISITORS:
+        if len(visitors) < FEWEST_OF_UNKNOWN:
             visitors.add(logged.visitor)
         for node, value in values:
             if node.ids is None:

@@ -26,7 +26,7 @@ def study(
     requests = read(paths, reading, on_progress)
     fold = Fold(replace(asked, zone=reading.timezone or UTC))
     fold.take(requests)
-    return build(fold, requests.report), requests.report
+    return build(fold, requests.report, requests.is_user), requests.report
 
 
 def compare_run(
