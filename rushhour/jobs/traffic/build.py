@@ -153,6 +153,8 @@ class _Builder:
             failed_only=set(self._fold.statuses) == {5},
             sampled=self._fold.sessions.share,
             routes_known=self._fold.tree.known,
+            full=self._fold.tree.full,
+            uncounted=self._fold.sessions.moves.uncounted,
         )
 
     def _endpoints(self) -> tuple[EndpointModel, ...]:
