@@ -88,7 +88,7 @@ def limits(
         )
     if arrivals.beyond:
         yield Note(
-            "requests of another time", arrivals.beyond, "their clock is more than a year off the first"
+            "requests of another time", arrivals.beyond, "their clock is a day and more off that of the rest"
         )
     if sampled > 1:
         yield Note(

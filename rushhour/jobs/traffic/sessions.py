@@ -66,7 +66,7 @@ class SessionFold:
         if self.share > 1 and zlib.crc32(visitor.encode()) % self.share:
             return
         t = logged.t
-        if t - self._swept_at > self._gap_s / 4:
+        if t - self._swept_at > self._gap_s / 4 or self._swept_at - t > self._gap_s:  # or the clock went back
             self._sweep(t)
         end = t + (logged.seconds or 0.0)
         session = self._open.get(visitor)
