@@ -52,8 +52,8 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     "--compare",
     is_flag=True,
     help="Say how far the access log of a run lies from the source: --compare access.log runs/latest. The "
-    "source is a log, or the traffic.json that was made from it. Exits 1 where a figure is too far, 2 where "
-    "one is unknown.",
+    "source is a log, or the traffic.json that was made from it. The run's report shows it from then on. "
+    "Exits 1 where a figure is too far, 2 where a figure is unknown.",
 )
 @path_option(
     "--scenarios",
@@ -136,8 +136,10 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 def traffic(logs: tuple[str, ...], **given: Any) -> int:
     """Model customers after access logs: a locustfile, a scenario, and a page.
 
-    LOGS are files (also .gz, .bz2, .zst) or - for standard input. No address, user, token, query, id or agent
-    of a log is written anywhere.
+    LOGS are files (also .gz, .bz2, .xz, .zst) or - for standard input; their format is recognised. No
+    address, user, token, query, id or agent of a log is written anywhere.
+
+    Start with: rushhour traffic access.log --scenarios scenarios.yaml --extends gate
     """
     reading = reading_options(
         form=given["form"],
