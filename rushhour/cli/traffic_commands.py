@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from rushhour.cli.console import console, errors, say
 from rushhour.cli.options import Duration, Exit, Moment, path_option
@@ -74,7 +75,8 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     default=1.0,
     show_default=True,
     callback=_scale,
-    help="Times the log's peak: 2 for twice as many customers. With --compare, the scenario's scale.",
+    help="Times the log's peak: 2 for twice as many customers. With --compare, the scenario's scale, instead "
+    "of what traffic.json has for it.",
 )
 @click.option(
     "--closed",
@@ -180,6 +182,11 @@ def _asked(given: dict[str, Any], routes: Sequence[Any]) -> Asked:
     )
 
 
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source not in (None, ParameterSource.DEFAULT)
+
+
 def _compare(
     logs: tuple[str, ...],
     reading: ReadingOptions,
@@ -198,7 +205,7 @@ def _compare(
             Path(logs[-1]),
             reading,
             _asked(given, service.routes),
-            scale=given["scale"],
+            scale=given["scale"] if _is_given("scale") else None,
             on_progress=progress,
         )
     finally:

@@ -99,9 +99,14 @@ def test_folds_that_are_merged_keep_their_number_of_values() -> None:
 
 
 def test_many_different_values_are_forgotten_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[IdFold] = []
     forget = IdFold.forget
-    monkeypatch.setattr(IdFold, "forget", lambda self: (calls.append(1), forget(self))[1])
+
+    def counted(fold: IdFold) -> None:
+        calls.append(fold)
+        forget(fold)
+
+    monkeypatch.setattr(IdFold, "forget", counted)
     fold = IdFold(most=400)
     for value in range(400):
         fold.add(str(value), 2 + value)  # each as often as no other

@@ -310,6 +310,9 @@ def test_an_error_shows_no_part_of_a_line(clients: list[Roaming]) -> None:
         ("ABCDEFGH", "", True),
         ("bcdfg", "", True),
         ("html", "", False),
+        ("helloworld.Greeter", "", False),
+        ("Alice.Smith", "", True),
+        ("alice.example.org", "", True),
     ],
 )
 def test_a_word_that_a_client_may_have_chosen_is_never_the_programs(

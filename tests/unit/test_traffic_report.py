@@ -150,7 +150,7 @@ def test_a_comparison_that_cannot_be_read_leaves_the_run_judged(tmp_path: Path, 
 def test_an_unknown_verdict_makes_the_comparison_unknown(tmp_path: Path, model: TrafficModel) -> None:
     run = saved(tmp_path / "run")
     write_into_run(compare(model, model), run.path)
-    verdict = replace(judge_run(run), verdict="unknown", reasons=["the machine was busy"])
+    verdict = replace(judge_run(run), verdict="unknown", reasons=("the machine was busy",))
     section = traffic_section(run, verdict)
     assert section is not None
     assert section.found is not None
@@ -182,6 +182,18 @@ def test_the_scale_of_a_scenario_is_kept_with_the_model(tmp_path: Path, model: T
     assert read_model(folder / MODEL).scales == {"evening-peak": 1.0, "double": 2.0}
     made(folder, modelled(shop_visits(lasts_s=300, seed=8)), name="other")
     assert read_model(folder / MODEL).scales == {"other": 1.0}
+
+
+@pytest.mark.parametrize(("options", "scale"), [((), 2.0), (("--scale", "1"), 1.0)])
+def test_the_command_takes_the_scale_that_traffic_json_has(
+    tmp_path: Path, model: TrafficModel, options: tuple[str, ...], scale: float
+) -> None:
+    folder = made(tmp_path / "traffic", model, scale=2.0)
+    run = saved(tmp_path / "run", folder=folder)
+    arguments = ["traffic", "--compare", str(folder / MODEL), str(run.path), *options]
+    CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "out")])
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert written["scale"] == scale
 
 
 def test_the_rates_of_a_scenario_of_unknown_scale_are_unknown(tmp_path: Path, model: TrafficModel) -> None:

@@ -6,7 +6,6 @@ from typing import Final
 
 from rushhour.errors import RunDataError, UsageError
 from rushhour.jobs.traffic.build import Asked
-from rushhour.jobs.traffic.model import read_model
 from rushhour.jobs.traffic.options import ReadingOptions
 from rushhour.jobs.traffic.outputs import MODEL, write_into_run
 from rushhour.jobs.traffic.record import Progress
@@ -31,9 +30,8 @@ def compare_with_source(
     if not source.is_file():
         return []
     try:
-        scale = read_model(source).scales.get(scenario.name)
         found, _, _ = compare_run(
-            [str(source)], run.path, ReadingOptions(), Asked(), scale=scale, on_progress=on_progress
+            [str(source)], run.path, ReadingOptions(), Asked(), unrecorded=None, on_progress=on_progress
         )
     except UsageError as error:
         first, *rest = error.problems

@@ -35,11 +35,13 @@ def compare_run(
     reading: ReadingOptions,
     asked: Asked,
     *,
-    scale: float | None = 1.0,
+    scale: float | None = None,
+    unrecorded: float | None = 1.0,
     on_progress: OnProgress | None = None,
 ) -> tuple[TrafficComparison, TrafficModel, TrafficModel]:
     """How far the access log of a run lies from the source: logs, or a traffic.json.
 
+    Without a `scale` it is the one that traffic.json has for the run's scenario, or `unrecorded`.
     Raises UsageError where one of the two cannot be read.
     """
     if len(paths) == 1 and paths[0].endswith(".json") and Path(paths[0]).name == "traffic.json":
@@ -58,5 +60,7 @@ def compare_run(
         since=log.since,
         until=log.until,
     )
+    if scale is None:
+        scale = source.scales.get(log.scenario.name, unrecorded)
     ran, _ = study([str(log.path)], own, part, on_progress)
     return compare(source, ran, scale, log.doubts, what), source, ran

@@ -146,7 +146,8 @@ def never_a_word(word: str, before: str) -> bool:
     if is_personal(before):
         return True
     stem, dot, extension = word.rpartition(".")
-    if dot and extension.lower() not in _PROGRAMS:
-        return True  # the name of a file or a host
+    service = stem.islower() and extension[:1].isupper()  # of gRPC: shop.Carts
+    if dot and not service and extension.lower() not in _PROGRAMS:
+        return True  # the name of a file, a host or a person
     letters = re.sub(r"[^A-Za-z]", "", stem if dot else word)
     return len(letters) >= 4 and (letters.isupper() or not _VOWEL.search(letters))
