@@ -329,6 +329,13 @@ def test_two_unknown_words_that_lead_to_the_same_words_are_values() -> None:
     assert sorted(found) == ["GET /:slug/posts", "GET /kunden/:id/posts"]
 
 
+def test_known_words_stay_beside_many_that_are_not() -> None:
+    words = ("cart", "login", "search", "orders", *(f"wort{letter}" for letter in "abcdefgh"))
+    requests = [logged(float(at), f"/{words[at % 12]}", f"visitor {at // 12 % 10}") for at in range(1_200)]
+    found = sorted(one.name for one in modelled(requests).endpoints)
+    assert found == ["GET /:slug", "GET /cart", "GET /login", "GET /orders", "GET /search"]
+
+
 def test_a_word_of_no_list_stays_where_many_visitors_ask_for_it() -> None:
     requests = [logged(float(at), "/rechnungen", f"visitor {at % 25}") for at in range(100)]
     requests += [logged(float(at), "/mahnungen", f"visitor {at % 15}") for at in range(100)]

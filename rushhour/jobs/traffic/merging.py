@@ -92,7 +92,8 @@ class _Settling:
         before = "" if node.is_value else node.name
         rare = [child for child in words if _is_rare(child.name, before, weights[child.name])]
         own = [child for child in words if child not in rare and self._is_own(child.name, before)]
-        why, chosen = _why_all(node, words, rare)
+        seldom = sum(_is_seldom(weights[child.name], FEWEST_VISITORS) for child in words)
+        why, chosen = _why_all(node, words, seldom)
         if not why and (
             same := [child for child in _same_below(words) if child not in rare and child not in own]
         ):
@@ -125,11 +126,11 @@ _RARE: Final = (
 )
 
 
-def _why_all(node: Node, words: list[Node], rare: list[Node]) -> tuple[str, list[Node]]:
+def _why_all(node: Node, words: list[Node], seldom: int) -> tuple[str, list[Node]]:
     """Why words at one place are values, and which of them; empty where each is looked at alone."""
     if node.overflows:
         return f"more than {MOST_SIBLINGS} words at one place", words
-    if len(words) >= RARE_SIBLINGS and len(rare) * 2 > len(words):
+    if len(words) >= RARE_SIBLINGS and seldom * 2 > len(words):
         return "most words at this place are rare", words
     if node.parent is not None and len(words) >= SLUGS and len(alike := _alike(words)) >= SLUGS:
         return f"{len(alike)} words that answer GET alone and lead to the same words", alike
@@ -159,7 +160,10 @@ def _weight(node: Node) -> tuple[int, int]:
 
 def _is_rare(word: str, before: str, weight: tuple[int, int]) -> bool:
     plain = is_known(word) and not is_personal(before)
-    fewest = FEWEST_VISITORS if plain else FEWEST_OF_UNKNOWN
+    return _is_seldom(weight, FEWEST_VISITORS if plain else FEWEST_OF_UNKNOWN)
+
+
+def _is_seldom(weight: tuple[int, int], fewest: int) -> bool:
     return weight[0] < FEWEST_REQUESTS or weight[1] < fewest
 
 
