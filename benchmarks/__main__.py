@@ -25,6 +25,7 @@ MODULES = (
     "forecast",
     "traffic",
     "traffic-read",
+    "traffic-memory",
 )
 LONG = ("capacity",)  # a quarter of an hour and more: measured only when named
 

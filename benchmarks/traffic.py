@@ -8,11 +8,12 @@ from pathlib import Path
 from benchmarks.harness import ROOT, run_history, rushhour
 from benchmarks.table import Row
 from rushhour.jobs.traffic.build import Asked
-from rushhour.jobs.traffic.compare import Comparison, bound, difference, figure
-from rushhour.jobs.traffic.compare import Row as Figure
 from rushhour.jobs.traffic.options import ReadingOptions
 from rushhour.jobs.traffic.study import compare_run
+from rushhour.report.traffic import bound, difference, figure
 from rushhour.rundir import facts as f
+from rushhour.rundir.traffic import Row as Figure
+from rushhour.rundir.traffic import TrafficComparison
 
 DURATION_S = 480.0
 # Of the duration. The shape is at its peak from half of it on; at 0.53 of it a push notification makes many
@@ -37,7 +38,7 @@ def run() -> list[Row]:
     return [row for kind in WORDS for row in rows(found, kind)]
 
 
-def measured(folder: Path) -> Comparison:
+def measured(folder: Path) -> TrafficComparison:
     """Make the log, the model and its run; how far they lie apart."""
     scenarios = folder / "scenarios.yaml"
     scenarios.write_text(
@@ -75,7 +76,7 @@ def with_durations(text: str) -> str:
     return text.replace(logged, f"{logged} --access-logformat '{LOG_FORMAT}'", 1)
 
 
-def table(found: Comparison) -> str:
+def table(found: TrafficComparison) -> str:
     """Every figure, as docs/traffic.md has it."""
     lines = ["| figure | source | run | difference | allowed |", "| --- | --- | --- | --- | --- |"]
     for one in found.rows:
@@ -84,7 +85,7 @@ def table(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def rows(found: Comparison, kind: str) -> list[Row]:
+def rows(found: TrafficComparison, kind: str) -> list[Row]:
     """The figure of a kind that lies furthest off."""
     known = [one for one in found.rows if one.kind == kind]
     if not known:

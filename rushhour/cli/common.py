@@ -7,6 +7,8 @@ from rushhour.alarms.real_config import RealAlerting
 from rushhour.cli.console import console, errors, say, say_aside
 from rushhour.cli.options import Options
 from rushhour.errors import UsageError
+from rushhour.jobs.traffic.after_run import compare_with_source
+from rushhour.jobs.traffic.progress import ReadingProgress
 from rushhour.judging.alarms import unknown_alarms
 from rushhour.judging.saved import read_real
 from rushhour.load.machine import machine_problems, make_room, this_machine
@@ -60,6 +62,13 @@ def run_one(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunD
         say(how_to_join(scenario, context.by_hand))
     run_dir, verdict = run_scenario(scenario, stack, context)
     console.print(terminal.summary(verdict, scenario, run_dir.path))
+    progress = ReadingProgress(errors)
+    try:
+        notes = compare_with_source(run_dir, scenario, progress)
+    finally:
+        progress.done()
+    for note in notes:
+        say(note)
     if real := read_real(run_dir):
         console.print(terminal_real(real))
     return run_dir, verdict

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from rushhour.cli.console import console, errors, say
 from rushhour.cli.options import Exit, path_option
@@ -14,7 +15,13 @@ from rushhour.cli.routes_options import routes_options
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked
 from rushhour.jobs.traffic.options import SESSION_HELP, ReadingOptions, reading_options
-from rushhour.jobs.traffic.outputs import Outputs, check_folder, write_comparison, write_outputs
+from rushhour.jobs.traffic.outputs import (
+    Outputs,
+    check_folder,
+    write_comparison,
+    write_into_run,
+    write_outputs,
+)
 from rushhour.jobs.traffic.progress import ReadingProgress
 from rushhour.jobs.traffic.scenario_text import ScenarioAsked
 from rushhour.jobs.traffic.service import Given, service_of
@@ -48,8 +55,8 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     "--compare",
     is_flag=True,
     help="Say how far the access log of a run lies from the source: --compare access.log runs/latest. The "
-    "source is a log, or the traffic.json that was made from it. Exits 1 where a figure is too far, 2 where "
-    "one is unknown.",
+    "source is a log, or the traffic.json that was made from it. The run's report shows it from then on. "
+    "Exits 1 where a figure is too far, 2 where a figure is unknown.",
 )
 @path_option(
     "--scenarios",
@@ -72,7 +79,8 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
     default=1.0,
     show_default=True,
     callback=_scale,
-    help="Times the log's peak: 2 for twice as many customers. With --compare, the scenario's scale.",
+    help="Times the log's peak: 2 for twice as many customers. With --compare, the scenario's scale, instead "
+    "of what traffic.json has for it.",
 )
 @click.option(
     "--closed",
@@ -132,8 +140,10 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 def traffic(logs: tuple[str, ...], **given: Any) -> int:
     """Model customers after access logs: a locustfile, a scenario, and a page.
 
-    LOGS are files (also .gz, .bz2, .zst) or - for standard input. No address, user, token, query, id or agent
-    of a log is written anywhere.
+    LOGS are files (also .gz, .bz2, .xz, .zst) or - for standard input; their format is recognised. No
+    address, user, token, query, id or agent of a log is written anywhere.
+
+    Start with: rushhour traffic access.log --scenarios scenarios.yaml --extends gate
     """
     reading = reading_options(
         form=given["form"],
@@ -174,6 +184,11 @@ def _asked(given: dict[str, Any], routes: Sequence[Any]) -> Asked:
     )
 
 
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source not in (None, ParameterSource.DEFAULT)
+
+
 def _compare(
     logs: tuple[str, ...],
     reading: ReadingOptions,
@@ -192,12 +207,12 @@ def _compare(
             Path(logs[-1]),
             reading,
             _asked(given, service.routes),
-            scale=given["scale"],
+            scale=given["scale"] if _is_given("scale") else None,
             on_progress=progress,
         )
     finally:
         progress.done()
     console.print(terminal_comparison(found))
-    for line in write_comparison(found, source, run, outputs):
+    for line in (*write_comparison(found, source, run, outputs), *write_into_run(found, Path(logs[-1]))):
         say(line)
     return _CODES[found.outcome]

@@ -6,6 +6,7 @@ from pathlib import Path
 from rushhour.errors import InsufficientDataError, RunDataError
 from rushhour.forecast.answer import forecast
 from rushhour.judging.alarms import alarm_section, alarms_not_replayed, silent_alarms
+from rushhour.judging.saved import traffic_section
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
 from rushhour.report.source import trusted_root
@@ -13,6 +14,8 @@ from rushhour.rundir import History, RunDir, load_history
 from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
+
+_Judged = tuple[Scenario, History, Verdict, AlarmSection | None]
 
 
 def read_scenario(run: RunDir) -> Scenario:
@@ -39,16 +42,21 @@ def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
     Source lines are read below `source_root`; without one below the folder that the run itself names, if that
     lies in the working folder.
     """
-    scenario, history, verdict, alarms = _judged(run)
-    run.write_json("verdict.json", verdict_json(verdict))
-    write_reports(run, scenario, history, verdict, source_of(scenario, source_root), alarms=alarms)
-    return verdict
+    judged = _judged(run)
+    run.write_json("verdict.json", verdict_json(judged[2]))
+    _write_reports(run, judged, source_root)
+    return judged[2]
 
 
 def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run again, but not verdict.json; return the written files."""
-    scenario, history, verdict, alarms = _judged(run)
-    return write_reports(run, scenario, history, verdict, source_of(scenario, source_root), alarms=alarms)
+    return _write_reports(run, _judged(run), source_root)
+
+
+def _write_reports(run: RunDir, judged: _Judged, source_root: Path | None) -> list[Path]:
+    scenario, history, verdict, alarms = judged
+    source, traffic = source_of(scenario, source_root), traffic_section(run, verdict)
+    return write_reports(run, scenario, history, verdict, source, alarms=alarms, traffic=traffic)
 
 
 def with_forecast(name: str, scenario: Scenario, history: History, verdict: Verdict) -> Verdict:
@@ -67,7 +75,7 @@ def source_of(scenario: Scenario, source_root: Path | None) -> Path | None:
     return source_root or trusted_root(Path(scenario.target.root), Path.cwd())
 
 
-def _judged(run: RunDir) -> tuple[Scenario, History, Verdict, AlarmSection | None]:
+def _judged(run: RunDir) -> _Judged:
     scenario, history = read_scenario(run), load_history(run)
     stack = history.environment.stack if history.environment else "unknown"
     alarms = alarm_section(run, history, scenario)

@@ -8,8 +8,10 @@ from rushhour.report.alarms import AlarmSection
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
 from rushhour.report.markdown import render_comparison, render_markdown
+from rushhour.report.traffic import TrafficSection
 from rushhour.rundir import History, RunDir
 from rushhour.rundir.directory import write_whole
+from rushhour.rundir.traffic import TRAFFIC_FILE
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 
@@ -25,6 +27,7 @@ RAW: Final = (
     "host.jsonl",
     "notifications.jsonl",
     "alarms.json",
+    TRAFFIC_FILE,
 )
 BESIDE: Final = ("locust.html", "junit.xml", "summary.md", *RAW)
 
@@ -37,6 +40,7 @@ def write_reports(
     source_root: Path | None,
     *,
     alarms: AlarmSection | None = None,
+    traffic: TrafficSection | None = None,
 ) -> list[Path]:
     """Write junit.xml, summary.md and report.html of a run, each atomically; return their paths.
 
@@ -44,12 +48,12 @@ def write_reports(
     """
     written = [
         write(run.file("junit.xml"), render_junit([verdict])),
-        write(run.file("summary.md"), render_markdown(scenario, verdict, source_root)),
+        write(run.file("summary.md"), render_markdown(scenario, verdict, source_root, traffic)),
     ]
     beside = [name for name in BESIDE if run.file(name).exists()]
     if run.logs.is_dir():
         beside += [f"logs/{path.name}" for path in sorted(run.logs.iterdir()) if path.is_file()]
-    page = render_html(scenario, history, verdict, source_root, beside, alarms=alarms)
+    page = render_html(scenario, history, verdict, source_root, beside, alarms=alarms, compared=traffic)
     return [write(run.file("report.html"), page), *written]
 
 

@@ -7,13 +7,14 @@ from typing import Final
 
 from rushhour.diagnosis import HeldSite
 from rushhour.metrics.window import Window, find_window
-from rushhour.report import forecast, forecast_picture, settings, words
+from rushhour.report import forecast, forecast_picture, settings, traffic, words
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.causes import SECTION, about
 from rushhour.report.holders import still_out, suspects, top_holders
 from rushhour.report.page import render_page, timeline_chart
 from rushhour.report.panels import end_of, timeline
 from rushhour.report.source import Excerpt, sources_of
+from rushhour.report.traffic import TrafficSection
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
@@ -38,10 +39,12 @@ def render_html(
     beside: Sequence[str] = (),
     *,
     alarms: AlarmSection | None = None,
+    compared: TrafficSection | None = None,
 ) -> str:
     """Render the page of a run.
 
-    Source excerpts are read from `source_root`; `beside` names files of the run directory to link.
+    Source excerpts are read from `source_root`; `beside` names files of the run directory to
+    link; `compared` is the section about the traffic.
     """
     picture = timeline(history)
     sources = sources_of(scenario, source_root)
@@ -61,6 +64,12 @@ def render_html(
         "faults": _faults(history),
         "beside": beside,
         "alarms": alarms,
+        "traffic": compared,
+        "traffic_headline": traffic.headline(compared.found) if compared and compared.found else "",
+        "traffic_rows": [traffic.cells(row) for row in compared.found.rows]
+        if compared and compared.found
+        else [],
+        "traffic_notes": traffic.notes(compared.found) if compared and compared.found else [],
         "forecast": verdict.forecast,
         "forecast_answer": forecast.ANSWER[verdict.forecast.exhausts] if verdict.forecast else "",
         "forecast_picture": forecast_picture.picture(verdict.forecast) if verdict.forecast else None,

@@ -8,9 +8,11 @@ from pathlib import Path
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.diagnosis.units import after_what
 from rushhour.report import forecast
+from rushhour.report import traffic as t
 from rushhour.report.causes import where_it_is_explained
 from rushhour.report.holders import suspects
 from rushhour.report.source import Sources, sources_of
+from rushhour.report.traffic import TrafficSection
 from rushhour.report.words import clean, compared, evidence_value, metric, over_what, seconds, threshold_value
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
@@ -19,8 +21,13 @@ SIGN = {"pass": "✅", "fail": "❌", "unknown": "⚠️"}
 _OK = {True: "✅", False: "❌", None: "⚠️ no data"}
 
 
-def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | None = None) -> str:
-    """Render one run: headline, reasons, thresholds, diagnosis with source lines, metrics."""
+def render_markdown(
+    scenario: Scenario,
+    verdict: Verdict,
+    source_root: Path | None = None,
+    traffic: TrafficSection | None = None,
+) -> str:
+    """Render one run: headline, reasons, thresholds, diagnosis with source lines, traffic, metrics."""
     lines = [
         f"## {SIGN[verdict.verdict]} {text(verdict.headline)}",
         "",
@@ -40,6 +47,7 @@ def render_markdown(scenario: Scenario, verdict: Verdict, source_root: Path | No
         ),
         *_diagnosis(verdict.diagnosis, sources_of(scenario, source_root)),
         *_forecast(verdict),
+        *_traffic(traffic),
         *([f"> {prose(note)}  " for note in verdict.notes] + [""] if verdict.notes else []),
         *([text(over_what(scenario)), ""] if verdict.metrics else []),
         *_metrics(verdict),
@@ -151,6 +159,20 @@ def _forecast(verdict: Verdict) -> list[str]:
     rows = [tuple(text(cell) for cell in row) for row in forecast.rows(verdict.forecast)]
     reasons = [f"- {prose(reason)}" for reason in verdict.forecast.reasons]
     return [*_table("Production", ("", "expected", "80 % interval"), rows), *reasons, ""]
+
+
+def _traffic(traffic: TrafficSection | None) -> list[str]:
+    if traffic is None:
+        return []
+    if traffic.found is None:
+        return ["### Traffic", "", text(traffic.problem), ""]
+    found = traffic.found
+    rows = [tuple(text(cell) for cell in t.cells(row)) for row in found.rows]
+    lines = ["### Traffic", "", f"**{found.outcome}**: {text(t.headline(found))}.", ""]
+    lines += ["<details><summary>Traffic beside its source</summary>", ""]
+    lines += _table("", t.HEADS, rows)[2:]
+    lines += [f"{text(note)}  " for note in t.notes(found)]
+    return [*lines, "", "</details>", ""]
 
 
 def _metrics(verdict: Verdict) -> list[str]:

@@ -283,5 +283,11 @@ def test_every_template_extends_page_html_or_is_included_by_one_that_does() -> N
 def test_the_report_package_holds_no_templates_of_jobs() -> None:
     """A job keeps its templates in its own package, so that it can be deleted with them."""
     common = {path.name for path in PAGES if path.parent.parent.name == "report"}
-    assert common == {"alarms.html.j2", "page.html.j2", "report.html.j2", "timeline.html.j2"}
+    assert common == {
+        "alarms.html.j2",
+        "page.html.j2",
+        "report.html.j2",
+        "timeline.html.j2",
+        "traffic_rows.html.j2",
+    }
     assert {path.parent.parent.name for path in PAGES} >= {"report", "drill", "nightly"}

@@ -5,14 +5,16 @@ import codecs
 import gzip
 import io
 import lzma
+import math
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushhour.errors import UsageError
@@ -381,6 +383,63 @@ def test_reading_never_raises_and_counts_every_line_once(
     assert report.requests + sum(found.lines for found in report.skipped) == report.lines
     assert all(request.path.isascii() and request.path.isprintable() for request in requests)
     assert all(request.path.startswith("/") for request in requests)
+
+
+GIVEN: dict[str, dict[str, object]] = {
+    "nginx-timed.log": {
+        "log_format": '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+        '"$http_referer" "$http_user_agent" rt=$request_time urt="$upstream_response_time" sid=$cookie_sid'
+    },
+    "apache-timed.log": {
+        "log_format": "%h %u %{%Y-%m-%d %H:%M:%S}t.%{msec_frac}t %m %U%q %>s %b %{us}T %{sessionid}C"
+    },
+    "gunicorn-timed.log": {"log_format": '%(h)s %(u)s %(t)s "%(m)s %(U)s?%(q)s" %(s)s %(B)s "%(a)s" %(D)s'},
+    "haproxy.log": {"format": "haproxy"},
+    "envoy-served.log": {"format": "envoy"},
+    "envoy-served-json.log": {"format": "envoy"},
+    "traefik-served.log": {"format": "traefik"},
+    "caddy.log": {"format": "caddy"},
+    "nginx-json.log": {"fields": {"time": "time", "request": "request", "status": "status"}},
+    "uvicorn-timed.log": {"format": "uvicorn", "timezone": ZoneInfo("America/St_Johns")},
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.integers(0, 400),
+            st.integers(0, 40),
+            st.one_of(
+                st.binary(max_size=12),
+                st.sampled_from(
+                    [b'"', b"\\", b" ", b"[", b"]", b"{", b"null", b"-", b"1e999", b"\xff", b"\r", b"NaN"]
+                ),
+            ),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(max_examples=30, deadline=None)
+def test_a_damaged_line_of_a_given_format_is_a_request_or_counted(
+    name: str, changes: list[tuple[int, int, bytes]]
+) -> None:
+    rows = (GOLDEN / name).read_bytes().splitlines()[:6]
+    for at, (place, cut, put) in enumerate(changes):
+        row = rows[at % len(rows)]
+        rows[at % len(rows)] = (row[:place] + put + row[place + cut :]).replace(b"\n", b"")
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "access.log"
+        log.write_bytes(b" " + b"\n".join(rows) + b"\n")
+        reading = read([str(log)], ReadingOptions(**GIVEN[name]))  # type: ignore[arg-type]
+        requests: list[Logged] = []
+        with suppress(UsageError):  # no line may be left
+            requests.extend(reading)
+    report = reading.report
+    assert report.lines == len(rows)
+    assert len(requests) + sum(found.lines for found in report.skipped) == report.lines
+    assert all(math.isfinite(request.t) and (request.seconds or 0) >= 0 for request in requests)
 
 
 @pytest.mark.parametrize("where", ["path", "agent", "host"])

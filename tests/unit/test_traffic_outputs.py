@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from rushhour.cli import cli
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked
-from rushhour.jobs.traffic.compare import compare, difference
+from rushhour.jobs.traffic.compare import compare
 from rushhour.jobs.traffic.locustfile import customers_file
 from rushhour.jobs.traffic.model import TrafficModel, read_model, to_json
 from rushhour.jobs.traffic.outputs import Outputs, write_comparison, write_outputs
@@ -93,7 +93,7 @@ def test_the_locustfile_walks_as_the_customers_of_the_log(model: TrafficModel, t
     again = modelled(requests, Asked(routes=ROUTES))
     for row in compare(model, again).rows:
         if row.kind in ("mix", "think"):
-            assert row.ok, (row.what, difference(row))
+            assert row.ok, (row.what, row.difference)
     assert again.session_s == pytest.approx(model.session_s, rel=0.05)
 
 

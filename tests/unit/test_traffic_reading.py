@@ -11,6 +11,7 @@ from rushhour.jobs.traffic.choice import NAMES, chosen_formats
 from rushhour.jobs.traffic.options import ReadingOptions, SessionKey, reading_options
 from rushhour.jobs.traffic.reading import Reading, read
 from rushhour.jobs.traffic.record import Logged
+from rushhour.jobs.traffic.requests import NO_PATH, NO_REQUEST
 
 LOGS = Path(__file__).parent / "traffic_logs"
 UUID = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
@@ -63,6 +64,37 @@ def test_log_of_a_server_gives_what_was_asked(name: str, form: str, lines: int, 
     assert sent(found) >= ASKED | ODD
     assert (report.formats[0].name, report.lines, report.requests) == (form, lines, requests)
     assert report.requests + sum(skipped.lines for skipped in report.skipped) == report.lines
+
+
+@pytest.mark.parametrize(
+    ("name", "forms", "requests", "skipped"),
+    [
+        ("envoy-served.log", {"Envoy", "Envoy, quotes as they are"}, 13, 5),
+        ("envoy-served-json.log", {"Envoy JSON"}, 13, 5),
+        ("traefik-served.log", {"Traefik common"}, 15, 0),
+        ("traefik-served-json.log", {"Traefik JSON"}, 15, 0),
+    ],
+)
+def test_log_of_a_proxy_gives_what_was_asked(name: str, forms: set[str], requests: int, skipped: int) -> None:
+    found, reading = reading_of(name)
+    report = reading.report
+    assert {form.name for form in report.formats} == forms
+    assert (report.requests, report.lines - report.requests) == (requests, skipped)
+    assert sent(found) >= {
+        ("GET", "/customers/17/referrals", False),
+        ("GET", "/customers/17/referrals", True),
+        ("GET", "/customers/19", False),
+        ("GET", "/robots.txt", False),
+        ("POST", "/referrals", False),
+        ("HEAD", "/health", False),
+        ("GET", "/a%22b%5Cc", False),
+    }
+    slow = next(request for request in found if request.path == "/slow/report")
+    assert slow.seconds == pytest.approx(0.2, abs=0.1)
+    assert {one.reason for one in report.skipped} <= {NO_REQUEST, NO_PATH}
+    statuses = {request.path: request.status for request in found}
+    assert statuses["/fail"] == 500
+    assert statuses["/dead/end"] in {502, 503}
 
 
 def test_caddy_log_gives_what_was_asked() -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.arrivals import ArrivalFold
-from rushhour.jobs.traffic.build import Asked
+from rushhour.jobs.traffic.build import Asked, Fold, build
 from rushhour.jobs.traffic.model import TrafficModel
 from rushhour.jobs.traffic.pauses import Pauses, after
-from tests.unit.traffic_samples import ROUTES, START, logged, modelled, shop_visits
+from tests.unit.traffic_samples import ROUTES, START, logged, modelled, report_of, shop_visits
 
 WHOLE = START + 20  # a whole minute
 
@@ -133,6 +133,39 @@ def test_a_clock_that_jumps_a_century_does_not_fill_the_memory() -> None:
     model = modelled(requests)
     assert model.arrivals.beyond == 1
     assert len(model.arrivals.curve) < 400
+
+
+@pytest.mark.parametrize("days", [-7300, -800, -200, -2, 2, 200, 800, 9000])
+@pytest.mark.parametrize("lines", [1, 3])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_clock_that_is_wrong_for_some_lines_does_not_hide_the_log(
+    days: int, lines: int, *, first: bool
+) -> None:
+    wrong = [logged(days * 86_400.0 + at, "/cart", f"v{at}") for at in range(lines)]
+    visits = sorted(shop_visits(lasts_s=900), key=lambda one: one.t)
+    fold = Fold(Asked())
+    fold.take([*wrong, *visits] if first else [*visits, *wrong])
+    model = build(fold, report_of(visits))
+    assert model.arrivals.requests + model.arrivals.beyond == len(visits) + lines
+    assert model.arrivals.beyond <= 2 * lines + 1
+    assert model.arrivals.first_t == pytest.approx(START, abs=60)
+    plain = modelled(visits)
+    assert plain.arrivals.mean_sessions_per_minute is not None
+    assert model.arrivals.mean_sessions_per_minute == pytest.approx(
+        plain.arrivals.mean_sessions_per_minute, rel=0.02
+    )
+    assert model.arrivals.peak.concurrency == pytest.approx(plain.arrivals.peak.concurrency, rel=0.05)
+
+
+def test_sessions_are_closed_after_a_clock_that_went_back() -> None:
+    requests = [logged(40 * 86_400.0, "/cart", "ahead")]
+    requests += [logged(at * 60.0, "/cart", f"visitor {at}") for at in range(500)]
+    fold = Fold(Asked())
+    fold.take(requests)
+    assert fold.sessions.sessions == 501
+    fold = Fold(Asked(most_open=100))
+    fold.take(requests)
+    assert fold.sessions.share == 1  # no more than 30 and some are open at a time
 
 
 def test_requests_that_come_late_change_little() -> None:

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from itertools import takewhile
 from typing import Final
 
 BIN_S: Final = 10
 MINUTE: Final = 60 // BIN_S
 LONGEST_S: Final = 400 * 86_400  # what lies further from the first request is no part of the curve
 _SECONDS_KEPT: Final = 600
+_FAR_BINS: Final = 86_400 // BIN_S
+_FEW_STRAYS: Final = 0.01  # of all requests
 FEWEST_MINUTES: Final = 100  # for a p99 of minutes
 SHORTEST_S: Final = 30.0  # a shorter log has no rates
 
@@ -78,7 +81,9 @@ class ArrivalFold:
         at = self._bin(t)
         if at is None:
             self._beyond += 1
-            return
+            if self._beyond <= self.counted:
+                return
+            at = self._begin_anew(t)  # most requests are of another time than the first
         self.counted += 1
         self._requests[at] += 1
         self._first, self._last = min(self._first, t), max(self._last, t)
@@ -108,6 +113,7 @@ class ArrivalFold:
         """What was counted, from `since` on; None where there is no request."""
         since = self._since
         self._settle(None)
+        self._drop_strays()
         if self._base is None or not self.counted:
             return None
         first = max(self._first, since) if since is not None else self._first
@@ -149,6 +155,48 @@ class ArrivalFold:
             carried=self._carried,
             beyond=self._beyond,
         )
+
+    def _drop_strays(self) -> None:
+        """Take the few requests of a wrong clock, a day and more from the rest, as of another time."""
+        counts = self._requests
+        parts: list[list[int]] = []  # first bin, last bin, requests
+        for at, count in enumerate(counts):
+            if not count:
+                continue
+            if parts and at - parts[-1][1] <= _FAR_BINS:
+                parts[-1][1] = at
+                parts[-1][2] += count
+            else:
+                parts.append([at, at, count])
+        most = _FEW_STRAYS * self.counted
+        before = list(takewhile(lambda part: part[2] < most, parts))
+        after = list(takewhile(lambda part: part[2] < most, reversed(parts[len(before) :])))
+        kept = parts[len(before) : len(parts) - len(after)]
+        if not kept or not (before or after):
+            return
+        dropped = sum(part[2] for part in (*before, *after))
+        self.counted, self._beyond = self.counted - dropped, self._beyond + dropped
+        begin, end = kept[0][0] if before else 0, kept[-1][1] + 1 if after else len(counts)
+        for series in (self._requests, self._sessions, self._step, self._part):
+            del series[end:]
+            del series[:begin]
+        self._base = (self._base or 0) + begin
+        if before:
+            self._first = (self._base + 0.5) * BIN_S
+        if after:
+            self._last = (self._base + end - begin - 0.5) * BIN_S
+
+    def _begin_anew(self, t: float) -> int:
+        """Take what was counted so far as of another time."""
+        for series in (self._requests, self._sessions, self._step, self._part):
+            del series[:]
+        self._seconds.clear()
+        self._hours.clear()
+        self._busiest, self._minute, self._dispersion = (0, 0), (0, 0, 0), [0.0, 0]
+        self._beyond, self.counted = self._beyond - 1 + self.counted, 0
+        self._first, self._last = math.inf, -math.inf
+        self._base = int(t // BIN_S)
+        return self._bin(t) or 0
 
     def _bin(self, t: float) -> int | None:
         if self._base is None:

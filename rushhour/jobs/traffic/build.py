@@ -11,7 +11,7 @@ from rushhour.jobs.init.routes import Route
 from rushhour.jobs.traffic.arrivals import ArrivalFold, Arrivals
 from rushhour.jobs.traffic.endpoints import Leaf, PathTree
 from rushhour.jobs.traffic.ids import Skew
-from rushhour.jobs.traffic.merging import Templates, templates
+from rushhour.jobs.traffic.merging import IsUser, Templates, templates
 from rushhour.jobs.traffic.model import (
     VERSION,
     EndpointModel,
@@ -88,10 +88,13 @@ class Fold:
             seconds.add(one.seconds)
 
 
-def build(fold: Fold, report: ReadingReport) -> TrafficModel:
-    """The model of what was counted. Raises UsageError where nothing is left to model."""
+def build(fold: Fold, report: ReadingReport, is_user: IsUser = lambda _: False) -> TrafficModel:
+    """The model of what was counted; `is_user` knows the users of the log.
+
+    Raises UsageError where nothing is left to model.
+    """
     arrivals = fold.arrivals.arrivals()
-    final = templates(fold.tree)
+    final = templates(fold.tree, is_user)
     if arrivals is None:
         apart = "; ".join(
             f"{note.requests:,} {note.what}" for note in left_out_notes(fold.tree) if note.requests
@@ -150,6 +153,8 @@ class _Builder:
             failed_only=set(self._fold.statuses) == {5},
             sampled=self._fold.sessions.share,
             routes_known=self._fold.tree.known,
+            full=self._fold.tree.full,
+            uncounted=self._fold.sessions.moves.uncounted,
         )
 
     def _endpoints(self) -> tuple[EndpointModel, ...]:

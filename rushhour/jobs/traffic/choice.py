@@ -28,7 +28,7 @@ NAMES: Final = {
     "alb": ("AWS ALB", "AWS ELB (classic)"),
     "caddy": ("Caddy JSON",),
     "traefik": ("Traefik JSON", "Traefik common"),
-    "envoy": ("Envoy JSON", "Envoy"),
+    "envoy": ("Envoy JSON", "Envoy", "Envoy, quotes as they are"),
     "cloudfront": (),
     "iis": (),
     "w3c": (),

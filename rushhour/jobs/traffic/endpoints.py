@@ -3,23 +3,25 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 from rushhour.jobs.init.routes import Route
-from rushhour.jobs.traffic.ids import IdFold
+from rushhour.jobs.traffic.ids import IdFold, Kept
 from rushhour.jobs.traffic.record import Logged
 from rushhour.jobs.traffic.segments import kind_of, parameter_name, split, static_extension
+from rushhour.jobs.traffic.vocabulary import FEWEST_OF_UNKNOWN
 
 METHODS: Final = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
-MOST_NODES: Final = 20_000  # of the tree of paths; beyond, every new segment counts as a value
+MOST_NODES: Final = 5_000  # of the tree of paths; beyond, every new segment counts as a value
 MOST_SIBLINGS: Final = 60  # more words than this at one place are values
 SLUGS: Final = 8  # this many words that answer GET alone and lead to the same words are values
 RARE_SIBLINGS: Final = 10  # from this many words on, mostly rare words make all of them values
-FEWEST_VISITORS: Final = 5  # fewer visitors than this: the word may be a customer's own
-FEWEST_REQUESTS: Final = 10
 DEEPEST: Final = 12  # segments; deeper paths are cut there
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_CACHE: Final = 20_000
+_CACHE: Final = 20_000  # paths, of all methods together
+_LONGEST_CACHED: Final = 512  # characters of a path
+_LONGEST_VALUE: Final = 64  # a longer one is kept as its hash
 _NOT_FOUND: Final = (404, 410)
 
 
@@ -73,8 +75,11 @@ class PathTree:
         self.leaves: list[Leaf] = []
         self.left_out = LeftOut()
         self.known = bool(routes)
-        self.by_method: dict[str, dict[str, tuple[Leaf, tuple[tuple[Node, str], ...]]]] = {}
+        self.full = False  # there were more places than the tree may have
+        self._by_method: dict[str, dict[str, tuple[Leaf, tuple[tuple[Node, str], ...]]]] = {}
+        self._cached = 0
         self._nodes = 0
+        self._kept = Kept()
         for route in routes:
             self._plant(route)
 
@@ -88,7 +93,7 @@ class PathTree:
         if method not in METHODS:
             left_out.methods += 1
             return None
-        cache = self.by_method.setdefault(method, {})
+        cache = self._by_method.setdefault(method, {})
         found = cache.get(logged.path)
         if found is None:
             extension = static_extension(logged.path)
@@ -104,21 +109,28 @@ class PathTree:
                 else:
                     left_out.missing += 1
                 return None
-            if len(cache) >= _CACHE:
-                cache.clear()
-            cache[logged.path] = found
+            if len(logged.path) <= _LONGEST_CACHED:
+                self._make_room()
+                cache[logged.path] = found
         leaf, values = found
         leaf.requests += 1
         leaf.errors += logged.status >= 500
         leaf.queries += logged.has_query
         visitors = leaf.node.visitors
-        if len(visitors) < FEWEST_VISITORS:
+        if len(visitors) < FEWEST_OF_UNKNOWN:
             visitors.add(logged.visitor)
         for node, value in values:
             if node.ids is None:
-                node.ids = IdFold()
+                node.ids = self._kept.fold()
             node.ids.add(value)
         return found
+
+    def _make_room(self) -> None:
+        self._cached += 1
+        if self._cached > _CACHE:
+            for cache in self._by_method.values():
+                cache.clear()
+            self._cached = 1
 
     def _walk(
         self, method: str, segments: list[str], *, grow: bool
@@ -130,13 +142,15 @@ class PathTree:
             if matched is None:
                 return None
             node, values = matched
-            return node.leaves[method], tuple(values)
+            return node.leaves[method], tuple((child, _short(value)) for child, value in values)
         for segment in segments[:DEEPEST]:
             child = self._child(node, segment, grow=grow)
             if child is None:
+                if grow:
+                    break  # the tree is full: the path is cut here
                 return None
             if child.is_value:
-                values.append((child, segment))
+                values.append((child, _short(segment)))
             node = child
         leaf = node.leaves.get(method)
         if leaf is None:
@@ -152,6 +166,7 @@ class PathTree:
                 return word
             if grow and (len(node.words) >= MOST_SIBLINGS or self._nodes >= MOST_NODES):
                 node.overflows = node.overflows or len(node.words) >= MOST_SIBLINGS
+                self.full = self.full or self._nodes >= MOST_NODES
                 kind = "slug"
             elif grow:
                 node.words[segment] = child = Node(segment, parent=node)
@@ -161,6 +176,9 @@ class PathTree:
                 kind = "slug"
         known = node.values.get(kind)
         if known is None and grow:
+            if self._nodes >= 2 * MOST_NODES:
+                self.full = True
+                return next(iter(node.values.values()), None)
             node.values[kind] = known = Node(kind, is_value=True, parent=node)
             self._nodes += 1
         return known
@@ -187,6 +205,10 @@ class PathTree:
             node = child
         if route.method not in node.leaves:
             self._leaf(node, route.method)
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _LONGEST_VALUE else blake2b(value.encode(), digest_size=16).hexdigest()
 
 
 def _match(node: Node, segments: list[str], method: str) -> tuple[Node, list[tuple[Node, str]]] | None:

@@ -145,6 +145,11 @@ _ENVOY: Final = (
     rf'\[{ISO_TIME}\] "{REQUEST}" {_STATUS} \S+ (?:\S+ )*?\d+ (?P<size>\d+) (?P<seconds>\d+) \S+ '
     rf'"(?P<forwarded>{QUOTED})" "{_AGENT}" "{QUOTED}" "{QUOTED}" "(?P<address>{QUOTED})"(?: .*)?'
 )
+_ENVOY_BARE: Final = (  # Envoy escapes nothing, so that paths and agents may have quotes in them
+    rf'\[{ISO_TIME}\] "{METHOD} (?P<target>\S{{1,8192}}) HTTP/[0-9.]+" {_STATUS} \S+ (?:\S+ )*?\d+ '
+    rf'(?P<size>\d+) (?P<seconds>\d+) \S+ "(?P<forwarded>[^"]*)" "(?P<agent>.{{0,2048}}?)" '
+    r'"[0-9A-Za-z-]{1,64}" "\S{1,512}" "(?P<address>[^"]*)"(?: .*)?'
+)
 _INGRESS: Final = (  # of Kubernetes
     rf"{_COMBINED} \d+ (?P<seconds>\d+\.\d+) \[[^\]]*\] \[[^\]]*\] .*"
 )
@@ -172,6 +177,7 @@ TEXT_FORMATS: Final = (
     text_format("common", _COMMON, "unknown", notes=[_NO_SECONDS, _NO_AGENT]),
     text_format("Traefik common", _TRAEFIK, "start", 1e-3),
     text_format("Envoy", _ENVOY, "start", 1e-3),
+    Format("Envoy, quotes as they are", pattern_parse(_ENVOY_BARE), "start", 1e-3, escapes=""),
     Format("HAProxy HTTP", pattern_parse(_HAPROXY), "start", 1e-3, escapes="#", notes=(_NO_AGENT,)),
     Format("AWS ALB", _summed(pattern_parse(_ALB)), "start"),
     Format("AWS ELB (classic)", _summed(pattern_parse(_ELB)), "start"),

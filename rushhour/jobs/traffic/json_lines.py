@@ -97,6 +97,10 @@ class _Field:
     def __init__(self, names: str) -> None:
         self._paths = [(name, tuple(name.split("."))) for name in names.split("|")]
 
+    def named(self, line: Mapping[str, object]) -> bool:
+        """Whether the line has the field, with null for a value too."""
+        return any(name in line for name, _ in self._paths)
+
     def read(self, line: Mapping[str, object]) -> str | None:
         empty = None
         for name, path in self._paths:
@@ -180,8 +184,14 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
         moment, code = time.read(found), status.read(found)
         verb, path = method.read(found), target.read(found)
         whole = request.read(found) if path is None or verb is None else None
-        if code is None or (whole is None and (verb is None or path is None)):
+        if code is None:
             return None
+        if (
+            whole is None
+            and (verb is None or path is None)
+            and not (method.named(found) and target.named(found))
+        ):
+            return None  # with both named and null it is a connection that sent no request
         if path is not None and (asked := query.read(found)) and asked != "-":
             path = f"{path}?{asked.removeprefix('?')}"
         junk = None

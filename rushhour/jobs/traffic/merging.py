@@ -1,13 +1,12 @@
 """Decides at the end of a log which words of its paths are values, and names the endpoints."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from rushhour.jobs.init.files import label
 from rushhour.jobs.traffic.endpoints import (
-    FEWEST_REQUESTS,
-    FEWEST_VISITORS,
     MOST_SIBLINGS,
     RARE_SIBLINGS,
     SLUGS,
@@ -20,8 +19,17 @@ from rushhour.jobs.traffic.endpoints import (
     parameter_of,
 )
 from rushhour.jobs.traffic.ids import IdFold
+from rushhour.jobs.traffic.vocabulary import (
+    FEWEST_OF_UNKNOWN,
+    FEWEST_REQUESTS,
+    FEWEST_VISITORS,
+    is_known,
+    is_personal,
+    never_a_word,
+)
 
 FEW_BELOW: Final = 4  # paths below all words that are alike, the words themselves counted
+IsUser = Callable[[str], bool]
 _MINOR: Final = 0.1  # kinds of values with less than this share of a place join its main kind
 
 
@@ -44,12 +52,12 @@ class Templates:
     merges: tuple[Merge, ...]
 
 
-def templates(tree: PathTree) -> Templates:
-    """Merge the tree in place; call it once, after the last request."""
+def templates(tree: PathTree, is_user: IsUser = lambda _: False) -> Templates:
+    """Merge the tree in place; call it once, after the last request. `is_user` knows the users of the log."""
     moved: dict[int, Leaf] = {}
     merges: list[Merge] = []
     if not tree.known:
-        _settle(tree.root, moved, merges)
+        _Settling(is_user, moved, merges).settle(tree.root)
     endpoints: list[Endpoint] = []
     number_of: dict[tuple[str, str], int] = {}
     numbers: dict[int, int] = {}
@@ -70,36 +78,74 @@ def templates(tree: PathTree) -> Templates:
     return Templates(tuple(endpoints), of_leaf, tuple(merges))
 
 
-def _settle(node: Node, moved: dict[int, Leaf], merges: list[Merge]) -> None:
-    """Turn words into values from the root down, so that what is merged is looked at as a whole."""
-    words = list(node.words.values())
-    weights = {child.name: _weight(child) for child in words}
-    why, chosen = "", words
-    rare = [child for child in words if _is_rare(weights[child.name])]
+@dataclass(frozen=True, slots=True)
+class _Settling:
+    """Turns words into values from the root down, so that what is merged is looked at as a whole."""
+
+    is_user: IsUser
+    moved: dict[int, Leaf]
+    merges: list[Merge]
+
+    def settle(self, node: Node) -> None:
+        words = list(node.words.values())
+        weights = {child.name: _weight(child) for child in words}
+        before = "" if node.is_value else node.name
+        rare = [child for child in words if _is_rare(child.name, before, weights[child.name])]
+        own = [child for child in words if child not in rare and self._is_own(child.name, before)]
+        seldom = sum(_is_seldom(weights[child.name], FEWEST_VISITORS) for child in words)
+        why, chosen = _why_all(node, words, seldom)
+        if not why and (
+            same := [child for child in _same_below(words) if child not in rare and child not in own]
+        ):
+            why, chosen = "words of no list that lead to the same words", same
+        if own and not why:
+            why = (
+                "names of clients, files or records, by their looks, the word before them or the log's users"
+            )
+        merged = list({child.name: child for child in (*chosen, *own, *rare)}.values())
+        if merged:
+            into = node.values.setdefault("slug", Node("slug", is_value=True, parent=node))
+            into.ids = into.ids or IdFold()
+            for child in merged:
+                del node.words[child.name]
+                into.ids.add(child.name, max(weights[child.name][0], 1))
+                _graft(into, child, self.moved)
+            requests = sum(weights[child.name][0] for child in merged)
+            self.merges.append(Merge(_place(into), len(merged), requests, why or _RARE))
+        _join_kinds(node, self.moved)
+        for child in (*node.words.values(), *node.values.values()):
+            self.settle(child)
+
+    def _is_own(self, word: str, before: str) -> bool:
+        return never_a_word(word, before) or (self.is_user(word) and not is_known(word))
+
+
+_RARE: Final = (
+    f"seen less than {FEWEST_REQUESTS} times or from fewer than {FEWEST_VISITORS} visitors "
+    f"({FEWEST_OF_UNKNOWN} for a word of no list)"
+)
+
+
+def _why_all(node: Node, words: list[Node], seldom: int) -> tuple[str, list[Node]]:
+    """Why words at one place are values, and which of them; empty where each is looked at alone."""
     if node.overflows:
-        why = f"more than {MOST_SIBLINGS} words at one place"
-    elif len(words) >= RARE_SIBLINGS and len(rare) * 2 > len(words):
-        why = "most words at this place are rare"
-    elif node.parent is not None and len(words) >= SLUGS and len(alike := _alike(words)) >= SLUGS:
-        why, chosen = f"{len(alike)} words that answer GET alone and lead to the same words", alike
-    elif len(words) >= SLUGS and "slug" in node.values:
-        why = "values at the same place"
-    merged = [*chosen, *(child for child in rare if child not in chosen)] if why else rare
-    if merged:
-        into = node.values.setdefault("slug", Node("slug", is_value=True, parent=node))
-        into.ids = into.ids or IdFold()
-        for child in merged:
-            del node.words[child.name]
-            into.ids.add(child.name, max(weights[child.name][0], 1))
-            _graft(into, child, moved)
-        requests = sum(weights[child.name][0] for child in merged)
-        reason = (
-            why or f"seen less than {FEWEST_REQUESTS} times or from fewer than {FEWEST_VISITORS} visitors"
-        )
-        merges.append(Merge(_place(into), len(merged), requests, reason))
-    _join_kinds(node, moved)
-    for child in (*node.words.values(), *node.values.values()):
-        _settle(child, moved, merges)
+        return f"more than {MOST_SIBLINGS} words at one place", words
+    if len(words) >= RARE_SIBLINGS and seldom * 2 > len(words):
+        return "most words at this place are rare", words
+    if node.parent is not None and len(words) >= SLUGS and len(alike := _alike(words)) >= SLUGS:
+        return f"{len(alike)} words that answer GET alone and lead to the same words", alike
+    if len(words) >= SLUGS and "slug" in node.values:
+        return "values at the same place", words
+    return "", []
+
+
+def _same_below(words: Sequence[Node]) -> list[Node]:
+    """Words of no list, two or more of which lead to the same words and to no value (`/alice/posts`)."""
+    groups: dict[frozenset[str], list[Node]] = defaultdict(list)
+    for node in words:
+        if node.words and not node.values and not is_known(node.name):
+            groups[frozenset(node.words)].append(node)
+    return [node for group in groups.values() if len(group) > 1 for node in group]
 
 
 def _weight(node: Node) -> tuple[int, int]:
@@ -107,13 +153,18 @@ def _weight(node: Node) -> tuple[int, int]:
     requests, visitors = 0, set[str]()
     for below in nodes_below(node):
         requests += sum(leaf.requests for leaf in below.leaves.values())
-        if len(visitors) < FEWEST_VISITORS:
+        if len(visitors) < FEWEST_OF_UNKNOWN:
             visitors |= below.visitors
     return requests, len(visitors)
 
 
-def _is_rare(weight: tuple[int, int]) -> bool:
-    return weight[0] < FEWEST_REQUESTS or weight[1] < FEWEST_VISITORS
+def _is_rare(word: str, before: str, weight: tuple[int, int]) -> bool:
+    plain = is_known(word) and not is_personal(before)
+    return _is_seldom(weight, FEWEST_VISITORS if plain else FEWEST_OF_UNKNOWN)
+
+
+def _is_seldom(weight: tuple[int, int], fewest: int) -> bool:
+    return weight[0] < FEWEST_REQUESTS or weight[1] < fewest
 
 
 def _alike(words: Sequence[Node]) -> list[Node]:

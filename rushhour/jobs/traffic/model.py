@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +96,7 @@ class TrafficModel:
     session_requests: float | None  # mean
     users: float | None  # present at the peak, by Little's law
     sampled: int  # one of this many visitors was followed
+    scales: dict[str, float] = field(default_factory=dict)  # scenario that was made of it -> its scale
 
     @property
     def replayed(self) -> bool:

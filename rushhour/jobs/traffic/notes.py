@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rushhour.jobs.traffic.arrivals import SHORTEST_S, Arrivals
-from rushhour.jobs.traffic.endpoints import PathTree
+from rushhour.jobs.traffic.endpoints import MOST_NODES, PathTree
 from rushhour.jobs.traffic.model import EndpointModel, Note
 from rushhour.jobs.traffic.record import ReadingReport
+from rushhour.jobs.traffic.sessions import MOST_MOVES
 
 SESSIONS: Final = "sessions, think times and transitions"
 THINK_TIMES: Final = "think times"
@@ -47,6 +48,8 @@ def limits(
     failed_only: bool,
     sampled: int,
     routes_known: bool,
+    full: bool = False,
+    uncounted: int = 0,
 ) -> Iterator[Note]:
     """What could not be modelled, and why."""
     span_s = arrivals.last_t - arrivals.first_t
@@ -85,11 +88,24 @@ def limits(
         )
     if arrivals.beyond:
         yield Note(
-            "requests of another time", arrivals.beyond, "their clock is more than a year off the first"
+            "requests of another time", arrivals.beyond, "their clock is a day and more off that of the rest"
         )
     if sampled > 1:
         yield Note(
             "visitors", None, f"one of {sampled} was followed, to stay within the memory; rates count all"
+        )
+    if full:
+        yield Note(
+            "places in paths",
+            None,
+            f"there are more than {MOST_NODES:,}, so that words of further ones count as values; the "
+            "service's routes keep them apart",
+        )
+    if uncounted:
+        yield Note(
+            "moves from endpoint to endpoint",
+            uncounted,
+            f"they are of more than {MOST_MOVES:,} different pairs",
         )
     if not routes_known:
         yield Note(

@@ -1,14 +1,14 @@
 """Writes customers.py, the scenario, traffic.json and traffic.html."""
 
 import json
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from rushhour.errors import UsageError
-from rushhour.jobs.traffic.compare import Comparison
+from rushhour.errors import RunDataError, UsageError
 from rushhour.jobs.traffic.locustfile import customers_file
-from rushhour.jobs.traffic.model import TrafficModel, to_json
+from rushhour.jobs.traffic.model import TrafficModel, read_model, to_json
 from rushhour.jobs.traffic.page import comparison_page, model_page
 from rushhour.jobs.traffic.scenario_text import (
     ScenarioAsked,
@@ -19,8 +19,12 @@ from rushhour.jobs.traffic.scenario_text import (
     write_into,
 )
 from rushhour.jobs.traffic.service import Service, bodies_of
+from rushhour.judging.judge import render_run
+from rushhour.rundir import RunDir
+from rushhour.rundir.traffic import TRAFFIC_FILE, TrafficComparison
 
 CUSTOMERS: Final = "customers.py"
+MODEL: Final = "traffic.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,8 @@ def write_outputs(
     except OSError as error:
         raise UsageError([f"--out {folder}: cannot be made: {error.strerror}"]) from None
     customers = folder / CUSTOMERS
-    said = [
-        _write(folder / "traffic.json", to_json(model)),
-        _write(folder / "traffic.html", model_page(model)),
-    ]
+    model = replace(model, scales=_scales(model, scenario, folder / MODEL))
+    said = [_write(folder / MODEL, to_json(model)), _write(folder / "traffic.html", model_page(model))]
     if not model.walks:
         return [
             *said,
@@ -73,22 +75,54 @@ def write_outputs(
     return [*said, f"wrote the scenario {scenario.name} into {service.file.path}"]
 
 
+def _scales(model: TrafficModel, scenario: ScenarioAsked, path: Path) -> dict[str, float]:
+    """The scales of the scenarios that this log was made into, those of an earlier call among them."""
+    if not model.walks or model.users is None:
+        return {}
+    earlier: dict[str, float] = {}
+    if path.is_file():
+        with suppress(UsageError):  # it is replaced, whatever it is
+            old = read_model(path)
+            earlier = old.scales if _same_log(old, model) else {}
+    return {**earlier, scenario.name: scenario.scale}
+
+
+def _same_log(one: TrafficModel, other: TrafficModel) -> bool:
+    a, b = one.arrivals, other.arrivals
+    same = (a.requests, a.sessions) == (b.requests, b.sessions)
+    return same and abs(a.first_t - b.first_t) < 0.01 and abs(a.last_t - b.last_t) < 0.01
+
+
 def write_comparison(
-    found: Comparison, source: TrafficModel, run: TrafficModel, outputs: Outputs
+    found: TrafficComparison, source: TrafficModel, run: TrafficModel, outputs: Outputs
 ) -> list[str]:
     """Write comparison.json and comparison.html."""
     outputs.folder.mkdir(parents=True, exist_ok=True)
-    rows = [{**asdict(row), "difference": row.difference, "ok": row.ok} for row in found.rows]
-    text = (
-        json.dumps(
-            {"outcome": found.outcome, "scale": found.scale, "doubts": found.doubts, "rows": rows}, indent=1
-        )
-        + "\n"
-    )
     return [
-        _write(outputs.folder / "comparison.json", text),
+        _write(outputs.folder / "comparison.json", json.dumps(comparison_json(found), indent=1) + "\n"),
         _write(outputs.folder / "comparison.html", comparison_page(found, source, run)),
     ]
+
+
+def write_into_run(found: TrafficComparison, run: Path) -> list[str]:
+    """Write the comparison into a run's directory, and its reports anew; what was written, a line each.
+
+    A directory that cannot be written keeps its reports, and the lines say so.
+    """
+    folder = RunDir(run)
+    try:
+        folder.write_json(TRAFFIC_FILE, comparison_json(found))
+        return [f"wrote {path}" for path in (folder.file(TRAFFIC_FILE), *render_run(folder))]
+    except OSError as error:
+        return [f"the run's reports do not show the comparison: {run}: {error.strerror}"]
+    except RunDataError as error:
+        return [f"the run's reports do not show the comparison: {error}"]
+
+
+def comparison_json(found: TrafficComparison) -> dict[str, Any]:
+    """The content of comparison.json and of a run's traffic-comparison.json."""
+    rows = [{**asdict(row), "difference": row.difference, "ok": row.ok} for row in found.rows]
+    return {**asdict(found), "outcome": found.outcome, "rows": rows}
 
 
 def _write(path: Path, text: str) -> str:

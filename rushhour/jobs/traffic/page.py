@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from rushhour.jobs.traffic import compare as c
 from rushhour.jobs.traffic.model import EndpointModel, TrafficModel, expected_visits
 from rushhour.jobs.traffic.pauses import SHARES
 from rushhour.jobs.traffic.words import facts, left_out_lines, moment
+from rushhour.report import traffic
 from rushhour.report.embed import asset
 from rushhour.report.page import render_page
+from rushhour.rundir.traffic import TrafficComparison
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 WIDTH: Final = 1000.0
@@ -66,17 +67,15 @@ def model_page(model: TrafficModel) -> str:
     return render_page("traffic.html.j2", content, package=__package__, css=asset("traffic.css", __package__))
 
 
-def comparison_page(found: c.Comparison, source: TrafficModel, run: TrafficModel) -> str:
+def comparison_page(found: TrafficComparison, source: TrafficModel, run: TrafficModel) -> str:
     """comparison.html."""
-    rows = [
-        (row, c.figure(row, row.source), c.figure(row, row.run), c.difference(row), c.bound(row))
-        for row in found.rows
-    ]
     content: dict[str, object] = {
         "what": "comparison",
         "found": found,
-        "tone": {"near": "pass", "far": "fail", "unknown": "unknown"}[found.outcome],
-        "rows": rows,
+        "tone": traffic.TONE[found.outcome],
+        "headline": traffic.headline(found),
+        "traffic_rows": [traffic.cells(row) for row in found.rows],
+        "traffic_notes": traffic.notes(found),
         "notes": [*left_out_lines(source)],
         "run_notes": [*left_out_lines(run)],
     }

@@ -178,6 +178,10 @@ class Reading:
         done = sum(log.file.bytes_done for log in self._logs)
         return Progress(self._tally.lines, done, self._bytes_total, now - self._begun)
 
+    def is_user(self, segment: str) -> bool:
+        """Whether a segment of a path is a user of the log, or the part of their address before the @."""
+        return self._visitors.is_user(segment)
+
     @property
     def report(self) -> ReadingReport:
         """What was found so far; complete after the last request."""

@@ -49,7 +49,11 @@ def run_log(path: Path) -> RunLog:
     if anchor is None or window is None or window.of_start or window.load_ended_s <= window.measured_from_s:
         raise UsageError([f"{path}: no load was measured in this run"])
     verdict = read_verdict(run)
-    wall_s = float(anchor.detail["wall_s"])
+    wall_s = anchor.detail.get("wall_s")
+    if not isinstance(wall_s, int | float):
+        raise RunDataError(
+            f"{run.file('events.jsonl')}: the anchor has no wall_s, so the log has no beginning"
+        )
     return RunLog(
         log,
         _format_in(f"{scenario.target.command} {scenario.service.arguments}"),

@@ -12,6 +12,7 @@ from rushhour.jobs.traffic.record import Logged
 GAP_S: Final = 1800.0  # a visitor who was silent for longer begins a new session
 AT_ONCE_S: Final = 1.0  # a request that comes this soon after an answer is the page's own
 MOST_OPEN: Final = 200_000  # sessions at a time; beyond, a share of the visitors stands for all
+MOST_MOVES: Final = 100_000  # different pairs of endpoints; further ones are not counted
 _VALUES: Final = 4  # last values that a session remembers
 AT_ONCE, THINK = 0, 1
 
@@ -33,6 +34,7 @@ class Moves:
     to: dict[tuple[int, int, int], int] = field(default_factory=dict)  # (from, AT_ONCE or THINK, to)
     pauses: dict[tuple[int, int], Pauses] = field(default_factory=dict)  # (from, AT_ONCE or THINK)
     unfollowed: dict[int, Pauses] = field(default_factory=dict)
+    uncounted: int = 0  # moves between further pairs than are kept
     overlaps: dict[int, int] = field(default_factory=dict)  # began before the answer to the one before
 
 
@@ -64,7 +66,7 @@ class SessionFold:
         if self.share > 1 and zlib.crc32(visitor.encode()) % self.share:
             return
         t = logged.t
-        if t - self._swept_at > self._gap_s / 4:
+        if t - self._swept_at > self._gap_s / 4 or self._swept_at - t > self._gap_s:  # or the clock went back
             self._sweep(t)
         end = t + (logged.seconds or 0.0)
         session = self._open.get(visitor)
@@ -111,7 +113,11 @@ class SessionFold:
             pauses = moves.pauses[before, kind] = Pauses()
         pauses.add(pause_s)
         move = (before, kind, leaf.number)
-        moves.to[move] = moves.to.get(move, 0) + 1
+        times = moves.to.get(move)
+        if times is None and len(moves.to) >= MOST_MOVES:
+            moves.uncounted += 1
+        else:
+            moves.to[move] = (times or 0) + 1
 
     @staticmethod
     def _remember(session: _Open, values: tuple[tuple[Node, str], ...]) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked, Fold, build
-from rushhour.jobs.traffic.compare import Comparison, compare
+from rushhour.jobs.traffic.compare import compare
 from rushhour.jobs.traffic.model import TrafficModel, read_model
 from rushhour.jobs.traffic.options import ReadingOptions
 from rushhour.jobs.traffic.reading import read
 from rushhour.jobs.traffic.record import Progress, ReadingReport
 from rushhour.jobs.traffic.run_log import run_log
 from rushhour.jobs.traffic.service import routes_of_model
+from rushhour.rundir.traffic import TrafficComparison
 
 OnProgress = Callable[[Progress], None]
 
@@ -25,7 +26,7 @@ def study(
     requests = read(paths, reading, on_progress)
     fold = Fold(replace(asked, zone=reading.timezone or UTC))
     fold.take(requests)
-    return build(fold, requests.report), requests.report
+    return build(fold, requests.report, requests.is_user), requests.report
 
 
 def compare_run(
@@ -34,17 +35,20 @@ def compare_run(
     reading: ReadingOptions,
     asked: Asked,
     *,
-    scale: float = 1.0,
+    scale: float | None = None,
+    unrecorded: float | None = 1.0,
     on_progress: OnProgress | None = None,
-) -> tuple[Comparison, TrafficModel, TrafficModel]:
+) -> tuple[TrafficComparison, TrafficModel, TrafficModel]:
     """How far the access log of a run lies from the source: logs, or a traffic.json.
 
+    Without a `scale` it is the one that traffic.json has for the run's scenario, or `unrecorded`.
     Raises UsageError where one of the two cannot be read.
     """
     if len(paths) == 1 and paths[0].endswith(".json") and Path(paths[0]).name == "traffic.json":
-        source = read_model(Path(paths[0]))
+        source, what = read_model(Path(paths[0])), "traffic.json"
     else:
         source, _ = study(paths, reading, asked, on_progress)
+        what = f"an access log ({', '.join(source.source.formats)})"
     if asked.since is not None and asked.until is not None and asked.until <= asked.since:
         raise UsageError(["--until is not later than --from"])
     log = run_log(run)
@@ -56,5 +60,7 @@ def compare_run(
         since=log.since,
         until=log.until,
     )
+    if scale is None:
+        scale = source.scales.get(log.scenario.name, unrecorded)
     ran, _ = study([str(log.path)], own, part, on_progress)
-    return compare(source, ran, scale, log.doubts), source, ran
+    return compare(source, ran, scale, log.doubts, what), source, ran

@@ -2,11 +2,13 @@
 
 from hashlib import blake2b
 from typing import Final
+from urllib.parse import unquote
 
 from rushhour.jobs.traffic.options import SessionKey
 
 _CACHED: Final = 100_000  # keys; some 30 MB, 70 MB at most
 _LONGEST_KEPT: Final = 512
+_USERS: Final = 50_000
 _NO_KEY: Final = {"-", "REDACTED"}  # Caddy hides cookies and authorization
 
 
@@ -20,9 +22,13 @@ class Visitors:
         self._salt = salt[:16]  # what blake2b takes
         self._user_counts = session.kind in {"auto", "user"}
         self._hashes: dict[str, str] = {}
+        self._users: set[str] = set()  # as the log has them; those that no longer fit are not known
+        self._names: set[str] = set()  # of users, in small letters
 
     def visitor(self, address: str, user: str | None, agent: str | None, key: str | None) -> str:
         """16 hex digits."""
+        if user and user != "-" and user not in self._users and len(self._users) < _USERS:
+            self._users.add(user[:_LONGEST_KEPT])
         if key and key not in _NO_KEY:
             self.keyed += 1
             known_by = "key\0" + key
@@ -42,6 +48,14 @@ class Visitors:
                 self._hashes.clear()
             hashed = self._hashes[known_by] = self._hashed(known_by)
         return hashed
+
+    def is_user(self, segment: str) -> bool:
+        """Whether a segment of a path is the name of a user who was seen, or the part of it before an @."""
+        if not self._names and self._users:
+            for user in self._users:
+                name = user.casefold()
+                self._names |= {name, name.partition("@")[0], name.rpartition("\\")[2]}
+        return unquote(segment).casefold() in self._names
 
     def _hashed(self, known_by: str) -> str:
         text = known_by.encode("utf-8", "surrogatepass")

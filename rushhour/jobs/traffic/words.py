@@ -7,10 +7,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rushhour.jobs.traffic import compare as c
 from rushhour.jobs.traffic.model import TrafficModel
 from rushhour.jobs.traffic.record import ReadingReport
+from rushhour.report.traffic import HEADS, cells, headline, notes
 from rushhour.report.words import clean
+from rushhour.rundir.traffic import TrafficComparison
 
 _SHOWN = 12
 
@@ -116,26 +117,20 @@ def left_out_lines(model: TrafficModel) -> Iterator[str]:
         yield f"{merge.words:,} words at {clean(merge.place)}, {merge.requests:,} requests: {merge.why}"
 
 
-def terminal_comparison(found: c.Comparison) -> RenderableType:
+def terminal_comparison(found: TrafficComparison) -> RenderableType:
     """The outcome, then every figure."""
     styles = {"near": "bold green", "far": "bold red", "unknown": "bold yellow"}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for head in ("", "source", "run", "difference", "allowed", ""):
-        table.add_column(head, justify="left" if head == "" else "right")
+    for at, head in enumerate(HEADS):
+        table.add_column(head if at else "", justify="right" if 0 < at < len(HEADS) - 1 else "left")
     for row in found.rows:
-        sign = {True: "", False: "far", None: "unknown"}[row.ok]
-        table.add_row(
-            Text(clean(row.what)),
-            c.figure(row, row.source),
-            c.figure(row, row.run),
-            c.difference(row),
-            c.bound(row),
-            Text(sign, "red" if row.ok is False else "yellow"),
-        )
-    words = {
-        "near": "the run is near the log",
-        "far": "the run is far from the log",
-        "unknown": "the run's verdict is unknown" if found.doubts else "not every figure is known",
-    }
+        *figures, judged = cells(row)
+        style = {"near": "", "far": "red"}.get(judged, "yellow")
+        table.add_row(*(Text(clean(cell)) for cell in figures), Text("" if row.ok else judged, style))
     doubts = [Text(f"  {clean(doubt)}", "yellow") for doubt in found.doubts]
-    return Group(Text(words[found.outcome], styles[found.outcome]), *doubts, table)
+    return Group(
+        Text(clean(headline(found)), styles[found.outcome]),
+        *doubts,
+        table,
+        *(Text(clean(note), "dim") for note in notes(found)),
+    )
