@@ -14,15 +14,17 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .coroutines import chain_of, task_types
+from .coroutines import MAX_GENERATIONS, chain_of, task_types
+from .frames import local_of, stack_of
+from .green import Stacks, is_awaited, is_used, waiting_for
 from .owners import TASK, frame_of
-from .standing import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
     from .book import Hold, PoolState
+    from .owners import Owner
 
 MAX_THREADS = 100
 MAX_FRAMES = 200
@@ -42,20 +44,10 @@ _WAITS = {
     os.path.join("multiprocessing", "pool.py"): {"get": "self", "wait": "self", "next": "self"},
     os.path.join("asyncio", "tasks.py"): {"wait_for": "fut", "_wait": "fs"},
 }
+_THREADS = f"{os.sep}threading.py"
 _ITEM = os.path.join("concurrent", "futures", "thread.py")
 _POOL = os.path.join("multiprocessing", "pool.py")
 _FUTURES = ("concurrent.futures._base", "Future")
-
-
-def local_of(frame: FrameType, name: str) -> Any:
-    """Return a variable of a frame, or None; nothing of its variables is kept."""
-    if frame.f_trace is not None:
-        return None  # a debugger's view of its variables is not to be touched
-    variables = frame.f_locals
-    found = variables.get(name)
-    if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame
-        variables.clear()
-    return found
 
 
 def awaited_by(stack: Iterable[FrameType], task: Any = None) -> list[Any]:
@@ -87,6 +79,8 @@ def worked_on(thread: int, stack: Iterable[FrameType]) -> list[Any]:
                 found.append(id(local_of(frame, "self").future))
             elif code.co_name == "worker" and code.co_filename.endswith(_POOL):
                 found.append((_POOL, local_of(frame, "job")))
+            elif code.co_name == "_bootstrap_inner" and code.co_filename.endswith(_THREADS):
+                found.append(id(local_of(frame, "self")))  # under gevent and eventlet, numbers are no help
     except Exception:  # as above
         return []
     return found
@@ -102,19 +96,57 @@ def threads_by_work(stacks: Iterable[tuple[int, list[FrameType]]]) -> dict[Any, 
 
 
 def held_for(thread: int, live: Iterable[Hold], pool: PoolState) -> tuple[int, int]:
-    """Return how many connections those hold who wait for this thread's work: of this pool, of others."""
+    """Return how many connections those who wait for the work here hold: of this pool, of others."""
     frames = sys._current_frames()
-    mine = set(worked_on(thread, stack_of(frames.get(thread))))
+    here = sys._getframe(1)
+    mine = set(worked_on(thread, stack_of(here)))
+    running = getattr(sys.modules.get("greenlet"), "getcurrent", _nothing)()
+    waiting = waiting_for([running], here) if is_used() else {}
     own = other = 0
-    for hold in islice(live, MAX_HOLDS) if mine else ():
+    for hold in islice(live, MAX_HOLDS) if mine or running is not None else ():
         owner = hold.owner
         if hold.lost is not None or owner.ended is not None:
             continue
-        task = owner.ref() if owner.kind == TASK else None
-        stack = stack_of(frame_of(owner, frames)) if task is None else chain_of(task).frames
-        if not mine.isdisjoint(awaited_by(stack, task)):
+        if _waits(owner, frames, mine, waiting, running):
             own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
     return own, other
+
+
+def waits_beside(holder: Owner, asker: Owner) -> bool:
+    """Return whether a task that holds a connection is known not to wait for the task that asks for one.
+
+    Both may be parts of one request: of a `gather`, of which neither needs the other.
+    """
+    if holder.kind != TASK or asker.kind != TASK or holder is asker:
+        return False
+    found, asking = holder.ref(), asker.ref()
+    if found is None or asking is None:
+        return False
+    ahead, frames = [found], 0
+    for _ in range(MAX_GENERATIONS):
+        further = []
+        for task in ahead:
+            chain = chain_of(task)
+            frames += len(chain.frames)
+            further += [*chain.children, *chain.beside]
+        if any(task is asking for task in further):
+            return False
+        ahead = further
+    return frames > 0
+
+
+def _waits(owner: Owner, frames: dict[int, FrameType], mine: set[Any], waiting: Stacks, running: Any) -> bool:
+    """Return whether an owner waits for one of these threads, futures and jobs, or for this greenlet."""
+    found = owner.ref()
+    if owner.kind == TASK:
+        return not mine.isdisjoint(awaited_by(chain_of(found).frames, found))
+    if found is not None and found is not running and is_awaited(found, [running], waiting):
+        return True
+    return not mine.isdisjoint(awaited_by(stack_of(frame_of(owner, frames))))
+
+
+def _nothing() -> None:
+    """Stand in for greenlet's function where nobody uses it."""
 
 
 def _variable(frame: FrameType) -> str | None:

@@ -10,20 +10,22 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .asked import awaited_by, threads_by_work
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
+from .frames import stack_of
+from .green import suspended_at
+from .helpers import Helpers
 from .locks import LockPlaces, add_furthest, instructions_of
 from .looks import BEHIND, LOCK, OTHER_POOL, SENDING, STREAMING, UNSEEN, Look, LookTally
 from .loops import LoopWatch
-from .owners import GREENLET, TASK, THREAD
-from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing, stack_of
-from .workers import at_work
+from .owners import GREENLET, TASK, THREAD, frame_of
+from .readings import unit_ended
+from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from .book import Hold, Request
+    from .book import Hold
     from .call_sites import Classifier
     from .catalog import Catalog
     from .journal import Record
@@ -46,14 +48,13 @@ class Doing:
         self._locks = LockPlaces()
         self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
         self._looks = LookTally(catalog)
-        self._at_work: dict[Request, list[FrameType]] | None = None  # of this tick, if it was asked for
-        self._by_work: dict[Any, list[FrameType]] | None = None  # the same: stacks by what waits for them
+        self._helpers = Helpers({}, ())  # of this tick
         self._turn = 0
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
         """Inspect the owners of the check-outs in the file, or as many as a tick allows."""
         self._looks.numbers = written
-        running = [hold for hold in live if hold.request is None or hold.request.ended is None]
+        running = [hold for hold in live if unit_ended(hold) is None]
         for hold in running[-MAX_LOOKS:]:
             self._loops.know(hold)
         running = [hold for hold in running if hold in written] if written else []
@@ -63,6 +64,7 @@ class Doing:
         chosen = self._choose(running)
         _give_way(0)
         frames = sys._current_frames()
+        self._helpers = Helpers(frames, {hold.slot.pool for hold in running})
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             self._find_lock_owners(looks, frames)
@@ -71,7 +73,7 @@ class Doing:
                 self._looks.count(look)
             self._loops.look(frames)
         finally:
-            self._at_work = self._by_work = None
+            self._helpers = Helpers({}, ())
             frames.clear()
 
     def _choose(self, running: list[Hold]) -> list[Hold]:
@@ -123,25 +125,26 @@ class Doing:
         owner, request = hold.owner, hold.request
         task = None if request is None else request.task()
         if owner.kind == THREAD and task is None:
-            stack = (
-                stack_of(frames.get(owner.thread)) if owner.ended is None else []
-            )  # numbers are used again
-            if stack and _works_for(newest, hold) and not _is_idle_worker(stack):
-                return self._through_threads(stack, self._reader.read(stack), frames)
-            return [], None
+            # Numbers are used again.
+            stack = stack_of(frame_of(owner, frames)) if owner.ended is None else []
+            if not _works_for(newest, hold) or _is_idle_worker(stack):
+                stack = []
+            return self._helped(stack, owner)
         if owner.kind == GREENLET:
-            stack = _stack_of_greenlet(owner, frames)
-            return stack, self._reader.read(stack) if stack else None
+            return self._helped(_stack_of_greenlet(owner, frames), owner)
         # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
         stack, standing = self._task(owner.ref() if owner.kind == TASK else task, owner, frames)
         if standing is None or not standing.hands_on:
             return stack, standing
-        if self._at_work is None:
-            self._at_work = at_work(frames)
-        below = None if request is None else self._at_work.get(request)
+        below = None if request is None else self._helpers.for_request(request)
         if below is None:
             return [], None
-        return self._through_threads(below, self._reader.read(below), frames)
+        return self._through_threads(below, self._reader.read(below))
+
+    def _helped(self, stack: list[FrameType], owner: Owner) -> tuple[list[FrameType], Standing | None]:
+        if not stack:
+            return [], None
+        return self._through_threads(stack, self._reader.read(stack), owner.ref())
 
     def _task(
         self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
@@ -174,27 +177,26 @@ class Doing:
                 if below[1] is not None and below[1].what == QUEUE:
                     return [*below[0], *chain.frames], below[1]
         standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
-        return self._through_threads(chain.frames, standing, frames, None if chain.running else task)
+        return self._through_threads(chain.frames, standing, None if chain.running else task)
 
     def _through_threads(
-        self, stack: list[FrameType], standing: Standing, frames: dict[int, FrameType], task: Any = None
+        self, stack: list[FrameType], standing: Standing, waiter: Any = None
     ) -> tuple[list[FrameType], Standing]:
-        """The same, unless it waits for work of a thread that is in a pool's queue: then that thread's.
+        """The same, unless it waits for work of a thread or greenlet in a pool's queue: then that one's.
 
-        A coroutine that does nothing but hand its work to a thread is wherever that is.
+        `waiter`: its task or greenlet. A coroutine that does nothing but hand its work to a thread is
+        wherever that is.
         """
-        if standing.what == ELSEWHERE:
-            for awaited in awaited_by(stack, task):
-                if self._by_work is None:
-                    self._by_work = threads_by_work(
-                        (thread, stack_of(frame)) for thread, frame in list(frames.items())
-                    )
-                below = self._by_work.get(awaited)
-                if below is None:
-                    continue
-                beneath = self._reader.read(below)
-                if beneath.what == QUEUE or standing.hands_on:
-                    return [*below, *stack], beneath
+        above, found = stack, standing
+        for _ in range(MAX_GENERATIONS):
+            if found.what != ELSEWHERE:
+                break
+            below = self._helpers.awaited(above, waiter) or self._helpers.awaited_by_greenlet(waiter)
+            if below is None:
+                break
+            above, found, waiter = [*below, *above], self._reader.read(below), None
+        if found is not standing and (found.what == QUEUE or standing.hands_on):
+            return above, found
         return stack, standing
 
     def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
@@ -213,6 +215,7 @@ class Doing:
             others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
             task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
             others += [chain_of(other).frames for other in tasks_beside(task, MAX_OTHERS)]
+            others += [stack_of(suspended_at(greenlet)) for greenlet in self._helpers.queued()]
             for stack in others:
                 if self._reader.read(stack).what == QUEUE:
                     add_furthest(inside, stack)

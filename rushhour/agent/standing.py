@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 DRIVER, QUEUE, ELSEWHERE = "driver", "queue", "elsewhere"
-MAX_STACK = 200
 MAX_FRAMES = 120  # looked at; a request of a big application is about that deep
 
 # What a source file is to a look.
@@ -86,15 +85,6 @@ class Standing:
         self.yields = False  # in the driver: it may be one that yields where it waits
         self.sends = False  # a server writes to a client, and no line of the application called it
         self.hands_on = False  # a thread works for it, and that thread is not known
-
-
-def stack_of(frame: FrameType | None) -> list[FrameType]:
-    """Return the frames from this frame outwards."""
-    stack: list[FrameType] = []
-    while frame is not None and len(stack) < MAX_STACK:
-        stack.append(frame)
-        frame = frame.f_back
-    return stack
 
 
 class Reader:

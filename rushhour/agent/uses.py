@@ -13,18 +13,23 @@ from .book import Book, monotonic
 from .patches import Patches
 
 if TYPE_CHECKING:
+    from contextvars import ContextVar
     from types import ModuleType
+
+    from .book import Request
 
 ORM = "sqlalchemy.orm"
 USER, MAKER, ASKER = "user", "maker", "asker"
+HELPER = "helper"  # a user in the same request
 
 
 class UsePatch(Patches):
     """Patches the start of statements and the creation of sessions, and removes the patches."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, request: ContextVar[Request | None]) -> None:
         super().__init__()
         self._book = book
+        self._request = request
 
     def apply(self, module: ModuleType) -> None:
         """Patch `sqlalchemy` or `sqlalchemy.orm`, which was just imported."""
@@ -42,7 +47,7 @@ class UsePatch(Patches):
 
     def _cursor(self, original: Any) -> Any:
         """The proxy's `cursor`: every statement begins with it."""
-        owner_of, fault = self._book.owner_of, self._book.fault
+        owner_of, request, fault = self._book.owner_of, self._request, self._book.fault
 
         def cursor(proxy: Any, *arguments: Any, **options: Any) -> Any:
             try:
@@ -54,6 +59,8 @@ class UsePatch(Patches):
                     hold.used = monotonic()
                     if owner is not hold.owner:
                         add_holder(hold, USER, owner)
+                        if hold.request is not None and request.get() is hold.request:
+                            add_holder(hold, HELPER, owner)
             except Exception as error:
                 fault("use", error)
             return original(proxy, *arguments, **options)

@@ -13,8 +13,8 @@ import os
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from .asked import local_of
 from .flask_requests import current_request
+from .frames import local_of
 
 if TYPE_CHECKING:
     from types import FrameType

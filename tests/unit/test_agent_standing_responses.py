@@ -14,8 +14,9 @@ from rushhour.agent.asgi_requests import sending
 from rushhour.agent.book import Book, Request
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import current_request
+from rushhour.agent.frames import stack_of
 from rushhour.agent.looks import SENDING, STREAMING, UNSEEN
-from rushhour.agent.standing import DRIVER, ELSEWHERE, Reader, stack_of
+from rushhour.agent.standing import DRIVER, ELSEWHERE, Reader
 from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of, during, pauses
 from tests.unit.test_agent_doing import (
     FakePool,

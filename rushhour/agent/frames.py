@@ -1,0 +1,38 @@
+"""Reads the frames of other threads and greenlets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+MAX_STACK = 200
+_OPTIMIZED = (
+    0x1  # inspect.CO_OPTIMIZED: a function's; of a module or a class `f_locals` is its own dictionary
+)
+
+
+def stack_of(frame: FrameType | None) -> list[FrameType]:
+    """Return the frames from this frame outwards."""
+    stack: list[FrameType] = []
+    while frame is not None and len(stack) < MAX_STACK:
+        stack.append(frame)
+        frame = frame.f_back
+    return stack
+
+
+def variables_of(frame: FrameType, *names: str) -> list[Any]:
+    """Return these variables of a function's frame, or all of them; nothing of its variables is kept."""
+    if frame.f_trace is not None or not frame.f_code.co_flags & _OPTIMIZED:
+        return []  # a debugger's view of its variables is not to be touched
+    variables = frame.f_locals
+    found = [variables.get(name) for name in names] if names else list(variables.values())
+    if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame
+        variables.clear()
+    return found
+
+
+def local_of(frame: FrameType, name: str) -> Any:
+    """Return a variable of a function's frame, or None."""
+    return next(iter(variables_of(frame, name)), None)
