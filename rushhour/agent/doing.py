@@ -131,7 +131,7 @@ class Doing:
                 stack = []
             return self._helped(stack, owner)
         if owner.kind == GREENLET:
-            return self._helped(_stack_of_greenlet(owner, frames), owner)
+            return self._helped(stack_of(frame_of(owner, frames)), owner)
         # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
         stack, standing = self._task(owner.ref() if owner.kind == TASK else task, owner, frames)
         if standing is None or not standing.hands_on:
@@ -231,14 +231,6 @@ class Doing:
         """Yield the records of what was seen since the last call."""
         yield from self._looks.take(at)
         yield from self._loops.take(at, self._catalog)
-
-
-def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:
-    """Return the frames of a greenlet; empty if it has ended. Reads only C attributes of greenlet."""
-    found, kind = owner.ref(), getattr(sys.modules.get("greenlet"), "greenlet", None)
-    if found is None or kind is None or kind.dead.__get__(found):
-        return []
-    return stack_of(kind.gr_frame.__get__(found)) or stack_of(frames.get(owner.thread))
 
 
 def _works_for(newest: Hold, hold: Hold) -> bool:

@@ -163,11 +163,15 @@ def _file_of(task: Any) -> str | None:
 
 def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:
     """The innermost frame of a thread or of a greenlet that waits; None where it is not seen."""
-    found = owner.ref() if owner.kind != TASK else None
+    if owner.kind == TASK:
+        return None
+    found = owner.ref()
     frame = getattr(found, "gr_frame", None)
-    if frame is None and owner.kind == THREAD:
-        return frames.get(owner.thread)
-    return frame
+    if frame is not None:
+        return frame
+    # A greenlet that is not switched away runs, or its thread waits in it.
+    runs = owner.kind == THREAD or (found is not None and not getattr(found, "dead", True))
+    return frames.get(owner.thread) if runs else None
 
 
 def _stack_of_thread() -> Callable[[], Any]:

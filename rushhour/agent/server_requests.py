@@ -23,6 +23,9 @@ WSGI = {
     "waitress.task": ("WSGITask", "execute"),
     "werkzeug.serving": ("WSGIRequestHandler", "run_wsgi"),
     "wsgiref.handlers": ("BaseHandler", "run"),
+    "gevent.pywsgi": ("WSGIHandler", "handle_one_response"),  # and Flask-SocketIO, gunicorn's gevent_pywsgi
+    "eventlet.wsgi": ("HttpProtocol", "handle_one_response"),
+    "cheroot.server": ("HTTPRequest", "respond"),  # CherryPy's
 }
 ASGI = {
     "uvicorn.protocols.http.h11_impl": ("RequestResponseCycle", "run_asgi"),

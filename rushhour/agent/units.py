@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
+from .coroutines import chain_of
 from .owners import TASK, frame_of, has_ended
 from .uses import MAKER, USER
 
@@ -35,6 +36,11 @@ _LOOPS = {
     ("huey/consumer.py", "loop"),
     ("_backends/_asyncio.py", "run"),  # anyio's threads: sync jobs of APScheduler 4
     ("waitress/task.py", "handler_thread"),
+    ("workers/threadpool.py", "run"),  # cheroot's, until 11
+    ("workers/threadpool.py", "_process_connections_until_interrupted"),
+    ("_core/_thread_cache.py", "_work"),  # trio's threads
+    ("gevent/threadpool.py", "run"),
+    ("eventlet/tpool.py", "tworker"),
 }
 # The same, whatever libraries it goes through to wait: it runs no job itself.
 _FETCHING = {
@@ -45,6 +51,9 @@ _FETCHING = {
     ("huey/consumer.py", "sleep"),
     ("huey/consumer.py", "sleep_for_interval"),
 }
+# Tasks that serve all requests of a client's connection: module -> where they wait for the next one.
+# Sanic's functions are not wrapped, for it reads their source and compiles it anew.
+_CONNECTIONS = {"sanic": ("http/http1.py", "http1")}
 _WAITING = (
     "threading.py",
     "queue.py",
@@ -55,6 +64,7 @@ _WAITING = (
 )
 _HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}")
 _MAX_FRAMES = 40
+_MAX_WAITING = 4  # frames in which a task waits for its client
 
 
 class Units:
@@ -82,7 +92,9 @@ class Units:
                 return None
             if owner not in idle:
                 frames = frames or sys._current_frames()
-                if not self.is_idle(frame_of(owner, frames)):
+                if not (
+                    _serves_nobody(owner) if owner.kind == TASK else self.is_idle(frame_of(owner, frames))
+                ):
                     busy.add(owner)
                     return None
                 idle[owner] = self._idle.get(owner, now)
@@ -163,6 +175,20 @@ class Units:
             )
             frame = frame.f_back
         return False
+
+
+def _serves_nobody(owner: Owner) -> bool:
+    """Return whether a task of a server waits for the next request of its client."""
+    places = [place for module, place in _CONNECTIONS.items() if module in sys.modules]
+    if not places:
+        return False
+    for frame in chain_of(owner.ref()).frames[:_MAX_WAITING]:
+        code = frame.f_code
+        if (_end_of(code.co_filename), code.co_name) in places:
+            return True
+        if code.co_name not in ("wait", "receive_more"):
+            break
+    return False
 
 
 def _taken_after(hold: Hold) -> bool:
