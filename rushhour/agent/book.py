@@ -69,6 +69,7 @@ class Hold:
         "proxy",
         "request",
         "returned",
+        "scoped",
         "slot",
         "stack",
         "taken",
@@ -84,6 +85,7 @@ class Hold:
     owner: Owner  # who took it
     others: dict[str, Owner] | None  # who else has it in hands, by why: see uses.py and items.py
     used: float  # when a statement was last begun on it; 0: never
+    scoped: bool | None  # a registry keeps its session for its thread; None: not known
     thread: int
     lost: str | None  # its unit of work has ended, though no request did: see units.py; the sampler's
     lost_s: float  # since when

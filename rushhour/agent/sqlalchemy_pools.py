@@ -136,7 +136,7 @@ class PoolPatch:
                 hold.request = request()
                 hold.owner = owner_of()
                 hold.thread = get_ident()
-                hold.returned = hold.lost = hold.others = None
+                hold.returned = hold.lost = hold.others = hold.scoped = None
                 hold.used = 0.0
                 hold.taken = monotonic()
                 slot.hold = live[hold] = hold.owner.newest = hold

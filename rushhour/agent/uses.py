@@ -10,15 +10,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .book import Book, monotonic
+from .frames import local_of
 from .patches import Patches
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from .book import Request
 
 ORM = "sqlalchemy.orm"
+_COLLECTIONS = "sqlalchemy.util._collections"  # has the registries of sessions
+_MAKER_FRAMES = 6  # of sessionmaker, of a class of the service's own, of the registry
 USER, MAKER, ASKER = "user", "maker", "asker"
 HELPER = "helper"  # a user in the same request
 
@@ -76,6 +79,8 @@ class UsePatch(Patches):
             try:
                 if not _at_import():
                     session.__dict__["_rushhour_maker"] = owner_of()
+                if _in_registry():
+                    session.__dict__["_rushhour_scoped"] = True
             except Exception as error:
                 fault("new session", error)
 
@@ -85,9 +90,15 @@ class UsePatch(Patches):
     def _after_begin(self, session: Any, _transaction: Any, connection: Any) -> None:
         try:
             maker = session.__dict__.get("_rushhour_maker")
+            scoped = session.__dict__.get("_rushhour_scoped")
+            if maker is None and scoped is None:
+                return
             record = getattr(connection._dbapi_connection, "_connection_record", None)
-            hold = None if record is None or maker is None else record._rushhour_slot.hold
-            if hold is not None and hold.owner is not maker:
+            hold = None if record is None else record._rushhour_slot.hold
+            if hold is None:
+                return
+            hold.scoped = scoped
+            if maker is not None and hold.owner is not maker:
                 add_holder(hold, MAKER, maker)
         except Exception as error:
             self._book.fault("session begin", error)
@@ -98,6 +109,18 @@ def add_holder(hold: Any, why: str, owner: Any) -> None:
     if hold.others is None:
         hold.others = {}
     hold.others[why] = owner
+
+
+def _in_registry() -> bool:
+    """Return whether the session that is made now is one for its thread (`scoped_session`)."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_MAKER_FRAMES):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "__call__" and frame.f_globals.get("__name__") == _COLLECTIONS:
+            return type(local_of(frame, "self")).__name__ == "ThreadLocalRegistry"
+        frame = frame.f_back
+    return False
 
 
 def _at_import() -> bool:

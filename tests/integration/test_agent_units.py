@@ -45,7 +45,32 @@ for _ in range(3):
 """
         + LEFT,
     )
-    assert [(out.lost, out.endpoint) for out in found] == [("owner-idle", None)]
+    assert [(out.lost, out.endpoint, out.scoped) for out in found] == [("owner-idle", None, True)]
+
+
+@pytest.mark.parametrize(
+    ("made", "scoped"),
+    [
+        ("scoped_session(sessionmaker(engine()))", True),
+        ("scoped_session(lambda: Own(engine()))", True),
+        ("scoped_session(sessionmaker(engine()), scopefunc=lambda: 1)", False),  # not for its thread
+        ("Own(engine())", False),
+        ("sessionmaker(engine())()", False),
+    ],
+)
+def test_a_session_that_a_registry_keeps_for_its_thread_is_known(
+    subject: Subject, made: str, scoped: bool
+) -> None:
+    observed = subject.run(f"""
+class Own(Session):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+session = {made}
+session.execute(ONE).all()
+next_sample()
+os._exit(0)
+""")
+    assert [out.scoped for out in observed.checkouts.values()] == [scoped]
 
 
 def test_a_session_that_outlives_jobs_which_follow_each_other_closely(subject: Subject) -> None:

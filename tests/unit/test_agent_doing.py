@@ -118,7 +118,7 @@ def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, tak
     hold.request = request
     hold.thread = thread
     hold.waited, hold.taken = 0.0, taken
-    hold.returned = hold.lost = hold.others = None
+    hold.returned = hold.lost = hold.others = hold.scoped = None
     hold.used = taken
     hold.owner = Owner(THREAD, thread)
     hold.slot.hold = book.live[hold] = hold

@@ -94,6 +94,7 @@ class CheckOut:
     owner: int | None = None  # of the thread, greenlet or task that took it; never used again in a process
     lost: str | None = None  # "owner-ended" or "owner-idle": no request ended, but what it was taken for
     by_task: bool = False  # an asyncio task took it; older agents do not say
+    scoped: bool = False  # a `scoped_session` keeps its session for its thread; the same
 
 
 @dataclass(frozen=True, slots=True)
