@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
+from .calls import called_at
 from .coroutines import chain_of
 from .owners import TASK, frame_of, has_ended
 from .uses import MAKER, USER
@@ -73,6 +74,7 @@ class Units:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
+        self._fetched: dict[Hold, float] = {}  # -> when its thread was first seen to wait for an item
         self._left: dict[Hold, float] = {}  # -> when all who may have it were first seen idle
 
     def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
@@ -82,6 +84,7 @@ class Units:
         """
         idle: dict[Owner, float] = {}
         left: dict[Hold, float] = {}
+        fetched: dict[Hold, float] = {}
         busy: set[Owner] = set()
         frames: dict[int, Any] = {}
 
@@ -106,6 +109,16 @@ class Units:
             after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
             if now - hold.taken < after:
                 continue
+            if hold.scoped and not hold.others:
+                since = self._fetched.get(hold)
+                frames = frames or sys._current_frames()
+                if self._fetches(frame_of(hold.owner, frames), hold):
+                    since = now if since is None else since
+                    if hold.used > since:  # kept from one item to the next
+                        hold.lost, hold.lost_s = OWNER_IDLE, since
+                        continue
+                if since is not None:
+                    fetched[hold] = since
             lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
             if lost is not None:
                 first = now if first is None else first
@@ -116,7 +129,7 @@ class Units:
             if first is not None:
                 left[hold] = first
         frames.clear()
-        self._idle, self._left = idle, left
+        self._idle, self._left, self._fetched = idle, left, fetched
 
     def resumed(self, holds: list[Hold]) -> list[Hold]:
         """Those that seemed lost and that another owner has used since: they were handed on after all."""
@@ -153,6 +166,27 @@ class Units:
         if owner.kind != TASK:
             return False
         return owner.file is None or self._classifier.kind(owner.file) == PLUMBING
+
+    def _fetches(self, frame: Any, hold: Hold) -> bool:
+        """Whether a thread waits in a queue, in the function of its own from which it took a connection.
+
+        That may be a loop of the service's own, which waits for its next item, or a job that waits for the
+        results of others: only a loop comes back to it with the session of the item before.
+        """
+        gets = False
+        for number in range(_MAX_FRAMES):
+            if frame is None:
+                return False
+            code = frame.f_code
+            file = code.co_filename
+            if (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION:
+                gets = gets or (not number and called_at(code, frame.f_lasti) == "get")
+                return gets and code in hold.stack.codes
+            if not (file.endswith(_WAITING) or any(mark in file for mark in _HUBS)):
+                return False
+            gets = gets or (code.co_name == "get" and file.endswith(f"{os.sep}queue.py"))
+            frame = frame.f_back
+        return False
 
     def is_idle(self, frame: Any) -> bool:
         """Whether a stack, from its innermost frame on, waits for the next unit of work."""

@@ -226,3 +226,58 @@ gevent.spawn(work).join()
 next_sample()
 """)
     assert [out.lost for out in observed.checkouts.values()] == [None]
+
+
+OWN_WORKERS = """
+import queue
+registry = scoped_session(sessionmaker(engine()))
+items = {queue}()
+def handle(item):
+    registry.execute(ONE).all()  # leak
+    if REMOVE:
+        registry.remove()
+def work():
+    while True:
+        handle(items.get())
+threading.Thread(target=work, daemon=True).start()
+for number in range(4):
+    items.put(number)
+    time.sleep(0.7)
+next_sample()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("queue", ["queue.Queue", "queue.SimpleQueue"])
+def test_a_worker_of_its_own_that_never_removes_its_session(subject: Subject, queue: str) -> None:
+    found = leaked(subject, "REMOVE = False" + OWN_WORKERS.format(queue=queue))
+    assert [out.lost for out in found] == ["owner-idle"]
+
+
+def test_a_worker_of_its_own_that_removes_its_session(subject: Subject) -> None:
+    observed = subject.run("REMOVE = True" + OWN_WORKERS.format(queue="queue.Queue"))
+    assert [out.lost for out in observed.checkouts.values()] == []
+
+
+def test_a_job_that_waits_for_the_results_of_others_has_not_leaked(subject: Subject) -> None:
+    observed = subject.run("""
+import queue
+registry = scoped_session(sessionmaker(engine()))
+results = queue.Queue()
+def load():
+    registry.execute(ONE).all()
+def job():
+    load()
+    for _ in range(3):
+        results.get()
+    registry.remove()
+thread = threading.Thread(target=job)
+thread.start()
+for number in range(3):
+    time.sleep(0.7)
+    results.put(number)
+thread.join()
+next_sample()
+""")
+    [checkout] = observed.checkouts.values()
+    assert (checkout.lost, checkout.returned_by) == (None, "close")
