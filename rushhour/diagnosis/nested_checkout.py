@@ -36,7 +36,7 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence="certain" if by_timeouts or holds.waiting_for_another >= NEARLY_ALL else "likely",
         share=pressure.busy_share,
-        summary=_summary(holds),
+        summary=_summary(holds, pressure.outer if holds.crossed else None),
         fix=FIX,
         evidence=(*_lines(holds), *hold_evidence(holds), *pressure_evidence(pressure)),
     )
@@ -44,7 +44,8 @@ def find(signals: Signals) -> Finding | None:
 
 def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:
     """Return where the first connection was taken, and where the second was asked for."""
-    return holds.taken("queue", "behind"), holds.seen("queue") or holds.second or holds.line
+    whats = ("queue", "behind", *(("other_pool",) if holds.crossed else ()))
+    return holds.taken(*whats), holds.seen("queue", *whats[2:]) or holds.second or holds.line
 
 
 def _lines(holds: HoldSignals) -> tuple[Evidence, ...]:
@@ -58,7 +59,7 @@ def _lines(holds: HoldSignals) -> tuple[Evidence, ...]:
     return tuple(item for item in found if item is not None)
 
 
-def _summary(holds: HoldSignals) -> str:
+def _summary(holds: HoldSignals, outer: str | None) -> str:
     first, second = _both(holds)
     where = f", at {at(second)}" if second is not None else ""
     taken = f" The first one was taken at {at(first)}." if first is not None else ""
@@ -67,11 +68,12 @@ def _summary(holds: HoldSignals) -> str:
         if holds.behind
         else ""
     )
+    crossed = "" if outer is None else f" of pool {outer}, whose holders wait for this one in turn"
     return (
         f"{holds.waiting_for_another:.0%} of the looks at those who held a connection of pool {holds.pool} "
-        f"found them waiting for another one{where}{behind}, and {holds.holding} of its {holds.timeouts} "
-        "time-outs hit such holders: as many requests as there are connections block each other, and all "
-        f"others wait for them.{taken}"
+        f"found them waiting for another one{crossed}{where}{behind}, and {holds.holding} of its "
+        f"{holds.timeouts} time-outs hit such holders: as many requests as there are connections block "
+        f"each other, and all others wait for them.{taken}"
     )
 
 

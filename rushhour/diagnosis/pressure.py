@@ -13,6 +13,7 @@ from rushhour.rundir import facts as f
 # A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
 _BRIEF_SHARE: Final = 0.05
 _BRIEF_S: Final = 2.0
+_MOST: Final = 0.5  # of the looks at holders
 _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
 
 
@@ -37,6 +38,8 @@ class PressureSignals:
     left_out: int  # still out when the watch ended, leaked ones not counted
     active_share: float | None  # of the server's backends in a transaction, those that ran a query
     server_cpu_share: float | None  # of what the server may use
+    outer: str | None = None  # the pool with the longest queue, whose holders waited for this one
+    crossed: bool = False  # and holders of this one waited for that one in turn
 
     @property
     def queued(self) -> bool:
@@ -58,7 +61,10 @@ class PressureSignals:
 
 
 def pressure_signals(history: History, window: Window | None) -> PressureSignals | None:
-    """Compute the signals of the full pool with the longest queue; None if no pool was full."""
+    """Compute the signals of the full pool with the longest queue; None if no pool was full.
+
+    If its holders wait in the queue of another full pool, that one is what they all wait for.
+    """
     if window is None:
         return None
     seen: Counter[tuple[int, str]] = Counter()
@@ -70,7 +76,8 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
                 full.setdefault((sample.pid, sample.pool), []).append(sample)
     if not full:
         return None
-    pid, pool = max(full, key=lambda key: (max(item.waiting for item in full[key]), len(full[key])))
+    path = _path(history, full)
+    pid, pool = path[-1]
     samples = full[pid, pool]
     from_s, to_s = samples[0].t_s, samples[-1].t_s
     full_share = len(samples) / seen[pid, pool]
@@ -95,7 +102,46 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         left_out=_left_out(history, pid, pool, window.end_s),
         active_share=_active_share(history, pool, from_s, to_s),
         server_cpu_share=_cpu_share(history, pool, from_s, to_s),
+        outer=path[0][1] if len(path) > 1 else None,
+        crossed=len(path) > 1 and _wait_for_others(history, path[-1], samples),
     )
+
+
+_Key = tuple[int, str]  # a process and its pool
+
+
+def _path(history: History, full: dict[_Key, list[f.PoolSample]]) -> list[_Key]:
+    """Follow the holders of the pool with the longest queue through the full pools that they wait for."""
+
+    def rank(key: _Key) -> tuple[int, int]:
+        return max(item.waiting for item in full[key]), len(full[key])
+
+    path = [max(full, key=rank)]
+    while _wait_for_others(history, path[-1], full[path[-1]]):
+        others = [key for key in full if key[0] == path[0][0] and key not in path]
+        if not others:
+            break
+        path.append(max(others, key=rank))
+    return path
+
+
+def _wait_for_others(history: History, key: _Key, samples: list[f.PoolSample]) -> bool:
+    """Return whether most holders of a pool, while it was full, were in the queue of another pool."""
+    from_s, to_s = samples[0].t_s, samples[-1].t_s + 1
+    looks = [look for look in history.doing if (look.pid, look.pool) == key and from_s <= look.t_s <= to_s]
+    waited = sum(look.other_pool for look in looks)
+    seen = sum(
+        look.driver
+        + look.queue
+        + look.behind
+        + look.lock
+        + look.other_pool
+        + look.elsewhere
+        + look.streaming
+        + (look.sending or 0)
+        for look in looks
+    )
+    return seen > 0 and waited >= _MOST * seen
 
 
 def _arrivals_per_s(first: f.PoolSample, last: f.PoolSample) -> float | None:
