@@ -20,6 +20,7 @@ from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
 from .readings import unit_ended
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
+from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +110,9 @@ class Doing:
             if state is not None and state is not hold.slot.pool:
                 look.what = OTHER_POOL
         elif look.what == ELSEWHERE:
-            if standing.sends or (request is not None and request.sending):
+            if standing.unserved and self._threads_wait():
+                look.what = BEHIND
+            elif standing.sends or (request is not None and request.sending):
                 look.what = SENDING
             elif streams:
                 look.what = STREAMING
@@ -138,7 +141,8 @@ class Doing:
             return stack, standing
         below = None if request is None else self._helpers.for_request(request)
         if below is None:
-            return [], None
+            standing.unserved = waits_for_a_thread(stack)
+            return (stack, standing) if standing.unserved else ([], None)
         return self._through_threads(below, self._reader.read(below))
 
     def _helped(self, stack: list[FrameType], owner: Owner) -> tuple[list[FrameType], Standing | None]:
@@ -198,6 +202,11 @@ class Doing:
         if found is not standing and (found.what == QUEUE or standing.hands_on):
             return above, found
         return stack, standing
+
+    def _threads_wait(self) -> bool:
+        """Return whether most of an event loop's threads that work wait in a pool's queue."""
+        stacks = self._helpers.threads()
+        return 2 * sum(self._reader.read(stack).what == QUEUE for stack in stacks) >= len(stacks) > 0
 
     def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
         """Mark holders that wait for a lock whose owner waits in a pool's queue.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .asked import awaited_by, threads_by_work
 from .frames import stack_of
 from .green import Stacks, in_queues, joins_one_of, suspended_at, waiting_for
-from .workers import at_work
+from .workers import at_work, threads_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +23,7 @@ class Helpers:
         self._frames = frames
         self._pools = pools
         self._requests: dict[Request, list[FrameType]] | None = None
+        self._threads: list[list[FrameType]] | None = None
         self._works: dict[Any, list[FrameType]] | None = None
         self._queued: list[Any] | None = None  # greenlets in the queue of a pool
         self._waiting: Stacks | None = None
@@ -32,6 +33,12 @@ class Helpers:
         if self._requests is None:
             self._requests = at_work(self._frames)
         return self._requests.get(request)
+
+    def threads(self) -> list[list[FrameType]]:
+        """Return the stacks of an event loop's threads that are at work."""
+        if self._threads is None:
+            self._threads = threads_at_work(self._frames)
+        return self._threads
 
     def awaited(self, stack: list[FrameType], task: Any = None) -> list[FrameType] | None:
         """Return the stack of the thread that works for what a stack, or a task, waits for."""

@@ -75,7 +75,7 @@ _SENDS = frozenset(
 class Standing:
     """What a stack is doing, and the application's innermost line."""
 
-    __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "what", "yields")
+    __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "unserved", "what", "yields")
 
     def __init__(self) -> None:
         self.what = ELSEWHERE
@@ -85,6 +85,7 @@ class Standing:
         self.yields = False  # in the driver: it may be one that yields where it waits
         self.sends = False  # a server writes to a client, and no line of the application called it
         self.hands_on = False  # a thread works for it, and that thread is not known
+        self.unserved = False  # it waits until a thread is free to work for it
 
 
 class Reader:

@@ -13,7 +13,9 @@ FIX = (
     "own. "
     "If a second one is unavoidable, the pool needs threads x (connections per request - 1) + 1 "
     "connections, or "
-    "the deadlock only becomes rarer. A larger pool without fewer threads postpones it."
+    "the deadlock only becomes rarer. A lock, or a thread, that is waited for with a connection in hand must "
+    "not be kept by anybody who waits for a connection: allow no more threads than connections. A larger "
+    "pool without fewer threads postpones it."
 )
 
 MOST = 0.5  # of the time-outs, or of the looks at holders
@@ -29,7 +31,8 @@ def find(signals: Signals) -> Finding | None:
     if pressure is None or holds is None or not pressure.timeouts:
         return None
     by_timeouts = holds.timeouts > 0 and holds.holding >= MOST * holds.timeouts
-    by_looks = holds.waiting_for_another >= MOST and holds.holding > 0
+    # The owner of a lock may wait for its first connection: then no time-out hits a holder.
+    by_looks = holds.waiting_for_another >= MOST and (holds.holding > 0 or holds.behind >= MOST)
     if not by_timeouts and not by_looks:
         return None
     return Finding(
@@ -63,11 +66,7 @@ def _summary(holds: HoldSignals, outer: str | None) -> str:
     first, second = _both(holds)
     where = f", at {at(second)}" if second is not None else ""
     taken = f" The first one was taken at {at(first)}." if first is not None else ""
-    behind = (
-        f" ({holds.behind:.0%} at a lock whose owner waits for one, mostly at {_lock(holds)})"
-        if holds.behind
-        else ""
-    )
+    behind = f" ({holds.behind:.0%} {_lock(holds)})" if holds.behind else ""
     crossed = "" if outer is None else f" of pool {outer}, whose holders wait for this one in turn"
     return (
         f"{holds.waiting_for_another:.0%} of the looks at those who held a connection of pool {holds.pool} "
@@ -79,4 +78,6 @@ def _summary(holds: HoldSignals, outer: str | None) -> str:
 
 def _lock(holds: HoldSignals) -> str:
     line = holds.seen("behind")
-    return "a line that was not seen" if line is None else at(line)
+    if line is None:
+        return "for a lock or a thread whose owner waits for one"
+    return f"at a lock whose owner waits for one, mostly at {at(line)}"
