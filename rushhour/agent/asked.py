@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from .coroutines import MAX_GENERATIONS, chain_of, task_types
 from .frames import local_of, stack_of
-from .green import Stacks, is_awaited, is_used, waiting_for
+from .green import is_awaited, is_used, waiting_for
+from .hands import Hands, awaited_things
 from .owners import TASK, frame_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def awaited_by(stack: Iterable[FrameType], task: Any = None) -> list[Any]:
                 thing = local_of(frame, name)
                 found += list(thing)[:MAX_FUTURES] if isinstance(thing, (set, list, tuple)) else [thing]
         if task is not None:
-            found += _futures_of(task)
+            found += futures_of(task)
     except Exception:  # what changes while it is read is not seen
         return []
     return [key for thing in found if (key := _key(thing)) is not None]
@@ -97,19 +98,44 @@ def threads_by_work(stacks: Iterable[tuple[int, list[FrameType]]]) -> dict[Any, 
 
 def held_for(thread: int, live: Iterable[Hold], pool: PoolState) -> tuple[int, int]:
     """Return how many connections those who wait for the work here hold: of this pool, of others."""
-    frames = sys._current_frames()
-    here = sys._getframe(1)
-    mine = set(worked_on(thread, stack_of(here)))
-    running = getattr(sys.modules.get("greenlet"), "getcurrent", _nothing)()
-    waiting = waiting_for([running], here) if is_used() else {}
+    frames, asker = sys._current_frames(), _Asker(thread, sys._getframe(1))
     own = other = 0
-    for hold in islice(live, MAX_HOLDS) if mine or running is not None else ():
-        owner = hold.owner
-        if hold.lost is not None or owner.ended is not None:
+    for hold in islice(live, MAX_HOLDS) if asker.may_be_awaited else ():
+        if hold.lost is not None or hold.owner.ended is not None:
             continue
-        if _waits(owner, frames, mine, waiting, running):
+        if asker.is_awaited_by(hold.owner, frames):
             own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
     return own, other
+
+
+class _Asker:
+    """Who asks for a connection here and now, and what others may wait for: its work, its end, its things."""
+
+    def __init__(self, thread: int, here: FrameType) -> None:
+        stack = stack_of(here)
+        self._works = set(worked_on(thread, stack))
+        self._hands = Hands(stack)
+        self._greenlet = getattr(sys.modules.get("greenlet"), "getcurrent", _nothing)() if is_used() else None
+        self._waiting = {} if self._greenlet is None else waiting_for([self._greenlet], here)
+
+    @property
+    def may_be_awaited(self) -> bool:
+        return bool(self._works or self._hands.things) or self._greenlet is not None
+
+    def is_awaited_by(self, owner: Owner, frames: dict[int, FrameType]) -> bool:
+        found = owner.ref()
+        if owner.kind == TASK:
+            task, stack = found, chain_of(found).frames
+        else:
+            task, stack = None, stack_of(frame_of(owner, frames))
+            if found is not None and found is not self._greenlet and self._greenlet_is_awaited_by(found):
+                return True
+        if not self._works.isdisjoint(awaited_by(stack, task)):
+            return True
+        return self._hands.are_awaited(*awaited_things(stack, futures_of(task)))
+
+    def _greenlet_is_awaited_by(self, found: Any) -> bool:
+        return self._greenlet is not None and is_awaited(found, [self._greenlet], self._waiting)
 
 
 def waits_beside(holder: Owner, asker: Owner) -> bool:
@@ -135,16 +161,6 @@ def waits_beside(holder: Owner, asker: Owner) -> bool:
     return frames > 0
 
 
-def _waits(owner: Owner, frames: dict[int, FrameType], mine: set[Any], waiting: Stacks, running: Any) -> bool:
-    """Return whether an owner waits for one of these threads, futures and jobs, or for this greenlet."""
-    found = owner.ref()
-    if owner.kind == TASK:
-        return not mine.isdisjoint(awaited_by(chain_of(found).frames, found))
-    if found is not None and found is not running and is_awaited(found, [running], waiting):
-        return True
-    return not mine.isdisjoint(awaited_by(stack_of(frame_of(owner, frames))))
-
-
 def _nothing() -> None:
     """Stand in for greenlet's function where nobody uses it."""
 
@@ -167,7 +183,7 @@ def _key(thing: Any) -> Any:
     return (_POOL, job) if job is not None else id(thing)
 
 
-def _futures_of(task: Any) -> list[Any]:
+def futures_of(task: Any) -> list[Any]:
     """Return the futures that a task waits for; those of a `gather` each."""
     for kind in task_types():
         if issubclass(type(task), kind):

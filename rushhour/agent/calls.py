@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
-from .frames import local_of
+from .frames import attributes_of, local_of
 
 if TYPE_CHECKING:
     import dis
@@ -44,7 +44,7 @@ def receiver_of(frame: FrameType) -> Any:
     if found is None:
         found = frame.f_globals.get(first)
     for name in names[:-1]:
-        found = getattr(found, "__dict__", {}).get(name)  # no property of the service's runs here
+        found = attributes_of(found).get(name)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
 from .frames import stack_of
 from .green import suspended_at
-from .helpers import Helpers
+from .helpers import MAX_OTHERS, Helpers
 from .locks import LockPlaces, add_furthest, instructions_of
 from .looks import BEHIND, LOCK, OTHER_POOL, SENDING, STREAMING, UNSEEN, Look, LookTally
 from .loops import LoopWatch
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .owners import Owner
 
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
-MAX_OTHERS = 64  # other threads, and tasks, that are looked at to find the owner of a lock
 _give_way = time.sleep  # bound before gevent can patch it
 
 _IDLE_FILES = ("threading.py", "queue.py")
@@ -65,7 +64,7 @@ class Doing:
         chosen = self._choose(running)
         _give_way(0)
         frames = sys._current_frames()
-        self._helpers = Helpers(frames, {hold.slot.pool for hold in running})
+        self._helpers = Helpers(frames, {hold.slot.pool for hold in running}, self._in_queue)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             self._find_lock_owners(looks, frames)
@@ -195,7 +194,9 @@ class Doing:
         for _ in range(MAX_GENERATIONS):
             if found.what != ELSEWHERE:
                 break
-            below = self._helpers.awaited(above, waiter) or self._helpers.awaited_by_greenlet(waiter)
+            helpers = self._helpers
+            below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter)
+            below = below or helpers.handed(above, waiter)
             if below is None:
                 break
             above, found, waiter = [*below, *above], self._reader.read(below), None
@@ -203,10 +204,13 @@ class Doing:
             return above, found
         return stack, standing
 
+    def _in_queue(self, stack: list[FrameType]) -> bool:
+        return self._reader.read(stack).what == QUEUE
+
     def _threads_wait(self) -> bool:
         """Return whether most of an event loop's threads that work wait in a pool's queue."""
         stacks = self._helpers.threads()
-        return 2 * sum(self._reader.read(stack).what == QUEUE for stack in stacks) >= len(stacks) > 0
+        return 2 * sum(self._in_queue(stack) for stack in stacks) >= len(stacks) > 0
 
     def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
         """Mark holders that wait for a lock whose owner waits in a pool's queue.

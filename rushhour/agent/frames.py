@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ def variables_of(frame: FrameType, *names: str) -> list[Any]:
     if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame
         variables.clear()
     return found
+
+
+def attributes_of(thing: Any) -> dict[str, Any]:
+    """Return the attributes of an object; none of a class that answers for them itself, as a proxy does."""
+    for kind in type(thing).__mro__:
+        found = vars(kind).get("__dict__")
+        if found is not None:
+            attributes: dict[str, Any] = found.__get__(thing) if type(found) is GetSetDescriptorType else {}
+            return attributes
+    return {}
 
 
 def local_of(frame: FrameType, name: str) -> Any:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .asked import awaited_by, threads_by_work
+from .asked import awaited_by, futures_of, threads_by_work
+from .coroutines import chain_of, tasks_beside
 from .frames import stack_of
 from .green import Stacks, in_queues, joins_one_of, suspended_at, waiting_for
+from .hands import Hands, awaited_things
+from .readings import checked_out_and_waiting
 from .workers import at_work, threads_at_work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from .book import PoolState, Request
+
+MAX_OTHERS = 64  # other threads, and tasks, that are looked at
 
 
 class Helpers:
     """Each question is answered when it is first asked, for most looks ask none."""
 
-    def __init__(self, frames: dict[int, FrameType], pools: Iterable[PoolState]) -> None:
+    def __init__(
+        self,
+        frames: dict[int, FrameType],
+        pools: Iterable[PoolState],
+        in_queue: Callable[[list[FrameType]], bool] = lambda _: False,
+    ) -> None:
         self._frames = frames
         self._pools = pools
+        self._in_queue = in_queue  # whether a stack waits in a pool's queue
+        self._queue: bool | None = None
+        self._threads_hands: list[Hands] | None = None
+        self._tasks_hands: list[Hands] | None = None
         self._requests: dict[Request, list[FrameType]] | None = None
         self._threads: list[list[FrameType]] | None = None
         self._works: dict[Any, list[FrameType]] | None = None
@@ -49,6 +64,31 @@ class Helpers:
             if found is not None:
                 return found
         return None
+
+    def handed(self, stack: list[FrameType], task: Any = None) -> list[FrameType] | None:
+        """Return the stack in a pool's queue that has in hands what a stack, or a task, waits for."""
+        things, waiter = awaited_things(stack, futures_of(task))
+        if not things or not self._is_queue():
+            return None
+        if self._threads_hands is None:
+            self._threads_hands = self._hands_of(stack_of(frame) for frame in list(self._frames.values()))
+        hands = self._threads_hands
+        if task is not None:
+            if self._tasks_hands is None:
+                tasks = tasks_beside(task, MAX_OTHERS)
+                self._tasks_hands = self._hands_of(chain_of(other).frames for other in tasks)
+            hands = hands + self._tasks_hands
+        return next((other.stack for other in hands if other.are_awaited(things, waiter)), None)
+
+    def _is_queue(self) -> bool:
+        """Return whether anybody waits in the queue of a pool: most of the time nobody does."""
+        if self._queue is None:
+            pools = [pool for state in self._pools if (pool := state.pool()) is not None]
+            self._queue = any(checked_out_and_waiting(pool, 0)[1] for pool in pools)
+        return self._queue
+
+    def _hands_of(self, stacks: Iterable[list[FrameType]]) -> list[Hands]:
+        return [Hands(stack) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
 
     def awaited_by_greenlet(self, greenlet: Any) -> list[FrameType] | None:
         """Return the stack of the greenlet in a pool's queue for which this one waits."""

@@ -115,7 +115,7 @@ class PoolPatch:
                     state, asking = state_of(pool), request()
                     owner = owner_of()
                     holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
-                    if asking is None and holding == (0, 0):
+                    if holding == (0, 0):
                         holding = held_for(get_ident(), book.live.copy(), state)
                     book.timeouts.append(
                         Timeout(now, state, stack, asking, waited=now - began, holding=holding, kept=kept)
