@@ -201,8 +201,11 @@ def test_who_has_yet_to_come_to_the_same_wait_is_no_helper() -> None:
             in_queue(wait)
         event.wait(DEADLINE_S)
 
+    def hold_on() -> None:
+        go_on.wait(DEADLINE_S)
+
     with (
-        running(lambda: request(partner, lambda: go_on.wait(DEADLINE_S) and None)),
+        running(lambda: request(partner, hold_on)),
         running(lambda: request(partner, None)) as holder,
     ):
         counts = settled(a_hold(Book(), POOL, None, holder.ident or 0, 1.0), ELSEWHERE)

@@ -46,7 +46,10 @@ def test_who_waits_for_a_thread_waits_for_those_in_the_queue(
         await task
         return counts
 
-    with thread_in(lambda: WORKER(lambda: where(lambda: go_on.wait(DEADLINE_S) and None))):
+    def hold_on() -> None:
+        go_on.wait(DEADLINE_S)
+
+    with thread_in(lambda: WORKER(lambda: where(hold_on))):
         counts = asyncio.run(main())
         go_on.set()
     assert {what: count for what, count in counts.items() if count} == {seen: 1}
