@@ -207,7 +207,7 @@ def _joined(history: History, pressure: PressureSignals) -> Counter[str]:
     ]
     states: Counter[str] = Counter()
     for sample in history.servers:
-        if sample.server != pressure.pool or not _during(sample.t_s, pressure):
+        if sample.server != f.server_of(pressure.pool) or not _during(sample.t_s, pressure):
             continue
         backends = {backend.pid: backend.state for backend in sample.backends}
         for out in held:

@@ -7,6 +7,7 @@ from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_
 from rushhour.diagnosis.signals import Signals
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 
 def elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
@@ -91,7 +92,7 @@ def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
     active = [
         sample.states.get("active", 0)
         for sample in history.servers
-        if sample.server == pressure.pool
+        if sample.server == f.server_of(pressure.pool)
         and sample.error is None
         and pressure.from_s <= sample.t_s <= pressure.to_s
     ]

@@ -100,8 +100,8 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         arrivals_per_s=_arrivals_per_s(samples[0], samples[-1]),
         hold_mean_s=_hold_mean_s(history, pid, pool, from_s, to_s),
         left_out=_left_out(history, pid, pool, window.end_s),
-        active_share=_active_share(history, pool, from_s, to_s),
-        server_cpu_share=_cpu_share(history, pool, from_s, to_s),
+        active_share=_active_share(history, f.server_of(pool), from_s, to_s),
+        server_cpu_share=_cpu_share(history, f.server_of(pool), from_s, to_s),
         outer=path[0][1] if len(path) > 1 else None,
         crossed=len(path) > 1 and _wait_for_others(history, path[-1], samples),
     )

@@ -1,6 +1,7 @@
 """Pools that wait for each other, owners that take a whole pool, leaks that look like other causes."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from rushhour.metrics.measure import measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from tests.unit import histories as h
+from tests.unit import test_diagnosis_zoo as zoo
 
 LOAD_S = 30
 FULL_FROM_S = 5
@@ -158,3 +160,29 @@ def test_a_loop_that_waits_for_a_pool_which_leaked_whole_is_not_the_cause(leaked
         story.add("loops", loop)
     story.server("replica", {"active": 1, "idle in transaction": 29}, range(LOAD_S + 2))
     assert diagnosed(story.history()).cause == cause
+
+
+def renamed(history: History) -> History:
+    """The same history, in which the pool is the process's second one to its server."""
+    names = ("pools", "checkouts", "sites", "pool_timeouts", "times", "doing", "inherited")
+    changed: dict[str, Any] = {
+        name: tuple(
+            dataclasses.replace(fact, pool="replica#2") if fact.pool == "replica" else fact
+            for fact in getattr(history, name)
+        )
+        for name in names
+    }
+    return dataclasses.replace(history, **changed)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(zoo.nested, zoo.external, zoo.stream, zoo.saturated, zoo.black_hole, zoo.hot_row),
+        *(zoo.own_second_session, h.incident, h.unclosed, h.saturated, h.dead_backend, h.healthy),
+    ],
+)
+def test_a_second_engine_to_a_server_is_judged_by_what_that_server_says(told: Callable[[], History]) -> None:
+    first, second = zoo.diagnosed(told()), zoo.diagnosed(renamed(told()))
+    assert (second.cause, second.confidence) == (first.cause, first.confidence)
+    assert len(second.evidence) == len(first.evidence)
