@@ -23,7 +23,7 @@ from .asked import held_for
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
 from .call_sites import Classifier, Stack
 from .creation import is_merged, made_at
-from .engines import address_of, learn, with_signature_of
+from .engines import address_of, is_lent, learn, with_signature_of
 
 OLDEST = (1, 4, 24)
 
@@ -216,7 +216,8 @@ class PoolPatch:
                     slot = self._slot(record)
                     slot.server_pid = learn(slot.pool, connection)
                     slot.inherited = False  # a reconnect: this one is our own
-                    book.opened.append((slot.pool, took))
+                    if not is_lent(connection):
+                        book.opened.append((slot.pool, took))
                 except Exception as error:
                     book.fault("opening a connection", error)
                 return connection

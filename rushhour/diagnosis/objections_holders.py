@@ -36,6 +36,18 @@ def not_seen(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl doing.unseen")
 
 
+def too_short(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause that rests on where the holders were: most holds are too short to be looked at."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and (pressure.short_share or 0.0) >= MOST:
+        share = pressure.short_share or 0.0
+        says = (
+            f"{share:.0%} of the time that connections were out was in holds of a tenth of a second or less"
+        )
+        yield Objection("the agent", says, "pool.jsonl times.hold_us", refutes=share >= NEARLY_ALL)
+
+
 def not_streaming(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a cause in which the holders were sending their responses."""
     del history

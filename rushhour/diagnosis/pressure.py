@@ -14,6 +14,7 @@ from rushhour.rundir import facts as f
 _BRIEF_SHARE: Final = 0.05
 _BRIEF_S: Final = 2.0
 _MOST: Final = 0.5  # of the looks at holders
+_LOOKED_AT_US: Final = 131_072  # the first bound above 0.1 s: shorter holds are only counted
 _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
 
 
@@ -38,6 +39,7 @@ class PressureSignals:
     left_out: int  # still out when the watch ended, leaked ones not counted
     active_share: float | None  # of the server's backends in a transaction, those that ran a query
     server_cpu_share: float | None  # of what the server may use
+    short_share: float | None = None  # of the connection-seconds, those of holds too short to be looked at
     outer: str | None = None  # the pool with the longest queue, whose holders waited for this one
     crossed: bool = False  # and holders of this one waited for that one in turn
 
@@ -102,9 +104,24 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         left_out=_left_out(history, pid, pool, window.end_s),
         active_share=_active_share(history, f.server_of(pool), from_s, to_s),
         server_cpu_share=_cpu_share(history, f.server_of(pool), from_s, to_s),
+        short_share=_short_share(history, samples, from_s, to_s),
         outer=path[0][1] if len(path) > 1 else None,
         crossed=len(path) > 1 and _wait_for_others(history, path[-1], samples),
     )
+
+
+def _short_share(history: History, samples: list[f.PoolSample], from_s: float, to_s: float) -> float | None:
+    """Return the share of the connection-seconds of a full pool in holds that no look is made at."""
+    total_s = samples[0].checked_out * (to_s - from_s)
+    pid, pool = samples[0].pid, samples[0].pool
+    short_us = [
+        bound * _BUCKET_MIDDLE * count
+        for times in history.times
+        if (times.pid, times.pool) == (pid, pool) and from_s <= times.t_s <= to_s + 1
+        for bound, count in times.hold_us.items()
+        if bound <= _LOOKED_AT_US
+    ]
+    return min(1.0, sum(short_us) / 1_000_000 / total_s) if total_s > 0 and short_us else None
 
 
 _Key = tuple[int, str]  # a process and its pool

@@ -186,3 +186,48 @@ def test_a_second_engine_to_a_server_is_judged_by_what_that_server_says(told: Ca
     first, second = zoo.diagnosed(told()), zoo.diagnosed(renamed(told()))
     assert (second.cause, second.confidence) == (first.cause, first.confidence)
     assert len(second.evidence) == len(first.evidence)
+
+
+@pytest.mark.parametrize(
+    ("told", "cause"), [(zoo.external, "held-across-external-wait"), (zoo.stream, "abandoned-stream")]
+)
+def test_a_few_long_holds_do_not_speak_for_many_short_ones(told: Callable[[], History], cause: str) -> None:
+    """Only holds of a tenth of a second are looked at: one of them may stand where the others never are."""
+    history = told()
+    full_s = [sample.t_s for sample in history.pools if sample.checked_out >= h.CAPACITY]
+
+    def with_short(share: float) -> History:
+        holds = round(share * h.CAPACITY / 0.05)  # of 50 ms, in each second
+        times = tuple(
+            f.PoolTimes(at, h.PID, "replica", hold_us={65_536: holds})
+            for at in range(int(full_s[0]) + 1, int(full_s[-1]) + 1)
+        )
+        return dataclasses.replace(history, times=times)
+
+    assert zoo.diagnosed(with_short(0.1)).cause == cause
+    doubted = zoo.diagnosed(with_short(0.7))
+    assert doubted.confidence == "possible"
+    assert any("in holds of a tenth of a second or less" in str(item.value) for item in doubted.evidence)
+    assert zoo.diagnosed(with_short(1.0)).cause == "saturation"
+
+
+def test_a_lock_of_a_connection_that_came_back_with_its_transaction_is_said_as_such() -> None:
+    history = zoo.hot_row()
+    given_back = tuple(
+        dataclasses.replace(
+            sample,
+            lock_waits=tuple(
+                dataclasses.replace(wait, blocker_state="idle in transaction", blocker_state_s=3.0)
+                for wait in sample.lock_waits
+            ),
+        )
+        for sample in history.servers
+    )
+    blockers = {wait.blocked_by for sample in history.servers for wait in sample.lock_waits}
+    back = tuple(
+        dataclasses.replace(out, taken_s=1.0, returned_s=2.0) if out.server_pid in blockers else out
+        for out in history.checkouts
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, servers=given_back, checkouts=back))
+    assert found.cause == "own-lock-chain"
+    assert "pool_reset_on_return=None" in found.summary
