@@ -20,6 +20,7 @@ from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
 from .readings import unit_ended
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
+from .uses import USER
 from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ class Doing:
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
         """Inspect the owners of the check-outs in the file, or as many as a tick allows."""
         self._looks.numbers = written
-        running = [hold for hold in live if unit_ended(hold) is None]
+        running = [
+            hold
+            for hold in live
+            if hold.request is None or hold.request.ended is None or unit_ended(hold) is None
+        ]
         for hold in running[-MAX_LOOKS:]:
             self._loops.know(hold)
         running = [hold for hold in running if hold in written] if written else []
@@ -124,7 +129,7 @@ class Doing:
         self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
     ) -> tuple[list[FrameType], Standing | None]:
         """Return the stack that works with a hold, and what it does; None where that cannot be seen."""
-        owner, request = hold.owner, hold.request
+        owner, request = _worker_of(hold), hold.request
         task = None if request is None else request.task()
         if owner.kind == THREAD and task is None:
             # Numbers are used again.
@@ -244,6 +249,13 @@ class Doing:
         """Yield the records of what was seen since the last call."""
         yield from self._looks.take(at)
         yield from self._loops.take(at, self._catalog)
+
+
+def _worker_of(hold: Hold) -> Owner:
+    """Return who works with a connection: its owner, or, once that has ended, who used it last."""
+    owner, user = hold.owner, (hold.others or {}).get(USER)
+    gone = owner.ended is not None or (owner.kind != THREAD and owner.ref() is None)
+    return user if gone and user is not None and user.ended is None else owner
 
 
 def _works_for(newest: Hold, hold: Hold) -> bool:

@@ -43,6 +43,8 @@ def outlived(hold: Hold, now: float) -> bool:
     """Return whether a hold has outlived its unit of work by more than the time for clean-up."""
     if hold.lost is not None:
         return True
+    if hold.request is None or hold.request.ended is None:  # most holds, at every tick
+        return False
     ended = unit_ended(hold)
     return ended is not None and ended <= now - GRACE_S
 

@@ -16,6 +16,7 @@ from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
 from .calls import called_at
 from .coroutines import chain_of
 from .owners import TASK, frame_of, has_ended
+from .readings import unit_ended
 from .uses import MAKER, USER
 
 if TYPE_CHECKING:
@@ -135,6 +136,9 @@ class Units:
         """Those that seemed lost and that another owner has used since: they were handed on after all."""
         found = []
         for hold in holds:
+            if hold.lost is None and unit_ended(hold) is None:  # to a task that its request started
+                found.append(hold)
+                continue
             user = (hold.others or {}).get(USER)
             if hold.lost is not None and user is not None and hold.used > hold.lost_s and user.ended is None:
                 hold.lost = None

@@ -10,11 +10,13 @@ import pytest
 
 from rushhour.agent.asgi_requests import running_task
 from rushhour.agent.book import Book, Hold, Request, monotonic
+from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import current_request
 from rushhour.agent.items import ANYIO, ItemPatch
 from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.readings import GRACE_S, outlived
 from rushhour.agent.standing import ELSEWHERE
+from rushhour.agent.units import Units
 from rushhour.agent.uses import HELPER, USER, add_holder
 from tests.unit.standing_subject import counts_of
 from tests.unit.test_agent_doing import FakePool, a_hold
@@ -197,5 +199,40 @@ def test_a_time_out_counts_what_the_task_holds_that_waits_for_it() -> None:
         hold.owner = owner_of(task)
         await asyncio.gather(asks(), asks())
         assert found == [(1, 0), (1, 0)]
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_a_task_uses_after_its_request_is_no_leak_after_all() -> None:
+    async def main() -> None:
+        may_end = asyncio.Event()
+        started, request = await answered(lambda: until_set(may_end))
+        gone = Owner(TASK, 0)
+        gone.ended = monotonic()
+        hold = a_hold_of(gone, request)
+        ended_long_ago(request)
+        units = Units(Classifier())
+        assert units.resumed([hold]) == []
+        add_holder(hold, HELPER, owner_of(started))
+        assert units.resumed([hold]) == [hold]
+        may_end.set()
+        await started
+        assert units.resumed([hold]) == []
+
+    asyncio.run(main())
+
+
+def test_who_uses_a_connection_is_looked_at_once_its_owner_has_ended() -> None:
+    async def main() -> None:
+        may_end = asyncio.Event()
+        started, request = await answered(lambda: until_set(may_end))
+        gone = Owner(TASK, 0)
+        hold = a_hold_of(gone, request)
+        ended_long_ago(request)
+        for why in (USER, HELPER):
+            add_holder(hold, why, owner_of(started))
+        assert counts_of([hold])[ELSEWHERE] == 1
+        may_end.set()
+        await started
 
     asyncio.run(main())
