@@ -15,7 +15,7 @@ from .frames import stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
 from .locks import LockPlaces, add_furthest, instructions_of
-from .looks import BEHIND, LOCK, OTHER_POOL, SENDING, STREAMING, UNSEEN, Look, LookTally
+from .looks import BEHIND, LOCK, OTHER_POOL, OTHER_QUERY, SENDING, STREAMING, UNSEEN, Look, LookTally
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
 from .readings import unit_ended
@@ -107,7 +107,7 @@ class Doing:
             return Look(hold, what, None)
         look = Look(hold, standing.what, standing.site)
         if look.what == DRIVER and newest is not hold:
-            look.what = ELSEWHERE
+            look.what, look.place = ELSEWHERE, OTHER_QUERY
         elif look.what == QUEUE:
             look.stack = stack
             state = getattr(standing.pool, "__dict__", {}).get("_rushhour_state")

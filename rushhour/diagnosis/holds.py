@@ -69,6 +69,11 @@ class HoldSignals:
         """The line at which most of them were seen."""
         return self._most(1, whats)
 
+    def share_of_places(self, what: str, *, among: tuple[str, ...]) -> float:
+        """Return the share of a kind of place among these kinds; 0 if none was seen."""
+        looks = {kind: sum(n for (kept, *_), n in self.places.items() if kept == kind) for kind in among}
+        return looks[what] / sum(looks.values()) if sum(looks.values()) else 0.0
+
     def _most(self, part: int, whats: tuple[str, ...]) -> f.CallSite | None:
         counts: Counter[f.CallSite] = Counter()
         for (what, *sites), looks in self.places.items():

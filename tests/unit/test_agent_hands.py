@@ -14,6 +14,9 @@ import pytest
 
 from rushhour.agent.asked import held_for
 from rushhour.agent.book import Book
+from rushhour.agent.call_sites import Classifier
+from rushhour.agent.catalog import Catalog
+from rushhour.agent.doing import Doing
 from rushhour.agent.hands import Hands
 from rushhour.agent.owners import TASK, Owner
 from rushhour.agent.standing import ELSEWHERE, QUEUE
@@ -240,3 +243,20 @@ def test_no_code_of_the_service_runs_in_a_look_at_its_variables() -> None:
         assert Hands(frames).are_awaited({id(done)}, None)
         go_on.set()
     frames.clear()
+
+
+def test_the_older_of_two_connections_is_held_across_a_query_over_the_newer() -> None:
+    book, go_on = Book(), threading.Event()
+    in_driver = compiled(
+        "def do_execute(wait):\n    wait()\n", f"{SQLALCHEMY}engine/default.py", "do_execute"
+    )
+    with running(lambda: in_driver(lambda: go_on.wait(DEADLINE_S))) as thread:
+        older = a_hold(book, POOL, None, thread.ident or 0, 1.0)
+        newer = a_hold(book, POOL, None, thread.ident or 0, 2.0)
+        newer.owner = older.owner
+        doing = Doing(Classifier(), Catalog())
+        doing.tick([older, newer], {older: 1, newer: 2})
+        [record] = [record for record in doing.take(1.0) if record["k"] == "doing"]
+        go_on.set()
+    assert sorted(place[0] for place in record["places"]) == ["driver", "other_query"]
+    assert (record["driver"], record["elsewhere"]) == (1, 1)
