@@ -124,6 +124,19 @@ def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the servers", says, "postgres.jsonl states")
 
 
+def unwitnessed(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict connections at work: neither the agent nor the server saw them work."""
+    del history
+    holds, pressure = signals.holds, signals.pressure
+    if pressure is None or pressure.active_share is not None:
+        return
+    seen = 0.0 if holds is None or not holds.looks else 1.0 - holds.unseen
+    short = pressure.short_share or 0.0  # they come back so soon that they are at work
+    if seen < MOST and short < MOST:
+        says = f"{seen:.0%} of the looks at holders found what they do, and no server was observed"
+        yield Objection("the agent", says, "pool.jsonl doing, postgres.jsonl", "likely")
+
+
 def left_out(signals: Signals, history: History) -> Iterator[Objection]:
     del history
     if signals.pressure is not None and signals.pressure.left_out:

@@ -94,7 +94,10 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         *(holders.not_in_queue, holders.busy_server, holders.not_seen),
         holders.too_short,
     ),
-    "saturation": (holders.idle_server, holders.not_in_driver, holders.left_out),
+    "saturation": (
+        *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
+        holders.left_out,
+    ),
     "slow-or-dead-backend": (holders.elsewhere, locks.own_locks),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
