@@ -26,7 +26,7 @@ from .frames import local_of, stack_of, variables_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_GREENLETS = 16  # in the queues of pools
+MAX_GREENLETS = 64  # in the queues of pools
 MAX_GENERATIONS = 3  # of greenlets that wait for greenlets
 MAX_STEPS = 60  # objects that are followed from an event or a result
 MAX_MEMBERS = 64  # of a list of greenlets
@@ -98,7 +98,7 @@ def waiting_for(workers: Iterable[Any], running: FrameType | None = None) -> Sta
                 stack = stack_of(suspended_at(worker) or (running if id(worker) in ends else None))
                 for asker in _askers(worker, stack):
                     if id(asker) not in found and id(asker) not in ends:
-                        found[id(asker)] = found.get(id(worker)) or ends[id(worker)]
+                        found[id(asker)] = found[id(worker)] if id(worker) in found else ends[id(worker)]
                         further.append(asker)
             ahead = further
     except Exception:  # as above
