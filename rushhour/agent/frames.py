@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MAX_STACK = 200
+_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _OPTIMIZED = (
     0x1  # inspect.CO_OPTIMIZED: a function's; of a module or a class `f_locals` is its own dictionary
 )
@@ -21,6 +23,12 @@ def stack_of(frame: FrameType | None) -> list[FrameType]:
         stack.append(frame)
         frame = frame.f_back
     return stack
+
+
+def callers_of_sqlalchemy(stack: list[FrameType]) -> list[FrameType]:
+    """Return what of a stack called SQLAlchemy: further in lie the pool's own queue and locks."""
+    inside = [number for number, frame in enumerate(stack) if _SQLALCHEMY in frame.f_code.co_filename]
+    return stack[inside[-1] + 1 :] if inside else stack
 
 
 def variables_of(frame: FrameType, *names: str) -> list[Any]:

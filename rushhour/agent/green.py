@@ -21,12 +21,12 @@ from types import BuiltinFunctionType, CellType, FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from .calls import ITERATES, called_at, receiver_of
-from .frames import local_of, stack_of, variables_of
+from .frames import callers_of_sqlalchemy, local_of, stack_of, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_GREENLETS = 64  # in the queues of pools
+MAX_GREENLETS = 128  # in the queues of pools
 MAX_GENERATIONS = 3  # of greenlets that wait for greenlets
 MAX_STEPS = 60  # objects that are followed from an event or a result
 MAX_MEMBERS = 64  # of a list of greenlets
@@ -56,7 +56,6 @@ _FOLLOWED = frozenset(
 _LOCKS = ("Semaphore", "Lock")  # in a class's name: who refers to one need not own it
 _WAITERS = ("Waiter", "MultipleWaiter", "_MultipleWaiter")  # they refer to their greenlet
 _CONTAINERS = (list, tuple, set, frozenset, deque)
-_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _POOL = os.path.join("gevent", "pool.py")
 _GREEN_THREAD = os.path.join("eventlet", "greenthread.py")
 _MAPS = ("IMap", "IMapUnordered")  # gevent's greenlets that spawn others and pass on their results
@@ -175,9 +174,7 @@ def _askers(worker: Any, stack: list[FrameType]) -> Iterator[Any]:
     if type(spawner).__name__ in _MAPS or joined is not None:  # a greenlet that has ended is false
         yield spawner
     codes = {frame.f_code for frame in stack}
-    for frame in stack[:MAX_FRAMES]:
-        if _SQLALCHEMY in frame.f_code.co_filename:
-            continue
+    for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
         for thing in _in_hands(frame):
             for asker in woken_by(thing):
                 # Who waits where the other one has yet to come waits for somebody else.

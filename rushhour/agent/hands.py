@@ -15,7 +15,7 @@ from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .calls import receiver_of
-from .frames import attributes_of, local_of, variables_of
+from .frames import attributes_of, callers_of_sqlalchemy, local_of, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +36,6 @@ _KINDS = {
     "concurrent.futures._base": ("Future",),
 }
 _CONTAINERS = (list, tuple, set, frozenset)
-_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 # File and function of a wait; `self` is what is waited for.
 _WAITS = {
     f"{os.sep}threading.py": ("wait",),
@@ -58,9 +57,8 @@ class Hands:
         self.codes: set[CodeType] = {frame.f_code for frame in stack}
         self.things: set[int] = set()
         try:
-            for frame in islice(stack, MAX_FRAMES):
-                if _SQLALCHEMY not in frame.f_code.co_filename:
-                    self.things.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
+            for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
+                self.things.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
         except Exception:  # what changes while it is read is not seen
             self.things = set()
 
