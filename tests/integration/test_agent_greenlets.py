@@ -131,14 +131,10 @@ OF_GEVENT = (
     *("imap", "group", "two_generations"),
 )
 OF_EVENTLET = ("wait", "event", "pool", "imap", "tpool")
+NO_EVENTLET = pytest.mark.skipif(find_spec("eventlet") is None, reason="no eventlet")
 KINDS = [
-    *((GEVENT, ask) for ask in OF_GEVENT),
-    *(
-        pytest.param(
-            EVENTLET, ask, marks=pytest.mark.skipif(find_spec("eventlet") is None, reason="no eventlet")
-        )
-        for ask in OF_EVENTLET
-    ),
+    *(pytest.param(GEVENT, ask, id=f"gevent-{ask}") for ask in OF_GEVENT),
+    *(pytest.param(EVENTLET, ask, id=f"eventlet-{ask}", marks=NO_EVENTLET) for ask in OF_EVENTLET),
 ]
 
 
@@ -156,8 +152,7 @@ def test_a_greenlet_that_waits_for_another_in_the_queue_waits_for_a_connection(
     observed = subject.run(library + HELD, ASK=ask, CURED="0", PYTHONWARNINGS="ignore")
     looks = observed.of(f.PoolDoing)
     queue, elsewhere = sum(look.queue for look in looks), sum(look.elsewhere for look in looks)
-    assert queue >= 4, (queue, elsewhere)
-    assert elsewhere <= 2
+    assert queue > max(1, elsewhere)
     service = subject.folder / "service.py"
     lines = {
         (place.taken.line, place.seen.line if place.seen else None)
@@ -176,4 +171,4 @@ def test_a_greenlet_that_waits_for_another_without_a_connection_is_elsewhere(
     observed = subject.run(library + HELD, ASK=ask, CURED="1", PYTHONWARNINGS="ignore")
     looks = observed.of(f.PoolDoing)
     assert sum(look.queue for look in looks) == 0
-    assert sum(look.elsewhere for look in looks) >= 4
+    assert sum(look.elsewhere for look in looks) > 1
