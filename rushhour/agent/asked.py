@@ -19,6 +19,7 @@ from .frames import local_of, stack_of
 from .green import is_awaited, is_used, waiting_for
 from .hands import Hands, awaited_things
 from .owners import TASK, frame_of
+from .stacks import awaiting_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +113,7 @@ class _Asker:
     """Who asks for a connection here and now, and what others may wait for: its work, its end, its things."""
 
     def __init__(self, thread: int, here: FrameType) -> None:
-        stack = stack_of(here)
+        stack = stack_of(here) + stack_of(awaiting_frame())
         self._works = set(worked_on(thread, stack))
         self._hands = Hands(stack)
         self._greenlet = getattr(sys.modules.get("greenlet"), "getcurrent", _nothing)() if is_used() else None

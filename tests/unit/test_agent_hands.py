@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from sqlalchemy.util import concurrency
 
 from rushhour.agent.asked import held_for
 from rushhour.agent.book import Book
@@ -260,3 +261,37 @@ def test_the_older_of_two_connections_is_held_across_a_query_over_the_newer() ->
         go_on.set()
     assert sorted(place[0] for place in record["places"]) == ["driver", "other_query"]
     assert (record["driver"], record["elsewhere"]) == (1, 1)
+
+
+@pytest.mark.parametrize("asks", [by_async_event, by_bare_future, by_async_queue])
+def test_a_time_out_of_a_worker_task_counts_what_those_hold_who_wait_for_it(
+    asks: Callable[[asyncio.Queue[Any]], Awaitable[None]],
+) -> None:
+    """SQLAlchemy calls the pool in a greenlet of its own, and the coroutine that awaits it has the future."""
+    book, found = Book(), list[tuple[int, int]]()
+    state = book.pool_state(POOL)
+
+    async def main() -> None:
+        jobs: asyncio.Queue[Any] = asyncio.Queue()
+
+        def times_out() -> None:
+            found.append(held_for(threading.get_ident(), book.live.copy(), state))
+
+        async def works() -> None:
+            answer, item = await jobs.get()
+            await concurrency.greenlet_spawn(times_out)
+            answer(item)
+
+        async def holds() -> None:
+            await asks(jobs)
+
+        holder = asyncio.create_task(holds())
+        hold = a_hold(book, POOL, None, 0, 1.0)
+        hold.owner = Owner(TASK, threading.get_ident())
+        hold.owner.ref = weakref.ref(holder)
+        await asyncio.sleep(0.01)
+        await asyncio.create_task(works())
+        await holder
+
+    asyncio.run(main())
+    assert found == [(1, 0)]
