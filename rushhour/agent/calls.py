@@ -71,7 +71,7 @@ def _read(code: CodeType, lasti: int) -> _Path:
         return ("", ITERATES)
     if not instruction.opname.startswith(("CALL", "PRECALL")):
         return ()
-    if any(item.opname == "LOAD_SPECIAL" and "__enter__" in item.argrepr for item in before[-_BEFORE_CALL:]):
+    if before and before[-1].opname == "LOAD_SPECIAL" and "__enter__" in before[-1].argrepr:
         return ("", ENTERS)  # from Python 3.14 on
     return _callee(before, instruction)
 

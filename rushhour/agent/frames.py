@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from types import GetSetDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import FrameType
 
 MAX_STACK = 200
+_IN_C = (GetSetDescriptorType, MemberDescriptorType)
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _OPTIMIZED = (
     0x1  # inspect.CO_OPTIMIZED: a function's; of a module or a class `f_locals` is its own dictionary
@@ -47,7 +48,7 @@ def attributes_of(thing: Any) -> dict[str, Any]:
     for kind in type(thing).__mro__:
         found = vars(kind).get("__dict__")
         if found is not None:
-            attributes: dict[str, Any] = found.__get__(thing) if type(found) is GetSetDescriptorType else {}
+            attributes: dict[str, Any] = found.__get__(thing) if type(found) in _IN_C else {}
             return attributes
     return {}
 
