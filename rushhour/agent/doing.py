@@ -118,7 +118,7 @@ class Doing:
                 look.what = BEHIND
             elif standing.sends or (request is not None and request.sending):
                 look.what = SENDING
-            elif streams:
+            elif streams or standing.streams:
                 look.what = STREAMING
             else:
                 look.guards = instructions_of(stack, self._locks.guarded(stack))

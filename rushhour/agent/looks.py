@@ -87,7 +87,8 @@ class LookTally:
         if what != UNSEEN:
             seen = self._seen.get(hold) or self._seen.setdefault(hold, _Seen())
             request = hold.request
-            seen.streams = request is not None and request.returned and request.streams
+            in_parts = request is not None and request.returned and request.streams
+            seen.streams = in_parts or what == STREAMING
             seen.counts[_PER_HOLD.get(what, ELSEWHERE)] += 1
             seen.changed = True
             if what != DRIVER:
