@@ -14,15 +14,19 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .coroutines import chain_of, task_types
+from .coroutines import MAX_GENERATIONS, chain_of, task_types
+from .frames import local_of, stack_of
+from .green import is_awaited, is_used, waiting_for
+from .hands import Hands, awaited_things
 from .owners import TASK, frame_of
-from .standing import stack_of
+from .stacks import awaiting_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
     from .book import Hold, PoolState
+    from .owners import Owner
 
 MAX_THREADS = 100
 MAX_FRAMES = 200
@@ -42,20 +46,10 @@ _WAITS = {
     os.path.join("multiprocessing", "pool.py"): {"get": "self", "wait": "self", "next": "self"},
     os.path.join("asyncio", "tasks.py"): {"wait_for": "fut", "_wait": "fs"},
 }
+_THREADS = f"{os.sep}threading.py"
 _ITEM = os.path.join("concurrent", "futures", "thread.py")
 _POOL = os.path.join("multiprocessing", "pool.py")
 _FUTURES = ("concurrent.futures._base", "Future")
-
-
-def local_of(frame: FrameType, name: str) -> Any:
-    """Return a variable of a frame, or None; nothing of its variables is kept."""
-    if frame.f_trace is not None:
-        return None  # a debugger's view of its variables is not to be touched
-    variables = frame.f_locals
-    found = variables.get(name)
-    if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame
-        variables.clear()
-    return found
 
 
 def awaited_by(stack: Iterable[FrameType], task: Any = None) -> list[Any]:
@@ -68,7 +62,7 @@ def awaited_by(stack: Iterable[FrameType], task: Any = None) -> list[Any]:
                 thing = local_of(frame, name)
                 found += list(thing)[:MAX_FUTURES] if isinstance(thing, (set, list, tuple)) else [thing]
         if task is not None:
-            found += _futures_of(task)
+            found += futures_of(task)
     except Exception:  # what changes while it is read is not seen
         return []
     return [key for thing in found if (key := _key(thing)) is not None]
@@ -87,6 +81,8 @@ def worked_on(thread: int, stack: Iterable[FrameType]) -> list[Any]:
                 found.append(id(local_of(frame, "self").future))
             elif code.co_name == "worker" and code.co_filename.endswith(_POOL):
                 found.append((_POOL, local_of(frame, "job")))
+            elif code.co_name == "_bootstrap_inner" and code.co_filename.endswith(_THREADS):
+                found.append(id(local_of(frame, "self")))  # under gevent and eventlet, numbers are no help
     except Exception:  # as above
         return []
     return found
@@ -102,19 +98,72 @@ def threads_by_work(stacks: Iterable[tuple[int, list[FrameType]]]) -> dict[Any, 
 
 
 def held_for(thread: int, live: Iterable[Hold], pool: PoolState) -> tuple[int, int]:
-    """Return how many connections those hold who wait for this thread's work: of this pool, of others."""
-    frames = sys._current_frames()
-    mine = set(worked_on(thread, stack_of(frames.get(thread))))
+    """Return how many connections those who wait for the work here hold: of this pool, of others."""
+    frames, asker = sys._current_frames(), _Asker(thread, sys._getframe(1))
     own = other = 0
-    for hold in islice(live, MAX_HOLDS) if mine else ():
-        owner = hold.owner
-        if hold.lost is not None or owner.ended is not None:
+    for hold in islice(live, MAX_HOLDS) if asker.may_be_awaited else ():
+        if hold.lost is not None or hold.owner.ended is not None:
             continue
-        task = owner.ref() if owner.kind == TASK else None
-        stack = stack_of(frame_of(owner, frames)) if task is None else chain_of(task).frames
-        if not mine.isdisjoint(awaited_by(stack, task)):
+        if asker.is_awaited_by(hold.owner, frames):
             own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
     return own, other
+
+
+class _Asker:
+    """Who asks for a connection here and now, and what others may wait for: its work, its end, its things."""
+
+    def __init__(self, thread: int, here: FrameType) -> None:
+        stack = stack_of(here) + stack_of(awaiting_frame())
+        self._works = set(worked_on(thread, stack))
+        self._hands = Hands(stack)
+        self._greenlet = getattr(sys.modules.get("greenlet"), "getcurrent", _nothing)() if is_used() else None
+        self._waiting = {} if self._greenlet is None else waiting_for([self._greenlet], here)
+
+    @property
+    def may_be_awaited(self) -> bool:
+        return bool(self._works or self._hands.things) or self._greenlet is not None
+
+    def is_awaited_by(self, owner: Owner, frames: dict[int, FrameType]) -> bool:
+        found = owner.ref()
+        if owner.kind == TASK:
+            task, stack = found, chain_of(found).frames
+        else:
+            task, stack = None, stack_of(frame_of(owner, frames))
+            if found is not None and found is not self._greenlet and self._greenlet_is_awaited_by(found):
+                return True
+        if not self._works.isdisjoint(awaited_by(stack, task)):
+            return True
+        return self._hands.are_awaited(*awaited_things(stack, futures_of(task)))
+
+    def _greenlet_is_awaited_by(self, found: Any) -> bool:
+        return self._greenlet is not None and is_awaited(found, [self._greenlet], self._waiting)
+
+
+def waits_beside(holder: Owner, asker: Owner) -> bool:
+    """Return whether a task that holds a connection is known not to wait for the task that asks for one.
+
+    Both may be parts of one request: of a `gather`, of which neither needs the other.
+    """
+    if holder.kind != TASK or asker.kind != TASK or holder is asker:
+        return False
+    found, asking = holder.ref(), asker.ref()
+    if found is None or asking is None:
+        return False
+    ahead, frames = [found], 0
+    for _ in range(MAX_GENERATIONS):
+        further = []
+        for task in ahead:
+            chain = chain_of(task)
+            frames += len(chain.frames)
+            further += [*chain.children, *chain.beside]
+        if any(task is asking for task in further):
+            return False
+        ahead = further
+    return frames > 0
+
+
+def _nothing() -> None:
+    """Stand in for greenlet's function where nobody uses it."""
 
 
 def _variable(frame: FrameType) -> str | None:
@@ -135,7 +184,7 @@ def _key(thing: Any) -> Any:
     return (_POOL, job) if job is not None else id(thing)
 
 
-def _futures_of(task: Any) -> list[Any]:
+def futures_of(task: Any) -> list[Any]:
     """Return the futures that a task waits for; those of a `gather` each."""
     for kind in task_types():
         if issubclass(type(task), kind):

@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .asked import waits_beside
 from .owners import owner_finder
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Request:
         self.sending = False  # a part of it was handed to the server, which has not taken it yet
         self.task: Callable[[], Any] = _nothing  # weak, to the asyncio task that runs it
 
+    @property
+    def in_loop(self) -> bool:
+        """Whether a task of an event loop runs it, or has run it."""
+        return self.task is not _nothing
+
 
 class Hold:
     """A check-out, in monotonic seconds. It has no constructor, because it is created in the hot path."""
@@ -63,6 +69,7 @@ class Hold:
         "proxy",
         "request",
         "returned",
+        "scoped",
         "slot",
         "stack",
         "taken",
@@ -78,6 +85,7 @@ class Hold:
     owner: Owner  # who took it
     others: dict[str, Owner] | None  # who else has it in hands, by why: see uses.py and items.py
     used: float  # when a statement was last begun on it; 0: never
+    scoped: bool | None  # a registry keeps its session for its thread; None: not known
     thread: int
     lost: str | None  # its unit of work has ended, though no request did: see units.py; the sampler's
     lost_s: float  # since when
@@ -211,11 +219,14 @@ class Book:
     def held_by(self, request: Request | None, owner: Owner, pool: PoolState) -> tuple[int, int]:
         """Return how many connections a request, or else an owner, holds: of this pool, of others.
 
-        Connections that an owner keeps from an earlier unit of work do not count.
+        Connections that an owner keeps from an earlier unit of work do not count, and those of other tasks of
+        its request only where these may wait for it.
         """
         own = other = 0
         for hold in self.live.copy():
-            if hold.request is request and hold.lost is None and (request is not None or hold.owner is owner):
+            if hold.request is not request or hold.lost is not None:
+                continue
+            if hold.owner is owner or (request is not None and not waits_beside(hold.owner, owner)):
                 own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
         return own, other
 

@@ -10,27 +10,30 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .asked import awaited_by, threads_by_work
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
+from .frames import stack_of
+from .green import suspended_at
+from .helpers import MAX_OTHERS, Helpers
 from .locks import LockPlaces, add_furthest, instructions_of
-from .looks import BEHIND, LOCK, OTHER_POOL, SENDING, STREAMING, UNSEEN, Look, LookTally
+from .looks import BEHIND, LOCK, OTHER_POOL, OTHER_QUERY, SENDING, STREAMING, UNSEEN, Look, LookTally
 from .loops import LoopWatch
-from .owners import GREENLET, TASK, THREAD
-from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing, stack_of
-from .workers import at_work
+from .owners import GREENLET, TASK, THREAD, frame_of
+from .readings import unit_ended
+from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
+from .uses import USER
+from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from .book import Hold, Request
+    from .book import Hold
     from .call_sites import Classifier
     from .catalog import Catalog
     from .journal import Record
     from .owners import Owner
 
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
-MAX_OTHERS = 64  # other threads, and tasks, that are looked at to find the owner of a lock
 _give_way = time.sleep  # bound before gevent can patch it
 
 _IDLE_FILES = ("threading.py", "queue.py")
@@ -46,14 +49,17 @@ class Doing:
         self._locks = LockPlaces()
         self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
         self._looks = LookTally(catalog)
-        self._at_work: dict[Request, list[FrameType]] | None = None  # of this tick, if it was asked for
-        self._by_work: dict[Any, list[FrameType]] | None = None  # the same: stacks by what waits for them
+        self._helpers = Helpers({}, ())  # of this tick
         self._turn = 0
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
         """Inspect the owners of the check-outs in the file, or as many as a tick allows."""
         self._looks.numbers = written
-        running = [hold for hold in live if hold.request is None or hold.request.ended is None]
+        running = [
+            hold
+            for hold in live
+            if hold.request is None or hold.request.ended is None or unit_ended(hold) is None
+        ]
         for hold in running[-MAX_LOOKS:]:
             self._loops.know(hold)
         running = [hold for hold in running if hold in written] if written else []
@@ -63,6 +69,7 @@ class Doing:
         chosen = self._choose(running)
         _give_way(0)
         frames = sys._current_frames()
+        self._helpers = Helpers(frames, {hold.slot.pool for hold in running}, self._in_queue)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             self._find_lock_owners(looks, frames)
@@ -71,7 +78,7 @@ class Doing:
                 self._looks.count(look)
             self._loops.look(frames)
         finally:
-            self._at_work = self._by_work = None
+            self._helpers = Helpers({}, ())
             frames.clear()
 
     def _choose(self, running: list[Hold]) -> list[Hold]:
@@ -100,16 +107,18 @@ class Doing:
             return Look(hold, what, None)
         look = Look(hold, standing.what, standing.site)
         if look.what == DRIVER and newest is not hold:
-            look.what = ELSEWHERE
+            look.what, look.place = ELSEWHERE, OTHER_QUERY
         elif look.what == QUEUE:
             look.stack = stack
             state = getattr(standing.pool, "__dict__", {}).get("_rushhour_state")
             if state is not None and state is not hold.slot.pool:
                 look.what = OTHER_POOL
         elif look.what == ELSEWHERE:
-            if standing.sends or (request is not None and request.sending):
+            if standing.unserved and self._threads_wait():
+                look.what = BEHIND
+            elif standing.sends or (request is not None and request.sending):
                 look.what = SENDING
-            elif streams:
+            elif streams or standing.streams:
                 look.what = STREAMING
             else:
                 look.guards = instructions_of(stack, self._locks.guarded(stack))
@@ -120,28 +129,30 @@ class Doing:
         self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
     ) -> tuple[list[FrameType], Standing | None]:
         """Return the stack that works with a hold, and what it does; None where that cannot be seen."""
-        owner, request = hold.owner, hold.request
+        owner, request = _worker_of(hold), hold.request
         task = None if request is None else request.task()
         if owner.kind == THREAD and task is None:
-            stack = (
-                stack_of(frames.get(owner.thread)) if owner.ended is None else []
-            )  # numbers are used again
-            if stack and _works_for(newest, hold) and not _is_idle_worker(stack):
-                return self._through_threads(stack, self._reader.read(stack), frames)
-            return [], None
+            # Numbers are used again.
+            stack = stack_of(frame_of(owner, frames)) if owner.ended is None else []
+            if not _works_for(newest, hold) or _is_idle_worker(stack):
+                stack = []
+            return self._helped(stack, owner)
         if owner.kind == GREENLET:
-            stack = _stack_of_greenlet(owner, frames)
-            return stack, self._reader.read(stack) if stack else None
+            return self._helped(stack_of(frame_of(owner, frames)), owner)
         # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
         stack, standing = self._task(owner.ref() if owner.kind == TASK else task, owner, frames)
         if standing is None or not standing.hands_on:
             return stack, standing
-        if self._at_work is None:
-            self._at_work = at_work(frames)
-        below = None if request is None else self._at_work.get(request)
+        below = None if request is None else self._helpers.for_request(request)
         if below is None:
+            standing.unserved = waits_for_a_thread(stack)
+            return (stack, standing) if standing.unserved else ([], None)
+        return self._through_threads(below, self._reader.read(below))
+
+    def _helped(self, stack: list[FrameType], owner: Owner) -> tuple[list[FrameType], Standing | None]:
+        if not stack:
             return [], None
-        return self._through_threads(below, self._reader.read(below), frames)
+        return self._through_threads(stack, self._reader.read(stack), owner.ref())
 
     def _task(
         self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
@@ -174,28 +185,37 @@ class Doing:
                 if below[1] is not None and below[1].what == QUEUE:
                     return [*below[0], *chain.frames], below[1]
         standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
-        return self._through_threads(chain.frames, standing, frames, None if chain.running else task)
+        return self._through_threads(chain.frames, standing, None if chain.running else task)
 
     def _through_threads(
-        self, stack: list[FrameType], standing: Standing, frames: dict[int, FrameType], task: Any = None
+        self, stack: list[FrameType], standing: Standing, waiter: Any = None
     ) -> tuple[list[FrameType], Standing]:
-        """The same, unless it waits for work of a thread that is in a pool's queue: then that thread's.
+        """The same, unless it waits for work of a thread or greenlet in a pool's queue: then that one's.
 
-        A coroutine that does nothing but hand its work to a thread is wherever that is.
+        `waiter`: its task or greenlet. A coroutine that does nothing but hand its work to a thread is
+        wherever that is.
         """
-        if standing.what == ELSEWHERE:
-            for awaited in awaited_by(stack, task):
-                if self._by_work is None:
-                    self._by_work = threads_by_work(
-                        (thread, stack_of(frame)) for thread, frame in list(frames.items())
-                    )
-                below = self._by_work.get(awaited)
-                if below is None:
-                    continue
-                beneath = self._reader.read(below)
-                if beneath.what == QUEUE or standing.hands_on:
-                    return [*below, *stack], beneath
+        above, found = stack, standing
+        for _ in range(MAX_GENERATIONS):
+            if found.what != ELSEWHERE:
+                break
+            helpers = self._helpers
+            below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter)
+            below = below or helpers.handed(above, waiter)
+            if below is None:
+                break
+            above, found, waiter = [*below, *above], self._reader.read(below), None
+        if found is not standing and (found.what == QUEUE or standing.hands_on):
+            return above, found
         return stack, standing
+
+    def _in_queue(self, stack: list[FrameType]) -> bool:
+        return self._reader.read(stack).what == QUEUE
+
+    def _threads_wait(self) -> bool:
+        """Return whether most of an event loop's threads that work wait in a pool's queue."""
+        stacks = self._helpers.threads()
+        return 2 * sum(self._in_queue(stack) for stack in stacks) >= len(stacks) > 0
 
     def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
         """Mark holders that wait for a lock whose owner waits in a pool's queue.
@@ -213,6 +233,7 @@ class Doing:
             others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
             task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
             others += [chain_of(other).frames for other in tasks_beside(task, MAX_OTHERS)]
+            others += [stack_of(suspended_at(greenlet)) for greenlet in self._helpers.queued()]
             for stack in others:
                 if self._reader.read(stack).what == QUEUE:
                     add_furthest(inside, stack)
@@ -230,12 +251,11 @@ class Doing:
         yield from self._loops.take(at, self._catalog)
 
 
-def _stack_of_greenlet(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:
-    """Return the frames of a greenlet; empty if it has ended. Reads only C attributes of greenlet."""
-    found, kind = owner.ref(), getattr(sys.modules.get("greenlet"), "greenlet", None)
-    if found is None or kind is None or kind.dead.__get__(found):
-        return []
-    return stack_of(kind.gr_frame.__get__(found)) or stack_of(frames.get(owner.thread))
+def _worker_of(hold: Hold) -> Owner:
+    """Return who works with a connection: its owner, or, once that has ended, who used it last."""
+    owner, user = hold.owner, (hold.others or {}).get(USER)
+    gone = owner.ended is not None or (owner.kind != THREAD and owner.ref() is None)
+    return user if gone and user is not None and user.ended is None else owner
 
 
 def _works_for(newest: Hold, hold: Hold) -> bool:

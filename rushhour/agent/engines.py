@@ -7,6 +7,7 @@ from typing import Any
 
 from .book import PoolState
 
+_LENT = ("PoolConnectionProxy",)  # asyncpg's
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 
 
@@ -29,6 +30,16 @@ def learn(state: PoolState, connection: Any) -> int | None:
             if isinstance(pid, int):
                 return pid
     return None
+
+
+def is_lent(connection: Any) -> bool:
+    """Return whether a connection comes out of a pool of the driver's: it was waited for, and not opened."""
+    driver = getattr(connection, "driver_connection", None) or getattr(connection, "_connection", None)
+    for candidate in (connection, driver):
+        pool = getattr(candidate, "_pool", None)  # psycopg_pool notes itself there
+        if type(pool).__module__.startswith("psycopg_pool.") or type(candidate).__name__ in _LENT:
+            return True
+    return False
 
 
 def address_of(url: Any) -> tuple[str | None, int | None, str | None]:

@@ -76,8 +76,8 @@ class ItemPatch(Patches):
         owner_of, request, fault = self._book.owner_of, self._request, self._book.fault
 
         def run_sync_in_worker_thread(function: Any, *rest: Any, **options: Any) -> Any:
-            if request.get() is not None:  # the request is the unit of work
-                return original(function, *rest, **options)
+            if request.get() is not None:
+                return original(self._part_of_a_request(function), *rest, **options)
             try:
                 asker = owner_of()
             except Exception as error:
@@ -96,6 +96,25 @@ class ItemPatch(Patches):
 
         return staticmethod(run_sync_in_worker_thread)
 
+    def _part_of_a_request(self, function: Any) -> Any:
+        """The request is the unit of work, unless it ends while this still runs: see readings.py."""
+        owner_of, fault = self._book.owner_of, self._book.fault
+
+        def item(*arguments: Any) -> Any:
+            owner = None
+            try:
+                owner = owner_of()
+                owner.began = monotonic()
+            except Exception as error:
+                fault("item", error)
+            try:
+                return function(*arguments)
+            finally:
+                if owner is not None:
+                    owner.began = None
+
+        return item
+
     def _worker(self, original: Any) -> Any:
         def worker(inqueue: Any, outqueue: Any, *rest: Any, **options: Any) -> Any:
             if not hasattr(outqueue, "_writer"):  # a queue in memory
@@ -106,17 +125,19 @@ class ItemPatch(Patches):
         return worker
 
     def _begin(self) -> float:
+        began = monotonic()
         try:
-            self._book.owner_of().newest = None
+            owner = self._book.owner_of()
+            owner.newest, owner.began = None, began
         except Exception as error:
             self._book.fault("item", error)
-        return monotonic()
+        return began
 
     def _end(self, began: float, asker: Owner, things: Callable[[], tuple[object, ...]]) -> None:
         """Assign connections that an item left out to its asker, if its arguments or result carry them."""
         try:
             owner = self._book.owner_of()
-            newest, owner.newest = owner.newest, None
+            newest, owner.newest, owner.began = owner.newest, None, None
             if newest is None:
                 return
             left = [

@@ -22,6 +22,7 @@ OTHER_POOL = "other_pool"  # in the queue of another pool
 STREAMING = "streaming"  # its response is being made while it is sent
 SENDING = "sending"  # what was made of its response is not taken by the client
 UNSEEN = "unseen"
+OTHER_QUERY = "other_query"  # of a place: elsewhere, in a query over another connection of its owner
 KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN)
 
 MAX_LINES = 5  # per pool and second
@@ -56,11 +57,12 @@ class _PoolSeen:
 class Look:
     """The result of an inspection of a hold."""
 
-    __slots__ = ("guards", "hold", "site", "stack", "what")
+    __slots__ = ("guards", "hold", "place", "site", "stack", "what")
 
     def __init__(self, hold: Hold, what: str, site: Site | None) -> None:
         self.hold = hold
         self.what = what
+        self.place: str | None = None  # what is said of its place, where that is more than `what`
         self.site = site
         self.guards: dict[int, int] = {}  # code that waits for a lock, by its address -> the instruction
         self.stack: list[FrameType] = []
@@ -81,11 +83,12 @@ class LookTally:
         pool = self._pools.get(hold.slot.pool) or self._pools.setdefault(hold.slot.pool, _PoolSeen())
         pool.counts[what] += 1
         line = None if site is None else self._catalog.line(site)
-        pool.places[what, self._catalog.site(hold.stack), line] += 1
+        pool.places[look.place or what, self._catalog.site(hold.stack), line] += 1
         if what != UNSEEN:
             seen = self._seen.get(hold) or self._seen.setdefault(hold, _Seen())
             request = hold.request
-            seen.streams = request is not None and request.returned and request.streams
+            in_parts = request is not None and request.returned and request.streams
+            seen.streams = in_parts or what == STREAMING
             seen.counts[_PER_HOLD.get(what, ELSEWHERE)] += 1
             seen.changed = True
             if what != DRIVER:

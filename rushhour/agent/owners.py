@@ -30,7 +30,7 @@ _Local: type[Any] = _thread._local  # as above: gevent's would be one for each g
 class Owner:
     """A thread, greenlet or task; `ended` (monotonic seconds) is set once its end was detected."""
 
-    __slots__ = ("__weakref__", "ended", "file", "kind", "newest", "ref", "result_carries", "thread")
+    __slots__ = ("__weakref__", "began", "ended", "file", "kind", "newest", "ref", "result_carries", "thread")
 
     def __init__(self, kind: str, thread: int) -> None:
         self.kind = kind
@@ -38,6 +38,7 @@ class Owner:
         self.ended: float | None = None
         self.ref: Callable[[], Any] = _nothing  # weak, to the greenlet or task
         self.file: str | None = None  # of a task: where its coroutine is written; None: not seen
+        self.began: float | None = None  # of a thread: since when it runs an item of an executor
         self.newest: Hold | None = None  # the check-out that it took or used last
         self.result_carries = False  # what it returned may be, or hold, the connection
 
@@ -98,6 +99,7 @@ def owner_finder() -> Callable[[], Owner]:
             life: _Life = local.life
         except AttributeError:
             life = local.life = _Life(Owner(THREAD, _get_ident()))
+            life.owner.ref = _stack_of_thread()
         return life.owner
 
     def known_as(found: Any, kind: str) -> Owner:
@@ -161,9 +163,26 @@ def _file_of(task: Any) -> str | None:
 
 def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:
     """The innermost frame of a thread or of a greenlet that waits; None where it is not seen."""
-    if owner.kind == THREAD:
-        return frames.get(owner.thread)
-    return getattr(owner.ref(), "gr_frame", None) if owner.kind == GREENLET else None
+    if owner.kind == TASK:
+        return None
+    found = owner.ref()
+    frame = getattr(found, "gr_frame", None)
+    if frame is not None:
+        return frame
+    # A greenlet that is not switched away runs, or its thread waits in it.
+    runs = owner.kind == THREAD or (found is not None and not getattr(found, "dead", True))
+    return frames.get(owner.thread) if runs else None
+
+
+def _stack_of_thread() -> Callable[[], Any]:
+    """A weak reference to the greenlet that is the thread's own stack; another one may run in its place."""
+    try:
+        found = sys.modules["greenlet"].getcurrent()
+        while found.parent is not None:
+            found = found.parent
+        return weakref.ref(found)
+    except Exception:  # nobody uses greenlets
+        return _nothing
 
 
 def _nothing() -> None:

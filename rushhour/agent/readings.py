@@ -5,8 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .book import monotonic
+from .owners import TASK, THREAD, has_ended
+from .uses import HELPER
+
 if TYPE_CHECKING:
     from .book import Hold, Request
+    from .owners import Owner
 
 GRACE_S = 0.1  # clean-up that runs right after the end of a request is no leak
 
@@ -28,16 +33,46 @@ def unit_ended(hold: Hold) -> float | None:
     """Return when the unit of work of a hold ended; None if it was taken afterwards."""
     if hold.lost is not None:
         return hold.lost_s
-    ended = hold.request.ended if hold.request is not None else None
-    return ended if ended is not None and hold.taken <= ended else None
+    request = hold.request
+    if request is None or request.ended is None or hold.taken > request.ended:
+        return None
+    return _end_of_work(hold, request, request.ended)
 
 
 def outlived(hold: Hold, now: float) -> bool:
     """Return whether a hold has outlived its unit of work by more than the time for clean-up."""
     if hold.lost is not None:
         return True
-    ended = hold.request.ended if hold.request is not None else None
-    return ended is not None and hold.taken <= ended <= now - GRACE_S
+    if hold.request is None or hold.request.ended is None:  # most holds, at every tick
+        return False
+    ended = unit_ended(hold)
+    return ended is not None and ended <= now - GRACE_S
+
+
+def _end_of_work(hold: Hold, request: Request, ended: float) -> float | None:
+    """Return when the last of what a request has started ended that works with a hold; None: it goes on.
+
+    A task that a request starts and does not wait for is a unit of work of its own, and so is an item that it
+    hands to a thread: they give back their connection when they are done.
+    """
+    if not request.in_loop:
+        return ended
+    owner = hold.owner
+    if owner.kind == THREAD and owner.began is not None and owner.began <= hold.taken:
+        return None
+    for other in (owner, (hold.others or {}).get(HELPER)):
+        if other is None or other.kind != TASK or _runs(other, request):
+            continue
+        if not has_ended(other, monotonic()):
+            return None
+        ended = max(ended, other.ended or ended)
+    return ended
+
+
+def _runs(owner: Owner, request: Request) -> bool:
+    """Return whether a task is the one that runs the request itself; one that has ended may be."""
+    found = owner.ref()
+    return found is not None and found is request.task()
 
 
 def label_of(request: Request | None) -> str | None:

@@ -119,6 +119,7 @@ class Out(TypedDict):
     thread: str
     owner: NotRequired[int]  # the thread, greenlet or task that took it; of version 2
     task: NotRequired[bool]  # an asyncio task took it
+    scoped: NotRequired[bool]  # a `scoped_session` keeps its session for its thread
     server_pid: int | None
     taken: float
 

@@ -23,6 +23,9 @@ WSGI = {
     "waitress.task": ("WSGITask", "execute"),
     "werkzeug.serving": ("WSGIRequestHandler", "run_wsgi"),
     "wsgiref.handlers": ("BaseHandler", "run"),
+    "gevent.pywsgi": ("WSGIHandler", "handle_one_response"),  # and Flask-SocketIO, gunicorn's gevent_pywsgi
+    "eventlet.wsgi": ("HttpProtocol", "handle_one_response"),
+    "cheroot.server": ("HTTPRequest", "respond"),  # CherryPy's
 }
 ASGI = {
     "uvicorn.protocols.http.h11_impl": ("RequestResponseCycle", "run_asgi"),
@@ -69,8 +72,11 @@ def _bracket(original: Any) -> Any:
 
 
 def _bracket_async(original: Any) -> Any:
+    from .asgi_requests import running_task  # noqa: PLC0415  # asyncio is imported here already
+
     async def serve(cycle: Any, app: Any) -> None:
         request = Request("?", None)
+        request.task = running_task()
         current_request.set(request)
         try:
             await original(cycle, app if STARLETTE in sys.modules else _watched(app, request))
@@ -82,11 +88,10 @@ def _bracket_async(original: Any) -> Any:
 
 def _watched(app: Any, request: Request) -> Any:
     """The application, with its `send` watched: no framework that is known here does so."""
-    from .asgi_requests import running_task, sending  # noqa: PLC0415  # asyncio is imported here already
+    from .asgi_requests import sending  # noqa: PLC0415  # as above
 
     async def serve(*arguments: Any) -> None:
         if len(arguments) == _ASGI_ARGUMENTS:
-            request.task = running_task()
             scope, receive, send = arguments
             arguments = (scope, receive, sending(request, send))
         await app(*arguments)

@@ -23,7 +23,7 @@ from .asked import held_for
 from .book import CLOSE, DETACH, GC, INVALIDATE, Book, Hold, PoolState, Request, Slot, Timeout, monotonic
 from .call_sites import Classifier, Stack
 from .creation import is_merged, made_at
-from .engines import address_of, learn, with_signature_of
+from .engines import address_of, is_lent, learn, with_signature_of
 
 OLDEST = (1, 4, 24)
 
@@ -115,7 +115,7 @@ class PoolPatch:
                     state, asking = state_of(pool), request()
                     owner = owner_of()
                     holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
-                    if asking is None and holding == (0, 0):
+                    if holding == (0, 0):
                         holding = held_for(get_ident(), book.live.copy(), state)
                     book.timeouts.append(
                         Timeout(now, state, stack, asking, waited=now - began, holding=holding, kept=kept)
@@ -136,7 +136,7 @@ class PoolPatch:
                 hold.request = request()
                 hold.owner = owner_of()
                 hold.thread = get_ident()
-                hold.returned = hold.lost = hold.others = None
+                hold.returned = hold.lost = hold.others = hold.scoped = None
                 hold.used = 0.0
                 hold.taken = monotonic()
                 slot.hold = live[hold] = hold.owner.newest = hold
@@ -216,7 +216,8 @@ class PoolPatch:
                     slot = self._slot(record)
                     slot.server_pid = learn(slot.pool, connection)
                     slot.inherited = False  # a reconnect: this one is our own
-                    book.opened.append((slot.pool, took))
+                    if not is_lent(connection):
+                        book.opened.append((slot.pool, took))
                 except Exception as error:
                     book.fault("opening a connection", error)
                 return connection

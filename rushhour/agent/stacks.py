@@ -134,7 +134,7 @@ class StackFinder:
                         return level.get(1) or search(frame.f_back, level, MAX_FRAMES - 1)
             except AttributeError:
                 pass  # the stack is not that deep
-            return search(_awaiting(), root, MAX_FRAMES)
+            return search(awaiting_frame(), root, MAX_FRAMES)
 
         return beyond
 
@@ -144,7 +144,7 @@ class StackFinder:
                 known.clear()
             self._kept = 0
         frames = self._frames(start, APPLICATION)
-        awaiting = None if frames else _awaiting()
+        awaiting = None if frames else awaiting_frame()
         if awaiting is not None:
             self._current = sys.modules["greenlet"].getcurrent
             self._greenlet = type(self._current())
@@ -219,7 +219,7 @@ def _nothing() -> None:
     """Stand in for what is not known yet."""
 
 
-def _awaiting() -> FrameType | None:
+def awaiting_frame() -> FrameType | None:
     """Where a coroutine awaits the greenlet that runs here, if it is one of SQLAlchemy's for asyncio."""
     greenlet = sys.modules.get("greenlet")
     current = greenlet.getcurrent() if greenlet is not None else None

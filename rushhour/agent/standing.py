@@ -17,10 +17,10 @@ from .call_sites import APPLICATION, Classifier, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import FrameType
+    from types import CodeType, FrameType
 
 DRIVER, QUEUE, ELSEWHERE = "driver", "queue", "elsewhere"
-MAX_STACK = 200
+_GENERATOR = 0x20  # inspect.CO_GENERATOR, which is not worth an import in every process
 MAX_FRAMES = 120  # looked at; a request of a big application is about that deep
 
 # What a source file is to a look.
@@ -76,7 +76,7 @@ _SENDS = frozenset(
 class Standing:
     """What a stack is doing, and the application's innermost line."""
 
-    __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "what", "yields")
+    __slots__ = ("hands_on", "in_driver", "pool", "sends", "site", "streams", "unserved", "what", "yields")
 
     def __init__(self) -> None:
         self.what = ELSEWHERE
@@ -86,15 +86,8 @@ class Standing:
         self.yields = False  # in the driver: it may be one that yields where it waits
         self.sends = False  # a server writes to a client, and no line of the application called it
         self.hands_on = False  # a thread works for it, and that thread is not known
-
-
-def stack_of(frame: FrameType | None) -> list[FrameType]:
-    """Return the frames from this frame outwards."""
-    stack: list[FrameType] = []
-    while frame is not None and len(stack) < MAX_STACK:
-        stack.append(frame)
-        frame = frame.f_back
-    return stack
+        self.streams = False  # a server asks for the next part of a response
+        self.unserved = False  # it waits until a thread is free to work for it
 
 
 class Reader:
@@ -114,12 +107,15 @@ class Reader:
         marks = self._marks
         innermost = True  # no frame of the application's or of SQLAlchemy's was seen yet
         inner: set[str] = set()  # functions that were seen until then
+        called: CodeType | None = None  # what the frame calls
         for frame in islice(frames, MAX_FRAMES):
             code = frame.f_code
             file = code.co_filename
             mark = marks.get(file)
             if mark is None:
                 mark = marks[file] = self._mark(file)
+            found.streams |= mark == _SERVER and _is_part(called)
+            called = code
             if mark == _PLAIN:
                 if innermost:
                     inner.add(code.co_name)
@@ -153,6 +149,11 @@ class Reader:
             return _APP
         others = {_SERVER: _SERVERS, _HANDS_ON: _HAND_ON_FILES, _DRIVER: _DRIVERS}
         return next((mark for mark, ends in others.items() if any(end in file for end in ends)), _PLAIN)
+
+
+def _is_part(code: CodeType | None) -> bool:
+    """Whether it makes a response part by part: a generator, or an iterator of a framework's around it."""
+    return code is not None and (bool(code.co_flags & _GENERATOR) or code.co_name == "__next__")
 
 
 def _ends(found: Standing, mark: int, function: str, inner: set[str]) -> bool:

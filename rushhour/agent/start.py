@@ -106,7 +106,7 @@ def _patch(
 
         on_pool = _nothing if sampler is None else sampler.ensure_running
         patch = PoolPatch(book, classifier, StackFinder(classifier).hot_path(), current_request, on_pool)
-        uses = UsePatch(book)
+        uses = UsePatch(book, current_request)
         undo.extend((patch.remove, uses.remove))
         try:
             patch.apply(module)

@@ -184,6 +184,8 @@ class Tally:
         }
         if hold.owner.kind == TASK:
             out["task"] = True
+        if hold.scoped:
+            out["scoped"] = True
         records.append(out)
 
     def _owner(self, hold: Hold) -> int:

@@ -13,7 +13,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
+from .calls import called_at
+from .coroutines import chain_of
 from .owners import TASK, frame_of, has_ended
+from .readings import unit_ended
 from .uses import MAKER, USER
 
 if TYPE_CHECKING:
@@ -35,6 +38,11 @@ _LOOPS = {
     ("huey/consumer.py", "loop"),
     ("_backends/_asyncio.py", "run"),  # anyio's threads: sync jobs of APScheduler 4
     ("waitress/task.py", "handler_thread"),
+    ("workers/threadpool.py", "run"),  # cheroot's, until 11
+    ("workers/threadpool.py", "_process_connections_until_interrupted"),
+    ("_core/_thread_cache.py", "_work"),  # trio's threads
+    ("gevent/threadpool.py", "run"),
+    ("eventlet/tpool.py", "tworker"),
 }
 # The same, whatever libraries it goes through to wait: it runs no job itself.
 _FETCHING = {
@@ -45,6 +53,9 @@ _FETCHING = {
     ("huey/consumer.py", "sleep"),
     ("huey/consumer.py", "sleep_for_interval"),
 }
+# Tasks that serve all requests of a client's connection: module -> where they wait for the next one.
+# Sanic's functions are not wrapped, for it reads their source and compiles it anew.
+_CONNECTIONS = {"sanic": ("http/http1.py", "http1")}
 _WAITING = (
     "threading.py",
     "queue.py",
@@ -55,6 +66,7 @@ _WAITING = (
 )
 _HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}")
 _MAX_FRAMES = 40
+_MAX_WAITING = 4  # frames in which a task waits for its client
 
 
 class Units:
@@ -63,6 +75,7 @@ class Units:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
+        self._fetched: dict[Hold, float] = {}  # -> when its thread was first seen to wait for an item
         self._left: dict[Hold, float] = {}  # -> when all who may have it were first seen idle
 
     def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
@@ -72,6 +85,7 @@ class Units:
         """
         idle: dict[Owner, float] = {}
         left: dict[Hold, float] = {}
+        fetched: dict[Hold, float] = {}
         busy: set[Owner] = set()
         frames: dict[int, Any] = {}
 
@@ -82,7 +96,9 @@ class Units:
                 return None
             if owner not in idle:
                 frames = frames or sys._current_frames()
-                if not self.is_idle(frame_of(owner, frames)):
+                if not (
+                    _serves_nobody(owner) if owner.kind == TASK else self.is_idle(frame_of(owner, frames))
+                ):
                     busy.add(owner)
                     return None
                 idle[owner] = self._idle.get(owner, now)
@@ -94,6 +110,16 @@ class Units:
             after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
             if now - hold.taken < after:
                 continue
+            if hold.scoped and not hold.others:
+                since = self._fetched.get(hold)
+                frames = frames or sys._current_frames()
+                if self._fetches(frame_of(hold.owner, frames), hold):
+                    since = now if since is None else since
+                    if hold.used > since:  # kept from one item to the next
+                        hold.lost, hold.lost_s = OWNER_IDLE, since
+                        continue
+                if since is not None:
+                    fetched[hold] = since
             lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
             if lost is not None:
                 first = now if first is None else first
@@ -104,12 +130,15 @@ class Units:
             if first is not None:
                 left[hold] = first
         frames.clear()
-        self._idle, self._left = idle, left
+        self._idle, self._left, self._fetched = idle, left, fetched
 
     def resumed(self, holds: list[Hold]) -> list[Hold]:
         """Those that seemed lost and that another owner has used since: they were handed on after all."""
         found = []
         for hold in holds:
+            if hold.lost is None and unit_ended(hold) is None:  # to a task that its request started
+                found.append(hold)
+                continue
             user = (hold.others or {}).get(USER)
             if hold.lost is not None and user is not None and hold.used > hold.lost_s and user.ended is None:
                 hold.lost = None
@@ -142,6 +171,27 @@ class Units:
             return False
         return owner.file is None or self._classifier.kind(owner.file) == PLUMBING
 
+    def _fetches(self, frame: Any, hold: Hold) -> bool:
+        """Whether a thread waits in a queue, in the function of its own from which it took a connection.
+
+        That may be a loop of the service's own, which waits for its next item, or a job that waits for the
+        results of others: only a loop comes back to it with the session of the item before.
+        """
+        gets = False
+        for number in range(_MAX_FRAMES):
+            if frame is None:
+                return False
+            code = frame.f_code
+            file = code.co_filename
+            if (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION:
+                gets = gets or (not number and called_at(code, frame.f_lasti) == "get")
+                return gets and code in hold.stack.codes
+            if not (file.endswith(_WAITING) or any(mark in file for mark in _HUBS)):
+                return False
+            gets = gets or (code.co_name == "get" and file.endswith(f"{os.sep}queue.py"))
+            frame = frame.f_back
+        return False
+
     def is_idle(self, frame: Any) -> bool:
         """Whether a stack, from its innermost frame on, waits for the next unit of work."""
         only_waits = True
@@ -163,6 +213,20 @@ class Units:
             )
             frame = frame.f_back
         return False
+
+
+def _serves_nobody(owner: Owner) -> bool:
+    """Return whether a task of a server waits for the next request of its client."""
+    places = [place for module, place in _CONNECTIONS.items() if module in sys.modules]
+    if not places:
+        return False
+    for frame in chain_of(owner.ref()).frames[:_MAX_WAITING]:
+        code = frame.f_code
+        if (_end_of(code.co_filename), code.co_name) in places:
+            return True
+        if code.co_name not in ("wait", "receive_more"):
+            break
+    return False
 
 
 def _taken_after(hold: Hold) -> bool:

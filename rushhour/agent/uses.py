@@ -10,14 +10,21 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .book import Book, monotonic
+from .frames import local_of
 from .owners import Owner
 from .patches import Patches
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from contextvars import ContextVar
+    from types import FrameType, ModuleType
+
+    from .book import Request
 
 ORM = "sqlalchemy.orm"
+_COLLECTIONS = "sqlalchemy.util._collections"  # has the registries of sessions
+_MAKER_FRAMES = 6  # of sessionmaker, of a class of the service's own, of the registry
 USER, MAKER, ASKER = "user", "maker", "asker"
+HELPER = "helper"  # a user in the same request
 # A lock for each module that some thread imports at the moment; None: this Python keeps them elsewhere.
 _IMPORTING: Any = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", None)
 
@@ -25,16 +32,21 @@ _IMPORTING: Any = getattr(sys.modules.get("_frozen_importlib"), "_module_locks",
 class UsePatch(Patches):
     """Patches the start of statements and the creation of sessions, and removes the patches."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, request: ContextVar[Request | None]) -> None:
         super().__init__()
         self._book = book
+        self._request = request
+        self._has_registry = False  # without one, no session is looked for in it
 
     def apply(self, module: ModuleType) -> None:
         """Patch `sqlalchemy` or `sqlalchemy.orm`, which was just imported."""
         from sqlalchemy import event  # noqa: PLC0415  # here it is imported already
 
         if module.__name__ == ORM:
+            from sqlalchemy.util import ThreadLocalRegistry  # noqa: PLC0415  # as above
+
             session = module.Session
+            self._wrap(ThreadLocalRegistry, "__init__", self._registry_init)
             self._wrap(session, "__init__", self._init)
             event.listen(session, "after_begin", self._after_begin)
             self._undo.append(lambda: event.remove(session, "after_begin", self._after_begin))
@@ -45,7 +57,7 @@ class UsePatch(Patches):
 
     def _cursor(self, original: Any) -> Any:
         """The proxy's `cursor`: every statement begins with it."""
-        owner_of, fault = self._book.owner_of, self._book.fault
+        owner_of, request, fault = self._book.owner_of, self._request, self._book.fault
 
         def cursor(proxy: Any, *arguments: Any, **options: Any) -> Any:
             try:
@@ -57,11 +69,22 @@ class UsePatch(Patches):
                     hold.used = monotonic()
                     if owner is not hold.owner:
                         add_holder(hold, USER, owner)
+                        if hold.request is not None and request.get() is hold.request:
+                            add_holder(hold, HELPER, owner)
             except Exception as error:
                 fault("use", error)
             return original(proxy, *arguments, **options)
 
         return cursor
+
+    def _registry_init(self, original: Any) -> Any:
+        """ThreadLocalRegistry.__init__: from here on some sessions belong to a thread."""
+
+        def __init__(registry: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807  # stands in for it
+            self._has_registry = True
+            original(registry, *arguments, **options)
+
+        return __init__
 
     def _init(self, original: Any) -> Any:
         """Session.__init__: whoever makes a session has in hands what it takes, wherever it is first used."""
@@ -74,6 +97,8 @@ class UsePatch(Patches):
                 # attributes in a dictionary from then on, and each later access slower.
                 if not _at_import():
                     session._rushhour_maker = owner_of()
+                if self._has_registry and _in_registry():
+                    session._rushhour_scoped = True
             except Exception as error:
                 fault("new session", error)
 
@@ -83,9 +108,15 @@ class UsePatch(Patches):
     def _after_begin(self, session: Any, _transaction: Any, connection: Any) -> None:
         try:
             maker = getattr(session, "_rushhour_maker", None)
+            scoped = getattr(session, "_rushhour_scoped", None) is True or None
+            if type(maker) is not Owner and not scoped:
+                return
             record = getattr(connection._dbapi_connection, "_connection_record", None)
-            hold = None if record is None or type(maker) is not Owner else record._rushhour_slot.hold
-            if hold is not None and hold.owner is not maker:
+            hold = None if record is None else record._rushhour_slot.hold
+            if hold is None:
+                return
+            hold.scoped = scoped
+            if type(maker) is Owner and hold.owner is not maker:
                 add_holder(hold, MAKER, maker)
         except Exception as error:
             self._book.fault("session begin", error)
@@ -96,6 +127,18 @@ def add_holder(hold: Any, why: str, owner: Any) -> None:
     if hold.others is None:
         hold.others = {}
     hold.others[why] = owner
+
+
+def _in_registry() -> bool:
+    """Return whether the session that is made now is one for its thread (`scoped_session`)."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_MAKER_FRAMES):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "__call__" and frame.f_globals.get("__name__") == _COLLECTIONS:
+            return type(local_of(frame, "self")).__name__ == "ThreadLocalRegistry"
+        frame = frame.f_back
+    return False
 
 
 def _at_import() -> bool:

@@ -13,8 +13,8 @@ import os
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from .asked import local_of
 from .flask_requests import current_request
+from .frames import local_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -23,7 +23,34 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 100
 _MAX_FRAMES = 200
+_MAX_WAITING = 6  # frames of libraries in which a coroutine waits for a thread
+_IDLE = ("queue.py", "threading.py")
 _ANYIO = os.path.join("anyio", "_backends", "_asyncio.py")  # its WorkerThread.run
+
+
+def waits_for_a_thread(stack: list[FrameType]) -> bool:
+    """Return whether a coroutine waits until one of anyio's threads is free."""
+    return any(
+        frame.f_code.co_name == "acquire_on_behalf_of"
+        and f"{os.sep}anyio{os.sep}" in frame.f_code.co_filename
+        for frame in stack[:_MAX_WAITING]
+    )
+
+
+def threads_at_work(frames: dict[int, FrameType]) -> list[list[FrameType]]:
+    """Return the stacks of anyio's threads, without those that wait for work."""
+    found = []
+    for frame in list(frames.values())[:MAX_THREADS]:
+        stack: list[FrameType] = []
+        inner: FrameType | None = frame
+        while inner is not None and len(stack) < _MAX_FRAMES:
+            if inner.f_code.co_name == "run" and inner.f_code.co_filename.endswith(_ANYIO):
+                if any(not item.f_code.co_filename.endswith(_IDLE) for item in stack):
+                    found.append(stack)
+                break
+            stack.append(inner)
+            inner = inner.f_back
+    return found
 
 
 def at_work(frames: dict[int, FrameType]) -> dict[Request, list[FrameType]]:

@@ -48,15 +48,20 @@ def backend_signals(history: History, window: Window | None) -> tuple[BackendSig
         for event in history.events
         if event.name == f.LOG_ERRORS and event.t_s >= window.load_started_s
     )
-    names = sorted({sample.server for sample in history.servers} | {sample.pool for sample in history.pools})
+    pools = {f.server_of(sample.pool) for sample in history.pools}
+    names = sorted({sample.server for sample in history.servers} | pools)
     full = {
-        sample.pool for sample in history.pools if sample.capacity and sample.checked_out >= sample.capacity
+        f.server_of(sample.pool)
+        for sample in history.pools
+        if sample.capacity and sample.checked_out >= sample.capacity
     }
     return tuple(_of_server(history, window, name, full, lost) for name in names)
 
 
 def _of_server(history: History, window: Window, name: str, full: set[str], lost: int) -> BackendSignals:
-    samples = [sample for sample in history.pools if sample.pool == name and sample.t_s <= window.end_s]
+    samples = [
+        sample for sample in history.pools if f.server_of(sample.pool) == name and sample.t_s <= window.end_s
+    ]
     servers = [
         sample
         for sample in history.servers
@@ -64,21 +69,25 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
     ]
     creates: dict[int, int] = {}
     for times in history.times:
-        if times.pool == name:
+        if f.server_of(times.pool) == name:
             for bound, count in times.create_us.items():
                 creates[bound] = creates.get(bound, 0) + count
     connecting_s = max(
         (
             _longest_s(
-                (sample.t_s, sample.checked_out - sample.live >= 2) for sample in samples if sample.pid == pid
+                (sample.t_s, sample.checked_out - sample.live >= 2)
+                for sample in samples
+                if (sample.pid, sample.pool) == key
             )
-            for pid in {sample.pid for sample in samples}
+            for key in {(sample.pid, sample.pool) for sample in samples}
         ),
         default=0.0,
     )
     errors = [sample.error for sample in servers if sample.error]
     waiting = [
-        out for out in history.checkouts if out.pool == name and out.in_driver > out.in_queue + out.elsewhere
+        out
+        for out in history.checkouts
+        if f.server_of(out.pool) == name and out.in_driver > out.in_queue + out.elsewhere
     ]
     unanswered = [(sample.t_s, _unanswered(waiting, sample)) for sample in servers if sample.error is None]
     return BackendSignals(
@@ -120,11 +129,11 @@ def _dragged(history: History, server: str) -> dict[str, int]:
     """Count the connections of other pools whose requests waited for this server or its pool."""
     there = defaultdict(list)
     for out in history.checkouts:
-        if out.pool == server:
+        if f.server_of(out.pool) == server:
             there[_holder(out)].append(out)
     found: Counter[str] = Counter()
     for out in history.checkouts:
-        if out.pool != server:
+        if f.server_of(out.pool) != server:
             until_s = out.returned_s if out.returned_s is not None else float("inf")
             found[out.pool] += any(
                 out.taken_s <= other.taken_s < until_s for other in there[_holder(out)]

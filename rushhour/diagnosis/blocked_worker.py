@@ -41,11 +41,17 @@ def find(signals: Signals) -> Finding | None:
     return Finding(
         cause=CAUSE,
         confidence=_confidence(processes),
-        share=1.0,
+        share=1.0 - _leaked_share(signals),
         summary=_summary(signals),
         fix=_fix(processes),
         evidence=_evidence(signals),
     )
+
+
+def _leaked_share(signals: Signals) -> float:
+    """Return the share of the pool that had leaked: whoever asks it for a connection then blocks the loop."""
+    leak = signals.leak
+    return min(1.0, leak.leaked / leak.capacity) if leak is not None and leak.capacity else 0.0
 
 
 def _by_driver(processes: ProcessSignals) -> bool:

@@ -160,6 +160,11 @@ def _circumstances(signals: Signals) -> tuple[str, ...]:
             f"CPU of the {pressure.pool} at {pressure.server_cpu_share:.0%} of its limit while the pool was "
             "full: every query took longer"
         )
+    if pressure and pressure.outer is not None and not pressure.crossed:
+        found.append(
+            f"holders of pool {pressure.outer} waited for a connection of pool {pressure.pool}: it drained "
+            "as well"
+        )
     behind = signals.behind_leak
     if behind is not None and signals.leak is not None:
         found.append(

@@ -30,7 +30,7 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(signals, holds),
         share=pressure.busy_share,
-        summary=_summary(pressure, holds),
+        summary=_summary(pressure, holds, signals.metrics.service_cpu_cores_mean),
         fix=FIX,
         evidence=(*hold_evidence(holds), *pressure_evidence(pressure)),
     )
@@ -42,13 +42,16 @@ def _confidence(signals: Signals, holds: HoldSignals) -> Confidence:
     return "certain" if holds.server_idle is not None else "likely"
 
 
-def _summary(pressure: PressureSignals, holds: HoldSignals) -> str:
-    line, taken = holds.seen("elsewhere", "lock") or holds.line, holds.taken("elsewhere", "lock")
-    what = (
-        "a lock of the service's own"
-        if holds.lock > holds.elsewhere / 2
-        else "something else than the database"
-    )
+def _summary(pressure: PressureSignals, holds: HoldSignals, cores: float | None) -> str:
+    whats = ("elsewhere", "lock", "other_query")
+    line, taken = holds.seen(*whats) or holds.line, holds.taken(*whats)
+    what = "something else than the database"
+    if holds.lock > holds.elsewhere / 2:
+        what = "a lock of the service's own"
+    elif holds.share_of_places("other_query", among=whats) > MOST:
+        what = "a query over another connection of theirs"
+    elif (cores or 0.0) >= BUSY_CORES:
+        what = f"something else than the database, or computing (the service used {cores:.1f} cores)"
     where = f", at {at(line)}" if line is not None else ""
     text = (
         f"Pool {pressure.pool} was full for {pressure.full_s:.1f} s, and {holds.elsewhere:.0%} of the "

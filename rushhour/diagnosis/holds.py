@@ -21,6 +21,7 @@ LOOKS: Final = (
     *("streaming", "sending", "elsewhere", "unseen"),
 )
 T = TypeVar("T")
+MANY_AT_ONE_LINE: Final = 3  # connections of an owner
 WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that two in a row do not overlap
 
 
@@ -50,11 +51,15 @@ class HoldSignals:
     streamed: str | None  # the endpoint of most of these responses
     places: Mapping[tuple[str, f.CallSite, f.CallSite | None], int]  # what, taken at, seen at -> looks
     second: f.CallSite | None  # where most of those were turned away who held a connection
+    repeated: int = 0  # connections of owners that took three or more at one line, and gave none back
+    repeated_at: f.CallSite | None = None  # where most of those were taken
+    repeaters: int = 0  # these owners
+    crossed: float = 0.0  # in the queue of another pool, whose holders wait for this one
 
     @property
     def waiting_for_another(self) -> float:
-        """The share in the pool's queue, or at a lock whose owner is in that queue."""
-        return self.queue + self.behind
+        """The share in a queue that they block themselves, or at a lock whose owner is in that queue."""
+        return self.queue + self.behind + self.crossed
 
     def taken(self, *whats: str) -> f.CallSite | None:
         """The line at which most of the holders seen at this took their connection."""
@@ -63,6 +68,11 @@ class HoldSignals:
     def seen(self, *whats: str) -> f.CallSite | None:
         """The line at which most of them were seen."""
         return self._most(1, whats)
+
+    def share_of_places(self, what: str, *, among: tuple[str, ...]) -> float:
+        """Return the share of a kind of place among these kinds; 0 if none was seen."""
+        looks = {kind: sum(n for (kept, *_), n in self.places.items() if kept == kind) for kind in among}
+        return looks[what] / sum(looks.values()) if sum(looks.values()) else 0.0
 
     def _most(self, part: int, whats: tuple[str, ...]) -> f.CallSite | None:
         counts: Counter[f.CallSite] = Counter()
@@ -89,6 +99,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         return None
     line, most = next(iter(lines.most_common(1)), (None, 0))
     states = _joined(history, pressure)
+    repeated = _repeated(history, pressure)
     streams = [
         out
         for out in history.checkouts
@@ -98,7 +109,8 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         (pressure.to_s if out.returned_s is None else out.returned_s) - out.taken_s for out in streams
     ]
     shares = {what: count / total if total else 0.0 for what, count in looks.items()}
-    holding = Counter(timeout.site for timeout in late if timeout.holding > 0)
+    held = [timeout.holding + (timeout.holding_other if pressure.crossed else 0) for timeout in late]
+    holding = Counter(timeout.site for timeout, count in zip(late, held, strict=True) if count > 0)
     return HoldSignals(
         pool=pressure.pool,
         looks=total,
@@ -116,13 +128,33 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         server_idle=states["idle in transaction"] / sum(states.values()) if states else None,
         server_active=states["active"] / sum(states.values()) if states else None,
         timeouts=len(late),
-        holding=sum(timeout.holding > 0 for timeout in late),
+        holding=holding.total(),
         claimed=_claimed(late),
         oldest_stream_s=max(streamed_s, default=0.0),
         streamed=_most_frequent(out.endpoint for out in streams if out.endpoint is not None),
         places=places,
         second=_most_frequent(holding.elements()),
+        repeated=sum(len(group) for group in repeated),
+        repeated_at=_most_frequent(out.site for group in repeated for out in group),
+        repeaters=len({group[0].owner for group in repeated}),
+        crossed=shares["other_pool"] if pressure.crossed else 0.0,
     )
+
+
+def _repeated(history: History, pressure: PressureSignals) -> list[list[f.CheckOut]]:
+    """Return the connections that were out at the end of the trouble, by owner and line: three or more.
+
+    Who waits for a second connection takes it at another line. The same line, again and again, is a loop that
+    closes nothing.
+    """
+    groups: dict[tuple[int | None, tuple[str, ...]], list[f.CheckOut]] = {}
+    for out in history.checkouts:
+        ends = [moment for moment in (out.request_ended_s, out.returned_s) if moment is not None]
+        if (out.pid, out.pool) != (pressure.pid, pressure.pool) or out.owner is None:
+            continue
+        if out.taken_s <= pressure.to_s <= min(ends, default=pressure.to_s):
+            groups.setdefault((out.owner, out.stack), []).append(out)
+    return [group for group in groups.values() if len(group) >= MANY_AT_ONE_LINE]
 
 
 def _most_frequent(values: Iterable[T]) -> T | None:
@@ -180,7 +212,7 @@ def _joined(history: History, pressure: PressureSignals) -> Counter[str]:
     ]
     states: Counter[str] = Counter()
     for sample in history.servers:
-        if sample.server != pressure.pool or not _during(sample.t_s, pressure):
+        if sample.server != f.server_of(pressure.pool) or not _during(sample.t_s, pressure):
             continue
         backends = {backend.pid: backend.state for backend in sample.backends}
         for out in held:
@@ -208,6 +240,7 @@ def hold_evidence(holds: HoldSignals) -> tuple[Evidence, ...]:
             ("driver", "waiting for the server", holds.driver),
             ("queue", "waiting for another connection", holds.queue),
             ("behind", "at a lock whose owner waits for a connection", holds.behind),
+            ("other_pool", "waiting for a connection of another pool", holds.crossed),
             ("streaming", "making a response while it is sent", holds.streaming),
             ("sending", "waiting for a client to read", holds.sending),
             ("elsewhere", "doing other things", holds.elsewhere),

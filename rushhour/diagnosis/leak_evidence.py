@@ -30,6 +30,15 @@ def leak_evidence(leak: LeakSignals) -> tuple[Evidence, ...]:
     ):
         if count:
             found.append(Evidence(words, count, source=f"pool.jsonl checkout.lost {lost}"))
+    if leak.scoped:
+        found.append(
+            Evidence(
+                "of them, those whose session a thread-local registry keeps",
+                leak.scoped,
+                source="pool.jsonl checkout.scoped",
+                meaning="made by `scoped_session`",
+            )
+        )
     if leak.asked_again:
         found.append(
             Evidence(

@@ -46,6 +46,7 @@ class LeakSignals:
     last_s: float
     oldest_s: float  # how long the oldest has been out
     by_tasks: int = 0  # of the leaked, those that asyncio tasks took
+    scoped: int = 0  # of the leaked, those whose session a `scoped_session` keeps for its thread
     taken_elsewhere: int = 0  # check-outs of the same endpoints at other call sites of the pool
 
     @property
@@ -79,6 +80,11 @@ class LeakSignals:
     def of_tasks(self) -> bool:
         """Whether tasks of an event loop took most of them: all tasks share a session per thread."""
         return self.leaked > 1 and self.by_tasks * 2 > self.leaked
+
+    @property
+    def in_registry(self) -> bool:
+        """Whether a thread-local registry keeps the session of each."""
+        return self.scoped == self.leaked > 0
 
     @property
     def spans_requests(self) -> bool | None:
@@ -195,6 +201,7 @@ def _of_pool(
         last_s=max(taken),
         oldest_s=window.end_s - min(out.taken_s for out in chosen),
         by_tasks=sum(out.by_task for out in leaked),
+        scoped=sum(out.scoped for out in leaked),
         taken_elsewhere=checkouts_elsewhere(history, window, keys, pool),
     )
 

@@ -13,7 +13,9 @@ FIX = (
     "own. "
     "If a second one is unavoidable, the pool needs threads x (connections per request - 1) + 1 "
     "connections, or "
-    "the deadlock only becomes rarer. A larger pool without fewer threads postpones it."
+    "the deadlock only becomes rarer. A lock, or a thread, that is waited for with a connection in hand must "
+    "not be kept by anybody who waits for a connection: allow no more threads than connections. A larger "
+    "pool without fewer threads postpones it."
 )
 
 MOST = 0.5  # of the time-outs, or of the looks at holders
@@ -29,14 +31,15 @@ def find(signals: Signals) -> Finding | None:
     if pressure is None or holds is None or not pressure.timeouts:
         return None
     by_timeouts = holds.timeouts > 0 and holds.holding >= MOST * holds.timeouts
-    by_looks = holds.waiting_for_another >= MOST and holds.holding > 0
+    # The owner of a lock may wait for its first connection: then no time-out hits a holder.
+    by_looks = holds.waiting_for_another >= MOST and (holds.holding > 0 or holds.behind >= MOST)
     if not by_timeouts and not by_looks:
         return None
     return Finding(
         cause=CAUSE,
         confidence="certain" if by_timeouts or holds.waiting_for_another >= NEARLY_ALL else "likely",
         share=pressure.busy_share,
-        summary=_summary(holds),
+        summary=_summary(holds, pressure.outer if holds.crossed else None),
         fix=FIX,
         evidence=(*_lines(holds), *hold_evidence(holds), *pressure_evidence(pressure)),
     )
@@ -44,7 +47,8 @@ def find(signals: Signals) -> Finding | None:
 
 def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:
     """Return where the first connection was taken, and where the second was asked for."""
-    return holds.taken("queue", "behind"), holds.seen("queue") or holds.second or holds.line
+    whats = ("queue", "behind", *(("other_pool",) if holds.crossed else ()))
+    return holds.taken(*whats), holds.seen("queue", *whats[2:]) or holds.second or holds.line
 
 
 def _lines(holds: HoldSignals) -> tuple[Evidence, ...]:
@@ -58,23 +62,22 @@ def _lines(holds: HoldSignals) -> tuple[Evidence, ...]:
     return tuple(item for item in found if item is not None)
 
 
-def _summary(holds: HoldSignals) -> str:
+def _summary(holds: HoldSignals, outer: str | None) -> str:
     first, second = _both(holds)
     where = f", at {at(second)}" if second is not None else ""
     taken = f" The first one was taken at {at(first)}." if first is not None else ""
-    behind = (
-        f" ({holds.behind:.0%} at a lock whose owner waits for one, mostly at {_lock(holds)})"
-        if holds.behind
-        else ""
-    )
+    behind = f" ({holds.behind:.0%} {_lock(holds)})" if holds.behind else ""
+    crossed = "" if outer is None else f" of pool {outer}, whose holders wait for this one in turn"
     return (
         f"{holds.waiting_for_another:.0%} of the looks at those who held a connection of pool {holds.pool} "
-        f"found them waiting for another one{where}{behind}, and {holds.holding} of its {holds.timeouts} "
-        "time-outs hit such holders: as many requests as there are connections block each other, and all "
-        f"others wait for them.{taken}"
+        f"found them waiting for another one{crossed}{where}{behind}, and {holds.holding} of its "
+        f"{holds.timeouts} time-outs hit such holders: as many requests as there are connections block "
+        f"each other, and all others wait for them.{taken}"
     )
 
 
 def _lock(holds: HoldSignals) -> str:
     line = holds.seen("behind")
-    return "a line that was not seen" if line is None else at(line)
+    if line is None:
+        return "for a lock or a thread whose owner waits for one"
+    return f"at a lock whose owner waits for one, mostly at {at(line)}"

@@ -7,6 +7,7 @@ from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_
 from rushhour.diagnosis.signals import Signals
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 
 def elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
@@ -33,6 +34,18 @@ def not_seen(signals: Signals, history: History) -> Iterator[Objection]:
     if holds is not None and holds.unseen >= MOST:
         says = f"{holds.unseen:.0%} of the looks could not find who works with the connection"
         yield Objection("the agent", says, "pool.jsonl doing.unseen")
+
+
+def too_short(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause that rests on where the holders were: most holds are too short to be looked at."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and (pressure.short_share or 0.0) >= MOST:
+        share = pressure.short_share or 0.0
+        says = (
+            f"{share:.0%} of the time that connections were out was in holds of a tenth of a second or less"
+        )
+        yield Objection("the agent", says, "pool.jsonl times.hold_us", refutes=share >= NEARLY_ALL)
 
 
 def not_streaming(signals: Signals, history: History) -> Iterator[Objection]:
@@ -91,7 +104,7 @@ def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
     active = [
         sample.states.get("active", 0)
         for sample in history.servers
-        if sample.server == pressure.pool
+        if sample.server == f.server_of(pressure.pool)
         and sample.error is None
         and pressure.from_s <= sample.t_s <= pressure.to_s
     ]
@@ -109,6 +122,19 @@ def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
     if pressure is not None and pressure.active_share is not None and pressure.active_share < MOST:
         says = f"{pressure.active_share:.0%} of the backends in a transaction ran a query"
         yield Objection("the servers", says, "postgres.jsonl states")
+
+
+def unwitnessed(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict connections at work: neither the agent nor the server saw them work."""
+    del history
+    holds, pressure = signals.holds, signals.pressure
+    if pressure is None or pressure.active_share is not None:
+        return
+    seen = 0.0 if holds is None or not holds.looks else 1.0 - holds.unseen
+    short = pressure.short_share or 0.0  # they come back so soon that they are at work
+    if seen < MOST and short < MOST:
+        says = f"{seen:.0%} of the looks at holders found what they do, and no server was observed"
+        yield Objection("the agent", says, "pool.jsonl doing, postgres.jsonl", "likely")
 
 
 def left_out(signals: Signals, history: History) -> Iterator[Objection]:

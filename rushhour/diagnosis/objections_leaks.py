@@ -8,6 +8,7 @@ from rushhour.diagnosis.signals import Signals
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, leaked_at_end
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 OPEN_S: Final = 1.0  # a transaction that idles for less, after the load, is about to end
 
@@ -22,7 +23,7 @@ def leak_in_use(signals: Signals, history: History, used_by_later: int = 0) -> I
     seen = [
         sample
         for sample in history.servers
-        if sample.server == pool and sample.error is None and sample.t_s <= window.end_s
+        if sample.server == f.server_of(pool) and sample.error is None and sample.t_s <= window.end_s
     ]
     if not leaked or not seen or seen[-1].t_s < window.load_ended_s:
         return

@@ -26,6 +26,7 @@ FIX_CYCLE: Final = (
 MOST: Final = 0.5  # of the waits for a lock
 NEARLY_ALL: Final = 0.8
 WORTH_SAYING: Final = 0.2  # of the connections that were out
+LEFT_S: Final = 1.0  # a session that idles for this long in a transaction without a check-out was given back
 MANY_SAMPLES: Final = 3  # of the server, once a second, with such a wait
 
 
@@ -84,11 +85,12 @@ def _summary(locks: LockSignals) -> str:
 def _transaction(own: tuple[Chain, ...]) -> str:
     """Describe `the transaction that app/x.py:3 f opened, which idles at app/x.py:9 f for up to 4.2 s`."""
     sites = Counter(chain.blocker.site for chain in own if chain.blocker is not None)
-    left = [chain for chain in own if chain.blocker is None and chain.last.blocker_state == IDLE]
+    left = [chain for chain in own if chain.blocker is None and _is_left(chain.last)]
     if len(left) > MOST * len(own):
         return (
             "connections that are back in their pool and keep a lock all the same, for up to "
-            f"{_longest(left, idle=True):.1f} s: an advisory lock of the session outlives its transaction"
+            f"{_longest(left, idle=True):.1f} s: an advisory lock of the session outlives its transaction, "
+            "and without a reset (`pool_reset_on_return=None`) so does every lock"
         )
     if not sites:
         return "transactions of the service itself, too short to be seen one by one"
@@ -101,6 +103,12 @@ def _transaction(own: tuple[Chain, ...]) -> str:
     line = line_of(idle)
     stands = f" at {at(line)}" if line is not None else ""
     return f"{text}, which idles{stands} for up to {_longest(idle, idle=True):.1f} s"
+
+
+def _is_left(wait: f.LockWait) -> bool:
+    """Return whether a blocking session does nothing, for longer than between two statements."""
+    state = wait.blocker_state or ""
+    return state == IDLE or (state.startswith(IDLE) and (wait.blocker_state_s or 0.0) >= LEFT_S)
 
 
 def line_of(chains: list[Chain]) -> f.CallSite | None:

@@ -13,6 +13,8 @@ from rushhour.rundir import facts as f
 # A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
 _BRIEF_SHARE: Final = 0.05
 _BRIEF_S: Final = 2.0
+_MOST: Final = 0.5  # of the looks at holders
+_LOOKED_AT_US: Final = 131_072  # the first bound above 0.1 s: shorter holds are only counted
 _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
 
 
@@ -37,6 +39,9 @@ class PressureSignals:
     left_out: int  # still out when the watch ended, leaked ones not counted
     active_share: float | None  # of the server's backends in a transaction, those that ran a query
     server_cpu_share: float | None  # of what the server may use
+    short_share: float | None = None  # of the connection-seconds, those of holds too short to be looked at
+    outer: str | None = None  # the pool with the longest queue, whose holders waited for this one
+    crossed: bool = False  # and holders of this one waited for that one in turn
 
     @property
     def queued(self) -> bool:
@@ -58,7 +63,10 @@ class PressureSignals:
 
 
 def pressure_signals(history: History, window: Window | None) -> PressureSignals | None:
-    """Compute the signals of the full pool with the longest queue; None if no pool was full."""
+    """Compute the signals of the full pool with the longest queue; None if no pool was full.
+
+    If its holders wait in the queue of another full pool, that one is what they all wait for.
+    """
     if window is None:
         return None
     seen: Counter[tuple[int, str]] = Counter()
@@ -70,7 +78,8 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
                 full.setdefault((sample.pid, sample.pool), []).append(sample)
     if not full:
         return None
-    pid, pool = max(full, key=lambda key: (max(item.waiting for item in full[key]), len(full[key])))
+    path = _path(history, full)
+    pid, pool = path[-1]
     samples = full[pid, pool]
     from_s, to_s = samples[0].t_s, samples[-1].t_s
     full_share = len(samples) / seen[pid, pool]
@@ -93,9 +102,63 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         arrivals_per_s=_arrivals_per_s(samples[0], samples[-1]),
         hold_mean_s=_hold_mean_s(history, pid, pool, from_s, to_s),
         left_out=_left_out(history, pid, pool, window.end_s),
-        active_share=_active_share(history, pool, from_s, to_s),
-        server_cpu_share=_cpu_share(history, pool, from_s, to_s),
+        active_share=_active_share(history, f.server_of(pool), from_s, to_s),
+        server_cpu_share=_cpu_share(history, f.server_of(pool), from_s, to_s),
+        short_share=_short_share(history, samples, from_s, to_s),
+        outer=path[0][1] if len(path) > 1 else None,
+        crossed=len(path) > 1 and _wait_for_others(history, path[-1], samples),
     )
+
+
+def _short_share(history: History, samples: list[f.PoolSample], from_s: float, to_s: float) -> float | None:
+    """Return the share of the connection-seconds of a full pool in holds that no look is made at."""
+    total_s = samples[0].checked_out * (to_s - from_s)
+    pid, pool = samples[0].pid, samples[0].pool
+    short_us = [
+        bound * _BUCKET_MIDDLE * count
+        for times in history.times
+        if (times.pid, times.pool) == (pid, pool) and from_s <= times.t_s <= to_s + 1
+        for bound, count in times.hold_us.items()
+        if bound <= _LOOKED_AT_US
+    ]
+    return min(1.0, sum(short_us) / 1_000_000 / total_s) if total_s > 0 and short_us else None
+
+
+_Key = tuple[int, str]  # a process and its pool
+
+
+def _path(history: History, full: dict[_Key, list[f.PoolSample]]) -> list[_Key]:
+    """Follow the holders of the pool with the longest queue through the full pools that they wait for."""
+
+    def rank(key: _Key) -> tuple[int, int]:
+        return max(item.waiting for item in full[key]), len(full[key])
+
+    path = [max(full, key=rank)]
+    while _wait_for_others(history, path[-1], full[path[-1]]):
+        others = [key for key in full if key[0] == path[0][0] and key not in path]
+        if not others:
+            break
+        path.append(max(others, key=rank))
+    return path
+
+
+def _wait_for_others(history: History, key: _Key, samples: list[f.PoolSample]) -> bool:
+    """Return whether most holders of a pool, while it was full, were in the queue of another pool."""
+    from_s, to_s = samples[0].t_s, samples[-1].t_s + 1
+    looks = [look for look in history.doing if (look.pid, look.pool) == key and from_s <= look.t_s <= to_s]
+    waited = sum(look.other_pool for look in looks)
+    seen = sum(
+        look.driver
+        + look.queue
+        + look.behind
+        + look.lock
+        + look.other_pool
+        + look.elsewhere
+        + look.streaming
+        + (look.sending or 0)
+        for look in looks
+    )
+    return seen > 0 and waited >= _MOST * seen
 
 
 def _arrivals_per_s(first: f.PoolSample, last: f.PoolSample) -> float | None:

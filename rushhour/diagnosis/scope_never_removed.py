@@ -44,7 +44,7 @@ def find(signals: Signals) -> Finding | None:
 
 def _confidence(leak: LeakSignals) -> Confidence:
     """Return how certain it is: a few connections on different threads may be chance, reused ones are not."""
-    if leak.spans_requests:
+    if leak.spans_requests or leak.in_registry:
         return "certain" if leak.leaked > 1 else "likely"
     return "likely" if leak.leaked >= 3 else "possible"
 
@@ -62,6 +62,11 @@ def _summary(leak: LeakSignals) -> str:
         return (
             f"{text}; {seen}: later requests of a thread use what its first one took, so a thread-local "
             "session is never removed."
+        )
+    if leak.in_registry:
+        return (
+            f"{text}; a thread-local registry (`scoped_session`) keeps the session of each, and nobody has "
+            "removed it."
         )
     if leak.mostly_idle:
         return (

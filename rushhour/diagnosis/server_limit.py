@@ -36,7 +36,7 @@ def find(signals: Signals) -> Finding | None:
     return Finding(
         cause=CAUSE,
         confidence="certain" if full else "likely",
-        share=1.0,
+        share=1.0 - _leaked_share(signals),
         summary=_summary(processes, refused, full),
         fix=FIX if processes.engines_site is None else f"{ENGINE_FIX} {FIX}",
         evidence=(
@@ -64,6 +64,15 @@ def find(signals: Signals) -> Finding | None:
             ),
         ),
     )
+
+
+def _leaked_share(signals: Signals) -> float:
+    """Return the share of the server's connections that leaked from a pool without a limit of its own."""
+    leak = signals.leak
+    if leak is None or leak.capacity is not None:
+        return 0.0
+    most = max((most for most, _ in signals.processes.limits.values()), default=0)
+    return min(1.0, leak.leaked / most) if most else 0.0
 
 
 def _engines(processes: ProcessSignals) -> str:

@@ -12,6 +12,7 @@ from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
 from rushhour.diagnosis.processes import ProcessSignals, process_signals
 from rushhour.metrics.measure import Metrics
 from rushhour.rundir import History
+from rushhour.rundir import facts as f
 
 LOCKED_S: Final = 2.0  # a shorter wait of most backends for a lock is a hiccup
 
@@ -39,7 +40,7 @@ class Signals:
             (
                 backend
                 for backend in self.backends
-                if backend.server == self.leak.pool and backend.lock_waits_s >= LOCKED_S
+                if backend.server == f.server_of(self.leak.pool) and backend.lock_waits_s >= LOCKED_S
             ),
             None,
         )

@@ -3,6 +3,7 @@
 from rushhour.diagnosis.backend import BackendSignals, backend_evidence
 from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.signals import LOCKED_S, Signals
+from rushhour.rundir import facts as f
 
 CAUSE = "slow-or-dead-backend"
 FIX = (
@@ -39,7 +40,7 @@ def find(signals: Signals) -> Finding | None:
     if not signs or backend is None or not _felt(signals, backend):
         return None
     pressure = signals.pressure
-    on_pool = pressure is not None and pressure.pool == backend.server
+    on_pool = pressure is not None and f.server_of(pressure.pool) == backend.server
     return Finding(
         cause=CAUSE,
         confidence="certain" if len(signs) > 1 else "likely",

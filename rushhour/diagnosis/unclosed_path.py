@@ -1,8 +1,10 @@
 """Rule: a path through the code takes a connection and does not close it."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
+from rushhour.diagnosis.holds import hold_evidence
 from rushhour.diagnosis.leak_evidence import leak_evidence
 from rushhour.diagnosis.leaks import LeakSignals
+from rushhour.diagnosis.pressure import pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.diagnosis.units import noun, unit_of_endpoint
@@ -14,6 +16,11 @@ LOST_FIX = (
     "around its whole work, so that exceptions give the connection back too. A larger pool only postpones "
     "this: each leaked connection is lost until the process ends."
 )
+AGAIN_FIX = (
+    "Close each session before the next one is opened: take it in a `with` block inside of the loop, or pass "
+    "one session on. A larger pool only postpones this."
+)
+MOST = 0.5  # of a full pool
 FIX = (
     "Close the session on every path: take it in a `with` block, so that early returns and exceptions give "
     "the connection back too. Look first at what differs between the requests of this endpoint that leak and "
@@ -26,7 +33,7 @@ def find(signals: Signals) -> Finding | None:
     """Return a finding if connections leaked that no later request uses."""
     leak = signals.leak
     if leak is None:
-        return None
+        return _taken_again(signals)
     if leak.spans_requests and leak.one_per_thread:
         return None
     if leak.one_per_thread and not leak.dropped and leak.spans_requests is None:
@@ -38,6 +45,28 @@ def find(signals: Signals) -> Finding | None:
         summary=_summary(leak),
         fix=LOST_FIX if leak.mostly_ended else FIX,
         evidence=leak_evidence(leak),
+    )
+
+
+def _taken_again(signals: Signals) -> Finding | None:
+    """Return a finding if units of work that still run took most of a full pool, each at one line."""
+    pressure, holds = signals.pressure, signals.holds
+    if pressure is None or holds is None or not pressure.hurt or holds.repeated_at is None:
+        return None
+    if holds.repeated < MOST * pressure.capacity:
+        return None
+    by = "one request, thread or task" if holds.repeaters == 1 else f"{holds.repeaters} requests or tasks"
+    return Finding(
+        cause=CAUSE,
+        confidence="likely",
+        share=pressure.busy_share,
+        summary=(
+            f"{holds.repeated} of {pressure.capacity} connections of pool {pressure.pool} are held by {by}, "
+            f"which took one after the other at {at(holds.repeated_at)} and gave none back: a path does not "
+            "close its session before it opens the next one."
+        ),
+        fix=AGAIN_FIX,
+        evidence=(*hold_evidence(holds), *pressure_evidence(pressure)),
     )
 
 

@@ -84,11 +84,20 @@ _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen),
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
-    "held-across-external-wait": (holders.busy_server, holders.not_seen),
-    "held-while-streaming": (holders.busy_server, holders.not_seen, holders.not_streaming),
-    "abandoned-stream": (holders.busy_server, holders.not_seen),
-    "nested-checkout": (holders.not_in_queue, holders.busy_server, holders.not_seen),
-    "saturation": (holders.idle_server, holders.not_in_driver, holders.left_out),
+    "held-across-external-wait": (holders.busy_server, holders.not_seen, holders.too_short),
+    "held-while-streaming": (
+        *(holders.busy_server, holders.not_seen, holders.not_streaming),
+        holders.too_short,
+    ),
+    "abandoned-stream": (holders.busy_server, holders.not_seen, holders.too_short),
+    "nested-checkout": (
+        *(holders.not_in_queue, holders.busy_server, holders.not_seen),
+        holders.too_short,
+    ),
+    "saturation": (
+        *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
+        holders.left_out,
+    ),
     "slow-or-dead-backend": (holders.elsewhere, locks.own_locks),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),

@@ -201,6 +201,7 @@ class PoolProcess:
             taken_s=self._around.t_s(record["taken"]),
             owner=self._first_id + record["owner"] if "owner" in record else None,
             by_task=record.get("task", False),
+            scoped=record.get("scoped", False),
         )
         yield from ()
 

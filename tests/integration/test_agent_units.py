@@ -45,7 +45,32 @@ for _ in range(3):
 """
         + LEFT,
     )
-    assert [(out.lost, out.endpoint) for out in found] == [("owner-idle", None)]
+    assert [(out.lost, out.endpoint, out.scoped) for out in found] == [("owner-idle", None, True)]
+
+
+@pytest.mark.parametrize(
+    ("made", "scoped"),
+    [
+        ("scoped_session(sessionmaker(engine()))", True),
+        ("scoped_session(lambda: Own(engine()))", True),
+        ("scoped_session(sessionmaker(engine()), scopefunc=lambda: 1)", False),  # not for its thread
+        ("Own(engine())", False),
+        ("sessionmaker(engine())()", False),
+    ],
+)
+def test_a_session_that_a_registry_keeps_for_its_thread_is_known(
+    subject: Subject, made: str, scoped: bool
+) -> None:
+    observed = subject.run(f"""
+class Own(Session):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+session = {made}
+session.execute(ONE).all()
+next_sample()
+os._exit(0)
+""")
+    assert [out.scoped for out in observed.checkouts.values()] == [scoped]
 
 
 def test_a_session_that_outlives_jobs_which_follow_each_other_closely(subject: Subject) -> None:
@@ -201,3 +226,58 @@ gevent.spawn(work).join()
 next_sample()
 """)
     assert [out.lost for out in observed.checkouts.values()] == [None]
+
+
+OWN_WORKERS = """
+import queue
+registry = scoped_session(sessionmaker(engine()))
+items = {queue}()
+def handle(item):
+    registry.execute(ONE).all()  # leak
+    if REMOVE:
+        registry.remove()
+def work():
+    while True:
+        handle(items.get())
+threading.Thread(target=work, daemon=True).start()
+for number in range(4):
+    items.put(number)
+    time.sleep(0.7)
+next_sample()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("queue", ["queue.Queue", "queue.SimpleQueue"])
+def test_a_worker_of_its_own_that_never_removes_its_session(subject: Subject, queue: str) -> None:
+    found = leaked(subject, "REMOVE = False" + OWN_WORKERS.format(queue=queue))
+    assert [out.lost for out in found] == ["owner-idle"]
+
+
+def test_a_worker_of_its_own_that_removes_its_session(subject: Subject) -> None:
+    observed = subject.run("REMOVE = True" + OWN_WORKERS.format(queue="queue.Queue"))
+    assert [out.lost for out in observed.checkouts.values()] == []
+
+
+def test_a_job_that_waits_for_the_results_of_others_has_not_leaked(subject: Subject) -> None:
+    observed = subject.run("""
+import queue
+registry = scoped_session(sessionmaker(engine()))
+results = queue.Queue()
+def load():
+    registry.execute(ONE).all()
+def job():
+    load()
+    for _ in range(3):
+        results.get()
+    registry.remove()
+thread = threading.Thread(target=job)
+thread.start()
+for number in range(3):
+    time.sleep(0.7)
+    results.put(number)
+thread.join()
+next_sample()
+""")
+    [checkout] = observed.checkouts.values()
+    assert (checkout.lost, checkout.returned_by) == (None, "close")

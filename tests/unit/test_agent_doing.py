@@ -20,8 +20,9 @@ from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.collector import LOOK_EVERY, Collector
 from rushhour.agent.doing import Doing
+from rushhour.agent.frames import stack_of
 from rushhour.agent.owners import THREAD, Owner
-from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing, stack_of
+from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from rushhour.agent.tally import Tally
 from rushhour.agent.units import OWNER_IDLE
 
@@ -117,7 +118,7 @@ def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, tak
     hold.request = request
     hold.thread = thread
     hold.waited, hold.taken = 0.0, taken
-    hold.returned = hold.lost = hold.others = None
+    hold.returned = hold.lost = hold.others = hold.scoped = None
     hold.used = taken
     hold.owner = Owner(THREAD, thread)
     hold.slot.hold = book.live[hold] = hold

@@ -39,7 +39,7 @@ class Service:
         hold = Hold()
         hold.slot, hold.stack, hold.request, hold.thread = Slot(self.state), UNKNOWN, request, 0
         hold.waited, hold.taken = waited, at
-        hold.returned = hold.lost = hold.others = None
+        hold.returned = hold.lost = hold.others = hold.scoped = None
         hold.used = 1.0
         hold.owner = Owner(THREAD, 0)
         self.book.live[hold] = hold

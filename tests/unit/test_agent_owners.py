@@ -20,6 +20,7 @@ DEADLINE_S = 10
 
 def a_hold(owner: Owner, taken: float) -> Hold:
     hold = Hold()
+    hold.scoped = None
     hold.owner, hold.request, hold.lost, hold.taken = owner, None, None, taken
     hold.others, hold.used = None, taken or 0.001
     return hold

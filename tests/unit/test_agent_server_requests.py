@@ -1,13 +1,14 @@
 """The agent knows when a request ended by the server that served it, where no framework tells."""
 
 import asyncio
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from rushhour.agent.flask_requests import current_request
-from rushhour.agent.server_requests import ServerPatch
+from rushhour.agent.server_requests import MODULES, WSGI, ServerPatch
 
 
 class SyncWorker:
@@ -76,3 +77,11 @@ def test_requests_of_asgi(patch: ServerPatch) -> None:
     asyncio.run(cycle.run_asgi(app))
     assert ended_while_it_ran == [False]
     assert cycle.seen.ended is not None
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(MODULES) & {"gevent.pywsgi", "wsgiref.handlers", "werkzeug.serving"})
+)
+def test_the_places_that_are_wrapped_are_the_servers(name: str) -> None:
+    owner, method = WSGI[name]
+    assert callable(getattr(getattr(import_module(name), owner), method))

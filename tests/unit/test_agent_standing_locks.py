@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from rushhour.agent.book import Book
+from rushhour.agent.frames import stack_of
 from rushhour.agent.locks import LockPlaces
 from rushhour.agent.looks import BEHIND, LOCK
-from rushhour.agent.standing import ELSEWHERE, QUEUE, stack_of
+from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import (
     DEADLINE_S,
     an_owner,

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
+import pytest
+
 from rushhour.agent.asgi_requests import sending
 from rushhour.agent.book import Book, Request
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import current_request
+from rushhour.agent.frames import stack_of
 from rushhour.agent.looks import SENDING, STREAMING, UNSEEN
-from rushhour.agent.standing import DRIVER, ELSEWHERE, Reader, stack_of
+from rushhour.agent.standing import DRIVER, ELSEWHERE, Reader
 from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of, during, pauses
 from tests.unit.test_agent_doing import (
     FakePool,
@@ -171,3 +174,40 @@ def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_not
         assert seen[0]() is None  # the thread waits for its next job
         jobs.put(None)
         thread.join(DEADLINE_S)
+
+
+PARTS = """
+class Parts:
+    def __init__(self, look):
+        self.look = look
+    def __next__(self):
+        return self.look()
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "function", "streams"),
+    [
+        ("def parts(look):\n    yield look()\n", "parts", True),
+        (PARTS, "Parts", True),
+        ("def application(look):\n    look()\n    return iter(())\n", "application", False),
+    ],
+)
+def test_a_server_that_asks_for_the_next_part_streams_a_response(
+    source: str, function: str, streams: bool
+) -> None:
+    """Of WSGI frameworks other than Flask nothing else is known of their responses."""
+    application = compiled(source, "/srv/app/pages.py", function)
+    found: list[Any] = []
+    serve = compiled(
+        "def handle_request(application, look):\n    made = application(look)\n    next(made, None)\n",
+        "/venv/site-packages/gunicorn/workers/gthread.py",
+        "handle_request",
+    )
+
+    def look() -> None:
+        found.append(stack_of(sys._getframe(1)))
+
+    serve(application, look)
+    standing = Reader(Classifier()).read(found[0])
+    assert (standing.what, standing.streams) == (ELSEWHERE, streams)

@@ -44,6 +44,7 @@ class Story:
         owner: Owner | None = None,
     ) -> Hold:
         hold = Hold()
+        hold.scoped = None
         hold.slot = Slot(self.state)
         hold.waited, hold.taken = waited, at
         hold.proxy = _must_not_be_followed

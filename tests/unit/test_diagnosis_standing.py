@@ -199,3 +199,26 @@ def test_a_loop_that_is_seldom_held_up_or_nowhere_in_particular_is_not_called_bl
     counts: dict[str, int],
 ) -> None:
     assert diagnosed(loop(**counts)).cause == "none"
+
+
+def elsewhere(what: str) -> History:
+    made = story()
+    full_pool(made)
+    doing(made, elsewhere=60, sending=0, places=(f.Place(what, TAKEN, SEEN, 60),))
+    backends(made, "idle in transaction", lambda _: 1.1)
+    return made.history()
+
+
+def test_holders_in_a_query_over_another_connection_do_not_wait_for_something_else() -> None:
+    found = diagnosed(elsewhere("other_query"))
+    assert found.cause == "held-across-external-wait"
+    assert "waiting for a query over another connection of theirs, at app/audit.py:49 audit" in found.summary
+    assert "waiting for something else than the database" in diagnosed(elsewhere("elsewhere")).summary
+
+
+def test_holders_of_a_service_that_uses_a_whole_core_may_compute() -> None:
+    history = elsewhere("elsewhere")
+    busy = tuple(f.HostSample(STARTED_S + second + 0.5, "service", 1.0, 80.0, 3) for second in range(LOAD_S))
+    found = diagnosed(dataclasses.replace(history, host=busy))
+    assert found.confidence == "possible"
+    assert "or computing (the service used 1.0 cores)" in found.summary

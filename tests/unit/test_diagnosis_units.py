@@ -54,6 +54,29 @@ def test_a_connection_kept_by_each_thread_from_an_earlier_job_is_a_scope_never_r
     assert (found.call_sites[0].function, found.call_sites[0].leaked) == ("job", POOL)
 
 
+def in_registry(history: History, *, of_them: int = POOL) -> History:
+    """A history in which a `scoped_session` keeps the session of some leaked connections."""
+    checkouts = tuple(
+        dataclasses.replace(out, scoped=number < of_them) for number, out in enumerate(history.checkouts)
+    )
+    return dataclasses.replace(history, checkouts=checkouts)
+
+
+def test_sessions_that_a_registry_keeps_for_its_threads_are_certainly_not_removed() -> None:
+    found = diagnosed(in_registry(left("owner-idle").history()))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
+    assert "a thread-local registry (`scoped_session`) keeps the session of each" in found.summary
+    assert any(item.source == "pool.jsonl checkout.scoped" for item in found.evidence)
+    some = diagnosed(in_registry(left("owner-idle").history(), of_them=POOL - 1))
+    assert (some.cause, some.confidence) == ("scope-never-removed", "likely")
+
+
+def test_a_registry_does_not_outweigh_signs_of_a_path_that_forgets_to_close() -> None:
+    asked_again = diagnosed(in_registry(left("owner-idle", kept=1).history()))
+    assert asked_again.cause == "unclosed-path"
+    assert diagnosed(in_registry(left("owner-idle", per_owner=5).history())).cause == "unclosed-path"
+
+
 def test_threads_that_keep_one_and_ask_for_another_do_not_close_what_they_take() -> None:
     found = diagnosed(left("owner-idle", kept=1).history())
     assert found.cause == "unclosed-path"

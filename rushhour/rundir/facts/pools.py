@@ -94,6 +94,7 @@ class CheckOut:
     owner: int | None = None  # of the thread, greenlet or task that took it; never used again in a process
     lost: str | None = None  # "owner-ended" or "owner-idle": no request ended, but what it was taken for
     by_task: bool = False  # an asyncio task took it; older agents do not say
+    scoped: bool = False  # a `scoped_session` keeps its session for its thread; the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class PoolTimes:
 class Place:
     """A line at which holders of connections were seen, and the line that took the connections."""
 
-    what: str  # a field of PoolDoing: "driver", "queue", "elsewhere", ...
+    what: str  # a field of PoolDoing: "driver", "queue", "elsewhere", ...; or "other_query", see below
     taken: CallSite
     seen: CallSite | None  # the application's line; None: unknown
     looks: int
@@ -165,7 +166,7 @@ class PoolDoing:
     pool: str
     driver: int  # waiting for the server
     queue: int  # waiting for another connection, in a queue or for it to open
-    elsewhere: int
+    elsewhere: int  # places tell apart "other_query": in a query over another connection of the same owner
     streaming: int  # making a response while it is sent; without `sending`: or sending it
     lines: tuple[tuple[CallSite, int], ...] = ()  # their lines outside of the driver, most frequent first
     sending: int | None = None  # waiting for the client to receive; None: not distinguished

@@ -1,0 +1,96 @@
+"""Names the function that a frame is calling, where that is written in C and has no frame of its own."""
+
+from __future__ import annotations
+
+from types import CellType
+from typing import TYPE_CHECKING, Any
+
+from .frames import attributes_of, local_of
+
+if TYPE_CHECKING:
+    import dis
+    from types import CodeType, FrameType
+
+ITERATES = "for"  # at the head of a loop
+ENTERS = "with"  # at the start of a block, of which `__enter__` is called
+_ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
+_VARIABLES = ("LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
+_BEFORE_CALL = 8  # instructions between a method's name and its call, where no columns are known
+_MAX_PLACES = 2_000
+
+_Path = tuple[
+    str, ...
+]  # ("self", "done", "wait") of `self.done.wait(3)`; only its end, where more is computed
+_places: dict[tuple[CodeType, int], _Path] = {}
+
+
+def called_at(code: CodeType, lasti: int) -> str | None:
+    """Return the name that is called at an instruction, `for` and `with` included; None if unknown."""
+    path = _path_at(code, lasti)
+    return path[-1] if path else None
+
+
+def receiver_of(frame: FrameType) -> Any:
+    """Return the object whose method is being called, if it is a variable or its attribute; else None."""
+    first, *names = _path_at(frame.f_code, frame.f_lasti) or ("",)
+    if not names or not first:
+        return None
+    found = local_of(frame, first)
+    if type(found) is CellType:
+        try:
+            found = found.cell_contents
+        except ValueError:
+            return None
+    if found is None:
+        found = frame.f_globals.get(first)
+    for name in names[:-1]:
+        found = attributes_of(found).get(name)
+    return found
+
+
+def _path_at(code: CodeType, lasti: int) -> _Path:
+    place = (code, lasti)
+    if place not in _places:
+        if len(_places) >= _MAX_PLACES:
+            _places.clear()
+        _places[place] = _read(code, lasti)
+    return _places.get(place, ())
+
+
+def _read(code: CodeType, lasti: int) -> _Path:
+    import dis  # noqa: PLC0415  # most services never wait in such a call
+
+    # A call of a function that is written in Python is left at the end of what the interpreter caches for it.
+    before = [item for item in dis.get_instructions(code) if item.offset <= lasti]
+    if not before:
+        return ()
+    instruction = before.pop()
+    if instruction.opname == "BEFORE_WITH":  # until Python 3.13; its `__enter__` has no frame, so it is in C
+        return ("", ENTERS)
+    if instruction.opname.startswith("FOR_ITER"):
+        return ("", ITERATES)
+    if not instruction.opname.startswith(("CALL", "PRECALL")):
+        return ()
+    if before and before[-1].opname == "LOAD_SPECIAL" and "__enter__" in before[-1].argrepr:
+        return ("", ENTERS)  # from Python 3.14 on
+    return _callee(before, instruction)
+
+
+def _callee(before: list[dis.Instruction], call: dis.Instruction) -> _Path:
+    """Follow the source that begins where the call's begins: that of an argument begins further on."""
+    where = call.positions
+    if where is None or where.lineno is None:
+        names = [str(item.argval) for item in before[-_BEFORE_CALL:] if item.opname in _ATTRIBUTES]
+        return ("", *names[-1:]) if names else ()
+    path: list[str] = []
+    for item in reversed(before):
+        at = item.positions
+        if at is None or (at.lineno, at.col_offset) != (where.lineno, where.col_offset):
+            continue
+        if item.opname.startswith(_ATTRIBUTES):
+            path.insert(0, str(item.argval))
+        elif item.opname.startswith(_VARIABLES):
+            return (str(item.argval), *path)
+        elif path and item.opname not in ("PUSH_NULL", "PRECALL", "CACHE", "NOP"):
+            break  # what it is called of is computed
+    return ("", *path[-1:]) if path else ()

@@ -1,0 +1,297 @@
+"""A holder that waits for an event, a future or a queue which another thread or task has in hands."""
+
+import asyncio
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from sqlalchemy.util import concurrency
+
+from rushhour.agent.asked import held_for
+from rushhour.agent.book import Book
+from rushhour.agent.call_sites import Classifier
+from rushhour.agent.catalog import Catalog
+from rushhour.agent.doing import Doing
+from rushhour.agent.hands import Hands
+from rushhour.agent.owners import TASK, Owner
+from rushhour.agent.standing import ELSEWHERE, QUEUE
+from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of
+from tests.unit.test_agent_asked import in_queue, running, settled
+from tests.unit.test_agent_doing import SQLALCHEMY, FakePool, a_hold
+
+Work = Callable[[], None]
+
+
+class QueuedPool(FakePool):
+    """A pool in whose queue somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pool.not_empty._waiters = (threading.Lock(),)
+
+
+POOL = QueuedPool()  # a hold refers to it weakly
+
+
+@dataclass
+class Job:
+    """An item that says when it is done."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Worker:
+    """A thread that takes its work from a queue."""
+
+    def __init__(self, work: Work) -> None:
+        self.jobs: queue.Queue[Any] = queue.Queue()
+        self.work = work
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self) -> None:
+        answer, item = self.jobs.get()
+        self.work()
+        answer(item)
+
+
+def by_event(worker: Worker) -> None:
+    done = threading.Event()
+    worker.jobs.put((lambda item: item.set(), done))
+    done.wait(DEADLINE_S)
+
+
+def by_event_of_an_item(worker: Worker) -> None:
+    job = Job()
+    worker.jobs.put((lambda item: item.done.set(), job))
+    job.done.wait(DEADLINE_S)
+
+
+def by_future(worker: Worker) -> None:
+    future: futures.Future[None] = futures.Future()
+    worker.jobs.put((lambda item: item.set_result(None), future))
+    future.result(DEADLINE_S)
+
+
+def by_queue(worker: Worker) -> None:
+    results: queue.Queue[None] = queue.Queue()
+    worker.jobs.put((lambda item: item.put(None), results))
+    results.get(timeout=DEADLINE_S)
+
+
+def by_simple_queue(worker: Worker) -> None:
+    results: queue.SimpleQueue[None] = queue.SimpleQueue()
+    worker.jobs.put((lambda item: item.put(None), results))
+    results.get(timeout=DEADLINE_S)
+
+
+THREADS = [by_event, by_event_of_an_item, by_future, by_queue, by_simple_queue]
+
+
+@pytest.mark.parametrize("asks", THREADS)
+@pytest.mark.parametrize(("where", "seen"), [(in_queue, QUEUE), (lambda wait: wait(), ELSEWHERE)])
+def test_a_thread_that_waits_for_what_a_worker_has_in_hands_is_where_that_is(
+    asks: Callable[[Worker], None], where: Callable[[Work], None], seen: str
+) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        may_end.wait(DEADLINE_S)
+
+    worker = Worker(lambda: where(wait))
+    with running(lambda: asks(worker)) as holder:
+        assert began.wait(DEADLINE_S)
+        counts = settled(a_hold(Book(), POOL, None, holder.ident or 0, 1.0), seen)
+        may_end.set()
+    assert (counts[QUEUE], counts[ELSEWHERE]) == (int(seen == QUEUE), int(seen == ELSEWHERE))
+
+
+@pytest.mark.parametrize("asks", THREADS)
+def test_a_time_out_of_a_worker_counts_what_those_hold_who_wait_for_it(
+    asks: Callable[[Worker], None],
+) -> None:
+    book, pool, found, began = Book(), FakePool(), list[tuple[int, int]](), threading.Event()
+    taken = threading.Event()
+
+    def times_out() -> None:
+        began.set()
+        taken.wait(DEADLINE_S)
+        for _ in range(200):
+            found[:] = [held_for(threading.get_ident(), book.live.copy(), book.pool_state(pool))]
+            if found != [(0, 0)]:
+                return
+            time.sleep(0.01)
+
+    worker = Worker(times_out)
+    with running(lambda: asks(worker)) as holder:
+        assert began.wait(DEADLINE_S)
+        a_hold(book, pool, None, holder.ident or 0, 1.0)
+        taken.set()
+    assert found == [(1, 0)]
+
+
+TASK_IN_QUEUE = compiled("async def get(wait):\n    await wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
+
+
+async def by_async_event(jobs: asyncio.Queue[Any]) -> None:
+    done = asyncio.Event()
+    await jobs.put((lambda item: item.set(), done))
+    await done.wait()
+
+
+async def by_bare_future(jobs: asyncio.Queue[Any]) -> None:
+    future = asyncio.get_running_loop().create_future()
+    await jobs.put((lambda item: item.set_result(None), future))
+    await future
+
+
+async def by_bounded_future(jobs: asyncio.Queue[Any]) -> None:
+    future = asyncio.get_running_loop().create_future()
+    await jobs.put((lambda item: item.set_result(None), future))
+    async with asyncio.timeout(DEADLINE_S):
+        await future
+
+
+async def by_async_queue(jobs: asyncio.Queue[Any]) -> None:
+    results: asyncio.Queue[None] = asyncio.Queue()
+    await jobs.put((lambda item: item.put_nowait(None), results))
+    await results.get()
+
+
+@pytest.mark.parametrize("asks", [by_async_event, by_bare_future, by_bounded_future, by_async_queue])
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_task_that_waits_for_what_a_worker_has_in_hands_is_where_that_is(
+    asks: Callable[[asyncio.Queue[Any]], Awaitable[None]], queued: bool
+) -> None:
+    async def main() -> dict[str, int]:
+        jobs: asyncio.Queue[Any] = asyncio.Queue()
+        may_end = asyncio.Event()
+
+        async def works() -> None:
+            answer, item = await jobs.get()
+            await (TASK_IN_QUEUE(may_end.wait) if queued else may_end.wait())
+            answer(item)
+
+        async def holds() -> None:
+            await asks(jobs)
+
+        worker, holder = asyncio.create_task(works()), asyncio.create_task(holds())
+        await asyncio.sleep(0.01)
+        hold = a_hold(Book(), POOL, None, 0, 1.0)
+        hold.owner = Owner(TASK, threading.get_ident())
+        hold.owner.ref = weakref.ref(holder)
+        counts = counts_of([hold])
+        may_end.set()
+        await asyncio.gather(worker, holder)
+        return counts
+
+    counts = asyncio.run(main())
+    assert (counts[QUEUE], counts[ELSEWHERE]) == (int(queued), int(not queued))
+
+
+def test_who_has_yet_to_come_to_the_same_wait_is_no_helper() -> None:
+    """All requests have the partner's event, and those in the queue wait for their first connection."""
+    partner, go_on = threading.Event(), threading.Event()
+
+    def request(event: threading.Event, wait: Work | None) -> None:
+        if wait is not None:
+            in_queue(wait)
+        event.wait(DEADLINE_S)
+
+    def hold_on() -> None:
+        go_on.wait(DEADLINE_S)
+
+    with (
+        running(lambda: request(partner, hold_on)),
+        running(lambda: request(partner, None)) as holder,
+    ):
+        counts = settled(a_hold(Book(), POOL, None, holder.ident or 0, 1.0), ELSEWHERE)
+        partner.set()
+        go_on.set()
+    assert (counts[QUEUE], counts[ELSEWHERE]) == (0, 1)
+
+
+def test_no_code_of_the_service_runs_in_a_look_at_its_variables() -> None:
+    class Proxy:
+        """Answers for the attributes of another object, as werkzeug's does."""
+
+        @property
+        def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # a proxy's
+            raise AssertionError("a look ran code of the service")
+
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError("a look ran code of the service")
+
+    seen, go_on, frames = threading.Event(), threading.Event(), list[Any]()
+
+    def work(proxy: Proxy, done: threading.Event) -> None:
+        import sys  # noqa: PLC0415  # this frame's own
+
+        frames.append(sys._getframe())
+        seen.set()
+        go_on.wait(DEADLINE_S)
+
+    done = threading.Event()
+    with running(lambda: work(Proxy(), done)):
+        assert seen.wait(DEADLINE_S)
+        assert Hands(frames).are_awaited({id(done)}, None)
+        go_on.set()
+    frames.clear()
+
+
+def test_the_older_of_two_connections_is_held_across_a_query_over_the_newer() -> None:
+    book, go_on = Book(), threading.Event()
+    in_driver = compiled(
+        "def do_execute(wait):\n    wait()\n", f"{SQLALCHEMY}engine/default.py", "do_execute"
+    )
+    with running(lambda: in_driver(lambda: go_on.wait(DEADLINE_S))) as thread:
+        older = a_hold(book, POOL, None, thread.ident or 0, 1.0)
+        newer = a_hold(book, POOL, None, thread.ident or 0, 2.0)
+        newer.owner = older.owner
+        doing = Doing(Classifier(), Catalog())
+        doing.tick([older, newer], {older: 1, newer: 2})
+        [record] = [record for record in doing.take(1.0) if record["k"] == "doing"]
+        go_on.set()
+    assert sorted(place[0] for place in record["places"]) == ["driver", "other_query"]
+    assert (record["driver"], record["elsewhere"]) == (1, 1)
+
+
+@pytest.mark.parametrize("asks", [by_async_event, by_bare_future, by_async_queue])
+def test_a_time_out_of_a_worker_task_counts_what_those_hold_who_wait_for_it(
+    asks: Callable[[asyncio.Queue[Any]], Awaitable[None]],
+) -> None:
+    """SQLAlchemy calls the pool in a greenlet of its own, and the coroutine that awaits it has the future."""
+    book, found = Book(), list[tuple[int, int]]()
+    state = book.pool_state(POOL)
+
+    async def main() -> None:
+        jobs: asyncio.Queue[Any] = asyncio.Queue()
+
+        def times_out() -> None:
+            found.append(held_for(threading.get_ident(), book.live.copy(), state))
+
+        async def works() -> None:
+            answer, item = await jobs.get()
+            await concurrency.greenlet_spawn(times_out)
+            answer(item)
+
+        async def holds() -> None:
+            await asks(jobs)
+
+        holder = asyncio.create_task(holds())
+        hold = a_hold(book, POOL, None, 0, 1.0)
+        hold.owner = Owner(TASK, threading.get_ident())
+        hold.owner.ref = weakref.ref(holder)
+        await asyncio.sleep(0.01)
+        await asyncio.create_task(works())
+        await holder
+
+    asyncio.run(main())
+    assert found == [(1, 0)]

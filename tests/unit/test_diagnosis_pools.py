@@ -1,0 +1,248 @@
+"""Pools that wait for each other, owners that take a whole pool, leaks that look like other causes."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.metrics.measure import measure
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+from tests.unit import histories as h
+from tests.unit import test_diagnosis_zoo as zoo
+
+LOAD_S = 30
+FULL_FROM_S = 5
+SECOND = f.CallSite("app/audit.py", 7, "audit")
+LOOP = f.CallSite("app/consumer.py", 21, "consume")
+
+
+def diagnosed(history: History) -> Diagnosis:
+    scenario = h.scenario(load={"users": 80, "duration": float(LOAD_S)})
+    return diagnose(history, measure(scenario, history))
+
+
+def full(story: h.Story, pool: str, waiting: int, *, timeouts: int = 20, **looks: int) -> None:
+    """A pool that is full with a queue, whose holders are seen at something."""
+    story.pool(
+        pool,
+        lambda t: (
+            h.Level(h.CAPACITY, waiting=waiting, timeouts=timeouts, checkouts=int(t * 9))
+            if FULL_FROM_S <= t < LOAD_S
+            else h.Level(0, timeouts=timeouts if t >= LOAD_S else 0, checkouts=int(t * 9))
+        ),
+    )
+    counts: dict[str, Any] = {"driver": 0, "queue": 0, "elsewhere": 0, "streaming": 0, "sending": 0} | looks
+    what = max(looks, key=lambda name: looks[name])
+    place = f.Place(what, h.SITE, SECOND, looks[what])
+    for second in range(FULL_FROM_S, LOAD_S):
+        story.add(
+            "doing", f.PoolDoing(h.STARTED_S + second, h.PID, pool, **counts, places=(place,), lines=())
+        )
+
+
+def two_pools(*, replica: dict[str, int], holding_other: int = 0) -> History:
+    """Requests take a connection to the primary and, with it, ask for one to the replica."""
+    story = h.Story(duration_s=LOAD_S, users=80)
+    story.requests(h.LIST, 10, 3000)
+    story.requests(h.LIST, 2, 30_010, f.Outcome.QUEUEPOOL_TIMEOUT, range(10, LOAD_S))
+    full(story, "primary", 40, other_pool=9, driver=1)
+    full(story, "replica", 20, **replica)
+    for number in range(20):
+        at = h.STARTED_S + 8 + number
+        story.add(
+            "pool_timeouts",
+            f.PoolTimeout(at, h.PID, "replica", SECOND, h.ROUTE, 2.0, holding_other=holding_other),
+        )
+    story.server("primary", {"idle in transaction": 30}, range(LOAD_S))
+    return story.history()
+
+
+def test_a_pool_whose_holders_wait_for_another_pool_is_not_the_trouble() -> None:
+    history = two_pools(replica={"driver": 20})
+    servers = h.Story(duration_s=LOAD_S)
+    servers.server("replica", {"active": 29, "idle in transaction": 1}, range(LOAD_S))
+    found = diagnosed(dataclasses.replace(history, servers=(*history.servers, *servers.facts["servers"])))
+    assert found.cause == "saturation"
+    assert "Pool replica was full" in found.summary
+    assert any(
+        "holders of pool primary waited for a connection of pool replica" in text for text in found.amplifiers
+    )
+
+
+def test_two_pools_whose_holders_wait_for_each_other_are_a_nested_check_out() -> None:
+    found = diagnosed(two_pools(replica={"other_pool": 20}, holding_other=1))
+    assert found.cause == "nested-checkout"
+    assert "of pool primary, whose holders wait for this one in turn" in found.summary
+    assert "app/audit.py:7 audit" in found.summary
+
+
+def takes_again(*, owners: int, each: int, lines: int = 1) -> History:
+    """Consumers that run for as long as the service, and take connection after connection."""
+    story = h.Story(duration_s=LOAD_S, users=80)
+    story.requests(h.LIST, 10, 30)
+    story.requests(h.LIST, 2, 30_010, f.Outcome.QUEUEPOOL_TIMEOUT, range(10, LOAD_S))
+    full(story, "replica", 20, queue=20)
+    for number in range(owners * each):
+        site = dataclasses.replace(LOOP, line=LOOP.line + number % lines)
+        story.checkout(
+            number,
+            3.0,
+            f"consumer-{number % owners}",
+            site=site,
+            stack=(f"{site.file}:{site.line} {site.function}",),
+            endpoint=None,
+            owner=number % owners,
+            request_ended_s=None,
+        )
+    for number in range(20):
+        at = h.STARTED_S + 8 + number
+        story.add("pool_timeouts", f.PoolTimeout(at, h.PID, "replica", LOOP, None, 2.0, holding=each))
+    story.server("replica", {"idle in transaction": 30}, range(LOAD_S))
+    return story.history()
+
+
+@pytest.mark.parametrize(("owners", "each"), [(1, 30), (3, 10)])
+def test_owners_that_take_connection_after_connection_at_one_line_close_none(owners: int, each: int) -> None:
+    found = diagnosed(takes_again(owners=owners, each=each))
+    assert (found.cause, found.confidence) == ("unclosed-path", "likely")
+    assert "30 of 30 connections of pool replica" in found.summary
+    assert "at app/consumer.py:21 consume and gave none back" in found.summary
+
+
+def test_owners_that_take_two_connections_wait_for_each_other() -> None:
+    assert diagnosed(takes_again(owners=15, each=2)).cause == "nested-checkout"
+    assert diagnosed(takes_again(owners=10, each=3, lines=30)).cause == "nested-checkout"
+
+
+def leak_without_a_limit(leaked: int) -> History:
+    """Each request opens a connection of its own (NullPool), until the server refuses another one."""
+    story = h.Story(duration_s=LOAD_S, users=80)
+    story.requests(h.LIST, 10, 30)
+    story.requests(h.LIST, 5, 30, f.Outcome.HTTP_5XX, range(20, LOAD_S))
+    for number in range(leaked):
+        story.checkout(number, number / 10, f"t{number}", site=LOOP, owner=number)
+    story.site(checkouts=leaked, held_s=10.0, site=LOOP)
+    story.pool("replica", lambda t: h.Level(min(leaked, int(t * 10)), leaked=min(leaked, int(t * 10))))
+    story.facts["pools"] = [
+        dataclasses.replace(sample, kind="NullPool", size=0, max_overflow=-1)
+        for sample in story.facts["pools"]
+    ]
+    story.server(
+        "replica", {"idle in transaction": 97}, range(LOAD_S + 2), connections=97, max_connections=100
+    )
+    story.event(20.0, f.LOG_ERRORS, source="service", kinds={"server_limit": 40}, errors=40)
+    return story.history()
+
+
+def test_a_server_that_is_full_of_leaked_connections_is_not_too_small() -> None:
+    found = diagnosed(leak_without_a_limit(90))
+    assert found.cause in ("unclosed-path", "scope-never-removed")
+    assert any(text.startswith("server-limit: ") for text in found.amplifiers)
+    assert diagnosed(leak_without_a_limit(3)).cause == "server-limit"
+
+
+@pytest.mark.parametrize(("leaked", "cause"), [(30, "unclosed-path"), (2, "blocked-worker")])
+def test_a_loop_that_waits_for_a_pool_which_leaked_whole_is_not_the_cause(leaked: int, cause: str) -> None:
+    story = h.Story(duration_s=LOAD_S, users=80)
+    story.requests(h.LIST, 2, 30, seconds=range(10))
+    story.requests(h.LIST, 1, 30_010, f.Outcome.QUEUEPOOL_TIMEOUT, range(10, LOAD_S))
+    for number in range(leaked):
+        story.checkout(number, number / 10, "MainThread", site=LOOP, owner=number, by_task=True)
+    story.site(checkouts=max(leaked, 5), held_s=10.0, site=LOOP)
+    story.pool("replica", lambda t: h.Level(leaked, leaked=leaked, timeouts=int(t), checkouts=leaked))
+    for second in range(LOAD_S):
+        loop = f.LoopSample(
+            h.STARTED_S + second, h.PID, samples=10, blocked=9, site=LOOP, at_site=9, driver=9
+        )
+        story.add("loops", loop)
+    story.server("replica", {"active": 1, "idle in transaction": 29}, range(LOAD_S + 2))
+    assert diagnosed(story.history()).cause == cause
+
+
+def renamed(history: History) -> History:
+    """The same history, in which the pool is the process's second one to its server."""
+    names = ("pools", "checkouts", "sites", "pool_timeouts", "times", "doing", "inherited")
+    changed: dict[str, Any] = {
+        name: tuple(
+            dataclasses.replace(fact, pool="replica#2") if fact.pool == "replica" else fact
+            for fact in getattr(history, name)
+        )
+        for name in names
+    }
+    return dataclasses.replace(history, **changed)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(zoo.nested, zoo.external, zoo.stream, zoo.saturated, zoo.black_hole, zoo.hot_row),
+        *(zoo.own_second_session, h.incident, h.unclosed, h.saturated, h.dead_backend, h.healthy),
+    ],
+)
+def test_a_second_engine_to_a_server_is_judged_by_what_that_server_says(told: Callable[[], History]) -> None:
+    first, second = zoo.diagnosed(told()), zoo.diagnosed(renamed(told()))
+    assert (second.cause, second.confidence) == (first.cause, first.confidence)
+    assert len(second.evidence) == len(first.evidence)
+
+
+@pytest.mark.parametrize(
+    ("told", "cause"), [(zoo.external, "held-across-external-wait"), (zoo.stream, "abandoned-stream")]
+)
+def test_a_few_long_holds_do_not_speak_for_many_short_ones(told: Callable[[], History], cause: str) -> None:
+    """Only holds of a tenth of a second are looked at: one of them may stand where the others never are."""
+    history = told()
+    full_s = [sample.t_s for sample in history.pools if sample.checked_out >= h.CAPACITY]
+
+    def with_short(share: float) -> History:
+        holds = round(share * h.CAPACITY / 0.05)  # of 50 ms, in each second
+        times = tuple(
+            f.PoolTimes(at, h.PID, "replica", hold_us={65_536: holds})
+            for at in range(int(full_s[0]) + 1, int(full_s[-1]) + 1)
+        )
+        return dataclasses.replace(history, times=times)
+
+    assert zoo.diagnosed(with_short(0.1)).cause == cause
+    doubted = zoo.diagnosed(with_short(0.7))
+    assert doubted.confidence == "possible"
+    assert any("in holds of a tenth of a second or less" in str(item.value) for item in doubted.evidence)
+    assert zoo.diagnosed(with_short(1.0)).cause == "saturation"
+
+
+def test_a_lock_of_a_connection_that_came_back_with_its_transaction_is_said_as_such() -> None:
+    history = zoo.hot_row()
+    given_back = tuple(
+        dataclasses.replace(
+            sample,
+            lock_waits=tuple(
+                dataclasses.replace(wait, blocker_state="idle in transaction", blocker_state_s=3.0)
+                for wait in sample.lock_waits
+            ),
+        )
+        for sample in history.servers
+    )
+    blockers = {wait.blocked_by for sample in history.servers for wait in sample.lock_waits}
+    back = tuple(
+        dataclasses.replace(out, taken_s=1.0, returned_s=2.0) if out.server_pid in blockers else out
+        for out in history.checkouts
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, servers=given_back, checkouts=back))
+    assert found.cause == "own-lock-chain"
+    assert "pool_reset_on_return=None" in found.summary
+
+
+def test_saturation_that_nobody_has_seen_is_not_certain() -> None:
+    def judged(history: History) -> Diagnosis:
+        return diagnose(history, measure(h.scenario(), history))
+
+    assert judged(h.saturated()).confidence == "certain"
+    found = judged(dataclasses.replace(h.saturated(), servers=(), doing=()))
+    assert (found.cause, found.confidence) == ("saturation", "likely")
+    looks = tuple(
+        f.PoolDoing(h.STARTED_S + second, h.PID, "replica", driver=9, queue=0, elsewhere=0, streaming=0)
+        for second in range(20, 75)
+    )
+    looked_at = dataclasses.replace(h.saturated(), servers=(), doing=looks)
+    assert judged(looked_at).confidence == "certain"
