@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rushhour.jobs.capacity.again import knee_again
 from rushhour.jobs.capacity.climb import Times, step_scenario, step_seconds, think_time_of
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step
 from rushhour.jobs.capacity.measured import make_step, wait_p99_ms
@@ -245,6 +246,37 @@ def test_more_requests_than_threads_wait_for_a_thread() -> None:
     [threads] = [part for part in crowded.resources if part.name == THREADS]
     assert threads.share == 1.0
     assert re.fullmatch(r"all 4 had a request, and \d+ waited for a thread, on average", threads.evidence)
+
+
+def scattered(*shares: tuple[float, float]) -> Search:
+    """A search whose steps used so much of their tightest bound at a rate; its knee is at 50 to 55."""
+    steps = tuple(Step(rate, "holds" if used < 1 else "gives", "run", (), used=used) for rate, used in shares)
+    return Search(
+        "gate", "1.1.1", "embedded", steps, Knee("knee", 50.0, 55.0, (2, 2), (2, 2)), 1.0, 10.0, 20.0
+    )
+
+
+def test_another_search_is_expected_as_far_off_as_the_steps_scatter() -> None:
+    exact = [(rate, (rate / 52.5) ** 4) for rate in (40.0, 50.0, 50.0, 55.0, 55.0, 70.0)]
+    assert knee_again(scattered(*exact)) == pytest.approx((50.0, 55.0))  # never less than the bracket
+    noisy = [
+        (rate, used * factor)
+        for (rate, used), factor in zip(exact, (1.6, 0.7, 1.1, 0.9, 1.5, 0.7), strict=True)
+    ]
+    found = knee_again(scattered(*noisy))
+    assert found is not None
+    assert found[0] < 48
+    assert found[1] > 57
+    assert found[0] * found[1] == pytest.approx(50 * 55, rel=0.01)
+
+
+def test_few_steps_or_no_rising_line_do_not_say_where_another_search_would_end() -> None:
+    assert knee_again(scattered((50.0, 0.8), (50.0, 0.9), (55.0, 1.1), (55.0, 1.2))) is None
+    falling = [(40.0, 1.5), (50.0, 1.2), (50.0, 1.1), (55.0, 0.9), (70.0, 0.5)]
+    assert knee_again(scattered(*falling)) is None
+    far = [(5.0, 0.1), (10.0, 0.2), (20.0, 0.4), (50.0, 0.9), (200.0, 9.0)]
+    assert knee_again(scattered(*far)) is None
+    assert knee_again(dataclasses.replace(found_search(), knee=Knee("at least", 40.0))) is None
 
 
 def test_the_page_of_a_search_without_a_step_says_so() -> None:

@@ -33,6 +33,7 @@ class Step:
     present: float | None = None  # customers at once, on average
     p95_ms: float | None = None
     tightest: str = ""  # the threshold with the smallest margin, as "p95 < 1s: 412 ms"
+    used: float | None = None  # of that threshold's bound: 0.41; above 1 it is violated
     pool: str | None = None  # the fullest pool
     pool_in_use: int | None = None
     pool_capacity: int | None = None

@@ -40,6 +40,7 @@ def make_step(name: str, scenario: Scenario, history: History, verdict: Verdict 
     outcome = outcome_of(verdict)
     site = verdict.diagnosis.call_sites[0] if verdict.diagnosis.call_sites else None
     fullest = _fullest(history, window)
+    tightest, used = _tightest(verdict)
     return Step(
         rate=rate,
         outcome=outcome,
@@ -50,7 +51,8 @@ def make_step(name: str, scenario: Scenario, history: History, verdict: Verdict 
         arrived_per_s=metrics.get("arrivals_per_s"),
         present=metrics.get("users_mean"),
         p95_ms=metrics.get("p95_ms"),
-        tightest=_tightest(verdict),
+        tightest=tightest,
+        used=used,
         pool=None if fullest is None else fullest.pool,
         pool_in_use=None if fullest is None else fullest.checked_out,
         pool_capacity=None if fullest is None else fullest.capacity,
@@ -82,22 +84,23 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _tightest(verdict: Verdict) -> str:
-    """Return the threshold with the smallest margin, relative to its bound, and its value."""
+def _tightest(verdict: Verdict) -> tuple[str, float | None]:
+    """Return the threshold with the smallest margin and its value, and what share of its bound was used."""
     judged = [
-        (_margin(result.threshold, result.value), result.threshold, result.value)
+        (_used(result.threshold, result.value), result.threshold, result.value)
         for result in verdict.thresholds
         if result.value is not None and result.threshold.bound > 0
     ]
     if not judged:
-        return ""
-    _, threshold, value = min(judged, key=lambda entry: entry[0])
-    return f"{threshold.expr}: {in_words(threshold.metric, value)}"
+        return "", None
+    used, threshold, value = max(judged, key=lambda entry: entry[0])
+    return f"{threshold.expr}: {in_words(threshold.metric, value)}", used
 
 
-def _margin(threshold: Threshold, value: float) -> float:
+def _used(threshold: Threshold, value: float) -> float:
+    """Return the share of a bound that a value uses: above 1 it is violated."""
     share = value / threshold.bound
-    return 1 - share if threshold.operator in {"<", "<=", "=="} else share - 1
+    return share if threshold.operator in {"<", "<=", "=="} else 2 - share
 
 
 def _fullest(history: History, window: Window | None) -> f.PoolSample | None:

@@ -8,6 +8,7 @@ from junitparser import TestCase
 from pydantic import TypeAdapter
 
 from rushhour.jobs.archive.directories import SEARCH_FILE
+from rushhour.jobs.capacity.again import knee_again
 from rushhour.jobs.capacity.facts import Search
 from rushhour.jobs.capacity.page import render_search
 from rushhour.jobs.capacity.words import HEADS, Verdict, first_limit, meaning, rows, sentence
@@ -54,6 +55,7 @@ def as_objects(judged: Sequence[Judged]) -> list[dict[str, Any]]:
                 "reason": why,
                 "sentence": sentence(search),
                 "confirmed": search.knee.confirmed,
+                "again": knee_again(search),
                 "first": first,
                 **plain,
             }

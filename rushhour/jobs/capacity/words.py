@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from rushhour.jobs.capacity.again import CONFIDENCE, knee_again
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step, at
 from rushhour.jobs.capacity.resources import POOL, gives_first, next_limit
 from rushhour.metrics.wording import counted
@@ -83,7 +84,7 @@ def _leak(search: Search) -> str:
 
 
 def meaning(search: Search) -> str | None:
-    """Say what the rate means in requests and customers at once; None without a rate that held."""
+    """Say what the rate means, and where another search would find it; None without a rate that held."""
     steps = [step for step in at(search.steps, search.knee.low) if step.outcome == "holds"]
     rates = [step.requests_per_s for step in steps if step.requests_per_s is not None]
     present = [step.present for step in steps if step.present is not None]
@@ -92,11 +93,26 @@ def meaning(search: Search) -> str | None:
     text = f"That is {_mean(rates):,.0f} requests a second, with {_mean(present):,.0f} customers at once"
     used_s, own_s = search.think_time_s, search.scenario_think_time_s
     if used_s is None or used_s == own_s:
-        return text + "."
-    most = _mean(present) * own_s / used_s
+        text += "."
+    else:
+        most = _mean(present) * own_s / used_s
+        text += (
+            f" who think for {used_s:g} s (median). With the scenario's {own_s:g} s the same rate means up "
+            f"to {float(f'{most:.2g}'):,.0f} at once, since nearly all of a session is thinking."
+        )
+    return f"{text} {_again(search)}".strip()
+
+
+def _again(search: Search) -> str:
+    if search.knee.kind != "knee":
+        return ""
+    found = knee_again(search)
+    if found is None:
+        return "Too few steps near the knee tell how far off another search would find it."
+    low, high = (float(f"{rate:.3g}") for rate in found)
     return (
-        f"{text} who think for {used_s:g} s (median). With the scenario's {own_s:g} s the same rate means up "
-        f"to {float(f'{most:.2g}'):,.0f} at once, since nearly all of a session is thinking."
+        f"As far as the steps scatter, another search would find the knee between {low:g} and {high:g} "
+        f"({CONFIDENCE:.0%})."
     )
 
 
