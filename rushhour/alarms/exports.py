@@ -19,6 +19,7 @@ from rushhour.alarms.formats.names import CLOUDWATCH, Names, StandsFor
 from rushhour.alarms.moments import epoch_of
 from rushhour.alarms.timeline import COUNTS, METRICS, Metric, Timeline, spoken
 from rushhour.errors import UsageError
+from rushhour.process.regular import read_at_most
 
 MAX_SECONDS: Final = 31 * 86_400
 MAX_BYTES: Final = 50_000_000
@@ -88,9 +89,7 @@ def of_csv(path: Path) -> Timeline:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError([f"{path}: {path.stat().st_size:,} bytes; {MAX_BYTES:,} are the most"])
-        return path.read_text(encoding="utf-8-sig")
+        return read_at_most(path, MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
 

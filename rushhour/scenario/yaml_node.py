@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
@@ -12,6 +12,9 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
+from rushhour.process.regular import read_at_most
+
+MOST_BYTES: Final = 1_000_000  # a larger file takes longer to read than anybody waits
 
 KeyPath = tuple[str | int, ...]
 
@@ -55,7 +58,7 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
     Raises UsageError with file and line if that fails.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError([f"{path}: no such file; run rushhour where scenarios.yaml is"]) from None
     except (OSError, UnicodeDecodeError) as error:

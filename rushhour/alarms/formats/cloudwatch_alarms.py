@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm
+from rushhour.alarms.cloudwatch import Actions, CloudWatchAlarm, looks_back_too_far
 from rushhour.alarms.composite import CompositeAlarm, RuleError, Suppressor, name_of, parsed_rule
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.names import Names, cloudwatch_stat
@@ -152,6 +152,8 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         raise WrongAlarmError(
             f"Period {watched['period']:g} s: CloudWatch has 10 s, 20 s, 30 s and whole minutes"
         )
+    if why := looks_back_too_far(watched["period"], periods):
+        raise WrongAlarmError(f"EvaluationPeriods: {why}")
     missing = plain.get("TreatMissingData") or "missing"
     if missing not in MISSING:
         raise WrongAlarmError(f"TreatMissingData {missing!r} is none of {', '.join(MISSING)}")

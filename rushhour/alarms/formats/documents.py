@@ -12,9 +12,11 @@ from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
+from rushhour.process.regular import read_at_most
 from rushhour.scenario.yaml_node import KeyPath, Node
 
 MAX_BYTES: Final = 20_000_000
+MAX_YAML: Final = 2_000_000  # characters: YAML is read some hundred times slower than JSON
 MAX_NODES: Final = 1_000_000  # aliases of aliases make a small file a large one
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
@@ -22,10 +24,7 @@ _MERGE: Final = "tag:yaml.org,2002:merge"
 def read_text(path: Path) -> str:
     """Raises UsageError where the file cannot be read as text."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UsageError([f"{path}: {size:,} bytes; {MAX_BYTES:,} are the most"])
-        return path.read_text(encoding="utf-8-sig")
+        return read_at_most(path, MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -51,6 +50,8 @@ def documents(path: Path, text: str) -> list[Node]:
             wrong = f"{path}:{error.lineno}: not JSON: {error.msg}"
         except RecursionError:
             raise UsageError([f"{path}:1: its lists and objects are nested too deeply"]) from None
+        except ValueError as error:  # a number of more digits than Python reads
+            wrong = f"{path}:1: not JSON: {error}"
         if path.suffix == ".json":
             raise UsageError([wrong])
     return _yaml(path, text)
@@ -79,6 +80,9 @@ class _JsonLines(dict[KeyPath, int]):
         if self._text is None:
             return
         text, self._text = self._text.replace("\t", " "), None
+        if len(text) > MAX_YAML:
+            self.setdefault((), 1)
+            return
         try:
             for node in YAML(typ="safe", pure=True).compose_all(text):
                 _Reader().plain(node, (), self)
@@ -87,6 +91,8 @@ class _JsonLines(dict[KeyPath, int]):
 
 
 def _yaml(path: Path, text: str) -> list[Node]:
+    if len(text) > MAX_YAML:
+        raise UsageError([f"{path}: {len(text):,} characters of YAML; {MAX_YAML:,} are the most"])
     found = []
     try:
         for node in YAML(typ="safe", pure=True).compose_all(text):

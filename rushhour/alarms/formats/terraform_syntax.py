@@ -84,8 +84,9 @@ def _of_json(path: str, text: str) -> Content | str:
         plain = json.loads(text)
     except json.JSONDecodeError as error:
         return f"{path}:{error.lineno}: not JSON: {error.msg}"
-    except RecursionError:
-        return f"{path}:1: its lists and objects are nested too deeply"
+    except (RecursionError, ValueError) as error:  # a number of more digits than Python reads
+        deep = isinstance(error, RecursionError)
+        return f"{path}:1: {'its lists and objects are nested too deeply' if deep else f'not JSON: {error}'}"
     if not isinstance(plain, Mapping):
         return f"{path}:1: must be an object, as Terraform's JSON syntax has it"
     if is_variables(path):
