@@ -69,6 +69,12 @@ def lost_parts(history: History, needed: Iterable[Source]) -> Iterator[str]:
     yield from lost_in(history, {ENVIRONMENT})
 
 
+def lost_figures(history: History) -> Iterator[str]:
+    """Describe the losses of anything that a prediction from the run's figures rests on."""
+    yield from lost_everything(history)
+    yield from lost_parts(history, ("pools", "postgres"))
+
+
 def lost_of(history: History, needed: Iterable[Source]) -> Iterator[str]:
     """Describe the losses of the needed sources."""
     return lost_in(history, {FILE_OF[source] for source in needed})

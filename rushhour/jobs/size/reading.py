@@ -14,6 +14,7 @@ from rushhour.rundir import History, RunDir, load_history
 from rushhour.rundir.reading import read_text
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
+from rushhour.verdict.lost import lost_figures
 
 LEAKS: Final = ("scope-never-removed", "unclosed-path", "abandoned-stream")
 NESTED: Final = "nested-checkout"
@@ -78,6 +79,8 @@ def refusals(scenario: Scenario, history: History, verdict: Verdict, metrics: Me
     if verdict.verdict == "unknown":
         why = "; ".join(verdict.reasons[:2])
         yield f"its verdict is unknown ({why}): its figures cannot be trusted; run it again"
+    for lost in lost_figures(history):  # a run that failed for a proven reason can lack the rest
+        yield f"{lost}: its figures cannot be trusted; run it again"
 
 
 def nested_words(threads: int, depth: int, summary: str) -> str:
