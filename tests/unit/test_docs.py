@@ -233,3 +233,14 @@ def test_every_scenario_and_suite_is_in_the_tables() -> None:
     for page in ("README.md", "docs/scenarios.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         assert [name for name in sorted(names) if f"`{name}`" not in text] == [], page
+
+
+def test_every_claim_of_the_page_on_security_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `(\w+/test_\w+\.py)` \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) > 20
+    for file, tests in rows:
+        defined = set(
+            re.findall(r"^def (test_\w+)", (ROOT / "tests" / file).read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        assert [name for name in re.findall(r"`(\w+)`", tests) if name not in defined] == [], file
