@@ -197,12 +197,17 @@ class CloudWatchAlarm:
             return points[""].at
         maths = self._maths()
 
-        def value(name: str, end_s: float) -> float | None:
-            if name in points:
-                return points[name].at(end_s)
-            return maths[name].value(lambda each: value(each, end_s))
+        def point(end_s: float) -> float | None:
+            known: dict[str, float | None] = {}  # what several expressions read is evaluated once
 
-        return lambda end_s: value("", end_s) if end_s > 0 else None
+            def value(name: str) -> float | None:
+                if name not in known:
+                    known[name] = points[name].at(end_s) if name in points else maths[name].value(value)
+                return known[name]
+
+            return value("") if end_s > 0 else None
+
+        return point
 
     def _breaches(self, value: float | None) -> bool | None:
         return None if value is None else COMPARE[self.comparison](value, self.threshold)

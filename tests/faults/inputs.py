@@ -31,7 +31,7 @@ METRIC_DATA = {
 }
 OPENAPI = {
     "openapi": "3.1.0",
-    "paths": {"/orders/{id}": {"get": {"operationId": "order"}}, "/orders": {"post": {}}},
+    "paths": {"/{page}": {"get": {"operationId": "page"}}, "/{a}/{b}": {"get": {}}},
     "components": {"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}}},
 }
 _COUNTS = [[0] * 17 + [36_000], 3600.0]
@@ -51,11 +51,15 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A whole file, and the command that reads it: `{file}` is its place, `{work}` a folder to write to."""
+    """A whole file, and the command that reads it: `{file}` is its place, `{work}` a folder to write to.
+
+    `beside` are linked into that folder, as the file names them.
+    """
 
     name: str
     content: bytes
     command: tuple[str, ...]
+    beside: tuple[Path, ...] = ()
 
 
 def campaign(seed: int, tries: int, folder: Path) -> Counts:
@@ -70,6 +74,8 @@ def campaign(seed: int, tries: int, folder: Path) -> Counts:
             file = work / chosen.name
             file.write_bytes(chosen.content)
             (work / "neighbour.txt").write_text(TIMELINE)
+            for other in chosen.beside:
+                (work / other.name).symlink_to(other)
             kinds = []
             for _ in range(dice.choice((1, 1, 2))):
                 if not file.is_file() or file.stat().st_size == 0:
@@ -93,10 +99,13 @@ def _inputs(run: Path) -> Iterator[Input]:
     audit = ("alarms", str(run), "--as", "it-was", "--policies", "{file}")
     alerts = ROOT / "infra" / "alerts"
     for path in sorted(path for path in alerts.rglob("*.y*ml")):
-        yield Input(path.name, path.read_bytes(), audit)
+        yield Input(path.name, path.read_bytes(), audit, (alerts / "rules",))
     for path in sorted((TESTS / "alarm_files").iterdir()):
-        yield Input(path.name, path.read_bytes(), audit)
-    yield Input("scenarios.yaml", (ROOT / "scenarios.yaml").read_bytes(), ("list", "--scenarios", "{file}"))
+        rules = ("--policies", str(alerts / "rules" / "pool.yml")) if path.stem == "alertmanager" else ()
+        yield Input(path.name, path.read_bytes(), (*audit, *rules))
+    scenarios = (ROOT / "scenarios.yaml").read_bytes()
+    listed = ("list", "--scenarios", "{file}")
+    yield Input("scenarios.yaml", scenarios, listed, (ROOT / "app", ROOT / "locustfiles", ROOT / "infra"))
     policies = ("--policies", str(alerts / "cloudwatch.yaml"))
     yield Input("timeline.csv", TIMELINE.encode(), ("alarms", "--timeline", "{file}", *policies))
     export = json.dumps(METRIC_DATA, indent=1).encode()

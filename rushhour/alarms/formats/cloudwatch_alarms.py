@@ -42,6 +42,7 @@ STATISTICS: Final = {
     "Maximum": "maximum",
     "SampleCount": "sample_count",
 }
+MAX_NESTED: Final = 50  # composite alarms that name composite alarms
 MISSING: Final = ("missing", "ignore", "breaching", "notBreaching")
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(\.\d{1,10})?|100)$")
 _OTHER_STATISTIC: Final = re.compile(r"(tm|wm|tc|ts|pr|TM|WM|TC|TS|PR)[\d(:.%)]*$|IQM$")
@@ -82,6 +83,7 @@ def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tupl
     def build(raw: RawAlarm, above: tuple[str, ...]) -> Policy | None:
         try:
             text_of(raw, "AlarmName")
+            _check_depth(above)
             rule = parsed_rule(text_of(raw, "AlarmRule"))
             suppressor = _suppressor(raw)
             needed = [*rule.names, *((suppressor.alarm,) if suppressor else ())]
@@ -117,6 +119,11 @@ def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tupl
             done[name] = policy
             found.append(policy)
     return found, problems
+
+
+def _check_depth(above: tuple[str, ...]) -> None:
+    if len(above) > MAX_NESTED:
+        raise OpenAlarmError(f"alarms name alarms more than {MAX_NESTED} deep")
 
 
 def _why(policy: Policy | None, circular: bool) -> str:

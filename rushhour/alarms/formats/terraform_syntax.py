@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rushhour.alarms.formats.documents import listed
 
+MAX_HCL: Final = 500_000  # a grammar in Python reads some ten thousand a second
 TOP_LEVEL: Final = frozenset(
     {
         *("resource", "data", "variable", "locals", "module", "provider", "output", "terraform"),
@@ -65,6 +66,8 @@ def parsed(path: str, text: str) -> Content | str:
 
 
 def _of_hcl(path: str, text: str) -> Content | str:
+    if len(text) > MAX_HCL:
+        return f"{path}: {len(text):,} characters of HCL; {MAX_HCL:,} are the most; read its plan as JSON"
     import hcl2  # noqa: PLC0415 - it builds its parser on import, and few teams need it
     from hcl2.utils import SerializationOptions  # noqa: PLC0415
     from lark.exceptions import LarkError, UnexpectedInput  # noqa: PLC0415
