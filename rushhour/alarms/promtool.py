@@ -140,7 +140,9 @@ def _document(question: Question) -> dict[str, object]:
 
 def _run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, check=False
+        )
     except subprocess.TimeoutExpired:
         raise PromtoolError(
             f"`{' '.join(command[:3])}` had not ended after {timeout_s:g} s: audit a shorter timeline, or "

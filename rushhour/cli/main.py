@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
+from io import TextIOWrapper
 from types import FrameType
 from typing import Final
 
@@ -81,6 +82,9 @@ def _interrupt(signum: int, _frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: runs a command and exits with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a locale of one byte has no sign for some of what is printed
+            stream.reconfigure(errors="replace")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
     sys.exit(int(_exit_of(arguments)))

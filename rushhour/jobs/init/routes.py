@@ -78,7 +78,8 @@ def of_app(
             cwd=root,
             env=os.environ | (environment or {}),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=IMPORT_TIMEOUT_S,
             check=False,
         )
@@ -178,7 +179,8 @@ def driver_of(python: str) -> str | None:
         done = subprocess.run(
             [python, "-c", code, *DRIVERS],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=IMPORT_TIMEOUT_S,
             check=False,
         )
