@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from rushhour.errors import UsageError
 from rushhour.process.regular import read_at_most
 
 MOST_BYTES: Final = 1_000_000  # a larger file takes longer to read than anybody waits
+MOST_VALUES: Final = 100_000
 
 KeyPath = tuple[str | int, ...]
 
@@ -25,6 +26,7 @@ class Node:
 
     plain: Any
     lines: Mapping[KeyPath, int]
+    _children: dict[str, "Node"] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def line(self, path: Sequence[str | int]) -> int:
         """Return the line of the longest prefix of the path that exists in the file."""
@@ -34,8 +36,15 @@ class Node:
         return 1
 
     def child(self, key: str) -> "Node":
-        lines = {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)}
-        return Node(self.plain[key], lines)
+        if key not in self._children:  # all at once: a file may have many
+            lines: dict[str | int, dict[KeyPath, int]] = {}
+            for path, line in self.lines.items():
+                if path:
+                    lines.setdefault(path[0], {})[path[1:]] = line
+            self._children.update(
+                {name: Node(part, lines.get(name, {})) for name, part in self.plain.items()}
+            )
+        return self._children[key]
 
     def over(self, base: "Node") -> "Node":
         """Merge this node over `base`: mappings merge, any other value replaces."""
@@ -83,10 +92,17 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
         raise UsageError([f"{path}:1: {what}; it must be a mapping"])
     lines: dict[KeyPath, int] = {(): 1}
     found: list[str] = []
-    plain = _plain(loaded, (), lines, found, tags)
+    try:
+        plain = _plain(loaded, (), lines, found, tags)
+    except _TooManyError:
+        raise UsageError([f"{path}:1: more than {MOST_VALUES:,} values, with those of its aliases"]) from None
     if found:
         raise UsageError([f"{path}:{problem}" for problem in found])
     return Node(plain, lines)
+
+
+class _TooManyError(Exception):
+    """A file has more values than anybody writes: aliases of aliases make a small file a large one."""
 
 
 def _line_of(error: Exception) -> int:
@@ -109,7 +125,9 @@ def _foreign_tag(value: Any) -> str | None:
 def _plain(
     value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str], tags: frozenset[str]
 ) -> Any:
-    """Plain data; `lines` and `problems` ("12: ...") are added to."""
+    """Plain data; `lines` and `problems` ("12: ...") are added to. Raises _TooManyError."""
+    if len(lines) > MOST_VALUES:
+        raise _TooManyError
     if (tag := _foreign_tag(value)) is not None and tag not in tags:
         where = ".".join(str(part) for part in path) or "the file"
         problems.append(

@@ -181,6 +181,35 @@ def test_a_strange_openapi_document_is_refused_in_words(text: str, tmp_path: Pat
         of_openapi(as_json)
 
 
+def test_aliases_of_aliases_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "scenarios.yaml"
+    levels = [f"l{at}: &l{at} [{', '.join([f'*l{at - 1}'] * 10)}]" for at in range(1, 9)]
+    path.write_text("\n".join(["l0: &l0 [a, a, a]", *levels, "scenarios: *l8"]) + "\n")
+    began_s = time.process_time()
+    with pytest.raises(UsageError, match="more than 100,000 values"):
+        load_scenarios(path)
+    assert time.process_time() - began_s < 5
+
+
+@pytest.mark.parametrize(
+    ("count", "line", "told"),
+    [
+        (20_000, "  s{at}: {{extends: unknown}}", "20,000 scenarios; 1,000 are the most"),
+        (900, "  s{at}: {{extends: unknown}}", "no scenario 'unknown'"),
+        (900, "  s{at}: {{extends: s{next}}}", "extends more than 20 scenarios"),
+    ],
+)
+def test_many_scenarios_are_read_or_refused_soon(count: int, line: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "scenarios.yaml"
+    head = "service: {name: a, command: x, health: /, releases: ['1']}\nscenarios:\n"
+    path.write_text(head + "\n".join(line.format(at=at, next=at + 1) for at in range(count)) + "\n")
+    began_s = time.process_time()
+    with pytest.raises(UsageError) as caught:
+        load_scenarios(path)
+    assert told in str(caught.value)
+    assert time.process_time() - began_s < 10
+
+
 def test_a_byte_order_mark_is_no_part_of_a_scenario_file(tmp_path: Path) -> None:
     path = tmp_path / "scenarios.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + b"service: 1\r\nscenarios: 2\r\n")
