@@ -21,6 +21,7 @@ from rushhour.alarms.timeline import COUNTS, METRICS, Metric, Timeline, spoken
 from rushhour.errors import UsageError
 from rushhour.process.regular import read_at_most
 
+MOST: Final = 1e15  # no count of requests is larger, and sums of larger ones are not exact
 MAX_SECONDS: Final = 31 * 86_400
 MAX_BYTES: Final = 50_000_000
 MAX_TOLD: Final = 20  # problems of one file
@@ -43,7 +44,7 @@ class Column:
         if not text.strip() or text.strip().lower() in ("null", "nan", "undefined"):
             return self.empty
         number = float(text)
-        if not 0 <= number < math.inf:
+        if not 0 <= number < MOST:
             raise ValueError(text)
         return number / self.times
 
