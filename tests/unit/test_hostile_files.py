@@ -219,6 +219,11 @@ def test_a_byte_order_mark_is_no_part_of_a_scenario_file(tmp_path: Path) -> None
     assert "\ufeff" not in str(caught.value)
 
 
+def test_an_evening_of_years_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_of(["alarms", str(tmp_path), "--over", "9000h"]) == 64
+    assert "an evening of 31 days is the longest" in capsys.readouterr().err
+
+
 def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")
