@@ -30,5 +30,5 @@ def seconds_of(value: object) -> float:
     return seconds
 
 
-Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(le=LONGEST_S)]
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]

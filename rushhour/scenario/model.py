@@ -15,6 +15,11 @@ from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
+MOST_CUSTOMERS: Final = 1_000_000_000
+MOST_FORECAST: Final = 10_000_000  # customers of a production, as `forecast --customers`
+MOST_PARTS: Final = 1_000_000  # processes, threads, connections, cores
+MOST_SEED: Final = 100_000_000_000_000  # as large as a run's files may hold
+
 SHAPES: Final = ("rush-hour", "ramp", "spike", "steady", "soak")
 SIZES: Final = ("tiny", "small", "medium", "large")
 CAUSES: Final = (
@@ -64,7 +69,7 @@ class Data:
     """The data that the databases are filled with before the load starts."""
 
     size: Annotated[str, _one_of("size", SIZES)] = "small"
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 1
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -76,20 +81,20 @@ class Load:
     """
 
     duration: PositiveSeconds
-    users: Annotated[int, Field(gt=0)] | None = None
+    users: Annotated[int, Field(gt=0, le=MOST_CUSTOMERS)] | None = None
     arrivals: Annotated[tuple[RatePoint, ...] | None, BeforeValidator(parse_arrivals)] = None
     shape: Annotated[str, _one_of("shape", SHAPES)] = "rush-hour"
     locustfile: str = "locustfiles/referrals.py"
-    spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
+    spawn_rate: Annotated[float, Field(gt=0, le=MOST_CUSTOMERS, allow_inf_nan=False)] = 40.0
     warm_up: Annotated[Seconds, Field(ge=0)] = 10.0
     think_time: PositiveSeconds = 6.0  # median of the log-normal think time
     push_share: Annotated[float, Field(ge=0, le=1)] = (
         0.2  # share of the waiting customers that act on a push notification
     )
-    workers: Annotated[int, Field(ge=0)] = (
+    workers: Annotated[int, Field(ge=0, le=MOST_PARTS)] = (
         0  # worker processes of Locust beside its master; 0: a single process
     )
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
     drain: Annotated[Seconds, Field(ge=0)] = 2.0  # observe the pools this long after the load
 
@@ -114,8 +119,8 @@ class Load:
 class Pool:
     """The settings of the service's connection pools; each of its engines has the same."""
 
-    size: Annotated[int, Field(ge=1)] = 20
-    max_overflow: Annotated[int, Field(ge=0)] = 10
+    size: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 20
+    max_overflow: Annotated[int, Field(ge=0, le=MOST_PARTS)] = 10
     timeout: PositiveSeconds = 30.0
 
 
@@ -123,8 +128,8 @@ class Pool:
 class Service:
     """How the service under test is started."""
 
-    workers: Annotated[int, Field(ge=1)] = 1
-    threads: Annotated[int, Field(ge=1)] = 64
+    workers: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 1
+    threads: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 64
     nice: Annotated[int, Field(ge=0, le=19)] = 10  # yields to the generator, which must keep its schedule
     environment: dict[str, str] = field(default_factory=dict)
     arguments: str = ""  # appended to the command: "--preload"
@@ -135,9 +140,9 @@ class Service:
 class Postgres:
     """The settings of the two servers. `*_cores` limits their CPU if the machine can; null: no limit."""
 
-    max_connections: Annotated[int, Field(ge=10)] = 100
-    primary_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    replica_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.7
+    max_connections: Annotated[int, Field(ge=10, le=MOST_CUSTOMERS)] = 100
+    primary_cores: Annotated[float, Field(gt=0, le=MOST_PARTS, allow_inf_nan=False)] | None = None
+    replica_cores: Annotated[float, Field(gt=0, le=MOST_PARTS, allow_inf_nan=False)] | None = 0.7
     nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 
@@ -208,10 +213,10 @@ def _share(value: Any) -> Any:
 class Production:
     """What a scenario's `production:` says; what it leaves out is as in the run."""
 
-    customers: Annotated[int, Field(gt=0)]
-    instances: Annotated[int, Field(ge=1)] = 1
-    workers: Annotated[int, Field(ge=1)] | None = None  # processes of each instance
-    threads: Annotated[int, Field(ge=1)] | None = None  # of each process
+    customers: Annotated[int, Field(gt=0, le=MOST_FORECAST)]
+    instances: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 1
+    workers: Annotated[int, Field(ge=1, le=MOST_PARTS)] | None = None  # processes of each instance
+    threads: Annotated[int, Field(ge=1, le=MOST_PARTS)] | None = None  # of each process
     pool: Pool | None = None
     think_time: PositiveSeconds | None = None  # median pause of a customer between two steps
     push_share: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] | None = None

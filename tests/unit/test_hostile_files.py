@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from rushhour.alarms.exports import of_export
 from rushhour.alarms.formats.files import find
@@ -16,6 +17,8 @@ from rushhour.jobs.init.routes import of_openapi
 from rushhour.jobs.traffic.model import read_model
 from rushhour.process.regular import read_at_most
 from rushhour.scenario.file import load_scenarios
+from rushhour.scenario.model import SCENARIO
+from tests.unit import histories
 
 ALARM = {
     "AlarmName": "errors",
@@ -238,3 +241,22 @@ def test_the_command_says_it_with_exit_code_64(tmp_path: Path, capsys: pytest.Ca
     export.write_text("t_s,requests,http_5xx\n0,10,0\n60,10,1\n")
     assert _exit_of(["alarms", "--timeline", str(export), "--policies", str(path)]) == 64
     assert f"{path}:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("block", "change"),
+    [
+        ("load", {"users": 10**12}),
+        ("load", {"duration": 1e12}),
+        ("load", {"spawn_rate": 1e12}),
+        ("load", {"seed": 10**15}),
+        ("service", {"threads": 10**9}),
+        ("pool", {"size": 10**9}),
+        ("production", {"customers": 10**9}),
+    ],
+)
+def test_no_scenario_asks_for_more_than_any_machine_has(block: str, change: dict[str, object]) -> None:
+    plain = json.loads(SCENARIO.dump_json(histories.scenario()))
+    plain[block] = (plain.get(block) or {}) | change
+    with pytest.raises(ValidationError, match="less than or equal to"):
+        SCENARIO.validate_json(json.dumps(plain))
