@@ -175,6 +175,13 @@ def test_references_that_multiply_or_go_around_end(name: str, content: object, t
                 assert all(len(str(policy)) < 5_000_000 for policy in load([path]).policies)
 
 
+@pytest.mark.parametrize("value", ['local[""]', "local[*]", 'var[""][""]', 'local.l1[""]', '"${local[""]}"'])
+def test_a_reference_to_nothing_is_unknown(value: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "alarms.tf", TERRAFORM.format("l1 = 3").replace("local.l0", value))
+    [policy] = load([path]).policies
+    assert isinstance(policy, Unreplayed)
+
+
 def grafana(count: int, reads: int) -> dict[str, Any]:
     """Each expression reads the next one several times."""
     data: list[dict[str, Any]] = [

@@ -78,7 +78,7 @@ def _of_hcl(path: str, text: str) -> Content | str:
         return content
     except UnexpectedInput as error:
         return f"{path}:{max(1, error.line)}: not HCL: {str(error).splitlines()[0]}"
-    except (LarkError, RecursionError, ValueError, TypeError, AttributeError) as error:
+    except (LarkError, RecursionError, ValueError, TypeError, AttributeError, LookupError) as error:
         return f"{path}:1: cannot be read as HCL: {type(error).__name__}: {error}"
 
 

@@ -109,7 +109,7 @@ class Module:
     def _reference(self, text: str, depth: int) -> Any:
         if text in _CONSTANTS:
             return _CONSTANTS[text]
-        steps = [next(part for part in match if part) for match in _STEP.findall(text)]
+        steps = [next(filter(None, match), "") for match in _STEP.findall(text)]
         known = {"var": self._variables, "local": self._locals}.get(steps[0])
         if known is not None:
             if len(steps) < 2 or steps[1] not in known:
