@@ -194,6 +194,60 @@ def test_nothing_is_predicted_from_a_failing_run_that_lost_rows(
     assert why.startswith(f"{name}: ")
 
 
+def test_a_worker_that_is_gone_with_its_rows_and_its_manifest_is_missed(tmp_path: Path) -> None:
+    told, run = (
+        h.healthy(),
+        save(tmp_path / "run", dataclasses.replace(h.healthy(), requests=(), generator=())),
+    )
+    for worker in ("worker-1", "worker-2"):
+        writer = FactWriter(run)
+        writer.write(
+            dataclasses.replace(row, worker=worker, users=row.users // 2, started=row.started // 2)
+            for row in told.generator
+        )
+        writer.write(dataclasses.replace(row, worker=worker, count=row.count // 2) for row in told.requests)
+        writer.close()
+    assert load_history(run).losses == ()
+    *_, last = sorted((run.path / "manifest").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    last.unlink()
+    assert {loss.file for loss in load_history(run).losses} == {"requests.jsonl", "generator.jsonl"}
+    for name in ("requests.jsonl", "generator.jsonl"):
+        mutate(run, name, lambda lines: [line for line in lines if "worker-2" not in line])
+    assert load_history(run).losses == ()
+    assert judged(run).verdict == "unknown"
+    assert "only 400 of 800 customers ever came" in judged(run).reasons
+
+
+@pytest.mark.parametrize("name", [*FACTS, "scenario.json", "environment.json", "manifest"])
+def test_a_file_of_another_run_is_noticed(name: str, tmp_path: Path) -> None:
+    own = save(tmp_path / "own", h.healthy(), h.scenario(release="1.1.1"), listed=True)
+    other_environment = dataclasses.replace(ENVIRONMENT, cpu_count=4)
+    other = save(tmp_path / "other", h.incident(), h.scenario(), other_environment, listed=True)
+    mutate(other, "host.jsonl", lambda lines: lines[:-1])
+    if name == "manifest":
+        shutil.rmtree(own.path / name)
+        shutil.copytree(other.path / name, own.path / name)
+    else:
+        shutil.copy(other.file(name), own.file(name))
+    assert judged(own).verdict == "unknown"
+    assert load_history(own).losses
+
+
+def test_a_death_that_nobody_wrote_is_no_failure_and_one_beside_lost_rows_is(tmp_path: Path) -> None:
+    died = f.Event(
+        40.0, f.STACK_BROKE, {"what": "the service ended", "part": "service", "how": "exit code 9"}
+    )
+    forged_run = save(tmp_path / "forged", h.healthy(), h.scenario(release="1.1.1"))
+    mutate(forged_run, "events.jsonl", lambda lines: [*lines, encode(died) + "\n"])
+    assert judged(forged_run).verdict == "unknown"
+    with_death = dataclasses.replace(h.healthy(), events=(*h.healthy().events, died))
+    cut_run = save(tmp_path / "cut", with_death, h.scenario(release="1.1.1"))
+    assert judged(cut_run).verdict == "fail"
+    mutate(cut_run, "events.jsonl", lambda lines: [line for line in lines if '"drained"' not in line])
+    mutate(cut_run, "requests.jsonl", cut)
+    assert judged(cut_run).verdict == "fail"
+
+
 def old(run: RunDir) -> RunDir:
     """As a run that was made before there were manifests."""
     shutil.rmtree(run.path / "manifest")
