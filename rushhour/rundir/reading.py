@@ -1,7 +1,6 @@
 """Reads a run's files, which may be damaged: a RunDataError names the file and line."""
 
 import json
-import re
 import stat
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -26,8 +25,8 @@ MOST_NAMES: Final = 10_000  # of endpoints, pools and the like: a name for each 
 _SHOWN: Final = 80
 _SHORT: Final = 24
 _DIGITS: Final = 17  # characters of a whole number, from which on it is beyond MOST
-# A text may hold such a number: NaN and Infinity (which are allowed as text), many digits, an exponent.
-_SUSPECT: Final = re.compile(rb"NaN|Infinity|[0-9]{16}|[eE]\+?[0-9]{2}")
+_ALIKE: Final = bytes.maketrans(b"123456789E", b"000000000e")
+_MANY_DIGITS: Final = b"0" * 16
 _COUNTS: Final = frozenset(
     {"count", "users", "started", "retries", "redirected", "arrived", "turned_away", "due"}
 )
@@ -110,7 +109,7 @@ def read_object(path: Path, adapter: TypeAdapter[T], *, digests: bool = False) -
     def refuse(problem: str) -> NoReturn:
         raise RunDataError(f"{path}: {problem}")
 
-    if not digests and _SUSPECT.search(content := text.encode()):
+    if not digests and _is_suspect(content := text.encode()):
         _check_numbers(content, refuse)
     try:
         made = adapter.validate_json(text)
@@ -125,7 +124,7 @@ def read_row(path: Path, number: int, line: bytes, adapter: TypeAdapter[T], what
         made = adapter.validate_json(line, strict=True)
     except ValidationError as error:
         _refuse(path, number, line, what, first_problem(error))
-    if _SUSPECT.search(line):
+    if _is_suspect(line):
         _check_numbers(line, lambda problem: _refuse(path, number, line, what, problem))
     kind: Any = type(made)
     for name, least in _numbers(kind):
@@ -207,6 +206,14 @@ def _histograms(kind: Hashable) -> tuple[str, ...]:
     if not (isinstance(kind, type) and is_dataclass(kind)):
         return ()
     return tuple(column.name for column in fields(kind) if column.type == Mapping[int, int])
+
+
+def _is_suspect(text: bytes) -> bool:
+    """Return whether a text may hold NaN, Infinity or a large figure, in a microsecond a row."""
+    alike = text.translate(_ALIKE)
+    return (
+        _MANY_DIGITS in alike or b"0e0" in alike or b"0e+0" in alike or b"NaN" in text or b"Infinity" in text
+    )
 
 
 def _check_numbers(text: bytes, problem: Callable[[str], NoReturn]) -> None:
