@@ -19,7 +19,7 @@ from rushhour.errors import RunDataError
 from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import read_scenario
 from rushhour.report.alarms import terminal_alarms
-from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import load_history, run_at
 from rushhour.verdict.lost import lost_everything, lost_of
 
 
@@ -166,7 +166,7 @@ def _alarms(
 
 
 def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s: float) -> _Audited:
-    run_dir = RunDir(path.resolve())
+    run_dir = run_at(path)
     read_scenario(run_dir)
     history = load_history(run_dir)
     studied = audit_run(run_dir, history, policies, scale, attention_s)

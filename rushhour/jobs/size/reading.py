@@ -10,7 +10,7 @@ from rushhour.forecast.growth import joined
 from rushhour.forecast.scraped import parse_scrape, scraped_demand
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.metrics.measure import Metrics, measure
-from rushhour.rundir import History, RunDir, load_history
+from rushhour.rundir import History, load_history, run_at
 from rushhour.rundir.reading import read_text
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
@@ -47,7 +47,7 @@ def read_for_sizing(paths: Sequence[Path], over_s: float | None) -> Demand:
 
 
 def _of_run(path: Path) -> Demand:
-    run = RunDir(path.resolve())
+    run = run_at(path)
     scenario, history = read_scenario(run), load_history(run)
     stack = history.environment.stack if history.environment else "unknown"
     verdict = judge_history(run, scenario, history, stack)
