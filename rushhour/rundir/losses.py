@@ -173,15 +173,14 @@ def _twice(name: str, rows: Sequence[Hashable]) -> Iterator[f.Loss]:
 def _beyond(history: f.History, started_s: float) -> Iterator[f.Loss]:
     """Yield rows from before the load or after the run; observers see the time around it, too."""
     end_s = max(event.t_s for event in history.events)
-    of_pools = (
-        *(*history.pools, *history.pool_timeouts, *history.sites, *history.times),
-        *(*history.doing, *history.loops),
-    )
+    of_pools = [fact.t_s for facts in (history.pools, history.pool_timeouts) for fact in facts]
+    of_pools += [fact.t_s for facts in (history.sites, history.times) for fact in facts]
+    of_pools += [fact.t_s for facts in (history.doing, history.loops) for fact in facts]
     of_load, around = (floor(started_s) - 1, end_s + LATE_S), (-AROUND_S, end_s + AROUND_S)
     for name, (first_s, last_s), times_s in (
         ("requests.jsonl", of_load, [row.t_s for row in history.requests]),
         ("generator.jsonl", of_load, [row.t_s for row in history.generator]),
-        ("pool.jsonl", around, [fact.t_s for fact in of_pools]),
+        ("pool.jsonl", around, of_pools),
         ("postgres.jsonl", around, [sample.t_s for sample in history.servers]),
         ("host.jsonl", around, [sample.t_s for sample in history.host]),
     ):

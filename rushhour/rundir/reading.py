@@ -150,7 +150,8 @@ class Names:
 
     def add(self, number: int, fact: object) -> None:
         """Take the names of a row. Raises RunDataError when there are too many."""
-        for field in _named(type(fact)):
+        kind: Any = type(fact)
+        for field in _named(kind):
             seen = self._seen[field]
             seen.add(getattr(fact, field))
             if len(seen) > MOST_NAMES:

@@ -16,6 +16,7 @@ from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.formats.files import find
 from rushhour.alarms.maths import MathsError, checked, parsed
 from rushhour.alarms.policies import load
+from rushhour.alarms.routed import RoutedAlert
 from rushhour.alarms.timeline import METRICS, Timeline
 from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.errors import UsageError
@@ -247,8 +248,10 @@ def test_a_rule_that_looks_back_for_years_is_unknown_and_the_others_are_not(tmp_
     content["groups"] += rules(name="h", rule={"alert": "b"})["groups"]
     policies = load([written(tmp_path / "rules.yml", content)]).policies
     first, second = (policy for policy in policies if policy.name in ("a", "b"))
-    assert "looks back 100,000 days; 31 are the most" in first.pipeline.unknown[first.rules[0]]  # type: ignore[union-attr]
-    assert second.pipeline._before_ms < 7_200_000  # type: ignore[union-attr]
+    assert isinstance(first, RoutedAlert)
+    assert isinstance(second, RoutedAlert)
+    assert "looks back 100,000 days; 31 are the most" in first.pipeline.unknown[first.rules[0]]
+    assert second.pipeline._before_ms < 7_200_000
 
 
 @pytest.mark.parametrize("interval", ["2h", "99999999y", "9" * 5000 + "s"])

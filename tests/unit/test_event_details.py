@@ -16,20 +16,25 @@ from rushhour.rundir import facts as f
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 
-ALERTING = {"targets": [], "rules": [], "metrics": [], "lost": {}}
+ALERTING: dict[str, Any] = {"targets": [], "rules": [], "metrics": [], "lost": {}}
 TARGET = {"target": "t", "of": "agent", "health": "up", "error": "", "scraped_s": 1.0}
 RULE = {"alert": "a", "health": "ok", "error": "", "evaluated_s": 1.0}
+OF_KEYS: dict[tuple[str, str], tuple[Any, ...]] = {
+    (f.ANCHOR, "wall_s"): ("x", [], True, -1.0, 1e300, "1.0"),
+    (f.ANCHOR, "monotonic_s"): ("x", {}, 1e300),
+    (f.STACK_BROKE, "log_tail"): (5, "text", [5], {"a": "b"}),
+    **{(f.STACK_BROKE, name): (["x"],) for name in ("what", "part", "how")},
+    (f.LOG_ERRORS, "queuepool_timeouts"): ("3", -1, 1.5, None, 10**30),
+    (f.LOG_ERRORS, "kinds"): ("x", 5, ["a"], {"backend_lost": "1"}, {"a": -1}),
+    (f.LOCUSTFILE_ERROR, "count"): ("x", None, -3, [], 10**400),
+    **{(f.OBSERVER_FAULT, name): ({},) for name in ("observer", "error")},
+    **{(f.FAULT, name): ([],) for name in ("server", "do", "table")},
+}
 WRONG: list[tuple[str, dict[str, Any]]] = [
-    *((f.ANCHOR, {"wall_s": value}) for value in ("x", [], True, -1.0, 1e300, "1.0")),
-    *((f.ANCHOR, {"monotonic_s": value}) for value in ("x", {}, 1e300)),
-    *((f.STACK_BROKE, {"log_tail": value}) for value in (5, "text", [5], {"a": "b"})),
-    *((f.STACK_BROKE, {name: ["x"]}) for name in ("what", "part", "how")),
-    *((f.LOG_ERRORS, {"queuepool_timeouts": value}) for value in ("3", -1, 1.5, None, 10**30)),
-    *((f.LOG_ERRORS, {"kinds": value}) for value in ("x", 5, ["a"], {"backend_lost": "1"}, {"a": -1})),
-    *((f.LOCUSTFILE_ERROR, {"count": value}) for value in ("x", None, -3, [], 10**400)),
-    *((f.OBSERVER_FAULT, {name: {}}) for name in ("observer", "error")),
-    *((f.FAULT, {name: []}) for name in ("server", "do", "table")),
-    *((f.ALERTING_UP, detail) for detail in ({}, {"policies": 5, "pools": {}}, {"policies": {}})),
+    *((name, {key: value}) for (name, key), values in OF_KEYS.items() for value in values),
+    (f.ALERTING_UP, {}),
+    (f.ALERTING_UP, {"policies": 5, "pools": {}}),
+    (f.ALERTING_UP, {"policies": {}}),
     (f.ALERTING_ENDED, {}),
     *((f.ALERTING_ENDED, ALERTING | {name: 5}) for name in ALERTING),
     (f.ALERTING_ENDED, ALERTING | {"targets": [{}]}),
@@ -37,7 +42,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     (f.ALERTING_ENDED, ALERTING | {"rules": [RULE | {"evaluated_s": None}]}),
     (f.ALERTING_ENDED, ALERTING | {"lost": {"a": "b"}}),
 ]
-JUNK = (None, "x", 5, -1.5, [], {}, [[]], {"a": {"b": []}}, True, "\u0000\u202e", 10**30)
+JUNK: tuple[Any, ...] = (None, "x", 5, -1.5, [], {}, [[]], {"a": {"b": []}}, True, "\u0000\u202e", 10**30)
 CHECKED = {name for name, _ in WRONG}
 KEYS = (
     *("pool", "pid", "checked_out", "capacity", "leaked", "endpoint", "site", "waiting", "queued_s", "users"),

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_a_number_of_five_thousand_digits_is_refused_in_words(name: str, tmp_pat
     assert str(path) in str(caught.value)
 
 
-READERS = {
+READERS: dict[str, Callable[[Path], object]] = {
     "a scenario file": load_scenarios,
     "an export": of_export,
     "an OpenAPI document": of_openapi,

@@ -4,11 +4,15 @@ Its last line is a JSON object: the path of each route, and files of a run, with
 Locust patches the interpreter on import, so this is a process of its own.
 """
 
+# Locust's events and user classes carry no types.
+# mypy: allow-untyped-calls, allow-untyped-decorators
+
 import json
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 SECRET = "hunter2hunter2"
 RUN = "20250101T180000Z-gate"
@@ -27,9 +31,9 @@ def answers(runs: Path) -> dict[str, tuple[int, str]]:
     from rushhour.observe.live_state import HolderGauge, LiveState, PoolGauge  # noqa: PLC0415
 
     @events.init_command_line_parser.add_listener
-    def _(parser: object) -> None:
-        parser.add_argument("--shop-api-token", env_var="SHOP_API_TOKEN", default="")  # type: ignore[attr-defined]
-        parser.add_argument("--shop-db", default=f"postgresql://app:{SECRET}@db/shop")  # type: ignore[attr-defined]
+    def _(parser: Any) -> None:
+        parser.add_argument("--shop-api-token", env_var="SHOP_API_TOKEN", default="")
+        parser.add_argument("--shop-db", default=f"postgresql://app:{SECRET}@db/shop")
 
     class Customer(HttpUser):
         host = f"http://u:{SECRET}@127.0.0.1"
@@ -44,7 +48,7 @@ def answers(runs: Path) -> dict[str, tuple[int, str]]:
     environment = Environment(
         user_classes=[Customer], host=f"http://u:{SECRET}@127.0.0.1", parsed_options=options, events=events
     )
-    environment.available_user_classes = {"Customer": Customer}
+    environment.available_user_classes = {"Customer": Customer}  # type: ignore[dict-item]  # Locust's own type is wrong
     runner = environment.create_local_runner()
     runner.log_exception("local", WORDS, f"Traceback: DB_PASSWORD={SECRET}")
     runner.stats.log_request("GET", f"/reset?token={SECRET}", 3, 5)
@@ -72,12 +76,13 @@ def answers(runs: Path) -> dict[str, tuple[int, str]]:
         return jsonify(success=False, message=WORDS, host=environment.host)
 
     add_pages(web_ui, board, welcome, swarm=refused, stop=refused)  # type: ignore[arg-type]
-    client = web_ui.app.test_client()
+    app: Any = web_ui.app
+    client = app.test_client()
     found: dict[str, tuple[int, str]] = {}
     asked = [("POST", "/swarm"), ("GET", "/stop"), ("POST", "/stop"), ("POST", "/user")]
     asked += [
         ("GET", str(rule))
-        for rule in web_ui.app.url_map.iter_rules()
+        for rule in app.url_map.iter_rules()
         if "GET" in (rule.methods or ()) and not rule.arguments
     ]
     asked += [("GET", f"/rushhour/state?run={RUN}&from=0"), ("GET", "/no-such-page")]

@@ -27,7 +27,7 @@ def mask_answers(app: Flask) -> None:
     """Mask every answer but files of runs and scripts. Call it before other hooks are added."""
 
     def masked(answer: Response) -> Response:
-        kind = _KINDS.get(answer.mimetype)
+        kind = _KINDS.get(answer.mimetype or "")
         if kind is not None and not answer.is_streamed and not answer.direct_passthrough:
             answer.set_data(kind(answer.get_data(as_text=True)))
         return answer

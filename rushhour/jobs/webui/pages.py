@@ -21,7 +21,7 @@ from flask import (
 )
 from locust.web import WebUI
 from plotly.offline import get_plotlyjs
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 from rushhour.jobs.webui.access import require_login
 from rushhour.jobs.webui.board import Board, bar_of, shown_state
