@@ -1,10 +1,13 @@
 """Damaged run directories: words with the file and line, exit 64 or 2, never a fault of rushhour itself."""
 
+import base64
 import json
 import os
 import re
 import shutil
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,8 @@ import pytest
 
 from rushhour.cli.main import _exit_of
 from rushhour.errors import RunDataError
+from rushhour.metrics.latencies import merge, new_histogram
+from rushhour.metrics.latency_counts import bucket_counts
 from rushhour.rundir import RunDir, load_history
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
@@ -256,3 +261,20 @@ def test_large_numbers_within_text_are_text(run: RunDir) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(event) + "\n")
     assert load_history(run).event("stack_up") is not None
+
+
+def test_a_histogram_that_unpacks_to_gigabytes_is_refused() -> None:
+    histogram = new_histogram()
+    histogram.record_value(5000)
+    packed = base64.b64decode(histogram.encode())
+    bomb = zlib.compress(zlib.decompress(packed[8:]) + b"\0" * 200_000_000, 9)
+    text = base64.b64encode(packed[:4] + len(bomb).to_bytes(4, "big") + bomb).decode()
+    assert len(text) < 300_000
+    tracemalloc.start()
+    try:
+        for read in (lambda: merge([text]), lambda: bucket_counts(text)):
+            with pytest.raises(RunDataError, match="larger than 1,000,000 bytes"):
+                read()
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
