@@ -16,7 +16,10 @@ from typing import Any
 
 SECRET = "hunter2hunter2"
 RUN = "20250101T180000Z-gate"
-WORDS = f"no connection: postgresql://app:{SECRET}@db/shop, password={SECRET}, Authorization: {SECRET}"
+WORDS = (
+    f"no connection: postgresql://app:{SECRET}@db/shop, password={SECRET}, Authorization: {SECRET}, "
+    f"gunicorn --db-password {SECRET} app:app, RUSHHOUR_AGENT_TOKEN={SECRET}, redis://:{SECRET}@cache"
+)
 
 
 def answers(runs: Path) -> dict[str, tuple[int, str]]:
