@@ -186,9 +186,8 @@ def time_shift(path: Path, dice: random.Random) -> None:
     """Every time of a file lies so much earlier or later."""
     by = dice.choice([-3600, -30, -2, 2, 30, 3600])
     text = path.read_bytes().decode("utf-8", "replace")
-    path.write_text(
-        re.sub(r'(?<="t_s":)(-?\d+)', lambda hit: str(int(hit.group()) + by), text), encoding="utf-8"
-    )
+    shifted = re.sub(r'("t_s": ?)(-?\d+)', lambda hit: f"{hit[1]}{int(hit[2]) + by}", text)
+    path.write_text(shifted, encoding="utf-8")
 
 
 def another_case(path: Path, dice: random.Random) -> None:
