@@ -198,6 +198,36 @@ def grafana(count: int, reads: int) -> dict[str, Any]:
     return {"apiVersion": 1, "groups": [{"name": "g", "folder": "f", "interval": "1m", "rules": [rule]}]}
 
 
+def nested(depth: int, *, in_lists: bool) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value] if in_lists else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("in_lists", [True, False])
+@pytest.mark.parametrize("depth", [110, 500, 900])
+@pytest.mark.parametrize(
+    ("name", "holding"),
+    [
+        ("a.json", lambda value: {"MetricAlarms": [ALARM | {"Threshold": value}]}),
+        ("a.json", lambda value: {"MetricAlarms": [ALARM | {"Tags": value}]}),
+        ("a.json", lambda value: cloudformation(changes={"Threshold": value})),
+        ("a.tf.json", lambda value: {"resource": {"aws_cloudwatch_metric_alarm": {"a": {"x": value}}}}),
+        ("a.json", lambda value: {"planned_values": {"root_module": value}}),
+        ("alertmanager.yml", lambda value: ROUTES | {"inhibit_rules": value}),
+        ("rules.yml", lambda value: {"groups": value}),
+    ],
+)
+def test_documents_that_are_deep_are_refused(
+    name: str, holding: Any, depth: int, *, in_lists: bool, tmp_path: Path
+) -> None:
+    path = written(tmp_path / name, holding(nested(depth, in_lists=in_lists)))
+    [problem] = find([path]).problems
+    assert problem.startswith(f"{path}:1: ")
+    assert "nested too deeply" in problem
+
+
 @pytest.mark.parametrize("reads", [2, 10])
 def test_expressions_of_grafana_that_multiply_are_unknown(reads: int, tmp_path: Path) -> None:
     path = written(tmp_path / "rules.yaml", grafana(20, reads))

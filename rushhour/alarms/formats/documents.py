@@ -17,6 +17,7 @@ from rushhour.scenario.yaml_node import KeyPath, Node
 
 MAX_BYTES: Final = 20_000_000
 MAX_YAML: Final = 2_000_000  # characters: YAML is read some hundred times slower than JSON
+MAX_DEPTH: Final = 100  # what reads a document follows it call by call
 MAX_NODES: Final = 1_000_000  # aliases of aliases make a small file a large one
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
@@ -45,7 +46,7 @@ def documents(path: Path, text: str) -> list[Node]:
     """Return the documents of a file, empty ones left out. Raises UsageError with file:line."""
     if text.lstrip()[:1] in ("{", "["):
         try:
-            return [Node(json.loads(text), _JsonLines(text))]
+            return [Node(loaded_json(text), _JsonLines(text))]
         except json.JSONDecodeError as error:
             wrong = f"{path}:{error.lineno}: not JSON: {error.msg}"
         except RecursionError:
@@ -55,6 +56,19 @@ def documents(path: Path, text: str) -> list[Node]:
         if path.suffix == ".json":
             raise UsageError([wrong])
     return _yaml(path, text)
+
+
+def loaded_json(text: str) -> Any:
+    """Load a JSON text. Raises ValueError, and RecursionError for one nested deeper than MAX_DEPTH."""
+    plain = json.loads(text)
+    waiting = [(plain, 1)]
+    while waiting:
+        part, depth = waiting.pop()
+        inside = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        if inside and depth > MAX_DEPTH:
+            raise RecursionError
+        waiting += [(item, depth + 1) for item in inside if isinstance(item, dict | list)]
+    return plain
 
 
 class _JsonLines(dict[KeyPath, int]):
@@ -128,6 +142,8 @@ class _Reader:
         if node is None:
             return None
         self._count += 1
+        if len(path) > MAX_DEPTH:
+            raise RecursionError
         if self._count > MAX_NODES:
             raise UsageError([f"{node.start_mark.line + 1}: more than {MAX_NODES:,} values"])
         lines.setdefault(path, node.start_mark.line + 1)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import listed
+from rushhour.alarms.formats.documents import listed, loaded_json
 
 MAX_HCL: Final = 500_000  # a grammar in Python reads some ten thousand a second
 TOP_LEVEL: Final = frozenset(
@@ -84,7 +84,7 @@ def _of_hcl(path: str, text: str) -> Content | str:
 
 def _of_json(path: str, text: str) -> Content | str:
     try:
-        plain = json.loads(text)
+        plain = loaded_json(text)
     except json.JSONDecodeError as error:
         return f"{path}:{error.lineno}: not JSON: {error.msg}"
     except (RecursionError, ValueError) as error:  # a number of more digits than Python reads
