@@ -18,6 +18,7 @@ MOST_OPERATORS: Final = 1000
 MOST_NESTED: Final = 200
 MOST_DIGITS: Final = 12  # of a duration: it panics beyond what 64 bits hold
 _TEXT: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*", re.DOTALL)
+_LABELS: Final = re.compile(r"\{[^{}]*\}")
 _OPERATOR: Final = re.compile(r"[-+*/%^<>=!@,]|\b(?:and|or|unless|atan2|offset)\b", re.IGNORECASE)
 _LONG_DURATION: Final = re.compile(
     rf"(?:\[|:|\boffset\b)[\s-]*(?:[0-9.]*[0-9]e[+]?[0-9]{{2,}}|[0-9]{{{MOST_DIGITS},}}|0x[0-9a-f]{{10,}}|inf|nan)",
@@ -72,7 +73,7 @@ def _too_much(expression: str) -> str:
     """Say why an expression is not given to the parser; empty if it is."""
     if len(expression) > MOST_CHARACTERS:
         return f"has {len(expression):,} characters; {MOST_CHARACTERS:,} are the most"
-    bare = _TEXT.sub('""', expression)
+    bare = _LABELS.sub("{}", _TEXT.sub('""', expression))
     if (operators := len(_OPERATOR.findall(bare))) > MOST_OPERATORS:
         return f"has {operators:,} operators; {MOST_OPERATORS:,} are the most: record parts of it by rules"
     depth = deepest = 0

@@ -46,7 +46,7 @@ _RESTS: Final = {
     "host.jsonl": "whether the machine was busy with other work, and every figure of CPU",
     NOTIFICATIONS: "who was paged",
     ENVIRONMENT: "where the run took place: its stack, its limits, its versions",
-    "services.jsonl": "whether any other service was losses_behind",
+    "services.jsonl": "whether any other service was touched",
 }
 
 

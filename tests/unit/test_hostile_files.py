@@ -69,6 +69,11 @@ def test_brackets_and_digits_within_quotes_are_text() -> None:
     assert selector.name == "http_requests_total"
 
 
+def test_many_labels_are_no_operators() -> None:
+    text = " or ".join(f'up{{job="{at}",instance=~"a|b",zone!="c"}}' for at in range(300))
+    assert len(selectors(text)) == 300
+
+
 def test_a_rule_of_endless_promql_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     rule = {"alert": "deep", "expr": ENDLESS_PROMQL["brackets"][:2000]}
