@@ -28,6 +28,10 @@ COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
 }
 STANDARD_S: Final = 60.0  # periods from here on are evaluated once a minute, shorter ones every ten seconds
 HIGH_RESOLUTION_S: Final = 10.0
+HOUR_S: Final = 3600.0
+DAY_S: Final = 86_400.0
+WEEK_S: Final = 604_800.0
+MOST_PERIODS: Final = 10_000  # a day has 8,640 of the shortest
 
 
 def wrong_period(period_s: float) -> str | None:
@@ -86,7 +90,9 @@ class CloudWatchAlarm:
     evaluation_periods: Annotated[int, Field(ge=1)] = 1
     datapoints_to_alarm: Annotated[int, Field(ge=1)] | None = None  # None: all of them
     treat_missing_data: Literal["missing", "ignore", "breaching", "notBreaching"] = "missing"
-    evaluation_range: Annotated[int, Field(ge=1)] | None = None  # None: evaluation_periods + 2
+    evaluation_range: Annotated[int, Field(ge=1, le=MOST_PERIODS)] | None = (
+        None  # None: evaluation_periods + 2
+    )
     windows: Literal["sliding", "wall-clock"] = "sliding"
     gaps: Gaps = "zero"
     samples: Samples = "seconds"
@@ -173,6 +179,8 @@ class CloudWatchAlarm:
         """Return the contradictions between its fields."""
         if (self.metric is None) == (not self.expression):
             return ["needs `metric`, or `expression` with `metrics`, and not both"]
+        if why := looks_back_too_far(self.period, self.evaluation_periods):
+            return [why]
         try:
             self._maths()
         except MathsError as error:
@@ -196,15 +204,30 @@ class CloudWatchAlarm:
             return points[""].at
         maths = self._maths()
 
-        def value(name: str, end_s: float) -> float | None:
-            if name in points:
-                return points[name].at(end_s)
-            return maths[name].value(lambda each: value(each, end_s))
+        def point(end_s: float) -> float | None:
+            known: dict[str, float | None] = {}  # what several expressions read is evaluated once
 
-        return lambda end_s: value("", end_s) if end_s > 0 else None
+            def value(name: str) -> float | None:
+                if name not in known:
+                    known[name] = points[name].at(end_s) if name in points else maths[name].value(value)
+                return known[name]
+
+            return value("") if end_s > 0 else None
+
+        return point
 
     def _breaches(self, value: float | None) -> bool | None:
         return None if value is None else COMPARE[self.comparison](value, self.threshold)
+
+
+def looks_back_too_far(period_s: float, periods: float) -> str:
+    """Return why CloudWatch refuses so many periods; empty if it takes them."""
+    most_s, words = (WEEK_S, "a week") if period_s >= HOUR_S else (DAY_S, "a day")
+    if period_s * periods <= most_s:
+        return ""
+    return (
+        f"{periods:,.0f} periods of {period_s:g} s are more than {words}, the most that CloudWatch looks back"
+    )
 
 
 def next_state(

@@ -60,6 +60,9 @@ class Suppressor:
     extension_s: float = 0.0
 
 
+_Course = tuple[list[tuple[float, State]] | None, list[tuple[float, bool]]]
+
+
 @dataclass(frozen=True, slots=True)
 class CompositeAlarm:
     """`alarms` are those that its rule and its suppressor name, as far as they can be replayed.
@@ -75,6 +78,7 @@ class CompositeAlarm:
     suppressor: Suppressor | None = None
     description: str = ""
     system: str = "cloudwatch-composite"
+    _answers: list[tuple[Timeline, _Course]] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def rule(self) -> str:
@@ -117,10 +121,16 @@ class CompositeAlarm:
             return self.alarms[name].lacking(timeline)
         return self.unknown.get(name, "no file holds it")
 
-    def _states(
-        self, timeline: Timeline
-    ) -> tuple[list[tuple[float, State]] | None, list[tuple[float, bool]]]:
+    def _states(self, timeline: Timeline) -> _Course:
         """Return its states, None where they are unknown; and when its suppressor is in alarm."""
+        for known, answer in self._answers:  # alarms that name it ask again
+            if known is timeline:
+                return answer
+        found = self._evaluated(timeline)
+        self._answers[:] = [(timeline, found), *self._answers[:2]]
+        return found
+
+    def _evaluated(self, timeline: Timeline) -> _Course:
         known = {
             name: dict(alarm.states(timeline))
             for name, alarm in self.alarms.items()

@@ -19,7 +19,9 @@ from rushhour.alarms.formats.names import CLOUDWATCH, Names, StandsFor
 from rushhour.alarms.moments import epoch_of
 from rushhour.alarms.timeline import COUNTS, METRICS, Metric, Timeline, spoken
 from rushhour.errors import UsageError
+from rushhour.process.regular import read_at_most
 
+MOST: Final = 1e15  # no count of requests is larger, and sums of larger ones are not exact
 MAX_SECONDS: Final = 31 * 86_400
 MAX_BYTES: Final = 50_000_000
 MAX_TOLD: Final = 20  # problems of one file
@@ -42,7 +44,7 @@ class Column:
         if not text.strip() or text.strip().lower() in ("null", "nan", "undefined"):
             return self.empty
         number = float(text)
-        if not 0 <= number < math.inf:
+        if not 0 <= number < MOST:
             raise ValueError(text)
         return number / self.times
 
@@ -88,9 +90,7 @@ def of_csv(path: Path) -> Timeline:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError([f"{path}: {path.stat().st_size:,} bytes; {MAX_BYTES:,} are the most"])
-        return path.read_text(encoding="utf-8-sig")
+        return read_at_most(path, MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
 

@@ -14,8 +14,11 @@ from typing import Final
 
 Value = float | None  # None: no data point
 Lookup = Callable[[str], Value]
+_Step = tuple[Callable[[float, float], Value], Callable[[Lookup], Value]]
 
 MAX_DEPTH: Final = 50
+MAX_CHARACTERS: Final = 2048  # as CloudWatch
+MAX_EXPRESSIONS: Final = 100  # it takes some 20
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[A-Za-z]\w*)"
     r"|(?P<sign>==|!=|<=|>=|&&|\|\||[-+*/^()<>,]))"
@@ -26,8 +29,8 @@ _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
 }  # fmt: skip
 _OF_ONE: Final[dict[str, Callable[[float], float]]] = {
     "ABS": abs,
-    "CEIL": lambda x: float(math.ceil(x)),
-    "FLOOR": lambda x: float(math.floor(x)),
+    "CEIL": lambda x: float(math.ceil(x)) if math.isfinite(x) else x,
+    "FLOOR": lambda x: float(math.floor(x)) if math.isfinite(x) else x,
 }
 
 
@@ -58,6 +61,8 @@ def parsed(text: str) -> Maths:
 
 def checked(expression: str, others: Mapping[str, str], metrics: frozenset[str]) -> dict[str, Maths]:
     """Return `expression` (its id is "") and all that it reads. Raises MathsError for an unknown id."""
+    if len(others) > MAX_EXPRESSIONS:
+        raise MathsError(f"reads {len(others):,} expressions; {MAX_EXPRESSIONS} are the most")
     found: dict[str, Maths] = {}
     _follow("", {**others, "": expression}, metrics, found, ())
     return found
@@ -90,6 +95,8 @@ class _Parser:
         self._text, self._tokens, at = text, [], 0
         self.names: set[str] = set()
         self._depth = 0
+        if len(text) > MAX_CHARACTERS:
+            raise MathsError(f"has {len(text):,} characters; {MAX_CHARACTERS:,} are the most")
         while at < len(text.rstrip()):
             match = _TOKEN.match(text, at)
             if match is None:
@@ -119,39 +126,45 @@ class _Parser:
             raise MathsError(f"{self._text!r} cannot be read: {sign!r} is missing")
 
     def _or(self) -> Callable[[Lookup], Value]:
-        value = self._and()
+        first, rest = self._and(), list[_Step]()
         while self._takes("OR", "||"):
-            value = _two(lambda a, b: float(bool(a) or bool(b)), value, self._and())
-        return value
+            rest.append((lambda a, b: float(bool(a) or bool(b)), self._and()))
+        return _chain(first, rest)
 
     def _and(self) -> Callable[[Lookup], Value]:
-        value = self._comparison()
+        first, rest = self._comparison(), list[_Step]()
         while self._takes("AND", "&&"):
-            value = _two(lambda a, b: float(bool(a) and bool(b)), value, self._comparison())
-        return value
+            rest.append((lambda a, b: float(bool(a) and bool(b)), self._comparison()))
+        return _chain(first, rest)
 
     def _comparison(self) -> Callable[[Lookup], Value]:
-        value = self._sum()
+        first, rest = self._sum(), list[_Step]()
         while sign := self._takes(*_COMPARE):
-            compare = _COMPARE[sign]
-            value = _two(lambda a, b, compare=compare: float(compare(a, b)), value, self._sum())  # type: ignore[misc]
-        return value
+            rest.append((_compared(_COMPARE[sign]), self._sum()))
+        return _chain(first, rest)
 
     def _sum(self) -> Callable[[Lookup], Value]:
-        value = self._product()
+        first, rest = self._product(), list[_Step]()
         while sign := self._takes("+", "-"):
-            value = _two(operator.add if sign == "+" else operator.sub, value, self._product())
-        return value
+            rest.append((operator.add if sign == "+" else operator.sub, self._product()))
+        return _chain(first, rest)
 
     def _product(self) -> Callable[[Lookup], Value]:
-        value = self._power()
+        first, rest = self._power(), list[_Step]()
         while sign := self._takes("*", "/"):
-            value = _two(operator.mul if sign == "*" else _divided, value, self._power())
-        return value
+            rest.append((operator.mul if sign == "*" else _divided, self._power()))
+        return _chain(first, rest)
 
     def _power(self) -> Callable[[Lookup], Value]:
-        value = self._signed()
-        return _two(_power, value, self._power()) if self._takes("^") else value
+        parts = [self._signed()]
+        while self._takes("^"):
+            parts.append(self._signed())
+        base = parts.pop()
+        for part in reversed(parts):  # 2^3^2 is 2^(3^2)
+            base = _two(_power, part, base)
+        if len(parts) > MAX_DEPTH:
+            raise MathsError(f"{self._text[:40]!r}... is nested too deeply")
+        return base
 
     def _signed(self) -> Callable[[Lookup], Value]:
         self._depth += 1
@@ -207,6 +220,25 @@ def _one(what: Callable[[float], float], of: Callable[[Lookup], Value]) -> Calla
         return None if x is None else what(x)
 
     return value
+
+
+def _chain(first: Callable[[Lookup], Value], rest: list[_Step]) -> Callable[[Lookup], Value]:
+    """Apply each step to what came of those before it: a loop, since chains are longer than calls nest."""
+    if not rest:
+        return first
+
+    def value(lookup: Lookup) -> Value:
+        found = first(lookup)
+        for what, part in rest:
+            other = part(lookup)
+            found = None if found is None or other is None else what(found, other)
+        return found
+
+    return value
+
+
+def _compared(compare: Callable[[float, float], bool]) -> Callable[[float, float], Value]:
+    return lambda a, b: float(compare(a, b))
 
 
 def _two(

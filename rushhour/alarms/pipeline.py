@@ -141,7 +141,8 @@ class Pipeline:
 
     @property
     def _before_ms(self) -> int:
-        longest_s = max((rule.window_s for rule in self.rules), default=0.0) + HEALTHY_S
+        windows_s = [rule.window_s for rule in self.rules if rule not in self.unknown]
+        longest_s = max(windows_s, default=0.0) + HEALTHY_S
         step_ms = math.lcm(round(self.every_s * 1000), round(self.intervals.scrape_s * 1000))
         return math.ceil(longest_s * 1000 / step_ms) * step_ms
 

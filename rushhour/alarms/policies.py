@@ -23,6 +23,7 @@ from rushhour.alarms.formats.routed_alerts import routed_alerts
 from rushhour.alarms.prometheus import PrometheusPolicy
 from rushhour.alarms.promtool import PromtoolError, check_rules
 from rushhour.alarms.routing import DEFAULT, GRAFANA
+from rushhour.alarms.rules import LONGEST_INTERVAL_S, LONGEST_WINDOW_S
 from rushhour.errors import UsageError
 from rushhour.scenario.durations import FROM_YAML
 from rushhour.scenario.yaml_node import Node, read_yaml
@@ -151,16 +152,40 @@ def contradictions(policy: Policy) -> list[str]:
             return [f"period {problem}"]
         case CloudWatchAlarm() as alarm if wrong := alarm.wrong():
             return wrong
-        case PrometheusPolicy() as uneven if _uneven(uneven):
-            intervals = f"evaluation_interval {uneven.evaluation_interval:g} s and scrape_interval "
-            return [f"{intervals}{uneven.scrape_interval:g} s: timelines are by the second, so are these"]
+        case PrometheusPolicy() as rules if why := [*_extreme(rules), *_uneven(rules)]:
+            return why
         case BurnRateAlert(long=long, short=short) if short >= long:
             return [f"short window {short:g} s is not shorter than the long one, {long:g} s"]
     return []
 
 
-def _uneven(policy: PrometheusPolicy) -> bool:
-    return bool(policy.evaluation_interval % 1 or policy.scrape_interval % 1)
+def _extreme(policy: PrometheusPolicy) -> list[str]:
+    """Return which of its times are too short or too long to be replayed by the second."""
+    found = [
+        f"{key} {seconds:g} s is less than a second"
+        for key, seconds in (
+            ("group_interval", policy.group_interval),
+            ("repeat_interval", policy.repeat_interval),
+        )
+        if seconds < 1
+    ]
+    bounds = (
+        ("evaluation_interval", policy.evaluation_interval, LONGEST_INTERVAL_S),
+        ("scrape_interval", policy.scrape_interval, LONGEST_INTERVAL_S),
+        ("healthy_before", policy.healthy_before, LONGEST_WINDOW_S),
+    )
+    return found + [
+        f"{key} {seconds:g} s is more than {most_s:g} s"
+        for key, seconds, most_s in bounds
+        if seconds > most_s
+    ]
+
+
+def _uneven(policy: PrometheusPolicy) -> list[str]:
+    if not (policy.evaluation_interval % 1 or policy.scrape_interval % 1):
+        return []
+    intervals = f"evaluation_interval {policy.evaluation_interval:g} s and scrape_interval "
+    return [f"{intervals}{policy.scrape_interval:g} s: timelines are by the second, so are these"]
 
 
 def _wrong_rules(policy: PrometheusPolicy, place: str) -> list[str]:

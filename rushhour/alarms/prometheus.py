@@ -21,7 +21,7 @@ from rushhour.alarms.timeline import Timeline, spoken
 from rushhour.scenario.durations import PositiveSeconds
 from rushhour.scenario.model import STRICT
 
-_WINDOW: Final = re.compile(r"\[\s*((?:\d+(?:ms|[ywdhms]))+)")
+_WINDOW: Final = re.compile(r"\[\s*((?:[0-9]{1,12}(?:ms|[ywdhms])){1,7})")
 _KEPT: Final = re.compile(r"keep_firing_for:\s*[\"']?((?:\d+(?:ms|[ywdhms]))+)")
 
 

@@ -27,8 +27,8 @@ MISSING: Final = (
 _UNITS_MS: Final = {
     "y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1,
 }  # fmt: skip
-_DURATION: Final = re.compile(r"(\d+)(ms|[ywdhms])")
-_WHOLE_DURATION: Final = re.compile(r"(\d+(ms|[ywdhms]))+$|0$")
+_DURATION: Final = re.compile(r"([0-9]{1,18})(ms|[ywdhms])")
+_WHOLE_DURATION: Final = re.compile(r"([0-9]{1,12}(ms|[ywdhms])){1,7}$|0$")
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _SAMPLE: Final = re.compile(r'\{(?:[A-Za-z_]\w*="(?:[^"\\]|\\.)*"(?:, ?)?)+\} ')
 _TIME: Final = re.compile(r'^\s*expr: "(?:[^"\\]|\\.)*", time: (\S+),')
@@ -141,7 +141,9 @@ def _document(question: Question) -> dict[str, object]:
 
 def _run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, check=False
+        )
     except subprocess.TimeoutExpired:
         raise PromtoolError(
             f"`{' '.join(command[:3])}` had not ended after {timeout_s:g} s: audit a shorter timeline, or "

@@ -10,8 +10,10 @@ from rushhour.alarms.promtool import milliseconds
 from rushhour.alarms.routing import may_match
 from rushhour.alarms.selectors import Selector
 
+LONGEST_INTERVAL_S: Final = 3600.0  # between two evaluations or scrapes
+LONGEST_WINDOW_S: Final = 31 * 86_400.0  # that a rule looks back, with a sample for each scrape
 ALERTS: Final = ("ALERTS", "ALERTS_FOR_STATE")  # Prometheus makes them of its own alerts
-_WINDOW: Final = re.compile(r"\[\s*((?:\d+(?:ms|[ywdhms]))+)")
+_WINDOW: Final = re.compile(r"\[\s*((?:[0-9]{1,12}(?:ms|[ywdhms])){1,7})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,19 @@ from rushhour.alarms.routing import Matcher
 
 _OPS: Final = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 NAME: Final = "__name__"
+_SHOWN: Final = 300  # characters of an expression in an error
+# The parser is native and recursive: deep nesting ends the process, and long chains take quadratic time.
+MOST_CHARACTERS: Final = 100_000
+MOST_OPERATORS: Final = 1000
+MOST_NESTED: Final = 200
+MOST_DIGITS: Final = 12  # of a duration: it panics beyond what 64 bits hold
+_TEXT: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*", re.DOTALL)
+_LABELS: Final = re.compile(r"\{[^{}]*\}")
+_OPERATOR: Final = re.compile(r"[-+*/%^<>=!@,]|\b(?:and|or|unless|atan2|offset)\b", re.IGNORECASE)
+_LONG_DURATION: Final = re.compile(
+    rf"(?:\[|:|\boffset\b)[\s-]*(?:[0-9.]*[0-9]e[+]?[0-9]{{2,}}|[0-9]{{{MOST_DIGITS},}}|0x[0-9a-f]{{10,}}|inf|nan)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +42,17 @@ class Selector:
 
 
 def selectors(expression: str) -> tuple[Selector, ...]:
-    """Return those of an expression, each once. Raises ValueError where it is no PromQL."""
+    """Return those of an expression, each once. Raises ValueError where it is no PromQL, or too large."""
+    if why := _too_much(expression):
+        raise ValueError(f"{_shown(expression)} {why}")
     try:
         tree = promql_parser.parse(expression)
     except ValueError as error:
-        raise ValueError(f"{expression!r} is not PromQL: {error}") from None
+        raise ValueError(f"{_shown(expression)} is not PromQL: {error}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the native parser; it derives from no Exception
+            raise
+        raise ValueError(f"{_shown(expression)} cannot be read as PromQL: {error}") from None
     found: list[Selector] = []
     waiting: list[Any] = [tree]
     while waiting:
@@ -48,6 +67,28 @@ def selectors(expression: str) -> tuple[Selector, ...]:
                 item for item in below if item is not None and not isinstance(item, str | int | float)
             ]
     return tuple(dict.fromkeys(found))
+
+
+def _too_much(expression: str) -> str:
+    """Say why an expression is not given to the parser; empty if it is."""
+    if len(expression) > MOST_CHARACTERS:
+        return f"has {len(expression):,} characters; {MOST_CHARACTERS:,} are the most"
+    bare = _LABELS.sub("{}", _TEXT.sub('""', expression))
+    if (operators := len(_OPERATOR.findall(bare))) > MOST_OPERATORS:
+        return f"has {operators:,} operators; {MOST_OPERATORS:,} are the most: record parts of it by rules"
+    depth = deepest = 0
+    for character in bare:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > MOST_NESTED:
+        return f"is nested {deepest:,} deep; {MOST_NESTED} is the most"
+    if found := _LONG_DURATION.search(bare):
+        return f"is not PromQL: no duration is as long as {found.group().lstrip('[: ')[:40]}"
+    return ""
+
+
+def _shown(expression: str) -> str:
+    return repr(expression if len(expression) <= _SHOWN else f"{expression[:_SHOWN]}...")
 
 
 def _selector(node: Any) -> Selector:

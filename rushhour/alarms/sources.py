@@ -3,21 +3,29 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Final
 
 from rushhour.alarms.timeline import COUNTS, Timeline
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
+AFTER_S: Final = 60.0  # a customer may wait for its answer for so long
+
 
 def of_run(history: History, name: str) -> Timeline | None:
-    """Return a run from the start of its load to the end of its last request; None when no load started."""
+    """Return a run from the start of its load to the end of its last request; None when no load started.
+
+    Requests long after all that else was seen are left out: they are not of this run, which is a loss.
+    """
     window = find_window(history, 0.0)
     if window is None or not history.requests:
         return None
     start = math.floor(window.load_started_s)
-    seconds = max(row.t_s for row in history.requests) - start + 1
-    return of_stretch(history, name, start, seconds)
+    seen = (history.events, history.generator, history.host, history.pools)
+    latest_s = max(fact.t_s for facts in seen for fact in facts) + AFTER_S
+    seconds = min(max(row.t_s for row in history.requests), math.ceil(latest_s)) - start + 1
+    return of_stretch(history, name, start, max(1, seconds))
 
 
 def of_stretch(history: History, name: str, start: int, seconds: int) -> Timeline:

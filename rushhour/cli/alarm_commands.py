@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rushhour.alarms.events import Policy
-from rushhour.alarms.exports import of_export
+from rushhour.alarms.exports import MAX_SECONDS, of_export
 from rushhour.alarms.policies import load
 from rushhour.alarms.study import Scale, Study, study
 from rushhour.alarms.study import as_json as study_object
@@ -20,7 +20,7 @@ from rushhour.errors import RunDataError
 from rushhour.judging.alarms import audit_run
 from rushhour.judging.judge import read_scenario
 from rushhour.report.alarms import terminal_alarms
-from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import load_history, run_at
 from rushhour.verdict.lost import lost_everything, lost_of
 
 
@@ -98,6 +98,8 @@ def alarms(runs: tuple[Path, ...], timeline: Path | None, *, as_json: bool, **gi
     since, until = given["since"], given["until"]
     if timeline is None and (since is not None or until is not None):
         raise click.UsageError("--since and --until cut an export: name it with --timeline FILE.csv")
+    if given["over"] > MAX_SECONDS:
+        raise click.UsageError(f"--over: an evening of {MAX_SECONDS // 86_400} days is the longest")
     export = Export(timeline, since, until) if timeline is not None else None
     over = None if given["how"] == "it-was" else round(given["over"])
     scale = Scale(over, given["failures"], given["per"], stretch=given["how"] == "stretched", at=given["at"])
@@ -166,7 +168,7 @@ def _alarms(
 
 
 def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s: float) -> _Audited:
-    run_dir = RunDir(path.resolve())
+    run_dir = run_at(path)
     read_scenario(run_dir)
     history = load_history(run_dir)
     studied = audit_run(run_dir, history, policies, scale, attention_s)

@@ -3,7 +3,7 @@
 import click
 
 from rushhour.cli.options import Command, Decorator
-from rushhour.scenario.model import MOST_CUSTOMERS, MOST_INSTANCES, MOST_PROCESSES, MOST_THREADS
+from rushhour.scenario.model import MOST_FORECAST, MOST_INSTANCES, MOST_PROCESSES, MOST_THREADS
 
 _MOST_CONNECTIONS = 10_000  # of a process, beside its overflow
 
@@ -18,7 +18,7 @@ def deployment_options(command: Command) -> Command:
         _number("--threads", 1, MOST_THREADS, "Threads of each process: 16."),
         _number("--workers", 1, MOST_PROCESSES, "Processes of each instance; each has its own pools: 4."),
         _number("--instances", 1, MOST_INSTANCES, "Instances of the service: 12."),
-        _number("--customers", 1, MOST_CUSTOMERS, "Most customers at once, of all instances together: 800."),
+        _number("--customers", 1, MOST_FORECAST, "Most customers at once, of all instances together: 800."),
     ):
         command = option(command)
     return command

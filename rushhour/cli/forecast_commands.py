@@ -14,7 +14,7 @@ from rushhour.cli.param_types import Number
 from rushhour.errors import InsufficientDataError, RunDataError
 from rushhour.jobs.forecast.job import Asked, forecast_run
 from rushhour.report.forecast import terminal
-from rushhour.rundir import RunDir
+from rushhour.rundir import run_at
 from rushhour.scenario.day import EXAMPLES, parse_day
 
 _CODES = {"yes": Exit.NOT_MET, "no": Exit.MET, "unsure": Exit.UNKNOWN}
@@ -57,11 +57,11 @@ def forecast_command(run: Path, *, as_json: bool, **asked: Any) -> int:
     """
     wanted = Asked(**asked)
     if not as_json:
-        made = forecast_run(str(run), RunDir(run.resolve()), wanted)
+        made = forecast_run(str(run), run_at(run), wanted)
         console.print(terminal(made))
         return _CODES[made.exhausts]
     try:
-        made = forecast_run(str(run), RunDir(run.resolve()), wanted)
+        made = forecast_run(str(run), run_at(run), wanted)
     except (RunDataError, InsufficientDataError) as error:
         print_json([{"run": run, "error": str(error)}])
         return Exit.USAGE if isinstance(error, RunDataError) else Exit.UNKNOWN

@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
+from io import TextIOWrapper
 from types import FrameType
 from typing import Final
 
@@ -17,10 +18,13 @@ from click.shell_completion import CompletionItem
 
 from rushhour.cli.options import Exit
 from rushhour.errors import InsufficientDataError, RunDataError, StackError, UnavailableError, UsageError
-from rushhour.process.printable import clean
+from rushhour.process.printable import clean, shortened
 from rushhour.rundir.masking import mask_text
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+NOT_FOR_US: Final = {  # a path that was given leads nowhere, or not for this user
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENXIO),
+}
 INSTALL_ALL: Final = "for everything: pip install 'rushhour[run]'"
 
 
@@ -81,6 +85,9 @@ def _interrupt(signum: int, _frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command as the console script does, and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a locale of one byte has no sign for some of what is printed
+            stream.reconfigure(errors="replace")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
     sys.exit(int(_exit_of(arguments)))
@@ -102,6 +109,8 @@ def _failed(error: Exception) -> Exit:
     match error:
         case UsageError() | RunDataError():
             return _tell(error, Exit.USAGE)
+        case OSError() | RuntimeError() if wrong := _wrong_path(error):
+            return _tell(wrong, Exit.USAGE)
         case StackError() | UnavailableError() | InsufficientDataError():
             return _tell(error, Exit.UNKNOWN)
         case ModuleNotFoundError() if _not_installed():
@@ -113,6 +122,14 @@ def _failed(error: Exception) -> Exit:
         file.write(mask_text("".join(traceback.format_exception(error))))
     words = f"{type(error).__name__}: {error}\n  traceback in {file.name}"
     return _tell(f"a fault of rushhour itself, please report it: {words}", Exit.FAULT)
+
+
+def _wrong_path(error: OSError | RuntimeError) -> str:
+    """Say what is wrong with a path that was given; empty for any other error."""
+    if isinstance(error, OSError):
+        given = error.filename is not None and error.errno in NOT_FOR_US
+        return f"{shortened(error.filename)}: {error.strerror}" if given else ""
+    return shortened(error) if str(error).startswith("Symlink loop") else ""  # pathlib's, before Python 3.13
 
 
 def _needs_the_whole(name: str, error: ModuleNotFoundError) -> click.Command:

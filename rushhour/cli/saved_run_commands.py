@@ -32,7 +32,7 @@ from rushhour.judging.judge import judge_run, read_scenario, render_run, source_
 from rushhour.judging.saved import read_real
 from rushhour.report import lists, terminal
 from rushhour.report.real_pages import terminal_real
-from rushhour.rundir import RunDir, load_history
+from rushhour.rundir import load_history, run_at
 from rushhour.scenario.file import load_scenarios
 from rushhour.verdict.whole import RunCheck, check_of, in_lines
 
@@ -157,7 +157,7 @@ def list_scenarios(scenarios: Path, *, as_json: bool) -> int:
 
 
 def _measured(before: Path, after: Path) -> tuple[MeasuredRun, MeasuredRun]:
-    return read_measured(RunDir(before.resolve())), read_measured(RunDir(after.resolve()))
+    return read_measured(run_at(before)), read_measured(run_at(after))
 
 
 def _history(
@@ -195,7 +195,7 @@ def _judge(runs: Sequence[Path], source: Path | None, annotations: Annotations) 
     results, verdicts, broken = [], list[str](), Broken()
     for path in runs:
         with broken.noted(partial(annotations.add_unknown, path.name)):
-            run_dir = RunDir(path.resolve())
+            run_dir = run_at(path)
             if is_drill(run_dir):
                 drill = judge_drill(run_dir)
                 said = drill_headline(drill)
@@ -223,7 +223,7 @@ def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:
     """Print what saved runs lack; for each whether it is whole, and how many could not be read."""
     broken, checks = Broken(), []
     for path in runs:
-        run_dir = RunDir(path.resolve())
+        run_dir = run_at(path)
         try:
             read_scenario(run_dir)
             check = check_of(str(path), load_history(run_dir))
@@ -244,7 +244,7 @@ def _report(runs: Sequence[Path], source: Path | None) -> int:
     broken = Broken()
     for path in runs:
         with broken.noted():
-            run_dir = RunDir(path.resolve())
+            run_dir = run_at(path)
             for written in render_drill(run_dir) if is_drill(run_dir) else render_run(run_dir, source):
                 say(str(written))
     return broken.count

@@ -24,6 +24,7 @@ from rushhour.scenario.day import Day, Push
 from rushhour.scenario.model import Production, Scenario
 from rushhour.verdict.forecast import Answer, Forecast, PoolForecast, Range
 from rushhour.verdict.judge import Verdict
+from rushhour.verdict.lost import lost_figures
 
 REPEATS: Final = 20
 SURE: Final = 0.8  # of the courses must agree, as sure as an interval is
@@ -56,6 +57,8 @@ def forecast(
             f"{name}: its verdict is unknown ({verdict.reasons[0]}), so it says nothing about production; "
             "run it again"
         )
+    for lost in lost_figures(history):  # a failure that is proven stays one; the figures beside it are gone
+        raise InsufficientDataError(f"{name}: {lost}; so it says nothing about production; run it again")
     window = find_window(history, scenario.load.warm_up)
     leak = leak_of(verdict.diagnosis, leak_signals(history, window))
     try:

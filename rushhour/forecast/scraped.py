@@ -1,7 +1,8 @@
 """Reads the demand of production from the agent's metrics, as Prometheus scraped them (pure)."""
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +46,7 @@ def parse_scrape(name: str, text: str) -> Scrape:
         families = list(text_string_to_metric_families(text))
         found = {family.name: family for family in families}
         use, create = _histograms(found.get(USE)), _histograms(found.get(CREATE))
+        _check_whole(text, families, use)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UsageError([f"{name}: not Prometheus's text format: {error}"]) from None
     if not use:
@@ -62,6 +64,33 @@ def parse_scrape(name: str, text: str) -> Scrape:
         if math.isfinite(sample.value)
     }
     return Scrape(name, use, create, gauges)
+
+
+def _check_whole(text: str, families: Sequence[Metric], use: Mapping[str, _Histogram]) -> None:
+    """Check that no part of the text is gone. Raises ValueError."""
+    series = Counter(
+        (sample.name, *sorted(sample.labels.items())) for family in families for sample in family.samples
+    )
+    if twice := next((key for key, count in series.items() if count > 1), None):
+        raise ValueError(f"{twice[0]} stands there twice with the same labels")
+    for pool, histogram in use.items():
+        counts = [count for _, count in sorted(histogram.upto.items())]
+        if math.inf not in histogram.upto or counts[-1] != histogram.total:
+            raise ValueError(
+                f"{USE} of {pool} has {histogram.total:g} check-outs and not as many in its buckets"
+            )
+        if counts != sorted(counts):
+            raise ValueError(f"{USE} of {pool} counts fewer check-outs up to a longer time")
+    gauges = {(sample.name, sample.labels.get(POOL)) for family in families for sample in family.samples}
+    if not any(name.startswith("rushhour_") for name, _ in gauges):
+        return  # not the agent's own page, whose last line is the number of processes
+    if (PROCESSES, None) not in gauges or not text.endswith("\n"):
+        raise ValueError(
+            f"{PROCESSES}, the last line of the agent's page, is missing or not whole: the text is cut"
+        )
+    for pool in use:
+        if (IDLE_MAX, pool) in gauges and (LEAKED, pool) not in gauges:
+            raise ValueError(f"{LEAKED} of {pool} is missing")
 
 
 def _histograms(family: Metric | None) -> dict[str, _Histogram]:

@@ -17,6 +17,7 @@ from rushhour.errors import RunDataError
 LOWEST_US: Final = 1
 HIGHEST_US: Final = 300_000_000  # five minutes
 SIGNIFICANT_DIGITS: Final = 3
+MOST_BYTES: Final = 1_000_000  # of an encoded histogram: 20,000 counters of at most nine bytes
 _LENGTH_AT: Final = 4  # in either header of an encoded histogram: after a cookie of four bytes
 
 
@@ -78,9 +79,10 @@ class Merger:
     def _add(self, text: str) -> None:
         ours, packed = _settings(), binascii.a2b_base64(text)
         if packed[:_LENGTH_AT] != ours[0] or int.from_bytes(packed[4:8]) != len(packed) - ext_header_size:
+            inflated(packed[ext_header_size:])
             self._merged.decode_and_add(text)
             return
-        payload = zlib.decompress(packed[ext_header_size:])
+        payload = inflated(packed[ext_header_size:])
         if (payload[:_LENGTH_AT], payload[8:payload_header_size]) != ours[1:]:
             self._merged.decode_and_add(text)  # other settings than ours, or damaged: it knows what to do
             return
@@ -94,6 +96,15 @@ class Merger:
         ctypes.memset(self._from + at, 0, filled * word)
         self._total += found["total"]
         self._lowest, self._highest = min(self._lowest, lowest), max(self._highest, highest)
+
+
+def inflated(packed: bytes) -> bytes:
+    """Decompress a histogram, as few bytes can hold gigabytes. Raises ValueError where it is too large."""
+    stream = zlib.decompressobj()
+    payload = stream.decompress(packed, MOST_BYTES)
+    if not stream.eof:
+        raise ValueError(f"cut, or larger than {MOST_BYTES:,} bytes")
+    return payload
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Final
 
 from rushhour.errors import RunDataError
-from rushhour.metrics.latencies import new_histogram
+from rushhour.metrics.latencies import inflated, new_histogram
 
 WIDTH: Final = 1.01
 _HEADERS: Final = 8  # HdrHistogram V2, compressed: cookie and length, then zlib
@@ -25,7 +25,7 @@ def bucket_counts(encoded: str) -> Counter[int]:
     counts: Counter[int] = Counter()
     try:
         packed = base64.b64decode(encoded, validate=True)[_HEADERS:]
-        payload = zlib.decompress(packed)[_PAYLOAD_HEADER:]
+        payload = inflated(packed)[_PAYLOAD_HEADER:]
         for index, count in _counters(payload):
             counts[_bucket_of(index)] += count
     except (ValueError, zlib.error, IndexError) as error:

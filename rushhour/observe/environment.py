@@ -44,7 +44,8 @@ def commit(root: Path) -> str | None:
         ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
         cwd=root,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=GIT_TIMEOUT_S,
         check=False,
     )

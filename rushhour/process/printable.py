@@ -3,10 +3,17 @@
 import re
 from typing import Final
 
+LONGEST_PATH: Final = 200
 # With the marks that turn the direction of text, which can make a line read as another.
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+
+
+def shortened(path: object) -> str:
+    """A path that fits into a message."""
+    text = str(path)
+    return text if len(text) <= LONGEST_PATH else f"{text[:LONGEST_PATH]}... ({len(text):,} characters)"
 
 
 def clean(text: object) -> str:

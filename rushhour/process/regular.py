@@ -1,5 +1,6 @@
-"""Opens files in directories that others may write to: never through a link, never a pipe that blocks."""
+"""Opens files that others may have made: through no link, no pipe that blocks, up to a bound."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -16,6 +17,18 @@ def open_to_read(path: Path) -> BinaryIO:
 def open_to_append(path: Path) -> BinaryIO:
     """Open the file itself, made where there is none. Raises OSError for a link and no regular file."""
     return _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, "ab")
+
+
+def read_at_most(path: Path, most: int) -> bytes:
+    """Read a file that a user named, which may also be a pipe. Raises OSError where it holds more bytes.
+
+    A device such as /dev/zero has no size and no end.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+    return content
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -32,7 +32,13 @@ def ask_program(
     """
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StackError(f"`{name or ' '.join(command)}`: {error}{advice and '; '}{advice}") from error

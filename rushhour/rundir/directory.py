@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rushhour.errors import RunDataError
+from rushhour.process.printable import shortened
 from rushhour.process.regular import write_new
 from rushhour.rundir.encoding import EVENTS, plain
 from rushhour.rundir.losses import NOTIFICATIONS
@@ -63,6 +64,19 @@ class RunDir:
         if text is None:
             raise RunDataError(f"{self.file(name)}: missing; {self.path} is not a run directory")
         return parse_json(self.file(name), text)
+
+
+def run_at(path: Path) -> RunDir:
+    """Return the run at a path that a user gave. Raises RunDataError where there can be none."""
+    try:
+        resolved = path.resolve()
+        resolved.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # reading it says what is missing
+    except (OSError, RuntimeError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise RunDataError(f"{shortened(path)}: no run directory: {why}") from None
+    return RunDir(resolved)
 
 
 def is_under_way(run: RunDir) -> bool:

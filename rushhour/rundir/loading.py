@@ -10,11 +10,12 @@ from pydantic_core import from_json
 
 from rushhour.errors import RunDataError
 from rushhour.rundir import facts as f
+from rushhour.rundir.details import check_anchor, check_detail
 from rushhour.rundir.directory import RunDir
-from rushhour.rundir.encoding import FACT_FILES, FILE_OF, POOL_KINDS
+from rushhour.rundir.encoding import EVENTS, FACT_FILES, FILE_OF, POOL_KINDS
 from rushhour.rundir.losses import CHECKED, find_losses
 from rushhour.rundir.manifest import WRITTEN_WHOLE, Manifest, Rows, content_digest, read_manifests
-from rushhour.rundir.reading import read_bytes, read_lines, read_object, read_row
+from rushhour.rundir.reading import Names, read_bytes, read_lines, read_object, read_row
 
 T = TypeVar("T")
 _ENVIRONMENT: Final = TypeAdapter(f.Environment)
@@ -25,9 +26,10 @@ def read_facts(path: Path, kind: type[T], seen: Rows | None = None) -> Iterator[
 
     Raises RunDataError for any other line that is not a fact of that kind.
     """
-    adapter = TypeAdapter(kind)
+    adapter, names = TypeAdapter(kind), Names(path)
     for number, line in read_lines(path):
         fact = read_row(path, number, line, adapter, kind.__name__)
+        names.add(number, fact)
         if seen is not None:
             seen.add(line, getattr(fact, "t_s", None))
         yield fact
@@ -40,6 +42,7 @@ _POOL_START: Final = b'{"fact":"'
 
 
 def _pool_facts(path: Path, seen: Rows) -> Iterator[f.PoolFact]:
+    names = Names(path)
     for number, line in read_lines(path):
         if line.startswith(_POOL_START):
             kind = line[len(_POOL_START) : line.find(b'"', len(_POOL_START))]
@@ -49,6 +52,7 @@ def _pool_facts(path: Path, seen: Rows) -> Iterator[f.PoolFact]:
             raise RunDataError(f"{path}:{number}: not a pool fact: no such kind: {kind[:40]!r}")
         name, adapter = _POOL_ADAPTERS[kind]
         fact = read_row(path, number, line, adapter, f"pool fact of kind {name}")
+        names.add(number, fact)
         seen.add(line, fact.t_s)
         yield fact
 
@@ -59,6 +63,15 @@ def _kind_of(path: Path, number: int, line: bytes) -> bytes:
         return str(from_json(line)["fact"]).encode()
     except (ValueError, TypeError, KeyError):
         raise RunDataError(f"{path}:{number}: not a pool fact: {line[:80]!r}") from None
+
+
+def _events(path: Path, seen: Rows) -> Iterator[f.Event]:
+    adapter = TypeAdapter(f.Event)
+    for number, line in read_lines(path):
+        event = read_row(path, number, line, adapter, f.Event.__name__)
+        check_detail(path, number, event)
+        seen.add(line, event.t_s)
+        yield event
 
 
 def load_history(run: RunDir) -> f.History:
@@ -80,7 +93,7 @@ def load_history(run: RunDir) -> f.History:
 
     history = f.History(
         environment=read_object(run.file("environment.json"), _ENVIRONMENT),
-        events=read(f.Event),
+        events=tuple(_events(run.file(EVENTS), seen[EVENTS])),
         requests=tuple(sorted(read(f.RequestCount), key=lambda row: row.t_s)),
         generator=tuple(sorted(read(f.GeneratorSample), key=lambda row: row.t_s)),
         processes=of(f.AgentProcess),
@@ -100,6 +113,7 @@ def load_history(run: RunDir) -> f.History:
         notifications=read(f.Notification),
         services=read(f.ServiceSeen),
     )
+    check_anchor(run.file(EVENTS), history)
     manifests = read_manifests(run.path)
     losses = find_losses(history, seen, manifests, _digests(run, manifests))
     unchecked = () if manifests else (f"the run has no manifest, so it was held only to these: {CHECKED}",)

@@ -11,9 +11,11 @@ from rushhour.rundir.manifest import Manifest, Rows
 EVERYTHING: Final = "manifest"  # the file name of a loss that affects the whole run
 GAP_S: Final = 5.0
 GAP_SHARE: Final = 0.1  # share of the load: an observer may be delayed on a busy machine
+MOST_UNENDED: Final = 0.1  # share of the requests sent that may have no row though no row was lost
 SHARE: Final = 0.01  # tolerated difference of requests or rows when two counts are compared
 FEW: Final = 3
 LATE_S: Final = 2.0
+AROUND_S: Final = 600.0  # before and after a run in which its observers may have seen something
 NOTIFICATIONS: Final = "notifications.jsonl"  # written by another program, and listed when the run ends
 
 # How a run without manifests was checked, in words.
@@ -44,6 +46,7 @@ def find_losses(
             if not losses and all(manifest.closed for manifest in manifests):
                 whole.add(name)
         found += _changed_files(manifests, digests)
+        found += [loss for loss in _other_totals(history, manifests) if loss.file in whole]
     elif _had_manifest(history):
         what = "every manifest is gone, and this run was made with them: nothing says what its files held"
         found.append(f.Loss(EVERYTHING, what, foreign=True))
@@ -75,6 +78,24 @@ def _changed_files(manifests: Sequence[Manifest], digests: Mapping[str, str | No
             yield f.Loss(name, "is there, and no manifest names it", foreign=True)
         elif written and digest not in written:
             yield f.Loss(name, "is not as it was written: its digest differs", foreign=True)
+
+
+def _other_totals(history: f.History, manifests: Sequence[Manifest]) -> Iterator[f.Loss]:
+    """Yield files whose rows are those of the manifests, and do not add up to what was counted beside them.
+
+    So rows that were taken out of a file and out of its manifest's entry are noticed too.
+    """
+    ended, counted = sum(row.count for row in history.requests), sum(part.requests for part in manifests)
+    sent, started = sum(row.started for row in history.generator), sum(part.started for part in manifests)
+    if counted and ended != counted:
+        what = f"its rows hold {ended:,} requests, and {counted:,} were counted as they were written"
+        yield f.Loss("requests.jsonl", what, foreign=True)
+    elif sent and sent - ended > _in_flight(history) + MOST_UNENDED * sent:
+        what = f"its rows hold {ended:,} requests, and the generator sent {sent:,}"
+        yield f.Loss("requests.jsonl", what)
+    if started and sent != started:
+        what = f"its rows hold {sent:,} requests sent, and {started:,} were counted as they were written"
+        yield f.Loss("generator.jsonl", what, foreign=True)
 
 
 def _against_manifests(
@@ -150,13 +171,20 @@ def _twice(name: str, rows: Sequence[Hashable]) -> Iterator[f.Loss]:
 
 
 def _beyond(history: f.History, started_s: float) -> Iterator[f.Loss]:
-    """Yield rows of requests and of the generator from before the load or after the run."""
+    """Yield rows from before the load or after the run; observers see the time around it, too."""
     end_s = max(event.t_s for event in history.events)
-    for name, times_s in (
-        ("requests.jsonl", [row.t_s for row in history.requests]),
-        ("generator.jsonl", [row.t_s for row in history.generator]),
+    of_pools = [fact.t_s for facts in (history.pools, history.pool_timeouts) for fact in facts]
+    of_pools += [fact.t_s for facts in (history.sites, history.times) for fact in facts]
+    of_pools += [fact.t_s for facts in (history.doing, history.loops) for fact in facts]
+    of_load, around = (floor(started_s) - 1, end_s + LATE_S), (-AROUND_S, end_s + AROUND_S)
+    for name, (first_s, last_s), times_s in (
+        ("requests.jsonl", of_load, [row.t_s for row in history.requests]),
+        ("generator.jsonl", of_load, [row.t_s for row in history.generator]),
+        ("pool.jsonl", around, of_pools),
+        ("postgres.jsonl", around, [sample.t_s for sample in history.servers]),
+        ("host.jsonl", around, [sample.t_s for sample in history.host]),
     ):
-        outside = [t_s for t_s in times_s if not floor(started_s) - 1 <= t_s <= end_s + LATE_S]
+        outside = [t_s for t_s in times_s if not first_s <= t_s <= last_s]
         if outside:
             what = (
                 f"{len(outside):,} rows from {min(outside)} s to {max(outside)} s, where the load began at "
@@ -179,6 +207,12 @@ def _gap(name: str, times_s: Iterable[float], from_s: float, to_s: float) -> Ite
         yield f.Loss(name, what, None, at_s, at_s + longest_s)
 
 
+def _in_flight(history: f.History) -> int:
+    """Return how many requests may have ended with their customers: the most who were there."""
+    users = max((sample.users for sample in history.generator), default=0)
+    return users * max(1, len({sample.worker for sample in history.generator}))
+
+
 def _unended(
     history: f.History, manifests: Sequence[Manifest], started_s: float, ended_s: float
 ) -> Iterator[f.Loss]:
@@ -187,10 +221,8 @@ def _unended(
         sample.started for sample in history.generator
     )
     ended = sum(row.count for row in history.requests)
-    users = max((sample.users for sample in history.generator), default=0)
-    workers = len({sample.worker for sample in history.generator})
     missing = started - ended
-    if not started or missing <= users * max(1, workers) + SHARE * started:
+    if not started or missing <= _in_flight(history) + SHARE * started:
         return
     seconds = sorted({row.t_s for row in history.requests})
     marks = [floor(started_s), *seconds, floor(ended_s)]

@@ -125,5 +125,5 @@ def read_manifests(run: Path) -> Sequence[Manifest]:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
     except OSError as error:
         raise RunDataError(f"{folder}: {error.strerror}") from None
-    found = (read_object(path, _MANIFEST) for path in paths)
+    found = (read_object(path, _MANIFEST, digests=True) for path in paths)
     return [manifest for manifest in found if manifest is not None]

@@ -19,12 +19,22 @@ _HARMLESS: Final = frozenset({"PUBLIC_KEY", "PRIMARY_KEY", "FOREIGN_KEY"})
 _SECRET_NAME: Final = re.compile(_WORDS, re.IGNORECASE)
 # The user may be missing (redis://:password@host), and a password may hold an @: the last one ends it.
 _IN_URL: Final = re.compile(r"(?<=://)([^\s/?#\"'<>@:\\]{0,256}):([^\s\"'<>/\\]{1,1024})@")
-# `password=x`, `--token=x`, `"api_key": "x"`; not in a longer run of letters, as in base64.
+_QUOTE: Final = r"(?:\\{0,2}[\"'])?"
+_SCHEME: Final = r"(?:(?:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256)\s+)?"
+# `password=x`, `dbPassword: x`, `"api_key": "x"`, `Authorization: Bearer x`; not within base64.
 _ASSIGNED: Final = re.compile(
-    rf"((?<![A-Za-z0-9+/])(?:[A-Za-z0-9]{{1,40}}[_-]){{0,6}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}"
-    r"(?:=|\s?:\s)[\"']?)(?!\{)([^\s\"'&;,<>(){}\\]+)",
+    rf"((?<![A-Za-z0-9+/_-])[A-Za-z0-9_-]{{0,80}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}"
+    rf"{_QUOTE}\s{{0,3}}(?:=>|=|:)\s{{0,3}}{_QUOTE}{_SCHEME})(?!\{{)([^\s\"'&;,<>(){{}}\\]+)",
     re.IGNORECASE,
 )
+_BEARER: Final = re.compile(r"(\bbearer\s+)([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
+_COOKIES: Final = re.compile(
+    rf"((?<![A-Za-z0-9_-])(?:set-)?cookie{_QUOTE}\s{{0,3}}:\s{{0,3}}{_QUOTE})([^\s\"'<>\\][^\"'<>\\\n]*)",
+    re.IGNORECASE,
+)
+_USER: Final = re.compile(r"((?<!\S)(?:-u|--user)[\s=]+[^\s:\"'/]{1,80}:)([^\s\"']+)")
+_VARIABLE: Final = re.compile(r"\b([A-Z][A-Z0-9_]{1,80})(=[\"']?)(?!\{)([^\s\"'&;,<>(){}\\]+)")
+_PWD: Final = re.compile(r"((?<![A-Za-z0-9_])pwd=)(?![/{.~])([^\s\"'&;,]+)", re.IGNORECASE)
 _OPTION: Final = re.compile(
     rf"(--?(?:[A-Za-z0-9]{{1,40}}[_-]){{0,6}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}\s+)(?![-{{])([^\s\"'&;\\]+)",
     re.IGNORECASE,
@@ -49,10 +59,15 @@ def mask_urls(text: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Return text without passwords in URLs, nor the value after `password=`, `--token` and their like."""
+    """Return text without passwords in URLs and headers, nor values after `password=`, `--token` and such."""
     text = mask_urls(text)
-    text = _ASSIGNED.sub(rf"\1{MASK}", text)
-    return _OPTION.sub(rf"\1{MASK}", text)
+    for pattern in (_COOKIES, _ASSIGNED, _BEARER, _OPTION, _USER, _PWD):
+        text = pattern.sub(rf"\1{MASK}", text)
+    return _VARIABLE.sub(_masked_variable, text) if "=" in text else text
+
+
+def _masked_variable(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}{MASK}" if is_secret_name(found[1]) else found[0]
 
 
 def mask_value(name: str, value: str) -> str:

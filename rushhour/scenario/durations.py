@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 FROM_YAML: Final = "yaml"  # validation context of a file written by hand, where a duration needs its unit
 
+LONGEST_S: Final = 1e9
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -23,8 +24,11 @@ def seconds_of(value: object) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
         raise ValueError(f"{value!r} is not a duration; write a number with a unit: 500ms, 30s, 2m, 1h")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if seconds > LONGEST_S:
+        raise ValueError(f"{text[:40]!r} is longer than 30 years")
+    return seconds
 
 
-Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(le=LONGEST_S)]
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]

@@ -18,6 +18,8 @@ from rushhour.scenario.rules import besides_arrivals, contradictions, without_ot
 from rushhour.scenario.target_rules import without_other_ways
 from rushhour.scenario.yaml_node import Node, read_yaml
 
+MOST_SCENARIOS: Final = 1000
+MOST_EXTENDED: Final = 20
 TOP_KEYS: Final = ("service", "defaults", "scenarios", "suites")
 NEWEST: Final = "newest"
 
@@ -115,6 +117,10 @@ def _frame(path: Path, root: Node) -> list[str]:
         if (key == "scenarios" or key in root.plain or not _all_have_targets(root.plain))
         and (not isinstance(root.plain.get(key), dict) or not root.plain[key])
     ]
+    scenarios = root.plain.get("scenarios")
+    if isinstance(scenarios, dict) and len(scenarios) > MOST_SCENARIOS:
+        where = f"{path}:{root.line(('scenarios',))}"
+        raise UsageError([f"{where}: {len(scenarios):,} scenarios; {MOST_SCENARIOS:,} are the most"])
     if not isinstance(root.plain.get("defaults", {}), dict):
         problems.append(f"{path}:{root.line(('defaults',))}: `defaults:` must be a mapping")
         root.plain["defaults"] = {}
@@ -193,6 +199,8 @@ def _resolve(path: Path, root: Node, name: str) -> Node:
             raise UsageError([f"{where}: no scenario {current!r}; known: {', '.join(known)}"])
         if not isinstance(known[current], dict):
             raise UsageError([f"{where}: {current} must be a mapping"])
+        if len(chain) == MOST_EXTENDED:
+            raise UsageError([f"{where}: extends more than {MOST_EXTENDED} scenarios, one after the other"])
         chain.append(current)
         part = root.child("scenarios").child(current)
         node = _over(node, part)

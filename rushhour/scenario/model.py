@@ -15,11 +15,14 @@ from rushhour.scenario.thresholds import Threshold, endpoint_of, parse_threshold
 
 STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
-# The largest deployment that a forecast or a size is computed for; files and options share these bounds.
-MOST_CUSTOMERS: Final = 10_000_000
-MOST_INSTANCES: Final = 10_000
-MOST_PROCESSES: Final = 1_000  # of an instance
-MOST_THREADS: Final = 100_000  # of a process
+MOST_CUSTOMERS: Final = 1_000_000_000
+MOST_FORECAST: Final = 10_000_000  # customers of a production, as `forecast --customers`
+MOST_PARTS: Final = 1_000_000  # processes, threads, connections, cores
+MOST_SEED: Final = 100_000_000_000_000  # as large as a run's files may hold
+# With MOST_FORECAST, the largest deployment that a forecast or a size is computed for.
+MOST_INSTANCES: Final = 10_000  # of a production
+MOST_PROCESSES: Final = 1_000  # of an instance there
+MOST_THREADS: Final = 100_000  # of a process there
 
 SHAPES: Final = ("rush-hour", "ramp", "spike", "steady", "soak")
 SIZES: Final = ("tiny", "small", "medium", "large")
@@ -70,7 +73,7 @@ class Data:
     """The data that the databases are filled with before the load starts."""
 
     size: Annotated[str, _one_of("size", SIZES)] = "small"
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 1
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -82,20 +85,20 @@ class Load:
     """
 
     duration: PositiveSeconds
-    users: Annotated[int, Field(gt=0)] | None = None
+    users: Annotated[int, Field(gt=0, le=MOST_CUSTOMERS)] | None = None
     arrivals: Annotated[tuple[RatePoint, ...] | None, BeforeValidator(parse_arrivals)] = None
     shape: Annotated[str, _one_of("shape", SHAPES)] = "rush-hour"
     locustfile: str = "locustfiles/referrals.py"
-    spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 40.0
+    spawn_rate: Annotated[float, Field(gt=0, le=MOST_CUSTOMERS, allow_inf_nan=False)] = 40.0
     warm_up: Annotated[Seconds, Field(ge=0)] = 10.0
     think_time: PositiveSeconds = 6.0  # median of the log-normal think time
     push_share: Annotated[float, Field(ge=0, le=1)] = (
         0.2  # share of the waiting customers that act on a push notification
     )
-    workers: Annotated[int, Field(ge=0)] = (
+    workers: Annotated[int, Field(ge=0, le=MOST_PARTS)] = (
         0  # worker processes of Locust beside its master; 0: a single process
     )
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 1
     client_timeout: PositiveSeconds = 60.0  # a customer waits this long for an answer
     drain: Annotated[Seconds, Field(ge=0)] = 2.0  # observe the pools this long after the load
 
@@ -120,8 +123,8 @@ class Load:
 class Pool:
     """The settings of the service's connection pools; each of its engines has the same."""
 
-    size: Annotated[int, Field(ge=1)] = 20
-    max_overflow: Annotated[int, Field(ge=0)] = 10
+    size: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 20
+    max_overflow: Annotated[int, Field(ge=0, le=MOST_PARTS)] = 10
     timeout: PositiveSeconds = 30.0
 
 
@@ -129,8 +132,8 @@ class Pool:
 class Service:
     """How the service under test is started."""
 
-    workers: Annotated[int, Field(ge=1)] = 1
-    threads: Annotated[int, Field(ge=1)] = 64
+    workers: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 1
+    threads: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 64
     nice: Annotated[int, Field(ge=0, le=19)] = 10  # yields to the generator, which must keep its schedule
     environment: dict[str, str] = field(default_factory=dict)
     arguments: str = ""  # appended to the command: "--preload"
@@ -141,9 +144,9 @@ class Service:
 class Postgres:
     """The settings of the two servers. `*_cores` limits their CPU if the machine can; null: no limit."""
 
-    max_connections: Annotated[int, Field(ge=10)] = 100
-    primary_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    replica_cores: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 0.7
+    max_connections: Annotated[int, Field(ge=10, le=MOST_CUSTOMERS)] = 100
+    primary_cores: Annotated[float, Field(gt=0, le=MOST_PARTS, allow_inf_nan=False)] | None = None
+    replica_cores: Annotated[float, Field(gt=0, le=MOST_PARTS, allow_inf_nan=False)] | None = 0.7
     nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 
@@ -214,7 +217,7 @@ def _share(value: Any) -> Any:
 class Production:
     """What a scenario's `production:` says; what it leaves out is as in the run."""
 
-    customers: Annotated[int, Field(gt=0, le=MOST_CUSTOMERS)]
+    customers: Annotated[int, Field(gt=0, le=MOST_FORECAST)]
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES)] = 1
     workers: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] | None = None  # processes of each instance
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | None = None  # of each process

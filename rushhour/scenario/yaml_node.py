@@ -3,9 +3,9 @@
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
@@ -13,6 +13,10 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
+from rushhour.process.regular import read_at_most
+
+MOST_BYTES: Final = 1_000_000  # a larger file takes longer to read than anybody waits
+MOST_VALUES: Final = 100_000
 
 KeyPath = tuple[str | int, ...]
 
@@ -23,6 +27,7 @@ class Node:
 
     plain: Any
     lines: Mapping[KeyPath, int]
+    _children: dict[str, "Node"] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def line(self, path: Sequence[str | int]) -> int:
         """Return the line of the longest prefix of the path that exists in the file."""
@@ -32,8 +37,15 @@ class Node:
         return 1
 
     def child(self, key: str) -> "Node":
-        lines = {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)}
-        return Node(self.plain[key], lines)
+        if key not in self._children:  # all at once: a file may have many
+            lines: dict[str | int, dict[KeyPath, int]] = {}
+            for path, line in self.lines.items():
+                if path:
+                    lines.setdefault(path[0], {})[path[1:]] = line
+            self._children.update(
+                {name: Node(part, lines.get(name, {})) for name, part in self.plain.items()}
+            )
+        return self._children[key]
 
     def over(self, base: "Node") -> "Node":
         """Merge this node over `base`: mappings merge, any other value replaces."""
@@ -56,7 +68,7 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
     Raises UsageError with file and line if that fails.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError([f"{path}: no such file; run rushhour where scenarios.yaml is"]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +80,10 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
         raise UsageError([f"{path}:1: {what}; it must be a mapping"])
     lines: dict[KeyPath, int] = {(): 1}
     found: list[str] = []
-    plain = _plain(loaded, (), lines, found, tags)
+    try:
+        plain = _plain(loaded, (), lines, found, tags)
+    except _TooManyError:
+        raise UsageError([f"{path}:1: more than {MOST_VALUES:,} values, with those of its aliases"]) from None
     if found:
         raise UsageError([f"{path}:{problem}" for problem in found])
     return Node(plain, lines)
@@ -96,6 +111,10 @@ def yaml_errors(path: Path, text: str) -> Iterator[None]:
         raise UsageError([f"{path}:{_line_of(error)}: cannot be read as YAML: {what}"]) from None
 
 
+class _TooManyError(Exception):
+    """A file has more values than anybody writes: aliases of aliases make a small file a large one."""
+
+
 def _line_of(error: Exception) -> int:
     """Return the line of the YAML node that ruamel was constructing when it failed; else 1."""
     line = 1
@@ -116,7 +135,9 @@ def _foreign_tag(value: Any) -> str | None:
 def _plain(
     value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str], tags: frozenset[str]
 ) -> Any:
-    """Return plain data, and add to `lines` and `problems` ("12: ...")."""
+    """Return plain data, and add to `lines` and `problems` ("12: ..."). Raises _TooManyError."""
+    if len(lines) > MOST_VALUES:
+        raise _TooManyError
     if (tag := _foreign_tag(value)) is not None and tag not in tags:
         where = ".".join(str(part) for part in path) or "the file"
         problems.append(

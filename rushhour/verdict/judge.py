@@ -19,7 +19,7 @@ from rushhour.scenario.thresholds import Threshold, parse_threshold
 from rushhour.verdict.forecast import Forecast
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
-from rushhour.verdict.lost import losses_behind, stays_violated
+from rushhour.verdict.lost import EVENTS, POOLS, has_foreign, losses_behind, stays_violated
 from rushhour.verdict.missing import missing_data, missing_pools
 from rushhour.verdict.notes import notes
 from rushhour.verdict.start import exhausted_at_start
@@ -90,13 +90,15 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     )
     observed = _observed(scenario, metrics, bool(failed), bool(missing))
     outcome: Outcome
-    death = service_death(history)
+    # What rows say that nobody wrote is no proof; what rows say beside lost ones is.
+    death = None if has_foreign(history, EVENTS) else service_death(history)
+    starved = None if has_foreign(history, EVENTS, POOLS) else exhausted_at_start(history, metrics, diagnosis)
     if death is not None and scenario.expect == "healthy":
         # The service was expected to stay healthy and died. Missing data cannot change that.
         observed = "exhausted" if observed == "exhausted" else "degraded"
         outcome = "fail"
         reasons = (f"the service died: {death}", *log_lines(history), *_seen(scenario, metrics, failed))
-    elif (starved := exhausted_at_start(history, metrics, diagnosis)) and scenario.expect == "healthy":
+    elif starved and scenario.expect == "healthy":
         observed, outcome = "exhausted", "fail"
         reasons = (starved, *log_lines(history), *_seen(scenario, metrics, failed))
     elif void:

@@ -11,6 +11,7 @@ HUGE_LINE = 20 * 1024 * 1024
 DEEP = 100_000
 STRANGE_VALUES = (
     *("null", "{}", "[]", '"7"', "NaN", "Infinity", "-1", "1e15", "-1e15", "1e400", "true", '""'),
+    *("-5m", "1ns", "99999999d", '"\u0663"', '"2000:999999999"', "9" * 400, "9" * 5000, "1e15]"),
     *("0", "99999999999999999999", '"\\u0000"', '"\\ud800"', "0.1e", "'", "1_000"),
 )
 Damage = Callable[[Path, random.Random], None]
@@ -145,6 +146,60 @@ def another_file(path: Path, dice: random.Random) -> None:
     return None
 
 
+def byte_order_mark(path: Path, dice: random.Random) -> None:
+    del dice
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+def carriage_returns(path: Path, dice: random.Random) -> None:
+    path.write_bytes(path.read_bytes().replace(b"\n", dice.choice([b"\r\n", b"\r"])))
+
+
+def key_twice(path: Path, dice: random.Random) -> None:
+    """A key stands there twice, with values of its own."""
+    text = path.read_bytes().decode("utf-8", "replace")
+    found = list(re.finditer(r'"[\w ]+": ?("[^"\n]*"|-?[\d.]+)', text))
+    if not found:
+        return value(path, dice)
+    hit = dice.choice(found)
+    name = hit.group().partition(":")[0]
+    path.write_bytes(
+        f"{text[: hit.start()]}{name}: {dice.choice(STRANGE_VALUES)}, {text[hit.start() :]}".encode()
+    )
+    return None
+
+
+def rows_of_another(path: Path, dice: random.Random) -> None:
+    """Lines of a neighbour stand among its own."""
+    others = sorted(other for other in path.parent.iterdir() if other.is_file() and other != path)
+    lines = dice.choice(others).read_bytes().splitlines(keepends=True) if others else []
+    if not lines:
+        return lines_twice(path, dice)
+    own = path.read_bytes().splitlines(keepends=True)
+    at = dice.randrange(len(own) + 1)
+    start = dice.randrange(len(lines))
+    path.write_bytes(b"".join(own[:at] + lines[start : start + dice.randint(1, 20)] + own[at:]))
+    return None
+
+
+def time_shift(path: Path, dice: random.Random) -> None:
+    """Every time of a file lies so much earlier or later."""
+    by = dice.choice([-3600, -30, -2, 2, 30, 3600])
+    text = path.read_bytes().decode("utf-8", "replace")
+    shifted = re.sub(r'("t_s": ?)(-?\d+)', lambda hit: f"{hit[1]}{int(hit[2]) + by}", text)
+    path.write_text(shifted, encoding="utf-8")
+
+
+def another_case(path: Path, dice: random.Random) -> None:
+    del dice
+    path.rename(path.with_name(path.name.swapcase()))
+
+
+def an_endless_device(path: Path, dice: random.Random) -> None:
+    path.unlink()
+    path.symlink_to(dice.choice(["/dev/zero", "/dev/urandom", "/dev/full"]))
+
+
 OF_CONTENT: dict[str, Damage] = {
     "bytes": of_bytes,
     "cut": cut_anywhere,
@@ -155,6 +210,11 @@ OF_CONTENT: dict[str, Damage] = {
     "lines lost": lines_lost,
     "lines twice": lines_twice,
     "lines shuffled": lines_shuffled,
+    "byte order mark": byte_order_mark,
+    "carriage returns": carriage_returns,
+    "key twice": key_twice,
+    "rows of another": rows_of_another,
+    "time shift": time_shift,
 }
 OF_FILE: dict[str, Damage] = {
     "empty": empty,
@@ -164,6 +224,8 @@ OF_FILE: dict[str, Damage] = {
     "link to itself": a_link_to_itself,
     "pipe": a_pipe,
     "another file": another_file,
+    "another case": another_case,
+    "endless device": an_endless_device,
 }
 LARGE: dict[str, Damage] = {"nesting": nesting, "huge line": huge_line}
 EVERY = OF_CONTENT | OF_FILE | LARGE

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from rushhour.stack.locks import is_free
 from tests.faults.caller import ROOT
 from tests.faults.counts import Counts
 
@@ -31,14 +32,15 @@ class Harness:
     mark: str
     cache: Path
     output: Path
+    left_elsewhere: Callable[[], list[str]] = list  # what an engine still holds of the run
 
-    def ended(self, counts: Counts, told: str) -> tuple[int | None, str]:
+    def ended(self, counts: Counts, told: str, within_s: float = DEADLINE_S) -> tuple[int | None, str]:
         """Wait for its end, and count what must not happen; its exit code (None: it hung) and its words."""
         code: int | None = None
         try:
-            code = self.process.wait(timeout=DEADLINE_S)
+            code = self.process.wait(timeout=within_s)
         except subprocess.TimeoutExpired:
-            counts.blame("hung", f"{told}: the harness still runs {DEADLINE_S:.0f} s later")
+            counts.blame("hung", f"{told}: the harness still runs {within_s:.0f} s later")
             self.process.kill()
             self.process.wait(timeout=10)
         words = self.output.read_text(errors="replace")
@@ -50,10 +52,12 @@ class Harness:
         return code, words
 
     def _left(self) -> list[str]:
-        """Processes and work directories that are still there when all should be gone."""
+        """Processes, work directories, held locks and parts of an engine that should be gone."""
         deadline = time.monotonic() + GONE_WITHIN_S
         while True:
             left = [*self._marked(), *(str(path) for path in (self.cache / "work").glob("*"))]
+            left += [f"{path} is held" for path in self.cache.rglob("*lock*") if not _is_free(path)]
+            left += self.left_elsewhere()
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.2)
@@ -70,12 +74,21 @@ class Harness:
         return found
 
 
-def start(
+def _is_free(path: Path) -> bool:
+    """Whether nobody holds the lock of a file; what is gone or is no file is free."""
+    try:
+        return not path.is_file() or is_free(path)
+    except OSError:
+        return True
+
+
+def start(  # noqa: PLR0917
     runs: Path,
     cache: Path,
     stack: str,
     environment: Mapping[str, str] | None = None,
     limits: Callable[[], None] | None = None,
+    left_elsewhere: Callable[[], list[str]] = list,
 ) -> Harness:
     """Start a short run that leaves its directory in `runs`; its output lies beside that folder."""
     mark, output = uuid.uuid4().hex, runs.parent / f"{runs.name}.txt"
@@ -89,4 +102,4 @@ def start(
             stderr=file,
             preexec_fn=limits,  # noqa: PLW1509 - no thread runs in this process
         )
-    return Harness(process, mark, cache, output)
+    return Harness(process, mark, cache, output, left_elsewhere)

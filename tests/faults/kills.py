@@ -1,7 +1,8 @@
 """Runs of which one process is killed at a random moment: nothing stays, nothing hangs, nothing passes by it.
 
-The harness, its reaper, Locust, the service's master and workers, PostgreSQL's servers and their backends are
-victims alike; the signal is SIGKILL, or for the harness also SIGINT and SIGTERM.
+The harness, its reaper, Locust, the service's master and workers (each with its agent), PostgreSQL's servers
+and their backends are victims alike, on this machine and within containers; the signal is SIGKILL, or for the
+harness also SIGINT and SIGTERM.
 """
 
 import json
@@ -11,7 +12,8 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +21,13 @@ import psutil
 
 from tests.faults.caller import Caller
 from tests.faults.counts import Counts
+from tests.faults.engine import engine_seen
 from tests.faults.harness import start
 from tests.faults.saved import CODES
 
 KINDS = ("false pass", "fault", "hung", "left behind", "cannot be judged")
-LATEST_KILL_S = 12.0  # a run of it takes about as long
+LATEST_KILL_S = 12.0  # an embedded run takes about as long
+UNHARMED_S = 600.0  # the first run on an engine may have to build an image and to seed the data
 ASKED = {"harness": (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)}
 BREAKS_A_RUN = ("load", "service", "primary", "replica")  # without these nothing was measured to the end
 
@@ -40,19 +44,60 @@ class Shot:
 def campaign(seed: int, tries: int, folder: Path, stack: str) -> Counts:
     counts, dice, began = Counts(f"kills, {stack}", seed), random.Random(seed), time.monotonic()  # noqa: S311 - the same tries each time
     cache = Path(os.environ.get("RUSHHOUR_CACHE") or folder / "cache")
-    with Caller(60.0) as caller:
+    with Caller(60.0) as caller, _ground(stack) as ground:
+        latest_s = ground.latest_kill_s or _unharmed_s(folder / "unharmed", cache, stack, ground, counts)
         for at in range(tries):
-            _try(at, dice, folder / f"runs-{at}", cache, stack, counts, caller)
+            _try(at, latest_s, dice, folder / f"runs-{at}", cache, stack, ground, counts, caller)
     counts.seconds = time.monotonic() - began
     return counts
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A stack: when the last kill comes (None: as late as a run ends), who lives there, what was left."""
+
+    latest_kill_s: float | None = None
+    victims: Callable[[], dict[str, list[psutil.Process]]] = dict
+    left: Callable[[], list[str]] = list
+
+
+@contextmanager
+def _ground(stack: str) -> Iterator[Ground]:
+    if stack == "embedded":
+        yield Ground(LATEST_KILL_S)
+        return
+    with engine_seen() as engine:
+        yield Ground(None, engine.victims, engine.left)
+
+
+def _unharmed_s(runs: Path, cache: Path, stack: str, ground: Ground, counts: Counts) -> float:
+    """How long a whole run takes once images and data are there: that is when kills come."""
+    for _ in range(2):
+        shutil.rmtree(runs, ignore_errors=True)
+        runs.mkdir()
+        began = time.monotonic()
+        harness = start(runs, cache, stack, left_elsewhere=ground.left)
+        code, words = harness.ended(counts, "a run that nothing is done to", within_s=UNHARMED_S)
+        if not any('"run_ended"' in events.read_text() for events in runs.glob("*/events.jsonl")):
+            raise RuntimeError(f"a run that nothing is done to ends with {code}: {words[-1500:]}")
+    shutil.rmtree(runs)
+    return time.monotonic() - began
+
+
 def _try(  # noqa: PLR0917
-    at: int, dice: random.Random, runs: Path, cache: Path, stack: str, counts: Counts, caller: Caller
+    at: int,
+    latest_s: float,
+    dice: random.Random,
+    runs: Path,
+    cache: Path,
+    stack: str,
+    ground: Ground,
+    counts: Counts,
+    caller: Caller,
 ) -> None:
     runs.mkdir()
-    harness = start(runs, cache, stack)
-    shot = _shoot(harness.process, dice)
+    harness = start(runs, cache, stack, left_elsewhere=ground.left)
+    shot = _shoot(harness.process, dice, latest_s, ground)
     counts.note(f"{shot.victim} by {shot.how.name}")
     told = f"try {at}: {shot.victim} by {shot.how.name}"
     code, _ = harness.ended(counts, told)
@@ -68,10 +113,10 @@ def _try(  # noqa: PLR0917
     shutil.rmtree(runs)
 
 
-def _shoot(harness: subprocess.Popen[bytes], dice: random.Random) -> Shot:
+def _shoot(harness: subprocess.Popen[bytes], dice: random.Random, latest_s: float, ground: Ground) -> Shot:
     """Wait for a random moment, then end a random one of the kinds of processes that are there."""
-    time.sleep(dice.uniform(0.2, LATEST_KILL_S))
-    living: dict[str, list[psutil.Process]] = {"harness": [psutil.Process(harness.pid)]}
+    time.sleep(dice.uniform(0.2, latest_s))
+    living: dict[str, list[psutil.Process]] = {"harness": [psutil.Process(harness.pid)], **ground.victims()}
     with suppress(psutil.Error):
         for process in psutil.Process(harness.pid).children(recursive=True):
             with suppress(psutil.Error):

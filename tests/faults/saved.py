@@ -37,20 +37,24 @@ def campaign(seed: int, tries: int, folder: Path) -> Counts:
         "compare": ("compare", str(bases["healthy"]), "{run}"),
         "alarms": ("alarms", "{run}", "--as", "it-was"),
         "report": ("report", "{run}"),
+        "forecast": ("forecast", "{run}", "--customers", "900"),
+        "size": ("size", "{run}"),
+        "history": ("history", "--rebuild", "--runs", "{folder}"),
+        "annotate": ("judge", "{run}", "--annotate", "sarif={folder}/sarif", "--comment", "{folder}/comment"),
     }
     with Caller(DEADLINE_S) as caller:
         for at in range(tries):
             base = dice.choice(sorted(bases))
-            run = folder / f"damaged-{at}"
+            run = folder / f"damaged-{at}" / "20250101T180000Z-gate"
             shutil.copytree(bases[base], run)
             damages = [_damage(run, dice) for _ in range(dice.choice((1, 1, 1, 2, 3)))]
             command = dice.choice(sorted(commands)) if dice.random() < 0.5 else "judge"
-            answer = caller.call(*(word.format(run=run) for word in commands[command]))
+            answer = caller.call(*(word.format(run=run, folder=run.parent) for word in commands[command]))
             told = f"try {at}, {base}, {command}: {'; '.join(damages)}"
             count_answer(counts, command, answer, told)
             if answer.code == 0 and _must_not_pass(command, base, bases[base], run):
                 counts.blame("false pass", f"{told}: {answer.output[-300:]}")
-            shutil.rmtree(run)
+            shutil.rmtree(run.parent)
     counts.seconds = time.monotonic() - began
     return counts
 
@@ -69,6 +73,8 @@ def _damage(run: Path, dice: random.Random) -> str:
 def count_answer(counts: Counts, kind: str, answer: Answer, told: str) -> None:
     """Count a try of this kind, and what must not happen to any command."""
     counts.note(kind)
+    if answer.code is not None:
+        counts.ended(answer.code)
     if answer.code is None:
         counts.blame("hung", f"{told}: {answer.output} after {answer.seconds:.1f} s")
     elif answer.code not in CODES or "Traceback" in answer.output:
@@ -79,10 +85,10 @@ def count_answer(counts: Counts, kind: str, answer: Answer, told: str) -> None:
 
 def _must_not_pass(command: str, base: str, original: Path, run: Path) -> bool:
     """Whether an exit code of 0 says of this run what its data do not support."""
-    if command == "judge" and base == "leaking":
+    if command in ("judge", "annotate") and base == "leaking":
         # A damaged scenario may expect the leak: then it is another question.
         return _same(original, run, "scenario.json")
-    if command in ("judge", "verify", "alarms") and base == "healthy":
+    if command in ("judge", "annotate", "verify", "alarms", "forecast", "size") and base == "healthy":
         rests_on = AUDITED if command == "alarms" else FACTS
         return bool(read_manifests(original)) and not all(_same(original, run, name) for name in rests_on)
     return False

@@ -156,3 +156,11 @@ def test_rows_that_are_shorter_than_one_of_the_headers_are_refused(tmp_path: Pat
     path.write_text("t_s,requests,http_5xx\nmore\n0\n60\n")
     with pytest.raises(UsageError, match=r"split\.csv:3: it has not as many cells as the header"):
         of_export(path)
+
+
+@pytest.mark.parametrize("value", ["1e308", "1e15", "9" * 400, "inf", "-1"])
+def test_a_count_beyond_all_bounds_is_refused_with_its_line(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text(f"t_s,requests,http_5xx\n0,10,0\n60,10,{value}\n120,10,0\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{path}:3: http_5xx "):
+        of_export(path)

@@ -1,15 +1,23 @@
 """Damaged run directories: words with the file and line, exit 64 or 2, never a fault of rushhour itself."""
 
+import base64
+import json
 import os
+import re
 import shutil
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rushhour.cli.main import _exit_of
-from rushhour.rundir import RunDir
+from rushhour.errors import RunDataError
+from rushhour.metrics.latencies import merge, new_histogram
+from rushhour.metrics.latency_counts import bucket_counts
+from rushhour.rundir import RunDir, load_history
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 
@@ -175,3 +183,98 @@ def test_latencies_that_are_none_name_their_file(run: RunDir, capsys: pytest.Cap
     assert f"{path}: not an HDR histogram" in capsys.readouterr().err
     assert _exit_of(["compare", str(run.path), str(run.path)]) == 64
     assert f"{path}: not an HDR histogram" in capsys.readouterr().err
+
+
+BEYOND = ("9" * 400, "-" + "9" * 400, "1e400", "1000000000000000", "123456789012345e1", "1e15", "9" * 4000)
+PLACES = {
+    "requests.jsonl": ("t_s", "count"),
+    "generator.jsonl": ("t_s", "users", "lateness_p99_ms"),
+    "host.jsonl": ("cpu_cores", "rss_mb"),
+    "postgres.jsonl": ("max_connections", "lag_s"),
+    "pool.jsonl": ("checked_out", "timeouts"),
+}
+
+
+@pytest.mark.parametrize("number", BEYOND, ids=[text[:12] for text in BEYOND])
+@pytest.mark.parametrize("name", sorted(PLACES))
+def test_a_figure_beyond_all_bounds_is_refused_in_words(name: str, number: str, run: RunDir) -> None:
+    lines = run.file(name).read_text(encoding="utf-8").splitlines()
+    for field in PLACES[name]:
+        at = next(at for at, line in enumerate(lines) if f'"{field}":' in line)
+        changed = re.sub(rf'"{field}":[^,}}]*', f'"{field}":{number}', lines[at], count=1)
+        run.file(name).write_text(
+            "\n".join([*lines[:at], changed, *lines[at + 1 :]]) + "\n", encoding="utf-8"
+        )
+        with pytest.raises(RunDataError) as caught:
+            load_history(run)
+        assert str(caught.value).startswith(f"{run.file(name)}:{at + 1}: ")
+        assert len(str(caught.value)) < 600
+
+
+DEEP = {
+    "times": {"wait_us": {"1": 10**30}},
+    "times of a key below 0": {"hold_us": {"-5": 1}},
+    "times of a key of 0": {"hold_us": {"0": 1}},
+    "times counted below 0": {"create_us": {"1": -1}},
+    "times of a huge key": {"wait_us": {"9" * 40: 1}},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(DEEP))
+def test_a_strange_histogram_is_refused(kind: str, run: RunDir) -> None:
+    row = {"fact": "times", "t_s": 20.0, "pid": 1, "pool": "replica"} | DEEP[kind]
+    with run.file("pool.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    with pytest.raises(RunDataError, match=r"pool\.jsonl:\d+: not a pool fact of kind times"):
+        load_history(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("requests.jsonl", "count"), ("generator.jsonl", "users"), ("generator.jsonl", "lateness_max_ms")],
+)
+def test_counts_and_durations_are_not_negative(name: str, field: str, run: RunDir) -> None:
+    text = run.file(name).read_text(encoding="utf-8")
+    run.file(name).write_text(
+        re.sub(rf'"{field}":[^,}}]*', f'"{field}":-30', text, count=1), encoding="utf-8"
+    )
+    with pytest.raises(RunDataError, match=f"{field} is -30"):
+        load_history(run)
+
+
+@pytest.mark.parametrize("name", ["scenario.json", "environment.json", "verdict.json"])
+def test_a_huge_number_in_an_object_is_no_fault(
+    name: str, run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run.file(name)
+    changed = re.sub(r'(": )\d+(?=[,\n])', rf"\g<1>{10**30}", path.read_text(encoding="utf-8"), count=1)
+    path.write_text(changed, encoding="utf-8")
+    commands = [["compare", str(run.path), str(run.path)], ["history", "--runs", str(run.path.parent)]]
+    for command in commands if name == "verdict.json" else [["judge", str(run.path)], *commands]:
+        assert _exit_of(command) in (0, 64)
+        assert "a fault of rushhour" not in capsys.readouterr().err
+
+
+def test_large_numbers_within_text_are_text(run: RunDir) -> None:
+    path = run.file("events.jsonl")
+    event = {"t_s": 30.0, "name": "stack_up", "detail": {"id": "9" * 50, "NaN": "Infinity 1e99", "x": 0.5}}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(event) + "\n")
+    assert load_history(run).event("stack_up") is not None
+
+
+def test_a_histogram_that_unpacks_to_gigabytes_is_refused() -> None:
+    histogram = new_histogram()
+    histogram.record_value(5000)
+    packed = base64.b64decode(histogram.encode())
+    bomb = zlib.compress(zlib.decompress(packed[8:]) + b"\0" * 200_000_000, 9)
+    text = base64.b64encode(packed[:4] + len(bomb).to_bytes(4, "big") + bomb).decode()
+    assert len(text) < 300_000
+    tracemalloc.start()
+    try:
+        for read in (lambda: merge([text]), lambda: bucket_counts(text)):
+            with pytest.raises(RunDataError, match="larger than 1,000,000 bytes"):
+                read()
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

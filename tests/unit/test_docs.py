@@ -317,3 +317,14 @@ def test_the_commands_with_json_are_those_that_have_the_option(page: str) -> Non
         if command is not None and any("--json" in option.opts for option in command.params)
     }
     assert set(re.findall(r"`([a-z]+)`", sentence[1])) == having
+
+
+def test_every_claim_of_the_page_on_security_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `(\w+/test_\w+\.py)` \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) > 20
+    for file, tests in rows:
+        defined = set(
+            re.findall(r"^def (test_\w+)", (ROOT / "tests" / file).read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        assert [name for name in re.findall(r"`(\w+)`", tests) if name not in defined] == [], file

@@ -86,6 +86,39 @@ def test_what_is_no_metrics_text_is_refused(broken: str) -> None:
         parse_scrape("now.prom", broken)
 
 
+def test_a_text_that_is_cut_at_any_line_is_refused() -> None:
+    lines = text(36_000).splitlines(keepends=True)
+    assert parse_scrape("now.prom", "".join(lines)).use
+    for at in range(len(lines)):
+        with pytest.raises(UsageError, match=r"now\.prom"):
+            parse_scrape("now.prom", "".join(lines[:at]))
+    with pytest.raises(UsageError, match="the text is cut"):
+        parse_scrape("now.prom", "".join(lines).removesuffix("\n"))
+
+
+def test_a_text_that_lost_any_series_of_its_check_outs_or_leaks_is_refused() -> None:
+    lines = text(36_000).splitlines(keepends=True)
+    for at, line in enumerate(lines):
+        if "use_time" in line and "sum" not in line and not line.startswith("#") and ' le="' not in line:
+            needed = 'le="+Inf"' in line or "_count" in line
+        else:
+            needed = line.startswith(("rushhour_pool_leaked", "rushhour_agent_processes"))
+        if needed:
+            with pytest.raises(UsageError, match=r"now\.prom"):
+                parse_scrape("now.prom", "".join(lines[:at] + lines[at + 1 :]))
+
+
+def test_a_text_with_a_series_twice_or_with_buckets_that_fall_is_refused() -> None:
+    whole = text(36_000)
+    with pytest.raises(UsageError, match="stands there twice"):
+        parse_scrape("now.prom", whole + whole)
+    last = next(line for line in whole.splitlines() if "use_time" in line and 'le="+Inf"' in line)
+    bucket = next(line for line in whole.splitlines() if "use_time" in line and line.endswith("} 36000"))
+    assert bucket != last
+    with pytest.raises(UsageError, match="fewer check-outs up to a longer time"):
+        parse_scrape("now.prom", whole.replace(bucket, bucket.replace("} 36000", "} 99000")))
+
+
 def test_a_leak_and_few_check_outs_are_refused() -> None:
     with pytest.raises(InsufficientDataError, match=r"3 connections of .*shop have leaked"):
         scraped_demand(parse_scrape("now.prom", text(36_000, leaked=3)), 3600)

@@ -1,5 +1,6 @@
 """Run directories that lost rows, or hold too many: they never pass, and a proven failure stays one."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -9,13 +10,16 @@ import pytest
 
 from rushhour.cli.main import _exit_of
 from rushhour.jobs.compare import compare_runs, read_measured
+from rushhour.jobs.size.reading import refusals
 from rushhour.judging.judge import read_scenario
+from rushhour.metrics.measure import measure
 from rushhour.rundir import FactWriter, RunDir, load_history
 from rushhour.rundir import facts as f
-from rushhour.rundir.manifest import read_manifests
+from rushhour.rundir.encoding import encode
+from rushhour.rundir.manifest import Rows, read_manifests
 from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories as h
-from tests.unit.saved_runs import save
+from tests.unit.saved_runs import ENVIRONMENT, save
 
 FACTS = ("requests.jsonl", "generator.jsonl", "pool.jsonl", "postgres.jsonl", "host.jsonl", "events.jsonl")
 
@@ -140,6 +144,110 @@ def test_a_run_that_lost_its_manifests_is_unknown(healthy: RunDir) -> None:
     assert "every manifest is gone" in judged(healthy).reasons[0]
 
 
+def forged(run: RunDir, name: str, keep: Mutation, **totals: int) -> None:
+    """Take rows out of a file and out of its entry in the manifest, which then names those that are left."""
+    mutate(run, name, keep)
+    [path] = (run.path / "manifest").iterdir()
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = Rows()
+    for line in run.file(name).read_bytes().splitlines():
+        rows.add(line, json.loads(line)["t_s"])
+    content["files"].pop(name)
+    if rows.rows:
+        content["files"][name] = dataclasses.asdict(rows)
+    path.write_text(json.dumps(content | totals), encoding="utf-8")
+
+
+@pytest.mark.parametrize("keep", [cut, without_first_half, with_a_hole, without_every_fifth, empty])
+@pytest.mark.parametrize("name", ["requests.jsonl", "generator.jsonl"])
+def test_rows_that_are_gone_from_a_file_and_its_manifest_are_noticed(
+    name: str, keep: Mutation, healthy: RunDir
+) -> None:
+    forged(healthy, name, keep)
+    assert any(loss.file == name for loss in load_history(healthy).losses)
+    assert judged(healthy).verdict == "unknown"
+
+
+def test_the_generators_own_count_is_a_witness_of_requests_that_no_manifest_names(healthy: RunDir) -> None:
+    forged(healthy, "requests.jsonl", cut, requests=0)
+    [loss] = load_history(healthy).losses
+    assert f"the generator sent {sum(row.started for row in h.healthy().generator):,}" in loss.what
+
+
+@pytest.mark.parametrize("name", ["host.jsonl", "pool.jsonl", "postgres.jsonl"])
+def test_an_observer_that_is_gone_from_the_manifest_too_leaves_a_gap(name: str, healthy: RunDir) -> None:
+    forged(healthy, name, empty)
+    assert judged(healthy).verdict == "unknown"
+
+
+@pytest.mark.parametrize("name", ["requests.jsonl", "pool.jsonl", "generator.jsonl", "events.jsonl"])
+def test_nothing_is_predicted_from_a_failing_run_that_lost_rows(
+    name: str, leaking: RunDir, healthy: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mutate(leaking, name, without_every_fifth)
+    assert _exit_of(["forecast", str(leaking.path), "--customers", "900"]) == 2
+    assert f"{name}: " in " ".join(capsys.readouterr().err.split())
+    mutate(healthy, name, without_every_fifth)
+    history, scenario = load_history(healthy), read_scenario(healthy)
+    failed = dataclasses.replace(judge(scenario, history, "embedded"), verdict="fail")
+    [why] = refusals(scenario, history, failed, measure(scenario, history))
+    assert why.startswith(f"{name}: ")
+
+
+def test_a_worker_that_is_gone_with_its_rows_and_its_manifest_is_missed(tmp_path: Path) -> None:
+    told, run = (
+        h.healthy(),
+        save(tmp_path / "run", dataclasses.replace(h.healthy(), requests=(), generator=())),
+    )
+    for worker in ("worker-1", "worker-2"):
+        writer = FactWriter(run)
+        writer.write(
+            dataclasses.replace(row, worker=worker, users=row.users // 2, started=row.started // 2)
+            for row in told.generator
+        )
+        writer.write(dataclasses.replace(row, worker=worker, count=row.count // 2) for row in told.requests)
+        writer.close()
+    assert load_history(run).losses == ()
+    *_, last = sorted((run.path / "manifest").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    last.unlink()
+    assert {loss.file for loss in load_history(run).losses} == {"requests.jsonl", "generator.jsonl"}
+    for name in ("requests.jsonl", "generator.jsonl"):
+        mutate(run, name, lambda lines: [line for line in lines if "worker-2" not in line])
+    assert load_history(run).losses == ()
+    assert judged(run).verdict == "unknown"
+    assert "only 400 of 800 customers ever came" in judged(run).reasons
+
+
+@pytest.mark.parametrize("name", [*FACTS, "scenario.json", "environment.json", "manifest"])
+def test_a_file_of_another_run_is_noticed(name: str, tmp_path: Path) -> None:
+    own = save(tmp_path / "own", h.healthy(), h.scenario(release="1.1.1"), listed=True)
+    other_environment = dataclasses.replace(ENVIRONMENT, cpu_count=4)
+    other = save(tmp_path / "other", h.incident(), h.scenario(), other_environment, listed=True)
+    mutate(other, "host.jsonl", lambda lines: lines[:-1])
+    if name == "manifest":
+        shutil.rmtree(own.path / name)
+        shutil.copytree(other.path / name, own.path / name)
+    else:
+        shutil.copy(other.file(name), own.file(name))
+    assert judged(own).verdict == "unknown"
+    assert load_history(own).losses
+
+
+def test_a_death_that_nobody_wrote_is_no_failure_and_one_beside_lost_rows_is(tmp_path: Path) -> None:
+    died = f.Event(
+        40.0, f.STACK_BROKE, {"what": "the service ended", "part": "service", "how": "exit code 9"}
+    )
+    forged_run = save(tmp_path / "forged", h.healthy(), h.scenario(release="1.1.1"))
+    mutate(forged_run, "events.jsonl", lambda lines: [*lines, encode(died) + "\n"])
+    assert judged(forged_run).verdict == "unknown"
+    with_death = dataclasses.replace(h.healthy(), events=(*h.healthy().events, died))
+    cut_run = save(tmp_path / "cut", with_death, h.scenario(release="1.1.1"))
+    assert judged(cut_run).verdict == "fail"
+    mutate(cut_run, "events.jsonl", lambda lines: [line for line in lines if '"drained"' not in line])
+    mutate(cut_run, "requests.jsonl", cut)
+    assert judged(cut_run).verdict == "fail"
+
+
 def old(run: RunDir) -> RunDir:
     """As a run that was made before there were manifests."""
     shutil.rmtree(run.path / "manifest")
@@ -174,6 +282,16 @@ def test_rows_beyond_the_load_of_an_old_run_are_noticed(healthy: RunDir) -> None
     verdict = judged(run)
     assert verdict.verdict == "unknown"
     assert any("1 rows from 9000 s to 9000 s" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("name", ["pool.jsonl", "postgres.jsonl", "host.jsonl"])
+@pytest.mark.parametrize("t_s", [9000.5, -9000.5])
+def test_rows_of_another_time_in_an_old_run_are_noticed(name: str, t_s: float, healthy: RunDir) -> None:
+    run = old(healthy)
+    row = json.loads(run.file(name).read_text(encoding="utf-8").splitlines()[-1]) | {"t_s": t_s}
+    mutate(run, name, lambda lines: [*lines, json.dumps(row) + "\n"])
+    assert judged(run).verdict == "unknown"
+    assert f"1 rows from {t_s} s to {t_s} s" in judged(run).reasons[0]
 
 
 def test_a_killed_writers_rows_are_known_up_to_its_last_manifest(healthy: RunDir) -> None:

@@ -4,6 +4,7 @@ import bz2
 import codecs
 import gzip
 import io
+import json
 import lzma
 import math
 import sys
@@ -462,3 +463,22 @@ def test_long_values_need_no_more_memory_than_a_bound(tmp_path: Path, where: str
         tracemalloc.stop()
     assert requests == 3000
     assert peak < 90 << 20  # of 180 MB
+
+
+@pytest.mark.parametrize(
+    "status", ['"1x0"', '"4_4"', '"2\u06630"', '"\u00b200"', '"2 0"', "2.5", "[]", "null"]
+)
+def test_a_status_that_is_no_number_is_no_request(status: str, tmp_path: Path) -> None:
+    good = {"time": "2026-11-29T11:20:27+00:00", "remote_addr": "127.0.0.1", "request_method": "GET"}
+    row = json.dumps(good | {"request_uri": "/a", "status": 200, "body_bytes_sent": 3})
+    (tmp_path / "access.log").write_text(f"{row}\n{row.replace('200', status)}\n", encoding="utf-8")
+    requests = list(read([str(tmp_path / "access.log")]))
+    assert [request.status for request in requests] == [200]
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, '"\u0663"', "-3", "1e400"])
+def test_a_size_that_is_no_number_is_unknown(size: str, tmp_path: Path) -> None:
+    good = {"time": "2026-11-29T11:20:27+00:00", "remote_addr": "127.0.0.1", "request_method": "GET"}
+    row = json.dumps(good | {"request_uri": "/a", "status": 200, "body_bytes_sent": 77})
+    (tmp_path / "access.log").write_text(row.replace("77", size) + "\n" + row + "\n", encoding="utf-8")
+    assert {request.size for request in read([str(tmp_path / "access.log")])} <= {77, None}

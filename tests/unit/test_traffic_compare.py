@@ -112,6 +112,33 @@ def test_a_run_whose_verdict_is_unknown_says_nothing(tmp_path: Path, log: Path) 
     assert judged.reasons[0][:20] in (tmp_path / "out" / "comparison.json").read_text(encoding="utf-8")
 
 
+def test_a_run_whose_access_log_lost_a_part_says_nothing(tmp_path: Path, log: Path) -> None:
+    visits = list(shop_visits(lasts_s=LASTS_S, per_s=4, seed=2))
+    run = RunDir(saved_run(tmp_path / "run", visits, scenario()))
+    writer = FactWriter(run)
+    writer.write(
+        f.RequestCount(5 + at, "GET /", f.Outcome.OK, round(len(visits) / LASTS_S), "") for at in range(1000)
+    )
+    writer.close()
+    assert run_log(run.path).doubts == ()
+    lines = (run.logs / "access.log").read_text(encoding="utf-8").splitlines(keepends=True)
+    (run.logs / "access.log").write_text("".join(lines[::2]), encoding="utf-8")
+    [doubt] = run_log(run.path).doubts
+    assert f"access.log has {len(lines[::2]):,} lines" in doubt
+    assert compared(log, run.path, "--out", tmp_path / "out") == (2, "")
+
+
+def test_a_run_that_lost_requests_says_nothing_about_its_access_log(tmp_path: Path) -> None:
+    run = RunDir(saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=4, seed=2), scenario()))
+    writer = FactWriter(run)
+    writer.write(f.RequestCount(5 + at, "GET /", f.Outcome.OK, 1, "") for at in range(1000))
+    writer.close()
+    rows = run.file("requests.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    run.file("requests.jsonl").write_text("".join(rows[:500]), encoding="utf-8")
+    [doubt] = run_log(run.path).doubts
+    assert doubt.startswith("requests.jsonl: holds 500 of the 1,000 rows")
+
+
 def test_the_warm_up_of_the_run_is_left_out(tmp_path: Path, log: Path) -> None:
     rush = [one for one in shop_visits(lasts_s=50, per_s=30, seed=4, think_s=1) if one.t < START + 50]
     usual = shop_visits(lasts_s=LASTS_S, per_s=4, seed=2)

@@ -13,6 +13,7 @@ from rushhour.alarms.time_intervals import TimeInterval
 from rushhour.scenario.yaml_node import Node as Document
 
 MAX_DEPTH: Final = 50
+SHORTEST_S: Final = 1.0
 _MATCHER: Final = re.compile(
     r"\s*(?P<name>\"(?:[^\"\\]|\\.)*\"|[^\s=!~{},\"]+)\s*(?P<op>=~|!~|!=|=)\s*"
     r"(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s,\"{}]*)\s*(?:,|$)"
@@ -60,7 +61,7 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
         Inhibition(
             reader.matchers(rule, ("inhibit_rules", at), "source_"),
             reader.matchers(rule, ("inhibit_rules", at), "target_"),
-            tuple(map(str, rule.get("equal") or ())),
+            reader.texts(rule, "equal", ("inhibit_rules", at)),
         )
         for at, rule in reader.mappings(plain.get("inhibit_rules"), ("inhibit_rules",))
     ]
@@ -108,8 +109,8 @@ class _Reader(Places):
         timing = Route(
             before.group_by if group_by is None else tuple(map(str, group_by)),
             self._seconds(plain, "group_wait", at, before.group_wait_s),
-            self._seconds(plain, "group_interval", at, before.group_interval_s),
-            self._seconds(plain, "repeat_interval", at, before.repeat_interval_s),
+            self._interval(plain, "group_interval", at, before.group_interval_s),
+            self._interval(plain, "repeat_interval", at, before.repeat_interval_s),
             ends.get(receiver, True),
         )
         node = Node(
@@ -118,8 +119,8 @@ class _Reader(Places):
             timing=timing,
             matchers=self.matchers(plain, at, ""),
             goes_on=plain.get("continue") is True,
-            muted=tuple(map(str, plain.get("mute_time_intervals") or ())),
-            active=tuple(map(str, plain.get("active_time_intervals") or ())),
+            muted=self.texts(plain, "mute_time_intervals", at),
+            active=self.texts(plain, "active_time_intervals", at),
         )
         if len(at) > 2 * MAX_DEPTH:
             self.wrong(at, "its routes are nested too deeply")
@@ -144,7 +145,7 @@ class _Reader(Places):
             found += [Matcher(str(name), op, str(value)) for name, value in given.items()]  # type: ignore[arg-type]
         for text in self._listed(plain.get(f"{side}matchers"), (*at, f"{side}matchers")):
             found += self._parsed(text, (*at, f"{side}matchers"))
-        for given in plain.get("object_matchers") or ():
+        for given in self.items(plain, "object_matchers", at):
             if isinstance(given, list) and len(given) == 3 and given[1] in ("=", "!=", "=~", "!~"):
                 found.append(Matcher(str(given[0]), given[1], str(given[2])))
             else:
@@ -189,6 +190,14 @@ class _Reader(Places):
                 return []
             found.append(Matcher(_bare(match["name"]), match["op"], _bare(match["value"])))  # type: ignore[arg-type]
             position = match.end()
+        return found
+
+    def _interval(self, plain: Mapping[str, Any], key: str, at: tuple[str | int, ...], usual: float) -> float:
+        """Alertmanager refuses an interval of 0, and replays go by the second."""
+        found = self._seconds(plain, key, at, usual)
+        if found < SHORTEST_S:
+            self.wrong((*at, key), f"{key} {plain.get(key)!r} is less than a second")
+            return usual
         return found
 
     def _seconds(self, plain: Mapping[str, Any], key: str, at: tuple[str | int, ...], usual: float) -> float:

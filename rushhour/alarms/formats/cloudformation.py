@@ -13,6 +13,8 @@ from rushhour.scenario.yaml_node import Node
 
 METRIC, COMPOSITE = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
 MAX_DEPTH: Final = 40
+MAX_PARTS: Final = 20_000  # values that an alarm is made of: references to references multiply
+MAX_CHARACTERS: Final = 100_000
 _SCALING: Final = re.compile(r"AWS::(AutoScaling|ApplicationAutoScaling)::ScalingPolicy")
 _HOLE: Final = re.compile(r"\$\{(!?)([^}]*)\}")
 _NOTHING: Final = object()  # AWS::NoValue
@@ -45,10 +47,14 @@ def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
         if not isinstance(properties, Mapping):
             problems.append(f"{place}: {name} has no `Properties:`")
             continue
+        template.begin()
         condition = resource.get("Condition")
         if condition is not None and template.holds(condition) is False:
             continue  # it is not deployed
+        template.begin()
         plain = template.value(properties)
+        if isinstance(plain, Unresolved):
+            plain = {"AlarmRule" if resource["Type"] == COMPOSITE else "Properties": plain}
         plain["AlarmName"] = template.alarm_name(name)
         if resource["Type"] == COMPOSITE:
             plain.setdefault("AlarmRule", None)
@@ -63,16 +69,25 @@ class _Template:
             part = plain.get(key)
             self._parts[key] = part if isinstance(part, Mapping) else {}
 
-    def alarm_name(self, logical: str) -> str:
+        self._left = MAX_PARTS
+
+    def begin(self) -> None:
+        """Begin with another alarm."""
+        self._left = MAX_PARTS
+
+    def alarm_name(self, logical: str, depth: int = 0) -> str:
         """Return its AlarmName, or its logical id where CloudFormation makes a name up."""
         properties = self._parts["Resources"][logical].get("Properties") or {}
         given = properties.get("AlarmName") if isinstance(properties, Mapping) else None
-        return str(self.value(given)) if given is not None else logical
+        return str(self.value(given, depth)) if given is not None else logical
 
     def value(self, given: Any, depth: int = 0) -> Any:
         """Return a value with its references followed; `Unresolved` where only a deployment knows."""
+        self._left -= 1
         if depth > MAX_DEPTH:
             return Unresolved("a reference that goes around in circles")
+        if self._left < 0:
+            return Unresolved(f"a value of more than {MAX_PARTS:,} parts")
         if isinstance(given, list):
             items = [self.value(item, depth + 1) for item in given]
             return [item for item in items if item is not _NOTHING]
@@ -88,7 +103,8 @@ class _Template:
     def holds(self, name: Any, depth: int = 0) -> bool | None:  # noqa: PLR0911 - each function has its own
         """Return whether a condition holds; None where only a deployment knows."""
         condition = self._parts["Conditions"].get(name) if isinstance(name, str) else name
-        if not isinstance(condition, Mapping) or len(condition) != 1 or depth > MAX_DEPTH:
+        self._left -= 1
+        if not isinstance(condition, Mapping) or len(condition) != 1 or depth > MAX_DEPTH or self._left < 0:
             return None
         [(function, argument)] = condition.items()
         if function == "Condition":
@@ -115,7 +131,7 @@ class _Template:
             case "Ref", str():
                 return self._ref(argument, depth)
             case "Fn::GetAtt", [str() as logical, *rest]:
-                return self._resource(logical) or Unresolved(".".join(map(str, [logical, *rest])))
+                return self._resource(logical, depth) or Unresolved(".".join(map(str, [logical, *rest])))
             case "Fn::GetAtt", str():
                 return self._function(name, argument.split(".", 1), depth)
             case "Fn::Sub", str():
@@ -123,7 +139,7 @@ class _Template:
             case "Fn::Sub", [str() as text, dict() as values]:
                 return self._filled(text, values, depth)
             case "Fn::If", [condition, yes, no]:
-                holds = self.holds(condition)
+                holds = self.holds(condition, depth)
                 if holds is None:
                     return Unresolved(f"condition {condition}")
                 return self.value(yes if holds else no, depth)
@@ -132,7 +148,10 @@ class _Template:
     def _of_lists(self, name: str, argument: Any) -> Any:
         match name, argument:
             case "Fn::Join", [str() as between, list() as parts]:
-                return between.join(str(item) for item in parts)
+                joined = between.join(str(item) for item in parts)
+                if len(joined) > MAX_CHARACTERS:
+                    return Unresolved(f"a text of more than {MAX_CHARACTERS:,} characters")
+                return joined
             case "Fn::Select", [at, list() as parts] if str(at).isdigit() and int(at) < len(parts):
                 return parts[int(at)]
             case "Fn::Split", [str() as between, str() as text] if between:
@@ -155,16 +174,16 @@ class _Template:
             if str(parameter.get("Type", "")).startswith(("CommaDelimitedList", "List<")):
                 return [part.strip() for part in str(default).split(",")]
             return default
-        return self._resource(name) or Unresolved(name)
+        return self._resource(name, depth) or Unresolved(name)
 
-    def _resource(self, logical: str) -> str | None:
+    def _resource(self, logical: str, depth: int) -> str | None:
         """Return how a resource of the template is called where others name it."""
         resource = self._parts["Resources"].get(logical)
         if not isinstance(resource, Mapping):
             return None
         kind = str(resource.get("Type"))
         if kind in (METRIC, COMPOSITE):
-            return self.alarm_name(logical)
+            return self.alarm_name(logical, depth + 1)
         return f"arn:aws:autoscaling:::{logical}" if _SCALING.match(kind) else logical
 
     def _filled(self, text: str, values: Mapping[str, Any], depth: int) -> Any:
@@ -180,4 +199,11 @@ class _Template:
         whole = _HOLE.fullmatch(text.strip())
         if whole and not whole[1] and whole[2] not in values:
             return self._ref(whole[2].strip(), depth) if "." not in whole[2] else fill(whole)
-        return _HOLE.sub(fill, text)
+        filled, length = [], 0
+        for match in _HOLE.finditer(text):
+            filled.append(fill(match))
+            length += len(filled[-1])
+            if length > MAX_CHARACTERS:
+                return Unresolved(f"a text of more than {MAX_CHARACTERS:,} characters")
+        found = iter(filled)
+        return _HOLE.sub(lambda _: next(found), text)

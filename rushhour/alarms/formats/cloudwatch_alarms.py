@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from rushhour.alarms.cloudwatch import CloudWatchAlarm, wrong_period
+from rushhour.alarms.cloudwatch import CloudWatchAlarm, looks_back_too_far, wrong_period
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.names import Names, cloudwatch_stat
 from rushhour.alarms.formats.raw_alarms import (
@@ -95,6 +95,8 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
     watched = _maths(raw, names) if plain.get("Metrics") else _single(raw, names)
     if problem := wrong_period(watched["period"]):
         raise WrongAlarmError(f"Period {problem}")
+    if why := looks_back_too_far(watched["period"], periods):
+        raise WrongAlarmError(f"EvaluationPeriods: {why}")
     missing = plain.get("TreatMissingData") or "missing"
     if missing not in MISSING:
         raise WrongAlarmError(f"TreatMissingData {missing!r} is none of {', '.join(MISSING)}")

@@ -1,6 +1,7 @@
 """CloudWatch's composite alarms, which combine the states of other alarms -> policies (pure)."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from rushhour.alarms.cloudwatch import CloudWatchAlarm
 from rushhour.alarms.composite import CompositeAlarm, RuleError, Suppressor, name_of, parsed_rule
@@ -15,6 +16,8 @@ from rushhour.alarms.formats.raw_alarms import (
 )
 from rushhour.alarms.unreplayed import Unreplayed
 
+MAX_NESTED: Final = 50  # composite alarms that name composite alarms
+
 
 def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tuple[list[Policy], list[str]]:
     """Return the composite alarms among them; `metric` are all alarms that they may name."""
@@ -26,6 +29,7 @@ def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tupl
     def build(raw: RawAlarm, above: tuple[str, ...]) -> Policy | None:
         try:
             text_of(raw, "AlarmName")
+            _check_depth(above)
             rule = parsed_rule(text_of(raw, "AlarmRule"))
             suppressor = _suppressor(raw)
             needed = [*rule.names, *((suppressor.alarm,) if suppressor else ())]
@@ -61,6 +65,11 @@ def composite_alarms(raws: Iterable[RawAlarm], metric: Iterable[Policy]) -> tupl
             done[name] = policy
             found.append(policy)
     return found, problems
+
+
+def _check_depth(above: tuple[str, ...]) -> None:
+    if len(above) > MAX_NESTED:
+        raise OpenAlarmError(f"alarms name alarms more than {MAX_NESTED} deep")
 
 
 def _why(policy: Policy | None, circular: bool) -> str:

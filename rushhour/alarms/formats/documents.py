@@ -12,9 +12,12 @@ from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
+from rushhour.process.regular import read_at_most
 from rushhour.scenario.yaml_node import KeyPath, Node, yaml_errors
 
 MAX_BYTES: Final = 20_000_000
+MAX_YAML: Final = 2_000_000  # characters: YAML is read some hundred times slower than JSON
+MAX_DEPTH: Final = 100  # what reads a document follows it call by call
 MAX_NODES: Final = 1_000_000  # aliases of aliases make a small file a large one
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
@@ -22,10 +25,7 @@ _MERGE: Final = "tag:yaml.org,2002:merge"
 def read_text(path: Path) -> str:
     """Return a file's text. Raises UsageError where it cannot be read as text."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UsageError([f"{path}: {size:,} bytes; {MAX_BYTES:,} are the most"])
-        return path.read_text(encoding="utf-8-sig")
+        return read_at_most(path, MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError([f"{path}: no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -46,14 +46,29 @@ def documents(path: Path, text: str) -> list[Node]:
     """Return the documents of a file, empty ones left out. Raises UsageError with file:line."""
     if text.lstrip()[:1] in ("{", "["):
         try:
-            return [Node(json.loads(text), _JsonLines(text))]
+            return [Node(loaded_json(text), _JsonLines(text))]
         except json.JSONDecodeError as error:
             wrong = f"{path}:{error.lineno}: not JSON: {error.msg}"
         except RecursionError:
             raise UsageError([f"{path}:1: its lists and objects are nested too deeply"]) from None
+        except ValueError as error:  # a number of more digits than Python reads
+            wrong = f"{path}:1: not JSON: {error}"
         if path.suffix == ".json":
             raise UsageError([wrong])
     return _yaml(path, text)
+
+
+def loaded_json(text: str) -> Any:
+    """Load a JSON text. Raises ValueError, and RecursionError for one nested deeper than MAX_DEPTH."""
+    plain = json.loads(text)
+    waiting = [(plain, 1)]
+    while waiting:
+        part, depth = waiting.pop()
+        inside = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        if inside and depth > MAX_DEPTH:
+            raise RecursionError
+        waiting += [(item, depth + 1) for item in inside if isinstance(item, dict | list)]
+    return plain
 
 
 class _JsonLines(dict[KeyPath, int]):
@@ -79,6 +94,9 @@ class _JsonLines(dict[KeyPath, int]):
         if self._text is None:
             return
         text, self._text = self._text.replace("\t", " "), None
+        if len(text) > MAX_YAML:
+            self.setdefault((), 1)
+            return
         try:
             for node in YAML(typ="safe", pure=True).compose_all(text):
                 _Reader().plain(node, (), self)
@@ -87,6 +105,8 @@ class _JsonLines(dict[KeyPath, int]):
 
 
 def _yaml(path: Path, text: str) -> list[Node]:
+    if len(text) > MAX_YAML:
+        raise UsageError([f"{path}: {len(text):,} characters of YAML; {MAX_YAML:,} are the most"])
     found = []
     with yaml_errors(path, text):
         for node in YAML(typ="safe", pure=True).compose_all(text):
@@ -114,6 +134,8 @@ class _Reader:
         if node is None:
             return None
         self._count += 1
+        if len(path) > MAX_DEPTH:
+            raise RecursionError
         if self._count > MAX_NODES:
             raise UsageError([f"{node.start_mark.line + 1}: more than {MAX_NODES:,} values"])
         lines.setdefault(path, node.start_mark.line + 1)

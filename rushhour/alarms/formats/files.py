@@ -98,8 +98,14 @@ def _files(places: Sequence[Path], problems: list[str]) -> list[Path]:
         if not place.is_dir():
             files.append(place)
             continue
-        inside = [file for file in sorted(place.iterdir()) if file.suffix in SUFFIXES and file.is_file()]
-        if not inside:
+        named = [file for file in sorted(place.iterdir()) if file.suffix in SUFFIXES]
+        inside = [file for file in named if file.is_file()]
+        problems += [
+            f"{file}: no regular file, where one with alarms should be"
+            for file in named
+            if file not in inside
+        ]
+        if not named:
             problems.append(
                 f"{place}: holds no alarms; looked for {', '.join(f'*{item}' for item in SUFFIXES)}"
             )

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from rushhour.alarms.formats.documents import listed, mapped
 from rushhour.alarms.promtool import is_duration, milliseconds
-from rushhour.alarms.rules import Rule
-from rushhour.alarms.selectors import selectors
+from rushhour.alarms.rules import LONGEST_INTERVAL_S, Rule
+from rushhour.alarms.selectors import MOST_CHARACTERS, selectors
 from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.scenario.yaml_node import Node
 
@@ -81,6 +81,10 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
             unknown.append(Unreplayed(title, "grafana", title, str(error)))
             continue
         interval = durations["interval"]
+        every_s = milliseconds(str(interval)) / 1000 if interval else 60.0
+        if every_s > LONGEST_INTERVAL_S:
+            problems.append(f"{line}: {title}: interval {interval!r} is longer than an hour")
+            continue
         rules.append(
             Rule(
                 alert=title,
@@ -91,7 +95,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
                 keep=str(durations["keep_firing_for"] or ""),
                 labels=tuple(sorted(_labels(labels, group).items())),
                 group=f"{path} {group.get('name')}",
-                every_s=milliseconds(str(interval)) / 1000 if interval else 60.0,
+                every_s=every_s,
                 place=line,
             )
         )
@@ -107,6 +111,7 @@ class _Query:
 
     def __init__(self, plain: Mapping[str, Any]) -> None:
         self._plain = plain
+        self._known: dict[str, str] = {}  # what several expressions read is written once
         data = listed(plain.get("data"))
         self._parts = {str(item.get("refId")): item for item in data if isinstance(item, Mapping)}
 
@@ -133,6 +138,13 @@ class _Query:
         return str(model.get("type")) if str(part.get("datasourceUid")) in EXPRESSION else "query"
 
     def _value(self, name: str, depth: int) -> str:
+        if name not in self._known:
+            self._known[name] = self._written(name, depth)
+        if len(self._known[name]) > MOST_CHARACTERS:
+            raise _OpenError(f"its expression {name} has more than {MOST_CHARACTERS:,} characters")
+        return self._known[name]
+
+    def _written(self, name: str, depth: int) -> str:
         if depth > MAX_DEPTH:
             raise _OpenError(f"its expression {name} reads itself")
         part, model = self._part(name)
@@ -224,7 +236,10 @@ def _whole(given: Any, usual: int) -> int:
 def _float(given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise _OpenError(f"its limit {given!r} is not a number")
-    return float(given)
+    try:
+        return float(given)
+    except OverflowError:
+        raise _OpenError("its limit is a number that is too large") from None
 
 
 def _bare(reference: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rushhour.alarms.formats.documents import documents, listed, mapped, read_text
 from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.promtool import is_duration, milliseconds
-from rushhour.alarms.rules import Rule
+from rushhour.alarms.rules import LONGEST_INTERVAL_S, Rule
 from rushhour.alarms.selectors import selectors
 from rushhour.scenario.yaml_node import Node
 
@@ -40,8 +40,9 @@ def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
     for key in ("evaluation_interval", "scrape_interval"):
         given = str(mapped(node.plain.get("global")).get(key) or "1m")
         seconds = milliseconds(given) / 1000 if is_duration(given) else 0.0
-        if seconds < 1 or seconds % 1:
-            problems.append(f"{path}:{node.line(('global', key))}: {key} {given!r} is not in whole seconds")
+        if seconds < 1 or seconds % 1 or seconds > LONGEST_INTERVAL_S:
+            what = f"{key} {given!r} is not in whole seconds, or longer than an hour"
+            problems.append(f"{path}:{node.line(('global', key))}: {what}")
         found[key] = seconds
     return Intervals(found["evaluation_interval"], found["scrape_interval"]), problems
 
@@ -77,6 +78,10 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
                 )
                 interval = None
             every_s = milliseconds(str(interval)) / 1000 if interval is not None else None
+            if every_s is not None and every_s > LONGEST_INTERVAL_S:
+                problems.append(
+                    f"{path}:{node.line((*here, 'interval'))}: interval {interval!r} is longer than an hour"
+                )
             for each, rule in enumerate(group.get("rules") or ()):
                 name = f"{path} {group.get('name', number)}"
                 found = _rule(rule, Place(path, node, (*here, "rules", each)), name, every_s)

@@ -70,7 +70,7 @@ def as_number(value: Any, what: str) -> float:
         raise OpenAlarmError(f"{what} is {value}, {value.why}")
     try:
         number = math.nan if isinstance(value, bool) or value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise WrongAlarmError(f"{what} is missing" if value is None else f"{what} {value!r} is not a number")

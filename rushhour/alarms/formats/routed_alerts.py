@@ -1,6 +1,7 @@
 """Rules, names and routes -> one policy for each alert and receiver (pure)."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from rushhour.alarms.alertmanager import Labels
 from rushhour.alarms.events import Policy
@@ -9,7 +10,9 @@ from rushhour.alarms.formats.prom_names import resolve
 from rushhour.alarms.pipeline import CAPACITY, Intervals, Pipeline
 from rushhour.alarms.routed import RoutedAlert
 from rushhour.alarms.routing import Configuration, may_take
-from rushhour.alarms.rules import Rule
+from rushhour.alarms.rules import LONGEST_WINDOW_S, Rule
+
+DAY_S: Final = 86_400.0
 
 
 def routed_alerts(
@@ -27,6 +30,11 @@ def routed_alerts(
         rule: "; ".join(dict.fromkeys(why))
         for rule in rules
         if (why := [resolved.unknown[item] for item in rule.reads if item in resolved.unknown])
+    }
+    unknown |= {
+        rule: f"looks back {rule.window_s / DAY_S:,.0f} days; {LONGEST_WINDOW_S / DAY_S:.0f} are the most"
+        for rule in rules
+        if rule.window_s > LONGEST_WINDOW_S
     }
     pipeline = Pipeline(
         tuple(rules),

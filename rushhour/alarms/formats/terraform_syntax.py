@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import listed
+from rushhour.alarms.formats.documents import listed, loaded_json
 
+MAX_HCL: Final = 500_000  # a grammar in Python reads some ten thousand a second
 TOP_LEVEL: Final = frozenset(
     {
         *("resource", "data", "variable", "locals", "module", "provider", "output", "terraform"),
@@ -65,6 +66,8 @@ def parsed(path: str, text: str) -> Content | str:
 
 
 def _of_hcl(path: str, text: str) -> Content | str:
+    if len(text) > MAX_HCL:
+        return f"{path}: {len(text):,} characters of HCL; {MAX_HCL:,} are the most; read its plan as JSON"
     import hcl2  # noqa: PLC0415 - it builds its parser on import, and few teams need it
     from hcl2.utils import SerializationOptions  # noqa: PLC0415
     from lark.exceptions import LarkError, UnexpectedInput  # noqa: PLC0415
@@ -75,17 +78,18 @@ def _of_hcl(path: str, text: str) -> Content | str:
         return content
     except UnexpectedInput as error:
         return f"{path}:{max(1, error.line)}: not HCL: {str(error).splitlines()[0]}"
-    except (LarkError, RecursionError, ValueError, TypeError, AttributeError) as error:
+    except (LarkError, RecursionError, ValueError, TypeError, AttributeError, LookupError) as error:
         return f"{path}:1: cannot be read as HCL: {type(error).__name__}: {error}"
 
 
 def _of_json(path: str, text: str) -> Content | str:
     try:
-        plain = json.loads(text)
+        plain = loaded_json(text)
     except json.JSONDecodeError as error:
         return f"{path}:{error.lineno}: not JSON: {error.msg}"
-    except RecursionError:
-        return f"{path}:1: its lists and objects are nested too deeply"
+    except (RecursionError, ValueError) as error:  # a number of more digits than Python reads
+        deep = isinstance(error, RecursionError)
+        return f"{path}:1: {'its lists and objects are nested too deeply' if deep else f'not JSON: {error}'}"
     if not isinstance(plain, Mapping):
         return f"{path}:1: must be an object, as Terraform's JSON syntax has it"
     if is_variables(path):

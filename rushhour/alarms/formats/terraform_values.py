@@ -15,6 +15,8 @@ from rushhour.alarms.maths import parsed as parsed_maths
 
 METRIC, COMPOSITE = "aws_cloudwatch_metric_alarm", "aws_cloudwatch_composite_alarm"
 MAX_DEPTH: Final = 20
+MAX_PARTS: Final = 20_000  # values that one value is made of: references to references multiply
+MAX_CHARACTERS: Final = 100_000
 HINT: Final = "`terraform show -json PLAN` holds it"
 _HOLE: Final = re.compile(r"\$\{([^{}]*)\}")
 _REFERENCE: Final = re.compile(r"(?<![\w.])[A-Za-z_][\w-]*(?:\.[\w-]+|\[[^\]]*\])*")
@@ -33,6 +35,7 @@ class Module:
     """
 
     def __init__(self, contents: Iterable[Content], set_variables: Iterable[Content]) -> None:
+        self._left = MAX_PARTS
         self._variables: dict[str, Any] = {}
         self._locals: dict[str, Any] = {}
         self._resources: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -61,8 +64,11 @@ class Module:
 
     def value(self, given: Any, depth: int = 0) -> Any:
         """Return a value with its references followed; `Unresolved` where that is impossible."""
+        self._left = MAX_PARTS if depth == 0 else self._left - 1
         if depth > MAX_DEPTH:
             return Unresolved("a reference", "which goes around in circles")
+        if self._left < 0:
+            return Unresolved("a value", f"which has more than {MAX_PARTS:,} parts")
         if isinstance(given, list):
             return [self.value(item, depth + 1) for item in given]
         if isinstance(given, Mapping):
@@ -83,7 +89,10 @@ class Module:
         for part in parts.values():
             if isinstance(part, Unresolved):
                 return Unresolved(text, f"because of {part}, {part.why}", template=True)
-        filled = _HOLE.sub(lambda match: _written(parts[match[0]]), text)
+        written = {hole: _written(part) for hole, part in parts.items()}
+        if sum(len(written[match[0]]) for match in _HOLE.finditer(text)) > MAX_CHARACTERS:
+            return Unresolved("a text", f"which has more than {MAX_CHARACTERS:,} characters")
+        filled = _HOLE.sub(lambda match: written[match[0]], text)
         return filled.replace(_DOLLAR, "${")
 
     def _expression(self, text: str, depth: int) -> Any:
@@ -100,7 +109,7 @@ class Module:
     def _reference(self, text: str, depth: int) -> Any:
         if text in _CONSTANTS:
             return _CONSTANTS[text]
-        steps = [next(part for part in match if part) for match in _STEP.findall(text)]
+        steps = [next(filter(None, match), "") for match in _STEP.findall(text)]
         known = {"var": self._variables, "local": self._locals}.get(steps[0])
         if known is not None:
             if len(steps) < 2 or steps[1] not in known:

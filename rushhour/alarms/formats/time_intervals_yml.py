@@ -41,6 +41,18 @@ class Places:
                 self.wrong((*at, number), f"an item of {at[-1]} must be a mapping")
         return [(number, item) for number, item in enumerate(given) if isinstance(item, Mapping)]
 
+    def items(self, plain: Mapping[str, Any], key: str, at: tuple[str | int, ...]) -> list[Any]:
+        """Return a list that need not be there."""
+        given = plain.get(key)
+        if given is None or isinstance(given, list):
+            return given or []
+        self.wrong((*at, key), f"{key} must be a list")
+        return []
+
+    def texts(self, plain: Mapping[str, Any], key: str, at: tuple[str | int, ...]) -> tuple[str, ...]:
+        """Return the items of a list that need not be there, as texts."""
+        return tuple(map(str, self.items(plain, key, at)))
+
 
 def read_intervals(
     places: Places, given: Any, at: tuple[str | int, ...], inner: str
@@ -94,7 +106,7 @@ def _ranges(
     places: Places, plain: Mapping[str, Any], key: str, at: tuple[str | int, ...], words: Sequence[str]
 ) -> tuple[Range, ...]:
     found: list[Range] = []
-    for text in map(str, plain.get(key) or ()):
+    for text in places.texts(plain, key, at):
         parts = [_member(part, words) for part in text.lower().split(":")]
         if None in parts or len(parts) > 2:
             places.wrong((*at, key), f"{key} {text!r} is neither a value nor a range as 1:5 or monday:friday")

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from rushhour.errors import RunDataError
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.judging.saved import read_verdict
 from rushhour.metrics.latency_counts import bucket_counts
@@ -15,6 +17,8 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 from rushhour.verdict.lost import lost_everything, lost_parts
+
+MOST_SECONDS: Final = 100_000  # more than a day
 
 
 @dataclass(slots=True)
@@ -53,6 +57,9 @@ def read_measured(run: RunDir) -> MeasuredRun:
     scenario, saved = read_scenario(run), read_verdict(run)
     history = load_history(run)
     window = find_window(history, scenario.load.warm_up)
+    if window is not None and window.whole_seconds > MOST_SECONDS:
+        what = f"a load of {window.whole_seconds:,} s; of at most {MOST_SECONDS:,} s each second is compared"
+        raise RunDataError(f"{run.path}: {what}")
     return MeasuredRun(
         path=run.path,
         scenario=scenario,

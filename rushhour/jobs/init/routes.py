@@ -15,10 +15,12 @@ from ruamel.yaml.error import YAMLError
 
 from rushhour.errors import UsageError
 from rushhour.jobs.init.document import Described, described
+from rushhour.process.regular import read_at_most
 
 IMPORT_TIMEOUT_S: Final = 60.0
 METHODS: Final = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 _TAIL_LINES: Final = 5
+MOST_BYTES: Final = 20_000_000
 
 # Runs in the service's own interpreter, where rushhour need not be installed.
 _ASK_FLASK: Final = """
@@ -76,7 +78,8 @@ def of_app(
             cwd=root,
             env=os.environ | (environment or {}),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=IMPORT_TIMEOUT_S,
             check=False,
         )
@@ -109,15 +112,21 @@ def of_openapi(path: Path) -> list[Route]:
 def read_openapi(path: Path) -> dict[str, Any]:
     """Return an OpenAPI document, JSON or YAML, that has paths. Raises UsageError when it is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_at_most(path, MOST_BYTES).decode("utf-8")
         document = json.loads(text) if path.suffix == ".json" else YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise UsageError([f"--openapi {path}: no such file"]) from None
+    except RecursionError:
+        raise UsageError([f"--openapi {path}: its lists and objects are nested too deeply"]) from None
     except (OSError, ValueError, YAMLError) as error:
         raise UsageError([f"--openapi {path}: cannot be read: {error}"]) from None
+    except Exception as error:  # noqa: BLE001 - ruamel passes on what int(), date() and dicts raise
+        raise UsageError([f"--openapi {path}: cannot be read: {type(error).__name__}: {error}"]) from None
     paths = document.get("paths") if isinstance(document, dict) else None
     if not isinstance(paths, dict) or not paths:
         raise UsageError([f"--openapi {path}: has no `paths`: it is no OpenAPI document"])
+    if strange := [path_ for path_ in paths if not isinstance(path_, str)]:
+        raise UsageError([f"--openapi {path}: paths: {strange[0]!r} is no path; write text as /orders"])
     found: dict[str, Any] = document
     return found
 
@@ -170,7 +179,8 @@ def driver_of(python: str) -> str | None:
         done = subprocess.run(
             [python, "-c", code, *DRIVERS],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=IMPORT_TIMEOUT_S,
             check=False,
         )

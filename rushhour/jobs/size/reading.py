@@ -10,10 +10,11 @@ from rushhour.forecast.growth import joined
 from rushhour.forecast.scraped import parse_scrape, scraped_demand
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.metrics.measure import Metrics, measure
-from rushhour.rundir import History, RunDir, load_history
+from rushhour.rundir import History, load_history, run_at
 from rushhour.rundir.reading import read_text
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
+from rushhour.verdict.lost import lost_figures
 
 LEAKS: Final = ("scope-never-removed", "unclosed-path", "abandoned-stream")
 NESTED: Final = "nested-checkout"
@@ -46,7 +47,7 @@ def read_for_sizing(paths: Sequence[Path], over_s: float | None) -> Demand:
 
 
 def _of_run(path: Path) -> Demand:
-    run = RunDir(path.resolve())
+    run = run_at(path)
     scenario, history = read_scenario(run), load_history(run)
     stack = history.environment.stack if history.environment else "unknown"
     verdict = judge_history(run, scenario, history, stack)
@@ -78,6 +79,8 @@ def refusals(scenario: Scenario, history: History, verdict: Verdict, metrics: Me
     if verdict.verdict == "unknown":
         why = "; ".join(verdict.reasons[:2])
         yield f"its verdict is unknown ({why}): its figures cannot be trusted; run it again"
+    for lost in lost_figures(history):  # a run that failed for a proven reason can lack the rest
+        yield f"{lost}: its figures cannot be trusted; run it again"
 
 
 def nested_words(threads: int, depth: int, summary: str) -> str:

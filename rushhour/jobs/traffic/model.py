@@ -13,6 +13,7 @@ from rushhour.jobs.traffic.arrivals import Arrivals
 from rushhour.jobs.traffic.ids import Skew
 from rushhour.jobs.traffic.merging import Merge
 from rushhour.jobs.traffic.pauses import After, mean_of
+from rushhour.process.regular import read_at_most
 
 VERSION: Final = 1
 LONGEST_REPLAY_S: Final = 900.0  # the curve of a shorter log is played again as it was
@@ -116,6 +117,7 @@ class TrafficModel:
 
 
 _MODEL: Final = TypeAdapter(TrafficModel)
+_MOST_BYTES: Final = 32_000_000
 
 
 def to_json(model: TrafficModel) -> str:
@@ -126,7 +128,7 @@ def to_json(model: TrafficModel) -> str:
 def read_model(path: Path) -> TrafficModel:
     """Read traffic.json. Raises UsageError with the file and what is wrong with it."""
     try:
-        return _MODEL.validate_json(path.read_text(encoding="utf-8"))
+        return _MODEL.validate_json(read_at_most(path, _MOST_BYTES).decode("utf-8"))
     except OSError as error:
         raise UsageError([f"{path}: cannot be read: {error.strerror}"]) from None
     except (ValidationError, UnicodeDecodeError) as error:

@@ -18,6 +18,8 @@ NO_STATUS: Final = "no status (the client went away before an answer)"
 
 _UNSAFE: Final = re.compile(r"[^!$-;=?-\[\]^_a-~]", re.ASCII)
 _REQUEST: Final = re.compile(r"([A-Za-z][A-Za-z_-]{0,31}) (.+?)(?: HTTP/[0-9.]+)?", re.DOTALL)
+_STATUS: Final = re.compile(r"[1-9][0-9]{2}")
+_SIZE: Final = re.compile(r"[0-9]{1,18}")
 _ESCAPE: Final = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _HASH_ESCAPE: Final = re.compile(r"#([0-9A-F]{2})")
 _ESCAPES: Final = {
@@ -62,7 +64,7 @@ class Requests:
         t = self._clock.read(time)
         if t is None:
             return BAD_TIME
-        if status is None or len(status) != 3 or not "100" <= status <= "999":
+        if status is None or _STATUS.fullmatch(status) is None:
             return NO_STATUS
         took = None
         if seconds is not None and seconds != "-":
@@ -78,7 +80,7 @@ class Requests:
             query != "",
             int(status),
             took,
-            int(size) if size is not None and size.isdecimal() else None,
+            int(size) if size is not None and _SIZE.fullmatch(size) else None,
             self._visitor(address or "-", user, agent, key),
             self._agent_kind(agent),
             line,

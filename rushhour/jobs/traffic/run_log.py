@@ -1,6 +1,7 @@
 """Finds the access log of a run, its format, and the part of it that was measured."""
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,12 @@ from rushhour.rundir import facts as f
 from rushhour.rundir.loading import load_history
 from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
+from rushhour.verdict.lost import lost_everything, lost_of
 
 _FORMAT = "--access-logformat"
+_MISSING = 0.05  # share of the answers: a service may be stopped before its last lines are written
+_BLOCK = 1 << 20
+_ANSWERED = frozenset({f.Outcome.OK, f.Outcome.HTTP_4XX, f.Outcome.HTTP_5XX, f.Outcome.QUEUEPOOL_TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,22 @@ def run_log(path: Path) -> RunLog:
         wall_s + window.measured_from_s,
         wall_s + window.load_ended_s,
         scenario,
-        tuple(verdict.reasons) if verdict is not None and verdict.verdict == "unknown" else (),
+        (
+            *(verdict.reasons if verdict is not None and verdict.verdict == "unknown" else ()),
+            *lost_everything(history),
+            *lost_of(history, ("requests",)),
+            *_lines_missing(log, history),
+        ),
     )
+
+
+def _lines_missing(log: Path, history: f.History) -> Iterator[str]:
+    """Say that the log holds fewer requests than the customers got answers to: a part of it is gone."""
+    answers = sum(row.count for row in history.requests if row.outcome in _ANSWERED)
+    with log.open("rb") as file:
+        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
+    if lines < (1 - _MISSING) * answers:
+        yield f"{log.name} has {lines:,} lines, and the customers got {answers:,} answers: a part is gone"
 
 
 def _format_in(command: str) -> str | None:

@@ -17,17 +17,20 @@ from flask import (
     make_response,
     render_template_string,
     request,
-    send_from_directory,
+    send_file,
 )
 from locust.web import WebUI
 from plotly.offline import get_plotlyjs
+from werkzeug.security import safe_join
 
 from rushhour.jobs.webui.access import require_login
 from rushhour.jobs.webui.board import Board, bar_of, shown_state
 from rushhour.jobs.webui.form import form_numbers, form_values
 from rushhour.jobs.webui.guarding import guard_requests
+from rushhour.jobs.webui.masked import LOGS, mask_answers, masked_lines
 from rushhour.jobs.webui.messages import Welcome
 from rushhour.jobs.webui.tables import TABLES, TABS, tables
+from rushhour.process.regular import open_to_read
 from rushhour.report.embed import asset
 
 POLICY: Final = (
@@ -51,6 +54,7 @@ def add_pages(
     # In production style: no debugger page may ever answer a request.
     app.debug = False
     guard_requests(app, loopback=welcome.loopback)
+    mask_answers(app)
     if welcome.login is not None:
         require_login(web_ui, welcome.login)
     locked = web_ui.auth_required_if_enabled
@@ -96,7 +100,7 @@ def add_pages(
     def file(run: str, name: str) -> Response:
         if run not in {run.name for run in board.view.runs}:  # of this session alone
             abort(404)
-        return send_from_directory(Path(welcome.runs) / run, name)
+        return _file_of(Path(welcome.runs) / run, name)
 
     @app.after_request
     def extend(answer: Response) -> Response:
@@ -109,6 +113,20 @@ def add_pages(
         elif request.endpoint == "locust.index" and answer.mimetype == "text/html":
             answer.set_data(answer.get_data(as_text=True).replace("</body>", f"{BAR}</body>"))
         return answer
+
+
+def _file_of(run: Path, name: str) -> Response:
+    """A file of a run. The service may put links into its folders; those that lead out are not followed."""
+    inside = safe_join(str(run), name)
+    try:
+        path = Path(inside or "").resolve()
+        if inside is None or not path.is_relative_to(run.resolve()):
+            abort(404)
+        if LOGS in path.relative_to(run.resolve()).parts[:1]:
+            return Response(masked_lines(path), mimetype="text/plain")
+        return send_file(open_to_read(path), download_name=path.name)
+    except (OSError, RuntimeError, ValueError):  # not there, not a file, links in a circle, a NUL in the name
+        abort(404)
 
 
 def _extend_form(web_ui: WebUI, welcome: Welcome, board: Board) -> None:

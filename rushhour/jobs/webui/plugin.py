@@ -27,6 +27,7 @@ from locust.web import WebUI
 
 from rushhour.jobs.webui.board import BUSY, Board
 from rushhour.jobs.webui.form import FormError, read_ask
+from rushhour.jobs.webui.masked import masked_page
 from rushhour.jobs.webui.messages import Ask, Channel, Ended, Go, Refused, Stop, View, Welcome
 from rushhour.jobs.webui.pages import add_pages
 from rushhour.load.names import CHANNEL
@@ -81,7 +82,7 @@ class Recording:
             hook._handlers[:] = before
         FastHttpSession.request = _PLAIN_FAST  # type: ignore[method-assign]
         HttpSession.request = _PLAIN  # type: ignore[method-assign]
-        page = get_html_report(self._environment, show_download_link=False)
+        page = masked_page(get_html_report(self._environment, show_download_link=False))
         self.run.file("locust.html").write_text(page, encoding="utf-8")
 
 

@@ -111,7 +111,7 @@ def _gives_cpu(directory: Path) -> bool:
 def _mounts(proc: Path) -> Iterator[tuple[Path, str, str, tuple[str, ...]]]:
     """Mount point, root within the file system, type and controllers of every mounted hierarchy."""
     try:
-        lines = (proc / "self" / "mountinfo").read_text().splitlines()
+        lines = (proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return  # no such file: not Linux
     for line in lines:
@@ -124,7 +124,7 @@ def _mounts(proc: Path) -> Iterator[tuple[Path, str, str, tuple[str, ...]]]:
 def _own_groups(proc: Path) -> dict[str, str]:
     """Map each controller to the group this process is in; "" is the unified hierarchy."""
     try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
+        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return {}
     own: dict[str, str] = {}
