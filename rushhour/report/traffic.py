@@ -87,7 +87,7 @@ def notes(found: TrafficComparison) -> list[str]:
         said.append(f"The source's rates are multiplied by {found.scale:g}.")
     if any(judged(row) == "may be chance" for row in found.rows):
         said.append(
-            "What may be chance is beyond its bound by less than two runs of this length differ "
-            "(two standard deviations): a longer run tells."
+            "May be chance: beyond the bound, but by less than two standard deviations of a run this long. "
+            "A longer run tells."
         )
     return said
