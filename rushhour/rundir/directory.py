@@ -54,7 +54,10 @@ class RunDir:
 
     def write_json(self, name: str, content: Any) -> str:
         """Write a JSON file atomically, dataclasses as objects and tuples as arrays; returns its text."""
-        text = mask_urls(json.dumps(content, indent=2, default=plain)) + "\n"
+        text = json.dumps(content, indent=2, default=plain)
+        if "\\ud" in text:  # perhaps half a sign, which what reads JSON refuses
+            text = _of_whole_signs(json.dumps(content, indent=2, default=plain, ensure_ascii=False))
+        text = mask_urls(text) + "\n"
         write_whole(self.file(name), text)
         return text
 
@@ -64,6 +67,14 @@ class RunDir:
         if text is None:
             raise RunDataError(f"{self.file(name)}: missing; {self.path} is not a run directory")
         return parse_json(self.file(name), text)
+
+
+def _of_whole_signs(text: str) -> str:
+    """Return text with the signs that a locale could not read, as in the name of a folder, or without them."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # half of a pair
+        return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def run_at(path: Path) -> RunDir:

@@ -33,7 +33,8 @@ _COOKIES: Final = re.compile(
     re.IGNORECASE,
 )
 _USER: Final = re.compile(r"((?<!\S)(?:-u|--user)[\s=]+[^\s:\"'/]{1,80}:)([^\s\"']+)")
-_VARIABLE: Final = re.compile(r"\b([A-Z][A-Z0-9_]{1,80})(=[\"']?)(?!\{)([^\s\"'&;,<>(){}\\]+)")
+# KEY=VALUE is how our own messages write a pair.
+_VARIABLE: Final = re.compile(r"\b([A-Z][A-Z0-9_]{1,80})(=[\"']?)(?!\{|VALUE\b)([^\s\"'&;,<>(){}\\]+)")
 _PWD: Final = re.compile(r"((?<![A-Za-z0-9_])pwd=)(?![/{.~])([^\s\"'&;,]+)", re.IGNORECASE)
 _OPTION: Final = re.compile(
     rf"(--?(?:[A-Za-z0-9]{{1,40}}[_-]){{0,6}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}\s+)(?![-{{])([^\s\"'&;\\]+)",
