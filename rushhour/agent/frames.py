@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,37 @@ _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _OPTIMIZED = (
     0x1  # inspect.CO_OPTIMIZED: a function's; of a module or a class `f_locals` is its own dictionary
 )
+
+
+class Uninterrupted:
+    """While frames of other threads are read, no garbage is collected.
+
+    Until Python 3.11 a collection starts wherever an object is made, and so also inside of the functions in
+    C that read a frame. A finaliser that it calls may let another thread run, which ends the function whose
+    frame is being read: its memory is used again, and the process dies. From 3.12 on a collection waits
+    until such a function has returned.
+    """
+
+    depth = 0  # of those that have switched collections off
+
+    def __enter__(self) -> None:
+        self._collects = sys.version_info < (3, 12) and (gc.isenabled() or Uninterrupted.depth > 0)
+        if self._collects:
+            Uninterrupted.depth += 1
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._collects:
+            Uninterrupted.depth -= 1
+            if Uninterrupted.depth <= 0:
+                gc.enable()
+
+
+def collect_again() -> None:
+    """After a fork, in the child: no thread reads frames here, whatever its parent's were at."""
+    if Uninterrupted.depth:
+        Uninterrupted.depth = 0
+        gc.enable()
 
 
 def stack_of(frame: FrameType | None) -> list[FrameType]:

@@ -19,7 +19,7 @@ from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
 from rushhour.agent.hands import Hands
-from rushhour.agent.owners import TASK, Owner
+from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of
 from tests.unit.test_agent_asked import in_queue, running, settled
@@ -124,7 +124,9 @@ def test_a_time_out_of_a_worker_counts_what_those_hold_who_wait_for_it(
         began.set()
         taken.wait(DEADLINE_S)
         for _ in range(200):
-            found[:] = [held_for(threading.get_ident(), book.live.copy(), book.pool_state(pool))]
+            found[:] = [
+                held_for(Owner(THREAD, 0), threading.get_ident(), book.live.copy(), book.pool_state(pool))
+            ]
             if found != [(0, 0)]:
                 return
             time.sleep(0.01)
@@ -275,7 +277,7 @@ def test_a_time_out_of_a_worker_task_counts_what_those_hold_who_wait_for_it(
         jobs: asyncio.Queue[Any] = asyncio.Queue()
 
         def times_out() -> None:
-            found.append(held_for(threading.get_ident(), book.live.copy(), state))
+            found.append(held_for(Owner(THREAD, 0), threading.get_ident(), book.live.copy(), state))
 
         async def works() -> None:
             answer, item = await jobs.get()
