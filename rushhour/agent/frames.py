@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 MAX_STACK = 200
 _IN_C = (GetSetDescriptorType, MemberDescriptorType)
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
-_OPTIMIZED = (
-    0x1  # inspect.CO_OPTIMIZED: a function's; of a module or a class `f_locals` is its own dictionary
-)
+_OWN_VIEW = frozenset({"locals", "vars", "dir", "eval", "exec"})
+_OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: of a function; `f_locals` of a module or a class is its own
 
 
 class Uninterrupted:
@@ -67,8 +66,11 @@ def callers_of_sqlalchemy(stack: list[FrameType]) -> list[FrameType]:
 
 def variables_of(frame: FrameType, *names: str) -> list[Any]:
     """Return these variables of a function's frame, or all of them; nothing of its variables is kept."""
-    if frame.f_trace is not None or not frame.f_code.co_flags & _OPTIMIZED:
+    code = frame.f_code
+    if frame.f_trace is not None or not code.co_flags & _OPTIMIZED:
         return []  # a debugger's view of its variables is not to be touched
+    if not _OWN_VIEW.isdisjoint(code.co_names):
+        return []  # nor is the one that the function itself may have: until Python 3.12 it is the same
     variables = frame.f_locals
     found = [variables.get(name) for name in names] if names else list(variables.values())
     if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame
