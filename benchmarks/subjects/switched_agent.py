@@ -29,7 +29,7 @@ class Agent:
         self._sampler = Sampler(book, classifier, directory, lambda: None)
         self._requests = FlaskPatch(book, classifier)
         self._requests_asgi = StarlettePatch(book, classifier)
-        self._uses = UsePatch(book)
+        self._uses = UsePatch(book, current_request)
         find = StackFinder(classifier).hot_path()
         self._pools = PoolPatch(book, classifier, find, current_request, self._sampler.ensure_running)
         self._renew = (
