@@ -27,25 +27,26 @@ class Uninterrupted:
     until such a function has returned.
     """
 
-    depth = 0  # of those that have switched collections off
-
     def __enter__(self) -> None:
-        self._collects = sys.version_info < (3, 12) and (gc.isenabled() or Uninterrupted.depth > 0)
+        self._collects = sys.version_info < (3, 12) and (gc.isenabled() or bool(_reading))
         if self._collects:
-            Uninterrupted.depth += 1
+            _reading.add(self)  # a single operation, for two threads may be here
             gc.disable()
 
     def __exit__(self, *_: object) -> None:
         if self._collects:
-            Uninterrupted.depth -= 1
-            if Uninterrupted.depth <= 0:
+            _reading.discard(self)
+            if not _reading:
                 gc.enable()
+
+
+_reading: set[Uninterrupted] = set()  # that have switched collections off
 
 
 def collect_again() -> None:
     """After a fork, in the child: no thread reads frames here, whatever its parent's were at."""
-    if Uninterrupted.depth:
-        Uninterrupted.depth = 0
+    if _reading:
+        _reading.clear()
         gc.enable()
 
 
