@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import MAX_GENERATIONS, chain_of, task_types
-from .frames import local_of, stack_of
+from .frames import Uninterrupted, local_of, stack_of
 from .green import is_awaited, is_used, waiting_for
 from .hands import Hands, awaited_things
 from .owners import TASK, frame_of
@@ -97,31 +97,35 @@ def threads_by_work(stacks: Iterable[tuple[int, list[FrameType]]]) -> dict[Any, 
     return found
 
 
-def held_for(thread: int, live: Iterable[Hold], pool: PoolState) -> tuple[int, int]:
-    """Return how many connections those who wait for the work here hold: of this pool, of others."""
-    frames, asker = sys._current_frames(), _Asker(thread, sys._getframe(1))
+def held_for(asking: Owner, thread: int, live: Iterable[Hold], pool: PoolState) -> tuple[int, int]:
+    """Return how many connections those hold who wait for the work here: of this pool, of others.
+
+    `asking` is who works here, in a thread of this number.
+    """
     own = other = 0
-    for hold in islice(live, MAX_HOLDS) if asker.may_be_awaited else ():
-        if hold.lost is not None or hold.owner.ended is not None:
-            continue
-        if asker.is_awaited_by(hold.owner, frames):
-            own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
+    with Uninterrupted():
+        frames, asker = sys._current_frames(), _Asker(asking, thread, sys._getframe(1))
+        for hold in islice(live, MAX_HOLDS) if asker.may_be_awaited else ():
+            if hold.lost is not None or hold.owner.ended is not None:
+                continue
+            if asker.is_awaited_by(hold.owner, frames):
+                own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
     return own, other
 
 
 class _Asker:
     """Who asks for a connection here and now, and what others may wait for: its work, its end, its things."""
 
-    def __init__(self, thread: int, here: FrameType) -> None:
+    def __init__(self, asking: Owner, thread: int, here: FrameType) -> None:
         stack = stack_of(here) + stack_of(awaiting_frame())
         self._works = set(worked_on(thread, stack))
         self._hands = Hands(stack)
-        self._greenlet = getattr(sys.modules.get("greenlet"), "getcurrent", _nothing)() if is_used() else None
-        self._waiting = {} if self._greenlet is None else waiting_for([self._greenlet], here)
+        self._greenlet = None if asking.kind == TASK else asking.ref()
+        self._waiting = waiting_for([self._greenlet], here) if is_used() else {}
 
     @property
     def may_be_awaited(self) -> bool:
-        return bool(self._works or self._hands.things) or self._greenlet is not None
+        return bool(self._works or self._hands.things or self._waiting) or self._greenlet is not None
 
     def is_awaited_by(self, owner: Owner, frames: dict[int, FrameType]) -> bool:
         found = owner.ref()
@@ -136,7 +140,7 @@ class _Asker:
         return self._hands.are_awaited(*awaited_things(stack, futures_of(task)))
 
     def _greenlet_is_awaited_by(self, found: Any) -> bool:
-        return self._greenlet is not None and is_awaited(found, [self._greenlet], self._waiting)
+        return is_awaited(found, [self._greenlet], self._waiting) if is_used() else False
 
 
 def waits_beside(holder: Owner, asker: Owner) -> bool:
@@ -160,10 +164,6 @@ def waits_beside(holder: Owner, asker: Owner) -> bool:
             return False
         ahead = further
     return frames > 0
-
-
-def _nothing() -> None:
-    """Stand in for greenlet's function where nobody uses it."""
 
 
 def _variable(frame: FrameType) -> str | None:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
-from .frames import stack_of
+from .frames import Uninterrupted, stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
 from .locks import LockPlaces, add_furthest, instructions_of
@@ -68,8 +68,12 @@ class Doing:
         newest = {hold.owner: hold for hold in running}  # in the order in which they were taken
         chosen = self._choose(running)
         _give_way(0)
+        with Uninterrupted():
+            self._inspect(chosen, newest)
+
+    def _inspect(self, chosen: list[Hold], newest: dict[Owner, Hold]) -> None:
         frames = sys._current_frames()
-        self._helpers = Helpers(frames, {hold.slot.pool for hold in running}, self._in_queue)
+        self._helpers = Helpers(frames, {hold.slot.pool for hold in newest.values()}, self._in_queue)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             self._find_lock_owners(looks, frames)

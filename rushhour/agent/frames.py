@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,40 @@ if TYPE_CHECKING:
 MAX_STACK = 200
 _IN_C = (GetSetDescriptorType, MemberDescriptorType)
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
-_OPTIMIZED = (
-    0x1  # inspect.CO_OPTIMIZED: a function's; of a module or a class `f_locals` is its own dictionary
-)
+_OWN_VIEW = frozenset({"locals", "vars", "dir", "eval", "exec"})
+_OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: of a function; `f_locals` of a module or a class is its own
+
+
+class Uninterrupted:
+    """While frames of other threads are read, no garbage is collected.
+
+    Until Python 3.11 a collection starts wherever an object is made, and so also inside of the functions in
+    C that read a frame. A finaliser that it calls may let another thread run, which ends the function whose
+    frame is being read: its memory is used again, and the process dies. From 3.12 on a collection waits
+    until such a function has returned.
+    """
+
+    def __enter__(self) -> None:
+        self._collects = sys.version_info < (3, 12) and (gc.isenabled() or bool(_reading))
+        if self._collects:
+            _reading.add(self)  # a single operation, for two threads may be here
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._collects:
+            _reading.discard(self)
+            if not _reading:
+                gc.enable()
+
+
+_reading: set[Uninterrupted] = set()  # that have switched collections off
+
+
+def collect_again() -> None:
+    """After a fork, in the child: no thread reads frames here, whatever its parent's were at."""
+    if _reading:
+        _reading.clear()
+        gc.enable()
 
 
 def stack_of(frame: FrameType | None) -> list[FrameType]:
@@ -34,8 +67,11 @@ def callers_of_sqlalchemy(stack: list[FrameType]) -> list[FrameType]:
 
 def variables_of(frame: FrameType, *names: str) -> list[Any]:
     """Return these variables of a function's frame, or all of them; nothing of its variables is kept."""
-    if frame.f_trace is not None or not frame.f_code.co_flags & _OPTIMIZED:
+    code = frame.f_code
+    if frame.f_trace is not None or not code.co_flags & _OPTIMIZED:
         return []  # a debugger's view of its variables is not to be touched
+    if not _OWN_VIEW.isdisjoint(code.co_names):
+        return []  # nor is the one that the function itself may have: until Python 3.12 it is the same
     variables = frame.f_locals
     found = [variables.get(name) for name in names] if names else list(variables.values())
     if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame

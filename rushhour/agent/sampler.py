@@ -19,6 +19,7 @@ from . import records
 from .arguments import without_secrets
 from .book import Book, monotonic
 from .collector import Collector
+from .frames import collect_again
 from .journal import Journal, NoJournal, say
 from .tally import Tally
 
@@ -186,6 +187,7 @@ class Sampler:
     def resume_in_child(self) -> None:
         """After a fork, in the child: a file of its own, and nothing of the parent's check-outs."""
         was_running, self._run, self._paused, self._forked = self._run is not None, None, False, True
+        collect_again()
         if self._journal is not None:
             self._journal.close()
         self._start_over()

@@ -116,7 +116,7 @@ class PoolPatch:
                     owner = owner_of()
                     holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
                     if holding == (0, 0):
-                        holding = held_for(get_ident(), book.live.copy(), state)
+                        holding = held_for(owner, get_ident(), book.live.copy(), state)
                     book.timeouts.append(
                         Timeout(now, state, stack, asking, waited=now - began, holding=holding, kept=kept)
                     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
 from .calls import called_at
 from .coroutines import chain_of
+from .frames import Uninterrupted
 from .owners import TASK, frame_of, has_ended
 from .readings import unit_ended
 from .uses import MAKER, USER
@@ -83,6 +84,10 @@ class Units:
 
         At the end of the process nothing is waited for: it has joined its threads.
         """
+        with Uninterrupted():
+            self._look(holds, now, final)
+
+    def _look(self, holds: list[Hold], now: float, final: bool) -> None:
         idle: dict[Owner, float] = {}
         left: dict[Hold, float] = {}
         fetched: dict[Hold, float] = {}

@@ -17,7 +17,7 @@ from rushhour.agent.book import Book, Hold
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
-from rushhour.agent.owners import TASK, Owner
+from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.test_agent_doing import SQLALCHEMY, FakePool, a_hold
 
@@ -228,7 +228,7 @@ def test_a_time_out_counts_the_connections_of_who_waits_for_the_thread(
 
     def look() -> None:  # as soon as the holder has come to its wait
         for _ in range(200):
-            found[:] = [held_for(threading.get_ident(), book.live, book.pool_state(pool))]
+            found[:] = [held_for(Owner(THREAD, 0), threading.get_ident(), book.live, book.pool_state(pool))]
             if found != [(0, 0)]:
                 return
             threading.Event().wait(0.01)

@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -18,8 +19,9 @@ from rushhour.agent.book import Book
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
+from rushhour.agent.frames import stack_of, variables_of
 from rushhour.agent.hands import Hands
-from rushhour.agent.owners import TASK, Owner
+from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of
 from tests.unit.test_agent_asked import in_queue, running, settled
@@ -124,7 +126,9 @@ def test_a_time_out_of_a_worker_counts_what_those_hold_who_wait_for_it(
         began.set()
         taken.wait(DEADLINE_S)
         for _ in range(200):
-            found[:] = [held_for(threading.get_ident(), book.live.copy(), book.pool_state(pool))]
+            found[:] = [
+                held_for(Owner(THREAD, 0), threading.get_ident(), book.live.copy(), book.pool_state(pool))
+            ]
             if found != [(0, 0)]:
                 return
             time.sleep(0.01)
@@ -232,8 +236,6 @@ def test_no_code_of_the_service_runs_in_a_look_at_its_variables() -> None:
     seen, go_on, frames = threading.Event(), threading.Event(), list[Any]()
 
     def work(proxy: Proxy, done: threading.Event) -> None:
-        import sys  # noqa: PLC0415  # this frame's own
-
         frames.append(sys._getframe())
         seen.set()
         go_on.wait(DEADLINE_S)
@@ -275,7 +277,7 @@ def test_a_time_out_of_a_worker_task_counts_what_those_hold_who_wait_for_it(
         jobs: asyncio.Queue[Any] = asyncio.Queue()
 
         def times_out() -> None:
-            found.append(held_for(threading.get_ident(), book.live.copy(), state))
+            found.append(held_for(Owner(THREAD, 0), threading.get_ident(), book.live.copy(), state))
 
         async def works() -> None:
             answer, item = await jobs.get()
@@ -295,3 +297,21 @@ def test_a_time_out_of_a_worker_task_counts_what_those_hold_who_wait_for_it(
 
     asyncio.run(main())
     assert found == [(1, 0)]
+
+
+def test_the_variables_of_a_function_that_looks_at_them_itself_are_not_touched() -> None:
+    """Until Python 3.12 `locals()` and a frame's view of its variables are the same dictionary."""
+    seen, go_on, kept = threading.Event(), threading.Event(), list[dict[str, Any]]()
+
+    def work(number: int) -> None:
+        parameters = locals()
+        seen.set()
+        go_on.wait(DEADLINE_S)
+        kept.append(dict(parameters))
+
+    with running(lambda: work(7)) as thread:
+        assert seen.wait(DEADLINE_S)
+        for frame in stack_of(sys._current_frames()[thread.ident or 0]):
+            variables_of(frame)
+        go_on.set()
+    assert kept[0]["number"] == 7
