@@ -70,7 +70,7 @@ class RunDir:
 
 
 def _of_whole_signs(text: str) -> str:
-    """Return text with the signs that a locale could not read, as in the name of a folder, or without them."""
+    """Return text with signs that a locale could not read, as in the name of a folder, or without them."""
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:  # half of a pair
