@@ -278,16 +278,16 @@ CASES: Final = (
         "held-across-external-wait (certain)",
         scheme=_SYNCHRONOUS,
     ),
-    # First seen by the agent alone, at a few requests: what its looks said before.
+    # Where no cause stands last: what the agent's looks said first, at a few requests.
     Case(
         "detached",
         "uvicorn",
         ("held-across-external-wait",),
         (),
-        "holders seen as leaks, and not looked at",
+        "held-across-external-wait (certain); at a few requests: leaks",
     ),
-    Case("green_helper", "gevent", ("nested-checkout",), (), "holders seen elsewhere"),
-    Case("own_worker", "gthread", ("scope-never-removed",), (), "holders seen elsewhere, and no leak"),
+    Case("green_helper", "gevent", ("nested-checkout",), (), "held-across-external-wait (certain)"),
+    Case("own_worker", "gthread", ("scope-never-removed",), (), "held-across-external-wait (certain)"),
     Case(
         "sync_dependency",
         "uvicorn",
@@ -302,7 +302,7 @@ CASES: Final = (
         "gthread",
         ("nested-checkout",),
         (),
-        "holders seen in the queue of the other pool, which no rule used",
+        "saturation (possible)",
     ),
     Case("job_queue", "uvicorn", ("nested-checkout",), (), "holders seen elsewhere"),
     Case(

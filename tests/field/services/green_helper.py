@@ -12,9 +12,9 @@ def prices():
 @app.get("/item/<int:number>")
 def item(number):
     row = Scoped.scalar(text("select 1"))  # named
-    gevent.sleep(0.05)
     if CURED:
         Scoped.remove()
+    gevent.sleep(0.05)
     return {"row": row, "price": gevent.spawn(prices).get()}
 
 
