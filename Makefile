@@ -16,7 +16,7 @@ override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/
 # under load run one at a time.
 override TOGETHER := $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone and not long'
 override ALONE := $(PYTEST) tests/integration -m alone
-override LONG := $(PYTEST) tests/integration -m long
+override LONG := $(PYTEST) tests/unit tests/integration -m long
 override SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Many containers set it; then each of the many processes that a target starts would compile all that it imports.
@@ -55,7 +55,7 @@ coverage: $(STAMP) ## run the same tests with branch coverage of every process, 
 	@$(TOGETHER) --cov --cov-report= && $(ALONE) --cov --cov-append --cov-report= \
 	  && $(LONG) --cov --cov-append --cov-report=term
 
-test-long: $(STAMP) ## test the jobs that take a minute or more: searches of capacity, nightly, drill, zoo
+test-long: $(STAMP) ## test what takes a minute or more: searches of capacity, nightly, drill, zoo, the cost of damaged files
 	@$(LONG)
 
 test-docker: $(STAMP) ## run the tests that need a container engine; as root on Debian, install one for them

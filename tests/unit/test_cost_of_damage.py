@@ -14,6 +14,8 @@ from tests.faults.saved import CODES, DEADLINE_S, GROWTH_MB
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 
+pytestmark = pytest.mark.long  # files of millions of rows, each read by four commands
+
 MILLION = 1_000_000
 
 
