@@ -153,13 +153,18 @@ def test_a_pool_without_a_limit_is_a_note(kind: str, meaning: str) -> None:
     assert any(f"pool replica is a {kind}" in note and meaning in note for note in verdict.notes)
 
 
-def test_a_gap_in_the_samples_of_one_of_two_processes_is_unknown() -> None:
+def of_two_processes() -> History:
+    """A healthy run of a service with two processes."""
     story = h.Story()
     story.requests(h.LIST, 5, 20)
     story.server("replica", {"active": 1}, range(77))
     story.pool("replica", lambda t: h.Level(out=1))
     story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
-    history = story.history()
+    return story.history()
+
+
+def test_a_gap_in_the_samples_of_one_of_two_processes_is_unknown() -> None:
+    history = of_two_processes()
     silent = tuple(sample for sample in history.pools if sample.pid == h.PID or not 40 < sample.t_s < 45)
     assert judged(h.scenario(), history).verdict == "pass"
     verdict = judged(h.scenario(), dataclasses.replace(history, pools=silent))
@@ -168,12 +173,7 @@ def test_a_gap_in_the_samples_of_one_of_two_processes_is_unknown() -> None:
 
 
 def test_processes_that_ended_are_a_note() -> None:
-    story = h.Story()
-    story.requests(h.LIST, 5, 20)
-    story.server("replica", {"active": 1}, range(77))
-    story.pool("replica", lambda t: h.Level(out=1))
-    story.pool("replica", lambda t: h.Level(out=1), pid=h.PID + 1)
-    history = story.history()
+    history = of_two_processes()
     ended = tuple(sample for sample in history.pools if sample.pid == h.PID or sample.t_s < 45)
     verdict = judged(h.scenario(), dataclasses.replace(history, pools=ended))
     assert verdict.verdict == "pass"
