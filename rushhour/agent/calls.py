@@ -22,12 +22,33 @@ _Path = tuple[
     str, ...
 ]  # ("self", "done", "wait") of `self.done.wait(3)`; only its end, where more is computed
 _places: dict[tuple[CodeType, int], _Path] = {}
+# Where the interpreter lets another thread have its turn, other than in a call: at the start of a function
+# and at the end of a loop's round. Whoever waits for something never stands there.
+_TURNS = ("RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "JUMP_ABSOLUTE")
+_turns: dict[tuple[CodeType, int], bool] = {}
 
 
 def called_at(code: CodeType, lasti: int) -> str | None:
     """Return the name that is called at an instruction, `for` and `with` included; None if unknown."""
     path = _path_at(code, lasti)
     return path[-1] if path else None
+
+
+def computes(frame: FrameType) -> bool:
+    """Whether a thread runs Python code here, or would if it were its turn; False where that is not known."""
+    place = (frame.f_code, frame.f_lasti)
+    if place not in _turns:
+        if len(_turns) >= _MAX_PLACES:
+            _turns.clear()
+        _turns[place] = _takes_turns(*place)
+    return _turns.get(place, False)
+
+
+def _takes_turns(code: CodeType, lasti: int) -> bool:
+    import dis  # noqa: PLC0415  # as below
+
+    name = next((item.opname for item in dis.get_instructions(code) if item.offset == lasti), "")
+    return name.startswith(_TURNS) and not name.endswith("NO_INTERRUPT")
 
 
 def receiver_of(frame: FrameType) -> Any:

@@ -10,12 +10,24 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
 from .frames import Uninterrupted, stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
 from .locks import LockPlaces, add_furthest, instructions_of
-from .looks import BEHIND, LOCK, OTHER_POOL, OTHER_QUERY, SENDING, STREAMING, UNSEEN, Look, LookTally
+from .looks import (
+    BEHIND,
+    COMPUTES,
+    LOCK,
+    OTHER_POOL,
+    OTHER_QUERY,
+    SENDING,
+    STREAMING,
+    UNSEEN,
+    Look,
+    LookTally,
+)
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
 from .readings import unit_ended
@@ -67,7 +79,8 @@ class Doing:
             return
         newest = {hold.owner: hold for hold in running}  # in the order in which they were taken
         chosen = self._choose(running)
-        _give_way(0)
+        if not self._loops.read_clocks():
+            _give_way(0)
         with Uninterrupted():
             self._inspect(chosen, newest)
 
@@ -127,6 +140,8 @@ class Doing:
             else:
                 look.guards = instructions_of(stack, self._locks.guarded(stack))
                 look.what = LOCK if look.guards else ELSEWHERE
+                if not look.guards and stack and computes(stack[0]):
+                    look.place = COMPUTES
         return look
 
     def _stand(
@@ -244,6 +259,10 @@ class Doing:
         for look in waiting:
             if any(inside.get(code, -1) > instruction for code, instruction in look.guards.items()):
                 look.what = BEHIND
+
+    def close(self) -> None:
+        """Close the files that it reads."""
+        self._loops.close()
 
     def forget(self, hold: Hold, number: int, at: float | None) -> Iterator[Record]:
         """Yield the last record of a check-out that came back."""

@@ -23,6 +23,7 @@ STREAMING = "streaming"  # its response is being made while it is sent
 SENDING = "sending"  # what was made of its response is not taken by the client
 UNSEEN = "unseen"
 OTHER_QUERY = "other_query"  # of a place: elsewhere, in a query over another connection of its owner
+COMPUTES = "computes"  # of a place: elsewhere, in Python code that runs
 KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN)
 
 MAX_LINES = 5  # per pool and second

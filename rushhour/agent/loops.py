@@ -5,7 +5,7 @@ else runs. A callback that calls a blocking driver, sleeps or computes is seen a
 """
 
 # pathlib would slow the start of every process of the service.
-# ruff: noqa: PTH118, PTH123
+# ruff: noqa: PTH118
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .book import monotonic
 from .call_sites import FRAMEWORK, Classifier, Site
+from .cpu_shares import CpuShare
 from .owners import TASK
 from .standing import DRIVER, QUEUE, Reader
 
@@ -47,11 +48,11 @@ _JOBS = os.path.join("concurrent", "futures", "thread.py")
 class _Loop:
     """A thread that runs an event loop, with its counts since the last call of `take`."""
 
-    __slots__ = ("blocked", "cpu_s", "last", "longest_s", "looks", "since_s", "sites", "thread")
+    __slots__ = ("blocked", "cpu", "last", "longest_s", "looks", "since_s", "sites", "thread")
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
-        self.cpu_s: tuple[float, float] | None = None  # at, CPU seconds of its thread
+        self.cpu = CpuShare(thread)
         self.last: tuple[int, Site | None] | None = None  # the look before: what ran, and its line
         self.since_s = 0.0  # since when it has been seen in that
         self.forget()
@@ -96,11 +97,26 @@ class LoopWatch:
             self._add(gevent)
         return list(self._loops)
 
+    def read_clocks(self) -> bool:
+        """Read the CPU time of each loop's thread; return whether there is one.
+
+        That is a system call, so this thread has its turn from the start afterwards.
+        """
+        for loop in self._loops.values():
+            loop.cpu.read()
+        return bool(self._loops)
+
+    def close(self) -> None:
+        """Close the files of all clocks."""
+        for loop in self._loops.values():
+            loop.cpu.close()
+
     def look(self, frames: dict[int, FrameType]) -> None:
         """Inspect each loop; `frames` are those of all threads."""
         for thread, loop in list(self._loops.items()):
             frame = frames.get(thread)
             if frame is None:
+                loop.cpu.close()
                 del self._loops[thread]  # the thread has ended; its number may be used again
                 self._serving.discard(thread)
                 self._owners.pop(thread, None)
@@ -109,7 +125,6 @@ class LoopWatch:
 
     def _look_at(self, loop: _Loop, stack: list[FrameType]) -> None:
         now = monotonic()
-        share = _cpu_share(loop, now)
         if not self._serves_others(stack):
             loop.last = None
             return
@@ -126,7 +141,7 @@ class LoopWatch:
             loop.since_s = now
         loop.last = runs
         in_driver = standing.what in (DRIVER, QUEUE) and not standing.yields and not detached
-        what = DRIVER if in_driver else _blocked_by(detached, again, share)
+        what = DRIVER if in_driver else _blocked_by(detached, again, loop.cpu.now)
         if what is None or (what == COMPUTES and standing.site is None):
             return
         loop.blocked[what] += 1
@@ -219,32 +234,6 @@ def _in_callback(stack: list[FrameType]) -> bool:
 def _is_detached(stack: list[FrameType]) -> bool:
     """Whether it is the stack of a greenlet, as under SQLAlchemy's asyncio, and not of the thread itself."""
     return stack[-1].f_code.co_name not in _OUTERMOST
-
-
-def _cpu_share(loop: _Loop, now: float) -> float | None:
-    """Return the share of CPU time of its thread since the last inspection; None if unknown."""
-    used_s = _cpu_s(loop.thread)
-    if used_s is None:
-        loop.cpu_s = None
-        return None
-    before, loop.cpu_s = loop.cpu_s, (now, used_s)
-    if before is None or now <= before[0]:
-        return None
-    return (used_s - before[1]) / (now - before[0])
-
-
-def _cpu_s(thread: int) -> float | None:
-    """Return the seconds that a thread used or waited for a CPU, as counted by Linux."""
-    active = getattr(sys.modules.get("threading"), "_active", {}).get(thread)
-    native = os.getpid() if thread == _MAIN_THREAD else getattr(active, "_native_id", None)
-    if not isinstance(native, int):
-        return None
-    try:
-        with open(f"/proc/self/task/{native}/schedstat", encoding="ascii") as file:
-            had_ns, wanted_ns, *_ = file.read().split()
-        return (int(had_ns) + int(wanted_ns)) / 1e9
-    except (OSError, ValueError):
-        return None
 
 
 def thread_of_gevent() -> int | None:

@@ -190,6 +190,7 @@ class Sampler:
         collect_again()
         if self._journal is not None:
             self._journal.close()
+        self._tally.close()
         self._start_over()
         self._book.start_over()
         if self._exporter is not None:

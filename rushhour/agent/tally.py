@@ -79,6 +79,10 @@ class Tally:
         self._summary.rest(now, records)
         return self._catalog.take() + records
 
+    def close(self) -> None:
+        """Close the files that it reads."""
+        self._doing.close()
+
     def _take_ended(self, records: list[Record]) -> None:
         """The one loop that runs for every check-out of the service."""
         take, written, totals = self._book.ended.popleft, self._written, self._summary.totals

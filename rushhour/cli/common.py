@@ -62,6 +62,14 @@ def run_one(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunD
         say(how_to_join(scenario, context.by_hand))
     run_dir, verdict = run_scenario(scenario, stack, context)
     console.print(terminal.summary(verdict, scenario, run_dir.path))
+    say_traffic(run_dir, scenario)
+    if real := read_real(run_dir):
+        console.print(terminal_real(real))
+    return run_dir, verdict
+
+
+def say_traffic(run_dir: RunDir, scenario: Scenario) -> None:
+    """Compare a run with the log that its customers were made of, and print how near it came."""
     progress = ReadingProgress(errors)
     try:
         notes = compare_with_source(run_dir, scenario, progress)
@@ -69,9 +77,6 @@ def run_one(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunD
         progress.done()
     for note in notes:
         say(note)
-    if real := read_real(run_dir):
-        console.print(terminal_real(real))
-    return run_dir, verdict
 
 
 def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False) -> list[Scenario]:

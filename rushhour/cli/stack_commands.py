@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rushhour.cli.as_json import json_option, print_json
-from rushhour.cli.common import open_for, select
+from rushhour.cli.common import open_for, say_traffic, select
 from rushhour.cli.console import console, say
 from rushhour.cli.options import (
     Exit,
@@ -188,6 +188,7 @@ def _ui(options: Options, name: str, page: Page) -> None:
 
     def judged(run_dir: RunDir, verdict: Verdict, scenario: Scenario) -> None:
         console.print(terminal.summary(verdict, scenario, run_dir.path))
+        say_traffic(run_dir, scenario)
         for note in remember(run_dir, verdict):
             say(note)
 

@@ -15,7 +15,16 @@ FIX = (
     "`idle_in_transaction_session_timeout` keeps one slow partner from emptying the pool."
 )
 
+FIX_COMPUTING = (
+    "Give the connection back before the computation: read what is needed, end the session, and compute "
+    "then. "
+    "A Python process computes for one request at a time, so heavy work belongs into a job or another "
+    "process."
+)
+
+WHATS = ("elsewhere", "lock", "other_query", "computes")
 MOST = 0.5  # of the looks at holders
+COMPUTES = 0.3  # of those elsewhere: who calls a function in C to compute is not told from who waits in one
 ONE_LINE = 0.5  # of them: who lacks CPU is seen anywhere, who waits is seen at one line
 
 
@@ -30,8 +39,8 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(signals, holds),
         share=pressure.busy_share,
-        summary=_summary(pressure, holds, signals.metrics.service_cpu_cores_mean),
-        fix=FIX,
+        summary=_summary(pressure, holds, signals),
+        fix=FIX_COMPUTING if _computes(signals, holds) else FIX,
         evidence=(*hold_evidence(holds), *pressure_evidence(pressure)),
     )
 
@@ -42,20 +51,27 @@ def _confidence(signals: Signals, holds: HoldSignals) -> Confidence:
     return "certain" if holds.server_idle is not None else "likely"
 
 
-def _summary(pressure: PressureSignals, holds: HoldSignals, cores: float | None) -> str:
-    whats = ("elsewhere", "lock", "other_query")
-    line, taken = holds.seen(*whats) or holds.line, holds.taken(*whats)
-    what = "something else than the database"
+def _computes(signals: Signals, holds: HoldSignals) -> bool:
+    cores = signals.metrics.service_cpu_cores_mean or 0.0
+    return cores >= BUSY_CORES and holds.share_of_places("computes", among=WHATS) >= COMPUTES
+
+
+def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) -> str:
+    cores = signals.metrics.service_cpu_cores_mean or 0.0
+    line, taken = holds.seen(*WHATS) or holds.line, holds.taken(*WHATS)
+    what = "waiting for something else than the database"
     if holds.lock > holds.elsewhere / 2:
-        what = "a lock of the service's own"
-    elif holds.share_of_places("other_query", among=whats) > MOST:
-        what = "a query over another connection of theirs"
-    elif (cores or 0.0) >= BUSY_CORES:
-        what = f"something else than the database, or computing (the service used {cores:.1f} cores)"
+        what = "waiting for a lock of the service's own"
+    elif holds.share_of_places("other_query", among=WHATS) > MOST:
+        what = "waiting for a query over another connection of theirs"
+    elif _computes(signals, holds):
+        what = f"computing (the service used {cores:.1f} cores)"
+    elif cores >= BUSY_CORES:
+        what += f", or computing (the service used {cores:.1f} cores)"
     where = f", at {at(line)}" if line is not None else ""
     text = (
         f"Pool {pressure.pool} was full for {pressure.full_s:.1f} s, and {holds.elsewhere:.0%} of the "
-        f"looks at its holders found them waiting for {what}{where}"
+        f"looks at its holders found them {what}{where}"
     )
     if taken is not None:
         text += f", with the connection taken at {at(taken)}"

@@ -316,4 +316,11 @@ CASES: Final = (
         "a leak, which a refused connection outweighed",
         expect="degraded",
     ),
+    Case(
+        "render",
+        "gthread",
+        ("held-across-external-wait",),
+        (),
+        "held-across-external-wait (possible), waiting or computing",
+    ),
 )

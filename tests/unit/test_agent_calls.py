@@ -1,13 +1,17 @@
 """The name of what a frame calls, and the object whose method that is."""
 
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rushhour.agent.calls import ENTERS, ITERATES, called_at, receiver_of
+from rushhour.agent.calls import ENTERS, ITERATES, called_at, computes, receiver_of
+
+DEADLINE_S = 10.0
 
 
 class Probe:
@@ -107,3 +111,57 @@ def test_a_property_of_the_service_is_not_asked() -> None:
     service.probe.look()
     assert PROBE.seen == [("look", None)]
     assert asked == [1]
+
+
+def adds(stop: threading.Event) -> None:
+    total = 0
+    while not stop.is_set():
+        for number in range(1000):
+            total += number * number % 7
+
+
+def recurses(stop: threading.Event) -> None:
+    def depth(left: int) -> int:
+        return left and depth(left - 1)
+
+    while not stop.is_set():
+        depth(100)
+
+
+def waits(stop: threading.Event) -> None:
+    stop.wait(DEADLINE_S)
+
+
+def sleeps(stop: threading.Event) -> None:
+    while not stop.is_set():
+        time.sleep(0.01)
+
+
+def looked_at(work: Callable[[threading.Event], None]) -> list[bool]:
+    """What 200 looks at the innermost frame of a thread say."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,))
+    thread.start()
+    try:
+        found = []
+        for _ in range(200):
+            time.sleep(0.001)  # and so the other thread has its turn
+            frame = sys._current_frames().get(thread.ident or 0)
+            if frame is not None:
+                found.append(computes(frame))
+            del frame
+        return found
+    finally:
+        stop.set()
+        thread.join(DEADLINE_S)
+
+
+@pytest.mark.parametrize("work", [adds, recurses])
+def test_code_that_runs_is_seen_to_compute(work: Callable[[threading.Event], None]) -> None:
+    assert sum(looked_at(work)) > 50
+
+
+@pytest.mark.parametrize("work", [waits, sleeps])
+def test_code_that_waits_is_not_seen_to_compute(work: Callable[[threading.Event], None]) -> None:
+    found = looked_at(work)
+    assert sum(found[10:]) <= len(found) / 50  # it has to begin

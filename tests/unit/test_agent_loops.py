@@ -44,6 +44,7 @@ def loop_record(step: Callable[[], Coroutine[Any, Any, None]]) -> dict[str, Any]
         watch = LoopWatch(Classifier(), Reader(Classifier()), {ident})
         watch.threads()
         for _ in range(10):
+            watch.read_clocks()
             watch.look(sys._current_frames())
             time.sleep(0.05)
         [record] = watch.take(1.0, Catalog())

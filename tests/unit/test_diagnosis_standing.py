@@ -222,3 +222,18 @@ def test_holders_of_a_service_that_uses_a_whole_core_may_compute() -> None:
     found = diagnosed(dataclasses.replace(history, host=busy))
     assert found.confidence == "possible"
     assert "or computing (the service used 1.0 cores)" in found.summary
+
+
+@pytest.mark.parametrize(("cores", "computing"), [(1.0, True), (0.2, False)])
+def test_holders_that_were_seen_in_running_code_compute_if_the_service_used_its_cpu(
+    cores: float, computing: bool
+) -> None:
+    used = tuple(
+        f.HostSample(STARTED_S + second + 0.5, "service", cores, 80.0, 3) for second in range(LOAD_S)
+    )
+    found = diagnosed(dataclasses.replace(elsewhere("computes"), host=used))
+    assert found.cause == "held-across-external-wait"
+    said = "found them computing (the service used 1.0 cores), at app/audit.py:49"
+    assert (said in found.summary) is computing
+    assert ("end the session, and compute then" in found.fix) is computing
+    assert found.confidence == "possible" or not computing

@@ -148,7 +148,7 @@ class PoolTimes:
 class Place:
     """A line at which holders of connections were seen, and the line that took the connections."""
 
-    what: str  # a field of PoolDoing: "driver", "queue", "elsewhere", ...; or "other_query", see below
+    what: str  # a field of PoolDoing: "driver", "queue", "elsewhere", ...; or one of those below
     taken: CallSite
     seen: CallSite | None  # the application's line; None: unknown
     looks: int
@@ -166,7 +166,8 @@ class PoolDoing:
     pool: str
     driver: int  # waiting for the server
     queue: int  # waiting for another connection, in a queue or for it to open
-    elsewhere: int  # places tell apart "other_query": in a query over another connection of the same owner
+    # Places tell apart "other_query", a query over another connection of its owner, and "computes".
+    elsewhere: int
     streaming: int  # making a response while it is sent; without `sending`: or sending it
     lines: tuple[tuple[CallSite, int], ...] = ()  # their lines outside of the driver, most frequent first
     sending: int | None = None  # waiting for the client to receive; None: not distinguished
