@@ -9,6 +9,7 @@ whole process, so that what another thread does for a cycle counts.
 import asyncio
 import importlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,10 +65,20 @@ def cycles(url: str, kind: str) -> Cycles:
     return work, engine.dispose
 
 
+def second_thread() -> None:
+    """Start a thread that waits, as an executor's does once it has resolved a name or run a function.
+
+    Without it the agent's would be the only second one of the process, and would be charged for what any
+    second thread costs: memory that is unmapped, as SQLAlchemy's greenlets do in each cycle, is dearer then.
+    """
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
 def asyncio_cycles(url: str) -> Cycles:
     asynchronous = importlib.import_module("sqlalchemy.ext.asyncio")
     engine = asynchronous.create_async_engine(url, pool_size=5)
     loop = asyncio.new_event_loop()
+    second_thread()
 
     async def work(count: int) -> None:
         for _ in range(count):

@@ -8,6 +8,7 @@ tasks are known by weak references.
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 import time
 import weakref
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 THREAD, GREENLET, TASK = "thread", "greenlet", "task"
 
+# Their tasks call the application, and return nothing to anybody who would go on with a connection.
+_SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
 _ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's: whoever awaits it is the owner
 _monotonic, _get_ident = time.monotonic, _thread.get_ident  # bound before anything can patch them
 _Local: type[Any] = _thread._local  # as above: gevent's would be one for each greenlet
@@ -127,7 +130,8 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
     owner.ref = weakref.ref(found, forget)
     if kind == TASK:
         owner.file = _file_of(found)
-    watch_result(found, owner)
+    if owner.file is None or not any(mark in owner.file for mark in _SERVERS):
+        watch_result(found, owner)
     known[key] = owner
     return owner
 

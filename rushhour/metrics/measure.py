@@ -68,6 +68,7 @@ class Metrics:
             "pool_in_use_max": pool.in_use_max,
             "pool_capacity": pool.capacity,
             "pool_waiters_max": pool.waiters_max,
+            "pool_wait_p99_ms": pool.wait_p99_ms,
             **own,
         }
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from rushhour.metrics.waits import wait_p99_ms
 from rushhour.metrics.window import Window
 from rushhour.metrics.wording import most_out
 from rushhour.rundir import History
@@ -27,6 +28,7 @@ class PoolMetrics:
     in_use_max: int | None  # highest of the samples (ten per second) after the warm-up
     capacity: int | None  # None without the agent, or when the pool has no limit
     waiters_max: int | None
+    wait_p99_ms: float | None  # of the pool in which it is the longest
     leaked: int | None  # over all pools and processes, including those that garbage collection returned
     collected: int | None  # leaked connections that garbage collection returned
     timeouts: int | None  # the highest of the three counts below
@@ -110,6 +112,7 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
         in_use_max=None if fullest is None else fullest.checked_out,
         capacity=None if fullest is None else fullest.capacity,
         waiters_max=None if fullest is None else _waiters(by_pool[fullest.pid, fullest.pool], window),
+        wait_p99_ms=wait_p99_ms(history, window),
         leaked=None if left is None else left + collected,
         collected=None if left is None else collected,
         timeouts=max(counts, default=None),

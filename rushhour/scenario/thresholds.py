@@ -97,6 +97,13 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
         MetricSpec("pool_in_use_max", Unit.SHARE, "pools", "fullest pool: connections out, of its capacity"),
         MetricSpec("pool_waiters_max", Unit.COUNT, "pools", "fullest pool: most threads waiting at once"),
         MetricSpec(
+            "pool_wait_p99",
+            Unit.DURATION_MS,
+            "pools",
+            "99th percentile of the time that check-outs waited in a pool's queue",
+            field="pool_wait_p99_ms",
+        ),
+        MetricSpec(
             "replica_lag_max",
             Unit.DURATION_S,
             "postgres",

@@ -391,6 +391,12 @@ def without_agent(history: History) -> History:
         sites=(),
         pool_timeouts=(),
         times=(),
+        doing=(),
+        inherited=(),
+        loops=(),
+        engines=(),
+        collections=(),
+        agent_faults=(),
         events=tuple(
             event
             for event in history.events

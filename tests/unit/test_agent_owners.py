@@ -9,11 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from rushhour.agent.book import Hold
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.owners import TASK, THREAD, Owner, has_ended, owner_finder
 from rushhour.agent.units import AFTER_S, AFTER_UNUSED_S, OWNER_ENDED, Units
 from rushhour.agent.uses import ASKER, USER
+from tests.unit.standing_subject import compiled
 
 DEADLINE_S = 10
 
@@ -113,6 +116,27 @@ class OwnTask:
     """A task that nothing can refer to weakly."""
 
     __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("file", "watched"),
+    [
+        ("/venv/site-packages/uvicorn/protocols/http/h11_impl.py", False),
+        ("/venv/site-packages/hypercorn/asyncio/task_group.py", False),
+        ("/srv/shop/jobs.py", True),
+    ],
+)
+def test_what_a_task_of_a_server_returns_is_not_looked_at(file: str, watched: bool) -> None:
+    """Nobody would go on with a connection in it, and each request is such a task."""
+    run = compiled("async def run_asgi(own):\n    return own()\n", file, "run_asgi")
+
+    async def main() -> bool:
+        found = owner_finder()
+        task = asyncio.create_task(run(found))
+        owner: Owner = await task
+        return owner.result_carries
+
+    assert asyncio.run(main()) is watched
 
 
 def test_a_task_that_cannot_be_referred_to_is_its_thread() -> None:

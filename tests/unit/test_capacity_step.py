@@ -10,13 +10,12 @@ import pytest
 from rushhour.jobs.capacity.again import knee_again
 from rushhour.jobs.capacity.climb import Times, step_scenario, step_seconds, think_time_of
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step
-from rushhour.jobs.capacity.measured import make_step, wait_p99_ms
+from rushhour.jobs.capacity.measured import make_step
 from rushhour.jobs.capacity.page import beside, render_search
 from rushhour.jobs.capacity.picture import panels
 from rushhour.jobs.capacity.resources import THREADS, gives_first, next_limit
 from rushhour.jobs.capacity.store import as_objects, write_all
 from rushhour.jobs.capacity.words import first_limit, meaning, rows, sentence, with_capacity
-from rushhour.metrics.window import find_window
 from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
 from rushhour.scenario.arrivals import RatePoint
@@ -137,15 +136,6 @@ def test_a_step_whose_customers_still_gather_is_not_steady() -> None:
         dataclasses.replace(sample, users=10 * (index + 1)) for index, sample in enumerate(history.generator)
     )
     assert step(dataclasses.replace(history, generator=growing)).steady is False
-
-
-def test_the_wait_for_a_connection_counts_those_that_did_not_wait() -> None:
-    history = h.healthy()
-    window = find_window(history, 10.0)
-    assert wait_p99_ms(h.without_agent(history), window) is None
-    for waited, expected in ((0, 0.0), (1, 0.0), (5, 8.192)):
-        times = f.PoolTimes(h.STARTED_S + 40, h.PID, "replica", {8192: waited}, {1024: 200})
-        assert wait_p99_ms(dataclasses.replace(history, times=(times,)), window) == expected
 
 
 def test_what_would_be_next_is_where_its_use_reaches_all_of_it() -> None:

@@ -11,7 +11,7 @@ from rushhour.metrics.measure import measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from tests.unit import histories as h
-from tests.unit import test_diagnosis_zoo as zoo
+from tests.unit import zoo_histories as zoo
 
 LOAD_S = 30
 FULL_FROM_S = 5

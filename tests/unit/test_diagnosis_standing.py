@@ -9,7 +9,7 @@ from rushhour.diagnosis import blocked_worker
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from tests.unit.histories import LIST, PID, ROUTE, STARTED_S, Level
-from tests.unit.test_diagnosis_zoo import LOAD_S, backends, diagnosed, doing, full_pool, story
+from tests.unit.zoo_histories import LOAD_S, backends, diagnosed, doing, full_pool, story
 
 TAKEN = f.CallSite("app/users.py", 26, "user")
 SEEN = f.CallSite("app/audit.py", 49, "audit")

@@ -13,7 +13,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
-from tests.unit import test_diagnosis_zoo as zoo
+from tests.unit import zoo_histories as zoo
 from tests.unit.test_diagnosis_standing import streaming
 
 Change = Callable[[History], History]

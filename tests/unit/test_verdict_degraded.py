@@ -9,7 +9,7 @@ from rushhour.rundir import History
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict, judge
 from tests.unit import histories
-from tests.unit.test_diagnosis_zoo import external
+from tests.unit.zoo_histories import external
 
 
 def degraded(**changes: Any) -> Scenario:

@@ -56,7 +56,7 @@ def make_step(name: str, scenario: Scenario, history: History, verdict: Verdict 
         pool=None if fullest is None else fullest.pool,
         pool_in_use=None if fullest is None else fullest.checked_out,
         pool_capacity=None if fullest is None else fullest.capacity,
-        wait_p99_ms=wait_p99_ms(history, window),
+        wait_p99_ms=metrics.get("pool_wait_p99_ms"),
         timeouts=_whole(metrics.get("queuepool_timeouts")),
         resources=resources_of(scenario, history, window, metrics),
         cause=verdict.diagnosis.cause,
@@ -110,32 +110,6 @@ def _fullest(history: History, window: Window | None) -> f.PoolSample | None:
         key=lambda sample: (sample.checked_out / (sample.capacity or math.inf), sample.waiting),
         default=None,
     )
-
-
-def wait_p99_ms(history: History, window: Window | None) -> float | None:
-    """Return the upper bound of the bucket in which the 99th percentile of waits for a connection lies.
-
-    None without the agent, or when nobody took a connection. A check-out that had not to wait waited 0.
-    """
-    if window is None or not history.pools:
-        return None
-    waits: dict[int, int] = {}
-    taken = 0
-    for times in history.times:
-        if window.measures(times.t_s):
-            taken += sum(times.hold_us.values())
-            for bound_us, count in times.wait_us.items():
-                waits[bound_us] = waits.get(bound_us, 0) + count
-    waited = sum(waits.values())
-    total = max(taken, waited)
-    if not total:
-        return None
-    beyond = 0.01 * total
-    for bound_us in sorted(waits, reverse=True):
-        beyond -= waits[bound_us]
-        if beyond < 0:
-            return bound_us / 1000
-    return 0.0
 
 
 def _steady(history: History, window: Window | None) -> bool | None:

@@ -14,7 +14,10 @@ from rushhour.verdict.judge import Verdict
 COMPONENTS: Final = ("primary", "replica", "service")
 PERCENTILES: Final = (50, 95, 99)
 _WORSE_IF_ANY: Final = ("queuepool_timeouts", "leaked_connections")
-_ONLY_SHOWN: Final = ("pool_in_use_max", "pool_waiters_max", "time_to_exhaustion_s", "replica_lag_s_max")
+_ONLY_SHOWN: Final = (
+    *("pool_in_use_max", "pool_waiters_max", "pool_wait_p99_ms"),
+    *("time_to_exhaustion_s", "replica_lag_s_max"),
+)
 _RANK: Final = {"healthy": 0, "degraded": 1, "exhausted": 2}
 
 
