@@ -16,6 +16,7 @@ from rushhour.jobs.capacity.climb import (
     step_seconds,
     think_time_of,
 )
+from rushhour.jobs.capacity.earlier import latest_before
 from rushhour.jobs.capacity.facts import Knee, Search
 from rushhour.jobs.capacity.search import Plan
 from rushhour.jobs.capacity.store import STEPS, Judged, write_all
@@ -88,7 +89,9 @@ def find_capacity(
         for scenario in scenarios:
             say(f"capacity of {scenario.name}, release {scenario.release}")
             latest: Judged | None = None
-            for found in _searched(scenario, wanted, stack.name, ladder, say):
+            first = _first(scenario, wanted, stack.name)
+            first = replace(first, earlier=latest_before(context.runs, first))
+            for found in _searched(first, scenario, wanted, ladder, say):
                 latest = (found, *judged(found, scenario.expect_capacity))
                 page = write_all(folder, [*done, latest])
             if latest is not None:
@@ -98,18 +101,24 @@ def find_capacity(
     return page, done
 
 
-def _searched(scenario: Scenario, wanted: Wanted, stack: str, ladder: Ladder, say: Say) -> Iterator[Search]:
-    times, think_time_s = wanted.times, think_time_of(scenario, wanted.think_time_s)
-    first = Search(
+def _first(scenario: Scenario, wanted: Wanted, stack: str) -> Search:
+    """Return a search that has made no step."""
+    return Search(
         scenario.name,
         scenario.release,
         stack,
         (),
         Knee("unknown"),
-        think_time_s,
+        think_time_of(scenario, wanted.think_time_s),
         scenario.load.think_time,
-        times.step_s,
+        wanted.times.step_s,
     )
+
+
+def _searched(
+    first: Search, scenario: Scenario, wanted: Wanted, ladder: Ladder, say: Say
+) -> Iterator[Search]:
+    times, think_time_s = wanted.times, first.think_time_s
     return search(
         first,
         wanted.plan_of(scenario),

@@ -43,6 +43,7 @@ class Step:
     cause: str = "none"  # of the diagnosis
     site: str | None = None  # the line that the diagnosis names: "app/referrals.py:88 list_referrals"
     steady: bool | None = None  # whether as many customers left as arrived
+    cpu_ms: float | None = None  # of the service, per request that it answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,16 @@ class Knee:
         return self.low
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The knee that the search before found, of the same release under the same conditions."""
+
+    run: str  # the name of its folder
+    low: float | None
+    high: float | None
+    cpu_ms: float | None  # of the service, per request, at `low`
+
+
 CONFIRMED = 2  # steps with the same outcome on each side
 
 
@@ -84,6 +95,7 @@ class Search:
     scenario_think_time_s: float
     step_s: float
     interrupted: bool = False
+    earlier: Earlier | None = None
 
 
 def at(steps: Sequence[Step], rate: float | None) -> tuple[Step, ...]:

@@ -62,6 +62,7 @@ def make_step(name: str, scenario: Scenario, history: History, verdict: Verdict 
         cause=verdict.diagnosis.cause,
         site=f"{site.file}:{site.line} {site.function}" if site else None,
         steady=_steady(history, window),
+        cpu_ms=_cpu_ms(metrics.get("service_cpu_cores_mean"), metrics.get("achieved_rps")),
     )
 
 
@@ -78,6 +79,10 @@ def outcome_of(verdict: Verdict) -> Outcome:
     if any(reason.startswith(OTHERS) for reason in verdict.reasons):
         return "unknown"  # whatever fell behind had too little CPU because of others
     return "generator" if verdict.reasons and verdict.reasons[0].startswith(GENERATOR) else "unknown"
+
+
+def _cpu_ms(cores: float | None, answered_per_s: float | None) -> float | None:
+    return None if cores is None or not answered_per_s else cores / answered_per_s * 1e3
 
 
 def _whole(value: float | None) -> int | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from rushhour.jobs.capacity.again import CONFIDENCE, knee_again
+from rushhour.jobs.capacity.earlier import beside
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step, at
 from rushhour.jobs.capacity.resources import POOL, gives_first, next_limit
 from rushhour.metrics.wording import counted
@@ -100,7 +101,7 @@ def meaning(search: Search) -> str | None:
             f" who think for {used_s:g} s (median). With the scenario's {own_s:g} s the same rate means up "
             f"to {float(f'{most:.2g}'):,.0f} at once, since nearly all of a session is thinking."
         )
-    return f"{text} {_again(search)}".strip()
+    return " ".join(part for part in (text, _again(search), beside(search)) if part)
 
 
 def _again(search: Search) -> str:
