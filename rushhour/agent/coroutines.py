@@ -159,7 +159,7 @@ def _add_greenlet(awaited: Any, chain: Chain) -> None:
 def _variables(awaited: Any) -> list[Any]:
     """What a coroutine refers to, those of its variables included that inner functions use too."""
     found = gc.get_referents(awaited)
-    cells = [one for one in found if type(one) is CellType]
+    cells = [item for item in found if type(item) is CellType]
     return found + [inner for cell in cells for inner in gc.get_referents(cell)]
 
 

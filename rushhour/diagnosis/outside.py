@@ -138,9 +138,11 @@ def _cpu_mean(
     if span is None:
         return None
     used = [
-        one.cpu_cores / (one.limit_cores or 1.0) if of_limit else one.cpu_cores
-        for one in history.host
-        if one.component == component and span[0] <= one.t_s <= span[1] and (one.limit_cores or not of_limit)
+        sample.cpu_cores / (sample.limit_cores or 1.0) if of_limit else sample.cpu_cores
+        for sample in history.host
+        if sample.component == component
+        and span[0] <= sample.t_s <= span[1]
+        and (sample.limit_cores or not of_limit)
     ]
     return sum(used) / len(used) if used else None
 

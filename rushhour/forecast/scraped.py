@@ -50,7 +50,7 @@ def parse_scrape(name: str, text: str) -> Scrape:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UsageError([f"{name}: not Prometheus's text format: {error}"]) from None
     if not use:
-        held = "a summary or a sum" if any(one.startswith(USE) for one in found) else "no such metric"
+        held = "a summary or a sum" if any(item.startswith(USE) for item in found) else "no such metric"
         problem = (
             f"{name}: no histogram {USE} with buckets ({held} in {len(found)} metrics): a mean hold time "
             "does not say who waits; scrape the agent's own page (docs/agent.md), with its _bucket series"

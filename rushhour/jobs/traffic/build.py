@@ -62,18 +62,18 @@ class Fold:
         asked, tree = self.asked, self.tree
         since = -math.inf if asked.since is None else asked.since
         until = math.inf if asked.until is None else asked.until
-        for one in logged:
-            if one.t >= until:
+        for request in logged:
+            if request.t >= until:
                 continue
-            found = tree.leaf_of(one)
+            found = tree.leaf_of(request)
             if found is None:
                 continue
             leaf, values = found
-            counts = one.t >= since
-            self.last_t = max(self.last_t, one.t)
+            counts = request.t >= since
+            self.last_t = max(self.last_t, request.t)
             if counts:
-                self._count(one, leaf)
-            self.sessions.add(one, leaf, values, counts=counts)
+                self._count(request, leaf)
+            self.sessions.add(request, leaf, values, counts=counts)
         self.sessions.finish(self.last_t if asked.until is None else min(until, self.last_t))
 
     def _count(self, one: Logged, leaf: Leaf) -> None:
@@ -114,18 +114,18 @@ class _Builder:
     def model(self) -> TrafficModel:
         fold, report = self._fold, self._report
         endpoints = self._endpoints()
-        thinks = any(one.after and one.after.think_s for one in endpoints)
-        walks = not self._few and thinks and any(one.begin for one in endpoints)
+        thinks = any(endpoint.after and endpoint.after.think_s for endpoint in endpoints)
+        walks = not self._few and thinks and any(endpoint.begin for endpoint in endpoints)
         visits = expected_visits(endpoints) if walks else {}
         session_s = mean_session_s(endpoints, visits) if walks else None
         rate = self._arrivals.peak.sessions_per_minute
         return TrafficModel(
             version=VERSION,
             source=Source(
-                formats=tuple(one.name for one in report.formats),
+                formats=tuple(format_.name for format_ in report.formats),
                 lines=report.lines,
                 requests=report.requests,
-                skipped={one.reason: one.lines for one in report.skipped},
+                skipped={skip.reason: skip.lines for skip in report.skipped},
                 visitors_by=report.visitors_by,
                 gap_s=fold.asked.gap_s,
                 at_once_s=fold.asked.at_once_s,
@@ -222,7 +222,7 @@ class _Builder:
             method=endpoint.method,
             template=endpoint.template,
             form=endpoint.form,
-            parameters=tuple(one.name for one in endpoint.parameters),
+            parameters=tuple(parameter.name for parameter in endpoint.parameters),
             requests=requests,
             share=requests / total,
             errors=errors,
@@ -247,14 +247,14 @@ class _Builder:
     def _parameters(self) -> tuple[Param, ...]:
         found: dict[str, Param] = {}
         for endpoint in self._final.endpoints:
-            for one in endpoint.parameters:
-                node = one.node
+            for parameter in endpoint.parameters:
+                node = parameter.node
                 seen = node.repeated + node.changed
                 kept = node.repeated / seen if seen else None
                 skew = node.ids.skew() if node.ids else None
-                earlier = found.get(one.name)
+                earlier = found.get(parameter.name)
                 if earlier is None or _asked(skew) > _asked(earlier.skew):
-                    found[one.name] = Param(one.name, one.kind, skew, kept)
+                    found[parameter.name] = Param(parameter.name, parameter.kind, skew, kept)
         return tuple(found[name] for name in sorted(found))
 
 

@@ -39,11 +39,19 @@ def compare(
 
 
 def _rows(source: TrafficModel, run: TrafficModel, scale: float | None) -> Iterator[Row]:
-    there = {one.name: one for one in run.endpoints}
+    there = {endpoint.name: endpoint for endpoint in run.endpoints}
     sessions = run.arrivals.sessions / run.sampled if run.walks else run.arrivals.requests
-    for one in source.endpoints:
-        share = there[one.name].share if one.name in there else 0.0
-        yield Row("mix", one.name, one.share, share, MIX_POINTS, "%", _chance_of_share(one.share, sessions))
+    for endpoint in source.endpoints:
+        share = there[endpoint.name].share if endpoint.name in there else 0.0
+        yield Row(
+            "mix",
+            endpoint.name,
+            endpoint.share,
+            share,
+            MIX_POINTS,
+            "%",
+            _chance_of_share(endpoint.share, sessions),
+        )
     seen = source.arrivals
     rate = seen.mean_sessions_per_minute if source.replayed else seen.peak.sessions_per_minute
     yield Row(
@@ -56,9 +64,13 @@ def _rows(source: TrafficModel, run: TrafficModel, scale: float | None) -> Itera
         _chance_of_count(sessions),
     )
     coarse_s = max(source.source.resolution_s, run.source.resolution_s)
-    for one in source.endpoints:
-        if _thinks(one) >= FEWEST_THINKS and one.name in there and _resolved(one.median_think_s, coarse_s):
-            yield _think_row(one, there[one.name])
+    for asked in source.endpoints:
+        if (
+            _thinks(asked) >= FEWEST_THINKS
+            and asked.name in there
+            and _resolved(asked.median_think_s, coarse_s)
+        ):
+            yield _think_row(asked, there[asked.name])
     peak = source.arrivals.peak.concurrency
     present = run.arrivals.peak.concurrency if run.walks else None
     yield Row(

@@ -20,7 +20,7 @@ def customers_file(model: TrafficModel, bodies: Mapping[str, Any], *, fill: bool
     With `fill` those who come first are at any point of their session; by default as the scenario needs it.
     """
     fill = model.fills if fill is None else fill
-    by_name = {one.name: one for one in model.endpoints}
+    by_name = {endpoint.name: endpoint for endpoint in model.endpoints}
     tables = "\n\n".join(_tables(model, by_name, _with_parameters(bodies, model)))
     text = (
         asset("customers.txt", __package__)
@@ -34,8 +34,8 @@ def _tables(
     model: TrafficModel, by_name: Mapping[str, EndpointModel], bodies: Mapping[str, Any]
 ) -> list[str]:
     endpoints = model.endpoints
-    begin = {one.name: one.begin for one in endpoints if one.begin}
-    then = {one.name: one.after for one in endpoints if one.after is not None}
+    begin = {endpoint.name: endpoint.begin for endpoint in endpoints if endpoint.begin}
+    then = {endpoint.name: endpoint.after for endpoint in endpoints if endpoint.after is not None}
     return [
         _table("What a session begins with, and in which share of the sessions.", "BEGIN", _shares(begin)),
         _table(
@@ -81,7 +81,7 @@ def _tables(
         _table(
             "After these, what follows at once is sent in parallel.",
             "PARALLEL",
-            sorted(one.name for one in endpoints if one.parallel),
+            sorted(endpoint.name for endpoint in endpoints if endpoint.parallel),
         ),
         _table(
             "Share of the customers present who think after this answer: so the test begins.",
@@ -94,29 +94,29 @@ def _tables(
             "this file, those asked for most first; without the file they are the numbers from 1.",
             "IDS",
             {
-                one.name: {
-                    "kept": round(one.kept or 0.0, 4),
-                    "bands": [(rank, round(share, 4)) for rank, share in one.skew.bands],
+                parameter.name: {
+                    "kept": round(parameter.kept or 0.0, 4),
+                    "bands": [(rank, round(share, 4)) for rank, share in parameter.skew.bands],
                 }
-                for one in model.parameters
-                if one.skew is not None
+                for parameter in model.parameters
+                if parameter.skew is not None
             },
         ),
         _table(
             "FILL IN: JSON bodies, which no log has. {customer_id} is the session's own value.",
             "BODIES",
             {
-                one.name: bodies.get(one.name, {})
-                for one in endpoints
-                if one.method in ("POST", "PUT", "PATCH") or one.name in bodies
+                endpoint.name: bodies.get(endpoint.name, {})
+                for endpoint in endpoints
+                if endpoint.method in ("POST", "PUT", "PATCH") or endpoint.name in bodies
             },
         ),
         _table(
             "FILL IN: queries, whose values belong to customers. In the log these endpoints had some.",
             "QUERIES",
-            {one.name: "" for one in endpoints if one.queries >= 0.01},
+            {endpoint.name: "" for endpoint in endpoints if endpoint.queries >= 0.01},
         ),
-        _table("The paths.", "PATHS", {one.name: one.form for one in endpoints}),
+        _table("The paths.", "PATHS", {endpoint.name: endpoint.form for endpoint in endpoints}),
     ]
 
 
@@ -127,7 +127,7 @@ def _shares(shares: Mapping[str, float]) -> dict[str, float]:
 def _present(model: TrafficModel) -> dict[str, float]:
     """By endpoint: the share of a session's time that is spent in the pause after it."""
     visits = expected_visits(model.endpoints)
-    spent = {one.name: visits[one.name] * _think_s(one.after) for one in model.endpoints}
+    spent = {endpoint.name: visits[endpoint.name] * _think_s(endpoint.after) for endpoint in model.endpoints}
     total = sum(spent.values())
     return _shares({name: seconds / total for name, seconds in spent.items()}) if total else {}
 
@@ -138,7 +138,7 @@ def _think_s(follows: After | None) -> float:
 
 def _with_parameters(bodies: Mapping[str, Any], model: TrafficModel) -> dict[str, Any]:
     """A field that is called as a value of the paths takes the session's value."""
-    names = {one.name for one in model.parameters}
+    names = {parameter.name for parameter in model.parameters}
     return {
         endpoint: {
             key: f"{{{key}}}" if key in names and isinstance(value, (int, str)) else value

@@ -247,6 +247,6 @@ def _named(
         yield from _named(child, f"{form}/{name}", name, parameters)
     for _, child in sorted(node.values.items()):
         own = parameter_of(child, before)
-        if own.name in {one.name for one in parameters}:
+        if own.name in {parameter.name for parameter in parameters}:
             own = Parameter(f"{own.name}_{len(parameters) + 1}", own.kind, own.node)
         yield from _named(child, f"{form}/{{{own.name}}}", "", (*parameters, own))

@@ -157,16 +157,19 @@ def _rounded(value: Any) -> Any:
 
 def expected_visits(endpoints: tuple[EndpointModel, ...]) -> dict[str, float]:
     """How often a session visits each endpoint, by the model: begin + visits x transitions, to its limit."""
-    begin = {one.name: one.begin for one in endpoints}
+    begin = {endpoint.name: endpoint.begin for endpoint in endpoints}
     visits, now = dict(begin), dict(begin)
     for _ in range(_MOST_STEPS):
         following = dict.fromkeys(begin, 0.0)
-        for one in endpoints:
-            if one.after is None or not now[one.name]:
+        for endpoint in endpoints:
+            if endpoint.after is None or not now[endpoint.name]:
                 continue
-            for share, to in ((one.after.at_once, one.at_once), (one.after.think, one.think)):
+            for share, to in (
+                (endpoint.after.at_once, endpoint.at_once),
+                (endpoint.after.think, endpoint.think),
+            ):
                 for name, part in to.items():
-                    following[name] += now[one.name] * share * part
+                    following[name] += now[endpoint.name] * share * part
         now = following
         for name, more in now.items():
             visits[name] += more
@@ -185,10 +188,12 @@ def mean_session_s(endpoints: tuple[EndpointModel, ...], visits: dict[str, float
     What a page asks for in parallel takes the time of its longest answer; here that of the first counts.
     """
     total = 0.0
-    for one in endpoints:
+    for endpoint in endpoints:
         pause = 0.0
-        if one.after is not None:
-            at_once_s = 0.0 if one.parallel else mean_of(one.after.at_once_s)
-            pause = one.after.at_once * at_once_s + one.after.think * mean_of(one.after.think_s)
-        total += visits[one.name] * (one.mean_s + pause)
+        if endpoint.after is not None:
+            at_once_s = 0.0 if endpoint.parallel else mean_of(endpoint.after.at_once_s)
+            pause = endpoint.after.at_once * at_once_s + endpoint.after.think * mean_of(
+                endpoint.after.think_s
+            )
+        total += visits[endpoint.name] * (endpoint.mean_s + pause)
     return total

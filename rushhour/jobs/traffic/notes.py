@@ -65,9 +65,11 @@ def limits(
             "the log has whole seconds: requests of a page are sent one after the other, and pauses of less "
             "than 2 s are uncertain",
         )
-    if walks and all(one.p50_s is None for one in endpoints):
+    if walks and all(endpoint.p50_s is None for endpoint in endpoints):
         yield Note("durations", None, "the log has none, so think times contain the time of the answer")
-    doubtful = [one.name for one in endpoints if one.after is not None and not one.after.certain]
+    doubtful = [
+        endpoint.name for endpoint in endpoints if endpoint.after is not None and not endpoint.after.certain
+    ]
     if doubtful and walks:
         yield Note(
             "the ends of sessions",
@@ -75,15 +77,15 @@ def limits(
             f"the log is too short to tell an end from a long pause after {', '.join(doubtful[:5])}"
             + (f" and {len(doubtful) - 5} more" if len(doubtful) > 5 else ""),
         )
-    if any(one.queries > 0 for one in endpoints):
-        count = sum(one.queries * one.requests for one in endpoints)
+    if any(endpoint.queries > 0 for endpoint in endpoints):
+        count = sum(endpoint.queries * endpoint.requests for endpoint in endpoints)
         yield Note(
             "queries", round(count), "their values belong to customers; QUERIES of customers.py takes yours"
         )
-    if bodies := [one for one in endpoints if one.method in ("POST", "PUT", "PATCH")]:
+    if bodies := [endpoint for endpoint in endpoints if endpoint.method in ("POST", "PUT", "PATCH")]:
         yield Note(
             "bodies",
-            sum(one.requests for one in bodies),
+            sum(endpoint.requests for endpoint in bodies),
             "no log has them; BODIES of customers.py takes yours",
         )
     if arrivals.beyond:

@@ -122,12 +122,12 @@ def _rows(model: TrafficModel) -> list[EndpointRow]:
     total = sum(visits.values())
     return [
         EndpointRow(
-            one,
-            visits[one.name] / total if total else None,
-            tuple(_following(one)) if model.walks else (),
-            tuple(_think(one, model.source.resolution_s)) if model.walks else (),
+            endpoint,
+            visits[endpoint.name] / total if total else None,
+            tuple(_following(endpoint)) if model.walks else (),
+            tuple(_think(endpoint, model.source.resolution_s)) if model.walks else (),
         )
-        for one in model.endpoints
+        for endpoint in model.endpoints
     ]
 
 

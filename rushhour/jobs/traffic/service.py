@@ -123,4 +123,4 @@ def _pattern(form: str) -> str:
 
 def routes_of_model(model: TrafficModel) -> Sequence[Route]:
     """The endpoints of a model as routes, so that another log is sorted in the same way."""
-    return [Route(one.form, one.method) for one in model.endpoints]
+    return [Route(endpoint.form, endpoint.method) for endpoint in model.endpoints]

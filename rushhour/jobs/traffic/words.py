@@ -34,11 +34,11 @@ def terminal_model(model: TrafficModel, report: ReadingReport) -> RenderableType
 
 
 def _read(report: ReadingReport) -> Iterator[str]:
-    formats = ", ".join(one.name for one in report.formats)
+    formats = ", ".join(format_.name for format_ in report.formats)
     speed = f"{report.lines_per_second:,.0f} lines/s"
     yield f"{report.lines:,} lines of {formats}: {report.requests:,} requests, {speed}"
-    for one in report.formats:
-        yield from (f"  {one.name}: {note}" for note in one.notes)
+    for format_ in report.formats:
+        yield from (f"  {format_.name}: {note}" for note in format_.notes)
     for skipped in report.skipped:
         yield f"  skipped {skipped.lines:,}: {skipped.reason} (first: {', '.join(map(clean, skipped.first))})"
     if report.late:
@@ -99,10 +99,12 @@ def _endpoints(model: TrafficModel) -> Table:
     table.add_column("endpoint")
     for head in ("requests", "share", "think", "leave"):
         table.add_column(head, justify="right")
-    for one in model.endpoints[:_SHOWN]:
-        think = f"{one.median_think_s:.1f} s" if one.median_think_s is not None else "-"
-        leave = f"{one.after.end:.0%}" if one.after and model.walks else "-"
-        table.add_row(Text(clean(one.name)), f"{one.requests:,}", f"{one.share:.1%}", think, leave)
+    for endpoint in model.endpoints[:_SHOWN]:
+        think = f"{endpoint.median_think_s:.1f} s" if endpoint.median_think_s is not None else "-"
+        leave = f"{endpoint.after.end:.0%}" if endpoint.after and model.walks else "-"
+        table.add_row(
+            Text(clean(endpoint.name)), f"{endpoint.requests:,}", f"{endpoint.share:.1%}", think, leave
+        )
     if (more := len(model.endpoints) - _SHOWN) > 0:
         table.add_row(Text(f"and {more} more", "dim"))
     return table
