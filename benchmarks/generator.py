@@ -121,8 +121,9 @@ def bounds(shipped: Measured, stock: Measured) -> Iterator[Row]:
     )
     more = shipped.customers_a_core / stock.customers_a_core
     # A fifth of all customers is due within half a second of the push, and the last of them goes out as late
-    # as one core takes to send them all: there lateness falls with the CPU of a request and no further. One
-    # in a hundred timers fires in the push, so the whole's p99 says nothing else. Elsewhere a tenth is asked for.
+    # as one core takes to send them all: there lateness falls with the CPU of a request, and no further. A
+    # hundredth of all timers fires in the push, so the whole's p99 says nothing else. Elsewhere a tenth is
+    # asked for.
     coming = shipped.spawning.p99_ms / stock.spawning.p99_ms
     push = shipped.push.p99_ms / stock.push.p99_ms
     cheaper = shipped.us_a_request / stock.us_a_request
