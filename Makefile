@@ -15,8 +15,9 @@ override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/
 # Most tests wait more than they compute, so more of them run at once than there are cores. Those that judge a run
 # under load run one at a time.
 override TOGETHER := $(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone and not long'
-override ALONE := $(PYTEST) tests/integration -m alone
-override LONG := $(PYTEST) tests/unit tests/integration -m long
+override ALONE := $(PYTEST) tests/integration -m 'alone and not long'
+override LONG_TOGETHER := $(PYTEST) tests/unit tests/integration -n 4 --dist loadfile --no-loadscope-reorder -m 'long and not alone'
+override LONG_ALONE := $(PYTEST) tests/unit tests/integration -m 'long and alone'
 override SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Many containers set it; then each of the many processes that a target starts would compile all that it imports.
@@ -53,10 +54,10 @@ test: $(STAMP) ## run the unit and integration tests (ARGS="-k name" for a part)
 coverage: $(STAMP) ## run the same tests with branch coverage of every process, which takes twice as long
 	@$(BIN)/coverage erase
 	@$(TOGETHER) --cov --cov-report= && $(ALONE) --cov --cov-append --cov-report= \
-	  && $(LONG) --cov --cov-append --cov-report=term
+	  && $(LONG_TOGETHER) --cov --cov-append --cov-report= && $(LONG_ALONE) --cov --cov-append --cov-report=term
 
-test-long: $(STAMP) ## test what takes a minute or more: searches of capacity, nightly, drill, zoo, the cost of damaged files
-	@$(LONG)
+test-long: $(STAMP) ## the tests that take long: searches of capacity, nightly, drill, zoo, real Alertmanager, rarer variants
+	@$(LONG_TOGETHER) && $(LONG_ALONE)
 
 test-docker: $(STAMP) ## run the tests that need a container engine; as root on Debian, install one for them
 	@bash infra/images/engine.sh run sh -c 'bash infra/images/offline.sh && $(WITH_ARGS) $(BIN)/python -m pytest tests/docker' \

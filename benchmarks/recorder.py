@@ -126,6 +126,7 @@ def generate(url: str) -> None:
     class Customer(FastHttpUser):
         host = url
         wait_time = constant(0)
+        concurrency = 1
 
         @task
         def page(self) -> None:
@@ -145,7 +146,7 @@ def generate(url: str) -> None:
     from rushhour.load.recording import Counter  # noqa: PLC0415
     from rushhour.rundir import FactWriter, RunDir  # noqa: PLC0415
 
-    ours = [FastHttpSession(url, environment.events.request, user, concurrency=1) for user in users]
+    ours = [Customer(environment).client for _ in users]
     tally = Tally(Clock.since(time.time()), "local", time.process_time)
     stock_request = FastHttpSession.request
     recorded_request = counted(stock_request, tally)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+import pytest
 
 from rushhour.process.ports import free_port
 from tests.integration.agent_subject import line_of
@@ -161,6 +162,7 @@ def use_pool(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> tu
     return done.returncode, done.stderr
 
 
+@pytest.mark.long
 def test_a_run_reads_only_its_own_files_of_a_kept_folder(tmp_path: Path) -> None:
     findings = tmp_path / "findings.json"
     options = ("--keep", "kept", "--json", "findings.json")

@@ -131,9 +131,13 @@ OF_GEVENT = (
     *("imap", "group", "two_generations"),
 )
 OF_EVENTLET = ("wait", "event", "pool", "imap", "tpool")
+OFTEN = ("join", "get", "joinall", "wait", "queue", "pool_map")  # the others are tested by `make test-long`
 NO_EVENTLET = pytest.mark.skipif(find_spec("eventlet") is None, reason="no eventlet")
 KINDS = [
-    *(pytest.param(GEVENT, ask, id=f"gevent-{ask}") for ask in OF_GEVENT),
+    *(
+        pytest.param(GEVENT, ask, id=f"gevent-{ask}", marks=() if ask in OFTEN else pytest.mark.long)
+        for ask in OF_GEVENT
+    ),
     *(pytest.param(EVENTLET, ask, id=f"eventlet-{ask}", marks=NO_EVENTLET) for ask in OF_EVENTLET),
 ]
 

@@ -189,6 +189,7 @@ def lost_in(subject: Subject, program: str) -> dict[int, tuple[str | None, str |
     return {out.id: (f"{out.site.function}:{out.site.line}", out.lost) for out in found}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("program", "connections"),
     [(THREADS + KEPT_BY_THREADS, 9), (TASKS + KEPT_BY_TASKS, 12)],

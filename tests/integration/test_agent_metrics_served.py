@@ -87,6 +87,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
                     worker.kill()
 
 
+@pytest.mark.long
 def test_one_address_serves_the_metrics_of_all_workers(shop: Shop) -> None:
     for _ in range(20):
         assert shop.get("/items") == "1\n"

@@ -180,6 +180,7 @@ os._exit(0)
     assert (timeout.holding, timeout.kept) == (0, 1)
 
 
+@pytest.mark.long
 def test_a_thread_of_an_event_loops_executor_only_fetched_it_for_a_coroutine(subject: Subject) -> None:
     observed = subject.run("""
 import asyncio
@@ -213,6 +214,7 @@ greenlet.join()
     assert [out.lost for out in found] == ["owner-ended"]
 
 
+@pytest.mark.long
 def test_a_greenlet_that_waits_goes_on_holding(subject: Subject) -> None:
     pytest.importorskip("gevent")
     observed = subject.run("""
@@ -248,17 +250,20 @@ os._exit(0)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("queue", ["queue.Queue", "queue.SimpleQueue"])
 def test_a_worker_of_its_own_that_never_removes_its_session(subject: Subject, queue: str) -> None:
     found = leaked(subject, "REMOVE = False" + OWN_WORKERS.format(queue=queue))
     assert [out.lost for out in found] == ["owner-idle"]
 
 
+@pytest.mark.long
 def test_a_worker_of_its_own_that_removes_its_session(subject: Subject) -> None:
     observed = subject.run("REMOVE = True" + OWN_WORKERS.format(queue="queue.Queue"))
     assert [out.lost for out in observed.checkouts.values()] == []
 
 
+@pytest.mark.long
 def test_a_job_that_waits_for_the_results_of_others_has_not_leaked(subject: Subject) -> None:
     observed = subject.run("""
 import queue

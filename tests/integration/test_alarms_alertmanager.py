@@ -9,9 +9,12 @@ import pytest
 from rushhour.alarms.alertmanager import Change, Labels, Route, Sent, notifications
 from tests.integration.alertmanager_subject import Told, alertmanager, post, running, webhook
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus-alertmanager") is None, reason="no prometheus-alertmanager: make alert-tools"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        shutil.which("prometheus-alertmanager") is None, reason="no prometheus-alertmanager: make alert-tools"
+    ),
+]
 
 EVALUATION_S = 1.0  # scaled: the model may be wrong by this much
 SECONDS = 15.0

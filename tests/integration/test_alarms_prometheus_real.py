@@ -79,6 +79,7 @@ def exporting() -> Iterator[Exporter]:
         server.server_close()
 
 
+@pytest.mark.long
 def test_a_real_prometheus_and_alertmanager_notify_as_predicted(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(RULES)
     with webhook() as hook, exporting() as exporter:

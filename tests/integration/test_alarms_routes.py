@@ -12,9 +12,12 @@ from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.routing import deliveries
 from tests.integration.alertmanager_subject import alertmanager, post, running, webhook
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus-alertmanager") is None, reason="no prometheus-alertmanager: make alert-tools"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        shutil.which("prometheus-alertmanager") is None, reason="no prometheus-alertmanager: make alert-tools"
+    ),
+]
 
 SECONDS = 14.0
 OFF_S = 0.9  # scaled: the model may be wrong by this much

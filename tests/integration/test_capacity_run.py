@@ -76,6 +76,7 @@ def found(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_the_knee_of_a_service_that_serves_fifty_requests_a_second(tmp_path: Path) -> None:
     with serving(OneAtATime()) as server:
         done = subprocess.run(
@@ -100,6 +101,8 @@ def test_the_knee_of_a_service_that_serves_fifty_requests_a_second(tmp_path: Pat
         assert "carries" in search["sentence"]
 
 
+@pytest.mark.long
+@pytest.mark.alone
 def test_an_interrupted_search_keeps_what_it_found(tmp_path: Path) -> None:
     with serving(OneAtATime()) as server:
         process = subprocess.Popen(
@@ -159,6 +162,7 @@ def test_a_search_that_cannot_be_made_is_refused_before_anything_starts(
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_two_releases_on_one_stack_one_of_which_leaks(tmp_path: Path) -> None:
     done = subprocess.run(
         [

@@ -24,6 +24,7 @@ def drill(runs: Path, *arguments: str) -> tuple[int, Path]:
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_the_embedded_drill_cures_and_touches_no_sibling(cache: Path, tmp_path: Path) -> None:
     """By an update; here a rollback only starts another release (tests/unit/test_drill_command.py)."""
     code, folder = drill(tmp_path, "--by", "update")

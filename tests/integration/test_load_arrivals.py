@@ -125,6 +125,7 @@ def present(history: History) -> list[int]:
     return [users[t_s] for t_s in sorted(users)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 2])
 def test_customers_of_the_service_arrive_whatever_the_answers_do(workers: int, tmp_path: Path) -> None:
     load = arriving(15.0, 5.0, "locustfiles/referrals.py", workers, think_time=0.1)
@@ -187,6 +188,7 @@ def test_a_run_with_arrivals_by_the_public_command(tmp_path: Path) -> None:
     assert "customers arrived" in (run / "report.html").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits another process, as Linux can")
 def test_customers_beyond_the_open_files_are_turned_away(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(ASKS)
@@ -228,6 +230,7 @@ class Blocks(FastHttpUser):
 """
 
 
+@pytest.mark.long
 def test_a_generator_that_stood_still_shows_in_the_latency_since_requests_were_due(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(BLOCKS)
     load = arriving(40.0, 5.0, "own.py")

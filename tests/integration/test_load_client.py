@@ -9,6 +9,8 @@ import pytest
 
 from tests.integration.load_subject import ROOT
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def compared() -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """Tests of a real master with more workers than it writes the rows of one by one."""
 
+import pytest
+
 from benchmarks.master import measure
 from rushhour.load.merging import MERGED_FROM
+
+pytestmark = pytest.mark.long
 
 
 def test_a_master_of_many_workers_counts_every_request_once_and_notices_a_silent_worker() -> None:

@@ -225,7 +225,7 @@ def fault(run: Ended) -> str:
     return str(event.detail["error"])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_what_is_recorded_is_what_the_server_saw(workers: int, runs: Runs) -> None:
     run = runs(f"whole-{workers}")
     history = run.history

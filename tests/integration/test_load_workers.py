@@ -159,6 +159,7 @@ def test_a_worker_with_other_code_ends_the_run_with_its_reason(ended: Callable[[
     assert "differs from the master's" in run.said
 
 
+@pytest.mark.long
 def test_a_worker_without_rushhour_ends_the_run_with_its_reason(ended: Callable[[str], Ended]) -> None:
     run = ended("without rushhour")
     assert run.code == 3, run.said

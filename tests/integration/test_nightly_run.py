@@ -66,6 +66,7 @@ def first(folder: Path, cache: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_a_night_whose_candidate_leaks_fails(folder: Path, first: "subprocess.Popen[str]") -> None:
     lock = folder / "runs" / "nightly" / ".lock"
     deadline = time.monotonic() + DEADLINE_S

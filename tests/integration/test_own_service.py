@@ -95,6 +95,7 @@ def test_a_leak_in_the_users_own_service_is_named_with_its_line(folder: Path) ->
     assert site["endpoint"] == "GET /report/:year"
 
 
+@pytest.mark.long
 def test_a_service_that_runs_already(folder: Path) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()

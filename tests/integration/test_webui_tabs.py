@@ -81,6 +81,7 @@ def run_once(page: Page, tab_before: str) -> None:
     phase(page, "ready")
 
 
+@pytest.mark.long
 def test_the_tabs_are_right_after_each_run_without_a_reload(page: Page) -> None:
     for runs, opened in enumerate(("Pool", "Verdicts", "Statistics"), start=1):
         run_once(page, opened)

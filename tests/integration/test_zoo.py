@@ -19,6 +19,7 @@ from tests.judged_runs import ROOT, run, told
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_a_wait_for_a_partner_is_named_with_the_line_that_waits(cache: Path, tmp_path: Path) -> None:
     ended = run(tmp_path, "zoo-held-across-external-wait")
     verdict = told(ended)

@@ -22,6 +22,7 @@ def timeline_data(page: Path) -> dict[str, list[dict[str, object]]]:
     return data
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("pools", "seconds"), [(40, 210), (200, 30)])
 def test_the_report_of_a_run_with_many_pools_is_small(tmp_path: Path, pools: int, seconds: int) -> None:
     run = write_big_run(tmp_path / "run", endpoints=10, seconds=seconds, pools=pools, processes=1)

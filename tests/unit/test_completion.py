@@ -80,7 +80,9 @@ def offered(shell: str, words: list[str], folder: Path, working: Path = ROOT) ->
     return [*dict.fromkeys(line.strip("<>") for line in found.splitlines())]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    "shell", ["bash", *(pytest.param(name, marks=pytest.mark.long) for name in ("zsh", "fish"))]
+)
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

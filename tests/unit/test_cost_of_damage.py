@@ -14,7 +14,7 @@ from tests.faults.saved import CODES, DEADLINE_S, GROWTH_MB
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 
-pytestmark = pytest.mark.long  # files of millions of rows, each read by four commands
+pytestmark = [pytest.mark.long, pytest.mark.alone]  # files of millions of rows, each read by four commands
 
 MILLION = 1_000_000
 

@@ -156,7 +156,14 @@ def piped(arguments: list[str], **environment: str) -> str:
     return all_piped([arguments], **environment)[0]
 
 
-@pytest.mark.parametrize("environment", [{}, {"COLUMNS": "80"}, {"FORCE_COLOR": "1", "COLUMNS": "60"}])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        pytest.param({"COLUMNS": "80"}, marks=pytest.mark.long),
+        pytest.param({"FORCE_COLOR": "1", "COLUMNS": "60"}, marks=pytest.mark.long),
+    ],
+)
 def test_nothing_is_wrapped_in_a_pipe(environment: dict[str, str], runs: list[RunDir]) -> None:
     commands = calls(runs)
     judged = [["judge", str(run.path)] for run in runs]

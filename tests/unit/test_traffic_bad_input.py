@@ -443,7 +443,9 @@ def test_a_damaged_line_of_a_given_format_is_a_request_or_counted(
     assert all(math.isfinite(request.t) and (request.seconds or 0) >= 0 for request in requests)
 
 
-@pytest.mark.parametrize("where", ["path", "agent", "host"])
+@pytest.mark.parametrize(
+    "where", ["path", *(pytest.param(name, marks=pytest.mark.long) for name in ("agent", "host"))]
+)
 def test_long_values_need_no_more_memory_than_a_bound(tmp_path: Path, where: str) -> None:
     tracemalloc = pytest.importorskip("tracemalloc")
     log = tmp_path / "access.log"

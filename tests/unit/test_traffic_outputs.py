@@ -59,12 +59,10 @@ def played(model: TrafficModel, folder: Path, bodies: dict[str, Any], requests: 
     gevent = types.ModuleType("gevent")
     gevent.spawn = lambda function, name: function(name)  # type: ignore[attr-defined]
     gevent.joinall = lambda spawned: None  # type: ignore[attr-defined]
-    before = {name: sys.modules.get(name) for name in ("locust", "locust.exception", "gevent")}
-    sys.modules.update({"locust": locust, "locust.exception": exceptions, "gevent": gevent})
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in (("locust", locust), ("locust.exception", exceptions), ("gevent", gevent)):
+            patch.setitem(sys.modules, name, module)
         names = runpy.run_path(str(file))
-    finally:
-        sys.modules.update({name: module for name, module in before.items() if module})
     clock = {"t": 0.0}
 
     class Client:
