@@ -12,7 +12,7 @@ from sqlalchemy import ForeignKey, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from benchmarks.subjects.driver_cycle import second_thread
+from benchmarks.subjects.driver_cycle import second_thread, stay_on_one_core
 from benchmarks.subjects.switched_agent import Agent
 
 fastapi: Any = importlib.import_module("fastapi")  # where this runs, not where it is type-checked
@@ -89,5 +89,6 @@ app.add_api_route("/customers/{number}/referrals", referrals)
 app.add_api_route("/agent/{way}", switch)
 
 if __name__ == "__main__":
+    stay_on_one_core()
     second_thread()
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=False, loop="asyncio")
