@@ -104,7 +104,7 @@ def _read(path: Path) -> list[Policy]:
         if key not in _TOP
     ]
     system = root.plain.get("system")
-    if system not in SYSTEMS:
+    if system not in tuple(SYSTEMS):  # it may be a list, which no dictionary can be asked for
         problems.append(
             f"{path}:{root.line(('system',))}: `system:` {system!r} is none of {', '.join(SYSTEMS)}"
         )
