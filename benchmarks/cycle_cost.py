@@ -10,10 +10,8 @@ from benchmarks.table import Row
 
 MAX_ADDED_US: Final = 5.0
 MAX_ADDED_SHARE: Final = 0.15  # under asyncio, whose cycle takes ten times as long
-# Few cycles in a block would weigh the agent's ticks, which come whether anybody takes a connection or not;
-# those of asyncio cost ten times as much.
+# Few cycles in a block would weigh the agent's ticks, which come whether anybody takes a connection or not.
 CYCLES: Final = 4_000
-ASYNCIO_CYCLES: Final = 4_000
 STARTS: Final = 2
 TURNS: Final = 12
 ASYNCIO_TURNS: Final = 30  # half of them scatter by as much as the agent costs
@@ -33,13 +31,13 @@ def cost_row(name: str, python: Path, url: str, worker: str, out: Path) -> Row:
 
 def switched(python: Path, url: str, worker: str, out: Path) -> tuple[list[float], list[float]]:
     """What the agent added in each turn, and what a cycle took without it, in microseconds of CPU."""
-    cycles, count = (ASYNCIO_CYCLES, ASYNCIO_TURNS) if worker == "asyncio" else (CYCLES, TURNS)
+    count = ASYNCIO_TURNS if worker == "asyncio" else TURNS
     costs, plain = [], []
     settings = environment(None) | {"PYTHONPATH": str(ROOT)}
     for _ in range(STARTS):  # no two processes are laid out alike in memory
         command: list[str | Path] = [python, "benchmarks/subjects/driver_cycle.py", url, worker, str(out)]
         with subject(command, settings) as process:
-            for without, observed in turns(count, partial(ask, process, cycles), partial(tell, process)):
+            for without, observed in turns(count, partial(ask, process, CYCLES), partial(tell, process)):
                 costs.append(observed - without)
                 plain.append(without)
     return costs, plain

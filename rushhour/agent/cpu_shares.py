@@ -1,7 +1,5 @@
 """Reads the share of its time that a thread had a CPU, or wanted one, as Linux counts it."""
 
-# pathlib would slow the start of every process of the service.
-
 from __future__ import annotations
 
 import _thread
@@ -11,7 +9,7 @@ from contextlib import suppress
 
 from .book import monotonic
 
-_MAIN_THREAD = _thread.get_ident()  # as the process starts; gevent gives it another number later
+MAIN_THREAD = _thread.get_ident()  # as the process starts; gevent gives it another number later
 _MAX_BYTES = 200
 _pread = os.pread  # bound before anything can patch it
 
@@ -60,7 +58,7 @@ class CpuShare:
 
     def _number(self) -> int | None:
         """The kernel's number of the thread; None, for which there is no file, where it is not known."""
-        if self._thread == _MAIN_THREAD:
+        if self._thread == MAIN_THREAD:
             return os.getpid()
         active = getattr(sys.modules.get("threading"), "_active", {}).get(self._thread)
         number: int | None = getattr(active, "_native_id", None)

@@ -200,7 +200,7 @@ class Doing:
                 best[1].hands_on = best[1].hands_on or standing.hands_on
                 return [*best[0], *chain.frames], best[1]
         if standing.what == ELSEWHERE and generation < MAX_GENERATIONS:
-            for below in (self._task(task, owner, frames, generation + 1) for task in chain.beside):
+            for below in (self._task(other, owner, frames, generation + 1) for other in chain.beside):
                 if below[1] is not None and below[1].what == QUEUE:
                     return [*below[0], *chain.frames], below[1]
         standing.hands_on = standing.hands_on and standing.what == ELSEWHERE

@@ -9,7 +9,6 @@ else runs. A callback that calls a blocking driver, sleeps or computes is seen a
 
 from __future__ import annotations
 
-import _thread
 import os
 import sys
 import weakref
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .book import monotonic
 from .call_sites import FRAMEWORK, Classifier, Site
-from .cpu_shares import CpuShare
+from .cpu_shares import MAIN_THREAD, CpuShare
 from .owners import TASK
 from .standing import DRIVER, QUEUE, Reader
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .journal import Record
 
-_MAIN_THREAD = _thread.get_ident()  # as the process starts; gevent gives it another number later
 MANY_OWNERS = 3  # tasks that took a connection in one loop: it runs more than a single job
 WAITS, COMPUTES = "waits", "computes"
 BUSY_SHARE = 0.8  # of the time between two looks that its thread had a CPU, or wanted one: it computes
@@ -239,4 +237,4 @@ def _is_detached(stack: list[FrameType]) -> bool:
 def thread_of_gevent() -> int | None:
     """Return the thread in which gevent runs every request, or None without gevent's patches."""
     monkey = sys.modules.get("gevent.monkey")
-    return _MAIN_THREAD if getattr(monkey, "saved", None) else None
+    return MAIN_THREAD if getattr(monkey, "saved", None) else None

@@ -203,7 +203,7 @@ def test_aliases_of_aliases_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "line", "told"),
     [
-        (5_000, "  s{at}: {{extends: unknown}}", "5,000 scenarios; 1,000 are the most"),
+        (20_000, "  s{at}: {{extends: unknown}}", "20,000 scenarios; 1,000 are the most"),
         (900, "  s{at}: {{extends: unknown}}", "no scenario 'unknown'"),
         (900, "  s{at}: {{extends: s{next}}}", "extends more than 20 scenarios"),
     ],

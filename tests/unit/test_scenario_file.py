@@ -218,7 +218,7 @@ def test_what_ruamel_cannot_read_is_a_message_with_its_line(folder: Path, lines:
 
 
 def test_nesting_without_end_is_a_message(folder: Path) -> None:
-    assert "nested too deeply" in problems(folder, "scenarios: " + "[" * 2000)[0]
+    assert "nested too deeply" in problems(folder, "scenarios: " + "[" * 5000)[0]
 
 
 @pytest.mark.parametrize(("member", "kind"), [("{ base: broken }", "mapping"), ("[base]", "list")])

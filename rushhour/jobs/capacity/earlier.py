@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from rushhour.jobs.archive.directories import SEARCH_FILE, is_search
 from rushhour.jobs.capacity.again import knee_again
-from rushhour.jobs.capacity.facts import Earlier, Search, at
+from rushhour.jobs.capacity.facts import SEARCHES, Earlier, Search, held
 
 SAME_SPEED: Final = 0.1  # of the CPU that a request takes; a larger difference moves a knee that CPU decides
-
-_SEARCHES: Final = TypeAdapter(tuple[Search, ...])
 
 
 def latest_before(runs: Path, search: Search) -> Earlier | None:
@@ -23,12 +21,15 @@ def latest_before(runs: Path, search: Search) -> Earlier | None:
         if not is_search(folder):
             continue
         try:
-            found = _SEARCHES.validate_json((folder / SEARCH_FILE).read_bytes())
+            found = SEARCHES.validate_json((folder / SEARCH_FILE).read_bytes())
         except (OSError, ValidationError):
             continue
         for other in found:
-            if other.knee.kind == "knee" and _conditions(other) == _conditions(search):
-                return Earlier(folder.name, other.knee.low, other.knee.high, cpu_ms(other))
+            low, high = other.knee.low, other.knee.high
+            if other.knee.kind != "knee" or low is None or high is None:
+                continue
+            if _conditions(other) == _conditions(search):
+                return Earlier(folder.name, low, high, cpu_ms(other))
     return None
 
 
@@ -38,15 +39,14 @@ def _conditions(search: Search) -> tuple[object, ...]:
 
 def cpu_ms(search: Search) -> float | None:
     """Return the CPU of the service per request, in ms, at the highest rate that held; None: not known."""
-    steps = [step for step in at(search.steps, search.knee.low) if step.outcome == "holds"]
-    found = [step.cpu_ms for step in steps if step.cpu_ms is not None]
+    found = [step.cpu_ms for step in held(search) if step.cpu_ms is not None]
     return sum(found) / len(found) if found else None
 
 
 def beside(search: Search) -> str:
     """Say how the knee lies beside the one before; empty where there is none to compare with."""
     before, knee = search.earlier, search.knee
-    if before is None or knee.kind != "knee" or None in (before.low, before.high, knee.low, knee.high):
+    if before is None or knee.kind != "knee" or knee.low is None or knee.high is None:
         return ""
     text = f"The search before ({before.run}) found it between {before.low:g} and {before.high:g}"
     now_ms, then_ms = cpu_ms(search), before.cpu_ms
@@ -58,5 +58,5 @@ def beside(search: Search) -> str:
             f"{speed} now, and a knee that CPU decides moves with it."
         )
     low, high = knee_again(search) or (knee.low, knee.high)
-    agrees = before.low <= high and low <= before.high  # type: ignore[operator]  # none is None, see above
+    agrees = before.low <= high and low <= before.high
     return f"{text}, which {'agrees' if agrees else 'lies further away than these steps explain'}."

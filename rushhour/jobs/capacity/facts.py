@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from pydantic import TypeAdapter
 
 # holds: every threshold held; gives: one was violated; leaks: connections did not come back; generator: the
 # load generator could not keep the rate; unknown: the run says nothing.
@@ -74,8 +76,8 @@ class Earlier:
     """The knee that the search before found, of the same release under the same conditions."""
 
     run: str  # the name of its folder
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     cpu_ms: float | None  # of the service, per request, at `low`
 
 
@@ -98,6 +100,14 @@ class Search:
     earlier: Earlier | None = None
 
 
+SEARCHES: Final = TypeAdapter(tuple[Search, ...])  # capacity.json
+
+
 def at(steps: Sequence[Step], rate: float | None) -> tuple[Step, ...]:
     """Return the steps at a rate."""
     return tuple(step for step in steps if step.rate == rate)
+
+
+def held(search: Search) -> tuple[Step, ...]:
+    """Return the steps that held at the highest rate that did."""
+    return tuple(step for step in at(search.steps, search.knee.low) if step.outcome == "holds")

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from junitparser import TestCase
-from pydantic import TypeAdapter
 
 from rushhour.jobs.archive.directories import SEARCH_FILE
 from rushhour.jobs.capacity.again import knee_again
-from rushhour.jobs.capacity.facts import Search
+from rushhour.jobs.capacity.facts import SEARCHES, Search
 from rushhour.jobs.capacity.page import render_search
 from rushhour.jobs.capacity.words import HEADS, Verdict, first_limit, meaning, rows, sentence
 from rushhour.report.files import write
@@ -21,7 +20,6 @@ from rushhour.rundir import RunDir
 PAGE: Final = "capacity.html"
 STEPS: Final = "steps"  # the folder of the steps' run directories
 
-_SEARCHES: Final = TypeAdapter(tuple[Search, ...])
 Judged = tuple[Search, Verdict, str]  # a search, its verdict and the reason
 
 
@@ -46,7 +44,7 @@ def as_objects(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     """Return the searches for programs: an object for each."""
     found = []
     for search, verdict, why in judged:
-        [plain] = _SEARCHES.dump_python((search,), mode="json")
+        [plain] = SEARCHES.dump_python((search,), mode="json")
         limit = first_limit(search)
         first = None if limit is None else {"sentence": limit.sentence, "evidence": list(limit.evidence)}
         found.append(

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from rushhour.jobs.capacity.again import CONFIDENCE, knee_again
 from rushhour.jobs.capacity.earlier import beside
-from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step, at
+from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step, at, held
 from rushhour.jobs.capacity.resources import POOL, gives_first, next_limit
 from rushhour.metrics.wording import counted
 from rushhour.report import words
@@ -86,7 +86,7 @@ def _leak(search: Search) -> str:
 
 def meaning(search: Search) -> str | None:
     """Say what the rate means, and where another search would find it; None without a rate that held."""
-    steps = [step for step in at(search.steps, search.knee.low) if step.outcome == "holds"]
+    steps = held(search)
     rates = [step.requests_per_s for step in steps if step.requests_per_s is not None]
     present = [step.present for step in steps if step.present is not None]
     if not rates or not present:
