@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import psutil
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # the library's class is in lower case
 from psycopg2.extensions import make_dsn
 
 from benchmarks.table import Row
 from rushhour.process.guard import Guard
+from rushhour.process.psutil_meters import MachineMeter
 from rushhour.scenario.model import Data
 from rushhour.stack.postgres.bare import BareServer, bare_server
 from rushhour.stack.postgres.seeding import seed
@@ -116,20 +116,15 @@ def _filled(server: BareServer, work: Callable[[str], None]) -> Filled:
         cursor.execute(sql.SQL("CREATE DATABASE {}").format(name))
         try:
             empty = _size(cursor)
-            began, used = time.monotonic(), _cpu_s()
+            machine = MachineMeter()
+            began, used_s = time.monotonic(), machine.read().cpu_s
             work(make_dsn(server.dsn, dbname="measured"))
             seconds = time.monotonic() - began
-            busy = (_cpu_s() - used) / (seconds * (psutil.cpu_count() or 1))
+            busy = (machine.read().cpu_s - used_s) / (seconds * (machine.limit_cores or 1))
             return Filled(seconds, (_size(cursor) - empty) / 1e6, busy)
         finally:
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
             cursor.execute("CHECKPOINT")  # what one left to write is not the other's to pay for
-
-
-def _cpu_s() -> float:
-    """What all cores did so far."""
-    times = psutil.cpu_times()
-    return sum(times) - times.idle - getattr(times, "iowait", 0.0)
 
 
 def _size(cursor: Cursor) -> int:

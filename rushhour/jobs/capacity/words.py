@@ -128,8 +128,8 @@ def first_limit(search: Search) -> First | None:
         return None
     step = max(gave, key=lambda each: each.sure or 0)
     part = gives_first(step.resources)
-    held = [each for each in at(search.steps, search.knee.low) if each.outcome == "holds"]
-    behind = next_limit(held[-1].resources, step.resources, held[-1].rate) if held and part else None
+    below = held(search)
+    behind = next_limit(below[-1].resources, step.resources, below[-1].rate) if below and part else None
     return First(
         sentence=_first_sentence(step, part),
         evidence=tuple(_evidence(step, part)),
