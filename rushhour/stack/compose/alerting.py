@@ -232,7 +232,7 @@ def wait_for(
             raise StackError(
                 f"waited for {part} to be ready; its container is {container.status}; "
                 "the last lines of its log:",
-                last_lines(container),
+                last_lines(container, LOG_LINES),
             )
 
     wait_until(
