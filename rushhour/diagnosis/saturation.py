@@ -15,6 +15,8 @@ FIX = (
 
 MOST = 0.5  # of the looks at holders
 BUSY = 0.25  # of the connections out; below half it only makes another cause worse
+FEW = 10  # connections; fewer are told with a decimal
+OFTEN_FREE = 0.5  # of its connections: a pool of which less is wanted on average is full at times only
 
 
 def find(signals: Signals) -> Finding | None:
@@ -57,8 +59,10 @@ def _summary(pressure: PressureSignals) -> str:
     if pressure.wanted is not None and pressure.arrivals_per_s and pressure.hold_mean_s:
         text += (
             f": {pressure.arrivals_per_s:.0f} arrivals a second, each holding one for "
-            f"{pressure.hold_mean_s * 1000:,.0f} ms, want {pressure.wanted:.0f}"
+            f"{pressure.hold_mean_s * 1000:,.0f} ms, want {pressure.wanted:.{int(pressure.wanted < FEW)}f}"
         )
+        if pressure.wanted < OFTEN_FREE * pressure.capacity:
+            text += " on average, so that bursts filled it"
     back = (
         "all came back after the load" if not pressure.left_out else f"{pressure.left_out} did not come back"
     )

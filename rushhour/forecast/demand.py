@@ -1,20 +1,23 @@
 """Reads from a run what its customers ask of the pools of a process (pure)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import fsum
 from typing import Final
 
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.checkouts import CheckOuts, count_checkouts
 from rushhour.forecast.durations import Durations, from_buckets
-from rushhour.forecast.healthy import HealthySeconds, healthy_seconds
+from rushhour.forecast.healthy import HealthySeconds, healthy_seconds, without_crowded
 from rushhour.metrics.latencies import merge
 from rushhour.metrics.requests import NO_WAIT
+from rushhour.metrics.waits import waits_p99_ms
+from rushhour.metrics.window import find_window
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.rundir.facts import server_of
 from rushhour.scenario.model import Scenario
 
 FEWEST_CHECKOUTS: Final = 200  # of a pool: two of them are its slowest hundredth
@@ -73,6 +76,9 @@ class PoolDemand:
     create_s: float | None  # mean time to open a connection; None: none was opened
     in_use_max: int  # of a process, sampled
     sites: tuple[SiteDemand, ...]  # most connection-seconds first
+    beside: float = 1.0  # connections to its server, of all processes, out while one was: on average
+    cpu_s: float | None = None  # of its server, for one check-out; None: unknown
+    waited_p99_s: float | None = None  # of the whole load: the upper bound of a bucket; None: unknown
 
     @property
     def capacity(self) -> int | None:
@@ -88,6 +94,7 @@ class Second:
     requests: int  # sent, over all processes
     checkouts: int
     held_s: float
+    answered: Mapping[str, int] = field(default_factory=dict, hash=False)  # endpoint -> requests, soon after
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ class Demand:
     processes: int
     threads: int | None  # of each process; None: unknown
     instances: int
-    seconds: tuple[Second, ...]
+    seconds: tuple[Second, ...]  # healthy ones
     cpu: Mapping[str, float]  # component -> share of the CPU that it may use (0 to 1)
     max_connections: Mapping[str, int]  # server -> its limit
     latency_s: float  # mean of an answer
@@ -115,6 +122,8 @@ class Demand:
     growth: Mapping[str, float] | None = (
         None  # pool -> how its holds grow with CPU (queueing.py); None: unknown
     )
+    full: tuple[Second, ...] = ()  # a pool was full all the time: they say when customers act together
+    cores: Mapping[str, float] = field(default_factory=dict)  # component -> cores that it may use
 
     def pool(self, name: str) -> PoolDemand:
         """Return a pool by its name. Raises KeyError."""
@@ -127,7 +136,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
     Only healthy seconds count (healthy.py). Raises InsufficientDataError if the run has no agent, no such
     second or too few check-outs.
     """
-    healthy = healthy_seconds(run, scenario, history)
+    healthy = without_crowded(healthy_seconds(run, scenario, history), history)
     seconds = len(healthy.seconds)
     checkouts = count_checkouts(history, healthy)
     came_back = {name: checkouts.total(name).came_back for name in {key.pool for key in checkouts.by_site}}
@@ -142,31 +151,59 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         )
     requests, latency_s = _requests(history, healthy)
     customers, sent = healthy.customers(history), healthy.sent(history)
-    per_s = sum(sent.values()) / seconds
-    if not requests or not per_s or not any(customers.values()) or not checkouts.hold_us:
+    per_s = sum(sent.get(second, 0) for second in healthy.seconds) / seconds
+    present = [customers.get(second, 0) for second in healthy.seconds]
+    if not requests or not per_s or not any(present) or not checkouts.hold_us:
         raise InsufficientDataError(
             f"{run}: no customer, no request or no histogram of holds in healthy seconds; run it again"
         )
     mean_s = fsum(latency_s[name] * count for name, count in requests.items()) / requests.total()
     pools = tuple(_pool(name, checkouts, samples, seconds) for name in names)
+    processes = max(pool.processes for pool in pools)
+    cores = _cores(history, healthy, processes)
+    cpu = _cpu(history, healthy, cores)
+    asked = Counter[str]()  # check-outs of a server's pools
+    for pool in pools:
+        asked[server_of(pool.name)] += pool.checkouts
+
+    waits_ms = waits_p99_ms(history, find_window(history, scenario.load.warm_up))
+
+    def known(pool: PoolDemand) -> PoolDemand:
+        server = server_of(pool.name)
+        used = cpu.get(server, 0.0) * cores.get(server, 0.0) * seconds
+        waited_ms = waits_ms.get(pool.name)
+        return replace(
+            pool,
+            cpu_s=used / asked[server] if used else None,
+            waited_p99_s=None if waited_ms is None else waited_ms / 1e3,
+        )
+
+    answered: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in history.requests:
+        for sent_s in (row.t_s, row.t_s - 1):  # rows are of the second in which requests ended
+            answered[sent_s][row.endpoint] += row.count
+
+    def second(at_s: int) -> Second:
+        count, held_s = checkouts.per_second.get(at_s, (0, 0.0))
+        return Second(at_s, customers.get(at_s, 0), sent.get(at_s, 0), count, held_s, answered[at_s])
+
     return Demand(
         run=run,
         service=scenario.target.name,
         release=scenario.release,
         scenario=scenario.name,
-        customers=max(customers.values()),
-        think_s=max(0.0, sum(customers.values()) / seconds / per_s - mean_s),
+        customers=max(present),
+        think_s=max(0.0, sum(present) / seconds / per_s - mean_s),
         requests_per_s=per_s,
         endpoints=_endpoints(names, checkouts, requests, latency_s),
-        pools=pools,
-        processes=max(pool.processes for pool in pools),
+        pools=tuple(map(known, pools)),
+        processes=processes,
         threads=_threads(scenario),
         instances=1,
-        seconds=tuple(
-            Second(second, customers.get(second, 0), sent.get(second, 0), *checkouts.per_second[second])
-            for second in sorted(healthy.seconds)
-        ),
-        cpu=_cpu(history, healthy, max(pool.processes for pool in pools)),
+        seconds=tuple(map(second, sorted(healthy.seconds))),
+        full=tuple(map(second, sorted(healthy.full))),
+        cpu=cpu,
+        cores=cores,
         max_connections={
             sample.server: sample.max_connections for sample in history.servers if sample.max_connections
         },
@@ -273,7 +310,17 @@ def _pool(name: str, checkouts: CheckOuts, samples: list[f.PoolSample], seconds:
         create_s=from_buckets(created).mean_s if created.total() else None,
         in_use_max=max(sample.checked_out for sample in own),
         sites=tuple(sorted(sites, key=lambda site: -site.share)),
+        beside=_beside([sample for sample in samples if server_of(sample.pool) == server_of(name)]),
     )
+
+
+def _beside(samples: Sequence[f.PoolSample]) -> float:
+    """Return how many connections were out while one was: the mean over connections, not over time."""
+    out = Counter[float]()  # the agents of all processes write their samples at about the same moments
+    for sample in samples:
+        out[round(sample.t_s, 1)] += sample.checked_out
+    total = sum(out.values())
+    return sum(count * count for count in out.values()) / total if total else 1.0
 
 
 def _threads(scenario: Scenario) -> int | None:
@@ -283,17 +330,24 @@ def _threads(scenario: Scenario) -> int | None:
     return service.threads if said or target.app else None
 
 
-def _cpu(history: History, healthy: HealthySeconds, processes: int) -> dict[str, float]:
-    """Return the mean share of its CPU that each component used; the machine's where it has no limit.
+def _cores(history: History, healthy: HealthySeconds, processes: int) -> dict[str, float]:
+    """Return how many cores each component may use: its limit, or the machine's where it has none.
 
     A Python process computes on one core at a time, however many threads it has.
     """
-    cores = history.environment.cpu_count if history.environment else None
-    shares: dict[str, list[float]] = defaultdict(list)
+    machine = history.environment.cpu_count if history.environment else None
+    found: dict[str, float] = {}
     for sample in history.host:
-        limit = sample.limit_cores or cores
-        if limit and sample.component == "service":
-            limit = min(limit, processes)
+        limit = sample.limit_cores or machine
         if limit and healthy.holds(sample.t_s) and sample.component not in _NOT_OF_THE_SERVICE:
-            shares[sample.component].append(sample.cpu_cores / limit)
-    return {component: fsum(found) / len(found) for component, found in shares.items()}
+            found[sample.component] = min(limit, processes) if sample.component == "service" else limit
+    return found
+
+
+def _cpu(history: History, healthy: HealthySeconds, cores: Mapping[str, float]) -> dict[str, float]:
+    """Return the mean share of its CPU that each component used."""
+    used: dict[str, list[float]] = defaultdict(list)
+    for sample in history.host:
+        if sample.component in cores and healthy.holds(sample.t_s):
+            used[sample.component].append(sample.cpu_cores)
+    return {component: fsum(found) / len(found) / cores[component] for component, found in used.items()}

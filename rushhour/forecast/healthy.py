@@ -12,14 +12,20 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 
 FEWEST_SECONDS: Final = 5
+FEW_CROWDED: Final = 0.2  # of the seconds: as many may be a burst, more are how the service runs
 _PERIOD_S: Final = 0.5  # call sites and histograms are written about once a second, of the second before
 
 
 @dataclass(frozen=True, slots=True)
 class HealthySeconds:
-    """The healthy whole seconds of a run, in seconds since its anchor."""
+    """The healthy whole seconds of a run, in seconds since its anchor.
+
+    In those of `full` a pool was full all the time, and nothing else was wrong: they say when customers act
+    together, and no more.
+    """
 
     seconds: frozenset[int]
+    full: frozenset[int] = frozenset()
 
     def holds(self, t_s: float) -> bool:
         """Return whether the moment lies in a healthy second."""
@@ -33,18 +39,18 @@ class HealthySeconds:
         return self.second_of_period(t_s) in self.seconds
 
     def customers(self, history: History) -> dict[int, int]:
-        """Return the customers in each healthy second, over all workers of the generator."""
+        """Return the customers in each healthy or full second, over all workers of the generator."""
         found = Counter[int]()
         for sample in history.generator:
-            if sample.t_s in self.seconds:
+            if sample.t_s in self.seconds or sample.t_s in self.full:
                 found[sample.t_s] += sample.users
         return dict(found)
 
     def sent(self, history: History) -> dict[int, int]:
-        """Return the requests that were sent in each healthy second."""
+        """Return the requests that were sent in each healthy or full second."""
         found = Counter[int]()
         for sample in history.generator:
-            if sample.t_s in self.seconds:
+            if sample.t_s in self.seconds or sample.t_s in self.full:
                 found[sample.t_s] += sample.started
         return dict(found)
 
@@ -70,16 +76,35 @@ def healthy_seconds(run: str, scenario: Scenario, history: History) -> HealthySe
     )
     ill = {int(timeout.t_s) for timeout in history.pool_timeouts}
     ill |= {row.t_s for row in history.requests if row.count and row.outcome in f.FAILURES}
-    ill |= _full_seconds(history)
     measured = range(window.first_second, window.first_second + window.whole_seconds)
-    seconds = frozenset(second for second in measured if second + 1 <= first_fault_s and second not in ill)
+    well = frozenset(second for second in measured if second + 1 <= first_fault_s and second not in ill)
+    full = well & _full_seconds(history)
+    seconds = well - full
     if len(seconds) < FEWEST_SECONDS:
         raise InsufficientDataError(
             f"{run}: {counted(len(seconds), 'second')} of {len(measured)} measured were healthy (no pool "
             f"full all the time, no time-out, no failed request), and at least {FEWEST_SECONDS} are needed: "
             "run the scenario with fewer customers, or longer"
         )
-    return HealthySeconds(seconds)
+    return HealthySeconds(seconds, full)
+
+
+def without_crowded(healthy: HealthySeconds, history: History) -> HealthySeconds:
+    """Count seconds in which a pool was full at a time, and those after them, as full if they are few.
+
+    A burst fills a pool for a moment: then holds are longer than at other times, and check-outs wait.
+    """
+    at_times = {
+        int(sample.t_s)
+        for sample in history.pools
+        if sample.capacity is not None and sample.checked_out >= sample.capacity
+    }
+    crowded = healthy.seconds & {second + after for second in at_times for after in (0, 1)}
+    rest = healthy.seconds - crowded
+    everything = len(healthy.seconds) + len(healthy.full)
+    if len(rest) < FEWEST_SECONDS or len(crowded) + len(healthy.full) > FEW_CROWDED * everything:
+        return healthy
+    return HealthySeconds(rest, healthy.full | crowded)
 
 
 def _full_seconds(history: History) -> set[int]:

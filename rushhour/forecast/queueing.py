@@ -33,10 +33,11 @@ __all__ = [
 ]
 
 MODEL_ERROR: Final = 0.25  # of waits and time-outs, as a share: measured by `make bench ARGS=forecast`
+BURST_ERROR: Final = 1.0  # the same where customers act together, in three runs of one service
 REQUESTS: Final = 20_000  # simulated for a prediction, over all of its repeats
 SHORTEST_S: Final = 0.5  # of a simulation
 HOLDS: Final = 20  # mean holds that a simulation lasts at least
-BURSTS_COST: Final = 2  # times as many requests are simulated where customers act together
+BURSTS_COST: Final = 3  # times as many requests are simulated where customers act together
 MOST_PER_S: Final = 5000  # requests a second of a process: no Python process answers so many
 
 
@@ -48,6 +49,7 @@ class PoolPrediction:
     checkouts_per_s: Estimate
     waits_share: Estimate  # had to wait in the queue
     wait_p99_s: Estimate  # time-outs count with their time-out
+    served_p99_s: Estimate  # from asking to giving back
     timeout_share: Estimate
     timeouts_per_hour: Estimate  # over all processes
     in_use_mean: Estimate
@@ -68,16 +70,23 @@ class Prediction:
 
 
 def predict(
-    demand: Demand, setting: Setting, *, repeats: int = 20, requests: int = REQUESTS, seed: int = 1
+    demand: Demand,
+    setting: Setting,
+    *,
+    repeats: int = 20,
+    requests: int = REQUESTS,
+    seed: int = 1,
+    bursts: bool = True,
 ) -> Prediction:
     """Predict what a setting would show; the same arguments always give the same figures.
+
+    Without `bursts` customers act independently, also where they did not in the run.
 
     Each of the `repeats` simulates the processes of a service, or a few of many, with demand that is
     resampled from the seconds of the run. Together they simulate about so many `requests`: with many
     customers the simulated time is shorter than the horizon. Raises UsageError for more requests a second
     than a process can answer.
     """
-    dice = Random(f"forecast {seed}")  # noqa: S311 - not a secret
     cpu = predicted_cpu(demand, setting)
     expected_per_s = expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
     if expected_per_s > MOST_PER_S:
@@ -87,14 +96,18 @@ def predict(
             f"{MOST_PER_S:,}: more processes or instances, or fewer customers, would make sense"
         )
         raise UsageError([problem])
-    activity = activity_of(demand)
+    activity = activity_of(demand) if bursts else (1.0,)
+    if len(activity) > 1:
+        repeats = max(2, repeats // 2)  # longer ones, so that they hold the whole pattern
     seconds = _simulated_s(
         demand, setting.horizon_s, requests / repeats / max(expected_per_s, 1e-9), len(activity)
     )
     warm_s = min(max(2.0, 0.2 * seconds), seconds)
     tallies, shares = [], []
-    for _ in range(repeats):
-        worlds = resampled_worlds(demand, setting, cpu, activity, dice)
+    for repeat in range(repeats):
+        # One for each: settings that are compared meet the same resample and the same bursts.
+        drawn, dice = (Random(f"{what} {seed} {repeat}") for what in ("resample", "simulation"))  # noqa: S311
+        worlds = resampled_worlds(demand, setting, cpu, activity, drawn)
         tallies.append(together([simulate(world, seconds, warm_s, dice) for world in worlds]))
         shares.append(_share(demand, setting, worlds))
     pools = {
@@ -104,6 +117,7 @@ def predict(
             shares,
             seconds,
             timeout_s=setting.pools[pool.name].timeout_s,
+            error=BURST_ERROR if len(activity) > 1 else MODEL_ERROR,
         )
         for at, pool in enumerate(demand.pools)
     }
@@ -163,6 +177,7 @@ def together(tallies: Sequence[Tally]) -> Tally:
             PoolTally(
                 asked=sum(pool.asked for pool in pools),
                 waits_s=[wait_s for pool in pools for wait_s in pool.waits_s],
+                served_s=[served_s for pool in pools for served_s in pool.served_s],
                 timeouts=sum(pool.timeouts for pool in pools),
                 in_use_max=max(pool.in_use_max for pool in pools),
                 in_use_s=math.fsum(pool.in_use_s for pool in pools) / len(pools),
@@ -177,28 +192,38 @@ def together(tallies: Sequence[Tally]) -> Tally:
 
 
 def _pool_prediction(
-    name: str, tallies: Sequence[PoolTally], shares: Sequence[float], seconds: float, *, timeout_s: float
+    name: str,
+    tallies: Sequence[PoolTally],
+    shares: Sequence[float],
+    seconds: float,
+    *,
+    timeout_s: float,
+    error: float,
 ) -> PoolPrediction:
-    """Sum up the simulations of a pool; `shares` are those of all customers that each had."""
+    """Sum up the simulations of a pool; `shares` are those of all customers that each had.
 
-    def of(read: Callable[[PoolTally], float], error: float = 0.0, most: float = math.inf) -> Estimate:
-        return estimate([read(tally) for tally in tallies], error=error, most=most)
+    `error` is the model's, of waits and time-outs.
+    """
 
-    def of_all(read: Callable[[PoolTally], float], error: float = 0.0) -> Estimate:
+    def of(read: Callable[[PoolTally], float], wider: float = 0.0, most: float = math.inf) -> Estimate:
+        return estimate([read(tally) for tally in tallies], error=wider, most=most)
+
+    def of_all(read: Callable[[PoolTally], float], wider: float = 0.0) -> Estimate:
         found = [read(tally) / share for tally, share in zip(tallies, shares, strict=True)]
-        return estimate(found, error=error)
+        return estimate(found, error=wider)
 
     def share_of_asked(read: Callable[[PoolTally], int]) -> Estimate:
         # One that asked just before the end may be counted without its wait, so that shares reach 1 at most.
-        return of(lambda tally: min(1.0, read(tally) / max(1, tally.asked)), MODEL_ERROR, 1.0)
+        return of(lambda tally: min(1.0, read(tally) / max(1, tally.asked)), error, 1.0)
 
     return PoolPrediction(
         pool=name,
         checkouts_per_s=of_all(lambda tally: tally.asked / seconds),
         waits_share=share_of_asked(lambda tally: len(tally.waits_s)),
-        wait_p99_s=of(lambda tally: wait_at(tally, 0.99), MODEL_ERROR, timeout_s),
+        wait_p99_s=of(lambda tally: wait_at(tally, 0.99), error, timeout_s),
+        served_p99_s=of(lambda tally: quantile(sorted(tally.served_s), 0.99) if tally.served_s else 0.0),
         timeout_share=share_of_asked(lambda tally: tally.timeouts),
-        timeouts_per_hour=of_all(lambda tally: tally.timeouts / seconds * 3600, MODEL_ERROR),
+        timeouts_per_hour=of_all(lambda tally: tally.timeouts / seconds * 3600, error),
         in_use_mean=of(lambda tally: tally.in_use_s / seconds),
         in_use_max=of(lambda tally: float(tally.in_use_max)),
     )

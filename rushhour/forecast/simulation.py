@@ -6,6 +6,8 @@ and asks for its connections while it has the thread. A pool hands out connectio
 overflow. A connection that comes back wakes the check-out that has waited longest; until that has the
 interpreter, a newcomer may take the connection, and then it waits again behind all others, as in SQLAlchemy's
 queue. A check-out that waits for longer than the time-out fails with its request.
+The cores of a server are shared by the connections that are out (processor sharing): a hold takes the longer,
+the more of them there are as it begins.
 Think times and the time without a connection are exponential, holds are drawn from what was measured.
 """
 
@@ -46,17 +48,29 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The settings of a pool; `capacity` may be infinite."""
+    """The settings of a pool; `capacity` may be infinite.
+
+    `cores` of its server are this process's part of them, infinite where sharing is left out; a hold that is
+    drawn was measured beside `beside` connections, and `on_cpu` is the share of it that computed or waited
+    for a core.
+    """
 
     size: float
     capacity: float
     timeout_s: float
     create_s: float
+    server: str = ""
+    cores: float = math.inf
+    beside: float = 1.0
+    on_cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A process. `activity` is how active customers are in each second, in turn: 1.0 is their mean."""
+    """A process. `activity` is how active customers are in each step of time, in turn: 1.0 is their mean.
+
+    `mixes` are the shares of the kinds in the same steps, where they are not always the same.
+    """
 
     kinds: tuple[Kind, ...]
     pools: tuple[Bounds, ...]
@@ -64,6 +78,8 @@ class World:
     customers: int
     think_s: float
     activity: tuple[float, ...] = (1.0,)
+    mixes: tuple[tuple[float, ...], ...] = ()
+    step_s: float = 1.0
     busy: float = 0.0  # share of the time in which the interpreter has another thread to run
     retries: int = 0  # of a request that failed
     retry_s: float = 0.5  # the first retry comes within this time, each further one within twice as long
@@ -75,6 +91,7 @@ class PoolTally:
 
     asked: int = 0
     waits_s: list[float] = field(default_factory=list)  # of those that waited; time-outs with their time-out
+    served_s: list[float] = field(default_factory=list)  # from asking to giving back; time-outs as above
     timeouts: int = 0
     in_use_max: int = 0
     in_use_s: float = 0.0  # connection-seconds
@@ -92,7 +109,7 @@ class Tally:
 
 
 class _Pool:
-    __slots__ = ("bounds", "changed_s", "idle", "out", "queue", "tally")
+    __slots__ = ("bounds", "changed_s", "idle", "of_server", "out", "queue", "tally")
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -101,6 +118,21 @@ class _Pool:
         self.out = 0
         self.idle = 0
         self.changed_s = 0.0
+        self.of_server: list[_Pool] = [self]
+
+    def stretch(self) -> float:
+        """How much longer a hold that begins now takes than it did in the run."""
+        bounds = self.bounds
+        if not bounds.on_cpu:
+            return 1.0
+        out = self.out if len(self.of_server) == 1 else sum(pool.out for pool in self.of_server)
+        slower = slowed(out, bounds.cores) / slowed(bounds.beside, bounds.cores)
+        return 1.0 - bounds.on_cpu + bounds.on_cpu * slower
+
+
+def slowed(out: float, cores: float) -> float:
+    """Return how much longer work takes beside others; alone, it has a core of its own."""
+    return max(1.0, out / cores) if out > 1.0 else 1.0
 
 
 class _Customer:
@@ -115,7 +147,7 @@ class _Customer:
         self.pool: _Pool | None = None
         self.kept: list[_Pool] = []
         self.until_s = 0.0
-        self.since_s = 0.0  # when its wait began
+        self.since_s = 0.0  # when it asked for a connection
 
 
 class _Process:
@@ -126,9 +158,12 @@ class _Process:
         self.random = dice.random
         self.warm_s = warm_s
         self.pools = [_Pool(bounds) for bounds in world.pools]
+        for pool in self.pools:
+            pool.of_server = [other for other in self.pools if other.bounds.server == pool.bounds.server]
         self.tally = Tally([pool.tally for pool in self.pools], 0.0)
         self.customers = [_Customer() for _ in range(world.customers)]
-        self.upto = list(accumulate(kind.share for kind in world.kinds))
+        shares = world.mixes or (tuple(kind.share for kind in world.kinds),)
+        self.upto = [list(accumulate(mix)) for mix in shares]
         # When, customer, its turn. A customer below 0, counted from -1, is woken up.
         self.events: list[tuple[float, int, int]] = []
         self.for_threads: deque[int] = deque()
@@ -174,20 +209,23 @@ class _Process:
         activity = self.world.activity
         if len(activity) == 1:
             return now + left / activity[0]
+        step_s = self.world.step_s
+        step = int(now / step_s)
         while True:  # time passes as fast as customers are active
-            rate = activity[int(now) % len(activity)]
-            rest = math.floor(now) + 1.0 - now
+            rate = activity[step % len(activity)]
+            rest = (step + 1) * step_s - now
             if left <= rest * rate:
                 return now + left / rate
             left -= rest * rate
-            now = math.floor(now) + 1.0
+            step += 1
+            now = step * step_s
 
     def _send(self, customer: _Customer, number: int, now: float) -> None:
         if now >= self.warm_s:
             self.tally.requests += 1
         if not customer.attempt:
-            kinds = self.world.kinds
-            customer.kind = kinds[min(bisect(self.upto, self.random() * self.upto[-1]), len(kinds) - 1)]
+            kinds, upto = self.world.kinds, self.upto[int(now / self.world.step_s) % len(self.upto)]
+            customer.kind = kinds[min(bisect(upto, self.random() * upto[-1]), len(kinds) - 1)]
         if self.busy < self.world.threads:
             self.busy += 1
             self._begin(customer, number, now)
@@ -229,13 +267,13 @@ class _Process:
                 self._end(customer, number, now)
             return
         pool = customer.pool = self.pools[customer.steps[-1].pool]
+        customer.since_s = now
         if now >= self.warm_s:
             pool.tally.asked += 1
         if pool.out < pool.bounds.capacity:
             self._take(pool, customer, number, now)
         else:
             customer.state = _WAITS
-            customer.since_s = now
             pool.queue.append((number, customer.turn))
             heappush(self.events, (now + pool.bounds.timeout_s, number, customer.turn))
 
@@ -250,10 +288,13 @@ class _Process:
 
     def _hold(self, customer: _Customer, number: int, from_s: float) -> None:
         holds_s = customer.steps.pop().holds_s
-        until_s = from_s + holds_s[int(self.random() * len(holds_s))]
         assert customer.kind is not None and customer.pool is not None  # noqa: S101, PT018 - it has asked
-        if customer.pool.out > customer.pool.tally.in_use_max and from_s >= self.warm_s:
-            customer.pool.tally.in_use_max = customer.pool.out
+        until_s = from_s + holds_s[int(self.random() * len(holds_s))] * customer.pool.stretch()
+        tally = customer.pool.tally
+        if from_s >= self.warm_s:
+            tally.in_use_max = max(tally.in_use_max, customer.pool.out)
+            if len(tally.served_s) < _MOST_WAITS:
+                tally.served_s.append(until_s - customer.since_s)
         if customer.kind.overlaps:
             customer.kept.append(customer.pool)
             customer.until_s = max(customer.until_s, until_s)
@@ -299,6 +340,7 @@ class _Process:
             pool.tally.timeouts += 1
             if len(pool.tally.waits_s) < _MOST_WAITS:
                 pool.tally.waits_s.append(pool.bounds.timeout_s)
+                pool.tally.served_s.append(pool.bounds.timeout_s)
         customer.steps.clear()
         self._end(customer, number, now, failed=True)
 

@@ -7,10 +7,11 @@ from math import fsum
 from random import Random
 from typing import Final
 
-from rushhour.forecast.demand import Demand, Second
+from rushhour.forecast.activity import QUARTERS, gathered, mixes_of
+from rushhour.forecast.demand import Demand, PoolDemand, Second
 from rushhour.forecast.interval import resampled_seconds
 from rushhour.forecast.setting import Setting
-from rushhour.forecast.simulation import Asked, Bounds, Kind, World
+from rushhour.forecast.simulation import Asked, Bounds, Kind, World, slowed
 from rushhour.rundir.facts import server_of
 
 NEAR_ITS_CPU: Final = 0.75  # beyond this share, holds grow in a way that a run far below it does not show
@@ -57,7 +58,10 @@ def resampled_worlds(
     picked = [demand.seconds[at] for at in resampled_seconds(count, dice)] if count else []
     longer = _ratio(picked, demand.seconds, lambda second: second.held_s, lambda second: second.checkouts)
     oftener = _ratio(picked, demand.seconds, lambda second: second.requests, lambda second: second.customers)
-    growth = {pool.name: longer * _growth(demand, cpu, pool.name, dice.random()) for pool in demand.pools}
+    bursts = len(activity) > 1
+    growth = {
+        pool.name: longer * _growth(demand, cpu, pool, dice.random(), bursts=bursts) for pool in demand.pools
+    }
     stretched = {
         (endpoint.name, use.pool): [hold * growth[use.pool] for hold in use.hold.points_s]
         for endpoint in demand.endpoints
@@ -80,28 +84,51 @@ def resampled_worlds(
     for pool in demand.pools:
         own = setting.pools[pool.name]
         capacity = math.inf if own.capacity is None else own.capacity
-        bounds.append(Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0))
+        bounded = Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0)
+        bounds.append(_shared(bounded, demand, setting, pool) if bursts else bounded)
     each, think_s = spread_customers(setting, dice), demand.think_s / (oftener * setting.activity)
     if demand.open_arrivals:
         independent, think_s = _independent(demand, setting, oftener)
         each = [independent] * len(each)
+    mixes = mixes_of(demand) if bursts else ()
+    start = dice.randrange(len(activity))  # the pattern of bursts begins at any of its seconds
     world = World(
         kinds=kinds,
         pools=tuple(bounds),
         threads=math.inf if setting.threads is None else setting.threads,
         customers=0,
         think_s=think_s,
-        activity=_from_anywhere(activity, dice),
+        activity=gathered((*activity[start:], *activity[:start]), dice) if bursts else (1.0,),
+        mixes=tuple(mix for mix in (*mixes[start:], *mixes[:start]) for _ in range(QUARTERS)),
+        step_s=1 / QUARTERS,
         retries=setting.retries,
         busy=min(1.0, cpu.get("service", 0.0)),
     )
     return [replace(world, customers=customers) for customers in each]
 
 
-def _from_anywhere(activity: tuple[float, ...], dice: Random) -> tuple[float, ...]:
-    """Begin the pattern of bursts at any of its seconds."""
-    start = dice.randrange(len(activity))
-    return activity[start:] + activity[:start]
+def _shares(demand: Demand, pool: PoolDemand) -> bool:
+    """Return whether it is known how much of its server's cores a check-out takes."""
+    return bool(pool.cpu_s and demand.cores.get(server_of(pool.name)))
+
+
+def _shared(bounds: Bounds, demand: Demand, setting: Setting, pool: PoolDemand) -> Bounds:
+    """Let the connections of a pool share their server's cores.
+
+    In a burst so many are out that holds are longer than in the run's usual seconds. The cores are divided by
+    the processes, which are taken to be busy together.
+    """
+    if not pool.cpu_s or not _shares(demand, pool):
+        return bounds
+    cores = demand.cores[server_of(pool.name)]
+    waited = slowed(pool.beside, cores)
+    return replace(
+        bounds,
+        server=server_of(pool.name),
+        cores=cores / (setting.processes * setting.instances),
+        beside=pool.beside / (setting.processes * setting.instances),
+        on_cpu=min(1.0, pool.cpu_s * waited / pool.hold.mean_s) if pool.hold.mean_s else 0.0,
+    )
 
 
 def _ratio(picked: Sequence[Second], everything: Sequence[Second], above: _Figure, below: _Figure) -> float:
@@ -115,15 +142,19 @@ def _ratio(picked: Sequence[Second], everything: Sequence[Second], above: _Figur
     return of(picked) / whole if whole and of(picked) else 1.0
 
 
-def _growth(demand: Demand, cpu: Mapping[str, float], pool: str, unknown: float) -> float:
+def _growth(
+    demand: Demand, cpu: Mapping[str, float], pool: PoolDemand, unknown: float, *, bursts: bool
+) -> float:
     """Return how much longer holds are than in the run, because servers are busier or less busy.
 
     A processor that is shared by those who wait for it makes them 1 / (1 - utilisation) slower. What part of
     a hold that applies to, is known from two or more runs; from one run it may be anything from none to all
-    of it, and `unknown` (0 to 1) picks that part.
+    of it, and `unknown` (0 to 1) picks that part. In bursts the simulation shares the cores itself.
     """
-    part = unknown if demand.growth is None else demand.growth.get(pool, unknown)
-    before, now = busiest(demand.cpu, pool), busiest(cpu, pool)
+    if bursts and _shares(demand, pool):
+        return 1.0
+    part = unknown if demand.growth is None else demand.growth.get(pool.name, unknown)
+    before, now = busiest(demand.cpu, pool.name), busiest(cpu, pool.name)
     if now > before:
         now = max(before, min(now, NEAR_ITS_CPU))
     return (1.0 - part * before) / (1.0 - part * now)

@@ -11,11 +11,19 @@ _SLOWEST = 0.01  # share of the check-outs beyond the 99th percentile
 def wait_p99_ms(history: History, window: Window | None) -> float | None:
     """Return the 99th percentile of the waits, in ms, of the pool in which it is the longest.
 
+    None where no check-out was seen.
+    """
+    return max(waits_p99_ms(history, window).values(), default=None)
+
+
+def waits_p99_ms(history: History, window: Window | None) -> dict[str, float]:
+    """Return the 99th percentile of the waits of each pool with a check-out, in ms.
+
     It is the upper bound of the bucket in which it lies: a power of two of a microsecond. A check-out that
-    did not wait waited 0; one that timed out waited until then. None where no check-out was seen.
+    did not wait waited 0; one that timed out waited until then.
     """
     if window is None:
-        return None
+        return {}
     waits: dict[str, Counter[int]] = {}  # by pool, over all processes: bucket in microseconds -> check-outs
     taken: Counter[str] = Counter()
     for times in history.times:
@@ -26,8 +34,8 @@ def wait_p99_ms(history: History, window: Window | None) -> float | None:
         if window.measures(timeout.t_s):
             taken[timeout.pool] += 1
             waits.setdefault(timeout.pool, Counter())[1 << int(timeout.waited_s * 1e6).bit_length()] += 1
-    found = [_p99_us(buckets, max(taken[pool], buckets.total())) for pool, buckets in waits.items()]
-    return max((us / 1000 for us in found if us is not None), default=None)
+    found = {pool: _p99_us(buckets, max(taken[pool], buckets.total())) for pool, buckets in waits.items()}
+    return {pool: us / 1000 for pool, us in found.items() if us is not None}
 
 
 def _p99_us(waits: Counter[int], checkouts: int) -> float | None:

@@ -62,7 +62,8 @@ class Harness:
                 return left
             time.sleep(0.2)
 
-    def _marked(self) -> list[str]:
+    def living(self) -> list[psutil.Process]:
+        """The run's processes, of any depth."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
@@ -70,7 +71,14 @@ class Harness:
                 mine = process.environ().get(MARK) == self.mark
                 mine = mine or Path(process.cwd()).is_relative_to(self.cache)
                 if mine and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(f"{process.pid} {' '.join(process.cmdline())[:100]}")
+                    found.append(process)
+        return found
+
+    def _marked(self) -> list[str]:
+        found = []
+        for process in self.living():
+            with suppress(psutil.Error, OSError):
+                found.append(f"{process.pid} {' '.join(process.cmdline())[:100]}")
         return found
 
 

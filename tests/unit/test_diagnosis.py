@@ -1,6 +1,7 @@
 """Which cause a run is given, with which evidence; test_diagnosis_leaks.py tells kinds of leak apart."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -146,6 +147,23 @@ def test_a_pool_that_absorbs_a_short_burst_is_not_saturated(full_s: float, cause
 
     story.pool("replica", level)
     assert diagnosed(story.history()).cause == cause
+
+
+def test_a_pool_that_is_full_in_bursts_says_what_is_wanted_on_average() -> None:
+    story = h.Story()
+    story.pool(
+        "replica",
+        lambda t: h.Level(
+            out=30 if 40 <= t < 50 else 1, waiting=40 if 40 <= t < 50 else 0, checkouts=int(t * 26)
+        ),
+    )
+    for second in range(75):
+        story.add(
+            "times", f.PoolTimes(h.STARTED_S + second, h.PID, "replica", hold_us={1 << 13: 20, 1 << 16: 6})
+        )
+    found = diagnosed(story.history())
+    assert (found.cause, found.confidence) == ("saturation", "likely")
+    assert re.search(r"want 0\.[1-9] on average, so that bursts filled it;", found.summary), found.summary
 
 
 def test_connections_held_while_no_query_runs_are_saturation_only_possibly() -> None:

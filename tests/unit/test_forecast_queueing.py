@@ -147,7 +147,7 @@ def test_customers_of_all_processes_are_those_of_the_service() -> None:
 def test_time_outs_of_the_fuller_process_count_for_the_service() -> None:
     fuller, other = (
         Tally(
-            [PoolTally(asked, waits_s, timeouts, in_use_max, in_use_s)],
+            [PoolTally(asked, waits_s, timeouts=timeouts, in_use_max=in_use_max, in_use_s=in_use_s)],
             10.0,
             requests=asked,
             threads_max=in_use_max,

@@ -134,6 +134,35 @@ def test_bursts_fill_a_pool_that_the_mean_rate_does_not_fill() -> None:
     assert tally.requests / 300 == pytest.approx(40, rel=0.1)
 
 
+def sharing(capacity: float, *, customers: int = 400, on_cpu: float = 1.0) -> World:
+    """All customers ask again at once, for 10 ms of a server's only core."""
+    world = process(capacity=capacity, hold_s=0.01, customers=customers)
+    bounds = replace(world.pools[0], server="replica", cores=1.0, beside=1.0, on_cpu=on_cpu)
+    return replace(world, pools=(bounds,), think_s=0.0)
+
+
+@pytest.mark.parametrize("capacity", [2, 6, 30])
+def test_a_server_s_core_carries_as_much_behind_a_pool_of_any_size(capacity: int) -> None:
+    tally = run(sharing(capacity), 60)
+    assert tally.requests / 60 == pytest.approx(100, rel=0.1)
+
+
+def test_holds_that_do_not_compute_are_no_longer_beside_others() -> None:
+    assert run(sharing(30, on_cpu=0.0), 60).pools[0].asked / 60 == pytest.approx(3000, rel=0.1)
+
+
+def test_pools_of_one_server_share_its_cores() -> None:
+    alone = sharing(30, customers=60)
+    both = replace(
+        alone,
+        kinds=tuple(Kind(0.5, (Asked(pool, 1.0, holds(0.01)),), 0.0, overlaps=False) for pool in (0, 1)),
+        pools=alone.pools * 2,
+    )
+    other = replace(both, pools=(both.pools[0], replace(both.pools[1], server="primary")))
+    assert run(both, 60).requests / 60 == pytest.approx(100, rel=0.15)
+    assert run(other, 60).requests / 60 == pytest.approx(200, rel=0.15)
+
+
 def test_the_same_dice_give_the_same_run() -> None:
     world = process(capacity=8)
     assert run(world, 20, 7) == run(world, 20, 7)

@@ -1,10 +1,11 @@
 """Finds the smallest pool that is enough, and says why (pure)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import Demand, PoolDemand
 from rushhour.forecast.queueing import (
     MOST_PER_S,
@@ -13,6 +14,7 @@ from rushhour.forecast.queueing import (
     Prediction,
     Setting,
     expected_requests_per_s,
+    measured_setting,
     predict,
 )
 from rushhour.metrics.wording import counted
@@ -23,6 +25,7 @@ RESERVED: Final = 3  # superuser_reserved_connections, PostgreSQL's default
 RESERVE_SHARE: Final = 0.5  # of the connections that are enough, as overflow for what the run did not show
 MUCH_TOO_LARGE: Final = 2.0  # times what is enough
 MOST: Final = 2000  # connections of a pool: no table is made for more
+LATER: Final = 1.1  # times as long as without a limit, from asking to giving back, in a burst
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Row:
 
     capacity: int
     figures: PoolPrediction
+    calm: PoolPrediction  # the same where the customers do not act together
     server_connections: int  # at most, over all processes and instances
     enough: bool
 
@@ -74,7 +78,9 @@ def size_pools(
     """Size each pool of the demand, the others as they are.
 
     A pool is enough if no check-out times out and the slowest hundredth waits for at most `wait_s`, both at
-    the upper end of the interval.
+    the upper end of the interval. In bursts, in which customers act together, waits are no measure: there
+    the cores of the server are what is waited for, in the pool or behind it. So in them the slowest
+    hundredth has to be served about as early as by a pool without a limit.
     """
     pools = tuple(
         _size_pool(demand, setting, pool, wait_s, _limit(demand, pool.name, max_connections))
@@ -93,31 +99,40 @@ def _size_pool(
     free = _predict(demand, setting, pool.name, None)
     if free.beyond:  # a table would hold numbers out of nothing
         return PoolSize(pool.name, pool, (), None, None, None, None, free.beyond, free.beyond)
+    if unlike := tuple(_unlike_the_run(demand, pool, wait_s)):
+        return PoolSize(pool.name, pool, (), None, None, None, None, unlike, unlike)
+    bursts = acts_together(demand)
+    calm: dict[int, PoolPrediction] = {}
+    whole: dict[int, PoolPrediction] = {} if bursts else calm
+
+    def suffices(capacity: int) -> bool:
+        if capacity not in calm:
+            predicted = _predict(demand, setting, pool.name, capacity, bursts=False)
+            calm[capacity] = predicted.pools[pool.name]
+        return is_enough(calm[capacity], wait_s)
+
+    def survives(capacity: int) -> bool:
+        if capacity not in whole:
+            whole[capacity] = _predict(demand, setting, pool.name, capacity).pools[pool.name]
+        return not bursts or in_time(whole[capacity], free.pools[pool.name], wait_s)
+
+    # The smallest that is enough lies within; `most` never waits in the simulations.
     most = min(MOST, max(1, math.ceil(free.pools[pool.name].in_use_max.high)))
-    known: dict[int, Prediction] = {}
-
-    def enough(capacity: int) -> bool:
-        known.setdefault(capacity, _predict(demand, setting, pool.name, capacity))
-        return is_enough(known[capacity].pools[pool.name], wait_s)
-
-    low, high = 1, most  # the smallest that is enough lies within; `most` never waits in the simulations
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    least = high
+    least = _smallest(suffices, 1, most)
+    if not survives(least):
+        least = _smallest(survives, least + 1, most)
     current = pool.capacity
     shown = {max(1, least // 2), max(1, least - 1), least, least + 1, least + _reserve(least)}
     if current is not None and current <= MOST:
         shown.add(current)
-    for capacity in sorted(shown):
-        known.setdefault(capacity, _predict(demand, setting, pool.name, capacity))
     processes = setting.processes * setting.instances
     rows = tuple(
         Row(
-            capacity,
-            known[capacity].pools[pool.name],
-            capacity * processes,
-            is_enough(known[capacity].pools[pool.name], wait_s),
+            capacity=capacity,
+            enough=all((suffices(capacity), survives(capacity))),
+            figures=whole[capacity],
+            calm=calm[capacity],
+            server_connections=capacity * processes,
         )
         for capacity in sorted(shown)
     )
@@ -133,7 +148,41 @@ def _size_pool(
         reasons=(),
         beyond=(),
     )
-    return replace(size, reasons=tuple(_reasons(size, setting, limit)))
+    return replace(size, reasons=tuple(_reasons(size, demand, setting, wait_s, limit)))
+
+
+def _unlike_the_run(demand: Demand, pool: PoolDemand, wait_s: float) -> Iterator[str]:
+    """Yield a reason not to believe the model: it does not show the waits that the run itself had."""
+    if pool.waited_p99_s is None:
+        return
+    least_s = pool.waited_p99_s / 2  # the bucket's lower bound
+    figures = predict(demand, measured_setting(demand)).pools[pool.name]
+    if least_s > max(wait_s, figures.wait_p99_s.high):
+        yield (
+            f"the slowest hundredth of the run's check-outs waited for {least_s * 1e3:.0f} to "
+            f"{pool.waited_p99_s * 1e3:.0f} ms, and by its holds and requests they would have waited for at "
+            f"most {figures.wait_p99_s.high * 1e3:.0f} ms: something else made them wait, such as a machine "
+            "without CPU to spare; run it again, alone on the machine"
+        )
+
+
+def _smallest(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the smallest number for which it holds; `high` is taken to be one."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return high
+
+
+def acts_together(demand: Demand) -> bool:
+    """Return whether the customers of the run acted together now and then, as after a push notification."""
+    return len(activity_of(demand)) > 1
+
+
+def in_time(figures: PoolPrediction, free: PoolPrediction, wait_s: float) -> bool:
+    """Return whether nothing times out and the slowest hundredth is served as if the pool had no limit."""
+    latest_s = LATER * free.served_p99_s.value + wait_s
+    return figures.timeout_share.high == 0 and figures.served_p99_s.value <= latest_s
 
 
 def is_enough(figures: PoolPrediction, wait_s: float) -> bool:
@@ -151,14 +200,16 @@ def _reserve(least: int) -> int:
     return max(1, math.ceil(RESERVE_SHARE * least))
 
 
-def _predict(demand: Demand, setting: Setting, pool: str, capacity: int | None) -> Prediction:
+def _predict(
+    demand: Demand, setting: Setting, pool: str, capacity: int | None, *, bursts: bool = True
+) -> Prediction:
     """Predict with one pool changed; None: without a limit."""
     own = setting.pools[pool]
     changed = PoolSetting(
         own.size if capacity is None else capacity, -1 if capacity is None else 0, own.timeout_s
     )
     pools: Mapping[str, PoolSetting] = {**setting.pools, pool: changed}
-    return predict(demand, replace(setting, pools=pools))
+    return predict(demand, replace(setting, pools=pools), bursts=bursts)
 
 
 def _together(demand: Demand, setting: Setting, pool: str) -> int:
@@ -174,11 +225,16 @@ def _together(demand: Demand, setting: Setting, pool: str) -> int:
     return max(1, math.ceil(predict(demand, whole).pools[pool].in_use_max.high * parts))
 
 
-def _reasons(size: PoolSize, setting: Setting, limit: int | None) -> Sequence[str]:
+def _reasons(
+    size: PoolSize, demand: Demand, setting: Setting, wait_s: float, limit: int | None
+) -> Sequence[str]:
     pool, least = size.demand, size.enough
     if least is None or size.max_overflow is None:
         return size.beyond
     found = [_why(size, least)]
+    whole = next(row.figures for row in size.rows if row.capacity == least)
+    if acts_together(demand) and not is_enough(whole, wait_s):
+        found.append(_together_words(size, demand, least))
     current = pool.capacity
     if current is None:
         found.append(f"it has no limit now: up to {least} connections are needed, and nothing bounds a leak")
@@ -197,7 +253,8 @@ def _reasons(size: PoolSize, setting: Setting, limit: int | None) -> Sequence[st
 
 
 def _why(size: PoolSize, least: int) -> str:
-    figures = next(row.figures for row in size.rows if row.capacity == least)
+    by_capacity = {row.capacity: row for row in size.rows}
+    figures = by_capacity[least].calm
     enough = f"{counted(least, 'connection')} {'is' if least == 1 else 'are'} enough"
     text = (
         f"{enough}: {figures.in_use_mean.value:.1f} are in use on average, and the "
@@ -206,13 +263,33 @@ def _why(size: PoolSize, least: int) -> str:
     )
     fewer = [row for row in size.rows if row.capacity < least]
     if fewer:
-        less, shown = fewer[-1].capacity, fewer[-1].figures
-        low_ms, high_ms = shown.wait_p99_s.low * 1e3, shown.wait_p99_s.high * 1e3
-        text += (
-            f"; with {less}, {shown.waits_share.value:.0%} would wait, the slowest hundredth for "
-            f"{low_ms:.0f} to {high_ms:.0f} ms"
-        )
+        less, shown = fewer[-1].capacity, fewer[-1].calm
+        share = f"{shown.waits_share.value:.0%}"
+        text += f"; with {less}, {share} would wait, the slowest hundredth for {_span(shown)}"
     return f"{text}; the overflow is a reserve for what the run did not show"
+
+
+def _together_words(size: PoolSize, demand: Demand, least: int) -> str:
+    """Say what happens where customers act together."""
+    by_capacity = {row.capacity: row.figures for row in size.rows}
+    text = (
+        f"that is while customers act each for themselves. In some seconds they acted together, with up to "
+        f"{max(activity_of(demand)):.1f} times as many requests: counting those, the slowest hundredth waits "
+        f"for {_span(by_capacity[least])} with {least}"
+    )
+    current = size.demand.capacity
+    if current in by_capacity and current != least:
+        text += f", for {_span(by_capacity[current])} with the {current} it has"
+    text += "; a pool without a limit would serve them hardly earlier"
+    server = server_of(size.pool)
+    if size.demand.cpu_s and server in demand.cores:
+        text += f", for the {server}'s {demand.cores[server]:.3g} cores are what they wait for"
+    return text
+
+
+def _span(figures: PoolPrediction) -> str:
+    low, high = f"{figures.wait_p99_s.low * 1e3:.0f}", f"{figures.wait_p99_s.high * 1e3:.0f}"
+    return f"{high} ms" if low == high else f"{low} to {high} ms"
 
 
 def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int) -> list[str]:
