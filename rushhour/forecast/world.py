@@ -59,9 +59,7 @@ def resampled_worlds(
     longer = _ratio(picked, demand.seconds, lambda second: second.held_s, lambda second: second.checkouts)
     oftener = _ratio(picked, demand.seconds, lambda second: second.requests, lambda second: second.customers)
     bursts = len(activity) > 1
-    growth = {
-        pool.name: longer * _growth(demand, cpu, pool, dice.random(), bursts=bursts) for pool in demand.pools
-    }
+    growth = {pool.name: longer * _growth(demand, cpu, pool, dice.random()) for pool in demand.pools}
     stretched = {
         (endpoint.name, use.pool): [hold * growth[use.pool] for hold in use.hold.points_s]
         for endpoint in demand.endpoints
@@ -85,7 +83,7 @@ def resampled_worlds(
         own = setting.pools[pool.name]
         capacity = math.inf if own.capacity is None else own.capacity
         bounded = Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0)
-        bounds.append(_shared(bounded, demand, setting, pool) if bursts else bounded)
+        bounds.append(_shared(bounded, demand, setting, pool))
     each, think_s = spread_customers(setting, dice), demand.think_s / (oftener * setting.activity)
     if demand.open_arrivals:
         independent, think_s = _independent(demand, setting, oftener)
@@ -115,19 +113,21 @@ def _shares(demand: Demand, pool: PoolDemand) -> bool:
 def _shared(bounds: Bounds, demand: Demand, setting: Setting, pool: PoolDemand) -> Bounds:
     """Let the connections of a pool share their server's cores.
 
-    In a burst so many are out that holds are longer than in the run's usual seconds. The cores are divided by
-    the processes, which are taken to be busy together.
+    The part of a hold that computes is known from two or more runs, or else follows from the server's CPU for
+    a check-out (utilisation law). The cores are divided by the processes, taken to be busy together.
     """
     if not pool.cpu_s or not _shares(demand, pool):
         return bounds
+    part = None if demand.growth is None else demand.growth.get(pool.name)
     cores = demand.cores[server_of(pool.name)]
-    waited = slowed(pool.beside, cores)
+    if part is None and pool.hold.mean_s:
+        part = pool.cpu_s * slowed(pool.beside, cores) / pool.hold.mean_s
     return replace(
         bounds,
         server=server_of(pool.name),
         cores=cores / (setting.processes * setting.instances),
         beside=pool.beside / (setting.processes * setting.instances),
-        on_cpu=min(1.0, pool.cpu_s * waited / pool.hold.mean_s) if pool.hold.mean_s else 0.0,
+        on_cpu=min(1.0, part or 0.0),
     )
 
 
@@ -142,16 +142,14 @@ def _ratio(picked: Sequence[Second], everything: Sequence[Second], above: _Figur
     return of(picked) / whole if whole and of(picked) else 1.0
 
 
-def _growth(
-    demand: Demand, cpu: Mapping[str, float], pool: PoolDemand, unknown: float, *, bursts: bool
-) -> float:
+def _growth(demand: Demand, cpu: Mapping[str, float], pool: PoolDemand, unknown: float) -> float:
     """Return how much longer holds are than in the run, because servers are busier or less busy.
 
     A processor that is shared by those who wait for it makes them 1 / (1 - utilisation) slower. What part of
     a hold that applies to, is known from two or more runs; from one run it may be anything from none to all
-    of it, and `unknown` (0 to 1) picks that part. In bursts the simulation shares the cores itself.
+    of it, and `unknown` (0 to 1) picks that part. Where the cores are known the simulation shares them.
     """
-    if bursts and _shares(demand, pool):
+    if _shares(demand, pool):
         return 1.0
     part = unknown if demand.growth is None else demand.growth.get(pool.name, unknown)
     before, now = busiest(demand.cpu, pool.name), busiest(cpu, pool.name)

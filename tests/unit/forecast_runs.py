@@ -53,7 +53,7 @@ def measured(
     each = {bound: round(count * scale) for bound, count in buckets.items()}
     for pid in pids:
         share = 1 / len(pids)
-        story.pool("replica", lambda t: Level(out=4 if t < seconds else 0), pid=pid)
+        story.pool("replica", lambda t: Level(out=_out(t, per_s * hold_s) if t < seconds else 0), pid=pid)
         for second in range(1, seconds + 1):
             at_s = STARTED_S + second + 0.2
             story.add(
@@ -77,3 +77,8 @@ def measured(
     story.cpu("service", service_cores)
     story.server("replica", {"active": 3}, range(seconds), max_connections=100)
     return dataclasses.replace(story.history(), environment=ENVIRONMENT)
+
+
+def _out(t: float, mean: float) -> int:
+    """Connections out at a moment, so many on average (Little's law)."""
+    return int(mean) + (round(t * 10) % 10 < 10 * (mean % 1))

@@ -25,6 +25,8 @@ RESERVED: Final = 3  # superuser_reserved_connections, PostgreSQL's default
 RESERVE_SHARE: Final = 0.5  # of the connections that are enough, as overflow for what the run did not show
 MUCH_TOO_LARGE: Final = 2.0  # times what is enough
 MOST: Final = 2000  # connections of a pool: no table is made for more
+SHOWN_S: Final = 0.001  # waits of the run that are told
+UNLIKE: Final = 2.0  # times the model's longest waits, from which the run's have another reason
 LATER: Final = 1.1  # times as long as without a limit, from asking to giving back, in a burst
 
 
@@ -157,7 +159,7 @@ def _unlike_the_run(demand: Demand, pool: PoolDemand, wait_s: float) -> Iterator
         return
     least_s = pool.waited_p99_s / 2  # the bucket's lower bound
     figures = predict(demand, measured_setting(demand)).pools[pool.name]
-    if least_s > max(wait_s, figures.wait_p99_s.high):
+    if least_s > wait_s + UNLIKE * figures.wait_p99_s.high:
         yield (
             f"the slowest hundredth of the run's check-outs waited for {least_s * 1e3:.0f} to "
             f"{pool.waited_p99_s * 1e3:.0f} ms, and by its holds and requests they would have waited for at "
@@ -277,9 +279,11 @@ def _together_words(size: PoolSize, demand: Demand, least: int) -> str:
         f"{max(activity_of(demand)):.1f} times as many requests: counting those, the slowest hundredth waits "
         f"for {_span(by_capacity[least])} with {least}"
     )
-    current = size.demand.capacity
-    if current in by_capacity and current != least:
-        text += f", for {_span(by_capacity[current])} with the {current} it has"
+    waited_s = size.demand.waited_p99_s
+    if waited_s and waited_s >= SHOWN_S:
+        text += (
+            f" (in the run, with {size.demand.capacity}, for {waited_s * 500:.0f} to {waited_s * 1e3:.0f} ms)"
+        )
     text += "; a pool without a limit would serve them hardly earlier"
     server = server_of(size.pool)
     if size.demand.cpu_s and server in demand.cores:
