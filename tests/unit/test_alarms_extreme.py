@@ -161,6 +161,7 @@ LISTED = TERRAFORM.format("\n".join(f"l{at} = [{', '.join([f'local.l{at + 1}'] *
 LONG = TERRAFORM.format(f'l0 = "{"${local.l1}" * 900}"\nl1 = "{"x" * 9000}"')
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "content"),
     [*MULTIPLIED.items(), ("doubled.tf", DOUBLED), ("listed.tf", LISTED), ("long.tf", LONG)],

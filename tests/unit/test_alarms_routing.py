@@ -245,6 +245,7 @@ def mutated(plain: Any, chance: Random) -> Any:
     return chance.choice(JUNK)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sample", [item for item in SAMPLES if item.suffix != ".tf"], ids=lambda item: item.name
 )

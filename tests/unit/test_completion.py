@@ -97,6 +97,7 @@ def test_a_shell_completes_commands_options_and_scenarios(
     assert offered(shell, words, tmp_path) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -112,6 +113,7 @@ def test_bash_completes_values(words: list[str], expected: list[str], tmp_path: 
     assert offered("bash", words, tmp_path) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", [None, "scenarios: [", "scenarios: {gate: {users: many}}"])
 def test_without_a_scenario_file_that_can_be_read_no_scenario_is_offered(
     text: str | None, tmp_path: Path

@@ -86,6 +86,7 @@ def test_a_detail_of_another_kind_is_refused_with_its_line(
     assert str(caught.value).startswith((f"{where}the detail of {name}: ", f"{where}not a Event: 1"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("value", JUNK, ids=[repr(value) for value in JUNK])
 def test_details_that_nothing_is_computed_from_may_be_anything(value: object, run: RunDir) -> None:
     for name in NAMES:

@@ -419,7 +419,9 @@ STORIES: dict[str, Callable[[], History]] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-@pytest.mark.parametrize("kept", [75.0, 30.0, 15.0])
+@pytest.mark.parametrize(
+    "kept", [75.0, pytest.param(30.0, marks=pytest.mark.long), pytest.param(15.0, marks=pytest.mark.long)]
+)
 def test_every_story_is_forecast_or_refused_in_words(story: str, kept: float) -> None:
     given = histories.scenario(production={"customers": 900, "day": "ramp over 10m"})
     history = histories.cut_short(STORIES[story](), kept) if kept < 75 else STORIES[story]()

@@ -127,6 +127,7 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
     return code, json.loads(capsys.readouterr().out)[0]
 
 
+@pytest.mark.long
 def test_the_exit_code_is_the_answer(runs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     evening = ["--customers", "800", "--think-time", "10s", "--day", RUSH_HOUR]
     code, found = said([runs["leaky"], *evening], capsys)

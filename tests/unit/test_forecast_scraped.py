@@ -141,6 +141,7 @@ def test_buckets_need_not_be_powers_of_two() -> None:
     assert 0.01 <= found.pools[0].hold.at(0.95) <= 0.025
 
 
+@pytest.mark.long
 def test_the_command_sizes_production(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "now.prom"
     path.write_text(text(144_000))

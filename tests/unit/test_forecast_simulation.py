@@ -58,7 +58,10 @@ def closed_throughput(customers: int, think_s: float, hold_s: float) -> float:
     return rate
 
 
-@pytest.mark.parametrize(("servers", "per_s"), [(10, 80), (10, 60), (4, 30), (20, 180)])
+@pytest.mark.parametrize(
+    ("servers", "per_s"),
+    [(4, 30), *(pytest.param(*case, marks=pytest.mark.long) for case in ((10, 80), (10, 60), (20, 180)))],
+)
 def test_many_customers_wait_as_often_as_erlang_says(servers: int, per_s: float) -> None:
     runs = [run(process(capacity=servers, per_s=per_s, customers=20_000), 200, seed) for seed in range(4)]
     pools = [tally.pools[0] for tally in runs]
@@ -148,7 +151,7 @@ def test_a_server_s_core_carries_as_much_behind_a_pool_of_any_size(capacity: int
 
 
 def test_holds_that_do_not_compute_are_no_longer_beside_others() -> None:
-    assert run(sharing(30, on_cpu=0.0), 60).pools[0].asked / 60 == pytest.approx(3000, rel=0.1)
+    assert run(sharing(30, on_cpu=0.0), 10).pools[0].asked / 10 == pytest.approx(3000, rel=0.1)
 
 
 def test_pools_of_one_server_share_its_cores() -> None:

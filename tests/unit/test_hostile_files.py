@@ -200,6 +200,7 @@ def test_aliases_of_aliases_are_counted(tmp_path: Path) -> None:
     assert time.process_time() - began_s < 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("count", "line", "told"),
     [

@@ -129,10 +129,15 @@ suites: { nightly: [gate] }
     "command",
     [
         ["run", "gate"],
-        ["nightly"],
-        ["ui", "gate", "--port", "18089"],
-        ["drill", "hotfix", "--stack", "embedded"],
-        ["worker", "127.0.0.1:15557", "--locustfile", "customers.py"],
+        *(
+            pytest.param(command, marks=pytest.mark.long)
+            for command in (
+                ["nightly"],
+                ["ui", "gate", "--port", "18089"],
+                ["drill", "hotfix", "--stack", "embedded"],
+                ["worker", "127.0.0.1:15557", "--locustfile", "customers.py"],
+            )
+        ),
     ],
     ids=lambda command: command[0],
 )

@@ -347,7 +347,7 @@ def test_an_audit_of_lost_requests_is_unknown(
 @pytest.mark.parametrize(
     "name", ["requests.jsonl", "pool.jsonl", "generator.jsonl", "host.jsonl", "events.jsonl"]
 )
-@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("side", ["before", pytest.param("after", marks=pytest.mark.long)])
 def test_a_comparison_with_lost_rows_is_unknown(
     side: str, name: str, mutation: Mutation, healthy: RunDir, leaking: RunDir
 ) -> None:

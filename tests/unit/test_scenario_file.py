@@ -217,6 +217,7 @@ def test_what_ruamel_cannot_read_is_a_message_with_its_line(folder: Path, lines:
     assert re.match(rf"\S*scenarios\.yaml:{at}: \S", found[0]), found
 
 
+@pytest.mark.long
 def test_nesting_without_end_is_a_message(folder: Path) -> None:
     assert "nested too deeply" in problems(folder, "scenarios: " + "[" * 5000)[0]
 

@@ -64,6 +64,7 @@ def test_a_pool_that_is_much_too_large_is_said_to_be_so() -> None:
     )
 
 
+@pytest.mark.long
 def test_a_pool_that_is_too_small_is_said_to_be_so() -> None:
     found = sized(customers=1000)
     assert found.enough is not None
@@ -71,6 +72,7 @@ def test_a_pool_that_is_too_small_is_said_to_be_so() -> None:
     assert any("are too few by" in why for why in found.reasons)
 
 
+@pytest.mark.long
 def test_instances_that_exceed_the_server_get_a_pooler_in_front_of_it() -> None:
     found = sized(instances=12, customers=1200, max_connections=100)
     assert found.pool_size is not None

@@ -136,6 +136,7 @@ def test_each_route_has_a_task_or_a_reason(tmp_path: Path, capsys: pytest.Captur
 PASSWORD: dict[str, Any] = {"type": "oauth2", "flows": {"password": {"tokenUrl": "token"}}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scheme", "written"),
     [

@@ -177,6 +177,7 @@ def test_compressed_log_is_known_by_its_content(tmp_path: Path, kind: str) -> No
         assert report.problems == ()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", PACKED)
 def test_compressed_log_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path, kind: str) -> None:
     text = "".join(

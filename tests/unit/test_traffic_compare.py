@@ -97,6 +97,7 @@ def test_a_run_of_other_customers_is_far(tmp_path: Path, log: Path, other: dict[
     assert compared(log, run, "--out", tmp_path / "out")[0] == 1
 
 
+@pytest.mark.long
 def test_twice_the_customers_are_near_at_twice_the_scale(tmp_path: Path, log: Path) -> None:
     run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=8, seed=3), scenario())
     assert compared(log, run, "--out", tmp_path / "out", "--scale", "2")[0] == 0
@@ -139,6 +140,7 @@ def test_a_run_that_lost_requests_says_nothing_about_its_access_log(tmp_path: Pa
     assert doubt.startswith("requests.jsonl: holds 500 of the 1,000 rows")
 
 
+@pytest.mark.long
 def test_the_warm_up_of_the_run_is_left_out(tmp_path: Path, log: Path) -> None:
     rush = [one for one in shop_visits(lasts_s=50, per_s=30, seed=4, think_s=1) if one.t < START + 50]
     usual = shop_visits(lasts_s=LASTS_S, per_s=4, seed=2)

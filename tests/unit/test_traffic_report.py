@@ -126,6 +126,7 @@ def test_a_run_stays_whole_when_it_is_compared(tmp_path: Path, model: TrafficMod
     assert check_of("run", load_history(run)) == whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "{}", '{"rows": 3, "scale": 1}', '{"rows": [], "scale": 1, "version": 99}', "\0\0", None],

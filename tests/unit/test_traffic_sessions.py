@@ -136,7 +136,7 @@ def test_a_clock_that_jumps_a_century_does_not_fill_the_memory() -> None:
 
 
 @pytest.mark.parametrize("days", [-7300, -800, -200, -2, 2, 200, 800, 9000])
-@pytest.mark.parametrize("lines", [1, 3])
+@pytest.mark.parametrize("lines", [1, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_clock_that_is_wrong_for_some_lines_does_not_hide_the_log(
     days: int, lines: int, *, first: bool
