@@ -12,14 +12,15 @@ from pathlib import Path
 from tests.faults.adversities import Adversity, adversities, can_try
 from tests.faults.caller import Caller
 from tests.faults.counts import Counts
-from tests.faults.harness import start
+from tests.faults.harness import CONTROL, control, start
 
-KINDS = ("false pass", "fault", "hung", "left behind")
+KINDS = ("false pass", "fault", "hung", "left behind", CONTROL)
 
 
 def campaign(seed: int, tries: int, folder: Path) -> Counts:
     """Each adversity `tries` times; the seed chooses what they fall on."""
     counts, dice, began = Counts("adverse machines", seed), random.Random(seed), time.monotonic()  # noqa: S311 - the same tries each time
+    control(folder, folder / "cache", "embedded", counts)
     with Caller(60.0) as caller:
         for at in range(tries):
             for adversity in adversities(folder, dice):

@@ -22,12 +22,10 @@ import psutil
 from tests.faults.caller import Caller
 from tests.faults.counts import Counts
 from tests.faults.engine import engine_seen
-from tests.faults.harness import start
+from tests.faults.harness import CONTROL, control, start
 from tests.faults.saved import CODES
 
-KINDS = ("false pass", "fault", "hung", "left behind", "cannot be judged")
-LATEST_KILL_S = 12.0  # an embedded run takes about as long
-UNHARMED_S = 600.0  # the first run on an engine may have to build an image and to seed the data
+KINDS = ("false pass", "fault", "hung", "left behind", "cannot be judged", CONTROL)
 ASKED = {"harness": (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)}
 BREAKS_A_RUN = ("load", "service", "primary", "replica")  # without these nothing was measured to the end
 
@@ -45,7 +43,7 @@ def campaign(seed: int, tries: int, folder: Path, stack: str) -> Counts:
     counts, dice, began = Counts(f"kills, {stack}", seed), random.Random(seed), time.monotonic()  # noqa: S311 - the same tries each time
     cache = Path(os.environ.get("RUSHHOUR_CACHE") or folder / "cache")
     with Caller(60.0) as caller, _ground(stack) as ground:
-        latest_s = ground.latest_kill_s or _unharmed_s(folder / "unharmed", cache, stack, ground, counts)
+        latest_s = control(folder, cache, stack, counts, ground.left)
         for at in range(tries):
             _try(at, latest_s, dice, folder / f"runs-{at}", cache, stack, ground, counts, caller)
     counts.seconds = time.monotonic() - began
@@ -54,9 +52,8 @@ def campaign(seed: int, tries: int, folder: Path, stack: str) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A stack: when the last kill comes (None: as late as a run ends), who lives there, what was left."""
+    """A stack: who lives there, what was left."""
 
-    latest_kill_s: float | None = None
     victims: Callable[[], dict[str, list[psutil.Process]]] = dict
     left: Callable[[], list[str]] = list
 
@@ -64,24 +61,10 @@ class Ground:
 @contextmanager
 def _ground(stack: str) -> Iterator[Ground]:
     if stack == "embedded":
-        yield Ground(LATEST_KILL_S)
+        yield Ground()
         return
     with engine_seen() as engine:
-        yield Ground(None, engine.victims, engine.left)
-
-
-def _unharmed_s(runs: Path, cache: Path, stack: str, ground: Ground, counts: Counts) -> float:
-    """How long a whole run takes once images and data are there: that is when kills come."""
-    for _ in range(2):
-        shutil.rmtree(runs, ignore_errors=True)
-        runs.mkdir()
-        began = time.monotonic()
-        harness = start(runs, cache, stack, left_elsewhere=ground.left)
-        code, words = harness.ended(counts, "a run that nothing is done to", within_s=UNHARMED_S)
-        if not any('"run_ended"' in events.read_text() for events in runs.glob("*/events.jsonl")):
-            raise RuntimeError(f"a run that nothing is done to ends with {code}: {words[-1500:]}")
-    shutil.rmtree(runs)
-    return time.monotonic() - began
+        yield Ground(engine.victims, engine.left)
 
 
 def _try(  # noqa: PLR0917

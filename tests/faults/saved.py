@@ -8,21 +8,35 @@ import random
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from rushhour.rundir.manifest import read_manifests
 from tests.faults.caller import Answer, Caller
 from tests.faults.counts import Counts
 from tests.faults.damage import drawn
+from tests.faults.harness import CONTROL
 from tests.unit import histories as h
+from tests.unit.forecast_runs import measured
+from tests.unit.forecast_runs import scenario as steady
 from tests.unit.saved_runs import save
 
 DEADLINE_S = 10.0
 GROWTH_MB = 500.0
-KINDS = ("false pass", "fault", "hung", "memory")
+KINDS = ("false pass", "fault", "hung", "memory", CONTROL)
 FACTS = ("requests.jsonl", "generator.jsonl", "pool.jsonl", "postgres.jsonl", "host.jsonl", "events.jsonl")
 AUDITED = ("requests.jsonl", "pool.jsonl", "events.jsonl")  # an audit of alarms reads no other
+IDLE: dict[str, Any] = {"replica_cores": 0.001, "service_cores": 0.001}
 OTHERS = ("scenario.json", "environment.json", "verdict.json")
 CODES = {0, 1, 2, 64}
+UNDAMAGED = {  # where these do not hold, no damage could make a difference
+    ("healthy", "judge"): 0,
+    ("healthy", "verify"): 0,
+    ("healthy", "alarms"): 0,
+    ("healthy", "forecast"): 0,
+    ("steady", "size"): 0,
+    ("steady", "judge"): 0,
+    ("leaking", "judge"): 1,
+}
 
 
 def campaign(seed: int, tries: int, folder: Path) -> Counts:
@@ -30,6 +44,7 @@ def campaign(seed: int, tries: int, folder: Path) -> Counts:
     bases = {
         "healthy": save(folder / "healthy", h.healthy(), h.scenario(release="1.1.1")).path,
         "leaking": save(folder / "leaking", h.incident(), h.scenario()).path,
+        "steady": save(folder / "steady", measured(**IDLE), steady()).path,
     }
     commands = {
         "judge": ("judge", "{run}"),
@@ -43,6 +58,10 @@ def campaign(seed: int, tries: int, folder: Path) -> Counts:
         "annotate": ("judge", "{run}", "--annotate", "sarif={folder}/sarif", "--comment", "{folder}/comment"),
     }
     with Caller(DEADLINE_S) as caller:
+        for (base, name), code in UNDAMAGED.items():
+            answer = caller.call(*(word.format(run=bases[base], folder=folder) for word in commands[name]))
+            if answer.code != code:
+                counts.blame(CONTROL, f"{name} of an undamaged {base} run ends with {answer.code}")
         for at in range(tries):
             base = dice.choice(sorted(bases))
             run = folder / f"damaged-{at}" / "20250101T180000Z-gate"
@@ -88,7 +107,7 @@ def _must_not_pass(command: str, base: str, original: Path, run: Path) -> bool:
     if command in ("judge", "annotate") and base == "leaking":
         # A damaged scenario may expect the leak: then it is another question.
         return _same(original, run, "scenario.json")
-    if command in ("judge", "annotate", "verify", "alarms", "forecast", "size") and base == "healthy":
+    if command in ("judge", "annotate", "verify", "alarms", "forecast", "size") and base != "leaking":
         rests_on = AUDITED if command == "alarms" else FACTS
         return bool(read_manifests(original)) and not all(_same(original, run, name) for name in rests_on)
     return False
