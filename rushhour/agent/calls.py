@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,9 @@ _MAX_PLACES = 2_000
 _Path = tuple[
     str, ...
 ]  # ("self", "done", "wait") of `self.done.wait(3)`; only its end, where more is computed
-_places: dict[tuple[CodeType, int], _Path] = {}
 # Where the interpreter lets another thread have its turn, other than in a call: at the start of a function
 # and at the end of a loop's round. Whoever waits for something never stands there.
 _TURNS = ("RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "JUMP_ABSOLUTE")
-_turns: dict[tuple[CodeType, int], bool] = {}
 
 
 def called_at(code: CodeType, lasti: int) -> str | None:
@@ -36,14 +35,10 @@ def called_at(code: CodeType, lasti: int) -> str | None:
 
 def computes(frame: FrameType) -> bool:
     """Whether a thread runs Python code here, or would if it were its turn; False where that is not known."""
-    place = (frame.f_code, frame.f_lasti)
-    if place not in _turns:
-        if len(_turns) >= _MAX_PLACES:
-            _turns.clear()
-        _turns[place] = _takes_turns(*place)
-    return _turns.get(place, False)
+    return _takes_turns(frame.f_code, frame.f_lasti)
 
 
+@lru_cache(maxsize=_MAX_PLACES)
 def _takes_turns(code: CodeType, lasti: int) -> bool:
     import dis  # noqa: PLC0415  # as below
 
@@ -69,16 +64,8 @@ def receiver_of(frame: FrameType) -> Any:
     return found
 
 
+@lru_cache(maxsize=_MAX_PLACES)
 def _path_at(code: CodeType, lasti: int) -> _Path:
-    place = (code, lasti)
-    if place not in _places:
-        if len(_places) >= _MAX_PLACES:
-            _places.clear()
-        _places[place] = _read(code, lasti)
-    return _places.get(place, ())
-
-
-def _read(code: CodeType, lasti: int) -> _Path:
     import dis  # noqa: PLC0415  # most services never wait in such a call
 
     # A call of a function that is written in Python is left at the end of what the interpreter caches for it.
