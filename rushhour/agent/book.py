@@ -64,6 +64,7 @@ class Hold:
         "how",
         "lost",
         "lost_s",
+        "made_here",
         "others",
         "owner",
         "proxy",
@@ -84,6 +85,7 @@ class Hold:
     request: Request | None
     owner: Owner  # who took it
     others: dict[str, Owner] | None  # who else has it in hands, by why: see uses.py and items.py
+    made_here: bool  # its session was made by its owner; not set where that is not known
     used: float  # when a statement was last begun on it; 0: never
     scoped: bool | None  # a registry keeps its session for its thread; None: not known
     thread: int
@@ -93,6 +95,23 @@ class Hold:
     taken: float  # has the connection
     returned: float | None
     how: str
+
+
+def of_earlier_item(hold: Hold) -> bool:
+    """Whether its thread runs another item by now, and has not used it in that one."""
+    began = hold.owner.began
+    return began is not None and hold.request is None and max(hold.taken, hold.used) < began
+
+
+def of_ended_request(hold: Hold) -> bool:
+    """Whether the request that took it has ended, and nobody else may have it in hands.
+
+    A request of an event loop may have left it to a task, and a registry keeps its session for the thread.
+    """
+    request = hold.request
+    if request is None or request.in_loop or request.ended is None or hold.others or hold.scoped:
+        return False
+    return hold.taken <= request.ended
 
 
 class Slot:
@@ -224,7 +243,7 @@ class Book:
         """
         own = other = 0
         for hold in self.live.copy():
-            if hold.request is not request or hold.lost is not None:
+            if hold.request is not request or hold.lost is not None or of_earlier_item(hold):
                 continue
             if hold.owner is owner or (request is not None and not waits_beside(hold.owner, owner)):
                 own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
@@ -233,7 +252,9 @@ class Book:
     def kept_by(self, owner: Owner, pool: PoolState) -> int:
         """Return how many connections of a pool an owner keeps from earlier units of work."""
         return sum(
-            hold.owner is owner and hold.lost is not None and hold.slot.pool is pool
+            hold.owner is owner
+            and hold.slot.pool is pool
+            and (hold.lost is not None or of_earlier_item(hold) or of_ended_request(hold))
             for hold in self.live.copy()
         )
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import CodeType
 
 # What a source file is. Tested by identity in the hot path.
@@ -18,6 +19,7 @@ _STDLIB = os.path.dirname(os.__file__) + os.sep
 AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # asyncio's Handle._run, an executor's _worker, Thread.run
 _DISPATCHERS = ("asyncio/events.py", "concurrent/futures/thread.py", "threading.py")
+_SCRIPTS = os.path.join(sys.prefix, "bin") + os.sep  # some packages install modules there: bottle.py
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -78,7 +80,7 @@ class Classifier:
         path = self.absolute(filename)
         if any(path.startswith(directory) for directory in self._plumbing):
             return PLUMBING
-        if any(mark in path for mark in _INSTALLED):
+        if any(mark in path for mark in _INSTALLED) or path.startswith(_SCRIPTS):
             return LIBRARY
         return PLUMBING if path.startswith(_STDLIB) else APPLICATION
 

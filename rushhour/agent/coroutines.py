@@ -21,6 +21,7 @@ from types import (
     GeneratorType,
     GetSetDescriptorType,
     MemberDescriptorType,
+    MethodType,
 )
 from typing import Any
 
@@ -73,6 +74,34 @@ def chain_of(task: Any) -> Chain:
         chain.beside.clear()
     chain.frames.reverse()
     return chain
+
+
+def entered_by(task: Any) -> set[int]:
+    """Return the addresses of what a waiting task has entered, in `async with` blocks it has not left.
+
+    The stack of a suspended coroutine keeps the `__aexit__` of each. Never raises.
+    """
+    found: set[int] = set()
+    try:
+        awaited = None if task is None else _coroutine_of(task)
+        for _ in range(MAX_AWAITS):
+            names = None if awaited is None else _names_of(type(awaited))
+            if names is None:
+                break
+            _add_entered(awaited, found, MAX_GENERATIONS)
+            awaited = getattr(awaited, names[1])
+    except Exception:  # what cannot be read is unknown, which is no error
+        found.clear()
+    return found
+
+
+def _add_entered(awaited: Any, found: set[int], generations: int) -> None:
+    for item in gc.get_referents(awaited):
+        if type(item) is MethodType and item.__name__ in ("__aexit__", "__exit__"):
+            found.add(id(item.__self__))
+            inner = getattr(item.__self__, "gen", None)  # contextlib's: what its generator has entered
+            if inner is not None and generations:
+                _add_entered(inner, found, generations - 1)
 
 
 def tasks_beside(task: Any, most: int) -> list[Any]:

@@ -10,15 +10,18 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from .book import of_earlier_item
+from .call_sites import APPLICATION, Classifier
 from .calls import computes
-from .coroutines import MAX_GENERATIONS, Chain, chain_of, tasks_beside
-from .frames import Uninterrupted, stack_of
+from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
+from .frames import Uninterrupted, local_of, stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
 from .locks import LockPlaces, add_furthest, instructions_of
 from .looks import (
     BEHIND,
     COMPUTES,
+    INSIDE,
     LOCK,
     OTHER_POOL,
     OTHER_QUERY,
@@ -32,7 +35,7 @@ from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
 from .readings import unit_ended
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
-from .uses import USER
+from .uses import GIVEN, USER
 from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from .book import Hold
-    from .call_sites import Classifier
     from .catalog import Catalog
     from .journal import Record
     from .owners import Owner
@@ -48,6 +50,13 @@ if TYPE_CHECKING:
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
 _give_way = time.sleep  # bound before gevent can patch it
 
+_COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
+# Where one waits for what another thread or task of the same process does.
+_INSIDE = (
+    *("threading.py", "queue.py", "concurrent/futures/_base.py", "asyncio/locks.py", "asyncio/queues.py"),
+    *("asyncio/tasks.py", "asyncio/timeouts.py", "asyncio/futures.py", "anyio/streams/memory.py"),
+    *("anyio/_core/_synchronization.py", "anyio/_backends/_asyncio.py"),
+)
 _IDLE_FILES = ("threading.py", "queue.py")
 _WORKERS = (("concurrent/futures/thread.py", "_worker"), ("anyio/_backends/_asyncio.py", "run"))
 
@@ -57,6 +66,7 @@ class Doing:
 
     def __init__(self, classifier: Classifier, catalog: Catalog, serving: set[int] | None = None) -> None:
         self._catalog = catalog
+        self._classifier = classifier
         self._reader = Reader(classifier)
         self._locks = LockPlaces()
         self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
@@ -140,8 +150,11 @@ class Doing:
             else:
                 look.guards = instructions_of(stack, self._locks.guarded(stack))
                 look.what = LOCK if look.guards else ELSEWHERE
+                look.locks = _locks_of(stack) if look.guards else frozenset()
                 if not look.guards and stack and computes(stack[0]):
                     look.place = COMPUTES
+                elif not look.guards and self._waits_inside(stack):
+                    look.place = INSIDE
         return look
 
     def _stand(
@@ -150,16 +163,24 @@ class Doing:
         """Return the stack that works with a hold, and what it does; None where that cannot be seen."""
         owner, request = _worker_of(hold), hold.request
         task = None if request is None else request.task()
-        if owner.kind == THREAD and task is None:
+        at_it = owner.began is not None and owner.began <= hold.taken  # its thread still runs the item
+        if owner.kind == THREAD and (task is None or at_it):
             # Numbers are used again.
             stack = stack_of(frame_of(owner, frames)) if owner.ended is None else []
-            if not _works_for(newest, hold) or _is_idle_worker(stack):
+            if (
+                (owner is hold.owner and not _works_for(newest, hold))
+                or _is_idle_worker(stack)
+                or of_earlier_item(hold)
+            ):
                 stack = []
             return self._helped(stack, owner)
         if owner.kind == GREENLET:
             return self._helped(stack_of(frame_of(owner, frames)), owner)
         # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
-        stack, standing = self._task(owner.ref() if owner.kind == TASK else task, owner, frames)
+        working = owner.ref() if owner.kind == TASK else task
+        if task is not None and owner.kind == TASK and (working is None or owner.ended is not None):
+            working = task  # a task that only ran a call for its request, as anyio's portal does
+        stack, standing = self._task(working, owner, frames)
         if standing is None or not standing.hands_on:
             return stack, standing
         below = None if request is None else self._helpers.for_request(request)
@@ -228,6 +249,20 @@ class Doing:
             return above, found
         return stack, standing
 
+    def _waits_inside(self, stack: list[FrameType]) -> bool:
+        """Return whether it waits for something of this process, with no library between it and the wait.
+
+        Who will set the event or future, or use the queue, may be seen nowhere.
+        """
+        for number, frame in enumerate(stack):
+            file = frame.f_code.co_filename
+            if self._classifier.kind(file) == APPLICATION:
+                # A function that is innermost called something in C; a coroutine awaits a future itself.
+                return number > 0 or bool(frame.f_code.co_flags & _COROUTINE)
+            if not file.endswith(_INSIDE) or frame.f_code.co_name == "sleep":
+                return False
+        return False
+
     def _in_queue(self, stack: list[FrameType]) -> bool:
         return self._reader.read(stack).what == QUEUE
 
@@ -245,19 +280,26 @@ class Doing:
         if not waiting:
             return
         inside: dict[int, int] = {}
+        entered: set[int] = set()  # by who waits in a pool's queue, in blocks that it has not left
         for look in looks:
             if look.what in (QUEUE, OTHER_POOL):
                 add_furthest(inside, look.stack)
+                entered |= entered_by(look.hold.owner.ref() if look.hold.owner.kind == TASK else None)
         if not inside:  # they may hold no connection yet
             others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
             task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
-            others += [chain_of(other).frames for other in tasks_beside(task, MAX_OTHERS)]
+            for other in tasks_beside(task, MAX_OTHERS):
+                others.append(chain_of(other).frames)
+                if self._in_queue(others[-1]):
+                    entered |= entered_by(other)
             others += [stack_of(suspended_at(greenlet)) for greenlet in self._helpers.queued()]
             for stack in others:
                 if self._reader.read(stack).what == QUEUE:
                     add_furthest(inside, stack)
         for look in waiting:
-            if any(inside.get(code, -1) > instruction for code, instruction in look.guards.items()):
+            guards = look.guards.items()
+            passed = any(inside.get(code, -1) > instruction for code, instruction in guards)
+            if passed or not entered.isdisjoint(look.locks):
                 look.what = BEHIND
 
     def close(self) -> None:
@@ -274,9 +316,19 @@ class Doing:
         yield from self._loops.take(at, self._catalog)
 
 
+def _locks_of(stack: list[FrameType]) -> frozenset[int]:
+    """The addresses of the locks, in Python, that the innermost frames acquire."""
+    names = ("acquire", "__aenter__", "__enter__")
+    found = (local_of(frame, "self") for frame in stack[:4] if frame.f_code.co_name in names)
+    return frozenset(id(lock) for lock in found if lock is not None)
+
+
 def _worker_of(hold: Hold) -> Owner:
     """Return who works with a connection: its owner, or, once that has ended, who used it last."""
-    owner, user = hold.owner, (hold.others or {}).get(USER)
+    others = hold.others or {}
+    owner, user, given = hold.owner, others.get(USER), others.get(GIVEN)
+    if given is not None and given.ended is None and (hold.request is None or hold.request.ended is not None):
+        return given
     gone = owner.ended is not None or (owner.kind != THREAD and owner.ref() is None)
     return user if gone and user is not None and user.ended is None else owner
 

@@ -7,13 +7,14 @@ left behind what is still out (units.py).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from .book import Book, monotonic
 from .handed_on import carries
 from .owners import Owner
 from .patches import Patches
-from .uses import ASKER, add_holder
+from .uses import ASKER, GIVEN, add_holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +23,18 @@ if TYPE_CHECKING:
 
     from .book import Request
 
-EXECUTOR, ANYIO, POOL = MODULES = (
+EXECUTOR, ANYIO, POOL, THREADING = MODULES = (
     "concurrent.futures.thread",
     "anyio._backends._asyncio",  # in whose threads Starlette runs what is not `async`
     "multiprocessing.pool",
+    "threading",
+)
+_OF_THREADS = frozenset(  # attributes of `threading.Thread`, in all versions
+    (
+        *("_target", "_name", "_args", "_kwargs", "_daemonic", "_ident", "_native_id", "_tstate_lock"),
+        *("_started", "_is_stopped", "_initialized", "_stderr", "_invoke_excepthook", "_handle"),
+        *("_os_thread_handle", "_context"),
+    )
 )
 SOMEBODY = Owner("somebody", 0)  # an unknown asker, which never ends
 
@@ -47,8 +56,11 @@ class ItemPatch(Patches):
         elif name == ANYIO:  # a function of the module until anyio 3
             owner = getattr(module, "AsyncIOBackend", module)
             self._wrap(owner, "run_sync_in_worker_thread", self._to_thread)
-        elif name == POOL:  # for its threads: what comes from processes is pickled
+        elif name == POOL:
             self._wrap(module, "worker", self._worker)
+        elif name == THREADING:
+            self._wrap(module.Thread, "start", self._start)
+            self._wrap(module.Thread, "_bootstrap_inner", self._in_thread)
 
     def _asked(self, original: Any) -> Any:
         owner_of, fault = self._book.owner_of, self._book.fault
@@ -68,7 +80,9 @@ class ItemPatch(Patches):
             try:
                 return original(item, *arguments)
             finally:
-                self._end(began, getattr(item, "_rushhour_asker", SOMEBODY), lambda: _things_of(item))
+                self._end(
+                    began, getattr(item, "_rushhour_asker", SOMEBODY), lambda own: _things_of(item, own)
+                )
 
         return run
 
@@ -90,7 +104,7 @@ class ItemPatch(Patches):
                     result = function(*arguments)
                     return result
                 finally:
-                    self._end(began, asker, lambda: (function, arguments, result))
+                    self._end(began, asker, lambda own: (*_given(own, function, *arguments), result))
 
             return original(item, *rest, **options)
 
@@ -115,11 +129,55 @@ class ItemPatch(Patches):
 
         return item
 
+    def _start(self, original: Any) -> Any:
+        """Thread.start: a thread that is given a session or connection has it in hands as long as it runs."""
+        book = self._book
+
+        def start(thread: Any) -> None:
+            try:
+                owner = book.owner_of()
+                newest = owner.newest
+                if newest is not None and newest.returned is None and carries(*_things_of_thread(thread)):
+                    thread._rushhour_given = [
+                        hold
+                        for hold in book.live.copy()
+                        if hold.owner is owner and hold.request is newest.request
+                    ]
+            except Exception as error:
+                book.fault("thread", error)
+            original(thread)
+
+        return start
+
+    def _in_thread(self, original: Any) -> Any:
+        """Thread._bootstrap_inner, which runs in the new thread before `start` returns."""
+        book = self._book
+
+        def _bootstrap_inner(thread: Any) -> None:
+            try:
+                for hold in vars(thread).pop("_rushhour_given", ()):
+                    if hold.returned is None:
+                        add_holder(hold, GIVEN, book.owner_of())
+            except Exception as error:
+                book.fault("thread", error)
+            original(thread)
+
+        return _bootstrap_inner
+
     def _worker(self, original: Any) -> Any:
+        book = self._book
+
         def worker(inqueue: Any, outqueue: Any, *rest: Any, **options: Any) -> Any:
-            if not hasattr(outqueue, "_writer"):  # a queue in memory
-                inqueue = outqueue = _PoolQueues(inqueue, outqueue, self)
-            return original(inqueue, outqueue, *rest, **options)
+            try:
+                book.owner_of().first = math.inf  # what its initializer takes is the worker's own
+            except Exception as error:
+                book.fault("item", error)
+            of_process = hasattr(outqueue, "_writer")
+            if of_process:  # as it does itself with such queues
+                inqueue._writer.close()
+                outqueue._reader.close()
+            queues = _PoolQueues(inqueue, outqueue, self, of_process)
+            return original(queues, queues, *rest, **options)
 
         worker.__module__, worker.__qualname__ = original.__module__, original.__qualname__  # it is pickled
         return worker
@@ -129,12 +187,17 @@ class ItemPatch(Patches):
         try:
             owner = self._book.owner_of()
             owner.newest, owner.began = None, began
+            if owner.first is None or owner.first > began:
+                owner.first = began
         except Exception as error:
             self._book.fault("item", error)
         return began
 
-    def _end(self, began: float, asker: Owner, things: Callable[[], tuple[object, ...]]) -> None:
-        """Assign connections that an item left out to its asker, if its arguments or result carry them."""
+    def _end(self, began: float, asker: Owner, things: Callable[[bool], tuple[object, ...]]) -> None:
+        """Assign connections that an item left out to its asker, if its arguments or result carry them.
+
+        `things`: those; without the object whose method it is, where all sessions were made in the item.
+        """
         try:
             owner = self._book.owner_of()
             newest, owner.newest, owner.began = owner.newest, None, None
@@ -146,7 +209,7 @@ class ItemPatch(Patches):
                 if (hold.owner is owner or (hold.others or {}).get("user") is owner)
                 and max(hold.taken, hold.used) >= began
             ]
-            if left and carries(*things()):
+            if left and carries(*things(not all(getattr(hold, "made_here", False) for hold in left))):
                 for hold in left:
                     add_holder(hold, ASKER, asker)
         except Exception as error:
@@ -154,10 +217,11 @@ class ItemPatch(Patches):
 
 
 class _PoolQueues:
-    """Both queues of a thread of a `multiprocessing.pool.ThreadPool`: an item begins and ends in them."""
+    """Both queues of a worker of `multiprocessing.pool`: an item begins and ends in them."""
 
-    def __init__(self, inqueue: Any, outqueue: Any, items: ItemPatch) -> None:
+    def __init__(self, inqueue: Any, outqueue: Any, items: ItemPatch, of_process: bool) -> None:
         self._get, self._put, self._items = inqueue.get, outqueue.put, items
+        self._of_process = of_process  # whose results are pickled: they carry nothing
         self._task: Any = None
         self._began = 0.0
 
@@ -168,11 +232,26 @@ class _PoolQueues:
 
     def put(self, result: Any) -> None:
         task, self._task = self._task, None
-        self._items._end(self._began, SOMEBODY, lambda: (task, result))
+        self._items._end(self._began, SOMEBODY, lambda _own: () if self._of_process else (task, result))
         self._put(result)
 
 
-def _things_of(item: Any) -> tuple[object, ...]:
+def _things_of(item: Any, own: bool) -> tuple[object, ...]:
     """Return arguments and result of an item of `concurrent.futures` (from Python 3.14 on: `task`)."""
-    given = (item.task,) if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
-    return (*given, getattr(item.future, "_result", None))
+    given = item.task if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
+    return (*_given(own, *given), getattr(item.future, "_result", None))
+
+
+def _things_of_thread(thread: Any) -> tuple[object, ...]:
+    """Return the arguments of a thread that is about to start, and what its own class keeps in it."""
+    has = vars(thread)
+    own = [value for name, value in has.items() if name not in _OF_THREADS]
+    return (*_given(True, has.get("_target"), has.get("_args"), has.get("_kwargs")), *own)
+
+
+def _given(own: bool, function: Any, *arguments: Any) -> tuple[object, ...]:
+    """What an item is given; with `own` also the object whose method it is.
+
+    A job that makes its session and keeps it in such an object, which lives on, hands it to nobody.
+    """
+    return (function if own else getattr(function, "__func__", function), *arguments)

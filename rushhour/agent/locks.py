@@ -44,6 +44,9 @@ class LockPlaces:
                 continue
             if not locked and (number or not _takes_a_lock(code, frame.f_lasti)):
                 return ()
+            if code.co_name in _ACQUIRES and code.co_varnames[:1] == ("self",):
+                locked = True  # the lock of a class around it, whose caller goes on inside
+                continue
             found = [code]
             if code.co_flags & _GENERATOR:  # a context manager: its caller goes on inside of the lock
                 found += [frame.f_code for frame in frames[number + 1 : number + 3]]

@@ -23,6 +23,7 @@ STREAMING = "streaming"  # its response is being made while it is sent
 SENDING = "sending"  # what was made of its response is not taken by the client
 UNSEEN = "unseen"
 OTHER_QUERY = "other_query"  # of a place: elsewhere, in a query over another connection of its owner
+INSIDE = "inside"  # of a place: elsewhere, waiting for another thread or task of the process
 COMPUTES = "computes"  # of a place: elsewhere, in Python code that runs
 KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN)
 
@@ -58,7 +59,7 @@ class _PoolSeen:
 class Look:
     """The result of an inspection of a hold."""
 
-    __slots__ = ("guards", "hold", "place", "site", "stack", "what")
+    __slots__ = ("guards", "hold", "locks", "place", "site", "stack", "what")
 
     def __init__(self, hold: Hold, what: str, site: Site | None) -> None:
         self.hold = hold
@@ -66,6 +67,7 @@ class Look:
         self.place: str | None = None  # what is said of its place, where that is more than `what`
         self.site = site
         self.guards: dict[int, int] = {}  # code that waits for a lock, by its address -> the instruction
+        self.locks: frozenset[int] = frozenset()  # addresses of the locks that it waits for
         self.stack: list[FrameType] = []
 
 

@@ -19,7 +19,7 @@ from .book import monotonic
 from .call_sites import FRAMEWORK, Classifier, Site
 from .cpu_shares import MAIN_THREAD, CpuShare
 from .owners import TASK
-from .standing import DRIVER, QUEUE, Reader
+from .standing import DRIVER, ELSEWHERE, QUEUE, Reader
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -37,6 +37,7 @@ _MAX_FRAMES = 400
 _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 _LOOP_FILES = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 _HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}", f"{os.sep}uvloop{os.sep}")
+_PYWSGI = os.path.join("gevent", "pywsgi.py")
 _HANDLES = os.path.join("asyncio", "events.py")
 _OUTERMOST = frozenset({"<module>", "_bootstrap", "_run_module_as_main"})  # functions in which threads begin
 _COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
@@ -127,12 +128,14 @@ class LoopWatch:
             loop.last = None
             return
         loop.looks += 1
-        gevent = thread_of_gevent() == loop.thread
+        gevent = thread_of_gevent() == loop.thread or _in_gevents_server(stack)
         detached = not gevent and _is_detached(stack)
         if _waits_for_events(stack) or not (gevent or detached or _in_callback(stack)):
             loop.last = None
             return
         standing = self._reader.read(stack)
+        if standing.what == ELSEWHERE and standing.site is not None:
+            detached = False  # the service's own code within SQLAlchemy's greenlet: it yields nowhere
         runs = (id(stack[0].f_code), standing.site) if standing.site is None else (0, standing.site)
         again = loop.last is not None and _same(loop.last, runs)
         if not again:
@@ -232,6 +235,11 @@ def _in_callback(stack: list[FrameType]) -> bool:
 def _is_detached(stack: list[FrameType]) -> bool:
     """Whether it is the stack of a greenlet, as under SQLAlchemy's asyncio, and not of the thread itself."""
     return stack[-1].f_code.co_name not in _OUTERMOST
+
+
+def _in_gevents_server(stack: list[FrameType]) -> bool:
+    """Whether gevent's own server has called it, which runs requests in one thread without its patches."""
+    return any(frame.f_code.co_filename.endswith(_PYWSGI) for frame in stack)
 
 
 def thread_of_gevent() -> int | None:

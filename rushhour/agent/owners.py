@@ -33,7 +33,10 @@ _Local: type[Any] = _thread._local  # as above: gevent's would be one for each g
 class Owner:
     """A thread, greenlet or task; `ended` (monotonic seconds) is set once its end was detected."""
 
-    __slots__ = ("__weakref__", "began", "ended", "file", "kind", "newest", "ref", "result_carries", "thread")
+    __slots__ = (
+        *("__weakref__", "began", "ended", "file", "first", "kind", "newest", "ref"),
+        *("result_carries", "thread"),
+    )
 
     def __init__(self, kind: str, thread: int) -> None:
         self.kind = kind
@@ -42,6 +45,7 @@ class Owner:
         self.ref: Callable[[], Any] = _nothing  # weak, to the greenlet or task
         self.file: str | None = None  # of a task: where its coroutine is written; None: not seen
         self.began: float | None = None  # of a thread: since when it runs an item of an executor
+        self.first: float | None = None  # when it began its first item; None: it has run none that was seen
         self.newest: Hold | None = None  # the check-out that it took or used last
         self.result_carries = False  # what it returned may be, or hold, the connection
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .book import monotonic
 from .owners import TASK, THREAD, has_ended
-from .uses import HELPER
+from .uses import GIVEN, HELPER
 
 if TYPE_CHECKING:
     from .book import Hold, Request
@@ -56,7 +56,10 @@ def _end_of_work(hold: Hold, request: Request, ended: float) -> float | None:
     hands to a thread: they give back their connection when they are done.
     """
     if not request.in_loop:
-        return ended
+        given = (hold.others or {}).get(GIVEN)
+        if given is None:
+            return ended
+        return None if given.ended is None else max(ended, given.ended)
     owner = hold.owner
     if owner.kind == THREAD and owner.began is not None and owner.began <= hold.taken:
         return None

@@ -8,6 +8,7 @@ this steps aside: two brackets would cost twice. A server of neither list leaves
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +33,7 @@ ASGI = {
     "uvicorn.protocols.http.httptools_impl": ("RequestResponseCycle", "run_asgi"),
 }
 MODULES = (*WSGI, *ASGI)
+GEVENTS = "gevent.pywsgi"
 _ASGI_ARGUMENTS = 3  # scope, receive, send
 STARLETTE = "starlette.applications"  # its own patch watches what is sent
 
@@ -39,9 +41,10 @@ STARLETTE = "starlette.applications"  # its own patch watches what is sent
 class ServerPatch(Patches):
     """Patches servers, and removes the patches."""
 
-    def __init__(self) -> None:
+    def __init__(self, serving: set[int] | None = None) -> None:
         super().__init__()
         self.aside = False
+        self._serving = set[int]() if serving is None else serving  # threads in which one loop serves all
 
     def apply(self, module: ModuleType) -> None:
         """Patch one of MODULES, which was just imported."""
@@ -51,7 +54,8 @@ class ServerPatch(Patches):
             self._wrap(getattr(module, owner), method, _bracket_async)
         elif not self.aside:
             owner, method = WSGI[name]
-            self._wrap(getattr(module, owner), method, _bracket)
+            in_one_thread = self._serving if name == GEVENTS else None
+            self._wrap(getattr(module, owner), method, lambda original: _bracket(original, in_one_thread))
 
     def step_aside(self) -> None:
         """Remove the patches, because a framework's own patch tracks the requests."""
@@ -59,8 +63,10 @@ class ServerPatch(Patches):
         self.remove()
 
 
-def _bracket(original: Any) -> Any:
+def _bracket(original: Any, serving: set[int] | None) -> Any:
     def serve(*arguments: Any, **options: Any) -> Any:
+        if serving is not None:
+            serving.add(get_ident())
         request = Request("?", None)
         current_request.set(request)
         try:

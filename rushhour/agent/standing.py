@@ -14,12 +14,29 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from .call_sites import APPLICATION, Classifier, Site
+from .calls import called_at, receiver_of
+from .frames import attributes_of, local_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import CodeType, FrameType
 
 DRIVER, QUEUE, ELSEWHERE = "driver", "queue", "elsewhere"
+_RESPONSES = ("resp", "self")  # of gunicorn; of waitress, gevent, wsgiref and cheroot
+_BEGUN = ("started_response", "complete", "status")  # waitress has a status before
+_MISSING = object()
+_DBAPI = frozenset(
+    (
+        *("execute", "executemany", "fetchone", "fetchmany", "fetchall", "commit", "rollback", "callproc"),
+        *("copy_expert", "copy_from", "copy_to"),
+    )
+)
+_DRIVER_MODULES = frozenset(
+    (
+        *("psycopg2", "psycopg", "psycopg_c", "sqlalchemy", "MySQLdb", "pymysql", "mariadb", "sqlite3"),
+        *("oracledb", "pyodbc"),
+    )
+)
 _GENERATOR = 0x20  # inspect.CO_GENERATOR, which is not worth an import in every process
 MAX_FRAMES = 120  # looked at; a request of a big application is about that deep
 
@@ -114,8 +131,7 @@ class Reader:
             mark = marks.get(file)
             if mark is None:
                 mark = marks[file] = self._mark(file)
-            found.streams |= mark == _SERVER and _is_part(called)
-            called = code
+            found.streams |= mark == _SERVER and _is_part(called) and _has_begun(frame)
             if mark == _PLAIN:
                 if innermost:
                     inner.add(code.co_name)
@@ -123,6 +139,7 @@ class Reader:
                 if found.site is None:
                     absolute = self._classifier.absolute(file)
                     found.site = Site(absolute, frame.f_lineno or 0, code.co_name)
+                    found.in_driver = called is None and _calls_a_driver(frame)
                     innermost = False
             elif mark == _AGENT:
                 if found.what == QUEUE and found.pool is None and code.co_name == "connect":
@@ -134,6 +151,7 @@ class Reader:
                 innermost = False
             elif innermost and _ends(found, mark, code.co_name, inner):
                 break
+            called = code
         if found.in_driver and found.what == ELSEWHERE:
             found.what, found.yields = DRIVER, True
         return found
@@ -149,6 +167,30 @@ class Reader:
             return _APP
         others = {_SERVER: _SERVERS, _HANDS_ON: _HAND_ON_FILES, _DRIVER: _DRIVERS}
         return next((mark for mark, ends in others.items() if any(end in file for end in ends)), _PLAIN)
+
+
+def _calls_a_driver(frame: FrameType) -> bool:
+    """Whether the service itself calls a driver that is written in C, and so has no frame."""
+    if called_at(frame.f_code, frame.f_lasti) not in _DBAPI:
+        return False
+    module = str(type(receiver_of(frame)).__module__)
+    return module.partition(".")[0] in _DRIVER_MODULES
+
+
+def _has_begun(server: FrameType) -> bool:
+    """Whether the response has begun, as the server's own object says; True where that is not known.
+
+    A WSGI application that is itself a generator runs within the first part, before it has begun anything.
+    """
+    for name in _RESPONSES:
+        found = local_of(server, name)
+        if found is None:
+            continue
+        for mark in _BEGUN:
+            value = attributes_of(found).get(mark, getattr(type(found), mark, _MISSING))
+            if value is not _MISSING:
+                return bool(value)
+    return True
 
 
 def _is_part(code: CodeType | None) -> bool:

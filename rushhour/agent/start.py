@@ -95,7 +95,7 @@ def _patch(
     book: Book, classifier: Classifier, sampler: Sampler | None, undo: list[Callable[[], None]]
 ) -> None:
     """Patch what is imported already, and the rest as soon as it is; `undo` gets what takes it out again."""
-    servers = ServerPatch()
+    servers = ServerPatch(book.serving)
     flask_patch = FlaskPatch(book, classifier, servers.step_aside)
     items = ItemPatch(book, current_request)
     undo += [servers.remove, flask_patch.remove, items.remove]

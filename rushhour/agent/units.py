@@ -12,6 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .book import of_earlier_item
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
 from .calls import called_at
 from .coroutines import chain_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 OWNER_ENDED, OWNER_IDLE = "owner-ended", "owner-idle"
 AFTER_S = 0.5  # a loop between two jobs is not idle
+KEPT = 2
 AFTER_UNUSED_S = 1.0  # without a statement: whoever it was handed to may be about to begin
 
 # The end of a file's path and a function: whoever stands there, or waits in what it called, is idle.
@@ -78,6 +80,7 @@ class Units:
         self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
         self._fetched: dict[Hold, float] = {}  # -> when its thread was first seen to wait for an item
         self._left: dict[Hold, float] = {}  # -> when all who may have it were first seen idle
+        self._again: dict[Hold, int] = {}  # -> times that one which seemed lost was used again
 
     def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
         """One look at the owners of all holds that have not outlived anything yet.
@@ -109,7 +112,10 @@ class Units:
                 idle[owner] = self._idle.get(owner, now)
             return idle[owner]
 
+        self._again = {hold: times for hold, times in self._again.items() if hold.returned is None}
         for hold in holds:
+            if self._again.get(hold, 0) >= KEPT:
+                continue  # it is kept on purpose, for whoever comes next
             if hold.lost is not None or not (hold.request is None or _taken_after(hold)):
                 continue
             after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
@@ -125,6 +131,8 @@ class Units:
                         continue
                 if since is not None:
                     fetched[hold] = since
+            if _of_its_thread(hold):
+                continue
             lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
             if lost is not None:
                 first = now if first is None else first
@@ -144,9 +152,10 @@ class Units:
             if hold.lost is None and unit_ended(hold) is None:  # to a task that its request started
                 found.append(hold)
                 continue
-            user = (hold.others or {}).get(USER)
-            if hold.lost is not None and user is not None and hold.used > hold.lost_s and user.ended is None:
+            others = hold.others or {}
+            if hold.lost is not None and hold.used > hold.lost_s and USER in others:
                 hold.lost = None
+                self._again[hold] = self._again.get(hold, 0) + 1
                 found.append(hold)
         return found
 
@@ -155,6 +164,8 @@ class Units:
     ) -> tuple[str, float] | None:
         """Why nobody has this connection in hands any more, and since when; None where somebody may."""
         others = hold.others or {}
+        if of_earlier_item(hold) and not others and hold.owner.began is not None:
+            return OWNER_IDLE, hold.owner.began  # a thread with a backlog is never idle between two items
         handed_on = len(others) > (MAKER in others)  # somebody has used it, or asked for it
         latest, why = max(hold.taken, hold.used), OWNER_ENDED
         for owner in {hold.owner, *others.values()}:
@@ -232,6 +243,14 @@ def _serves_nobody(owner: Owner) -> bool:
         if code.co_name not in ("wait", "receive_more"):
             break
     return False
+
+
+def _of_its_thread(hold: Hold) -> bool:
+    """Taken before the first item of its thread, by an `initializer`: it is the thread's for all its life."""
+    owner = hold.owner
+    return (
+        owner.first is not None and hold.request is None and hold.taken < owner.first and owner.ended is None
+    )
 
 
 def _taken_after(hold: Hold) -> bool:

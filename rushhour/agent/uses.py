@@ -25,6 +25,7 @@ _COLLECTIONS = "sqlalchemy.util._collections"  # has the registries of sessions
 _MAKER_FRAMES = 6  # of sessionmaker, of a class of the service's own, of the registry
 USER, MAKER, ASKER = "user", "maker", "asker"
 HELPER = "helper"  # a user in the same request
+GIVEN = "given"  # a thread that was started with it among its arguments
 # A lock for each module that some thread imports at the moment; None: this Python keeps them elsewhere.
 _IMPORTING: Any = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", None)
 
@@ -116,7 +117,11 @@ class UsePatch(Patches):
             if hold is None:
                 return
             hold.scoped = scoped
-            if type(maker) is Owner and hold.owner is not maker:
+            if type(maker) is not Owner:
+                return
+            if hold.owner is maker:
+                hold.made_here = True
+            else:
                 add_holder(hold, MAKER, maker)
         except Exception as error:
             self._book.fault("session begin", error)

@@ -25,7 +25,7 @@ def fix_of(finding: Finding, signals: Signals, history: History) -> str:
         return finding.fix
     framework = _framework(leak, history)
     scoped = finding.cause == scope_never_removed.CAUSE
-    if leak.endpoint is None or leak.mostly_idle:
+    if leak.mostly_idle or (leak.endpoint is None and leak.lost):
         there = _in_job(leak, framework, scoped=scoped)
     else:
         there = _in_request(leak, framework, scoped=scoped)
@@ -93,4 +93,5 @@ _REQUEST = {  # framework, scoped session -> what to write where
 
 def _in_request(leak: LeakSignals, framework: str | None, *, scoped: bool) -> str:
     text = _REQUEST.get((framework, scoped), _WITH)
-    return text.replace("{where}", f"{leak.endpoint} ({at(leak.site)})")
+    where = at(leak.site) if leak.endpoint is None else f"{leak.endpoint} ({at(leak.site)})"
+    return text.replace("{where}", where)

@@ -22,7 +22,7 @@ FIX_COMPUTING = (
     "process."
 )
 
-WHATS = ("elsewhere", "lock", "other_query", "computes")
+WHATS = ("elsewhere", "lock", "other_query", "computes", "inside")
 MOST = 0.5  # of the looks at holders
 COMPUTES = 0.3  # of those elsewhere: who calls a function in C to compute is not told from who waits in one
 ONE_LINE = 0.5  # of them: who lacks CPU is seen anywhere, who waits is seen at one line

@@ -34,7 +34,7 @@ class LeakSignals:
     most_per_thread: int  # leaked by one of them at one call site
     owner_ended: int  # of the leaked, those whose thread, greenlet or task has ended
     owner_idle: int  # those that no request took, and whose thread waits for its next job
-    asked_again: int  # time-outs of threads that kept one from an earlier job, and asked for another
+    asked_again: int  # time-outs of threads that kept one from an earlier unit of work, and asked again
     outlived: int  # check-outs of these call sites that outlived their request, come back or not
     collected: int  # of them, those that only garbage collection brought back
     unreachable: int | None  # of the leaked, those that came back when the harness asked for a collection
@@ -93,15 +93,13 @@ class LeakSignals:
             return False
         if (self.answered_while_full or 0) >= ENOUGH_ANSWERED:
             return True
-        per_checkout = self.answered_per_checkout
-        if per_checkout is None or not self.checkouts:
-            return None
-        if per_checkout >= REUSED and self.outlived >= NEARLY_ALL * self.checkouts:
+        per_checkout, checkouts = self.answered_per_checkout, self.checkouts or 0
+        some_come_back = self.outlived < NEARLY_ALL * checkouts
+        if per_checkout is not None and per_checkout >= REUSED and not some_come_back:
             return not self.answered_otherwise
-        some_come_back = self.outlived < NEARLY_ALL * self.checkouts
-        if self.checkouts >= ENOUGH_CHECKOUTS and (per_checkout <= NOT_REUSED or some_come_back):
-            return False
-        return None
+        # Where no endpoint is known: a session of a thread takes a connection once, and keeps it.
+        not_reused = per_checkout is not None and per_checkout <= NOT_REUSED
+        return False if checkouts >= ENOUGH_CHECKOUTS and (not_reused or some_come_back) else None
 
     @property
     def dropped(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rushhour.diagnosis.held_across_external_wait import WHATS as ELSEWHERE
 from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
 from rushhour.diagnosis.signals import Signals
@@ -85,6 +86,60 @@ def not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
             f"{pressure.capacity}: most of them held nothing"
         )
         yield Objection("the agent", says, "pool.jsonl timeout.holding, waited_s")
+
+
+def kept_to_the_end(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause in which a holder gives back its connection when its wait for another times out."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and pressure.timeouts and pressure.left_out >= MOST * pressure.capacity:
+        says = (
+            f"{pressure.left_out} of {pressure.capacity} connections were still out when the watch ended: "
+            "who waits for another one gives back the first when that wait times out"
+        )
+        yield Objection("the agent", says, "pool.jsonl checkout")
+
+
+def some_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict holders that wait for the world outside: one of them waits for the pool, all the time.
+
+    The others may wait for that one, in a way that is not seen.
+    """
+    del history
+    holds, pressure = signals.holds, signals.pressure
+    if holds is None or pressure is None or holds.looks < ENOUGH_LOOKS:
+        return
+    waiting = holds.waiting_for_another * pressure.capacity  # holders, on average
+    if waiting >= MOST:
+        says = f"{waiting:.1f} of {pressure.capacity} holders waited for another connection, on average"
+        yield Objection("the agent", says, "pool.jsonl doing.queue", "likely")
+
+
+def waits_inside(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: they wait for another thread or task, which was not found."""
+    del history
+    holds = signals.holds
+    if holds is None:
+        return
+    share = holds.share_of_places("inside", among=ELSEWHERE)
+    if share >= MOST:
+        says = f"{share:.0%} of those elsewhere waited for another thread or task, and for whose was not seen"
+        yield Objection("the agent", says, "pool.jsonl doing.places", "likely")
+
+
+def no_request(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: a response may be on its way, for all that is known."""
+    pressure = signals.pressure
+    if pressure is None:
+        return
+    out = [
+        one
+        for one in history.checkouts
+        if (one.pid, one.pool) == (pressure.pid, pressure.pool) and one.by_task
+    ]
+    if out and sum(one.endpoint is None for one in out) >= MOST * len(out):
+        says = "no request of most of these tasks is known, so their responses may have been on their way"
+        yield Objection("the agent", says, "pool.jsonl checkout.endpoint", "likely")
 
 
 def busy_server(signals: Signals, history: History) -> Iterator[Objection]:

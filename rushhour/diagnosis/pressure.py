@@ -13,6 +13,8 @@ from rushhour.rundir import facts as f
 # A pool that is full for less of the time, or less in all, and turns nobody away, absorbs a burst: its job.
 _BRIEF_SHARE: Final = 0.05
 _BRIEF_S: Final = 2.0
+_FEW_WAITED: Final = 0.05  # of the check-outs: a burst at the start makes as many wait
+_WAITED_US: Final = 50_000
 _MOST: Final = 0.5  # of the looks at holders
 _LOOKED_AT_US: Final = 131_072  # the first bound above 0.1 s: shorter holds are only counted
 _BUCKET_MIDDLE: Final = 0.75  # of its upper bound: the middle of a bucket from half of it to it
@@ -39,6 +41,7 @@ class PressureSignals:
     left_out: int  # still out when the watch ended, leaked ones not counted
     active_share: float | None  # of the server's backends in a transaction, those that ran a query
     server_cpu_share: float | None  # of what the server may use
+    waited_share: float | None = None  # of its check-outs while it was measured, those that waited for long
     short_share: float | None = None  # of the connection-seconds, those of holds too short to be looked at
     outer: str | None = None  # the pool with the longest queue, whose holders waited for this one
     crossed: bool = False  # and holders of this one waited for that one in turn
@@ -52,7 +55,8 @@ class PressureSignals:
     def hurt(self) -> bool:
         """Whether the queue was more than a burst that the pool absorbed."""
         brief = self.full_share < _BRIEF_SHARE or self.full_s < _BRIEF_S
-        return self.queued and (self.timeouts > 0 or not brief)
+        few = self.waited_share is not None and self.waited_share < _FEW_WAITED
+        return self.queued and (self.timeouts > 0 or not (brief or few))
 
     @property
     def wanted(self) -> float | None:
@@ -104,10 +108,21 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         left_out=_left_out(history, pid, pool, window.end_s),
         active_share=_active_share(history, f.server_of(pool), from_s, to_s),
         server_cpu_share=_cpu_share(history, f.server_of(pool), from_s, to_s),
+        waited_share=_waited_share(history, pid, pool, window),
         short_share=_short_share(history, samples, from_s, to_s),
         outer=path[0][1] if len(path) > 1 else None,
         crossed=len(path) > 1 and _wait_for_others(history, path[-1], samples),
     )
+
+
+def _waited_share(history: History, pid: int, pool: str, window: Window) -> float | None:
+    """Return the share of a pool's check-outs that waited for `_WAITED_US` or longer; None without any."""
+    waits: Counter[int] = Counter()
+    for times in history.times:
+        if (times.pid, times.pool) == (pid, pool) and window.measures(times.t_s):
+            waits.update(times.wait_us)
+    late = sum(count for bound, count in waits.items() if bound / 2 >= _WAITED_US)
+    return late / waits.total() if waits else None
 
 
 def _short_share(history: History, samples: list[f.PoolSample], from_s: float, to_s: float) -> float | None:

@@ -18,6 +18,8 @@ from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
+SLOW_MS: Final = 1000.0
+
 
 def objections(cause: str, signals: Signals, history: History) -> tuple[Objection, ...]:
     """Return every objection of this run against a cause."""
@@ -79,12 +81,24 @@ def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the answers", says, "requests.jsonl", "likely")
 
 
+def _slow_answers(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: answers are slow, and nothing that was seen says why."""
+    del history
+    everything = signals.metrics.all
+    if everything.p95_ms is not None and everything.p95_ms >= SLOW_MS:
+        says = f"a twentieth of the answers took {everything.p95_ms / 1000:.1f} s or longer"
+        yield Objection("the answers", says, "requests.jsonl", "likely")
+
+
 _Ask = Callable[[Signals, History], Iterator[Objection]]
 _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen),
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
-    "held-across-external-wait": (holders.busy_server, holders.not_seen, holders.too_short),
+    "held-across-external-wait": (
+        *(holders.busy_server, holders.not_seen, holders.too_short),
+        *(holders.some_in_queue, holders.waits_inside, holders.no_request),
+    ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
         holders.too_short,
@@ -92,7 +106,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "abandoned-stream": (holders.busy_server, holders.not_seen, holders.too_short),
     "nested-checkout": (
         *(holders.not_in_queue, holders.busy_server, holders.not_seen),
-        holders.too_short,
+        *(holders.too_short, holders.kept_to_the_end),
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
@@ -101,5 +115,5 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "slow-or-dead-backend": (holders.elsewhere, locks.own_locks),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
-    "none": (leaks.left_open, leaks.silent_agent, _failed_answers),
+    "none": (leaks.left_open, leaks.silent_agent, _failed_answers, _slow_answers),
 }

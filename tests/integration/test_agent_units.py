@@ -286,3 +286,135 @@ next_sample()
 """)
     [checkout] = observed.checkouts.values()
     assert (checkout.lost, checkout.returned_by) == (None, "close")
+
+
+INITIALIZERS = {
+    "executor": """
+from concurrent.futures import ThreadPoolExecutor
+own = threading.local()
+def begin():
+    own.connection = db.connect()
+jobs = ThreadPoolExecutor(1, initializer=begin)
+jobs.submit(lambda: own.connection.execute(ONE).all()).result()
+""",
+    "thread pool": """
+from multiprocessing.pool import ThreadPool
+kept = []
+jobs = ThreadPool(1, initializer=lambda: kept.append(db.connect()))
+time.sleep(1.5)
+jobs.apply(lambda: kept[0].execute(ONE).all())
+""",
+    "processes": """
+import multiprocessing
+kept = []
+def begin():
+    kept.append(db.connect())
+def job():
+    kept[0].execute(ONE).all()
+    return os.getpid()
+jobs = multiprocessing.get_context("fork").Pool(1, initializer=begin)
+pid = jobs.apply(job)
+agent_wrote("sample", 15, pid=pid)
+""",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(INITIALIZERS))
+def test_what_an_initializer_takes_belongs_to_its_worker(subject: Subject, kind: str) -> None:
+    observed = subject.run(
+        f"""
+db = engine(connect_args={{"check_same_thread": False}})
+{INITIALIZERS[kind]}
+time.sleep(1.5)
+next_sample() if {kind != "processes"} else None
+os._exit(0)
+"""
+    )
+    assert {out.lost for out in observed.of(f.CheckOut)} == {None}
+    assert {sample.leaked for sample in observed.of(f.PoolSample)} == {0}
+
+
+def test_a_busy_thread_is_never_idle_and_what_its_last_item_left_is_a_leak(
+    subject: Subject,
+) -> None:
+    observed = subject.run("""
+from concurrent.futures import ThreadPoolExecutor
+from sqlalchemy.exc import TimeoutError
+kept, sessions = [], sessionmaker(engine(pool_size=1, max_overflow=0))
+def job(number):
+    if number:
+        time.sleep(1.0)
+    own = sessions()
+    kept.append(own)
+    try:
+        own.execute(ONE).all()
+    except TimeoutError:
+        pass
+jobs = ThreadPoolExecutor(1)
+done = [jobs.submit(job, number) for number in range(3)]
+[one.result() for one in done]
+next_sample()
+os._exit(0)
+""")
+    [out] = observed.checkouts.values()
+    assert out.lost == "owner-idle"
+    timeouts = observed.of(f.PoolTimeout)
+    assert len(timeouts) == 2
+    assert {(timeout.holding, timeout.kept) for timeout in timeouts} == {(0, 1)}
+
+
+@pytest.mark.parametrize(("ends", "lost"), [("self.session.close()", 0), ("pass", 1)])
+def test_a_session_that_a_job_keeps_in_its_own_object_is_handed_to_nobody(
+    subject: Subject, ends: str, lost: int
+) -> None:
+    observed = subject.run(f"""
+from concurrent.futures import ThreadPoolExecutor
+sessions = sessionmaker(engine())
+class Prices:
+    session = None
+    def refresh(self):
+        self.session = self.session or sessions()
+        self.session.execute(ONE).all()
+        {ends}
+prices, jobs = Prices(), ThreadPoolExecutor(1)
+jobs.submit(prices.refresh).result()
+if {lost}:
+    agent_wrote("ended")
+else:
+    time.sleep(1.5)
+    next_sample()
+os._exit(0)
+""")
+    assert sum(out.lost == "owner-idle" for out in observed.checkouts.values()) == lost
+
+
+@pytest.mark.parametrize(("closes", "leaked"), [("db.close()", 0), ("pass", 1)])
+def test_a_request_that_gives_its_session_to_a_thread_has_not_leaked_it(
+    subject: Subject, closes: str, leaked: int
+) -> None:
+    observed = subject.run(f"""
+import urllib.request
+from flask import Flask
+from werkzeug.serving import make_server
+app, sessions = Flask(__name__), sessionmaker(engine(connect_args={{"check_same_thread": False}}))
+kept = []
+def finish(db):
+    kept.append(db)
+    time.sleep(1.5)
+    {closes}
+@app.get("/item")
+def item():
+    db = sessions()
+    db.execute(ONE).all()
+    threading.Thread(target=finish, args=(db,)).start()
+    return "done"
+server = make_server("127.0.0.1", 0, app, threaded=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+urllib.request.urlopen(f"http://127.0.0.1:{{server.server_port}}/item").read()
+time.sleep(2.5)
+next_sample()
+os._exit(0)
+""")
+    seen = [sample.leaked for sample in observed.of(f.PoolSample)]
+    assert seen[-1] == leaked
+    assert sum(seen) <= 15  # ten a second, and the thread works for the first one and a half

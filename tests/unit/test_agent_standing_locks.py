@@ -4,12 +4,15 @@ import asyncio
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from rushhour.agent.book import Book
+from rushhour.agent.coroutines import entered_by
 from rushhour.agent.frames import stack_of
 from rushhour.agent.locks import LockPlaces
 from rushhour.agent.looks import BEHIND, LOCK
@@ -216,3 +219,60 @@ def test_a_task_with_an_open_group_waits_for_a_connection_if_a_task_of_the_group
         await middleware(levels, asyncio.sleep(DEADLINE_S))
 
     during(outermost, look)
+
+
+class Keyed:
+    """A lock class of a service's own, around one of Python's."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def acquire(self) -> None:
+        self.lock.acquire()
+
+    def release(self) -> None:
+        self.lock.release()
+
+
+@pytest.mark.parametrize("function", [with_statement, acquire])
+def test_the_function_that_takes_a_lock_through_a_class_of_its_own_is_the_guarded_one(function: Any) -> None:
+    lock = Keyed()
+    lock.acquire()
+    try:
+        with thread_in(lambda: function(lock)) as thread:
+            assert LockPlaces().guarded(frames_of(thread))[:1] == (function.__code__,)
+            lock.release()
+    except BaseException:
+        lock.release()
+        raise
+
+
+def test_what_a_waiting_task_has_entered_is_known_through_context_managers_too() -> None:
+    async def main() -> None:
+        lock, event, slot = asyncio.Lock(), asyncio.Event(), asyncio.Semaphore(1)
+
+        @asynccontextmanager
+        async def helper() -> AsyncIterator[None]:
+            async with slot:
+                yield
+
+        async def holds() -> None:
+            async with lock, helper():
+                await event.wait()
+
+        task = asyncio.create_task(holds())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert {id(lock), id(slot)} <= entered_by(task)
+        event.set()
+        await task
+        assert entered_by(task) == set()
+        assert entered_by(None) == set()
+
+    asyncio.run(main())
