@@ -293,3 +293,73 @@ def test_a_server_that_only_obeys_the_services_own_locks_is_not_slow(blocker: in
     said = [one for one in found.evidence if one.signal == "against slow-or-dead-backend, says servers"]
     assert bool(said) == (blocker == 9001)
     assert all("own transactions, mostly taken at app/referrals.py:88" in str(one.value) for one in said)
+
+
+def places(history: History, what: str) -> History:
+    """The holders that were elsewhere were seen at one place."""
+    seen = f.CallSite("app/partner.py", 12, "ask")
+    doing = tuple(
+        dataclasses.replace(one, places=(f.Place(what, h.SITE, seen, one.elsewhere),))
+        for one in history.doing
+    )
+    return dataclasses.replace(history, doing=doing)
+
+
+def some_in_queue(history: History) -> History:
+    """One of six holders waits for another connection."""
+    doing = tuple(dataclasses.replace(one, queue=10, elsewhere=50) for one in history.doing)
+    return dataclasses.replace(history, doing=doing)
+
+
+def by_tasks(history: History, endpoint: str | None) -> History:
+    outs = tuple(dataclasses.replace(one, by_task=True, endpoint=endpoint) for one in history.checkouts)
+    return dataclasses.replace(history, checkouts=outs)
+
+
+@pytest.mark.parametrize(
+    ("history", "confidence", "says"),
+    [
+        (zoo.external(), "certain", None),
+        (places(zoo.external(), "elsewhere"), "certain", None),
+        (places(zoo.external(), "inside"), "likely", "waited for another thread or task"),
+        (
+            some_in_queue(zoo.external()),
+            "likely",
+            "waited for another connection, on average",
+        ),
+        (by_tasks(zoo.external(), h.LIST), "certain", None),
+        (by_tasks(zoo.external(), None), "likely", "no request of most of these tasks is known"),
+    ],
+)
+def test_a_wait_whose_end_was_not_seen_is_not_certainly_outside(
+    history: History, confidence: str, says: str | None
+) -> None:
+    found = diagnosed(history)
+    assert (found.cause, found.confidence) == ("held-across-external-wait", confidence)
+    against = [str(one.value) for one in found.evidence if one.signal.startswith("against")]
+    assert [says in one for one in against] == ([True] if says else []) if says else not against
+
+
+def test_connections_that_stay_out_to_the_end_are_none_that_wait_for_others() -> None:
+    def story(*, to_the_end: bool) -> History:
+        made = zoo.story()
+        zoo.full_pool(made, holding=1)
+        zoo.doing(made, queue=20)
+        for number in range(20):
+            ends = None if to_the_end else h.STARTED_S + 6.0
+            made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=ends)
+        return made.history()
+
+    assert diagnosed(story(to_the_end=False)).confidence == "certain"
+    found = diagnosed(story(to_the_end=True))
+    assert found.confidence == "possible"
+    assert any("gives back the first when that wait times out" in str(one.value) for one in found.evidence)
+
+
+def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
+    quick, slow = h.Story(), h.Story()
+    for story, took_ms in ((quick, 20), (slow, 2_300)):
+        story.pool("replica", lambda t: h.Level(out=1, checkouts=int(t * 26)))
+        story.requests(h.LIST, 20, took_ms)
+    assert (diagnosed(quick.history()).cause, diagnosed(quick.history()).confidence) == ("none", "certain")
+    assert (diagnosed(slow.history()).cause, diagnosed(slow.history()).confidence) == ("none", "likely")
