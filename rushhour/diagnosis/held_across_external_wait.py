@@ -6,6 +6,8 @@ from rushhour.diagnosis.outside import BUSY_CORES
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
+from rushhour.metrics.wording import counted
+from rushhour.rundir import facts as f
 
 CAUSE = "held-across-external-wait"
 FIX = (
@@ -79,4 +81,17 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
         text += f"; the server idled in {holds.server_idle:.0%} of their transactions"
     if pressure.hold_mean_s is not None:
         text += f"; a connection is held for {pressure.hold_mean_s * 1000:,.0f} ms"
-    return text + "."
+    return f"{text}.{_or_nested(holds, taken)}"
+
+
+def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
+    """Name the other candidate, where what the holders wait for is done in their own process."""
+    if holds.share_of_places("inside", among=WHATS) < MOST:
+        return ""
+    where = next(
+        (f", as at {at(site)} ({counted(n, 'time-out')})" for site, n in holds.away if site != taken), ""
+    )
+    return (
+        " They wait for another thread or task of the process, which was not found. If that one asks for a "
+        f"connection{where}, it is a nested-checkout: it waits for one of theirs."
+    )

@@ -54,6 +54,7 @@ class HoldSignals:
     repeated: int = 0  # connections of owners that took three or more at one line, and gave none back
     repeated_at: f.CallSite | None = None  # where most of those were taken
     repeaters: int = 0  # these owners
+    away: tuple[tuple[f.CallSite, int], ...] = ()  # lines where time-outs were raised, the most first
     crossed: float = 0.0  # in the queue of another pool, whose holders wait for this one
 
     @property
@@ -137,6 +138,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         repeated=sum(len(group) for group in repeated),
         repeated_at=_most_frequent(out.site for group in repeated for out in group),
         repeaters=len({group[0].owner for group in repeated}),
+        away=tuple(Counter(timeout.site for timeout in late).most_common()),
         crossed=shares["other_pool"] if pressure.crossed else 0.0,
     )
 

@@ -124,7 +124,7 @@ def waits_inside(signals: Signals, history: History) -> Iterator[Objection]:
     share = holds.share_of_places("inside", among=ELSEWHERE)
     if share >= MOST:
         says = f"{share:.0%} of those elsewhere waited for another thread or task, and for whose was not seen"
-        yield Objection("the agent", says, "pool.jsonl doing.places", "likely")
+        yield Objection("the agent", says, "pool.jsonl doing.places")
 
 
 def no_request(signals: Signals, history: History) -> Iterator[Objection]:

@@ -321,7 +321,7 @@ def by_tasks(history: History, endpoint: str | None) -> History:
     [
         (zoo.external(), "certain", None),
         (places(zoo.external(), "elsewhere"), "certain", None),
-        (places(zoo.external(), "inside"), "likely", "waited for another thread or task"),
+        (places(zoo.external(), "inside"), "possible", "waited for another thread or task"),
         (
             some_in_queue(zoo.external()),
             "likely",
@@ -338,6 +338,17 @@ def test_a_wait_whose_end_was_not_seen_is_not_certainly_outside(
     assert (found.cause, found.confidence) == ("held-across-external-wait", confidence)
     against = [str(one.value) for one in found.evidence if one.signal.startswith("against")]
     assert [says in one for one in against] == ([True] if says else []) if says else not against
+
+
+def test_holders_that_wait_within_the_process_may_wait_for_one_that_needs_a_connection() -> None:
+    history = places(zoo.external(), "inside")
+    away = tuple(
+        dataclasses.replace(one, site=f.CallSite("app/loader.py", 57, "load"))
+        for one in history.pool_timeouts
+    )
+    summary = diagnosed(dataclasses.replace(history, pool_timeouts=away)).summary
+    assert "as at app/loader.py:57 load (40 time-outs), it is a nested-checkout" in summary
+    assert "nested-checkout" not in diagnosed(zoo.external()).summary
 
 
 def test_connections_that_stay_out_to_the_end_are_none_that_wait_for_others() -> None:
