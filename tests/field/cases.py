@@ -323,4 +323,9 @@ CASES: Final = (
         (),
         "held-across-external-wait (possible), waiting or computing",
     ),
+    Case("backlog", "gthread", ("unclosed-path",), (), "nested-checkout (certain)"),
+    Case("lock_class", "gthread", ("nested-checkout",), (), "held-across-external-wait (certain)"),
+    Case("given_thread", "gthread", ("held-across-external-wait",), (), "none (possible)"),
+    Case("run_sync", "uvicorn", ("blocked-worker",), (), "saturation (possible)", expect="degraded"),
+    Case("slots", "uvicorn", ("nested-checkout",), (), "held-across-external-wait (certain)"),
 )

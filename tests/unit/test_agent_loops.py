@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from sqlalchemy.util import greenlet_spawn
+
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.loops import LoopWatch
@@ -64,6 +66,11 @@ async def queues_in_the_loop() -> None:
     WAIT_IN_QUEUE(lambda: time.sleep(0.4))
 
 
+async def sleeps_in_a_greenlet() -> None:
+    """As `session.run_sync` and session events do with the service's own code."""
+    await greenlet_spawn(lambda: time.sleep(0.4))
+
+
 async def yields() -> None:
     await asyncio.sleep(0.01)
 
@@ -74,6 +81,9 @@ def test_a_loop_that_a_sleep_or_a_driver_blocks_is_seen_with_its_line() -> None:
     assert slept["at"] is not None
     assert slept["longest"] > 0.1
     assert asked["driver"] >= 0.7 * asked["samples"]
+    within = loop_record(sleeps_in_a_greenlet)
+    assert within["waits"] >= 0.7 * within["samples"]
+    assert within["at"] is not None
     queued = loop_record(queues_in_the_loop)
     assert queued["driver"] >= 0.7 * queued["samples"]
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import queue
+import sqlite3
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,3 +213,64 @@ def test_a_server_that_asks_for_the_next_part_streams_a_response(
     serve(application, look)
     standing = Reader(Classifier()).read(found[0])
     assert (standing.what, standing.streams) == (ELSEWHERE, streams)
+
+
+class Gunicorns:
+    """Like gunicorn's response: its status is None until `start_response` was called."""
+
+    def __init__(self, status: str | None) -> None:
+        self.status = status
+
+
+class Waitresss:
+    """Like waitress's task, which has a status from the beginning."""
+
+    status = "200 OK"
+    complete = False
+
+
+@pytest.mark.parametrize(
+    ("response", "streams"),
+    [(Gunicorns(None), False), (Gunicorns("200 OK"), True), (Waitresss(), False), (object(), True)],
+)
+def test_an_application_that_is_a_generator_streams_once_its_response_has_begun(
+    response: object, streams: bool
+) -> None:
+    application = compiled("def parts(look):\n    yield look()\n", "/srv/app/pages.py", "parts")
+    found: list[Any] = []
+    serve = compiled(
+        "def handle_request(application, look, resp):\n    next(application(look))\n",
+        "/venv/site-packages/gunicorn/workers/gthread.py",
+        "handle_request",
+    )
+    serve(application, lambda: found.append(stack_of(sys._getframe(1))), response)
+    assert Reader(Classifier()).read(found[0]).streams is streams
+
+
+def test_a_call_of_a_driver_in_c_is_a_wait_for_the_server(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "service.db", check_same_thread=False)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def waits() -> int:
+        begun.set()
+        return int(go_on.wait(DEADLINE_S))
+
+    connection.create_function("waits", 0, waits)
+    query = compiled(
+        "def rows(cursor):\n    cursor.execute('select waits()')\n    return cursor.fetchall()\n",
+        "/srv/app/report.py",
+        "rows",
+    )
+    thread = threading.Thread(target=query, args=(connection.cursor(),))
+    thread.start()
+    try:
+        assert begun.wait(DEADLINE_S)
+        stack = stack_of(sys._current_frames()[thread.ident or 0])
+        inner = next(number for number, one in enumerate(stack) if one.f_code.co_name == "rows")
+        standing = Reader(Classifier()).read(stack[inner:])
+        assert standing.what == DRIVER
+        assert standing.site is not None
+        assert standing.site.function == "rows"
+    finally:
+        go_on.set()
+        thread.join(DEADLINE_S)
