@@ -55,8 +55,9 @@ _COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE
 _INSIDE = (
     *("threading.py", "queue.py", "concurrent/futures/_base.py", "asyncio/locks.py", "asyncio/queues.py"),
     *("asyncio/tasks.py", "asyncio/timeouts.py", "asyncio/futures.py", "anyio/streams/memory.py"),
-    *("anyio/_core/_synchronization.py", "anyio/_backends/_asyncio.py"),
+    "anyio/_core/_synchronization.py",
 )
+_INSIDE_TOO = ("anyio/_backends/_asyncio.py", "wait")  # of an event; its sockets wait there as well
 _IDLE_FILES = ("threading.py", "queue.py")
 _WORKERS = (("concurrent/futures/thread.py", "_worker"), ("anyio/_backends/_asyncio.py", "run"))
 
@@ -259,7 +260,9 @@ class Doing:
             if self._classifier.kind(file) == APPLICATION:
                 # A function that is innermost called something in C; a coroutine awaits a future itself.
                 return number > 0 or bool(frame.f_code.co_flags & _COROUTINE)
-            if not file.endswith(_INSIDE) or frame.f_code.co_name == "sleep":
+            function = frame.f_code.co_name
+            event = file.endswith(_INSIDE_TOO[0]) and function == _INSIDE_TOO[1]
+            if not event and (not file.endswith(_INSIDE) or function == "sleep"):
                 return False
         return False
 

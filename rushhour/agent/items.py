@@ -239,6 +239,7 @@ class _PoolQueues:
 def _things_of(item: Any, own: bool) -> tuple[object, ...]:
     """Return arguments and result of an item of `concurrent.futures` (from Python 3.14 on: `task`)."""
     given = item.task if hasattr(item, "task") else (item.fn, item.args, item.kwargs)
+    given = given if isinstance(given, tuple) else (given,)
     return (*_given(own, *given), getattr(item.future, "_result", None))
 
 
