@@ -32,7 +32,10 @@ ASGI = {
     "uvicorn.protocols.http.h11_impl": ("RequestResponseCycle", "run_asgi"),
     "uvicorn.protocols.http.httptools_impl": ("RequestResponseCycle", "run_asgi"),
 }
-MODULES = (*WSGI, *ASGI)
+# Of the wrapper around the application: (scope, receive, send, ...).
+WRAPPED = {"hypercorn.app_wrappers": ("ASGIWrapper", "__call__")}
+MODULES = (*WSGI, *ASGI, *WRAPPED)
+_SERVED = ("http", "websocket")
 GEVENTS = "gevent.pywsgi"
 _ASGI_ARGUMENTS = 3  # scope, receive, send
 STARLETTE = "starlette.applications"  # its own patch watches what is sent
@@ -52,6 +55,9 @@ class ServerPatch(Patches):
         if name in ASGI:
             owner, method = ASGI[name]
             self._wrap(getattr(module, owner), method, _bracket_async)
+        elif name in WRAPPED:
+            owner, method = WRAPPED[name]
+            self._wrap(getattr(module, owner), method, _bracket_wrapper)
         elif not self.aside:
             owner, method = WSGI[name]
             in_one_thread = self._serving if name == GEVENTS else None
@@ -90,6 +96,25 @@ def _bracket_async(original: Any) -> Any:
             end(request)
 
     return serve
+
+
+def _bracket_wrapper(original: Any) -> Any:
+    from .asgi_requests import running_task, sending  # noqa: PLC0415  # asyncio is imported here already
+
+    async def __call__(wrapper: Any, scope: Any, receive: Any, send: Any, *rest: Any) -> None:  # noqa: N807
+        if scope["type"] not in _SERVED:  # start-up and shutdown
+            await original(wrapper, scope, receive, send, *rest)
+            return
+        request = Request("?", None)
+        request.task = running_task()
+        current_request.set(request)
+        watched = send if STARLETTE in sys.modules else sending(request, send)
+        try:
+            await original(wrapper, scope, receive, watched, *rest)
+        finally:
+            end(request)
+
+    return __call__
 
 
 def _watched(app: Any, request: Request) -> Any:

@@ -1,6 +1,7 @@
 """The agent knows when a request ended by the server that served it, where no framework tells."""
 
 import asyncio
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from rushhour.agent.flask_requests import current_request
-from rushhour.agent.server_requests import MODULES, WSGI, ServerPatch
+from rushhour.agent.server_requests import MODULES, STARLETTE, WSGI, ServerPatch
 
 
 class SyncWorker:
@@ -77,6 +78,38 @@ def test_requests_of_asgi(patch: ServerPatch) -> None:
     asyncio.run(cycle.run_asgi(app))
     assert ended_while_it_ran == [False]
     assert cycle.seen.ended is not None
+
+
+class ASGIWrapper:
+    """As much of Hypercorn's."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any, _spawn: Any, _soon: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+def test_a_response_of_hypercorn_is_known_to_stream(patch: ServerPatch, monkeypatch: Any) -> None:
+    monkeypatch.delitem(sys.modules, STARLETTE, raising=False)
+    patch.apply(module("hypercorn.app_wrappers", ASGIWrapper))
+    seen: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        seen.append(current_request.get())
+        if scope["type"] == "http":
+            await send({"type": "http.response.start"})
+            await send({"type": "http.response.body", "more_body": True})
+            seen.append((seen[0].streams, seen[0].ended is not None))
+
+    async def send(_: Any) -> None:
+        pass
+
+    asyncio.run(ASGIWrapper(app)({"type": "http"}, None, send, None, None))
+    assert seen[1] == (True, False)
+    assert seen[0].ended is not None
+    asyncio.run(ASGIWrapper(app)({"type": "lifespan"}, None, send, None, None))
+    assert seen[2] is None
 
 
 @pytest.mark.parametrize(
