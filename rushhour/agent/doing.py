@@ -11,13 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .book import of_earlier_item
-from .call_sites import APPLICATION, Classifier
 from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
-from .frames import Uninterrupted, local_of, stack_of
+from .frames import Uninterrupted, stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
-from .locks import LockPlaces, add_furthest, instructions_of
+from .inside import waits_inside
+from .locks import LockPlaces, add_furthest, instructions_of, locks_of
 from .looks import (
     BEHIND,
     COMPUTES,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from .book import Hold
+    from .call_sites import Classifier
     from .catalog import Catalog
     from .journal import Record
     from .owners import Owner
@@ -50,14 +51,6 @@ if TYPE_CHECKING:
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
 _give_way = time.sleep  # bound before gevent can patch it
 
-_COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
-# Where one waits for what another thread or task of the same process does.
-_INSIDE = (
-    *("threading.py", "queue.py", "concurrent/futures/_base.py", "asyncio/locks.py", "asyncio/queues.py"),
-    *("asyncio/tasks.py", "asyncio/timeouts.py", "asyncio/futures.py", "anyio/streams/memory.py"),
-    "anyio/_core/_synchronization.py",
-)
-_INSIDE_TOO = ("anyio/_backends/_asyncio.py", "wait")  # of an event; its sockets wait there as well
 _IDLE_FILES = ("threading.py", "queue.py")
 _WORKERS = (("concurrent/futures/thread.py", "_worker"), ("anyio/_backends/_asyncio.py", "run"))
 
@@ -151,10 +144,10 @@ class Doing:
             else:
                 look.guards = instructions_of(stack, self._locks.guarded(stack))
                 look.what = LOCK if look.guards else ELSEWHERE
-                look.locks = _locks_of(stack) if look.guards else frozenset()
+                look.locks = locks_of(stack) if look.guards else frozenset()
                 if not look.guards and stack and computes(stack[0]):
                     look.place = COMPUTES
-                elif not look.guards and self._waits_inside(stack):
+                elif not look.guards and waits_inside(stack, self._classifier):
                     look.place = INSIDE
         return look
 
@@ -250,22 +243,6 @@ class Doing:
             return above, found
         return stack, standing
 
-    def _waits_inside(self, stack: list[FrameType]) -> bool:
-        """Return whether it waits for something of this process, with no library between it and the wait.
-
-        Who will set the event or future, or use the queue, may be seen nowhere.
-        """
-        for number, frame in enumerate(stack):
-            file = frame.f_code.co_filename
-            if self._classifier.kind(file) == APPLICATION:
-                # A function that is innermost called something in C; a coroutine awaits a future itself.
-                return number > 0 or bool(frame.f_code.co_flags & _COROUTINE)
-            function = frame.f_code.co_name
-            event = file.endswith(_INSIDE_TOO[0]) and function == _INSIDE_TOO[1]
-            if not event and (not file.endswith(_INSIDE) or function == "sleep"):
-                return False
-        return False
-
     def _in_queue(self, stack: list[FrameType]) -> bool:
         return self._reader.read(stack).what == QUEUE
 
@@ -317,13 +294,6 @@ class Doing:
         """Yield the records of what was seen since the last call."""
         yield from self._looks.take(at)
         yield from self._loops.take(at, self._catalog)
-
-
-def _locks_of(stack: list[FrameType]) -> frozenset[int]:
-    """The addresses of the locks, in Python, that the innermost frames acquire."""
-    names = ("acquire", "__aenter__", "__enter__")
-    found = (local_of(frame, "self") for frame in stack[:4] if frame.f_code.co_name in names)
-    return frozenset(id(lock) for lock in found if lock is not None)
 
 
 def _worker_of(hold: Hold) -> Owner:

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .calls import ENTERS, called_at
+from .frames import local_of
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -75,6 +76,13 @@ def add_furthest(found: dict[int, int], stack: list[FrameType]) -> None:
     for frame in stack:
         code = id(frame.f_code)
         found[code] = max(found.get(code, -1), frame.f_lasti)
+
+
+def locks_of(stack: list[FrameType]) -> frozenset[int]:
+    """The addresses of the locks, in Python, that the innermost frames acquire."""
+    names = ("acquire", "__aenter__", "__enter__")
+    found = (local_of(frame, "self") for frame in stack[:4] if frame.f_code.co_name in names)
+    return frozenset(id(lock) for lock in found if lock is not None)
 
 
 def _takes_a_lock(code: CodeType, lasti: int) -> bool:

@@ -13,8 +13,9 @@ from rushhour.cli.main import cli
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.demand import read_demand
 from rushhour.forecast.queueing import measured_setting
-from rushhour.jobs.size.advice import PoolSize, size_pools
+from rushhour.jobs.size.advice import size_pools
 from rushhour.jobs.size.reading import read_for_sizing
+from rushhour.jobs.size.sizes import PoolSize
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from tests.unit import histories

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rushhour.forecast.interval import CONFIDENCE, Estimate
-from rushhour.jobs.size.advice import PoolSize, Row, Sizing, processes_in_words
+from rushhour.jobs.size.sizes import PoolSize, Row, Sizing
+from rushhour.jobs.size.words import processes_in_words
 from rushhour.report.words import clean, count, ms
 
 

@@ -1,0 +1,116 @@
+"""Says why a size is recommended (pure)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rushhour.forecast.activity import activity_of
+from rushhour.forecast.demand import Demand
+from rushhour.forecast.queueing import PoolPrediction, Setting
+from rushhour.jobs.size.sizes import PoolSize
+from rushhour.metrics.wording import counted
+from rushhour.rundir.facts import server_of
+
+RESERVED: Final = 3  # superuser_reserved_connections, PostgreSQL's default
+MUCH_TOO_LARGE: Final = 2.0  # times what is enough
+SHOWN_S: Final = 0.001  # waits of the run that are told
+
+
+def processes_in_words(setting: Setting) -> str:
+    """Format the processes: `1 process`, `4 processes`, `12 instances of 4 processes`."""
+    each = counted(setting.processes, "process").replace("processs", "processes")
+    return each if setting.instances == 1 else f"{counted(setting.instances, 'instance')} of {each}"
+
+
+def reasons_of(
+    size: PoolSize, demand: Demand, setting: Setting, limit: int | None, *, waits_in_bursts: bool
+) -> Sequence[str]:
+    """Return the reasons for a size, or those for none; `limit`: of the connections of its server."""
+    pool, least = size.demand, size.enough
+    if least is None or size.max_overflow is None:
+        return size.beyond
+    found = [_why(size, least)]
+    if waits_in_bursts:
+        found.append(_together_words(size, demand, least))
+    current = pool.capacity
+    if current is None:
+        found.append(f"it has no limit now: up to {least} connections are needed, and nothing bounds a leak")
+    elif current >= MUCH_TOO_LARGE * least:
+        found.append(f"the {current} it has are {current / least:.1f} times what it needs")
+    elif current < least:
+        found.append(f"the {current} it has are too few by {least - current}")
+    if setting.threads is not None and least + size.max_overflow > setting.threads:
+        found.append(
+            f"a process of {setting.threads} threads uses at most {setting.threads} connections, unless a "
+            "request takes several: more of them are never opened"
+        )
+    if limit is not None:
+        found += _server_reasons(size, setting, limit, least + size.max_overflow)
+    return found
+
+
+def _why(size: PoolSize, least: int) -> str:
+    by_capacity = {row.capacity: row for row in size.rows}
+    figures = by_capacity[least].calm
+    enough = f"{counted(least, 'connection')} {'is' if least == 1 else 'are'} enough"
+    text = (
+        f"{enough}: {figures.in_use_mean.value:.1f} are in use on average, and the "
+        f"slowest hundredth of {figures.checkouts_per_s.value:.0f} check-outs a second waits for at most "
+        f"{figures.wait_p99_s.high * 1e3:.0f} ms"
+    )
+    fewer = [row for row in size.rows if row.capacity < least]
+    if fewer:
+        less, shown = fewer[-1].capacity, fewer[-1].calm
+        share = f"{shown.waits_share.value:.0%}"
+        text += f"; with {less}, {share} would wait, the slowest hundredth for {_span(shown)}"
+    return f"{text}; the overflow is a reserve for what the run did not show"
+
+
+def _together_words(size: PoolSize, demand: Demand, least: int) -> str:
+    """Say what happens where customers act together."""
+    by_capacity = {row.capacity: row.figures for row in size.rows}
+    text = (
+        f"that is while customers act each for themselves. In some seconds they acted together, with up to "
+        f"{max(activity_of(demand)):.1f} times as many requests: counting those, the slowest hundredth waits "
+        f"for {_span(by_capacity[least])} with {least}"
+    )
+    waited_s = size.demand.waited_p99_s
+    if waited_s and waited_s >= SHOWN_S:
+        text += (
+            f" (in the run, with {size.demand.capacity}, for {waited_s * 500:.0f} to {waited_s * 1e3:.0f} ms)"
+        )
+    text += "; a pool without a limit would serve them hardly earlier"
+    server = server_of(size.pool)
+    if size.demand.cpu_s and server in demand.cores:
+        text += f", for the {server}'s {demand.cores[server]:.3g} cores are what they wait for"
+    return text
+
+
+def _span(figures: PoolPrediction) -> str:
+    low, high = f"{figures.wait_p99_s.low * 1e3:.0f}", f"{figures.wait_p99_s.high * 1e3:.0f}"
+    return f"{high} ms" if low == high else f"{low} to {high} ms"
+
+
+def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int) -> list[str]:
+    processes = setting.processes * setting.instances
+    usable = limit - RESERVED
+    server = server_of(size.pool)
+    who = processes_in_words(setting)
+    found = []
+    current = size.demand.capacity
+    if current is not None and current * processes > usable:
+        found.append(
+            f"{who} with the {current} connections of now would open {current * processes:,}, more than the "
+            f"{usable} that max_connections {limit} of {server} leaves (it keeps {RESERVED} for superusers)"
+        )
+    if capacity * processes > usable:
+        found.append(
+            f"even {capacity} connections in each of {who} are {capacity * processes:,}, more than {usable}: "
+            f"at most {usable // processes} fit in each. All processes together use {size.together} "
+            "connections at once at most: put PgBouncer in transaction mode between service and server, with "
+            f"a pool of {size.together}, or run fewer processes with more threads"
+        )
+    else:
+        found.append(
+            f"{who}: at most {capacity * processes:,} of the {usable} connections of {server} are opened"
+        )
+    return found
