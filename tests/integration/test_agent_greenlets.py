@@ -168,6 +168,7 @@ def test_a_greenlet_that_waits_for_another_in_the_queue_waits_for_a_connection(
     assert [timeout.holding for timeout in observed.of(f.PoolTimeout)] == [1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("library", "ask"), KINDS)
 def test_a_greenlet_that_waits_for_another_without_a_connection_is_elsewhere(
     subject: Subject, library: str, ask: str

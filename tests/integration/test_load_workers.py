@@ -143,6 +143,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         yield lambda name: runs[name].result(timeout=120)
 
 
+@pytest.mark.long
 def test_workers_that_were_started_by_hand_count_as_forked_ones_do(ended: Callable[[str], Ended]) -> None:
     run = ended("joined")
     assert run.code == 0, run.said

@@ -102,6 +102,7 @@ def pages(scenario: Scenario, history: History, verdict: Verdict, tmp: str) -> d
     return {name: " ".join(text.replace("\\", "").split()) for name, text in texts.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("story", STORIES)
 def test_numbers_in_terminal_summary_and_report_agree(story: str, change: str) -> None:
