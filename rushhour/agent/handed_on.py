@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import gc
 import types
+import weakref
 from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
+
+from .frames import local_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,13 +86,17 @@ def _referents(found: Any, kind: type) -> Iterable[object]:
 
 
 def watch_result(found: Any, owner: Owner) -> None:
-    """See at the end of a task or greenlet whether what it returns carries; until it was seen, it may."""
+    """See at the end of a task or greenlet whether what it returns carries; until it was seen, it may.
+
+    So may the object whose method a task ran: `asyncio.wait_for(unit.start(), 3)` leaves a session in `unit`.
+    """
     owner.result_carries = True
     try:
         if hasattr(found, "add_done_callback"):
+            itself = _object_of(found)
             # A context of its own: a copy of this one would keep its values. Not result() nor exception():
             # who asks for these is taken to have seen the error.
-            found.add_done_callback(_seen_in(owner, lambda task: task._result), context=Context())
+            found.add_done_callback(_seen_in(owner, lambda task: (task._result, itself())), context=Context())
         elif hasattr(found, "rawlink"):  # gevent's
             found.rawlink(_seen_in(owner, lambda greenlet: greenlet.value))
         elif hasattr(found, "link"):  # eventlet's
@@ -106,6 +113,21 @@ def returned_nothing(found: Any) -> bool:
         return (found._result if hasattr(found, "_result") else found.value) is None
     except Exception:  # not seen
         return False
+
+
+def _object_of(task: Any) -> Callable[[], object]:
+    """Return a weak reference to the object whose method a task runs; to nothing for a plain function."""
+    try:
+        frame = task.get_coro().cr_frame
+        if frame.f_code.co_varnames[:1] == ("self",):
+            return weakref.ref(local_of(frame, "self"))
+    except Exception:  # not seen, or of a kind that nothing can refer to weakly
+        pass
+    return _nothing
+
+
+def _nothing() -> None:
+    """Stand in for a weak reference to no object."""
 
 
 def _seen_in(owner: Owner, result_of: Callable[[Any], object]) -> Callable[[Any], None]:

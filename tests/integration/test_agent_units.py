@@ -418,3 +418,27 @@ os._exit(0)
     seen = [sample.leaked for sample in observed.of(f.PoolSample)]
     assert seen[-1] == leaked
     assert sum(seen) <= 15  # ten a second, and the thread works for the first one and a half
+
+
+@pytest.mark.parametrize(("keeps", "lost"), [("self.session = session", {None}), ("pass", {"owner-ended"})])
+def test_a_task_that_starts_a_unit_of_work_leaves_its_session_to_that(
+    subject: Subject, keeps: str, lost: set[str | None]
+) -> None:
+    observed = subject.run(f"""
+import asyncio
+sessions, kept = sessionmaker(engine()), []
+class Unit:
+    async def start(self):
+        session = sessions()
+        session.execute(ONE).all()
+        kept.append(session)
+        {keeps}
+async def main():
+    unit = Unit()
+    await asyncio.create_task(unit.start())
+    await asyncio.sleep(1.8)
+    kept[0].close()
+asyncio.run(main())
+next_sample()
+""")
+    assert {out.lost for out in observed.checkouts.values()} == lost
