@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .asked import waits_beside
+from .frames import nothing
 from .owners import owner_finder
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ MAX_PENDING = (
 )
 
 
-def _nothing() -> None:
-    """Stand in for a weak reference whose object is gone."""
-
-
 class Request:
     """A request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
 
@@ -49,12 +46,12 @@ class Request:
         self.returned = False  # the framework has returned its response
         self.streams = False  # the response is made while it is sent
         self.sending = False  # a part of it was handed to the server, which has not taken it yet
-        self.task: Callable[[], Any] = _nothing  # weak, to the asyncio task that runs it
+        self.task: Callable[[], Any] = nothing  # weak, to the asyncio task that runs it
 
     @property
     def in_loop(self) -> bool:
         """Whether a task of an event loop runs it, or has run it."""
-        return self.task is not _nothing
+        return self.task is not nothing
 
 
 class Hold:

@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from types import FrameType
 
 MAX_STACK = 200
+COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 _IN_C = (GetSetDescriptorType, MemberDescriptorType)
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _OWN_VIEW = frozenset({"locals", "vars", "dir", "eval", "exec"})
 _OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: of a function; `f_locals` of a module or a class is its own
+
+
+def nothing() -> None:
+    """Stand in for a weak reference whose object is gone, or never was."""
 
 
 class Uninterrupted:

@@ -13,7 +13,7 @@ from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from .frames import local_of
+from .frames import local_of, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,11 +123,7 @@ def _object_of(task: Any) -> Callable[[], object]:
             return weakref.ref(local_of(frame, "self"))
     except Exception:  # not seen, or of a kind that nothing can refer to weakly
         pass
-    return _nothing
-
-
-def _nothing() -> None:
-    """Stand in for a weak reference to no object."""
+    return nothing
 
 
 def _seen_in(owner: Owner, result_of: Callable[[Any], object]) -> Callable[[Any], None]:

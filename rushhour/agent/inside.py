@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .call_sites import APPLICATION
+from .frames import COROUTINE
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from .call_sites import Classifier
 
-_COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 # Where one waits for what another thread or task of the same process does.
 _INSIDE = (
     *("threading.py", "queue.py", "concurrent/futures/_base.py", "asyncio/locks.py", "asyncio/queues.py"),
@@ -30,7 +30,7 @@ def waits_inside(stack: list[FrameType], classifier: Classifier) -> bool:
         file = frame.f_code.co_filename
         if classifier.kind(file) == APPLICATION:
             # A function that is innermost called something in C; a coroutine awaits a future itself.
-            return number > 0 or bool(frame.f_code.co_flags & _COROUTINE)
+            return number > 0 or bool(frame.f_code.co_flags & COROUTINE)
         function = frame.f_code.co_name
         event = file.endswith(_INSIDE_TOO[0]) and function == _INSIDE_TOO[1]
         if not event and (not file.endswith(_INSIDE) or function == "sleep"):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .book import monotonic
 from .call_sites import FRAMEWORK, Classifier, Site
 from .cpu_shares import MAIN_THREAD, CpuShare
+from .frames import COROUTINE
 from .owners import TASK
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader
 
@@ -40,7 +41,6 @@ _HUBS = (f"{os.sep}gevent{os.sep}", f"{os.sep}eventlet{os.sep}", f"{os.sep}uvloo
 _PYWSGI = os.path.join("gevent", "pywsgi.py")
 _HANDLES = os.path.join("asyncio", "events.py")
 _OUTERMOST = frozenset({"<module>", "_bootstrap", "_run_module_as_main"})  # functions in which threads begin
-_COROUTINE = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 _JOBS = os.path.join("concurrent", "futures", "thread.py")
 
 
@@ -228,7 +228,7 @@ def _waits_for_events(stack: list[FrameType]) -> bool:
 def _in_callback(stack: list[FrameType]) -> bool:
     """Whether asyncio's loop, or another that is written in C, has called something."""
     return any(
-        frame.f_code.co_flags & _COROUTINE or frame.f_code.co_filename.endswith(_HANDLES) for frame in stack
+        frame.f_code.co_flags & COROUTINE or frame.f_code.co_filename.endswith(_HANDLES) for frame in stack
     )
 
 

@@ -14,6 +14,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .frames import nothing
 from .handed_on import returned_nothing, watch_result
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Owner:
         self.kind = kind
         self.thread = thread  # the number of the thread it is, or runs in
         self.ended: float | None = None
-        self.ref: Callable[[], Any] = _nothing  # weak, to the greenlet or task
+        self.ref: Callable[[], Any] = nothing  # weak, to the greenlet or task
         self.file: str | None = None  # of a task: where its coroutine is written; None: not seen
         self.began: float | None = None  # of a thread: since when it runs an item of an executor
         self.first: float | None = None  # when it began its first item; None: it has run none that was seen
@@ -190,8 +191,4 @@ def _stack_of_thread() -> Callable[[], Any]:
             found = found.parent
         return weakref.ref(found)
     except Exception:  # nobody uses greenlets
-        return _nothing
-
-
-def _nothing() -> None:
-    """Stand in for a weak reference to a thread."""
+        return nothing

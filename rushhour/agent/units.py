@@ -163,9 +163,9 @@ class Units:
         self, hold: Hold, now: float, idle_since: Callable[[Owner], float | None]
     ) -> tuple[str, float] | None:
         """Why nobody has this connection in hands any more, and since when; None where somebody may."""
-        others = hold.others or {}
-        if of_earlier_item(hold) and not others and hold.owner.began is not None:
-            return OWNER_IDLE, hold.owner.began  # a thread with a backlog is never idle between two items
+        others, began = hold.others or {}, hold.owner.began  # read once: its thread may end the item now
+        if began is not None and not others and of_earlier_item(hold):
+            return OWNER_IDLE, began  # a thread with a backlog is never idle between two items
         handed_on = len(others) > (MAKER in others)  # somebody has used it, or asked for it
         latest, why = max(hold.taken, hold.used), OWNER_ENDED
         for owner in {hold.owner, *others.values()}:

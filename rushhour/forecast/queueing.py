@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from rushhour.errors import UsageError
-from rushhour.forecast.activity import activity_of
+from rushhour.forecast.activity import activity_of, mixes_of
 from rushhour.forecast.demand import Demand
 from rushhour.forecast.interval import Estimate, estimate, quantile
 from rushhour.forecast.setting import PoolSetting, Setting, measured_setting
@@ -97,7 +97,8 @@ def predict(
         )
         raise UsageError([problem])
     activity = activity_of(demand) if bursts else (1.0,)
-    if len(activity) > 1:
+    mixes = mixes_of(demand) if len(activity) > 1 else ()
+    if mixes:
         repeats = max(2, repeats // 2)  # longer ones, so that they hold the whole pattern
     seconds = _simulated_s(
         demand, setting.horizon_s, requests / repeats / max(expected_per_s, 1e-9), len(activity)
@@ -107,7 +108,7 @@ def predict(
     for repeat in range(repeats):
         # One for each: settings that are compared meet the same resample and the same bursts.
         drawn, dice = (Random(f"{what} {seed} {repeat}") for what in ("resample", "simulation"))  # noqa: S311
-        worlds = resampled_worlds(demand, setting, cpu, activity, drawn)
+        worlds = resampled_worlds(demand, setting, cpu, activity, mixes, dice=drawn)
         tallies.append(together([simulate(world, seconds, warm_s, dice) for world in worlds]))
         shares.append(_share(demand, setting, worlds))
     pools = {
@@ -117,7 +118,7 @@ def predict(
             shares,
             seconds,
             timeout_s=setting.pools[pool.name].timeout_s,
-            error=BURST_ERROR if len(activity) > 1 else MODEL_ERROR,
+            error=BURST_ERROR if mixes else MODEL_ERROR,
         )
         for at, pool in enumerate(demand.pools)
     }

@@ -7,7 +7,7 @@ from math import fsum
 from random import Random
 from typing import Final
 
-from rushhour.forecast.activity import QUARTERS, gathered, mixes_of
+from rushhour.forecast.activity import QUARTERS, gathered
 from rushhour.forecast.demand import Demand, PoolDemand, Second
 from rushhour.forecast.interval import resampled_seconds
 from rushhour.forecast.setting import Setting
@@ -48,17 +48,19 @@ def resampled_worlds(
     setting: Setting,
     cpu: Mapping[str, float],
     activity: tuple[float, ...],
+    mixes: tuple[tuple[float, ...], ...],
+    *,
     dice: Random,
 ) -> list[World]:
     """Build processes of a service whose demand is that of a resample of the run's seconds.
 
+    `activity` and `mixes` are those of its seconds where customers act together; else (1.0,) and none.
     They are all of its processes, or a few of many; their customers are drawn together.
     """
     count = len(demand.seconds)  # none in the metrics of production
     picked = [demand.seconds[at] for at in resampled_seconds(count, dice)] if count else []
     longer = _ratio(picked, demand.seconds, lambda second: second.held_s, lambda second: second.checkouts)
     oftener = _ratio(picked, demand.seconds, lambda second: second.requests, lambda second: second.customers)
-    bursts = len(activity) > 1
     growth = {pool.name: longer * _growth(demand, cpu, pool, dice.random()) for pool in demand.pools}
     stretched = {
         (endpoint.name, use.pool): [hold * growth[use.pool] for hold in use.hold.points_s]
@@ -88,7 +90,6 @@ def resampled_worlds(
     if demand.open_arrivals:
         independent, think_s = _independent(demand, setting, oftener)
         each = [independent] * len(each)
-    mixes = mixes_of(demand) if bursts else ()
     start = dice.randrange(len(activity))  # the pattern of bursts begins at any of its seconds
     world = World(
         kinds=kinds,
@@ -96,7 +97,7 @@ def resampled_worlds(
         threads=math.inf if setting.threads is None else setting.threads,
         customers=0,
         think_s=think_s,
-        activity=gathered((*activity[start:], *activity[:start]), dice) if bursts else (1.0,),
+        activity=gathered((*activity[start:], *activity[:start]), dice) if mixes else (1.0,),
         mixes=tuple(mix for mix in (*mixes[start:], *mixes[:start]) for _ in range(QUARTERS)),
         step_s=1 / QUARTERS,
         retries=setting.retries,

@@ -38,8 +38,17 @@ def size_pools(
     the cores of the server are what is waited for, in the pool or behind it. So in them the slowest
     hundredth has to be served about as early as by a pool without a limit.
     """
+    waited = any(pool.waited_p99_s is not None for pool in demand.pools)
+    as_run = predict(demand, measured_setting(demand)).pools if waited else {}
     pools = tuple(
-        _size_pool(demand, setting, pool, wait_s, _limit(demand, pool.name, max_connections))
+        _size_pool(
+            demand,
+            setting,
+            pool,
+            wait_s,
+            as_run=as_run,
+            limit=_limit(demand, pool.name, max_connections),
+        )
         for pool in demand.pools
     )
     return Sizing(demand, setting, wait_s, max_connections, pools)
@@ -50,12 +59,18 @@ def _limit(demand: Demand, pool: str, max_connections: int | None) -> int | None
 
 
 def _size_pool(
-    demand: Demand, setting: Setting, pool: PoolDemand, wait_s: float, limit: int | None
+    demand: Demand,
+    setting: Setting,
+    pool: PoolDemand,
+    wait_s: float,
+    *,
+    as_run: Mapping[str, PoolPrediction],
+    limit: int | None,
 ) -> PoolSize:
     free = _predict(demand, setting, pool.name, None)
     if free.beyond:  # a table would hold numbers out of nothing
         return PoolSize(pool.name, pool, (), None, None, None, None, free.beyond, free.beyond)
-    if unlike := tuple(_unlike_the_run(demand, pool, wait_s)):
+    if unlike := tuple(_unlike_the_run(pool, wait_s, as_run)):
         return PoolSize(pool.name, pool, (), None, None, None, None, unlike, unlike)
     bursts = acts_together(demand)
     calm: dict[int, PoolPrediction] = {}
@@ -112,12 +127,12 @@ def _size_pool(
     )
 
 
-def _unlike_the_run(demand: Demand, pool: PoolDemand, wait_s: float) -> Iterator[str]:
+def _unlike_the_run(pool: PoolDemand, wait_s: float, as_run: Mapping[str, PoolPrediction]) -> Iterator[str]:
     """Yield a reason not to believe the model: it does not show the waits that the run itself had."""
     if pool.waited_p99_s is None:
         return
     least_s = pool.waited_p99_s / 2  # the bucket's lower bound
-    figures = predict(demand, measured_setting(demand)).pools[pool.name]
+    figures = as_run[pool.name]
     if least_s > wait_s + UNLIKE * figures.wait_p99_s.high:
         yield (
             f"the slowest hundredth of the run's check-outs waited for {least_s * 1e3:.0f} to "
