@@ -57,7 +57,7 @@ def group(child: Child) -> list[psutil.Process]:
 def test_a_worker_that_lost_its_parent_ends_with_the_child(guard: Guard, tmp_path: Path) -> None:
     child = python(guard, tmp_path / "log", ORPHANING)
     assert child.wait(10) == 0
-    assert group(child)
+    assert came_true(lambda: group(child), 5)
     child.stop(grace_s=0)
     assert came_true(lambda: not group(child), 5)
 
