@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -193,35 +192,48 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_command_starts(tmp
         assert "fault" not in done.stderr
 
 
-def test_fail_on_leak_says_whether_a_connection_leaked(tmp_path: Path) -> None:
-    fail = ("--fail-on-leak",)
-    cases = (
+RARE = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ("checkouts", "kept", "end", "code"),
+    [
         ("2", "close", "0", 0),
         ("2", "leave", "0", 1),
-        ("2", "close", "SIGTERM", 128 + 15),
+        pytest.param("2", "close", "SIGTERM", 128 + 15, marks=RARE),
         ("2", "leave", "SIGTERM", 1),  # a signal ends a server: it says nothing about leaks
-        ("2", "leave", "143", 1),  # as a shell hands a signal on
-        ("2", "leave", "7", 7),  # an error of the command's own
+        pytest.param("2", "leave", "143", 1, marks=RARE),  # as a shell hands a signal on
+        pytest.param("2", "leave", "7", 7, marks=RARE),  # an error of the command's own
         ("0", "close", "0", 2),  # no check-out
-    )
-    commands = (
-        (("/bin/true",), fail, 2),
-        ((sys.executable, "-c", "pass"), fail, 2),
-        ((sys.executable, "-S", "-c", "pass"), fail, 2),
-        (("/bin/false",), fail, 1),
-        (("/bin/true",), (), 0),
-    )
-    (tmp_path / "uses_pool.py").write_text(USES_POOL)
-    with ThreadPoolExecutor(2) as threads:
-        used = [threads.submit(use_pool, tmp_path, *case[:3], options=fail) for case in cases]
-        ended = [
-            threads.submit(execute, tmp_path, *command, options=options) for command, options, _ in commands
-        ]
-    for case, found in zip(cases, used, strict=True):
-        assert found.result()[0] == case[3], case
-    for expected, done in zip(commands, ended, strict=True):
-        assert done.result().returncode == expected[2], expected
-    assert "--fail-on-leak: no check-out was seen" in ended[0].result().stderr
+    ],
+)
+def test_fail_on_leak_says_whether_a_connection_leaked(
+    checkouts: str, kept: str, end: str, code: int, tmp_path: Path
+) -> None:
+    assert use_pool(tmp_path, checkouts, kept, end, options=("--fail-on-leak",))[0] == code
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("/bin/true",), 2),
+        pytest.param((sys.executable, "-c", "pass"), 2, marks=RARE),
+        pytest.param((sys.executable, "-S", "-c", "pass"), 2, marks=RARE),
+        pytest.param(("/bin/false",), 1, marks=RARE),
+    ],
+)
+def test_fail_on_leak_does_not_pass_a_command_without_a_check_out(
+    command: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    done = execute(tmp_path, *command, options=("--fail-on-leak",))
+    assert done.returncode == code
+    if code == 2:
+        assert "--fail-on-leak: no check-out was seen" in done.stderr
+
+
+@pytest.mark.long
+def test_without_fail_on_leak_the_command_s_own_code_is_the_answer(tmp_path: Path) -> None:
+    assert execute(tmp_path, "/bin/true").returncode == 0
 
 
 def test_no_process_outlives_a_killed_agent_exec(tmp_path: Path) -> None:

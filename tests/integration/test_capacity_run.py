@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rushhour.cli.main import main
 from rushhour.process.waiting import came_true
 from tests.integration.load_subject import ROOT, Server, serving
 
@@ -144,20 +145,19 @@ def test_an_interrupted_search_keeps_what_it_found(tmp_path: Path) -> None:
     ],
 )
 def test_a_search_that_cannot_be_made_is_refused_before_anything_starts(
-    arguments: list[str], problem: str, tmp_path: Path
+    arguments: list[str],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = subprocess.run(
-        command(tmp_path, "http://127.0.0.1:9", *arguments),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=ENVIRONMENT,
-    )
-    assert done.returncode == 64, done.stdout + done.stderr
-    assert problem in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(command(tmp_path, "http://127.0.0.1:9", *arguments)[3:])
+    said = capsys.readouterr()
+    assert ended.value.code == 64, said.out + said.err
+    assert problem in said.err
+    assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "runs").exists()
 
 

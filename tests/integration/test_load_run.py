@@ -256,7 +256,7 @@ def test_what_is_recorded_is_what_the_server_saw(workers: int, runs: Runs) -> No
     assert (run.path / "locust.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_requests_in_flight_at_the_end_are_awaited(workers: int, runs: Runs) -> None:
     run = runs(f"in-flight-{workers}")
     assert run.code == 0, run.failure
@@ -311,7 +311,7 @@ def test_a_push_notification_brings_waiting_customers_at_once(runs: Runs) -> Non
     assert 60 <= run.counts["POST /login"] <= 60 + len(lists)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_a_run_that_is_stopped_keeps_what_it_saw(workers: int, runs: Runs) -> None:
     run = runs(f"stopped-{workers}")
     assert recorded(run.history) == run.counts  # the last second's as well

@@ -98,7 +98,9 @@ def test_a_saved_run_whose_expectation_was_edited_is_unknown(hotfix: tuple[Ended
     assert "scenario.json: " in " ".join(ended.stdout.split())
 
 
-@pytest.mark.parametrize(("release", "code"), [("1.1", 1), ("1.1.1", 0), ("1.0", 0)])
+@pytest.mark.parametrize(
+    ("release", "code"), [("1.1", 1), ("1.1.1", 0), pytest.param("1.0", 0, marks=pytest.mark.long)]
+)
 def test_check_names_the_line_of_a_connection_that_stays_out(
     cache: Path, tmp_path: Path, release: str, code: int
 ) -> None:

@@ -295,6 +295,7 @@ def test_the_time_axis_of_a_long_run_is_in_minutes(browser: Browser, tmp_path: P
         expect(opened.page.locator(".flag:visible")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_no_line_of_a_long_run_leaves_its_time(browser: Browser, tmp_path: Path) -> None:
     """The axis of a long run is one of dates, on which a number such as 1500 would be a year."""
     sample = sample_run.build(tmp_path, load_s=400.0)

@@ -28,7 +28,7 @@ from tests.webui_pages import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.browser, needs_chromium]
+pytestmark = [pytest.mark.browser, pytest.mark.long, needs_chromium]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,6 @@ def note(urls: list[str], request: Request) -> None:
     urls.append(request.url)
 
 
-@pytest.mark.long
 def test_the_pages_ask_seldom_when_idle_and_never_unseen(browser: Browser, served: Served) -> None:
     opened: list[tuple[Page, list[str], str]] = []
     for path, resource in (("", "/rushhour/bar"), ("rushhour", "/rushhour/state")):
@@ -200,7 +199,6 @@ def test_a_page_with_a_login_refuses_wrong_passwords_and_other_sites(
         assert asked(url, {}) == 200
 
 
-@pytest.mark.long
 def test_a_broken_stack_is_started_again_and_nothing_survives_kill_9(
     browser: Browser, cache: Path, tmp_path: Path
 ) -> None:

@@ -135,7 +135,7 @@ def pushed(*, full: bool) -> History:
     return dataclasses.replace(history, generator=tuple(generator), pools=tuple(pools))
 
 
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("full", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_burst_that_its_server_s_cores_bound_asks_for_no_larger_pool(*, full: bool) -> None:
     demand = read_demand("runs/x", scenario(), pushed(full=full))
     assert len(demand.full) == (2 if full else 0)  # that second and the one after it

@@ -1,5 +1,6 @@
 """`rushhour traffic --compare` reads the access log that a run left, in the part that was measured."""
 
+import functools
 import shutil
 import time
 from collections.abc import Iterable
@@ -68,21 +69,26 @@ def compared(*arguments: str | Path) -> tuple[int, str]:
     return int(done.return_value or 0) if done.exception is None else 64, str(done.exception or "")
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "access.log"
+@functools.cache
+def same_customers() -> tuple[Logged, ...]:
+    return tuple(shop_visits(lasts_s=LASTS_S, per_s=4, seed=2))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "access.log"
     write_log(path, shop_visits(lasts_s=LASTS_S, per_s=4))
     return path
 
 
 def test_a_run_of_the_same_customers_is_near(tmp_path: Path, log: Path) -> None:
-    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=4, seed=2), scenario())
+    run = saved_run(tmp_path / "run", same_customers(), scenario())
     assert compared(log, run, "--out", tmp_path / "out") == (0, "")
     assert (tmp_path / "out" / "comparison.html").is_file()
 
 
 def test_the_source_may_be_the_model_of_the_log(tmp_path: Path, log: Path) -> None:
-    run = saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=4, seed=2), scenario())
+    run = saved_run(tmp_path / "run", same_customers(), scenario())
     made = CliRunner().invoke(cli, ["traffic", str(log), "--out", str(tmp_path / "made")])
     assert made.exception is None
     assert compared(tmp_path / "made" / "traffic.json", run, "--out", tmp_path / "out")[0] == 0
@@ -114,7 +120,7 @@ def test_a_run_whose_verdict_is_unknown_says_nothing(tmp_path: Path, log: Path) 
 
 
 def test_a_run_whose_access_log_lost_a_part_says_nothing(tmp_path: Path, log: Path) -> None:
-    visits = list(shop_visits(lasts_s=LASTS_S, per_s=4, seed=2))
+    visits = same_customers()
     run = RunDir(saved_run(tmp_path / "run", visits, scenario()))
     writer = FactWriter(run)
     writer.write(
@@ -130,7 +136,7 @@ def test_a_run_whose_access_log_lost_a_part_says_nothing(tmp_path: Path, log: Pa
 
 
 def test_a_run_that_lost_requests_says_nothing_about_its_access_log(tmp_path: Path) -> None:
-    run = RunDir(saved_run(tmp_path / "run", shop_visits(lasts_s=LASTS_S, per_s=4, seed=2), scenario()))
+    run = RunDir(saved_run(tmp_path / "run", same_customers(), scenario()))
     writer = FactWriter(run)
     writer.write(f.RequestCount(5 + at, "GET /", f.Outcome.OK, 1, "") for at in range(1000))
     writer.close()
