@@ -161,6 +161,8 @@ class Timeout(TypedDict):
     waited: float
     holding: tuple[int, int]  # connections in its hands: of this pool, of others
     kept: NotRequired[int]  # of this pool, left from earlier units of work; of version 2
+    beside: NotRequired[bool]  # another task of its request held one of this pool; not in older files
+    requested: NotRequired[bool]  # a request asked for it; not in older files
 
 
 class Site(TypedDict):

@@ -157,6 +157,8 @@ class Tally:
                 "waited": rounded(raised.waited),
                 "holding": raised.holding,
                 "kept": raised.kept,
+                "beside": raised.beside,
+                "requested": raised.request is not None,
             }
             records.append(timeout)
 

@@ -56,6 +56,10 @@ class HoldSignals:
     repeaters: int = 0  # these owners
     away: tuple[tuple[f.CallSite, int], ...] = ()  # lines where time-outs were raised, the most first
     crossed: float = 0.0  # in the queue of another pool, whose holders wait for this one
+    beside: float = 0.0  # of the connection-seconds: a task that the request left waited for one in vain
+    beside_at: f.CallSite | None = None  # where most of these tasks asked
+    unasked: float = 0.0  # tasks and threads of no request that waited in vain, on average
+    unasked_at: f.CallSite | None = None  # where most of them asked
 
     @property
     def waiting_for_another(self) -> float:
@@ -112,6 +116,11 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     shares = {what: count / total if total else 0.0 for what, count in looks.items()}
     held = [timeout.holding + (timeout.holding_other if pressure.crossed else 0) for timeout in late]
     holding = Counter(timeout.site for timeout, count in zip(late, held, strict=True) if count > 0)
+    beside = [timeout for timeout in late if timeout.beside]
+    takers = {taken for _, taken, _ in places}  # who waits there is the next of the holders
+    unasked = [timeout for timeout in late if not timeout.requested and timeout.site not in takers]
+    waits_s = [sum(timeout.waited_s for timeout in some) for some in (beside, unasked)]
+    full_s = max(pressure.full_s, 1.0)
     return HoldSignals(
         pool=pressure.pool,
         looks=total,
@@ -140,6 +149,10 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         repeaters=len({group[0].owner for group in repeated}),
         away=tuple(Counter(timeout.site for timeout in late).most_common()),
         crossed=shares["other_pool"] if pressure.crossed else 0.0,
+        beside=min(waits_s[0] / (full_s * pressure.capacity), 1.0),
+        beside_at=_most_frequent(timeout.site for timeout in beside),
+        unasked=waits_s[1] / full_s,
+        unasked_at=_most_frequent(timeout.site for timeout in unasked),
     )
 
 

@@ -6,6 +6,7 @@ from rushhour.diagnosis.held_across_external_wait import WHATS as ELSEWHERE
 from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
 from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -76,7 +77,7 @@ def not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     if holds is None or pressure is None:
         return
     waiting = holds.waiting_for_another
-    unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY
+    unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY and holds.beside < MOST
     if holds.looks and waiting < MOST:
         says = f"{waiting:.0%} of {holds.looks:,} looks at holders found them in the queue"
         yield Objection("the agent", says, "pool.jsonl doing.queue", refutes=unseen)
@@ -125,6 +126,28 @@ def waits_inside(signals: Signals, history: History) -> Iterator[Objection]:
     if share >= MOST:
         says = f"{share:.0%} of those elsewhere waited for another thread or task, and for whose was not seen"
         yield Objection("the agent", says, "pool.jsonl doing.places")
+
+
+def tasks_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: holders may look again and again for what these have done."""
+    del history
+    holds = signals.holds
+    if holds is None:
+        return
+    if holds.beside >= HARDLY_ANY:
+        where = f" at {at(holds.beside_at)}" if holds.beside_at is not None else ""
+        says = (
+            f"for {holds.beside:.0%} of the time of its connections a task that the holder's request had "
+            f"started waited for one{where}, in vain"
+        )
+        yield Objection("the agent", says, "pool.jsonl timeout.beside")
+    if holds.unasked >= MOST:
+        where = f" at {at(holds.unasked_at)}" if holds.unasked_at is not None else ""
+        says = (
+            f"{holds.unasked:.1f} tasks or threads of no request waited for a connection{where} on average, "
+            "in vain: holders may look again and again for what these do"
+        )
+        yield Objection("the agent", says, "pool.jsonl timeout.requested")
 
 
 def no_request(signals: Signals, history: History) -> Iterator[Objection]:

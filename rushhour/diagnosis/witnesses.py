@@ -97,7 +97,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short),
-        *(holders.some_in_queue, holders.waits_inside, holders.no_request),
+        *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
