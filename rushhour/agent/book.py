@@ -249,8 +249,11 @@ class Book:
         return own, other
 
     def held_beside(self, request: Request | None, owner: Owner, pool: PoolState, began: float) -> bool:
-        """Whether a request has held a connection of a pool while a task that it left asks for one."""
-        if request is None or not request.in_loop or request.ended is not None:
+        """Whether a request has held a connection of a pool while a task that it left asks for one.
+
+        A websocket waits for its visitor, and a response on its way for its client.
+        """
+        if request is None or not request.in_loop or request.returned or request.method == "WEBSOCKET":
             return False
         return any(
             hold.request is request

@@ -34,7 +34,7 @@ def find(signals: Signals) -> Finding | None:
     # The owner of a lock may wait for its first connection: then no time-out hits a holder.
     by_looks = holds.waiting_for_another >= MOST and (holds.holding > 0 or holds.behind >= MOST)
     if not by_timeouts and not by_looks:
-        return _of_tasks(pressure, holds) if holds.beside >= MOST else None
+        return _of_tasks(pressure, holds) if min(holds.beside, holds.elsewhere) >= MOST else None
     return Finding(
         cause=CAUSE,
         confidence="certain" if by_timeouts or holds.waiting_for_another >= NEARLY_ALL else "likely",

@@ -55,6 +55,45 @@ def test_work_of_no_request_that_waits_in_vain_keeps_a_wait_for_the_world_outsid
     assert any("app/tasks.py:14" in str(item.value) for item in found.evidence if "against" in item.signal)
 
 
+def test_tasks_that_wait_beside_responses_on_their_way_are_no_nested_check_out() -> None:
+    history = zoo.external()
+    full_s = sum(sample.checked_out >= h.CAPACITY for sample in history.pools) / len(history.pools) * 20
+    waits = tuple(
+        f.PoolTimeout(h.STARTED_S + 6 + n / 100, h.PID, "replica", TASKS_LINE, None, 1.0, beside=True)
+        for n in range(round(0.8 * h.CAPACITY * full_s))
+    )
+    sent = tuple(
+        dataclasses.replace(look, elsewhere=0, streaming=look.elsewhere, sending=0) for look in history.doing
+    )
+    assert zoo.diagnosed(dataclasses.replace(history, pool_timeouts=waits)).cause == "nested-checkout"
+    found = zoo.diagnosed(dataclasses.replace(history, pool_timeouts=waits, doing=sent))
+    assert found.cause == "held-while-streaming"
+
+
+@pytest.mark.parametrize(("method", "returned"), [("WEBSOCKET", False), ("GET", True)])
+def test_a_websocket_and_a_response_on_its_way_wait_for_their_clients_and_for_no_task(
+    method: str, returned: bool
+) -> None:
+    async def main() -> list[bool]:
+        book, pool, request = Book(), FakePool(), Request(method, None)
+        state, found = book.pool_state(pool), list[bool]()
+
+        async def asks() -> None:
+            found.append(book.held_beside(request, book.owner_of(), state, began=2.0))
+
+        request.task, request.returned = running_task(), returned
+        mine = asyncio.current_task()
+        assert mine is not None
+        hold = a_hold(book, pool, request, 0, 1.0)
+        hold.owner = owner_of(mine)
+        asking = asyncio.create_task(asks())
+        while not asking.done():
+            await asyncio.sleep(0.001)
+        return found
+
+    assert asyncio.run(main()) == [False]
+
+
 @pytest.mark.parametrize("below_a_middleware", [False, True])
 @pytest.mark.parametrize("awaited", [False, True])
 def test_a_time_out_says_that_its_request_holds_one_in_a_task_that_does_not_wait_for_it(
