@@ -374,3 +374,10 @@ def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
         story.requests(h.LIST, 20, took_ms)
     assert (diagnosed(quick.history()).cause, diagnosed(quick.history()).confidence) == ("none", "certain")
     assert (diagnosed(slow.history()).cause, diagnosed(slow.history()).confidence) == ("none", "likely")
+
+
+def test_a_service_that_got_no_request_shows_nothing_for_certain() -> None:
+    without = dataclasses.replace(h.healthy(), requests=())
+    found = diagnose(without, measure(h.scenario(), without))
+    assert (found.cause, found.confidence) == ("none", "possible")
+    assert any("the load never came" in str(item.value) for item in found.evidence)
