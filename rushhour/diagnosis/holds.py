@@ -118,7 +118,10 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     holding = Counter(timeout.site for timeout, count in zip(late, held, strict=True) if count > 0)
     beside = [timeout for timeout in late if timeout.beside]
     takers = {taken for _, taken, _ in places}  # who waits there is the next of the holders
-    unasked = [timeout for timeout in late if not timeout.requested and timeout.site not in takers]
+    knows_requests = any(timeout.requested for timeout in late)  # the agent tracks those of this server
+    unasked = [
+        timeout for timeout in late if knows_requests and not timeout.requested and timeout.site not in takers
+    ]
     waits_s = [sum(timeout.waited_s for timeout in some) for some in (beside, unasked)]
     full_s = max(pressure.full_s, 1.0)
     return HoldSignals(

@@ -55,6 +55,15 @@ def test_work_of_no_request_that_waits_in_vain_keeps_a_wait_for_the_world_outsid
     assert any("app/tasks.py:14" in str(item.value) for item in found.evidence if "against" in item.signal)
 
 
+def test_where_no_request_is_known_at_all_time_outs_are_of_no_other_work() -> None:
+    """Under a server whose requests the agent does not track, as aiohttp's."""
+    history = zoo.external()
+    late = tuple(
+        dataclasses.replace(timeout, requested=False, site=TASKS_LINE) for timeout in history.pool_timeouts
+    )
+    assert zoo.diagnosed(dataclasses.replace(history, pool_timeouts=late)).confidence == "certain"
+
+
 def test_tasks_that_wait_beside_responses_on_their_way_are_no_nested_check_out() -> None:
     history = zoo.external()
     full_s = sum(sample.checked_out >= h.CAPACITY for sample in history.pools) / len(history.pools) * 20
