@@ -159,6 +159,7 @@ class Tally:
                 "kept": raised.kept,
                 "beside": raised.beside,
                 "requested": raised.request is not None,
+                "request": None if raised.request is None else id(raised.request),
             }
             records.append(timeout)
 

@@ -180,15 +180,24 @@ def _most_frequent(values: Iterable[T]) -> T | None:
 
 
 def _claimed(late: list[f.PoolTimeout]) -> int:
-    """Return the most connections that waiters held at one moment and then timed out with."""
-    steps = []
-    for timeout in late:
+    """Return the most connections that waiters held at one moment and then timed out with.
+
+    Several tasks of a request that wait for one each claim the same connections of this request.
+    """
+    steps: list[tuple[float, int, int, int]] = []  # when, one more or less who claims, who, how many
+    for number, timeout in enumerate(late):
         if timeout.holding:
-            steps.append((timeout.t_s - timeout.waited_s * WAITED_SHARE, timeout.holding))
-            steps.append((timeout.t_s, -timeout.holding))
+            who = -number if timeout.request is None else timeout.request
+            steps.append((timeout.t_s - timeout.waited_s * WAITED_SHARE, 1, who, timeout.holding))
+            steps.append((timeout.t_s, -1, who, timeout.holding))
+    claims: dict[int, Counter[int]] = {}
     held = most = 0
-    for _, change in sorted(steps):
-        held += change
+    for _, change, who, count in sorted(steps):
+        claim = claims.setdefault(who, Counter())
+        held -= max(claim, default=0)
+        claim[count] += change
+        claims[who] = claim = +claim
+        held += max(claim, default=0)
         most = max(most, held)
     return most
 

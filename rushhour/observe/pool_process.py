@@ -269,6 +269,7 @@ class PoolProcess:
             kept=record.get("kept", 0),
             beside=record.get("beside", False),
             requested=record.get("requested", True),
+            request=record.get("request"),
         )
 
     def _on_seen(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:

@@ -189,6 +189,7 @@ def test_time_outs(story: Story) -> None:
         "kept": 0,
         "beside": False,
         "requested": False,
+        "request": None,
     }
     assert story.row(10.2)["timeouts"] == 1
 

@@ -129,6 +129,7 @@ class PoolTimeout:
     kept: int = 0  # of this pool, that its thread, greenlet or task keeps from earlier units of work
     beside: bool = False  # its request held one of this pool all the while, in another task
     requested: bool = True  # a request asked for it; older runs do not say
+    request: int | None = None  # the same for all that one request asks for at a time; None: not known
 
 
 @dataclass(frozen=True, slots=True)
