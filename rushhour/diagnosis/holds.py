@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from rushhour.diagnosis.findings import Evidence
+from rushhour.diagnosis.following import Following, following
 from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.sites import at
 from rushhour.rundir import History
@@ -58,6 +59,7 @@ class HoldSignals:
     crossed: float = 0.0  # in the queue of another pool, whose holders wait for this one
     beside: float = 0.0  # of the connection-seconds: a task that the request left waited for one in vain
     beside_at: f.CallSite | None = None  # where most of these tasks asked
+    following: Following | None = None  # what comes back does so just after time-outs at a line
     unasked: float = 0.0  # tasks and threads of no request that waited in vain, on average
     unasked_at: f.CallSite | None = None  # where most of them asked
 
@@ -153,6 +155,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         away=tuple(Counter(timeout.site for timeout in late).most_common()),
         crossed=shares["other_pool"] if pressure.crossed else 0.0,
         beside=min(waits_s[0] / (full_s * pressure.capacity), 1.0),
+        following=following(history, pressure, takers),
         beside_at=_most_frequent(timeout.site for timeout in beside),
         unasked=waits_s[1] / full_s,
         unasked_at=_most_frequent(timeout.site for timeout in unasked),

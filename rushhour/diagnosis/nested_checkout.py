@@ -1,6 +1,7 @@
 """Rule: a request that holds a connection waits for a second connection of the same pool."""
 
 from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.following import Following
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
@@ -34,7 +35,11 @@ def find(signals: Signals) -> Finding | None:
     # The owner of a lock may wait for its first connection: then no time-out hits a holder.
     by_looks = holds.waiting_for_another >= MOST and (holds.holding > 0 or holds.behind >= MOST)
     if not by_timeouts and not by_looks:
-        return _of_tasks(pressure, holds) if min(holds.beside, holds.elsewhere) >= MOST else None
+        if holds.elsewhere < MOST:
+            return None
+        if holds.following is not None:
+            return _unseen(pressure, holds, holds.following)
+        return _of_tasks(pressure, holds) if holds.beside >= MOST else None
     return Finding(
         cause=CAUSE,
         confidence="certain" if by_timeouts or holds.waiting_for_another >= NEARLY_ALL else "likely",
@@ -45,10 +50,39 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
+def _unseen(pressure: PressureSignals, holds: HoldSignals, following: Following) -> Finding:
+    """Holders that wait for what somebody does who is in the queue, in a way that is not seen."""
+    first, second, line = holds.taken("elsewhere", "inside", "computes"), following.site, holds.line
+    taken = f" The first one was taken at {at(first)}." if first is not None else ""
+    seen = f" They were seen at {at(line)}." if line is not None else ""
+    return Finding(
+        cause=CAUSE,
+        confidence="likely",
+        share=pressure.busy_share,
+        summary=(
+            f"{following.near} of {following.ends} connections of pool {holds.pool} came back just after a "
+            f"time-out at {at(second)}, and only {following.share_of_time:.0%} of the time is so soon after "
+            "one: "
+            "who holds a connection waits for what is done there, and that waits for a connection."
+            f"{taken}{seen}"
+        ),
+        fix=FIX,
+        evidence=(
+            *_both_lines(first, second),
+            *hold_evidence(holds),
+            *pressure_evidence(pressure),
+        ),
+    )
+
+
+def _both_lines(first: f.CallSite | None, second: f.CallSite | None) -> tuple[Evidence, ...]:
+    found = (("first connection taken at", first), ("second one asked for at", second))
+    return tuple(Evidence(what, at(site), source="pool.jsonl") for what, site in found if site is not None)
+
+
 def _of_tasks(pressure: PressureSignals, holds: HoldSignals) -> Finding:
     """Requests that start tasks, and seem to look again and again for what these have done."""
     first, second, line = holds.taken("elsewhere", "inside", "computes"), holds.beside_at, holds.line
-    found = (("first connection taken at", first), ("second one asked for at", second))
     seen = f", seen at {at(line)}" if line is not None else ""
     return Finding(
         cause=CAUSE,
@@ -64,7 +98,7 @@ def _of_tasks(pressure: PressureSignals, holds: HoldSignals) -> Finding:
         ),
         fix=FIX,
         evidence=(
-            *(Evidence(what, at(site), source="pool.jsonl") for what, site in found if site is not None),
+            *_both_lines(first, second),
             *hold_evidence(holds),
             *pressure_evidence(pressure),
         ),

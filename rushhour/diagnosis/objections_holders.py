@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.held_across_external_wait import WHATS as ELSEWHERE
 from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
@@ -77,10 +78,12 @@ def not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     if holds is None or pressure is None:
         return
     waiting = holds.waiting_for_another
-    unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY and holds.beside < MOST
+    unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY
     if holds.looks and waiting < MOST:
         says = f"{waiting:.0%} of {holds.looks:,} looks at holders found them in the queue"
-        yield Objection("the agent", says, "pool.jsonl doing.queue", refutes=unseen)
+        at_most: Confidence = "possible" if holds.following is None else "likely"
+        refutes = unseen and holds.following is None and holds.beside < MOST
+        yield Objection("the agent", says, "pool.jsonl doing.queue", at_most, refutes)
     if holds.claimed > pressure.capacity:
         says = (
             f"by the time-outs, requests in the queue held {holds.claimed} connections at once, of a pool of "
@@ -126,6 +129,18 @@ def waits_inside(signals: Signals, history: History) -> Iterator[Objection]:
     if share >= MOST:
         says = f"{share:.0%} of those elsewhere waited for another thread or task, and for whose was not seen"
         yield Objection("the agent", says, "pool.jsonl doing.places")
+
+
+def comes_back_after(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: it ends when somebody else's wait in the queue does."""
+    del history
+    found = None if signals.holds is None else signals.holds.following
+    if found is not None:
+        says = (
+            f"{found.near} of {found.ends} connections came back just after a time-out at {at(found.site)}, "
+            f"and {found.share_of_time:.0%} of the time is so soon after one"
+        )
+        yield Objection("the agent", says, "pool.jsonl timeout.t_s, checkout.returned_s")
 
 
 def tasks_in_queue(signals: Signals, history: History) -> Iterator[Objection]:

@@ -107,6 +107,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
+        holders.comes_back_after,
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
