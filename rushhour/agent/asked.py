@@ -166,6 +166,23 @@ def waits_beside(holder: Owner, asker: Owner) -> bool:
     return frames > 0
 
 
+def left_beside(request_task: Any, holder: Owner, asker: Owner) -> bool:
+    """Return whether a task of a request asks for a connection that nobody in its chain waits for.
+
+    `holder` is the request's own task, or one that this waits for. Such a holder may all the same look again
+    and again for what the other task has done.
+    """
+    if request_task is None or holder.kind != TASK or asker.kind != TASK or holder is asker:
+        return False
+    found, asking = holder.ref(), asker.ref()
+    ahead, awaited = [request_task], [request_task]
+    for _ in range(MAX_GENERATIONS):
+        chains = [chain_of(task) for task in ahead]
+        ahead = [task for chain in chains for task in (*chain.children, *chain.beside)]
+        awaited += ahead
+    return asking is not None and found in awaited and asking not in awaited
+
+
 def _variable(frame: FrameType) -> str | None:
     code = frame.f_code
     return next(

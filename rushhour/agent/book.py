@@ -12,7 +12,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .asked import waits_beside
+from .asked import left_beside, waits_beside
 from .frames import nothing
 from .owners import owner_finder
 
@@ -180,7 +180,7 @@ def shape_of(pool: Any) -> tuple[int, int, float]:
 class Timeout:
     """A time-out that the pool raised to the application."""
 
-    __slots__ = ("at", "holding", "kept", "pool", "request", "stack", "waited")
+    __slots__ = ("at", "beside", "holding", "kept", "pool", "request", "stack", "waited")
 
     def __init__(
         self,
@@ -192,8 +192,10 @@ class Timeout:
         waited: float,
         holding: tuple[int, int],
         kept: int = 0,
+        beside: bool = False,
     ) -> None:
         self.at = at
+        self.beside = beside  # its request has held one of this pool all the while, in another task
         self.kept = kept  # connections that its owner keeps from earlier units of work
         self.holding = holding  # connections its request held: of the same pool, of others
         self.pool = pool
@@ -245,6 +247,22 @@ class Book:
             if hold.owner is owner or (request is not None and not waits_beside(hold.owner, owner)):
                 own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
         return own, other
+
+    def held_beside(self, request: Request | None, owner: Owner, pool: PoolState, began: float) -> bool:
+        """Whether a request has held a connection of a pool while a task that it left asks for one.
+
+        A websocket waits for its visitor, and a response on its way for its client.
+        """
+        if request is None or not request.in_loop or request.returned or request.method == "WEBSOCKET":
+            return False
+        return any(
+            hold.request is request
+            and hold.slot.pool is pool
+            and hold.lost is None
+            and hold.taken <= began
+            and left_beside(request.task(), hold.owner, owner)
+            for hold in self.live.copy()
+        )
 
     def kept_by(self, owner: Owner, pool: PoolState) -> int:
         """Return how many connections of a pool an owner keeps from earlier units of work."""

@@ -1,7 +1,7 @@
 """Call sites and stacks of the application, and the classification of source files."""
 
 # pathlib would slow the start of every process of the service.
-# ruff: noqa: PTH100, PTH109, PTH118, PTH120
+# ruff: noqa: PTH100, PTH109, PTH113, PTH117, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -82,6 +82,8 @@ class Classifier:
             return PLUMBING
         if any(mark in path for mark in _INSTALLED) or path.startswith(_SCRIPTS):
             return LIBRARY
+        if not os.path.isabs(filename) and not os.path.isfile(path):
+            return LIBRARY  # compiled elsewhere, as modules of Cython are
         return PLUMBING if path.startswith(_STDLIB) else APPLICATION
 
 

@@ -213,6 +213,7 @@ class Doing:
                 assert best[1] is not None  # noqa: S101  # for the type checker
                 best[1].site = best[1].site or standing.site
                 best[1].hands_on = best[1].hands_on or standing.hands_on
+                best[1].streams = best[1].streams or standing.streams
                 return [*best[0], *chain.frames], best[1]
         if standing.what == ELSEWHERE and generation < MAX_GENERATIONS:
             for below in (self._task(other, owner, frames, generation + 1) for other in chain.beside):

@@ -161,6 +161,9 @@ class Timeout(TypedDict):
     waited: float
     holding: tuple[int, int]  # connections in its hands: of this pool, of others
     kept: NotRequired[int]  # of this pool, left from earlier units of work; of version 2
+    beside: NotRequired[bool]  # another task of its request held one of this pool; not in older files
+    requested: NotRequired[bool]  # a request asked for it; not in older files
+    request: NotRequired[int | None]  # the same number for all that one request asks for at a time
 
 
 class Site(TypedDict):

@@ -117,8 +117,15 @@ class PoolPatch:
                     holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
                     if holding == (0, 0):
                         holding = held_for(owner, get_ident(), book.live.copy(), state)
+                    beside = holding == (0, 0) and book.held_beside(asking, owner, state, began)
                     book.timeouts.append(
-                        Timeout(now, state, stack, asking, waited=now - began, holding=holding, kept=kept)
+                        Timeout(
+                            *(now, state, stack, asking),
+                            waited=now - began,
+                            holding=holding,
+                            kept=kept,
+                            beside=beside,
+                        )
                     )
                 except Exception as error:
                     fault("time-out", error)

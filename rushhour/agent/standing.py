@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .call_sites import APPLICATION, Classifier, Site
 from .calls import called_at, receiver_of
 from .frames import attributes_of, local_of
+from .loop_servers import FILES, WRITERS, response_has_begun, writes_to_a_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,8 @@ MAX_FRAMES = 120  # looked at; a request of a big application is about that deep
 _PLAIN, _APP, _QUEUE_FILE, _POOL_FILE, _SQL, _CURSOR, _ADAPTER, _AGENT, _DRIVER, _SERVER, _HANDS_ON = range(
     11
 )
+_LOOP_SERVER, _WRITER = 11, 12
+_RESPONDING = (_SERVER, _LOOP_SERVER)
 
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _SQLALCHEMYS = {
@@ -131,7 +134,7 @@ class Reader:
             mark = marks.get(file)
             if mark is None:
                 mark = marks[file] = self._mark(file)
-            found.streams |= mark == _SERVER and _is_part(called) and _has_begun(frame)
+            found.streams |= mark in _RESPONDING and _streams(mark, frame, called)
             if mark == _PLAIN:
                 if innermost:
                     inner.add(code.co_name)
@@ -149,7 +152,7 @@ class Reader:
                 if seen != ELSEWHERE and found.what == ELSEWHERE:
                     found.what, found.site, found.yields = seen, None, mark == _ADAPTER
                 innermost = False
-            elif innermost and _ends(found, mark, code.co_name, inner):
+            elif innermost and _ends(found, mark, frame, inner):
                 break
             called = code
         if found.in_driver and found.what == ELSEWHERE:
@@ -165,7 +168,13 @@ class Reader:
             return _AGENT
         if self._classifier.kind(file) == APPLICATION:
             return _APP
-        others = {_SERVER: _SERVERS, _HANDS_ON: _HAND_ON_FILES, _DRIVER: _DRIVERS}
+        others = {
+            _SERVER: _SERVERS,
+            _LOOP_SERVER: FILES,
+            _WRITER: WRITERS,
+            _HANDS_ON: _HAND_ON_FILES,
+            _DRIVER: _DRIVERS,
+        }
         return next((mark for mark, ends in others.items() if any(end in file for end in ends)), _PLAIN)
 
 
@@ -175,6 +184,13 @@ def _calls_a_driver(frame: FrameType) -> bool:
         return False
     module = str(type(receiver_of(frame)).__module__)
     return module.partition(".")[0] in _DRIVER_MODULES
+
+
+def _streams(mark: int, server: FrameType, called: CodeType | None) -> bool:
+    """Whether a server is at a response that has begun and is being made."""
+    if mark == _LOOP_SERVER:
+        return response_has_begun(server)
+    return _is_part(called) and _has_begun(server)
 
 
 def _has_begun(server: FrameType) -> bool:
@@ -198,16 +214,20 @@ def _is_part(code: CodeType | None) -> bool:
     return code is not None and (bool(code.co_flags & _GENERATOR) or code.co_name == "__next__")
 
 
-def _ends(found: Standing, mark: int, function: str, inner: set[str]) -> bool:
+def _ends(found: Standing, mark: int, frame: FrameType, inner: set[str]) -> bool:
     """What a library's frame says where nothing further in says more; whether the stack ends here."""
+    function = frame.f_code.co_name
     if mark == _DRIVER:
         found.in_driver = True
+    elif mark == _WRITER:
+        found.sends = function in _SENDS and writes_to_a_client(frame)
     elif mark == _HANDS_ON:
         found.hands_on = found.hands_on or function in _HANDING_ON
     elif mark == _SERVER:
         inner.add(function)
         found.sends = not _SENDS.isdisjoint(inner)
-    return found.sends
+        return found.sends
+    return False
 
 
 def _in_sqlalchemy(mark: int, function: str, innermost: bool) -> str:

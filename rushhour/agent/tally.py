@@ -157,6 +157,9 @@ class Tally:
                 "waited": rounded(raised.waited),
                 "holding": raised.holding,
                 "kept": raised.kept,
+                "beside": raised.beside,
+                "requested": raised.request is not None,
+                "request": None if raised.request is None else id(raised.request),
             }
             records.append(timeout)
 

@@ -25,6 +25,8 @@ def fix_of(finding: Finding, signals: Signals, history: History) -> str:
         return finding.fix
     framework = _framework(leak, history)
     scoped = finding.cause == scope_never_removed.CAUSE
+    if leak.shared_by_tasks:
+        return finding.fix
     if leak.mostly_idle or (leak.endpoint is None and leak.lost):
         there = _in_job(leak, framework, scoped=scoped)
     else:

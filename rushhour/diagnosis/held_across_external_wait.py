@@ -87,7 +87,13 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
 def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
     """Name the other candidate, where what the holders wait for is done in their own process."""
     if holds.share_of_places("inside", among=WHATS) < MOST:
-        return ""
+        if holds.unasked < MOST or holds.unasked_at is None:
+            return ""
+        return (
+            f" Work of no request waits for a connection meanwhile, at {at(holds.unasked_at)}. If the "
+            "holders look again and again for what it has done, it is a nested-checkout: it waits for one of "
+            "theirs."
+        )
     where = next(
         (f", as at {at(site)} ({counted(n, 'time-out')})" for site, n in holds.away if site != taken), ""
     )

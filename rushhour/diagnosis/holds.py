@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from rushhour.diagnosis.findings import Evidence
+from rushhour.diagnosis.following import Following, following
 from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.sites import at
 from rushhour.rundir import History
@@ -56,6 +57,11 @@ class HoldSignals:
     repeaters: int = 0  # these owners
     away: tuple[tuple[f.CallSite, int], ...] = ()  # lines where time-outs were raised, the most first
     crossed: float = 0.0  # in the queue of another pool, whose holders wait for this one
+    beside: float = 0.0  # of the connection-seconds: a task that the request left waited for one in vain
+    beside_at: f.CallSite | None = None  # where most of these tasks asked
+    following: Following | None = None  # what comes back does so just after time-outs at a line
+    unasked: float = 0.0  # tasks and threads of no request that waited in vain, on average
+    unasked_at: f.CallSite | None = None  # where most of them asked
 
     @property
     def waiting_for_another(self) -> float:
@@ -112,6 +118,14 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     shares = {what: count / total if total else 0.0 for what, count in looks.items()}
     held = [timeout.holding + (timeout.holding_other if pressure.crossed else 0) for timeout in late]
     holding = Counter(timeout.site for timeout, count in zip(late, held, strict=True) if count > 0)
+    beside = [timeout for timeout in late if timeout.beside]
+    takers = {taken for _, taken, _ in places}  # who waits there is the next of the holders
+    knows_requests = any(timeout.requested for timeout in late)  # the agent tracks those of this server
+    unasked = [
+        timeout for timeout in late if knows_requests and not timeout.requested and timeout.site not in takers
+    ]
+    waits_s = [sum(timeout.waited_s for timeout in some) for some in (beside, unasked)]
+    full_s = max(pressure.full_s, 1.0)
     return HoldSignals(
         pool=pressure.pool,
         looks=total,
@@ -140,6 +154,11 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         repeaters=len({group[0].owner for group in repeated}),
         away=tuple(Counter(timeout.site for timeout in late).most_common()),
         crossed=shares["other_pool"] if pressure.crossed else 0.0,
+        beside=min(waits_s[0] / (full_s * pressure.capacity), 1.0),
+        following=following(history, pressure, takers),
+        beside_at=_most_frequent(timeout.site for timeout in beside),
+        unasked=waits_s[1] / full_s,
+        unasked_at=_most_frequent(timeout.site for timeout in unasked),
     )
 
 
@@ -164,15 +183,24 @@ def _most_frequent(values: Iterable[T]) -> T | None:
 
 
 def _claimed(late: list[f.PoolTimeout]) -> int:
-    """Return the most connections that waiters held at one moment and then timed out with."""
-    steps = []
-    for timeout in late:
+    """Return the most connections that waiters held at one moment and then timed out with.
+
+    Several tasks of a request that wait for one each claim the same connections of this request.
+    """
+    steps: list[tuple[float, int, int, int]] = []  # when, one more or less who claims, who, how many
+    for number, timeout in enumerate(late):
         if timeout.holding:
-            steps.append((timeout.t_s - timeout.waited_s * WAITED_SHARE, timeout.holding))
-            steps.append((timeout.t_s, -timeout.holding))
+            who = -number if timeout.request is None else timeout.request
+            steps.append((timeout.t_s - timeout.waited_s * WAITED_SHARE, 1, who, timeout.holding))
+            steps.append((timeout.t_s, -1, who, timeout.holding))
+    claims: dict[int, Counter[int]] = {}
     held = most = 0
-    for _, change in sorted(steps):
-        held += change
+    for _, change, who, count in sorted(steps):
+        claim = claims.setdefault(who, Counter())
+        held -= max(claim, default=0)
+        claim[count] += change
+        claims[who] = claim = +claim
+        held += max(claim, default=0)
         most = max(most, held)
     return most
 

@@ -82,6 +82,11 @@ class LeakSignals:
         return self.leaked > 1 and self.by_tasks * 2 > self.leaked
 
     @property
+    def shared_by_tasks(self) -> bool:
+        """Whether requests of an event loop use one connection, of a session that no `scoped_session` has."""
+        return self.leaked == self.by_tasks == 1 and not self.scoped and bool(self.spans_requests)
+
+    @property
     def in_registry(self) -> bool:
         """Whether a thread-local registry keeps the session of each."""
         return self.scoped == self.leaked > 0

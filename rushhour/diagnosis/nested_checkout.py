@@ -1,8 +1,9 @@
 """Rule: a request that holds a connection waits for a second connection of the same pool."""
 
 from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.following import Following
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
-from rushhour.diagnosis.pressure import pressure_evidence
+from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.rundir import facts as f
@@ -34,7 +35,11 @@ def find(signals: Signals) -> Finding | None:
     # The owner of a lock may wait for its first connection: then no time-out hits a holder.
     by_looks = holds.waiting_for_another >= MOST and (holds.holding > 0 or holds.behind >= MOST)
     if not by_timeouts and not by_looks:
-        return None
+        if holds.elsewhere < MOST:
+            return None
+        if holds.following is not None:
+            return _unseen(pressure, holds, holds.following)
+        return _of_tasks(pressure, holds) if holds.beside >= MOST else None
     return Finding(
         cause=CAUSE,
         confidence="certain" if by_timeouts or holds.waiting_for_another >= NEARLY_ALL else "likely",
@@ -42,6 +47,61 @@ def find(signals: Signals) -> Finding | None:
         summary=_summary(holds, pressure.outer if holds.crossed else None),
         fix=FIX,
         evidence=(*_lines(holds), *hold_evidence(holds), *pressure_evidence(pressure)),
+    )
+
+
+def _unseen(pressure: PressureSignals, holds: HoldSignals, following: Following) -> Finding:
+    """Holders that wait for what somebody does who is in the queue, in a way that is not seen."""
+    first, second, line = holds.taken("elsewhere", "inside", "computes"), following.site, holds.line
+    taken = f" The first one was taken at {at(first)}." if first is not None else ""
+    seen = f" They were seen at {at(line)}." if line is not None else ""
+    return Finding(
+        cause=CAUSE,
+        confidence="likely",
+        share=pressure.busy_share,
+        summary=(
+            f"{following.near} of {following.ends} connections of pool {holds.pool} came back just after a "
+            f"time-out at {at(second)}, and only {following.share_of_time:.0%} of the time is so soon after "
+            "one: "
+            "who holds a connection waits for what is done there, and that waits for a connection."
+            f"{taken}{seen}"
+        ),
+        fix=FIX,
+        evidence=(
+            *_both_lines(first, second),
+            *hold_evidence(holds),
+            *pressure_evidence(pressure),
+        ),
+    )
+
+
+def _both_lines(first: f.CallSite | None, second: f.CallSite | None) -> tuple[Evidence, ...]:
+    found = (("first connection taken at", first), ("second one asked for at", second))
+    return tuple(Evidence(what, at(site), source="pool.jsonl") for what, site in found if site is not None)
+
+
+def _of_tasks(pressure: PressureSignals, holds: HoldSignals) -> Finding:
+    """Requests that start tasks, and seem to look again and again for what these have done."""
+    first, second, line = holds.taken("elsewhere", "inside", "computes"), holds.beside_at, holds.line
+    seen = f", seen at {at(line)}" if line is not None else ""
+    return Finding(
+        cause=CAUSE,
+        confidence="possible",
+        share=pressure.busy_share,
+        summary=(
+            f"Requests started tasks that asked for a connection of pool {holds.pool}"
+            f"{f' at {at(second)}' if second is not None else ''} and timed out, while the requests kept the "
+            f"one that they had taken{f' at {at(first)}' if first is not None else ''}, all the while: "
+            f"{holds.beside:.0%} of the time of its connections. If these requests{seen}, look for what "
+            "their tasks have done, each waits for a connection that another one keeps; if they wait for "
+            "something else there, it is held-across-external-wait."
+        ),
+        fix=FIX,
+        evidence=(
+            *_both_lines(first, second),
+            *hold_evidence(holds),
+            *pressure_evidence(pressure),
+        ),
     )
 
 

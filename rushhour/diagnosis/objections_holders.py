@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.held_across_external_wait import WHATS as ELSEWHERE
 from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
 from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -79,7 +81,9 @@ def not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     unseen = holds.looks >= ENOUGH_LOOKS and waiting < HARDLY_ANY
     if holds.looks and waiting < MOST:
         says = f"{waiting:.0%} of {holds.looks:,} looks at holders found them in the queue"
-        yield Objection("the agent", says, "pool.jsonl doing.queue", refutes=unseen)
+        at_most: Confidence = "possible" if holds.following is None else "likely"
+        refutes = unseen and holds.following is None and holds.beside < MOST
+        yield Objection("the agent", says, "pool.jsonl doing.queue", at_most, refutes)
     if holds.claimed > pressure.capacity:
         says = (
             f"by the time-outs, requests in the queue held {holds.claimed} connections at once, of a pool of "
@@ -125,6 +129,40 @@ def waits_inside(signals: Signals, history: History) -> Iterator[Objection]:
     if share >= MOST:
         says = f"{share:.0%} of those elsewhere waited for another thread or task, and for whose was not seen"
         yield Objection("the agent", says, "pool.jsonl doing.places")
+
+
+def comes_back_after(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: it ends when somebody else's wait in the queue does."""
+    del history
+    found = None if signals.holds is None else signals.holds.following
+    if found is not None:
+        says = (
+            f"{found.near} of {found.ends} connections came back just after a time-out at {at(found.site)}, "
+            f"and {found.share_of_time:.0%} of the time is so soon after one"
+        )
+        yield Objection("the agent", says, "pool.jsonl timeout.t_s, checkout.returned_s")
+
+
+def tasks_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: holders may look again and again for what these have done."""
+    del history
+    holds = signals.holds
+    if holds is None:
+        return
+    if holds.beside >= HARDLY_ANY:
+        where = f" at {at(holds.beside_at)}" if holds.beside_at is not None else ""
+        says = (
+            f"for {holds.beside:.0%} of the time of its connections a task that the holder's request had "
+            f"started waited for one{where}, in vain"
+        )
+        yield Objection("the agent", says, "pool.jsonl timeout.beside")
+    if holds.unasked >= MOST:
+        where = f" at {at(holds.unasked_at)}" if holds.unasked_at is not None else ""
+        says = (
+            f"{holds.unasked:.1f} tasks or threads of no request waited for a connection{where} on average, "
+            "in vain: holders may look again and again for what these do"
+        )
+        yield Objection("the agent", says, "pool.jsonl timeout.requested")
 
 
 def no_request(signals: Signals, history: History) -> Iterator[Objection]:

@@ -20,6 +20,11 @@ FIX = (
     "larger pool only postpones this: it must then hold one connection per thread, for good."
 )
 
+SHARED_FIX = (
+    "Give each request a session of its own, and close it with the request. A session is not made for "
+    "several tasks at a time: they wait for each other's statements, and share one transaction."
+)
+
 
 def find(signals: Signals) -> Finding | None:
     """Return a finding if later requests of the same thread use leaked connections."""
@@ -37,13 +42,15 @@ def find(signals: Signals) -> Finding | None:
         confidence=_confidence(leak),
         share=signals.leak_share,
         summary=_summary(leak),
-        fix=JOB_FIX if leak.mostly_idle else FIX,
+        fix=SHARED_FIX if leak.shared_by_tasks else JOB_FIX if leak.mostly_idle else FIX,
         evidence=leak_evidence(leak),
     )
 
 
 def _confidence(leak: LeakSignals) -> Confidence:
     """Return how certain it is: a few connections on different threads may be chance, reused ones are not."""
+    if leak.shared_by_tasks:
+        return "possible"
     if leak.spans_requests or leak.in_registry:
         return "certain" if leak.leaked > 1 else "likely"
     return "likely" if leak.leaked >= 3 else "possible"
@@ -59,6 +66,12 @@ def _summary(leak: LeakSignals) -> str:
             seen = f"since the load began, {leak.answered:,} requests were answered with {taken}"
         else:
             seen = f"{leak.answered_while_full:,} requests were answered after the whole pool had leaked"
+        if leak.shared_by_tasks:
+            return (
+                f"{text}; {seen}: later requests use what the first one took, so a session that all "
+                "requests share (in a variable of a module, or of the application), or one per thread, is "
+                "never closed."
+            )
         return (
             f"{text}; {seen}: later requests of a thread use what its first one took, so a thread-local "
             "session is never removed."

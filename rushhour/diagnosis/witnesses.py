@@ -81,6 +81,15 @@ def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the answers", says, "requests.jsonl", "likely")
 
 
+def _no_load(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: the load that would have shown it never came."""
+    del history
+    if not signals.metrics.all.requests:
+        yield Objection(
+            "the answers", "no request was answered or timed out: the load never came", "requests.jsonl"
+        )
+
+
 def _slow_answers(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that nothing is wrong: answers are slow, and nothing that was seen says why."""
     del history
@@ -97,7 +106,8 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short),
-        *(holders.some_in_queue, holders.waits_inside, holders.no_request),
+        *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
+        holders.comes_back_after,
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
@@ -115,5 +125,5 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "slow-or-dead-backend": (holders.elsewhere, locks.own_locks),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
-    "none": (leaks.left_open, leaks.silent_agent, _failed_answers, _slow_answers),
+    "none": (leaks.left_open, leaks.silent_agent, _no_load, _failed_answers, _slow_answers),
 }

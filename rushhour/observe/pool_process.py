@@ -267,6 +267,9 @@ class PoolProcess:
             holding=record["holding"][0],
             holding_other=record["holding"][1],
             kept=record.get("kept", 0),
+            beside=record.get("beside", False),
+            requested=record.get("requested", True),
+            request=record.get("request"),
         )
 
     def _on_seen(self, record: Mapping[str, Any]) -> Iterator[f.PoolFact]:

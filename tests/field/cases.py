@@ -9,10 +9,11 @@ FOLDER: Final = Path(__file__).parent
 SERVICES: Final = FOLDER / "services"
 MARK: Final = "# named"  # ends a line that the diagnosis has to name
 
-Server = Literal["uvicorn", "uvloop", "gthread", "gevent"]
+Server = Literal["uvicorn", "uvloop", "aiohttp", "gthread", "gevent"]
 _COMMANDS: Final[dict[Server, str]] = {
     "uvicorn": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log",
     "uvloop": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log --loop uvloop",
+    "aiohttp": "{{python}} -m aiohttp.web -H {{host}} -P {{port}} {module}:make_app",
     "gthread": "gunicorn {module}:app --bind {{host}}:{{port}} --threads {{threads}} --no-control-socket",
     "gevent": "gunicorn {module}:app --bind {{host}}:{{port}} --worker-class gevent --no-control-socket",
 }
@@ -41,7 +42,7 @@ class Case:
 
     @property
     def environment(self) -> Literal["asgi", "wsgi"]:
-        return "asgi" if self.server in ("uvicorn", "uvloop") else "wsgi"
+        return "asgi" if self.server in ("uvicorn", "uvloop", "aiohttp") else "wsgi"
 
     @property
     def command(self) -> str:
@@ -328,4 +329,6 @@ CASES: Final = (
     Case("given_thread", "gthread", ("held-across-external-wait",), (), "none (possible)"),
     Case("run_sync", "uvicorn", ("blocked-worker",), (), "saturation (possible)", expect="degraded"),
     Case("slots", "uvicorn", ("nested-checkout",), (), "held-across-external-wait (certain)"),
+    Case("polling", "uvicorn", ("nested-checkout",), (), "held-across-external-wait (certain)"),
+    Case("parts", "aiohttp", ("held-while-streaming",), (), "held-across-external-wait (likely)"),
 )

@@ -3,12 +3,14 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.util import greenlet_spawn
 
-from rushhour.agent.call_sites import Classifier, Stack
+from rushhour.agent.call_sites import APPLICATION, Classifier, Stack
+from rushhour.agent.call_sites import LIBRARY as LIBRARY_FILE
 from rushhour.agent.stacks import MAX_FRAMES, StackFinder
 
 APP = "/srv/service/app"
@@ -191,3 +193,17 @@ def test_an_installed_package_that_awaits_a_greenlet(finder: Finder) -> None:
     exec(compile(source, f"{LIBRARY}/service/views.py", "exec"), space)  # noqa: S102  # as above
     for _ in range(2):
         assert [site.function for site in asyncio.run(space["view"]()).sites] == ["view"]
+
+
+def test_a_relative_file_is_the_applications_only_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled modules, as Cython's, name their source by the path that it had where they were built."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "db.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    classifier = Classifier()
+    assert classifier.kind("shop/db.py") == APPLICATION
+    assert classifier.kind("aiohttp/_websocket/reader_py.py") == LIBRARY_FILE
+    monkeypatch.chdir("/")
+    assert classifier.kind("shop/db.py") == APPLICATION

@@ -187,6 +187,9 @@ def test_time_outs(story: Story) -> None:
         "waited": 30.0,
         "holding": (0, 0),
         "kept": 0,
+        "beside": False,
+        "requested": False,
+        "request": None,
     }
     assert story.row(10.2)["timeouts"] == 1
 

@@ -38,6 +38,18 @@ def test_later_requests_without_a_check_out_show_a_kept_session() -> None:
     assert (found.cause, found.confidence) == ("scope-never-removed", "certain")
 
 
+def test_one_session_that_requests_of_a_loop_share_is_said_to_be_of_no_thread() -> None:
+    history = few(leaks=1, requests=20, checkouts=1)
+    shared = tuple(dataclasses.replace(out, by_task=True) for out in history.checkouts)
+    found = diagnosed(dataclasses.replace(history, checkouts=shared))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "possible")
+    assert "a session that all requests share" in found.summary
+    assert "Give each request a session of its own" in found.fix
+    of_registry = tuple(dataclasses.replace(out, scoped=True) for out in shared)
+    found = diagnosed(dataclasses.replace(history, checkouts=of_registry))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "likely")
+
+
 def test_a_check_out_for_every_request_shows_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=6, requests=6, checkouts=6))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")

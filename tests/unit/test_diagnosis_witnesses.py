@@ -374,3 +374,29 @@ def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
         story.requests(h.LIST, 20, took_ms)
     assert (diagnosed(quick.history()).cause, diagnosed(quick.history()).confidence) == ("none", "certain")
     assert (diagnosed(slow.history()).cause, diagnosed(slow.history()).confidence) == ("none", "likely")
+
+
+def test_a_service_that_got_no_request_shows_nothing_for_certain() -> None:
+    without = dataclasses.replace(h.healthy(), requests=())
+    found = diagnose(without, measure(h.scenario(), without))
+    assert (found.cause, found.confidence) == ("none", "possible")
+    assert any("the load never came" in str(item.value) for item in found.evidence)
+
+
+def test_tasks_of_one_request_claim_its_connection_once() -> None:
+    """A request that holds one connection waits for several tasks, each of which asks for its own."""
+
+    def with_time_outs(request_of: Callable[[int], int | None]) -> Diagnosis:
+        late = tuple(
+            f.PoolTimeout(
+                *(h.STARTED_S + 9 + number / 1000, h.PID, "replica", h.SITE, h.ROUTE, 1.0),
+                holding=1,
+                request=request_of(number),
+            )
+            for number in range(2 * h.CAPACITY)
+        )
+        return diagnosed(dataclasses.replace(zoo.nested(), pool_timeouts=late))
+
+    assert with_time_outs(lambda number: number // 2).confidence == "certain"
+    assert with_time_outs(lambda number: None).confidence == "possible"
+    assert with_time_outs(lambda number: number).confidence == "possible"

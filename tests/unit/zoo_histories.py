@@ -20,7 +20,7 @@ def diagnosed(history: History) -> Diagnosis:
     return diagnose(history, measure(histories.scenario(load=LOAD), history))
 
 
-def full_pool(story: Story, timeouts: int = 40, **timeout: int) -> None:
+def full_pool(story: Story, timeouts: int = 40, **timeout: Any) -> None:
     """The replica's pool is full from 2 s on, with a queue, and drains with the load."""
     late_s = [4 + (LOAD_S - 5) * number / timeouts for number in range(timeouts)]
     for late in late_s:

@@ -127,6 +127,9 @@ class PoolTimeout:
     holding: int = 0  # connections of this pool that the request held meanwhile
     holding_other: int = 0  # connections of other pools that it held meanwhile
     kept: int = 0  # of this pool, that its thread, greenlet or task keeps from earlier units of work
+    beside: bool = False  # its request held one of this pool all the while, in another task
+    requested: bool = True  # a request asked for it; older runs do not say
+    request: int | None = None  # the same for all that one request asks for at a time; None: not known
 
 
 @dataclass(frozen=True, slots=True)
