@@ -11,13 +11,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .book import of_earlier_item
+from .call_sites import APPLICATION
 from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
 from .frames import Uninterrupted, stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
 from .inside import waits_inside
-from .locks import LockPlaces, add_furthest, instructions_of, locks_of
+from .locks import LockPlaces, add_furthest, instructions_of, locks_of, sleeps
 from .looks import (
     BEHIND,
     COMPUTES,
@@ -40,7 +41,7 @@ from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from .book import Hold
     from .call_sites import Classifier
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from .owners import Owner
 
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
+MAX_OWN = 4  # innermost functions of the service in which a holder sleeps
 _give_way = time.sleep  # bound before gevent can patch it
 
 _IDLE_FILES = ("threading.py", "queue.py")
@@ -93,6 +95,7 @@ class Doing:
         self._helpers = Helpers(frames, {hold.slot.pool for hold in newest.values()}, self._in_queue)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
+            self._find_pollers(looks)
             self._find_lock_owners(looks, frames)
             for look in looks:
                 look.stack.clear()
@@ -142,14 +145,26 @@ class Doing:
             elif streams or standing.streams:
                 look.what = STREAMING
             else:
-                look.guards = instructions_of(stack, self._locks.guarded(stack))
-                look.what = LOCK if look.guards else ELSEWHERE
-                look.locks = locks_of(stack) if look.guards else frozenset()
-                if not look.guards and stack and computes(stack[0]):
-                    look.place = COMPUTES
-                elif not look.guards and waits_inside(stack, self._classifier):
-                    look.place = INSIDE
+                self._look_for_locks(look, stack)
         return look
+
+    def _look_for_locks(self, look: Look, stack: list[FrameType]) -> None:
+        """Say of a holder that is elsewhere whether it waits for a lock, or for others of its process."""
+        look.guards = instructions_of(stack, self._locks.guarded(stack) or self._locks.tried(stack))
+        if look.guards:
+            look.what, look.locks = LOCK, locks_of(stack)
+        elif stack and computes(stack[0]):
+            look.place = COMPUTES
+        elif waits_inside(stack, self._classifier):
+            look.place = INSIDE
+        elif sleeps(stack):  # it may look again and again for a lock of any kind
+            look.polls = instructions_of(stack, self._own_functions(stack))
+
+    def _own_functions(self, stack: list[FrameType]) -> tuple[CodeType, ...]:
+        own = [
+            frame.f_code for frame in stack if self._classifier.kind(frame.f_code.co_filename) == APPLICATION
+        ]
+        return tuple(own[:MAX_OWN])
 
     def _stand(
         self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
@@ -281,6 +296,17 @@ class Doing:
             passed = any(inside.get(code, -1) > instruction for code, instruction in guards)
             if passed or not entered.isdisjoint(look.locks):
                 look.what = BEHIND
+
+    def _find_pollers(self, looks: list[Look]) -> None:
+        """Mark holders that sleep where a holder in a pool's queue has passed: they may wait for that one."""
+        polling = [look for look in looks if look.polls]
+        inside: dict[int, int] = {}
+        for look in looks if polling else ():
+            if look.what in (QUEUE, OTHER_POOL):
+                add_furthest(inside, look.stack)
+        for look in polling:
+            if any(inside.get(code, -1) > instruction for code, instruction in look.polls.items()):
+                look.place = INSIDE
 
     def close(self) -> None:
         """Close the files that it reads."""

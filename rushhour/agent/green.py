@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import ITERATES, called_at, receiver_of
 from .frames import callers_of_sqlalchemy, local_of, stack_of, variables_of
+from .hands import answers, named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -188,8 +189,15 @@ def _in_hands(frame: FrameType) -> Iterator[Any]:
         kind = type(thing)
         if kind.__module__ == "eventlet.greenthread" and frame.f_code.co_filename.endswith(_GREEN_THREAD):
             yield from _results_of(thing)
-        elif _is_followed(kind) and not any(name in kind.__name__ for name in _LOCKS):
+        elif _is_event(kind):
             yield thing
+    for thing in named_by(frame, _is_event):
+        if answers(frame, thing, takes="Queue" in type(thing).__name__):
+            yield thing
+
+
+def _is_event(kind: type) -> bool:
+    return _is_followed(kind) and not any(name in kind.__name__ for name in _LOCKS)
 
 
 def _results_of(thread: Any) -> Iterator[Any]:

@@ -2,6 +2,10 @@
 
 A helper that takes its work from a queue is not joined: it sets an event, or a future, when it is done. Who
 waits for that waits for the helper, and while the helper waits in a pool's queue, for a connection.
+
+Many refer to an event that is global, or an attribute of `self`: of those only whoever has a function on
+its stack that sets it has it in hands. Who waits to put something into a full queue waits for who takes from
+it.
 """
 
 # pathlib would slow the start of every process of the service.
@@ -10,20 +14,24 @@ waits for that waits for the helper, and while the helper waits in a pool's queu
 from __future__ import annotations
 
 import os
+from collections import deque
 from itertools import islice
 from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .calls import receiver_of
+from .calls import called_at, receiver_of
 from .frames import attributes_of, callers_of_sqlalchemy, local_of, variables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import CodeType, FrameType
 
 MAX_WAITING = 16  # innermost frames in which a library waits
 MAX_FRAMES = 40
 MAX_MEMBERS = 64  # of a list, or of an object's attributes
+MAX_ITEMS = 16  # of a list, whose attributes are looked at as well
+
+Thing = int | tuple[str, int]  # an address, and the wait for which that is not enough
 
 _KINDS = {
     "threading": ("Event", "Condition", "Barrier"),
@@ -35,11 +43,22 @@ _KINDS = {
     "asyncio.queues": ("Queue", "LifoQueue", "PriorityQueue"),
     "concurrent.futures._base": ("Future",),
 }
-_CONTAINERS = (list, tuple, set, frozenset)
+_PUTS = ("put", "put_nowait")
+# What others wait for -> what is called of it to end their wait.
+_ANSWERS = {
+    "Event": ("set",),
+    "Condition": ("notify", "notify_all"),
+    "Future": ("set_result", "set_exception"),
+    "AsyncResult": ("set", "set_exception"),
+    **dict.fromkeys(("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "JoinableQueue"), _PUTS),
+}
+# The waits for somebody else to take from a queue, and for all that was taken to be done.
+_TAKES = {"put": ("get", "get_nowait"), "join": ("task_done",)}
+_CONTAINERS = (list, tuple, set, frozenset, deque)
 # File and function of a wait; `self` is what is waited for.
 _WAITS = {
     f"{os.sep}threading.py": ("wait",),
-    f"{os.sep}queue.py": ("get",),
+    f"{os.sep}queue.py": ("get", "put", "join"),
     os.path.join("concurrent", "futures", "_base.py"): ("result", "exception"),
     os.path.join("asyncio", "locks.py"): ("wait",),
     os.path.join("asyncio", "queues.py"): ("get",),
@@ -55,14 +74,20 @@ class Hands:
     def __init__(self, stack: list[FrameType]) -> None:
         self.stack = stack
         self.codes: set[CodeType] = {frame.f_code for frame in stack}
-        self.things: set[int] = set()
+        self.things: set[Thing] = set()
         try:
             for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
-                self.things.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
+                near = [thing for thing in _flat(frame) if is_handed(type(thing))]
+                self.things.update(id(thing) for thing in near)
+                named = named_by(frame, is_handed)
+                self.things.update(id(thing) for thing in named if answers(frame, thing))
+                for wait, verbs in _TAKES.items():
+                    if _calls(frame, verbs):
+                        self.things.update((wait, id(thing)) for thing in (*near, *named))
         except Exception:  # what changes while it is read is not seen
             self.things = set()
 
-    def are_awaited(self, things: set[int], waiter: CodeType | None) -> bool:
+    def are_awaited(self, things: set[Thing], waiter: CodeType | None) -> bool:
         """Return whether who waits for these things, in this function, waits for this stack.
 
         A stack that has yet to come to the same wait is that of another one who will wait.
@@ -70,25 +95,47 @@ class Hands:
         return waiter not in self.codes and not self.things.isdisjoint(things)
 
 
-def awaited_things(stack: list[FrameType], futures: Iterable[Any]) -> tuple[set[int], CodeType | None]:
+def awaited_things(stack: list[FrameType], futures: Iterable[Any]) -> tuple[set[Thing], CodeType | None]:
     """Return what a stack, innermost first, and its task wait for, and the function that waits."""
-    found = {id(future) for future in futures if is_handed(type(future))}
+    found: set[Thing] = {id(future) for future in futures if is_handed(type(future))}
     waiter: CodeType | None = None
     try:
         for number, frame in enumerate(stack[:MAX_WAITING]):
             code = frame.f_code
             names = next((names for file, names in _WAITS.items() if code.co_filename.endswith(file)), ())
             if code.co_name in names:
-                found.add(id(local_of(frame, "self")))
+                found.add(_wait_for(local_of(frame, "self"), code.co_name))
             elif not code.co_filename.endswith(_LIBRARIES):
                 waiter = code
                 receiver = None if number else receiver_of(frame)
                 if is_handed(type(receiver)):
-                    found.add(id(receiver))
+                    found.add(_wait_for(receiver, called_at(code, frame.f_lasti)))
                 break
     except Exception:  # as above
         return set(), None
     return found, waiter
+
+
+def _wait_for(thing: Any, function: str | None) -> Thing:
+    return (function, id(thing)) if function in _TAKES else id(thing)
+
+
+def named_by(frame: FrameType, waited_for: Callable[[type], bool]) -> list[Any]:
+    """Return the events, futures and queues that a function names: globals, and attributes of `self`."""
+    names, itself = frame.f_code.co_names, local_of(frame, "self")
+    own = attributes_of(itself) if itself is not None else {}
+    found = (thing for name in names for thing in (frame.f_globals.get(name), own.get(name)))
+    return [thing for thing in found if waited_for(type(thing))]
+
+
+def answers(frame: FrameType, thing: Any, *, takes: bool = False) -> bool:
+    """Return whether a function calls what ends the wait for a thing; with `takes` also what empties it."""
+    verbs = _ANSWERS.get(type(thing).__name__, ())
+    return _calls(frame, verbs) or (takes and any(_calls(frame, others) for others in _TAKES.values()))
+
+
+def _calls(frame: FrameType, verbs: tuple[str, ...]) -> bool:
+    return not set(frame.f_code.co_names).isdisjoint(verbs)
 
 
 def is_handed(kind: type) -> bool:
@@ -101,12 +148,22 @@ def _flat(frame: FrameType) -> Iterator[Any]:
     itself = local_of(frame, "self")  # others have it, too
     for thing in variables_of(frame):
         inner = _content(thing) if type(thing) is CellType else thing
-        if type(inner) in _CONTAINERS:
-            yield from islice(list(inner), MAX_MEMBERS)
+        if type(inner) in _CONTAINERS or type(inner) is dict:
+            yield from _of_items(list(inner.values() if type(inner) is dict else inner)[:MAX_MEMBERS])
         elif is_handed(type(inner)):
             yield inner
         elif inner is not itself and not issubclass(type(inner), (type, ModuleType)):
             yield from islice(list(attributes_of(inner).values()), MAX_MEMBERS)
+
+
+def _of_items(items: list[Any]) -> Iterator[Any]:
+    """Yield the members of a list, and what the first of them are made of: as in a list of jobs."""
+    yield from items
+    for item in items[:MAX_ITEMS]:
+        if type(item) in _CONTAINERS:
+            yield from islice(list(item), MAX_MEMBERS)
+        elif not is_handed(type(item)) and not issubclass(type(item), (type, ModuleType)):
+            yield from islice(list(attributes_of(item).values()), MAX_MEMBERS)
 
 
 def _content(cell: CellType) -> Any:

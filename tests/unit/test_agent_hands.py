@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from concurrent import futures
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -315,3 +316,92 @@ def test_the_variables_of_a_function_that_looks_at_them_itself_are_not_touched()
             variables_of(frame)
         go_on.set()
     assert kept[0]["number"] == 7
+
+
+class Refresher:
+    """A worker whose waiters know it by a global event or queue, or by an attribute of `self`."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.ready = threading.Event()
+        self.orders: queue.Queue[int] = queue.Queue(maxsize=1)
+        self.orders.put(0)
+
+    def sets_a_global(self) -> None:
+        self.work()
+        READY.set()
+
+    def waits_for_a_global(self) -> None:
+        READY.wait(DEADLINE_S)
+
+    def sets_its_own(self) -> None:
+        self.work()
+        self.ready.set()
+
+    def waits_for_its_own(self) -> None:
+        self.ready.wait(DEADLINE_S)
+
+    def takes(self) -> None:
+        self.work()
+        self.orders.get()
+
+    def puts(self) -> None:
+        self.orders.put(1, timeout=DEADLINE_S)
+
+    def loads(self) -> None:
+        job = Job()
+        self.jobs = [(1, job)]
+        self.dispatch(self.jobs)
+        job.done.set()
+
+    def dispatch(self, jobs: list[tuple[int, Job]]) -> None:
+        self.work()
+
+    def waits_for_a_job(self) -> None:
+        self.jobs[0][1].done.wait(DEADLINE_S)
+
+    def only_refers_to_it(self) -> None:
+        self.work()
+        self.ready.is_set()
+        self.orders.put(3, timeout=DEADLINE_S)
+
+
+READY = threading.Event()
+KNOWN = [
+    (Refresher.sets_a_global, Refresher.waits_for_a_global),
+    (Refresher.sets_its_own, Refresher.waits_for_its_own),
+    (Refresher.takes, Refresher.puts),
+    (Refresher.loads, Refresher.waits_for_a_job),
+]
+UNKNOWN_TO = [
+    (Refresher.only_refers_to_it, Refresher.waits_for_its_own),
+    (Refresher.only_refers_to_it, Refresher.puts),
+]
+
+
+@pytest.mark.parametrize(
+    ("works", "waits", "seen"),
+    [*((*both, QUEUE) for both in KNOWN), *((*both, ELSEWHERE) for both in UNKNOWN_TO)],
+)
+def test_who_waits_for_a_worker_is_known_by_what_that_one_calls_of_a_thing_both_refer_to(
+    works: Callable[[Refresher], None], waits: Callable[[Refresher], None], seen: str
+) -> None:
+    READY.clear()
+    began, may_end = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        may_end.wait(DEADLINE_S)
+
+    subject = Refresher(lambda: in_queue(wait))
+    with running(partial(works, subject)):
+        assert began.wait(DEADLINE_S)
+        with running(lambda: waits(subject)) as holder:
+            counts = settled(a_hold(Book(), POOL, None, holder.ident or 0, 1.0), seen)
+            may_end.set()
+            READY.set()
+            subject.ready.set()
+            with subject.orders.not_full:
+                subject.orders.maxsize = 9
+                subject.orders.not_full.notify_all()
+    assert (counts[QUEUE], counts[ELSEWHERE]) == (int(seen == QUEUE), int(seen == ELSEWHERE))

@@ -102,6 +102,36 @@ def test_inherited_connections_that_one_process_alone_uses_are_no_trouble() -> N
     assert diagnosed(quiet).cause == "none"
 
 
+def test_a_connection_that_a_child_and_its_parent_use_is_shared_by_two() -> None:
+    """As where a request forks a process that uses the engine."""
+    one = forked(processes=1)
+    [pattern, *_] = histories.incident().checkouts
+    taken = dataclasses.replace(
+        pattern,
+        server_pid=9001,
+        pid=PID - 1,
+        pool="replica",
+        taken_s=STARTED_S + 4,
+        returned_s=STARTED_S + 4.5,
+    )
+    told = diagnosed(dataclasses.replace(one, checkouts=(*one.checkouts, taken)))
+    assert (told.cause, told.confidence) == ("fork-shared", "certain")
+    assert f"{taken.site.file}:{taken.site.line}" in told.summary
+    before = dataclasses.replace(taken, taken_s=STARTED_S + 1, returned_s=STARTED_S + 1.5)
+    quiet = dataclasses.replace(one, events=story().history().events, checkouts=(before,))
+    assert diagnosed(quiet).cause == "none"
+
+
+def test_garbled_answers_and_a_child_that_ended_before_it_wrote_are_a_shared_connection() -> None:
+    unsaid = forked(processes=2)
+    unsaid = dataclasses.replace(
+        unsaid, inherited=tuple(dataclasses.replace(one, uses=0) for one in unsaid.inherited)
+    )
+    assert (diagnosed(unsaid).cause, diagnosed(unsaid).confidence) == ("fork-shared", "likely")
+    quiet = dataclasses.replace(unsaid, events=story().history().events)
+    assert diagnosed(quiet).cause == "none"
+
+
 def test_a_loop_that_is_seldom_blocked_is_well() -> None:
     assert diagnosed(blocked(share=0.3)).cause == "none"
 
