@@ -68,8 +68,8 @@ class UsePatch(Patches):
                     owner = owner_of()
                     owner.newest = hold
                     hold.used = monotonic()
-                    if slot.inherited and hold.taken < book.forked:
-                        slot.pool.kept_uses += 1
+                    if hold.slot.inherited and hold.taken < book.forked:
+                        hold.slot.pool.kept_uses += 1
                     if owner is not hold.owner:
                         add_holder(hold, USER, owner)
                         if hold.request is not None and request.get() is hold.request:
