@@ -17,7 +17,7 @@ from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_besi
 from .frames import Uninterrupted, stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
-from .inside import waits_inside
+from .inside import behind_the_wait, waits_in_a_library, waits_inside
 from .locks import LockPlaces, add_furthest, instructions_of, locks_of, sleeps
 from .looks import (
     BEHIND,
@@ -159,6 +159,8 @@ class Doing:
             look.place = INSIDE
         elif sleeps(stack):  # it may look again and again for a lock of any kind
             look.polls = instructions_of(stack, self._own_functions(stack))
+        elif waits_in_a_library(stack):  # as one that caches, and lets equal questions wait for the first
+            look.polls = instructions_of(stack, behind_the_wait(stack, MAX_OWN))
 
     def _own_functions(self, stack: list[FrameType]) -> tuple[CodeType, ...]:
         own = [

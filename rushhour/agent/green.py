@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import ITERATES, called_at, receiver_of
 from .frames import callers_of_sqlalchemy, local_of, stack_of, variables_of
-from .hands import answers, named_by
+from .hands import ended_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -134,6 +134,14 @@ def joins_one_of(frame: FrameType | None, workers: list[Any], *, spawned: bool =
     return next((worker for worker in workers if id(worker) in known or (spawned and not known)), None)
 
 
+def is_for_a_greenlet(frame: FrameType) -> bool:
+    """Whether a function waits, by a method of gevent's in C, for what another greenlet does."""
+    if not is_used() or called_at(frame.f_code, frame.f_lasti) not in (*_JOINS, "acquire", "put"):
+        return False
+    receiver = receiver_of(frame)
+    return _is_followed(type(receiver)) or _is_greenlet(receiver)
+
+
 def suspended_at(found: Any) -> FrameType | None:
     """Return the frame at which a greenlet is switched away; None if it runs, or has ended."""
     if not _is_greenlet(found):
@@ -191,9 +199,7 @@ def _in_hands(frame: FrameType) -> Iterator[Any]:
             yield from _results_of(thing)
         elif _is_event(kind):
             yield thing
-    for thing in named_by(frame, _is_event):
-        if answers(frame, thing, takes="Queue" in type(thing).__name__):
-            yield thing
+    yield from (thing for thing, _, _ in ended_by(frame, _is_event))
 
 
 def _is_event(kind: type) -> bool:

@@ -19,7 +19,7 @@ from itertools import islice
 from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .calls import called_at, receiver_of
+from .calls import called_at, methods_named, receiver_of
 from .frames import attributes_of, callers_of_sqlalchemy, local_of, variables_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ _ANSWERS = {
 }
 # The waits for somebody else to take from a queue, and for all that was taken to be done.
 _TAKES = {"put": ("get", "get_nowait"), "join": ("task_done",)}
+_VERBS = frozenset(verb for verbs in (*_ANSWERS.values(), *_TAKES.values()) for verb in verbs)
+_ONCE = ("Event", "Future", "AsyncResult")  # whoever waits for one of these waits for who sets it
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 # File and function of a wait; `self` is what is waited for.
 _WAITS = {
@@ -69,36 +71,45 @@ _LIBRARIES = (*_WAITS, os.path.join("asyncio", "tasks.py"), os.path.join("asynci
 class Hands:
     """What a stack in the queue of a pool has among its variables, by address: compared within one look."""
 
-    __slots__ = ("codes", "stack", "things")
+    __slots__ = ("at", "ends", "own", "stack", "things")
 
     def __init__(self, stack: list[FrameType]) -> None:
         self.stack = stack
-        self.codes: set[CodeType] = {frame.f_code for frame in stack}
+        self.at: dict[CodeType, int] = {}  # its functions, and how far each has come
         self.things: set[Thing] = set()
+        self.ends: set[Thing] = set()  # of them, those that its functions call the end of
+        self.own: set[Thing] = set()  # of these, those that happen once, and that a variable refers to
+        for frame in stack:
+            self.at[frame.f_code] = max(frame.f_lasti, self.at.get(frame.f_code, -1))
         try:
             for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
-                near = [thing for thing in _flat(frame) if is_handed(type(thing))]
-                self.things.update(id(thing) for thing in near)
-                named = named_by(frame, is_handed)
-                self.things.update(id(thing) for thing in named if answers(frame, thing))
-                for wait, verbs in _TAKES.items():
-                    if _calls(frame, verbs):
-                        self.things.update((wait, id(thing)) for thing in (*near, *named))
+                self.things.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
+                for thing, ends, variable in ended_by(frame, is_handed):
+                    self.ends.add(ends)
+                    if variable and type(thing).__name__ in _ONCE:
+                        self.own.add(ends)
+            self.things |= self.ends
         except Exception:  # what changes while it is read is not seen
-            self.things = set()
+            self.things = self.ends = self.own = set()
 
-    def are_awaited(self, things: set[Thing], waiter: CodeType | None) -> bool:
+    def are_awaited(self, things: set[Thing], waiter: tuple[CodeType, int] | None) -> bool:
         """Return whether who waits for these things, in this function, waits for this stack.
 
-        A stack that has yet to come to the same wait is that of another one who will wait.
+        A stack that has yet to come to the same wait is that of another one who will wait, unless it made
+        what it will set.
         """
-        return waiter not in self.codes and not self.things.isdisjoint(things)
+        code, at = waiter or (None, 0)
+        if code is None or code not in self.at:
+            return not self.things.isdisjoint(things)
+        return not (self.ends if self.at[code] > at else self.own).isdisjoint(things)
 
 
-def awaited_things(stack: list[FrameType], futures: Iterable[Any]) -> tuple[set[Thing], CodeType | None]:
-    """Return what a stack, innermost first, and its task wait for, and the function that waits."""
+def awaited_things(
+    stack: list[FrameType], futures: Iterable[Any]
+) -> tuple[set[Thing], tuple[CodeType, int] | None]:
+    """Return what a stack, innermost first, and its task wait for, and where in which function."""
     found: set[Thing] = {id(future) for future in futures if is_handed(type(future))}
-    waiter: CodeType | None = None
+    waiter: tuple[CodeType, int] | None = None
     try:
         for number, frame in enumerate(stack[:MAX_WAITING]):
             code = frame.f_code
@@ -106,7 +117,7 @@ def awaited_things(stack: list[FrameType], futures: Iterable[Any]) -> tuple[set[
             if code.co_name in names:
                 found.add(_wait_for(local_of(frame, "self"), code.co_name))
             elif not code.co_filename.endswith(_LIBRARIES):
-                waiter = code
+                waiter = (code, frame.f_lasti)
                 receiver = None if number else receiver_of(frame)
                 if is_handed(type(receiver)):
                     found.add(_wait_for(receiver, called_at(code, frame.f_lasti)))
@@ -120,22 +131,20 @@ def _wait_for(thing: Any, function: str | None) -> Thing:
     return (function, id(thing)) if function in _TAKES else id(thing)
 
 
-def named_by(frame: FrameType, waited_for: Callable[[type], bool]) -> list[Any]:
-    """Return the events, futures and queues that a function names: globals, and attributes of `self`."""
-    names, itself = frame.f_code.co_names, local_of(frame, "self")
-    own = attributes_of(itself) if itself is not None else {}
-    found = (thing for name in names for thing in (frame.f_globals.get(name), own.get(name)))
-    return [thing for thing in found if waited_for(type(thing))]
+def ended_by(frame: FrameType, waited_for: Callable[[type], bool]) -> Iterator[tuple[Any, Thing, bool]]:
+    """Yield the things whose wait a function ends: what it sets, puts something into, or takes from.
 
-
-def answers(frame: FrameType, thing: Any, *, takes: bool = False) -> bool:
-    """Return whether a function calls what ends the wait for a thing; with `takes` also what empties it."""
-    verbs = _ANSWERS.get(type(thing).__name__, ())
-    return _calls(frame, verbs) or (takes and any(_calls(frame, others) for others in _TAKES.values()))
-
-
-def _calls(frame: FrameType, verbs: tuple[str, ...]) -> bool:
-    return not set(frame.f_code.co_names).isdisjoint(verbs)
+    With what is waited for of them, and whether a variable of the function refers to them.
+    """
+    for thing, verb, name in methods_named(frame, _VERBS):
+        if waited_for(type(thing)):
+            code = frame.f_code
+            variable = name != "self" and name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+            if verb in _ANSWERS.get(type(thing).__name__, ()):
+                yield thing, id(thing), variable
+            for wait, verbs in _TAKES.items():
+                if verb in verbs:
+                    yield thing, (wait, id(thing)), variable
 
 
 def is_handed(kind: type) -> bool:
@@ -148,8 +157,8 @@ def _flat(frame: FrameType) -> Iterator[Any]:
     itself = local_of(frame, "self")  # others have it, too
     for thing in variables_of(frame):
         inner = _content(thing) if type(thing) is CellType else thing
-        if type(inner) in _CONTAINERS or type(inner) is dict:
-            yield from _of_items(list(inner.values() if type(inner) is dict else inner)[:MAX_MEMBERS])
+        if type(inner) in _CONTAINERS:
+            yield from _of_items(list(inner)[:MAX_MEMBERS])
         elif is_handed(type(inner)):
             yield inner
         elif inner is not itself and not issubclass(type(inner), (type, ModuleType)):

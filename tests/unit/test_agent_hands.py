@@ -326,6 +326,8 @@ class Refresher:
         self.ready = threading.Event()
         self.orders: queue.Queue[int] = queue.Queue(maxsize=1)
         self.orders.put(0)
+        self.flight: Job | None = None
+        self.changed, self.filling = threading.Condition(), False
 
     def sets_a_global(self) -> None:
         self.work()
@@ -360,6 +362,27 @@ class Refresher:
     def waits_for_a_job(self) -> None:
         self.jobs[0][1].done.wait(DEADLINE_S)
 
+    def leads_or_waits(self) -> None:
+        """Equal questions are asked once."""
+        flight, first = self.flight, self.flight is None
+        if flight is None:
+            flight = self.flight = Job()
+        if first:
+            self.work()
+            flight.done.set()
+        else:
+            flight.done.wait(DEADLINE_S)
+
+    def fills_or_waits(self) -> None:
+        with self.changed:
+            if self.filling:
+                self.changed.wait(DEADLINE_S)
+                return
+            self.filling = True
+        self.work()
+        with self.changed:
+            self.changed.notify_all()
+
     def only_refers_to_it(self) -> None:
         self.work()
         self.ready.is_set()
@@ -372,6 +395,8 @@ KNOWN = [
     (Refresher.sets_its_own, Refresher.waits_for_its_own),
     (Refresher.takes, Refresher.puts),
     (Refresher.loads, Refresher.waits_for_a_job),
+    (Refresher.leads_or_waits, Refresher.leads_or_waits),
+    (Refresher.fills_or_waits, Refresher.fills_or_waits),
 ]
 UNKNOWN_TO = [
     (Refresher.only_refers_to_it, Refresher.waits_for_its_own),

@@ -362,3 +362,31 @@ def test_what_a_waiting_task_has_entered_is_known_through_context_managers_too()
         assert entered_by(None) == set()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("where", "seen"), [("queue", {QUEUE, INSIDE}), ("elsewhere", {ELSEWHERE, INSIDE})])
+def test_who_waits_in_a_library_may_wait_for_the_holder_that_passed_it(where: str, seen: set[str]) -> None:
+    """As with a library that caches, and lets equal questions wait for the answer to the first."""
+    begun, release, inside = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        release.wait(DEADLINE_S)
+
+    file = f"{SQLALCHEMY}util/queue.py" if where == "queue" else "/srv/app/items.py"
+    get = compiled("def get(wait):\n    wait()\n", file, "get")
+    cached = compiled(
+        "def cached(begun, wait):\n    if begun.is_set():\n        rest(9)\n    begun.set()\n    get(wait)\n",
+        "/venv/lib/python3.11/site-packages/caching/decorators.py",
+        "cached",
+        get=get,
+        rest=release.wait,
+    )
+    value = compiled("def value(cached, *things):\n    cached(*things)\n", "/srv/app/items.py", "value")
+    book, pool = Book(), FakePool()
+    with thread_in(lambda: value(cached, begun, wait)) as first:
+        assert inside.wait(DEADLINE_S)
+        with thread_in(lambda: value(cached, begun, wait)) as second:
+            places = places_of([a_hold(book, pool, None, one.ident or 0, 1.0) for one in (first, second)])
+            release.set()
+    assert places == seen
