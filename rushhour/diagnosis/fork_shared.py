@@ -64,7 +64,8 @@ def find(signals: Signals) -> Finding | None:
         summary=(
             f"{processes.sharers} processes use the same {counted(processes.shared, 'connection')}, opened "
             f"before the fork "
-            f"(pool {', '.join(processes.shared_pools)}; {processes.shared_uses:,} uses); "
+            f"(pool {', '.join(processes.shared_pools)}; "
+            f"{counted(processes.shared_uses, 'use')}); "
             f"{counted(garbled, 'answer')} did not belong to their question.{_taken(processes)}"
         ),
         fix=FIX,
