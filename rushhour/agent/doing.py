@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from .asked import serves_a_request
 from .book import of_earlier_item
 from .call_sites import APPLICATION
 from .calls import computes
@@ -69,6 +70,7 @@ class Doing:
         self._looks = LookTally(catalog)
         self._helpers = Helpers({}, ())  # of this tick
         self._turn = 0
+        self._serves = False  # who is looked at serves a request
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
         """Inspect the owners of the check-outs in the file, or as many as a tick allows."""
@@ -121,6 +123,7 @@ class Doing:
 
     def _look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> Look:
         """Inspect a hold; of several connections of an owner, only the newest counts as in use."""
+        self._serves = serves_a_request(hold)
         stack, standing = self._stand(hold, newest, frames)
         request = hold.request
         streams = request is not None and request.returned and request.streams
@@ -251,8 +254,8 @@ class Doing:
             if found.what != ELSEWHERE:
                 break
             helpers = self._helpers
-            below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter)
-            below = below or helpers.handed(above, waiter)
+            below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter, serves=self._serves)
+            below = below or helpers.handed(above, waiter, serves=self._serves)
             if below is None:
                 break
             above, found, waiter = [*below, *above], self._reader.read(below), None

@@ -83,10 +83,11 @@ def in_queues(pools: Iterable[Any]) -> list[Any]:
     return found[:MAX_GREENLETS]
 
 
-def waiting_for(workers: Iterable[Any], running: FrameType | None = None) -> Stacks:
+def waiting_for(workers: Iterable[Any], running: FrameType | None = None, *, serves: bool = False) -> Stacks:
     """Return the greenlets that wait for one of these, each with the stack of who it waits for in the end.
 
-    `running` is the frame of a worker that is not switched away.
+    `running` is the frame of a worker that is not switched away. `serves`: of greenlets that serve a request,
+    also those that wait for what a global or an attribute of `self` refers to. Others wait so for work.
     """
     found: Stacks = {}
     ends = {id(worker): stack_of(suspended_at(worker) or running) for worker in workers}
@@ -96,7 +97,7 @@ def waiting_for(workers: Iterable[Any], running: FrameType | None = None) -> Sta
             further = []
             for worker in ahead:
                 stack = stack_of(suspended_at(worker) or (running if id(worker) in ends else None))
-                for asker in _askers(worker, stack):
+                for asker in _askers(worker, stack, serves):
                     if id(asker) not in found and id(asker) not in ends:
                         found[id(asker)] = found[id(worker)] if id(worker) in found else ends[id(worker)]
                         further.append(asker)
@@ -176,7 +177,7 @@ def woken_by(thing: Any) -> list[Any]:
     return found
 
 
-def _askers(worker: Any, stack: list[FrameType]) -> Iterator[Any]:
+def _askers(worker: Any, stack: list[FrameType], serves: bool) -> Iterator[Any]:
     """Yield the greenlets that wait for this one to end, or for what it has in hands."""
     spawner = _spawner(worker)
     joined = joins_one_of(suspended_at(spawner), [worker], spawned=True)
@@ -184,14 +185,14 @@ def _askers(worker: Any, stack: list[FrameType]) -> Iterator[Any]:
         yield spawner
     codes = {frame.f_code for frame in stack}
     for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
-        for thing in _in_hands(frame):
+        for thing in _in_hands(frame, serves):
             for asker in woken_by(thing):
                 # Who waits where the other one has yet to come waits for somebody else.
                 if asker is not worker and _waits_in(asker) not in codes:
                     yield asker
 
 
-def _in_hands(frame: FrameType) -> Iterator[Any]:
+def _in_hands(frame: FrameType, serves: bool) -> Iterator[Any]:
     """Yield the events, results and queues among the variables of a frame: others may wait for them."""
     for thing in _flat(variables_of(frame)):
         kind = type(thing)
@@ -199,7 +200,9 @@ def _in_hands(frame: FrameType) -> Iterator[Any]:
             yield from _results_of(thing)
         elif _is_event(kind):
             yield thing
-    yield from (thing for thing, _, _ in ended_by(frame, _is_event))
+    for thing, end, _ in ended_by(frame, _is_event):
+        if serves or type(end) is not int:
+            yield thing
 
 
 def _is_event(kind: type) -> bool:

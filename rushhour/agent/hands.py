@@ -71,37 +71,44 @@ _LIBRARIES = (*_WAITS, os.path.join("asyncio", "tasks.py"), os.path.join("asynci
 class Hands:
     """What a stack in the queue of a pool has among its variables, by address: compared within one look."""
 
-    __slots__ = ("at", "ends", "own", "stack", "things")
+    __slots__ = ("at", "ends", "near", "own", "shared", "stack")
 
     def __init__(self, stack: list[FrameType]) -> None:
         self.stack = stack
         self.at: dict[CodeType, int] = {}  # its functions, and how far each has come
-        self.things: set[Thing] = set()
-        self.ends: set[Thing] = set()  # of them, those that its functions call the end of
+        self.near: set[Thing] = set()
+        self.ends: set[Thing] = set()  # those that its functions call the end of
         self.own: set[Thing] = set()  # of these, those that happen once, and that a variable refers to
+        self.shared: set[Thing] = set()  # of these, those that a global or an attribute of `self` refers to
         for frame in stack:
             self.at[frame.f_code] = max(frame.f_lasti, self.at.get(frame.f_code, -1))
         try:
             for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
-                self.things.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
-                for thing, ends, variable in ended_by(frame, is_handed):
-                    self.ends.add(ends)
-                    if variable and type(thing).__name__ in _ONCE:
-                        self.own.add(ends)
-            self.things |= self.ends
+                self.near.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
+                for thing, end, variable in ended_by(frame, is_handed):
+                    self.ends.add(end)
+                    if not variable and type(end) is int:
+                        self.shared.add(end)
+                    elif type(thing).__name__ in _ONCE:
+                        self.own.add(end)
         except Exception:  # what changes while it is read is not seen
-            self.things = self.ends = self.own = set()
+            self.near = self.ends = self.own = self.shared = set()
 
-    def are_awaited(self, things: set[Thing], waiter: tuple[CodeType, int] | None) -> bool:
+    @property
+    def is_empty(self) -> bool:
+        return not self.near and not self.ends
+
+    def are_awaited(self, things: set[Thing], waiter: tuple[CodeType, int] | None, *, serves: bool) -> bool:
         """Return whether who waits for these things, in this function, waits for this stack.
 
         A stack that has yet to come to the same wait is that of another one who will wait, unless it made
-        what it will set.
+        what it will set. `serves`: a request waits. Who serves none may wait for its next item.
         """
+        ends = self.ends if serves else self.ends - self.shared
         code, at = waiter or (None, 0)
         if code is None or code not in self.at:
-            return not self.things.isdisjoint(things)
-        return not (self.ends if self.at[code] > at else self.own).isdisjoint(things)
+            return not (self.near | ends).isdisjoint(things)
+        return not (ends if self.at[code] > at else self.own).isdisjoint(things)
 
 
 def awaited_things(

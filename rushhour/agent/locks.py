@@ -27,7 +27,8 @@ _WAITING = ("threading.py", "contextlib.py", os.path.join("logging", "__init__.p
 _WAITING_IN = tuple(f"{os.sep}{name}{os.sep}" for name in ("asyncio", "gevent", "eventlet", "anyio"))
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"  # it has an `asyncio` of its own
 _TRIES = frozenset({"acquire", "_acquire", "do_acquire", "blocking_acquire", *_ACQUIRES})
-_LOCK_WORDS = frozenset({"lock", "locked", "mutex", "semaphore", "acquire", "exclusive"})
+_LOCK_WORDS = frozenset({"lock", "locked", "mutex", "semaphore", "exclusive"})
+_GIVES_BACK = ("release", "unlock")  # a limiter of rates gives nothing back
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MAX_TRYING = 12  # innermost frames in which a lock is tried
 _GENERATOR = 0x20  # inspect.CO_GENERATOR, which is not worth an import in every process
@@ -71,7 +72,7 @@ class LockPlaces:
             if _SQLALCHEMY in code.co_filename:
                 break
             method = code.co_name in _TRIES and code.co_varnames[:1] == ("self",)
-            if method and (not code.co_name.startswith("__") or _is_named(type(local_of(frame, "self")))):
+            if method and _is_a_lock(type(local_of(frame, "self")), code.co_name):
                 found = []
             elif not method and polls and not _LOCK_WORDS.isdisjoint(_words(code.co_name)):
                 found = [code]  # it may go on inside of the lock itself, as a decorator does
@@ -125,8 +126,11 @@ def sleeps(frames: list[FrameType]) -> bool:
     return code.co_name == "sleep" or called_at(code, frames[0].f_lasti) == "sleep"
 
 
-def _is_named(kind: type) -> bool:
-    return not _LOCK_WORDS.isdisjoint(_words(kind.__name__))
+def _is_a_lock(kind: type, method: str) -> bool:
+    """Whether a class whose object is entered, or acquired, is a lock: by its name, or by what it has."""
+    if method.startswith("__"):
+        return not _LOCK_WORDS.isdisjoint(_words(kind.__name__))
+    return any(name in vars(base) for base in kind.__mro__ for name in _GIVES_BACK)
 
 
 def _words(name: str) -> set[str]:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy.util import concurrency
 
 from rushhour.agent.asked import held_for
-from rushhour.agent.book import Book
+from rushhour.agent.book import Book, Request
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
@@ -244,7 +244,7 @@ def test_no_code_of_the_service_runs_in_a_look_at_its_variables() -> None:
     done = threading.Event()
     with running(lambda: work(Proxy(), done)):
         assert seen.wait(DEADLINE_S)
-        assert Hands(frames).are_awaited({id(done)}, None)
+        assert Hands(frames).are_awaited({id(done)}, None, serves=False)
         go_on.set()
     frames.clear()
 
@@ -390,13 +390,15 @@ class Refresher:
 
 
 READY = threading.Event()
-KNOWN = [
+SHARED = [  # with everybody: only a request waits so for what a worker does, and a worker for its next item
     (Refresher.sets_a_global, Refresher.waits_for_a_global),
     (Refresher.sets_its_own, Refresher.waits_for_its_own),
+    (Refresher.fills_or_waits, Refresher.fills_or_waits),
+]
+KNOWN = [
     (Refresher.takes, Refresher.puts),
     (Refresher.loads, Refresher.waits_for_a_job),
     (Refresher.leads_or_waits, Refresher.leads_or_waits),
-    (Refresher.fills_or_waits, Refresher.fills_or_waits),
 ]
 UNKNOWN_TO = [
     (Refresher.only_refers_to_it, Refresher.waits_for_its_own),
@@ -405,11 +407,16 @@ UNKNOWN_TO = [
 
 
 @pytest.mark.parametrize(
-    ("works", "waits", "seen"),
-    [*((*both, QUEUE) for both in KNOWN), *((*both, ELSEWHERE) for both in UNKNOWN_TO)],
+    ("works", "waits", "serves", "seen"),
+    [
+        *((*both, serves, QUEUE) for both in KNOWN for serves in (True, False)),
+        *((*both, True, QUEUE) for both in SHARED),
+        *((*both, False, ELSEWHERE) for both in SHARED),
+        *((*both, True, ELSEWHERE) for both in UNKNOWN_TO),
+    ],
 )
 def test_who_waits_for_a_worker_is_known_by_what_that_one_calls_of_a_thing_both_refer_to(
-    works: Callable[[Refresher], None], waits: Callable[[Refresher], None], seen: str
+    works: Callable[[Refresher], None], waits: Callable[[Refresher], None], serves: bool, seen: str
 ) -> None:
     READY.clear()
     began, may_end = threading.Event(), threading.Event()
@@ -422,7 +429,8 @@ def test_who_waits_for_a_worker_is_known_by_what_that_one_calls_of_a_thing_both_
     with running(partial(works, subject)):
         assert began.wait(DEADLINE_S)
         with running(lambda: waits(subject)) as holder:
-            counts = settled(a_hold(Book(), POOL, None, holder.ident or 0, 1.0), seen)
+            request = Request("GET", None) if serves else None
+            counts = settled(a_hold(Book(), POOL, request, holder.ident or 0, 1.0), seen)
             may_end.set()
             READY.set()
             subject.ready.set()

@@ -364,6 +364,18 @@ def test_what_a_waiting_task_has_entered_is_known_through_context_managers_too()
     asyncio.run(main())
 
 
+class Limiter:
+    """A limiter of rates: whoever is in the queue further on keeps nobody from going on."""
+
+    def acquire(self) -> None:
+        time.sleep(0.2)
+
+
+def test_a_limiter_of_rates_is_no_lock() -> None:
+    with thread_in(lambda: Limiter().acquire()) as thread:
+        assert LockPlaces().tried(frames_of(thread)) == ()
+
+
 @pytest.mark.parametrize(("where", "seen"), [("queue", {QUEUE, INSIDE}), ("elsewhere", {ELSEWHERE, INSIDE})])
 def test_who_waits_in_a_library_may_wait_for_the_holder_that_passed_it(where: str, seen: set[str]) -> None:
     """As with a library that caches, and lets equal questions wait for the answer to the first."""
