@@ -31,6 +31,7 @@ _LOCK_WORDS = frozenset({"lock", "locked", "mutex", "semaphore", "exclusive"})
 _GIVES_BACK = ("release", "unlock")  # a limiter of rates gives nothing back
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MAX_TRYING = 12  # innermost frames in which a lock is tried
+_SLEEPING = 3  # innermost frames of which one is the function that sleeps
 _GENERATOR = 0x20  # inspect.CO_GENERATOR, which is not worth an import in every process
 
 
@@ -71,10 +72,17 @@ class LockPlaces:
             code = frame.f_code
             if _SQLALCHEMY in code.co_filename:
                 break
+            if self._is_waiting(code.co_filename):
+                continue  # all waits go through the locks of these
             method = code.co_name in _TRIES and code.co_varnames[:1] == ("self",)
             if method and _is_a_lock(type(local_of(frame, "self")), code.co_name):
                 found = []
-            elif not method and polls and not _LOCK_WORDS.isdisjoint(_words(code.co_name)):
+            elif (
+                not method
+                and polls
+                and number < _SLEEPING
+                and not _LOCK_WORDS.isdisjoint(_words(code.co_name))
+            ):
                 found = [code]  # it may go on inside of the lock itself, as a decorator does
             else:
                 continue
