@@ -374,3 +374,16 @@ def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
         story.requests(h.LIST, 20, took_ms)
     assert (diagnosed(quick.history()).cause, diagnosed(quick.history()).confidence) == ("none", "certain")
     assert (diagnosed(slow.history()).cause, diagnosed(slow.history()).confidence) == ("none", "likely")
+
+
+def test_connections_of_which_most_wait_for_a_lock_are_not_certain_to_be_at_work() -> None:
+    history = zoo.saturated()
+    assert diagnosed(history).confidence == "certain"
+    pressed = tuple(
+        dataclasses.replace(
+            one, backends=tuple(f.Backend(9000 + n, "active", "Lock:transactionid", 1.0) for n in range(6))
+        )
+        for one in history.servers
+    )
+    found = diagnosed(dataclasses.replace(history, servers=pressed))
+    assert (found.cause, found.confidence) == ("saturation", "possible")

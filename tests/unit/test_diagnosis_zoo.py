@@ -19,6 +19,7 @@ from tests.unit.zoo_histories import (
     NOTE_SITE,
     black_hole,
     blocked,
+    deadlocked,
     diagnosed,
     external,
     forked,
@@ -299,6 +300,14 @@ def test_waits_for_another_programs_session_name_it() -> None:
         "waited for a lock, for 17 s, and that for the transaction of psql of user admin (pid 77)"
         in found.summary
     )
+
+
+def test_transactions_that_wait_for_each_other_are_a_deadlock_and_no_saturation() -> None:
+    found = diagnosed(deadlocked())
+    assert (found.cause, found.confidence) == ("own-lock-chain", "certain")
+    assert "They wait for each other: a deadlock, which the server ends with an error." in found.summary
+    assert f"{NOTE_SITE.file}:{NOTE_SITE.line}" in found.summary
+    assert "in one order everywhere" in found.fix
 
 
 def test_a_lock_kept_by_a_pooled_connection_is_distinguished_from_a_transaction() -> None:
