@@ -377,13 +377,10 @@ def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
 
 
 def test_connections_of_which_most_wait_for_a_lock_are_not_certain_to_be_at_work() -> None:
-    history = zoo.saturated()
-    assert diagnosed(history).confidence == "certain"
-    pressed = tuple(
-        dataclasses.replace(
-            one, backends=tuple(f.Backend(9000 + n, "active", "Lock:transactionid", 1.0) for n in range(6))
-        )
-        for one in history.servers
-    )
-    found = diagnosed(dataclasses.replace(history, servers=pressed))
+    history = h.saturated()
+    assert diagnose(history, measure(h.scenario(), history)).confidence == "certain"
+    locked = tuple(f.Backend(9000 + number, "active", "Lock:transactionid", 1.0) for number in range(6))
+    pressed = tuple(dataclasses.replace(one, backends=locked) for one in history.servers)
+    history = dataclasses.replace(history, servers=pressed)
+    found = diagnose(history, measure(h.scenario(), history))
     assert (found.cause, found.confidence) == ("saturation", "possible")
