@@ -47,6 +47,17 @@ def _takes_turns(code: CodeType, lasti: int) -> bool:
     return name.startswith(_TURNS) and not name.endswith("NO_INTERRUPT")
 
 
+@lru_cache(maxsize=_MAX_PLACES)
+def in_a_loop(code: CodeType, lasti: int) -> bool:
+    """Whether an instruction lies in a loop of its function."""
+    import dis  # noqa: PLC0415  # as below
+
+    return any(
+        "JUMP" in item.opname and type(item.argval) is int and item.argval <= lasti <= item.offset
+        for item in dis.get_instructions(code)
+    )
+
+
 def receiver_of(frame: FrameType) -> Any:
     """Return the object whose method is being called, if it is a variable or its attribute; else None."""
     path = _path_at(frame.f_code, frame.f_lasti)

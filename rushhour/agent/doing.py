@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from .asked import serves_a_request
 from .book import of_earlier_item
-from .call_sites import APPLICATION
 from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
 from .frames import Uninterrupted, stack_of
 from .green import suspended_at
 from .helpers import MAX_OTHERS, Helpers
-from .inside import behind_the_wait, waits_in_a_library, waits_inside
-from .locks import LockPlaces, add_furthest, instructions_of, locks_of, sleeps
+from .inside import waits_inside
+from .locks import LockPlaces, add_furthest, instructions_of, locks_of
 from .looks import (
     BEHIND,
     COMPUTES,
@@ -35,6 +34,7 @@ from .looks import (
 )
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
+from .pollers import find_pollers, note_polls
 from .readings import unit_ended
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from .uses import GIVEN, USER
@@ -42,7 +42,7 @@ from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType, FrameType
+    from types import FrameType
 
     from .book import Hold
     from .call_sites import Classifier
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from .owners import Owner
 
 MAX_LOOKS = 10  # at holds, per tick: more take turns, for a look costs up to 50 us
-MAX_OWN = 4  # innermost functions of the service in which a holder sleeps
 _give_way = time.sleep  # bound before gevent can patch it
 
 _IDLE_FILES = ("threading.py", "queue.py")
@@ -97,7 +96,7 @@ class Doing:
         self._helpers = Helpers(frames, {hold.slot.pool for hold in newest.values()}, self._in_queue)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
-            self._find_pollers(looks)
+            find_pollers(looks, self._is_helper_in_queue)
             self._find_lock_owners(looks, frames)
             for look in looks:
                 look.stack.clear()
@@ -160,16 +159,8 @@ class Doing:
             look.place = COMPUTES
         elif waits_inside(stack, self._classifier):
             look.place = INSIDE
-        elif sleeps(stack):  # it may look again and again for a lock of any kind
-            look.polls = instructions_of(stack, self._own_functions(stack))
-        elif waits_in_a_library(stack):  # as one that caches, and lets equal questions wait for the first
-            look.polls = instructions_of(stack, behind_the_wait(stack, MAX_OWN))
-
-    def _own_functions(self, stack: list[FrameType]) -> tuple[CodeType, ...]:
-        own = [
-            frame.f_code for frame in stack if self._classifier.kind(frame.f_code.co_filename) == APPLICATION
-        ]
-        return tuple(own[:MAX_OWN])
+        else:
+            note_polls(look, stack, self._classifier)
 
     def _stand(
         self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
@@ -302,16 +293,9 @@ class Doing:
             if passed or not entered.isdisjoint(look.locks):
                 look.what = BEHIND
 
-    def _find_pollers(self, looks: list[Look]) -> None:
-        """Mark holders that sleep where a holder in a pool's queue has passed: they may wait for that one."""
-        polling = [look for look in looks if look.polls]
-        inside: dict[int, int] = {}
-        for look in looks if polling else ():
-            if look.what in (QUEUE, OTHER_POOL):
-                add_furthest(inside, look.stack)
-        for look in polling:
-            if any(inside.get(code, -1) > instruction for code, instruction in look.polls.items()):
-                look.place = INSIDE
+    def _is_helper_in_queue(self) -> bool:
+        """Return whether a thread or greenlet that serves no request waits in the queue of a pool."""
+        return self._helpers.in_queue(lambda stack: not self._reader.serves(stack))
 
     def close(self) -> None:
         """Close the files that it reads."""

@@ -87,6 +87,13 @@ class Helpers:
             (other.stack for other in hands if other.are_awaited(things, waiter, serves=serves)), None
         )
 
+    def in_queue(self, like: Callable[[list[FrameType]], bool]) -> bool:
+        """Return whether a thread or greenlet that is like this waits in the queue of a pool."""
+        if not self._is_queue():
+            return False
+        stacks = (stack for _, stack in self._stacks())
+        return any(self._in_queue(stack) and like(stack) for stack in islice(stacks, MAX_OTHERS))
+
     def _is_queue(self) -> bool:
         """Return whether anybody waits in the queue of a pool: most of the time nobody does."""
         if self._queue is None:

@@ -438,3 +438,30 @@ def test_who_waits_for_a_worker_is_known_by_what_that_one_calls_of_a_thing_both_
                 subject.orders.maxsize = 9
                 subject.orders.not_full.notify_all()
     assert (counts[QUEUE], counts[ELSEWHERE]) == (int(seen == QUEUE), int(seen == ELSEWHERE))
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("server", [True, False])
+def test_who_asks_again_and_again_may_wait_for_a_thread_of_the_services_own_in_the_queue(
+    loops: bool, server: bool
+) -> None:
+    """Of a job's end, for instance; a request in the queue is nobody's helper."""
+    began, done = threading.Event(), threading.Event()
+    body = "while not done.is_set():\n        sleep(0.2)" if loops else "sleep(0.4)"
+    waits = compiled(f"def waits(done):\n    {body}\n", "/srv/app/items.py", "waits", sleep=time.sleep)
+
+    def wait() -> None:
+        began.set()
+        done.wait(DEADLINE_S)
+
+    file = "/venv/lib/python3.11/site-packages/gunicorn/workers/gthread.py" if server else "/srv/app/jobs.py"
+    work = compiled("def work(job):\n    job()\n", file, "work")
+    with running(lambda: work(lambda: in_queue(wait))):
+        assert began.wait(DEADLINE_S)
+        with running(partial(waits, done)) as holder:
+            time.sleep(0.1)
+            doing, hold = Doing(Classifier(), Catalog()), a_hold(Book(), POOL, None, holder.ident or 0, 1.0)
+            doing.tick([hold], {hold: 1})
+            done.set()
+    [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
+    assert [place[0] for place in seen["places"]] == ["inside" if loops and not server else ELSEWHERE]
