@@ -108,9 +108,14 @@ def held_for(asking: Owner, thread: int, live: Iterable[Hold], pool: PoolState) 
         for hold in islice(live, MAX_HOLDS) if asker.may_be_awaited else ():
             if hold.lost is not None or hold.owner.ended is not None:
                 continue
-            if asker.is_awaited_by(hold.owner, frames):
+            if asker.is_awaited_by(hold.owner, frames, serves=serves_a_request(hold)):
                 own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
     return own, other
+
+
+def serves_a_request(hold: Hold) -> bool:
+    """Return whether a hold was taken for a request that has not ended."""
+    return hold.request is not None and hold.request.ended is None
 
 
 class _Asker:
@@ -121,26 +126,27 @@ class _Asker:
         self._works = set(worked_on(thread, stack))
         self._hands = Hands(stack)
         self._greenlet = None if asking.kind == TASK else asking.ref()
-        self._waiting = waiting_for([self._greenlet], here) if is_used() else {}
+        greenlets = [self._greenlet] if is_used() else []
+        self._waiting = {serves: waiting_for(greenlets, here, serves=serves) for serves in (False, True)}
 
     @property
     def may_be_awaited(self) -> bool:
-        return bool(self._works or self._hands.things or self._waiting) or self._greenlet is not None
+        return bool(self._works or not self._hands.is_empty) or self._greenlet is not None
 
-    def is_awaited_by(self, owner: Owner, frames: dict[int, FrameType]) -> bool:
+    def is_awaited_by(self, owner: Owner, frames: dict[int, FrameType], *, serves: bool) -> bool:
         found = owner.ref()
         if owner.kind == TASK:
             task, stack = found, chain_of(found).frames
         else:
             task, stack = None, stack_of(frame_of(owner, frames))
-            if found is not None and found is not self._greenlet and self._greenlet_is_awaited_by(found):
+            if found is not None and found is not self._greenlet and self._greenlet_is_awaited(found, serves):
                 return True
         if not self._works.isdisjoint(awaited_by(stack, task)):
             return True
-        return self._hands.are_awaited(*awaited_things(stack, futures_of(task)))
+        return self._hands.are_awaited(*awaited_things(stack, futures_of(task)), serves=serves)
 
-    def _greenlet_is_awaited_by(self, found: Any) -> bool:
-        return is_awaited(found, [self._greenlet], self._waiting) if is_used() else False
+    def _greenlet_is_awaited(self, found: Any, serves: bool) -> bool:
+        return is_awaited(found, [self._greenlet], self._waiting[serves]) if is_used() else False
 
 
 def waits_beside(holder: Owner, asker: Owner) -> bool:

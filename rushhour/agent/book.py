@@ -126,7 +126,10 @@ class Slot:
 
 
 class PoolState:
-    """A pool of the service, including those that it recreated. Only the sampler uses the counters."""
+    """A pool of the service, including those that it recreated.
+
+    Only the sampler uses the counters, except for `kept_uses`.
+    """
 
     __slots__ = (
         "address",
@@ -137,6 +140,7 @@ class PoolState:
         "id",
         "inherited",
         "inherited_uses",
+        "kept_uses",
         "kind",
         "opened_s",
         "pool",
@@ -156,6 +160,7 @@ class PoolState:
 
     def reset(self) -> None:
         self.timeouts = self.connects = self.inherited_uses = 0
+        self.kept_uses = 0  # statements over connections that were out when the process was forked
         self.waited_s = self.held_s = self.opened_s = 0.0
         self.inherited: tuple[int | None, ...] = ()  # server's pid of each connection that came over a fork
         self.waits, self.holds, self.creates = [0] * BUCKETS, [0] * BUCKETS, [0] * BUCKETS  # since the start
@@ -220,6 +225,7 @@ class Book:
         self.creations: dict[tuple[str, int, str], CreationSite] = {}  # line -> engines created there
         self.faults: dict[tuple[str, str], int] = {}  # (where, error) -> times
         self.owner_of = owner_finder()  # the owner of what runs here; one finder, so that each has one owner
+        self.forked = 0.0  # when this process was forked; 0: it has no parent that was watched
         self.serving: set[int] = set()  # threads in which an event loop serves requests
         self._pool_ids = itertools.count(1)
 
@@ -282,6 +288,7 @@ class Book:
     def start_over(self) -> None:
         """Reset the state in a forked child; the pools are kept, because the child has them too."""
         held = [hold.slot for hold in self.live]
+        self.forked = monotonic()
         self.live.clear()
         for events in (self.ended, self.opened, self.timeouts):
             events.clear()

@@ -10,6 +10,7 @@ from .frames import attributes_of, local_of
 
 if TYPE_CHECKING:
     import dis
+    from collections.abc import Iterator
     from types import CodeType, FrameType
 
 ITERATES = "for"  # at the head of a loop
@@ -46,22 +47,64 @@ def _takes_turns(code: CodeType, lasti: int) -> bool:
     return name.startswith(_TURNS) and not name.endswith("NO_INTERRUPT")
 
 
+@lru_cache(maxsize=_MAX_PLACES)
+def in_a_loop(code: CodeType, lasti: int) -> bool:
+    """Whether an instruction lies in a loop of its function."""
+    import dis  # noqa: PLC0415  # as below
+
+    return any(
+        "JUMP" in item.opname and type(item.argval) is int and item.argval <= lasti <= item.offset
+        for item in dis.get_instructions(code)
+    )
+
+
 def receiver_of(frame: FrameType) -> Any:
     """Return the object whose method is being called, if it is a variable or its attribute; else None."""
-    first, *names = _path_at(frame.f_code, frame.f_lasti) or ("",)
-    if not names or not first:
-        return None
-    found = local_of(frame, first)
+    path = _path_at(frame.f_code, frame.f_lasti)
+    return _resolved(frame, path[:-1]) if len(path) > 1 and path[0] else None
+
+
+def methods_named(frame: FrameType, verbs: frozenset[str]) -> Iterator[tuple[Any, str, str]]:
+    """Yield what a function calls one of these methods of, anywhere: the object, the method, the variable."""
+    for path in _methods_of(frame.f_code):
+        if path[-1] in verbs:
+            found = _resolved(frame, path[:-1])
+            if found is not None:
+                yield found, path[-1], path[0]
+
+
+def _resolved(frame: FrameType, path: _Path) -> Any:
+    """Return what a variable, and attributes of it, refer to now; None if nothing does."""
+    found = local_of(frame, path[0])
     if type(found) is CellType:
         try:
             found = found.cell_contents
         except ValueError:
             return None
     if found is None:
-        found = frame.f_globals.get(first)
-    for name in names[:-1]:
+        found = frame.f_globals.get(path[0])
+    for name in path[1:]:
         found = attributes_of(found).get(name)
     return found
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _methods_of(code: CodeType) -> frozenset[_Path]:
+    """The attributes that a function reads of its variables: ("self", "done", "set")."""
+    import dis  # noqa: PLC0415  # as below
+
+    found: set[_Path] = set()
+    path: _Path = ()
+    for item in dis.get_instructions(code):
+        if item.opname.startswith(_VARIABLES):
+            name = item.argval[-1] if type(item.argval) is tuple else item.argval
+            path = (str(name),)
+        elif item.opname.startswith(_ATTRIBUTES) and path:
+            path = (*path, str(item.argval))
+            found.add(path)
+        elif item.opname not in ("CACHE", "PUSH_NULL", "NOP", "PRECALL", "EXTENDED_ARG"):
+            path = ()
+    return frozenset(found)
 
 
 @lru_cache(maxsize=_MAX_PLACES)

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from .asked import serves_a_request
 from .book import of_earlier_item
 from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
@@ -33,6 +34,7 @@ from .looks import (
 )
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
+from .pollers import find_pollers, note_polls
 from .readings import unit_ended
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from .uses import GIVEN, USER
@@ -67,6 +69,7 @@ class Doing:
         self._looks = LookTally(catalog)
         self._helpers = Helpers({}, ())  # of this tick
         self._turn = 0
+        self._serves = False  # who is looked at serves a request
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
         """Inspect the owners of the check-outs in the file, or as many as a tick allows."""
@@ -93,6 +96,7 @@ class Doing:
         self._helpers = Helpers(frames, {hold.slot.pool for hold in newest.values()}, self._in_queue)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
+            find_pollers(looks, self._is_helper_in_queue)
             self._find_lock_owners(looks, frames)
             for look in looks:
                 look.stack.clear()
@@ -118,6 +122,7 @@ class Doing:
 
     def _look(self, hold: Hold, newest: Hold, frames: dict[int, FrameType]) -> Look:
         """Inspect a hold; of several connections of an owner, only the newest counts as in use."""
+        self._serves = serves_a_request(hold)
         stack, standing = self._stand(hold, newest, frames)
         request = hold.request
         streams = request is not None and request.returned and request.streams
@@ -142,14 +147,20 @@ class Doing:
             elif streams or standing.streams:
                 look.what = STREAMING
             else:
-                look.guards = instructions_of(stack, self._locks.guarded(stack))
-                look.what = LOCK if look.guards else ELSEWHERE
-                look.locks = locks_of(stack) if look.guards else frozenset()
-                if not look.guards and stack and computes(stack[0]):
-                    look.place = COMPUTES
-                elif not look.guards and waits_inside(stack, self._classifier):
-                    look.place = INSIDE
+                self._look_for_locks(look, stack)
         return look
+
+    def _look_for_locks(self, look: Look, stack: list[FrameType]) -> None:
+        """Say of a holder that is elsewhere whether it waits for a lock, or for others of its process."""
+        look.guards = instructions_of(stack, self._locks.guarded(stack) or self._locks.tried(stack))
+        if look.guards:
+            look.what, look.locks = LOCK, locks_of(stack)
+        elif stack and computes(stack[0]):
+            look.place = COMPUTES
+        elif waits_inside(stack, self._classifier):
+            look.place = INSIDE
+        else:
+            note_polls(look, stack, self._classifier)
 
     def _stand(
         self, hold: Hold, newest: Hold, frames: dict[int, FrameType]
@@ -235,8 +246,8 @@ class Doing:
             if found.what != ELSEWHERE:
                 break
             helpers = self._helpers
-            below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter)
-            below = below or helpers.handed(above, waiter)
+            below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter, serves=self._serves)
+            below = below or helpers.handed(above, waiter, serves=self._serves)
             if below is None:
                 break
             above, found, waiter = [*below, *above], self._reader.read(below), None
@@ -282,6 +293,10 @@ class Doing:
             passed = any(inside.get(code, -1) > instruction for code, instruction in guards)
             if passed or not entered.isdisjoint(look.locks):
                 look.what = BEHIND
+
+    def _is_helper_in_queue(self) -> bool:
+        """Return whether a thread or greenlet that serves no request waits in the queue of a pool."""
+        return self._helpers.in_queue(lambda stack: not self._reader.serves(stack))
 
     def close(self) -> None:
         """Close the files that it reads."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import ITERATES, called_at, receiver_of
 from .frames import callers_of_sqlalchemy, local_of, stack_of, variables_of
+from .hands import ended_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,10 +83,11 @@ def in_queues(pools: Iterable[Any]) -> list[Any]:
     return found[:MAX_GREENLETS]
 
 
-def waiting_for(workers: Iterable[Any], running: FrameType | None = None) -> Stacks:
+def waiting_for(workers: Iterable[Any], running: FrameType | None = None, *, serves: bool = False) -> Stacks:
     """Return the greenlets that wait for one of these, each with the stack of who it waits for in the end.
 
-    `running` is the frame of a worker that is not switched away.
+    `running` is the frame of a worker that is not switched away. `serves`: of greenlets that serve a request,
+    also those that wait for what a global or an attribute of `self` refers to. Others wait so for work.
     """
     found: Stacks = {}
     ends = {id(worker): stack_of(suspended_at(worker) or running) for worker in workers}
@@ -95,7 +97,7 @@ def waiting_for(workers: Iterable[Any], running: FrameType | None = None) -> Sta
             further = []
             for worker in ahead:
                 stack = stack_of(suspended_at(worker) or (running if id(worker) in ends else None))
-                for asker in _askers(worker, stack):
+                for asker in _askers(worker, stack, serves):
                     if id(asker) not in found and id(asker) not in ends:
                         found[id(asker)] = found[id(worker)] if id(worker) in found else ends[id(worker)]
                         further.append(asker)
@@ -133,6 +135,14 @@ def joins_one_of(frame: FrameType | None, workers: list[Any], *, spawned: bool =
     return next((worker for worker in workers if id(worker) in known or (spawned and not known)), None)
 
 
+def is_for_a_greenlet(frame: FrameType) -> bool:
+    """Whether a function waits, by a method of gevent's in C, for what another greenlet does."""
+    if not is_used() or called_at(frame.f_code, frame.f_lasti) not in (*_JOINS, "acquire", "put"):
+        return False
+    receiver = receiver_of(frame)
+    return _is_followed(type(receiver)) or _is_greenlet(receiver)
+
+
 def suspended_at(found: Any) -> FrameType | None:
     """Return the frame at which a greenlet is switched away; None if it runs, or has ended."""
     if not _is_greenlet(found):
@@ -167,7 +177,7 @@ def woken_by(thing: Any) -> list[Any]:
     return found
 
 
-def _askers(worker: Any, stack: list[FrameType]) -> Iterator[Any]:
+def _askers(worker: Any, stack: list[FrameType], serves: bool) -> Iterator[Any]:
     """Yield the greenlets that wait for this one to end, or for what it has in hands."""
     spawner = _spawner(worker)
     joined = joins_one_of(suspended_at(spawner), [worker], spawned=True)
@@ -175,21 +185,28 @@ def _askers(worker: Any, stack: list[FrameType]) -> Iterator[Any]:
         yield spawner
     codes = {frame.f_code for frame in stack}
     for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
-        for thing in _in_hands(frame):
+        for thing in _in_hands(frame, serves):
             for asker in woken_by(thing):
                 # Who waits where the other one has yet to come waits for somebody else.
                 if asker is not worker and _waits_in(asker) not in codes:
                     yield asker
 
 
-def _in_hands(frame: FrameType) -> Iterator[Any]:
+def _in_hands(frame: FrameType, serves: bool) -> Iterator[Any]:
     """Yield the events, results and queues among the variables of a frame: others may wait for them."""
     for thing in _flat(variables_of(frame)):
         kind = type(thing)
         if kind.__module__ == "eventlet.greenthread" and frame.f_code.co_filename.endswith(_GREEN_THREAD):
             yield from _results_of(thing)
-        elif _is_followed(kind) and not any(name in kind.__name__ for name in _LOCKS):
+        elif _is_event(kind):
             yield thing
+    for thing, end, _ in ended_by(frame, _is_event):
+        if serves or type(end) is not int:
+            yield thing
+
+
+def _is_event(kind: type) -> bool:
+    return _is_followed(kind) and not any(name in kind.__name__ for name in _LOCKS)
 
 
 def _results_of(thread: Any) -> Iterator[Any]:

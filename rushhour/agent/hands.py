@@ -2,6 +2,10 @@
 
 A helper that takes its work from a queue is not joined: it sets an event, or a future, when it is done. Who
 waits for that waits for the helper, and while the helper waits in a pool's queue, for a connection.
+
+Many refer to an event that is global, or an attribute of `self`: of those only whoever has a function on
+its stack that sets it has it in hands. Who waits to put something into a full queue waits for who takes from
+it.
 """
 
 # pathlib would slow the start of every process of the service.
@@ -10,20 +14,24 @@ waits for that waits for the helper, and while the helper waits in a pool's queu
 from __future__ import annotations
 
 import os
+from collections import deque
 from itertools import islice
 from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .calls import receiver_of
+from .calls import called_at, methods_named, receiver_of
 from .frames import attributes_of, callers_of_sqlalchemy, local_of, variables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import CodeType, FrameType
 
 MAX_WAITING = 16  # innermost frames in which a library waits
 MAX_FRAMES = 40
 MAX_MEMBERS = 64  # of a list, or of an object's attributes
+MAX_ITEMS = 16  # of a list, whose attributes are looked at as well
+
+Thing = int | tuple[str, int]  # an address, and the wait for which that is not enough
 
 _KINDS = {
     "threading": ("Event", "Condition", "Barrier"),
@@ -35,11 +43,24 @@ _KINDS = {
     "asyncio.queues": ("Queue", "LifoQueue", "PriorityQueue"),
     "concurrent.futures._base": ("Future",),
 }
-_CONTAINERS = (list, tuple, set, frozenset)
+_PUTS = ("put", "put_nowait")
+# What others wait for -> what is called of it to end their wait.
+_ANSWERS = {
+    "Event": ("set",),
+    "Condition": ("notify", "notify_all"),
+    "Future": ("set_result", "set_exception"),
+    "AsyncResult": ("set", "set_exception"),
+    **dict.fromkeys(("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "JoinableQueue"), _PUTS),
+}
+# The waits for somebody else to take from a queue, and for all that was taken to be done.
+_TAKES = {"put": ("get", "get_nowait"), "join": ("task_done",)}
+_VERBS = frozenset(verb for verbs in (*_ANSWERS.values(), *_TAKES.values()) for verb in verbs)
+_ONCE = ("Event", "Future", "AsyncResult")  # whoever waits for one of these waits for who sets it
+_CONTAINERS = (list, tuple, set, frozenset, deque)
 # File and function of a wait; `self` is what is waited for.
 _WAITS = {
     f"{os.sep}threading.py": ("wait",),
-    f"{os.sep}queue.py": ("get",),
+    f"{os.sep}queue.py": ("get", "put", "join"),
     os.path.join("concurrent", "futures", "_base.py"): ("result", "exception"),
     os.path.join("asyncio", "locks.py"): ("wait",),
     os.path.join("asyncio", "queues.py"): ("get",),
@@ -50,45 +71,87 @@ _LIBRARIES = (*_WAITS, os.path.join("asyncio", "tasks.py"), os.path.join("asynci
 class Hands:
     """What a stack in the queue of a pool has among its variables, by address: compared within one look."""
 
-    __slots__ = ("codes", "stack", "things")
+    __slots__ = ("at", "ends", "near", "own", "shared", "stack")
 
     def __init__(self, stack: list[FrameType]) -> None:
         self.stack = stack
-        self.codes: set[CodeType] = {frame.f_code for frame in stack}
-        self.things: set[int] = set()
+        self.at: dict[CodeType, int] = {}  # its functions, and how far each has come
+        self.near: set[Thing] = set()
+        self.ends: set[Thing] = set()  # those that its functions call the end of
+        self.own: set[Thing] = set()  # of these, those that happen once, and that a variable refers to
+        self.shared: set[Thing] = set()  # of these, those that a global or an attribute of `self` refers to
+        for frame in stack:
+            self.at[frame.f_code] = max(frame.f_lasti, self.at.get(frame.f_code, -1))
         try:
             for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
-                self.things.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
+                self.near.update(id(thing) for thing in _flat(frame) if is_handed(type(thing)))
+                for thing, end, variable in ended_by(frame, is_handed):
+                    self.ends.add(end)
+                    if not variable and type(end) is int:
+                        self.shared.add(end)
+                    elif type(thing).__name__ in _ONCE:
+                        self.own.add(end)
         except Exception:  # what changes while it is read is not seen
-            self.things = set()
+            self.near = self.ends = self.own = self.shared = set()
 
-    def are_awaited(self, things: set[int], waiter: CodeType | None) -> bool:
+    @property
+    def is_empty(self) -> bool:
+        return not self.near and not self.ends
+
+    def are_awaited(self, things: set[Thing], waiter: tuple[CodeType, int] | None, *, serves: bool) -> bool:
         """Return whether who waits for these things, in this function, waits for this stack.
 
-        A stack that has yet to come to the same wait is that of another one who will wait.
+        A stack that has yet to come to the same wait is that of another one who will wait, unless it made
+        what it will set. `serves`: a request waits. Who serves none may wait for its next item.
         """
-        return waiter not in self.codes and not self.things.isdisjoint(things)
+        ends = self.ends if serves else self.ends - self.shared
+        code, at = waiter or (None, 0)
+        if code is None or code not in self.at:
+            return not (self.near | ends).isdisjoint(things)
+        return not (ends if self.at[code] > at else self.own).isdisjoint(things)
 
 
-def awaited_things(stack: list[FrameType], futures: Iterable[Any]) -> tuple[set[int], CodeType | None]:
-    """Return what a stack, innermost first, and its task wait for, and the function that waits."""
-    found = {id(future) for future in futures if is_handed(type(future))}
-    waiter: CodeType | None = None
+def awaited_things(
+    stack: list[FrameType], futures: Iterable[Any]
+) -> tuple[set[Thing], tuple[CodeType, int] | None]:
+    """Return what a stack, innermost first, and its task wait for, and where in which function."""
+    found: set[Thing] = {id(future) for future in futures if is_handed(type(future))}
+    waiter: tuple[CodeType, int] | None = None
     try:
         for number, frame in enumerate(stack[:MAX_WAITING]):
             code = frame.f_code
             names = next((names for file, names in _WAITS.items() if code.co_filename.endswith(file)), ())
             if code.co_name in names:
-                found.add(id(local_of(frame, "self")))
+                found.add(_wait_for(local_of(frame, "self"), code.co_name))
             elif not code.co_filename.endswith(_LIBRARIES):
-                waiter = code
+                waiter = (code, frame.f_lasti)
                 receiver = None if number else receiver_of(frame)
                 if is_handed(type(receiver)):
-                    found.add(id(receiver))
+                    found.add(_wait_for(receiver, called_at(code, frame.f_lasti)))
                 break
     except Exception:  # as above
         return set(), None
     return found, waiter
+
+
+def _wait_for(thing: Any, function: str | None) -> Thing:
+    return (function, id(thing)) if function in _TAKES else id(thing)
+
+
+def ended_by(frame: FrameType, waited_for: Callable[[type], bool]) -> Iterator[tuple[Any, Thing, bool]]:
+    """Yield the things whose wait a function ends: what it sets, puts something into, or takes from.
+
+    With what is waited for of them, and whether a variable of the function refers to them.
+    """
+    for thing, verb, name in methods_named(frame, _VERBS):
+        if waited_for(type(thing)):
+            code = frame.f_code
+            variable = name != "self" and name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+            if verb in _ANSWERS.get(type(thing).__name__, ()):
+                yield thing, id(thing), variable
+            for wait, verbs in _TAKES.items():
+                if verb in verbs:
+                    yield thing, (wait, id(thing)), variable
 
 
 def is_handed(kind: type) -> bool:
@@ -102,11 +165,21 @@ def _flat(frame: FrameType) -> Iterator[Any]:
     for thing in variables_of(frame):
         inner = _content(thing) if type(thing) is CellType else thing
         if type(inner) in _CONTAINERS:
-            yield from islice(list(inner), MAX_MEMBERS)
+            yield from _of_items(list(inner)[:MAX_MEMBERS])
         elif is_handed(type(inner)):
             yield inner
         elif inner is not itself and not issubclass(type(inner), (type, ModuleType)):
             yield from islice(list(attributes_of(inner).values()), MAX_MEMBERS)
+
+
+def _of_items(items: list[Any]) -> Iterator[Any]:
+    """Yield the members of a list, and what the first of them are made of: as in a list of jobs."""
+    yield from items
+    for item in items[:MAX_ITEMS]:
+        if type(item) in _CONTAINERS:
+            yield from islice(list(item), MAX_MEMBERS)
+        elif not is_handed(type(item)) and not issubclass(type(item), (type, ModuleType)):
+            yield from islice(list(attributes_of(item).values()), MAX_MEMBERS)
 
 
 def _content(cell: CellType) -> Any:

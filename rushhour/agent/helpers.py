@@ -41,7 +41,7 @@ class Helpers:
         self._threads: list[list[FrameType]] | None = None
         self._works: dict[Any, list[FrameType]] | None = None
         self._queued: list[Any] | None = None  # greenlets in the queue of a pool
-        self._waiting: Stacks | None = None
+        self._waiting: dict[bool, Stacks] = {}
 
     def for_request(self, request: Request) -> list[FrameType] | None:
         """Return the stack of the thread that works for a request of an event loop."""
@@ -65,8 +65,13 @@ class Helpers:
                 return found
         return None
 
-    def handed(self, stack: list[FrameType], task: Any = None) -> list[FrameType] | None:
-        """Return the stack in a pool's queue that has in hands what a stack, or a task, waits for."""
+    def handed(
+        self, stack: list[FrameType], task: Any = None, *, serves: bool = False
+    ) -> list[FrameType] | None:
+        """Return the stack in a pool's queue that has in hands what a stack, or a task, waits for.
+
+        `serves`: it does so for a request.
+        """
         things, waiter = awaited_things(stack, futures_of(task))
         if not things or not self._is_queue():
             return None
@@ -78,7 +83,16 @@ class Helpers:
                 tasks = tasks_beside(task, MAX_OTHERS)
                 self._tasks_hands = self._hands_of(chain_of(other).frames for other in tasks)
             hands = hands + self._tasks_hands
-        return next((other.stack for other in hands if other.are_awaited(things, waiter)), None)
+        return next(
+            (other.stack for other in hands if other.are_awaited(things, waiter, serves=serves)), None
+        )
+
+    def in_queue(self, like: Callable[[list[FrameType]], bool]) -> bool:
+        """Return whether a thread or greenlet that is like this waits in the queue of a pool."""
+        if not self._is_queue():
+            return False
+        stacks = (stack for _, stack in self._stacks())
+        return any(self._in_queue(stack) and like(stack) for stack in islice(stacks, MAX_OTHERS))
 
     def _is_queue(self) -> bool:
         """Return whether anybody waits in the queue of a pool: most of the time nobody does."""
@@ -90,13 +104,13 @@ class Helpers:
     def _hands_of(self, stacks: Iterable[list[FrameType]]) -> list[Hands]:
         return [Hands(stack) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
 
-    def awaited_by_greenlet(self, greenlet: Any) -> list[FrameType] | None:
+    def awaited_by_greenlet(self, greenlet: Any, *, serves: bool = False) -> list[FrameType] | None:
         """Return the stack of the greenlet in a pool's queue for which this one waits."""
         if greenlet is None or not self.queued():
             return None
-        if self._waiting is None:
-            self._waiting = waiting_for(self.queued())
-        found = self._waiting.get(id(greenlet))
+        if serves not in self._waiting:
+            self._waiting[serves] = waiting_for(self.queued(), serves=serves)
+        found = self._waiting[serves].get(id(greenlet))
         if found is not None:
             return found
         joined = joins_one_of(suspended_at(greenlet), self.queued())

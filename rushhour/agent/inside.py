@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from .call_sites import APPLICATION
 from .frames import COROUTINE
+from .green import is_for_a_greenlet
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from .call_sites import Classifier
 
@@ -17,6 +18,9 @@ _INSIDE = (
     *("threading.py", "queue.py", "concurrent/futures/_base.py", "asyncio/locks.py", "asyncio/queues.py"),
     *("asyncio/tasks.py", "asyncio/timeouts.py", "asyncio/futures.py", "anyio/streams/memory.py"),
     "anyio/_core/_synchronization.py",
+    *("gevent/thread.py", "gevent/event.py", "gevent/queue.py", "gevent/lock.py", "gevent/pool.py"),
+    *("gevent/greenlet.py", "eventlet/event.py", "eventlet/queue.py", "eventlet/semaphore.py"),
+    *("eventlet/greenthread.py", "eventlet/greenpool.py", "eventlet/hubs/hub.py"),
 )
 _INSIDE_TOO = ("anyio/_backends/_asyncio.py", "wait")  # of an event; its sockets wait there as well
 
@@ -30,9 +34,19 @@ def waits_inside(stack: list[FrameType], classifier: Classifier) -> bool:
         file = frame.f_code.co_filename
         if classifier.kind(file) == APPLICATION:
             # A function that is innermost called something in C; a coroutine awaits a future itself.
-            return number > 0 or bool(frame.f_code.co_flags & COROUTINE)
+            return number > 0 or bool(frame.f_code.co_flags & COROUTINE) or is_for_a_greenlet(frame)
         function = frame.f_code.co_name
         event = file.endswith(_INSIDE_TOO[0]) and function == _INSIDE_TOO[1]
         if not event and (not file.endswith(_INSIDE) or function == "sleep"):
             return False
     return False
+
+
+def waits_in_a_library(stack: list[FrameType]) -> bool:
+    """Return whether a library waits for something of this process; it may come from the world outside."""
+    return bool(stack) and stack[0].f_code.co_filename.endswith(_INSIDE)
+
+
+def behind_the_wait(stack: list[FrameType], most: int) -> tuple[CodeType, ...]:
+    """Return the innermost functions that are no wait themselves."""
+    return tuple(frame.f_code for frame in stack if not frame.f_code.co_filename.endswith(_INSIDE))[:most]

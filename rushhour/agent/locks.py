@@ -1,4 +1,8 @@
-"""Detects that a stack waits for a lock, and the functions that the lock guards."""
+"""Detects that a stack waits for a lock, and the functions that the lock guards.
+
+A lock may also be one of a library's or of the service's own that is tried again and again: in a file, in
+Redis, in a table. Such a one is known by the names of what takes it.
+"""
 
 # pathlib would slow the start of every process of the service.
 # ruff: noqa: PTH118
@@ -6,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from .calls import ENTERS, called_at
@@ -21,6 +26,12 @@ _OTHER_WAITS = frozenset({"wait", "join", "_wait_for_tstate_lock"})
 _WAITING = ("threading.py", "contextlib.py", os.path.join("logging", "__init__.py"))
 _WAITING_IN = tuple(f"{os.sep}{name}{os.sep}" for name in ("asyncio", "gevent", "eventlet", "anyio"))
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"  # it has an `asyncio` of its own
+_TRIES = frozenset({"acquire", "_acquire", "do_acquire", "blocking_acquire", *_ACQUIRES})
+_LOCK_WORDS = frozenset({"lock", "locked", "mutex", "semaphore", "exclusive"})
+_GIVES_BACK = ("release", "unlock")  # a limiter of rates gives nothing back
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_MAX_TRYING = 12  # innermost frames in which a lock is tried
+_SLEEPING = 3  # innermost frames of which one is the function that sleeps
 _GENERATOR = 0x20  # inspect.CO_GENERATOR, which is not worth an import in every process
 
 
@@ -54,6 +65,36 @@ class LockPlaces:
             return tuple(found)
         return ()
 
+    def tried(self, frames: list[FrameType]) -> tuple[CodeType, ...]:
+        """Return the functions that wait for a lock that is known by its name; empty if none does."""
+        polls = sleeps(frames)
+        for number, frame in enumerate(frames[:_MAX_TRYING]):
+            code = frame.f_code
+            if _SQLALCHEMY in code.co_filename:
+                break
+            if self._is_waiting(code.co_filename):
+                continue  # all waits go through the locks of these
+            method = code.co_name in _TRIES and code.co_varnames[:1] == ("self",)
+            if method and _is_a_lock(type(local_of(frame, "self")), code.co_name):
+                found = []
+            elif (
+                not method
+                and polls
+                and number < _SLEEPING
+                and not _LOCK_WORDS.isdisjoint(_words(code.co_name))
+            ):
+                found = [code]  # it may go on inside of the lock itself, as a decorator does
+            else:
+                continue
+            outer = frames[number + 1 :]
+            while outer and (
+                outer[0].f_code.co_name in _TRIES or self._is_waiting(outer[0].f_code.co_filename)
+            ):
+                outer = outer[1:]
+            generator = bool(outer and outer[0].f_code.co_flags & _GENERATOR)
+            return (*found, *(frame.f_code for frame in outer[: 3 if generator else 1]))
+        return ()
+
     def _is_waiting(self, file: str) -> bool:
         known = self._waits.get(file)
         if known is None:
@@ -83,6 +124,26 @@ def locks_of(stack: list[FrameType]) -> frozenset[int]:
     names = ("acquire", "__aenter__", "__enter__")
     found = (local_of(frame, "self") for frame in stack[:4] if frame.f_code.co_name in names)
     return frozenset(id(lock) for lock in found if lock is not None)
+
+
+def sleeps(frames: list[FrameType]) -> bool:
+    """Whether a stack, innermost first, sleeps: it may look again later for what it waits for."""
+    if not frames:
+        return False
+    code = frames[0].f_code
+    return code.co_name == "sleep" or called_at(code, frames[0].f_lasti) == "sleep"
+
+
+def _is_a_lock(kind: type, method: str) -> bool:
+    """Whether a class whose object is entered, or acquired, is a lock: by its name, or by what it has."""
+    if method.startswith("__"):
+        return not _LOCK_WORDS.isdisjoint(_words(kind.__name__))
+    return any(name in vars(base) for base in kind.__mro__ for name in _GIVES_BACK)
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name: `wait_for_lock`, `FileLock`; `block` and `clock` are others."""
+    return {word.lower() for word in _WORD.findall(name)}
 
 
 def _takes_a_lock(code: CodeType, lasti: int) -> bool:

@@ -159,6 +159,11 @@ class Reader:
             found.what, found.yields = DRIVER, True
         return found
 
+    def serves(self, frames: Iterable[FrameType]) -> bool:
+        """Return whether a stack belongs to a thread of a server, or to one that works for its requests."""
+        files = {frame.f_code.co_filename for frame in islice(frames, MAX_FRAMES)}
+        return any(self._mark(file) in (_SERVER, _HANDS_ON) for file in files)
+
     def _mark(self, file: str) -> int:
         if _SQLALCHEMY in file:
             return next(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from .after_import import AfterImport
 from .book import Book, monotonic
+from .boots import MODULES as WORKERS
+from .boots import BootPatch
 from .call_sites import Classifier
 from .flask_requests import FlaskPatch, current_request, version_of
 from .items import MODULES as ITEMS
@@ -98,7 +100,8 @@ def _patch(
     servers = ServerPatch(book.serving)
     flask_patch = FlaskPatch(book, classifier, servers.step_aside)
     items = ItemPatch(book, current_request)
-    undo += [servers.remove, flask_patch.remove, items.remove]
+    boots = BootPatch(book)
+    undo += [servers.remove, flask_patch.remove, items.remove, boots.remove]
     actions = {"flask": flask_patch.apply, **dict.fromkeys(MODULES, servers.apply)}
 
     def patch_sqlalchemy(module: ModuleType) -> None:
@@ -148,6 +151,7 @@ def _patch(
         "starlette.applications": patch_starlette,
         "fastapi.routing": know_fastapi,
         **dict.fromkeys(ITEMS, items.apply),
+        **dict.fromkeys(WORKERS, boots.apply),
     }
     AfterImport(actions, book.fault).install()
 

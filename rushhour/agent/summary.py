@@ -141,9 +141,8 @@ class Summary:
                 records.append(fault)
 
     def _inherited(self, state: PoolState, pool: int, at: float, records: list[Record]) -> None:
-        uses = state.inherited_uses + sum(
-            hold.slot.inherited and hold.slot.pool is state for hold in self._written
-        )
+        uses = state.inherited_uses + state.kept_uses
+        uses += sum(hold.slot.inherited and hold.slot.pool is state for hold in self._written)
         if self._news(("inherited", state), (state.inherited, min(uses, 1), uses // 100)):  # not each use
             inherited: r.Inherited = {
                 "k": "inherited",

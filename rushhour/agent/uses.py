@@ -58,7 +58,7 @@ class UsePatch(Patches):
 
     def _cursor(self, original: Any) -> Any:
         """The proxy's `cursor`: every statement begins with it."""
-        owner_of, request, fault = self._book.owner_of, self._request, self._book.fault
+        owner_of, request, fault, book = self._book.owner_of, self._request, self._book.fault, self._book
 
         def cursor(proxy: Any, *arguments: Any, **options: Any) -> Any:
             try:
@@ -68,6 +68,8 @@ class UsePatch(Patches):
                     owner = owner_of()
                     owner.newest = hold
                     hold.used = monotonic()
+                    if hold.slot.inherited and hold.taken < book.forked:
+                        hold.slot.pool.kept_uses += 1
                     if owner is not hold.owner:
                         add_holder(hold, USER, owner)
                         if hold.request is not None and request.get() is hold.request:

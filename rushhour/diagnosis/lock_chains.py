@@ -4,7 +4,8 @@ PostgreSQL says which backend waits for which. A wait is followed to the backend
 no lock: that transaction blocks the others. Backends are joined with check-outs by their pid, so a chain ends
 at a line of the service, or in another program's session. If the end of a chain idles while the thread,
 greenlet or task that opened it waits for a lock with another connection, and that wait leads back to it, the
-service waits for itself. PostgreSQL's deadlock detector sees only half of such a cycle.
+service waits for itself. PostgreSQL's deadlock detector sees only half of such a cycle. Where all backends of
+a chain wait, it leads in a circle: a deadlock, which the server ends after `deadlock_timeout`.
 """
 
 from collections import Counter
@@ -35,6 +36,7 @@ class Chain:
     own: bool  # the end of the chain is a connection of the service
     leaked: bool  # whose unit of work has ended
     cycle: bool  # and whose owner waits for a lock itself, in the end for its own connection
+    deadlock: bool = False  # it leads in a circle, so that its end waits as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,10 @@ class LockSignals:
     @property
     def cycles(self) -> tuple[Chain, ...]:
         return tuple(chain for chain in self.own if chain.cycle)
+
+    @property
+    def deadlocks(self) -> tuple[Chain, ...]:
+        return tuple(chain for chain in self.own if chain.deadlock)
 
     @property
     def whose(self) -> str:
@@ -171,7 +177,10 @@ def _chains(
         and (checkout.returned_s is None or sample.t_s < checkout.returned_s)
     }
     ends = {pid: _ends_of(pid, waits) for pid in waits}
-    cyclic = _cyclic(ends, held)
+    idle_ends = {
+        pid: tuple(last for last in found if last.blocked_by not in waits) for pid, found in ends.items()
+    }
+    cyclic = _cyclic(idle_ends, held)
     for pid, found in ends.items():
         for last in found:
             blocker = held.get(last.blocked_by)
@@ -185,12 +194,13 @@ def _chains(
                 own=last.blocked_by in known,
                 leaked=ended_s is not None and ended_s <= sample.t_s,
                 cycle=last.blocked_by in cyclic,
+                deadlock=last.blocked_by in waits,
             )
 
 
 def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWait, ...]:
-    """Return the last waits of all chains from a backend; empty if the chains only lead in a circle."""
-    seen, ahead, found = {pid}, list(waits[pid]), dict[int, f.LockWait]()
+    """Return the last waits of all chains from a backend; those that close it if all lead in a circle."""
+    seen, ahead, found, closing = {pid}, list(waits[pid]), dict[int, f.LockWait](), dict[int, f.LockWait]()
     while ahead:
         wait = ahead.pop()
         if wait.blocked_by not in waits:
@@ -198,7 +208,9 @@ def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWai
         elif wait.blocked_by not in seen:
             seen.add(wait.blocked_by)
             ahead += waits[wait.blocked_by]
-    return tuple(found.values())
+        else:
+            closing[wait.blocked_by] = wait
+    return tuple((found or closing).values())
 
 
 def _cyclic(ends: Mapping[int, tuple[f.LockWait, ...]], held: Mapping[int | None, f.CheckOut]) -> set[int]:

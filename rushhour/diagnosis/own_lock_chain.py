@@ -22,6 +22,11 @@ FIX_CYCLE: Final = (
     "before the second one writes. The server cannot see that its client waits for itself: set "
     "`lock_timeout`, so that such a wait ends."
 )
+FIX_DEADLOCK: Final = (
+    "Take locks in one order everywhere: sort what a transaction updates by its key before the first update, "
+    "or lock all of its rows at once (`SELECT ... ORDER BY id FOR UPDATE`). Repeat a transaction that the "
+    "server has ended. A larger pool only lengthens the queue."
+)
 
 MOST: Final = 0.5  # of the waits for a lock
 NEARLY_ALL: Final = 0.8
@@ -38,14 +43,15 @@ def find(signals: Signals) -> Finding | None:
     if len(locks.own) < MOST * len(locks.chains) or locks.share < WORTH_SAYING:
         return None
     cycles = len(locks.cycles) >= MOST * len(locks.own)
+    deadlocks = len(locks.deadlocks) >= MOST * len(locks.own)
     pressure = signals.pressure
     on_pool = pressure is not None and f.server_of(pressure.pool) == locks.server
     return Finding(
         cause=CAUSE,
-        confidence=_confidence(locks, cycles),
+        confidence=_confidence(locks, cycles or deadlocks),
         share=locks.share,
         summary=_cycle_summary(locks) if cycles else _summary(locks),
-        fix=FIX_CYCLE if cycles else FIX,
+        fix=FIX_CYCLE if cycles else FIX_DEADLOCK if deadlocks else FIX,
         evidence=(
             *_evidence(locks),
             *(pressure_evidence(pressure) if pressure is not None and on_pool else ()),
@@ -79,7 +85,10 @@ def _summary(locks: LockSignals) -> str:
     what = f"`{statements.most_common(1)[0][0]}`" if statements else "a statement"
     if waiters:
         what += f" on the connection taken at {at(waiters.most_common(1)[0][0])}"
-    return f"{text}{what} waits for {_transaction(own)}."
+    text += f"{what} waits for {_transaction(own)}."
+    if len(locks.deadlocks) < MOST * len(own):
+        return text
+    return f"{text} They wait for each other: a deadlock, which the server ends with an error."
 
 
 def _transaction(own: tuple[Chain, ...]) -> str:
@@ -185,6 +194,15 @@ def _evidence(locks: LockSignals) -> tuple[Evidence, ...]:
                 "of those waits, its owner waits for itself",
                 f"{len(locks.cycles)} of {len(own)}",
                 source="pool.jsonl checkout.owner joined with postgres.jsonl lock_waits",
+            )
+        )
+    if locks.deadlocks:
+        found.append(
+            Evidence(
+                "of those waits, they lead in a circle",
+                f"{len(locks.deadlocks)} of {len(own)}",
+                source="postgres.jsonl lock_waits",
+                meaning="a deadlock",
             )
         )
     if locks.others:

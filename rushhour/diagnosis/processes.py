@@ -19,7 +19,7 @@ class ProcessSignals:
 
     log_kinds: Mapping[str, int]  # errors in the service's log that say what is wrong with the database
     shared: int  # connections of a server that several processes hold, since a fork
-    sharers: int  # processes that used one
+    sharers: int  # processes that used one, the one that opened it included
     shared_uses: int  # check-outs of them
     shared_pools: tuple[str, ...]
     loop_samples: int
@@ -37,6 +37,7 @@ class ProcessSignals:
     loop_computes: int = 0
     loop_there: int = 0  # of `loop_blocked`, at `loop_site`
     loop_longest_s: float = 0.0
+    shared_site: f.CallSite | None = None  # where such connections were taken, in the children if seen there
 
     @property
     def loop_share(self) -> float:
@@ -52,6 +53,7 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
     inherited = _last_inherited(history)
     used = [item for item in inherited if item.uses]
     holders = Counter((item.pool, pid) for item in inherited for pid in item.server_pids)
+    by_opener, shared_site = _shared_checkouts(history, inherited)
     loops = [loop for loop in history.loops if window is not None and window.after_warm_up(loop.t_s)]
     sites: Counter[f.CallSite] = Counter()
     for loop in loops:
@@ -63,7 +65,7 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
     return ProcessSignals(
         log_kinds=kinds,
         shared=len(holders),
-        sharers=len({item.pid for item in used}),
+        sharers=len({item.pid for item in used} | (by_opener if used else set())),
         shared_uses=sum(item.uses for item in used),
         shared_pools=tuple(sorted({item.pool for item in used})),
         loop_samples=sum(loop.samples for loop in loops),
@@ -84,6 +86,7 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
         loop_computes=sum(loop.computes for loop in loops),
         loop_there=there,
         loop_longest_s=max((loop.longest_s for loop in loops), default=0.0),
+        shared_site=shared_site,
     )
 
 
@@ -104,6 +107,26 @@ def _most_engines(history: History) -> tuple[f.CallSite | None, int]:
 
 def _last_inherited(history: History) -> list[f.Inherited]:
     return list({(inherited.pid, inherited.pool): inherited for inherited in history.inherited}.values())
+
+
+def _shared_checkouts(history: History, inherited: list[f.Inherited]) -> tuple[set[int], f.CallSite | None]:
+    """Return the processes that took connections after a fork that they share, and where they are taken."""
+    forks: dict[tuple[str, int], float] = {}  # pool and server's pid -> when first seen in a child
+    for item in inherited:
+        for server_pid in item.server_pids:
+            key = (item.pool, server_pid)
+            forks[key] = min(item.t_s, forks.get(key, item.t_s))
+    children = {(item.pid, item.pool) for item in inherited}
+    out = [one for one in history.checkouts if one.server_pid is not None]
+    shared = [one for one in out if (one.pool, one.server_pid) in forks]
+    openers = {
+        one.pid
+        for one in shared
+        if (one.pid, one.pool) not in children and one.taken_s > forks[one.pool, one.server_pid or 0]
+    }
+    sites = Counter(one.site for one in shared if (one.pid, one.pool) in children)
+    sites = sites or Counter(one.site for one in shared)
+    return openers, next((site for site, _ in sites.most_common(1)), None)
 
 
 def _by_server(history: History) -> dict[str, list[f.ServerSample]]:

@@ -120,7 +120,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        holders.left_out,
+        *(holders.left_out, locks.at_locks),
     ),
     "slow-or-dead-backend": (holders.elsewhere, locks.own_locks),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),

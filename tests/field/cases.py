@@ -9,12 +9,14 @@ FOLDER: Final = Path(__file__).parent
 SERVICES: Final = FOLDER / "services"
 MARK: Final = "# named"  # ends a line that the diagnosis has to name
 
-Server = Literal["uvicorn", "uvloop", "aiohttp", "gthread", "gevent"]
+Server = Literal["uvicorn", "uvloop", "aiohttp", "gthread", "gevent", "preload"]
 _COMMANDS: Final[dict[Server, str]] = {
     "uvicorn": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log",
     "uvloop": "uvicorn {module}:app --host {{host}} --port {{port}} --no-access-log --loop uvloop",
     "aiohttp": "{{python}} -m aiohttp.web -H {{host}} -P {{port}} {module}:make_app",
     "gthread": "gunicorn {module}:app --bind {{host}}:{{port}} --threads {{threads}} --no-control-socket",
+    "preload": "gunicorn {module}:app --bind {{host}}:{{port}} --threads {{threads}} --no-control-socket "
+    "--workers 2 --preload",
     "gevent": "gunicorn {module}:app --bind {{host}}:{{port}} --worker-class gevent --no-control-socket",
 }
 _SYNCHRONOUS: Final = "postgresql+psycopg2"
@@ -331,4 +333,7 @@ CASES: Final = (
     Case("slots", "uvicorn", ("nested-checkout",), (), "held-across-external-wait (certain)"),
     Case("polling", "uvicorn", ("nested-checkout",), (), "held-across-external-wait (certain)"),
     Case("parts", "aiohttp", ("held-while-streaming",), (), "held-across-external-wait (likely)"),
+    Case("tried_lock", "gthread", ("nested-checkout",), (), "held-across-external-wait (likely)"),
+    Case("full_queue", "gthread", ("nested-checkout",), (), "held-across-external-wait (possible)"),
+    Case("preloaded", "preload", ("fork-shared",), (), "none (possible)", expect="degraded"),
 )

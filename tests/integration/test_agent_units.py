@@ -316,6 +316,19 @@ jobs = multiprocessing.get_context("fork").Pool(1, initializer=begin)
 pid = jobs.apply(job)
 agent_wrote("sample", 15, pid=pid)
 """,
+    "processes of an executor": """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+kept = []
+def begin():
+    kept.append(db.connect())
+def job():
+    kept[0].execute(ONE).all()
+    return os.getpid()
+jobs = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"), initializer=begin)
+pid = jobs.submit(job).result()
+agent_wrote("sample", 15, pid=pid)
+""",
 }
 
 
@@ -326,7 +339,8 @@ def test_what_an_initializer_takes_belongs_to_its_worker(subject: Subject, kind:
 db = engine(connect_args={{"check_same_thread": False}})
 {INITIALIZERS[kind]}
 time.sleep(1.5)
-next_sample() if {kind != "processes"} else None
+next_sample() if {not kind.startswith("processes")} else None
+jobs.shutdown() if {kind == "processes of an executor"} else None
 os._exit(0)
 """
     )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +20,13 @@ from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.collector import LOOK_EVERY, Collector
 from rushhour.agent.doing import Doing
+from rushhour.agent.flask_requests import current_request
 from rushhour.agent.frames import stack_of
 from rushhour.agent.owners import THREAD, Owner
 from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from rushhour.agent.tally import Tally
 from rushhour.agent.units import OWNER_IDLE
+from rushhour.agent.uses import UsePatch
 
 SQLALCHEMY = f"{os.sep}venv{os.sep}sqlalchemy{os.sep}"
 
@@ -245,6 +247,21 @@ def test_a_child_knows_which_connections_it_shares_and_how_often_it_used_them() 
     book.ended.append(hold)
     [told] = [record for record in tally.tick(3.0) if record["k"] == "inherited"]
     assert told["uses"] == 1
+
+
+def test_a_child_counts_statements_over_a_connection_that_was_out_when_it_was_forked() -> None:
+    """As a module's own connection, with a server that loads the application before it forks."""
+    book, pool = Book(), FakePool()
+    hold = a_hold(book, pool, None, 1, 1.0)
+    hold.slot.hold, hold.slot.server_pid = hold, 41
+    statement = UsePatch(book, current_request)._cursor(lambda proxy: proxy)
+    proxy = SimpleNamespace(_connection_record=SimpleNamespace(_rushhour_slot=hold.slot))
+    statement(proxy)
+    book.start_over()
+    tally = Tally(book, Classifier())
+    statement(proxy)
+    [told] = [record for record in tally.tick(1.0) if record["k"] == "inherited"]
+    assert (told["pids"], told["uses"], book.faults) == ((41,), 1, {})
 
 
 @pytest.mark.parametrize(("returned", "leaks"), [(2.05, False), (2.5, True)])

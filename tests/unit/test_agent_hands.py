@@ -9,13 +9,14 @@ import weakref
 from collections.abc import Awaitable, Callable
 from concurrent import futures
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy.util import concurrency
 
 from rushhour.agent.asked import held_for
-from rushhour.agent.book import Book
+from rushhour.agent.book import Book, Request
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
@@ -243,7 +244,7 @@ def test_no_code_of_the_service_runs_in_a_look_at_its_variables() -> None:
     done = threading.Event()
     with running(lambda: work(Proxy(), done)):
         assert seen.wait(DEADLINE_S)
-        assert Hands(frames).are_awaited({id(done)}, None)
+        assert Hands(frames).are_awaited({id(done)}, None, serves=False)
         go_on.set()
     frames.clear()
 
@@ -315,3 +316,152 @@ def test_the_variables_of_a_function_that_looks_at_them_itself_are_not_touched()
             variables_of(frame)
         go_on.set()
     assert kept[0]["number"] == 7
+
+
+class Refresher:
+    """A worker whose waiters know it by a global event or queue, or by an attribute of `self`."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.ready = threading.Event()
+        self.orders: queue.Queue[int] = queue.Queue(maxsize=1)
+        self.orders.put(0)
+        self.flight: Job | None = None
+        self.changed, self.filling = threading.Condition(), False
+
+    def sets_a_global(self) -> None:
+        self.work()
+        READY.set()
+
+    def waits_for_a_global(self) -> None:
+        READY.wait(DEADLINE_S)
+
+    def sets_its_own(self) -> None:
+        self.work()
+        self.ready.set()
+
+    def waits_for_its_own(self) -> None:
+        self.ready.wait(DEADLINE_S)
+
+    def takes(self) -> None:
+        self.work()
+        self.orders.get()
+
+    def puts(self) -> None:
+        self.orders.put(1, timeout=DEADLINE_S)
+
+    def loads(self) -> None:
+        job = Job()
+        self.jobs = [(1, job)]
+        self.dispatch(self.jobs)
+        job.done.set()
+
+    def dispatch(self, jobs: list[tuple[int, Job]]) -> None:
+        self.work()
+
+    def waits_for_a_job(self) -> None:
+        self.jobs[0][1].done.wait(DEADLINE_S)
+
+    def leads_or_waits(self) -> None:
+        """Equal questions are asked once."""
+        flight, first = self.flight, self.flight is None
+        if flight is None:
+            flight = self.flight = Job()
+        if first:
+            self.work()
+            flight.done.set()
+        else:
+            flight.done.wait(DEADLINE_S)
+
+    def fills_or_waits(self) -> None:
+        with self.changed:
+            if self.filling:
+                self.changed.wait(DEADLINE_S)
+                return
+            self.filling = True
+        self.work()
+        with self.changed:
+            self.changed.notify_all()
+
+    def only_refers_to_it(self) -> None:
+        self.work()
+        self.ready.is_set()
+        self.orders.put(3, timeout=DEADLINE_S)
+
+
+READY = threading.Event()
+SHARED = [  # with everybody: only a request waits so for what a worker does, and a worker for its next item
+    (Refresher.sets_a_global, Refresher.waits_for_a_global),
+    (Refresher.sets_its_own, Refresher.waits_for_its_own),
+    (Refresher.fills_or_waits, Refresher.fills_or_waits),
+]
+KNOWN = [
+    (Refresher.takes, Refresher.puts),
+    (Refresher.loads, Refresher.waits_for_a_job),
+    (Refresher.leads_or_waits, Refresher.leads_or_waits),
+]
+UNKNOWN_TO = [
+    (Refresher.only_refers_to_it, Refresher.waits_for_its_own),
+    (Refresher.only_refers_to_it, Refresher.puts),
+]
+
+
+@pytest.mark.parametrize(
+    ("works", "waits", "serves", "seen"),
+    [
+        *((*both, serves, QUEUE) for both in KNOWN for serves in (True, False)),
+        *((*both, True, QUEUE) for both in SHARED),
+        *((*both, False, ELSEWHERE) for both in SHARED),
+        *((*both, True, ELSEWHERE) for both in UNKNOWN_TO),
+    ],
+)
+def test_who_waits_for_a_worker_is_known_by_what_that_one_calls_of_a_thing_both_refer_to(
+    works: Callable[[Refresher], None], waits: Callable[[Refresher], None], serves: bool, seen: str
+) -> None:
+    READY.clear()
+    began, may_end = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        may_end.wait(DEADLINE_S)
+
+    subject = Refresher(lambda: in_queue(wait))
+    with running(partial(works, subject)):
+        assert began.wait(DEADLINE_S)
+        with running(lambda: waits(subject)) as holder:
+            request = Request("GET", None) if serves else None
+            counts = settled(a_hold(Book(), POOL, request, holder.ident or 0, 1.0), seen)
+            may_end.set()
+            READY.set()
+            subject.ready.set()
+            with subject.orders.not_full:
+                subject.orders.maxsize = 9
+                subject.orders.not_full.notify_all()
+    assert (counts[QUEUE], counts[ELSEWHERE]) == (int(seen == QUEUE), int(seen == ELSEWHERE))
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("server", [True, False])
+def test_who_asks_again_and_again_may_wait_for_a_thread_of_the_services_own_in_the_queue(
+    loops: bool, server: bool
+) -> None:
+    """Of a job's end, for instance; a request in the queue is nobody's helper."""
+    began, done = threading.Event(), threading.Event()
+    body = "while not done.is_set():\n        sleep(0.2)" if loops else "sleep(0.4)"
+    waits = compiled(f"def waits(done):\n    {body}\n", "/srv/app/items.py", "waits", sleep=time.sleep)
+
+    def wait() -> None:
+        began.set()
+        done.wait(DEADLINE_S)
+
+    file = "/venv/lib/python3.11/site-packages/gunicorn/workers/gthread.py" if server else "/srv/app/jobs.py"
+    work = compiled("def work(job):\n    job()\n", file, "work")
+    with running(lambda: work(lambda: in_queue(wait))):
+        assert began.wait(DEADLINE_S)
+        with running(partial(waits, done)) as holder:
+            time.sleep(0.1)
+            doing, hold = Doing(Classifier(), Catalog()), a_hold(Book(), POOL, None, holder.ident or 0, 1.0)
+            doing.tick([hold], {hold: 1})
+            done.set()
+    [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
+    assert [place[0] for place in seen["places"]] == ["inside" if loops and not server else ELSEWHERE]

@@ -4,18 +4,21 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from rushhour.agent.book import Book
+from rushhour.agent.book import Book, Hold
+from rushhour.agent.call_sites import Classifier
+from rushhour.agent.catalog import Catalog
 from rushhour.agent.coroutines import entered_by
+from rushhour.agent.doing import Doing
 from rushhour.agent.frames import stack_of
 from rushhour.agent.locks import LockPlaces
-from rushhour.agent.looks import BEHIND, LOCK
+from rushhour.agent.looks import BEHIND, INSIDE, LOCK
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import (
     DEADLINE_S,
@@ -36,6 +39,12 @@ from tests.unit.test_agent_doing import (
 
 def frames_of(thread: threading.Thread) -> list[FrameType]:
     return stack_of(sys._current_frames()[thread.ident or 0])
+
+
+def places_of(holds: list[Hold]) -> set[str]:
+    doing = Doing(Classifier(), Catalog())
+    doing.tick(holds, {hold: number for number, hold in enumerate(holds, 1)})
+    return {place[0] for record in doing.take(2.0) if record["k"] == "doing" for place in record["places"]}
 
 
 def with_statement(lock: Any) -> None:
@@ -253,6 +262,83 @@ def test_the_function_that_takes_a_lock_through_a_class_of_its_own_is_the_guarde
         raise
 
 
+class Tried:
+    """A lock that is tried again and again, as one in a file, in Redis or in a table."""
+
+    def __init__(self) -> None:
+        self.inner = threading.Lock()
+
+    def acquire(self) -> None:
+        while not self.inner.acquire(blocking=False):
+            time.sleep(0.2)
+
+    def release(self) -> None:
+        self.inner.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+@contextmanager
+def report_lock(lock: Tried) -> Iterator[None]:
+    while not lock.inner.acquire(blocking=False):
+        time.sleep(0.2)
+    yield
+    lock.release()
+
+
+def try_lock(lock: Tried) -> None:
+    while not lock.inner.acquire(blocking=False):
+        time.sleep(0.2)
+
+
+def turn_of(lock: Tried) -> None:
+    """The same, whose name says nothing of a lock."""
+    while not lock.inner.acquire(blocking=False):
+        time.sleep(0.2)
+
+
+TRIES = {
+    "class": "with lock:\n        get(wait)",
+    "acquire": "lock.acquire()\n    get(wait)\n    lock.release()",
+    "manager": "with report_lock(lock):\n        get(wait)",
+    "function": "try_lock(lock)\n    get(wait)\n    lock.release()",
+    "unnamed": "turn_of(lock)\n    get(wait)\n    lock.release()",
+}
+
+
+@pytest.mark.parametrize("kind", TRIES)
+@pytest.mark.parametrize("where", ["queue", "elsewhere"])
+def test_a_lock_that_is_tried_again_and_again_is_one_whose_owner_may_be_in_the_queue(
+    kind: str, where: str
+) -> None:
+    """Known by the names of what takes it; else a sleeper only may wait for the holder further on."""
+    lock, release, inside = Tried(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        release.wait(DEADLINE_S)
+
+    file = f"{SQLALCHEMY}util/queue.py" if where == "queue" else "/srv/app/items.py"
+    get = compiled("def get(wait):\n    wait()\n", file, "get")
+    names = {"get": get, "report_lock": report_lock, "try_lock": try_lock, "turn_of": turn_of}
+    save = compiled(f"def save(lock, wait):\n    {TRIES[kind]}\n", "/srv/app/items.py", "save", **names)
+    book, pool = Book(), FakePool()
+    with thread_in(lambda: save(lock, wait)) as owner:
+        assert inside.wait(DEADLINE_S)
+        with thread_in(lambda: save(lock, wait)) as waiter:
+            holds = [a_hold(book, pool, None, one.ident or 0, 1.0) for one in (owner, waiter)]
+            places = places_of(holds)
+            release.set()
+    if kind == "unnamed":
+        assert places == ({QUEUE, INSIDE} if where == "queue" else {ELSEWHERE, INSIDE})
+    else:
+        assert places == ({QUEUE, BEHIND} if where == "queue" else {INSIDE, LOCK})
+
+
 def test_what_a_waiting_task_has_entered_is_known_through_context_managers_too() -> None:
     async def main() -> None:
         lock, event, slot = asyncio.Lock(), asyncio.Event(), asyncio.Semaphore(1)
@@ -276,3 +362,43 @@ def test_what_a_waiting_task_has_entered_is_known_through_context_managers_too()
         assert entered_by(None) == set()
 
     asyncio.run(main())
+
+
+class Limiter:
+    """A limiter of rates: whoever is in the queue further on keeps nobody from going on."""
+
+    def acquire(self) -> None:
+        time.sleep(0.2)
+
+
+def test_a_limiter_of_rates_is_no_lock() -> None:
+    with thread_in(lambda: Limiter().acquire()) as thread:
+        assert LockPlaces().tried(frames_of(thread)) == ()
+
+
+@pytest.mark.parametrize(("where", "seen"), [("queue", {QUEUE, INSIDE}), ("elsewhere", {ELSEWHERE, INSIDE})])
+def test_who_waits_in_a_library_may_wait_for_the_holder_that_passed_it(where: str, seen: set[str]) -> None:
+    """As with a library that caches, and lets equal questions wait for the answer to the first."""
+    begun, release, inside = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        release.wait(DEADLINE_S)
+
+    file = f"{SQLALCHEMY}util/queue.py" if where == "queue" else "/srv/app/items.py"
+    get = compiled("def get(wait):\n    wait()\n", file, "get")
+    cached = compiled(
+        "def cached(begun, wait):\n    if begun.is_set():\n        rest(9)\n    begun.set()\n    get(wait)\n",
+        "/venv/lib/python3.11/site-packages/caching/decorators.py",
+        "cached",
+        get=get,
+        rest=release.wait,
+    )
+    value = compiled("def value(cached, *things):\n    cached(*things)\n", "/srv/app/items.py", "value")
+    book, pool = Book(), FakePool()
+    with thread_in(lambda: value(cached, begun, wait)) as first:
+        assert inside.wait(DEADLINE_S)
+        with thread_in(lambda: value(cached, begun, wait)) as second:
+            places = places_of([a_hold(book, pool, None, one.ident or 0, 1.0) for one in (first, second)])
+            release.set()
+    assert places == seen

@@ -400,3 +400,13 @@ def test_tasks_of_one_request_claim_its_connection_once() -> None:
     assert with_time_outs(lambda number: number // 2).confidence == "certain"
     assert with_time_outs(lambda number: None).confidence == "possible"
     assert with_time_outs(lambda number: number).confidence == "possible"
+
+
+def test_connections_of_which_most_wait_for_a_lock_are_not_certain_to_be_at_work() -> None:
+    history = h.saturated()
+    assert diagnose(history, measure(h.scenario(), history)).confidence == "certain"
+    locked = tuple(f.Backend(9000 + number, "active", "Lock:transactionid", 1.0) for number in range(6))
+    pressed = tuple(dataclasses.replace(one, backends=locked) for one in history.servers)
+    history = dataclasses.replace(history, servers=pressed)
+    found = diagnose(history, measure(h.scenario(), history))
+    assert (found.cause, found.confidence) == ("saturation", "possible")

@@ -19,6 +19,7 @@ from tests.unit.zoo_histories import (
     NOTE_SITE,
     black_hole,
     blocked,
+    deadlocked,
     diagnosed,
     external,
     forked,
@@ -99,6 +100,36 @@ def test_a_full_pool_is_reported_once() -> None:
 
 def test_inherited_connections_that_one_process_alone_uses_are_no_trouble() -> None:
     quiet = dataclasses.replace(forked(processes=1), events=story().history().events)
+    assert diagnosed(quiet).cause == "none"
+
+
+def test_a_connection_that_a_child_and_its_parent_use_is_shared_by_two() -> None:
+    """As where a request forks a process that uses the engine."""
+    one = forked(processes=1)
+    [pattern, *_] = histories.incident().checkouts
+    taken = dataclasses.replace(
+        pattern,
+        server_pid=9001,
+        pid=PID - 1,
+        pool="replica",
+        taken_s=STARTED_S + 4,
+        returned_s=STARTED_S + 4.5,
+    )
+    told = diagnosed(dataclasses.replace(one, checkouts=(*one.checkouts, taken)))
+    assert (told.cause, told.confidence) == ("fork-shared", "certain")
+    assert f"{taken.site.file}:{taken.site.line}" in told.summary
+    before = dataclasses.replace(taken, taken_s=STARTED_S + 1, returned_s=STARTED_S + 1.5)
+    quiet = dataclasses.replace(one, events=story().history().events, checkouts=(before,))
+    assert diagnosed(quiet).cause == "none"
+
+
+def test_garbled_answers_and_a_child_that_ended_before_it_wrote_are_a_shared_connection() -> None:
+    unsaid = forked(processes=2)
+    unsaid = dataclasses.replace(
+        unsaid, inherited=tuple(dataclasses.replace(one, uses=0) for one in unsaid.inherited)
+    )
+    assert (diagnosed(unsaid).cause, diagnosed(unsaid).confidence) == ("fork-shared", "likely")
+    quiet = dataclasses.replace(unsaid, events=story().history().events)
     assert diagnosed(quiet).cause == "none"
 
 
@@ -269,6 +300,14 @@ def test_waits_for_another_programs_session_name_it() -> None:
         "waited for a lock, for 17 s, and that for the transaction of psql of user admin (pid 77)"
         in found.summary
     )
+
+
+def test_transactions_that_wait_for_each_other_are_a_deadlock_and_no_saturation() -> None:
+    found = diagnosed(deadlocked())
+    assert (found.cause, found.confidence) == ("own-lock-chain", "certain")
+    assert "They wait for each other: a deadlock, which the server ends with an error." in found.summary
+    assert f"{NOTE_SITE.file}:{NOTE_SITE.line}" in found.summary
+    assert "in one order everywhere" in found.fix
 
 
 def test_a_lock_kept_by_a_pooled_connection_is_distinguished_from_a_transaction() -> None:

@@ -153,6 +153,27 @@ def hot_row(ends: tuple[int, ...] = (9000, 9003, 9005), **changes: Any) -> Histo
     return made.history()
 
 
+def deadlocked() -> History:
+    """Two transactions wait for each other's rows, and all others for one of them."""
+    made = story()
+    full_of_waits(made)
+    doing(made, driver=60)
+
+    def circle(_: int) -> tuple[f.LockWait, ...]:
+        waits = [(9000, 9001), (9001, 9000), *((pid, 9000) for pid in range(9002, 9006))]
+        return tuple(
+            dataclasses.replace(waits_for(pid, other), blocker_state="active") for pid, other in waits
+        )
+
+    at_locks(made, circle)
+    for number in range(6):
+        back_s = STARTED_S + LOAD_S - 1
+        made.checkout(
+            number, 1.5, f"t{number}", site=NOTE_SITE, owner=number, request_ended_s=None, returned_s=back_s
+        )
+    return made.history()
+
+
 def own_second_session() -> History:
     """Each of three requests updates a row, and once more with a second session: it waits for itself."""
     made = story()
