@@ -69,6 +69,24 @@ def selectors(expression: str) -> tuple[Selector, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def aggregated_by(expression: str) -> frozenset[str] | None:
+    """Return the labels that an aggregation leaves; None where it is no aggregation, or not by labels."""
+    if _too_much(expression):
+        return None
+    try:
+        tree = promql_parser.parse(expression)
+    except ValueError:
+        return None
+    while isinstance(tree, promql_parser.ParenExpr):
+        tree = tree.expr
+    if not isinstance(tree, promql_parser.AggregateExpr):
+        return None
+    if tree.modifier is None:
+        return frozenset()
+    by = str(tree.modifier.type).rpartition(".")[2] == "By"
+    return frozenset(map(str, tree.modifier.labels)) if by else None
+
+
 def _too_much(expression: str) -> str:
     """Say why an expression is not given to the parser; empty if it is."""
     if len(expression) > MOST_CHARACTERS:

@@ -110,10 +110,11 @@ class Resolved:
     series: Mapping[str, Source]
     unknown: Mapping[Selector, str]
     sources: Mapping[Selector, Source]
+    supposed: Mapping[str, str]  # labels that routes ask for, and whose value no file says
 
 
-def resolve(read: Iterable[Selector], names: Names) -> Resolved:
-    """Return series for all these selectors together."""
+def resolve(read: Iterable[Selector], names: Names, asked: frozenset[str] = frozenset()) -> Resolved:
+    """Return series for all these selectors together; `asked` are labels that routes ask for."""
     user = _user_series(names)
     unknown: dict[Selector, str] = {}
     taken: dict[Selector, _Taken] = {}
@@ -126,7 +127,7 @@ def resolve(read: Iterable[Selector], names: Names) -> Resolved:
                 f"reads {what}, which nothing here stands for; map it in {names.place}: "
                 f"`names: {{ {what}: ... }}`"
             )
-    labels = _Labels(taken, names)
+    labels = _Labels(taken, names, asked)
     for selector, stands in taken.items():
         if why := labels.why_not(selector, stands.fixed):
             unknown[selector] = why
@@ -135,7 +136,9 @@ def resolve(read: Iterable[Selector], names: Names) -> Resolved:
     for key in dict.fromkeys((selector.name, stands) for selector, stands in known.items()):
         own = [selector for selector, stands in known.items() if (selector.name, stands) == key]
         series |= labels.series(own, key[1])
-    return Resolved(series, unknown, {selector: stands.source for selector, stands in known.items()})
+    sources = {selector: stands.source for selector, stands in known.items()}
+    supposed = {label: labels.identity(label) for label in asked if not labels.says(label)}
+    return Resolved(series, unknown, sources, supposed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +176,9 @@ def _stands(selector: Selector, user: list[tuple[Selector, Source]]) -> _Taken |
 class _Labels:
     """The labels that all selectors together ask for."""
 
-    def __init__(self, read: Iterable[Selector], names: Names) -> None:
+    def __init__(self, read: Iterable[Selector], names: Names, routed: frozenset[str]) -> None:
         self._names = names
+        self._more = sorted(routed | (WHOLE & names.labels.keys()))
         self._by_name: defaultdict[str, list[Selector]] = defaultdict(list)
         asked: defaultdict[str, dict[str, None]] = defaultdict(dict)
         for selector in read:
@@ -190,6 +194,10 @@ class _Labels:
             return self._names.labels[label]
         values = [value for value in self._asked.get(label, {}) if value]
         return values[0] if values else _USUAL.get(label, "service")
+
+    def says(self, label: str) -> bool:
+        """Return whether a file says the value of a label that names the service."""
+        return label in self._names.labels or any(self._asked.get(label, {}))
 
     def why_not(self, selector: Selector, fixed: tuple[tuple[str, str], ...]) -> str:
         """Return why nothing stands for a known name; empty if something does."""
@@ -222,7 +230,7 @@ class _Labels:
     def series(self, own: list[Selector], stands: _Taken) -> dict[str, Source]:
         """Return the series of one metric."""
         name, fixed = own[0].name, dict(stands.fixed)
-        labels = {"job": self.identity("job"), "instance": self.identity("instance")}
+        labels = {label: self.identity(label) for label in ("job", "instance", *self._more)}
         status: list[str] = []
         for item in (item for selector in own for item in selector.matchers if item.name not in fixed):
             if item.name in WHOLE:
