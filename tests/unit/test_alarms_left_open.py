@@ -199,6 +199,9 @@ def test_a_rule_in_lines_with_an_index_is_read_as_lines(tmp_path: Path) -> None:
         ({"resources": [{"type": "Microsoft.Insights/metricAlerts"}]}, "Azure"),
         ({"displayName": "x", "conditions": [{"conditionThreshold": {}}]}, "Google Cloud"),
         ({"version": "prometheus/v1", "service": "x", "slos": []}, "Sloth"),
+        ({"version": 4, "terraform_version": "1.9", "resources": []}, "terraform show -json"),
+        ({"panels": [], "schemaVersion": 30}, "dashboard"),
+        ({"AlarmHistoryItems": []}, "describe-alarms"),
     ],
 )
 def test_a_file_of_another_tool_is_refused_by_the_tools_name(
@@ -347,7 +350,22 @@ def test_what_a_group_says_counts_for_its_rules(monkeypatch: pytest.MonkeyPatch,
     assert "external labels" in item.unknown
 
 
+def test_what_parts_failures_from_all_others_is_a_part_also_where_it_is_excluded(tmp_path: Path) -> None:
+    text = 'sum(rate(http_server_requests_seconds_count{exception!="None"}[1m])) > 0'
+    [item] = audited(tmp_path, r__yml=rules(text)).values()
+    assert "a part by exception" in item.unknown
+
+
 # Grafana
+
+
+def test_what_is_provisioned_beside_alert_rules_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "contact.yaml").write_text("apiVersion: 1\ncontactPoints: [{ name: x }]\n", encoding="utf-8")
+    (tmp_path / "rules.json").write_text(json.dumps(grafana(query("A", ALL), threshold())), encoding="utf-8")
+    loaded = load([tmp_path])
+    assert [policy.name for policy in loaded.policies] == ["A"]
+    assert any("contactPoints, left out" in note for note in loaded.notes)
+
 
 BY_JOB = 'sum by (job) (rate(http_requests_total{code=~"5.."}[5m]))'
 ALL = "sum(rate(http_requests_total[5m]))"

@@ -149,6 +149,9 @@ def _take_rules(path: str, node: Node, found: Found) -> bool:
         found.unknown += unknown
         found.problems += problems
         found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)})")
+    elif grafana.recognises_other(plain):
+        kinds = ", ".join(sorted(key for key in plain if key != "apiVersion"))
+        found.notes.append(f"{path}: Grafana's {kinds}, left out: every contact point is taken to notify")
     elif alertmanager_yml.recognises_grafana(plain):
         configuration, problems = alertmanager_yml.read_grafana(node, path)
         found.problems += problems
@@ -188,7 +191,7 @@ def _is_kubernetes(plain: Any) -> bool:
 
 def _what(plain: Any) -> str:
     if tool := other_tool(plain):
-        return f"{tool}, which is not read"
+        return tool if ": " in tool else f"{tool}, which is not read"
     if isinstance(plain, Mapping):
         return f"the keys {', '.join(map(str, list(plain)[:6]))}" if plain else "an empty mapping"
     return f"a {type(plain).__name__}"

@@ -18,6 +18,12 @@ from rushhour.scenario.yaml_node import Node
 
 EXPRESSION: Final = ("__expr__", "-100")
 MAX_DEPTH: Final = 20
+_BESIDE: Final = frozenset(
+    {
+        *("contactPoints", "templates", "deleteRules", "deleteContactPoints", "deleteTemplates"),
+        *("deleteMuteTimes", "resetPolicies"),
+    }
+)
 _REFERENCE: Final = re.compile(r"\$\{?(\w+)\}?")
 _COMPARISON: Final = re.compile(r"(==|!=|<=|>=|<|>)")
 _ARITHMETIC: Final = re.compile(r"[\w\s$.{}()+*/%<>=!^-]*")
@@ -33,6 +39,15 @@ def recognises(plain: Any) -> bool:
     """Return whether these are Grafana's rules: each has a `title`, a `condition` and `data`."""
     rules = list(_rules(plain))
     return bool(rules) and all("data" in rule and "condition" in rule for rule, _, _ in rules)
+
+
+def recognises_other(plain: Any) -> bool:
+    """Return whether this is provisioned beside alert rules, and holds none: contact points, templates."""
+    return (
+        isinstance(plain, Mapping)
+        and bool(plain.keys() & _BESIDE)
+        and plain.keys() <= {*_BESIDE, "apiVersion"}
+    )
 
 
 def _rules(plain: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str | int, ...]]]:

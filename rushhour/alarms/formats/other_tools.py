@@ -5,14 +5,29 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _SHOWN: Final = 20_000  # characters of a document that are looked at
-_DATADOG: Final = {"query", "type"}
+_KEYS: Final[tuple[tuple[frozenset[str], str], ...]] = (
+    (frozenset({"query", "type", "options"}), "a monitor of Datadog"),
+    (frozenset({"query", "type", "message"}), "a monitor of Datadog"),
+    (
+        frozenset({"version", "terraform_version", "resources"}),
+        "a state of Terraform as it is stored: name what `terraform show -json` prints instead",
+    ),
+    (
+        frozenset({"panels", "schemaVersion"}),
+        "a dashboard of Grafana: export its alert rules, and name those",
+    ),
+    (
+        frozenset({"AlarmHistoryItems"}),
+        "a history of alarms: name what `aws cloudwatch describe-alarms` prints instead",
+    ),
+    (frozenset({"service", "slos"}), "a file of Sloth: generate its rules, and name those"),
+)
 _MARKS: Final = (
     ("nrql", "a condition of New Relic"),
     ("microsoft.insights/", "an alert of Azure Monitor"),
     ("conditionthreshold", "an alert policy of Google Cloud"),
     ("conditionprometheusquerylanguage", "an alert policy of Google Cloud"),
     ("programtext", "a detector of Splunk Observability"),
-    ("elasticsearch", "a watch of Elasticsearch"),
 )
 
 
@@ -22,13 +37,14 @@ def other_tool(plain: Any) -> str:
     if not isinstance(first, Mapping):
         return ""
     if isinstance(kind := first.get("kind"), str) and "apiVersion" in first:
-        return f"a {kind} ({first['apiVersion']})"
+        return f"a resource of kind {kind} ({first['apiVersion']})"
     if isinstance(monitors := first.get("monitors"), list) and monitors and isinstance(monitors[0], Mapping):
         first = monitors[0]
-    if first.keys() >= _DATADOG and ("options" in first or "message" in first):
-        return "a monitor of Datadog"
-    if str(first.get("version", "")).startswith("prometheus/") and "slos" in first:
-        return "a Sloth file of objectives: generate its rules, and name those"
+    by_keys = next((words for keys, words in _KEYS if first.keys() >= keys), "")
+    return by_keys or _by_text(plain)
+
+
+def _by_text(plain: Any) -> str:
     try:
         text = json.dumps(plain, default=str)[:_SHOWN].lower()
     except (ValueError, RecursionError):

@@ -98,6 +98,10 @@ _POOL_LABELS: Final = (
     "db_client_connection_pool_name",
     "db_client_connections_pool_name",
 )
+# Labels that part failures from all others, also where a rule excludes the healthy value.
+_OF_FAILURES: Final = frozenset(
+    {"exception", "error", "error_type", "result", "reason", "grpc_code", "grpc_status", "response_flags"}
+)
 _STATE_LABELS: Final = ("state", "db_client_connection_state", "db_client_connections_state")
 _USUAL: Final = {"job": "service", "instance": "service:8000", **dict.fromkeys(_POOL_LABELS, "replica")}
 _WORD: Final = re.compile(r"[\w./:-]+")
@@ -220,7 +224,7 @@ class _Labels:
             elif item.name in _STATE_LABELS:
                 if not item.matches({item.name: "used"}):
                     return f"reads {selector}; of a pool the timeline has the used connections alone"
-            elif item.name != "le" and not item.matches({}):
+            elif item.name in _OF_FAILURES or (item.name != "le" and not item.matches({})):
                 return (
                     f"reads {selector}, a part by {item.name} of what the timeline has as a whole; if that "
                     f"is the service, map it in {self._names.place}: `names: {{ '{selector}': ... }}`"
