@@ -18,6 +18,7 @@ MOST_OPERATORS: Final = 1000
 MOST_NESTED: Final = 200
 MOST_DIGITS: Final = 12  # of a duration: it panics beyond what 64 bits hold
 _TEXT: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*", re.DOTALL)
+_LOGQL: Final = re.compile(r"\}\s*(\|[=~]|!=|!~|\|\s*(json|logfmt|unwrap|line_format|pattern)\b)")
 _LABELS: Final = re.compile(r"\{[^{}]*\}")
 _OPERATOR: Final = re.compile(r"[-+*/%^<>=!@,]|\b(?:and|or|unless|atan2|offset)\b", re.IGNORECASE)
 _LONG_DURATION: Final = re.compile(
@@ -48,7 +49,8 @@ def selectors(expression: str) -> tuple[Selector, ...]:
     try:
         tree = promql_parser.parse(expression)
     except ValueError as error:
-        raise ValueError(f"{_shown(expression)} is not PromQL: {error}") from None
+        logs = "; it looks like LogQL of Loki, which is not read" if _LOGQL.search(expression) else ""
+        raise ValueError(f"{_shown(expression)} is not PromQL: {error}{logs}") from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of the native parser; it derives from no Exception
             raise

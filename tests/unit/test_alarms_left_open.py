@@ -356,6 +356,12 @@ def test_what_parts_failures_from_all_others_is_a_part_also_where_it_is_excluded
     assert "a part by exception" in item.unknown
 
 
+def test_a_query_of_logs_is_refused_by_its_language(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        audited(tmp_path, r__yml=rules('sum(rate({app="x"} |= "error" [5m])) > 5'))
+    assert "LogQL of Loki" in caught.value.problems[0]
+
+
 # Grafana
 
 
