@@ -23,6 +23,7 @@ _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)|(?P<name>[A-Za-z]\w*)"
     r"|(?P<sign>==|!=|<=|>=|&&|\|\||[-+*/^()<>,]))"
 )
+_CALLED: Final = re.compile(r"(?<![A-Za-z_])(?!(?:AND|OR)\b)([A-Z][A-Z_]*)\s*\(")
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
     "==": operator.eq, "!=": operator.ne,
@@ -97,6 +98,8 @@ class _Parser:
         self._depth = 0
         if len(text) > MAX_CHARACTERS:
             raise MathsError(f"has {len(text):,} characters; {MAX_CHARACTERS:,} are the most")
+        for name in _CALLED.findall(text):
+            _check_function(name)
         while at < len(text.rstrip()):
             match = _TOKEN.match(text, at)
             if match is None:
@@ -192,12 +195,12 @@ class _Parser:
         if kind == "name" and text[0].islower():
             self.names.add(text)
             return lambda lookup: lookup(text)
+        if text in ("REPEAT", "LINEAR"):
+            raise MathsError(f"FILL() with {text} is not replayed; FILL() with a number or an id is")
         raise MathsError(f"{self._text!r} cannot be read at {text or 'its end'!r}")
 
     def _function(self, name: str) -> Callable[[Lookup], Value]:
-        known = ("IF", "FILL", *_OF_ONE)
-        if name.upper() not in known:
-            raise MathsError(f"{name}() is not among what is replayed: + - * / ^, {', '.join(known)}")
+        _check_function(name)
         self._needs("(")
         given = [self._or()]
         while self._takes(","):
@@ -212,6 +215,12 @@ class _Parser:
             case "FILL":
                 return lambda lookup: given[1](lookup) if (x := given[0](lookup)) is None else x
         return _one(_OF_ONE[name.upper()], given[0])
+
+
+def _check_function(name: str) -> None:
+    known = ("IF", "FILL", *_OF_ONE)
+    if name.upper() not in known:
+        raise MathsError(f"{name}() is not among what is replayed: + - * / ^, {', '.join(known)}")
 
 
 def _one(what: Callable[[float], float], of: Callable[[Lookup], Value]) -> Callable[[Lookup], Value]:

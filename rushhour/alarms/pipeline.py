@@ -13,7 +13,7 @@ from rushhour.alarms import promtool
 from rushhour.alarms.alertmanager import Change, Labels
 from rushhour.alarms.prom_series import NEEDS, Source, input_series
 from rushhour.alarms.routing import Configuration, Delivered, deliveries
-from rushhour.alarms.rules import Rule, unknown_rules
+from rushhour.alarms.rules import LONGEST_WINDOW_S, Rule, longest_back_s, unknown_rules
 from rushhour.alarms.selectors import Selector
 from rushhour.alarms.timeline import Timeline
 
@@ -29,6 +29,8 @@ class Intervals:
 
     evaluation_s: float = EVALUATION_S
     scrape_s: float = SCRAPE_S
+    external: tuple[tuple[str, str], ...] | None = None  # labels of every alert; None: no prometheus.yml says
+    relabelled: bool = False  # by alert_relabel_configs
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Pipeline:
     unknown: Mapping[Rule, str]
     configuration: Configuration
     capacity: int = CAPACITY
+    supposed: Mapping[str, str] = field(default_factory=dict)  # labels whose value no file says
+    asked_in: str = ""  # where to say them
     intervals: Intervals = field(default_factory=Intervals)
     _answers: list[tuple[Timeline, Outcome]] = field(default_factory=list)
 
@@ -78,6 +82,8 @@ class Pipeline:
             self.unknown,
             configuration,
             self.capacity,
+            self.supposed,
+            self.asked_in,
             self.intervals,
         )
 
@@ -94,6 +100,11 @@ class Pipeline:
                 evaluated = self._firing(unknown, timeline)
             except promtool.PromtoolError as again:
                 return Outcome(unknown, (), (), str(again))
+        external = self.intervals.external or ()
+        evaluated = {
+            at_ms: frozenset(_labelled(alert, external) for alert in alerts)
+            for at_ms, alerts in evaluated.items()
+        }
         changes = tuple(self._changes(evaluated, timeline))
         delivered = deliveries(changes, self.configuration, timeline.seconds, timeline.starts_at)
         return Outcome(unknown, changes, tuple(delivered))
@@ -123,37 +134,41 @@ class Pipeline:
     def _question(self, known: Sequence[Rule], timeline: Timeline) -> promtool.Question:
         has = {source: not any(timeline.lacks(item) for item in NEEDS[source]) for source in NEEDS}
         return promtool.Question(
-            rules=(_text(known),),
+            rules=(_text([rule.over(timeline.seconds) for rule in known]),),
             series=input_series(
                 timeline,
                 {},
                 scrape_s=self.intervals.scrape_s,
-                healthy=self._before_ms // round(self.intervals.scrape_s * 1000),
+                healthy=self._before_ms(timeline) // round(self.intervals.scrape_s * 1000),
                 capacity=self.capacity,
                 gaps="zero",
                 shipped={name: source for name, source in self.series.items() if has[source]},
             ),
             scrape_ms=round(self.intervals.scrape_s * 1000),
             evaluation_ms=round(self.every_s * 1000),
-            from_ms=self._before_ms,
-            to_ms=self._before_ms + timeline.seconds * 1000,
+            from_ms=self._before_ms(timeline),
+            to_ms=self._before_ms(timeline) + timeline.seconds * 1000,
         )
 
-    @property
-    def _before_ms(self) -> int:
-        windows_s = [rule.window_s for rule in self.rules if rule not in self.unknown]
-        longest_s = max(windows_s, default=0.0) + HEALTHY_S
+    def _before_ms(self, timeline: Timeline) -> int:
+        known = [rule.over(timeline.seconds) for rule in self.rules if rule not in self.unknown]
+        longest_s = min(longest_back_s(known), 2 * LONGEST_WINDOW_S) + HEALTHY_S
         step_ms = math.lcm(round(self.every_s * 1000), round(self.intervals.scrape_s * 1000))
         return math.ceil(longest_s * 1000 / step_ms) * step_ms
 
     def _changes(self, moments: Mapping[int, frozenset[Labels]], timeline: Timeline) -> Iterable[Change]:
         before = frozenset[Labels]()
-        start_ms, step_ms = self._before_ms, round(self.every_s * 1000)
+        start_ms, step_ms = self._before_ms(timeline), round(self.every_s * 1000)
         for at_ms in range(start_ms, start_ms + timeline.seconds * 1000 + 1, step_ms):
             now, t_s = moments.get(at_ms, frozenset()), (at_ms - start_ms) / 1000
             yield from (Change(t_s, alert, firing=True) for alert in sorted(now - before))
             yield from (Change(t_s, alert, firing=False) for alert in sorted(before - now))
             before = now
+
+
+def _labelled(alert: Labels, external: Labels) -> Labels:
+    """Add Prometheus's own labels, where the alert has none of that name."""
+    return tuple(sorted({**dict(external), **dict(alert)}.items()))
 
 
 def _text(rules: Sequence[Rule]) -> str:

@@ -113,6 +113,12 @@ class PrometheusPolicy:
             fixed = dict(rule.fixed)
             if rule.alert and any(fixed.get(name, value) != value for name, value in self.match.items()):
                 continue
+            if why := rule.unreplayed:
+                found[f"rule {rule.alert or rule.record}: {why}"] = None
+            if rule.window_s > self.healthy_before:
+                far, before = spoken(rule.window_s), spoken(self.healthy_before)
+                why = f"looks back {far}, and healthy_before is {before}: set it longer"
+                found[f"rule {rule.alert or rule.record}: {why}"] = None
             for read in rule.reads:
                 if read.name not in recorded and (why := self._unread(read, timeline)):
                     found[f"rule {rule.alert or rule.record}: {why}"] = None

@@ -2,14 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from rushhour.alarms.alertmanager import Change, Labels
 from rushhour.alarms.events import Firing, Kind, Notification, Replay
 from rushhour.alarms.pipeline import Outcome, Pipeline
 from rushhour.alarms.promtool import milliseconds
-from rushhour.alarms.routing import Node, may_inhibit, may_take
+from rushhour.alarms.routing import Node, may_inhibit, may_take, open_labels
 from rushhour.alarms.rules import Rule
 from rushhour.alarms.timeline import Timeline, spoken
+
+# Labels that teams give a Prometheus as its external ones, and not its series.
+EXTERNAL: Final = frozenset(
+    {
+        "cluster",
+        "region",
+        "env",
+        "environment",
+        "stage",
+        "datacenter",
+        "dc",
+        "az",
+        "zone",
+        "prometheus",
+        "tenant",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,30 @@ class RoutedAlert:
             pipeline=self.pipeline.routed(replace(configuration, root=root)),
         )
 
+    def _open(self, outcome: Outcome) -> str:
+        """Say which label decides the route of its alerts, where nothing says its value."""
+        configuration, supposed = self.pipeline.configuration, self.pipeline.supposed
+        for alert in {change.alert for change in outcome.changes if self._is_mine(change.alert)}:
+            labels = dict(alert)
+            set_here = dict(self.rules[0].labels)
+            unsaid = {
+                name
+                for name, value in supposed.items()
+                if name not in set_here
+                and (labels.get(name) == value or (name not in labels and self._may_be_external(name)))
+            }
+            fixed = {name: value for name, value in labels.items() if name not in unsaid}
+            if asked := sorted(open_labels(configuration.root, fixed, unsaid)):
+                return (
+                    f"its route depends on the label {asked[0]}, whose value here no file says; say it in "
+                    f"{self.pipeline.asked_in}: `labels: {{ {asked[0]}: ... }}`"
+                )
+        return ""
+
+    def _may_be_external(self, name: str) -> bool:
+        """Return whether Prometheus may add the label to every alert, where no prometheus.yml says."""
+        return self.pipeline.intervals.external is None and name in EXTERNAL
+
     def _is_mine(self, alert: Labels) -> bool:
         labels = set(alert)
         return any(set(rule.fixed) <= labels for rule in self.rules)
@@ -85,7 +127,7 @@ class RoutedAlert:
                 firing.at(change.t_s, bool(now))
         return firing.ended(timeline.seconds)
 
-    def _unknown(self, outcome: Outcome, timeline: Timeline) -> str:
+    def _unknown(self, outcome: Outcome, timeline: Timeline) -> str:  # noqa: PLR0911 - one for each reason
         for rule in self.rules:
             if rule in outcome.unknown:
                 return outcome.unknown[rule]
@@ -93,6 +135,8 @@ class RoutedAlert:
             return outcome.failed
         if any(change.t_s <= 0 and self._is_mine(change.alert) for change in outcome.changes):
             return "fires in healthy traffic already, so when it last notified is not known"
+        if why := self._open(outcome):
+            return why
         own = self.rules[0].fixed
         for rule, why in outcome.unknown.items():
             if rule.alert and any(

@@ -7,7 +7,7 @@ tests/integration/test_alarms_routes.py holds it against a real one. Silences ar
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
@@ -105,6 +105,12 @@ class Configuration:
     receivers: Mapping[str, bool] = field(default_factory=dict)
     place: str = ""
 
+    def asked_labels(self) -> set[str]:
+        """Return the labels that decide which routes an alert takes, and what inhibits it."""
+        matchers = [item for node in self.root.all() for item in node.matchers]
+        matchers += [item for rule in self.inhibitions for item in (*rule.source, *rule.target)]
+        return {item.name for item in matchers}
+
     def timed(self, node: Node) -> bool:
         """Return whether the time of day decides if a route notifies anybody."""
         return bool(node.muted or node.active)
@@ -198,6 +204,20 @@ def may_take(root: Node, fixed: Mapping[str, str]) -> list[Node]:
         if sure and not child.goes_on:
             return found
     return [*found, root] if not any(_sure(child, fixed) for child in root.routes) else found
+
+
+def open_labels(root: Node, fixed: Mapping[str, str], supposed: Collection[str]) -> set[str]:
+    """Return which of the supposed labels decide where an alert goes; `fixed` are its others."""
+    found: set[str] = set()
+    for child in root.routes:
+        known = [item for item in child.matchers if item.name not in supposed]
+        if not all(item.matches(fixed) for item in known):
+            continue
+        found |= {item.name for item in child.matchers if item.name in supposed}
+        found |= open_labels(child, fixed, supposed)
+        if len(known) == len(child.matchers) and not child.goes_on:
+            break
+    return found
 
 
 def _sure(node: Node, fixed: Mapping[str, str]) -> bool:

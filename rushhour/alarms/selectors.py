@@ -18,6 +18,7 @@ MOST_OPERATORS: Final = 1000
 MOST_NESTED: Final = 200
 MOST_DIGITS: Final = 12  # of a duration: it panics beyond what 64 bits hold
 _TEXT: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*", re.DOTALL)
+_LOGQL: Final = re.compile(r"\}\s*(\|[=~]|!=|!~|\|\s*(json|logfmt|unwrap|line_format|pattern)\b)")
 _LABELS: Final = re.compile(r"\{[^{}]*\}")
 _OPERATOR: Final = re.compile(r"[-+*/%^<>=!@,]|\b(?:and|or|unless|atan2|offset)\b", re.IGNORECASE)
 _LONG_DURATION: Final = re.compile(
@@ -48,7 +49,8 @@ def selectors(expression: str) -> tuple[Selector, ...]:
     try:
         tree = promql_parser.parse(expression)
     except ValueError as error:
-        raise ValueError(f"{_shown(expression)} is not PromQL: {error}") from None
+        logs = "; it looks like LogQL of Loki, which is not read" if _LOGQL.search(expression) else ""
+        raise ValueError(f"{_shown(expression)} is not PromQL: {error}{logs}") from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of the native parser; it derives from no Exception
             raise
@@ -67,6 +69,24 @@ def selectors(expression: str) -> tuple[Selector, ...]:
                 item for item in below if item is not None and not isinstance(item, str | int | float)
             ]
     return tuple(dict.fromkeys(found))
+
+
+def aggregated_by(expression: str) -> frozenset[str] | None:
+    """Return the labels that an aggregation leaves; None where it is no aggregation, or not by labels."""
+    if _too_much(expression):
+        return None
+    try:
+        tree = promql_parser.parse(expression)
+    except ValueError:
+        return None
+    while isinstance(tree, promql_parser.ParenExpr):
+        tree = tree.expr
+    if not isinstance(tree, promql_parser.AggregateExpr):
+        return None
+    if tree.modifier is None:
+        return frozenset()
+    by = str(tree.modifier.type).rpartition(".")[2] == "By"
+    return frozenset(map(str, tree.modifier.labels)) if by else None
 
 
 def _too_much(expression: str) -> str:

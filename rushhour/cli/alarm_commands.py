@@ -14,7 +14,7 @@ from rushhour.alarms.study import Scale, Study, study
 from rushhour.alarms.study import as_json as study_object
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Exit, path_option, with_broken
+from rushhour.cli.options import RUN_PATH, Exit, path_option, with_broken
 from rushhour.cli.param_types import Duration, Moment, Number
 from rushhour.errors import RunDataError
 from rushhour.judging.alarms import audit_run
@@ -25,7 +25,7 @@ from rushhour.verdict.lost import lost_everything, lost_of
 
 
 @click.command(short_help="Say who would have been paged for a run's failures.")
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, type=RUN_PATH)
 @path_option(
     "--timeline",
     None,

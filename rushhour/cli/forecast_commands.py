@@ -9,7 +9,7 @@ import click
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console
 from rushhour.cli.deployment_options import deployment_options, pool_options
-from rushhour.cli.options import Exit, think_time_option
+from rushhour.cli.options import RUN_PATH, Exit, think_time_option
 from rushhour.cli.param_types import Number
 from rushhour.errors import InsufficientDataError, RunDataError
 from rushhour.jobs.forecast.job import Asked, forecast_run
@@ -30,7 +30,7 @@ def _day(_context: click.Context, _option: click.Parameter, given: str | None) -
 
 
 @click.command(name="forecast", short_help="Forecast whether a release exhausts a pool in production.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RUN_PATH)
 @deployment_options
 @pool_options
 @think_time_option("instead of the run's")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -185,4 +185,7 @@ def _with_options(command: Callable[..., int], release: Decorator) -> Command:
     return decorated
 
 
-runs_argument = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+RUN_PATH: Final = click.Path(
+    path_type=Path, readable=False
+)  # reading it says what cannot be read, and goes on
+runs_argument = click.argument("runs", nargs=-1, required=True, type=RUN_PATH)

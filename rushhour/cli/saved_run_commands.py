@@ -12,7 +12,15 @@ from rushhour.cli.annotated_runs import add_run
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
-from rushhour.cli.options import Exit, exit_code, path_option, runs_argument, scenarios_option, with_broken
+from rushhour.cli.options import (
+    RUN_PATH,
+    Exit,
+    exit_code,
+    path_option,
+    runs_argument,
+    scenarios_option,
+    with_broken,
+)
 from rushhour.cli.param_types import Number
 from rushhour.cli.scenario_completion import scenario_names
 from rushhour.errors import RunDataError, UsageError
@@ -38,8 +46,8 @@ from rushhour.verdict.whole import RunCheck, check_of, in_lines
 
 
 @click.command(short_help="Say whether a saved run is worse than an earlier one.")
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
+@click.argument("before", type=RUN_PATH)
+@click.argument("after", type=RUN_PATH)
 @click.option(
     "--tolerance",
     metavar="SHARE",

@@ -11,6 +11,7 @@ from rushhour.rundir.manifest import Manifest, Rows
 EVERYTHING: Final = "manifest"  # the file name of a loss that affects the whole run
 GAP_S: Final = 5.0
 GAP_SHARE: Final = 0.1  # share of the load: an observer may be delayed on a busy machine
+HOLE_S: Final = 2.0  # a generator that stood still for longer has not kept its schedule either
 MOST_UNENDED: Final = 0.1  # share of the requests sent that may have no row though no row was lost
 SHARE: Final = 0.01  # tolerated difference of requests or rows when two counts are compared
 FEW: Final = 3
@@ -50,6 +51,7 @@ def find_losses(
     elif _had_manifest(history):
         what = "every manifest is gone, and this run was made with them: nothing says what its files held"
         found.append(f.Loss(EVERYTHING, what, foreign=True))
+    found += _two_runs(history)
     known = {loss.file for loss in found}
     found += [loss for loss in _odd_rows(history, manifests) if loss.file not in known | whole]
     found += [loss for loss in _gaps(history) if loss.file not in known]
@@ -59,6 +61,15 @@ def find_losses(
 def _had_manifest(history: f.History) -> bool:
     anchor = history.event(f.ANCHOR)
     return anchor is not None and bool(anchor.detail.get("manifest"))
+
+
+def _two_runs(history: f.History) -> Iterator[f.Loss]:
+    """Yield the events where those of several runs are mixed, though the manifests of all are there."""
+    for name in (f.LOAD_STARTED, f.LOAD_ENDED, f.RUN_ENDED):
+        many = sum(event.name == name for event in history.events)
+        if many > 1:
+            yield f.Loss("events.jsonl", f"holds {name} {many} times: the rows of several runs", foreign=True)
+            return
 
 
 def _lists_notifications(manifests: Sequence[Manifest]) -> bool:
@@ -152,8 +163,38 @@ def _odd_rows(history: f.History, manifests: Sequence[Manifest]) -> Iterator[f.L
 def _gaps(history: f.History) -> Iterator[f.Loss]:
     """Yield periods without samples, even if the manifest says that none were written."""
     if (load := _load_of(history)) is not None:
-        yield from _gap("generator.jsonl", [sample.t_s for sample in history.generator], *load)
+        gaps = [*_gap("generator.jsonl", [sample.t_s for sample in history.generator], *load)]
+        for loss in gaps or _holes(history):
+            yield loss
+            yield from _also_of_requests(history, loss)
         yield from _gap("host.jsonl", [sample.t_s for sample in history.host], *load)
+
+
+def _holes(history: f.History) -> Iterator[f.Loss]:
+    """Yield the longest time without a row of one worker: each writes a row every second."""
+    of_workers: dict[str, list[float]] = {}
+    for sample in history.generator:
+        of_workers.setdefault(sample.worker, []).append(sample.t_s)
+    found = [
+        (after - before, before, worker)
+        for worker, times_s in of_workers.items()
+        for before, after in pairwise(sorted(times_s))
+    ]
+    longest_s, at_s, worker = max(found, default=(0.0, 0.0, ""))
+    if longest_s > HOLE_S:
+        what = (
+            f"worker {worker} has no row for {longest_s:.1f} s, from {at_s:.1f} s on, and writes every second"
+        )
+        yield f.Loss("generator.jsonl", what, None, at_s, at_s + longest_s)
+
+
+def _also_of_requests(history: f.History, loss: f.Loss) -> Iterator[f.Loss]:
+    """Yield the requests of a time of which the generator has no rows either."""
+    from_s, to_s = loss.from_s, loss.to_s
+    if from_s is None or to_s is None or any(from_s < row.t_s < floor(to_s) for row in history.requests):
+        return
+    what = f"no row from {from_s:.1f} s to {to_s:.1f} s, and generator.jsonl does not say that none was sent"
+    yield f.Loss("requests.jsonl", what, None, from_s, to_s)
 
 
 def _load_of(history: f.History) -> tuple[float, float] | None:

@@ -21,6 +21,7 @@ from rushhour.alarms.timeline import METRICS, Timeline
 from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.errors import UsageError
 from rushhour.scenario.durations import seconds_of
+from tests.unit.test_alarms_formats_cloudwatch import evening
 from tests.unit.test_hostile_files import ALARM
 
 TIMELINE = Timeline(dict.fromkeys(METRICS, (1.0,) * 600), ("ten minutes",))
@@ -282,7 +283,18 @@ def test_a_rule_that_looks_back_for_years_is_unknown_and_the_others_are_not(tmp_
     assert isinstance(first, RoutedAlert)
     assert isinstance(second, RoutedAlert)
     assert "looks back 100,000 days; 31 are the most" in first.pipeline.unknown[first.rules[0]]
-    assert second.pipeline._before_ms < 7_200_000
+    assert second.pipeline._before_ms(evening()) < 7_200_000
+
+
+@pytest.mark.parametrize("key", ["for", "keep_firing_for"])
+def test_a_rule_that_waits_for_years_is_unknown_and_the_others_are_not(key: str, tmp_path: Path) -> None:
+    content = rules(rule={key: "99999999y"})
+    content["groups"] += rules(name="h", rule={"alert": "b"})["groups"]
+    first, second = load([written(tmp_path / "rules.yml", content)]).policies
+    assert isinstance(first, RoutedAlert)
+    assert isinstance(second, RoutedAlert)
+    assert "days; 31 are the most" in first.pipeline.unknown[first.rules[0]]
+    assert second.pipeline._before_ms(evening()) < 7_200_000
 
 
 @pytest.mark.parametrize("interval", ["2h", "99999999y", "9" * 5000 + "s"])

@@ -1,5 +1,6 @@
 """Paths that lead nowhere: each command says so, and the other runs are judged."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,17 @@ def test_a_run_at_no_path_does_not_keep_the_others_from_being_judged(
     said = capsys.readouterr()
     assert "PASS" in said.out
     assert said.err.count("no run directory") == 2
+
+
+@pytest.mark.parametrize("command", [["judge"], ["verify"], ["alarms"], ["report"]])
+def test_a_run_that_may_not_be_read_does_not_keep_the_others_from_being_read(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = save(tmp_path / "20250101T170000Z-gate", h.healthy(), h.scenario(release="1.1.1"))
+    run = save(tmp_path / "20250101T180000Z-gate", h.healthy(), h.scenario(release="1.1.1"))
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and str(closed.path) not in str(path)
+    )
+    assert _exit_of([*command, str(closed.path), str(run.path)]) == 0  # root may read it all the same
+    assert "Usage" not in capsys.readouterr().err

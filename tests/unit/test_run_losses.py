@@ -383,3 +383,33 @@ def test_a_writer_that_goes_on_after_it_was_closed_opens_its_manifest_again(tmp_
     writer.close()
     [manifest] = read_manifests(run.path)
     assert manifest.closed
+
+
+def test_two_runs_in_the_files_of_one_are_noticed(tmp_path: Path) -> None:
+    own = save(tmp_path / "own", h.healthy(), h.scenario(release="1.1.1"))
+    other = save(tmp_path / "other", h.healthy(), h.scenario(release="1.1.1"))
+    for name in FACTS:
+        own.file(name).write_bytes(own.file(name).read_bytes() + other.file(name).read_bytes())
+    for manifest in (other.path / "manifest").iterdir():
+        shutil.copy(manifest, own.path / "manifest" / f"other-{manifest.name}")
+    assert [loss.what for loss in load_history(own).losses if loss.file == "events.jsonl"] == [
+        "holds load_started 2 times: the rows of several runs"
+    ]
+    assert judged(own).verdict == "unknown"
+
+
+@pytest.mark.parametrize(("from_s", "to_s"), [(30, 33), (30, 45), (50, 1000)])
+def test_seconds_that_are_gone_from_the_requests_and_from_the_generator_are_unknown_to_alarms_too(
+    from_s: int, to_s: int, healthy: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def keep(lines: list[str]) -> list[str]:
+        return [line for line in lines if not from_s <= json.loads(line)["t_s"] < to_s]
+
+    for name in ("requests.jsonl", "generator.jsonl"):
+        mutate(healthy, name, keep)
+    shutil.rmtree(healthy.path / "manifest")
+    files = {loss.file for loss in load_history(healthy).losses}
+    assert files == {"requests.jsonl", "generator.jsonl"}
+    assert judged(healthy).verdict == "unknown"
+    assert _exit_of(["alarms", str(healthy.path)]) == 2
+    capsys.readouterr()

@@ -29,7 +29,9 @@ def recognises(plain: Any) -> bool:
 
 def recognises_grafana(plain: Any) -> bool:
     """Return whether these are Grafana's notification policies."""
-    return isinstance(plain, Mapping) and isinstance(plain.get("policies"), list)
+    if not isinstance(plain, Mapping) or not isinstance(plain.get("policies"), list):
+        return False
+    return not any(isinstance(policy, Mapping) and "conditions" in policy for policy in plain["policies"])
 
 
 def read(document: Document, path: str) -> tuple[Configuration | None, list[str]]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rushhour.alarms.formats.documents import mapped
 from rushhour.alarms.formats.raw_alarms import RawAlarm, Unresolved
 from rushhour.scenario.yaml_node import Node
 
@@ -17,6 +18,14 @@ MAX_PARTS: Final = 20_000  # values that an alarm is made of: references to refe
 MAX_CHARACTERS: Final = 100_000
 _SCALING: Final = re.compile(r"AWS::(AutoScaling|ApplicationAutoScaling)::ScalingPolicy")
 _HOLE: Final = re.compile(r"\$\{(!?)([^}]*)\}")
+_LOOP: Final = "Fn::ForEach::"
+_ELSEWHERE: Final = re.compile(r"^AWS::(CloudFormation::(Stack|Macro)|Serverless::Application)$|::MODULE$")
+_KNOWN_TRANSFORMS: Final = (
+    "AWS::LanguageExtensions",
+    "AWS::Serverless-2016-10-31",
+    "AWS::CodeDeployBlueGreen",
+)
+_DEPLOYED: Final = "`aws cloudwatch describe-alarms` has the deployed alarms"
 _NOTHING: Final = object()  # AWS::NoValue
 
 
@@ -33,13 +42,16 @@ def recognises(plain: Any) -> bool:
     )
 
 
-def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
-    """Return its alarms, and what is wrong with its resources."""
+def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str], list[str]]:
+    """Return its alarms, what is wrong with its resources, and what of it is not followed."""
     resources = node.plain.get("Resources")
     if not isinstance(resources, Mapping):
-        return [], [f"{path}:{node.line(('Resources',))}: a template has a mapping `Resources:`"]
-    template, found, problems = _Template(node.plain), [], []
+        return [], [f"{path}:{node.line(('Resources',))}: a template has a mapping `Resources:`"], []
+    template, found, problems = _Template(node.plain), list[RawAlarm](), []
+    notes = _not_followed(node, path, resources)
     for name, resource in resources.items():
+        if name.startswith(_LOOP):
+            found += _repeated(name, resource, f"{path}:{node.line(('Resources', name))}")
         if not isinstance(resource, Mapping) or resource.get("Type") not in (METRIC, COMPOSITE):
             continue
         place = f"{path}:{node.line(('Resources', name))}"
@@ -49,7 +61,8 @@ def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
             continue
         template.begin()
         condition = resource.get("Condition")
-        if condition is not None and template.holds(condition) is False:
+        holds = None if condition is None else template.holds(condition)
+        if holds is False:
             continue  # it is not deployed
         template.begin()
         plain = template.value(properties)
@@ -58,8 +71,43 @@ def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
         plain["AlarmName"] = template.alarm_name(name)
         if resource["Type"] == COMPOSITE:
             plain.setdefault("AlarmRule", None)
+        if condition is not None and holds is None:
+            decisive = "AlarmRule" if resource["Type"] == COMPOSITE else "Threshold"
+            plain[decisive] = Unresolved(
+                f"condition {condition}", "and its file leaves open whether it holds"
+            )
         found.append(RawAlarm(plain, place))
-    return found, problems
+    return found, problems, notes
+
+
+def _repeated(name: str, loop: Any, place: str) -> list[RawAlarm]:
+    """Return the alarms of a `Fn::ForEach`, each as a single one that is unknown."""
+    bodies = [part for part in loop if isinstance(part, Mapping)] if isinstance(loop, list) else []
+    found = []
+    for body in bodies:
+        for each, resource in body.items():
+            kind = resource.get("Type") if isinstance(resource, Mapping) else None
+            if kind in (METRIC, COMPOSITE):
+                open_value = Unresolved(name, f"which is not repeated here: {_DEPLOYED}")
+                decisive = "AlarmRule" if kind == COMPOSITE else "EvaluationPeriods"
+                found.append(RawAlarm({"AlarmName": each, decisive: open_value}, place))
+    return found
+
+
+def _not_followed(node: Node, path: str, resources: Mapping[str, Any]) -> list[str]:
+    """Name what brings alarms from elsewhere: nested stacks, modules, macros."""
+    found: dict[tuple[str, ...], str] = {
+        ("Resources", name): f"{resource['Type']} {name}"
+        for name, resource in resources.items()
+        if isinstance(resource, Mapping) and _ELSEWHERE.search(str(resource.get("Type", "")))
+    }
+    given = node.plain.get("Transform", [])
+    macros = [str(mapped(item).get("Name", item)) for item in (given if isinstance(given, list) else [given])]
+    if others := [name for name in macros if name not in _KNOWN_TRANSFORMS]:
+        found["Transform",] = f"the transform {', '.join(others)}"
+    return [
+        f"{path}:{node.line(place)}: {what} is not followed: {_DEPLOYED}" for place, what in found.items()
+    ]
 
 
 class _Template:
@@ -168,6 +216,8 @@ class _Template:
             return _NOTHING
         parameter = self._parts["Parameters"].get(name)
         if isinstance(parameter, Mapping):
+            if str(parameter.get("Type", "")).startswith("AWS::SSM::Parameter::Value"):
+                return Unresolved(name, "which a deployment reads from the Systems Manager")
             if "Default" not in parameter:
                 return Unresolved(name)
             default = self.value(parameter["Default"], depth)

@@ -14,6 +14,7 @@ from rushhour.alarms.formats.raw_alarms import (
     actions_of,
     as_number,
     as_text,
+    choice_of,
     number_of,
     text_of,
     unresolved_in,
@@ -77,7 +78,7 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         if (found := unresolved_in(plain[key])) is not None:
             raise OpenAlarmError(f"{key} is {found}, {found.why}")
     periods = whole_of(raw, "EvaluationPeriods")
-    comparison = text_of(raw, "ComparisonOperator")
+    comparison = choice_of(raw, "ComparisonOperator")
     if comparison in BANDS or plain.get("ThresholdMetricId"):
         raise OpenAlarmError(_ANOMALY)
     if comparison not in COMPARISONS:
@@ -97,7 +98,7 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         raise WrongAlarmError(f"Period {problem}")
     if why := looks_back_too_far(watched["period"], periods):
         raise WrongAlarmError(f"EvaluationPeriods: {why}")
-    missing = plain.get("TreatMissingData") or "missing"
+    missing = choice_of(raw, "TreatMissingData", "missing")
     if missing not in MISSING:
         raise WrongAlarmError(f"TreatMissingData {missing!r} is none of {', '.join(MISSING)}")
     if needed is not None and whole_of(raw, "DatapointsToAlarm") > periods:

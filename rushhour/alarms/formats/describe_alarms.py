@@ -14,9 +14,12 @@ def recognises(plain: Any) -> bool:
     return isinstance(plain, Mapping) and any(isinstance(plain.get(key), list) for key in LISTS)
 
 
-def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
-    """Return its alarms, and what is wrong with its lists."""
-    found, problems = [], []
+def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str], list[str]]:
+    """Return its alarms, what is wrong with its lists, and what it does not hold."""
+    found, problems, notes = [], [], []
+    if node.plain.get("NextToken"):
+        line = node.line(("NextToken",))
+        notes.append(f"{path}:{line}: holds some of the alarms: its NextToken asks for the others")
     for key in LISTS:
         given = node.plain.get(key) or []
         if not isinstance(given, list):
@@ -30,4 +33,4 @@ def read(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
                 found.append(RawAlarm({"AlarmRule": None, **alarm}, place))
             else:
                 found.append(RawAlarm({k: v for k, v in alarm.items() if k != "AlarmRule"}, place))
-    return found, problems
+    return found, problems, notes

@@ -15,6 +15,7 @@ from rushhour.alarms.formats import (
 )
 from rushhour.alarms.formats.documents import documents, read_text
 from rushhour.alarms.formats.names import Names, merged, read_names
+from rushhour.alarms.formats.other_tools import other_tool
 from rushhour.alarms.formats.raw_alarms import RawAlarm
 from rushhour.alarms.formats.terraform_syntax import is_terraform
 from rushhour.alarms.pipeline import Intervals
@@ -78,9 +79,7 @@ def find(places: Sequence[Path]) -> Found:
         ]
     given = frozenset(str(place) for place in places)
     for folder, texts in terraforms.items():
-        raws, problems, notes = terraform.read_files(texts, given)
-        _add(found, raws, problems, str(folder), "Terraform")
-        found.notes += notes
+        _add(found, terraform.read_files(texts, given), str(folder), "Terraform")
     found.own = list(dict.fromkeys(found.own))
     found.names = merged(names)
     for routes in (found.routes, found.grafana_routes):
@@ -124,11 +123,11 @@ def _take(file: Path, node: Node, found: Found, names: list[Names]) -> bool:
         found.problems += problems
         found.notes.append(f"{path}: names of series ({len(read.names)})")
     elif describe_alarms.recognises(plain):
-        _add(found, *describe_alarms.read(node, path), path, "aws cloudwatch describe-alarms")
+        _add(found, describe_alarms.read(node, path), path, "aws cloudwatch describe-alarms")
     elif terraform.recognises_json(plain):
-        _add(found, *terraform.read_json(node, path), path, "terraform show -json")
+        _add(found, terraform.read_json(node, path), path, "terraform show -json")
     elif cloudformation.recognises(plain):
-        _add(found, *cloudformation.read(node, path), path, "a CloudFormation template")
+        _add(found, cloudformation.read(node, path), path, "a CloudFormation template")
     else:
         return _take_rules(path, node, found)
     return True
@@ -150,6 +149,9 @@ def _take_rules(path: str, node: Node, found: Found) -> bool:
         found.unknown += unknown
         found.problems += problems
         found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)})")
+    elif grafana.recognises_other(plain):
+        kinds = ", ".join(sorted(key for key in plain if key != "apiVersion"))
+        found.notes.append(f"{path}: Grafana's {kinds}, left out: every contact point is taken to notify")
     elif alertmanager_yml.recognises_grafana(plain):
         configuration, problems = alertmanager_yml.read_grafana(node, path)
         found.problems += problems
@@ -174,11 +176,13 @@ def _take_rules(path: str, node: Node, found: Found) -> bool:
     return True
 
 
-def _add(found: Found, raws: list[RawAlarm], problems: list[str], path: str, kind: str) -> None:
+def _add(found: Found, read: tuple[list[RawAlarm], list[str], list[str]], path: str, kind: str) -> None:
+    raws, problems, notes = read
     found.raws += raws
     found.problems += problems
     composite = sum(raw.composite for raw in raws)
     found.notes.append(f"{path}: {kind} (metric alarms: {len(raws) - composite}, composite: {composite})")
+    found.notes += notes
 
 
 def _is_kubernetes(plain: Any) -> bool:
@@ -186,6 +190,8 @@ def _is_kubernetes(plain: Any) -> bool:
 
 
 def _what(plain: Any) -> str:
+    if tool := other_tool(plain):
+        return tool if ": " in tool else f"{tool}, which is not read"
     if isinstance(plain, Mapping):
         return f"the keys {', '.join(map(str, list(plain)[:6]))}" if plain else "an empty mapping"
     return f"a {type(plain).__name__}"

@@ -12,12 +12,18 @@ from typing import Any, Final
 from rushhour.alarms.formats.documents import listed, mapped
 from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.rules import LONGEST_INTERVAL_S, Rule
-from rushhour.alarms.selectors import MOST_CHARACTERS, selectors
+from rushhour.alarms.selectors import MOST_CHARACTERS, aggregated_by, selectors
 from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.scenario.yaml_node import Node
 
 EXPRESSION: Final = ("__expr__", "-100")
 MAX_DEPTH: Final = 20
+_BESIDE: Final = frozenset(
+    {
+        *("contactPoints", "templates", "deleteRules", "deleteContactPoints", "deleteTemplates"),
+        *("deleteMuteTimes", "resetPolicies"),
+    }
+)
 _REFERENCE: Final = re.compile(r"\$\{?(\w+)\}?")
 _COMPARISON: Final = re.compile(r"(==|!=|<=|>=|<|>)")
 _ARITHMETIC: Final = re.compile(r"[\w\s$.{}()+*/%<>=!^-]*")
@@ -25,6 +31,7 @@ _REDUCERS: Final = {
     "mean": "avg_over_time", "avg": "avg_over_time", "max": "max_over_time", "min": "min_over_time",
     "sum": "sum_over_time", "count": "count_over_time", "last": "last_over_time",
 }  # fmt: skip
+_OF_LABELS: Final = re.compile(r"\{[^{}]*\}|\"[^\"]*\"")
 _COMPARE: Final = {"gt": ">", "lt": "<", "gte": ">=", "lte": "<=", "eq": "==", "ne": "!="}
 
 
@@ -32,6 +39,15 @@ def recognises(plain: Any) -> bool:
     """Return whether these are Grafana's rules: each has a `title`, a `condition` and `data`."""
     rules = list(_rules(plain))
     return bool(rules) and all("data" in rule and "condition" in rule for rule, _, _ in rules)
+
+
+def recognises_other(plain: Any) -> bool:
+    """Return whether this is provisioned beside alert rules, and holds none: contact points, templates."""
+    return (
+        isinstance(plain, Mapping)
+        and bool(plain.keys() & _BESIDE)
+        and plain.keys() <= {*_BESIDE, "apiVersion"}
+    )
 
 
 def _rules(plain: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str | int, ...]]]:
@@ -117,6 +133,10 @@ class _Query:
 
     def whole(self) -> str:
         """Return the condition as PromQL, and where it has no data."""
+        if receiver := mapped(self._plain.get("notification_settings")).get("receiver"):
+            raise _OpenError(
+                f"goes to {receiver} by notification_settings of its own, which are not replayed"
+            )
         condition = str(self._plain.get("condition"))
         fires = f"(({self._value(condition, 0)}) != 0)"
         if self._plain.get("noDataState", "NoData") in ("NoData", "Alerting"):
@@ -154,6 +174,10 @@ class _Query:
             case "reduce":
                 return self._reduced(str(model.get("expression")), str(model.get("reducer") or "last"), depth)
             case "threshold":
+                if _first(model.get("conditions")).get("unloadEvaluator"):
+                    raise _OpenError(
+                        f"its threshold {name} ends at another value than it begins, not replayed"
+                    )
                 inner = self._value(_bare(model.get("expression")), depth + 1)
                 return self._compared(inner, _first(model.get("conditions")))
             case "math":
@@ -175,9 +199,12 @@ class _Query:
         every = max(1, _whole(model.get("intervalMs"), 15_000) // 1000)
         for macro, value in (("$__rate_interval", f"{max(60, 4 * every)}s"), ("$__interval", f"{every}s")):
             text = text.replace(macro, value)
+        if self._plain.get("noDataState") == "KeepLast" and _COMPARISON.search(_OF_LABELS.sub("", text)):
+            raise _OpenError(f"keeps its last state where query {name} gives nothing, which is not replayed")
         if "$" in re.sub(r'"[^"]*"', "", text):
             raise _OpenError(f"its query {name} has a variable, which an alert rule cannot resolve: {text}")
-        return text
+        ago = _whole(mapped(part.get("relativeTimeRange")).get("to"), 0)
+        return f"last_over_time(({text})[{every}s:{every}s] offset {ago}s)" if ago > 0 else text
 
     def _reduced(self, reference: str, reducer: str, depth: int) -> str:
         name = _bare(reference)
@@ -189,7 +216,7 @@ class _Query:
         if self._kind(part, model) != "query" or model.get("instant") is True or reducer == "last":
             return inner if reducer != "count" else f"count({inner})"
         span = mapped(part.get("relativeTimeRange"))
-        seconds = _whole(span.get("from"), 600) - _whole(span.get("to"), 0)
+        seconds = _whole(span.get("from"), 600) - _whole(span.get("to"), 0)  # the query itself ends at `to`
         every = max(1, _whole(model.get("intervalMs"), 15_000) // 1000)
         return f"{function}(({inner})[{max(seconds, every)}s:{every}s])"
 
@@ -209,8 +236,35 @@ class _Query:
             raise _OpenError(
                 f"its math {text!r} is more than arithmetic and comparisons, which is not replayed"
             )
+        self._check_labels(text)
+        text = text.replace("**", "^")
         text = _COMPARISON.sub(r"\1 bool ", text)  # Grafana's comparisons give 0 or 1
         return "(" + _REFERENCE.sub(lambda match: f"({self._value(match[1], depth + 1)})", text) + ")"
+
+    def _check_labels(self, text: str) -> None:
+        """Refuse maths over queries of different labels: Grafana joins them, and PromQL does not."""
+        found: dict[str, frozenset[str]] = {}
+        for name in dict.fromkeys(_REFERENCE.findall(text)):
+            labels = self._labels_of(name, 0)
+            if labels is not None:
+                found[name] = labels
+        if len(set(found.values())) > 1:
+            words = ", ".join(f"{name} by ({', '.join(sorted(labels))})" for name, labels in found.items())
+            raise _OpenError(
+                f"its math {text!r} joins queries of different labels ({words}), which is not replayed"
+            )
+
+    def _labels_of(self, name: str, depth: int) -> frozenset[str] | None:
+        """Return the labels of a query that aggregates, also through what reduces it; None for any others."""
+        part = self._parts.get(name)
+        if part is None or depth > MAX_DEPTH:
+            return None
+        model = mapped(part.get("model"))
+        if self._kind(part, model) == "query":
+            return aggregated_by(str(model.get("expr") or ""))
+        if self._kind(part, model) in ("reduce", "threshold"):
+            return self._labels_of(_bare(model.get("expression")), depth + 1)
+        return None
 
     def _classic(self, conditions: list[Any], depth: int) -> str:
         if len(conditions) != 1:

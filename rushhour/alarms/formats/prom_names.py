@@ -98,6 +98,10 @@ _POOL_LABELS: Final = (
     "db_client_connection_pool_name",
     "db_client_connections_pool_name",
 )
+# Labels that part failures from all others, also where a rule excludes the healthy value.
+_OF_FAILURES: Final = frozenset(
+    {"exception", "error", "error_type", "result", "reason", "grpc_code", "grpc_status", "response_flags"}
+)
 _STATE_LABELS: Final = ("state", "db_client_connection_state", "db_client_connections_state")
 _USUAL: Final = {"job": "service", "instance": "service:8000", **dict.fromkeys(_POOL_LABELS, "replica")}
 _WORD: Final = re.compile(r"[\w./:-]+")
@@ -110,10 +114,11 @@ class Resolved:
     series: Mapping[str, Source]
     unknown: Mapping[Selector, str]
     sources: Mapping[Selector, Source]
+    supposed: Mapping[str, str]  # labels that routes ask for, and whose value no file says
 
 
-def resolve(read: Iterable[Selector], names: Names) -> Resolved:
-    """Return series for all these selectors together."""
+def resolve(read: Iterable[Selector], names: Names, asked: frozenset[str] = frozenset()) -> Resolved:
+    """Return series for all these selectors together; `asked` are labels that routes ask for."""
     user = _user_series(names)
     unknown: dict[Selector, str] = {}
     taken: dict[Selector, _Taken] = {}
@@ -126,7 +131,7 @@ def resolve(read: Iterable[Selector], names: Names) -> Resolved:
                 f"reads {what}, which nothing here stands for; map it in {names.place}: "
                 f"`names: {{ {what}: ... }}`"
             )
-    labels = _Labels(taken, names)
+    labels = _Labels(taken, names, asked)
     for selector, stands in taken.items():
         if why := labels.why_not(selector, stands.fixed):
             unknown[selector] = why
@@ -135,7 +140,9 @@ def resolve(read: Iterable[Selector], names: Names) -> Resolved:
     for key in dict.fromkeys((selector.name, stands) for selector, stands in known.items()):
         own = [selector for selector, stands in known.items() if (selector.name, stands) == key]
         series |= labels.series(own, key[1])
-    return Resolved(series, unknown, {selector: stands.source for selector, stands in known.items()})
+    sources = {selector: stands.source for selector, stands in known.items()}
+    supposed = {label: labels.identity(label) for label in asked if not labels.says(label)}
+    return Resolved(series, unknown, sources, supposed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +180,9 @@ def _stands(selector: Selector, user: list[tuple[Selector, Source]]) -> _Taken |
 class _Labels:
     """The labels that all selectors together ask for."""
 
-    def __init__(self, read: Iterable[Selector], names: Names) -> None:
+    def __init__(self, read: Iterable[Selector], names: Names, routed: frozenset[str]) -> None:
         self._names = names
+        self._more = sorted(routed | (WHOLE & names.labels.keys()))
         self._by_name: defaultdict[str, list[Selector]] = defaultdict(list)
         asked: defaultdict[str, dict[str, None]] = defaultdict(dict)
         for selector in read:
@@ -190,6 +198,10 @@ class _Labels:
             return self._names.labels[label]
         values = [value for value in self._asked.get(label, {}) if value]
         return values[0] if values else _USUAL.get(label, "service")
+
+    def says(self, label: str) -> bool:
+        """Return whether a file says the value of a label that names the service."""
+        return label in self._names.labels or any(self._asked.get(label, {}))
 
     def why_not(self, selector: Selector, fixed: tuple[tuple[str, str], ...]) -> str:
         """Return why nothing stands for a known name; empty if something does."""
@@ -212,7 +224,7 @@ class _Labels:
             elif item.name in _STATE_LABELS:
                 if not item.matches({item.name: "used"}):
                     return f"reads {selector}; of a pool the timeline has the used connections alone"
-            elif item.name != "le" and not item.matches({}):
+            elif item.name in _OF_FAILURES or (item.name != "le" and not item.matches({})):
                 return (
                     f"reads {selector}, a part by {item.name} of what the timeline has as a whole; if that "
                     f"is the service, map it in {self._names.place}: `names: {{ '{selector}': ... }}`"
@@ -222,7 +234,7 @@ class _Labels:
     def series(self, own: list[Selector], stands: _Taken) -> dict[str, Source]:
         """Return the series of one metric."""
         name, fixed = own[0].name, dict(stands.fixed)
-        labels = {"job": self.identity("job"), "instance": self.identity("instance")}
+        labels = {label: self.identity(label) for label in ("job", "instance", *self._more)}
         status: list[str] = []
         for item in (item for selector in own for item in selector.matchers if item.name not in fixed):
             if item.name in WHOLE:

@@ -1,7 +1,7 @@
 """Prometheus's rule files, bare or as `PrometheusRule` objects -> rules (pure)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,14 @@ def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
             what = f"{key} {given!r} is not in whole seconds, or longer than an hour"
             problems.append(f"{path}:{node.line(('global', key))}: {what}")
         found[key] = seconds
-    return Intervals(found["evaluation_interval"], found["scrape_interval"]), problems
+    top = mapped(node.plain.get("global"))
+    external = tuple(sorted((str(k), str(v)) for k, v in mapped(top.get("external_labels")).items()))
+    alerting = mapped(node.plain.get("alerting"))
+    relabelled = bool(alerting.get("alert_relabel_configs"))
+    return (
+        Intervals(found["evaluation_interval"], found["scrape_interval"], external, relabelled),
+        problems,
+    )
 
 
 def _has_groups(plain: Any) -> bool:
@@ -86,7 +93,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
                 name = f"{path} {group.get('name', number)}"
                 found = _rule(rule, Place(path, node, (*here, "rules", each)), name, every_s)
                 if isinstance(found, Rule):
-                    rules.append(found)
+                    rules.append(_of_group(found, group))
                 else:
                     problems += found
     return rules, problems
@@ -107,6 +114,14 @@ def _groups(plain: Any, at: tuple[str | int, ...]) -> Iterator[tuple[Any, tuple[
         yield mapped(plain.get("spec")).get("groups"), (*at, "spec", "groups")
     else:
         yield plain.get("groups"), (*at, "groups")
+
+
+def _of_group(rule: Rule, group: Mapping[str, Any]) -> Rule:
+    """Return a rule with its group's labels, which its own count before, and its group's delay."""
+    shared = {str(label): str(value) for label, value in mapped(group.get("labels")).items()}
+    later = next((str(group[key]) for key in ("query_offset", "evaluation_delay") if group.get(key)), "")
+    delay = later if not is_duration(later) or milliseconds(later) else ""
+    return replace(rule, labels=tuple(sorted({**shared, **dict(rule.labels)}.items())), later=delay)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,11 @@ from typing import Any, Final
 
 from rushhour.alarms.cloudwatch import Actions
 
-_SCALES: Final = re.compile(r"arn:[^:]*:(autoscaling|swf|automate|ec2)[:.]|scaling_?policy", re.IGNORECASE)
+_SCALES: Final = re.compile(
+    r"arn:[^:]*:(autoscaling|swf|automate|ec2)[:.]|(?!arn:).*scaling_?policy", re.IGNORECASE
+)
+# What only a deployment fills in: a part of a text, or a dynamic reference.
+_OPEN: Final = re.compile(r"\$\{|\{\{resolve:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,18 @@ def as_text(value: Any, what: str) -> str:
     return value
 
 
+def choice_of(raw: RawAlarm, key: str, usual: str = "") -> str:
+    """Return one of a few words, whose file must say it whole."""
+    value = raw.plain.get(key) or usual
+    _check_closed(value, key)
+    return as_text(value, key)
+
+
+def _check_closed(value: Any, what: str) -> None:
+    if isinstance(value, str) and _OPEN.search(value):
+        raise OpenAlarmError(f"{what} is {value}, which its file leaves open")
+
+
 def number_of(raw: RawAlarm, key: str) -> float:
     return as_number(raw.plain.get(key), key)
 
@@ -68,6 +84,7 @@ def number_of(raw: RawAlarm, key: str) -> float:
 def as_number(value: Any, what: str) -> float:
     if isinstance(value, Unresolved):
         raise OpenAlarmError(f"{what} is {value}, {value.why}")
+    _check_closed(value, what)
     try:
         number = math.nan if isinstance(value, bool) or value is None else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -109,7 +126,7 @@ def actions_of(raw: RawAlarm) -> Actions:
             raise OpenAlarmError(f"{key} is {given}, {given.why}")
         if not isinstance(given, list):
             raise WrongAlarmError(f"{key} must be a list")
-        notified.append(tuple(_short(str(item)) for item in given if not _SCALES.search(str(item))))
+        notified.append(tuple(_short(str(item)) for item in given if not _SCALES.match(str(item))))
     return Actions(*notified)
 
 

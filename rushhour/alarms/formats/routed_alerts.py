@@ -6,8 +6,9 @@ from typing import Final
 from rushhour.alarms.alertmanager import Labels
 from rushhour.alarms.events import Policy
 from rushhour.alarms.formats.names import Names
-from rushhour.alarms.formats.prom_names import resolve
+from rushhour.alarms.formats.prom_names import WHOLE, resolve
 from rushhour.alarms.pipeline import CAPACITY, Intervals, Pipeline
+from rushhour.alarms.promql_times import range_s
 from rushhour.alarms.routed import RoutedAlert
 from rushhour.alarms.routing import Configuration, may_take
 from rushhour.alarms.rules import LONGEST_WINDOW_S, Rule
@@ -25,16 +26,27 @@ def routed_alerts(
     """Return a policy for each name with its fixed labels: alerts that share both are the same."""
     recorded = {rule.record for rule in rules if rule.record}
     read = [item for rule in rules for item in rule.reads if item.name not in recorded]
-    resolved = resolve(read, names)
+    asked = frozenset(WHOLE & set(configuration.asked_labels()))
+    resolved = resolve(read, names, asked)
     unknown = {
         rule: "; ".join(dict.fromkeys(why))
         for rule in rules
         if (why := [resolved.unknown[item] for item in rule.reads if item in resolved.unknown])
     }
+    unknown |= {rule: rule.unreplayed for rule in rules if rule.unreplayed}
+    if intervals is not None and intervals.relabelled:
+        relabelled = "prometheus.yml changes alerts by alert_relabel_configs, which is not replayed"
+        unknown |= {rule: relabelled for rule in rules if rule.alert}
     unknown |= {
-        rule: f"looks back {rule.window_s / DAY_S:,.0f} days; {LONGEST_WINDOW_S / DAY_S:.0f} are the most"
+        rule: f"looks back {range_s(rule.expression) / DAY_S:,.0f} days; "
+        f"{LONGEST_WINDOW_S / DAY_S:.0f} are the most"
         for rule in rules
-        if rule.window_s > LONGEST_WINDOW_S
+        if range_s(rule.expression) > LONGEST_WINDOW_S
+    }
+    unknown |= {
+        rule: f"waits for {rule.held_s / DAY_S:,.0f} days; {LONGEST_WINDOW_S / DAY_S:.0f} are the most"
+        for rule in rules
+        if rule.held_s > LONGEST_WINDOW_S
     }
     pipeline = Pipeline(
         tuple(rules),
@@ -43,6 +55,8 @@ def routed_alerts(
         unknown,
         configuration,
         names.capacity or CAPACITY,
+        resolved.supposed,
+        names.place,
         intervals or Intervals(),
     )
     alerts: dict[Labels, list[Rule]] = {}

@@ -5,10 +5,11 @@ plan knows (modules, `for_each`, data sources, functions) makes an alarm unknown
 it all.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import listed
+from rushhour.alarms.formats.documents import listed, mapped
 from rushhour.alarms.formats.raw_alarms import RawAlarm, Unresolved
 from rushhour.alarms.formats.terraform_syntax import (
     Content,
@@ -23,6 +24,16 @@ from rushhour.alarms.formats.terraform_syntax import (
 from rushhour.alarms.formats.terraform_values import COMPOSITE, HINT, METRIC, Module
 from rushhour.scenario.yaml_node import Node
 
+_ACTIONS: Final = ("alarm_actions", "ok_actions", "insufficient_data_actions")
+_COMPUTED: Final = ("evaluate_low_sample_count_percentiles",)  # AWS fills it in where it is not set
+_OTHER_ALARM: Final = re.compile(
+    r"_(monitor|detector|alert|alarm|rule_group|rule_group_namespace|scheduled_query_rules_alert|"
+    r"alert_(condition|policy|rule)|\w*(alert_condition|alert_rule|alert_policy|metric_alert|log_alert)\w*)$"
+)
+_TOOLS: Final = {
+    "datadog": "Datadog", "newrelic": "New Relic", "google": "Google Cloud", "azurerm": "Azure",
+    "grafana": "Grafana", "signalfx": "Splunk", "dynatrace": "Dynatrace", "aws": "another service of AWS",
+}  # fmt: skip
 _TEXTS: Final = ("alarm_description", "alarm_rule")  # an unresolved part leaves the rest readable
 _NAMES: Final = {
     "alarm_name": "AlarmName", "alarm_description": "AlarmDescription", "actions_enabled": "ActionsEnabled",
@@ -45,17 +56,69 @@ def recognises_json(plain: Any) -> bool:
     )
 
 
-def read_json(node: Node, path: str) -> tuple[list[RawAlarm], list[str]]:
-    """Read the alarms of a plan or a state, and of its modules."""
+def read_json(node: Node, path: str) -> tuple[list[RawAlarm], list[str], list[str]]:
+    """Read the alarms of a plan or a state, and of its modules: alarms, problems and notes."""
     key = "planned_values" if "planned_values" in node.plain else "values"
-    found = []
+    found, notes = [], []
+    open_values = _known_later(node.plain)
     for resource, place in _resources(node.plain.get(key), (key,)):
-        if resource.get("mode", "managed") != "managed" or resource.get("type") not in (METRIC, COMPOSITE):
+        if resource.get("mode", "managed") != "managed":
             continue
-        values = resource.get("values")
-        plain = _renamed(values if isinstance(values, Mapping) else {}, resource["type"] == COMPOSITE)
-        found.append(RawAlarm(plain, f"{path}:{node.line(place)}"))
-    return found, []
+        line, address = f"{path}:{node.line(place)}", str(resource.get("address"))
+        if resource.get("type") not in (METRIC, COMPOSITE):
+            notes += _left_out(line, str(resource.get("type")), str(resource.get("name")))
+            continue
+        values = _with_later(mapped(resource.get("values")), open_values.get(address), address)
+        found.append(RawAlarm(_renamed(values, resource["type"] == COMPOSITE), line))
+    return found, [], notes
+
+
+def _known_later(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by address which values of a plan are known only after it was applied."""
+    return {
+        str(change.get("address")): mapped(change.get("change")).get("after_unknown")
+        for change in map(mapped, listed(plain.get("resource_changes")))
+    }
+
+
+def _with_later(values: Mapping[str, Any], later: Any, address: str) -> dict[str, Any]:
+    """Add the values that a plan leaves out, since they are known only after it was applied."""
+    found = dict(values)
+    for key, given in mapped(later).items():
+        if key in _ACTIONS and given:
+            known = [item for item in listed(values.get(key)) if item]
+            found[key] = known or [f"a receiver of {address} that is known after the apply"]
+        elif key == "alarm_name" and given is True:
+            found[key] = address
+        elif key not in _COMPUTED and (merged := _later(values.get(key), given, f"{address}.{key}")):
+            found[key] = merged
+    return found
+
+
+def _later(value: Any, later: Any, what: str) -> Any:
+    if later is True:
+        return Unresolved(what, "which is known only after the plan was applied")
+    if isinstance(later, Mapping):
+        given = mapped(value)
+        return {**given, **{k: _later(given.get(k), item, f"{what}.{k}") for k, item in later.items()}}
+    if isinstance(later, list):
+        given_list = listed(value)
+        given_list = [*given_list, *[None] * (len(later) - len(given_list))]
+        parts = zip(given_list, [*later, *[False] * (len(given_list) - len(later))], strict=True)
+        return [_later(item, part, what) for item, part in parts]
+    return value
+
+
+def _left_out(line: str, kind: str, name: str) -> list[str]:
+    """Name the alarms of another tool, which nothing here reads."""
+    if kind in (METRIC, COMPOSITE) or not _OTHER_ALARM.search(kind):
+        return []
+    return [f"{line}: {kind} {name} is left out: alarms of {_tool_of(kind)} are not read"]
+
+
+def _tool_of(kind: str) -> str:
+    word = kind.partition("_")[0]
+    return _TOOLS.get(word, word)
 
 
 def _resources(
@@ -97,6 +160,7 @@ def read_files(
     module, found = Module(blocks.values(), [contents[path] for path in values]), []
     for path, content in blocks.items():
         for kind, name, body in labelled(content, "resource"):
+            notes += _left_out(f"{path}:{line_of(files[path], kind, name)}", kind, name)
             if kind in (METRIC, COMPOSITE) and module.value(body.get("count", 1)) not in (0, "0"):
                 found.append(
                     RawAlarm(_alarm(module, kind, name, body), f"{path}:{line_of(files[path], kind, name)}")

@@ -60,7 +60,8 @@ class Module:
         found = self.value(given, depth)
         if not isinstance(found, Unresolved) or not found.template:
             return found
-        return _HOLE.sub(lambda match: _written(self._expression(match[1].strip(), depth)), given)
+        text = _heredoc(given)
+        return _HOLE.sub(lambda match: _written(self._expression(match[1].strip(), depth)), text)
 
     def value(self, given: Any, depth: int = 0) -> Any:
         """Return a value with its references followed; `Unresolved` where that is impossible."""
