@@ -400,3 +400,12 @@ def test_tasks_of_one_request_claim_its_connection_once() -> None:
     assert with_time_outs(lambda number: number // 2).confidence == "certain"
     assert with_time_outs(lambda number: None).confidence == "possible"
     assert with_time_outs(lambda number: number).confidence == "possible"
+
+
+def test_a_process_that_stands_still_itself_says_nothing_for_certain_of_its_server() -> None:
+    history = zoo.black_hole()
+    assert diagnosed(history).confidence == "likely"
+    seen = tuple(one for one in history.pools if int(one.t_s) % 3 == 0)  # it runs for every third second
+    found = diagnosed(dataclasses.replace(history, pools=seen))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+    assert any("its thread did not run" in str(item.value) for item in found.evidence)
