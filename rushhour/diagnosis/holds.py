@@ -23,6 +23,7 @@ LOOKS: Final = (
 )
 T = TypeVar("T")
 MANY_AT_ONE_LINE: Final = 3  # connections of an owner
+FEW: Final = 0.1  # of the looks at those who are not at the server
 WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that two in a row do not overlap
 
 
@@ -119,7 +120,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     held = [timeout.holding + (timeout.holding_other if pressure.crossed else 0) for timeout in late]
     holding = Counter(timeout.site for timeout, count in zip(late, held, strict=True) if count > 0)
     beside = [timeout for timeout in late if timeout.beside]
-    takers = {taken for _, taken, _ in places}  # who waits there is the next of the holders
+    takers = _takers(places)  # who waits there is the next of the holders
     knows_requests = any(timeout.requested for timeout in late)  # the agent tracks those of this server
     unasked = [
         timeout for timeout in late if knows_requests and not timeout.requested and timeout.site not in takers
@@ -231,6 +232,15 @@ def _looks(history: History, pressure: PressureSignals) -> tuple[Counter[str], C
             for place in look.places:
                 places[place.what, place.taken, place.seen] += place.looks
     return looks, lines, places
+
+
+def _takers(places: Places) -> set[f.CallSite]:
+    """Return where those took their connection who were seen at something else than the server."""
+    away: Counter[f.CallSite] = Counter()
+    for (what, taken, _), looks in places.items():
+        if what not in ("driver", "unseen"):
+            away[taken] += looks
+    return {taken for taken, looks in away.items() if looks >= FEW * away.total()}
 
 
 def _joined(history: History, pressure: PressureSignals) -> Counter[str]:

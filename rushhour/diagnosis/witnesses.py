@@ -7,6 +7,8 @@ table.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from statistics import median
 from typing import Final
 
 from rushhour.diagnosis import objections_holders as holders
@@ -14,11 +16,15 @@ from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
 from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.sites import at as at_line
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 SLOW_MS: Final = 1000.0
+GAP_S: Final = 0.5  # between samples that are taken ten times a second
+GAP_STEPS: Final = 5  # where samples are rarer
+STOOD_SHARE: Final = 0.25
 
 
 def objections(cause: str, signals: Signals, history: History) -> tuple[Objection, ...]:
@@ -72,6 +78,35 @@ def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]
         yield Objection("the servers", says, "postgres.jsonl states")
 
 
+def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a server that is waited for: the service's process itself stood still.
+
+    A call in C that keeps the interpreter's lock stops the agent's thread as well; so does a lack of CPU.
+    """
+    window = signals.metrics.window
+    if window is None:
+        return
+    looked: dict[int, list[float]] = {}
+    for sample in history.pools:
+        if window.measures(sample.t_s):
+            looked.setdefault(sample.pid, []).append(sample.t_s)
+    stood_s, of_s = max((_gaps(sorted(at)) for at in looked.values()), default=(0.0, 0.0))
+    if of_s and stood_s >= STOOD_SHARE * of_s:
+        site = signals.processes.loop_site
+        where = f"; its event loop was at {at_line(site)} then" if site is not None else ""
+        says = f"for {stood_s:.0f} of {of_s:.0f} s its thread did not run in the service's process{where}"
+        yield Objection("the agent", says, "pool.jsonl sample.t_s")
+
+
+def _gaps(moments: list[float]) -> tuple[float, float]:
+    """Return the seconds in gaps between samples, and in all."""
+    steps = [later - earlier for earlier, later in pairwise(moments)]
+    if not steps:
+        return 0.0, 0.0
+    long_s = max(GAP_S, GAP_STEPS * median(steps))
+    return sum(step for step in steps if step >= long_s), moments[-1] - moments[0]
+
+
 def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
     del history
     everything = signals.metrics.all
@@ -122,7 +157,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
         *(holders.left_out, locks.at_locks),
     ),
-    "slow-or-dead-backend": (holders.elsewhere, locks.own_locks),
+    "slow-or-dead-backend": (holders.elsewhere, locks.own_locks, _stood_still),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
     "none": (leaks.left_open, leaks.silent_agent, _no_load, _failed_answers, _slow_answers),

@@ -27,7 +27,10 @@ def polling(*, timeouts_s: list[float], returned_s: list[float], waited_s: float
     taken = history.checkouts[0].site
     seen = zoo.WAIT_SITE
     doing = tuple(
-        dataclasses.replace(one, places=(f.Place("elsewhere", taken, seen, 60),)) for one in history.doing
+        dataclasses.replace(
+            one, places=(f.Place("elsewhere", taken, seen, 60), f.Place("driver", WORK, None, 2))
+        )
+        for one in history.doing
     )
     return dataclasses.replace(history, doing=doing)
 

@@ -410,3 +410,12 @@ def test_connections_of_which_most_wait_for_a_lock_are_not_certain_to_be_at_work
     history = dataclasses.replace(history, servers=pressed)
     found = diagnose(history, measure(h.scenario(), history))
     assert (found.cause, found.confidence) == ("saturation", "possible")
+
+
+def test_a_process_that_stands_still_itself_says_nothing_for_certain_of_its_server() -> None:
+    history = zoo.black_hole()
+    assert diagnosed(history).confidence == "likely"
+    seen = tuple(one for one in history.pools if int(one.t_s) % 3 == 0)  # it runs for every third second
+    found = diagnosed(dataclasses.replace(history, pools=seen))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+    assert any("its thread did not run" in str(item.value) for item in found.evidence)
