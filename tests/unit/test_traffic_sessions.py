@@ -277,3 +277,11 @@ def test_visitors_who_never_leave_make_the_length_of_sessions_unknown() -> None:
         assert "do not leave" in next(note.why for note in model.left_out if note.what.startswith("sessions"))
     else:
         assert model.users < 3 * seen + 3
+
+
+def test_a_log_without_addresses_has_no_length_of_sessions() -> None:
+    one = [item._replace(visitor=f"agent {at % 3}") for at, item in enumerate(shop_visits(lasts_s=LASTS_S))]
+    model = modelled(one)
+    assert model.session_s is None
+    assert model.users is None
+    assert "do not leave" in next(note.why for note in model.left_out if note.what.startswith("sessions"))

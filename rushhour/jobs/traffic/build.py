@@ -28,6 +28,8 @@ from rushhour.jobs.traffic.pauses import After, Pauses, after, seconds_of
 from rushhour.jobs.traffic.record import Logged, ReadingReport
 from rushhour.jobs.traffic.sessions import AT_ONCE, AT_ONCE_S, GAP_S, MOST_OPEN, THINK, Moves, SessionFold
 
+_LEAST_SHARE: Final = 50  # of those whom a log shows at its busiest: below, they were there before it
+_LASTING: Final = 0.25  # of the log
 _MOST_BEYOND: Final = 3.0  # times the number present that a log shows: a short log cuts sessions at both ends
 
 
@@ -125,9 +127,17 @@ class _Builder:
         rate = self._arrivals.peak.sessions_per_minute
         users = rate / 60 * session_s if rate is not None and session_s is not None else None
         seen = self._arrivals.peak.concurrency
-        endless = (
-            users if users is not None and seen is not None and users > _MOST_BEYOND * seen + 3 else None
-        )
+        lasting = (session_s or 0.0) > _LASTING * (self._arrivals.last_t - self._arrivals.first_t)
+        endless = None
+        if (
+            users is not None
+            and seen is not None
+            and (users > _MOST_BEYOND * seen + 3 or (lasting and users < seen / _LEAST_SHARE))
+        ):
+            endless = (
+                f"by their arrivals and ends {users:,.0f} visitors would be present, "
+                f"and the log shows {seen:,.0f}"
+            )
         if endless is not None:  # some visitors never leave, so that the log shows no length of sessions
             walks, visits, session_s, users = False, {}, None, None
         return TrafficModel(
@@ -155,7 +165,7 @@ class _Builder:
         )
 
     def _limits(
-        self, endpoints: tuple[EndpointModel, ...], *, walks: bool, endless: float | None
+        self, endpoints: tuple[EndpointModel, ...], *, walks: bool, endless: str | None
     ) -> Iterable[Note]:
         return limits(
             self._arrivals,

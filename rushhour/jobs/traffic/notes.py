@@ -46,7 +46,7 @@ def limits(
     *,
     visitors: int,
     walks: bool,
-    endless: float | None,
+    endless: str | None,
     by_clock: ByClock,
     failed_only: bool,
     sampled: int,
@@ -132,16 +132,15 @@ def _of_clocks(by_clock: ByClock) -> Iterator[Note]:
 
 
 def _of_sessions(
-    arrivals: Arrivals, report: ReadingReport, *, visitors: int, walks: bool, endless: float | None
+    arrivals: Arrivals, report: ReadingReport, *, visitors: int, walks: bool, endless: str | None
 ) -> Iterator[Note]:
     """Why there are no sessions or no think times."""
     if endless is not None:
         yield Note(
             SESSIONS,
             None,
-            f"by their ends {endless:,.0f} visitors would be present, and the log never shows more than "
-            f"{arrivals.peak.concurrency or 0:,.0f}: some visitors do not leave while it lasts (crawlers and "
-            "monitors that are not known as such, many people behind one address); take their lines out, or "
+            f"{endless} at once: some visitors do not leave while it lasts (crawlers and monitors that are "
+            "not known as such, many people behind one address, no addresses); take their lines out, or "
             "name with --session what tells visitors apart",
         )
         return
