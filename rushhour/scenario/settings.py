@@ -98,6 +98,8 @@ def _value(plain: dict[str, Any], setting: Setting) -> Any:
         json.dumps(value)
     except (YAMLError, TypeError, ValueError) as error:
         raise UsageError([f"{setting.given}: {setting.text!r} is no value: {error}"]) from None
+    except RecursionError:
+        raise UsageError([f"--set {setting.key}: its value is nested too deeply"]) from None
     if isinstance(value, float) and _is_duration(plain, setting.path):
         return setting.text
     return value

@@ -79,6 +79,12 @@ def test_a_setting_that_is_wrong_says_why(assignment: str, problem: str) -> None
     assert problem in str(raised.value)
 
 
+@pytest.mark.parametrize("value", ["[" * 5_000, "{a: " * 5_000, "- " * 5_000])
+def test_a_value_that_is_nested_too_deeply_is_refused(value: str) -> None:
+    with pytest.raises(UsageError, match=r"--set pool\.size: its value is nested too deeply"):
+        changed(f"pool.size={value}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

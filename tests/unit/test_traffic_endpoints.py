@@ -172,3 +172,42 @@ def test_the_tree_of_paths_is_bounded() -> None:
     paths = ("/" + "/".join("".join(rng.choices(letters, k=6)) for _ in range(6)) for _ in range(3_000))
     model = modelled(visits(paths))
     assert len(model.endpoints) < 10
+
+
+@pytest.mark.parametrize("routes", [(), (Route("/orders/", "GET"), Route("/orders/{order_id}/", "GET"))])
+def test_paths_keep_the_slash_at_their_end_that_most_requests_have(routes: tuple[Route, ...]) -> None:
+    found = [
+        logged(t, path, f"visitor {t}")
+        for t in range(60)
+        for path in ("/orders/" if t % 4 else "/orders", f"/orders/{t}/", "/")
+    ]
+    model = modelled(found, Asked(routes=routes))
+    forms = {endpoint.name: endpoint.form for endpoint in model.endpoints}
+    assert forms["GET /orders"] == "/orders/"
+    assert forms["GET /orders/:id"] == "/orders/{order_id}/"
+    assert [endpoint.requests for endpoint in model.endpoints][:2] == [60, 60]
+
+
+def test_paths_without_a_slash_at_their_end_get_none() -> None:
+    model = modelled(
+        logged(t, path, f"visitor {t}")
+        for t in range(60)
+        for path in ("/orders" if t % 4 else "/orders/", "/")
+    )
+    assert {endpoint.name: endpoint.form for endpoint in model.endpoints} == {
+        "GET /orders": "/orders",
+        "GET /": "/",
+    }
+
+
+def test_parameters_of_a_segment_are_no_part_of_an_endpoint() -> None:
+    found = [
+        logged(t, path, f"visitor {t}")
+        for t in range(60)
+        for path in (f"/cart;jsessionid=A{t:031d}", "/cart", f"/orders;sort=up;page={t}/{t}")
+    ]
+    model = modelled(found)
+    assert {endpoint.name: endpoint.requests for endpoint in model.endpoints} == {
+        "GET /cart": 120,
+        "GET /orders/:id": 60,
+    }

@@ -1,6 +1,7 @@
 """Sessions, think times and arrivals are found again in logs that a known process wrote."""
 
 import random
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,6 +10,7 @@ from rushhour.jobs.traffic.arrivals import ArrivalFold
 from rushhour.jobs.traffic.build import Asked, Fold, build
 from rushhour.jobs.traffic.model import TrafficModel
 from rushhour.jobs.traffic.pauses import Pauses, after
+from rushhour.jobs.traffic.record import Logged
 from tests.unit.traffic_samples import ROUTES, START, logged, modelled, report_of, shop_visits
 
 WHOLE = START + 20  # a whole minute
@@ -66,6 +68,7 @@ def test_whole_seconds_say_nothing_of_what_is_parallel() -> None:
     requests = [
         logged(float(t), "/page", f"visitor {at}", seconds=1.0) for at in range(50) for t in (0, 0, 30)
     ]
+    requests.append(logged(300.0, "/page", "visitor 50", seconds=1.0))  # so that the others are seen to leave
     model = modelled(requests, resolution_s=1.0)
     assert not endpoint(model, "GET /page").parallel
     assert any("whole seconds" in note.why for note in model.left_out)
@@ -215,3 +218,70 @@ def test_nothing_to_follow_is_no_end_where_the_log_is_too_short_to_know() -> Non
     assert found.end < 0.05
     unfollowed.add(1_800.0, 40)
     assert after(at_once, think, unfollowed).end == pytest.approx(0.5, abs=0.01)
+
+
+def by_the_clock(period_s: float, visitor: str, path: str, *, jitter_s: float = 0.0) -> Iterator[Logged]:
+    """A visitor who asks for the same at equal intervals, from the beginning of the log to its end."""
+    rng = random.Random(visitor)  # noqa: S311  # no secret
+    t = period_s / 2
+    while t < LASTS_S:
+        yield logged(t + rng.uniform(0, jitter_s), path, visitor, agent="timer")
+        t += period_s
+
+
+LASTS_S = 2_400.0
+CLOCKS: dict[str, Callable[[], Iterator[Logged]]] = {
+    "a monitor": lambda: by_the_clock(5, "monitor", "/ready"),
+    "a monitor of two paths": lambda: (
+        item for path in ("/ready", "/live") for item in by_the_clock(10, "monitor", path)
+    ),
+    "timers of many clients": lambda: (
+        item for n in range(60) for item in by_the_clock(300, f"client {n}", "/sync", jitter_s=0.8)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_visitors_by_the_clock_do_not_change_the_customers(name: str) -> None:
+    customers = list(shop_visits(per_s=0.5, lasts_s=LASTS_S))
+    alone = modelled(customers)
+    together = modelled([*customers, *CLOCKS[name]()])
+    assert together.session_s == pytest.approx(alone.session_s, rel=0.01)
+    assert together.users == pytest.approx(alone.users, rel=0.01)
+    assert together.arrivals.sessions == alone.arrivals.sessions
+    assert [(item.name, item.requests) for item in together.endpoints] == [
+        (item.name, item.requests) for item in alone.endpoints
+    ]
+    note = next(note for note in together.left_out if note.what == "requests by the clock")
+    assert note.requests == together.arrivals.requests - alone.arrivals.requests
+
+
+def test_a_log_of_clocks_alone_is_modelled_as_it_is() -> None:
+    found = [item for n in range(30) for item in by_the_clock(10, f"client {n}", "/orders")]
+    model = modelled(found)
+    assert model.endpoints[0].requests == len(found)
+    assert not any(note.what == "requests by the clock" for note in model.left_out)
+
+
+def test_visitors_who_never_leave_make_the_length_of_sessions_unknown() -> None:
+    rng = random.Random(5)  # noqa: S311  # no secret
+    crawlers = [
+        logged(t, "/crawled", f"crawler {n}")
+        for n in range(40)
+        for t in sorted(rng.uniform(0, LASTS_S) for _ in range(60))
+    ]
+    model = modelled([*shop_visits(per_s=0.5, lasts_s=LASTS_S), *crawlers])
+    seen = model.arrivals.peak.concurrency
+    assert seen is not None
+    if model.users is None:
+        assert "do not leave" in next(note.why for note in model.left_out if note.what.startswith("sessions"))
+    else:
+        assert model.users < 3 * seen + 3
+
+
+def test_a_log_without_addresses_has_no_length_of_sessions() -> None:
+    one = [item._replace(visitor=f"agent {at % 3}") for at, item in enumerate(shop_visits(lasts_s=LASTS_S))]
+    model = modelled(one)
+    assert model.session_s is None
+    assert model.users is None
+    assert "do not leave" in next(note.why for note in model.left_out if note.what.startswith("sessions"))

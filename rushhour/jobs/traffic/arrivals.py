@@ -94,9 +94,9 @@ class ArrivalFold:
             self._settle(second - _SECONDS_KEPT // 2)
 
     def session(self, t: float, weight: int = 1) -> None:
-        """Count a new session."""
+        """Count a new session; a negative weight takes it back."""
         if (at := self._bin(t)) is not None:
-            self._sessions[at] += weight
+            self._sessions[at] = max(self._sessions[at] + weight, 0)
 
     def present(self, start: float, end: float, weight: int = 1) -> None:
         """Count a session as present from its first request to its last answer."""

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from typing import Final
 
 from rushhour.errors import UsageError
 from rushhour.jobs.init.routes import Route
@@ -26,6 +27,10 @@ from rushhour.jobs.traffic.notes import COARSE_S, left_out_notes, limits
 from rushhour.jobs.traffic.pauses import After, Pauses, after, seconds_of
 from rushhour.jobs.traffic.record import Logged, ReadingReport
 from rushhour.jobs.traffic.sessions import AT_ONCE, AT_ONCE_S, GAP_S, MOST_OPEN, THINK, Moves, SessionFold
+
+_LEAST_SHARE: Final = 50  # of those whom a log shows at its busiest: below, they were there before it
+_LASTING: Final = 0.25  # of the log
+_MOST_BEYOND: Final = 3.0  # times the number present that a log shows: a short log cuts sessions at both ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Fold:
                 self._count(request, leaf)
             self.sessions.add(request, leaf, values, counts=counts)
         self.sessions.finish(self.last_t if asked.until is None else min(until, self.last_t))
+        self.requests -= self.sessions.by_clock.requests
 
     def _count(self, one: Logged, leaf: Leaf) -> None:
         self.arrivals.request(one.t)
@@ -119,6 +125,21 @@ class _Builder:
         visits = expected_visits(endpoints) if walks else {}
         session_s = mean_session_s(endpoints, visits) if walks else None
         rate = self._arrivals.peak.sessions_per_minute
+        users = rate / 60 * session_s if rate is not None and session_s is not None else None
+        seen = self._arrivals.peak.concurrency
+        lasting = (session_s or 0.0) > _LASTING * (self._arrivals.last_t - self._arrivals.first_t)
+        endless = None
+        if (
+            users is not None
+            and seen is not None
+            and (users > _MOST_BEYOND * seen + 3 or (lasting and users < seen / _LEAST_SHARE))
+        ):
+            endless = (
+                f"by their arrivals and ends {users:,.0f} visitors would be present, "
+                f"and the log shows {seen:,.0f}"
+            )
+        if endless is not None:  # some visitors never leave, so that the log shows no length of sessions
+            walks, visits, session_s, users = False, {}, None, None
         return TrafficModel(
             version=VERSION,
             source=Source(
@@ -136,20 +157,24 @@ class _Builder:
             endpoints=endpoints,
             parameters=self._parameters(),
             merges=self._final.merges,
-            left_out=(*left_out_notes(fold.tree), *self._limits(endpoints, walks=walks)),
+            left_out=(*left_out_notes(fold.tree), *self._limits(endpoints, walks=walks, endless=endless)),
             session_s=session_s,
             session_requests=sum(visits.values()) if walks else None,
-            users=rate / 60 * session_s if rate is not None and session_s is not None else None,
+            users=users,
             sampled=fold.sessions.share,
         )
 
-    def _limits(self, endpoints: tuple[EndpointModel, ...], *, walks: bool) -> Iterable[Note]:
+    def _limits(
+        self, endpoints: tuple[EndpointModel, ...], *, walks: bool, endless: str | None
+    ) -> Iterable[Note]:
         return limits(
             self._arrivals,
             self._report,
             endpoints,
             visitors=len(self._fold.sessions.visitors),
             walks=walks,
+            endless=endless,
+            by_clock=self._fold.sessions.by_clock,
             failed_only=set(self._fold.statuses) == {5},
             sampled=self._fold.sessions.share,
             routes_known=self._fold.tree.known,

@@ -28,12 +28,15 @@ def w3c_format(headers: Sequence[str], session: SessionKey) -> Format | None:
     tabs = "x-edge-location" in names
     iis = any("internet information" in header.lower() for header in headers) or "sc-win32-status" in names
     where = {name.lower(): at for at, name in reversed(list(enumerate(names)))}
-    if not {"time", "cs-method", "sc-status"} <= where.keys() or not where.keys() & {"cs-uri-stem", "cs-uri"}:
+    if not {"cs-method", "sc-status"} <= where.keys() or not where.keys() & {"cs-uri-stem", "cs-uri"}:
         return None
-    if "date" not in where and not any(header.lower().startswith("#date:") for header in headers):
+    dated = "date" in where or any(header.lower().startswith("#date:") for header in headers)
+    if "time" not in where and "timestamp" in where:  # CloudFront's real-time logs
+        tabs = True
+    elif "time" not in where or not dated:
         return None
     notes = [] if "time-taken" in where else ["no durations"]
-    if "cs(user-agent)" not in where:
+    if not where.keys() & {"cs(user-agent)", "cs-user-agent"}:
         notes.append("no agents: visitors behind one address look like one")
     date = next((_date_of(header) for header in reversed(headers) if header.lower().startswith("#date:")), "")
     return Format(
@@ -54,12 +57,16 @@ def _parse(where: dict[str, int], columns: int, tabs: bool, date: str, session: 
     def at(*names: str) -> int | None:
         return next((where[name] for name in names if name in where), None)
 
-    day, time = at("date"), where["time"]
+    day, time, moment = at("date"), at("time"), at("timestamp") if "time" not in where else None
     method, status = where["cs-method"], where["sc-status"]
     stem, query = at("cs-uri-stem", "cs-uri"), at("cs-uri-query")
     took, size = at("time-taken"), at("sc-bytes")
     address, forwarded = at("c-ip"), at("x-forwarded-for", "cs(x-forwarded-for)")
-    user, agent, cookies = at("cs-username"), at("cs(user-agent)"), at("cs(cookie)")
+    user, agent, cookies = (
+        at("cs-username"),
+        at("cs(user-agent)", "cs-user-agent"),
+        at("cs(cookie)", "cs-cookie"),
+    )
     header = at(f"cs({session.name.lower()})") if session.kind == "header" else None
 
     def parse(line: str) -> Found | None:
@@ -69,14 +76,18 @@ def _parse(where: dict[str, int], columns: int, tabs: bool, date: str, session: 
             if len(cells) != columns:
                 return None
         target = cells[stem] if stem is not None else ""
-        if query is not None and cells[query] not in {"-", ""}:
+        if query is not None and cells[query] not in {"-", ""} and "?" not in target:
             target = f"{target}?{cells[query]}"
         named = unquote_plus(cells[agent]) if agent is not None else None
         key = cells[header] if header is not None else None
         if session.kind == "cookie" and cookies is not None:
             key = cookie_in(unquote_plus(cells[cookies]), session.name)
+        if moment is not None:
+            stamp = cells[moment]
+        else:
+            stamp = f"{cells[day] if day is not None else date} {cells[time or 0]}Z"
         return (
-            f"{cells[day] if day is not None else date} {cells[time]}Z",
+            stamp,
             cells[method],
             target,
             None,

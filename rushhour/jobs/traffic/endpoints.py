@@ -9,7 +9,13 @@ from typing import Final
 from rushhour.jobs.init.routes import Route
 from rushhour.jobs.traffic.ids import IdFold, Kept
 from rushhour.jobs.traffic.record import Logged
-from rushhour.jobs.traffic.segments import kind_of, parameter_name, split, static_extension
+from rushhour.jobs.traffic.segments import (
+    kind_of,
+    parameter_name,
+    split,
+    static_extension,
+    without_parameters,
+)
 from rushhour.jobs.traffic.vocabulary import FEWEST_OF_UNKNOWN
 
 METHODS: Final = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"))
@@ -53,6 +59,7 @@ class Leaf:
     requests: int = 0
     errors: int = 0  # 5xx
     queries: int = 0
+    slashed: int = 0  # with a slash at the end of the path
     of_routes: bool = True
 
 
@@ -116,6 +123,7 @@ class PathTree:
         leaf.requests += 1
         leaf.errors += logged.status >= 500
         leaf.queries += logged.has_query
+        leaf.slashed += logged.path[-1] == "/"
         visitors = leaf.node.visitors
         if len(visitors) < FEWEST_OF_UNKNOWN:
             visitors.add(logged.visitor)
@@ -143,7 +151,7 @@ class PathTree:
                 return None
             node, values = matched
             return node.leaves[method], tuple((child, _short(value)) for child, value in values)
-        for segment in segments[:DEEPEST]:
+        for segment in [without_parameters(segment) for segment in segments[:DEEPEST]]:
             child = self._child(node, segment, grow=grow)
             if child is None:
                 if grow:

@@ -60,7 +60,8 @@ NONE: Final = Format("none", lambda _: None)
 
 QUOTED: Final = r'[^"\\]*(?:\\.[^"\\]*)*'
 METHOD: Final = r"(?P<method>[A-Z][A-Z_-]*)"
-REQUEST: Final = rf'(?:{METHOD} (?P<target>[^" \\]+(?:\\.[^" \\]*)*)(?: HTTP/[0-9.]+)?|(?P<junk>{QUOTED}))'
+_PROTOCOL: Final = r"(?: HTTP/[0-9.]+| [123](?:\.[01])?)?"
+REQUEST: Final = rf'(?:{METHOD} (?P<target>[^" \\]+(?:\\.[^" \\]*)*){_PROTOCOL}|(?P<junk>{QUOTED}))'
 CLF_TIME: Final = r"(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?:[.,]\d+)?(?: [+-]\d{4})?)"
 ISO_TIME: Final = r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|UTC|[+-]\d\d:?\d\d)?)"
 _STATUS: Final = r"(?P<status>\d{3}|-)"
@@ -69,8 +70,11 @@ _AGENT: Final = rf"(?P<agent>{QUOTED})"
 _IDENT: Final = (
     r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
 )
-_USER: Final = r"(?P<user>.{0,256}?)"  # it may have spaces
-_COMMON: Final = rf'(?P<address>\S+) {_IDENT} {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
+_USER: Final = (  # it may have spaces, and no other address with its user: a prefix would stand before that
+    r"(?P<user>\S{0,256}|(?:(?! - )[^\[]){0,256}?)"
+)
+_ADDRESS: Final = r"(?P<address>[^\s,]+)(?:, ?[^\s,]+)*"  # X-Forwarded-For: the client, then proxies
+_COMMON: Final = rf'{_ADDRESS} {_IDENT} {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
 _COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'
 _HOST: Final = r"\S+:\d+ (?!- )"
 _NO_SECONDS: Final = "no durations"
@@ -161,9 +165,21 @@ _TRAEFIK: Final = (
     rf'(?P<address>\S+) - {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE} "{QUOTED}" "{_AGENT}" '
     rf'\d+ "{QUOTED}" "{QUOTED}" (?P<seconds>\d+)ms'
 )
-_UVICORN: Final = (
-    rf"(?:\[?{ISO_TIME}\]?[ -]+)?(?:[\w.]+[ -]+)??\[?INFO\]?:? +(?:\[\w.\]*[\w.]+\]?:? +(?:- )?)??"
+_LOGGED_TIME: Final = (
+    r"(?<![\w.:-])(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|UTC|[+-]\d\d:?\d\d)?"
+    r"|\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?: [+-]\d{4})?)(?![\w.:-])"
+)
+_UVICORN: Final = (  # before the address: what a logging configuration writes, with a time or without
+    rf'(?:(?:[^"]{{0,128}}?{_LOGGED_TIME})?[^"]{{0,256}}?[]) |:\t])??'
     rf'(?P<address>[\w.:]*):\d+ - "{REQUEST}" (?P<status>\d{{3}})(?: [\w \'-]*)?'
+)
+_UWSGI: Final = (
+    r"\[pid: \d+\|app: \S+\|req: \S+\] (?P<address>\S+) \((?P<user>[^)]*)\) \{[^}]*\} "
+    rf"\[(?P<time>[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d \d{{4}})\] {METHOD} (?P<target>\S+) "
+    r"=> generated (?P<size>\d+) bytes in (?P<seconds>\d+) msecs .*?\(\S+ (?P<status>\d{3})\) .*"
+)
+_GRANIAN: Final = (
+    rf'\[{ISO_TIME}\] (?P<address>\S+) - "{REQUEST}" (?P<status>\d{{3}}) (?P<seconds>\d+(?:\.\d+)?)'
 )
 
 # gunicorn escapes quotes and not backslashes, so that an agent may end in what looks like an escaped quote.
@@ -182,6 +198,16 @@ TEXT_FORMATS: Final = (
     Format("AWS ALB", _summed(pattern_parse(_ALB)), "start"),
     Format("AWS ELB (classic)", _summed(pattern_parse(_ELB)), "start"),
     text_format("ingress-nginx", _INGRESS, "end"),
+    Format(
+        "uWSGI",
+        pattern_parse(_UWSGI),
+        "start",
+        1e-3,
+        escapes="",
+        time_pattern="%a %b %d %H:%M:%S %Y",
+        notes=(_NO_AGENT,),
+    ),
+    text_format("Granian", _GRANIAN, "start", 1e-3, notes=[_NO_AGENT]),
     text_format("uvicorn", _UVICORN, "end", notes=[_NO_SECONDS, _NO_AGENT]),
     text_format(
         "combined and more",

@@ -27,7 +27,6 @@ MAPPABLE: Final = (
     "cookies",
     "session",
 )
-_PORT: Final = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):\d+", re.ASCII)
 _BYTE: Final = re.compile(r"\\x([0-9a-f]{2})")
 _LINE: Final = re.compile(r"([A-Za-z_-]+) (.+?)(?: HTTP/[0-9.]+)?", re.DOTALL)
 _TAKES_HEADERS: Final = ("request.headers.", "request_", "headers.", "http_", "request_headers.", "")
@@ -198,9 +197,6 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
         if whole is not None:
             split = _LINE.fullmatch(whole)
             verb, path, junk = (split[1], split[2], None) if split else (None, None, whole)
-        host = address.read(found)
-        if host is not None and (port := _PORT.fullmatch(host)):
-            host = port[1] or port[2]
         known_by = key.read(found) if key is not None else None
         if session.kind == "cookie" and known_by is None and cookies is not None:
             known_by = cookie_in(cookies.read(found) or "", session.name)
@@ -212,7 +208,7 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
             code.removesuffix(".0"),
             took.read(found),
             size.read(found),
-            host,
+            address.read(found),
             forwarded.read(found),
             user.read(found),
             agent.read(found),

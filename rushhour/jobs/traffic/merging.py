@@ -63,7 +63,7 @@ def templates(tree: PathTree, is_user: IsUser = lambda _: False) -> Templates:
     numbers: dict[int, int] = {}
     for leaf, endpoint in _named(tree.root, "", "", ()):
         if leaf.requests:
-            key = (endpoint.method, endpoint.form)
+            key = (endpoint.method, endpoint.form.rstrip("/"))
             if key not in number_of:
                 number_of[key] = len(endpoints)
                 endpoints.append(endpoint)
@@ -204,6 +204,7 @@ def _graft(into: Node, other: Node, moved: dict[int, Leaf]) -> None:
         kept.requests += leaf.requests
         kept.errors += leaf.errors
         kept.queries += leaf.queries
+        kept.slashed += leaf.slashed
         moved[leaf.number] = kept
     for mine, theirs in ((into.words, other.words), (into.values, other.values)):
         for name, child in theirs.items():
@@ -242,7 +243,8 @@ def _named(
     node: Node, form: str, before: str, parameters: tuple[Parameter, ...]
 ) -> Iterator[tuple[Leaf, Endpoint]]:
     for method, leaf in sorted(node.leaves.items()):
-        yield leaf, Endpoint(method, label(form) or "/", form or "/", parameters)
+        slash = "/" if leaf.slashed * 2 > leaf.requests or not form else ""
+        yield leaf, Endpoint(method, label(form) or "/", f"{form}{slash}", parameters)
     for name, child in sorted(node.words.items()):
         yield from _named(child, f"{form}/{name}", name, parameters)
     for _, child in sorted(node.values.items()):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rushhour.jobs.traffic.arrivals import SHORTEST_S, Arrivals
+from rushhour.jobs.traffic.clockwork import ByClock
 from rushhour.jobs.traffic.endpoints import MOST_NODES, PathTree
 from rushhour.jobs.traffic.model import EndpointModel, Note
 from rushhour.jobs.traffic.record import ReadingReport
@@ -45,6 +46,8 @@ def limits(
     *,
     visitors: int,
     walks: bool,
+    endless: str | None,
+    by_clock: ByClock,
     failed_only: bool,
     sampled: int,
     routes_known: bool,
@@ -53,7 +56,8 @@ def limits(
 ) -> Iterator[Note]:
     """What could not be modelled, and why."""
     span_s = arrivals.last_t - arrivals.first_t
-    yield from _of_sessions(arrivals, report, visitors=visitors, walks=walks)
+    yield from _of_sessions(arrivals, report, visitors=visitors, walks=walks, endless=endless)
+    yield from _of_clocks(by_clock)
     if arrivals.peak.sessions_per_minute is None:
         yield Note(RATES, None, f"the log spans {span_s:.0f} s; they need {SHORTEST_S:g} s")
     if failed_only:
@@ -117,8 +121,29 @@ def limits(
         )
 
 
-def _of_sessions(arrivals: Arrivals, report: ReadingReport, *, visitors: int, walks: bool) -> Iterator[Note]:
+def _of_clocks(by_clock: ByClock) -> Iterator[Note]:
+    if by_clock.visitors:
+        yield Note(
+            "requests by the clock",
+            by_clock.total,
+            f"{by_clock.visitors:,} visitors ask the same at equal intervals until the log ends, as monitors "
+            "and timers do; the rates of requests count them",
+        )
+
+
+def _of_sessions(
+    arrivals: Arrivals, report: ReadingReport, *, visitors: int, walks: bool, endless: str | None
+) -> Iterator[Note]:
     """Why there are no sessions or no think times."""
+    if endless is not None:
+        yield Note(
+            SESSIONS,
+            None,
+            f"{endless} at once: some visitors do not leave while it lasts (crawlers and monitors that are "
+            "not known as such, many people behind one address, no addresses); take their lines out, or "
+            "name with --session what tells visitors apart",
+        )
+        return
     if visitors < 2:
         by = report.visitors_by or "nothing in a line"
         yield Note(

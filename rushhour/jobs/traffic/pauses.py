@@ -25,8 +25,16 @@ class Pauses:
 
     def add(self, seconds: float, times: float = 1) -> None:
         """Count a pause; anything below a millisecond, and below 0, is the first bucket."""
-        at = 0 if seconds < SHORTEST_S else 1 + int(math.log(seconds / SHORTEST_S) / _WIDTH)
+        at = bucket_of(seconds)
         self.counts[at] = self.counts.get(at, 0) + times
+
+    def take(self, bucket: int, times: float) -> None:
+        """Take back what was counted in a bucket."""
+        left = self.counts.get(bucket, 0) - times
+        if left > 0:
+            self.counts[bucket] = left
+        else:
+            self.counts.pop(bucket, None)
 
     def merge(self, other: "Pauses") -> None:
         """Add the counts of another histogram."""
@@ -48,6 +56,11 @@ class Pauses:
     def quantile(self, share: float) -> float | None:
         """Seconds; None for an empty histogram."""
         return quantiles(self.counts, (share,))[0] if self.counts else None
+
+
+def bucket_of(seconds: float) -> int:
+    """The bucket of a pause."""
+    return 0 if seconds < SHORTEST_S else 1 + int(math.log(seconds / SHORTEST_S) / _WIDTH)
 
 
 def seconds_of(bucket: int) -> float:

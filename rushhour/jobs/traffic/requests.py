@@ -18,6 +18,7 @@ NO_STATUS: Final = "no status (the client went away before an answer)"
 
 _UNSAFE: Final = re.compile(r"[^!$-;=?-\[\]^_a-~]", re.ASCII)
 _REQUEST: Final = re.compile(r"([A-Za-z][A-Za-z_-]{0,31}) (.+?)(?: HTTP/[0-9.]+)?", re.DOTALL)
+_PORT: Final = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):\d+", re.ASCII)
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}")
 _SIZE: Final = re.compile(r"[0-9]{1,18}")
 _ESCAPE: Final = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
@@ -73,6 +74,8 @@ class Requests:
                 t -= took
         if forwarded and forwarded != "-":
             address = forwarded.partition(",")[0].strip()
+        if address and ":" in address and (port := _PORT.fullmatch(address)):
+            address = port[1] or port[2]  # each connection has a port of its own
         return Logged(
             t,
             method,

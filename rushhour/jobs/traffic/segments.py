@@ -47,6 +47,11 @@ def split(path: str) -> list[str]:
     return [part for part in path.split("/") if part]
 
 
+def without_parameters(segment: str) -> str:
+    """A segment without its parameters (`cart;jsessionid=...`), which belong to a client as queries do."""
+    return segment.partition(";")[0] or segment
+
+
 def static_extension(path: str) -> str | None:
     """The extension of a static file, from the closed list above; None for any other path."""
     name = path.rpartition("/")[2]

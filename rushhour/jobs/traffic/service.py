@@ -109,7 +109,9 @@ def bodies_of(target: Target | None, model: TrafficModel) -> dict[str, Any]:
             continue
         path = request.path.partition("?")[0]
         for endpoint in model.endpoints:
-            if endpoint.method == request.method and re.fullmatch(_pattern(endpoint.form), path):
+            if endpoint.method == request.method and re.fullmatch(
+                _pattern(endpoint.form.rstrip("/")), path.rstrip("/")
+            ):
                 found.setdefault(endpoint.name, json.loads(request.body))
                 break
     return found

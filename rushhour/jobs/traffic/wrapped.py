@@ -13,16 +13,32 @@ _PATTERNS: Final = {
         rf"(?:<\d+>)?(?:1 )?{_ISO} \S+ (?:[\w./-]+(?:\[\d+\])?:|\S+ \S+ \S+ (?:-|\[[^\]]*\])) (.*)", re.ASCII
     ),
     "syslog lines of the old form": re.compile(
-        r"(?:<\d+>)?[A-Z][a-z]{2} [ \d]\d (\d\d):\d\d:\d\d (?:\S+ )?[\w./-]+(?:\[\d+\])?: (.*)", re.ASCII
+        r"(?:<\d+>)?[A-Z][a-z]{2} [ \d]\d (\d\d):\d\d:\d\d(?:\.\d+)? (?:\S+ )?[\w./-]+(?:\[\d+\])?: (.*)",
+        re.ASCII,
     ),
     "lines with a time stamp before them": re.compile(rf"{_ISO} (.*)", re.ASCII),
+    "a Python logger's lines": re.compile(
+        r"\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?[+-]\d\d:?\d\d)?)\]?"
+        r"(?: \[[\w. -]{1,64}\]){1,3}:? (.*)",
+        re.ASCII,
+    ),
+    "kubectl's lines": re.compile(r"\[pod(/)[\w.-]+/[\w.-]+\] (.*)", re.ASCII),
+    "stern's lines": re.compile(r"(?:\+ )?[a-z][a-z\d.-]*-[a-z\d.-]+( )[a-z][a-z\d.-]* (.*)", re.ASCII),
     "docker compose's lines": re.compile(r"[\w.-]+( +)\| (.*)", re.ASCII),
 }
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _COLOURED: Final = "coloured lines"
-_TIMELESS: Final = {"syslog lines of the old form", "docker compose's lines"}
-_MESSAGES: Final = ("log", "message", "MESSAGE", "msg")
-_TIMES: Final = ("time", "@timestamp", "timestamp")
+_TIMELESS: Final = {
+    "syslog lines of the old form",
+    "docker compose's lines",
+    "kubectl's lines",
+    "stern's lines",
+}
+_MESSAGES: Final = ("log", "message", "MESSAGE", "msg", "event", "textPayload", "body", "line", "@message")
+_TIMES: Final = (
+    *("time", "@timestamp", "timestamp", "asctime", "ts", "date", "datetime"),
+    *("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP"),
+)
 
 
 class Inner(NamedTuple):
@@ -46,8 +62,15 @@ def _json(line: str) -> Inner | None:
     message = next((text for name in _MESSAGES if isinstance(text := around.get(name), str)), None)
     if message is None:
         return None
-    time = next((text for name in _TIMES if isinstance(text := around.get(name), str)), None)
-    return Inner(message.rstrip("\r\n"), time)
+    return Inner(
+        message.rstrip("\r\n"), next(filter(None, (_time_of(around.get(name)) for name in _TIMES)), None)
+    )
+
+
+def _time_of(value: object) -> str | None:
+    if isinstance(value, bool):
+        return None
+    return value if isinstance(value, str) else repr(value) if isinstance(value, int | float) else None
 
 
 WRAPPERS: Final = (*_PATTERNS, "JSON lines", _COLOURED)
