@@ -120,6 +120,7 @@ class Out(TypedDict):
     owner: NotRequired[int]  # the thread, greenlet or task that took it; of version 2
     task: NotRequired[bool]  # an asyncio task took it
     scoped: NotRequired[bool]  # a `scoped_session` keeps its session for its thread
+    own: NotRequired[bool]  # a worker took it as it started, and keeps it for all its items
     server_pid: int | None
     taken: float
 

@@ -16,7 +16,7 @@ from .doing import Doing
 from .owners import TASK
 from .readings import checked_out_and_waiting, label_of, outlived, rounded, thread_name, unit_ended
 from .summary import Summary, Total
-from .units import Units
+from .units import Units, of_its_thread
 
 if TYPE_CHECKING:
     from . import records as r
@@ -193,6 +193,8 @@ class Tally:
             out["task"] = True
         if hold.scoped:
             out["scoped"] = True
+        if of_its_thread(hold):
+            out["own"] = True
         records.append(out)
 
     def _owner(self, hold: Hold) -> int:

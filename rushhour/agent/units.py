@@ -131,7 +131,7 @@ class Units:
                         continue
                 if since is not None:
                     fetched[hold] = since
-            if _of_its_thread(hold):
+            if of_its_thread(hold):
                 continue
             lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
             if lost is not None:
@@ -245,8 +245,8 @@ def _serves_nobody(owner: Owner) -> bool:
     return False
 
 
-def _of_its_thread(hold: Hold) -> bool:
-    """Taken before the first item of its thread, by an `initializer`: it is the thread's for all its life."""
+def of_its_thread(hold: Hold) -> bool:
+    """Return whether a hold was taken as its worker started: it is the worker's for all its life."""
     owner = hold.owner
     return (
         owner.first is not None and hold.request is None and hold.taken < owner.first and owner.ended is None

@@ -202,6 +202,7 @@ class PoolProcess:
             owner=self._first_id + record["owner"] if "owner" in record else None,
             by_task=record.get("task", False),
             scoped=record.get("scoped", False),
+            own=record.get("own", False),
         )
         yield from ()
 

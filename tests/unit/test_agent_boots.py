@@ -10,7 +10,7 @@ import pytest
 
 from rushhour.agent.book import Book
 from rushhour.agent.boots import DRAMATIQ, MODULES, PROCESSES, BootPatch
-from rushhour.agent.units import _of_its_thread
+from rushhour.agent.units import of_its_thread
 from tests.unit.test_agent_doing import FakePool, a_hold
 
 LOOPS = {"billiard.pool": ("Worker", "workloop"), "huey.consumer": ("Worker", "loop")}
@@ -32,8 +32,8 @@ def test_the_start_of_a_worker_is_over_when_its_loop_begins(name: str) -> None:
     patch.apply(module)
     before = took(book, 0.0, pool)
     assert getattr(worker(), method)(3) == 3
-    assert _of_its_thread(before)
-    assert not _of_its_thread(took(book, math.inf, pool))
+    assert of_its_thread(before)
+    assert not of_its_thread(took(book, math.inf, pool))
     patch.remove()
     assert getattr(worker, method).__name__ == "<lambda>"
 
@@ -44,11 +44,11 @@ def test_a_thread_of_dramatiqs_has_started_when_it_processes_its_first_message(n
 
     class Thread:
         def run(self) -> None:
-            assert _of_its_thread(took(book, 1e12, pool))
+            assert of_its_thread(took(book, 1e12, pool))
             self.process_message("first")
 
         def process_message(self, message: str) -> None:
-            assert not _of_its_thread(took(book, 1e12, pool))
+            assert not of_its_thread(took(book, 1e12, pool))
 
     setattr(module, name, Thread)
     BootPatch(book).apply(module)
@@ -63,13 +63,13 @@ def test_a_process_of_an_executor_has_started_when_it_asks_for_its_first_item() 
     class Calls:
         def get(self, block: bool) -> None:
             assert block
-            assert not _of_its_thread(took(book, 1e12, pool))
+            assert not of_its_thread(took(book, 1e12, pool))
 
     patch.apply(process)
     try:
         assert pickle.loads(pickle.dumps(process._process_worker)) is process._process_worker  # noqa: S301
         results = type("Results", (), {"put": lambda self, pid: None})()
-        begin = lambda: took_before.append(_of_its_thread(took(book, 1e12, pool)))  # noqa: E731
+        begin = lambda: took_before.append(of_its_thread(took(book, 1e12, pool)))  # noqa: E731
         took_before: list[bool] = []
         process._process_worker(Calls(), results, begin, ())
     finally:

@@ -121,6 +121,17 @@ def test_a_check_out_of_a_task_is_written_as_such() -> None:
     assert [one.get("task") for one in story.tick(10.15, "out")] == [True, None]
 
 
+@pytest.mark.parametrize(("first", "own"), [(0.5, True), (None, False), (0.0, False)])
+def test_what_a_worker_took_as_it_started_is_written_as_its_own(
+    story: Story, first: float | None, *, own: bool
+) -> None:
+    worker = Owner(THREAD, 0)
+    worker.first = first
+    story.take(0.1, owner=worker)
+    [out] = story.tick(0.3, "out")
+    assert out.get("own", False) is own
+
+
 def test_a_request_that_ended_gets_a_moment_to_clean_up(story: Story) -> None:
     request = Request("GET", None)
     request.label = "GET /customers/<int:customer_id>"

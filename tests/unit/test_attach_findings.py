@@ -147,6 +147,15 @@ def test_what_a_process_has_out_when_it_ends_is_named_and_not_said_to_have_come_
     assert lines[-1] == "out  shop.py:36 report: 1 of pool shop.db still out when the process ended"
 
 
+@pytest.mark.parametrize(("own", "leaks"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize("how", ["process-ended", "gc"])
+def test_what_a_worker_took_as_it_started_has_not_leaked_when_it_ends(
+    how: str, *, own: bool, leaks: int
+) -> None:
+    kept = replace(OUT, t_s=9.0, endpoint=None, own=own, returned_s=9.0, returned_by=how)
+    assert fed(SEEN, kept, sample(9.0), long_s=1.0).leaks == leaks
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -156,9 +156,14 @@ class Findings:
         """Return whether the check-out outlived its unit of work, or was never closed by anyone.
 
         The second half is needed because a command is also judged outside of requests, after it has ended.
-        What was out for less than a long hold when its process ended may have been at work.
+        What was out for less than a long hold when its process ended may have been at work, and what a worker
+        took as it started is its own until it ends.
         """
-        if held.outlived or held.out.returned_by == "gc":
+        if held.outlived:
+            return True
+        if held.out.own:
+            return False
+        if held.out.returned_by == "gc":
             return True
         return held.out.endpoint is None and _ended_with_process(held) and held.held_s >= self.long_s
 

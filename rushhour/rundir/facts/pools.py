@@ -95,6 +95,7 @@ class CheckOut:
     lost: str | None = None  # "owner-ended" or "owner-idle": no request ended, but what it was taken for
     by_task: bool = False  # an asyncio task took it; older agents do not say
     scoped: bool = False  # a `scoped_session` keeps its session for its thread; the same
+    own: bool = False  # a worker took it as it started, and keeps it for all its items; the same
 
 
 @dataclass(frozen=True, slots=True)
