@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 
 from rushhour.cli.options import Exit
 from rushhour.errors import InsufficientDataError, RunDataError, StackError, UnavailableError, UsageError
-from rushhour.process.printable import clean, shortened
+from rushhour.process.printable import clean, shortened, without_commands
 from rushhour.rundir.masking import mask_text
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -163,5 +163,5 @@ def _not_installed() -> list[str]:
 
 
 def _tell(what: object, code: Exit) -> Exit:
-    click.echo(clean(mask_text(f"rushhour: {what}")), err=True)
+    click.echo(without_commands(clean(mask_text(f"rushhour: {what}"))), err=True)
     return code

@@ -38,9 +38,10 @@ MANY_SAMPLES: Final = 3  # of the server, once a second, with such a wait
 def find(signals: Signals) -> Finding | None:
     """Return a finding if waits for own transactions kept most connections while customers had to wait."""
     locks = max(signals.locks, key=lambda locks: len(locks.own), default=None)
-    if locks is None or not felt(signals) or locks.own_samples < MANY_SAMPLES:
+    if locks is None or not felt(signals) or not locks.own_samples:
         return None
-    if len(locks.own) < MOST * len(locks.chains) or locks.share < WORTH_SAYING:
+    few = locks.own_samples < MANY_SAMPLES
+    if len(locks.own) < MOST * len(locks.chains) or locks.share < (MOST if few else WORTH_SAYING):
         return None
     cycles = len(locks.cycles) >= MOST * len(locks.own)
     deadlocks = len(locks.deadlocks) >= MOST * len(locks.own)
@@ -48,7 +49,7 @@ def find(signals: Signals) -> Finding | None:
     on_pool = pressure is not None and f.server_of(pressure.pool) == locks.server
     return Finding(
         cause=CAUSE,
-        confidence=_confidence(locks, cycles or deadlocks),
+        confidence="possible" if few else _confidence(locks, cycles or deadlocks),
         share=locks.share,
         summary=_cycle_summary(locks) if cycles else _summary(locks),
         fix=FIX_CYCLE if cycles else FIX_DEADLOCK if deadlocks else FIX,

@@ -9,6 +9,7 @@ import rich.console
 from rich.console import ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.segment import Segment
 
+from rushhour.process.printable import without_commands
 from rushhour.report.console import Console
 
 UNBOUNDED: Final = 1_000_000  # columns of what is no terminal: wider than any line
@@ -41,14 +42,17 @@ class _TrailingSpaceRemoved(RenderHook):
 
 
 class _Trimmed:
-    """Renders something without the spaces that fill its lines up."""
+    """Renders something without the spaces that fill its lines up, and without commands to a runner."""
 
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner
 
     def __rich_console__(self, console: rich.console.Console, options: ConsoleOptions) -> Iterator[Segment]:
         for line in console.render_lines(self._inner, options, pad=False):
-            yield from _without_trailing_space(line)
+            kept = _without_trailing_space(line)
+            text = "".join(segment.text for segment in kept)
+            bar = without_commands(text).removesuffix(text)
+            yield from [Segment(bar), *kept] if bar else kept
             yield Segment.line()
 
 

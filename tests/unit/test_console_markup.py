@@ -3,13 +3,17 @@
 import ast
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 
 import rushhour
 from rushhour.cli import console as commands_console
+from rushhour.cli.main import main
 from rushhour.jobs.drill import command as drill_command
+from rushhour.process.printable import without_commands
+from rushhour.screen.console import make_console
 
 OUTSIDE = "GET /products/:id:/:heart: [bold]x[/bold] [/nothing]"
 OWN = (commands_console.console, commands_console.errors, drill_command.console)
@@ -29,6 +33,25 @@ def written(console: Console) -> str:
 def test_consoles_print_emoji_names_and_markup_as_text() -> None:
     for console in OWN:
         assert written(console).count(OUTSIDE) == 5
+
+
+@pytest.mark.parametrize("text", ["::error file=a::b", "  ::set-output name=a::b", "##[error]b"])
+def test_no_text_from_outside_is_a_command_to_a_ci_server(
+    text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    console = make_console()
+    console.print(text)
+    console.print(f"first\n{text}", soft_wrap=True)
+    with pytest.raises(SystemExit) as ended:
+        main(["traffic", str(tmp_path / f"x\n{text}")])
+    said = capsys.readouterr()
+    assert ended.value.code == 64
+    assert said.out.startswith(f"| {text}\nfirst\n| {text}\n")
+    assert f"\n| {text}" in said.err
+
+
+def test_an_address_is_no_command() -> None:
+    assert without_commands("::1\n::ffff:10.0.0.1 is bound") == "::1\n::ffff:10.0.0.1 is bound"
 
 
 def test_every_console_of_the_package_disables_emoji_and_markup() -> None:

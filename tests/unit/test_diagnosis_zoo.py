@@ -310,6 +310,18 @@ def test_transactions_that_wait_for_each_other_are_a_deadlock_and_no_saturation(
     assert "in one order everywhere" in found.fix
 
 
+def test_waits_for_locks_in_all_of_a_few_samples_are_possible_and_in_few_of_many_are_not() -> None:
+    history = hot_row()
+    waits = [one for one in history.servers if one.lock_waits]
+    others = tuple(
+        one if one is waits[0] or not one.lock_waits else dataclasses.replace(one, lock_waits=())
+        for one in history.servers
+    )
+    found = diagnosed(dataclasses.replace(history, servers=tuple(waits[:2])))
+    assert (found.cause, found.confidence) == ("own-lock-chain", "possible")
+    assert diagnosed(dataclasses.replace(history, servers=others)).cause != "own-lock-chain"
+
+
 def test_a_lock_kept_by_a_pooled_connection_is_distinguished_from_a_transaction() -> None:
     """`pg_advisory_lock` without an unlock: the rollback that gives a connection back does not end it."""
     history = hot_row(ends=(9003,))
