@@ -47,10 +47,12 @@ SHIPPED: Final[dict[str, Source]] = {
 }
 BAD: Final = ("500", "501", "502", "503", "504")
 
-# Per label of a status the spellings of a good and of the bad answers; the first bad one is what is served.
-_CODES: Final = (("200",), BAD)
-_CLASSES: Final = (("2xx",), ("5xx",))
-STATUS: Final[dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]] = {
+# Per label of a status the spellings of a good answer, of the bad ones and of refusals; the first bad one is
+# what is served, and refusals are among the good ones.
+_Style = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+_CODES: Final = (("200",), BAD, ("400", "401", "403", "404", "409", "422", "429"))
+_CLASSES: Final = (("2xx",), ("5xx",), ("4xx",))
+STATUS: Final[dict[str, tuple[_Style, ...]]] = {
     **dict.fromkeys(
         (
             *("code", "status", "status_code", "http_status", "http_status_code", "response_code"),
@@ -58,8 +60,8 @@ STATUS: Final[dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]] = 
         ),
         (_CODES, _CLASSES),
     ),
-    "envoy_response_code_class": ((("2",), ("5",)),),
-    "outcome": ((("SUCCESS",), ("SERVER_ERROR",)),),
+    "envoy_response_code_class": ((("2",), ("5",), ("4",)),),
+    "outcome": ((("SUCCESS",), ("SERVER_ERROR",), ("CLIENT_ERROR",)),),
     "status_class": (_CLASSES,),
 }
 _DEFAULT_STATUS: Final = {"envoy_cluster_upstream_rq_xx": "envoy_response_code_class"}
@@ -258,13 +260,13 @@ class _Labels:
             good[label], bad[label] = style[0][0], style[1][0]
         return {_spelled(name, good): "http_ok", _spelled(name, bad): "http_5xx"}
 
-    def _style(self, name: str, label: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    def _style(self, name: str, label: str) -> _Style | None:
         """Return the spelling of a status in which most selectors read something; None where none does."""
         styles = STATUS[label]
         best = max(styles, key=lambda style: self._readable(name, label, style))
         return best if self._readable(name, label, best) else None
 
-    def _readable(self, name: str, label: str, style: tuple[tuple[str, ...], tuple[str, ...]]) -> int:
+    def _readable(self, name: str, label: str, style: _Style) -> int:
         return sum(_whole(selector, label, style) for selector in self._by_name[name])
 
     def _reads(self, selector: Selector, label: str) -> bool:
@@ -272,15 +274,18 @@ class _Labels:
         return style is not None and _whole(selector, label, style)
 
 
-def _whole(selector: Selector, label: str, style: tuple[tuple[str, ...], tuple[str, ...]]) -> bool:
-    """Whether it reads the good answers, all of the bad ones, or both, and not some of the bad ones."""
+def _whole(selector: Selector, label: str, style: _Style) -> bool:
+    """Whether it reads the good answers, all bad ones, or both; not some bad ones, and no refusals beside."""
     own = [item for item in selector.matchers if item.name == label]
 
     def hits(value: str) -> bool:
         return all(item.matches({label: value}) for item in own)
 
     good, bad = any(map(hits, style[0])), {hits(value) for value in style[1]}
-    return len(bad) == 1 and (good or True in bad)
+    named = any(
+        item.op in ("=", "=~") for item in own
+    )  # `!~"2.."` is taken for failures: it names no refusal
+    return len(bad) == 1 and (good or (True in bad and not (named and any(map(hits, style[2])))))
 
 
 def _literals(op: str, value: str) -> list[str]:
