@@ -164,6 +164,7 @@ class _Process:
         self.customers = [_Customer() for _ in range(world.customers)]
         shares = world.mixes or (tuple(kind.share for kind in world.kinds),)
         self.upto = [list(accumulate(mix)) for mix in shares]
+        self.active_upto = [0.0, *accumulate(rate * world.step_s for rate in world.activity)]  # by each step
         # When, customer, its turn. A customer below 0, counted from -1, is woken up.
         self.events: list[tuple[float, int, int]] = []
         self.for_threads: deque[int] = deque()
@@ -206,19 +207,16 @@ class _Process:
     def _thinks(self, now: float) -> float:
         """Return when a customer who starts to think now sends a request."""
         left = -math.log(1.0 - self.random()) * self.world.think_s
-        activity = self.world.activity
+        activity, upto, step_s = self.world.activity, self.active_upto, self.world.step_s
         if len(activity) == 1:
             return now + left / activity[0]
-        step_s = self.world.step_s
+        # Time passes as fast as customers are active: the answer is where the activity since now adds up to it.
         step = int(now / step_s)
-        while True:  # time passes as fast as customers are active
-            rate = activity[step % len(activity)]
-            rest = (step + 1) * step_s - now
-            if left <= rest * rate:
-                return now + left / rate
-            left -= rest * rate
-            step += 1
-            now = step * step_s
+        rounds, at = divmod(step, len(activity))
+        more, left = divmod(upto[at] + (now - step * step_s) * activity[at] + left, upto[-1])
+        at = min(bisect(upto, left), len(activity)) - 1
+        sends_s = ((rounds + more) * len(activity) + at) * step_s + (left - upto[at]) / activity[at]
+        return max(now, sends_s)
 
     def _send(self, customer: _Customer, number: int, now: float) -> None:
         if now >= self.warm_s:
