@@ -163,6 +163,20 @@ def test_a_topic_that_is_named_as_a_scaling_policy_notifies(tmp_path: Path) -> N
     assert (len(found["a"].pages), len(found["b"].pages)) == (1, 0)
 
 
+@pytest.mark.parametrize(("unit", "pages"), [("Count", 1), ("Percent", None), ("None", None)])
+def test_an_alarm_that_asks_for_another_unit_than_its_metric_has_gets_no_data(
+    unit: str, pages: int | None, tmp_path: Path
+) -> None:
+    metric = {key: ALARM[key] for key in ("Namespace", "MetricName")}
+    stat = {"Metric": metric, "Period": 60, "Stat": "Sum", "Unit": unit}
+    plain = {key: item for key, item in ALARM.items() if key not in (*metric, "Statistic", "Period")}
+    maths = plain | {"AlarmName": "b", "Metrics": [{"Id": "e", "MetricStat": stat}]}
+    found = audited(tmp_path, d__json={"MetricAlarms": [ALARM | {"Unit": unit}, maths]})
+    for item in found.values():
+        assert (None if item.unknown else len(item.pages)) == pages
+        assert pages is not None or f"unit {unit}" in item.unknown
+
+
 @pytest.mark.parametrize(
     ("expression", "named"),
     [("FILL(e, REPEAT)", "REPEAT"), ("SUM([e, e])", "SUM()"), ("SEARCH('{X} y', 'Sum', 60)", "SEARCH()")],

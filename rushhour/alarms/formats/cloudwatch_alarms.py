@@ -154,7 +154,7 @@ def _maths(raw: RawAlarm, names: Names) -> dict[str, Any]:
             raise WrongAlarmError(f"query {name} has neither Expression nor MetricStat")
         periods.add(as_number(stat.get("Period"), f"Period of {name}"))
         try:
-            metrics[name] = _stat({**metric, "Stat": stat.get("Stat")}, names)
+            metrics[name] = _stat({**metric, "Stat": stat.get("Stat"), "Unit": stat.get("Unit")}, names)
         except OpenAlarmError as error:
             unknown[name] = str(error)
     if any("ANOMALY_DETECTION_BAND" in text for text in expressions.values()):
@@ -207,6 +207,12 @@ def _stat(metric: Mapping[str, Any], names: Names) -> MetricStat:
     found = cloudwatch_stat(namespace, name, _dimensions(metric.get("Dimensions")), ours, names)
     if isinstance(found, str):
         raise OpenAlarmError(found)
+    unit = metric.get("Unit")
+    if unit not in (None, "Count") and namespace.startswith("AWS/"):
+        raise OpenAlarmError(
+            f"reads the data points of {name} with unit {unit} alone, and AWS publishes counts (Count): it gets "
+            "no data; leave Unit out"
+        )
     return found
 
 
