@@ -210,7 +210,7 @@ class _Process:
         activity, upto, step_s = self.world.activity, self.active_upto, self.world.step_s
         if len(activity) == 1:
             return now + left / activity[0]
-        # Time passes as fast as customers are active: the answer is where the activity since now adds up to it.
+        # Time passes as fast as customers are active: it is over where the activity since now adds up to it.
         step = int(now / step_s)
         rounds, at = divmod(step, len(activity))
         more, left = divmod(upto[at] + (now - step * step_s) * activity[at] + left, upto[-1])

@@ -210,7 +210,7 @@ def _stat(metric: Mapping[str, Any], names: Names) -> MetricStat:
     unit = metric.get("Unit")
     if unit not in (None, "Count") and namespace.startswith("AWS/"):
         raise OpenAlarmError(
-            f"reads the data points of {name} with unit {unit} alone, and AWS publishes counts (Count): it gets "
+            f"reads data points of {name} with unit {unit} alone, and AWS publishes them as Count: it gets "
             "no data; leave Unit out"
         )
     return found
