@@ -8,6 +8,8 @@ for what is done there, though nothing in the process shows how.
 from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 from typing import Final
 
 from rushhour.diagnosis.pressure import PressureSignals
@@ -18,8 +20,9 @@ WITHIN_SHARE: Final = 0.1  # of the wait that timed out: so soon after it
 WITHIN_MOST_S: Final = 1.0
 ENOUGH_TIMEOUTS: Final = 5
 ENOUGH_ENDS: Final = 10
-NEARLY_ALL: Final = 0.8  # of the connections come back so
-RARE: Final = 0.4  # of the time, at most, is so soon after a time-out
+ENOUGH_MOMENTS: Final = 4  # at which they come back: those that do so together are one coincidence
+NEARLY_ALL: Final = 0.8  # of the connections, and of these moments, are so soon after one
+RARE: Final = 0.25  # of the time, at most, is so soon after a time-out
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +32,27 @@ class Following:
     site: f.CallSite
     ends: int  # connections that came back, between the first of these time-outs and the last
     near: int  # of them, those that came back just after one
+    moments: int  # at which they came back
+    moments_near: int  # of these, those just after one
     share_of_time: float  # that is just after one
 
     @property
     def holds(self) -> bool:
         """Whether chance is no explanation."""
-        return self.ends >= ENOUGH_ENDS and self.near >= NEARLY_ALL * self.ends and self.share_of_time <= RARE
+        enough = self.ends >= ENOUGH_ENDS and self.moments_near >= ENOUGH_MOMENTS
+        mostly = self.near >= NEARLY_ALL * self.ends and self.moments_near >= NEARLY_ALL * self.moments
+        return enough and mostly and self.share_of_time <= RARE
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether holders are seen not to wait for what is done there: most go on at other moments."""
+        return self.moments >= ENOUGH_MOMENTS and 2 * self.moments_near < self.moments
 
 
-def following(
+def followings(
     history: History, pressure: PressureSignals, takers: Collection[f.CallSite]
-) -> Following | None:
-    """Return the line whose time-outs are followed by most of what comes back; None if there is no such line.
+) -> dict[f.CallSite, Following]:
+    """Return for each line with enough time-outs how what comes back follows them.
 
     `takers`: where the holders took theirs; time-outs there are of those who would be next.
     """
@@ -55,10 +67,11 @@ def following(
         and out.returned_s is not None
         and out.site in takers
     )
-    found = [
-        _follow(site, some, ends) for site, some in late.items() if len(some) >= ENOUGH_TIMEOUTS and ends
-    ]
-    return max((one for one in found if one.holds), key=lambda one: one.near, default=None)
+    return {
+        site: _follow(site, some, ends)
+        for site, some in late.items()
+        if len(some) >= ENOUGH_TIMEOUTS and ends
+    }
 
 
 def _follow(site: f.CallSite, late: list[f.PoolTimeout], ends: list[float]) -> Following:
@@ -71,5 +84,10 @@ def _follow(site: f.CallSite, late: list[f.PoolTimeout], ends: list[float]) -> F
         for moment, following in zip(moments, [*moments[1:], last_s], strict=True)
     )
     between = [end for end in ends if moments[0] <= end <= last_s]
-    near = sum(end - moments[bisect_left(moments, end + 1e-9) - 1] <= within_s for end in between)
-    return Following(site, len(between), near, covered_s / max(last_s - moments[0], within_s))
+    first = [end for before, end in pairwise([-inf, *between]) if end - before > within_s]
+
+    def near(some: list[float]) -> int:
+        return sum(end - moments[bisect_left(moments, end + 1e-9) - 1] <= within_s for end in some)
+
+    share_of_time = covered_s / max(last_s - moments[0], within_s)
+    return Following(site, len(between), near(between), len(first), near(first), share_of_time)

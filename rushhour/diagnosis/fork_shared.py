@@ -20,12 +20,12 @@ def find(signals: Signals) -> Finding | None:
     """Return a finding if processes check out the same connections, or answers are garbled after a fork.
 
     A child that ends soon may have used a connection without a word of the agent's: then both the answers
-    and the connections that children came to have must be seen.
+    and the connections that such children came to have must be seen.
     """
     processes = signals.processes
     garbled = processes.log_kinds.get("shared_connection", 0)
     seen = processes.sharers > 1
-    if not seen and (garbled < GARBLED or (signals.agent and not processes.shared)):
+    if not seen and (garbled < GARBLED or (signals.agent and not processes.shared_briefly)):
         return None
     evidence = [
         Evidence(

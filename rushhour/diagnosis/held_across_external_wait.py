@@ -2,6 +2,7 @@
 
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.holds import HoldSignals, hold_evidence
+from rushhour.diagnosis.objection import HARDLY_ANY
 from rushhour.diagnosis.outside import BUSY_CORES
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
@@ -87,12 +88,14 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
 def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
     """Name the other candidate, where what the holders wait for is done in their own process."""
     if holds.share_of_places("inside", among=WHATS) < MOST:
-        if holds.unasked < MOST or holds.unasked_at is None:
+        who, where = "Work of no request waits", holds.unasked_at if holds.unasked >= MOST else None
+        if holds.beside >= HARDLY_ANY:
+            who, where = "Tasks that their requests started wait", holds.beside_at
+        if where is None:
             return ""
         return (
-            f" Work of no request waits for a connection meanwhile, at {at(holds.unasked_at)}. If the "
-            "holders look again and again for what it has done, it is a nested-checkout: it waits for one of "
-            "theirs."
+            f" {who} for a connection meanwhile, at {at(where)}. If the holders look again and again for "
+            "what is done there, it is a nested-checkout, whose second connection is asked for there."
         )
     where = next(
         (f", as at {at(site)} ({counted(n, 'time-out')})" for site, n in holds.away if site != taken), ""

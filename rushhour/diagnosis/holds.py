@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from rushhour.diagnosis.findings import Evidence
-from rushhour.diagnosis.following import Following, following
+from rushhour.diagnosis.following import Following, followings
 from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.sites import at
 from rushhour.rundir import History
@@ -119,11 +119,15 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     shares = {what: count / total if total else 0.0 for what, count in looks.items()}
     held = [timeout.holding + (timeout.holding_other if pressure.crossed else 0) for timeout in late]
     holding = Counter(timeout.site for timeout, count in zip(late, held, strict=True) if count > 0)
-    beside = [timeout for timeout in late if timeout.beside]
     takers = _takers(places)  # who waits there is the next of the holders
+    follows = followings(history, pressure, takers)
+    refuted = {site for site, one in follows.items() if one.is_refuted}
+    beside = [timeout for timeout in late if timeout.beside and timeout.site not in refuted]
     knows_requests = any(timeout.requested for timeout in late)  # the agent tracks those of this server
     unasked = [
-        timeout for timeout in late if knows_requests and not timeout.requested and timeout.site not in takers
+        timeout
+        for timeout in late
+        if knows_requests and not timeout.requested and timeout.site not in takers | refuted
     ]
     waits_s = [sum(timeout.waited_s for timeout in some) for some in (beside, unasked)]
     full_s = max(pressure.full_s, 1.0)
@@ -156,7 +160,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         away=tuple(Counter(timeout.site for timeout in late).most_common()),
         crossed=shares["other_pool"] if pressure.crossed else 0.0,
         beside=min(waits_s[0] / (full_s * pressure.capacity), 1.0),
-        following=following(history, pressure, takers),
+        following=max((one for one in follows.values() if one.holds), key=lambda one: one.near, default=None),
         beside_at=_most_frequent(timeout.site for timeout in beside),
         unasked=waits_s[1] / full_s,
         unasked_at=_most_frequent(timeout.site for timeout in unasked),

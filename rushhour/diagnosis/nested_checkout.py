@@ -35,11 +35,9 @@ def find(signals: Signals) -> Finding | None:
     # The owner of a lock may wait for its first connection: then no time-out hits a holder.
     by_looks = holds.waiting_for_another >= MOST and (holds.holding > 0 or holds.behind >= MOST)
     if not by_timeouts and not by_looks:
-        if holds.elsewhere < MOST:
+        if holds.elsewhere < MOST or holds.following is None:
             return None
-        if holds.following is not None:
-            return _unseen(pressure, holds, holds.following)
-        return _of_tasks(pressure, holds) if holds.beside >= MOST else None
+        return _unseen(pressure, holds, holds.following)
     return Finding(
         cause=CAUSE,
         confidence="certain" if by_timeouts or holds.waiting_for_another >= NEARLY_ALL else "likely",
@@ -78,31 +76,6 @@ def _unseen(pressure: PressureSignals, holds: HoldSignals, following: Following)
 def _both_lines(first: f.CallSite | None, second: f.CallSite | None) -> tuple[Evidence, ...]:
     found = (("first connection taken at", first), ("second one asked for at", second))
     return tuple(Evidence(what, at(site), source="pool.jsonl") for what, site in found if site is not None)
-
-
-def _of_tasks(pressure: PressureSignals, holds: HoldSignals) -> Finding:
-    """Requests that start tasks, and seem to look again and again for what these have done."""
-    first, second, line = holds.taken("elsewhere", "inside", "computes"), holds.beside_at, holds.line
-    seen = f", seen at {at(line)}" if line is not None else ""
-    return Finding(
-        cause=CAUSE,
-        confidence="possible",
-        share=pressure.busy_share,
-        summary=(
-            f"Requests started tasks that asked for a connection of pool {holds.pool}"
-            f"{f' at {at(second)}' if second is not None else ''} and timed out, while the requests kept the "
-            f"one that they had taken{f' at {at(first)}' if first is not None else ''}, all the while: "
-            f"{holds.beside:.0%} of the time of its connections. If these requests{seen}, look for what "
-            "their tasks have done, each waits for a connection that another one keeps; if they wait for "
-            "something else there, it is held-across-external-wait."
-        ),
-        fix=FIX,
-        evidence=(
-            *_both_lines(first, second),
-            *hold_evidence(holds),
-            *pressure_evidence(pressure),
-        ),
-    )
 
 
 def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:

@@ -82,7 +82,7 @@ def not_in_queue(signals: Signals, history: History) -> Iterator[Objection]:
     if holds.looks and waiting < MOST:
         says = f"{waiting:.0%} of {holds.looks:,} looks at holders found them in the queue"
         at_most: Confidence = "possible" if holds.following is None else "likely"
-        refutes = unseen and holds.following is None and holds.beside < MOST
+        refutes = unseen and holds.following is None
         yield Objection("the agent", says, "pool.jsonl doing.queue", at_most, refutes)
     if holds.claimed > pressure.capacity:
         says = (

@@ -10,6 +10,7 @@ from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
+BRIEF_S: Final = 1.0  # a child that ended so soon may have used a connection without a word of it
 MANY_ENGINES: Final = 9  # by one line of one process: more than are watched one by one
 
 
@@ -37,6 +38,7 @@ class ProcessSignals:
     loop_computes: int = 0
     loop_there: int = 0  # of `loop_blocked`, at `loop_site`
     loop_longest_s: float = 0.0
+    shared_briefly: int = 0  # of `shared`, those of children that ended before they could say what they used
     shared_site: f.CallSite | None = None  # where such connections were taken, in the children if seen there
 
     @property
@@ -52,6 +54,8 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
             kinds.update(event.detail.get("kinds", {}))
     inherited = _last_inherited(history)
     used = [item for item in inherited if item.uses]
+    last_s = {sample.pid: sample.t_s for sample in history.pools}  # a process that lives writes samples
+    brief = [item for item in inherited if last_s.get(item.pid, item.t_s) <= item.t_s + BRIEF_S]
     holders = Counter((item.pool, pid) for item in inherited for pid in item.server_pids)
     by_opener, shared_site = _shared_checkouts(history, inherited)
     loops = [loop for loop in history.loops if window is not None and window.after_warm_up(loop.t_s)]
@@ -86,6 +90,7 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
         loop_computes=sum(loop.computes for loop in loops),
         loop_there=there,
         loop_longest_s=max((loop.longest_s for loop in loops), default=0.0),
+        shared_briefly=len({(item.pool, pid) for item in brief for pid in item.server_pids}),
         shared_site=shared_site,
     )
 

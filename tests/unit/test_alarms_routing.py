@@ -144,6 +144,7 @@ def test_a_counter_of_requests_is_parted_by_the_status_that_a_rule_reads(
         'http_requests_total{code="503"}',  # one of the 5xx
         'http_requests_total{code=~"4.."}',
         'http_requests_total{code=~"4..|5.."}',
+        'http_requests_total{code=~"5..|429"}',
         'http_requests_total{status=~"4xx|5xx"}',
         'http_server_requests_seconds_count{outcome=~"(CLIENT|SERVER)_ERROR"}',
         'http_requests_total{code=~"50[23]"}',

@@ -63,6 +63,13 @@ def test_time_outs_that_are_always_near_explain_nothing() -> None:
     assert zoo.diagnosed(polling(timeouts_s=often, returned_s=after)).cause == "held-across-external-wait"
 
 
+def test_many_that_come_back_at_one_moment_are_one_coincidence() -> None:
+    """A partner that answers again lets all of its callers go on."""
+    late = [4.0, 7.0, 9.0, 12.2, 16.0]
+    found = zoo.diagnosed(polling(timeouts_s=late, returned_s=[12.3 + n / 1000 for n in range(15)]))
+    assert found.cause == "held-across-external-wait"
+
+
 def test_few_time_outs_or_returns_say_nothing() -> None:
     few = EVERY_2_S[:4]
     after = [at + 0.05 for at in few for _ in range(3)]

@@ -14,6 +14,7 @@ from tests.unit import histories as h
 from tests.unit import zoo_histories as zoo
 from tests.unit.test_agent_detached import owner_of
 from tests.unit.test_agent_doing import FakePool, a_hold
+from tests.unit.test_diagnosis_following import WORK, polling
 
 TASKS_LINE = f.CallSite("app/tasks.py", 14, "reserve")
 
@@ -29,13 +30,28 @@ def external_with(share: float, **timeout: Any) -> Diagnosis:
     return zoo.diagnosed(dataclasses.replace(history, pool_timeouts=(*history.pool_timeouts, *waits)))
 
 
-def test_tasks_that_holders_have_left_and_that_wait_for_most_of_the_pools_time_are_a_nested_check_out() -> (
-    None
-):
+def test_tasks_that_holders_have_left_and_that_wait_in_vain_make_a_second_candidate() -> None:
+    """The holders may look again and again for what these have done, or wait for the world outside."""
     found = external_with(0.8 * h.CAPACITY, beside=True)
-    assert (found.cause, found.confidence) == ("nested-checkout", "possible")
+    assert (found.cause, found.confidence) == ("held-across-external-wait", "possible")
     assert "at app/tasks.py:14 reserve" in found.summary
-    assert "held-across-external-wait" in found.summary
+    assert "nested-checkout" in found.summary
+
+
+@pytest.mark.parametrize("kind", [{"beside": True}, {"requested": False}])
+def test_holders_that_go_on_at_other_moments_do_not_wait_for_such_tasks(kind: dict[str, Any]) -> None:
+    """A task of an audit, or a heartbeat, which times out while the holders ask a partner."""
+    late = [4.0 + 2.0 * n for n in range(7)]
+
+    def found(after_s: float) -> Diagnosis:
+        history = polling(timeouts_s=late, returned_s=[at + after_s for at in late[:6]], waited_s=12.0)
+        of_kind = tuple(dataclasses.replace(one, **kind) for one in history.pool_timeouts if one.site == WORK)
+        others = zoo.external().pool_timeouts
+        assert len(of_kind) == len(late)
+        return zoo.diagnosed(dataclasses.replace(history, pool_timeouts=(*others, *of_kind)))
+
+    assert (found(0.1).cause, found(0.1).confidence) == ("held-across-external-wait", "possible")
+    assert (found(1.3).cause, found(1.3).confidence) == ("held-across-external-wait", "certain")
 
 
 def test_a_few_such_tasks_make_a_wait_for_the_world_outside_only_possible() -> None:
@@ -74,7 +90,6 @@ def test_tasks_that_wait_beside_responses_on_their_way_are_no_nested_check_out()
     sent = tuple(
         dataclasses.replace(look, elsewhere=0, streaming=look.elsewhere, sending=0) for look in history.doing
     )
-    assert zoo.diagnosed(dataclasses.replace(history, pool_timeouts=waits)).cause == "nested-checkout"
     found = zoo.diagnosed(dataclasses.replace(history, pool_timeouts=waits, doing=sent))
     assert found.cause == "held-while-streaming"
 

@@ -131,6 +131,8 @@ def test_garbled_answers_and_a_child_that_ended_before_it_wrote_are_a_shared_con
     assert (diagnosed(unsaid).cause, diagnosed(unsaid).confidence) == ("fork-shared", "likely")
     quiet = dataclasses.replace(unsaid, events=story().history().events)
     assert diagnosed(quiet).cause == "none"
+    lived = tuple(dataclasses.replace(one, pid=PID + 1) for one in unsaid.pools)
+    assert diagnosed(dataclasses.replace(unsaid, pools=(*unsaid.pools, *lived))).cause != "fork-shared"
 
 
 def test_a_loop_that_is_seldom_blocked_is_well() -> None:

@@ -282,10 +282,10 @@ def _whole(selector: Selector, label: str, style: _Style) -> bool:
         return all(item.matches({label: value}) for item in own)
 
     good, bad = any(map(hits, style[0])), {hits(value) for value in style[1]}
-    named = any(
-        item.op in ("=", "=~") for item in own
-    )  # `!~"2.."` is taken for failures: it names no refusal
-    return len(bad) == 1 and (good or (True in bad and not (named and any(map(hits, style[2])))))
+    # `!~"2.."` is taken for failures: it names no refusal.
+    named = any(item.op in ("=", "=~") for item in own)
+    refusals = named and any(hits(value) for other in STATUS[label] for value in other[2])
+    return len(bad) == 1 and (good or (True in bad and not refusals))
 
 
 def _literals(op: str, value: str) -> list[str]:
