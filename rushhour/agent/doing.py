@@ -16,6 +16,7 @@ from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
 from .frames import Uninterrupted, stack_of
 from .green import suspended_at
+from .hands import awaited_things
 from .helpers import MAX_OTHERS, Helpers
 from .inside import waits_inside
 from .locks import LockPlaces, add_furthest, instructions_of, locks_of
@@ -200,9 +201,18 @@ class Doing:
         return self._through_threads(stack, self._reader.read(stack), owner.ref())
 
     def _task(
-        self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
+        self,
+        task: Any,
+        owner: Owner,
+        frames: dict[int, FrameType],
+        generation: int = 0,
+        *,
+        bounded: bool = False,
     ) -> tuple[list[FrameType], Standing | None]:
-        """Return the stack of a task, or of the most telling of the tasks that it waits for."""
+        """Return the stack of a task, or of the most telling of the tasks that it waits for.
+
+        `bounded`: who waits for it does so with a time-out, as in Python 3.11 `wait_for` in another task.
+        """
         if task is None:
             return [], None
         chain: Chain = chain_of(task)
@@ -216,8 +226,9 @@ class Doing:
         standing = self._reader.read(chain.frames)
         if standing.what == ELSEWHERE and chain.children and generation < MAX_GENERATIONS:
             best = None
+            bounded = bounded or awaited_things(chain.frames, ())[2]
             for child in chain.children:
-                below = self._task(child, owner, frames, generation + 1)
+                below = self._task(child, owner, frames, generation + 1, bounded=bounded)
                 if below[1] is not None and (best is None or _says_more(below[1], best[1])):
                     best = below
             if best is not None:
@@ -231,10 +242,10 @@ class Doing:
                 if below[1] is not None and below[1].what == QUEUE:
                     return [*below[0], *chain.frames], below[1]
         standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
-        return self._through_threads(chain.frames, standing, None if chain.running else task)
+        return self._through_threads(chain.frames, standing, None if chain.running else task, bounded=bounded)
 
     def _through_threads(
-        self, stack: list[FrameType], standing: Standing, waiter: Any = None
+        self, stack: list[FrameType], standing: Standing, waiter: Any = None, *, bounded: bool = False
     ) -> tuple[list[FrameType], Standing]:
         """The same, unless it waits for work of a thread or greenlet in a pool's queue: then that one's.
 
@@ -247,7 +258,7 @@ class Doing:
                 break
             helpers = self._helpers
             below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter, serves=self._serves)
-            below = below or helpers.handed(above, waiter, serves=self._serves)
+            below = below or helpers.handed(above, waiter, serves=self._serves, bounded=bounded)
             if below is None:
                 break
             above, found, waiter = [*below, *above], self._reader.read(below), None

@@ -4,7 +4,8 @@ A helper that takes its work from a queue is not joined: it sets an event, or a 
 waits for that waits for the helper, and while the helper waits in a pool's queue, for a connection.
 
 Many refer to an event that is global, or an attribute of `self`: of those only whoever has a function on
-its stack that sets it has it in hands. Who waits to put something into a full queue waits for who takes from
+its stack that is yet to set it has it in hands; and who waits for it with a time-out may only pass the time.
+Who waits to put something into a full queue waits for who takes from
 it.
 """
 
@@ -19,7 +20,7 @@ from itertools import islice
 from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .calls import called_at, methods_named, receiver_of
+from .calls import called_at, has_arguments, methods_named, receiver_of
 from .frames import attributes_of, callers_of_sqlalchemy, local_of, variables_of
 
 if TYPE_CHECKING:
@@ -98,13 +99,21 @@ class Hands:
     def is_empty(self) -> bool:
         return not self.near and not self.ends
 
-    def are_awaited(self, things: set[Thing], waiter: tuple[CodeType, int] | None, *, serves: bool) -> bool:
+    def are_awaited(
+        self,
+        things: set[Thing],
+        waiter: tuple[CodeType, int] | None,
+        bounded: bool = False,
+        *,
+        serves: bool,
+    ) -> bool:
         """Return whether who waits for these things, in this function, waits for this stack.
 
         A stack that has yet to come to the same wait is that of another one who will wait, unless it made
-        what it will set. `serves`: a request waits. Who serves none may wait for its next item.
+        what it will set. `serves`: a request waits. Who serves none may wait for its next item. `bounded`:
+        with a time-out; an event that many refer to may then be one that ends a pause early.
         """
-        ends = self.ends if serves else self.ends - self.shared
+        ends = self.ends if serves and not bounded else self.ends - self.shared
         code, at = waiter or (None, 0)
         if code is None or code not in self.at:
             return not (self.near | ends).isdisjoint(things)
@@ -113,14 +122,17 @@ class Hands:
 
 def awaited_things(
     stack: list[FrameType], futures: Iterable[Any]
-) -> tuple[set[Thing], tuple[CodeType, int] | None]:
-    """Return what a stack, innermost first, and its task wait for, and where in which function."""
+) -> tuple[set[Thing], tuple[CodeType, int] | None, bool]:
+    """Return what a stack, innermost first, and its task wait for, in which function, and if for a time only."""
+    bounded = False
     found: set[Thing] = {id(future) for future in futures if is_handed(type(future))}
     waiter: tuple[CodeType, int] | None = None
     try:
         for number, frame in enumerate(stack[:MAX_WAITING]):
             code = frame.f_code
             names = next((names for file, names in _WAITS.items() if code.co_filename.endswith(file)), ())
+            if code.co_filename.endswith(_LIBRARIES):
+                bounded = bounded or local_of(frame, "timeout") is not None
             if code.co_name in names:
                 found.add(_wait_for(local_of(frame, "self"), code.co_name))
             elif not code.co_filename.endswith(_LIBRARIES):
@@ -128,10 +140,11 @@ def awaited_things(
                 receiver = None if number else receiver_of(frame)
                 if is_handed(type(receiver)):
                     found.add(_wait_for(receiver, called_at(code, frame.f_lasti)))
+                    bounded = bounded or has_arguments(frame)
                 break
     except Exception:  # as above
-        return set(), None
-    return found, waiter
+        return set(), None, False
+    return found, waiter, bounded
 
 
 def _wait_for(thing: Any, function: str | None) -> Thing:

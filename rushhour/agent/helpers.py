@@ -66,13 +66,13 @@ class Helpers:
         return None
 
     def handed(
-        self, stack: list[FrameType], task: Any = None, *, serves: bool = False
+        self, stack: list[FrameType], task: Any = None, *, serves: bool = False, bounded: bool = False
     ) -> list[FrameType] | None:
         """Return the stack in a pool's queue that has in hands what a stack, or a task, waits for.
 
-        `serves`: it does so for a request.
+        `serves`: it does so for a request. `bounded`: with a time-out of who waits for it.
         """
-        things, waiter = awaited_things(stack, futures_of(task))
+        things, waiter, gives_up = awaited_things(stack, futures_of(task))
         if not things or not self._is_queue():
             return None
         if self._threads_hands is None:
@@ -83,8 +83,10 @@ class Helpers:
                 tasks = tasks_beside(task, MAX_OTHERS)
                 self._tasks_hands = self._hands_of(chain_of(other).frames for other in tasks)
             hands = hands + self._tasks_hands
+        bounded = bounded or gives_up
         return next(
-            (other.stack for other in hands if other.are_awaited(things, waiter, serves=serves)), None
+            (other.stack for other in hands if other.are_awaited(things, waiter, bounded, serves=serves)),
+            None,
         )
 
     def in_queue(self, like: Callable[[list[FrameType]], bool]) -> bool:

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,10 +19,12 @@ from sqlalchemy.util import concurrency
 from rushhour.agent.asked import held_for
 from rushhour.agent.book import Book, Request
 from rushhour.agent.call_sites import Classifier
+from rushhour.agent.calls import methods_named
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
 from rushhour.agent.frames import stack_of, variables_of
 from rushhour.agent.hands import Hands
+from rushhour.agent.looks import INSIDE
 from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of
@@ -334,13 +337,27 @@ class Refresher:
         READY.set()
 
     def waits_for_a_global(self) -> None:
-        READY.wait(DEADLINE_S)
+        READY.wait()
+
+    def sets_a_global_if_it_fails(self) -> None:
+        while not READY.is_set():
+            try:
+                self.work()
+            except RuntimeError:
+                READY.set()
+
+    def pauses(self) -> None:
+        while not READY.wait(DEADLINE_S):
+            self.filling = False
 
     def sets_its_own(self) -> None:
         self.work()
         self.ready.set()
 
     def waits_for_its_own(self) -> None:
+        self.ready.wait()
+
+    def waits_a_while_for_its_own(self) -> None:
         self.ready.wait(DEADLINE_S)
 
     def takes(self) -> None:
@@ -376,7 +393,7 @@ class Refresher:
     def fills_or_waits(self) -> None:
         with self.changed:
             if self.filling:
-                self.changed.wait(DEADLINE_S)
+                self.changed.wait()
                 return
             self.filling = True
         self.work()
@@ -403,6 +420,10 @@ KNOWN = [
 UNKNOWN_TO = [
     (Refresher.only_refers_to_it, Refresher.waits_for_its_own),
     (Refresher.only_refers_to_it, Refresher.puts),
+    (Refresher.sets_a_global_if_it_fails, Refresher.waits_for_a_global),
+    # With a time-out: a pause that a global event would end early.
+    (Refresher.sets_a_global, Refresher.pauses),
+    (Refresher.sets_its_own, Refresher.waits_a_while_for_its_own),
 ]
 
 
@@ -434,6 +455,8 @@ def test_who_waits_for_a_worker_is_known_by_what_that_one_calls_of_a_thing_both_
             may_end.set()
             READY.set()
             subject.ready.set()
+            with subject.changed:
+                subject.changed.notify_all()
             with subject.orders.not_full:
                 subject.orders.maxsize = 9
                 subject.orders.not_full.notify_all()
@@ -465,3 +488,60 @@ def test_who_asks_again_and_again_may_wait_for_a_thread_of_the_services_own_in_t
             done.set()
     [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
     assert [place[0] for place in seen["places"]] == ["inside" if loops and not server else ELSEWHERE]
+
+
+def test_a_pause_that_a_global_event_would_end_is_not_held_for_who_sets_that_event() -> None:
+    """But its place says that it may wait for somebody else in the process."""
+    READY.clear()
+    book, began, found, stop = Book(), threading.Event(), list[tuple[int, int]](), threading.Event()
+    subject = Refresher(lambda: None)
+
+    def times_out() -> None:
+        began.set()
+        stop.wait(DEADLINE_S)
+        state = book.pool_state(POOL)
+        found.append(held_for(Owner(THREAD, 0), threading.get_ident(), book.live.copy(), state))
+
+    subject.work = lambda: in_queue(times_out)
+    pauses = compiled(
+        "def pauses(event):\n    while not event.wait(9):\n        pass\n", "/srv/app/items.py", "pauses"
+    )
+    with running(subject.sets_a_global), running(lambda: pauses(READY)) as holder:
+        assert began.wait(DEADLINE_S)
+        time.sleep(0.05)
+        hold = a_hold(book, POOL, Request("GET", None), holder.ident or 0, 1.0)
+        doing = Doing(Classifier(), Catalog())
+        doing.tick([hold], {hold: 1})
+        stop.set()
+    [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
+    assert [place[0] for place in seen["places"]] == [INSIDE]
+    assert found == [(0, 0)]
+
+
+def test_what_comes_after_a_loop_or_a_block_is_yet_to_be_called() -> None:
+    """What only a handler of exceptions calls is not, nor is what has been called."""
+    looks = list[set[str]]()
+
+    class Numbers:
+        def __aiter__(self) -> "Numbers":
+            return self
+
+        async def __anext__(self) -> int:
+            looks.append({name for _, _, name in methods_named(sys._getframe(1), frozenset({"set"}))})
+            raise StopAsyncIteration
+
+    async def works(
+        before: threading.Event, each: threading.Event, failed: threading.Event, after: threading.Event
+    ) -> None:
+        before.set()
+        try:
+            with suppress(KeyError):
+                async for _ in Numbers():
+                    each.set()
+        except RuntimeError:
+            failed.set()
+        after.set()
+
+    with pytest.raises(StopIteration):
+        works(*(threading.Event() for _ in range(4))).send(None)
+    assert looks == [{"each", "after"}]
