@@ -19,7 +19,7 @@ from .green import suspended_at
 from .hands import awaited_things
 from .helpers import MAX_OTHERS, Helpers
 from .inside import waits_inside
-from .locks import LockPlaces, add_furthest, instructions_of, locks_of
+from .locks import LockPlaces, add_furthest, has_taken, instructions_of, locks_of
 from .looks import (
     BEHIND,
     COMPUTES,
@@ -98,7 +98,7 @@ class Doing:
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             find_pollers(looks, self._is_helper_in_queue)
-            self._find_lock_owners(looks, frames)
+            self._find_lock_owners(looks, newest, frames)
             for look in looks:
                 look.stack.clear()
                 self._looks.count(look)
@@ -153,12 +153,14 @@ class Doing:
 
     def _look_for_locks(self, look: Look, stack: list[FrameType]) -> None:
         """Say of a holder that is elsewhere whether it waits for a lock, or for others of its process."""
-        look.guards = instructions_of(stack, self._locks.guarded(stack) or self._locks.tried(stack))
+        guarded = self._locks.guarded(stack)
+        look.guards = instructions_of(stack, guarded or self._locks.tried(stack))
+        look.tries = not guarded
         if look.guards:
-            look.what, look.locks = LOCK, locks_of(stack)
+            look.what, look.locks = LOCK, locks_of(stack, tries=look.tries)
         elif stack and computes(stack[0]):
             look.place = COMPUTES
-        elif waits_inside(stack, self._classifier):
+        elif waits_inside(stack, self._classifier) or self._locks.may_be_tried(stack):
             look.place = INSIDE
         else:
             note_polls(look, stack, self._classifier)
@@ -274,10 +276,14 @@ class Doing:
         stacks = self._helpers.threads()
         return 2 * sum(self._in_queue(stack) for stack in stacks) >= len(stacks) > 0
 
-    def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
+    def _find_lock_owners(
+        self, looks: list[Look], newest: dict[Owner, Hold], frames: dict[int, FrameType]
+    ) -> None:
         """Mark holders that wait for a lock whose owner waits in a pool's queue.
 
-        The owner is behind the instruction that takes the lock; others may wait before it, too.
+        The owner is behind the instruction that takes the lock; others may wait before it, too. Of a lock
+        that is tried again and again, who is behind it may have given it back: that one counts if it holds a
+        connection as well, or refers to the same lock.
         """
         waiting = [look for look in looks if look.guards]
         if not waiting:
@@ -288,20 +294,36 @@ class Doing:
             if look.what in (QUEUE, OTHER_POOL):
                 add_furthest(inside, look.stack)
                 entered |= entered_by(look.hold.owner.ref() if look.hold.owner.kind == TASK else None)
+        held = inside
+        queued: list[list[FrameType]] = []
         if not inside:  # they may hold no connection yet
-            others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
+            held = {}
+            threads = {owner.thread for owner in newest if owner.kind == THREAD and owner.ended is None}
+            ids = {id(owner.ref()) for owner in newest if owner.kind != THREAD}
+            others = [
+                (stack_of(frame), thread in threads) for thread, frame in list(frames.items())[:MAX_OTHERS]
+            ]
             task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
             for other in tasks_beside(task, MAX_OTHERS):
-                others.append(chain_of(other).frames)
-                if self._in_queue(others[-1]):
+                others.append((chain_of(other).frames, id(other) in ids))
+                if self._in_queue(others[-1][0]):
                     entered |= entered_by(other)
-            others += [stack_of(suspended_at(greenlet)) for greenlet in self._helpers.queued()]
-            for stack in others:
-                if self._reader.read(stack).what == QUEUE:
+            others += [
+                (stack_of(suspended_at(greenlet)), id(greenlet) in ids) for greenlet in self._helpers.queued()
+            ]
+            for stack, holds in others:
+                if self._in_queue(stack):
+                    queued.append(stack)
                     add_furthest(inside, stack)
+                    if holds:
+                        add_furthest(held, stack)
         for look in waiting:
             guards = look.guards.items()
-            passed = any(inside.get(code, -1) > instruction for code, instruction in guards)
+            furthest = held if look.tries else inside
+            passed = any(furthest.get(code, -1) > instruction for code, instruction in guards)
+            passed = passed or (
+                look.tries and any(has_taken(stack, look.guards, look.locks) for stack in queued)
+            )
             if passed or not entered.isdisjoint(look.locks):
                 look.what = BEHIND
 

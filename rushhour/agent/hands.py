@@ -123,7 +123,7 @@ class Hands:
 def awaited_things(
     stack: list[FrameType], futures: Iterable[Any]
 ) -> tuple[set[Thing], tuple[CodeType, int] | None, bool]:
-    """Return what a stack, innermost first, and its task wait for, in which function, and if for a time only."""
+    """Return what a stack, innermost first, and its task wait for, in which function, and if bounded."""
     bounded = False
     found: set[Thing] = {id(future) for future in futures if is_handed(type(future))}
     waiter: tuple[CodeType, int] | None = None
