@@ -63,7 +63,10 @@ def in_a_loop(code: CodeType, lasti: int) -> bool:
     import dis  # noqa: PLC0415  # as below
 
     return any(
-        "JUMP" in item.opname and type(item.argval) is int and item.argval <= lasti <= item.offset
+        "JUMP" in item.opname
+        and not item.opname.endswith("NO_INTERRUPT")  # every `await` has one
+        and type(item.argval) is int
+        and item.argval <= lasti <= item.offset
         for item in dis.get_instructions(code)
     )
 

@@ -35,7 +35,7 @@ from .looks import (
 )
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
-from .pollers import find_pollers, note_polls
+from .pollers import begins_in, find_pollers, note_polls
 from .readings import unit_ended
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from .uses import GIVEN, USER
@@ -70,6 +70,7 @@ class Doing:
         self._looks = LookTally(catalog)
         self._helpers = Helpers({}, ())  # of this tick
         self._turn = 0
+        self._serving: set[int] = set()  # threads whose newest connection was taken for a request
         self._serves = False  # who is looked at serves a request
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
@@ -86,6 +87,9 @@ class Doing:
         if not running and not self._loops.threads():
             return
         newest = {hold.owner: hold for hold in running}  # in the order in which they were taken
+        self._serving = {
+            owner.thread for owner, hold in newest.items() if owner.kind == THREAD and serves_a_request(hold)
+        }
         chosen = self._choose(running)
         if not self._loops.read_clocks():
             _give_way(0)
@@ -328,8 +332,19 @@ class Doing:
                 look.what = BEHIND
 
     def _is_helper_in_queue(self) -> bool:
-        """Return whether a thread or greenlet that serves no request waits in the queue of a pool."""
-        return self._helpers.in_queue(lambda stack: not self._reader.serves(stack))
+        """Return whether a thread or greenlet that is known to serve no request waits in a pool's queue."""
+        return self._helpers.in_queue(self._serves_none)
+
+    def _serves_none(self, thread: int, stack: list[FrameType]) -> bool:
+        """Return whether a thread is the service's own: neither a server started it, nor work for a request.
+
+        It may hold no connection yet, and then nothing but its stack says for whom it works.
+        """
+        return (
+            thread not in self._serving
+            and begins_in(stack, self._classifier)
+            and not self._reader.serves(stack)
+        )
 
     def close(self) -> None:
         """Close the files that it reads."""

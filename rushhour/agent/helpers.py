@@ -89,12 +89,12 @@ class Helpers:
             None,
         )
 
-    def in_queue(self, like: Callable[[list[FrameType]], bool]) -> bool:
+    def in_queue(self, like: Callable[[int, list[FrameType]], bool]) -> bool:
         """Return whether a thread or greenlet that is like this waits in the queue of a pool."""
         if not self._is_queue():
             return False
-        stacks = (stack for _, stack in self._stacks())
-        return any(self._in_queue(stack) and like(stack) for stack in islice(stacks, MAX_OTHERS))
+        stacks = islice(self._stacks(), MAX_OTHERS)
+        return any(self._in_queue(stack) and like(thread, stack) for thread, stack in stacks)
 
     def _is_queue(self) -> bool:
         """Return whether anybody waits in the queue of a pool: most of the time nobody does."""

@@ -26,6 +26,7 @@ from rushhour.agent.frames import stack_of, variables_of
 from rushhour.agent.hands import Hands
 from rushhour.agent.looks import INSIDE
 from rushhour.agent.owners import TASK, THREAD, Owner
+from rushhour.agent.pollers import begins_in
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of
 from tests.unit.test_agent_asked import in_queue, running, settled
@@ -488,6 +489,64 @@ def test_who_asks_again_and_again_may_wait_for_a_thread_of_the_services_own_in_t
             done.set()
     [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
     assert [place[0] for place in seen["places"]] == ["inside" if loops and not server else ELSEWHERE]
+
+
+def by_the_service(work: Work) -> None:
+    with running(work):
+        pass
+
+
+def by_a_framework(work: Work) -> None:
+    """As with uWSGI, whose server has no frames."""
+    file = "/venv/lib/python3.11/site-packages/flask/app.py"
+    call = compiled("def __call__(work):\n    work()\n", file, "__call__")
+    with running(partial(call, work)):
+        pass
+
+
+def by_an_application(work: Work) -> None:
+    with running(partial(wsgi_application, work, lambda: None)):
+        pass
+
+
+def wsgi_application(environ: Work, start_response: Work) -> None:
+    environ()
+    start_response()
+
+
+def by_an_executor(work: Work) -> None:
+    with futures.ThreadPoolExecutor(1) as executor:
+        executor.submit(work)
+
+
+def by_a_loop_of_events(work: Work) -> None:
+    async def main() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, work)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("starts", "none"),
+    [
+        (by_the_service, True),
+        (by_a_framework, False),
+        (by_an_application, False),
+        (by_an_executor, True),
+        (by_a_loop_of_events, False),
+    ],
+)
+def test_a_thread_in_the_queue_is_nobodys_helper_if_it_may_serve_a_request(
+    starts: Callable[[Work], None], none: bool
+) -> None:
+    found = list[bool]()
+
+    def look() -> None:
+        time.sleep(0.05)  # until whoever waits for it does
+        found.append(begins_in(stack_of(sys._getframe()), Classifier()))
+
+    starts(look)
+    assert found == [none]
 
 
 def test_a_pause_that_a_global_event_would_end_is_not_held_for_who_sets_that_event() -> None:
