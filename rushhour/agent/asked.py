@@ -131,7 +131,7 @@ class _Asker:
 
     @property
     def may_be_awaited(self) -> bool:
-        return bool(self._works or not self._hands.is_empty) or self._greenlet is not None
+        return bool(self._works or self._hands.near or self._hands.may_end) or self._greenlet is not None
 
     def is_awaited_by(self, owner: Owner, frames: dict[int, FrameType], *, serves: bool) -> bool:
         found = owner.ref()

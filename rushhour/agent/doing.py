@@ -69,7 +69,7 @@ class Doing:
         self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
         self._looks = LookTally(catalog)
         self._helpers = Helpers({}, ())  # of this tick
-        self._turn = 0
+        self._turn = self._ticks = 0
         self._serving: set[int] = set()  # threads whose newest connection was taken for a request
         self._serves = False  # who is looked at serves a request
 
@@ -98,7 +98,9 @@ class Doing:
 
     def _inspect(self, chosen: list[Hold], newest: dict[Owner, Hold]) -> None:
         frames = sys._current_frames()
-        self._helpers = Helpers(frames, {hold.slot.pool for hold in newest.values()}, self._in_queue)
+        self._ticks += 1
+        pools = {hold.slot.pool for hold in newest.values()}
+        self._helpers = Helpers(frames, pools, self._in_queue, self._ticks)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             find_pollers(looks, self._is_helper_in_queue)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .book import PoolState, Request
 
+MAX_AHEAD = 8  # stacks in the queue, of which a tick looks at what they will call: more take turns
 MAX_OTHERS = 64  # other threads, and tasks, that are looked at
 
 
@@ -30,7 +31,9 @@ class Helpers:
         frames: dict[int, FrameType],
         pools: Iterable[PoolState],
         in_queue: Callable[[list[FrameType]], bool] = lambda _: False,
+        turn: int = 0,
     ) -> None:
+        self._turn, self._ahead = turn, MAX_AHEAD
         self._frames = frames
         self._pools = pools
         self._in_queue = in_queue  # whether a stack waits in a pool's queue
@@ -104,7 +107,12 @@ class Helpers:
         return self._queue
 
     def _hands_of(self, stacks: Iterable[list[FrameType]]) -> list[Hands]:
-        return [Hands(stack) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
+        found = [Hands(stack) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
+        ending = [hands for hands in found if hands.may_end]
+        for number, hands in enumerate(ending):
+            hands.looks_ahead = (number - self._turn * MAX_AHEAD) % len(ending) < self._ahead
+        self._ahead = max(0, self._ahead - len(ending))
+        return found
 
     def awaited_by_greenlet(self, greenlet: Any, *, serves: bool = False) -> list[FrameType] | None:
         """Return the stack of the greenlet in a pool's queue for which this one waits."""

@@ -24,6 +24,7 @@ from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
 from rushhour.agent.frames import stack_of, variables_of
 from rushhour.agent.hands import Hands
+from rushhour.agent.helpers import MAX_AHEAD, Helpers
 from rushhour.agent.looks import INSIDE
 from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.pollers import begins_in
@@ -604,3 +605,28 @@ def test_what_comes_after_a_loop_or_a_block_is_yet_to_be_called() -> None:
     with pytest.raises(StopIteration):
         works(*(threading.Event() for _ in range(4))).send(None)
     assert looks == [{"each", "after"}]
+
+
+def test_a_tick_looks_ahead_of_a_few_stacks_in_the_queue_and_they_take_turns() -> None:
+    """It costs most of a look; of the many that wait for their first connection nobody waits for one."""
+    go_on = threading.Event()
+    subjects = [Refresher(lambda: in_queue(partial(go_on.wait, DEADLINE_S))) for _ in range(3 * MAX_AHEAD)]
+    threads = [threading.Thread(target=subject.sets_its_own) for subject in subjects]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    frames = sys._current_frames()
+    asking = [stack_of(frames[thread.ident or 0]) for thread in threads]
+    looked_at = list[int]()
+    for turn in range(3):
+        hands = Helpers(frames, [], lambda _: True, turn)._hands_of(asking)
+        for number, subject in enumerate(subjects):
+            if any(one.are_awaited({id(subject.ready)}, None, serves=True) for one in hands):
+                looked_at.append(number)
+        assert len(looked_at) == MAX_AHEAD * (turn + 1)
+    frames.clear()
+    asking.clear()
+    go_on.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert sorted(looked_at) == list(range(len(subjects)))
