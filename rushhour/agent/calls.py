@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 ITERATES = "for"  # at the head of a loop
 ENTERS = "with"  # at the start of a block, of which `__enter__` is called
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
-_VARIABLES = ("LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
+# From Python 3.13 on one instruction may store or load a variable, and load the next.
+_VARIABLES = ("STORE_FAST_LOAD_FAST", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
 _BEFORE_CALL = 8  # instructions between a method's name and its call, where no columns are known
 _MAX_PLACES = 2_000
 
@@ -159,8 +160,7 @@ def _methods_of(code: CodeType, verbs: frozenset[str]) -> tuple[tuple[int, _Path
     path: _Path = ()
     for item in dis.get_instructions(code):
         if item.opname.startswith(_VARIABLES):
-            name = item.argval[-1] if type(item.argval) is tuple else item.argval
-            path = (str(name),)
+            path = (_last_variable(item),)
         elif item.opname.startswith(_ATTRIBUTES) and path:
             path = (*path, str(item.argval))
             if path[-1] in verbs:
@@ -200,11 +200,18 @@ def _callee(before: list[dis.Instruction], call: dis.Instruction) -> _Path:
     for item in reversed(before):
         at = item.positions
         if at is None or (at.lineno, at.col_offset) != (where.lineno, where.col_offset):
+            if path and type(item.argval) is tuple and item.opname.startswith(_VARIABLES):
+                return (_last_variable(item), *path)  # its place is that of the first of its two
             continue
         if item.opname.startswith(_ATTRIBUTES):
             path.insert(0, str(item.argval))
         elif item.opname.startswith(_VARIABLES):
-            return (str(item.argval), *path)
+            return (_last_variable(item), *path)
         elif path and item.opname not in ("PUSH_NULL", "PRECALL", "CACHE", "NOP"):
             break  # what it is called of is computed
     return ("", *path[-1:]) if path else ()
+
+
+def _last_variable(item: dis.Instruction) -> str:
+    """The variable that is on top after an instruction."""
+    return str(item.argval[-1] if type(item.argval) is tuple else item.argval)

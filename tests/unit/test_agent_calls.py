@@ -68,12 +68,31 @@ def by_closure(probe: Probe) -> None:
     inner()
 
 
+def just_stored(probe: Probe) -> None:
+    assert len([each.look() for each in [probe]]) == 1  # Python 3.13 stores and loads it at once
+
+
+def as_argument(probe: Probe) -> None:
+    limit = 3
+    SimpleNamespace(limit=[limit, probe.look()])  # two variables are loaded at once
+
+
 def with_starred_arguments(probe: Probe) -> None:
     probe.look(*[HOLDER.limit])
 
 
 @pytest.mark.parametrize(
-    "calls", [by_variable, by_global, by_attribute, over_lines, by_closure, with_starred_arguments]
+    "calls",
+    [
+        by_variable,
+        by_global,
+        by_attribute,
+        over_lines,
+        by_closure,
+        just_stored,
+        as_argument,
+        with_starred_arguments,
+    ],
 )
 def test_the_method_that_is_called_and_its_object(calls: Callable[[Probe], None]) -> None:
     PROBE.seen.clear()
