@@ -5,8 +5,7 @@ waits for that waits for the helper, and while the helper waits in a pool's queu
 
 Many refer to an event that is global, or an attribute of `self`: of those only whoever has a function on
 its stack that is yet to set it has it in hands; and who waits for it with a time-out may only pass the time.
-Who waits to put something into a full queue waits for who takes from
-it.
+Who waits to put something into a full queue waits for who takes from it.
 """
 
 # pathlib would slow the start of every process of the service.
