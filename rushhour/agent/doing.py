@@ -43,7 +43,7 @@ from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from .book import Hold
     from .call_sites import Classifier
@@ -70,6 +70,7 @@ class Doing:
         self._looks = LookTally(catalog)
         self._helpers = Helpers({}, ())  # of this tick
         self._turn = self._ticks = 0
+        self._ending: set[CodeType] = set()  # functions that were seen to end a wait
         self._serving: set[int] = set()  # threads whose newest connection was taken for a request
         self._serves = False  # who is looked at serves a request
 
@@ -100,7 +101,7 @@ class Doing:
         frames = sys._current_frames()
         self._ticks += 1
         pools = {hold.slot.pool for hold in newest.values()}
-        self._helpers = Helpers(frames, pools, self._in_queue, self._ticks)
+        self._helpers = Helpers(frames, pools, self._in_queue, self._ticks, self._ending)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             find_pollers(looks, self._is_helper_in_queue)

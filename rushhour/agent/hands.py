@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 16  # innermost frames in which a library waits
 MAX_FRAMES = 40
+MAX_KNOWN = 500  # functions that were seen to end a wait
 MAX_MEMBERS = 64  # of a list, or of an object's attributes
 MAX_ITEMS = 16  # of a list, whose attributes are looked at as well
 
@@ -75,10 +76,11 @@ _LIBRARIES = (*_WAITS, os.path.join("asyncio", "tasks.py"), os.path.join("asynci
 class Hands:
     """What a stack in the queue of a pool has among its variables, by address: compared within one look."""
 
-    __slots__ = ("_looked_for", "at", "ends", "looks_ahead", "near", "own", "shared", "stack")
+    __slots__ = ("_known", "_looked_for", "at", "ends", "looks_ahead", "near", "own", "shared", "stack")
 
-    def __init__(self, stack: list[FrameType]) -> None:
+    def __init__(self, stack: list[FrameType], known: set[CodeType] | None = None) -> None:
         self.stack = stack
+        self._known = set() if known is None else known  # functions that were seen to end a wait
         self.looks_ahead = True  # at what its functions will call, which costs most
         self._looked_for: set[frozenset[str]] = set()
         self.at: dict[CodeType, int] = {}  # its functions, and how far each has come
@@ -104,12 +106,19 @@ class Hands:
             for frame in callers_of_sqlalchemy(self.stack)[:MAX_FRAMES]:
                 for thing, end, variable in ended_by(frame, is_handed, verbs):
                     self.ends.add(end)
+                    if len(self._known) < MAX_KNOWN:
+                        self._known.add(frame.f_code)
                     if not variable and type(end) is int:
                         self.shared.add(end)
                     elif type(thing).__name__ in _ONCE:
                         self.own.add(end)
         except Exception:  # as above
             self.ends, self.own, self.shared = set(), set(), set()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether one of its functions was seen to end a wait."""
+        return not self._known.isdisjoint(self.at)
 
     @property
     def may_end(self) -> bool:

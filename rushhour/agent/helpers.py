@@ -15,11 +15,12 @@ from .workers import at_work, threads_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from .book import PoolState, Request
 
 MAX_AHEAD = 8  # stacks in the queue, of which a tick looks at what they will call: more take turns
+NEW_AHEAD = 2  # of these, not only of functions that were seen to end a wait
 MAX_OTHERS = 64  # other threads, and tasks, that are looked at
 
 
@@ -32,8 +33,10 @@ class Helpers:
         pools: Iterable[PoolState],
         in_queue: Callable[[list[FrameType]], bool] = lambda _: False,
         turn: int = 0,
+        known: set[CodeType] | None = None,
     ) -> None:
         self._turn, self._ahead = turn, MAX_AHEAD
+        self._known = set() if known is None else known  # functions that were seen to end a wait
         self._frames = frames
         self._pools = pools
         self._in_queue = in_queue  # whether a stack waits in a pool's queue
@@ -107,12 +110,18 @@ class Helpers:
         return self._queue
 
     def _hands_of(self, stacks: Iterable[list[FrameType]]) -> list[Hands]:
-        found = [Hands(stack) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
+        found = [Hands(stack, self._known) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
         ending = [hands for hands in found if hands.may_end]
-        for number, hands in enumerate(ending):
-            hands.looks_ahead = (number - self._turn * MAX_AHEAD) % len(ending) < self._ahead
-        self._ahead = max(0, self._ahead - len(ending))
+        known = self._in_turn([hands for hands in ending if hands.is_known], self._ahead - NEW_AHEAD)
+        others = self._in_turn([hands for hands in ending if hands not in known], self._ahead - len(known))
+        for hands in ending:
+            hands.looks_ahead = hands in known or hands in others
+        self._ahead -= len(known) + len(others)
         return found
+
+    def _in_turn(self, hands: list[Hands], most: int) -> list[Hands]:
+        start = self._turn * max(most, 0) % max(len(hands), 1)
+        return (hands[start:] + hands[:start])[: max(most, 0)]
 
     def awaited_by_greenlet(self, greenlet: Any, *, serves: bool = False) -> list[FrameType] | None:
         """Return the stack of the greenlet in a pool's queue for which this one waits."""

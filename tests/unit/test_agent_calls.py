@@ -197,7 +197,7 @@ def test_to_await_something_is_no_loop(loops: bool) -> None:
             await asyncio.sleep(DEADLINE_S)
 
     async def main() -> bool:
-        coroutine = again() if loops else once()
+        coroutine: Any = again() if loops else once()
         task = asyncio.create_task(coroutine)
         await asyncio.sleep(0.01)
         frame = coroutine.cr_frame

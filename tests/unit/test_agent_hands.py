@@ -11,6 +11,7 @@ from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -610,7 +611,11 @@ def test_what_comes_after_a_loop_or_a_block_is_yet_to_be_called() -> None:
 def test_a_tick_looks_ahead_of_a_few_stacks_in_the_queue_and_they_take_turns() -> None:
     """It costs most of a look; of the many that wait for their first connection nobody waits for one."""
     go_on = threading.Event()
-    subjects = [Refresher(lambda: in_queue(partial(go_on.wait, DEADLINE_S))) for _ in range(3 * MAX_AHEAD)]
+
+    def wait() -> None:
+        go_on.wait(DEADLINE_S)
+
+    subjects = [Refresher(lambda: in_queue(wait)) for _ in range(3 * MAX_AHEAD)]
     threads = [threading.Thread(target=subject.sets_its_own) for subject in subjects]
     for thread in threads:
         thread.start()
@@ -630,3 +635,35 @@ def test_a_tick_looks_ahead_of_a_few_stacks_in_the_queue_and_they_take_turns() -
     for thread in threads:
         thread.join(DEADLINE_S)
     assert sorted(looked_at) == list(range(len(subjects)))
+
+
+def test_a_stack_whose_functions_were_seen_to_end_a_wait_has_its_turn_each_time() -> None:
+    """A helper among many requests in the queue, whose functions call methods of the same names."""
+    go_on, known = threading.Event(), set[CodeType]()
+
+    def wait() -> None:
+        go_on.wait(DEADLINE_S)
+
+    def asks(names: dict[str, int]) -> None:
+        in_queue(wait)
+        names.get("number")
+
+    subject = Refresher(lambda: in_queue(wait))
+    works = [*(partial(asks, {}) for _ in range(3 * MAX_AHEAD)), subject.sets_its_own]
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    frames = sys._current_frames()
+    asking = [stack_of(frames[thread.ident or 0]) for thread in threads]
+    found = []
+    for turn in range(20):
+        hands = Helpers(frames, [], lambda _: True, turn, known)._hands_of(asking)
+        found.append(any(one.are_awaited({id(subject.ready)}, None, serves=True) for one in hands))
+    frames.clear()
+    asking.clear()
+    go_on.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert any(found[:4])
+    assert all(found[4:])
