@@ -649,7 +649,7 @@ def test_a_stack_whose_functions_were_seen_to_end_a_wait_has_its_turn_each_time(
         names.get("number")
 
     subject = Refresher(lambda: in_queue(wait))
-    works = [*(partial(asks, {}) for _ in range(3 * MAX_AHEAD)), subject.sets_its_own]
+    works: list[Work] = [*(partial(asks, {}) for _ in range(3 * MAX_AHEAD)), subject.sets_its_own]
     threads = [threading.Thread(target=work) for work in works]
     for thread in threads:
         thread.start()
