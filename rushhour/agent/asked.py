@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .coroutines import MAX_GENERATIONS, chain_of, task_types
 from .frames import Uninterrupted, local_of, stack_of
-from .green import is_awaited, is_used, waiting_for
+from .green import Stacks, is_awaited, is_used, waiting_for
 from .hands import Hands, awaited_things
 from .owners import TASK, frame_of
 from .stacks import awaiting_frame
@@ -126,12 +126,12 @@ class _Asker:
         self._works = set(worked_on(thread, stack))
         self._hands = Hands(stack)
         self._greenlet = None if asking.kind == TASK else asking.ref()
-        greenlets = [self._greenlet] if is_used() else []
-        self._waiting = {serves: waiting_for(greenlets, here, serves=serves) for serves in (False, True)}
+        self._here = here
+        self._waiting: dict[bool, Stacks] = {}
 
     @property
     def may_be_awaited(self) -> bool:
-        return bool(self._works or not self._hands.is_empty) or self._greenlet is not None
+        return bool(self._works or self._hands.near or self._hands.may_end) or self._greenlet is not None
 
     def is_awaited_by(self, owner: Owner, frames: dict[int, FrameType], *, serves: bool) -> bool:
         found = owner.ref()
@@ -146,7 +146,11 @@ class _Asker:
         return self._hands.are_awaited(*awaited_things(stack, futures_of(task)), serves=serves)
 
     def _greenlet_is_awaited(self, found: Any, serves: bool) -> bool:
-        return is_awaited(found, [self._greenlet], self._waiting[serves]) if is_used() else False
+        if not is_used():
+            return False
+        if serves not in self._waiting:
+            self._waiting[serves] = waiting_for([self._greenlet], self._here, serves=serves)
+        return is_awaited(found, [self._greenlet], self._waiting[serves])
 
 
 def waits_beside(holder: Owner, asker: Owner) -> bool:

@@ -15,8 +15,11 @@ from .patches import Patches
 if TYPE_CHECKING:
     from types import ModuleType
 
-# Module -> the class and method in which the worker, which has started, runs its jobs.
-_LOOPS = {"billiard.pool": ("Worker", "workloop"), "huey.consumer": ("Worker", "loop")}
+# Module -> the class of its workers, the method in which one starts, and that in which it runs its jobs.
+_LOOPS = {
+    "billiard.pool": ("Worker", "after_fork", "workloop"),
+    "huey.consumer": ("Worker", "initialize", "loop"),
+}
 PROCESSES, DRAMATIQ = "concurrent.futures.process", "dramatiq.worker"
 MODULES = (*_LOOPS, PROCESSES, DRAMATIQ)
 
@@ -38,8 +41,9 @@ class BootPatch(Patches):
             self._wrap(thread, "run", self._starts)
             self._wrap(thread, "process_message", self._has_started)
         else:
-            kind, method = _LOOPS[name]
-            self._wrap(getattr(module, kind), method, self._has_started)
+            kind, starts, loops = _LOOPS[name]
+            self._wrap(getattr(module, kind), loops, self._has_started)
+            self._wrap(getattr(module, kind), starts, self._starts)
 
     def _process(self, original: Any) -> Any:
         def _process_worker(calls: Any, *rest: Any, **options: Any) -> Any:
@@ -51,11 +55,11 @@ class BootPatch(Patches):
         return _process_worker
 
     def _starts(self, original: Any) -> Any:
-        def run(worker: Any, *arguments: Any, **options: Any) -> Any:
+        def start(worker: Any, *arguments: Any, **options: Any) -> Any:
             self._set(math.inf, of_its_parent=True)
             return original(worker, *arguments, **options)
 
-        return run
+        return start
 
     def _has_started(self, original: Any) -> Any:
         def loop(worker: Any, *arguments: Any, **options: Any) -> Any:

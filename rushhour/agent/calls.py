@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import lru_cache
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
-from .frames import attributes_of, local_of
+from .frames import attributes_of, local_of, variables_of
 
 if TYPE_CHECKING:
     import dis
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 ITERATES = "for"  # at the head of a loop
 ENTERS = "with"  # at the start of a block, of which `__enter__` is called
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
-_VARIABLES = ("LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
+# From Python 3.13 on one instruction may store or load a variable, and load the next.
+_VARIABLES = ("STORE_FAST_LOAD_FAST", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
 _BEFORE_CALL = 8  # instructions between a method's name and its call, where no columns are known
 _MAX_PLACES = 2_000
 
@@ -25,6 +27,15 @@ _Path = tuple[
 ]  # ("self", "done", "wait") of `self.done.wait(3)`; only its end, where more is computed
 # Where the interpreter lets another thread have its turn, other than in a call: at the start of a function
 # and at the end of a loop's round. Whoever waits for something never stands there.
+_ENDS = (
+    "RETURN_VALUE",
+    "RETURN_CONST",
+    "RAISE_VARARGS",
+    "RERAISE",
+    "JUMP_FORWARD",
+    "JUMP_BACKWARD",
+    "JUMP_ABSOLUTE",
+)
 _TURNS = ("RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "JUMP_ABSOLUTE")
 
 
@@ -53,7 +64,10 @@ def in_a_loop(code: CodeType, lasti: int) -> bool:
     import dis  # noqa: PLC0415  # as below
 
     return any(
-        "JUMP" in item.opname and type(item.argval) is int and item.argval <= lasti <= item.offset
+        "JUMP" in item.opname
+        and not item.opname.endswith("NO_INTERRUPT")  # every `await` has one
+        and type(item.argval) is int
+        and item.argval <= lasti <= item.offset
         for item in dis.get_instructions(code)
     )
 
@@ -61,21 +75,36 @@ def in_a_loop(code: CodeType, lasti: int) -> bool:
 def receiver_of(frame: FrameType) -> Any:
     """Return the object whose method is being called, if it is a variable or its attribute; else None."""
     path = _path_at(frame.f_code, frame.f_lasti)
-    return _resolved(frame, path[:-1]) if len(path) > 1 and path[0] else None
+    return _resolved(frame, path[:-1], local_of(frame, path[0])) if len(path) > 1 and path[0] else None
+
+
+def has_arguments(frame: FrameType) -> bool:
+    """Return whether something is handed to the function that a frame calls; True where that is not known."""
+    return _hands_over(frame.f_code, frame.f_lasti)
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _hands_over(code: CodeType, lasti: int) -> bool:
+    import dis  # noqa: PLC0415  # as below
+
+    before = [item for item in dis.get_instructions(code) if item.offset <= lasti]
+    return not before or before[-1].opname == "CALL_FUNCTION_EX" or before[-1].arg != 0
 
 
 def methods_named(frame: FrameType, verbs: frozenset[str]) -> Iterator[tuple[Any, str, str]]:
-    """Yield what a function calls one of these methods of, anywhere: the object, the method, the variable."""
-    for path in _methods_of(frame.f_code):
-        if path[-1] in verbs:
-            found = _resolved(frame, path[:-1])
-            if found is not None:
-                yield found, path[-1], path[0]
+    """Yield what a function may yet call one of these methods of: the object, the method, the variable."""
+    if verbs.isdisjoint(frame.f_code.co_names):
+        return
+    paths = _methods_ahead(frame.f_code, frame.f_lasti, verbs)
+    variables = variables_of(frame, *(path[0] for path in paths)) if paths else []
+    for path, variable in zip(paths, variables or [None] * len(paths), strict=True):
+        found = _resolved(frame, path[:-1], variable)
+        if found is not None:
+            yield found, path[-1], path[0]
 
 
-def _resolved(frame: FrameType, path: _Path) -> Any:
+def _resolved(frame: FrameType, path: _Path, found: Any) -> Any:
     """Return what a variable, and attributes of it, refer to now; None if nothing does."""
-    found = local_of(frame, path[0])
     if type(found) is CellType:
         try:
             found = found.cell_contents
@@ -89,22 +118,56 @@ def _resolved(frame: FrameType, path: _Path) -> Any:
 
 
 @lru_cache(maxsize=_MAX_PLACES)
-def _methods_of(code: CodeType) -> frozenset[_Path]:
-    """The attributes that a function reads of its variables: ("self", "done", "set")."""
+def _methods_ahead(code: CodeType, lasti: int, verbs: frozenset[str]) -> tuple[_Path, ...]:
+    """The methods of its variables that a function may come to from where it stands: ("self", "done", "set").
+
+    Where it goes on as planned: what only the handlers of exceptions call may never be called.
+    """
+    methods = _methods_of(code, verbs)
+    ahead = _offsets_ahead(code, lasti) if methods else set()
+    return tuple(dict.fromkeys(path for offset, path in methods if offset in ahead))
+
+
+def _offsets_ahead(code: CodeType, lasti: int) -> set[int]:
+    """Where a function may come to from an instruction if nothing is raised."""
     import dis  # noqa: PLC0415  # as below
 
-    found: set[_Path] = set()
+    items = list(dis.get_instructions(code))
+    numbers = {item.offset: number for number, item in enumerate(items)}
+    looped = [number for number, item in enumerate(items) if item.opname == "END_ASYNC_FOR"]
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    seen, ahead = set[int](), [bisect_right([item.offset for item in items], lasti) - 1]
+    while ahead:
+        at = ahead.pop()
+        further = [] if at >= 0 and items[at].opname.startswith(_ENDS) else [at + 1]
+        if at >= 0 and items[at].opcode in jumps:
+            further.append(numbers.get(items[at].argval, len(items)))
+        elif at >= 0 and items[at].opname == "GET_ANEXT":
+            further += looped  # an exception ends such a loop
+        for number in further:
+            if number < len(items) and items[number].offset not in seen:
+                seen.add(items[number].offset)
+                ahead.append(number)
+    return seen
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def _methods_of(code: CodeType, verbs: frozenset[str]) -> tuple[tuple[int, _Path], ...]:
+    """Where a function reads which of these methods of its variables, or of their attributes."""
+    import dis  # noqa: PLC0415  # as below
+
+    found: list[tuple[int, _Path]] = []
     path: _Path = ()
     for item in dis.get_instructions(code):
         if item.opname.startswith(_VARIABLES):
-            name = item.argval[-1] if type(item.argval) is tuple else item.argval
-            path = (str(name),)
+            path = (_last_variable(item),)
         elif item.opname.startswith(_ATTRIBUTES) and path:
             path = (*path, str(item.argval))
-            found.add(path)
+            if path[-1] in verbs:
+                found.append((item.offset, path))
         elif item.opname not in ("CACHE", "PUSH_NULL", "NOP", "PRECALL", "EXTENDED_ARG"):
             path = ()
-    return frozenset(found)
+    return tuple(found)
 
 
 @lru_cache(maxsize=_MAX_PLACES)
@@ -137,11 +200,18 @@ def _callee(before: list[dis.Instruction], call: dis.Instruction) -> _Path:
     for item in reversed(before):
         at = item.positions
         if at is None or (at.lineno, at.col_offset) != (where.lineno, where.col_offset):
+            if path and type(item.argval) is tuple and item.opname.startswith(_VARIABLES):
+                return (_last_variable(item), *path)  # its place is that of the first of its two
             continue
         if item.opname.startswith(_ATTRIBUTES):
             path.insert(0, str(item.argval))
         elif item.opname.startswith(_VARIABLES):
-            return (str(item.argval), *path)
+            return (_last_variable(item), *path)
         elif path and item.opname not in ("PUSH_NULL", "PRECALL", "CACHE", "NOP"):
             break  # what it is called of is computed
     return ("", *path[-1:]) if path else ()
+
+
+def _last_variable(item: dis.Instruction) -> str:
+    """The variable that is on top after an instruction."""
+    return str(item.argval[-1] if type(item.argval) is tuple else item.argval)

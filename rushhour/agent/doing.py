@@ -16,9 +16,10 @@ from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
 from .frames import Uninterrupted, stack_of
 from .green import suspended_at
+from .hands import awaited_things
 from .helpers import MAX_OTHERS, Helpers
 from .inside import waits_inside
-from .locks import LockPlaces, add_furthest, instructions_of, locks_of
+from .locks import LockPlaces, add_furthest, has_taken, instructions_of, locks_of
 from .looks import (
     BEHIND,
     COMPUTES,
@@ -34,7 +35,7 @@ from .looks import (
 )
 from .loops import LoopWatch
 from .owners import GREENLET, TASK, THREAD, frame_of
-from .pollers import find_pollers, note_polls
+from .pollers import begins_in, find_pollers, note_polls
 from .readings import unit_ended
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from .uses import GIVEN, USER
@@ -42,7 +43,7 @@ from .workers import waits_for_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from .book import Hold
     from .call_sites import Classifier
@@ -68,7 +69,9 @@ class Doing:
         self._loops = LoopWatch(classifier, self._reader, set() if serving is None else serving)
         self._looks = LookTally(catalog)
         self._helpers = Helpers({}, ())  # of this tick
-        self._turn = 0
+        self._turn = self._ticks = 0
+        self._ending: set[CodeType] = set()  # functions that were seen to end a wait
+        self._serving: set[int] = set()  # threads whose newest connection was taken for a request
         self._serves = False  # who is looked at serves a request
 
     def tick(self, live: list[Hold], written: dict[Hold, int]) -> None:
@@ -85,6 +88,9 @@ class Doing:
         if not running and not self._loops.threads():
             return
         newest = {hold.owner: hold for hold in running}  # in the order in which they were taken
+        self._serving = {
+            owner.thread for owner, hold in newest.items() if owner.kind == THREAD and serves_a_request(hold)
+        }
         chosen = self._choose(running)
         if not self._loops.read_clocks():
             _give_way(0)
@@ -93,11 +99,13 @@ class Doing:
 
     def _inspect(self, chosen: list[Hold], newest: dict[Owner, Hold]) -> None:
         frames = sys._current_frames()
-        self._helpers = Helpers(frames, {hold.slot.pool for hold in newest.values()}, self._in_queue)
+        self._ticks += 1
+        pools = {hold.slot.pool for hold in newest.values()}
+        self._helpers = Helpers(frames, pools, self._in_queue, self._ticks, self._ending)
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             find_pollers(looks, self._is_helper_in_queue)
-            self._find_lock_owners(looks, frames)
+            self._find_lock_owners(looks, newest, frames)
             for look in looks:
                 look.stack.clear()
                 self._looks.count(look)
@@ -152,12 +160,14 @@ class Doing:
 
     def _look_for_locks(self, look: Look, stack: list[FrameType]) -> None:
         """Say of a holder that is elsewhere whether it waits for a lock, or for others of its process."""
-        look.guards = instructions_of(stack, self._locks.guarded(stack) or self._locks.tried(stack))
+        guarded = self._locks.guarded(stack)
+        look.guards = instructions_of(stack, guarded or self._locks.tried(stack))
+        look.tries = not guarded
         if look.guards:
-            look.what, look.locks = LOCK, locks_of(stack)
+            look.what, look.locks = LOCK, locks_of(stack, tries=look.tries)
         elif stack and computes(stack[0]):
             look.place = COMPUTES
-        elif waits_inside(stack, self._classifier):
+        elif waits_inside(stack, self._classifier) or self._locks.may_be_tried(stack):
             look.place = INSIDE
         else:
             note_polls(look, stack, self._classifier)
@@ -200,9 +210,18 @@ class Doing:
         return self._through_threads(stack, self._reader.read(stack), owner.ref())
 
     def _task(
-        self, task: Any, owner: Owner, frames: dict[int, FrameType], generation: int = 0
+        self,
+        task: Any,
+        owner: Owner,
+        frames: dict[int, FrameType],
+        generation: int = 0,
+        *,
+        bounded: bool = False,
     ) -> tuple[list[FrameType], Standing | None]:
-        """Return the stack of a task, or of the most telling of the tasks that it waits for."""
+        """Return the stack of a task, or of the most telling of the tasks that it waits for.
+
+        `bounded`: who waits for it does so with a time-out, as in Python 3.11 `wait_for` in another task.
+        """
         if task is None:
             return [], None
         chain: Chain = chain_of(task)
@@ -216,8 +235,9 @@ class Doing:
         standing = self._reader.read(chain.frames)
         if standing.what == ELSEWHERE and chain.children and generation < MAX_GENERATIONS:
             best = None
+            bounded = bounded or awaited_things(chain.frames, ())[2]
             for child in chain.children:
-                below = self._task(child, owner, frames, generation + 1)
+                below = self._task(child, owner, frames, generation + 1, bounded=bounded)
                 if below[1] is not None and (best is None or _says_more(below[1], best[1])):
                     best = below
             if best is not None:
@@ -231,10 +251,10 @@ class Doing:
                 if below[1] is not None and below[1].what == QUEUE:
                     return [*below[0], *chain.frames], below[1]
         standing.hands_on = standing.hands_on and standing.what == ELSEWHERE
-        return self._through_threads(chain.frames, standing, None if chain.running else task)
+        return self._through_threads(chain.frames, standing, None if chain.running else task, bounded=bounded)
 
     def _through_threads(
-        self, stack: list[FrameType], standing: Standing, waiter: Any = None
+        self, stack: list[FrameType], standing: Standing, waiter: Any = None, *, bounded: bool = False
     ) -> tuple[list[FrameType], Standing]:
         """The same, unless it waits for work of a thread or greenlet in a pool's queue: then that one's.
 
@@ -247,7 +267,7 @@ class Doing:
                 break
             helpers = self._helpers
             below = helpers.awaited(above, waiter) or helpers.awaited_by_greenlet(waiter, serves=self._serves)
-            below = below or helpers.handed(above, waiter, serves=self._serves)
+            below = below or helpers.handed(above, waiter, serves=self._serves, bounded=bounded)
             if below is None:
                 break
             above, found, waiter = [*below, *above], self._reader.read(below), None
@@ -263,10 +283,14 @@ class Doing:
         stacks = self._helpers.threads()
         return 2 * sum(self._in_queue(stack) for stack in stacks) >= len(stacks) > 0
 
-    def _find_lock_owners(self, looks: list[Look], frames: dict[int, FrameType]) -> None:
+    def _find_lock_owners(
+        self, looks: list[Look], newest: dict[Owner, Hold], frames: dict[int, FrameType]
+    ) -> None:
         """Mark holders that wait for a lock whose owner waits in a pool's queue.
 
-        The owner is behind the instruction that takes the lock; others may wait before it, too.
+        The owner is behind the instruction that takes the lock; others may wait before it, too. Of a lock
+        that is tried again and again, who is behind it may have given it back: that one counts if it holds a
+        connection as well, or refers to the same lock.
         """
         waiting = [look for look in looks if look.guards]
         if not waiting:
@@ -277,26 +301,53 @@ class Doing:
             if look.what in (QUEUE, OTHER_POOL):
                 add_furthest(inside, look.stack)
                 entered |= entered_by(look.hold.owner.ref() if look.hold.owner.kind == TASK else None)
+        held = inside
+        queued: list[list[FrameType]] = []
         if not inside:  # they may hold no connection yet
-            others = [stack_of(frame) for frame in list(frames.values())[:MAX_OTHERS]]
+            held = {}
+            threads = {owner.thread for owner in newest if owner.kind == THREAD and owner.ended is None}
+            ids = {id(owner.ref()) for owner in newest if owner.kind != THREAD}
+            others = [
+                (stack_of(frame), thread in threads) for thread, frame in list(frames.items())[:MAX_OTHERS]
+            ]
             task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
             for other in tasks_beside(task, MAX_OTHERS):
-                others.append(chain_of(other).frames)
-                if self._in_queue(others[-1]):
+                others.append((chain_of(other).frames, id(other) in ids))
+                if self._in_queue(others[-1][0]):
                     entered |= entered_by(other)
-            others += [stack_of(suspended_at(greenlet)) for greenlet in self._helpers.queued()]
-            for stack in others:
-                if self._reader.read(stack).what == QUEUE:
+            others += [
+                (stack_of(suspended_at(greenlet)), id(greenlet) in ids) for greenlet in self._helpers.queued()
+            ]
+            for stack, holds in others:
+                if self._in_queue(stack):
+                    queued.append(stack)
                     add_furthest(inside, stack)
+                    if holds:
+                        add_furthest(held, stack)
         for look in waiting:
             guards = look.guards.items()
-            passed = any(inside.get(code, -1) > instruction for code, instruction in guards)
+            furthest = held if look.tries else inside
+            passed = any(furthest.get(code, -1) > instruction for code, instruction in guards)
+            passed = passed or (
+                look.tries and any(has_taken(stack, look.guards, look.locks) for stack in queued)
+            )
             if passed or not entered.isdisjoint(look.locks):
                 look.what = BEHIND
 
     def _is_helper_in_queue(self) -> bool:
-        """Return whether a thread or greenlet that serves no request waits in the queue of a pool."""
-        return self._helpers.in_queue(lambda stack: not self._reader.serves(stack))
+        """Return whether a thread or greenlet that is known to serve no request waits in a pool's queue."""
+        return self._helpers.in_queue(self._serves_none)
+
+    def _serves_none(self, thread: int, stack: list[FrameType]) -> bool:
+        """Return whether a thread is the service's own: neither a server started it, nor work for a request.
+
+        It may hold no connection yet, and then nothing but its stack says for whom it works.
+        """
+        return (
+            thread not in self._serving
+            and begins_in(stack, self._classifier)
+            and not self._reader.serves(stack)
+        )
 
     def close(self) -> None:
         """Close the files that it reads."""

@@ -72,16 +72,32 @@ def callers_of_sqlalchemy(stack: list[FrameType]) -> list[FrameType]:
 
 def variables_of(frame: FrameType, *names: str) -> list[Any]:
     """Return these variables of a function's frame, or all of them; nothing of its variables is kept."""
-    code = frame.f_code
-    if frame.f_trace is not None or not code.co_flags & _OPTIMIZED:
-        return []  # a debugger's view of its variables is not to be touched
-    if not _OWN_VIEW.isdisjoint(code.co_names):
-        return []  # nor is the one that the function itself may have: until Python 3.12 it is the same
+    if not _may_be_read(frame):
+        return []
     variables = frame.f_locals
     found = [variables.get(name) for name in names] if names else list(variables.values())
     if type(variables) is dict:  # until Python 3.12 it is a copy, which would live as long as the frame
         variables.clear()
     return found
+
+
+def named_variables_of(frame: FrameType) -> dict[str, Any]:
+    """Return all variables of a function's frame by their names; nothing of them is kept."""
+    if not _may_be_read(frame):
+        return {}
+    variables = frame.f_locals
+    found = dict(variables)
+    if type(variables) is dict:  # as above
+        variables.clear()
+    return found
+
+
+def _may_be_read(frame: FrameType) -> bool:
+    code = frame.f_code
+    if frame.f_trace is not None or not code.co_flags & _OPTIMIZED:
+        return False  # a debugger's view of its variables is not to be touched
+    # Nor is the one that the function itself may have: until Python 3.12 it is the same.
+    return _OWN_VIEW.isdisjoint(code.co_names)
 
 
 def attributes_of(thing: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from itertools import islice
 from types import BuiltinFunctionType, CellType, FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from .calls import ITERATES, called_at, receiver_of
+from .calls import ITERATES, called_at, has_arguments, receiver_of
 from .frames import callers_of_sqlalchemy, local_of, stack_of, variables_of
 from .hands import ended_by
 
@@ -185,24 +185,28 @@ def _askers(worker: Any, stack: list[FrameType], serves: bool) -> Iterator[Any]:
         yield spawner
     codes = {frame.f_code for frame in stack}
     for frame in callers_of_sqlalchemy(stack)[:MAX_FRAMES]:
-        for thing in _in_hands(frame, serves):
+        for thing, shared in _in_hands(frame, serves):
             for asker in woken_by(thing):
                 # Who waits where the other one has yet to come waits for somebody else.
-                if asker is not worker and _waits_in(asker) not in codes:
-                    yield asker
+                if asker is worker or _waits_in(asker) in codes or (shared and _gives_up(asker)):
+                    continue
+                yield asker
 
 
-def _in_hands(frame: FrameType, serves: bool) -> Iterator[Any]:
-    """Yield the events, results and queues among the variables of a frame: others may wait for them."""
+def _in_hands(frame: FrameType, serves: bool) -> Iterator[tuple[Any, bool]]:
+    """Yield the events, results and queues among the variables of a frame: others may wait for them.
+
+    And whether many refer to it: who waits for such a one with a time-out may only pass the time.
+    """
     for thing in _flat(variables_of(frame)):
         kind = type(thing)
         if kind.__module__ == "eventlet.greenthread" and frame.f_code.co_filename.endswith(_GREEN_THREAD):
-            yield from _results_of(thing)
+            yield from ((result, False) for result in _results_of(thing))
         elif _is_event(kind):
-            yield thing
-    for thing, end, _ in ended_by(frame, _is_event):
+            yield thing, False
+    for thing, end, variable in ended_by(frame, _is_event):
         if serves or type(end) is not int:
-            yield thing
+            yield thing, not variable and type(end) is int
 
 
 def _is_event(kind: type) -> bool:
@@ -242,6 +246,17 @@ def _waits_in(greenlet: Any) -> Any:
         if not file.endswith(_WAITING) and not any(f"{os.sep}{name}{os.sep}" in file for name in _LIBRARIES):
             return frame.f_code
     return None
+
+
+def _gives_up(greenlet: Any) -> bool:
+    """Return whether a greenlet waits with a time-out, or may do so: in C only the call is seen."""
+    for number, frame in enumerate(stack_of(suspended_at(greenlet))):
+        file = frame.f_code.co_filename
+        if not file.endswith(_WAITING) and not any(f"{os.sep}{name}{os.sep}" in file for name in _LIBRARIES):
+            return number == 0 and has_arguments(frame)
+        if local_of(frame, "timeout") is not None:
+            return True
+    return False
 
 
 def _spawner(worker: Any) -> Any:

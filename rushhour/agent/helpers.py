@@ -15,10 +15,12 @@ from .workers import at_work, threads_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from .book import PoolState, Request
 
+MAX_AHEAD = 8  # stacks in the queue, of which a tick looks at what they will call: more take turns
+NEW_AHEAD = 2  # of these, not only of functions that were seen to end a wait
 MAX_OTHERS = 64  # other threads, and tasks, that are looked at
 
 
@@ -30,7 +32,11 @@ class Helpers:
         frames: dict[int, FrameType],
         pools: Iterable[PoolState],
         in_queue: Callable[[list[FrameType]], bool] = lambda _: False,
+        turn: int = 0,
+        known: set[CodeType] | None = None,
     ) -> None:
+        self._turn, self._ahead = turn, MAX_AHEAD
+        self._known = set() if known is None else known  # functions that were seen to end a wait
         self._frames = frames
         self._pools = pools
         self._in_queue = in_queue  # whether a stack waits in a pool's queue
@@ -66,13 +72,13 @@ class Helpers:
         return None
 
     def handed(
-        self, stack: list[FrameType], task: Any = None, *, serves: bool = False
+        self, stack: list[FrameType], task: Any = None, *, serves: bool = False, bounded: bool = False
     ) -> list[FrameType] | None:
         """Return the stack in a pool's queue that has in hands what a stack, or a task, waits for.
 
-        `serves`: it does so for a request.
+        `serves`: it does so for a request. `bounded`: with a time-out of who waits for it.
         """
-        things, waiter = awaited_things(stack, futures_of(task))
+        things, waiter, gives_up = awaited_things(stack, futures_of(task))
         if not things or not self._is_queue():
             return None
         if self._threads_hands is None:
@@ -83,16 +89,18 @@ class Helpers:
                 tasks = tasks_beside(task, MAX_OTHERS)
                 self._tasks_hands = self._hands_of(chain_of(other).frames for other in tasks)
             hands = hands + self._tasks_hands
+        bounded = bounded or gives_up
         return next(
-            (other.stack for other in hands if other.are_awaited(things, waiter, serves=serves)), None
+            (other.stack for other in hands if other.are_awaited(things, waiter, bounded, serves=serves)),
+            None,
         )
 
-    def in_queue(self, like: Callable[[list[FrameType]], bool]) -> bool:
+    def in_queue(self, like: Callable[[int, list[FrameType]], bool]) -> bool:
         """Return whether a thread or greenlet that is like this waits in the queue of a pool."""
         if not self._is_queue():
             return False
-        stacks = (stack for _, stack in self._stacks())
-        return any(self._in_queue(stack) and like(stack) for stack in islice(stacks, MAX_OTHERS))
+        stacks = islice(self._stacks(), MAX_OTHERS)
+        return any(self._in_queue(stack) and like(thread, stack) for thread, stack in stacks)
 
     def _is_queue(self) -> bool:
         """Return whether anybody waits in the queue of a pool: most of the time nobody does."""
@@ -102,7 +110,18 @@ class Helpers:
         return self._queue
 
     def _hands_of(self, stacks: Iterable[list[FrameType]]) -> list[Hands]:
-        return [Hands(stack) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
+        found = [Hands(stack, self._known) for stack in islice(stacks, MAX_OTHERS) if self._in_queue(stack)]
+        ending = [hands for hands in found if hands.may_end]
+        known = self._in_turn([hands for hands in ending if hands.is_known], self._ahead - NEW_AHEAD)
+        others = self._in_turn([hands for hands in ending if hands not in known], self._ahead - len(known))
+        for hands in ending:
+            hands.looks_ahead = hands in known or hands in others
+        self._ahead -= len(known) + len(others)
+        return found
+
+    def _in_turn(self, hands: list[Hands], most: int) -> list[Hands]:
+        start = self._turn * max(most, 0) % max(len(hands), 1)
+        return (hands[start:] + hands[:start])[: max(most, 0)]
 
     def awaited_by_greenlet(self, greenlet: Any, *, serves: bool = False) -> list[FrameType] | None:
         """Return the stack of the greenlet in a pool's queue for which this one waits."""

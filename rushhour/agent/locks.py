@@ -1,7 +1,8 @@
 """Detects that a stack waits for a lock, and the functions that the lock guards.
 
 A lock may also be one of a library's or of the service's own that is tried again and again: in a file, in
-Redis, in a table. Such a one is known by the names of what takes it.
+Redis, in a table. Such a one is known by the name of its class; a function whose name speaks of a lock may
+wait for one, or lock a thing elsewhere.
 """
 
 # pathlib would slow the start of every process of the service.
@@ -14,7 +15,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .calls import ENTERS, called_at
-from .frames import local_of
+from .frames import attributes_of, local_of, variables_of
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -27,7 +28,9 @@ _WAITING = ("threading.py", "contextlib.py", os.path.join("logging", "__init__.p
 _WAITING_IN = tuple(f"{os.sep}{name}{os.sep}" for name in ("asyncio", "gevent", "eventlet", "anyio"))
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"  # it has an `asyncio` of its own
 _TRIES = frozenset({"acquire", "_acquire", "do_acquire", "blocking_acquire", *_ACQUIRES})
-_LOCK_WORDS = frozenset({"lock", "locked", "mutex", "semaphore", "exclusive"})
+_LOCK_WORDS = frozenset(
+    {"lock", "locked", "rlock", "flock", "filelock", "redlock", "mutex", "semaphore", "exclusive"}
+)
 _GIVES_BACK = ("release", "unlock")  # a limiter of rates gives nothing back
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MAX_TRYING = 12  # innermost frames in which a lock is tried
@@ -66,25 +69,14 @@ class LockPlaces:
         return ()
 
     def tried(self, frames: list[FrameType]) -> tuple[CodeType, ...]:
-        """Return the functions that wait for a lock that is known by its name; empty if none does."""
-        polls = sleeps(frames)
+        """Return the functions that wait for a lock whose class is called one; empty if none does."""
         for number, frame in enumerate(frames[:_MAX_TRYING]):
             code = frame.f_code
             if _SQLALCHEMY in code.co_filename:
                 break
             if self._is_waiting(code.co_filename):
                 continue  # all waits go through the locks of these
-            method = code.co_name in _TRIES and code.co_varnames[:1] == ("self",)
-            if method and _is_a_lock(type(local_of(frame, "self")), code.co_name):
-                found = []
-            elif (
-                not method
-                and polls
-                and number < _SLEEPING
-                and not _LOCK_WORDS.isdisjoint(_words(code.co_name))
-            ):
-                found = [code]  # it may go on inside of the lock itself, as a decorator does
-            else:
+            if not _is_method(code) or not _is_a_lock(type(local_of(frame, "self")), code.co_name):
                 continue
             outer = frames[number + 1 :]
             while outer and (
@@ -92,8 +84,18 @@ class LockPlaces:
             ):
                 outer = outer[1:]
             generator = bool(outer and outer[0].f_code.co_flags & _GENERATOR)
-            return (*found, *(frame.f_code for frame in outer[: 3 if generator else 1]))
+            return tuple(frame.f_code for frame in outer[: 3 if generator else 1])
         return ()
+
+    def may_be_tried(self, frames: list[FrameType]) -> bool:
+        """Return whether a function sleeps whose name speaks of a lock: one here, or elsewhere."""
+        codes = [frame.f_code for frame in frames[:_SLEEPING] if _SQLALCHEMY not in frame.f_code.co_filename]
+        return sleeps(frames) and any(
+            not _is_method(code)
+            and not self._is_waiting(code.co_filename)
+            and not _LOCK_WORDS.isdisjoint(_words(code.co_name))
+            for code in codes
+        )
 
     def _is_waiting(self, file: str) -> bool:
         known = self._waits.get(file)
@@ -119,11 +121,24 @@ def add_furthest(found: dict[int, int], stack: list[FrameType]) -> None:
         found[code] = max(found.get(code, -1), frame.f_lasti)
 
 
-def locks_of(stack: list[FrameType]) -> frozenset[int]:
-    """The addresses of the locks, in Python, that the innermost frames acquire."""
-    names = ("acquire", "__aenter__", "__enter__")
-    found = (local_of(frame, "self") for frame in stack[:4] if frame.f_code.co_name in names)
+def locks_of(stack: list[FrameType], *, tries: bool = False) -> frozenset[int]:
+    """The addresses of the locks, in Python, that the innermost frames acquire, or try to."""
+    names = _TRIES if tries else ("acquire", "__aenter__", "__enter__")
+    inner = stack[: _MAX_TRYING if tries else 4]
+    found = (local_of(frame, "self") for frame in inner if frame.f_code.co_name in names)
     return frozenset(id(lock) for lock in found if lock is not None)
+
+
+def has_taken(stack: list[FrameType], guards: dict[int, int], locks: frozenset[int]) -> bool:
+    """Whether a stack is behind where a lock is taken, and the function there refers to that very lock."""
+    for frame in stack:
+        code = frame.f_code
+        if frame.f_lasti > guards.get(id(code), frame.f_lasti):
+            things = [*variables_of(frame), *attributes_of(local_of(frame, "self")).values()]
+            things += [frame.f_globals.get(name) for name in code.co_names]
+            if not locks.isdisjoint(id(thing) for thing in things):
+                return True
+    return False
 
 
 def sleeps(frames: list[FrameType]) -> bool:
@@ -135,10 +150,17 @@ def sleeps(frames: list[FrameType]) -> bool:
 
 
 def _is_a_lock(kind: type, method: str) -> bool:
-    """Whether a class whose object is entered, or acquired, is a lock: by its name, or by what it has."""
-    if method.startswith("__"):
-        return not _LOCK_WORDS.isdisjoint(_words(kind.__name__))
-    return any(name in vars(base) for base in kind.__mro__ for name in _GIVES_BACK)
+    """Whether a class whose object is entered, or acquired, is a lock: by its name, and by what it has.
+
+    A pool of connections is acquired from and released to as well.
+    """
+    if all(_LOCK_WORDS.isdisjoint(_words(base.__name__)) for base in kind.__mro__):
+        return False
+    return method.startswith("__") or any(name in vars(base) for base in kind.__mro__ for name in _GIVES_BACK)
+
+
+def _is_method(code: CodeType) -> bool:
+    return code.co_name in _TRIES and code.co_varnames[:1] == ("self",)
 
 
 def _words(name: str) -> set[str]:

@@ -59,7 +59,7 @@ class _PoolSeen:
 class Look:
     """The result of an inspection of a hold."""
 
-    __slots__ = ("guards", "hold", "locks", "place", "polls", "repeats", "site", "stack", "what")
+    __slots__ = ("guards", "hold", "locks", "place", "polls", "repeats", "site", "stack", "tries", "what")
 
     def __init__(self, hold: Hold, what: str, site: Site | None) -> None:
         self.hold = hold
@@ -67,6 +67,7 @@ class Look:
         self.place: str | None = None  # what is said of its place, where that is more than `what`
         self.site = site
         self.guards: dict[int, int] = {}  # code that waits for a lock, by its address -> the instruction
+        self.tries = False  # that lock is known by the name of its class
         self.repeats = False  # it sleeps in a loop
         self.polls: dict[int, int] = {}  # the same, of code that sleeps, and may wait for what others do
         self.locks: frozenset[int] = frozenset()  # addresses of the locks that it waits for

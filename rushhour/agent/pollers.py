@@ -5,12 +5,17 @@ passed that place, or works beside them, the wait may be for that one: it is not
 outside.
 """
 
+# pathlib would slow the start of every process of the service.
+# ruff: noqa: PTH118
+
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from .call_sites import APPLICATION
+from .call_sites import AGENT, APPLICATION
 from .calls import in_a_loop
+from .frames import attributes_of, local_of
 from .inside import behind_the_wait, waits_in_a_library
 from .locks import add_furthest, instructions_of, sleeps
 from .looks import INSIDE, OTHER_POOL
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from .call_sites import Classifier
     from .looks import Look
 
+_THREADS = f"{os.sep}threading.py"
+_ITEM = os.path.join("concurrent", "futures", "thread.py")
 MAX_OWN = 4  # innermost functions in which a holder sleeps
 
 
@@ -54,3 +61,32 @@ def find_pollers(looks: list[Look], is_helper_in_queue: Callable[[], bool]) -> N
     if repeating and is_helper_in_queue():
         for look in repeating:
             look.place = INSIDE
+
+
+def begins_in(stack: list[FrameType], classifier: Classifier) -> bool:
+    """Return whether a thread or greenlet began in a function of the service's own that is no request's.
+
+    Of a server's, the outermost function is the server's or, as with uWSGI, that of a framework or a WSGI
+    application. An item of an executor may work for a request, which waits for its future.
+    """
+    for frame in reversed(stack):
+        code = frame.f_code
+        if code.co_filename.endswith(_ITEM):
+            if code.co_name == "run":
+                return _is_left_alone(attributes_of(local_of(frame, "self")).get("future"))
+        elif not code.co_filename.endswith(_THREADS) and not code.co_filename.startswith(AGENT):
+            names = code.co_varnames[: code.co_argcount]
+            return classifier.kind(code.co_filename) == APPLICATION and names[-1:] != ("start_response",)
+    return False
+
+
+def _is_left_alone(future: object) -> bool:
+    """Return whether nobody waits for a future: neither an event loop nor a thread."""
+    attributes = attributes_of(future)
+    condition = attributes_of(attributes.get("_condition"))
+    waited = ("_done_callbacks", "_waiters")
+    return (
+        bool(attributes)
+        and not any(attributes.get(name) for name in waited)
+        and not condition.get("_waiters")
+    )

@@ -114,10 +114,14 @@ class PoolPatch:
                     now, stack = monotonic(), find_stack(2)
                     state, asking = state_of(pool), request()
                     owner = owner_of()
-                    holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
-                    if holding == (0, 0):
-                        holding = held_for(owner, get_ident(), book.live.copy(), state)
-                    beside = holding == (0, 0) and book.held_beside(asking, owner, state, began)
+                    holding, kept, beside = (0, 0), 0, False
+                    try:
+                        holding, kept = book.held_by(asking, owner, state), book.kept_by(owner, state)
+                        if holding == (0, 0):
+                            holding = held_for(owner, get_ident(), book.live.copy(), state)
+                        beside = holding == (0, 0) and book.held_beside(asking, owner, state, began)
+                    except Exception as error:  # that it was one is known
+                        fault("time-out", error)
                     book.timeouts.append(
                         Timeout(
                             *(now, state, stack, asking),

@@ -8,16 +8,20 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
+import greenlet as greenlets
 import pytest
 
+from rushhour.agent import asked
 from rushhour.agent.asked import held_for
-from rushhour.agent.book import Book, Hold
-from rushhour.agent.call_sites import Classifier
+from rushhour.agent.book import Book, Hold, Request
+from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
-from rushhour.agent.owners import TASK, THREAD, Owner
+from rushhour.agent.owners import GREENLET, TASK, THREAD, Owner
+from rushhour.agent.sqlalchemy_pools import PoolPatch
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.test_agent_doing import SQLALCHEMY, FakePool, a_hold
 
@@ -261,3 +265,46 @@ def test_a_look_keeps_nothing_of_the_work_alive() -> None:
         gate.may_end.set()
     gc.collect()
     assert gone[0]() is None
+
+
+def test_a_time_out_is_counted_where_it_cannot_be_seen_what_its_owner_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> bool:
+        raise RuntimeError("changed while it was read")
+
+    def full(_: FakePool) -> None:
+        raise TimeoutError
+
+    book, pool = Book(), FakePool()
+    monkeypatch.setattr(Book, "held_beside", fails)
+    request: ContextVar[Request | None] = ContextVar("request", default=None)
+    patch = PoolPatch(book, Classifier(), lambda _: UNKNOWN, request, lambda: None)
+    with pytest.raises(TimeoutError):
+        patch._connect(full, TimeoutError)(pool)
+    [timeout] = book.timeouts
+    assert (timeout.holding, timeout.beside) == ((0, 0), False)
+    assert [where for where, _ in book.faults] == ["time-out"]
+
+
+def test_a_time_out_looks_for_greenlets_that_wait_for_it_only_where_one_holds_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked_for = list[bool]()
+
+    def notes(*_: object, serves: bool) -> dict[int, Any]:
+        asked_for.append(serves)
+        return {}
+
+    monkeypatch.setattr(asked, "is_used", lambda: True)
+    monkeypatch.setattr(asked, "waiting_for", notes)
+    book, pool, greenlet = Book(), FakePool(), greenlets.greenlet(lambda: None)
+    asking, holding = Owner(GREENLET, 0), Owner(GREENLET, 0)
+    other = greenlets.greenlet(lambda: None)
+    asking.ref, holding.ref = weakref.ref(greenlet), weakref.ref(other)
+    assert held_for(asking, threading.get_ident(), [], book.pool_state(pool)) == (0, 0)
+    assert asked_for == []
+    hold = a_hold(book, pool, None, 0, 1.0)
+    hold.owner = holding
+    assert held_for(asking, threading.get_ident(), [hold, hold], book.pool_state(pool)) == (0, 0)
+    assert asked_for == [False]  # it holds for no request

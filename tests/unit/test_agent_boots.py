@@ -13,7 +13,10 @@ from rushhour.agent.boots import DRAMATIQ, MODULES, PROCESSES, BootPatch
 from rushhour.agent.units import of_its_thread
 from tests.unit.test_agent_doing import FakePool, a_hold
 
-LOOPS = {"billiard.pool": ("Worker", "workloop"), "huey.consumer": ("Worker", "loop")}
+LOOPS = {
+    "billiard.pool": ("Worker", "after_fork", "workloop"),
+    "huey.consumer": ("Worker", "initialize", "loop"),
+}
 
 
 def took(book: Book, when: float, pool: FakePool) -> Any:
@@ -24,12 +27,16 @@ def took(book: Book, when: float, pool: FakePool) -> Any:
 
 @pytest.mark.parametrize("name", sorted(LOOPS))
 def test_the_start_of_a_worker_is_over_when_its_loop_begins(name: str) -> None:
-    kind, method = LOOPS[name]
+    kind, starts, method = LOOPS[name]
     module, book, pool = ModuleType(name), Book(), FakePool()
-    worker = type(kind, (), {method: lambda self, number: number})
+    begins: Any = lambda self: own.append(of_its_thread(took(book, 1e12, pool)))  # noqa: E731
+    own: list[bool] = []
+    worker = type(kind, (), {method: lambda self, number: number, starts: begins})
     setattr(module, kind, worker)
     patch = BootPatch(book)
     patch.apply(module)
+    getattr(worker(), starts)()
+    assert own == [True]  # while its hooks run, too
     before = took(book, 0.0, pool)
     assert getattr(worker(), method)(3) == 3
     assert of_its_thread(before)

@@ -1,5 +1,6 @@
 """The name of what a frame calls, and the object whose method that is."""
 
+import asyncio
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rushhour.agent.calls import ENTERS, ITERATES, called_at, computes, receiver_of
+from rushhour.agent.calls import ENTERS, ITERATES, called_at, computes, in_a_loop, receiver_of
 
 DEADLINE_S = 10.0
 
@@ -67,12 +68,31 @@ def by_closure(probe: Probe) -> None:
     inner()
 
 
+def just_stored(probe: Probe) -> None:
+    assert len([each.look() for each in [probe]]) == 1  # Python 3.13 stores and loads it at once
+
+
+def as_argument(probe: Probe) -> None:
+    limit = 3
+    SimpleNamespace(limit=[limit, probe.look()])  # two variables are loaded at once
+
+
 def with_starred_arguments(probe: Probe) -> None:
     probe.look(*[HOLDER.limit])
 
 
 @pytest.mark.parametrize(
-    "calls", [by_variable, by_global, by_attribute, over_lines, by_closure, with_starred_arguments]
+    "calls",
+    [
+        by_variable,
+        by_global,
+        by_attribute,
+        over_lines,
+        by_closure,
+        just_stored,
+        as_argument,
+        with_starred_arguments,
+    ],
 )
 def test_the_method_that_is_called_and_its_object(calls: Callable[[Probe], None]) -> None:
     PROBE.seen.clear()
@@ -165,3 +185,23 @@ def test_code_that_runs_is_seen_to_compute(work: Callable[[threading.Event], Non
 def test_code_that_waits_is_not_seen_to_compute(work: Callable[[threading.Event], None]) -> None:
     found = looked_at(work)
     assert sum(found[10:]) <= len(found) / 50  # it has to begin
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_to_await_something_is_no_loop(loops: bool) -> None:
+    async def once() -> None:
+        await asyncio.sleep(DEADLINE_S)
+
+    async def again() -> None:
+        while True:
+            await asyncio.sleep(DEADLINE_S)
+
+    async def main() -> bool:
+        coroutine: Any = again() if loops else once()
+        task = asyncio.create_task(coroutine)
+        await asyncio.sleep(0.01)
+        frame = coroutine.cr_frame
+        task.cancel()
+        return in_a_loop(frame.f_code, frame.f_lasti)
+
+    assert asyncio.run(main()) == loops

@@ -79,11 +79,12 @@ def test_a_greenlet_in_the_queue_is_waited_for_by_who_waits_for_the_global_that_
     item = compiled("def item():\n    READY.wait()\n", APP, "item", READY=READY)
     other = compiled("def other(wait):\n    wait()\n    READY.is_set()\n", APP, "other", READY=READY)
     workers = [gevent.spawn(function, gevent.event.Event().wait) for function in (refresh, other)]
-    asker = gevent.spawn(item)
+    pause = compiled("def pause():\n    READY.wait(9)\n", APP, "pause", READY=READY)  # may only pass the time
+    asker, pauses = gevent.spawn(item), gevent.spawn(pause)
     gevent.sleep(0.01)
     try:
         assert set(waiting_for(workers[:1], serves=True)) == {id(asker)}
         assert set(waiting_for(workers[:1])) == set()  # it may wait for its next item
         assert set(waiting_for(workers[1:], serves=True)) == set()
     finally:
-        gevent.killall([*workers, asker])
+        gevent.killall([*workers, asker, pauses])

@@ -8,8 +8,10 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -18,11 +20,15 @@ from sqlalchemy.util import concurrency
 from rushhour.agent.asked import held_for
 from rushhour.agent.book import Book, Request
 from rushhour.agent.call_sites import Classifier
+from rushhour.agent.calls import methods_named
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.doing import Doing
 from rushhour.agent.frames import stack_of, variables_of
 from rushhour.agent.hands import Hands
+from rushhour.agent.helpers import MAX_AHEAD, Helpers
+from rushhour.agent.looks import INSIDE
 from rushhour.agent.owners import TASK, THREAD, Owner
+from rushhour.agent.pollers import begins_in
 from rushhour.agent.standing import ELSEWHERE, QUEUE
 from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of
 from tests.unit.test_agent_asked import in_queue, running, settled
@@ -334,13 +340,27 @@ class Refresher:
         READY.set()
 
     def waits_for_a_global(self) -> None:
-        READY.wait(DEADLINE_S)
+        READY.wait()
+
+    def sets_a_global_if_it_fails(self) -> None:
+        while not READY.is_set():
+            try:
+                self.work()
+            except RuntimeError:
+                READY.set()
+
+    def pauses(self) -> None:
+        while not READY.wait(DEADLINE_S):
+            self.filling = False
 
     def sets_its_own(self) -> None:
         self.work()
         self.ready.set()
 
     def waits_for_its_own(self) -> None:
+        self.ready.wait()
+
+    def waits_a_while_for_its_own(self) -> None:
         self.ready.wait(DEADLINE_S)
 
     def takes(self) -> None:
@@ -376,7 +396,7 @@ class Refresher:
     def fills_or_waits(self) -> None:
         with self.changed:
             if self.filling:
-                self.changed.wait(DEADLINE_S)
+                self.changed.wait()
                 return
             self.filling = True
         self.work()
@@ -403,6 +423,10 @@ KNOWN = [
 UNKNOWN_TO = [
     (Refresher.only_refers_to_it, Refresher.waits_for_its_own),
     (Refresher.only_refers_to_it, Refresher.puts),
+    (Refresher.sets_a_global_if_it_fails, Refresher.waits_for_a_global),
+    # With a time-out: a pause that a global event would end early.
+    (Refresher.sets_a_global, Refresher.pauses),
+    (Refresher.sets_its_own, Refresher.waits_a_while_for_its_own),
 ]
 
 
@@ -434,6 +458,8 @@ def test_who_waits_for_a_worker_is_known_by_what_that_one_calls_of_a_thing_both_
             may_end.set()
             READY.set()
             subject.ready.set()
+            with subject.changed:
+                subject.changed.notify_all()
             with subject.orders.not_full:
                 subject.orders.maxsize = 9
                 subject.orders.not_full.notify_all()
@@ -465,3 +491,179 @@ def test_who_asks_again_and_again_may_wait_for_a_thread_of_the_services_own_in_t
             done.set()
     [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
     assert [place[0] for place in seen["places"]] == ["inside" if loops and not server else ELSEWHERE]
+
+
+def by_the_service(work: Work) -> None:
+    with running(work):
+        pass
+
+
+def by_a_framework(work: Work) -> None:
+    """As with uWSGI, whose server has no frames."""
+    file = "/venv/lib/python3.11/site-packages/flask/app.py"
+    call = compiled("def __call__(work):\n    work()\n", file, "__call__")
+    with running(partial(call, work)):
+        pass
+
+
+def by_an_application(work: Work) -> None:
+    with running(partial(wsgi_application, work, lambda: None)):
+        pass
+
+
+def wsgi_application(environ: Work, start_response: Work) -> None:
+    environ()
+    start_response()
+
+
+def by_an_executor(work: Work) -> None:
+    with futures.ThreadPoolExecutor(1) as executor:
+        executor.submit(work)
+
+
+def by_a_loop_of_events(work: Work) -> None:
+    async def main() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, work)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("starts", "none"),
+    [
+        (by_the_service, True),
+        (by_a_framework, False),
+        (by_an_application, False),
+        (by_an_executor, True),
+        (by_a_loop_of_events, False),
+    ],
+)
+def test_a_thread_in_the_queue_is_nobodys_helper_if_it_may_serve_a_request(
+    starts: Callable[[Work], None], none: bool
+) -> None:
+    found = list[bool]()
+
+    def look() -> None:
+        time.sleep(0.05)  # until whoever waits for it does
+        found.append(begins_in(stack_of(sys._getframe()), Classifier()))
+
+    starts(look)
+    assert found == [none]
+
+
+def test_a_pause_that_a_global_event_would_end_is_not_held_for_who_sets_that_event() -> None:
+    """But its place says that it may wait for somebody else in the process."""
+    READY.clear()
+    book, began, found, stop = Book(), threading.Event(), list[tuple[int, int]](), threading.Event()
+    subject = Refresher(lambda: None)
+
+    def times_out() -> None:
+        began.set()
+        stop.wait(DEADLINE_S)
+        state = book.pool_state(POOL)
+        found.append(held_for(Owner(THREAD, 0), threading.get_ident(), book.live.copy(), state))
+
+    subject.work = lambda: in_queue(times_out)
+    pauses = compiled(
+        "def pauses(event):\n    while not event.wait(9):\n        pass\n", "/srv/app/items.py", "pauses"
+    )
+    with running(subject.sets_a_global), running(lambda: pauses(READY)) as holder:
+        assert began.wait(DEADLINE_S)
+        time.sleep(0.05)
+        hold = a_hold(book, POOL, Request("GET", None), holder.ident or 0, 1.0)
+        doing = Doing(Classifier(), Catalog())
+        doing.tick([hold], {hold: 1})
+        stop.set()
+    [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
+    assert [place[0] for place in seen["places"]] == [INSIDE]
+    assert found == [(0, 0)]
+
+
+def test_what_comes_after_a_loop_or_a_block_is_yet_to_be_called() -> None:
+    """What only a handler of exceptions calls is not, nor is what has been called."""
+    looks = list[set[str]]()
+
+    class Numbers:
+        def __aiter__(self) -> "Numbers":
+            return self
+
+        async def __anext__(self) -> int:
+            looks.append({name for _, _, name in methods_named(sys._getframe(1), frozenset({"set"}))})
+            raise StopAsyncIteration
+
+    async def works(
+        before: threading.Event, each: threading.Event, failed: threading.Event, after: threading.Event
+    ) -> None:
+        before.set()
+        try:
+            with suppress(KeyError):
+                async for _ in Numbers():
+                    each.set()
+        except RuntimeError:
+            failed.set()
+        after.set()
+
+    with pytest.raises(StopIteration):
+        works(*(threading.Event() for _ in range(4))).send(None)
+    assert looks == [{"each", "after"}]
+
+
+def test_a_tick_looks_ahead_of_a_few_stacks_in_the_queue_and_they_take_turns() -> None:
+    """It costs most of a look; of the many that wait for their first connection nobody waits for one."""
+    go_on = threading.Event()
+
+    def wait() -> None:
+        go_on.wait(DEADLINE_S)
+
+    subjects = [Refresher(lambda: in_queue(wait)) for _ in range(3 * MAX_AHEAD)]
+    threads = [threading.Thread(target=subject.sets_its_own) for subject in subjects]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    frames = sys._current_frames()
+    asking = [stack_of(frames[thread.ident or 0]) for thread in threads]
+    looked_at = list[int]()
+    for turn in range(3):
+        hands = Helpers(frames, [], lambda _: True, turn)._hands_of(asking)
+        for number, subject in enumerate(subjects):
+            if any(one.are_awaited({id(subject.ready)}, None, serves=True) for one in hands):
+                looked_at.append(number)
+        assert len(looked_at) == MAX_AHEAD * (turn + 1)
+    frames.clear()
+    asking.clear()
+    go_on.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert sorted(looked_at) == list(range(len(subjects)))
+
+
+def test_a_stack_whose_functions_were_seen_to_end_a_wait_has_its_turn_each_time() -> None:
+    """A helper among many requests in the queue, whose functions call methods of the same names."""
+    go_on, known = threading.Event(), set[CodeType]()
+
+    def wait() -> None:
+        go_on.wait(DEADLINE_S)
+
+    def asks(names: dict[str, int]) -> None:
+        in_queue(wait)
+        names.get("number")
+
+    subject = Refresher(lambda: in_queue(wait))
+    works: list[Work] = [*(partial(asks, {}) for _ in range(3 * MAX_AHEAD)), subject.sets_its_own]
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    frames = sys._current_frames()
+    asking = [stack_of(frames[thread.ident or 0]) for thread in threads]
+    found = []
+    for turn in range(20):
+        hands = Helpers(frames, [], lambda _: True, turn, known)._hands_of(asking)
+        found.append(any(one.are_awaited({id(subject.ready)}, None, serves=True) for one in hands))
+    frames.clear()
+    asking.clear()
+    go_on.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert any(found[:4])
+    assert all(found[4:])

@@ -262,7 +262,7 @@ def test_the_function_that_takes_a_lock_through_a_class_of_its_own_is_the_guarde
         raise
 
 
-class Tried:
+class TriedLock:
     """A lock that is tried again and again, as one in a file, in Redis or in a table."""
 
     def __init__(self) -> None:
@@ -283,19 +283,19 @@ class Tried:
 
 
 @contextmanager
-def report_lock(lock: Tried) -> Iterator[None]:
+def report_lock(lock: TriedLock) -> Iterator[None]:
     while not lock.inner.acquire(blocking=False):
         time.sleep(0.2)
     yield
     lock.release()
 
 
-def try_lock(lock: Tried) -> None:
+def try_lock(lock: TriedLock) -> None:
     while not lock.inner.acquire(blocking=False):
         time.sleep(0.2)
 
 
-def turn_of(lock: Tried) -> None:
+def turn_of(lock: TriedLock) -> None:
     """The same, whose name says nothing of a lock."""
     while not lock.inner.acquire(blocking=False):
         time.sleep(0.2)
@@ -315,8 +315,8 @@ TRIES = {
 def test_a_lock_that_is_tried_again_and_again_is_one_whose_owner_may_be_in_the_queue(
     kind: str, where: str
 ) -> None:
-    """Known by the names of what takes it; else a sleeper only may wait for the holder further on."""
-    lock, release, inside = Tried(), threading.Event(), threading.Event()
+    """Known by the name of its class; by that of a function it may be one, as of any sleeper."""
+    lock, release, inside = TriedLock(), threading.Event(), threading.Event()
 
     def wait() -> None:
         inside.set()
@@ -335,8 +335,83 @@ def test_a_lock_that_is_tried_again_and_again_is_one_whose_owner_may_be_in_the_q
             release.set()
     if kind == "unnamed":
         assert places == ({QUEUE, INSIDE} if where == "queue" else {ELSEWHERE, INSIDE})
+    elif kind in ("manager", "function"):
+        assert places == ({QUEUE, INSIDE} if where == "queue" else {INSIDE})
     else:
         assert places == ({QUEUE, BEHIND} if where == "queue" else {INSIDE, LOCK})
+
+
+@pytest.mark.parametrize(("same", "holds", "seen"), [(1, 0, BEHIND), (0, 1, BEHIND), (0, 0, LOCK)])
+def test_who_passed_a_lock_that_is_tried_has_it_if_it_is_the_same_or_holds_a_connection(
+    same: int, holds: int, seen: str
+) -> None:
+    """Else it waits for its first connection, having given the lock back."""
+    locks = [TriedLock(), TriedLock()]
+    locks[1].acquire()
+    release, inside = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        release.wait(DEADLINE_S)
+
+    get = compiled("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
+    source = "def save(lock, wait):\n    with lock:\n        get(wait)\n"
+    save = compiled(source, "/srv/app/items.py", "save", get=get)
+    if same:
+        locks[1].release()
+    book, pool = Book(), FakePool()
+    with thread_in(lambda: save(locks[same], wait)) as owner:
+        assert inside.wait(DEADLINE_S)
+        with thread_in(lambda: save(locks[1], release.wait)) as waiter:
+            taken = a_hold(book, pool, None, waiter.ident or 0, 1.0)
+            also = a_hold(book, pool, None, owner.ident or 0, 1.0)
+            places = places_of([taken, also] if holds else [taken])
+            release.set()
+            if not same:
+                locks[1].release()
+    assert places == {seen, *([QUEUE] if holds else [])}
+
+
+class ConnectionPool:
+    """Of connections to a partner: acquired from, and released to."""
+
+    def acquire(self) -> None:
+        time.sleep(0.2)
+
+    def release(self) -> None:
+        """Nobody waits for it."""
+
+
+def test_a_pool_of_connections_is_no_lock() -> None:
+    with thread_in(lambda: ConnectionPool().acquire()) as thread:
+        assert LockPlaces().tried(frames_of(thread)) == ()
+
+
+def test_a_function_named_for_a_lock_may_lock_a_thing_elsewhere() -> None:
+    """A seat at a partner, say; a request that has done so, and waits for its next connection, has none."""
+    confirmed, release, inside = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        release.wait(DEADLINE_S)
+
+    get = compiled("def get(wait):\n    wait()\n", f"{SQLALCHEMY}util/queue.py", "get")
+    lock_seat = compiled(
+        "def lock_seat(done, wait):\n    while not done.is_set():\n        sleep(0.05)\n    get(wait)\n",
+        "/srv/app/seats.py",
+        "lock_seat",
+        sleep=time.sleep,
+        get=get,
+    )
+    done = threading.Event()
+    done.set()
+    with thread_in(lambda: lock_seat(done, wait)):
+        assert inside.wait(DEADLINE_S)
+        with thread_in(lambda: lock_seat(confirmed, wait)) as holder:
+            places = places_of([a_hold(Book(), FakePool(), None, holder.ident or 0, 1.0)])
+            confirmed.set()
+            release.set()
+    assert places == {INSIDE}
 
 
 def test_what_a_waiting_task_has_entered_is_known_through_context_managers_too() -> None:
