@@ -333,7 +333,7 @@ def test_a_run_that_is_killed_keeps_what_it_saw(runs: Runs) -> None:
     assert "SIGKILL" in run.failure
 
 
-@pytest.mark.parametrize("how", ["killed", "hung"])
+@pytest.mark.parametrize("how", [pytest.param("killed", marks=pytest.mark.long), "hung"])
 def test_a_lost_worker_is_reported(how: str, runs: Runs) -> None:
     run = runs(f"{how}-worker")
     assert run.code == 3

@@ -19,6 +19,8 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving
 
+pytestmark = pytest.mark.long
+
 ENDS_WITHIN_S = 30
 LOCUSTFILE = """
 from locust import FastHttpUser, constant, task
@@ -143,7 +145,6 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         yield lambda name: runs[name].result(timeout=120)
 
 
-@pytest.mark.long
 def test_workers_that_were_started_by_hand_count_as_forked_ones_do(ended: Callable[[str], Ended]) -> None:
     run = ended("joined")
     assert run.code == 0, run.said
@@ -160,7 +161,6 @@ def test_a_worker_with_other_code_ends_the_run_with_its_reason(ended: Callable[[
     assert "differs from the master's" in run.said
 
 
-@pytest.mark.long
 def test_a_worker_without_rushhour_ends_the_run_with_its_reason(ended: Callable[[str], Ended]) -> None:
     run = ended("without rushhour")
     assert run.code == 3, run.said

@@ -166,7 +166,9 @@ def annotated(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith("::")]
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2", "--dist", "loadfile")])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("-p", "xdist", "-n", "2", "--dist", "loadfile"), marks=pytest.mark.long)]
+)
 def test_leaks_are_annotated_at_the_line_that_took_the_connection(
     workers: tuple[str, ...], tmp_path: Path
 ) -> None:
