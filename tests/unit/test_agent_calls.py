@@ -69,7 +69,9 @@ def by_closure(probe: Probe) -> None:
 
 
 def just_stored(probe: Probe) -> None:
-    assert len([each.look() for each in [probe]]) == 1  # Python 3.13 stores and loads it at once
+    # Python 3.13 stores and loads it at once. pytest writes another code for an assertion.
+    looks = [each.look() for each in [probe]]
+    assert len(looks) == 1
 
 
 def as_argument(probe: Probe) -> None:
