@@ -67,12 +67,17 @@ def find(signals: Signals) -> Finding | None:
 
 
 def _leaked_share(signals: Signals) -> float:
-    """Return the share of the server's connections that leaked from a pool without a limit of its own."""
-    leak = signals.leak
-    if leak is None or leak.capacity is not None:
-        return 0.0
+    """Return the share of the server's connections that leaked from a pool without a limit of its own.
+
+    Without the agent: of those that stay idle in a transaction after the load.
+    """
+    leak, leaked = signals.leak, 0
+    if not signals.agent:
+        leaked = max(signals.outside.idle_after_load.values(), default=0)
+    elif leak is not None and leak.capacity is None:
+        leaked = leak.leaked
     most = max((most for most, _ in signals.processes.limits.values()), default=0)
-    return min(1.0, leak.leaked / most) if most else 0.0
+    return min(1.0, leaked / most) if most else 0.0
 
 
 def _engines(processes: ProcessSignals) -> str:

@@ -144,6 +144,15 @@ def test_a_server_that_is_full_of_leaked_connections_is_not_too_small() -> None:
     assert diagnosed(leak_without_a_limit(3)).cause == "server-limit"
 
 
+@pytest.mark.parametrize(("left", "cause"), [(94, "unclosed-path"), (3, "server-limit")])
+def test_nor_is_it_where_only_the_server_shows_that_they_leaked(left: int, cause: str) -> None:
+    history = h.without_agent(leak_without_a_limit(90))
+    kept = tuple(f.Backend(9000 + number, "idle in transaction", None, 25.0) for number in range(left))
+    servers = tuple(dataclasses.replace(one, backends=kept) for one in history.servers)
+    found = diagnosed(dataclasses.replace(history, servers=servers))
+    assert (found.cause, found.confidence != "certain") == (cause, True)
+
+
 @pytest.mark.parametrize(("leaked", "cause"), [(30, "unclosed-path"), (2, "blocked-worker")])
 def test_a_loop_that_waits_for_a_pool_which_leaked_whole_is_not_the_cause(leaked: int, cause: str) -> None:
     story = h.Story(duration_s=LOAD_S, users=80)
