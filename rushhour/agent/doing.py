@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from .asked import serves_a_request
 from .book import of_earlier_item
 from .calls import computes
-from .coroutines import MAX_GENERATIONS, Chain, chain_of, entered_by, tasks_beside
+from .coroutines import MAX_GENERATIONS, Chain, chain_of
 from .frames import Uninterrupted, stack_of
-from .green import suspended_at
 from .hands import awaited_things
-from .helpers import MAX_OTHERS, Helpers
+from .helpers import Helpers
 from .inside import waits_inside
-from .locks import LockPlaces, add_furthest, has_taken, instructions_of, locks_of
+from .lock_owners import find_lock_owners
+from .locks import LockPlaces, instructions_of, locks_of
 from .looks import (
     BEHIND,
     COMPUTES,
@@ -105,7 +105,7 @@ class Doing:
         try:
             looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
             find_pollers(looks, self._is_helper_in_queue)
-            self._find_lock_owners(looks, newest, frames)
+            find_lock_owners(looks, newest, frames, self._helpers, self._in_queue)
             for look in looks:
                 look.stack.clear()
                 self._looks.count(look)
@@ -282,57 +282,6 @@ class Doing:
         """Return whether most of an event loop's threads that work wait in a pool's queue."""
         stacks = self._helpers.threads()
         return 2 * sum(self._in_queue(stack) for stack in stacks) >= len(stacks) > 0
-
-    def _find_lock_owners(
-        self, looks: list[Look], newest: dict[Owner, Hold], frames: dict[int, FrameType]
-    ) -> None:
-        """Mark holders that wait for a lock whose owner waits in a pool's queue.
-
-        The owner is behind the instruction that takes the lock; others may wait before it, too. Of a lock
-        that is tried again and again, who is behind it may have given it back: that one counts if it holds a
-        connection as well, or refers to the same lock.
-        """
-        waiting = [look for look in looks if look.guards]
-        if not waiting:
-            return
-        inside: dict[int, int] = {}
-        entered: set[int] = set()  # by who waits in a pool's queue, in blocks that it has not left
-        for look in looks:
-            if look.what in (QUEUE, OTHER_POOL):
-                add_furthest(inside, look.stack)
-                entered |= entered_by(look.hold.owner.ref() if look.hold.owner.kind == TASK else None)
-        held = inside
-        queued: list[list[FrameType]] = []
-        if not inside:  # they may hold no connection yet
-            held = {}
-            threads = {owner.thread for owner in newest if owner.kind == THREAD and owner.ended is None}
-            ids = {id(owner.ref()) for owner in newest if owner.kind != THREAD}
-            others = [
-                (stack_of(frame), thread in threads) for thread, frame in list(frames.items())[:MAX_OTHERS]
-            ]
-            task = next((look.hold.owner.ref() for look in waiting if look.hold.owner.kind == TASK), None)
-            for other in tasks_beside(task, MAX_OTHERS):
-                others.append((chain_of(other).frames, id(other) in ids))
-                if self._in_queue(others[-1][0]):
-                    entered |= entered_by(other)
-            others += [
-                (stack_of(suspended_at(greenlet)), id(greenlet) in ids) for greenlet in self._helpers.queued()
-            ]
-            for stack, holds in others:
-                if self._in_queue(stack):
-                    queued.append(stack)
-                    add_furthest(inside, stack)
-                    if holds:
-                        add_furthest(held, stack)
-        for look in waiting:
-            guards = look.guards.items()
-            furthest = held if look.tries else inside
-            passed = any(furthest.get(code, -1) > instruction for code, instruction in guards)
-            passed = passed or (
-                look.tries and any(has_taken(stack, look.guards, look.locks) for stack in queued)
-            )
-            if passed or not entered.isdisjoint(look.locks):
-                look.what = BEHIND
 
     def _is_helper_in_queue(self) -> bool:
         """Return whether a thread or greenlet that is known to serve no request waits in a pool's queue."""
