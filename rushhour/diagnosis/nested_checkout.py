@@ -44,7 +44,7 @@ def find(signals: Signals) -> Finding | None:
         share=pressure.busy_share,
         summary=_summary(holds, pressure.outer if holds.crossed else None),
         fix=FIX,
-        evidence=(*_lines(holds), *hold_evidence(holds), *pressure_evidence(pressure)),
+        evidence=(*_lines(*_both(holds)), *hold_evidence(holds), *pressure_evidence(pressure)),
     )
 
 
@@ -66,16 +66,11 @@ def _unseen(pressure: PressureSignals, holds: HoldSignals, following: Following)
         ),
         fix=FIX,
         evidence=(
-            *_both_lines(first, second),
+            *_lines(first, second, ("pool.jsonl", "pool.jsonl")),
             *hold_evidence(holds),
             *pressure_evidence(pressure),
         ),
     )
-
-
-def _both_lines(first: f.CallSite | None, second: f.CallSite | None) -> tuple[Evidence, ...]:
-    found = (("first connection taken at", first), ("second one asked for at", second))
-    return tuple(Evidence(what, at(site), source="pool.jsonl") for what, site in found if site is not None)
 
 
 def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:
@@ -84,15 +79,17 @@ def _both(holds: HoldSignals) -> tuple[f.CallSite | None, f.CallSite | None]:
     return holds.taken(*whats), holds.seen("queue", *whats[2:]) or holds.second or holds.line
 
 
-def _lines(holds: HoldSignals) -> tuple[Evidence, ...]:
-    first, second = _both(holds)
-    found = [
-        Evidence("first connection taken at", at(first), source="pool.jsonl doing.places") if first else None,
-        Evidence("second one asked for at", at(second), source="pool.jsonl doing.places, timeout.site")
-        if second
-        else None,
-    ]
-    return tuple(item for item in found if item is not None)
+def _lines(
+    first: f.CallSite | None,
+    second: f.CallSite | None,
+    sources: tuple[str, str] = ("pool.jsonl doing.places", "pool.jsonl doing.places, timeout.site"),
+) -> tuple[Evidence, ...]:
+    found = (("first connection taken at", first), ("second one asked for at", second))
+    return tuple(
+        Evidence(what, at(site), source=source)
+        for (what, site), source in zip(found, sources, strict=True)
+        if site is not None
+    )
 
 
 def _summary(holds: HoldSignals, outer: str | None) -> str:
