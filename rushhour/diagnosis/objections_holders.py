@@ -217,6 +217,33 @@ def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the servers", says, "postgres.jsonl states")
 
 
+def few_backends(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict connections at work: holders wait for the server, which has far fewer at work.
+
+    The others wait on the way to it: in a pooler such as pgbouncer, a proxy, or the network.
+    """
+    holds, pressure = signals.holds, signals.pressure
+    if holds is None or pressure is None or holds.looks < ENOUGH_LOOKS or holds.driver < MOST:
+        return
+    seen = [
+        sample.states
+        for sample in history.servers
+        if sample.server == f.server_of(pressure.pool)
+        and sample.error is None
+        and pressure.from_s <= sample.t_s <= pressure.to_s
+        and sample.states
+    ]
+    if not seen:
+        return
+    work = sum(count for states in seen for state, count in states.items() if state != "idle") / len(seen)
+    if work < MOST * holds.driver * pressure.capacity:
+        says = (
+            f"{work:.1f} of its backends were at work, on average, while {holds.driver:.0%} of "
+            f"{pressure.capacity} holders waited for it: the others waited on the way, as in a pooler"
+        )
+        yield Objection("the servers", says, "postgres.jsonl states")
+
+
 def unwitnessed(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict connections at work: neither the agent nor the server saw them work."""
     del history

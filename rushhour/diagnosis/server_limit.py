@@ -1,6 +1,7 @@
 """Rule: the pools of all processes together exceed the server's limit of connections."""
 
 from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.objection import HARDLY_ANY
 from rushhour.diagnosis.processes import ProcessSignals
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
@@ -36,7 +37,7 @@ def find(signals: Signals) -> Finding | None:
     return Finding(
         cause=CAUSE,
         confidence="certain" if full else "likely",
-        share=1.0 - _leaked_share(signals),
+        share=min(1.0 - _leaked_share(signals), _share_of_refusals(signals, refused)),
         summary=_summary(processes, refused, full),
         fix=FIX if processes.engines_site is None else f"{ENGINE_FIX} {FIX}",
         evidence=(
@@ -78,6 +79,21 @@ def _leaked_share(signals: Signals) -> float:
         leaked = leak.leaked
     most = max((most for most, _ in signals.processes.limits.values()), default=0)
     return min(1.0, leaked / most) if most else 0.0
+
+
+def _share_of_refusals(signals: Signals, refused: int) -> float:
+    """Return 1, or less where nearly all who got no connection waited in vain for a pool that was full.
+
+    A pool that is full has all its connections, so that the server refused it none of them.
+    """
+    share = turned_away_by_server(signals, refused)
+    return 1.0 if share >= HARDLY_ANY else share
+
+
+def turned_away_by_server(signals: Signals, refused: int) -> float:
+    """Return the share of refused connections among these and the pools' time-outs."""
+    late = signals.metrics.pool.timeouts or 0
+    return refused / (refused + late) if refused else 0.0
 
 
 def _engines(processes: ProcessSignals) -> str:

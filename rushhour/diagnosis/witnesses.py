@@ -15,6 +15,7 @@ from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
 from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
+from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
 from rushhour.metrics.wording import counted
@@ -107,6 +108,19 @@ def _gaps(moments: list[float]) -> tuple[float, float]:
     return sum(step for step in steps if step >= long_s), moments[-1] - moments[0]
 
 
+def _full_pools(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a server that refuses connections: most who got none waited for a pool that had all of its."""
+    del history
+    refused = signals.processes.log_kinds.get("server_limit", 0)
+    late = signals.metrics.pool.timeouts or 0
+    if turned_away_by_server(signals, refused) < MOST:
+        says = (
+            f"{counted(late, 'request')} waited in vain for a pool that had all its connections; the server "
+            f"refused {refused:,}"
+        )
+        yield Objection("the answers", says, "pool.jsonl timeout, events.jsonl log_errors.kinds")
+
+
 def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
     del history
     everything = signals.metrics.all
@@ -155,10 +169,11 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        *(holders.left_out, locks.at_locks),
+        *(holders.left_out, holders.few_backends, locks.at_locks),
     ),
     "slow-or-dead-backend": (holders.elsewhere, locks.own_locks, _stood_still),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
+    "server-limit": (_full_pools,),
     "none": (leaks.left_open, leaks.silent_agent, _no_load, _failed_answers, _slow_answers),
 }

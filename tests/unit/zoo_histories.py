@@ -224,7 +224,7 @@ def saturated() -> History:
     full_pool(made)
     made.requests(LIST, 3, 1_250)
     doing(made, driver=60)
-    backends(made, "active", lambda _: 0.3)
+    backends(made, "active", lambda _: 0.3, count=CAPACITY)
     return made.history()
 
 
