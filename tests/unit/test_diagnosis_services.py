@@ -21,9 +21,7 @@ def refused_as_well(history: History, times: int) -> History:
         for number in range(times)
     )
     events = tuple(sorted((*history.events, *errors), key=lambda event: event.t_s))
-    servers = tuple(
-        dataclasses.replace(one, connections=98, max_connections=100) for one in history.servers
-    )
+    servers = tuple(dataclasses.replace(one, connections=98, max_connections=100) for one in history.servers)
     return dataclasses.replace(history, events=events, servers=servers)
 
 
