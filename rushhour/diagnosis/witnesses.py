@@ -109,7 +109,7 @@ def _gaps(moments: list[float]) -> tuple[float, float]:
 
 
 def _full_pools(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict a server that refuses connections: most who got none waited for a pool that had all of its."""
+    """Contradict a server that refuses connections: most who got none waited for a full pool."""
     del history
     refused = signals.processes.log_kinds.get("server_limit", 0)
     late = signals.metrics.pool.timeouts or 0

@@ -1,6 +1,7 @@
 """Histories of ordinary services, each with the right answer: a cause, or at least no wrong one."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
@@ -34,20 +35,22 @@ def refused_as_well(history: History, times: int) -> History:
         (zoo.saturated, "saturation"),
     ],
 )
-def test_a_few_refused_connections_are_not_why_a_full_pool_turns_requests_away(history, cause):
+def test_a_few_refused_connections_are_not_why_a_full_pool_turns_requests_away(
+    history: Callable[[], History], cause: str
+) -> None:
     assert zoo.diagnosed(history()).cause == cause
     found = zoo.diagnosed(refused_as_well(history(), 2))
     assert found.cause == cause
     assert any("server-limit" in amplifier for amplifier in found.amplifiers)
 
 
-def test_as_many_time_outs_as_refusals_leave_two_candidates():
+def test_as_many_time_outs_as_refusals_leave_two_candidates() -> None:
     found = zoo.diagnosed(refused_as_well(zoo.nested(), 30))
     assert (found.cause, found.confidence) == ("server-limit", "possible")
     assert "Or nested-checkout" in found.summary
 
 
-def test_refusals_without_time_outs_stay_a_certain_server_limit():
+def test_refusals_without_time_outs_stay_a_certain_server_limit() -> None:
     found = zoo.diagnosed(zoo.refused())
     assert (found.cause, found.confidence) == ("server-limit", "certain")
 
@@ -67,12 +70,12 @@ def behind_a_pooler(at_work: int, state: str = "active") -> History:
     return made.history()
 
 
-def test_a_pooler_in_front_of_the_server_is_no_certain_saturation():
+def test_a_pooler_in_front_of_the_server_is_no_certain_saturation() -> None:
     found = zoo.diagnosed(behind_a_pooler(5))
     assert found.confidence == "possible"
     assert any("as in a pooler" in str(one.value) for one in found.evidence)
 
 
-def test_a_server_with_all_its_backends_at_work_is_saturated_for_certain():
+def test_a_server_with_all_its_backends_at_work_is_saturated_for_certain() -> None:
     found = zoo.diagnosed(behind_a_pooler(h.CAPACITY))
     assert (found.cause, found.confidence) == ("saturation", "certain")
