@@ -182,9 +182,10 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
         most = newer.gauges.get((MOST, name))
         if most and own.total * hold.mean_s > (1 + MEAN_ERROR) * most * over_s:
             problem = (
-                f"--over {over_s:g}s: {own.total:,.0f} check-outs of {name} for {hold.mean_s * 1e3:.3g} ms "
-                f"each hold {own.total * hold.mean_s / over_s:,.1f} connections on average in that time, and the "
-                f"pool has {most:g} at most: say over how long they were counted, {newer.name} has no time"
+                f"--over {over_s:g}s: {own.total:,.0f} check-outs of {name} for "
+                f"{hold.mean_s * 1e3:.3g} ms each hold {own.total * hold.mean_s / over_s:,.1f} connections "
+                f"on average in that time, and the pool has {most:g} at most: say over how long they were "
+                f"counted; {newer.name} does not hold it"
             )
             raise UsageError([problem])
         found.append(
@@ -259,9 +260,9 @@ def _check_timeouts(newer: Scrape, older: Scrape | None, pool: str, checkouts: f
     since = timeouts - before
     if since > MOST_TIMED_OUT * (checkouts + since):
         raise InsufficientDataError(
-            f"{newer.name}: {since:,.0f} check-outs of {pool} timed out, beside {checkouts:,.0f} that came "
-            "back: holds and arrivals of an exhausted pool do not say what a larger pool would show; name two "
-            "texts of an hour without time-outs, or size a run"
+            f"{newer.name}: {since:,.0f} check-outs of {pool} timed out, beside {checkouts:,.0f} that "
+            "came back: holds and arrivals of an exhausted pool do not say what a larger pool would show; "
+            "name two texts of an hour without time-outs, or size a run"
         )
 
 
