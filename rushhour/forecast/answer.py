@@ -159,7 +159,7 @@ def _of_leak(
         reasons.append(
             "threads that work outside of requests keep it, and how many there will be is not known"
         )
-    elif "dropped" in leak.kinds and answer == "yes":
+    elif "dropped" in leak.kinds:
         answer = "unsure"
         reasons.append(
             "garbage collection brought the connections back in the run; how soon it does so in production "

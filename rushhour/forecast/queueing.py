@@ -90,10 +90,13 @@ def predict(
     cpu = predicted_cpu(demand, setting)
     expected_per_s = expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
     if expected_per_s > MOST_PER_S:
+        who = f"{setting.customers:,} customers" if demand.seconds else "what was counted"
+        processes = setting.processes * setting.instances
+        where = "a single process" if processes == 1 else f"each of {processes:,} processes"
         problem = (
-            f"{setting.customers:,} customers would send {expected_per_s:,.0f} requests a second to each of "
-            f"{setting.processes * setting.instances} processes, and no Python process answers more than "
-            f"{MOST_PER_S:,}: more processes or instances, or fewer customers, would make sense"
+            f"{who} would send {expected_per_s:,.0f} requests a second to {where}, and no "
+            f"Python process answers more than {MOST_PER_S:,}: more processes or instances, or fewer "
+            "customers, would make sense"
         )
         raise UsageError([problem])
     activity = activity_of(demand) if bursts else (1.0,)

@@ -16,10 +16,16 @@ from rushhour.forecast.durations import Durations, from_bounds
 POOL: Final = "db_client_connection_pool_name"
 USE: Final = "db_client_connection_use_time_seconds"
 CREATE: Final = "db_client_connection_create_time_seconds"
+TIMEOUTS: Final = "db_client_connection_timeouts_total"
 IDLE_MAX: Final = "db_client_connection_idle_max"
 MOST: Final = "db_client_connection_max"
 LEAKED: Final = "rushhour_pool_leaked_connections"
 PROCESSES: Final = "rushhour_agent_processes"
+MOST_TIMED_OUT: Final = (
+    0.01  # of the check-outs; with more, holds and arrivals are those of an exhausted pool
+)
+MEAN_ERROR: Final = 0.02  # of a sum of seconds beside the buckets it belongs to: the sum is rounded
+MOST_REPORTING: Final = 10_000  # processes on one page
 DEFAULT_TIMEOUT_S: Final = 30.0  # SQLAlchemy's: the metrics do not hold it
 
 
@@ -47,6 +53,10 @@ def parse_scrape(name: str, text: str) -> Scrape:
         found = {family.name: family for family in families}
         use, create = _histograms(found.get(USE)), _histograms(found.get(CREATE))
         _check_whole(text, families, use)
+        for metric, histograms in ((USE, use), (CREATE, create)):
+            for pool, histogram in histograms.items():
+                _check_sum(metric, pool, histogram)
+        gauges = _gauges(families)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UsageError([f"{name}: not Prometheus's text format: {error}"]) from None
     if not use:
@@ -56,14 +66,43 @@ def parse_scrape(name: str, text: str) -> Scrape:
             "does not say who waits; scrape the agent's own page (docs/agent.md), with its _bucket series"
         )
         raise UsageError([problem])
-    gauges = {
-        (sample.name, sample.labels.get(POOL, "")): sample.value
-        for family in families
-        if family.name in {IDLE_MAX, MOST, LEAKED, PROCESSES}
-        for sample in family.samples
-        if math.isfinite(sample.value)
-    }
     return Scrape(name, use, create, gauges)
+
+
+def _gauges(families: Sequence[Metric]) -> dict[tuple[str, str], float]:
+    """Return gauges and counters by metric and pool, summed over all other labels, such as instances."""
+    found: dict[tuple[str, str], float] = {}
+    for family in families:
+        for sample in family.samples:
+            if sample.name not in {IDLE_MAX, MOST, LEAKED, PROCESSES, TIMEOUTS}:
+                continue
+            if not 0 <= sample.value < math.inf:
+                raise ValueError(f"{sample.name} is {sample.value}")
+            key = sample.name, sample.labels.get(POOL, "")
+            found[key] = found.get(key, 0.0) + sample.value
+    processes = found.get((PROCESSES, ""))
+    if processes is not None and (processes != round(processes) or not 1 <= processes <= MOST_REPORTING):
+        raise ValueError(
+            f"{PROCESSES} is {processes:g}: a whole number of 1 to {MOST_REPORTING:,} is expected"
+        )
+    return found
+
+
+def _check_sum(metric: str, pool: str, histogram: _Histogram) -> None:
+    """Check that the mean of a histogram lies within its buckets. Raises ValueError."""
+    if not histogram.total or not histogram.sum_s:
+        return  # nothing was counted, or the text has no sums
+    below, below_s, least_s, most_s = 0.0, 0.0, 0.0, 0.0
+    for bound_s, upto in sorted(histogram.upto.items()):
+        if upto > below:
+            least_s += (upto - below) * below_s
+            most_s += (upto - below) * bound_s
+        below, below_s = max(upto, below), bound_s
+    if not least_s * (1 - MEAN_ERROR) <= histogram.sum_s <= most_s * (1 + MEAN_ERROR):
+        raise ValueError(
+            f"{metric} of {pool} sums up to {histogram.sum_s:g} s, and by its buckets it is "
+            f"{least_s:g} to {most_s:g} s"
+        )
 
 
 def _check_whole(text: str, families: Sequence[Metric], use: Mapping[str, _Histogram]) -> None:
@@ -115,8 +154,11 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
 
     That is the time between two scrapes, or since the service started. Customers and threads are not in the
     metrics: arrivals are independent, and threads unknown. Raises InsufficientDataError for a leak, for too
-    few check-outs, and where counters went back between the scrapes.
+    few check-outs, for time-outs, and where counters went back between the scrapes; UsageError for texts of
+    different services, and for a time that is too short for what was counted.
     """
+    if older:
+        _check_same_service(newer, older)
     leaked = {pool: value for (metric, pool), value in newer.gauges.items() if metric == LEAKED and value}
     if leaked:
         pools = ", ".join(sorted(leaked))
@@ -129,6 +171,7 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
     checkouts = 0
     for name, histogram in sorted(newer.use.items()):
         own = _since(newer.name, histogram, older.use.get(name) if older else None)
+        _check_timeouts(newer, older, name, own.total)
         if own.total < FEWEST_CHECKOUTS:
             few[name] = round(own.total)
             continue
@@ -136,6 +179,15 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
         created = newer.create.get(name)
         create_s = created.sum_s / created.total if created and created.total else None
         size, overflow = _shape(name, newer, processes)
+        most = newer.gauges.get((MOST, name))
+        if most and own.total * hold.mean_s > (1 + MEAN_ERROR) * most * over_s:
+            problem = (
+                f"--over {over_s:g}s: {own.total:,.0f} check-outs of {name} for "
+                f"{hold.mean_s * 1e3:.3g} ms each hold {own.total * hold.mean_s / over_s:,.1f} connections "
+                f"on average in that time, and the pool has {most:g} at most: say over how long they were "
+                f"counted; {newer.name} does not hold it"
+            )
+            raise UsageError([problem])
         found.append(
             PoolDemand(
                 name=name,
@@ -184,15 +236,49 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
     )
 
 
+def _check_same_service(newer: Scrape, older: Scrape) -> None:
+    """Check that both texts count the same pools. Raises UsageError or InsufficientDataError."""
+    if not newer.use.keys() & older.use.keys():
+        problem = (
+            f"{older.name} has the pools {', '.join(sorted(older.use))}, and {newer.name} has "
+            f"{', '.join(sorted(newer.use))}: they are of different services, and cannot be subtracted"
+        )
+        raise UsageError([problem])
+    if gone := sorted(older.use.keys() - newer.use.keys()):
+        raise InsufficientDataError(
+            f"{newer.name}: it no longer has the pools {', '.join(gone)} of {older.name}: the service was "
+            "restarted between the two; name two texts without a restart between them"
+        )
+
+
+def _check_timeouts(newer: Scrape, older: Scrape | None, pool: str, checkouts: float) -> None:
+    """Check that hardly a check-out timed out. Raises InsufficientDataError."""
+    timeouts = newer.gauges.get((TIMEOUTS, pool), 0.0)
+    before = older.gauges.get((TIMEOUTS, pool), 0.0) if older else 0.0
+    if timeouts < before:
+        raise _went_back(newer.name)
+    since = timeouts - before
+    if since > MOST_TIMED_OUT * (checkouts + since):
+        raise InsufficientDataError(
+            f"{newer.name}: {since:,.0f} check-outs of {pool} timed out, beside {checkouts:,.0f} that "
+            "came back: holds and arrivals of an exhausted pool do not say what a larger pool would show; "
+            "name two texts of an hour without time-outs, or size a run"
+        )
+
+
+def _went_back(name: str) -> InsufficientDataError:
+    return InsufficientDataError(
+        f"{name}: its counters are below those of the earlier text: the service was restarted between "
+        "the two, or they are in the wrong order; name the earlier one first"
+    )
+
+
 def _since(name: str, newer: _Histogram, older: _Histogram | None) -> _Histogram:
     if older is None:
         return newer
     upto = {bound: count - older.upto.get(bound, 0.0) for bound, count in newer.upto.items()}
-    if newer.total < older.total or min(upto.values()) < 0:
-        raise InsufficientDataError(
-            f"{name}: its counters are below those of the earlier text: the service was restarted between "
-            "the two, or they are in the wrong order; name the earlier one first"
-        )
+    if newer.total < older.total or newer.sum_s < older.sum_s or min(upto.values()) < 0:
+        raise _went_back(name)
     return _Histogram(upto, newer.total - older.total, newer.sum_s - older.sum_s)
 
 

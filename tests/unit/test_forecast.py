@@ -140,6 +140,26 @@ def test_a_server_that_starts_its_threads_beforehand_needs_no_burst() -> None:
     assert found.exhausted_after_s.high < 120
 
 
+@pytest.mark.parametrize("customers", [20, 800, 4000])
+def test_a_leak_that_garbage_collection_undid_is_unsure_for_any_customers(customers: int) -> None:
+    kept = few_testers("path")
+    undone = dataclasses.replace(
+        kept,
+        checkouts=tuple(
+            dataclasses.replace(hold, returned_s=(hold.taken_s or hold.t_s) + 20, returned_by="gc")
+            for hold in kept.checkouts
+        ),
+        pools=tuple(
+            dataclasses.replace(sample, leaked=0, checked_out=min(2, sample.checked_out))
+            for sample in kept.pools
+        ),
+    )
+    found = made(undone, Production(customers=customers))
+    assert found.cause == "unclosed-path"
+    assert found.exhausts == "unsure"
+    assert any("garbage collection brought the connections back" in reason for reason in found.reasons)
+
+
 def test_a_leak_per_path_says_the_time_of_day() -> None:
     day = "07:00 0%, 12:00 50%, 18:00 100%, 22:00 5%"
     found = made(few_testers("path"), Production(customers=20, day=day))

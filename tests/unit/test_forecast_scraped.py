@@ -153,3 +153,97 @@ def test_the_command_sizes_production(tmp_path: Path, capsys: pytest.CaptureFixt
         cli.main(["size", str(path), "--over", "1h", "--customers", "10"], standalone_mode=False)
     with pytest.raises(UsageError, match="cannot be joined"):
         read_for_sizing([path, tmp_path], 60.0)
+
+
+SERIES = '{db_client_connection_pool_name="127.0.0.1:5432/shop"}'
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-1"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        f"rushhour_pool_leaked_connections{SERIES} 0",
+        f"db_client_connection_timeouts_total{SERIES} 0",
+        f"db_client_connection_idle_max{SERIES} 20",
+        f"db_client_connection_max{SERIES} 30",
+        "rushhour_agent_processes 2",
+    ],
+)
+def test_a_gauge_without_a_number_is_not_taken_for_zero(metric: str, value: str) -> None:
+    whole = text(36_000)
+    assert metric in whole
+    with pytest.raises(UsageError, match=metric.replace("{", " ").partition(" ")[0]):
+        parse_scrape("now.prom", whole.replace(metric, f"{metric.rpartition(' ')[0]} {value}"))
+
+
+@pytest.mark.parametrize("processes", ["0", "1.5", "1e9"])
+def test_a_number_of_processes_that_cannot_be_is_refused(processes: str) -> None:
+    with pytest.raises(UsageError, match="a whole number of 1 to 10,000 is expected"):
+        parse_scrape("now.prom", text(36_000).replace("processes 2", f"processes {processes}"))
+
+
+def of_instances(*pages: str) -> str:
+    """Join pages as Prometheus federates them: each series has the label of its instance."""
+    families: dict[str, list[str]] = {}
+    for instance, page in enumerate(pages):
+        name = ""
+        for line in page.splitlines(keepends=True):
+            if line.startswith("# HELP"):
+                name = line.split()[2]
+            if line.startswith("#"):
+                families.setdefault(name, [])
+                if not instance:
+                    families[name].append(line)
+                continue
+            label = f'instance="{instance}"'
+            labelled = (
+                line.replace("{", f"{{{label},", 1) if "{" in line else line.replace(" ", f"{{{label}}} ", 1)
+            )
+            families[name].append(labelled)
+    return "".join(line for lines in families.values() for line in lines)
+
+
+def test_a_leak_of_any_instance_counts_and_processes_are_summed() -> None:
+    found = scraped_demand(parse_scrape("now.prom", of_instances(text(36_000), text(36_000))), 3600)
+    assert (found.processes, found.pools[0].size, found.pools[0].max_overflow) == (4, 10, 5)
+    assert found.requests_per_s == pytest.approx(20)
+    leaking = of_instances(text(36_000, leaked=5), text(36_000))
+    with pytest.raises(InsufficientDataError, match=r"5 connections of .* have leaked"):
+        scraped_demand(parse_scrape("now.prom", leaking), 3600)
+
+
+@pytest.mark.parametrize("metric", ["use_time", "create_time"])
+@pytest.mark.parametrize("seconds", ["1e9", "0.000001"])
+def test_a_sum_that_its_buckets_cannot_have_is_refused(metric: str, seconds: str) -> None:
+    lines = [
+        line.rpartition(" ")[0] + f" {seconds}\n" if f"{metric}_seconds_sum" in line else line
+        for line in text(36_000).splitlines(keepends=True)
+    ]
+    with pytest.raises(UsageError, match=r"sums up to .* and by its buckets it is"):
+        parse_scrape("now.prom", "".join(lines))
+
+
+def test_texts_of_different_services_are_not_subtracted() -> None:
+    shop = parse_scrape("shop.prom", text(30_000))
+    bank = parse_scrape("bank.prom", text(36_000).replace("5432/shop", "5432/bank"))
+    with pytest.raises(UsageError, match="they are of different services"):
+        scraped_demand(bank, 3600, shop)
+    both = parse_scrape("both.prom", render({"a": figures(30_000), "b": figures(30_000)}, 2))
+    with pytest.raises(InsufficientDataError, match="no longer has the pools b of both"):
+        scraped_demand(parse_scrape("a.prom", render({"a": figures(36_000)}, 2)), 3600, both)
+
+
+def test_check_outs_that_timed_out_leave_the_size_open() -> None:
+    earlier = parse_scrape("a", text(30_000, timeouts=900))
+    with pytest.raises(InsufficientDataError, match=r"900 check-outs of .* timed out, beside 36,000"):
+        scraped_demand(parse_scrape("b", text(36_000, timeouts=900)), 3600)
+    assert scraped_demand(parse_scrape("b", text(36_000, timeouts=903)), 3600, earlier).pools
+    with pytest.raises(InsufficientDataError, match="its counters are below those of the earlier text"):
+        scraped_demand(parse_scrape("b", text(36_000, timeouts=3)), 3600, earlier)
+
+
+def test_a_time_in_which_the_pool_could_not_have_held_so_much_is_refused() -> None:
+    scrape = parse_scrape("now.prom", text(36_000))  # 3,397 s of holds, in a pool of 30: 113 s at least
+    with pytest.raises(UsageError, match=r"--over 60s: .* the pool has 30 at most"):
+        scraped_demand(scrape, 60)
+    assert scraped_demand(scrape, 120).pools

@@ -86,6 +86,37 @@ def test_instances_that_exceed_the_server_get_a_pooler_in_front_of_it() -> None:
     assert all(row.server_connections == 12 * row.capacity for row in found.rows)
 
 
+def test_a_pooler_gets_no_more_connections_than_the_server_has() -> None:
+    found = sized(customers=960, instances=12, max_connections=20)
+    assert found.together is not None
+    assert found.together > 17
+    words = " ".join(found.reasons)
+    assert f"use {found.together} connections at once at most, more than the server allows, too" in words
+    assert "with a pool of at most 17, in which check-outs wait for each other" in words
+    assert f"a pool of {found.together}" not in words
+    many = " ".join(sized(customers=960, instances=24, max_connections=20).reasons)
+    assert "not even 1 fits in each" in many
+
+
+def test_pools_of_one_server_are_held_against_its_limit_together() -> None:
+    demand = read_demand("runs/x", scenario(), measured(hold_s=0.1, **QUIET))
+    (pool,) = demand.pools
+    again = dataclasses.replace(pool, name=f"{pool.name}#2")
+    endpoints = tuple(
+        dataclasses.replace(
+            own, uses=(*own.uses, *(dataclasses.replace(use, pool=again.name) for use in own.uses))
+        )
+        for own in demand.endpoints
+    )
+    two = dataclasses.replace(demand, pools=(pool, again), endpoints=endpoints)
+    setting = measured_setting(two)
+    alone = size_pools(two, setting, max_connections=1000).pools
+    most = [(size.pool_size or 0) + (size.max_overflow or 0) for size in alone]
+    for limit, exceeded in ((sum(most) + 3, False), (sum(most) + 2, True)):
+        for size in size_pools(two, setting, max_connections=limit).pools:
+            assert any("together they may open" in reason for reason in size.reasons) == exceeded
+
+
 def test_the_server_s_limit_is_that_of_the_run() -> None:
     assert any("of the 97 connections of replica" in why for why in sized().reasons)
 

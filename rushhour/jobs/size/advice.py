@@ -1,7 +1,8 @@
 """Finds the smallest pool that is enough, and says why (pure)."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +19,7 @@ from rushhour.forecast.queueing import (
     predict,
 )
 from rushhour.jobs.size.sizes import PoolSize, Row, Sizing
-from rushhour.jobs.size.words import reasons_of
+from rushhour.jobs.size.words import reasons_of, shared_server
 from rushhour.rundir.facts import server_of
 
 WAIT_S: Final = 0.01  # of the slowest hundredth of the check-outs: below that, nobody notices the pool
@@ -51,7 +52,30 @@ def size_pools(
         )
         for pool in demand.pools
     )
-    return Sizing(demand, setting, wait_s, max_connections, pools)
+    return Sizing(
+        demand, setting, wait_s, max_connections, _at_one_server(demand, setting, pools, max_connections)
+    )
+
+
+def _at_one_server(
+    demand: Demand, setting: Setting, sizes: Sequence[PoolSize], max_connections: int | None
+) -> tuple[PoolSize, ...]:
+    """Add to the reasons of pools that have one server in common what they open there together."""
+    beside: dict[str, list[PoolSize]] = defaultdict(list)
+    for size in sizes:
+        beside[_host(size.pool)].append(size)
+    found = []
+    for size in sizes:
+        limit = _limit(demand, size.pool, max_connections)
+        host = _host(size.pool)
+        words = shared_server(beside[host], setting, host, limit) if limit else None
+        found.append(replace(size, reasons=(*size.reasons, words)) if words else size)
+    return tuple(found)
+
+
+def _host(pool: str) -> str:
+    """Return the server of a pool; pools of metrics are named `host:port/database`."""
+    return server_of(pool).partition("/")[0]
 
 
 def _limit(demand: Demand, pool: str, max_connections: int | None) -> int | None:

@@ -68,8 +68,10 @@ def refusals(scenario: Scenario, history: History, verdict: Verdict, metrics: Me
     if metrics.pool.leaked or diagnosis.cause in LEAKS:
         sites = [site for site in diagnosis.call_sites if site.leaked or site.collected]
         where = f", taken at {sites[0].file}:{sites[0].line} in {sites[0].function}" if sites else ""
+        # A stream that is given up keeps its connection until its time is over: none is out at the end.
+        found = f"{metrics.pool.leaked} of them" if metrics.pool.leaked else diagnosis.cause
         yield (
-            f"connections leak ({metrics.pool.leaked or 0} of them{where}): a larger pool lasts longer and "
+            f"connections leak ({found}{where}): a larger pool lasts longer and "
             "is exhausted all the same; mend the leak, run again, and size that run"
         )
     holding = [timeout for timeout in history.pool_timeouts if timeout.holding > 0]

@@ -103,14 +103,41 @@ def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int)
             f"{usable} that max_connections {limit} of {server} leaves (it keeps {RESERVED} for superusers)"
         )
     if capacity * processes > usable:
+        fit = (
+            f"at most {usable // processes} fit in each" if usable >= processes else "not even 1 fits in each"
+        )
         found.append(
             f"even {capacity} connections in each of {who} are {capacity * processes:,}, more than {usable}: "
-            f"at most {usable // processes} fit in each. All processes together use {size.together} "
-            "connections at once at most: put PgBouncer in transaction mode between service and server, with "
-            f"a pool of {size.together}, or run fewer processes with more threads"
+            f"{fit}. All processes together use {size.together} connections at once at most"
+            f"{_pooler(size, usable)}"
         )
     else:
         found.append(
             f"{who}: at most {capacity * processes:,} of the {usable} connections of {server} are opened"
         )
     return found
+
+
+def _pooler(size: PoolSize, usable: int) -> str:
+    """Say what a pooler in front of the server would change."""
+    where = "put PgBouncer in transaction mode between service and server, with a pool of"
+    if size.together is None or size.together <= usable:
+        return f": {where} {size.together}, or run fewer processes with more threads"
+    return (
+        f", more than the server allows, too. Either {where} at most {usable}, in which check-outs wait for "
+        "each other at the peak, or raise max_connections, or keep customers from acting at once"
+    )
+
+
+def shared_server(sizes: Sequence[PoolSize], setting: Setting, server: str, limit: int) -> str | None:
+    """Return the words for pools that exceed the limit of their server together, but not each by itself."""
+    processes = setting.processes * setting.instances
+    usable = limit - RESERVED
+    each = [(size.pool_size or 0) + (size.max_overflow or 0) for size in sizes]
+    if len(sizes) < 2 or sum(each) * processes <= usable or max(each) * processes > usable:
+        return None
+    names = ", ".join(size.pool for size in sizes)
+    return (
+        f"the pools {names} share {server}: together they may open {sum(each) * processes:,} connections in "
+        f"{processes_in_words(setting)}, more than the {usable} that max_connections {limit} leaves"
+    )
