@@ -16,7 +16,8 @@ override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/
 # under load run one at a time.
 override FOUR := -n 4 --dist loadfile --no-loadscope-reorder
 override TOGETHER := $(PYTEST) $(FOUR) -m 'not alone and not long'
-override ALONE := $(PYTEST) tests/integration -m 'alone and not long'
+# Only their files: pytest would import all others for nothing.
+override ALONE := $(PYTEST) $$(grep -rl --include='test_*.py' 'mark\.alone' tests) -m 'alone and not long'
 override LONG_TOGETHER := $(PYTEST) tests/unit tests/integration $(FOUR) -m 'long and not alone'
 override LONG_ALONE := $(PYTEST) tests/unit tests/integration -m 'long and alone'
 override SHELL := /bin/sh

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from hdrh.histogram import HdrHistogram
 
+from rushhour.load.lacking import Lacking
 from rushhour.metrics.latencies import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS
 from rushhour.rundir.facts import SAME_LATENCY, GeneratorSample, Outcome, RequestCount
 
@@ -102,6 +103,7 @@ class Tally:
         self.redirected = 0  # requests that ended with a redirect, since the last sample
         self.arrived = 0  # customers of open arrivals who came, since the last sample
         self.turned_away = 0  # those for whom this process had no room
+        self.lacking: Counter[Lacking] = Counter()  # requests that this process could not send
         self._due: Counter[int] = Counter()  # second -> customers whose wait ends in it
         self._sampled_s = clock.now_s()
         self._sampled_cpu_s = cpu_s()
@@ -193,9 +195,13 @@ class Tally:
             arrived=self.arrived,
             turned_away=self.turned_away,
             due=sum(self._due.pop(second) for second in list(self._due) if second < math.floor(now_s)),
+            no_file=self.lacking[Lacking.FILE],
+            no_port=self.lacking[Lacking.PORT],
+            no_memory=self.lacking[Lacking.MEMORY],
         )
         self._sampled_s, self._sampled_cpu_s = now_s, cpu_s
         self.started = self.retries = self.redirected = self.arrived = self.turned_away = 0
+        self.lacking.clear()
         self._late_ms.clear()
         self._due_late_ms.clear()
         return sample

@@ -13,6 +13,7 @@ from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_STOPPED, Runner
 
 from rushhour.load.due import LATE_MS
+from rushhour.load.lacking import lacking
 from rushhour.load.messages import FACTS, Raised, Report, pack
 from rushhour.load.outcome import classify
 from rushhour.load.raised import Exceptions
@@ -54,6 +55,8 @@ class Counter:
         else:
             body = response.content if status is not None and status >= 500 else None
             outcome = classify(status, body, exception)
+            if not status and (what := lacking(exception)):
+                self._tally.lacking[what] += 1
             self._tally.ended(request_type, name, outcome, response_time, status, late_ms=late_ms)
 
     def on_user_error(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:

@@ -28,7 +28,19 @@ _DIGITS: Final = 17  # characters of a whole number, from which on it is beyond 
 _ALIKE: Final = bytes.maketrans(b"123456789E", b"000000000e")
 _MANY_DIGITS: Final = b"0" * 16
 _COUNTS: Final = frozenset(
-    {"count", "users", "started", "retries", "redirected", "arrived", "turned_away", "due"}
+    {
+        "count",
+        "users",
+        "started",
+        "retries",
+        "redirected",
+        "arrived",
+        "turned_away",
+        "due",
+        "no_file",
+        "no_port",
+        "no_memory",
+    }
 )
 _DURATIONS: Final = frozenset({"held_s", "max_hold_s", "waited_s", "longest_s"})
 _NAMES: Final = ("endpoint", "pool", "worker", "component", "server")

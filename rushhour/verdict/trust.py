@@ -6,6 +6,7 @@ from typing import Final
 
 from rushhour.metrics.measure import Metrics, p95_of_seconds
 from rushhour.metrics.window import Window
+from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.scenario.arrivals import expected
@@ -25,6 +26,14 @@ DURATION_SHARE: Final = 0.95
 HTTP_4XX_SHARE: Final = 0.5
 REDIRECTED_SHARE: Final = 0.5
 WORKER_SILENT_S: Final = 5.0
+_LACKING: Final = {
+    "no_file": "no file could be opened for a connection; raise the limit of open files (`ulimit -n`), or "
+    "use more workers",
+    "no_port": "no local port or address was free for a connection; widen net.ipv4.ip_local_port_range, or "
+    "use workers on other machines",
+    "no_memory": "the system had no memory for a connection; end other programs, or use workers on other "
+    "machines",
+}
 
 
 def void_reasons(scenario: Scenario, history: History, metrics: Metrics) -> tuple[str, ...]:
@@ -164,8 +173,21 @@ def _generator(scenario: Scenario, history: History, metrics: Metrics) -> Iterat
                 f"the load generator was starved of CPU: {worker} used {CPU_CORES:g} cores or more in "
                 f"{count} of {seconds[worker]} s; give it more workers"
             )
+    yield from _could_not_send(history)
     if not lost:
         yield from _silent_workers(samples)
+
+
+def _could_not_send(history: History) -> Iterator[str]:
+    """Report requests that never left the load generator, which the service is not to blame for."""
+    for name, what in _LACKING.items():
+        counts = Counter[str]()
+        for sample in history.generator:
+            counts[sample.worker] += getattr(sample, name)
+        if counts.total():
+            workers = ", ".join(sorted(worker for worker, count in counts.items() if count))
+            said = counted(counts.total(), "request")
+            yield f"the load generator could not send {said} ({workers}): {what}"
 
 
 def _other_work(history: History, window: Window | None) -> Iterator[str]:

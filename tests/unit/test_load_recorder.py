@@ -9,6 +9,7 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rushhour.load.lacking import Lacking
 from rushhour.load.messages import Lost, Raised, Report, pack, run_problem, unpack
 from rushhour.load.raised import Exceptions
 from rushhour.load.recorder import Clock, Tally, overdue_ms
@@ -107,6 +108,14 @@ def test_a_sample_has_the_time_of_the_second_that_it_covers() -> None:
     assert tally.sample(users=12) == GeneratorSample(10, "worker-1", 12, 3, 2, 7.0, 40.0, 0.5, 1)
     hands.t_s = 12.001
     assert tally.sample(users=0) == GeneratorSample(11, "worker-1", 0, 0, 0, 0.0, 0.0, 0.0)
+
+
+def test_a_sample_counts_what_could_not_be_sent_since_the_last() -> None:
+    tally = Hands().tally()
+    tally.lacking.update({Lacking.FILE: 3, Lacking.PORT: 1})
+    first, second = tally.sample(1), tally.sample(1)
+    assert (first.no_file, first.no_port, first.no_memory) == (3, 1, 0)
+    assert (second.no_file, second.no_port, second.no_memory) == (0, 0, 0)
 
 
 def test_a_request_is_due_in_the_second_of_its_schedule_however_late_the_sample_is() -> None:

@@ -3,9 +3,11 @@
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rushhour.errors import RunDataError
-from rushhour.metrics.latencies import merge, percentile_ms
+from rushhour.metrics.latencies import HIGHEST_US, LOWEST_US, merge, new_histogram, percentile_ms
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -96,6 +98,15 @@ def test_merged_percentiles_are_exact_to_three_digits() -> None:
     rows = [h.request_row(1, h.LIST, 1, ms, f.Outcome.OK).latency for ms in range(1, 1001)]
     assert percentile_ms(merge(rows), 95) == pytest.approx(950, rel=0.001)
     assert percentile_ms(merge([]), 95) is None
+
+
+@given(st.lists(st.integers(LOWEST_US, HIGHEST_US), min_size=1, max_size=50), st.floats(0, 100))
+def test_a_percentile_is_the_library_s(values_us: list[int], percentile: float) -> None:
+    histogram = new_histogram()
+    for value_us in values_us:
+        histogram.record_value(value_us)
+    for each in (percentile, 0, 50, 99.9, 100):
+        assert percentile_ms(histogram, each) == histogram.get_value_at_percentile(each) / 1000
     with pytest.raises(RunDataError, match="not an HDR histogram: 'rubbish'"):
         merge(["rubbish"])
 

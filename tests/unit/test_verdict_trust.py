@@ -117,6 +117,17 @@ VOID: list[tuple[str, Change, str]] = [
     ("stall", with_generator(range(30, 31), lateness_max_ms=3500.0), "stood still for 3.5 s (bound 2 s)"),
     ("starved", with_generator(range(20, 40), cpu_cores=0.97), "local used 0.9 cores or more in 20 of 65 s"),
     ("crowded", with_other_work(0.8), "busy with other work: 0.80 of its 2 cores on average (bound 0.5)"),
+    (
+        "no files",
+        with_generator(range(30, 32), no_file=4),
+        "could not send 8 requests (local): no file could be opened for a connection",
+    ),
+    ("no ports", with_generator(range(30, 31), no_port=1), "could not send 1 request (local): no local port"),
+    (
+        "no memory",
+        with_generator(range(2), no_memory=1),
+        "(local): the system had no memory for a connection",
+    ),
     ("lost worker", silent_worker, "Locust's worker-1 fell silent"),
     (
         "recorder",

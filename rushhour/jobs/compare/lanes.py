@@ -1,14 +1,17 @@
 """Which number stands in which lane of a second, and how metrics are read from the sum of seconds (pure)."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypeAlias
 
 from rushhour.jobs.compare.measured import MeasuredRun
 from rushhour.jobs.compare.resample import Totals, pack
 from rushhour.metrics.latency_counts import bucket_ms
+
+# Reads a metric from the sum of seconds; lanes are looked up once, since thousands of resamples are read.
+Reader: TypeAlias = Callable[[Totals], float | None]
 
 _REQUESTS, _ANSWERED, _SERVER_ERRORS, _UNANSWERED, _LATENCY = range(5)
 _SECONDS: Final = 0  # the first lane counts the seconds themselves
@@ -59,35 +62,46 @@ class Layout:
     def _first(self, endpoint: str | None) -> int:
         return 1 + self.endpoints.index(endpoint) * self._width
 
-    def percentile_ms(self, totals: Totals, endpoint: str | None, percentile: float) -> float | None:
-        """Return a percentile as HDR histograms define it, to the width of a bucket."""
+    def percentile_ms(self, endpoint: str | None, percentile: float) -> Reader:
+        """Return a reader of a percentile as HDR histograms define it, to the width of a bucket."""
         first = self._first(endpoint) + _LATENCY
         after = first + len(self.buckets)
-        count = totals[after - 1] if self.buckets else 0  # how many latencies it is of
-        if not count:
-            return None
-        rank = max(int(percentile * count / 100 + 0.5), 1)
-        return bucket_ms(self.buckets[bisect_left(totals, rank, first, after) - first])
+        last = after - 1 if self.buckets else None  # how many latencies there are
+        values_ms = [bucket_ms(bucket) for bucket in self.buckets]
 
-    def server_error_rate(self, totals: Totals, endpoint: str | None) -> float | None:
-        return self._share(totals, endpoint, _SERVER_ERRORS)
+        def read(totals: Totals) -> float | None:
+            count = 0 if last is None else totals[last]
+            if not count:
+                return None
+            rank = max(int(percentile * count / 100 + 0.5), 1)
+            return values_ms[bisect_left(totals, rank, first, after) - first]
 
-    def unanswered_rate(self, totals: Totals, endpoint: str | None) -> float | None:
-        return self._share(totals, endpoint, _UNANSWERED)
+        return read
 
-    def _share(self, totals: Totals, endpoint: str | None, lane: int) -> float | None:
+    def server_error_rate(self, endpoint: str | None) -> Reader:
+        return self._share(endpoint, _SERVER_ERRORS)
+
+    def unanswered_rate(self, endpoint: str | None) -> Reader:
+        return self._share(endpoint, _UNANSWERED)
+
+    def _share(self, endpoint: str | None, lane: int) -> Reader:
         first = self._first(endpoint)
-        requests = totals[first + _REQUESTS]
-        return totals[first + lane] / requests if requests else None
+        return _quotient(first + lane, first + _REQUESTS)
 
-    def answered_per_second(self, totals: Totals, endpoint: str | None) -> float | None:
-        seconds = totals[_SECONDS]
-        return totals[self._first(endpoint) + _ANSWERED] / seconds if seconds else None
+    def answered_per_second(self, endpoint: str | None) -> Reader:
+        return _quotient(self._first(endpoint) + _ANSWERED, _SECONDS)
 
-    def cores(self, totals: Totals, component: str) -> float | None:
-        """Return the mean of what was read."""
+    def cores(self, component: str) -> Reader:
+        """Return a reader of the mean of what was read."""
         first = 1 + len(self.endpoints) * self._width + 2 * self.components.index(component)
-        return totals[first] / _MICRO / totals[first + 1] if totals[first + 1] else None
+        return _quotient(first, first + 1, _MICRO)
+
+
+def _quotient(dividend: int, divisor: int, unit: int = 1) -> Reader:
+    def read(totals: Totals) -> float | None:
+        return totals[dividend] / unit / totals[divisor] if totals[divisor] else None
+
+    return read
 
 
 def shared_layout(before: MeasuredRun, after: MeasuredRun, components: Sequence[str]) -> Layout:

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from rushhour.jobs.compare.judging import BEYOND, Judgement
-from rushhour.jobs.compare.lanes import Layout
+from rushhour.jobs.compare.lanes import Layout, Reader
 from rushhour.jobs.compare.measured import MeasuredRun
-from rushhour.jobs.compare.resample import Totals
 from rushhour.verdict.judge import Verdict
 
 COMPONENTS: Final = ("primary", "replica", "service")
@@ -42,30 +40,26 @@ class Sampled:
 
     metric: str
     endpoint: str | None
-    read: Callable[[Totals], float | None]
+    read: Reader
     value: Callable[[Verdict | None], float | None]  # as the run was judged
     needs: float = 0  # answers in each run
 
 
 def sampled(layout: Layout, before: MeasuredRun, after: MeasuredRun) -> Iterator[Sampled]:
     """Yield all metrics that both runs have."""
-    yield Sampled(
-        "achieved_rps", None, partial(layout.answered_per_second, endpoint=None), _of("achieved_rps")
-    )
-    yield Sampled(
-        "unanswered_rate", None, partial(layout.unanswered_rate, endpoint=None), _of("unanswered_rate")
-    )
+    yield Sampled("achieved_rps", None, layout.answered_per_second(None), _of("achieved_rps"))
+    yield Sampled("unanswered_rate", None, layout.unanswered_rate(None), _of("unanswered_rate"))
     for endpoint in layout.endpoints:
         if endpoint is None or _fails(before, endpoint) or _fails(after, endpoint):
-            read = partial(layout.server_error_rate, endpoint=endpoint)
+            read = layout.server_error_rate(endpoint)
             yield Sampled("http_5xx_rate", endpoint, read, _of("http_5xx_rate", endpoint))
         for percentile in PERCENTILES:
-            read = partial(layout.percentile_ms, endpoint=endpoint, percentile=percentile)
+            read = layout.percentile_ms(endpoint, percentile)
             name = f"p{percentile}_ms"
             yield Sampled(name, endpoint, read, _of(name, endpoint), BEYOND * 100 / (100 - percentile))
     for component in layout.components:
         name = f"{component}_cpu_cores_mean"
-        yield Sampled(name, None, partial(layout.cores, component=component), _of(name))
+        yield Sampled(name, None, layout.cores(component), _of(name))
 
 
 def facts(before: MeasuredRun, after: MeasuredRun) -> Iterator[Change]:

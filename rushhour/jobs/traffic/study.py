@@ -44,14 +44,14 @@ def compare_run(
     Without a `scale` it is the one that traffic.json has for the run's scenario, or `unrecorded`.
     Raises UsageError where one of the two cannot be read.
     """
+    if asked.since is not None and asked.until is not None and asked.until <= asked.since:
+        raise UsageError(["--until is not later than --from"])
+    log = run_log(run)  # before the source, which may take minutes to read
     if len(paths) == 1 and paths[0].endswith(".json") and Path(paths[0]).name == "traffic.json":
         source, what = read_model(Path(paths[0])), "traffic.json"
     else:
         source, _ = study(paths, reading, asked, on_progress)
         what = f"an access log ({', '.join(source.source.formats)})"
-    if asked.since is not None and asked.until is not None and asked.until <= asked.since:
-        raise UsageError(["--until is not later than --from"])
-    log = run_log(run)
     own = ReadingOptions(log_format=log.log_format)
     part = Asked(
         routes=routes_of_model(source),

@@ -52,7 +52,9 @@ class GeneratorSample:
     requests that were redirected to another address. `due_late_*` is how much later than due requests were
     sent that had a moment at which they were due. With open arrivals, `arrived` counts the customers who
     came, and `turned_away` those for whom the process had no room. `due` counts the requests
-    that were due in the second by the customers' schedule, whenever they were sent.
+    that were due in the second by the customers' schedule, whenever they were sent. `no_file`, `no_port` and
+    `no_memory` count the requests that this process could not send, because it could open no connection:
+    the service never saw them.
     """
 
     t_s: int
@@ -69,3 +71,6 @@ class GeneratorSample:
     arrived: int = 0
     turned_away: int = 0
     due: int = 0
+    no_file: int = 0
+    no_port: int = 0
+    no_memory: int = 0
