@@ -35,6 +35,10 @@ class RunDataError(RushhourError):
     """A run directory is missing or its files cannot be read."""
 
 
+class NotWrittenError(RunDataError):
+    """A file of a run directory cannot be written: the directory or its file system is read-only."""
+
+
 class InsufficientDataError(RushhourError):
     """A run can be read, but does not hold enough to answer the question; the message says what would do."""
 

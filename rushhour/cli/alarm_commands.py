@@ -16,8 +16,8 @@ from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import RUN_PATH, Exit, path_option, with_broken
 from rushhour.cli.param_types import Duration, Moment, Number
-from rushhour.errors import RunDataError
-from rushhour.judging.alarms import audit_run
+from rushhour.errors import NotWrittenError, RunDataError
+from rushhour.judging.alarms import audit_run, save_audit
 from rushhour.judging.judge import read_scenario
 from rushhour.report.alarms import terminal_alarms
 from rushhour.rundir import load_history, run_at
@@ -174,6 +174,10 @@ def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s
     studied = audit_run(run_dir, history, policies, scale, attention_s)
     if studied is None:
         return _Audited(str(path), run_dir.path.name)
+    try:
+        save_audit(run_dir, studied)
+    except NotWrittenError as error:
+        say_aside(f"rushhour: {error}; the audit is only printed")
     lost = (*lost_everything(history), *lost_of(history, ("requests", "pools")))
     return _Audited(str(path), run_dir.path.name, studied, lost, tuple(history.unchecked))
 

@@ -17,7 +17,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from rushhour.cli.options import Exit
-from rushhour.errors import InsufficientDataError, RunDataError, StackError, UnavailableError, UsageError
+from rushhour.errors import (
+    InsufficientDataError,
+    NotWrittenError,
+    RunDataError,
+    StackError,
+    UnavailableError,
+    UsageError,
+)
 from rushhour.process.printable import clean, shortened, without_commands
 from rushhour.rundir.masking import mask_text
 
@@ -107,12 +114,17 @@ def _exit_of(arguments: Sequence[str] | None) -> int:
 
 def _failed(error: Exception) -> Exit:
     match error:
+        case (
+            StackError()
+            | UnavailableError()
+            | InsufficientDataError()
+            | NotWrittenError(__cause__=OSError(errno=errno.EROFS))  # the disk went read-only under the run
+        ):
+            return _tell(error, Exit.UNKNOWN)
         case UsageError() | RunDataError():
             return _tell(error, Exit.USAGE)
         case OSError() | RuntimeError() if wrong := _wrong_path(error):
             return _tell(wrong, Exit.USAGE)
-        case StackError() | UnavailableError() | InsufficientDataError():
-            return _tell(error, Exit.UNKNOWN)
         case ModuleNotFoundError() if _not_installed():
             return _tell(_small_installation(error), Exit.USAGE)
         case OSError() if error.errno in DISK_FULL:

@@ -33,11 +33,10 @@ from rushhour.jobs.compare import MeasuredRun, compare_runs, read_measured
 from rushhour.jobs.compare.judging import TOLERANCE
 from rushhour.jobs.compare.render import comparison_json, terminal_comparison
 from rushhour.jobs.drill.facts import VERDICT_OF
-from rushhour.jobs.drill.judging import is_drill, judge_drill, render_drill
+from rushhour.jobs.drill.judging import is_drill, judge_drill_again, render_drill
 from rushhour.jobs.drill.page import headline as drill_headline
 from rushhour.jobs.drill.page import terminal as terminal_drill
-from rushhour.judging.judge import judge_run, read_scenario, render_run, source_of
-from rushhour.judging.saved import read_real
+from rushhour.judging.judge import judge_again, read_scenario, render_run, source_of
 from rushhour.report import lists, terminal
 from rushhour.report.real_pages import terminal_real
 from rushhour.rundir import load_history, run_at
@@ -205,26 +204,38 @@ def _judge(runs: Sequence[Path], source: Path | None, annotations: Annotations) 
         with broken.noted(partial(annotations.add_unknown, path.name)):
             run_dir = run_at(path)
             if is_drill(run_dir):
-                drill = judge_drill(run_dir)
+                drill, not_saved = judge_drill_again(run_dir)
+                _warn_of_not_saved(not_saved)
                 said = drill_headline(drill)
                 outcome = Outcome(f"drill {drill.target}", VERDICT_OF[drill.outcome], said)
                 annotations.add(outcome, of_drill(drill, said))
                 console.print(terminal_drill(drill, run_dir.path))
                 verdicts.append(VERDICT_OF[drill.outcome])
                 continue
-            scenario, verdict = read_scenario(run_dir), judge_run(run_dir, source)
-            if RunHistory(runs_folder_of(run_dir)).path.exists():
+            scenario, verdict = read_scenario(run_dir), (judged := judge_again(run_dir, source)).verdict
+            _warn_of_not_saved(judged.not_saved)
+            if not judged.not_saved and RunHistory(runs_folder_of(run_dir)).path.exists():
                 for note in remember(run_dir, verdict):
                     say(note)
-            console.print(terminal.summary(verdict, scenario, run_dir.path, source, saved=True))
-            if real := read_real(run_dir):
-                console.print(terminal_real(real))
+            written = not judged.not_saved
+            console.print(
+                terminal.summary(verdict, scenario, run_dir.path, source, saved=True, written=written)
+            )
+            if judged.real:
+                console.print(terminal_real(judged.real))
             add_run(annotations, run_dir, scenario, verdict, source_of(scenario, source))
             results.append((scenario, verdict))
             verdicts.append(verdict.verdict)
     if len(results) > 1:
         console.print(terminal.comparison(results))
     return verdicts, broken.count
+
+
+def _warn_of_not_saved(why: str) -> None:
+    if why:
+        say_aside(
+            f"rushhour: {why}; the verdict is only printed, and files in the directory are of earlier ones"
+        )
 
 
 def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:

@@ -32,18 +32,20 @@ def audit_run(
 ) -> Study | None:
     """Audit alarm policies over a run; None when no load started.
 
-    Writes alarms.json and the rule files of the advice into the run directory. `attention_s` is how long a
-    page counts as remembered.
+    `attention_s` is how long a page counts as remembered.
     """
     timeline = of_run(history, run.path.name)
     if timeline is None:
         return None
     audited = study(policies, timeline, scale or Scale(), attention_s)
-    audited = replace(audited, real=beside_real(policies, history))
+    return replace(audited, real=beside_real(policies, history))
+
+
+def save_audit(run: RunDir, audited: Study) -> None:
+    """Write alarms.json and the rule files of the advice into the run directory."""
     run.write_json("alarms.json", as_json(audited))
     for name, text in rule_files(audited.advice).items():
         write(run.file(name), text)
-    return audited
 
 
 def silent_alarms(expected: Sequence[str], audited: Study | None) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """Judges a run directory and writes its verdict and reports, directly after the run or later."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rushhour.errors import InsufficientDataError, RunDataError
+from rushhour.alarms.real_pages import BesideReal
+from rushhour.errors import InsufficientDataError, NotWrittenError, RunDataError
 from rushhour.forecast.answer import forecast
-from rushhour.judging.alarms import alarm_section, alarms_not_replayed, silent_alarms
-from rushhour.judging.saved import traffic_section
+from rushhour.judging.alarms import alarm_section, alarms_not_replayed, save_audit, silent_alarms
+from rushhour.judging.saved import read_real, traffic_section
 from rushhour.report.alarms import AlarmSection
 from rushhour.report.files import write_reports
 from rushhour.report.source import trusted_root
@@ -16,6 +17,15 @@ from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
 
 _Judged = tuple[Scenario, History, Verdict, AlarmSection | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    """A saved run that was judged again; `not_saved` says why its directory has nothing of it, if so."""
+
+    verdict: Verdict
+    real: tuple[BesideReal, ...]  # pages of a real Alertmanager, beside the replay's
+    not_saved: str = ""
 
 
 def read_scenario(run: RunDir) -> Scenario:
@@ -37,20 +47,44 @@ def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str)
 
 
 def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
-    """Judge a run directory, and write verdict.json, report.html, junit.xml and summary.md.
+    """Judge a run directory, and write verdict.json, the reports and, where it has alarms, alarms.json.
 
     Source lines are read below `source_root`; without one below the folder that the run itself names, if that
     lies in the working folder.
     """
     judged = _judged(run)
-    run.write_json("verdict.json", verdict_json(judged[2]))
-    _write_reports(run, judged, source_root)
+    _save(run, judged, source_root)
     return judged[2]
+
+
+def judge_again(run: RunDir, source_root: Path | None = None) -> Rejudged:
+    """Judge a saved run as `judge_run` does; where its directory is read-only, nothing is saved."""
+    judged = _judged(run)
+    study = judged[3].study if judged[3] else None
+    result = Rejudged(judged[2], study.real if study else read_real(run))
+    try:
+        _save(run, judged, source_root)
+    except NotWrittenError as error:
+        return replace(result, not_saved=str(error))
+    return result
 
 
 def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run again, but not verdict.json; return the written files."""
-    return _write_reports(run, _judged(run), source_root)
+    judged = _judged(run)
+    _save_alarms(run, judged)
+    return _write_reports(run, judged, source_root)
+
+
+def _save(run: RunDir, judged: _Judged, source_root: Path | None) -> None:
+    _save_alarms(run, judged)
+    run.write_json("verdict.json", verdict_json(judged[2]))
+    _write_reports(run, judged, source_root)
+
+
+def _save_alarms(run: RunDir, judged: _Judged) -> None:
+    if (alarms := judged[3]) and alarms.study:
+        save_audit(run, alarms.study)
 
 
 def _write_reports(run: RunDir, judged: _Judged, source_root: Path | None) -> list[Path]:

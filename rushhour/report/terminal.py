@@ -44,11 +44,12 @@ def summary(
     source_root: Path | None = None,
     *,
     saved: bool = False,
+    written: bool = True,
 ) -> RenderableType:
     """Render the summary of a run: headline, reasons, diagnosis with code, numbers, path of the report.
 
     Source lines are read from `source_root`, by default from the root of the scenario's service. That of a
-    `saved` run is read only in the working folder.
+    `saved` run is read only in the working folder. The path is left out where no report was `written`.
     """
     own = Path(scenario.target.root)
     root = source_root or (trusted_root(own, Path.cwd()) if saved else own)
@@ -71,6 +72,8 @@ def summary(
     if verdict.forecast is not None:
         parts += _section("Production", [forecast.table(verdict.forecast)])
     parts += _section("Also seen", [_bullet(note) for note in verdict.notes])
+    if not written:
+        return Group(*parts)
     parts += [Text(), Text.assemble("Report  ", (str(run_path / "report.html"), "cyan"), overflow="fold")]
     return Group(*parts)
 

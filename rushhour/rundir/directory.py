@@ -1,6 +1,7 @@
 """A run directory: its paths, and the files that are written whole."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -8,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.errors import RunDataError
+from rushhour.errors import NotWrittenError, RunDataError
 from rushhour.process.printable import shortened
 from rushhour.process.regular import write_new
 from rushhour.rundir.encoding import EVENTS, plain
@@ -16,17 +17,25 @@ from rushhour.rundir.losses import NOTIFICATIONS
 from rushhour.rundir.masking import mask_urls
 from rushhour.rundir.reading import parse_json, read_text
 
+READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 OWNER_ONLY: Final = 0o700  # logs of the service may hold its customers' data
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file atomically. Raises RunDataError if the path is a folder."""
+    """Write a file atomically.
+
+    Raises NotWrittenError where nothing may be written, RunDataError if the path is a folder.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         write_new(temporary, text.encode())  # the directory may be a stranger's, with a link of that name
         temporary.replace(path)
-    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except (IsADirectoryError, NotADirectoryError) as error:
         raise RunDataError(f"{path}: cannot be written: {error.strerror}") from None
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        raise NotWrittenError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from rushhour.errors import RunDataError
+from rushhour.errors import NotWrittenError, RunDataError
 from rushhour.jobs.drill.facts import Drill
 from rushhour.jobs.drill.judge import SERVICES, judge_history
 from rushhour.jobs.drill.page import write_drill
@@ -28,15 +28,29 @@ def is_drill(run: RunDir) -> bool:
 def judge_drill(run: RunDir) -> Drill:
     """Judge what the directory holds; write drill.json and the reports. Raises RunDataError."""
     drill, history = _judged(run)
-    run.write_json(FILE, drill)
-    write_drill(run, drill, history)
+    _save(run, drill, history)
     return drill
+
+
+def judge_drill_again(run: RunDir) -> tuple[Drill, str]:
+    """Judge a saved drill as `judge_drill` does; with it why nothing could be saved, or an empty text."""
+    drill, history = _judged(run)
+    try:
+        _save(run, drill, history)
+    except NotWrittenError as error:
+        return drill, str(error)
+    return drill, ""
 
 
 def render_drill(run: RunDir) -> list[Path]:
     """Write the reports of a saved drill anew, and leave drill.json as it is; the files written."""
     drill, history = _judged(run)
     return write_drill(run, drill, history)
+
+
+def _save(run: RunDir, drill: Drill, history: History) -> None:
+    run.write_json(FILE, drill)
+    write_drill(run, drill, history)
 
 
 def _judged(run: RunDir) -> tuple[Drill, History]:
