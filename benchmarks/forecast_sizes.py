@@ -10,8 +10,9 @@ from benchmarks import forecast_pool
 from benchmarks.forecast_cases import Case, Compared, Found, inside, setting_of, words
 from benchmarks.harness import kept_run
 from benchmarks.table import Row
-from rushhour.forecast.demand import Demand, read_demand
+from rushhour.forecast.demand import Demand
 from rushhour.forecast.queueing import predict
+from rushhour.forecast.recorded import read_demand
 from rushhour.judging.judge import read_scenario
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History, RunDir, load_history

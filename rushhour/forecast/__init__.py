@@ -1,6 +1,6 @@
 """Predicts pools that were not run from runs that were made (pure: from run directories alone).
 
-    demand = read_demand("runs/x", scenario, history)      # demand.py; raises InsufficientDataError
+    demand = read_demand("runs/x", scenario, history)      # recorded.py; raises InsufficientDataError
     setting = measured_setting(demand)                     # setting.py; replace(setting, customers=800, ...)
     found = predict(demand, setting)                       # queueing.py: Prediction, with 80 % intervals
     found.pools["replica"].in_use_max.low                  # interval.py: Estimate(value, low, high)

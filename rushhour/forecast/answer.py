@@ -12,7 +12,8 @@ from rushhour.diagnosis.leaks import leak_signals
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.already import exhausted_already
 from rushhour.forecast.behaviour import Behaviour, read_behaviour, setup_of
-from rushhour.forecast.course import CORES, PUSH_WITHIN_S, Course, play, windows
+from rushhour.forecast.course import CORES, Course, play
+from rushhour.forecast.customers import PUSH_WITHIN_S, windows
 from rushhour.forecast.interval import Estimate, estimate
 from rushhour.forecast.leaks import LEAKS, NOT_FROM_CUSTOMERS, Leak, hazard_per_s, leak_of
 from rushhour.forecast.place import Place, place_of

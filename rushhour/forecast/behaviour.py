@@ -10,7 +10,7 @@ from rushhour.diagnosis.sites import plain_endpoint
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
-from rushhour.forecast.replay import PoolRules
+from rushhour.forecast.replayed import PoolRules
 from rushhour.metrics.latency_counts import bucket_counts, bucket_ms
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History

@@ -5,31 +5,22 @@ of a process can use, how much of the time between two requests is a pause of th
 request leaks.
 """
 
-import heapq
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from random import Random
 from typing import Final
 
-from rushhour.forecast.behaviour import Behaviour, Endpoint
+from rushhour.forecast.behaviour import Behaviour
+from rushhour.forecast.customers import MOST_PROCESSES, Drawn, Maker, arrivals, peak, whole_day, windows
 from rushhour.forecast.interval import resampled_seconds
 from rushhour.forecast.leaks import Leak, first_reached_s, hazard_per_s
 from rushhour.forecast.place import Place
-from rushhour.forecast.replay import Arrival, Replay, Site, Stage
-from rushhour.rundir.facts import server_of
+from rushhour.forecast.replay import Replay
+from rushhour.forecast.replayed import Site
 
-MOST_REQUESTS: Final = 8_000  # of one replay; a longer day is replayed in windows
-MOST_AT_ONCE: Final = 5_000  # customers; a process with more requests than that is beyond all its limits
-MOST_PROCESSES: Final = 4  # that are replayed; the rest are alike
-WINDOW_S: Final = 15.0
-BEFORE_PUSH_S: Final = 2.0
 STEP_SHARE: Final = 1 / 200  # of a day, for the steady part
-PUSH_WITHIN_S: Final = 0.5  # customers who act on a push notification do so this soon
-SECOND_REQUEST_S: Final = (0.05, 0.5)  # after it, the app itself sends another
-NEWCOMER_S: Final = 1.0  # a newcomer's first request comes this soon
 CORES: Final = (0.5, 1.1)  # that the threads of a process get: one computes at a time, and handing over costs
 PAUSE_SHARE: Final = (0.8, 1.0)  # of the time between two requests of a customer, that it thinks
 PACES: Final = 4  # of a draw, and its slowest, that the formulas use
@@ -50,22 +41,6 @@ class Course:
     threads_max: int = 0
     requests_per_s: float = 0.0  # at the peak
     cpu: float | None = None  # of a process at the peak, as a share
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """What one draw takes for granted."""
-
-    per_customer_s: float  # requests of a customer per second
-    names: tuple[str, ...]  # endpoints
-    cumulative: tuple[float, ...]
-    latency_factor: float
-    cores: float
-    cpu_share: float
-    paces: tuple[float, ...]
-    leaks: float  # chance
-    kind: str | None
-    nested: bool
 
 
 def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) -> Drawn:
@@ -100,81 +75,12 @@ def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Maker:
-    """Makes the stages of requests."""
-
-    behaviour: Behaviour
-    drawn: Drawn
-    leak: Leak | None
-    leaky: frozenset[str]  # endpoints that leak
-    dice: Random
-
-    def request(self, *, newcomer: bool = False) -> tuple[Stage, ...]:
-        first = self.behaviour.first
-        if newcomer and first:
-            [name] = self.dice.choices(tuple(first), tuple(first.values()))
-        else:
-            [name] = self.dice.choices(self.drawn.names, cum_weights=self.drawn.cumulative)
-        return self.stages(self.behaviour.endpoints[name])
-
-    def stages(self, endpoint: Endpoint) -> tuple[Stage, ...]:
-        leak = self.leak if endpoint.name in self.leaky else None
-        kept = leak.pool if leak is not None and self.drawn.kind == "thread" else None
-        held: list[tuple[str, float]] = []
-        for visit in endpoint.visits:
-            if visit.pool != kept:
-                held += [
-                    (visit.pool, self.dice.expovariate(1 / visit.hold_s) if visit.hold_s > 0 else 0.0)
-                    for _ in range(self._times(visit.per_request))
-                ]
-        known_s = math.fsum(
-            visit.per_request * visit.hold_s for visit in endpoint.visits if visit.pool != kept
-        )
-        together = endpoint.overlaps or (endpoint.may_nest and self.drawn.nested)
-        if together:
-            known_s = max((visit.hold_s for visit in endpoint.visits), default=0.0)
-        rest_s = max(0.0, endpoint.latency_s - known_s)
-        rest_s = self.dice.expovariate(1 / rest_s) if rest_s > 0 else 0.0
-        forgets = {leak.pool: self.drawn.leaks} if leak is not None and self.drawn.kind == "path" else {}
-        if kept is not None:
-            return (
-                *(self._stage((pool,), hold_s) for pool, hold_s in held),
-                self._stage((kept,), rest_s, keeps=True),
-            )
-        before = self._stage((), rest_s)
-        if together and held:
-            pools = tuple(pool for pool, _ in held)
-            longest_s = max(hold_s for _, hold_s in held)
-            return before, self._stage(pools, longest_s, forgets=max(forgets.values(), default=0.0))
-        return (
-            before,
-            *(self._stage((pool,), hold_s, forgets=forgets.get(pool, 0.0)) for pool, hold_s in held),
-        )
-
-    def _times(self, mean: float) -> int:
-        whole = math.floor(mean)
-        return whole + (self.dice.random() < mean - whole)
-
-    def _stage(
-        self, pools: tuple[str, ...], time_s: float, *, keeps: bool = False, forgets: float = 0.0
-    ) -> Stage:
-        at_server: list[tuple[str, float]] = []
-        for pool in pools[:1]:
-            server = server_of(pool)
-            if work_s := min(time_s, self.behaviour.server_s.get(server, 0.0)):
-                at_server.append((server, work_s))
-        inside_s = time_s - math.fsum(work_s for _, work_s in at_server)
-        share = self.drawn.cpu_share
-        return Stage(pools, share * inside_s, (1 - share) * inside_s, tuple(at_server), keeps, forgets)
-
-
 def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) -> Course:
     """Draw and replay one course of the production."""
     drawn = draw(behaviour, place, leak, dice)
     leaky = frozenset(name for name in drawn.names if leak is not None and leak.is_of(name))
-    maker = _Maker(behaviour, drawn, leak, leaky, dice)
-    course = Course(requests_per_s=drawn.per_customer_s * place.customers * _peak(place))
+    maker = Maker(behaviour, drawn, leak, leaky, dice)
+    course = Course(requests_per_s=drawn.per_customer_s * place.customers * peak(place))
     busy_s = _mean_s(behaviour, drawn)
     if behaviour.cpu_s is not None:
         course.cpu = course.requests_per_s / place.processes * behaviour.cpu_s / drawn.cores
@@ -182,13 +88,9 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         _replay(course, place, maker, start_s, length_s)
     if leak is not None and leak.per_s:
         _outside_requests(course, place, leak, dice)
-    elif not _whole(place, drawn.per_customer_s):
+    elif not whole_day(place, drawn.per_customer_s):
         _steady(course, place, maker, busy_s)
     return course
-
-
-def _peak(place: Place) -> float:
-    return max(share for _, share in place.day.points)
 
 
 def _mean_s(behaviour: Behaviour, drawn: Drawn) -> float:
@@ -205,86 +107,7 @@ def _mean_s(behaviour: Behaviour, drawn: Drawn) -> float:
     )
 
 
-def _whole(place: Place, per_customer_s: float) -> bool:
-    """Whether the day is short enough to be replayed as a whole."""
-    return _replayed_per_s(place, per_customer_s) * place.day.length_s <= MOST_REQUESTS
-
-
-def _replayed_per_s(place: Place, per_customer_s: float) -> float:
-    """Return the requests a second of the processes that are replayed."""
-    return per_customer_s * place.customers * min(1.0, MOST_PROCESSES / place.processes)
-
-
-def windows(place: Place, per_customer_s: float) -> list[tuple[float, float]]:
-    """Return (start, length) of the times of a day that are replayed request by request."""
-    day = place.day
-    if _whole(place, per_customer_s):
-        return [(0.0, day.length_s)]
-    peak_s = max(day.points, key=lambda point: point[1])[0]
-    most_s = min(WINDOW_S, MOST_REQUESTS / _replayed_per_s(place, per_customer_s), day.length_s)
-    before_s = min(BEFORE_PUSH_S, most_s / 4)
-    starts = [max(0.0, push.at_s - before_s) for push in day.pushes]
-    starts.append(min(peak_s, day.length_s - most_s))
-    return [(start_s, most_s) for start_s in sorted(set(starts))]
-
-
-def arrivals(
-    place: Place, maker: _Maker, replay: Replay, start_s: float, length_s: float
-) -> Iterator[Arrival]:
-    """Yield requests in order of time: a Poisson process of those who are not waiting, and pushes."""
-    dice, drawn = maker.dice, maker.drawn
-    part = min(1.0, MOST_PROCESSES / place.processes)
-    customers = place.customers * part
-    rate = drawn.per_customer_s * customers * _peak(place)
-    sudden: list[tuple[float, bool]] = []  # when, and whether by a newcomer
-    for at_s in _pushed(place, customers, start_s, length_s, dice):
-        sudden += [(at_s, False), (at_s + dice.uniform(*SECOND_REQUEST_S), False)]
-    for at_s in _newcomers(place, customers, start_s, length_s, dice):
-        sudden += [(at_s, True), (at_s + dice.uniform(*SECOND_REQUEST_S), True)]
-    heapq.heapify(sudden)
-    # Who has just come thinks first, and then asks as often as all others.
-    thinks_s = min(1.0 / drawn.per_customer_s, place.day.length_s / 2)
-    now_s = start_s
-    while True:
-        next_s = now_s + dice.expovariate(rate)
-        while sudden and sudden[0][0] <= next_s:
-            at_s, newcomer = heapq.heappop(sudden)
-            yield at_s, maker.request(newcomer=newcomer)
-        now_s = next_s
-        if now_s >= start_s + length_s:
-            return
-        share = min(place.day.share_at(now_s), place.day.share_at(now_s - thinks_s))
-        thinking = max(0.0, share * customers - replay.outstanding)
-        if dice.random() * _peak(place) * customers < thinking:
-            yield now_s, maker.request()
-
-
-def _pushed(place: Place, customers: float, start_s: float, length_s: float, dice: Random) -> Iterator[float]:
-    """Yield when customers act on a push notification."""
-    for push in place.day.pushes:
-        if start_s <= push.at_s < start_s + length_s:
-            share = place.push_share if push.share is None else push.share
-            acting = round(customers * place.day.share_at(push.at_s) * share)
-            for _ in range(min(acting, MOST_AT_ONCE)):
-                yield push.at_s + dice.uniform(0, PUSH_WITHIN_S)
-
-
-def _newcomers(
-    place: Place, customers: float, start_s: float, length_s: float, dice: Random
-) -> Iterator[float]:
-    """Yield when customers come while the curve of the day rises: whoever comes asks at once."""
-    points = place.day.points
-    for (from_s, before), (to_s, after) in pairwise(points):
-        first_s, last_s = max(from_s, start_s), min(to_s, start_s + length_s)
-        if after <= before or last_s <= first_s:
-            continue
-        expected = customers * (after - before) * (last_s - first_s) / (to_s - from_s)
-        whole = math.floor(expected)
-        for _ in range(min(MOST_AT_ONCE, whole + (dice.random() < expected - whole))):
-            yield dice.uniform(first_s, last_s) + dice.uniform(0, NEWCOMER_S)
-
-
-def _replay(course: Course, place: Place, maker: _Maker, start_s: float, length_s: float) -> None:
+def _replay(course: Course, place: Place, maker: Maker, start_s: float, length_s: float) -> None:
     drawn, dice = maker.drawn, maker.dice
     processes = min(place.processes, MOST_PROCESSES)
     part = processes / place.processes
@@ -337,7 +160,7 @@ def _lose_all(course: Course, pool: str, capacity: int) -> None:
     course.in_use_max[pool] = max(course.in_use_max[pool], capacity)
 
 
-def _steady(course: Course, place: Place, maker: _Maker, busy_s: float) -> None:
+def _steady(course: Course, place: Place, maker: Maker, busy_s: float) -> None:
     """Add what a leak does in the hours between the replayed windows, by formulas."""
     leak, drawn, dice = maker.leak, maker.drawn, maker.dice
     rules = place.pools.get(leak.pool) if leak is not None else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rushhour.errors import UsageError
 from rushhour.forecast.behaviour import Setup
-from rushhour.forecast.replay import PoolRules
+from rushhour.forecast.replayed import PoolRules
 from rushhour.scenario.day import Day, parse_day, steady_day
 from rushhour.scenario.model import Production
 

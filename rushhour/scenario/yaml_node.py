@@ -10,6 +10,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
@@ -76,8 +77,7 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
     with yaml_errors(path, text):
         loaded = YAML(typ="rt").load(text)
     if not isinstance(loaded, CommentedMap):
-        what = "is empty" if loaded is None else f"holds a {type(loaded).__name__}"
-        raise UsageError([f"{path}:1: {what}; it must be a mapping"])
+        raise UsageError([f"{path}:1: {_kind(loaded)}; it must be a mapping"])
     lines: dict[KeyPath, int] = {(): 1}
     found: list[str] = []
     try:
@@ -107,21 +107,33 @@ def yaml_errors(path: Path, text: str) -> Iterator[None]:
             [f"{path}:1: cannot be read: its lists and mappings are nested too deeply"]
         ) from None
     except Exception as error:  # noqa: BLE001 - ruamel's constructors pass on what int(), date() and dicts raise
-        what = f"{type(error).__name__}: {error}"
-        raise UsageError([f"{path}:{_line_of(error)}: cannot be read as YAML: {what}"]) from None
+        line, kind = _node_of(error)
+        why = "" if isinstance(error, KeyError) else f": {error}"
+        raise UsageError([f"{path}:{line}: cannot be read as {kind}{why}"]) from None
 
 
 class _TooManyError(Exception):
     """A file has more values than anybody writes: aliases of aliases make a small file a large one."""
 
 
-def _line_of(error: Exception) -> int:
-    """Return the line of the YAML node that ruamel was constructing when it failed; else 1."""
-    line = 1
+def _kind(loaded: object) -> str:
+    """Say what a file holds that is no mapping."""
+    if loaded is None:
+        return "is empty"
+    return "holds a list" if isinstance(loaded, CommentedSeq) else "holds a single value"
+
+
+def _node_of(error: Exception) -> tuple[int, str]:
+    """Return the line and the type of the YAML node that ruamel was constructing when it failed.
+
+    Without a node: 1, and YAML. The value is not shown, since it may be a secret.
+    """
+    line, kind = 1, "YAML"
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        mark = getattr(frame.f_locals.get("node"), "start_mark", None)
-        line = mark.line + 1 if mark is not None else line
-    return line
+        node = frame.f_locals.get("node")
+        if isinstance(node, YamlNode) and node.start_mark is not None:
+            line, kind = node.start_mark.line + 1, f"!!{str(node.tag).rpartition(':')[2]}"
+    return line, kind
 
 
 def _foreign_tag(value: Any) -> str | None:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from rushhour.errors import InsufficientDataError, UsageError
 from rushhour.forecast.answer import forecast
-from rushhour.forecast.replay import PoolRules, Replay, Seen, Site, Stage
+from rushhour.forecast.replay import Replay
+from rushhour.forecast.replayed import PoolRules, Seen, Site, Stage
 from rushhour.judging.judge import with_forecast
 from rushhour.judging.saved import read_verdict
 from rushhour.report import terminal

@@ -6,8 +6,9 @@ import pytest
 
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.activity import activity_of
-from rushhour.forecast.demand import ANY, Demand, read_demand
+from rushhour.forecast.demand import ANY, Demand
 from rushhour.forecast.durations import from_buckets
+from rushhour.forecast.recorded import read_demand
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from tests.unit import histories

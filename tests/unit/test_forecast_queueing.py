@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from rushhour.forecast.demand import read_demand
 from rushhour.forecast.interval import estimate, resampled_seconds
 from rushhour.forecast.queueing import (
     PoolPrediction,
@@ -17,6 +16,7 @@ from rushhour.forecast.queueing import (
     predict,
     together,
 )
+from rushhour.forecast.recorded import read_demand
 from rushhour.forecast.simulation import PoolTally, Tally
 from rushhour.forecast.world import MOST_PROCESSES, spread_customers
 from tests.unit.forecast_runs import measured, scenario

@@ -172,7 +172,14 @@ def test_a_mistake_in_the_defaults_is_reported_once(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"", ":1: is empty"), (b"- 1\n", ":1: holds a CommentedSeq"), (b"\xff\xfe\x00", "cannot be read")],
+    [
+        (b"", ":1: is empty"),
+        (b"- 1\n", ":1: holds a list; it must be a mapping"),
+        (b"7\n", ":1: holds a single value; it must be a mapping"),
+        (b"shop\n", ":1: holds a single value"),
+        (b"2024-01-01\n", ":1: holds a single value"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
 )
 def test_files_that_are_not_scenario_files(folder: Path, content: bytes, told: str) -> None:
     (folder / "scenarios.yaml").write_bytes(content)
@@ -215,6 +222,23 @@ def test_what_ruamel_cannot_read_is_a_message_with_its_line(folder: Path, lines:
     found = problems(folder, GOOD.replace("scenarios:\n", f"{lines}\nscenarios:\n"))
     assert len(found) == 1
     assert re.match(rf"\S*scenarios\.yaml:{at}: \S", found[0]), found
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("2024-13-45", "cannot be read as !!timestamp: month must be in 1..12"),
+        ("!!int many", "cannot be read as !!int: invalid literal"),
+        ("!!float much", "cannot be read as !!float: could not convert"),
+        ("!!bool perhaps", "cannot be read as !!bool"),
+    ],
+)
+def test_a_value_that_is_not_of_its_type_names_the_type_and_no_exception(
+    folder: Path, value: str, told: str
+) -> None:
+    (found,) = problems(folder, GOOD.replace("scenarios:\n", f"  x: {value}\nscenarios:\n"))
+    assert told in found
+    assert "Error" not in found
 
 
 @pytest.mark.long

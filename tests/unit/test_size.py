@@ -11,8 +11,8 @@ import pytest
 
 from rushhour.cli.main import cli
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
-from rushhour.forecast.demand import read_demand
 from rushhour.forecast.queueing import measured_setting
+from rushhour.forecast.recorded import read_demand
 from rushhour.jobs.size.advice import size_pools
 from rushhour.jobs.size.reading import read_for_sizing
 from rushhour.jobs.size.sizes import PoolSize

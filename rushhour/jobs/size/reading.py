@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from rushhour.errors import InsufficientDataError, UsageError
-from rushhour.forecast.demand import Demand, read_demand
+from rushhour.forecast.demand import Demand
 from rushhour.forecast.growth import joined
+from rushhour.forecast.recorded import read_demand
 from rushhour.forecast.scraped import parse_scrape, scraped_demand
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.metrics.measure import Metrics, measure
