@@ -1,6 +1,5 @@
 """Applies command-line settings such as `--users 2000` and `--set pool.size=40` to a scenario."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rushhour.errors import UsageError
+from rushhour.rundir.masking import MASK, is_secret_name
+from rushhour.scenario.keys import keys_at, unknown_key
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.scenario.rules import besides_arrivals, contradictions
 
@@ -28,7 +29,8 @@ class Setting:
 
     @property
     def path(self) -> tuple[str, ...]:
-        return tuple(self.key.split("."))
+        parts = tuple(self.key.split("."))
+        return (*parts[:2], ".".join(parts[2:])) if parts[:2] in FREE and len(parts) > 2 else parts
 
 
 def parse_setting(text: str) -> Setting:
@@ -36,7 +38,9 @@ def parse_setting(text: str) -> Setting:
     key, equals, value = text.partition("=")
     if not equals or not key.strip() or not value.strip():
         raise ValueError(f"--set {text}: write KEY=VALUE, as in --set load.think_time=3s")
-    return Setting(key.strip(), value.strip(), f"--set {text}")
+    key = key.strip()
+    given = f"--set {key}={MASK}" if is_secret_name(key.rpartition(".")[2]) else f"--set {text}"
+    return Setting(key, value.strip(), given)
 
 
 def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
@@ -53,7 +57,12 @@ def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
     elif "load.users" in keys and "load.arrivals" not in keys:
         plain["load"]["arrivals"] = None
     for setting in settings:
-        _put(plain, setting.path, _value(plain, setting))
+        _check_owner(plain, setting, settings)
+        value = _value(plain, setting)
+        problems += _unknown_inside(_at(plain, setting.path), value, setting.path, setting.given)
+        _put(plain, setting.path, value)
+    if problems:
+        raise UsageError(problems)
     try:
         changed: Scenario = SCENARIO.validate_json(json.dumps(plain))
     except ValidationError as error:
@@ -75,34 +84,67 @@ def _unknown(plain: Mapping[str, Any], setting: Setting) -> Iterator[str]:
     for depth, key in enumerate(setting.path):
         owner = ".".join(setting.path[:depth])
         if setting.path[:depth] in FREE:
+            if not key:
+                yield f"{setting.given}: the variable has no name; write {owner}.NAME=VALUE"
             return
         if not isinstance(at, dict):
             yield f"{setting.given}: {owner} has no keys of its own; set {owner} as a whole"
             return
         known = [name for name in at if depth or name not in NOT_SET]
         if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            place = f" in {owner}" if owner else ""
-            yield f"{setting.given}: unknown key {key!r}{place}; {hint}known: {', '.join(known)}"
+            yield f"{setting.given}: {unknown_key(key, known, owner)}"
             return
         at = at[key]
+
+
+def _unknown_inside(before: Any, value: Any, path: tuple[str, ...], given: str) -> Iterator[str]:
+    """Yield the unknown keys of a mapping that is set as a whole, however deep they are."""
+    if path in FREE or not isinstance(before, dict) or not isinstance(value, dict):
+        return
+    for key, inner in value.items():
+        if key in before:
+            yield from _unknown_inside(before[key], inner, (*path, key), given)
+        else:
+            yield f"{given}: {unknown_key(str(key), before, '.'.join(path))}"
+
+
+def _check_owner(plain: dict[str, Any], setting: Setting, settings: Sequence[Setting]) -> None:
+    """Raise UsageError where an earlier setting left no mapping for this one to stand in."""
+    for depth in range(1, len(setting.path)):
+        if not isinstance(_at(plain, setting.path[:depth]), dict):
+            owner = setting.path[:depth]
+            by = next(earlier for earlier in reversed(settings) if earlier.path == owner[: len(earlier.path)])
+            raise UsageError(
+                [f"{setting.given}: {'.'.join(owner)} is no mapping after {by.given}; remove one of the two"]
+            )
 
 
 def _value(plain: dict[str, Any], setting: Setting) -> Any:
     """Parse the value as YAML; a bare number for a duration stays text, so that its unit is demanded."""
     if setting.path[:-1] in FREE or isinstance(_at(plain, setting.path), str):
-        return setting.text  # a release such as 1.0 is not a number
+        return _unquoted(setting.text)  # a release such as 1.0 is not a number
     try:
         value = YAML(typ="safe").load(setting.text)
         json.dumps(value)
     except (YAMLError, TypeError, ValueError) as error:
-        raise UsageError([f"{setting.given}: {setting.text!r} is no value: {error}"]) from None
+        shown = "the text" if MASK in setting.given else repr(setting.text)
+        raise UsageError([f"{setting.given}: {shown} is no value: {error}"]) from None
     except RecursionError:
         raise UsageError([f"--set {setting.key}: its value is nested too deeply"]) from None
     if isinstance(value, float) and _is_duration(plain, setting.path):
         return setting.text
     return value
+
+
+def _unquoted(text: str) -> str:
+    """Return the text without quotes around the whole of it, as the file's own are read."""
+    if text[:1] in {"'", '"'} and text[-1:] == text[:1]:
+        try:
+            value = YAML(typ="safe").load(text)
+        except (YAMLError, ValueError):
+            return text
+        return value if isinstance(value, str) else text
+    return text
 
 
 def _is_duration(plain: dict[str, Any], path: tuple[str, ...]) -> bool:
@@ -117,7 +159,7 @@ def _is_duration(plain: dict[str, Any], path: tuple[str, ...]) -> bool:
 
 def _at(plain: Any, path: tuple[str, ...]) -> Any:
     for key in path:
-        plain = plain.get(key)
+        plain = plain.get(key) if isinstance(plain, dict) else None
     return plain
 
 
@@ -135,7 +177,7 @@ def _invalid(error: ValidationError, settings: Sequence[Setting]) -> Iterator[st
         if entry["type"] == "value_error":
             what = str(entry["ctx"]["error"])
         elif entry["type"] == "unexpected_keyword_argument":
-            what = f"unknown key {where[-1]!r}"
+            what = unknown_key(where[-1], keys_at(entry["loc"][:-1]))
         else:
             what = f"{entry['msg'][0].lower()}{entry['msg'][1:]}, not {entry['input']!r}"
         yield f"{given or ' '.join(s.given for s in settings)}: {'.'.join(where)}: {what}"

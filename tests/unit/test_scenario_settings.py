@@ -1,5 +1,6 @@
 """Keys of a scenario from the command line are validated and reported as the file's own are."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,16 @@ def test_a_setting_changes_nothing_but_its_key(name: str) -> None:
         ("load.duration=3.5", "load.duration: '3.5' is not a duration"),
         ("load.shape=square", "load.shape: unknown shape 'square'; known: rush-hour"),
         ("thresholds=[p95 < 400]", "does not fit p95, in 'p95 < 400'"),
-        ("pool={sise: 3}", "unknown key 'sise'"),
+        (
+            "pool={sise: 3}",
+            "unknown key 'sise' in pool; did you mean size? known: size, max_overflow, timeout",
+        ),
+        (
+            "service={argumets: x}",
+            "unknown key 'argumets' in service; did you mean arguments? known: workers",
+        ),
+        ("faults=[{server: primary, fro: 3s}]", "unknown key 'fro'; known: at, server, do"),
+        ("service.environment.=x", "the variable has no name; write service.environment.NAME=VALUE"),
         ("load.warm_up=10m", "scenarios.gate.load.warm_up: warm_up 600 s leaves nothing to measure"),
         ("release=9", "scenarios.gate.release: unknown release"),
         ("load.locustfile=none.py", "no such file: none.py"),
@@ -77,6 +87,36 @@ def test_a_setting_that_is_wrong_says_why(assignment: str, problem: str) -> None
         changed(assignment)
     assert f"--set {assignment}: " in str(raised.value)
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        ("load=5", "load.users=5"),
+        ("pool=[]", "pool.size=3"),
+        ("service.environment=null", "service.environment.A=b"),
+        ("target=x", "target.environment.A=b"),
+    ],
+)
+def test_a_key_of_what_an_earlier_setting_made_no_mapping_is_refused(whole: str, part: str) -> None:
+    with pytest.raises(UsageError, match=f"is no mapping after --set {re.escape(whole)}; remove one"):
+        changed(whole, part)
+
+
+def test_a_variable_may_have_dots_in_its_name_and_quotes_around_its_value() -> None:
+    scenario = changed(
+        "release='1.0'", "service.environment.a.b=1", 'target.environment.C="d e"', "target.environment.F='g"
+    )
+    assert scenario.release == "1.0"
+    assert scenario.service.environment["a.b"] == "1"
+    assert (scenario.target.environment["C"], scenario.target.environment["F"]) == ("d e", "'g")
+
+
+def test_an_error_does_not_show_the_value_of_a_secret() -> None:
+    with pytest.raises(UsageError) as raised:
+        changed("service.environment.DB_PASSWORD=hunter2", "load.warm_up=10m")
+    assert "DB_PASSWORD=***" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize("value", ["[" * 5_000, "{a: " * 5_000, "- " * 5_000])
