@@ -117,7 +117,7 @@ def test_a_comment_is_short_and_shows_text_as_it_is() -> None:
     ]
     text = comment(outcomes, [error(spot=Spot("a|b`c.py", 3))] * 40)
     assert "### ❌ rushhour: 1 failed, 1 unknown, 1 as expected" in text
-    assert "leaked \\| &lt;b&gt;x&lt;/b&gt; &#64;someone" in text
+    assert "leaked \\| &lt;b&gt;x&lt;/b&gt; @&#8203;someone" in text
     assert "<code>a&#124;b`c.py:3</code>" in text
     assert "20 more findings are in the reports." in text
     long = comment(outcomes * 20, [error(message="\n".join(["x" * 5000] * 50))] * 400)

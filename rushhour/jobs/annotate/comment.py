@@ -60,11 +60,14 @@ def _row(annotation: Annotation, known: Set[str]) -> str:
 
 
 def _text(value: str) -> str:
-    """Escape text so that Markdown shows it unchanged; mentions of users and links stay plain text."""
+    """Escape text so that Markdown shows it unchanged, and that it mentions no user and no issue.
+
+    Mentions are found in what is shown, after all escapes; a space of no width after the sign ends them.
+    """
     plain = " ".join(shown(value).split())
     short = plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}..."
     escaped = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", html.escape(short, quote=False))
-    return escaped.replace("@", "&#64;")
+    return re.sub(r"@(?=\w)|\\#(?=\d)|!(?=\d)", r"\g<0>&#8203;", escaped)
 
 
 def _code(value: str) -> str:
