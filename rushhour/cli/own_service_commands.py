@@ -160,7 +160,8 @@ def write_starter(
 ) -> None:
     """Write a scenario file and a locustfile for a service, and say what to do next."""
     if (app is None) == (openapi is None):
-        raise UsageError(["give --app MODULE:APP, or --openapi FILE"])
+        both = "give one of --app and --openapi, not both"
+        raise UsageError([both if app else "give --app MODULE:APP, or --openapi PATH"])
     interpreter = str(python) if python else default_python(into)
     if openapi:
         routes, service = of_openapi(openapi), described(read_openapi(openapi))
@@ -178,7 +179,7 @@ def write_starter(
             driver=driver_of(interpreter) if own else None,
             setup=setup_of(into, app),
         ),
-        into / "customers.py": locust_file(routes, service.login),
+        into / "customers.py": locust_file(routes, service.login, service.needed),
     }
     if there := [str(path) for path in files if path.exists() and not force]:
         raise UsageError([f"{path} is there already; --force overwrites it" for path in there])

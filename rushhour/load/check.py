@@ -43,7 +43,7 @@ def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | 
         tempfile.TemporaryFile("w+", errors="replace") as log,
     ):
         process = subprocess.Popen(
-            [sys.executable, str(PROBE), str(path)],
+            [sys.executable, str(PROBE), str(path), str(IMPORT_TIMEOUT_S + 5.0)],
             stdin=subprocess.DEVNULL,
             stdout=answer,
             stderr=log,

@@ -1,11 +1,14 @@
 """Imports a locustfile as Locust does, in a separate process, and prints its problems as JSON.
 
-`python locustfile_probe.py LOCUSTFILE` writes a list of `[file, line or null, problem]`.
+`python locustfile_probe.py LOCUSTFILE SECONDS` writes a list of `[file, line or null, problem]`. It ends by a
+signal after that many seconds, so that an import without end ends also when whoever started it was killed.
 """
 
 import dis
+import inspect
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -53,6 +56,7 @@ def _of_class(user: type[Any]) -> Iterator[Problem]:
             continue
         seen.add(owner)
         yield from _length(owner)
+        yield from _without_tasks(owner)
         own = [base for base in owner.__mro__ if not _is_locusts(base) and base is not object]
         names = {name for base in owner.__mro__ if _is_locusts(base) for name in _names(base)}
         for base in own:
@@ -81,6 +85,32 @@ def _length(owner: type[Any]) -> Iterator[Problem]:
     yield sys.modules[owner.__module__].__file__ or owner.__module__, None, text
 
 
+def _without_tasks(owner: type[Any]) -> Iterator[Problem]:
+    """Yield a class that has no task, unless its own code or a listener may give it tasks as it starts."""
+    from locust import events  # noqa: PLC0415  # after load_locustfile, which patches the whole process
+
+    may_add = ("__init__", "on_start", "get_next_task")
+    own = any(
+        name in vars(base)
+        for base in owner.__mro__
+        if not _is_locusts(base) and base is not object
+        for name in may_add
+    )
+    listening = any(
+        handler.__module__.partition(".")[0] != "locust"
+        for hook in (events.init, events.test_start, events.spawning_complete)
+        for handler in hook._handlers
+    )
+    if getattr(owner, "tasks", None) or own or listening:
+        return
+    try:
+        line = inspect.getsourcelines(owner)[1]
+    except (OSError, TypeError):
+        line = None
+    file = getattr(sys.modules.get(owner.__module__), "__file__", None) or owner.__module__
+    yield file, line, f"{owner.__name__} has no task: mark a method with @task, or set `tasks`"
+
+
 def _is_locusts(owner: type[Any]) -> bool:
     return owner.__module__.partition(".")[0] == "locust"
 
@@ -100,6 +130,7 @@ def _names(base: type[Any]) -> set[str]:
 
 
 if __name__ == "__main__":
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
     output = os.dup(1)
     os.dup2(2, 1)  # keep the locustfile's output out of the answer
     sys.path[0] = str(Path.cwd())  # in place of this file's folder, whose modules must not be importable

@@ -1,6 +1,7 @@
 """A locustfile is checked before anything starts: what is wrong is named with its file and line."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,22 @@ WRONG = {
     "abstract only": (USER + "    abstract = True\n", None, "has no user class"),
     "pytest functions": ("def test_home(session):\n    session.get('/')\n", None, "has no user class"),
     "task run": (USER + "    @task\n    def run(self):\n        pass\n", 6, "must not override it"),
+    "user without a task": (
+        HEAD + "class Customer(FastHttpUser):\n    wait_time = None\n",
+        2,
+        "Customer has no task: mark a method with @task",
+    ),
+    "one of two without a task": (USER + "class Other(FastHttpUser):\n    pass\n", 6, "Other has no task"),
+    "an empty list of tasks": (
+        HEAD + "class Customer(FastHttpUser):\n    tasks = []\n",
+        2,
+        "Customer has no task",
+    ),
+    "task set without a task": (
+        HEAD + "class Walk(TaskSet):\n    pass\nclass Customer(FastHttpUser):\n    tasks = {Walk: 2}\n",
+        2,
+        "Walk has no task",
+    ),
     "session length": (
         USER.replace("    @task", "    session_length = 0\n    @task"),
         None,
@@ -98,6 +115,28 @@ def test_a_locustfile_may_print_start_threads_and_override_what_locust_offers(tm
         + "    def on_start(self):\n        pass\n    def wait_time(self):\n        return 1\n"
     )
     assert locustfile_problems(path, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    def on_start(self):\n        self.tasks = [lambda user: None]\n",
+        "    def __init__(self, *given):\n        super().__init__(*given)\n        self.tasks = []\n",
+        "    pass\n@events.init.add_listener\ndef add(**_):\n    Customer.tasks = [print]\n",
+        "    class Walk(TaskSet):\n        def get_next_task(self): return print\n    tasks = [Walk]\n",
+    ],
+)
+def test_tasks_may_be_added_as_a_customer_starts(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "customers.py"
+    path.write_text(HEAD + "from locust import events\nclass Customer(FastHttpUser):\n" + text)
+    assert locustfile_problems(path, tmp_path) == []
+
+
+def test_a_probe_whose_starter_was_killed_ends_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "customers.py"
+    path.write_text("while True: pass\n")
+    done = subprocess.run([sys.executable, str(check.PROBE), str(path), "2"], check=False, timeout=60)
+    assert done.returncode == -signal.SIGALRM
 
 
 def test_an_import_that_does_not_end_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,84 @@ def test_each_route_has_a_task_or_a_reason(tmp_path: Path, capsys: pytest.Captur
         assert f'self.client.get("{path}"' in customers
 
 
+def parameter(name: str, place: str = "query", *, required: bool = True, **given: Any) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": required, **given}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "call"),
+    [
+        ([parameter("q", schema={"type": "string"})], '"/find?q=FILL+IN", name="/find"'),
+        ([parameter("q", example="a b&c")], '"/find?q=a+b%26c", name="/find"'),
+        ([parameter("n", schema={"type": "integer"})], '"/find?n=1", name="/find"'),
+        ([parameter("n", schema={"default": 25})], '"/find?n=25", name="/find"'),
+        ([parameter("on", schema={"type": "boolean", "default": False})], '"/find?on=false", name="/find"'),
+        ([parameter("sort", schema={"enum": ["price", "name"]})], '"/find?sort=price", name="/find"'),
+        ([parameter("n", type="integer")], '"/find?n=1", name="/find"'),  # OpenAPI 2
+        ([{"$ref": "#/components/parameters/tenant"}], '"/find", name="/find", headers={"X-Tenant": "t1"}'),
+        ([parameter("q", required=False)], '"/find"'),
+        ([parameter("Accept", "header")], '"/find"'),
+        ([parameter("page", required=False, example="2")], '"/find?all=1", name="/find"'),
+        ([{"$ref": "#/no/such"}, {"$ref": 3}, "x", {"required": True, "in": ["query"]}, None], '"/find"'),
+    ],
+)
+def test_a_task_has_the_parameters_without_which_it_is_refused(
+    parameters: list[Any], call: str, tmp_path: Path
+) -> None:
+    above = [parameter("all", example=1), parameter("page", example=1)] if "all=1" in call else []
+    document: dict[str, Any] = {
+        "paths": {"/find": {"parameters": above, "get": {"parameters": parameters}}, "/healthz": {"get": {}}},
+        "components": {"parameters": {"tenant": parameter("X-Tenant", "header", schema={"example": "t1"})}},
+    }
+    _, customers = initialised(tmp_path, document)
+    assert f"self.client.get({call})" in customers
+    assert ("use values that exist" in customers) == ("name=" in call)
+    assert locustfile_problems(tmp_path / "customers.py", tmp_path) == []
+
+
+BREAK = "x\nimport os\nos._exit(7)\r#: {y"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"paths": {"/a": {"get": {"parameters": [parameter(BREAK)]}}}},
+        {"paths": {"/a": {"get": {"parameters": [parameter(BREAK, "header")]}}}},
+        {"paths": {"/a": {"get": {"parameters": [parameter("q", example=BREAK)]}}}},
+        {"paths": {f"/{BREAK}": {"get": {}, "post": {}}, "/b": {"get": {}}}},
+        {"paths": {f"/health{BREAK}": {"get": {}}, "/b": {"get": {}}}},
+        {
+            "paths": {"/b": {"get": {}}, "/c": {"get": {}}},
+            "components": {"securitySchemes": {BREAK: {"type": "http", "scheme": BREAK}}},
+        },
+        {
+            "paths": {"/b": {"get": {}}, "/c": {"get": {}}},
+            "components": {"securitySchemes": {"k": {"type": "apiKey", "in": "query", "name": BREAK}}},
+        },
+    ],
+)
+def test_no_text_of_a_document_becomes_code(document: dict[str, Any], tmp_path: Path) -> None:
+    _, customers = initialised(tmp_path, document)
+    names = {node.id for node in ast.walk(ast.parse(customers)) if isinstance(node, ast.Name)}
+    assert not names & {"os", "import"}
+    assert locustfile_problems(tmp_path / "customers.py", tmp_path) == []
+
+
+def test_a_required_header_goes_beside_the_log_in(tmp_path: Path) -> None:
+    document = with_scheme({"type": "http", "scheme": "bearer"})
+    document["paths"] = {"/a/{id}": {"get": {"parameters": [parameter("X-Tenant", "header", example="t")]}}}
+    _, customers = initialised(tmp_path, document)
+    assert 'get("/a/1", name="/a/:id", headers=self.headers | {"X-Tenant": "t"})' in customers
+    assert "# id, X-Tenant: use values that exist" in customers
+
+
+def test_an_application_and_a_document_are_not_read_together(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not both"):
+        init("shop:app", openapi=tmp_path / "openapi.json", python=None, into=tmp_path, force=False)
+    with pytest.raises(UsageError, match="give --app MODULE:APP, or --openapi PATH"):
+        init(None, openapi=None, python=None, into=tmp_path, force=False)
+
+
 PASSWORD: dict[str, Any] = {"type": "oauth2", "flows": {"password": {"tokenUrl": "token"}}}
 
 

@@ -3,10 +3,11 @@
 import json
 import keyword
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlencode
 
-from rushhour.jobs.init.document import Login
+from rushhour.jobs.init.document import Login, Needed
 from rushhour.jobs.init.routes import Route, health_of, left_out
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -51,7 +52,7 @@ defaults:
     name: {name}
     {started}{interpreter}
     # or in its container, instead: `compose: docker-compose.yaml` and `service: {name}`
-    health: {health_of(routes)} # answers 200 when the service is ready
+    health: {_scalar(health_of(routes))} # answers 200 when the service is ready
     {made}
     environment: # how your service learns of its database; {{replica_url}} is a read-only copy of it
       DATABASE_URL: "{{primary_url}}"
@@ -71,16 +72,33 @@ scenarios:
 """
 
 
-def locust_file(routes: Sequence[Route], login: Login | None = None) -> str:
-    """Write a locustfile with a task for each GET but the health check; the rest is listed with reasons."""
+def locust_file(
+    routes: Sequence[Route],
+    login: Login | None = None,
+    needed: Mapping[tuple[str, str], Sequence[Needed]] | None = None,
+) -> str:
+    """Write a locustfile with a task for each GET but the health check; the rest is listed with reasons.
+
+    `needed` are the parameters that a path and method require beside those in the path.
+    """
     skipped = left_out(routes)
     out = {route for route, _ in skipped}
     reads = [route for route in routes if route not in out]
     lines = [*_HEAD]
     if login is not None:
         lines += _log_in(login)
-    lines += [*_tasks(reads, login), *_left_out(skipped)]
-    return "\n".join(lines) + "\n"
+    lines += [*_tasks(reads, login, needed or {}), *_left_out(skipped)]
+    return "\n".join(map(_printable, lines)) + "\n"
+
+
+def _scalar(path: str) -> str:
+    """Write a path as YAML: in quotes where it has letters that YAML might read."""
+    return path if re.fullmatch(r"/[\w./~-]*", path) else json.dumps(path)
+
+
+def _printable(line: str) -> str:
+    """Keep a line a line: names of a document stand in comments, and a line break there would end those."""
+    return "".join(letter if letter.isprintable() else " " for letter in line)
 
 
 def _log_in(login: Login) -> Iterator[str]:
@@ -110,21 +128,33 @@ _HEAD: Final = (
 )
 
 
-def _tasks(routes: Sequence[Route], login: Login | None) -> Iterator[str]:
-    headers = ", headers=self.headers" if login is not None else ""
+def _tasks(
+    routes: Sequence[Route], login: Login | None, needed: Mapping[tuple[str, str], Sequence[Needed]]
+) -> Iterator[str]:
     if not routes:
         yield from ("", "    @task", "    def home(self) -> None:", '        self.client.get("/")')
     taken: set[str] = set()
     for route in routes:
         function = _function(route, taken)
         parameters = _PARAMETER.findall(route.path)
+        others = needed.get((route.path, route.method), ())
+        query = urlencode([(other.name, other.value) for other in others if not other.header])
+        headers = _headers({other.name: other.value for other in others if other.header}, login)
         yield from ("", "    @task", f"    def {function}(self) -> None:")
-        if not parameters:
+        if not parameters and not others:
             yield f"        self.client.get({json.dumps(route.path)}{headers})"
             continue
-        yield f"        # {', '.join(parameters)}: use values that exist"
-        path = json.dumps(_PARAMETER.sub("1", route.path))
+        names = ", ".join([*parameters, *(other.name for other in others)])
+        yield f"        # {names}: use values that exist"
+        path = json.dumps(_PARAMETER.sub("1", route.path) + (f"?{query}" if query else ""))
         yield f"        self.client.get({path}, name={json.dumps(label(route.path))}{headers})"
+
+
+def _headers(required: Mapping[str, str], login: Login | None) -> str:
+    """Return the argument of a request with the log-in's headers and those that its route requires."""
+    if not required:
+        return ", headers=self.headers" if login is not None else ""
+    return f", headers={'self.headers | ' if login is not None else ''}{json.dumps(required)}"
 
 
 def _left_out(routes: Sequence[tuple[Route, str]]) -> Iterator[str]:
