@@ -101,7 +101,8 @@ def _without_tasks(owner: type[Any]) -> Iterator[Problem]:
         for hook in (events.init, events.test_start, events.spawning_complete)
         for handler in hook._handlers
     )
-    if getattr(owner, "tasks", None) or own or listening:
+    in_states = any(_is_locusts(base) and base.__name__ == "MarkovTaskSet" for base in owner.__mro__)
+    if getattr(owner, "tasks", None) or own or listening or in_states:
         return
     try:
         line = inspect.getsourcelines(owner)[1]
