@@ -56,8 +56,8 @@ def _of_class(user: type[Any]) -> Iterator[Problem]:
             continue
         seen.add(owner)
         yield from _length(owner)
-        yield from _without_tasks(owner)
         own = [base for base in owner.__mro__ if not _is_locusts(base) and base is not object]
+        yield from _without_tasks(owner, own)
         names = {name for base in owner.__mro__ if _is_locusts(base) for name in _names(base)}
         for base in own:
             for name, value in vars(base).items():
@@ -85,24 +85,21 @@ def _length(owner: type[Any]) -> Iterator[Problem]:
     yield sys.modules[owner.__module__].__file__ or owner.__module__, None, text
 
 
-def _without_tasks(owner: type[Any]) -> Iterator[Problem]:
+def _without_tasks(owner: type[Any], own: list[type[Any]]) -> Iterator[Problem]:
     """Yield a class that has no task, unless its own code or a listener may give it tasks as it starts."""
+    if getattr(owner, "tasks", None):
+        return
     from locust import events  # noqa: PLC0415  # after load_locustfile, which patches the whole process
 
     may_add = ("__init__", "on_start", "get_next_task")
-    own = any(
-        name in vars(base)
-        for base in owner.__mro__
-        if not _is_locusts(base) and base is not object
-        for name in may_add
-    )
+    adds = any(name in vars(base) for base in own for name in may_add)
     listening = any(
         handler.__module__.partition(".")[0] != "locust"
         for hook in (events.init, events.test_start, events.spawning_complete)
         for handler in hook._handlers
     )
     in_states = any(_is_locusts(base) and base.__name__ == "MarkovTaskSet" for base in owner.__mro__)
-    if getattr(owner, "tasks", None) or own or listening or in_states:
+    if adds or listening or in_states:
         return
     try:
         line = inspect.getsourcelines(owner)[1]

@@ -1,12 +1,12 @@
 """Checks a target that is a service of a Compose file, without starting anything."""
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from rushhour.errors import UsageError
 from rushhour.scenario.model import Scenario, Target
+from rushhour.scenario.near import did_you_mean
 from rushhour.scenario.thresholds import METRICS
 from rushhour.scenario.yaml_node import read_yaml
 
@@ -70,9 +70,8 @@ def _in_files(target: Target) -> Iterator[Problem]:
         services += found if isinstance(found, dict) else ()
         whole = whole and "include" not in plain
     if whole and target.service not in services:
-        close = difflib.get_close_matches(target.service, services, 1)
         names = ", ".join(services) or "none"
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(target.service, services)
         yield (
             ("target", "service"),
             f"no service {target.service!r} in {', '.join(target.compose)}; {hint}it has: {names}",

@@ -1,6 +1,5 @@
 """Reads scenarios.yaml into Scenarios, and reports all errors at once, each with file and line."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from rushhour.errors import UsageError
 from rushhour.rundir.masking import MASK, is_secret_name, mask_text
 from rushhour.scenario.durations import FROM_YAML
 from rushhour.scenario.model import SCENARIO, Scenario, Target
+from rushhour.scenario.near import did_you_mean
 from rushhour.scenario.owner import planted
 from rushhour.scenario.rules import besides_arrivals, contradictions, without_other_customers
 from rushhour.scenario.target_rules import without_other_ways
@@ -67,8 +67,7 @@ class ScenarioFile:
 
     def _unknown(self, name: str) -> str:
         known = [*self.suites, *self.scenarios]
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(name, known)
         return f"{self.path}: no scenario or suite {name!r}; {hint}known: {', '.join(known)}"
 
 

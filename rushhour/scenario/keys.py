@@ -1,12 +1,12 @@
 """Which keys a mapping of the scenario file may have, for messages about an unknown key (pure)."""
 
-import difflib
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rushhour.scenario.model import Scenario
+from rushhour.scenario.near import did_you_mean
 
 
 def keys_at(where: Sequence[str | int]) -> list[str]:
@@ -24,9 +24,7 @@ def keys_at(where: Sequence[str | int]) -> list[str]:
 def unknown_key(key: str, known: Iterable[str], place: str = "") -> str:
     """Return the message about an unknown key, with the one that is meant, if a name is near it."""
     names = list(known)
-    close = difflib.get_close_matches(key, names, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    listed = f"; {hint}known: {', '.join(names)}" if names else ""
+    listed = f"; {did_you_mean(key, names)}known: {', '.join(names)}" if names else ""
     return f"unknown key {key!r}{f' in {place}' if place else ''}{listed}"
 
 

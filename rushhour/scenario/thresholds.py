@@ -1,6 +1,5 @@
 """Parses thresholds such as `p95{GET /customers/:id/referrals} < 600ms`."""
 
-import difflib
 import math
 import operator
 import re
@@ -11,6 +10,8 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from pydantic.dataclasses import dataclass
+
+from rushhour.scenario.near import did_you_mean
 
 
 class Unit(StrEnum):
@@ -206,8 +207,8 @@ def _read_back(value: Mapping[Any, Any]) -> Threshold:
 def _metric(name: str, line: str) -> MetricSpec:
     spec = METRICS.get(name)
     if spec is None:
-        close = difflib.get_close_matches(name, METRICS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        near = did_you_mean(name, METRICS)
+        hint = f"; {near.rstrip()}" if near else ""
         raise ValueError(f"unknown metric {name!r} in {line!r}{hint} (known: {', '.join(METRICS)})")
     return spec
 
