@@ -97,7 +97,7 @@ def _patch(
     book: Book, classifier: Classifier, sampler: Sampler | None, undo: list[Callable[[], None]]
 ) -> None:
     """Patch what is imported already, and the rest as soon as it is; `undo` gets what takes it out again."""
-    servers = ServerPatch(book.serving)
+    servers = ServerPatch(book)
     flask_patch = FlaskPatch(book, classifier, servers.step_aside)
     items = ItemPatch(book, current_request)
     boots = BootPatch(book)

@@ -116,7 +116,7 @@ class Units:
         for hold in holds:
             if self._again.get(hold, 0) >= KEPT:
                 continue  # it is kept on purpose, for whoever comes next
-            if hold.lost is not None or not (hold.request is None or _taken_after(hold)):
+            if hold.lost is not None or not _is_for_itself(hold):
                 continue
             after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
             if now - hold.taken < after:
@@ -253,10 +253,10 @@ def of_its_thread(hold: Hold) -> bool:
     )
 
 
-def _taken_after(hold: Hold) -> bool:
-    """Taken when its request had ended, as a task does that the request left behind."""
-    ended = hold.request.ended if hold.request is not None else None
-    return ended is not None and hold.taken > ended
+def _is_for_itself(hold: Hold) -> bool:
+    """Whether it is no request's: taken without one, or in the hands of what its request left behind."""
+    request = hold.request
+    return request is None or (request.ended is not None and unit_ended(hold) is None)
 
 
 def _end_of(file: str) -> str:
