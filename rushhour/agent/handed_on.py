@@ -52,14 +52,14 @@ def carries(*roots: object) -> bool:
         kind = type(found)  # not isinstance(), which asks the object itself: a proxy may raise
         if issubclass(kind, _PLAIN) or id(found) in seen:
             continue
-        if _is_carrier(kind) or (steps <= NEAR and kind in _RUNNING):
+        if is_carrier(kind) or (steps <= NEAR and kind in _RUNNING):
             return True
         seen.add(id(found))
         waiting.extend((other, steps + 1) for other in _referents(found, kind))
     return False
 
 
-def _is_carrier(kind: type) -> bool:
+def is_carrier(kind: type) -> bool:
     """Return whether a class, or one of its bases, is such a class of SQLAlchemy, by its name."""
     return any(
         _is_of_sqlalchemy(base)

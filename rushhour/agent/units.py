@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from .book import of_earlier_item
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
-from .calls import called_at
 from .coroutines import chain_of
-from .frames import Uninterrupted
+from .frames import Uninterrupted, stack_of
 from .owners import TASK, frame_of, has_ended
 from .readings import unit_ended
+from .rounds import MAX_LOOKS, is_left, waits_for_items
 from .uses import MAKER, USER
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .book import Hold
     from .owners import Owner
+    from .rounds import Place
 
 OWNER_ENDED, OWNER_IDLE = "owner-ended", "owner-idle"
 AFTER_S = 0.5  # a loop between two jobs is not idle
@@ -81,6 +82,7 @@ class Units:
         self._fetched: dict[Hold, float] = {}  # -> when its thread was first seen to wait for an item
         self._left: dict[Hold, float] = {}  # -> when all who may have it were first seen idle
         self._again: dict[Hold, int] = {}  # -> times that one which seemed lost was used again
+        self._turn = 0
 
     def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
         """One look at the owners of all holds that have not outlived anything yet.
@@ -113,24 +115,28 @@ class Units:
             return idle[owner]
 
         self._again = {hold: times for hold, times in self._again.items() if hold.returned is None}
+        # One that is used again and again is kept on purpose, for whoever comes next.
+        holds = [
+            hold
+            for hold in holds
+            if hold.lost is None
+            and now - hold.taken >= _patience(hold, final)
+            and _is_for_itself(hold)
+            and self._again.get(hold, 0) < KEPT
+        ]
+        asked = self._in_turn([hold for hold in holds if not hold.others])
         for hold in holds:
-            if self._again.get(hold, 0) >= KEPT:
-                continue  # it is kept on purpose, for whoever comes next
-            if hold.lost is not None or not _is_for_itself(hold):
-                continue
-            after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
-            if now - hold.taken < after:
-                continue
-            if hold.scoped and not hold.others:
-                since = self._fetched.get(hold)
+            after, since = _patience(hold, final), self._fetched.get(hold)
+            if hold in asked:
                 frames = frames or sys._current_frames()
-                if self._fetches(frame_of(hold.owner, frames), hold):
+                waits = self._waits_for_items(hold.owner, frames)
+                if hold.scoped and any(frame.f_code in hold.stack.codes for frame, _ in waits):
                     since = now if since is None else since
-                    if hold.used > since:  # kept from one item to the next
-                        hold.lost, hold.lost_s = OWNER_IDLE, since
-                        continue
-                if since is not None:
-                    fetched[hold] = since
+                if _is_left_in_a_loop(hold, waits, since, now - after):
+                    hold.lost, hold.lost_s = OWNER_IDLE, now if since is None else since
+                    continue
+            if since is not None:
+                fetched[hold] = since
             if of_its_thread(hold):
                 continue
             lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
@@ -187,26 +193,20 @@ class Units:
             return False
         return owner.file is None or self._classifier.kind(owner.file) == PLUMBING
 
-    def _fetches(self, frame: Any, hold: Hold) -> bool:
-        """Whether a thread waits in a queue, in the function of its own from which it took a connection.
+    def _in_turn(self, holds: list[Hold]) -> set[Hold]:
+        """Those whose owners are asked at this look whether they wait in a loop of their own."""
+        if len(holds) <= MAX_LOOKS:
+            return set(holds)
+        start = self._turn % len(holds)
+        self._turn = start + MAX_LOOKS
+        return set((holds + holds[:MAX_LOOKS])[start : start + MAX_LOOKS])
 
-        That may be a loop of the service's own, which waits for its next item, or a job that waits for the
-        results of others: only a loop comes back to it with the session of the item before.
-        """
-        gets = False
-        for number in range(_MAX_FRAMES):
-            if frame is None:
-                return False
-            code = frame.f_code
-            file = code.co_filename
-            if (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION:
-                gets = gets or (not number and called_at(code, frame.f_lasti) == "get")
-                return gets and code in hold.stack.codes
-            if not (file.endswith(_WAITING) or any(mark in file for mark in _HUBS)):
-                return False
-            gets = gets or (code.co_name == "get" and file.endswith(f"{os.sep}queue.py"))
-            frame = frame.f_back
-        return False
+    def _waits_for_items(self, owner: Owner, frames: dict[int, Any]) -> list[Place]:
+        """Where in the service's own code an owner waits for its next item; empty: it does not."""
+        if owner.ended is not None:  # its number may be another thread's by now
+            return []
+        stack = chain_of(owner.ref()).frames if owner.kind == TASK else stack_of(frame_of(owner, frames))
+        return waits_for_items(stack, self._classifier)
 
     def is_idle(self, frame: Any) -> bool:
         """Whether a stack, from its innermost frame on, waits for the next unit of work."""
@@ -229,6 +229,22 @@ class Units:
             )
             frame = frame.f_back
         return False
+
+
+def _patience(hold: Hold, final: bool) -> float:
+    """How long nobody has to have a hold in hands before it is lost."""
+    return 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
+
+
+def _is_left_in_a_loop(hold: Hold, waits: list[Place], since: float | None, unused_since: float) -> bool:
+    """Whether an owner's own loop that waits for its next item, in this frame, has left out a connection.
+
+    Of a session that a registry keeps for its thread nothing says so before it was kept from one item to the
+    next: `since` when its thread was seen to wait.
+    """
+    if hold.scoped:
+        return bool(waits) and since is not None and hold.used > since
+    return hold.used <= unused_since and is_left(hold, waits)
 
 
 def _serves_nobody(owner: Owner) -> bool:

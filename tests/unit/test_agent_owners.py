@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rushhour.agent.book import Hold
-from rushhour.agent.call_sites import Classifier
+from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.owners import TASK, THREAD, Owner, has_ended, owner_finder
 from rushhour.agent.units import AFTER_S, AFTER_UNUSED_S, OWNER_ENDED, Units
 from rushhour.agent.uses import ASKER, USER
@@ -23,7 +23,7 @@ DEADLINE_S = 10
 
 def a_hold(owner: Owner, taken: float) -> Hold:
     hold = Hold()
-    hold.scoped = None
+    hold.scoped, hold.stack = None, UNKNOWN
     hold.owner, hold.request, hold.lost, hold.taken = owner, None, None, taken
     hold.others, hold.used = None, taken or 0.001
     return hold
