@@ -57,6 +57,9 @@ _FETCHING = {
     ("huey/consumer.py", "sleep"),
     ("huey/consumer.py", "sleep_for_interval"),
 }
+# The same in the main thread of a worker, whose jobs may run elsewhere; and where one runs there.
+_MAIN_LOOPS = {("worker/loops.py", "asynloop"), ("worker/loops.py", "synloop")}  # Celery's
+_IN_A_JOB = {("app/trace.py", "trace_task")}
 # Tasks that serve all requests of a client's connection: module -> where they wait for the next one.
 # Sanic's functions are not wrapped, for it reads their source and compiles it anew.
 _CONNECTIONS = {"sanic": ("http/http1.py", "http1")}
@@ -106,9 +109,11 @@ class Units:
                 return None
             if owner not in idle:
                 frames = frames or sys._current_frames()
-                if not (
-                    _serves_nobody(owner) if owner.kind == TASK else self.is_idle(frame_of(owner, frames))
-                ):
+                if owner.kind == TASK:
+                    waits = _serves_nobody(owner)
+                else:
+                    waits = self.is_idle(frame_of(owner, frames), has_jobs=owner.first is not None)
+                if not waits:
                     busy.add(owner)
                     return None
                 idle[owner] = self._idle.get(owner, now)
@@ -208,8 +213,11 @@ class Units:
         stack = chain_of(owner.ref()).frames if owner.kind == TASK else stack_of(frame_of(owner, frames))
         return waits_for_items(stack, self._classifier)
 
-    def is_idle(self, frame: Any) -> bool:
-        """Whether a stack, from its innermost frame on, waits for the next unit of work."""
+    def is_idle(self, frame: Any, *, has_jobs: bool = False) -> bool:
+        """Whether a stack, from its innermost frame on, waits for the next unit of work.
+
+        `has_jobs`: its thread was seen to run jobs.
+        """
         only_waits = True
         for _ in range(_MAX_FRAMES):
             if frame is None:
@@ -217,9 +225,12 @@ class Units:
             code = frame.f_code
             file = code.co_filename
             place = (_end_of(file), code.co_name)
-            if place in _FETCHING or (only_waits and place in _LOOPS):
+            if place in _FETCHING or (only_waits and place in _LOOPS) or (has_jobs and place in _MAIN_LOOPS):
                 return True
-            if (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION:
+            if (
+                place in _IN_A_JOB
+                or (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION
+            ):
                 break
             only_waits = only_waits and (
                 file.endswith(_WAITING)

@@ -287,6 +287,7 @@ RUNNERS: Final = (
     Runner("celery threads", ("celery", "sqlalchemy"), _CELERY, _WORKER + "threads"),
     Runner("celery prefork", ("celery", "sqlalchemy"), _CELERY, _WORKER + "prefork"),
     Runner("celery gevent", ("celery", "sqlalchemy", "gevent"), _CELERY, _WORKER + "gevent"),
+    Runner("celery solo", ("celery", "sqlalchemy"), _CELERY, _WORKER + "solo"),
     Runner("rq", ("rq", "fakeredis", "sqlalchemy"), _RQ, _PYTHON),
     Runner("dramatiq", ("dramatiq", "sqlalchemy"), _DRAMATIQ, _PYTHON),
     Runner("huey threads", ("huey", "gevent", "sqlalchemy"), _HUEY, _PYTHON + "thread"),
