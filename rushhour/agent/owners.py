@@ -14,6 +14,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .coroutines import task_types
 from .frames import nothing
 from .handed_on import returned_nothing, watch_result
 
@@ -154,11 +155,19 @@ def has_ended(owner: Owner, now: float) -> bool:
 
 
 def _is_over(found: Any, kind: str) -> bool:
-    """Whether a task is done or a greenlet dead; a class of the service's own may fail to say it."""
-    try:
-        return bool(found.done()) if kind == TASK else getattr(found, "dead", False) is True
-    except Exception:  # not seen
-        return False
+    """Whether a task is done or a greenlet dead, as its base class says: none of the service's code runs."""
+    if kind == TASK:
+        if type(found) is getattr(sys.modules.get("asyncio.tasks"), "Task", None):
+            return bool(found.done())  # nearly all of them
+        base = next((base for base in task_types() if issubclass(type(found), base)), None)
+        return base is not None and bool(base.done(found))
+    return _of_greenlet("dead", found) is True
+
+
+def _of_greenlet(name: str, found: Any) -> Any:
+    """An attribute of a greenlet, as its base class has it; None where it is none."""
+    base = getattr(sys.modules.get("greenlet"), "greenlet", None)
+    return getattr(base, name).__get__(found) if base is not None and issubclass(type(found), base) else None
 
 
 def _file_of(task: Any) -> str | None:
@@ -175,11 +184,11 @@ def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:
     if owner.kind == TASK:
         return None
     found = owner.ref()
-    frame = getattr(found, "gr_frame", None)
+    frame = _of_greenlet("gr_frame", found)
     if frame is not None:
         return frame
     # A greenlet that is not switched away runs, or its thread waits in it.
-    runs = owner.kind == THREAD or (found is not None and not getattr(found, "dead", True))
+    runs = owner.kind == THREAD or _of_greenlet("dead", found) is False
     return frames.get(owner.thread) if runs else None
 
 

@@ -64,12 +64,15 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
 
 
 def is_left(hold: Hold, waits: list[Place]) -> bool:
-    """Whether a loop that waits has taken a hold in an earlier round, and not kept it."""
+    """Whether a loop that waits has taken a hold in an earlier round, and not kept it. Never raises."""
     taken_at = {code: site.line for site, code in zip(hold.stack.sites, hold.stack.codes, strict=False)}
-    return any(
-        frame.f_code in taken_at and comes_round(frame.f_code, at, taken_at[frame.f_code])
-        for frame, at in waits
-    ) and not any(_keeps(frame, at) for frame, at in waits)
+    try:
+        return any(
+            frame.f_code in taken_at and comes_round(frame.f_code, at, taken_at[frame.f_code])
+            for frame, at in waits
+        ) and not any(_keeps(frame, at) for frame, at in waits)
+    except Exception:  # what changes while it is read is not seen
+        return False
 
 
 def _keeps(frame: FrameType, at: int) -> bool:
