@@ -1,4 +1,4 @@
-"""Owners of connections: threads, greenlets and asyncio tasks, each with an object of its own.
+"""Owners of connections: threads, greenlets, asyncio tasks and callbacks, each with an object of its own.
 
 The number of a thread, and the address of a task, are used again by later ones; an Owner is not. None of
 them is kept alive: a thread's end is seen by its thread-local value, which goes with it, and greenlets and
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .book import Hold
 
 THREAD, GREENLET, TASK = "thread", "greenlet", "task"
+CALLBACKS = "callbacks"  # all those of a thread's event loop: none of them waits, and no task runs them
 
 # Their tasks call the application, and return nothing to anybody who would go on with a connection.
 _SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
@@ -33,7 +34,7 @@ _Local: type[Any] = _thread._local  # as above: gevent's would be one for each g
 
 
 class Owner:
-    """A thread, greenlet or task; `ended` (monotonic seconds) is set once its end was detected."""
+    """A thread, greenlet, task or loop; `ended` (monotonic seconds) is set once its end was detected."""
 
     __slots__ = (
         *("__weakref__", "began", "ended", "file", "first", "kind", "newest", "ref"),
@@ -89,6 +90,7 @@ def owner_finder() -> Callable[[], Owner]:
                     if owner is not None and owner.ref() is task:
                         return owner
                     return known_as(task, TASK)
+                return of_callbacks()
         if current_greenlet is not None or "greenlet" in modules:
             if current_greenlet is None:
                 current_greenlet = modules["greenlet"].getcurrent
@@ -109,6 +111,13 @@ def owner_finder() -> Callable[[], Owner]:
         except AttributeError:
             life = local.life = _Life(Owner(THREAD, _get_ident()))
             life.owner.ref = _stack_of_thread()
+        return life.owner
+
+    def of_callbacks() -> Owner:
+        try:
+            life: _Life = local.callbacks
+        except AttributeError:
+            life = local.callbacks = _Life(Owner(CALLBACKS, _get_ident()))
         return life.owner
 
     def known_as(found: Any, kind: str) -> Owner:
@@ -144,7 +153,7 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
 
 def has_ended(owner: Owner, now: float) -> bool:
     """Return whether the thread, greenlet or task has ended; False if that is unknown."""
-    if owner.ended is None and owner.kind != THREAD:
+    if owner.ended is None and owner.kind in (GREENLET, TASK):
         found = owner.ref()
         if found is not None and _is_over(found, owner.kind):
             owner.ended = now

@@ -12,24 +12,29 @@ a variable that it will read before it sets it anew: then it is kept on purpose,
 from __future__ import annotations
 
 import os
+import sys
 from itertools import islice
 from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .call_sites import APPLICATION, LIBRARY
 from .calls import called_at, comes_round, iterates, variables_read
-from .frames import attributes_of, named_variables_of
+from .coroutines import chain_of
+from .frames import attributes_of, named_variables_of, stack_of
 from .handed_on import is_carrier
+from .owners import CALLBACKS, TASK, frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from .book import Hold
     from .call_sites import Classifier
+    from .owners import Owner
 
     Place = tuple[FrameType, int]  # and the offset of the instruction
 
+_SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 MAX_LOOKS = 32  # owners whose stacks are looked at in a tick: more take turns
 _MAX_FRAMES = 40  # further in than the service's own
 _MAX_MEMBERS = 20  # of an object or a list
@@ -37,6 +42,65 @@ _QUEUES = (
     f"{os.sep}queue.py",  # of the standard library, gevent and eventlet
     os.path.join("asyncio", "queues.py"),
 )
+
+
+class Rounds:
+    """Looks at the owners of holds, tick by tick."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._since: dict[Hold, float] = {}  # -> when its owner was first seen to wait in a loop
+        self._turn = 0
+
+    def left(
+        self, holds: list[Hold], live: list[Hold], now: float, patience: Callable[[Hold], float]
+    ) -> dict[Hold, float]:
+        """Return those of `holds` that an earlier round has left out, and since when.
+
+        `live`: all that are out, in the order in which they were taken. `patience`: how long nothing is to
+        have used one.
+        """
+        frames = sys._current_frames() if holds else {}
+        # Each round of a chain of callbacks takes one: then the one before left out what it took.
+        newest = {(hold.owner, hold.stack): hold.taken for hold in live if hold.owner.kind == CALLBACKS}
+        found: dict[Hold, float] = {}
+        since = {hold: self._since[hold] for hold in holds if hold in self._since}
+        for hold in self._in_turn([hold for hold in holds if not hold.others]):
+            owner = hold.owner
+            if owner.kind == CALLBACKS:
+                waits = is_between_callbacks(frames.get(owner.thread))
+                again = max(newest[owner, hold.stack], hold.used if hold.scoped else 0.0)
+            else:
+                places = self._places(owner, frames)
+                if not hold.scoped:
+                    if now - hold.used >= patience(hold) and is_left(hold, places):
+                        found[hold] = now
+                    continue
+                # Of a session that a registry keeps for its thread, a wait says nothing: it may be for the
+                # results of others. One that was used in the next round was kept from one to the next.
+                waits = any(frame.f_code in hold.stack.codes for frame, _ in places)
+                again = hold.used
+            if waits:
+                since.setdefault(hold, now)
+                if again > since[hold]:
+                    found[hold] = since[hold]
+        frames.clear()
+        self._since = since
+        return found
+
+    def _in_turn(self, holds: list[Hold]) -> list[Hold]:
+        if len(holds) <= MAX_LOOKS:
+            return holds
+        start = self._turn % len(holds)
+        self._turn = start + MAX_LOOKS
+        return (holds + holds[:MAX_LOOKS])[start : start + MAX_LOOKS]
+
+    def _places(self, owner: Owner, frames: dict[int, FrameType]) -> list[Place]:
+        """Where in the service's own code an owner waits for its next item; empty: it does not."""
+        if owner.ended is not None:  # its number may be another thread's by now
+            return []
+        stack = chain_of(owner.ref()).frames if owner.kind == TASK else stack_of(frame_of(owner, frames))
+        return waits_for_items(stack, self._classifier)
 
 
 def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[Place]:
@@ -61,6 +125,11 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
         through_library = through_library or (kind == LIBRARY and not file.endswith(_QUEUES))
         gets = gets or (code.co_name == "get" and file.endswith(_QUEUES))
     return places
+
+
+def is_between_callbacks(frame: FrameType | None) -> bool:
+    """Whether the thread of an event loop waits for events: no callback runs."""
+    return frame is not None and frame.f_code.co_filename.endswith(_SELECTS)
 
 
 def is_left(hold: Hold, waits: list[Place]) -> bool:

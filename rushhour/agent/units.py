@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from .book import of_earlier_item
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
 from .coroutines import chain_of
-from .frames import Uninterrupted, stack_of
+from .frames import Uninterrupted
 from .owners import TASK, frame_of, has_ended
 from .readings import unit_ended
-from .rounds import MAX_LOOKS, is_left, waits_for_items
+from .rounds import Rounds
 from .uses import MAKER, USER
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from .book import Hold
     from .owners import Owner
-    from .rounds import Place
 
 OWNER_ENDED, OWNER_IDLE = "owner-ended", "owner-idle"
 AFTER_S = 0.5  # a loop between two jobs is not idle
@@ -82,10 +81,9 @@ class Units:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
-        self._fetched: dict[Hold, float] = {}  # -> when its thread was first seen to wait for an item
+        self._rounds = Rounds(classifier)
         self._left: dict[Hold, float] = {}  # -> when all who may have it were first seen idle
         self._again: dict[Hold, int] = {}  # -> times that one which seemed lost was used again
-        self._turn = 0
 
     def look(self, holds: list[Hold], now: float, final: bool = False) -> None:
         """One look at the owners of all holds that have not outlived anything yet.
@@ -98,7 +96,6 @@ class Units:
     def _look(self, holds: list[Hold], now: float, final: bool) -> None:
         idle: dict[Owner, float] = {}
         left: dict[Hold, float] = {}
-        fetched: dict[Hold, float] = {}
         busy: set[Owner] = set()
         frames: dict[int, Any] = {}
 
@@ -120,6 +117,7 @@ class Units:
             return idle[owner]
 
         self._again = {hold: times for hold, times in self._again.items() if hold.returned is None}
+        live = holds
         # One that is used again and again is kept on purpose, for whoever comes next.
         holds = [
             hold
@@ -129,19 +127,12 @@ class Units:
             and _is_for_itself(hold)
             and self._again.get(hold, 0) < KEPT
         ]
-        asked = self._in_turn([hold for hold in holds if not hold.others])
+        in_rounds = self._rounds.left(holds, live, now, lambda hold: _patience(hold, final))
         for hold in holds:
-            after, since = _patience(hold, final), self._fetched.get(hold)
-            if hold in asked:
-                frames = frames or sys._current_frames()
-                waits = self._waits_for_items(hold.owner, frames)
-                if hold.scoped and any(frame.f_code in hold.stack.codes for frame, _ in waits):
-                    since = now if since is None else since
-                if _is_left_in_a_loop(hold, waits, since, now - after):
-                    hold.lost, hold.lost_s = OWNER_IDLE, now if since is None else since
-                    continue
-            if since is not None:
-                fetched[hold] = since
+            after = _patience(hold, final)
+            if hold in in_rounds:
+                hold.lost, hold.lost_s = OWNER_IDLE, in_rounds[hold]
+                continue
             if of_its_thread(hold):
                 continue
             lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
@@ -154,7 +145,7 @@ class Units:
             if first is not None:
                 left[hold] = first
         frames.clear()
-        self._idle, self._left, self._fetched = idle, left, fetched
+        self._idle, self._left = idle, left
 
     def resumed(self, holds: list[Hold]) -> list[Hold]:
         """Those that seemed lost and that another owner has used since: they were handed on after all."""
@@ -198,21 +189,6 @@ class Units:
             return False
         return owner.file is None or self._classifier.kind(owner.file) == PLUMBING
 
-    def _in_turn(self, holds: list[Hold]) -> set[Hold]:
-        """Those whose owners are asked at this look whether they wait in a loop of their own."""
-        if len(holds) <= MAX_LOOKS:
-            return set(holds)
-        start = self._turn % len(holds)
-        self._turn = start + MAX_LOOKS
-        return set((holds + holds[:MAX_LOOKS])[start : start + MAX_LOOKS])
-
-    def _waits_for_items(self, owner: Owner, frames: dict[int, Any]) -> list[Place]:
-        """Where in the service's own code an owner waits for its next item; empty: it does not."""
-        if owner.ended is not None:  # its number may be another thread's by now
-            return []
-        stack = chain_of(owner.ref()).frames if owner.kind == TASK else stack_of(frame_of(owner, frames))
-        return waits_for_items(stack, self._classifier)
-
     def is_idle(self, frame: Any, *, has_jobs: bool = False) -> bool:
         """Whether a stack, from its innermost frame on, waits for the next unit of work.
 
@@ -245,17 +221,6 @@ class Units:
 def _patience(hold: Hold, final: bool) -> float:
     """How long nobody has to have a hold in hands before it is lost."""
     return 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
-
-
-def _is_left_in_a_loop(hold: Hold, waits: list[Place], since: float | None, unused_since: float) -> bool:
-    """Whether an owner's own loop that waits for its next item, in this frame, has left out a connection.
-
-    Of a session that a registry keeps for its thread nothing says so before it was kept from one item to the
-    next: `since` when its thread was seen to wait.
-    """
-    if hold.scoped:
-        return bool(waits) and since is not None and hold.used > since
-    return hold.used <= unused_since and is_left(hold, waits)
 
 
 def _serves_nobody(owner: Owner) -> bool:

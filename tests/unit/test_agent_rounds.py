@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from rushhour.agent.book import Hold
 from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.calls import comes_round, variables_read
 from rushhour.agent.frames import stack_of
-from rushhour.agent.owners import owner_finder
+from rushhour.agent.owners import CALLBACKS, owner_finder
+from rushhour.agent.rounds import is_between_callbacks
 from rushhour.agent.units import OWNER_IDLE, Units
 from tests.unit.standing_subject import compiled
 
@@ -153,6 +155,7 @@ class Taking:
 
     def __init__(self) -> None:
         self.holds: list[Hold] = []
+        self._stacks: dict[object, Stack] = {}  # one for each place, as in the agent
         self._owner_of = owner_finder()
 
     def __call__(self) -> Session:
@@ -160,10 +163,9 @@ class Taking:
         hold = Hold()
         hold.owner, hold.taken, hold.used = self._owner_of(), 1.0, 1.0
         hold.request = hold.lost = hold.others = hold.scoped = hold.returned = None
-        hold.stack = Stack(
-            tuple(Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name) for frame in frames),
-            tuple(frame.f_code for frame in frames),
-        )
+        codes, lines = tuple(frame.f_code for frame in frames), tuple(frame.f_lineno for frame in frames)
+        sites = (Site(code.co_filename, line, code.co_name) for code, line in zip(codes, lines, strict=True))
+        hold.stack = self._stacks.setdefault((codes, lines), Stack(tuple(sites), codes))
         self.holds.append(hold)
         ALL_KEPT.append(Session())
         return ALL_KEPT[-1]
@@ -227,6 +229,60 @@ def test_a_connection_that_was_used_a_moment_ago_is_not_lost_yet() -> None:
         time.sleep(0.01)
     taking.holds[0].used = 2.9
     assert taking.lost() == [None]
+
+
+@contextmanager
+def loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(DEADLINE_S)
+    loop.close()
+
+
+def called_back(loop: asyncio.AbstractEventLoop, callback: Callable[[], object], thread: int) -> None:
+    """Run a callback, and wait until its loop waits for events again."""
+    done = threading.Event()
+    loop.call_soon_threadsafe(callback)
+    loop.call_soon_threadsafe(done.set)
+    assert done.wait(DEADLINE_S)
+    deadline = time.monotonic() + DEADLINE_S
+    while not is_between_callbacks(sys._current_frames()[thread]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("what", ["a chain", "a registry's session", "one that is kept"])
+def test_callbacks_leave_out_what_the_next_one_does_not_use(what: str) -> None:
+    taking, threads = Taking(), list[int]()
+    units = Units(Classifier())
+
+    def tick() -> None:
+        taking()
+
+    with loop_in_a_thread() as loop:
+        loop.call_soon_threadsafe(lambda: threads.append(threading.get_ident()))
+        while not threads:
+            time.sleep(0.01)
+        called_back(loop, tick, threads[0])
+        first = taking.holds[0]
+        first.scoped = True if what == "a registry's session" else None
+        units.look(taking.holds, 3.0)
+        assert first.lost is None  # it may be kept for the next one
+        if what == "a chain":
+            called_back(loop, tick, threads[0])
+            taking.holds[1].taken = taking.holds[1].used = 4.0
+        else:
+            called_back(loop, lambda: None, threads[0])
+            first.used = 4.0
+        units.look(taking.holds, 6.0)
+    assert first.owner.kind == CALLBACKS
+    assert (first.lost, first.lost_s if first.lost else None) == (
+        (None, None) if what == "one that is kept" else (OWNER_IDLE, 3.0)
+    )
+    assert [hold.lost for hold in taking.holds[1:]] in ([], [None])
 
 
 def places_of(function: Any) -> list[int]:
