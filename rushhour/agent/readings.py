@@ -57,14 +57,17 @@ def _end_of_work(hold: Hold, request: Request, ended: float) -> float | None:
     connection when they are done.
     """
     owner, others = hold.owner, hold.others or {}
-    beside = is_beside_request(hold)
-    runs_an_item = owner.kind == THREAD and owner.began is not None and owner.began <= hold.taken
-    if runs_an_item and (request.in_loop or beside):
-        return None
-    # A thread that has run items, and runs another or none, is done with that one.
-    own = owner if request.in_loop or (beside and owner.first is None) else None
-    for other in (own, others.get(HELPER if request.in_loop else GIVEN)):
-        if other is None or (request.in_loop and (other.kind != TASK or _runs(other, request))):
+    if is_beside_request(hold) or (request.in_loop and not _runs(owner, request)):
+        if owner.kind == THREAD and owner.began is not None and owner.began <= hold.taken:
+            return None
+        own = owner if owner.first is None else None  # else it is done with the item that took it
+    else:
+        own = None
+    helper = others.get(HELPER if request.in_loop else GIVEN)
+    if helper is not None and request.in_loop and (helper.kind != TASK or _runs(helper, request)):
+        helper = None
+    for other in (own, helper):
+        if other is None:
             continue
         if not has_ended(other, monotonic()):
             return None
