@@ -136,6 +136,16 @@ async def task_leaves_it_over_a_generator(items: asyncio.Queue[int], take: Take)
         take()
 
 
+async def task_leaves_it_over_a_stream_of_a_library(items: asyncio.Queue[int], take: Take) -> None:
+    stream = compiled(
+        "async def stream(items):\n    while True:\n        yield await items.get()\n",
+        "/srv/venv/lib/python3.11/site-packages/streams.py",
+        "stream",
+    )
+    async for _ in stream(items):
+        take()
+
+
 async def task_keeps_it(items: asyncio.Queue[int], take: Take) -> None:
     session = take()
     while True:
@@ -202,6 +212,7 @@ def test_what_a_loop_may_yet_use_has_not(work: Any) -> None:
     [
         (task_leaves_it, OWNER_IDLE),
         (task_leaves_it_over_a_generator, OWNER_IDLE),
+        (task_leaves_it_over_a_stream_of_a_library, OWNER_IDLE),
         (task_keeps_it, None),
         (task_is_at_work, None),
     ],
