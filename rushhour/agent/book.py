@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .asked import left_beside, waits_beside
 from .frames import nothing
-from .owners import owner_finder
+from .owners import TASK, owner_finder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +36,11 @@ MAX_PENDING = (
 class Request:
     """A request of the web framework; `ended` (monotonic seconds) is set when its response is complete."""
 
-    __slots__ = ("ended", "label", "method", "outer", "returned", "sending", "streams", "task")
+    __slots__ = ("ended", "label", "method", "outer", "owner", "returned", "sending", "streams", "task")
 
-    def __init__(self, method: str, outer: Request | None) -> None:
+    def __init__(self, method: str, outer: Request | None, owner: Owner | None = None) -> None:
         self.method = method
+        self.owner = owner  # the thread or greenlet that runs it; None: a task does, or it is not known
         self.label: str | None = None  # "GET /customers/<int:customer_id>", once the route is known
         self.outer = outer
         self.ended: float | None = None
@@ -100,6 +101,15 @@ def of_earlier_item(hold: Hold) -> bool:
     return began is not None and hold.request is None and max(hold.taken, hold.used) < began
 
 
+def is_beside_request(hold: Hold) -> bool:
+    """Whether a request's context was copied into another thread or greenlet, which took the hold.
+
+    That goes on after the request. With an event loop, the request's own task says so: see readings.py.
+    """
+    request = hold.request
+    return request is not None and request.owner is not None and hold.owner is not request.owner
+
+
 def of_ended_request(hold: Hold) -> bool:
     """Whether the request that took it has ended, and nobody else may have it in hands.
 
@@ -108,7 +118,7 @@ def of_ended_request(hold: Hold) -> bool:
     request = hold.request
     if request is None or request.in_loop or request.ended is None or hold.others or hold.scoped:
         return False
-    return hold.taken <= request.ended
+    return hold.taken <= request.ended and not is_beside_request(hold)
 
 
 class Slot:
@@ -243,16 +253,26 @@ class Book:
     def held_by(self, request: Request | None, owner: Owner, pool: PoolState) -> tuple[int, int]:
         """Return how many connections a request, or else an owner, holds: of this pool, of others.
 
-        Connections that an owner keeps from an earlier unit of work do not count, and those of other tasks of
-        its request only where these may wait for it.
+        Connections that an owner keeps from an earlier unit of work do not count, and those of other owners
+        of its request only where these may wait for it.
         """
         own = other = 0
         for hold in self.live.copy():
             if hold.request is not request or hold.lost is not None or of_earlier_item(hold):
                 continue
-            if hold.owner is owner or (request is not None and not waits_beside(hold.owner, owner)):
+            if hold.owner is owner or (request is not None and self._may_wait(request, hold.owner, owner)):
                 own, other = (own + 1, other) if hold.slot.pool is pool else (own, other + 1)
         return own, other
+
+    @staticmethod
+    def _may_wait(request: Request, holder: Owner, asker: Owner) -> bool:
+        """Whether another owner of a request may wait for the one that asks for a connection.
+
+        Of threads that have copied its context, `held_for` knows which waits for which.
+        """
+        if request.owner is not None and TASK not in (holder.kind, asker.kind):
+            return False
+        return not waits_beside(holder, asker)
 
     def held_beside(self, request: Request | None, owner: Owner, pool: PoolState, began: float) -> bool:
         """Whether a request has held a connection of a pool while a task that it left asks for one.

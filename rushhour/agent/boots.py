@@ -15,10 +15,11 @@ from .patches import Patches
 if TYPE_CHECKING:
     from types import ModuleType
 
-# Module -> the class of its workers, the method in which one starts, and that in which it runs its jobs.
+# Module -> the class of its workers, the method in which one starts, and that in which it runs jobs.
 _LOOPS = {
     "billiard.pool": ("Worker", "after_fork", "workloop"),
     "huey.consumer": ("Worker", "initialize", "loop"),
+    "celery.concurrency.solo": ("TaskPool", "__init__", "apply_async"),  # in the worker's main thread
 }
 PROCESSES, DRAMATIQ = "concurrent.futures.process", "dramatiq.worker"
 MODULES = (*_LOOPS, PROCESSES, DRAMATIQ)

@@ -11,7 +11,7 @@ from .frames import attributes_of, local_of, variables_of
 
 if TYPE_CHECKING:
     import dis
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import CodeType, FrameType
 
 ITERATES = "for"  # at the head of a loop
@@ -45,6 +45,15 @@ def called_at(code: CodeType, lasti: int) -> str | None:
     return path[-1] if path else None
 
 
+@lru_cache(maxsize=_MAX_PLACES)
+def iterates(code: CodeType, lasti: int) -> bool:
+    """Whether a function waits at an instruction for what a loop over an iterator is given next."""
+    import dis  # noqa: PLC0415  # as below
+
+    before = [item.opname for item in dis.get_instructions(code) if item.offset <= lasti]
+    return bool(before) and (before[-1].startswith("FOR_ITER") or "GET_ANEXT" in before[-_BEFORE_CALL:])
+
+
 def computes(frame: FrameType) -> bool:
     """Whether a thread runs Python code here, or would if it were its turn; False where that is not known."""
     return _takes_turns(frame.f_code, frame.f_lasti)
@@ -63,13 +72,7 @@ def in_a_loop(code: CodeType, lasti: int) -> bool:
     """Whether an instruction lies in a loop of its function."""
     import dis  # noqa: PLC0415  # as below
 
-    return any(
-        "JUMP" in item.opname
-        and not item.opname.endswith("NO_INTERRUPT")  # every `await` has one
-        and type(item.argval) is int
-        and item.argval <= lasti <= item.offset
-        for item in dis.get_instructions(code)
-    )
+    return any(begin <= lasti <= end for begin, end in _loops_of(dis.get_instructions(code)))
 
 
 def receiver_of(frame: FrameType) -> Any:
@@ -128,8 +131,13 @@ def _methods_ahead(code: CodeType, lasti: int, verbs: frozenset[str]) -> tuple[_
     return tuple(dict.fromkeys(path for offset, path in methods if offset in ahead))
 
 
-def _offsets_ahead(code: CodeType, lasti: int) -> set[int]:
-    """Where a function may come to from an instruction if nothing is raised."""
+def _offsets_ahead(
+    code: CodeType, lasti: int, ends: Callable[[dis.Instruction], bool] | None = None
+) -> set[int]:
+    """Where a function may come to from an instruction if nothing is raised.
+
+    `ends`: the instructions after which it is not followed any further.
+    """
     import dis  # noqa: PLC0415  # as below
 
     items = list(dis.get_instructions(code))
@@ -147,8 +155,77 @@ def _offsets_ahead(code: CodeType, lasti: int) -> set[int]:
         for number in further:
             if number < len(items) and items[number].offset not in seen:
                 seen.add(items[number].offset)
-                ahead.append(number)
+                if ends is None or not ends(items[number]):
+                    ahead.append(number)
     return seen
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def variables_read(code: CodeType, lasti: int) -> frozenset[str]:
+    """Return the variables of a function that it may yet read as they are now.
+
+    Others it will set anew before, if it reads them at all. Those of inner functions are among them.
+    """
+    import dis  # noqa: PLC0415  # as below
+
+    items = {item.offset: item for item in dis.get_instructions(code)}
+    read = {*code.co_cellvars, *code.co_freevars}
+    for name in code.co_varnames:
+        ahead = _offsets_ahead(code, lasti, lambda item, name=name: name in _set_by(item))  # type: ignore[misc]
+        if any(name in _read_by(items[offset]) for offset in ahead if name not in _set_by(items[offset])):
+            read.add(name)
+    return frozenset(read)
+
+
+def _names_in(item: dis.Instruction) -> tuple[str, ...]:
+    return item.argval if type(item.argval) is tuple else (str(item.argval),)
+
+
+def _read_by(item: dis.Instruction) -> tuple[str, ...]:
+    """The local variables that an instruction reads; of those that store one and load the next, the next."""
+    if item.opname.startswith("LOAD_FAST"):
+        return _names_in(item)
+    return _names_in(item)[1:] if item.opname == "STORE_FAST_LOAD_FAST" else ()
+
+
+def _set_by(item: dis.Instruction) -> tuple[str, ...]:
+    """The local variables that an instruction sets, or deletes, and does not read."""
+    if item.opname == "STORE_FAST_LOAD_FAST":
+        return _names_in(item)[:1]
+    return _names_in(item) if item.opname.startswith(("STORE_FAST", "DELETE_FAST")) else ()
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def comes_round(code: CodeType, lasti: int, line: int) -> bool:
+    """Whether a function at this instruction has gone round a loop since it last was at a line of that loop.
+
+    It is so where the line comes later in the loop, or is the same.
+    """
+    import dis  # noqa: PLC0415  # as below
+
+    items = list(dis.get_instructions(code))
+    lines = {item.offset: item.positions.lineno for item in items if item.positions is not None}
+    # A call is left at the end of what the interpreter caches for it.
+    here = next((lines.get(item.offset) for item in reversed(items) if item.offset <= lasti), None)
+    if here is None or line < here:
+        return False
+    there = [offset for offset, number in lines.items() if number == line]
+    return any(
+        begin <= lasti <= end and all(begin <= offset <= end for offset in there)
+        for begin, end in _loops_of(items)
+    ) and bool(there)
+
+
+def _loops_of(items: Iterable[dis.Instruction]) -> list[tuple[int, int]]:
+    """Where each loop begins and ends."""
+    return [
+        (item.argval, item.offset)
+        for item in items
+        if "JUMP" in item.opname
+        and not item.opname.endswith("NO_INTERRUPT")  # every `await` has one
+        and type(item.argval) is int
+        and item.argval <= item.offset
+    ]
 
 
 @lru_cache(maxsize=_MAX_PLACES)

@@ -14,6 +14,7 @@ from typing import Any
 
 from .book import Book, Request, monotonic
 from .call_sites import Classifier
+from .owners import Owner
 from .patches import Patches
 
 IMPLIED_METHODS = frozenset({"HEAD", "OPTIONS"})
@@ -40,12 +41,12 @@ class FlaskPatch(Patches):
         self._wrap(flask.Flask, "full_dispatch_request", lambda original: self._dispatch(original, flask))
 
     def _wsgi_app(self, original: Any) -> Any:
-        fault = self._book.fault
+        fault, owner_of = self._book.fault, self._book.owner_of
 
         def wsgi_app(app: Any, environ: Any, start_response: Any) -> Any:
             request = None
             try:
-                request = _begin(environ)
+                request = _begin(environ, owner_of())
             except Exception as error:
                 fault("request start", error)
             try:
@@ -108,11 +109,11 @@ def routes_of(app: Any) -> tuple[str, ...]:
     )
 
 
-def _begin(environ: Any) -> Request:
+def _begin(environ: Any, owner: Owner) -> Request:
     outer = current_request.get()
     if outer is not None and outer.returned:
         outer = None  # a streamed response that its server never closed
-    request = Request(str(environ.get("REQUEST_METHOD", "?")), outer)
+    request = Request(str(environ.get("REQUEST_METHOD", "?")), outer, owner)
     current_request.set(request)
     return request
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MOST_OBJECTS = 300  # looked at, the nearest first
 MOST_MEMBERS = 20  # of one list, tuple, set or dictionary
 NEAR = 3  # steps from an argument or a result to a generator or coroutine that belongs to it
+NOT_NEAR = -1
 
 _PLAIN = (
     type(None),
@@ -43,8 +44,11 @@ _MARKS = ("Session", "Connection", "Cursor", "Result", "Transaction", "Query")  
 _MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an engine, of a factory
 
 
-def carries(*roots: object) -> bool:
-    """Return whether one of these is or refers to a connection, session or result of SQLAlchemy."""
+def carries(*roots: object, near: int = NEAR) -> bool:
+    """Return whether one of these is or refers to a connection, session or result of SQLAlchemy.
+
+    `near`: in how many steps a generator or coroutine, which may hold one, counts as well.
+    """
     seen: set[int] = set()
     waiting = deque((root, 0) for root in roots)
     while waiting and len(seen) < MOST_OBJECTS:
@@ -52,14 +56,14 @@ def carries(*roots: object) -> bool:
         kind = type(found)  # not isinstance(), which asks the object itself: a proxy may raise
         if issubclass(kind, _PLAIN) or id(found) in seen:
             continue
-        if _is_carrier(kind) or (steps <= NEAR and kind in _RUNNING):
+        if is_carrier(kind) or (steps <= near and kind in _RUNNING):
             return True
         seen.add(id(found))
         waiting.extend((other, steps + 1) for other in _referents(found, kind))
     return False
 
 
-def _is_carrier(kind: type) -> bool:
+def is_carrier(kind: type) -> bool:
     """Return whether a class, or one of its bases, is such a class of SQLAlchemy, by its name."""
     return any(
         _is_of_sqlalchemy(base)
@@ -96,7 +100,7 @@ def watch_result(found: Any, owner: Owner) -> None:
             itself = _object_of(found)
             # A context of its own: a copy of this one would keep its values. Not result() nor exception():
             # who asks for these is taken to have seen the error.
-            found.add_done_callback(_seen_in(owner, lambda task: (task._result, itself())), context=Context())
+            found.add_done_callback(_seen_in(owner, lambda task: task._result, itself), context=Context())
         elif hasattr(found, "rawlink"):  # gevent's
             found.rawlink(_seen_in(owner, lambda greenlet: greenlet.value))
         elif hasattr(found, "link"):  # eventlet's
@@ -111,7 +115,7 @@ def returned_nothing(found: Any) -> bool:
     """Whether a task or greenlet that has ended returned None, or an error: all that the sampler may ask."""
     try:
         return (found._result if hasattr(found, "_result") else found.value) is None
-    except Exception:  # not seen
+    except BaseException:  # not seen: a class of the service's own answers
         return False
 
 
@@ -126,10 +130,14 @@ def _object_of(task: Any) -> Callable[[], object]:
     return nothing
 
 
-def _seen_in(owner: Owner, result_of: Callable[[Any], object]) -> Callable[[Any], None]:
+def _seen_in(
+    owner: Owner, result_of: Callable[[Any], object], itself: Callable[[], object] = nothing
+) -> Callable[[Any], None]:
+    """`itself`: the object whose method ran. A worker's has all its jobs' coroutines: they do not count."""
+
     def ended(found: Any) -> None:
         try:
-            owner.result_carries = carries(result_of(found))
+            owner.result_carries = carries(result_of(found)) or carries(itself(), near=NOT_NEAR)
         except Exception:  # as above
             owner.result_carries = True
 

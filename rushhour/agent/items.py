@@ -90,7 +90,8 @@ class ItemPatch(Patches):
         owner_of, request, fault = self._book.owner_of, self._request, self._book.fault
 
         def run_sync_in_worker_thread(function: Any, *rest: Any, **options: Any) -> Any:
-            if request.get() is not None:
+            asking = request.get()
+            if asking is not None and asking.ended is None:
                 return original(self._part_of_a_request(function), *rest, **options)
             try:
                 asker = owner_of()
@@ -119,6 +120,7 @@ class ItemPatch(Patches):
             try:
                 owner = owner_of()
                 owner.began = monotonic()
+                owner.first = owner.first or owner.began
             except Exception as error:
                 fault("item", error)
             try:

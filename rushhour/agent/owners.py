@@ -1,4 +1,4 @@
-"""Owners of connections: threads, greenlets and asyncio tasks, each with an object of its own.
+"""Owners of connections: threads, greenlets, asyncio tasks and callbacks, each with an object of its own.
 
 The number of a thread, and the address of a task, are used again by later ones; an Owner is not. None of
 them is kept alive: a thread's end is seen by its thread-local value, which goes with it, and greenlets and
@@ -14,6 +14,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .coroutines import task_types
 from .frames import nothing
 from .handed_on import returned_nothing, watch_result
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .book import Hold
 
 THREAD, GREENLET, TASK = "thread", "greenlet", "task"
+CALLBACKS = "callbacks"  # all those of a thread's event loop: none of them waits, and no task runs them
 
 # Their tasks call the application, and return nothing to anybody who would go on with a connection.
 _SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
@@ -32,7 +34,7 @@ _Local: type[Any] = _thread._local  # as above: gevent's would be one for each g
 
 
 class Owner:
-    """A thread, greenlet or task; `ended` (monotonic seconds) is set once its end was detected."""
+    """A thread, greenlet, task or loop; `ended` (monotonic seconds) is set once its end was detected."""
 
     __slots__ = (
         *("__weakref__", "began", "ended", "file", "first", "kind", "newest", "ref"),
@@ -88,6 +90,7 @@ def owner_finder() -> Callable[[], Owner]:
                     if owner is not None and owner.ref() is task:
                         return owner
                     return known_as(task, TASK)
+                return of_callbacks()
         if current_greenlet is not None or "greenlet" in modules:
             if current_greenlet is None:
                 current_greenlet = modules["greenlet"].getcurrent
@@ -108,6 +111,13 @@ def owner_finder() -> Callable[[], Owner]:
         except AttributeError:
             life = local.life = _Life(Owner(THREAD, _get_ident()))
             life.owner.ref = _stack_of_thread()
+        return life.owner
+
+    def of_callbacks() -> Owner:
+        try:
+            life: _Life = local.callbacks
+        except AttributeError:
+            life = local.callbacks = _Life(Owner(CALLBACKS, _get_ident()))
         return life.owner
 
     def known_as(found: Any, kind: str) -> Owner:
@@ -143,7 +153,7 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
 
 def has_ended(owner: Owner, now: float) -> bool:
     """Return whether the thread, greenlet or task has ended; False if that is unknown."""
-    if owner.ended is None and owner.kind != THREAD:
+    if owner.ended is None and owner.kind in (GREENLET, TASK):
         found = owner.ref()
         if found is not None and _is_over(found, owner.kind):
             owner.ended = now
@@ -154,11 +164,19 @@ def has_ended(owner: Owner, now: float) -> bool:
 
 
 def _is_over(found: Any, kind: str) -> bool:
-    """Whether a task is done or a greenlet dead; a class of the service's own may fail to say it."""
-    try:
-        return bool(found.done()) if kind == TASK else getattr(found, "dead", False) is True
-    except Exception:  # not seen
-        return False
+    """Whether a task is done or a greenlet dead, as its base class says: none of the service's code runs."""
+    if kind == TASK:
+        if type(found) is getattr(sys.modules.get("asyncio.tasks"), "Task", None):
+            return bool(found.done())  # nearly all of them
+        base = next((base for base in task_types() if issubclass(type(found), base)), None)
+        return base is not None and bool(base.done(found))
+    return _of_greenlet("dead", found) is True
+
+
+def _of_greenlet(name: str, found: Any) -> Any:
+    """An attribute of a greenlet, as its base class has it; None where it is none."""
+    base = getattr(sys.modules.get("greenlet"), "greenlet", None)
+    return getattr(base, name).__get__(found) if base is not None and issubclass(type(found), base) else None
 
 
 def _file_of(task: Any) -> str | None:
@@ -175,11 +193,11 @@ def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:
     if owner.kind == TASK:
         return None
     found = owner.ref()
-    frame = getattr(found, "gr_frame", None)
+    frame = _of_greenlet("gr_frame", found)
     if frame is not None:
         return frame
     # A greenlet that is not switched away runs, or its thread waits in it.
-    runs = owner.kind == THREAD or (found is not None and not getattr(found, "dead", True))
+    runs = owner.kind == THREAD or _of_greenlet("dead", found) is False
     return frames.get(owner.thread) if runs else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .book import monotonic
+from .book import is_beside_request, monotonic
 from .owners import TASK, THREAD, has_ended
 from .uses import GIVEN, HELPER
 
@@ -53,18 +53,21 @@ def _end_of_work(hold: Hold, request: Request, ended: float) -> float | None:
     """Return when the last of what a request has started ended that works with a hold; None: it goes on.
 
     A task that a request starts and does not wait for is a unit of work of its own, and so is an item that it
-    hands to a thread: they give back their connection when they are done.
+    hands to a thread, and a thread or greenlet that runs with a copy of its context: they give back their
+    connection when they are done.
     """
-    if not request.in_loop:
-        given = (hold.others or {}).get(GIVEN)
-        if given is None:
-            return ended
-        return None if given.ended is None else max(ended, given.ended)
-    owner = hold.owner
-    if owner.kind == THREAD and owner.began is not None and owner.began <= hold.taken:
-        return None
-    for other in (owner, (hold.others or {}).get(HELPER)):
-        if other is None or other.kind != TASK or _runs(other, request):
+    owner, others = hold.owner, hold.others or {}
+    if is_beside_request(hold) or (request.in_loop and not _runs(owner, request)):
+        if owner.kind == THREAD and owner.began is not None and owner.began <= hold.taken:
+            return None
+        own = owner if owner.first is None else None  # else it is done with the item that took it
+    else:
+        own = None
+    helper = others.get(HELPER if request.in_loop else GIVEN)
+    if helper is not None and request.in_loop and (helper.kind != TASK or _runs(helper, request)):
+        helper = None
+    for other in (own, helper):
+        if other is None:
             continue
         if not has_ended(other, monotonic()):
             return None

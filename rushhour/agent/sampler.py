@@ -128,13 +128,13 @@ class Sampler:
         finally:
             run.done.release()
 
-    def _tick(self, final: bool = False) -> bool:
+    def _tick(self, final: bool = False, *, cut_short: bool = False) -> bool:
         if not self._ticking.acquire(True, PAUSE_DEADLINE_S):
             return False
         try:
             if self._journal is None:
                 self.announce()
-            news = self._tally.tick(monotonic(), final)
+            news = self._tally.tick(monotonic(), final, cut_short=cut_short)
             news += self._collector.poll()
             if final:
                 last: records.Exit = {"k": "exit", "t": round(monotonic(), 6)}
@@ -199,11 +199,14 @@ class Sampler:
         if was_running:
             self.ensure_running()
 
-    def finish(self) -> None:
-        """Write the last sample at exit, if the process has had a pool."""
+    def finish(self, *, cut_short: bool = False) -> None:
+        """Write the last sample at exit, if the process has had a pool.
+
+        `cut_short`: by `os._exit`, which waits for no thread and lets nothing clean up.
+        """
         self.pause()
         if self._run is not None and not self._off:
-            self._tick(final=True)
+            self._tick(final=True, cut_short=cut_short)
         self._off = True
 
 

@@ -12,7 +12,7 @@ from _thread import get_ident
 from types import ModuleType
 from typing import Any
 
-from .book import Request, monotonic
+from .book import Book, Request, monotonic
 from .flask_requests import current_request
 from .patches import Patches
 
@@ -44,10 +44,10 @@ STARLETTE = "starlette.applications"  # its own patch watches what is sent
 class ServerPatch(Patches):
     """Patches servers, and removes the patches."""
 
-    def __init__(self, serving: set[int] | None = None) -> None:
+    def __init__(self, book: Book) -> None:
         super().__init__()
         self.aside = False
-        self._serving = set[int]() if serving is None else serving  # threads in which one loop serves all
+        self._book = book
 
     def apply(self, module: ModuleType) -> None:
         """Patch one of MODULES, which was just imported."""
@@ -60,27 +60,32 @@ class ServerPatch(Patches):
             self._wrap(getattr(module, owner), method, _bracket_wrapper)
         elif not self.aside:
             owner, method = WSGI[name]
-            in_one_thread = self._serving if name == GEVENTS else None
-            self._wrap(getattr(module, owner), method, lambda original: _bracket(original, in_one_thread))
+            in_one_thread = name == GEVENTS  # in which one loop serves all
+            self._wrap(getattr(module, owner), method, lambda found: self._bracket(found, in_one_thread))
 
     def step_aside(self) -> None:
         """Remove the patches, because a framework's own patch tracks the requests."""
         self.aside = True
         self.remove()
 
+    def _bracket(self, original: Any, in_one_thread: bool) -> Any:
+        book = self._book
 
-def _bracket(original: Any, serving: set[int] | None) -> Any:
-    def serve(*arguments: Any, **options: Any) -> Any:
-        if serving is not None:
-            serving.add(get_ident())
-        request = Request("?", None)
-        current_request.set(request)
-        try:
-            return original(*arguments, **options)
-        finally:
-            end(request)
+        def serve(*arguments: Any, **options: Any) -> Any:
+            request = Request("?", None)
+            current_request.set(request)
+            try:
+                request.owner = book.owner_of()
+                if in_one_thread:
+                    book.serving.add(get_ident())
+            except Exception as error:
+                book.fault("request start", error)
+            try:
+                return original(*arguments, **options)
+            finally:
+                end(request)
 
-    return serve
+        return serve
 
 
 def _bracket_async(original: Any) -> Any:

@@ -113,6 +113,8 @@ class PoolPatch:
                 try:
                     now, stack = monotonic(), find_stack(2)
                     state, asking = state_of(pool), request()
+                    if asking is not None and asking.ended is not None:
+                        asking = None  # as below
                     owner = owner_of()
                     holding, kept, beside = (0, 0), 0, False
                     try:
@@ -144,7 +146,9 @@ class PoolPatch:
                 hold.waited = slot.got - began - slot.opening
                 hold.proxy = record.fairy_ref  # weak; kept here, for the record forgets it before it returns
                 hold.stack = find_stack(2)
-                hold.request = request()
+                asking = request()
+                # What a request has started and left behind has a copy of its context.
+                hold.request = asking if asking is None or asking.ended is None else None
                 hold.owner = owner_of()
                 hold.thread = get_ident()
                 hold.returned = hold.lost = hold.others = hold.scoped = None

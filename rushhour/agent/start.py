@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 from .after_import import AfterImport
 from .book import Book, monotonic
@@ -74,7 +75,19 @@ def install(directory: str) -> None:
         after_in_child=ignore_errors(book, "after fork in the child", sampler.resume_in_child),
     )
     atexit.register(ignore_errors(book, "exit", sampler.finish))
+    _finish_before_os_exit(ignore_errors(book, "exit", partial(sampler.finish, cut_short=True)))
     _installed.append(book)
+
+
+def _finish_before_os_exit(finish: Callable[[], None]) -> None:
+    """`os._exit` runs no hooks of `atexit`; processes of `multiprocessing` and Celery end so."""
+    end = os._exit
+
+    def _exit(status: int) -> NoReturn:
+        finish()
+        end(status)
+
+    os._exit = _exit
 
 
 def watch_in_process() -> Book:
@@ -97,7 +110,7 @@ def _patch(
     book: Book, classifier: Classifier, sampler: Sampler | None, undo: list[Callable[[], None]]
 ) -> None:
     """Patch what is imported already, and the rest as soon as it is; `undo` gets what takes it out again."""
-    servers = ServerPatch(book.serving)
+    servers = ServerPatch(book)
     flask_patch = FlaskPatch(book, classifier, servers.step_aside)
     items = ItemPatch(book, current_request)
     boots = BootPatch(book)

@@ -46,8 +46,12 @@ class Tally:
         self._gone: list[int] = []
         self._period_began = 0.0
 
-    def tick(self, now: float, final: bool = False) -> list[Record]:
-        """Return the records to write at `now` (monotonic seconds)."""
+    def tick(self, now: float, final: bool = False, *, cut_short: bool = False) -> list[Record]:
+        """Return the records to write at `now` (monotonic seconds).
+
+        The final ones say all that is out. `cut_short`: nothing has had its moment to clean up before them.
+        """
+        settled = final and not cut_short
         records: list[Record] = []
         live = [hold for hold in self._book.live.copy() if hold.returned is None]
         self._take_ended(records)
@@ -60,8 +64,8 @@ class Tally:
         # Leaks stay, and may be thousands: what is known of them already is not asked again.
         leaked = [hold for hold in live if hold in self._ended]
         others = [hold for hold in live if hold not in self._ended] if leaked else live
-        self._units.look(others, now, final)
-        self._check_outs(others, now, records, final)
+        self._units.look(others, now, settled)
+        self._check_outs(others, now, records, final=final, settled=settled)
         self._doing.tick(others, self._written)
         self._sample(leaked, others, now, records)
         if final or now - self._period_began >= PERIOD_S:
@@ -163,13 +167,15 @@ class Tally:
             }
             records.append(timeout)
 
-    def _check_outs(self, live: list[Hold], now: float, records: list[Record], final: bool) -> None:
+    def _check_outs(
+        self, live: list[Hold], now: float, records: list[Record], *, final: bool, settled: bool
+    ) -> None:
         """A delta: a check-out is written when it was seen out for a while, and when its request ended.
 
-        At the end of the process all that is out is written, and clean-up has had its moment.
+        At the end of the process all that is out is written; `settled`: clean-up has had its moment.
         """
         for hold in live:
-            ended = unit_ended(hold) is not None if final else outlived(hold, now)
+            ended = unit_ended(hold) is not None if settled else outlived(hold, now)
             if hold not in self._written and (ended or final or now - hold.taken >= SEEN_AFTER_S):
                 self._write(hold, records)
             if ended and hold not in self._ended:

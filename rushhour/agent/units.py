@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from .book import of_earlier_item
 from .call_sites import AGENT, APPLICATION, PLUMBING, Classifier
-from .calls import called_at
 from .coroutines import chain_of
 from .frames import Uninterrupted
 from .owners import TASK, frame_of, has_ended
 from .readings import unit_ended
+from .rounds import Rounds
 from .uses import MAKER, USER
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ _FETCHING = {
     ("huey/consumer.py", "sleep"),
     ("huey/consumer.py", "sleep_for_interval"),
 }
+# The same in the main thread of a worker, whose jobs may run elsewhere; and where one runs there.
+_MAIN_LOOPS = {("worker/loops.py", "asynloop"), ("worker/loops.py", "synloop")}  # Celery's
+_IN_A_JOB = {("app/trace.py", "trace_task")}
 # Tasks that serve all requests of a client's connection: module -> where they wait for the next one.
 # Sanic's functions are not wrapped, for it reads their source and compiles it anew.
 _CONNECTIONS = {"sanic": ("http/http1.py", "http1")}
@@ -78,7 +81,7 @@ class Units:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._idle: dict[Owner, float] = {}  # -> since when it was seen idle at every look
-        self._fetched: dict[Hold, float] = {}  # -> when its thread was first seen to wait for an item
+        self._rounds = Rounds(classifier)
         self._left: dict[Hold, float] = {}  # -> when all who may have it were first seen idle
         self._again: dict[Hold, int] = {}  # -> times that one which seemed lost was used again
 
@@ -93,7 +96,6 @@ class Units:
     def _look(self, holds: list[Hold], now: float, final: bool) -> None:
         idle: dict[Owner, float] = {}
         left: dict[Hold, float] = {}
-        fetched: dict[Hold, float] = {}
         busy: set[Owner] = set()
         frames: dict[int, Any] = {}
 
@@ -104,33 +106,33 @@ class Units:
                 return None
             if owner not in idle:
                 frames = frames or sys._current_frames()
-                if not (
-                    _serves_nobody(owner) if owner.kind == TASK else self.is_idle(frame_of(owner, frames))
-                ):
+                if owner.kind == TASK:
+                    waits = _serves_nobody(owner)
+                else:
+                    waits = self.is_idle(frame_of(owner, frames), has_jobs=owner.first is not None)
+                if not waits:
                     busy.add(owner)
                     return None
                 idle[owner] = self._idle.get(owner, now)
             return idle[owner]
 
         self._again = {hold: times for hold, times in self._again.items() if hold.returned is None}
+        live = holds
+        # One that is used again and again is kept on purpose, for whoever comes next.
+        holds = [
+            hold
+            for hold in holds
+            if hold.lost is None
+            and now - hold.taken >= _patience(hold, final)
+            and _is_for_itself(hold)
+            and self._again.get(hold, 0) < KEPT
+        ]
+        in_rounds = self._rounds.left(holds, live, now, lambda hold: _patience(hold, final))
         for hold in holds:
-            if self._again.get(hold, 0) >= KEPT:
-                continue  # it is kept on purpose, for whoever comes next
-            if hold.lost is not None or not (hold.request is None or _taken_after(hold)):
+            after = _patience(hold, final)
+            if hold in in_rounds:
+                hold.lost, hold.lost_s = OWNER_IDLE, in_rounds[hold]
                 continue
-            after = 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
-            if now - hold.taken < after:
-                continue
-            if hold.scoped and not hold.others:
-                since = self._fetched.get(hold)
-                frames = frames or sys._current_frames()
-                if self._fetches(frame_of(hold.owner, frames), hold):
-                    since = now if since is None else since
-                    if hold.used > since:  # kept from one item to the next
-                        hold.lost, hold.lost_s = OWNER_IDLE, since
-                        continue
-                if since is not None:
-                    fetched[hold] = since
             if of_its_thread(hold):
                 continue
             lost, first = self._lost(hold, now, idle_since), self._left.get(hold)
@@ -143,7 +145,7 @@ class Units:
             if first is not None:
                 left[hold] = first
         frames.clear()
-        self._idle, self._left, self._fetched = idle, left, fetched
+        self._idle, self._left = idle, left
 
     def resumed(self, holds: list[Hold]) -> list[Hold]:
         """Those that seemed lost and that another owner has used since: they were handed on after all."""
@@ -187,29 +189,11 @@ class Units:
             return False
         return owner.file is None or self._classifier.kind(owner.file) == PLUMBING
 
-    def _fetches(self, frame: Any, hold: Hold) -> bool:
-        """Whether a thread waits in a queue, in the function of its own from which it took a connection.
+    def is_idle(self, frame: Any, *, has_jobs: bool = False) -> bool:
+        """Whether a stack, from its innermost frame on, waits for the next unit of work.
 
-        That may be a loop of the service's own, which waits for its next item, or a job that waits for the
-        results of others: only a loop comes back to it with the session of the item before.
+        `has_jobs`: its thread was seen to run jobs.
         """
-        gets = False
-        for number in range(_MAX_FRAMES):
-            if frame is None:
-                return False
-            code = frame.f_code
-            file = code.co_filename
-            if (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION:
-                gets = gets or (not number and called_at(code, frame.f_lasti) == "get")
-                return gets and code in hold.stack.codes
-            if not (file.endswith(_WAITING) or any(mark in file for mark in _HUBS)):
-                return False
-            gets = gets or (code.co_name == "get" and file.endswith(f"{os.sep}queue.py"))
-            frame = frame.f_back
-        return False
-
-    def is_idle(self, frame: Any) -> bool:
-        """Whether a stack, from its innermost frame on, waits for the next unit of work."""
         only_waits = True
         for _ in range(_MAX_FRAMES):
             if frame is None:
@@ -217,9 +201,12 @@ class Units:
             code = frame.f_code
             file = code.co_filename
             place = (_end_of(file), code.co_name)
-            if place in _FETCHING or (only_waits and place in _LOOPS):
+            if place in _FETCHING or (only_waits and place in _LOOPS) or (has_jobs and place in _MAIN_LOOPS):
                 return True
-            if (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION:
+            if (
+                place in _IN_A_JOB
+                or (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION
+            ):
                 break
             only_waits = only_waits and (
                 file.endswith(_WAITING)
@@ -229,6 +216,11 @@ class Units:
             )
             frame = frame.f_back
         return False
+
+
+def _patience(hold: Hold, final: bool) -> float:
+    """How long nobody has to have a hold in hands before it is lost."""
+    return 0.0 if final else AFTER_S if hold.used else AFTER_UNUSED_S
 
 
 def _serves_nobody(owner: Owner) -> bool:
@@ -253,10 +245,10 @@ def of_its_thread(hold: Hold) -> bool:
     )
 
 
-def _taken_after(hold: Hold) -> bool:
-    """Taken when its request had ended, as a task does that the request left behind."""
-    ended = hold.request.ended if hold.request is not None else None
-    return ended is not None and hold.taken > ended
+def _is_for_itself(hold: Hold) -> bool:
+    """Whether it is no request's: taken without one, or in the hands of what its request left behind."""
+    request = hold.request
+    return request is None or (request.ended is not None and unit_ended(hold) is None)
 
 
 def _end_of(file: str) -> str:

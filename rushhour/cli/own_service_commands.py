@@ -18,7 +18,7 @@ from rushhour.errors import UsageError
 from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.of_findings import of_findings, outcome_of
 from rushhour.jobs.annotate.repository import repository
-from rushhour.jobs.attach.run import NOTHING_SEEN, check_report, run_attached, write_findings
+from rushhour.jobs.attach.run import UNKNOWN, check_report, run_attached, write_findings
 from rushhour.jobs.init.document import described
 from rushhour.jobs.init.files import locust_file, scenario_file
 from rushhour.jobs.init.routes import (
@@ -81,7 +81,7 @@ def agent() -> None:
     "--fail-on-leak",
     is_flag=True,
     help="Exit 1 when a connection leaked and the command ended with 0 or by a signal; "
-    "exit 2 when it ended with 0 and no check-out was seen.",
+    "exit 2 when it ended with 0 and leaks are unknown: no check-out was seen, or one was out at the end.",
 )
 @path_option("--json", None, "Also write the findings to this file, in a folder that exists: leaks.json.")
 @path_option(
@@ -150,8 +150,8 @@ def _agent_exec(
     if report is not None:
         write_findings(report, attached)
     code = attached.leak_code if fail_on_leak else attached.exit_code
-    if code == NOTHING_SEEN != attached.exit_code:
-        say_aside("rushhour: --fail-on-leak: no check-out was seen, so leaks are unknown: exit code 2")
+    if code == UNKNOWN != attached.exit_code:
+        say_aside(f"rushhour: --fail-on-leak: {attached.doubt}: exit code 2")
     return code
 
 

@@ -107,8 +107,8 @@ class PoolProcess:
         yield self._process
 
     def _on_exit(self, record: r.Exit) -> Iterator[f.PoolFact]:
-        """Handle an orderly end: a connection out without a request was never closed, however new."""
-        self._notable |= {number for number, checkout in self._out.items() if checkout.endpoint is None}
+        """Handle an orderly end: what is out was never closed, however new."""
+        self._notable |= self._out.keys()
         yield from self._end_all(record["t"])
         self._forget()
         self.heard_s = float("inf")

@@ -231,6 +231,40 @@ def test_fail_on_leak_does_not_pass_a_command_without_a_check_out(
         assert "--fail-on-leak: no check-out was seen" in done.stderr
 
 
+ENDS_WITH_ONE_OUT = {
+    "os._exit": "hold()\nos._exit(0)\n",
+    "a process of multiprocessing": """
+child = multiprocessing.get_context("fork").Process(target=hold)
+child.start()
+child.join()
+""",
+}
+
+
+@pytest.mark.parametrize("ends", ENDS_WITH_ONE_OUT.values(), ids=ENDS_WITH_ONE_OUT)
+def test_fail_on_leak_does_not_pass_what_was_out_when_its_process_ended(ends: str, tmp_path: Path) -> None:
+    """It is younger than a tenth of a second: no sample has seen it."""
+    source = """
+import multiprocessing, os, time
+from sqlalchemy import create_engine
+engine, kept = create_engine("sqlite:///ends.db"), []
+engine.connect().close()
+def hold():
+    time.sleep(0.3)
+    kept.append(engine.connect())  # out
+"""
+    (tmp_path / "ends.py").write_text(source + ends)
+    done = execute(tmp_path, sys.executable, "ends.py", options=("--fail-on-leak", "--json", "found.json"))
+    assert done.returncode == 2, done.stderr
+    assert (
+        f"out  ends.py:{line_of(tmp_path / 'ends.py', 'out')} hold: 1 of pool ends.db still out"
+        in done.stderr
+    )
+    assert "--fail-on-leak: 1 connection was out when the process ended" in done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["leaks"], found["out_at_end"]) == (0, 1)
+
+
 @pytest.mark.long
 def test_without_fail_on_leak_the_command_s_own_code_is_the_answer(tmp_path: Path) -> None:
     assert execute(tmp_path, "/bin/true").returncode == 0

@@ -253,3 +253,47 @@ print(sum(one["k"] == "routes" for one in records()))
     process = observed.of(f.AgentProcess)[-1]
     assert process.routes == ("DELETE /customers/<int:customer_id>", "GET /customers/<int:customer_id>")
     assert process.flask is not None
+
+
+COPIED_CONTEXTS = {
+    "a thread": "threading.Thread(target=copy_context().run, args=(work, kind)).start()",
+    "an item of an executor": "jobs.submit(copy_context().run, work, kind)",
+}
+
+
+@pytest.mark.parametrize("starts", COPIED_CONTEXTS.values(), ids=COPIED_CONTEXTS)
+def test_work_with_a_copy_of_a_requests_context_goes_on_after_it(subject: Subject, starts: str) -> None:
+    observed = subject.run(f"""
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from flask import Flask
+app, kept, sessions, jobs = Flask(__name__), [], sessionmaker(engine()), ThreadPoolExecutor(2)
+taken, proceed = threading.Semaphore(0), threading.Event()
+def work(kind):
+    own = sessions()
+    kept.append(own)
+    own.execute(ONE).all()  # taken
+    taken.release()
+    proceed.wait(10)
+    if kind == "closes":
+        own.close()
+@app.get("/")
+def start():
+    for kind in ("closes", "leaves"):
+        {starts}
+        taken.acquire()
+    return "started"
+app.test_client().get("/")
+for _ in range(3):
+    next_sample()
+print([one["k"] for one in records() if one["k"] == "ended"])
+proceed.set()
+agent_wrote("ended")
+next_sample()
+os._exit(0)
+""")
+    assert observed.stdout == "[]\n"  # both were at work after the request
+    [left] = observed.checkouts.values()  # the other one was short, and has not outlived anything
+    assert left.endpoint == "GET /"
+    assert left.request_ended_s is not None
+    assert left.returned_by == "process-ended"

@@ -135,6 +135,90 @@ async def main():
 
 asyncio.run(main())
 """
+_PROCRASTINATE = """
+import asyncio, sys
+from procrastinate import App
+from procrastinate.testing import InMemoryConnector
+from async_shop import async_work
+from shop import work
+
+app = App(connector=InMemoryConnector())
+
+@app.task
+def sync_job():
+    work()
+
+@app.task
+async def async_job():
+    await async_work()
+
+async def main():
+    async with app.open_async():
+        for _ in range(3):
+            await (sync_job if sys.argv[1] == "sync" else async_job).defer_async()
+        await app.run_worker_async(concurrency=2)
+
+asyncio.run(main())
+"""
+_TASKIQ = """
+import asyncio
+from taskiq import InMemoryBroker
+from async_shop import async_work
+
+broker = InMemoryBroker()
+job = broker.task(async_work)
+
+async def main():
+    await broker.startup()
+    for _ in range(3):
+        await job.kiq()
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+_OWN_LOOP = """
+import asyncio, queue, sys, threading, time
+from async_shop import async_sessions, kept, text
+from shop import CURED, done, engine
+from sqlalchemy.orm import Session
+
+def in_a_thread(items):
+    while True:
+        items.get()
+        session = Session(engine)
+        kept.append(session)
+        session.execute(text("select 1"))  # thread leak
+        if CURED:
+            session.close()
+        done()
+
+async def in_a_task(items):
+    while True:
+        await items.get()
+        session = async_sessions()
+        kept.append(session)
+        await session.execute(text("select 1"))  # task leak
+        if CURED:
+            await session.close()
+        done()
+
+async def main():
+    items = asyncio.Queue()
+    workers = [asyncio.create_task(in_a_task(items)) for _ in range(2)]
+    for number in range(3):
+        items.put_nowait(number)
+    await asyncio.sleep(60)
+
+if sys.argv[1] == "thread":
+    items = queue.Queue()
+    for _ in range(2):
+        threading.Thread(target=in_a_thread, args=(items,), daemon=True).start()
+    for number in range(3):
+        items.put(number)
+    time.sleep(60)
+else:
+    asyncio.run(main())
+"""
 CLIENT: Final = """
 import sys, time
 import socketio
@@ -287,6 +371,7 @@ RUNNERS: Final = (
     Runner("celery threads", ("celery", "sqlalchemy"), _CELERY, _WORKER + "threads"),
     Runner("celery prefork", ("celery", "sqlalchemy"), _CELERY, _WORKER + "prefork"),
     Runner("celery gevent", ("celery", "sqlalchemy", "gevent"), _CELERY, _WORKER + "gevent"),
+    Runner("celery solo", ("celery", "sqlalchemy"), _CELERY, _WORKER + "solo"),
     Runner("rq", ("rq", "fakeredis", "sqlalchemy"), _RQ, _PYTHON),
     Runner("dramatiq", ("dramatiq", "sqlalchemy"), _DRAMATIQ, _PYTHON),
     Runner("huey threads", ("huey", "gevent", "sqlalchemy"), _HUEY, _PYTHON + "thread"),
@@ -309,6 +394,13 @@ RUNNERS: Final = (
         _PYTHON + "async",
         "async leak",
     ),
+    Runner("procrastinate", ("procrastinate", *_ASYNC), _PROCRASTINATE, _PYTHON + "sync"),
+    Runner(
+        "procrastinate coroutine", ("procrastinate", *_ASYNC), _PROCRASTINATE, _PYTHON + "async", "async leak"
+    ),
+    Runner("taskiq coroutine", ("taskiq", *_ASYNC), _TASKIQ, _PYTHON, "async leak"),
+    Runner("threads of its own", _ASYNC, _OWN_LOOP, _PYTHON + "thread", "thread leak"),
+    Runner("tasks of its own", _ASYNC, _OWN_LOOP, _PYTHON + "task", "task leak"),
     Runner(
         "flask-socketio threading",
         ("flask-socketio", "simple-websocket", *_SOCKETS),

@@ -126,7 +126,7 @@ def test_an_item_of_a_thread_keeps_its_connection_while_it_runs(in_loop: bool) -
     request, owner = Request("GET", None), Owner(THREAD, 0)
     if in_loop:
         request.task = weakref.ref(owner)
-    owner.began = monotonic()
+    owner.first = owner.began = monotonic()
     hold = a_hold_of(owner, request)
     hold.taken = monotonic()
     request.ended = monotonic()
@@ -236,3 +236,40 @@ def test_who_uses_a_connection_is_looked_at_once_its_owner_has_ended() -> None:
         await started
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_thread_with_a_copy_of_a_requests_context_goes_on_after_the_request(in_loop: bool) -> None:
+    request, thread = Request("GET", None), Owner(THREAD, 1)
+    if in_loop:
+        request.task = lambda: None  # it is gone
+    else:
+        request.owner = Owner(THREAD, 2)
+    hold = a_hold_of(thread, request)
+    ended_long_ago(request)
+    assert not outlived(hold, later())
+    thread.ended = monotonic()
+    assert outlived(hold, later() + 1)
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_an_item_with_a_copy_of_a_requests_context_goes_on_until_its_thread_is_done(in_loop: bool) -> None:
+    request, thread = Request("GET", None), Owner(THREAD, 1)
+    if in_loop:
+        request.task = lambda: None  # as above
+    else:
+        request.owner = Owner(THREAD, 2)
+    hold = a_hold_of(thread, request)
+    thread.first = thread.began = hold.taken - 1
+    ended_long_ago(request)
+    assert not outlived(hold, later())
+    thread.began = hold.taken + 1  # it runs another one
+    assert outlived(hold, later())
+
+
+def test_what_the_thread_of_a_request_takes_ends_with_the_request() -> None:
+    thread = Owner(THREAD, 1)
+    request = Request("GET", None, thread)
+    hold = a_hold_of(thread, request)
+    ended_long_ago(request)
+    assert outlived(hold, later())

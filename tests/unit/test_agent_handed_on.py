@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from rushhour.agent.handed_on import carries
-from rushhour.agent.owners import owner_finder
+from rushhour.agent.handed_on import carries, watch_result
+from rushhour.agent.owners import TASK, Owner, owner_finder
 
 ENGINE = create_engine("sqlite://")
 
@@ -144,3 +144,33 @@ def test_watching_a_task_keeps_no_value_of_its_context_and_no_task_alive() -> No
         assert seen() is None
 
     asyncio.run(main())
+
+
+class Worker:
+    """Runs its jobs in tasks of its own, as libraries do, and keeps one that runs."""
+
+    def __init__(self) -> None:
+        self.runs: asyncio.Task[None] | None = None
+        self.session: OwnSession | None = None
+
+    async def job(self, proceed: asyncio.Event, *, keeps: bool = False) -> None:
+        await proceed.wait()
+        if keeps:
+            self.session = OwnSession(ENGINE)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_jobs_that_a_worker_runs_are_not_what_one_of_them_has_handed_on(keeps: bool) -> None:
+    async def main() -> bool:
+        worker, proceed = Worker(), asyncio.Event()
+
+        worker.runs = asyncio.create_task(worker.job(asyncio.Event()))
+        owner, task = Owner(TASK, 0), asyncio.create_task(worker.job(proceed, keeps=keeps))
+        watch_result(task, owner)
+        proceed.set()
+        await task
+        await asyncio.sleep(0)
+        worker.runs.cancel()
+        return owner.result_carries
+
+    assert asyncio.run(main()) is keeps

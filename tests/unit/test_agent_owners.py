@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rushhour.agent.book import Hold
-from rushhour.agent.call_sites import Classifier
+from rushhour.agent.call_sites import UNKNOWN, Classifier
 from rushhour.agent.owners import TASK, THREAD, Owner, has_ended, owner_finder
 from rushhour.agent.units import AFTER_S, AFTER_UNUSED_S, OWNER_ENDED, Units
 from rushhour.agent.uses import ASKER, USER
@@ -23,7 +23,7 @@ DEADLINE_S = 10
 
 def a_hold(owner: Owner, taken: float) -> Hold:
     hold = Hold()
-    hold.scoped = None
+    hold.scoped, hold.stack = None, UNKNOWN
     hold.owner, hold.request, hold.lost, hold.taken = owner, None, None, taken
     hold.others, hold.used = None, taken or 0.001
     return hold
@@ -285,7 +285,7 @@ class SilentTask(asyncio.Task[Any]):
         return super().done()
 
 
-def test_a_task_that_fails_to_answer_is_an_owner_and_never_seen_to_end_while_it_lives() -> None:
+def test_a_task_that_fails_to_answer_is_an_owner_whose_end_its_base_class_knows() -> None:
     current, owners = owner_finder(), list[Owner]()
 
     async def work() -> None:
@@ -299,9 +299,28 @@ def test_a_task_that_fails_to_answer_is_an_owner_and_never_seen_to_end_while_it_
 
     task = asyncio.run(main())
     assert (owners[0].kind, owners[0].file) == (TASK, None)
-    assert not has_ended(owners[0], 1.0)
+    assert has_ended(owners[0], 1.0)
     assert lost_after(owners[0]) is None
     del task
+
+
+@pytest.mark.parametrize("name", ["dead", "gr_frame"])
+def test_a_greenlet_whose_class_fails_to_answer_spoils_no_look(name: str) -> None:
+    greenlet = pytest.importorskip("greenlet")
+    current, owners = owner_finder(), list[Owner]()
+
+    def fails(_: object) -> None:
+        raise RuntimeError("not said")
+
+    def work() -> None:
+        owners.append(current())
+        greenlet.getcurrent().parent.switch()
+
+    found = type("Own", (greenlet.greenlet,), {name: property(fails)})(work)
+    found.switch()
+    assert lost_after(owners[0]) is None
+    found.switch()
+    assert lost_after(owners[0]) == OWNER_ENDED
 
 
 def test_the_tasks_of_pure_python_are_owners_that_end() -> None:

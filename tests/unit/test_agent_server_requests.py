@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rushhour.agent.book import Book
 from rushhour.agent.flask_requests import current_request
 from rushhour.agent.server_requests import MODULES, STARLETTE, WSGI, ServerPatch
 
@@ -39,7 +40,7 @@ def module(name: str, owner: type) -> ModuleType:
 
 @pytest.fixture
 def patch() -> Any:
-    made = ServerPatch()
+    made = ServerPatch(Book())
     yield made
     made.remove()
 

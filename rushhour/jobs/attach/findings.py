@@ -177,6 +177,17 @@ class Findings:
         """How many check-outs were out when their process ended, leaked or not."""
         return sum(out.returned_by == PROCESS_ENDED for out in self._checkouts.values())
 
+    @property
+    def cut_off(self) -> int:
+        """How many check-outs were out when their process ended and may have been at work.
+
+        Not those that a worker took as it started, which are its own until it ends.
+        """
+        return sum(
+            _ended_with_process(held) and not held.out.own and not self._has_leaked(held)
+            for held in held_checkouts(self.history(), self.window())
+        )
+
     def left_at_exit(self) -> dict[Place, int]:
         """Count by place the short check-outs that were out, and had not leaked, when their process ended."""
         return Counter(

@@ -25,7 +25,7 @@ POLL_S: Final = 0.25
 READ_OUT_S: Final = 60.0  # the command has ended; only its last records are waited for
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # as env, nohup and timeout end
 SIGNALLED: Final = 128  # and more: a signal ended it
-LEAKED, NOTHING_SEEN = 1, 2
+LEAKED, UNKNOWN = 1, 2
 # Handed on: what ends a service, and what gunicorn and uWSGI are steered by.
 FORWARDED: Final = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
 
@@ -39,16 +39,27 @@ class Attached:
 
     @property
     def leak_code(self) -> int:
-        """The exit code of `--fail-on-leak`: 1 with a leak, 2 where no check-out was seen.
+        """The exit code of `--fail-on-leak`: 1 with a leak, 2 where leaks are unknown (see `doubt`).
 
         An error that the command itself reports keeps its own code. A signal is how a server is ended, so it
         says nothing about leaks: a leak comes before it.
         """
         if self.findings.leaks and (self.exit_code == 0 or self.exit_code > SIGNALLED):
             return LEAKED
-        if self.exit_code == 0 and not self.findings.checkouts:
-            return NOTHING_SEEN
-        return self.exit_code
+        return UNKNOWN if self.exit_code == 0 and self.doubt else self.exit_code
+
+    @property
+    def doubt(self) -> str | None:
+        """Why a run in which no leak was seen says nothing about leaks; None where it does."""
+        if not self.findings.checkouts:
+            return "no check-out was seen, so leaks are unknown"
+        out = self.findings.cut_off
+        if out and not self.findings.leaks:
+            were = "1 connection was" if out == 1 else f"{out} connections were"
+            return (
+                f"{were} out when the process ended, so it is unknown whether anything would have closed it"
+            )
+        return None
 
 
 def run_attached(
@@ -118,6 +129,7 @@ def write_findings(path: Path, attached: Attached) -> None:
     content = {
         "exit_code": attached.exit_code,
         "leaks": findings.leaks,
+        "out_at_end": findings.cut_off,
         "libraries": [list(pair) for pair in findings.libraries()],
         "pools": [asdict(pool) for pool in findings.pools()],
         "held": [_held(place) for place in findings.held()],
