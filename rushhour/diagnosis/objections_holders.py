@@ -180,6 +180,18 @@ def no_request(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl checkout.endpoint", "likely")
 
 
+def asks_again(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: holders may try again and again for a lock on the server."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.asked_again >= MOST:
+        says = (
+            f"{holds.asked_again:.0%} of the backends that idled had been asked again lately: holders may wait "
+            "for what another request has there, as a lock that they try with NOWAIT"
+        )
+        yield Objection("the servers", says, "postgres.jsonl backends.state_s, pool.jsonl checkout.taken_s")
+
+
 def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a cause in which the holders wait for anything but the server."""
     holds, pressure = signals.holds, signals.pressure
@@ -253,7 +265,7 @@ def unwitnessed(signals: Signals, history: History) -> Iterator[Objection]:
     seen = 0.0 if holds is None or not holds.looks else 1.0 - holds.unseen
     short = pressure.short_share or 0.0  # they come back so soon that they are at work
     if seen < MOST and short < MOST:
-        says = f"{seen:.0%} of the looks at holders found what they do, and no server was observed"
+        says = f"{seen:.0%} of the looks at holders found what they do, and no backend was in a transaction"
         yield Objection("the agent", says, "pool.jsonl doing, postgres.jsonl", "likely")
 
 

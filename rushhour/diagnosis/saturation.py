@@ -48,6 +48,8 @@ def _query(holds: HoldSignals | None) -> str:
 
 
 def _confidence(pressure: PressureSignals) -> Confidence:
+    if not pressure.observed:
+        return "possible"  # its queries may wait for a lock, or for a server that does not answer
     return "certain" if pressure.wanted is not None and pressure.wanted >= pressure.capacity else "likely"
 
 
@@ -66,4 +68,9 @@ def _summary(pressure: PressureSignals) -> str:
     back = (
         "all came back after the load" if not pressure.left_out else f"{pressure.left_out} did not come back"
     )
+    if not pressure.observed:
+        back += (
+            "; the server was not observed: its queries may wait there for a lock, as behind a change of the "
+            "schema, or for a server that is slow"
+        )
     return f"{text}; {back}."

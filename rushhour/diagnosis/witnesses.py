@@ -11,6 +11,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
+from rushhour.diagnosis import objections_forks as forks
 from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
@@ -156,7 +157,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
-        holders.comes_back_after,
+        *(holders.comes_back_after, holders.asks_again),
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
@@ -174,6 +175,10 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "slow-or-dead-backend": (holders.elsewhere, locks.own_locks, _stood_still),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
+    "fork-shared": (
+        *(forks.not_garbled, forks.not_together, forks.without_backend),
+        forks.garbled_without_children,
+    ),
     "server-limit": (_full_pools,),
     "none": (leaks.left_open, leaks.silent_agent, _no_load, _failed_answers, _slow_answers),
 }

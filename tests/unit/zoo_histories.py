@@ -83,9 +83,17 @@ def external() -> History:
     full_pool(made)
     made.requests(LIST, 3, 1_250)
     doing(made, elsewhere=60)
-    backends(made, "idle in transaction", lambda _: 1.1, spread=0.2)
-    for number in range(6):
-        made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=STARTED_S + 18)
+    backends(made, "idle in transaction", lambda _: 0.9, spread=0.2)
+    for second in range(3, 18):
+        for number in range(6):
+            made.checkout(
+                6 * second + number,
+                second - 0.45 + 0.2 * number,  # right before its only query
+                f"t{number}",
+                server_pid=9000 + number,
+                request_ended_s=None,
+                returned_s=STARTED_S + second + 0.52,
+            )
     return made.history()
 
 
