@@ -62,8 +62,8 @@ def find(signals: Signals) -> Finding | None:
         confidence="certain" if garbled else "likely",
         share=1.0,
         summary=(
-            f"{len(processes.sharers)} processes use the same {counted(processes.shared, 'connection')}, opened "
-            f"before the fork "
+            f"{len(processes.sharers)} processes use the same {counted(processes.shared, 'connection')}, "
+            "opened before the fork "
             f"(pool {', '.join(processes.shared_pools)}; "
             f"{counted(processes.shared_uses, 'use')}); "
             f"{counted(garbled, 'answer')} did not belong to their question.{_taken(processes)}"

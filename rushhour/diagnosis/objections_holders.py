@@ -186,8 +186,8 @@ def asks_again(signals: Signals, history: History) -> Iterator[Objection]:
     holds = signals.holds
     if holds is not None and holds.asked_again >= MOST:
         says = (
-            f"{holds.asked_again:.0%} of the backends that idled had been asked again lately: holders may wait "
-            "for what another request has there, as a lock that they try with NOWAIT"
+            f"{holds.asked_again:.0%} of the backends that idled had been asked again lately: holders may "
+            "wait for what another request has there, as a lock that they try with NOWAIT"
         )
         yield Objection("the servers", says, "postgres.jsonl backends.state_s, pool.jsonl checkout.taken_s")
 

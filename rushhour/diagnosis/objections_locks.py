@@ -70,24 +70,6 @@ def at_work(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the servers", says, "postgres.jsonl error")
 
 
-def at_locks(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict connections at work: most backends wait for a lock, so that more of them do no more work."""
-    pressure = signals.pressure
-    if pressure is None:
-        return
-    backends = [
-        backend
-        for sample in history.servers
-        if sample.server == f.server_of(pressure.pool) and pressure.from_s <= sample.t_s <= pressure.to_s + 1
-        for backend in sample.backends
-        if backend.state != "idle"
-    ]
-    locked = sum((backend.wait or "").startswith("Lock:") for backend in backends)
-    if backends and locked >= MOST * len(backends):
-        says = f"{locked} of {len(backends)} backends in a transaction waited for a lock"
-        yield Objection("the servers", says, "postgres.jsonl backends")
-
-
 def not_at_locks(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict waits for a lock: most holders do something else than wait for the server."""
     del history

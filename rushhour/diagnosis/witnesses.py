@@ -15,6 +15,7 @@ from rushhour.diagnosis import objections_forks as forks
 from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
+from rushhour.diagnosis import objections_servers as servers
 from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
@@ -170,9 +171,9 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        *(holders.left_out, holders.few_backends, locks.at_locks),
+        *(holders.left_out, holders.few_backends, servers.not_at_work),
     ),
-    "slow-or-dead-backend": (holders.elsewhere, locks.own_locks, _stood_still),
+    "slow-or-dead-backend": (holders.elsewhere, locks.own_locks, servers.on_the_way, _stood_still),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
     "fork-shared": (
