@@ -93,6 +93,8 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         for out in history.checkouts
         if f.server_of(out.pool) == name and out.in_driver > out.in_queue + out.elsewhere
     ]
+    known = {backend.pid for sample in servers for backend in sample.backends}  # a pooler makes up its own
+    waiting = [out for out in waiting if out.server_pid in known]
     unanswered = [(sample.t_s, _unanswered(waiting, sample)) for sample in servers if sample.error is None]
     return BackendSignals(
         server=name,
@@ -127,7 +129,7 @@ def _unanswered(waiting: list[f.CheckOut], sample: f.ServerSample) -> int:
         rests = backend is None or (
             backend.state.startswith("idle") and backend.state_s >= UNANSWERED_AFTER_S
         )
-        count += rests and out.server_pid is not None
+        count += rests
     return count
 
 

@@ -46,6 +46,7 @@ RULES: Final[tuple[Rule, ...]] = (
     scope_never_removed.find,
     unclosed_path.find,
     own_lock_chain.find,
+    black_box.locked_by_itself,  # behind a pooler no pid of the server is that of a check-out
     nested_checkout.find,
     slow_backend.find,
     held_while_streaming.find,

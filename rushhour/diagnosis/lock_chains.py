@@ -38,6 +38,12 @@ class Chain:
     cycle: bool  # and whose owner waits for a lock itself, in the end for its own connection
     deadlock: bool = False  # it leads in a circle, so that its end waits as well
 
+    @property
+    def alike(self) -> bool:
+        """Whether the session at the end calls itself as the one that waits does."""
+        name = self.last.blocker_name
+        return name is not None and name == self.wait.name and not name.startswith(NOT_THE_SERVICE)
+
 
 @dataclass(frozen=True, slots=True)
 class LockSignals:
@@ -78,21 +84,21 @@ class LockSignals:
         if not ends:
             return "a prepared transaction" if self.others else ""
         [((pid, name), _)] = ends.most_common(1)
-        alike = any(_alike(other) for other in self.others if other.last.blocked_by == pid)
+        alike = any(other.alike for other in self.others if other.last.blocked_by == pid)
         also = ", which calls itself as the service's own sessions do" if alike else ""
         return f"{name or 'a session'} (pid {pid}{also})"
 
     @property
     def alike(self) -> bool:
         """Whether the many ends and waiters look like sessions of the same program, from outside."""
-        own = [chain for chain in self.chains if _alike(chain)]
+        own = [chain for chain in self.chains if chain.alike]
         ends = {chain.last.blocked_by for chain in own}
         return len(own) * 2 > len(self.chains) and len(ends) >= MANY_ENDS
 
     @property
     def unknown(self) -> bool:
         """Whether most ends look like the waiters, so that their program cannot be named from outside."""
-        return sum(_alike(chain) for chain in self.chains) * 2 > len(self.chains)
+        return sum(chain.alike for chain in self.chains) * 2 > len(self.chains)
 
 
 def lock_signals(
@@ -239,8 +245,3 @@ def _reached(start: int, leads: Mapping[int, set[int]]) -> set[int]:
             seen.add(end)
             ahead += leads.get(end, ())
     return seen
-
-
-def _alike(chain: Chain) -> bool:
-    name = chain.last.blocker_name
-    return name is not None and name == chain.wait.name and not name.startswith(NOT_THE_SERVICE)

@@ -31,15 +31,35 @@ def own_locks(signals: Signals, history: History) -> Iterator[Objection]:
     yield Objection("the servers", says, _LOCKS, refutes=alone and len(own) >= NEARLY_ALL * len(chains))
 
 
+def locks_alike(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a slow server: who holds the locks may be of the service, in a way that is not seen."""
+    del history
+    chains = [chain for locks in signals.locks for chain in locks.chains]
+    alike = sum(not chain.own and chain.alike for chain in chains)
+    if signals.agent and alike >= MOST * len(chains) > 0:
+        yield Objection("the servers", _says_alike(alike, len(chains)), _LOCKS)
+
+
+def _says_alike(alike: int, chains: int) -> str:
+    return (
+        f"{alike} of {chains} waits for a lock were for sessions that call themselves as those that wait, "
+        "and that are no check-out: they may be of the service all the same, as behind a pooler or in a "
+        "process without the agent"
+    )
+
+
 def locks_of_others(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a lock of the service's own: the waits are for another session, or an unknown session."""
     del history
     chains = [chain for locks in signals.locks for chain in locks.chains]
-    others = sum(not chain.own for chain in chains)
+    others = sum(not chain.own and not chain.alike for chain in chains)
+    alike = sum(not chain.own and chain.alike for chain in chains)
     if signals.agent and others and others >= HARDLY_ANY * len(chains):
         whose = next((locks.whose for locks in signals.locks if locks.others), "")
         says = f"{others} of {len(chains)} waits for a lock were for another session, mostly {whose}"
         yield Objection("the servers", says, _LOCKS, refutes=others >= MOST * len(chains))
+    elif signals.agent and alike >= HARDLY_ANY * len(chains) > 0:
+        yield Objection("the agent", _says_alike(alike, len(chains)), _LOCKS)
     leaked = sum(chain.leaked for chain in chains)
     if leaked >= MOST * len(chains):
         says = f"{leaked} of {len(chains)} waits for a lock were for transactions that had leaked"

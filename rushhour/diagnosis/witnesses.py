@@ -173,7 +173,10 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
         *(holders.left_out, holders.few_backends, servers.not_at_work),
     ),
-    "slow-or-dead-backend": (holders.elsewhere, locks.own_locks, servers.on_the_way, _stood_still),
+    "slow-or-dead-backend": (
+        *(holders.elsewhere, locks.own_locks, locks.locks_alike),
+        *(servers.on_the_way, _stood_still),
+    ),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
     "blocked-worker": (_idle_loop_server,),
     "fork-shared": (

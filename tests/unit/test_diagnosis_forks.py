@@ -27,7 +27,7 @@ def lived(history: History, *spans: tuple[int, float, float]) -> History:
 def not_garbled(history: History, kind: str = "backend_lost") -> History:
     """The same errors in the log are of another kind."""
     events = tuple(
-        dataclasses.replace(event, detail=event.detail | {"kinds": {kind: 1}})
+        dataclasses.replace(event, detail={**event.detail, "kinds": {kind: 1}})
         if event.name == f.LOG_ERRORS
         else event
         for event in history.events
