@@ -31,12 +31,17 @@ def _away(holds: HoldSignals) -> float:
 
 
 def not_seen(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict a cause that rests on where the holders were: most of them were not seen."""
+    """Contradict a cause that rests on where the holders were: most of them, or all, were hardly seen."""
     del history
     holds = signals.holds
-    if holds is not None and holds.unseen >= MOST:
+    if holds is None:
+        return
+    if holds.unseen >= MOST:
         says = f"{holds.unseen:.0%} of the looks could not find who works with the connection"
         yield Objection("the agent", says, "pool.jsonl doing.unseen")
+    if holds.looks < ENOUGH_LOOKS and not holds.holding:
+        says = f"{counted(holds.looks, 'look')} at holders, which is too few for a share"
+        yield Objection("the agent", says, "pool.jsonl doing", "likely")
 
 
 def too_short(signals: Signals, history: History) -> Iterator[Objection]:

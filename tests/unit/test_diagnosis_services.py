@@ -191,3 +191,19 @@ def test_commits_that_wait_for_a_standby_are_the_servers_trouble() -> None:
     found = zoo.diagnosed(dataclasses.replace(zoo.saturated(), servers=servers))
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "likely")
     assert f"up to {h.CAPACITY} commits waited for a synchronous standby" in found.summary
+
+
+def test_a_few_looks_make_nothing_certain() -> None:
+    """Nineteen looks are too few for a share of them."""
+    few = dataclasses.replace(
+        zoo.external(), doing=tuple(dataclasses.replace(one, elsewhere=1) for one in zoo.external().doing)
+    )
+    assert len(few.doing) < 20
+    assert (zoo.diagnosed(few).cause, zoo.diagnosed(few).confidence) == (
+        "held-across-external-wait",
+        "likely",
+    )
+    brief = dataclasses.replace(zoo.blocked(), loops=zoo.blocked().loops[:1], servers=())
+    assert (zoo.diagnosed(brief).cause, zoo.diagnosed(brief).confidence) == ("blocked-worker", "possible")
+    long = dataclasses.replace(zoo.blocked(), servers=())
+    assert zoo.diagnosed(long).confidence == "certain"
