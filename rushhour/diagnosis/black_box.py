@@ -11,7 +11,6 @@ from rushhour.diagnosis import (
     held_across_external_wait,
     held_while_streaming,
     nested_checkout,
-    own_lock_chain,
     saturation,
     scope_never_removed,
     slow_backend,
@@ -27,7 +26,6 @@ ALIKE: Final = {
     unclosed_path.CAUSE: frozenset({scope_never_removed.CAUSE}),  # of jobs: their threads answer no requests
 }
 NO_LINE = "Without the pool agent the line that took them is not known."
-NOT_JOINED = "Which check-outs these are is not known, as behind a pooler or in a process without the agent."
 WAITING = 0.7  # of the backends in a transaction: they wait for the service, and do not work
 WORKING = 0.3  # up to this share of them waits: the rest is at work
 FEW_ANSWERS = 0.1  # answers per time-out: next to nothing gets through
@@ -63,29 +61,6 @@ def kept_by_a_path(signals: Signals) -> Finding | None:
         f"({scope_never_removed.CAUSE}): from outside the two look alike. {NO_LINE}"
     )
     return _leak(unclosed_path.CAUSE, unclosed_path.FIX, summary, outside)
-
-
-def locked_by_itself(signals: Signals) -> Finding | None:
-    """Look for sessions that wait for a lock which changing sessions of the same program hold."""
-    locks = max(signals.locks, key=lambda locks: len(locks.chains), default=None)
-    if (
-        locks is None
-        or not locks.alike
-        or any(chain.own for chain in locks.chains)
-        or not own_lock_chain.felt(signals)
-        or signals.outside.idle_after_load
-    ):
-        return None
-    samples = {chain.t_s for chain in locks.chains}
-    if len(samples) < max(MANY_SAMPLES, locks.samples * MOSTLY):
-        return None
-    ends = {chain.last.blocked_by for chain in locks.chains}
-    summary = (
-        f"Sessions of the {locks.server} waited for locks in {len(samples)} of {locks.samples} samples, and "
-        f"in the end for {len(ends)} sessions of the same name as theirs, {locks.chains[0].wait.name}: the "
-        f"service seems to wait for its own transactions. {NOT_JOINED if signals.agent else NO_LINE}"
-    )
-    return Finding(own_lock_chain.CAUSE, "possible", 1.0, summary, own_lock_chain.FIX)
 
 
 def abandoned(signals: Signals) -> Finding | None:

@@ -46,7 +46,6 @@ RULES: Final[tuple[Rule, ...]] = (
     scope_never_removed.find,
     unclosed_path.find,
     own_lock_chain.find,
-    black_box.locked_by_itself,  # behind a pooler no pid of the server is that of a check-out
     nested_checkout.find,
     slow_backend.find,
     held_while_streaming.find,
@@ -58,7 +57,7 @@ RULES: Final[tuple[Rule, ...]] = (
 BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     server_limit.find,
     fork_shared.find,
-    black_box.locked_by_itself,
+    own_lock_chain.find,
     slow_backend.find,
     black_box.kept_per_thread,
     black_box.kept_by_a_path,
