@@ -37,6 +37,7 @@ class Chain:
     leaked: bool  # whose unit of work has ended
     cycle: bool  # and whose owner waits for a lock itself, in the end for its own connection
     deadlock: bool = False  # it leads in a circle, so that its end waits as well
+    through: f.LockWait | None = None  # a wait on the way, of another program: all behind it wait for that
 
     @property
     def alike(self) -> bool:
@@ -188,6 +189,7 @@ def _chains(
     }
     cyclic = _cyclic(idle_ends, held)
     for pid, found in ends.items():
+        through = _through(pid, waits, known)
         for last in found:
             blocker = held.get(last.blocked_by)
             ended_s = blocker.request_ended_s if blocker is not None else None
@@ -201,6 +203,7 @@ def _chains(
                 leaked=ended_s is not None and ended_s <= sample.t_s,
                 cycle=last.blocked_by in cyclic,
                 deadlock=last.blocked_by in waits,
+                through=through,
             )
 
 
@@ -217,6 +220,13 @@ def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWai
         else:
             closing[wait.blocked_by] = wait
     return tuple((found or closing).values())
+
+
+def _through(pid: int, waits: Mapping[int, list[f.LockWait]], known: set[int | None]) -> f.LockWait | None:
+    """Return a wait on the way from a backend to the ends that is of another program, as of a migration."""
+    leads = {waiting: {wait.blocked_by for wait in found} & set(waits) for waiting, found in waits.items()}
+    ahead = (waits[other][0] for other in _reached(pid, leads))
+    return next((wait for wait in ahead if wait.pid not in known and wait.name != waits[pid][0].name), None)
 
 
 def _cyclic(ends: Mapping[int, tuple[f.LockWait, ...]], held: Mapping[int | None, f.CheckOut]) -> set[int]:

@@ -66,6 +66,23 @@ def locks_of_others(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl checkout.request_ended_s", refutes=True)
 
 
+def through_others(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a lock of the service's own: those who wait do so behind another program that waits too."""
+    del history
+    chains = [chain for locks in signals.locks for chain in locks.chains]
+    names = Counter(
+        f"{chain.through.name or 'a session'} (pid {chain.through.pid})"
+        for chain in chains
+        if chain.own and chain.through is not None
+    )
+    if names and names.total() >= MOST * len(chains):
+        says = (
+            f"{names.total()} of {len(chains)} waits for a lock were behind {names.most_common(1)[0][0]}, "
+            "which waits for the service itself: without it they would not wait"
+        )
+        yield Objection("the servers", says, _LOCKS, "likely")
+
+
 def at_work(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict waits for a lock: the backends do not wait for a lock, or the server does not answer."""
     pressure = signals.pressure

@@ -177,7 +177,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         *(holders.elsewhere, locks.own_locks, locks.locks_alike),
         *(servers.on_the_way, _stood_still),
     ),
-    "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
+    "own-lock-chain": (*(locks.at_work, locks.not_at_locks, locks.locks_of_others, locks.through_others),),
     "blocked-worker": (_idle_loop_server,),
     "fork-shared": (
         *(forks.not_garbled, forks.not_together, forks.without_backend),

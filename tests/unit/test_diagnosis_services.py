@@ -207,3 +207,12 @@ def test_a_few_looks_make_nothing_certain() -> None:
     assert (zoo.diagnosed(brief).cause, zoo.diagnosed(brief).confidence) == ("blocked-worker", "possible")
     long = dataclasses.replace(zoo.blocked(), servers=())
     assert zoo.diagnosed(long).confidence == "certain"
+
+
+@pytest.mark.parametrize("state", ["idle in transaction", "active"])
+def test_a_migration_that_waits_for_the_service_is_named_between_those_who_wait(state: str) -> None:
+    found = zoo.diagnosed(zoo.behind_a_migration(state))
+    assert (found.cause, found.confidence) == ("own-lock-chain", "likely")
+    [says] = said_against(zoo.behind_a_migration(state), found.cause)
+    assert "waits for a lock were behind alembic of user app (pid 77), which waits for the service" in says
+    assert not said_against(zoo.hot_row(), "own-lock-chain")

@@ -150,6 +150,7 @@ STORIES: dict[str, Callable[[], History]] = {
     "black hole": zoo.black_hole,
     "hot row": zoo.hot_row,
     "own second session": zoo.own_second_session,
+    "behind a migration": zoo.behind_a_migration,
     "refused": zoo.refused,
     "forked": zoo.forked,
     "blocked": by_a_busy_server,

@@ -161,6 +161,20 @@ def hot_row(ends: tuple[int, ...] = (9000, 9003, 9005), **changes: Any) -> Histo
     return made.history()
 
 
+def behind_a_migration(state: str = "idle in transaction") -> History:
+    """A change of the schema waits for a read of the service, and all others wait for the change."""
+    made = story()
+    full_of_waits(made)
+    doing(made, driver=50, elsewhere=10)
+    change = dataclasses.replace(waits_for(77, 9000), name="alembic of user app", blocker_state=state)
+    others = tuple(waits_for(pid, 77, "alembic of user app") for pid in range(9001, 9006))
+    at_locks(made, lambda _: (change, *others))
+    for number in range(6):
+        back_s = STARTED_S + LOAD_S - 1
+        made.checkout(number, 1.5, f"t{number}", owner=number, request_ended_s=None, returned_s=back_s)
+    return made.history()
+
+
 def deadlocked() -> History:
     """Two transactions wait for each other's rows, and all others for one of them."""
     made = story()
