@@ -25,6 +25,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 SLOW_MS: Final = 1000.0
+QUICK_MS: Final = 200.0  # a loop that runs on a busy core blocks nobody for longer
 GAP_S: Final = 0.5  # between samples that are taken ten times a second
 GAP_STEPS: Final = 5  # where samples are rarer
 STOOD_SHARE: Final = 0.25
@@ -79,6 +80,16 @@ def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]
     if active < HARDLY_ANY:
         says = f"{active:.2g} backends ran a query, on average: the servers had next to nothing to do"
         yield Objection("the servers", says, "postgres.jsonl states")
+
+
+def _quick_answers(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict an event loop that keeps requests waiting: nobody waited for long, and nothing failed."""
+    del history
+    everything = signals.metrics.all
+    failed = everything.http_5xx + everything.client_timeouts
+    if everything.p95_ms is not None and everything.p95_ms < QUICK_MS and not failed:
+        says = f"all requests were answered, 95% of them within {everything.p95_ms:.0f} ms"
+        yield Objection("the answers", says, "requests.jsonl")
 
 
 def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
@@ -178,7 +189,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         *(servers.on_the_way, _stood_still),
     ),
     "own-lock-chain": (*(locks.at_work, locks.not_at_locks, locks.locks_of_others, locks.through_others),),
-    "blocked-worker": (_idle_loop_server,),
+    "blocked-worker": (_idle_loop_server, _quick_answers),
     "fork-shared": (
         *(forks.not_garbled, forks.not_together, forks.without_backend),
         forks.garbled_without_children,

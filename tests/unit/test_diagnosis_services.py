@@ -216,3 +216,13 @@ def test_a_migration_that_waits_for_the_service_is_named_between_those_who_wait(
     [says] = said_against(zoo.behind_a_migration(state), found.cause)
     assert "waits for a lock were behind alembic of user app (pid 77), which waits for the service" in says
     assert not said_against(zoo.hot_row(), "own-lock-chain")
+
+
+def test_a_busy_event_loop_that_keeps_nobody_waiting_is_no_certain_blocked_worker() -> None:
+    made = zoo.story()
+    made.pool("replica", lambda _: h.Level(1, checkouts=50))
+    made.requests(h.LIST, 5, 20)
+    busy = dataclasses.replace(made.history(), loops=zoo.blocked().loops, servers=())
+    found = zoo.diagnosed(busy)
+    assert (found.cause, found.confidence) == ("blocked-worker", "possible")
+    assert "all requests were answered, 95% of them within" in said_against(busy, found.cause)[0]
