@@ -34,7 +34,7 @@ IN_STEP = 0.75  # waits that began together, as those of requests that block eac
 GROWS = 0.8  # of the time that passed: the oldest wait is as old as the trouble
 LONG_S = 3.0
 MANY_SAMPLES = 3
-MOSTLY = 0.5  # of a server's samples, and of its sessions at work
+MOSTLY = 0.5  # of a server's sessions at work
 
 
 def kept_per_thread(signals: Signals) -> Finding | None:
