@@ -1,7 +1,7 @@
 """Rule: requests hold connections while they wait for something else than the database."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
-from rushhour.diagnosis.holds import HoldSignals, hold_evidence
+from rushhour.diagnosis.holds import HoldSignals, hold_evidence, or_tried_again
 from rushhour.diagnosis.objection import HARDLY_ANY
 from rushhour.diagnosis.outside import BUSY_CORES
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
@@ -82,7 +82,7 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
         text += f"; their backends idled in {holds.server_idle:.0%} of the server's samples"
     if pressure.hold_mean_s is not None:
         text += f"; a connection is held for {pressure.hold_mean_s * 1000:,.0f} ms"
-    return f"{text}.{_or_nested(holds, taken)}{_or_locked(holds)}"
+    return f"{text}.{_or_nested(holds, taken)}{or_tried_again(holds)}"
 
 
 def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
@@ -103,15 +103,4 @@ def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
     return (
         " They wait for another thread or task of the process, which was not found. If that one asks for a "
         f"connection{where}, it is a nested-checkout: it waits for one of theirs."
-    )
-
-
-def _or_locked(holds: HoldSignals) -> str:
-    """Name the other candidate, where the holders ask the server again and again in between."""
-    if holds.asked_again < MOST:
-        return ""
-    return (
-        " They ask the server again and again in between. If they wait for what another request has there (a "
-        "lock that is tried with NOWAIT or pg_try_advisory_lock, a flag, a transaction that is repeated), it "
-        "is an own-lock-chain: who has it sets the pace."
     )

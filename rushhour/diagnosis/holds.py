@@ -26,6 +26,7 @@ MANY_AT_ONE_LINE: Final = 3  # connections of an owner
 FEW: Final = 0.1  # of the looks at those who are not at the server
 FOR_A_WHILE_S: Final = 0.5  # a connection that is out for less may have asked only once
 LATELY: Final = 0.25  # of the time that a connection is out: who asked once, or twice, seldom asked so lately
+MOST: Final = 0.5  # of the backends that idled
 WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that two in a row do not overlap
 
 
@@ -291,6 +292,17 @@ def _asked_again(pairs: list[Pair]) -> float:
 
 def _during(t_s: float, pressure: PressureSignals) -> bool:
     return pressure.from_s <= t_s <= pressure.to_s + 1
+
+
+def or_tried_again(holds: HoldSignals) -> str:
+    """Name the other candidate, where the holders ask the server again and again; empty where they do not."""
+    if holds.asked_again < MOST:
+        return ""
+    return (
+        " They ask the server again and again in between. If they wait for what another request has there (a "
+        "lock that is tried with NOWAIT or pg_try_advisory_lock, a flag, a transaction that is repeated), it "
+        "is an own-lock-chain: who has it sets the pace."
+    )
 
 
 def hold_evidence(holds: HoldSignals) -> tuple[Evidence, ...]:

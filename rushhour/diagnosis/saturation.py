@@ -1,7 +1,7 @@
 """Rule: the load asks for more than the pool can serve; every connection is in use and comes back in time."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
-from rushhour.diagnosis.holds import HoldSignals, hold_evidence
+from rushhour.diagnosis.holds import HoldSignals, hold_evidence, or_tried_again
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
@@ -44,7 +44,8 @@ def _query(holds: HoldSignals | None) -> str:
     line = None if holds is None or holds.driver < MOST else holds.seen("driver")
     if holds is None or line is None:
         return ""
-    return f" {holds.driver:.0%} of the looks at holders found them in a query, mostly that of {at(line)}."
+    text = f" {holds.driver:.0%} of the looks at holders found them in a query, mostly that of {at(line)}."
+    return text if (holds.server_idle or 0.0) < MOST else f"{text}{or_tried_again(holds)}"
 
 
 def _confidence(pressure: PressureSignals) -> Confidence:

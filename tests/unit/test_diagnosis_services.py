@@ -114,11 +114,13 @@ def test_one_session_with_the_name_of_the_service_may_be_of_the_service() -> Non
     assert not said_against(zoo.locked_by("psql of user admin"), found.cause)
 
 
-def asking_again(made: h.Story, every_s: float, state: str = "idle in transaction") -> History:
+def asking_again(
+    made: h.Story, every_s: float, state: str = "idle in transaction", driver: int = 6
+) -> History:
     """Holders pause between two tries of what another request has on the server."""
     zoo.full_pool(made)
     made.requests(h.LIST, 3, 1_250)
-    zoo.doing(made, driver=6, elsewhere=54)
+    zoo.doing(made, driver=driver, elsewhere=60 - driver)
     zoo.backends(made, state, lambda _: every_s, count=h.CAPACITY)
     for number in range(h.CAPACITY):
         made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=h.STARTED_S + 18)
@@ -129,6 +131,13 @@ def asking_again(made: h.Story, every_s: float, state: str = "idle in transactio
 def test_a_lock_that_is_tried_again_and_again_is_no_certain_wait_for_the_world_outside(state: str) -> None:
     found = zoo.diagnosed(asking_again(zoo.story(), 0.03, state))
     assert (found.cause, found.confidence) == ("held-across-external-wait", "possible")
+    assert "it is an own-lock-chain: who has it sets the pace" in found.summary
+
+
+def test_tries_that_lack_cpu_are_no_certain_saturation() -> None:
+    """Without CPU most of a try is spent in the driver, while the backend idles."""
+    found = zoo.diagnosed(asking_again(zoo.story(), 0.03, driver=40))
+    assert (found.cause, found.confidence) == ("saturation", "possible")
     assert "it is an own-lock-chain: who has it sets the pace" in found.summary
 
 

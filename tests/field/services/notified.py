@@ -14,8 +14,8 @@ def item(number):
         time.sleep(WAIT_S)  # another thread has a connection of its own that listens for all
         with engine.connect() as connection:
             return {"row": connection.scalar(text("select 1"))}
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("listen done"))  # named
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:  # named
+        connection.execute(text("listen done"))
         raw = connection.connection.driver_connection
         select.select([raw], [], [], WAIT_S)  # named
         raw.poll()

@@ -18,7 +18,7 @@ async def rebuild(db: AsyncSession):
 async def item(number: int, db: AsyncSession = Depends(session)):
     if CURED:
         return {"ok": await db.scalar(LOCK)}  # another request is at it: that will do
-    while not await db.scalar(LOCK):
+    while not await db.scalar(LOCK):  # named
         await asyncio.sleep(0.05)  # named
     await rebuild(db)
     await db.commit()

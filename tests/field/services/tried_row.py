@@ -16,9 +16,9 @@ def lock(db):
     while True:
         try:
             with db.begin_nested():
-                return db.scalar(LOCK)
+                return db.scalar(LOCK)  # named
         except OperationalError:
-            time.sleep(0.05)  # named
+            time.sleep(0.1)  # named
 
 
 @app.get("/item/<int:number>")
