@@ -30,7 +30,7 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
         return
     says = (
         "only opening a connection was slow, and no silence of the server was seen: a name that is resolved "
-        "slowly, TLS, a pooler, a proxy, or a hook that fetches a password is as slow"
+        "slowly, TLS, a pooler, a proxy, a hook that fetches a password, or a lack of CPU is as slow"
     )
     yield Objection("the servers", says, "postgres.jsonl error, pool.jsonl times.create_us")
 

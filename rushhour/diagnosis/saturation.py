@@ -30,7 +30,7 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(pressure),
         share=pressure.busy_share,
-        summary=_summary(pressure) + _query(signals.holds),
+        summary=_summary(pressure) + _query(signals.holds) + _tried_again(signals.holds),
         fix=FIX,
         evidence=(
             *(() if signals.holds is None else hold_evidence(signals.holds)),
@@ -44,8 +44,11 @@ def _query(holds: HoldSignals | None) -> str:
     line = None if holds is None or holds.driver < MOST else holds.seen("driver")
     if holds is None or line is None:
         return ""
-    text = f" {holds.driver:.0%} of the looks at holders found them in a query, mostly that of {at(line)}."
-    return text if (holds.server_idle or 0.0) < MOST else f"{text}{or_tried_again(holds)}"
+    return f" {holds.driver:.0%} of the looks at holders found them in a query, mostly that of {at(line)}."
+
+
+def _tried_again(holds: HoldSignals | None) -> str:
+    return "" if holds is None or (holds.server_idle or 0.0) < MOST else or_tried_again(holds)
 
 
 def _confidence(pressure: PressureSignals) -> Confidence:
