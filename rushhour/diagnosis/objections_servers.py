@@ -35,6 +35,20 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
     yield Objection("the servers", says, "postgres.jsonl error, pool.jsonl times.create_us")
 
 
+def without_cpu(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a slow server: who waits for its answer may wait for CPU, and reads it late."""
+    del history
+    outside = signals.outside
+    if not outside.starved:
+        return
+    used = [
+        *([f"{outside.machine_share:.0%} of the machine's CPU"] if outside.machine_share else []),
+        *([f"{outside.service_cores:.1f} cores by the service"] if outside.service_cores else []),
+    ]
+    says = f"from the first time-out to the last {', '.join(used)} was in use: answers may be read late"
+    yield Objection("the service", says, "host.jsonl cpu_cores, limit_cores")
+
+
 def _is_seen_slow(backend: BackendSignals) -> bool:
     return backend.silent_s >= STUCK_S or backend.lock_waits_s >= LOCKED_S or backend.standby_s >= LOCKED_S
 

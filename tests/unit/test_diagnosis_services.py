@@ -235,3 +235,13 @@ def test_a_busy_event_loop_that_keeps_nobody_waiting_is_no_certain_blocked_worke
     found = zoo.diagnosed(busy)
     assert (found.cause, found.confidence) == ("blocked-worker", "possible")
     assert "all requests were answered, 95% of them within" in said_against(busy, found.cause)[0]
+
+
+@pytest.mark.parametrize(("cores", "confidence"), [(1.2, "likely"), (1.9, "possible")])
+def test_a_machine_without_cpu_reads_answers_late(cores: float, confidence: str) -> None:
+    host = tuple(
+        f.HostSample(h.STARTED_S + second, f.MACHINE, cores, 900.0, 80, limit_cores=2.0)
+        for second in range(zoo.LOAD_S)
+    )
+    found = zoo.diagnosed(dataclasses.replace(zoo.black_hole(), host=host))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", confidence)
