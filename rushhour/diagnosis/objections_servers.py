@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Final
 
 from rushhour.diagnosis.backend import BackendSignals
 from rushhour.diagnosis.objection import MOST, Objection
+from rushhour.diagnosis.outside import BUSY_CORES, STARVED_SHARE
 from rushhour.diagnosis.signals import LOCKED_S, Signals
 from rushhour.diagnosis.slow_backend import STUCK_S, UNANSWERED_S, signs_of
 from rushhour.rundir import History
@@ -37,16 +39,24 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
 
 def without_cpu(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a slow server: who waits for its answer may wait for CPU, and reads it late."""
-    del history
-    outside = signals.outside
-    if not outside.starved:
+    window, pressure = signals.metrics.window, signals.pressure
+    if window is None:
         return
-    used = [
-        *([f"{outside.machine_share:.0%} of the machine's CPU"] if outside.machine_share else []),
-        *([f"{outside.service_cores:.1f} cores by the service"] if outside.service_cores else []),
+    from_s, to_s = window.measured_from_s, window.load_ended_s
+    if pressure is not None:
+        from_s, to_s = pressure.from_s, pressure.to_s
+    here = [sample for sample in history.host if from_s <= sample.t_s <= to_s]
+    machine = [
+        one.cpu_cores / one.limit_cores for one in here if one.component == f.MACHINE and one.limit_cores
     ]
-    says = f"from the first time-out to the last {', '.join(used)} was in use: answers may be read late"
-    yield Objection("the service", says, "host.jsonl cpu_cores, limit_cores")
+    service = [one.cpu_cores for one in here if one.component == "service"]
+    if machine and fmean(machine) >= STARVED_SHARE:
+        says = f"{fmean(machine):.0%} of the machine's CPU was in use"
+    elif service and fmean(service) >= BUSY_CORES:
+        says = f"the service used {fmean(service):.1f} cores"
+    else:
+        return
+    yield Objection("the service", f"{says}: answers may be read late", "host.jsonl cpu_cores, limit_cores")
 
 
 def _is_seen_slow(backend: BackendSignals) -> bool:
