@@ -13,6 +13,8 @@ from rushhour.rundir import facts as f
 SLOW_CREATE_US: Final = 1_000_000
 UNANSWERED_AFTER_S: Final = 0.5  # on both sides: neither moves
 SAMPLED_EVERY_S: Final = 1.0
+LOCK: Final = "Lock:"  # waits, as pg_stat_activity names them
+STANDBY: Final = "IPC:SyncRep"
 _GAP_S: Final = 3.0  # a spell is not known to have gone on over a longer gap between two samples
 
 
@@ -35,6 +37,8 @@ class BackendSignals:
     ]  # pool of another server -> connections held by requests that waited for this one
     lock_waits_max: int  # backends that waited for a lock at once
     lock_waits_s: float  # at least half of the backends at work waited for one
+    standby_max: int  # commits that waited for a synchronous standby at once
+    standby_s: float  # at least half of the backends at work did
     full: bool  # its pool was
     other_full: bool  # the pool of another server was
 
@@ -89,6 +93,8 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         for out in history.checkouts
         if f.server_of(out.pool) == name and out.in_driver > out.in_queue + out.elsewhere
     ]
+    known = {backend.pid for sample in servers for backend in sample.backends}  # a pooler makes up its own
+    waiting = [out for out in waiting if out.server_pid in known]
     unanswered = [(sample.t_s, _unanswered(waiting, sample)) for sample in servers if sample.error is None]
     return BackendSignals(
         server=name,
@@ -102,8 +108,10 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         unanswered_max=max((count for _, count in unanswered), default=0),
         lost=lost,
         dragged=_dragged(history, name),
-        lock_waits_max=max((_lock_waits(sample) for sample in servers), default=0),
-        lock_waits_s=_longest_s((sample.t_s, _mostly_locked(sample)) for sample in servers),
+        lock_waits_max=max((_waits(sample, LOCK) for sample in servers), default=0),
+        lock_waits_s=_longest_s((sample.t_s, _mostly_wait(sample, LOCK)) for sample in servers),
+        standby_max=max((_waits(sample, STANDBY) for sample in servers), default=0),
+        standby_s=_longest_s((sample.t_s, _mostly_wait(sample, STANDBY)) for sample in servers),
         full=name in full,
         other_full=bool(full - {name}),
     )
@@ -121,7 +129,7 @@ def _unanswered(waiting: list[f.CheckOut], sample: f.ServerSample) -> int:
         rests = backend is None or (
             backend.state.startswith("idle") and backend.state_s >= UNANSWERED_AFTER_S
         )
-        count += rests and out.server_pid is not None
+        count += rests
     return count
 
 
@@ -177,12 +185,12 @@ def _longest_s(marks: Iterable[tuple[float, bool]]) -> float:
     return longest_s
 
 
-def _lock_waits(sample: f.ServerSample) -> int:
-    return sum(count for wait, count in sample.waits.items() if wait.startswith("Lock:"))
+def _waits(sample: f.ServerSample, what: str) -> int:
+    return sum(count for wait, count in sample.waits.items() if wait.startswith(what))
 
 
-def _mostly_locked(sample: f.ServerSample) -> bool:
-    waiting = _lock_waits(sample)
+def _mostly_wait(sample: f.ServerSample, what: str) -> bool:
+    waiting = _waits(sample, what)
     return waiting >= 2 and waiting * 2 >= sample.states.get("active", 0)
 
 
@@ -250,6 +258,15 @@ def backend_evidence(backend: BackendSignals) -> tuple[Evidence, ...]:
                 backend.lock_waits_max,
                 source="postgres.jsonl waits Lock:*",
                 meaning=f"at least half of those at work for {backend.lock_waits_s:.1f} s",
+            )
+        )
+    if backend.standby_max:
+        found.append(
+            Evidence(
+                "most commits waiting for a synchronous standby",
+                backend.standby_max,
+                source="postgres.jsonl waits IPC:SyncRep",
+                meaning=f"at least half of those at work for {backend.standby_s:.1f} s",
             )
         )
     found.append(

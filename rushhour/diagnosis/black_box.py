@@ -11,7 +11,6 @@ from rushhour.diagnosis import (
     held_across_external_wait,
     held_while_streaming,
     nested_checkout,
-    own_lock_chain,
     saturation,
     scope_never_removed,
     slow_backend,
@@ -35,7 +34,7 @@ IN_STEP = 0.75  # waits that began together, as those of requests that block eac
 GROWS = 0.8  # of the time that passed: the oldest wait is as old as the trouble
 LONG_S = 3.0
 MANY_SAMPLES = 3
-MOSTLY = 0.5  # of a server's samples, and of its sessions at work
+MOSTLY = 0.5  # of a server's sessions at work
 
 
 def kept_per_thread(signals: Signals) -> Finding | None:
@@ -62,28 +61,6 @@ def kept_by_a_path(signals: Signals) -> Finding | None:
         f"({scope_never_removed.CAUSE}): from outside the two look alike. {NO_LINE}"
     )
     return _leak(unclosed_path.CAUSE, unclosed_path.FIX, summary, outside)
-
-
-def locked_by_itself(signals: Signals) -> Finding | None:
-    """Look for sessions that wait for a lock which changing sessions of the same program hold."""
-    locks = max(signals.locks, key=lambda locks: len(locks.chains), default=None)
-    if (
-        locks is None
-        or not locks.alike
-        or not own_lock_chain.felt(signals)
-        or signals.outside.idle_after_load
-    ):
-        return None
-    samples = {chain.t_s for chain in locks.chains}
-    if len(samples) < max(MANY_SAMPLES, locks.samples * MOSTLY):
-        return None
-    ends = {chain.last.blocked_by for chain in locks.chains}
-    summary = (
-        f"Sessions of the {locks.server} waited for locks in {len(samples)} of {locks.samples} samples, and "
-        f"in the end for {len(ends)} sessions of the same name as theirs, {locks.chains[0].wait.name}: the "
-        f"service seems to wait for its own transactions. {NO_LINE}"
-    )
-    return Finding(own_lock_chain.CAUSE, "possible", 1.0, summary, own_lock_chain.FIX)
 
 
 def abandoned(signals: Signals) -> Finding | None:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from rushhour.diagnosis.findings import Confidence, Evidence, Finding
+from rushhour.diagnosis.objection import ENOUGH_LOOKS
 from rushhour.diagnosis.processes import ProcessSignals
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
@@ -59,6 +60,8 @@ def _by_driver(processes: ProcessSignals) -> bool:
 
 
 def _confidence(processes: ProcessSignals) -> Confidence:
+    if processes.loop_samples < ENOUGH_LOOKS:
+        return "possible"
     if _by_driver(processes):
         return "certain"
     waits = processes.loop_driver + processes.loop_waits >= NEARLY_ALL * processes.loop_blocked

@@ -57,7 +57,7 @@ RULES: Final[tuple[Rule, ...]] = (
 BLACK_BOX_RULES: Final[tuple[Rule, ...]] = (
     server_limit.find,
     fork_shared.find,
-    black_box.locked_by_itself,
+    own_lock_chain.find,
     slow_backend.find,
     black_box.kept_per_thread,
     black_box.kept_by_a_path,

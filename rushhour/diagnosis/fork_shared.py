@@ -24,7 +24,7 @@ def find(signals: Signals) -> Finding | None:
     """
     processes = signals.processes
     garbled = processes.log_kinds.get("shared_connection", 0)
-    seen = processes.sharers > 1
+    seen = len(processes.sharers) > 1
     if not seen and (garbled < GARBLED or (signals.agent and not processes.shared_briefly)):
         return None
     evidence = [
@@ -37,7 +37,7 @@ def find(signals: Signals) -> Finding | None:
     if not seen:
         return Finding(
             cause=CAUSE,
-            confidence="likely",
+            confidence="likely" if signals.agent else "possible",  # threads may share a session
             share=1.0,
             summary=(
                 f"{counted(garbled, 'answer')} of the server did not belong to their question: several "
@@ -54,7 +54,7 @@ def find(signals: Signals) -> Finding | None:
             "check-outs of them in the children, and statements over those that were out before",
             processes.shared_uses,
             source="pool.jsonl inherited.uses",
-            meaning=f"in {processes.sharers} processes",
+            meaning=f"in {len(processes.sharers)} processes",
         ),
     ]
     return Finding(
@@ -62,8 +62,8 @@ def find(signals: Signals) -> Finding | None:
         confidence="certain" if garbled else "likely",
         share=1.0,
         summary=(
-            f"{processes.sharers} processes use the same {counted(processes.shared, 'connection')}, opened "
-            f"before the fork "
+            f"{len(processes.sharers)} processes use the same {counted(processes.shared, 'connection')}, "
+            "opened before the fork "
             f"(pool {', '.join(processes.shared_pools)}; "
             f"{counted(processes.shared_uses, 'use')}); "
             f"{counted(garbled, 'answer')} did not belong to their question.{_taken(processes)}"

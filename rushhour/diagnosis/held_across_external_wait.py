@@ -1,7 +1,7 @@
 """Rule: requests hold connections while they wait for something else than the database."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
-from rushhour.diagnosis.holds import HoldSignals, hold_evidence
+from rushhour.diagnosis.holds import HoldSignals, hold_evidence, or_tried_again
 from rushhour.diagnosis.objection import HARDLY_ANY
 from rushhour.diagnosis.outside import BUSY_CORES
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
@@ -79,10 +79,10 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
     if taken is not None:
         text += f", with the connection taken at {at(taken)}"
     if holds.server_idle is not None:
-        text += f"; the server idled in {holds.server_idle:.0%} of their transactions"
+        text += f"; their backends idled in {holds.server_idle:.0%} of the server's samples"
     if pressure.hold_mean_s is not None:
         text += f"; a connection is held for {pressure.hold_mean_s * 1000:,.0f} ms"
-    return f"{text}.{_or_nested(holds, taken)}"
+    return f"{text}.{_or_nested(holds, taken)}{or_tried_again(holds)}"
 
 
 def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:

@@ -24,6 +24,9 @@ LOOKS: Final = (
 T = TypeVar("T")
 MANY_AT_ONE_LINE: Final = 3  # connections of an owner
 FEW: Final = 0.1  # of the looks at those who are not at the server
+FOR_A_WHILE_S: Final = 0.5  # a connection that is out for less may have asked only once
+LATELY: Final = 0.25  # of the time that a connection is out: who asked once, or twice, seldom asked so lately
+MOST: Final = 0.5  # of the backends that idled
 WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that two in a row do not overlap
 
 
@@ -44,7 +47,7 @@ class HoldSignals:
     line: f.CallSite | None  # where most of those stood that were not in the driver
     line_share: float  # of them
     joined: int  # pairs of a check-out and its backend, at one moment
-    server_idle: float | None  # of them, those in which the backend waited for its client, in a transaction
+    server_idle: float | None  # of them, those in which the backend waited for its client
     server_active: float | None  # of them, those in which it ran a query
     timeouts: int  # written one by one
     holding: int  # of them, those whose request held a connection of this pool
@@ -63,6 +66,7 @@ class HoldSignals:
     following: Following | None = None  # what comes back does so just after time-outs at a line
     unasked: float = 0.0  # tasks and threads of no request that waited in vain, on average
     unasked_at: f.CallSite | None = None  # where most of them asked
+    asked_again: float = 0.0  # of the idle backends of connections out for a while: asked again, lately
 
     @property
     def waiting_for_another(self) -> float:
@@ -106,7 +110,9 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
     if not total and not late:
         return None
     line, most = next(iter(lines.most_common(1)), (None, 0))
-    states = _joined(history, pressure)
+    pairs = _joined(history, pressure)
+    states = Counter(backend.state for _, backend, _ in pairs)
+    idle = sum(count for state, count in states.items() if state.startswith("idle"))
     repeated = _repeated(history, pressure)
     streams = [
         out
@@ -144,9 +150,9 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         unseen=unseen / (total + unseen) if unseen else 0.0,
         line=line,
         line_share=most / sum(lines.values()) if lines else 0.0,
-        joined=sum(states.values()),
-        server_idle=states["idle in transaction"] / sum(states.values()) if states else None,
-        server_active=states["active"] / sum(states.values()) if states else None,
+        joined=len(pairs),
+        server_idle=idle / len(pairs) if pairs else None,
+        server_active=states["active"] / len(pairs) if pairs else None,
         timeouts=len(late),
         holding=holding.total(),
         claimed=_claimed(late),
@@ -164,6 +170,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         beside_at=_most_frequent(timeout.site for timeout in beside),
         unasked=waits_s[1] / full_s,
         unasked_at=_most_frequent(timeout.site for timeout in unasked),
+        asked_again=_asked_again(pairs),
     )
 
 
@@ -247,27 +254,55 @@ def _takers(places: Places) -> set[f.CallSite]:
     return {taken for taken, looks in away.items() if looks >= FEW * away.total()}
 
 
-def _joined(history: History, pressure: PressureSignals) -> Counter[str]:
+Pair = tuple[f.CheckOut, f.Backend, float]  # a connection, its backend, and the moment of both
+
+
+def _joined(history: History, pressure: PressureSignals) -> list[Pair]:
     """Return what the server said, by backend pid, of connections that running requests held."""
     held = [
         checkout
         for checkout in history.checkouts
         if (checkout.pid, checkout.pool) == (pressure.pid, pressure.pool) and checkout.server_pid is not None
     ]
-    states: Counter[str] = Counter()
+    pairs: list[Pair] = []
     for sample in history.servers:
         if sample.server != f.server_of(pressure.pool) or not _during(sample.t_s, pressure):
             continue
-        backends = {backend.pid: backend.state for backend in sample.backends}
+        backends = {backend.pid: backend for backend in sample.backends}
         for out in held:
             ends = [moment for moment in (out.request_ended_s, out.returned_s) if moment is not None]
-            if out.taken_s <= sample.t_s < min(ends, default=sample.t_s + 1) and out.server_pid in backends:
-                states[backends[out.server_pid]] += 1
-    return states
+            backend = backends.get(out.server_pid or 0)
+            if backend is not None and out.taken_s <= sample.t_s < min(ends, default=sample.t_s + 1):
+                pairs.append((out, backend, sample.t_s))
+    return pairs
+
+
+def _asked_again(pairs: list[Pair]) -> float:
+    """Return the share of the idle backends that were asked lately, of connections that are out for a while.
+
+    Who asks once, and then waits for something else, leaves its backend idle for most of the hold.
+    """
+    lately = [
+        backend.state_s <= LATELY * (t_s - out.taken_s)
+        for out, backend, t_s in pairs
+        if backend.state.startswith("idle") and t_s - out.taken_s >= FOR_A_WHILE_S
+    ]
+    return sum(lately) / len(lately) if lately else 0.0
 
 
 def _during(t_s: float, pressure: PressureSignals) -> bool:
     return pressure.from_s <= t_s <= pressure.to_s + 1
+
+
+def or_tried_again(holds: HoldSignals) -> str:
+    """Name the other candidate, where the holders ask the server again and again; empty where they do not."""
+    if holds.asked_again < MOST:
+        return ""
+    return (
+        " They ask the server again and again in between. If they wait for what another request has there (a "
+        "lock that is tried with NOWAIT or pg_try_advisory_lock, a flag, a transaction that is repeated), it "
+        "is an own-lock-chain: who has it sets the pace."
+    )
 
 
 def hold_evidence(holds: HoldSignals) -> tuple[Evidence, ...]:
@@ -304,7 +339,7 @@ def hold_evidence(holds: HoldSignals) -> tuple[Evidence, ...]:
     if holds.server_idle is not None:
         found.append(
             Evidence(
-                "backends of these connections that idled in a transaction",
+                "backends of these connections that idled",
                 round(holds.server_idle * 100, 1),
                 "%",
                 "postgres.jsonl backends joined with pool.jsonl checkout.server_pid",

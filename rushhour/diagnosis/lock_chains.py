@@ -37,6 +37,13 @@ class Chain:
     leaked: bool  # whose unit of work has ended
     cycle: bool  # and whose owner waits for a lock itself, in the end for its own connection
     deadlock: bool = False  # it leads in a circle, so that its end waits as well
+    through: f.LockWait | None = None  # a wait on the way, of another program: all behind it wait for that
+
+    @property
+    def alike(self) -> bool:
+        """Whether the session at the end calls itself as the one that waits does."""
+        name = self.last.blocker_name
+        return name is not None and name == self.wait.name and not name.startswith(NOT_THE_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +85,21 @@ class LockSignals:
         if not ends:
             return "a prepared transaction" if self.others else ""
         [((pid, name), _)] = ends.most_common(1)
-        alike = any(_alike(other) for other in self.others if other.last.blocked_by == pid)
+        alike = any(other.alike for other in self.others if other.last.blocked_by == pid)
         also = ", which calls itself as the service's own sessions do" if alike else ""
         return f"{name or 'a session'} (pid {pid}{also})"
 
     @property
     def alike(self) -> bool:
         """Whether the many ends and waiters look like sessions of the same program, from outside."""
-        own = [chain for chain in self.chains if _alike(chain)]
+        own = [chain for chain in self.chains if chain.alike]
         ends = {chain.last.blocked_by for chain in own}
         return len(own) * 2 > len(self.chains) and len(ends) >= MANY_ENDS
 
     @property
     def unknown(self) -> bool:
         """Whether most ends look like the waiters, so that their program cannot be named from outside."""
-        return sum(_alike(chain) for chain in self.chains) * 2 > len(self.chains)
+        return sum(chain.alike for chain in self.chains) * 2 > len(self.chains)
 
 
 def lock_signals(
@@ -182,6 +189,7 @@ def _chains(
     }
     cyclic = _cyclic(idle_ends, held)
     for pid, found in ends.items():
+        through = _through(pid, waits, known)
         for last in found:
             blocker = held.get(last.blocked_by)
             ended_s = blocker.request_ended_s if blocker is not None else None
@@ -195,6 +203,7 @@ def _chains(
                 leaked=ended_s is not None and ended_s <= sample.t_s,
                 cycle=last.blocked_by in cyclic,
                 deadlock=last.blocked_by in waits,
+                through=through,
             )
 
 
@@ -211,6 +220,13 @@ def _ends_of(pid: int, waits: Mapping[int, list[f.LockWait]]) -> tuple[f.LockWai
         else:
             closing[wait.blocked_by] = wait
     return tuple((found or closing).values())
+
+
+def _through(pid: int, waits: Mapping[int, list[f.LockWait]], known: set[int | None]) -> f.LockWait | None:
+    """Return a wait on the way from a backend to the ends that is of another program, as of a migration."""
+    leads = {waiting: {wait.blocked_by for wait in found} & set(waits) for waiting, found in waits.items()}
+    ahead = (waits[other][0] for other in _reached(pid, leads))
+    return next((wait for wait in ahead if wait.pid not in known and wait.name != waits[pid][0].name), None)
 
 
 def _cyclic(ends: Mapping[int, tuple[f.LockWait, ...]], held: Mapping[int | None, f.CheckOut]) -> set[int]:
@@ -239,8 +255,3 @@ def _reached(start: int, leads: Mapping[int, set[int]]) -> set[int]:
             seen.add(end)
             ahead += leads.get(end, ())
     return seen
-
-
-def _alike(chain: Chain) -> bool:
-    name = chain.last.blocker_name
-    return name is not None and name == chain.wait.name and not name.startswith(NOT_THE_SERVICE)

@@ -31,12 +31,17 @@ def _away(holds: HoldSignals) -> float:
 
 
 def not_seen(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict a cause that rests on where the holders were: most of them were not seen."""
+    """Contradict a cause that rests on where the holders were: most of them, or all, were hardly seen."""
     del history
     holds = signals.holds
-    if holds is not None and holds.unseen >= MOST:
+    if holds is None:
+        return
+    if holds.unseen >= MOST:
         says = f"{holds.unseen:.0%} of the looks could not find who works with the connection"
         yield Objection("the agent", says, "pool.jsonl doing.unseen")
+    if holds.looks < ENOUGH_LOOKS and not holds.holding:
+        says = f"{counted(holds.looks, 'look')} at holders, which is too few for a share"
+        yield Objection("the agent", says, "pool.jsonl doing", "likely")
 
 
 def too_short(signals: Signals, history: History) -> Iterator[Objection]:
@@ -180,6 +185,18 @@ def no_request(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl checkout.endpoint", "likely")
 
 
+def asks_again(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: holders may try again and again for a lock on the server."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.asked_again >= MOST:
+        says = (
+            f"{holds.asked_again:.0%} of the backends that idled had been asked again lately: holders may "
+            "wait for what another request has there, as a lock that they try with NOWAIT"
+        )
+        yield Objection("the servers", says, "postgres.jsonl backends.state_s, pool.jsonl checkout.taken_s")
+
+
 def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a cause in which the holders wait for anything but the server."""
     holds, pressure = signals.holds, signals.pressure
@@ -253,7 +270,7 @@ def unwitnessed(signals: Signals, history: History) -> Iterator[Objection]:
     seen = 0.0 if holds is None or not holds.looks else 1.0 - holds.unseen
     short = pressure.short_share or 0.0  # they come back so soon that they are at work
     if seen < MOST and short < MOST:
-        says = f"{seen:.0%} of the looks at holders found what they do, and no server was observed"
+        says = f"{seen:.0%} of the looks at holders found what they do, and no backend was in a transaction"
         yield Objection("the agent", says, "pool.jsonl doing, postgres.jsonl", "likely")
 
 

@@ -31,19 +31,56 @@ def own_locks(signals: Signals, history: History) -> Iterator[Objection]:
     yield Objection("the servers", says, _LOCKS, refutes=alone and len(own) >= NEARLY_ALL * len(chains))
 
 
+def locks_alike(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a slow server: who holds the locks may be of the service, in a way that is not seen."""
+    del history
+    chains = [chain for locks in signals.locks for chain in locks.chains]
+    alike = sum(not chain.own and chain.alike for chain in chains)
+    if signals.agent and alike >= MOST * len(chains) > 0:
+        yield Objection("the servers", _says_alike(alike, len(chains)), _LOCKS)
+
+
+def _says_alike(alike: int, chains: int) -> str:
+    return (
+        f"{alike} of {chains} waits for a lock were for sessions that call themselves as those that wait, "
+        "and that are no check-out: they may be of the service all the same, as behind a pooler or in a "
+        "process without the agent"
+    )
+
+
 def locks_of_others(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a lock of the service's own: the waits are for another session, or an unknown session."""
     del history
     chains = [chain for locks in signals.locks for chain in locks.chains]
-    others = sum(not chain.own for chain in chains)
+    others = sum(not chain.own and not chain.alike for chain in chains)
+    alike = sum(not chain.own and chain.alike for chain in chains)
     if signals.agent and others and others >= HARDLY_ANY * len(chains):
         whose = next((locks.whose for locks in signals.locks if locks.others), "")
         says = f"{others} of {len(chains)} waits for a lock were for another session, mostly {whose}"
         yield Objection("the servers", says, _LOCKS, refutes=others >= MOST * len(chains))
+    elif signals.agent and alike >= HARDLY_ANY * len(chains) > 0:
+        yield Objection("the agent", _says_alike(alike, len(chains)), _LOCKS)
     leaked = sum(chain.leaked for chain in chains)
     if leaked >= MOST * len(chains):
         says = f"{leaked} of {len(chains)} waits for a lock were for transactions that had leaked"
         yield Objection("the agent", says, "pool.jsonl checkout.request_ended_s", refutes=True)
+
+
+def through_others(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a lock of the service's own: those who wait do so behind another program that waits too."""
+    del history
+    chains = [chain for locks in signals.locks for chain in locks.chains]
+    names = Counter(
+        f"{chain.through.name or 'a session'} (pid {chain.through.pid})"
+        for chain in chains
+        if chain.own and chain.through is not None
+    )
+    if names and names.total() >= MOST * len(chains):
+        says = (
+            f"{names.total()} of {len(chains)} waits for a lock were behind {names.most_common(1)[0][0]}, "
+            "which waits for the service itself: without it they would not wait"
+        )
+        yield Objection("the servers", says, _LOCKS, "likely")
 
 
 def at_work(signals: Signals, history: History) -> Iterator[Objection]:
@@ -68,24 +105,6 @@ def at_work(signals: Signals, history: History) -> Iterator[Objection]:
     if silent >= MANY_SILENT:
         says = f"{counted(silent, 'sample')} got no answer"
         yield Objection("the servers", says, "postgres.jsonl error")
-
-
-def at_locks(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict connections at work: most backends wait for a lock, so that more of them do no more work."""
-    pressure = signals.pressure
-    if pressure is None:
-        return
-    backends = [
-        backend
-        for sample in history.servers
-        if sample.server == f.server_of(pressure.pool) and pressure.from_s <= sample.t_s <= pressure.to_s + 1
-        for backend in sample.backends
-        if backend.state != "idle"
-    ]
-    locked = sum((backend.wait or "").startswith("Lock:") for backend in backends)
-    if backends and locked >= MOST * len(backends):
-        says = f"{locked} of {len(backends)} backends in a transaction waited for a lock"
-        yield Objection("the servers", says, "postgres.jsonl backends")
 
 
 def not_at_locks(signals: Signals, history: History) -> Iterator[Objection]:

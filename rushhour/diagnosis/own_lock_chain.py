@@ -37,9 +37,11 @@ MANY_SAMPLES: Final = 3  # of the server, once a second, with such a wait
 
 def find(signals: Signals) -> Finding | None:
     """Return a finding if waits for own transactions kept most connections while customers had to wait."""
-    locks = max(signals.locks, key=lambda locks: len(locks.own), default=None)
-    if locks is None or not felt(signals) or not locks.own_samples:
+    if not felt(signals):
         return None
+    locks = max(signals.locks, key=lambda locks: len(locks.own), default=None)
+    if locks is None or not locks.own_samples:
+        return _alike(signals)
     few = locks.own_samples < MANY_SAMPLES
     if len(locks.own) < MOST * len(locks.chains) or locks.share < (MOST if few else WORTH_SAYING):
         return None
@@ -58,6 +60,29 @@ def find(signals: Signals) -> Finding | None:
             *(pressure_evidence(pressure) if pressure is not None and on_pool else ()),
         ),
     )
+
+
+def _alike(signals: Signals) -> Finding | None:
+    """Return a finding if changing sessions of the same program hold the locks, none of them a check-out.
+
+    So it looks without the agent, and behind a pooler, where no pid of the server is that of a check-out.
+    """
+    locks = max(signals.locks, key=lambda locks: len(locks.chains), default=None)
+    if locks is None or not locks.alike or signals.outside.idle_after_load:
+        return None
+    samples = {chain.t_s for chain in locks.chains}
+    if len(samples) < max(MANY_SAMPLES, locks.samples * MOST):
+        return None
+    ends = {chain.last.blocked_by for chain in locks.chains}
+    why = (
+        "as behind a pooler or in a process without the agent" if signals.agent else "without the pool agent"
+    )
+    summary = (
+        f"Sessions of the {locks.server} waited for locks in {len(samples)} of {locks.samples} samples, and "
+        f"in the end for {len(ends)} sessions of the same name as theirs, {locks.chains[0].wait.name}: the "
+        f"service seems to wait for its own transactions. The lines are not known, {why}."
+    )
+    return Finding(CAUSE, "possible", 1.0, summary, FIX)
 
 
 def felt(signals: Signals) -> bool:

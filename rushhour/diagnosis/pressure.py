@@ -43,6 +43,7 @@ class PressureSignals:
     server_cpu_share: float | None  # of what the server may use
     waited_share: float | None = None  # of its check-outs while it was measured, those that waited for long
     short_share: float | None = None  # of the connection-seconds, those of holds too short to be looked at
+    observed: bool = True  # whether its server was, while it was full
     outer: str | None = None  # the pool with the longest queue, whose holders waited for this one
     crossed: bool = False  # and holders of this one waited for that one in turn
 
@@ -110,6 +111,10 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         server_cpu_share=_cpu_share(history, f.server_of(pool), from_s, to_s),
         waited_share=_waited_share(history, pid, pool, window),
         short_share=_short_share(history, samples, from_s, to_s),
+        observed=any(
+            sample.server == f.server_of(pool) and sample.error is None and from_s <= sample.t_s <= to_s + 1
+            for sample in history.servers
+        ),
         outer=path[0][1] if len(path) > 1 else None,
         crossed=len(path) > 1 and _wait_for_others(history, path[-1], samples),
     )

@@ -20,7 +20,7 @@ class ProcessSignals:
 
     log_kinds: Mapping[str, int]  # errors in the service's log that say what is wrong with the database
     shared: int  # connections of a server that several processes hold, since a fork
-    sharers: int  # processes that used one, the one that opened it included
+    sharers: frozenset[int]  # processes that used one, the one that opened it included
     shared_uses: int  # check-outs of them
     shared_pools: tuple[str, ...]
     loop_samples: int
@@ -69,7 +69,7 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
     return ProcessSignals(
         log_kinds=kinds,
         shared=len(holders),
-        sharers=len({item.pid for item in used} | (by_opener if used else set())),
+        sharers=frozenset({item.pid for item in used} | (by_opener if used else set())),
         shared_uses=sum(item.uses for item in used),
         shared_pools=tuple(sorted({item.pool for item in used})),
         loop_samples=sum(loop.samples for loop in loops),

@@ -1,7 +1,7 @@
 """Rule: the load asks for more than the pool can serve; every connection is in use and comes back in time."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
-from rushhour.diagnosis.holds import HoldSignals, hold_evidence
+from rushhour.diagnosis.holds import HoldSignals, hold_evidence, or_tried_again
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
@@ -30,7 +30,7 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(pressure),
         share=pressure.busy_share,
-        summary=_summary(pressure) + _query(signals.holds),
+        summary=_summary(pressure) + _query(signals.holds) + _tried_again(signals.holds),
         fix=FIX,
         evidence=(
             *(() if signals.holds is None else hold_evidence(signals.holds)),
@@ -47,7 +47,13 @@ def _query(holds: HoldSignals | None) -> str:
     return f" {holds.driver:.0%} of the looks at holders found them in a query, mostly that of {at(line)}."
 
 
+def _tried_again(holds: HoldSignals | None) -> str:
+    return "" if holds is None or (holds.server_idle or 0.0) < MOST else or_tried_again(holds)
+
+
 def _confidence(pressure: PressureSignals) -> Confidence:
+    if not pressure.observed:
+        return "possible"  # its queries may wait for a lock, or for a server that does not answer
     return "certain" if pressure.wanted is not None and pressure.wanted >= pressure.capacity else "likely"
 
 
@@ -66,4 +72,9 @@ def _summary(pressure: PressureSignals) -> str:
     back = (
         "all came back after the load" if not pressure.left_out else f"{pressure.left_out} did not come back"
     )
+    if not pressure.observed:
+        back += (
+            "; the server was not observed: its queries may wait there for a lock, as behind a change of the "
+            "schema, or for a server that is slow"
+        )
     return f"{text}; {back}."

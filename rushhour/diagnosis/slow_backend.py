@@ -88,6 +88,11 @@ def signs_of(backend: BackendSignals, locked: bool, whose: str = "") -> tuple[st
         )
     if signs and backend.lost >= MANY_LOST:
         signs.append(f"the service logged {backend.lost} lost or refused connections")
+    if backend.standby_s >= LOCKED_S:
+        signs.append(
+            f"up to {backend.standby_max} commits waited for a synchronous standby, for "
+            f"{backend.standby_s:.0f} s"
+        )
     if locked and backend.lock_waits_s >= LOCKED_S:
         signs.append(
             f"up to {backend.lock_waits_max} backends waited for a lock, for {backend.lock_waits_s:.0f} s"

@@ -11,9 +11,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
+from rushhour.diagnosis import objections_forks as forks
 from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
+from rushhour.diagnosis import objections_servers as servers
 from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
@@ -23,6 +25,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 SLOW_MS: Final = 1000.0
+QUICK_MS: Final = 200.0  # a loop that runs on a busy core blocks nobody for longer
 GAP_S: Final = 0.5  # between samples that are taken ten times a second
 GAP_STEPS: Final = 5  # where samples are rarer
 STOOD_SHARE: Final = 0.25
@@ -77,6 +80,16 @@ def _idle_loop_server(signals: Signals, history: History) -> Iterator[Objection]
     if active < HARDLY_ANY:
         says = f"{active:.2g} backends ran a query, on average: the servers had next to nothing to do"
         yield Objection("the servers", says, "postgres.jsonl states")
+
+
+def _quick_answers(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict an event loop that keeps requests waiting: nobody waited for long, and nothing failed."""
+    del history
+    everything = signals.metrics.all
+    failed = everything.http_5xx + everything.client_timeouts
+    if everything.p95_ms is not None and everything.p95_ms < QUICK_MS and not failed:
+        says = f"all requests were answered, 95% of them within {everything.p95_ms:.0f} ms"
+        yield Objection("the answers", says, "requests.jsonl")
 
 
 def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
@@ -156,7 +169,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
-        holders.comes_back_after,
+        *(holders.comes_back_after, holders.asks_again),
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
@@ -169,11 +182,18 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        *(holders.left_out, holders.few_backends, locks.at_locks),
+        *(holders.left_out, holders.few_backends, servers.not_at_work),
     ),
-    "slow-or-dead-backend": (holders.elsewhere, locks.own_locks, _stood_still),
-    "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others),
-    "blocked-worker": (_idle_loop_server,),
+    "slow-or-dead-backend": (
+        *(holders.elsewhere, locks.own_locks, locks.locks_alike),
+        *(servers.on_the_way, servers.without_cpu, _stood_still),
+    ),
+    "own-lock-chain": (*(locks.at_work, locks.not_at_locks, locks.locks_of_others, locks.through_others),),
+    "blocked-worker": (_idle_loop_server, _quick_answers),
+    "fork-shared": (
+        *(forks.not_garbled, forks.not_together, forks.without_backend),
+        forks.garbled_without_children,
+    ),
     "server-limit": (_full_pools,),
     "none": (leaks.left_open, leaks.silent_agent, _no_load, _failed_answers, _slow_answers),
 }

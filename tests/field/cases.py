@@ -335,5 +335,27 @@ CASES: Final = (
     Case("parts", "aiohttp", ("held-while-streaming",), (), "held-across-external-wait (likely)"),
     Case("tried_lock", "gthread", ("nested-checkout",), (), "held-across-external-wait (likely)"),
     Case("full_queue", "gthread", ("nested-checkout",), (), "held-across-external-wait (possible)"),
+    Case(
+        "notified",
+        "gthread",
+        ("held-across-external-wait",),
+        ("Aureliolo/synthorg#1444", "MagicStack/asyncpg#813"),
+        "saturation (possible)",
+    ),
+    Case(
+        "tried_row",
+        "gthread",
+        ("own-lock-chain", "held-across-external-wait"),
+        ("viewflow/viewflow#161",),
+        "held-across-external-wait (certain)",
+        tables=True,
+    ),
+    Case(
+        "tried_advisory",
+        "uvicorn",
+        ("own-lock-chain", "held-across-external-wait"),
+        ("lablup/backend.ai-manager#483",),
+        "held-across-external-wait (certain)",
+    ),
     Case("preloaded", "preload", ("fork-shared",), (), "none (possible)", expect="degraded"),
 )

@@ -162,7 +162,7 @@ def test_a_pool_that_is_full_in_bursts_says_what_is_wanted_on_average() -> None:
             "times", f.PoolTimes(h.STARTED_S + second, h.PID, "replica", hold_us={1 << 13: 20, 1 << 16: 6})
         )
     found = diagnosed(story.history())
-    assert (found.cause, found.confidence) == ("saturation", "likely")
+    assert (found.cause, found.confidence) == ("saturation", "possible")  # no server was observed
     assert re.search(r"want 0\.[1-9] on average, so that bursts filled it;", found.summary), found.summary
 
 

@@ -79,3 +79,169 @@ def test_a_pooler_in_front_of_the_server_is_no_certain_saturation() -> None:
 def test_a_server_with_all_its_backends_at_work_is_saturated_for_certain() -> None:
     found = zoo.diagnosed(behind_a_pooler(h.CAPACITY))
     assert (found.cause, found.confidence) == ("saturation", "certain")
+
+
+def said_against(history: History, cause: str) -> list[str]:
+    return [
+        str(one.value)
+        for one in zoo.diagnosed(history).evidence
+        if one.signal.startswith(f"against {cause},")
+    ]
+
+
+def test_what_waits_in_a_pooler_is_not_lost_between_the_service_and_its_server() -> None:
+    """The pids that a pooler makes up are those of no backend: nothing says that theirs rest."""
+    looked_at = tuple(dataclasses.replace(one, in_driver=90) for one in behind_a_pooler(5).checkouts)
+    found = zoo.diagnosed(dataclasses.replace(behind_a_pooler(5), checkouts=looked_at))
+    assert (found.cause, found.confidence) == ("saturation", "possible")
+
+
+def test_locks_of_the_service_behind_a_pooler_are_possibly_its_own() -> None:
+    history = zoo.hot_row()
+    unjoined = tuple(
+        dataclasses.replace(one, server_pid=500_000 + (one.server_pid or 0)) for one in history.checkouts
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, checkouts=unjoined))
+    assert (found.cause, found.confidence) == ("own-lock-chain", "possible")
+    assert "as behind a pooler" in found.summary
+
+
+def test_one_session_with_the_name_of_the_service_may_be_of_the_service() -> None:
+    """As a migration with its own URL, or a process without the agent: whose lock it is was not seen."""
+    found = zoo.diagnosed(zoo.locked_by(zoo.NAME))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+    assert "or in a process without the agent" in said_against(zoo.locked_by(zoo.NAME), found.cause)[0]
+    assert not said_against(zoo.locked_by("psql of user admin"), found.cause)
+
+
+def asking_again(
+    made: h.Story, every_s: float, state: str = "idle in transaction", driver: int = 6
+) -> History:
+    """Holders pause between two tries of what another request has on the server."""
+    zoo.full_pool(made)
+    made.requests(h.LIST, 3, 1_250)
+    zoo.doing(made, driver=driver, elsewhere=60 - driver)
+    zoo.backends(made, state, lambda _: every_s, count=h.CAPACITY)
+    for number in range(h.CAPACITY):
+        made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=h.STARTED_S + 18)
+    return made.history()
+
+
+@pytest.mark.parametrize("state", ["idle in transaction", "idle"])
+def test_a_lock_that_is_tried_again_and_again_is_no_certain_wait_for_the_world_outside(state: str) -> None:
+    found = zoo.diagnosed(asking_again(zoo.story(), 0.03, state))
+    assert (found.cause, found.confidence) == ("held-across-external-wait", "possible")
+    assert "it is an own-lock-chain: who has it sets the pace" in found.summary
+
+
+def test_tries_that_lack_cpu_are_no_certain_saturation() -> None:
+    """Without CPU most of a try is spent in the driver, while the backend idles."""
+    found = zoo.diagnosed(asking_again(zoo.story(), 0.03, driver=40))
+    assert (found.cause, found.confidence) == ("saturation", "possible")
+    assert "it is an own-lock-chain: who has it sets the pace" in found.summary
+
+
+def idle_without_a_transaction() -> History:
+    """In autocommit a backend idles, as one that listens does, and no transaction is open."""
+    servers = tuple(
+        dataclasses.replace(
+            one,
+            states={"idle": 6},
+            backends=tuple(dataclasses.replace(backend, state="idle") for backend in one.backends),
+        )
+        for one in zoo.external().servers
+    )
+    return dataclasses.replace(zoo.external(), servers=servers)
+
+
+def test_a_connection_that_is_held_without_a_transaction_is_held_all_the_same() -> None:
+    found = zoo.diagnosed(idle_without_a_transaction())
+    assert (found.cause, found.confidence) == ("held-across-external-wait", "certain")
+
+
+def slow_to_open(*, silent: bool) -> History:
+    """Nearly all connections of a pool are still opening, which takes more than a second each."""
+    made = zoo.story()
+    zoo.full_pool(made)
+    zoo.backends(made, "idle", lambda _: 1.0)
+    made.facts["pools"] = [dataclasses.replace(one, live=0) for one in made.facts["pools"]]
+    made.add("times", f.PoolTimes(h.STARTED_S + 5, h.PID, "replica", create_us={1 << 22: 20}))
+    history = made.history()
+    if not silent:
+        return history
+    servers = tuple(
+        dataclasses.replace(one, error="no answer", backends=()) if one.server == "replica" else one
+        for one in history.servers
+    )
+    return dataclasses.replace(history, servers=servers)
+
+
+def test_only_a_silent_server_is_certainly_why_connections_are_slow_to_open() -> None:
+    """The resolution of its name, TLS, a pooler or a hook that fetches a password is as slow."""
+    found = zoo.diagnosed(slow_to_open(silent=True))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "certain")
+    found = zoo.diagnosed(slow_to_open(silent=False))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+    assert "a name that is resolved slowly" in said_against(slow_to_open(silent=False), found.cause)[0]
+
+
+def test_commits_that_wait_for_a_standby_are_the_servers_trouble() -> None:
+    wait = "IPC:SyncRep"
+    servers = tuple(
+        dataclasses.replace(
+            one,
+            waits={wait: h.CAPACITY},
+            backends=tuple(dataclasses.replace(backend, wait=wait) for backend in one.backends),
+        )
+        if one.backends
+        else one
+        for one in zoo.saturated().servers
+    )
+    found = zoo.diagnosed(dataclasses.replace(zoo.saturated(), servers=servers))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "likely")
+    assert f"up to {h.CAPACITY} commits waited for a synchronous standby" in found.summary
+
+
+def test_a_few_looks_make_nothing_certain() -> None:
+    """Nineteen looks are too few for a share of them."""
+    few = dataclasses.replace(
+        zoo.external(), doing=tuple(dataclasses.replace(one, elsewhere=1) for one in zoo.external().doing)
+    )
+    assert len(few.doing) < 20
+    assert (zoo.diagnosed(few).cause, zoo.diagnosed(few).confidence) == (
+        "held-across-external-wait",
+        "likely",
+    )
+    brief = dataclasses.replace(zoo.blocked(), loops=zoo.blocked().loops[:1], servers=())
+    assert (zoo.diagnosed(brief).cause, zoo.diagnosed(brief).confidence) == ("blocked-worker", "possible")
+    long = dataclasses.replace(zoo.blocked(), servers=())
+    assert zoo.diagnosed(long).confidence == "certain"
+
+
+@pytest.mark.parametrize("state", ["idle in transaction", "active"])
+def test_a_migration_that_waits_for_the_service_is_named_between_those_who_wait(state: str) -> None:
+    found = zoo.diagnosed(zoo.behind_a_migration(state))
+    assert (found.cause, found.confidence) == ("own-lock-chain", "likely")
+    [says] = said_against(zoo.behind_a_migration(state), found.cause)
+    assert "waits for a lock were behind alembic of user app (pid 77), which waits for the service" in says
+    assert not said_against(zoo.hot_row(), "own-lock-chain")
+
+
+def test_a_busy_event_loop_that_keeps_nobody_waiting_is_no_certain_blocked_worker() -> None:
+    made = zoo.story()
+    made.pool("replica", lambda _: h.Level(1, checkouts=50))
+    made.requests(h.LIST, 5, 20)
+    busy = dataclasses.replace(made.history(), loops=zoo.blocked().loops, servers=())
+    found = zoo.diagnosed(busy)
+    assert (found.cause, found.confidence) == ("blocked-worker", "possible")
+    assert "all requests were answered, 95% of them within" in said_against(busy, found.cause)[0]
+
+
+@pytest.mark.parametrize(("cores", "confidence"), [(1.2, "likely"), (1.9, "possible")])
+def test_a_machine_without_cpu_reads_answers_late(cores: float, confidence: str) -> None:
+    host = tuple(
+        f.HostSample(h.STARTED_S + second, f.MACHINE, cores, 900.0, 80, limit_cores=2.0)
+        for second in range(zoo.LOAD_S)
+    )
+    found = zoo.diagnosed(dataclasses.replace(zoo.black_hole(), host=host))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", confidence)

@@ -11,25 +11,33 @@ from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.metrics.measure import measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+from rushhour.scenario.model import CAUSES
 from rushhour.verdict.judge import judge
 from tests.unit import histories as h
+from tests.unit import test_diagnosis_forks as forks
 from tests.unit import zoo_histories as zoo
 from tests.unit.test_diagnosis_standing import streaming
 
 Change = Callable[[History], History]
+UNJOINED = tuple(f.Backend(7000 + number, "idle", None, 0.3) for number in range(h.CAPACITY))
 
 
 def diagnosed(history: History) -> Diagnosis:
     return zoo.diagnosed(history)
 
 
-def servers(history: History, state: str, server: str = "replica") -> History:
-    """The backends of a server are all in this state, in every sample that has any."""
+def servers(history: History, state: str, wait: str | None = None, state_s: float | None = None) -> History:
+    """The backends of the replica are all in this state, in every sample."""
 
     def changed(one: f.ServerSample) -> f.ServerSample:
-        if one.server != server or one.error is not None:
+        if one.server != "replica" or one.error is not None:
             return one
-        backends = tuple(dataclasses.replace(backend, state=state, wait=None) for backend in one.backends)
+        backends = tuple(
+            dataclasses.replace(
+                backend, state=state, wait=wait, state_s=backend.state_s if state_s is None else state_s
+            )
+            for backend in one.backends or UNJOINED
+        )
         return dataclasses.replace(
             one, states={state: h.CAPACITY}, backends=backends, oldest_idle_in_xact_s=20.0
         )
@@ -100,6 +108,39 @@ def lock_holders_leaked(history: History) -> History:
     return dataclasses.replace(history, checkouts=ended)
 
 
+def by_a_busy_server() -> History:
+    """The event loop waits for queries that a server runs."""
+    at_work = tuple(dataclasses.replace(one, states={"active": 1}) for one in zoo.blocked().servers)
+    return dataclasses.replace(zoo.blocked(), servers=at_work)
+
+
+def answered(history: History) -> History:
+    """The server answered the observer all the while."""
+    return dataclasses.replace(
+        history, servers=tuple(dataclasses.replace(one, error=None) for one in history.servers)
+    )
+
+
+def turned_away_by_pools(history: History) -> History:
+    """Far more requests waited in vain for a full pool than were refused a connection."""
+    pools = tuple(dataclasses.replace(one, timeouts=500) for one in history.pools)
+    return dataclasses.replace(history, pools=pools)
+
+
+def servers_idle(history: History) -> History:
+    return dataclasses.replace(
+        history, servers=tuple(dataclasses.replace(one, states={"idle": 6}) for one in history.servers)
+    )
+
+
+def leaked_at_work(history: History) -> History:
+    return at_work_at_the_end(history, 2, 0)
+
+
+def not_handed_on(history: History) -> History:
+    return forks.one_after_the_other(history) if history.inherited else history
+
+
 STORIES: dict[str, Callable[[], History]] = {
     "nested": zoo.nested,
     "external": zoo.external,
@@ -109,9 +150,10 @@ STORIES: dict[str, Callable[[], History]] = {
     "black hole": zoo.black_hole,
     "hot row": zoo.hot_row,
     "own second session": zoo.own_second_session,
+    "behind a migration": zoo.behind_a_migration,
     "refused": zoo.refused,
     "forked": zoo.forked,
-    "blocked": zoo.blocked,
+    "blocked": by_a_busy_server,
     "incident": h.incident,
     "unclosed": h.unclosed,
     "long saturated": h.saturated,
@@ -122,6 +164,10 @@ CHANGES: dict[str, Change] = {
     "nothing": lambda history: history,
     "all backends run a query": lambda history: servers(history, "active"),
     "all backends idle in a transaction": lambda history: servers(history, "idle in transaction"),
+    "all backends wait for a standby": lambda history: servers(history, "active", "IPC:SyncRep"),
+    "holders ask the server again and again": lambda history: servers(
+        history, "idle in transaction", state_s=0.01
+    ),
     "no holder in the queue": lambda history: looks(history, driver=60),
     "holders elsewhere": lambda history: looks(history, elsewhere=60),
     "holders in the queue": lambda history: looks(history, queue=60),
@@ -132,6 +178,8 @@ CHANGES: dict[str, Change] = {
     "somebody else holds every lock": lambda history: locks_of_others(history, 1.0),
     "somebody else holds every third lock": lambda history: locks_of_others(history, 0.34),
     "who holds a lock has ended": lock_holders_leaked,
+    "who shares a connection ran before the next": not_handed_on,
+    "no answer was garbled": forks.not_garbled,
     "the server is silent": lambda history: dataclasses.replace(
         history,
         servers=tuple(
@@ -146,6 +194,11 @@ CONTRADICTS: dict[str, frozenset[str]] = {
         {"nested-checkout", "held-across-external-wait", "held-while-streaming", "abandoned-stream"}
     ),
     "all backends idle in a transaction": frozenset({"saturation", "none"}),
+    "all backends wait for a standby": frozenset({"saturation"}),
+    "holders ask the server again and again": frozenset({"saturation", "none", "held-across-external-wait"}),
+    "no server was seen": frozenset({"saturation"}),
+    "who shares a connection ran before the next": frozenset({"fork-shared"}),
+    "no answer was garbled": frozenset({"fork-shared"}),
     "no holder in the queue": frozenset({"nested-checkout", "held-while-streaming"}),
     "holders elsewhere": frozenset(
         {"nested-checkout", "held-while-streaming", "saturation", "slow-or-dead-backend"}
@@ -167,7 +220,10 @@ CONTRADICTS_OWN_LOCKS = frozenset(
 )
 EVERY_CAUSE = frozenset({"the service died", "the agent failed"})
 # A later change may undo what an earlier one contradicts, so those of one fact exclude each other.
-SERVERS = ("nothing", "all backends run a query", "all backends idle in a transaction", "no server was seen")
+SERVERS = (
+    *("nothing", "all backends run a query", "all backends idle in a transaction", "no server was seen"),
+    *("all backends wait for a standby", "holders ask the server again and again"),
+)
 LOOKS = ("nothing", "no holder in the queue", "holders elsewhere", "holders in the queue")
 LOCKS = (
     "nothing",
@@ -176,7 +232,10 @@ LOCKS = (
     "who holds a lock has ended",
     "the server is silent",
 )
-REST = ("nothing", "the service died", "the agent failed", "time-outs of holders that held nothing")
+REST = (
+    *("nothing", "the service died", "the agent failed", "time-outs of holders that held nothing"),
+    *("who shares a connection ran before the next", "no answer was garbled"),
+)
 
 
 @settings(deadline=None, max_examples=150)
@@ -197,6 +256,34 @@ def test_no_history_in_which_a_witness_contradicts_is_certain(story: str, change
         # Saturation and slow servers are contradicted by looks, and by backends, of a pool that was full.
         assert found.cause not in CONTRADICTS.get(name, ()), (found, changes)
     assert not any(one.signal.startswith("against ") for one in found.evidence if found.cause in one.signal)
+
+
+# For each cause a story that is certain, and what only contradicts that one.
+CONTRADICTED: dict[str, tuple[str, Change]] = {
+    "scope-never-removed": ("incident", leaked_at_work),
+    "unclosed-path": ("unclosed", leaked_at_work),
+    "held-across-external-wait": ("external", CHANGES["holders ask the server again and again"]),
+    "nested-checkout": ("nested", CHANGES["no holder in the queue"]),
+    "held-while-streaming": ("streaming", CHANGES["all backends run a query"]),
+    "abandoned-stream": ("stream", CHANGES["all backends run a query"]),
+    "slow-or-dead-backend": ("dead", answered),
+    "server-limit": ("refused", turned_away_by_pools),
+    "fork-shared": ("forked", not_handed_on),
+    "blocked-worker": ("blocked", servers_idle),
+    "own-lock-chain": ("hot row", CHANGES["somebody else holds every third lock"]),
+    "saturation": ("long saturated", CHANGES["no server was seen"]),
+    "none": ("healthy", CHANGES["all backends idle in a transaction"]),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_every_cause_can_be_certain_and_be_contradicted(cause: str) -> None:
+    story, change = CONTRADICTED[cause]
+    told, changed = diagnosed(STORIES[story]()), diagnosed(change(STORIES[story]()))
+    assert (told.cause, told.confidence) == (cause, "certain")
+    assert (changed.cause, changed.confidence) != (cause, "certain")
+    said = [one.signal for one in changed.evidence]
+    assert changed.cause != cause or changed.confidence == "possible", said
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,17 @@ def external() -> History:
     full_pool(made)
     made.requests(LIST, 3, 1_250)
     doing(made, elsewhere=60)
-    backends(made, "idle in transaction", lambda _: 1.1, spread=0.2)
-    for number in range(6):
-        made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=STARTED_S + 18)
+    backends(made, "idle in transaction", lambda _: 0.9, spread=0.2)
+    for second in range(3, 18):
+        for number in range(6):
+            made.checkout(
+                6 * second + number,
+                second - 0.45 + 0.2 * number,  # right before its only query
+                f"t{number}",
+                server_pid=9000 + number,
+                request_ended_s=None,
+                returned_s=STARTED_S + second + 0.52,
+            )
     return made.history()
 
 
@@ -150,6 +158,20 @@ def hot_row(ends: tuple[int, ...] = (9000, 9003, 9005), **changes: Any) -> Histo
             "site": NOTE_SITE,
         }
         made.checkout(number, 1.5, f"t{number}", stands_at=WAIT_SITE, owner=number, **plain | changes)
+    return made.history()
+
+
+def behind_a_migration(state: str = "idle in transaction") -> History:
+    """A change of the schema waits for a read of the service, and all others wait for the change."""
+    made = story()
+    full_of_waits(made)
+    doing(made, driver=50, elsewhere=10)
+    change = dataclasses.replace(waits_for(77, 9000), name="alembic of user app", blocker_state=state)
+    others = tuple(waits_for(pid, 77, "alembic of user app") for pid in range(9001, 9006))
+    at_locks(made, lambda _: (change, *others))
+    for number in range(6):
+        back_s = STARTED_S + LOAD_S - 1
+        made.checkout(number, 1.5, f"t{number}", owner=number, request_ended_s=None, returned_s=back_s)
     return made.history()
 
 
