@@ -1,10 +1,14 @@
 """Formats that a server's configuration describes read the lines that it writes."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 
 from rushhour.jobs.traffic.formats import FIELDS
 from rushhour.jobs.traffic.log_format import template_format, template_of
-from rushhour.jobs.traffic.options import SessionKey
+from rushhour.jobs.traffic.options import ReadingOptions, SessionKey
+from rushhour.jobs.traffic.reading import read
 
 CLF = "29/Nov/2026:10:57:00 +0000"
 
@@ -47,7 +51,7 @@ CLF = "29/Nov/2026:10:57:00 +0000"
         (
             "%{%d/%b/%Y:%T}t.%{usec_frac}t %>s",
             "29/Nov/2026:10:57:00.123456 200",
-            {"time": "29/Nov/2026:10:57:00"},
+            {"time": "29/Nov/2026:10:57:00 123456"},
         ),
         ("%{msec}t %>s", "1764400000123 200", {"time": "1764400000123"}),
         (r"%h\t%>s", "192.0.2.7\t200", {"address": "192.0.2.7", "status": "200"}),
@@ -94,6 +98,30 @@ def test_better_of_two_durations_is_taken() -> None:
 def test_time_of_the_end_is_known_from_the_template() -> None:
     assert template_format("%{end:%Y-%m-%d %H:%M:%S}t %r %s %D", SessionKey()).stamps == "end"
     assert template_format("$time_local $request $status", SessionKey()).stamps == "end"
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "part_s"),
+    [
+        ("%{%Y-%m-%d %H:%M:%S %z}t", "2026-11-29 12:57:00 +0200", 0.0),
+        ("%{%d/%b/%Y:%T}t.%{msec_frac}t %{%z}t", "29/Nov/2026:12:57:00.250 +0200", 0.25),
+        ("%{%F}t|%{%H:%M:%S}t|%{%z}t", "2026-11-29|12:57:00|+0200", 0.0),
+        ("%{%z}t %{%T}t %{%F}t", "+0200 12:57:00 2026-11-29", 0.0),
+        ("%{sec}t.%{usec_frac}t", "1795949820.250000", 0.25),
+        ("%{%s}t%{msec_frac}t", "1795949820250", 0.25),
+        ("%{%F %T %z}t year %{%Y}t", "2026-11-29 12:57:00 +0200 year 2026", 0.0),
+        ("%{begin:%F %T %z}t %{end:%F %T %z}t", "2026-11-29 12:57:00 +0200 2026-11-29 12:58:30 +0200", 0.0),
+        ("%{%a, %d %b %Y %I:%M:%S %p %z}t", "Sun, 29 Nov 2026 12:57:00 PM +0200", 0.0),
+    ],
+)
+def test_a_time_in_several_parts_is_one(template: str, text: str, part_s: float, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_text(f'192.0.2.7 [{text}] "GET / HTTP/1.1" 200\n')
+    reading = read([str(log)], ReadingOptions(log_format=f'%h [{template}] "%r" %>s'))
+    moment = datetime(2026, 11, 29, 10, 57, tzinfo=UTC).timestamp()
+    assert [request.t - moment for request in reading] == [part_s]
+    assert (reading.report.resolution_s < 1) == (part_s > 0)
+    assert reading.report.formats[0].stamps == "start"
 
 
 @pytest.mark.parametrize(

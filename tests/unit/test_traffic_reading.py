@@ -1,7 +1,7 @@
 """Access logs of each format become the requests that were sent."""
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,65 @@ def test_log_of_a_proxy_gives_what_was_asked(name: str, forms: set[str], request
     statuses = {request.path: request.status for request in found}
     assert statuses["/fail"] == 500
     assert statuses["/dead/end"] in {502, 503}
+
+
+ASKED_OF_PYTHON = {
+    ("GET", "/orders/1", True, 200),
+    ("POST", "/orders/2", False, 200),
+    ("GET", "/missing", False, 404),
+    ("GET", "/fail", False, 500),
+    ("GET", "/moved", False, 302),
+    ("GET", "/orders/q%22uote", False, 200),
+    ("GET", "/orders/3", False, 200),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "requests", "visitors"),
+    [
+        ("django.log", "Django runserver", 14, 1),
+        ("werkzeug.log", "Werkzeug, wsgiref", 14, 1),
+        ("werkzeug-asctime.log", "Werkzeug, wsgiref in syslog lines", 14, 1),
+        ("aiohttp.log", "aiohttp in lines of a logger", 16, 4),
+        (
+            "aiohttp-asctime.log",
+            "aiohttp in lines of a logger in lines with a time stamp before them",
+            16,
+            4,
+        ),
+        ("tornado.log", "Tornado", 14, 1),
+        ("sanic.log", "Sanic", 13, 1),
+        ("hypercorn.log", "combined in a Python logger's lines", 13, 4),
+        ("translogger.log", "combined", 13, 4),
+        ("gevent.log", "gevent", 14, 1),
+        ("eventlet.log", "eventlet", 14, 2),
+    ],
+)
+def test_log_of_a_python_server_gives_what_was_asked(
+    name: str, form: str, requests: int, visitors: int
+) -> None:
+    found, reading = reading_of(name)
+    report = reading.report
+    queries = name != "hypercorn.log"  # it logs none
+    asked = {(method, path, query and queries, status) for method, path, query, status in ASKED_OF_PYTHON}
+    assert {(one.method, one.path, one.has_query, one.status) for one in found} >= asked
+    assert (report.formats[0].name, report.requests) == (form, requests)
+    assert report.requests + sum(skipped.lines for skipped in report.skipped) == report.lines
+    assert (
+        len({request.visitor for request in found}) == visitors
+    )  # agents, and an address that was forwarded
+    assert found[-1].t - found[0].t < 3
+
+
+def test_cloudfronts_json_has_what_its_columns_have() -> None:
+    found, reading = reading_of("cloudfront-json.log", session=SessionKey("cookie", "sessionid"))
+    assert [form.name for form in reading.report.formats] == ["CloudFront JSON"]
+    first, second = sorted(found, key=lambda one: one.path)
+    assert first.t == datetime(2026, 11, 30, 10, 0, 1, tzinfo=UTC).timestamp() - 0.25
+    assert second.t == datetime(2026, 11, 30, 10, 0, 1, 250_000, tzinfo=UTC).timestamp() - 30
+    assert (first.path, first.has_query, first.status, first.seconds) == ("/orders/7", True, 200, 0.25)
+    assert (second.path, second.has_query, second.status) == ("/orders/8", False, 504)
+    assert reading.report.visitors_by.startswith("cookie sessionid; 1 of 2")
 
 
 def test_caddy_log_gives_what_was_asked() -> None:
@@ -362,7 +421,7 @@ def test_colours_of_a_terminal_and_container_lines_are_taken_off(tmp_path: Path)
     log.write_text(f"2026-11-29T11:20:54.398Z stdout F {coloured}\n" * 2)
     reading = read([str(log)])
     assert sent(list(reading)) == {("GET", "/a", True)}
-    assert reading.report.formats[0].name == "uvicorn in coloured lines in a container runtime's lines"
+    assert reading.report.formats[0].name == "uvicorn"
 
 
 @pytest.mark.parametrize(
@@ -438,7 +497,7 @@ def test_every_name_of_a_format_stands_for_known_ones() -> None:
     for name, formats in NAMES.items():
         choice = chosen_formats(ReadingOptions(format=name))
         assert {form.name for form in choice.formats} == set(formats)
-        assert choice.columns == (not formats)
+        assert choice.columns == (name in {"cloudfront", "iis", "w3c"})
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,33 @@ LINES = {
     "uWSGI": "[pid: 12|app: 0|req: 5/9] {ip} () {{44 vars in 812 bytes}} [Thu May 28 20:26:{s:02d} 2026] "
     "GET /orders/{n}?q=a => generated 512 bytes in 31 msecs (HTTP/1.1 200) 3 headers in 112 bytes",
     "Granian": "[2026-05-28 20:26:{s:02d} +0000] {ip} - " + '"GET /orders/{n} HTTP/1.1" 200 31.250',
+    "aiohttp, a logger's name before it": "INFO:aiohttp.access:{ip} [" + CLF + "] "
+    '"GET /orders/{n}?q=a HTTP/1.1" 200 512 "-" "{agent}"',
+    "aiohttp, the level and name before it": "INFO aiohttp.access {ip} [" + CLF + "] "
+    '"GET /orders/{n}?q=a HTTP/1.1" 200 512 "-" "{agent}"',
+    "combined, a logger's name before it": "INFO:wsgi:" + COMBINED,
+    "combined, a logger's name and a port": "INFO:wsgi:" + COMBINED.replace("{ip}", "{ip}:{port}"),
+    "combined, what a logger has": "2026-05-28 20:26:{s:02d},125 INFO  [wsgi:107][waitress-0] " + COMBINED,
+    "Tornado, another logger's prefix": "2026-05-28 20:26:{s:02d},125 INFO tornado.access: "
+    "200 GET /orders/{n}?q=a ({ip}) 31.25ms",
+    "Sanic before 25": "[2026-05-28 20:26:{s:02d} +0000] - (sanic.access)[INFO][{ip}:{port}]: "
+    "GET http://shop.example/orders/{n}?q=a  200 512",
+    "Werkzeug in colours": "{ip} - - [28/May/2026 20:26:{s:02d}] "
+    '"\x1b[35m\x1b[1mGET /orders/{n}?q=a HTTP/1.1\x1b[0m" 200 -',
     "X-Forwarded-For first": COMBINED.replace("{ip}", "{ip}, 10.0.0.7"),
     "X-Forwarded-For with ports": COMBINED.replace("{ip}", "{ip}:{port}, 10.0.0.7:443"),
 }
 JSON = {
     "uvicorn in JSON": {"asctime": "2026-05-28 20:26:{s:02d},125", "name": "x", "message": UVICORN},
     "journald in JSON": {"__REALTIME_TIMESTAMP": "17799999{s:02d}250000", "MESSAGE": "INFO:     " + UVICORN},
+    "a day and a time apart": {
+        "date": "2026-05-28",
+        "time": "20:26:{s:02d}",
+        "method": "GET",
+        "path": "/orders/{n}?q=a",
+        "status": "200",
+        "client_ip": "{ip}",
+    },
     "fluent-bit": {"date": "NUMBER", "log": UVICORN},
     "Google Cloud": {"timestamp": ISO + "Z", "textPayload": COMBINED},
 }

@@ -9,6 +9,7 @@ from rushhour.jobs.traffic.formats import TEXT_FORMATS, Format
 from rushhour.jobs.traffic.json_lines import json_format, known_json_formats, problems_of
 from rushhour.jobs.traffic.log_format import template_format
 from rushhour.jobs.traffic.options import ReadingOptions, SessionKey
+from rushhour.jobs.traffic.python_servers import PYTHON_FORMATS
 
 _COMBINED: Final = (
     "nginx main",
@@ -17,6 +18,7 @@ _COMBINED: Final = (
     "combined and more",
     "combined, backslashes as they are",
 )
+_BARE: Final = ("combined, quotes as they are", "common, quotes as they are")
 NAMES: Final = {
     "common": ("common",),
     "combined": _COMBINED,
@@ -26,17 +28,28 @@ NAMES: Final = {
     "uvicorn": ("uvicorn",),
     "uwsgi": ("uWSGI",),
     "granian": ("Granian",),
-    "hypercorn": ("combined", "common"),
+    "hypercorn": ("combined", "common", *_BARE),
+    "daphne": ("common", "common, quotes as they are"),
+    "aiohttp": ("aiohttp",),
+    "django": ("Django runserver",),
+    "werkzeug": ("Werkzeug, wsgiref",),
+    "eventlet": ("eventlet",),
+    "gevent": ("gevent",),
+    "tornado": ("Tornado", "Tornado's messages"),
+    "sanic": ("Sanic",),
+    "translogger": ("combined", *_BARE),
+    "twisted": ("combined",),
     "haproxy": ("HAProxy HTTP",),
     "alb": ("AWS ALB", "AWS ELB (classic)"),
     "caddy": ("Caddy JSON",),
     "traefik": ("Traefik JSON", "Traefik common"),
     "envoy": ("Envoy JSON", "Envoy", "Envoy, quotes as they are"),
-    "cloudfront": (),
+    "cloudfront": ("CloudFront JSON",),
     "iis": (),
     "w3c": (),
 }
-"""What `--format` takes, with the names of its formats; W3C logs name theirs in `#Fields:` lines."""
+"""What `--format` takes, with the names of its formats."""
+_BY_COLUMNS: Final = ("cloudfront", "iis", "w3c")  # a `#Fields:` line names theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +81,13 @@ def chosen_formats(options: ReadingOptions) -> Choice:
         if problems := problems_of(options.fields):
             raise UsageError(problems)
         return Choice((json_format("JSON lines by --field", options.fields, options.session),))
-    known = (*TEXT_FORMATS, *known_json_formats(options.session))
+    known = (*TEXT_FORMATS, *PYTHON_FORMATS, *known_json_formats(options.session))
     if options.format is None:
         return Choice(known, fixed=False, columns=True)
     if options.format not in NAMES:
         raise UsageError([f"--format {options.format}: unknown; known: {', '.join(NAMES)}"])
     named = NAMES[options.format]
-    return Choice(tuple(form for form in known if form.name in named), columns=not named)
+    return Choice(tuple(form for form in known if form.name in named), columns=options.format in _BY_COLUMNS)
 
 
 def _described(text: str, session: SessionKey) -> Format:

@@ -13,6 +13,7 @@ _FIELDS: Final = "#fields:"
 _DIRECTIVE: Final = re.compile(
     r"#(?:Version|Fields|Software|Start-Date|End-Date|Date|Remark)\b", re.IGNORECASE
 )
+_STAMPS: Final = ("timestamp(ms)", "timestamp")  # of CloudFront's real-time and v2 logs, since 1970
 _TOKENS: Final = re.compile(r'"(?:[^"]|"")*"|[^ ]+')
 
 
@@ -31,7 +32,8 @@ def w3c_format(headers: Sequence[str], session: SessionKey) -> Format | None:
     if not {"cs-method", "sc-status"} <= where.keys() or not where.keys() & {"cs-uri-stem", "cs-uri"}:
         return None
     dated = "date" in where or any(header.lower().startswith("#date:") for header in headers)
-    if "time" not in where and "timestamp" in where:  # CloudFront's real-time logs
+    stamped = where.keys() & set(_STAMPS)
+    if stamped:
         tabs = True
     elif "time" not in where or not dated:
         return None
@@ -57,7 +59,7 @@ def _parse(where: dict[str, int], columns: int, tabs: bool, date: str, session: 
     def at(*names: str) -> int | None:
         return next((where[name] for name in names if name in where), None)
 
-    day, time, moment = at("date"), at("time"), at("timestamp") if "time" not in where else None
+    day, time, moment = at("date"), at("time"), at(*_STAMPS)
     method, status = where["cs-method"], where["sc-status"]
     stem, query = at("cs-uri-stem", "cs-uri"), at("cs-uri-query")
     took, size = at("time-taken"), at("sc-bytes")

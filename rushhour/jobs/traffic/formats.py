@@ -60,25 +60,26 @@ NONE: Final = Format("none", lambda _: None)
 
 QUOTED: Final = r'[^"\\]*(?:\\.[^"\\]*)*'
 METHOD: Final = r"(?P<method>[A-Z][A-Z_-]*)"
-_PROTOCOL: Final = r"(?: HTTP/[0-9.]+| [123](?:\.[01])?)?"
-REQUEST: Final = rf'(?:{METHOD} (?P<target>[^" \\]+(?:\\.[^" \\]*)*){_PROTOCOL}|(?P<junk>{QUOTED}))'
+PROTOCOL: Final = r"(?: HTTP/[0-9.]+| [123](?:\.[01])?)?"
+REQUEST: Final = rf'(?:{METHOD} (?P<target>[^" \\]+(?:\\.[^" \\]*)*){PROTOCOL}|(?P<junk>{QUOTED}))'
 CLF_TIME: Final = r"(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?:[.,]\d+)?(?: [+-]\d{4})?)"
 ISO_TIME: Final = r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|UTC|[+-]\d\d:?\d\d)?)"
-_STATUS: Final = r"(?P<status>\d{3}|-)"
-_SIZE: Final = r"(?P<size>\d+|-)"
+STATUS: Final = r"(?P<status>\d{3}|-)"
+SIZE: Final = r"(?P<size>\d+|-)"
 _AGENT: Final = rf"(?P<agent>{QUOTED})"
-_IDENT: Final = (
-    r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
+IP_ADDRESS: Final = r"(?:\d{1,3}(?:\.\d{1,3}){3}|(?=\S{0,40}:\S{0,40}:)[0-9A-Fa-f:]{2,45}(?:\.[\d.]{1,12})?)"
+IDENT: Final = r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
+USER: Final = (  # it may have spaces, and no other address with its user: a prefix would stand before that
+    rf"(?P<user>(?!{IP_ADDRESS} )\S{{0,256}}|(?:(?! - |{IP_ADDRESS} )[^\[]){{0,256}}?)"
 )
-_USER: Final = (  # it may have spaces, and no other address with its user: a prefix would stand before that
-    r"(?P<user>\S{0,256}|(?:(?! - )[^\[]){0,256}?)"
+ADDRESS: Final = (  # X-Forwarded-For: the client, then proxies. Not a date or a logger's name before it
+    r"(?!\d{4}-\d\d-\d\d[ T]|[^\s,]*[g-zG-Z_][^\s,]*:\d+\.\d+\.\d+\.\d)(?P<address>[^\s,]+)(?:, ?[^\s,]+)*"
 )
-_ADDRESS: Final = r"(?P<address>[^\s,]+)(?:, ?[^\s,]+)*"  # X-Forwarded-For: the client, then proxies
-_COMMON: Final = rf'{_ADDRESS} {_IDENT} {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE}'
+_COMMON: Final = rf'{ADDRESS} {IDENT} {USER} \[{CLF_TIME}\] "{REQUEST}" {STATUS} {SIZE}'
 _COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'
 _HOST: Final = r"\S+:\d+ (?!- )"
-_NO_SECONDS: Final = "no durations"
-_NO_AGENT: Final = "no agents: visitors behind one address look like one"
+NO_SECONDS: Final = "no durations"
+NO_AGENT: Final = "no agents: visitors behind one address look like one"
 
 
 def pattern_parse(pattern: str) -> Parse:
@@ -104,10 +105,12 @@ def text_format(
     pattern: str,
     stamps: Stamps = "end",
     seconds_per_unit: float = 1.0,
+    *,
     notes: Sequence[str] = (),
+    escapes: Escapes = "\\",
 ) -> Format:
     """A format that one regular expression reads."""
-    return Format(name, pattern_parse(pattern), stamps, seconds_per_unit, notes=tuple(notes))
+    return Format(name, pattern_parse(pattern), stamps, seconds_per_unit, escapes, notes=tuple(notes))
 
 
 def cookie_in(header: str, name: str) -> str | None:
@@ -136,7 +139,7 @@ def _summed(parse: Parse) -> Parse:
 _ALB: Final = (
     r"(?:https?|h2|grpcs|wss?) (?P<logged>\S+) \S+ (?P<address>\S+?)(?::\d+)? \S+ "
     r"(?P<seconds>-?\d[\d.]* -?\d[\d.]* -?\d[\d.]*) "
-    rf'(?P<status>\d{{3}}|-) \S+ \S+ {_SIZE} "{REQUEST}" "{_AGENT}" '
+    rf'(?P<status>\d{{3}}|-) \S+ \S+ {SIZE} "{REQUEST}" "{_AGENT}" '
     rf'\S+ \S+ \S+ "{QUOTED}" "{QUOTED}" "{QUOTED}" '
     rf"\S+ {ISO_TIME} .*"
 )
@@ -146,11 +149,11 @@ _HAPROXY: Final = (
     rf'[\d+/]+ \d+/\d+ (?:\{{[^}}]*\}} ){{0,2}}"(?:<BADREQ>|{REQUEST})"(?: .*)?'
 )
 _ENVOY: Final = (
-    rf'\[{ISO_TIME}\] "{REQUEST}" {_STATUS} \S+ (?:\S+ )*?\d+ (?P<size>\d+) (?P<seconds>\d+) \S+ '
+    rf'\[{ISO_TIME}\] "{REQUEST}" {STATUS} \S+ (?:\S+ )*?\d+ (?P<size>\d+) (?P<seconds>\d+) \S+ '
     rf'"(?P<forwarded>{QUOTED})" "{_AGENT}" "{QUOTED}" "{QUOTED}" "(?P<address>{QUOTED})"(?: .*)?'
 )
 _ENVOY_BARE: Final = (  # Envoy escapes nothing, so that paths and agents may have quotes in them
-    rf'\[{ISO_TIME}\] "{METHOD} (?P<target>\S{{1,8192}}) HTTP/[0-9.]+" {_STATUS} \S+ (?:\S+ )*?\d+ '
+    rf'\[{ISO_TIME}\] "{METHOD} (?P<target>\S{{1,8192}}) HTTP/[0-9.]+" {STATUS} \S+ (?:\S+ )*?\d+ '
     rf'(?P<size>\d+) (?P<seconds>\d+) \S+ "(?P<forwarded>[^"]*)" "(?P<agent>.{{0,2048}}?)" '
     r'"[0-9A-Za-z-]{1,64}" "\S{1,512}" "(?P<address>[^"]*)"(?: .*)?'
 )
@@ -159,61 +162,33 @@ _INGRESS: Final = (  # of Kubernetes
 )
 _ELB: Final = (
     rf"{ISO_TIME} \S+ (?P<address>\S+?)(?::\d+)? \S+ (?P<seconds>-?\d[\d.]* -?\d[\d.]* -?\d[\d.]*) "
-    rf'(?P<status>\d{{3}}|-) \S+ \S+ {_SIZE} "{REQUEST}" "{_AGENT}" \S+ \S+'
+    rf'(?P<status>\d{{3}}|-) \S+ \S+ {SIZE} "{REQUEST}" "{_AGENT}" \S+ \S+'
 )
 _TRAEFIK: Final = (
-    rf'(?P<address>\S+) - {_USER} \[{CLF_TIME}\] "{REQUEST}" {_STATUS} {_SIZE} "{QUOTED}" "{_AGENT}" '
+    rf'(?P<address>\S+) - {USER} \[{CLF_TIME}\] "{REQUEST}" {STATUS} {SIZE} "{QUOTED}" "{_AGENT}" '
     rf'\d+ "{QUOTED}" "{QUOTED}" (?P<seconds>\d+)ms'
 )
-_LOGGED_TIME: Final = (
-    r"(?<![\w.:-])(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z|UTC|[+-]\d\d:?\d\d)?"
-    r"|\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d(?: [+-]\d{4})?)(?![\w.:-])"
-)
-_UVICORN: Final = (  # before the address: what a logging configuration writes, with a time or without
-    rf'(?:(?:[^"]{{0,128}}?{_LOGGED_TIME})?[^"]{{0,256}}?[]) |:\t])??'
-    rf'(?P<address>[\w.:]*):\d+ - "{REQUEST}" (?P<status>\d{{3}})(?: [\w \'-]*)?'
-)
-_UWSGI: Final = (
-    r"\[pid: \d+\|app: \S+\|req: \S+\] (?P<address>\S+) \((?P<user>[^)]*)\) \{[^}]*\} "
-    rf"\[(?P<time>[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d \d{{4}})\] {METHOD} (?P<target>\S+) "
-    r"=> generated (?P<size>\d+) bytes in (?P<seconds>\d+) msecs .*?\(\S+ (?P<status>\d{3})\) .*"
-)
-_GRANIAN: Final = (
-    rf'\[{ISO_TIME}\] (?P<address>\S+) - "{REQUEST}" (?P<status>\d{{3}}) (?P<seconds>\d+(?:\.\d+)?)'
-)
-
 # gunicorn escapes quotes and not backslashes, so that an agent may end in what looks like an escaped quote.
 LENIENT: Final = r'(?:[^"]|(?<=\\)"){0,2048}'
 _GUNICORN: Final = rf'{_COMMON} "{QUOTED}" "(?P<agent>{LENIENT})"'
 
 TEXT_FORMATS: Final = (
-    text_format("Apache vhost_combined", rf"{_HOST}{_COMBINED}", "start", notes=[_NO_SECONDS]),
-    text_format("nginx main", rf'{_COMBINED} "(?P<forwarded>{QUOTED})"', "end", notes=[_NO_SECONDS]),
-    text_format("combined", _COMBINED, "unknown", notes=[_NO_SECONDS]),
-    text_format("common", _COMMON, "unknown", notes=[_NO_SECONDS, _NO_AGENT]),
+    text_format("Apache vhost_combined", rf"{_HOST}{_COMBINED}", "start", notes=[NO_SECONDS]),
+    text_format("nginx main", rf'{_COMBINED} "(?P<forwarded>{QUOTED})"', "end", notes=[NO_SECONDS]),
+    text_format("combined", _COMBINED, "unknown", notes=[NO_SECONDS]),
+    text_format("common", _COMMON, "unknown", notes=[NO_SECONDS, NO_AGENT]),
     text_format("Traefik common", _TRAEFIK, "start", 1e-3),
     text_format("Envoy", _ENVOY, "start", 1e-3),
     Format("Envoy, quotes as they are", pattern_parse(_ENVOY_BARE), "start", 1e-3, escapes=""),
-    Format("HAProxy HTTP", pattern_parse(_HAPROXY), "start", 1e-3, escapes="#", notes=(_NO_AGENT,)),
+    Format("HAProxy HTTP", pattern_parse(_HAPROXY), "start", 1e-3, escapes="#", notes=(NO_AGENT,)),
     Format("AWS ALB", _summed(pattern_parse(_ALB)), "start"),
     Format("AWS ELB (classic)", _summed(pattern_parse(_ELB)), "start"),
     text_format("ingress-nginx", _INGRESS, "end"),
-    Format(
-        "uWSGI",
-        pattern_parse(_UWSGI),
-        "start",
-        1e-3,
-        escapes="",
-        time_pattern="%a %b %d %H:%M:%S %Y",
-        notes=(_NO_AGENT,),
-    ),
-    text_format("Granian", _GRANIAN, "start", 1e-3, notes=[_NO_AGENT]),
-    text_format("uvicorn", _UVICORN, "end", notes=[_NO_SECONDS, _NO_AGENT]),
     text_format(
         "combined and more",
         rf"(?:{_HOST})?{_COMBINED} .*",
         "unknown",
         notes=["fields after the agent were not read: give the whole format with --log-format"],
     ),
-    text_format("combined, backslashes as they are", _GUNICORN, "end", notes=[_NO_SECONDS]),
+    text_format("combined, backslashes as they are", _GUNICORN, "end", notes=[NO_SECONDS]),
 )

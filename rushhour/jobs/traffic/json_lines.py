@@ -1,9 +1,10 @@
-"""Access logs as JSON lines: Caddy, Traefik, Envoy, and any other by a map of its fields (pure)."""
+"""Access logs as JSON lines: Caddy, Traefik, Envoy, CloudFront, any other by a map of its fields (pure)."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote_plus
 
 import orjson
 
@@ -13,6 +14,7 @@ from rushhour.jobs.traffic.options import SessionKey
 PER_UNIT: Final = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
 MAPPABLE: Final = (
     "time",
+    "date",
     "method",
     "path",
     "query",
@@ -66,8 +68,23 @@ _ENVOY: Final = {
     "forwarded": "x_forwarded_for|x-forwarded-for",
     "agent": "user_agent|user-agent",
 }
+_CLOUDFRONT: Final = {  # standard logging v2; which of its fields are there is the user's choice
+    "time": "timestamp(ms)|timestamp|time",
+    "date": "date",
+    "method": "cs-method",
+    "path": "cs-uri-stem",
+    "query": "cs-uri-query",
+    "status": "sc-status",
+    "seconds": "time-taken",
+    "size": "sc-bytes",
+    "address": "c-ip",
+    "forwarded": "x-forwarded-for",
+    "agent": "cs(User-Agent)|cs-user-agent",
+    "cookies": "cs(Cookie)|cs-cookie",
+}
 _USUAL: Final = {  # names that say what they hold; "duration" alone does not say its unit
     "time": "time_iso8601|time_local|@timestamp|timestamp|start_time|time|ts|msec|datetime",
+    "date": "date",
     "method": "request_method|method|http_method|verb|request.method|http.request.method"
     "|httpRequest.requestMethod|req.method",
     "path": "request_uri|uri|path|url|request_path|request.uri|request.url|request.path|target"
@@ -138,15 +155,25 @@ def loaded(line: str) -> Mapping[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def json_format(name: str, fields: Mapping[str, str], session: SessionKey, stamps: Stamps = "end") -> Format:
-    """A format of JSON lines; `fields` maps names of MAPPABLE to names in the log, dotted, "|" for or."""
+def json_format(
+    name: str,
+    fields: Mapping[str, str],
+    session: SessionKey,
+    stamps: Stamps = "end",
+    *,
+    as_w3c: bool = False,
+) -> Format:
+    """A format of JSON lines; `fields` maps names of MAPPABLE to names in the log, dotted, "|" for or.
+
+    `as_w3c`: its values are as in W3C logs, with times in UTC, and agents and cookies percent-encoded.
+    """
     unit = next((unit for unit in PER_UNIT if unit in fields), None)
     notes = [] if unit else ["no durations"]
     if "agent" not in fields:
         notes.append("no agents: visitors behind one address look like one")
     return Format(
         name=name,
-        parse=_parse(fields, unit, session),
+        parse=_parse(fields, unit, session, as_w3c),
         stamps=stamps,
         seconds_per_unit=PER_UNIT[unit] if unit else 1.0,
         escapes="",
@@ -154,7 +181,7 @@ def json_format(name: str, fields: Mapping[str, str], session: SessionKey, stamp
     )
 
 
-def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> Parse:
+def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey, as_w3c: bool) -> Parse:
     readers = {name: _Field(names) for name, names in fields.items()}
     nowhere = _Field("")
 
@@ -164,7 +191,7 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
     time, method, target, query = reader("time"), reader("method"), reader("path"), reader("query")
     request, status, took, size = reader("request"), reader("status"), reader(unit), reader("size")
     address, forwarded, user, agent = (reader(name) for name in ("address", "forwarded", "user", "agent"))
-    key, cookies = readers.get("session"), readers.get("cookies")
+    key, cookies, date = readers.get("session"), readers.get("cookies"), readers.get("date")
     if key is None and session.kind == "header":
         key = _Field(
             "|".join(
@@ -199,7 +226,11 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
             verb, path, junk = (split[1], split[2], None) if split else (None, None, whole)
         known_by = key.read(found) if key is not None else None
         if session.kind == "cookie" and known_by is None and cookies is not None:
-            known_by = cookie_in(cookies.read(found) or "", session.name)
+            header = cookies.read(found) or ""
+            known_by = cookie_in(unquote_plus(header) if as_w3c else header, session.name)
+        if moment is not None and moment[2:3] == ":" and date is not None:  # the day stands apart
+            moment = f"{date.read(found)} {moment}{'Z' if as_w3c else ''}"
+        named = agent.read(found)
         return (
             moment.strip("[]") if moment is not None else None,
             verb,
@@ -211,7 +242,7 @@ def _parse(fields: Mapping[str, str], unit: str | None, session: SessionKey) -> 
             address.read(found),
             forwarded.read(found),
             user.read(found),
-            agent.read(found),
+            unquote_plus(named) if as_w3c and named else named,
             known_by,
         )
 
@@ -243,6 +274,7 @@ def known_json_formats(session: SessionKey) -> tuple[Format, ...]:
         json_format("Caddy JSON", _CADDY, session),
         json_format("Traefik JSON", _TRAEFIK, session, "start"),
         json_format("Envoy JSON", _ENVOY, session, "start"),
+        json_format("CloudFront JSON", _CLOUDFRONT, session, as_w3c=True),
     )
 
 

@@ -3,6 +3,7 @@
 import bz2
 import codecs
 import lzma
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ else:
 
 STDIN: Final = "-"
 LONGEST_LINE: Final = 65_536  # characters; servers limit a request line to 8 to 64 kB
+COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
 _CHUNK: Final = 1 << 18
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -92,7 +94,7 @@ class LogFile:
         self.problem: str | None = None
 
     def blocks(self) -> Iterator[list[str | None]]:
-        """Lines without their ends; None stands for a line that is longer than LONGEST_LINE.
+        """Lines without their ends and colours; None stands for a line that is longer than LONGEST_LINE.
 
         Bytes that are not of the encoding become `\\xNN`, as servers write them. Raises UsageError
         for a file that cannot be opened.
@@ -182,13 +184,17 @@ class LogFile:
             whole, newline, rest = (rest + chunk).rpartition("\n")
             lines: list[str | None] = []
             if newline:
-                lines += (
-                    (whole.replace("\r\n", "\n") if "\r" in whole else whole).removesuffix("\r").split("\n")
-                )
+                lines += _plain(whole).split("\n")
             if len(rest) > LONGEST_LINE + 1:  # it may end with a carriage return
                 lines.append(None)
                 rest, too_long = "", True
             if lines:
                 yield [None if line and len(line) > LONGEST_LINE else line for line in lines]
         if rest and not too_long:
-            yield [None if len(rest) > LONGEST_LINE else rest.removesuffix("\r")]
+            yield [None if len(rest) > LONGEST_LINE else _plain(rest)]
+
+
+def _plain(text: str) -> str:
+    if "\x1b" in text:
+        text = COLOURS.sub("", text)
+    return (text.replace("\r\n", "\n") if "\r" in text else text).removesuffix("\r")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from rushhour.errors import UsageError
+from rushhour.jobs.traffic.apache_times import MOST_PARTS, belonging, is_end, time_part
 from rushhour.jobs.traffic.formats import (
     FIELDS,
     LENIENT,
@@ -20,7 +21,6 @@ from rushhour.jobs.traffic.formats import (
 from rushhour.jobs.traffic.options import SessionKey
 from rushhour.jobs.traffic.variables import (
     APACHE,
-    EPOCH,
     GUNICORN,
     HEADERS,
     IS_ARGS,
@@ -29,7 +29,6 @@ from rushhour.jobs.traffic.variables import (
     NUMBER,
     OTHER,
     SECOND_CHOICE,
-    STRFTIME,
     UPSTREAM,
     Part,
 )
@@ -41,6 +40,7 @@ _TOKENS: Final = {
     "Apache": re.compile(r"%[!\d,<>]*(?:\{([^}]*)\})?(\^t[io]|[a-zA-Z%])"),
     "gunicorn": re.compile(r"%\((?:\{([^}]*)\})?(\w+)\)s"),
 }
+_TIMES: Final = tuple(f"time_{number}" for number in range(1, MOST_PARTS))
 _DIRECTIVES: Final = (
     re.compile(r"log_format\s+\S+\s+(?:escape=\w+\s+)?(.*)", re.DOTALL),
     re.compile(r"(?:LogFormat|access_log_format\s*=)\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*')(?:\s+\S+)?"),
@@ -89,6 +89,9 @@ class _Template:
         self._template = template
         self._taken: dict[str, Part] = {}
         self._keys: list[str] = []  # headers and cookies that could be asked for
+        self._time_pattern: str | None = None
+        self._parted = False  # the time is in several parts
+        self._at_end = server != "Apache"
 
     def format(self) -> Format:
         parse = self._finished(self._pattern())
@@ -117,13 +120,13 @@ class _Template:
         notes = [] if "seconds" in fields else ["no durations"]
         if "agent" not in fields:
             notes.append("no agents: visitors behind one address look like one")
-        stamps: Stamps = "start" if self.server == "Apache" and "{end:" not in self._template else "end"
+        stamps: Stamps = "end" if self._at_end else "start"
         return Format(
             name=f"{self.server} format as given",
             parse=parse,
             stamps=stamps,
             seconds_per_unit=fields["seconds"].per_unit if "seconds" in fields else 1.0,
-            time_pattern=fields["time"].time_pattern,
+            time_pattern=self._time_pattern,
             notes=tuple(notes),
         )
 
@@ -132,6 +135,7 @@ class _Template:
         pieces = list(self._pieces())
         parts = [self._part(name, argument) for _, name, argument, _ in pieces]
         chosen = self._chosen([name for _, name, _, _ in pieces], parts)
+        named = self._parts_of_time([(name, argument) for _, name, argument, _ in pieces], parts, chosen)
         pattern, in_quotes = "", False
         for at, (before, _, _, after) in enumerate(pieces):
             pattern += re.escape(before)
@@ -142,6 +146,9 @@ class _Template:
             if not before and at and part.field == "query" and parts[at - 1] == IS_ARGS:
                 continue
             following = self._following(pieces, parts, at, after)
+            if at in named:
+                pattern += f"(?P<{named[at]}>{_without_groups(part.shape)})"
+                continue
             if part.field is None or chosen.get(part.field) != at:
                 pattern += _without_groups(part.shape) or _up_to(following, in_quotes, part, lenient)
                 continue
@@ -194,11 +201,32 @@ class _Template:
                 chosen.pop(field, None)
         return chosen
 
+    def _parts_of_time(
+        self, variables: list[tuple[str, str]], parts: list[Part], chosen: dict[str, int]
+    ) -> dict[int, str]:
+        """The groups of the parts that Apache's time has besides its first."""
+        first = chosen.get("time")
+        if first is None or self.server != "Apache":
+            return {}
+        arguments = [argument if name == "t" else "" for name, argument in variables]
+        self._at_end = is_end(arguments[first])
+        self._time_pattern = parts[first].time_pattern
+        if not arguments[first]:
+            return {}
+        others, fraction = belonging(arguments, first)
+        patterns = [self._time_pattern, *(parts[at].time_pattern for at in others)]
+        if self._time_pattern is not None:
+            patterns += ["%f"] if fraction is not None else []
+            self._time_pattern = " ".join(pattern for pattern in patterns if pattern)
+        self._parted = bool(others) or fraction is not None
+        named = {at: f"time_{number}" for number, at in enumerate(others, start=1)}
+        return named if fraction is None else {**named, fraction: "fraction"}
+
     def _part(self, name: str, argument: str) -> Part:
         if self.server == "nginx":
             return self._nginx_part(name)
         if name == "t" and argument:
-            return self._time_part(argument)
+            return time_part(argument)
         if name in {"i", "C"} and argument:
             return self._header_part(name, argument)
         if argument and name == "T":
@@ -230,40 +258,30 @@ class _Template:
             return Part("key")
         return OTHER
 
-    def _time_part(self, argument: str) -> Part:
-        """Apache's `%{...}t`."""
-        text = argument.removeprefix("begin:")
-        if text in {"sec", "msec", "usec"}:
-            return Part("time", EPOCH)
-        if text in {"msec_frac", "usec_frac"}:
-            return Part(None, r"\d{3,6}")
-        shape = ""
-        for literal, letter in re.findall(r"([^%]+)|%(.)", text.removeprefix("end:")):
-            if letter and letter not in STRFTIME:
-                raise UsageError(
-                    [f"--log-format: %{{{argument}}}t: %{letter} is not read (known: {', '.join(STRFTIME)})"]
-                )
-            shape += STRFTIME[letter] if letter else re.escape(literal)
-        pattern = text.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S").replace("%e", "%d")
-        if pattern == "%s":
-            return Part("time", EPOCH)
-        return Part("time", f"(?P<time>{shape})", time_pattern=pattern)
-
     def _finished(self, pattern: str) -> Parse:
-        """Puts the query to its path, and takes the session's cookie out of a whole Cookie header."""
-        if "query" not in self._taken and not ("cookies" in self._taken and self._session.kind == "cookie"):
+        """Joins what is apart: the path and its query, the parts of a time, a cookie and its header."""
+        asked_for_cookie = "cookies" in self._taken and self._session.kind == "cookie"
+        if "query" not in self._taken and not asked_for_cookie and not self._parted:
             return pattern_parse(pattern)
-        parse, name = groups_parse(pattern, (*FIELDS, "query", "cookies")), self._session.name
+        parse, name = (
+            groups_parse(pattern, (*FIELDS, "query", "cookies", "fraction", *_TIMES)),
+            self._session.name,
+        )
+        before_fraction = "." if self._time_pattern is None else " "
 
         def finished(line: str) -> Found | None:
             found = parse(line)
             if found is None:
                 return None
-            time, method, target, *others, key, query, cookies = found
+            time, method, target, *others = found[: len(FIELDS) - 1]
+            key, query, cookies, fraction, *times = found[len(FIELDS) - 1 :]
             if target and query and query not in {"-", "?"}:
                 target = f"{target}?{query.removeprefix('?')}"
             if cookies is not None and self._session.kind == "cookie":
                 key = cookie_in(cookies, name)
+            time = " ".join([time or "", *(part for part in times if part)])
+            if fraction:
+                time += before_fraction + fraction
             return (time, method, target, *others, key)  # type: ignore[return-value]  # as many as before
 
         return finished

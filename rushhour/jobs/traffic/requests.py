@@ -17,7 +17,9 @@ BAD_TIME: Final = "a time stamp that cannot be"
 NO_STATUS: Final = "no status (the client went away before an answer)"
 
 _UNSAFE: Final = re.compile(r"[^!$-;=?-\[\]^_a-~]", re.ASCII)
-_REQUEST: Final = re.compile(r"([A-Za-z][A-Za-z_-]{0,31}) (.+?)(?: HTTP/[0-9.]+)?", re.DOTALL)
+_REQUEST: Final = re.compile(
+    r"([A-Za-z][A-Za-z_-]{0,31}) (.+?)(?: HTTP/[0-9.]+| [123](?:\.[01])?)?", re.DOTALL
+)
 _PORT: Final = re.compile(r"(?:(\d+\.\d+\.\d+\.\d+)|\[([0-9A-Fa-f:.]+)\]):\d+", re.ASCII)
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}")
 _SIZE: Final = re.compile(r"[0-9]{1,18}")

@@ -11,7 +11,7 @@ LATEST_T: Final = 4_102_444_800.0  # 2100
 _CACHED_MINUTES: Final = 4096
 _AGAIN_S: Final = 1800  # so far back, an hour that the clock has twice is its second pass
 
-_CLF: Final = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d)", re.ASCII)
+_CLF: Final = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4})[: ](\d\d):(\d\d)", re.ASCII)
 _ISO: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)", re.ASCII)
 _TAIL: Final = re.compile(r"([.,]\d{1,9})? ?(Z|UTC|[+-]\d\d:?\d\d)?", re.ASCII)
 _NUMBER: Final = re.compile(r"(\d{9,19})(\.\d{1,9})?", re.ASCII)
@@ -20,14 +20,15 @@ _NUMBER: Final = re.compile(r"(\d{9,19})(\.\d{1,9})?", re.ASCII)
 class Clock:
     """Reads the time stamps of a log, fast where many of them lie in the same minute.
 
-    Stamps are `29/Nov/2026:10:57:00 +0000`, ISO 8601, or a number of seconds, milli-, micro- or nanoseconds
-    since 1970, told apart by their shape. One without an offset is in `zone`. In the hour that a zone
-    has twice in autumn, the second pass is known by the clock having gone back.
+    Stamps are `29/Nov/2026:10:57:00 +0000` (or with a space before the hour), ISO 8601, or a number of
+    seconds, milli-, micro- or nanoseconds since 1970, told apart by their shape. One without an offset is in
+    `zone`. In the hour that a zone has twice in autumn, the second pass is known by the clock having gone
+    back.
     """
 
     def __init__(self, zone: tzinfo | None, pattern: str | None = None) -> None:
         self.no_offset = False  # a stamp without an offset was read
-        self.fractions = False  # a stamp had more than whole seconds
+        self.fractions = "%f" in (pattern or "")  # a stamp had more than whole seconds
         self._zone = zone or UTC
         self._pattern = pattern
         self._minutes: dict[str, float] = {}

@@ -84,19 +84,3 @@ GUNICORN: Final = LETTERS | {
     "T": Part("seconds", rf"(?P<seconds>{NUMBER})"),
 }
 SECOND_CHOICE: Final = {"T", "bytes_sent", "O", "uri", "document_uri"}  # if nothing else has their field
-STRFTIME: Final = {
-    "d": r"\d\d",
-    "e": r"[ \d]\d",
-    "m": r"\d\d",
-    "b": r"[A-Z][a-z]{2}",
-    "Y": r"\d{4}",
-    "y": r"\d\d",
-    "H": r"\d\d",
-    "M": r"\d\d",
-    "S": r"\d\d",
-    "z": r"[+-]\d{4}",
-    "F": r"\d{4}-\d\d-\d\d",
-    "T": r"\d\d:\d\d:\d\d",
-    "s": r"\d{9,11}",
-    "%": "%",
-}

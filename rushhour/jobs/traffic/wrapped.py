@@ -3,8 +3,9 @@
 import re
 from typing import Final, NamedTuple
 
-from rushhour.jobs.traffic.formats import TIME, Format, Found
+from rushhour.jobs.traffic.formats import IP_ADDRESS, TIME, Format, Found
 from rushhour.jobs.traffic.json_lines import loaded
+from rushhour.jobs.traffic.lines import COLOURS
 
 _ISO: Final = r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
 _PATTERNS: Final = {
@@ -22,12 +23,15 @@ _PATTERNS: Final = {
         r"(?: \[[\w. -]{1,64}\]){1,3}:? (.*)",
         re.ASCII,
     ),
+    "lines of a logger": re.compile(  # whatever it writes before an address, or before Tornado's status
+        rf'(?:[^"]{{0,128}}?(?<![\w.:-]){_ISO})?[^"]{{0,256}}?[]) |:\t]'
+        rf"((?:{IP_ADDRESS}(?:[ ,]|:\d+ )|\d{{3}} [A-Z]+ [/h*]).*)",
+        re.ASCII,
+    ),
     "kubectl's lines": re.compile(r"\[pod(/)[\w.-]+/[\w.-]+\] (.*)", re.ASCII),
     "stern's lines": re.compile(r"(?:\+ )?[a-z][a-z\d.-]*-[a-z\d.-]+( )[a-z][a-z\d.-]* (.*)", re.ASCII),
     "docker compose's lines": re.compile(r"[\w.-]+( +)\| (.*)", re.ASCII),
 }
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
-_COLOURED: Final = "coloured lines"
 _TIMELESS: Final = {
     "syslog lines of the old form",
     "docker compose's lines",
@@ -62,9 +66,8 @@ def _json(line: str) -> Inner | None:
     message = next((text for name in _MESSAGES if isinstance(text := around.get(name), str)), None)
     if message is None:
         return None
-    return Inner(
-        message.rstrip("\r\n"), next(filter(None, (_time_of(around.get(name)) for name in _TIMES)), None)
-    )
+    time = next(filter(None, (_time_of(around.get(name)) for name in _TIMES)), None)
+    return Inner(COLOURS.sub("", message.rstrip("\r\n")), time)
 
 
 def _time_of(value: object) -> str | None:
@@ -73,14 +76,11 @@ def _time_of(value: object) -> str | None:
     return value if isinstance(value, str) else repr(value) if isinstance(value, int | float) else None
 
 
-WRAPPERS: Final = (*_PATTERNS, "JSON lines", _COLOURED)
+WRAPPERS: Final = (*_PATTERNS, "JSON lines")
 
 
 def inner(wrapper: str, line: str) -> Inner | None:
     """The line inside; None if the line is not of this wrapper."""
-    if wrapper == _COLOURED:
-        plain = _COLOURS.sub("", line)
-        return Inner(plain, None) if plain != line else None
     return _json(line) if wrapper == "JSON lines" else _by_pattern(wrapper, line)
 
 
