@@ -236,7 +236,7 @@ class Reading:
         problems += [f"  {log.file.path}: {log.file.problem}" for log in self._logs if log.file.problem]
         if NO_TIME in self._tally.skipped:
             problems.append(
-                "  the lines carry no time (as uvicorn's by default, and those of logging.basicConfig()): log "
+                "  the lines carry no time (uvicorn's default, logging.basicConfig()): log "
                 "%(asctime)s too (uvicorn --log-config, basicConfig(format=...)), "
                 "or give the log as the container runtime keeps it, with times (docker logs --timestamps)"
             )
