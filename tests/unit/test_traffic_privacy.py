@@ -278,6 +278,30 @@ def test_a_users_name_is_a_value_wherever_it_stands(tmp_path: Path) -> None:
     assert "/dashboard" in texts["customers.py"]
 
 
+@pytest.mark.parametrize(
+    ("user", "segment"),
+    [
+        ("Ada Byron", "ada-byron"),
+        ("ada.byron@clients.example", "AdaByron"),
+        ("CORP\\\\ada_byron", "ada.byron"),
+        ("adabyron", "list-of-adabyron"),
+        ("zo\\xc3\\xab", "zo%C3%AB"),
+    ],
+)
+def test_a_users_name_is_known_however_the_path_writes_it(user: str, segment: str, tmp_path: Path) -> None:
+    lines_ = [
+        f"192.0.2.{number} - {user} [24/Nov/2026:18:{number:02}:{5 * second:02} +0000] "
+        f'"GET {path} HTTP/1.1" 200 9 "-" "App/1"'
+        for number in range(1, 31)
+        for second, path in enumerate([f"/{segment}/wishlist", "/dashboard"])
+    ]
+    log = tmp_path / "access.log"
+    log.write_text("\n".join(lines_) + "\n", encoding="utf-8")
+    texts = said_of(log, tmp_path / "out", ReadingOptions(session=session_key("address")))
+    assert not [name for name, text in texts.items() if segment.lower() in text.lower()]
+    assert "/wishlist" in texts["customers.py"]
+
+
 @given(clients=st.lists(ROAMING, min_size=1, max_size=2))
 @settings(max_examples=10, deadline=None)
 def test_an_error_shows_no_part_of_a_line(clients: list[Roaming]) -> None:
@@ -313,6 +337,13 @@ def test_an_error_shows_no_part_of_a_line(clients: list[Roaming]) -> None:
         ("helloworld.Greeter", "", False),
         ("Alice.Smith", "", True),
         ("alice.example.org", "", True),
+        ("correct-horse-battery-staple", "welcome", True),
+        ("ueber-uns", "", False),
+        ("purple-monkey", "meet", True),
+        ("pregnancy-test", "search", True),
+        ("results", "search", False),
+        ("alice.json", "export", True),
+        ("orders.json", "export", False),
     ],
 )
 def test_a_word_that_a_client_may_have_chosen_is_never_the_programs(

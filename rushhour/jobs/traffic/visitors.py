@@ -1,5 +1,6 @@
 """Visitors as salted hashes of their session keys."""
 
+import re
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import unquote
@@ -9,6 +10,8 @@ from rushhour.jobs.traffic.options import SessionKey
 _CACHED: Final = 100_000  # keys; some 30 MB, 70 MB at most
 _LONGEST_KEPT: Final = 512
 _USERS: Final = 50_000
+_SEPARATORS: Final = re.compile(r"[\W_]+")
+_SHORTEST_PART: Final = 3  # of a segment, to be taken for a user's name
 _NO_KEY: Final = {"-", "REDACTED"}  # Caddy hides cookies and authorization
 
 
@@ -23,7 +26,7 @@ class Visitors:
         self._user_counts = session.kind in {"auto", "user"}
         self._hashes: dict[str, str] = {}
         self._users: set[str] = set()  # as the log has them; those that no longer fit are not known
-        self._names: set[str] = set()  # of users, in small letters
+        self._names: set[str] = set()  # of users, in small letters without what separates words
 
     def visitor(self, address: str, user: str | None, agent: str | None, key: str | None) -> str:
         """16 hex digits."""
@@ -50,12 +53,18 @@ class Visitors:
         return hashed
 
     def is_user(self, segment: str) -> bool:
-        """Whether a segment of a path is the name of a user who was seen, or the part of it before an @."""
+        """Whether a segment of a path, or a part of it, is the name of a user who was seen.
+
+        `ada-lovelace` is the user "Ada Lovelace", and so are their name before an @ and behind a domain.
+        """
         if not self._names and self._users:
             for user in self._users:
-                name = user.casefold()
-                self._names |= {name, name.partition("@")[0], name.rpartition("\\")[2]}
-        return unquote(segment).casefold() in self._names
+                name = user.rpartition("\\")[2]
+                self._names |= {_letters(name), _letters(name.partition("@")[0])}
+            self._names.discard("")
+        text = unquote(segment)
+        parts = [part for part in _SEPARATORS.split(text) if len(part) >= _SHORTEST_PART]
+        return any(_letters(part) in self._names for part in (text, *parts))
 
     def _hashed(self, known_by: str) -> str:
         text = known_by.encode("utf-8", "surrogatepass")
@@ -79,3 +88,7 @@ class Visitors:
             return by
         total = self.keyed + self.unkeyed
         return f"{by}; {self.unkeyed:,} of {total:,} requests without it by address and agent"
+
+
+def _letters(name: str) -> str:
+    return _SEPARATORS.sub("", name.casefold())

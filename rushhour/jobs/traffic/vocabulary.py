@@ -94,14 +94,32 @@ PERSONAL: Final = frozenset(
             "track",
             "tracking",
         ),
+        *("channel", "chat", "company", "device", "domain", "email", "find", "group", "host", "keyword"),
+        *(
+            "lookup",
+            "mail",
+            "meet",
+            "meeting",
+            "phone",
+            "project",
+            "q",
+            "query",
+            "repo",
+            "repository",
+            "room",
+        ),
+        *("search", "site", "tag", "term", "topic", "wallet"),
     )
 )
-"""A word after one of these (in either number) names a person, a secret, a file or a record."""
+"""A word after one of these (in either number) names a person, a secret, a file, a record, or is sought."""
 
 _PARTS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _VOWEL: Final = re.compile(r"[aeiouy]", re.IGNORECASE)
 _PROGRAMS: Final = frozenset(
-    ("php", "jsp", "asp", "aspx", "do", "action", "html", "htm", "cgi", "json", "xml", "axd")
+    ("php", "jsp", "asp", "aspx", "do", "action", "html", "htm", "cgi", "axd")
+)  # extensions of programs and pages; JSON and XML are data, which may be a client's
+_MOST_PARTS: Final = (
+    2  # of a word of no list: with more of them it is a title or a phrase that a client chose
 )
 
 
@@ -149,5 +167,7 @@ def never_a_word(word: str, before: str) -> bool:
     service = stem.islower() and extension[:1].isupper()  # of gRPC: shop.Carts
     if dot and not service and extension.lower() not in _PROGRAMS:
         return True  # the name of a file, a host or a person
+    if len(re.findall(r"[^._-]+", stem if dot else word)) > _MOST_PARTS:
+        return True
     letters = re.sub(r"[^A-Za-z]", "", stem if dot else word)
     return len(letters) >= 4 and (letters.isupper() or not _VOWEL.search(letters))
