@@ -106,7 +106,7 @@ def _search(
         problems.append("--workers-at: a search starts its own workers; write --workers N")
     if problems:
         raise UsageError(list(dict.fromkeys(problems)))
-    check_locustfiles(scenarios)
+    check_locustfiles(scenarios, say_aside)
     show = errors if as_json else console
     with Guard() as guard:
         stack = open_for(options, guard, scenarios, aside=as_json)

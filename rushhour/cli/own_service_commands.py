@@ -192,6 +192,9 @@ def write_starter(
         say(f"  {route.method} {route.path}: {why}")
     if service.login:
         say(f"customers.py: fill in the log-in ({service.login.what})")
+    if openapi:
+        server = "FastAPI's uvicorn" if service.asgi else "gunicorn"
+        say(f"scenarios.yaml: `command` is a guess ({server}, {name}:app): write how you start your service")
     if not setup_of(into, app):
         say("scenarios.yaml: fill in `setup`, the command that makes the tables: the database is empty")
     say("Look through both files, then: rushhour run evening")

@@ -10,7 +10,7 @@ import click
 from rushhour.cli.annotated_runs import add_run, in_scenario_file
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.common import open_for, run_context, run_one, select
-from rushhour.cli.console import console, say
+from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import (
     Options,
     exit_code,
@@ -171,7 +171,7 @@ def _run(
         raise UsageError(["--await-pages: without --observability nobody is paged"])
     chosen = [replace(item, agent=item.agent and agent) for item in select(options, names)]
     alerting = real_alerting(chosen[0]) if observability else None
-    check_locustfiles(chosen)
+    check_locustfiles(chosen, say_aside)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen, alerting)
@@ -197,7 +197,7 @@ def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Ann
     `--release` names the candidate: scenarios that pin a release, as the tripwire does, keep theirs.
     """
     chosen = [with_soak(item, soak_s) for item in select(options, [NIGHTLY], pinned_stay=True)]
-    check_locustfiles(chosen)
+    check_locustfiles(chosen, say_aside)
     results: list[tuple[Scenario, Verdict]] = []
     with Guard() as guard:
         stack = open_for(options, guard, chosen)

@@ -9,7 +9,7 @@ import click
 
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.common import open_for, say_traffic, select
-from rushhour.cli.console import console, say
+from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import (
     Exit,
     Options,
@@ -140,7 +140,7 @@ def _worker(master: str, locustfile: Path, processes: int) -> bool:
         raise UsageError([str(error)]) from None
     if not locustfile.is_file():
         raise UsageError([f"{locustfile} does not exist"])
-    if problems := locustfile_problems(locustfile.resolve(), Path.cwd()):
+    if problems := locustfile_problems(locustfile.resolve(), Path.cwd(), say_aside):
         raise UsageError(problems)
     with Guard() as guard:
         return run_workers(guard, host, port, locustfile.resolve(), processes)
@@ -183,7 +183,7 @@ def _ui(options: Options, name: str, page: Page) -> None:
     file = load_scenarios(options.scenarios)
     offered = {scenario.name: scenario for scenario in file.scenarios.values()} | {chosen.name: chosen}
     offered = require_one_locustfile(offered, chosen)
-    check_locustfiles([chosen])
+    check_locustfiles([chosen], say_aside)
     folder = create_run_dir(options.runs, "ui")
 
     def judged(run_dir: RunDir, verdict: Verdict, scenario: Scenario) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,25 +15,32 @@ from rushhour.load.locust import base_environment, customer_settings
 from rushhour.scenario.model import Scenario
 
 IMPORT_TIMEOUT_S: Final = 60.0
+SAID_AFTER_S: Final = 5.0
+_SPARE_S: Final = 10.0  # until the probe is killed: it ends by itself before
 PROBE: Final = Path(__file__).with_name("locustfile_probe.py")
 _TAIL_LINES: Final = 5
 
 
-def check_locustfiles(scenarios: Iterable[Scenario]) -> None:
-    """Raise UsageError, with file and line, if Locust cannot run the locustfiles of these scenarios."""
+def check_locustfiles(scenarios: Iterable[Scenario], on_wait: Callable[[str], None]) -> None:
+    """Raise UsageError, with file and line, if Locust cannot run the locustfiles of these scenarios.
+
+    `on_wait` takes a line that says what is waited for, once that takes long.
+    """
     wanted = {
         (Path(scenario.target.root).resolve(), scenario.load.locustfile): scenario for scenario in scenarios
     }
     problems = [
         problem
         for (root, name), scenario in wanted.items()
-        for problem in locustfile_problems(root / name, root, customer_settings(scenario))
+        for problem in locustfile_problems(root / name, root, on_wait, customer_settings(scenario))
     ]
     if problems:
         raise UsageError(problems)
 
 
-def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | None = None) -> list[str]:
+def locustfile_problems(
+    path: Path, folder: Path, on_wait: Callable[[str], None], settings: Mapping[str, str] | None = None
+) -> list[str]:
     """Return the problems of a locustfile that runs in `folder`, as lines of `FILE:LINE: message`."""
     if not path.is_file():
         return [f"{path}: no such locustfile"]
@@ -43,7 +50,7 @@ def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | 
         tempfile.TemporaryFile("w+", errors="replace") as log,
     ):
         process = subprocess.Popen(
-            [sys.executable, str(PROBE), str(path), str(IMPORT_TIMEOUT_S + 5.0)],
+            [sys.executable, str(PROBE), str(path), str(IMPORT_TIMEOUT_S)],
             stdin=subprocess.DEVNULL,
             stdout=answer,
             stderr=log,
@@ -52,7 +59,7 @@ def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | 
             start_new_session=True,
         )
         try:
-            code = process.wait(IMPORT_TIMEOUT_S)
+            code = _wait(process, path, on_wait)
         except subprocess.TimeoutExpired:
             return [f"{path}: its import has not ended after {IMPORT_TIMEOUT_S:g} s"]
         finally:
@@ -67,6 +74,14 @@ def locustfile_problems(path: Path, folder: Path, settings: Mapping[str, str] | 
         f"{file}:{line}: {text}" if line else f"{file}: {text}"
         for file, line, text in json.loads(said.splitlines()[-1])
     ]
+
+
+def _wait(process: subprocess.Popen[bytes], path: Path, on_wait: Callable[[str], None]) -> int:
+    try:
+        return process.wait(SAID_AFTER_S)
+    except subprocess.TimeoutExpired:
+        on_wait(f"waiting for the import of {path}, for {IMPORT_TIMEOUT_S:g} s at most")
+        return process.wait(IMPORT_TIMEOUT_S - SAID_AFTER_S + _SPARE_S)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

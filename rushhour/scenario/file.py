@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from rushhour.errors import UsageError
 from rushhour.rundir.masking import MASK, is_secret_name, mask_text
 from rushhour.scenario.durations import FROM_YAML
+from rushhour.scenario.keys import keys_at, unknown_key
 from rushhour.scenario.model import SCENARIO, Scenario, Target
 from rushhour.scenario.near import did_you_mean
 from rushhour.scenario.owner import planted
@@ -106,7 +107,7 @@ def load_scenarios(path: Path) -> ScenarioFile:
 
 def _frame(path: Path, root: Node) -> list[str]:
     problems = [
-        f"{path}:{root.line((key,))}: unknown key {key!r}; known: {', '.join(TOP_KEYS)}"
+        f"{path}:{root.line((key,))}: {unknown_key(key, TOP_KEYS)}"
         for key in root.plain
         if key not in TOP_KEYS
     ]
@@ -174,10 +175,12 @@ def _root(path: Path, service: Mapping[str, Any]) -> Any:
 
 def _once(problems: Sequence[str]) -> list[str]:
     """Drop repeated problems: a mistake that several scenarios inherit is reported once."""
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
     for problem in problems:
         place, _, rest = problem.partition(": ")
-        seen.setdefault((place, rest.rpartition(": ")[2]), problem)
+        where, _, what = rest.partition(": ")
+        key = ".".join(where.split(".")[2:]) if where.startswith("scenarios.") else where
+        seen.setdefault((place, key, what), problem)
     return list(seen.values())
 
 
@@ -251,6 +254,7 @@ def _error_lines(
     `own`: the scenario has a target of its own. Otherwise errors of the target are left out, because they
     are reported for the `service:` block.
     """
+    within = ("target",) if prefix == ("service",) else ()
     for entry in error.errors(include_url=False):
         where = tuple(part for part in entry["loc"] if part != "function-before")
         dotted = ".".join(str(part) for part in (*prefix, *where))
@@ -258,7 +262,10 @@ def _error_lines(
             continue
         kind = entry["type"]
         if kind == "unexpected_keyword_argument":
-            message = f"unknown key {where[-1]!r}"
+            known = keys_at((*within, *where[:-1]))
+            if len(where) == 1 and not within:
+                known = ["extends", *(key for key in known if key != "name")]  # a scenario's own
+            message = unknown_key(str(where[-1]), known)
         elif kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
             message = "is missing"
         elif kind == "value_error":

@@ -124,9 +124,11 @@ def _value(plain: dict[str, Any], setting: Setting) -> Any:
     if setting.path[:-1] in FREE or isinstance(_at(plain, setting.path), str):
         return _unquoted(setting.text)  # a release such as 1.0 is not a number
     try:
-        value = YAML(typ="safe").load(setting.text)
-        json.dumps(value)
-    except (YAMLError, TypeError, ValueError) as error:
+        loaded = YAML(typ="safe").load(setting.text)
+        value = json.loads(json.dumps(loaded, default=str))  # dates and the like are text, as in the file
+    except TypeError:
+        raise UsageError([f"--set {setting.key}: a key in its value is no word or number"]) from None
+    except (YAMLError, ValueError) as error:
         shown = "the text" if MASK in setting.given else repr(setting.text)
         raise UsageError([f"{setting.given}: {shown} is no value: {error}"]) from None
     except RecursionError:

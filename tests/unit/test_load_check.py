@@ -1,7 +1,6 @@
 """A locustfile is checked before anything starts: what is wrong is named with its file and line."""
 
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +56,37 @@ WRONG = {
         None,
         "session_length 'all' of Inner is not a number of tasks",
     ),
+    "interrupts itself": ("x = 1\nraise KeyboardInterrupt\n", 2, "its import raised KeyboardInterrupt"),
+    "an exit of its own": (
+        "class Stop(BaseException): pass\nraise Stop('no')\n",
+        2,
+        "its import raised Stop: no",
+    ),
+    "nobody by weight": (
+        HEAD + "class Off(FastHttpUser):\n    weight = 0\n    tasks = [print]\n",
+        2,
+        "nobody would start: no user class (Off) has a weight above 0",
+    ),
+    "a weight in words": (
+        HEAD + "class Off(FastHttpUser):\n    weight = 'half'\n    tasks = [print]\n",
+        2,
+        "weight 'half' of Off is not a number",
+    ),
+    "a method named stop": (
+        USER + "    def stop(self):\n        self.client.post('/stop')\n",
+        6,
+        "stop of Customer replaces Locust's own stop(force",
+    ),
+    "a method named start": (
+        USER + "    def start(self):\n        pass\n",
+        6,
+        "start of Customer replaces Locust's own start(group",
+    ),
+    "a method of a task set": (
+        USER + "    class Walk(TaskSet):\n        def execute_task(self): pass\n        tasks = [print]\n",
+        7,
+        "execute_task of Walk replaces Locust's own execute_task(task)",
+    ),
     "null byte": ("x = 1\0\n", None, "null bytes"),
     **{
         f"task {name}": (
@@ -88,7 +118,7 @@ def test_what_is_wrong_with_a_locustfile_is_named_with_its_line(kind: str, tmp_p
     text, line, what = WRONG[kind]
     path = tmp_path / "customers.py"
     path.write_text(text)
-    (problem,) = locustfile_problems(path, tmp_path)
+    (problem,) = locustfile_problems(path, tmp_path, print)
     place = f"{path}:{line}: " if line else str(path)
     assert problem.startswith(place)
     assert what in problem
@@ -97,13 +127,13 @@ def test_what_is_wrong_with_a_locustfile_is_named_with_its_line(kind: str, tmp_p
 def test_a_module_beside_it_is_to_blame_where_that_is_broken(tmp_path: Path) -> None:
     (tmp_path / "helpers.py").write_text("\n\n1 / 0\n")
     (tmp_path / "customers.py").write_text("import helpers\n" + USER)
-    (problem,) = locustfile_problems(tmp_path / "customers.py", tmp_path)
+    (problem,) = locustfile_problems(tmp_path / "customers.py", tmp_path, print)
     assert problem == f"{tmp_path / 'helpers.py'}:3: its import raised ZeroDivisionError: division by zero"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("locustfiles/*.py")), ids=lambda path: path.name)
 def test_the_shipped_locustfiles_have_nothing_wrong(path: Path) -> None:
-    assert locustfile_problems(path, ROOT) == []
+    assert locustfile_problems(path, ROOT, print) == []
 
 
 def test_a_locustfile_may_print_start_threads_and_override_what_locust_offers(tmp_path: Path) -> None:
@@ -114,7 +144,7 @@ def test_a_locustfile_may_print_start_threads_and_override_what_locust_offers(tm
         + USER
         + "    def on_start(self):\n        pass\n    def wait_time(self):\n        return 1\n"
     )
-    assert locustfile_problems(path, tmp_path) == []
+    assert locustfile_problems(path, tmp_path, print) == []
 
 
 @pytest.mark.parametrize(
@@ -134,27 +164,53 @@ def test_tasks_may_be_added_as_a_customer_starts(text: str, tmp_path: Path) -> N
     path = tmp_path / "customers.py"
     states = "from locust.user.markov_taskset import MarkovTaskSet, transition\n"
     path.write_text(HEAD + states + "from locust import events\nclass Customer(FastHttpUser):\n" + text)
-    assert locustfile_problems(path, tmp_path) == []
+    assert locustfile_problems(path, tmp_path, print) == []
 
 
 def test_a_probe_whose_starter_was_killed_ends_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "customers.py"
-    path.write_text("while True: pass\n")
-    done = subprocess.run([sys.executable, str(check.PROBE), str(path), "2"], check=False, timeout=60)
-    assert done.returncode == -signal.SIGALRM
+    path.write_text("import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True: pass\n")
+    done = subprocess.run([sys.executable, str(check.PROBE), str(path), "4"], check=False, timeout=60)
+    assert done.returncode == 1
 
 
-def test_an_import_that_does_not_end_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "IMPORT_TIMEOUT_S", 2.0)
+@pytest.mark.parametrize("waits", ["while True: pass", "import time; time.sleep(60)"])
+def test_an_import_that_does_not_end_is_a_problem(
+    waits: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "IMPORT_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(check, "SAID_AFTER_S", 0.1)
     path = tmp_path / "customers.py"
-    path.write_text("import time\ntime.sleep(60)\n")
-    assert locustfile_problems(path, tmp_path) == [f"{path}: its import has not ended after 2 s"]
+    path.write_text(f"x = 1\n{waits}\n")
+    said: list[str] = []
+    found = locustfile_problems(path, tmp_path, said.append)
+    assert found == [f"{path}:2: its import stands here after 3 s, and has not ended"]
+    assert said == [f"waiting for the import of {path}, for 3 s at most"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    weight = 0\nclass Other(Customer):\n    weight = 1\n",
+        "    weight = 0\n    fixed_count = 2\n",
+        "    weight = 0\n@events.init.add_listener\ndef set_(**_): Customer.weight = 1\n",
+        "    def stop(self, force=False): return super().stop(force)\n",
+        "    def stop(self, force=False): return True\n",
+        "    def wait(self): pass\n",
+        "    def context(self): return {}\n",
+        "    def run_report(self): pass\n",
+    ],
+)
+def test_what_is_meant_to_replace_locusts_own_may(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "customers.py"
+    path.write_text(USER.replace("TaskSet", "TaskSet, events") + text)
+    assert locustfile_problems(path, tmp_path, print) == []
 
 
 def test_a_process_that_dies_while_it_imports_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "customers.py"
     path.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    assert "ended with exit code -11" in locustfile_problems(path, tmp_path)[0]
+    assert "ended with exit code -11" in locustfile_problems(path, tmp_path, print)[0]
 
 
 SCENARIOS = """

@@ -91,6 +91,11 @@ def test_unknown_names_and_releases_are_reported_together(folder: Path) -> None:
     assert "--release 9: shop has no such release; known: 1.0, 1.1" in second
 
 
+RELASE = (
+    "scenarios.yaml:9: scenarios.one.relase: unknown key 'relase'; did you mean release? known: extends, "
+    "target, load, release, expect, description, cause, judge, data, pool, service, postgres, thresholds, faults, "
+    "expect_alarms, expect_capacity, may_fail, agent, production"
+)
 ALLOWED = "input should be 'healthy', 'degraded' or 'exhausted'"
 
 
@@ -121,11 +126,19 @@ nonsense: 1
         f"scenarios.yaml:7: scenarios.one.load.duration: 60 {UNIT}",
         f"scenarios.yaml:7: scenarios.one.load.shape: unknown shape 'sawtooth'; known: {', '.join(SHAPES)}",
         "scenarios.yaml:4: scenarios.one.pool.size: input should be a valid integer, not 'many'",
-        "scenarios.yaml:9: scenarios.one.relase: unknown key 'relase'",
+        RELASE,
         "scenarios.yaml:12: scenarios.two.load.users: input should be greater than 0, not -1",
         f"scenarios.yaml:14: scenarios.two.load.warm_up: '9 parsecs' {UNIT}",
         f"scenarios.yaml:16: scenarios.two.expect: {ALLOWED}, not 'perfect'",
         "scenarios.yaml:18: suite all: no scenario 'three'; known: one, two",
+    ]
+
+
+def test_two_mistakes_of_one_kind_on_one_line_are_both_reported(folder: Path) -> None:
+    found = problems(folder, GOOD.replace("timeout: 5s", "timeout: 5s, siez: 3, overflo: 4"))
+    assert [problem.partition(": unknown")[0] for problem in found] == [
+        "scenarios.yaml:8: scenarios.base.pool.siez",
+        "scenarios.yaml:8: scenarios.base.pool.overflo",
     ]
 
 
@@ -167,7 +180,8 @@ def test_a_mistake_is_reported_with_the_allowed_values(folder: Path, old: str, n
 
 def test_a_mistake_in_the_defaults_is_reported_once(folder: Path) -> None:
     found = problems(folder, GOOD.replace("timeout: 5s", "timeout: 5s, siez: 3"))
-    assert found == ["scenarios.yaml:8: scenarios.base.pool.siez: unknown key 'siez'"]
+    place = "scenarios.yaml:8: scenarios.base.pool.siez"
+    assert found == [f"{place}: unknown key 'siez'; did you mean size? known: size, max_overflow, timeout"]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,18 @@ def test_another_framework_is_not_taken_for_fastapi(tmp_path: Path) -> None:
     assert target.url_scheme == "postgresql+psycopg2"
 
 
+@pytest.mark.parametrize(
+    ("document", "server"),
+    [(FASTAPI, "FastAPI's uvicorn"), ({"paths": {"/a": {"get": {}}}}, "gunicorn")],
+)
+def test_a_guessed_command_is_said_to_be_one(
+    document: dict[str, Any], server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    initialised(tmp_path, document)
+    assert f"scenarios.yaml: `command` is a guess ({server}" in capsys.readouterr().out
+    assert "# a guess: the document does not say" in (tmp_path / "scenarios.yaml").read_text()
+
+
 def test_each_route_has_a_task_or_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, customers = initialised(tmp_path, FASTAPI)
     said = capsys.readouterr().out

@@ -86,7 +86,7 @@ def hotfix(options: DrillOptions) -> list[str]:
     plans = [options.plan(by) for by in options.ways]
     check_machine(scenario for scenario, _ in plans[:1])  # the ways have the same load
     make_room(scenario for scenario, _ in plans)
-    check_locustfiles(scenario for scenario, _ in plans)
+    check_locustfiles((scenario for scenario, _ in plans), _say)
     drills: list[Drill] = []
     reports: list[Path] = []
     for scenario, plan in plans:

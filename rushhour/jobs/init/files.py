@@ -27,16 +27,17 @@ def scenario_file(
 
     `setup` is the command that makes the tables, where that is known.
     """
+    guess = "" if app else " # a guess: the document does not say how the service is started"
     if asgi:
         scheme = f"postgresql+{driver or 'asyncpg'}"
         place = (app or f"{name}:app").removesuffix("()")
         factory = " --factory" if (app or "").endswith("()") else ""
-        started = f"""command: "{{python}} -m uvicorn{factory} {place} --host {{host}} --port {{port}}"
+        started = f"""command: "{{python}} -m uvicorn{factory} {place} --host {{host}} --port {{port}}"{guess}
     url_scheme: {scheme} # of {{primary_url}}: the driver that your engine is made with"""
     elif app:
         started = f"app: {app}"
     else:
-        started = f"command: gunicorn {name}:app --bind {{host}}:{{port}} --threads {{threads}}"
+        started = f"command: gunicorn {name}:app --bind {{host}}:{{port}} --threads {{threads}}{guess}"
     made = (
         f'setup: "{setup}" # tables, and rows if it makes any; the database is empty before'
         if setup
