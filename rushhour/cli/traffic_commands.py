@@ -14,6 +14,7 @@ from rushhour.cli.param_types import Duration, Moment
 from rushhour.cli.routes_options import routes_options
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.build import Asked
+from rushhour.jobs.traffic.choice import NAMES
 from rushhour.jobs.traffic.options import SESSION_HELP, ReadingOptions, reading_options
 from rushhour.jobs.traffic.outputs import (
     Outputs,
@@ -89,7 +90,11 @@ def _scale(_context: click.Context, _option: click.Parameter, given: float) -> f
 )
 @routes_options
 @click.option(
-    "--format", "form", metavar="NAME", help="Format of the log, instead of recognising it: combined."
+    "--format",
+    "form",
+    metavar="NAME",
+    shell_complete=lambda _context, _option, begun: [name for name in NAMES if name.startswith(begun)],
+    help="Format of the log, instead of recognising it: combined.",
 )
 @click.option(
     "--log-format",

@@ -93,8 +93,8 @@ def test_unknown_names_and_releases_are_reported_together(folder: Path) -> None:
 
 RELASE = (
     "scenarios.yaml:9: scenarios.one.relase: unknown key 'relase'; did you mean release? known: extends, "
-    "target, load, release, expect, description, cause, judge, data, pool, service, postgres, thresholds, faults, "
-    "expect_alarms, expect_capacity, may_fail, agent, production"
+    "target, load, release, expect, description, cause, judge, data, pool, service, postgres, thresholds, "
+    "faults, expect_alarms, expect_capacity, may_fail, agent, production"
 )
 ALLOWED = "input should be 'healthy', 'degraded' or 'exhausted'"
 
