@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -82,8 +83,9 @@ def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple
     been judged and reported.
     """
     run = create_run_dir(context.runs, scenario.name)
+    judge = partial(judge_run, source_root=Path(scenario.target.root))
     with (
-        recording(scenario, run, context.screen) as recorder,
+        recording(scenario, run, context.screen, judge) as recorder,
         stack_up(scenario, stack, recorder, context.screen) as running,
         observing(scenario, running, recorder, context.screen) as observation,
     ):
@@ -100,20 +102,17 @@ def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple
         observation.drain()
         observation.collect_garbage()
         observation.await_pages(context.await_pages_s)
-    return run, judge_run(run, Path(scenario.target.root))
+    return run, judge(run)
 
 
 @contextmanager
 def recording(
-    scenario: Scenario,
-    run: RunDir,
-    screen: Screen,
-    judge: Callable[[RunDir], object] | None = None,
+    scenario: Scenario, run: RunDir, screen: Screen, judge: Callable[[RunDir], object]
 ) -> Iterator[Recorder]:
     """Record facts into a run directory, and how the run ended.
 
-    A StackError is recorded as an event and suppressed. KeyboardInterrupt passes through, after the run so
-    far has been judged.
+    A StackError is recorded as an event and suppressed. KeyboardInterrupt passes through, after `judge` has
+    judged the run so far.
     """
     recorder = Recorder(run)
     try:
@@ -126,10 +125,7 @@ def recording(
         recorder.event(f.STACK_BROKE, what=what, log_tail=list(error.log_tail), **died)
     except KeyboardInterrupt:
         recorder.event(f.INTERRUPTED)
-        if judge is None:
-            judge_run(run, Path(scenario.target.root))
-        else:
-            judge(run)
+        judge(run)
         raise
     finally:
         screen.done()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -165,7 +166,8 @@ class Ladder:
         """
         run = create_run_dir(self._folder, scenario.name)
         context, screen = self._context, self._make_screen(scenario)
-        with recording(scenario, run, screen) as recorder:
+        judge = partial(judge_run, source_root=Path(scenario.target.root))
+        with recording(scenario, run, screen, judge) as recorder:
             running = self._serve(scenario, run, screen)
             environment = describe_environment(scenario, self._stack.name, running)
             recorder.write_json("environment.json", environment)
@@ -182,7 +184,7 @@ class Ladder:
                     observation.follow(load)
                 observation.drain()
                 observation.collect_garbage()
-        judge_run(run, Path(scenario.target.root))
+        judge(run)
         if load_history(run).event(f.STACK_BROKE) is not None:
             self._take_down()
         return step_of(run)

@@ -73,7 +73,8 @@ USER: Final = (  # it may have spaces, and no other address with its user: a pre
     rf"(?P<user>(?!{IP_ADDRESS} )\S{{0,256}}|(?:(?! - |{IP_ADDRESS} )[^\[]){{0,256}}?)"
 )
 ADDRESS: Final = (  # X-Forwarded-For: the client, then proxies. Not a date or a logger's name before it
-    r"(?!\d{4}-\d\d-\d\d[ T]|[^\s,]*[g-zG-Z_][^\s,]*:\d+\.\d+\.\d+\.\d)(?P<address>[^\s,]+)(?:, ?[^\s,]+)*"
+    r"(?!\d{4}-\d\d-\d\d[ T]|[A-Za-z]{0,20}[g-zG-Z_][^\s,]{0,64}:\d+\.\d+\.\d+\.\d)"
+    r"(?P<address>[^\s,]+)(?:, ?[^\s,]+)*"
 )
 _COMMON: Final = rf'{ADDRESS} {IDENT} {USER} \[{CLF_TIME}\] "{REQUEST}" {STATUS} {SIZE}'
 _COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'

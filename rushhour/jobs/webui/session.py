@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -113,9 +114,10 @@ class Session:
         self._say(f"run {run.path}: {scenario.name}, release {scenario.release}")
         load = BrowserLoad(locust)
         screen = self._screen(load)
+        judge = partial(judge_run, source_root=Path(scenario.target.root))
         started = False
         try:
-            with recording(scenario, run, screen) as recorder:
+            with recording(scenario, run, screen, judge) as recorder:
                 self._show(
                     "preparing", f"{scenario.name}: the service starts with release {scenario.release}"
                 )
@@ -133,7 +135,7 @@ class Session:
                 if load.ended is not None and load.ended.by_hand:
                     _shorten(scenario, recorder, load.ended.lasted_s)
             self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
-            verdict = judge_run(run, Path(scenario.target.root))
+            verdict = judge(run)
         except (RushhourError, OSError) as error:
             self._say(str(error))
             if not started:
