@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -323,6 +326,28 @@ def test_a_saved_run_gets_the_same_verdict(name: str, tmp_path: Path) -> None:
         saved: Scenario = SCENARIO.validate_json(SCENARIO.dump_json(scenario))
         again = judged(saved, load_history(RunDir(tmp_path)))
         assert verdict_json(again) == verdict_json(judged(scenario, history))
+
+
+@pytest.mark.parametrize("expect", [{"expect": "healthy"}, {"expect": "exhausted"}, {"expect": "degraded"}])
+@pytest.mark.parametrize("story", [h.incident, h.saturated, h.dead_backend, h.healthy])
+def test_no_sentence_has_a_number_that_is_not_known(
+    story: Callable[[], History], expect: dict[str, Any]
+) -> None:
+    history = story()
+    unseen = dataclasses.replace(
+        history, pools=(), processes=(), checkouts=(), sites=(), times=(), doing=(), loops=()
+    )
+    for less in (
+        unseen,
+        h.without_agent(history),
+        dataclasses.replace(history, servers=()),
+        dataclasses.replace(history, requests=()),
+    ):
+        for agent in (True, False):
+            scenario = dataclasses.replace(h.rush_hour(agent=agent), **({"cause": None} | expect))
+            verdict = judged(scenario, less)
+            said = (verdict.headline, *verdict.reasons, *verdict.notes, verdict.diagnosis.summary)
+            assert not re.search(r"\b(None|nan|inf)\b", " ".join(said))
 
 
 def test_missing_exhaustion_without_pool_samples_names_no_pool_and_no_number() -> None:

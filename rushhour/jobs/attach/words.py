@@ -92,7 +92,10 @@ def _no_pool(findings: Findings) -> str:
         if fault.where == PATCHING:
             return f"nothing was seen, for the agent cannot watch this SQLAlchemy: {fault.error}"
     if "SQLAlchemy" in versions:
-        return f"SQLAlchemy {versions['SQLAlchemy']} was imported, and no engine was made: there was no pool"
+        return (
+            f"SQLAlchemy {versions['SQLAlchemy']} was imported, and no pool was seen: no engine was made, or "
+            "its process was killed right afterwards, before the agent wrote of it"
+        )
     return (
         f"no process imported SQLAlchemy ({_processes(findings)}, {in_words(findings.libraries())}): "
         "the agent watches no other pools"
