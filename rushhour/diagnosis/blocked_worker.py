@@ -97,7 +97,7 @@ def _summary(signals: Signals) -> str:
     )
     return (
         f"{processes.loop_share:.0%} of the looks at the event loop found all of it {doing}{where}{longest}: "
-        f"{so}, while at most {pool.in_use_max} of {pool.capacity} connections were ever out."
+        f"{so}, with {pool.most_out()}."
     )
 
 

@@ -57,7 +57,9 @@ def _exhausted(metrics: Metrics, diagnosis: Diagnosis) -> str:
     if diagnosis.cause in LEAKS and leaking_site(diagnosis) is not None:
         text += f": {_held(metrics, diagnosis)}"
     elif diagnosis.cause == "saturation":
-        text += f": all {pool.capacity} connections at work, up to {pool.waiters_max} threads waiting"
+        text += f": all {'' if pool.capacity is None else f'{pool.capacity} '}connections at work"
+        if pool.waiters_max is not None:
+            text += f", up to {counted(pool.waiters_max, 'thread')} waiting"
     elif diagnosis.cause != "none":
         text += f": {diagnosis.cause}"
     timeouts, requests = pool.timeouts or 0, counted(metrics.all.requests, "request")

@@ -17,6 +17,7 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.verdict.judge import Verdict, judge, verdict_json
 from tests.unit import histories as h
+from tests.unit import zoo_histories as zoo
 
 
 def judged(scenario: Scenario, history: History) -> Verdict:
@@ -329,7 +330,7 @@ def test_a_saved_run_gets_the_same_verdict(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("expect", [{"expect": "healthy"}, {"expect": "exhausted"}, {"expect": "degraded"}])
-@pytest.mark.parametrize("story", [h.incident, h.saturated, h.dead_backend, h.healthy])
+@pytest.mark.parametrize("story", [h.incident, h.saturated, h.dead_backend, h.healthy, zoo.blocked])
 def test_no_sentence_has_a_number_that_is_not_known(
     story: Callable[[], History], expect: dict[str, Any]
 ) -> None:
@@ -340,6 +341,7 @@ def test_no_sentence_has_a_number_that_is_not_known(
     for less in (
         unseen,
         h.without_agent(history),
+        dataclasses.replace(history, pools=()),
         dataclasses.replace(history, servers=()),
         dataclasses.replace(history, requests=()),
     ):
