@@ -11,6 +11,7 @@ from rushhour.agent import records
 from rushhour.agent.records import VERSION
 from rushhour.observe.pool_process import _HANDLERS
 from rushhour.observe.pools import PoolWatcher, endpoint_label
+from rushhour.observe.task_pools import TaskPools
 from rushhour.observe.watch import pool_watcher
 from rushhour.rundir import Recorder, RunDir
 from rushhour.rundir import facts as f
@@ -432,6 +433,21 @@ def test_processes_of_two_tasks_with_the_same_pid_stay_apart(tmp_path: Path) -> 
     assert pids[1] not in pids[:1]
     assert reader.finish() == []
     recorder.close()
+
+
+def test_tasks_share_the_time_of_the_last_poll(tmp_path: Path) -> None:
+    now_s, given_s = 100.0, list[float]()
+
+    class Slow:
+        def finish(self, within_s: float) -> list[Any]:
+            nonlocal now_s
+            given_s.append(within_s)
+            now_s += 3.0
+            return []
+
+    tasks = [tmp_path / name for name in ("first", "second", "third")]
+    TaskPools(lambda: tasks, lambda _: cast("PoolWatcher", Slow()), lambda: now_s).finish(4.0)
+    assert given_s == [4.0, 1.0, 0.0]
 
 
 def test_a_check_out_of_a_task_says_so(file: AgentFile) -> None:
