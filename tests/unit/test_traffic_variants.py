@@ -116,6 +116,16 @@ def test_a_prefix_does_not_hide_that_one_address_has_two_agents(prefix: str, tmp
     assert report.visitors_by == "address and agent"
 
 
+@pytest.mark.parametrize("address", ["", "-"], ids=["gunicorn on a Unix socket", "a server that logs none"])
+def test_lines_without_an_address_are_of_one_visitor_whatever_the_agents(
+    address: str, tmp_path: Path
+) -> None:
+    text = "".join(COMBINED.format(s=at, n=at, ip=address, agent=AGENTS[at % 2]) + "\n" for at in range(20))
+    requests, report = _read(tmp_path, text)
+    assert len({request.visitor for request in requests}) == 1
+    assert report.visitors_by == "nothing, since no line has an address"
+
+
 def test_a_user_may_have_spaces(tmp_path: Path) -> None:
     text = COMBINED.replace(" - - [", " - Ada Byron [").format(s=1, n=1, ip="203.0.113.9", agent="A") + "\n"
     _, report = _read(tmp_path, text)

@@ -72,9 +72,10 @@ IDENT: Final = r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address
 USER: Final = (  # it may have spaces, and no other address with its user: a prefix would stand before that
     rf"(?P<user>(?!{IP_ADDRESS} )\S{{0,256}}|(?:(?! - |{IP_ADDRESS} )[^\[]){{0,256}}?)"
 )
-ADDRESS: Final = (  # X-Forwarded-For: the client, then proxies. Not a date or a logger's name before it
+# X-Forwarded-For has the client, then proxies; a Unix socket has none. A date or a logger's name is none.
+ADDRESS: Final = (
     r"(?!\d{4}-\d\d-\d\d[ T]|[A-Za-z]{0,20}[g-zG-Z_][^\s,]{0,64}:\d+\.\d+\.\d+\.\d)"
-    r"(?P<address>[^\s,]+)(?:, ?[^\s,]+)*"
+    r"(?P<address>[^\s,]*)(?:, ?[^\s,]+)*"
 )
 _COMMON: Final = rf'{ADDRESS} {IDENT} {USER} \[{CLF_TIME}\] "{REQUEST}" {STATUS} {SIZE}'
 _COMBINED: Final = rf'{_COMMON} "{QUOTED}" "{_AGENT}"'

@@ -12,6 +12,7 @@ _LONGEST_KEPT: Final = 512
 _USERS: Final = 50_000
 _SEPARATORS: Final = re.compile(r"[\W_]+")
 _SHORTEST_PART: Final = 3  # of a segment, to be taken for a user's name
+_NO_ADDRESS: Final = "-"
 _NO_KEY: Final = {"-", "REDACTED"}  # Caddy hides cookies and authorization
 
 
@@ -26,10 +27,11 @@ class Visitors:
         self._user_counts = session.kind in {"auto", "user"}
         self._hashes: dict[str, str] = {}
         self._users: set[str] = set()  # as the log has them; those that no longer fit are not known
+        self._addresses = False  # a line had one
         self._names: set[str] = set()  # of users, in small letters without what separates words
 
     def visitor(self, address: str, user: str | None, agent: str | None, key: str | None) -> str:
-        """16 hex digits."""
+        """16 hex digits. Requests without an address are of one visitor: an agent tells nobody apart."""
         if user and user != "-" and user not in self._users and len(self._users) < _USERS:
             self._users.add(user[:_LONGEST_KEPT])
         if key and key not in _NO_KEY:
@@ -42,9 +44,10 @@ class Visitors:
             known_by = address
         else:
             self.unkeyed += 1
-            known_by = f"{address}\0{agent}"
+            known_by = address if address == _NO_ADDRESS else f"{address}\0{agent}"
         hashed = self._hashes.get(known_by)
         if hashed is None:
+            self._addresses = self._addresses or address != _NO_ADDRESS
             if len(known_by) > _LONGEST_KEPT:
                 return self._hashed(known_by)
             if len(self._hashes) >= _CACHED:
@@ -79,6 +82,8 @@ class Visitors:
             "header": f"header {name}",
             "cookie": f"cookie {name}",
         }.get(self._session.kind)
+        if not self._addresses and not self.keyed:
+            return "nothing, since no line has an address"
         if self._session.kind == "address":
             return "address"
         if by is None or not self.keyed:
