@@ -42,7 +42,7 @@ def problems_of(path: str, seconds: float) -> list[Problem]:
         return [(*_blamed(error, path), f"its import stands here after {seconds:g} s, and has not ended")]
     except BaseException as error:  # noqa: BLE001  # whatever its own code raises, KeyboardInterrupt too
         file, line = _blamed(error, path)
-        return [(file, line, f"its import raised {type(error).__name__}: {error}")]
+        return [(file, line, f"its import raised {type(error).__name__}: {error}".removesuffix(": "))]
     if not user_classes:
         return [(path, None, "has no user class: define a subclass of HttpUser or FastHttpUser with tasks")]
     problems = {problem for user in user_classes.values() for problem in _of_class(user)}
@@ -156,7 +156,7 @@ def _replaced(owner: type[Any], own: list[type[Any]]) -> Iterator[Problem]:
                 inspect.signature(value).bind(*wanted)
             except TypeError:
                 code = value.__code__
-                taken = ", ".join(str(given) for given in wanted[1:])
+                taken = ", ".join(given.name for given in wanted[1:])
                 text = f"{name} of {base.__name__} replaces Locust's own {name}({taken}): rename it"
                 yield code.co_filename, code.co_firstlineno, text
 
