@@ -177,7 +177,7 @@ def test_a_task_has_the_parameters_without_which_it_is_refused(
     _, customers = initialised(tmp_path, document)
     assert f"self.client.get({call})" in customers
     assert ("use values that exist" in customers) == ("name=" in call)
-    assert locustfile_problems(tmp_path / "customers.py", tmp_path) == []
+    assert locustfile_problems(tmp_path / "customers.py", tmp_path, print) == []
 
 
 BREAK = "x\nimport os\nos._exit(7)\r#: {y"
@@ -205,7 +205,7 @@ def test_no_text_of_a_document_becomes_code(document: dict[str, Any], tmp_path: 
     _, customers = initialised(tmp_path, document)
     names = {node.id for node in ast.walk(ast.parse(customers)) if isinstance(node, ast.Name)}
     assert not names & {"os", "import"}
-    assert locustfile_problems(tmp_path / "customers.py", tmp_path) == []
+    assert locustfile_problems(tmp_path / "customers.py", tmp_path, print) == []
 
 
 def test_a_required_header_goes_beside_the_log_in(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_each_security_scheme_gets_a_log_in_to_fill_in(
     assert written in customers
     assert 'self.client.get("/me", headers=self.headers)' in customers
     assert "fill in the log-in" in capsys.readouterr().out
-    assert locustfile_problems(tmp_path / "customers.py", tmp_path) == []
+    assert locustfile_problems(tmp_path / "customers.py", tmp_path, print) == []
 
 
 @pytest.mark.parametrize(
