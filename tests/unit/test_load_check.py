@@ -194,11 +194,11 @@ def test_an_import_that_does_not_end_is_a_problem(
         "    weight = 0\nclass Other(Customer):\n    weight = 1\n",
         "    weight = 0\n    fixed_count = 2\n",
         "    weight = 0\n@events.init.add_listener\ndef set_(**_): Customer.weight = 1\n",
-        "    def stop(self, force=False): return super().stop(force)\n",
-        "    def stop(self, force=False): return True\n",
-        "    def wait(self): pass\n",
-        "    def context(self): return {}\n",
-        "    def run_report(self): pass\n",
+        (
+            "    def stop(self, force=False): return super().stop(force)\n    def wait(self): pass\n"
+            "    def context(self): return {}\n    def run_report(self): pass\n"
+            "class Other(Customer):\n    def stop(self, force=False): return True\n"
+        ),
     ],
 )
 def test_what_is_meant_to_replace_locusts_own_may(text: str, tmp_path: Path) -> None:
