@@ -67,10 +67,13 @@ ISO_TIME: Final = r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)? ?(?:Z
 STATUS: Final = r"(?P<status>\d{3}|-)"
 SIZE: Final = r"(?P<size>\d+|-)"
 _AGENT: Final = rf"(?P<agent>{QUOTED})"
-IP_ADDRESS: Final = r"(?:\d{1,3}(?:\.\d{1,3}){3}|(?=\S{0,40}:\S{0,40}:)[0-9A-Fa-f:]{2,45}(?:\.[\d.]{1,12})?)"
+IP_ADDRESS: Final = (  # of version 6 with what it leaves out, or whole: times have colons too
+    r"(?:\d{1,3}(?:\.\d{1,3}){3}"
+    r"|(?:(?=[0-9A-Fa-f:]{0,40}::)|(?=(?:[0-9A-Fa-f]{1,4}:){7}))[0-9A-Fa-f:]{2,45}(?:\.[\d.]{1,12})?(?:%\w{1,16})?)"
+)
 IDENT: Final = r"(?![0-9.]+ |[0-9A-Fa-f]*:[0-9A-Fa-f:.]+ )\S+"  # not an address: a host would stand before it
 USER: Final = (  # it may have spaces, and no other address with its user: a prefix would stand before that
-    rf"(?P<user>(?!{IP_ADDRESS} )\S{{0,256}}|(?:(?! - |{IP_ADDRESS} )[^\[]){{0,256}}?)"
+    rf"(?P<user>(?!{IP_ADDRESS} )(?:\S{{0,256}}|(?:(?! (?:- |{IP_ADDRESS} ))[^\[]){{0,256}}?))"
 )
 # X-Forwarded-For has the client, then proxies; a Unix socket has none. A date or a logger's name is none.
 ADDRESS: Final = (
