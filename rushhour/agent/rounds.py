@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Place = tuple[FrameType, int]  # and the offset of the instruction
 
 _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
-MAX_LOOKS = 32  # owners whose stacks are looked at in a tick: more take turns
+MAX_LOOKS = 8  # owners whose stacks are looked at in a tick: of more each has its turn
 _MAX_FRAMES = 40  # further in than the service's own
 _MAX_MEMBERS = 20  # of an object or a list
 _QUEUES = (
@@ -53,19 +53,25 @@ class Rounds:
         self._turn = 0
 
     def left(
-        self, holds: list[Hold], live: list[Hold], now: float, patience: Callable[[Hold], float]
+        self,
+        holds: list[Hold],
+        live: list[Hold],
+        now: float,
+        patience: Callable[[Hold], float],
+        *,
+        final: bool,
     ) -> dict[Hold, float]:
         """Return those of `holds` that an earlier round has left out, and since when.
 
         `live`: all that are out, in the order in which they were taken. `patience`: how long nothing is to
-        have used one.
+        have used one. `final`: nobody looks again.
         """
         frames = sys._current_frames() if holds else {}
         # Each round of a chain of callbacks takes one: then the one before left out what it took.
         newest = {(hold.owner, hold.stack): hold.taken for hold in live if hold.owner.kind == CALLBACKS}
         found: dict[Hold, float] = {}
         since = {hold: self._since[hold] for hold in holds if hold in self._since}
-        for hold in self._in_turn([hold for hold in holds if not hold.others]):
+        for hold in self._in_turn([hold for hold in holds if not hold.others], final):
             owner = hold.owner
             if owner.kind == CALLBACKS:
                 waits = is_between_callbacks(frames.get(owner.thread))
@@ -88,8 +94,8 @@ class Rounds:
         self._since = since
         return found
 
-    def _in_turn(self, holds: list[Hold]) -> list[Hold]:
-        if len(holds) <= MAX_LOOKS:
+    def _in_turn(self, holds: list[Hold], final: bool) -> list[Hold]:
+        if final or len(holds) <= MAX_LOOKS:
             return holds
         start = self._turn % len(holds)
         self._turn = start + MAX_LOOKS

@@ -127,7 +127,7 @@ class Units:
             and _is_for_itself(hold)
             and self._again.get(hold, 0) < KEPT
         ]
-        in_rounds = self._rounds.left(holds, live, now, lambda hold: _patience(hold, final))
+        in_rounds = self._rounds.left(holds, live, now, lambda hold: _patience(hold, final), final=final)
         for hold in holds:
             after = _patience(hold, final)
             if hold in in_rounds:

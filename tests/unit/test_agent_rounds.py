@@ -17,7 +17,7 @@ from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.calls import comes_round, variables_read
 from rushhour.agent.frames import stack_of
 from rushhour.agent.owners import CALLBACKS, owner_finder
-from rushhour.agent.rounds import is_between_callbacks
+from rushhour.agent.rounds import MAX_LOOKS, is_between_callbacks
 from rushhour.agent.units import OWNER_IDLE, Units
 from tests.unit.standing_subject import compiled
 
@@ -230,6 +230,29 @@ def test_the_loop_of_a_task(work: Any, lost: str | None) -> None:
             task.cancel()
 
     assert asyncio.run(main()) == [lost]
+
+
+def test_many_loops_take_turns_until_the_process_ends() -> None:
+    many = 2 * MAX_LOOKS + 1
+
+    async def main(final: bool) -> list[int]:
+        items, taking, units = asyncio.Queue[int](), Taking(), Units(Classifier())
+        tasks = [asyncio.create_task(task_leaves_it(items, taking)) for _ in range(many)]
+        for _ in range(many):
+            items.put_nowait(1)
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        lost = []
+        for number in range(3):
+            units.look(taking.holds, 3.0 + number, final)
+            lost.append(sum(hold.lost == OWNER_IDLE for hold in taking.holds))
+        for task in tasks:
+            task.cancel()
+        return lost
+
+    assert asyncio.run(main(final=False)) == [MAX_LOOKS, 2 * MAX_LOOKS, many]
+    assert asyncio.run(main(final=True))[0] == many
 
 
 def test_a_connection_that_was_used_a_moment_ago_is_not_lost_yet() -> None:
