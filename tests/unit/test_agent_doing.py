@@ -219,6 +219,18 @@ def test_a_timeout_records_the_connections_that_its_request_held() -> None:
     assert book.held_by(None, later, state) == (0, 0)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_thread_with_a_copy_of_a_requests_context_may_not_keep_the_request_waiting(known: bool) -> None:
+    """Whether the request waits for that thread is asked elsewhere: see `held_for`."""
+    book, pool, runs, beside = Book(), FakePool(), Owner(THREAD, 1), Owner(THREAD, 2)
+    request = Request("GET", None, runs if known else None)
+    held = a_hold(book, pool, request, 1, 1.0)
+    held.owner = runs
+    state = held.slot.pool
+    assert book.held_by(request, beside, state) == ((0, 0) if known else (1, 0))
+    assert book.held_by(request, runs, state) == (1, 0)
+
+
 def test_what_an_earlier_job_of_the_thread_left_is_not_held_by_the_one_that_is_turned_away() -> None:
     book, pool = Book(), FakePool()
     left = a_hold(book, pool, None, 5, 1.0)
