@@ -15,9 +15,9 @@ BENCHMARKS: Final = {
     "live-checkouts": "",
     "recorder": "",
     "workers": "",
-    "master": "WORKERS,SECONDS",
+    "master": "WORKERS[,SECONDS]",
     "arrivals": "",
-    "generator": "CUSTOMERS,...",
+    "generator": "CUSTOMERS[,...]",
     "seeding": "",
     "stack": "",
     "check": "",
@@ -29,7 +29,7 @@ BENCHMARKS: Final = {
     "forecast": "FOLDER",
     "traffic": "",
     "traffic-read": "",
-    "traffic-memory": "GIGABYTES,GIGABYTES",
+    "traffic-memory": "GIGABYTES[,GIGABYTES]",
 }
 LONG: Final = {"capacity": ""}  # a quarter of an hour and more: measured only when named
 KNOWN: Final = BENCHMARKS | LONG
@@ -52,7 +52,7 @@ def main(words: list[str]) -> int:
     """
     asked, problems = read(words or list(BENCHMARKS))
     if problems:
-        names = (f"{name}:{takes}" if takes else name for name, takes in KNOWN.items())
+        names = (f"{name}[:{takes}]" if takes else name for name, takes in KNOWN.items())
         print(*problems, f"known: {', '.join(names)}", sep="\n", file=sys.stderr)
         return BAD_USAGE
     missed: list[str] = []

@@ -47,7 +47,7 @@ def test_every_wrong_name_and_argument_is_named_with_the_known_ones(
     assert printed.out == ""
     for word, said in wrong.items():
         assert [line for line in printed.err.splitlines() if said in line and word in line], word
-    assert "generator:CUSTOMERS,..." in printed.err.splitlines()[-1]
+    assert "generator[:CUSTOMERS[,...]]" in printed.err.splitlines()[-1]
     assert "measuring" not in printed.err
 
 
