@@ -127,18 +127,20 @@ def test_a_locustfile_may_print_start_threads_and_override_what_locust_offers(tm
     assert locustfile_problems(path, tmp_path) == []
 
 
+LATE_TASKS = (
+    "    def on_start(self):\n        self.tasks = [lambda user: None]\n",
+    (
+        "    class Walk(MarkovTaskSet):\n        @transition('home')\n        def home(self): pass\n"
+        "    tasks = [Walk]\n"
+    ),
+    "    def __init__(self, *given):\n        super().__init__(*given)\n        self.tasks = []\n",
+    "    pass\n@events.init.add_listener\ndef add(**_):\n    Customer.tasks = [print]\n",
+    "    class Walk(TaskSet):\n        def get_next_task(self): return print\n    tasks = [Walk]\n",
+)
+
+
 @pytest.mark.parametrize(
-    "text",
-    [
-        "    def on_start(self):\n        self.tasks = [lambda user: None]\n",
-        "    def __init__(self, *given):\n        super().__init__(*given)\n        self.tasks = []\n",
-        "    pass\n@events.init.add_listener\ndef add(**_):\n    Customer.tasks = [print]\n",
-        "    class Walk(TaskSet):\n        def get_next_task(self): return print\n    tasks = [Walk]\n",
-        (
-            "    class Walk(MarkovTaskSet):\n        @transition('home')\n        def home(self): pass\n"
-            "    tasks = [Walk]\n"
-        ),
-    ],
+    "text", [*LATE_TASKS[:2], *(pytest.param(text, marks=pytest.mark.long) for text in LATE_TASKS[2:])]
 )
 def test_tasks_may_be_added_as_a_customer_starts(text: str, tmp_path: Path) -> None:
     path = tmp_path / "customers.py"
