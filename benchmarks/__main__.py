@@ -1,53 +1,102 @@
-"""`make bench`: every claim about speed, measured now on this machine, as one table."""
+"""`make bench`: every claim about speed, measured now on this machine, as a table of each benchmark."""
 
 import importlib
 import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from benchmarks.table import Row
 
-MODULES = (
-    "agent",
-    "matrix",
-    "live_checkouts",
-    "recorder",
-    "workers",
-    "master",
-    "arrivals",
-    "generator",
-    "seeding",
-    "stack",
-    "check",
-    "detection",
-    "compose",
-    "alarms",
-    "memory",
-    "report",
-    "forecast",
-    "traffic",
-    "traffic-read",
-    "traffic-memory",
-)
-LONG = ("capacity",)  # a quarter of an hour and more: measured only when named
+# The benchmarks in their order, with the arguments that they take behind a colon: `generator:20000`.
+BENCHMARKS: Final = {
+    "agent": "",
+    "matrix": "",
+    "live-checkouts": "",
+    "recorder": "",
+    "workers": "",
+    "master": "WORKERS[,SECONDS]",
+    "arrivals": "",
+    "generator": "CUSTOMERS[,...]",
+    "seeding": "",
+    "stack": "",
+    "check": "",
+    "detection": "",
+    "compose": "",
+    "alarms": "",
+    "memory": "",
+    "report": "",
+    "forecast": "FOLDER",
+    "traffic": "",
+    "traffic-read": "",
+    "traffic-memory": "GIGABYTES[,GIGABYTES]",
+}
+LONG: Final = {"capacity": ""}  # a quarter of an hour and more: measured only when named
+KNOWN: Final = BENCHMARKS | LONG
+MET, MISSED, BAD_USAGE = 0, 1, 64
 
 
-def main(names: list[str]) -> int:
-    """Run the named benchmarks, or all; exit code 1 when a bound was missed, 64 for an unknown name.
+class Asked(NamedTuple):
+    """A benchmark, and what its `run` is called with."""
 
-    A colon separates a benchmark from its arguments: `generator:20000`.
+    name: str
+    module: Any
+    arguments: Sequence[object]
+
+
+def main(words: list[str]) -> int:
+    """Run the named benchmarks, or all.
+
+    The exit code is 1 when a bound was missed, or a benchmark ended with an error, and 64 for a wrong name or
+    argument; nothing is measured then.
     """
-    known = (*MODULES, *LONG)
-    if unknown := [name for name in names if name.partition(":")[0] not in known]:
-        print(f"no benchmark {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
-        return 64
-    rows: list[Row] = []
-    for name in names or MODULES:
+    asked, problems = read(words or list(BENCHMARKS))
+    if problems:
+        names = (f"{name}[:{takes}]" if takes else name for name, takes in KNOWN.items())
+        print(*problems, f"known: {', '.join(names)}", sep="\n", file=sys.stderr)
+        return BAD_USAGE
+    missed: list[str] = []
+    for name, module, arguments in asked:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        module, _, argument = name.replace("-", "_").partition(":")
-        rows += importlib.import_module(f"benchmarks.{module}").run(*filter(None, [argument]))
-    widths = [max(len(text) for text in column) for column in zip(*map(cells, rows), strict=True)]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(cells(row), widths, strict=True)).rstrip())
-    return int(any(row.ok is False for row in rows))
+        rows = measured(name, module, arguments)
+        widths = [max(len(text) for text in column) for column in zip(*map(cells, rows), strict=True)]
+        for row in rows:
+            line = "  ".join(text.ljust(width) for text, width in zip(cells(row), widths, strict=True))
+            print(line.rstrip(), flush=True)
+        missed += [row.name.strip() for row in rows if row.ok is False]
+    if missed:
+        print(f"missed: {'; '.join(missed)}", file=sys.stderr)
+    return MISSED if missed else MET
+
+
+def read(words: Sequence[str]) -> tuple[list[Asked], list[str]]:
+    """Return what is asked for, and what is wrong with it."""
+    asked: list[Asked] = []
+    problems: list[str] = []
+    for word in words:
+        name, colon, text = word.partition(":")
+        name = name.replace("_", "-")
+        if name not in KNOWN:
+            problems.append(f"no benchmark {name!r}")
+        elif colon and not KNOWN[name]:
+            problems.append(f"{word}: {name} takes no argument")
+        else:
+            module: Any = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
+            try:
+                asked.append(Asked(name, module, module.arguments(text) if colon else ()))
+            except ValueError as error:
+                problems.append(f"{word}: {error}")
+    return asked, problems
+
+
+def measured(name: str, module: Any, arguments: Sequence[object]) -> list[Row]:
+    """Return the rows of a benchmark; one that ends with an error is a row, and the others are measured."""
+    try:
+        rows: list[Row] = module.run(*arguments)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is printed, and the bound is missed
+        traceback.print_exc()
+        rows = [Row(name, f"ended with an error: {type(error).__name__}, see above", "", ok=False)]
+    return rows
 
 
 def cells(row: Row) -> tuple[str, str, str, str]:

@@ -24,23 +24,25 @@ PER_S: Final = 200.0
 SECONDS: Final = 25.0
 WARM_UP_S: Final = 10.0  # until as many customers leave as arrive
 BOUND_MS: Final = 20.0
+LEAST_ARRIVED: Final = 0.9  # of the rate: the arrivals are random, 5,000 give or take 70
 
 
 def run() -> list[Row]:
     """Measure once, in about half a minute."""
+    bound = f"p99 <= {BOUND_MS:g} ms, >= {LEAST_ARRIVED * PER_S:g}/s, none turned away"
     with page_server() as url:
         metrics = measured(url)
     late_ms, arrived = metrics.due_late_p99_ms, metrics.arrivals_per_s
     if late_ms is None or arrived is None:
-        return [Row("arrivals", "the generator wrote nothing about itself", f"<= {BOUND_MS:g} ms", False)]
+        return [Row("arrivals", "the generator wrote nothing about itself", bound, False)]
     figures = (
         f"{arrived:.0f} customers/s arrived, {metrics.all.achieved_rps or 0:,.0f} requests/s, "
         f"{metrics.users_mean or 0:,.0f} present: sent {late_ms:.1f} ms late at p99, "
         f"{metrics.due_late_max_ms or 0:.0f} ms at most, with "
         f"{metrics.generator_cpu_cores_max or 0:.2f} of a core"
     )
-    kept = late_ms <= BOUND_MS and not metrics.turned_away and arrived >= 0.9 * PER_S
-    return [Row(f"{PER_S:g} arrivals/s on one core", figures, f"<= {BOUND_MS:g} ms", kept)]
+    kept = late_ms <= BOUND_MS and not metrics.turned_away and arrived >= LEAST_ARRIVED * PER_S
+    return [Row(f"{PER_S:g} arrivals/s on one core", figures, bound, kept)]
 
 
 def measured(url: str) -> Metrics:
@@ -59,8 +61,3 @@ def measured(url: str) -> Metrics:
         finally:
             process.stop(STOP_GRACE_S)
         return measure(scenario, load_history(run_dir))
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

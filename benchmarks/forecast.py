@@ -3,9 +3,18 @@
 `forecast:FOLDER` keeps the runs there, and predicts again from those that it holds already.
 """
 
+from pathlib import Path
+
 from benchmarks import forecast_runs, forecast_sizes
 from benchmarks.harness import folder_of_runs
 from benchmarks.table import Row
+
+
+def arguments(text: str) -> tuple[str]:
+    """Read the folder. Raises ValueError if it can be none."""
+    if not text or (Path(text).exists() and not Path(text).is_dir()):
+        raise ValueError(f"{text!r} is no folder")
+    return (text,)
 
 
 def run(kept: str | None = None) -> list[Row]:

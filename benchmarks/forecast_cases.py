@@ -9,7 +9,7 @@ from rushhour.forecast.demand import Demand
 from rushhour.forecast.interval import CONFIDENCE, Estimate
 from rushhour.forecast.queueing import PoolSetting, Setting, measured_setting
 
-LEAST_INSIDE: Final = 0.8
+LEAST_INSIDE: Final = CONFIDENCE  # as many as the intervals promise
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from benchmarks.forecast_cases import LEAST_INSIDE
 from benchmarks.harness import kept_run
 from benchmarks.table import Row
 from rushhour.errors import InsufficientDataError
@@ -17,7 +18,6 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Production
 from rushhour.verdict.forecast import Forecast, Range
 
-LEAST_INSIDE: Final = 0.8
 MOST_UNSURE: Final = 1 / 8
 MOST_CPU_S: Final = 10.0
 SMALL_SHARE: Final = 0.1  # of the customers

@@ -5,7 +5,7 @@ Locust alone, against a page that costs next to nothing. wrk, hey and autocannon
 costs a program that does nothing but send it.
 
     make bench ARGS=generator               # 1,000, 3,000 and 10,000 customers
-    make bench ARGS=generator:20000         # another number
+    make bench ARGS=generator:5000,20000    # other numbers
 """
 
 import json
@@ -13,7 +13,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,13 +21,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.arguments import whole
 from benchmarks.page import page_server
 from benchmarks.table import Row
 from rushhour.load.locust import STOP_GRACE_S, locust_command, locust_environment
+from rushhour.load.machine import machine_problems, this_machine
 from rushhour.process.child import start
 from rushhour.process.guard import Guard
 from rushhour.rundir import RunDir
-from rushhour.scenario.model import Load, Pool, Scenario, Target
+from rushhour.scenario.model import MOST_CUSTOMERS, Load, Pool, Scenario, Target
 
 SIZES: Final = (1_000, 3_000, 10_000)
 FULL: Final = 10_000  # the bounds are for as many
@@ -91,11 +92,20 @@ class Measured:
         )
 
 
-def run(*sizes: str) -> list[Row]:
+def arguments(text: str) -> list[int]:
+    """Read numbers of customers. Raises ValueError, also for more than this machine can carry."""
+    sizes = [whole(part, 1, MOST_CUSTOMERS) for part in text.split(",")]
+    problems = [problem for size in sizes for problem in machine_problems(_scenario(size), this_machine())]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return sizes
+
+
+def run(*sizes: int) -> list[Row]:
     """Measure, in about six minutes; or in two minutes each for other numbers of customers."""
     rows: list[Row] = []
     with page_server() as url:
-        for customers in map(int, sizes or SIZES):
+        for customers in sizes or SIZES:
             shipped, stock = measure(url, customers, plugin=True), measure(url, customers, plugin=False)
             rows.append(Row(f"{customers:,} customers", str(shipped), "", None))
             rows.append(Row(f"{customers:,} customers, stock Locust", str(stock), "", None))
@@ -136,8 +146,7 @@ def bounds(shipped: Measured, stock: Measured) -> Iterator[Row]:
     )
 
 
-def measure(url: str, customers: int, *, plugin: bool) -> Measured:
-    """One rush hour."""
+def _scenario(customers: int) -> Scenario:
     duration_s = min(max(30.0, customers / 100), 100.0)
     load = Load(
         users=customers,
@@ -149,9 +158,14 @@ def measure(url: str, customers: int, *, plugin: bool) -> Measured:
         locustfile=LOCUSTFILE,
     )
     target = Target(name="page", command="-", health="/", releases=("1",), schema="-", root=str(ROOT))
-    scenario = Scenario(
+    return Scenario(
         name="generator", target=target, load=load, release="1", expect="healthy", pool=Pool(timeout=1.0)
     )
+
+
+def measure(url: str, customers: int, *, plugin: bool) -> Measured:
+    """One rush hour."""
+    scenario = _scenario(customers)
     with tempfile.TemporaryDirectory() as folder, Guard() as guard:
         path, run_dir = Path(folder) / "watched.json", RunDir(Path(folder) / "run")
         run_dir.logs.mkdir(parents=True)
@@ -162,12 +176,12 @@ def measure(url: str, customers: int, *, plugin: bool) -> Measured:
         log = run_dir.logs / "locust.log"
         process = start(guard, "Locust", pinned(command), log=log, environment=environment, cwd=ROOT)
         try:
-            process.wait(duration_s + ENDS_WITHIN_S)
+            process.wait(scenario.load.duration + ENDS_WITHIN_S)
             if not path.exists():
                 raise RuntimeError(f"Locust measured nothing: {log.read_text()[-2000:]}")
         finally:
             process.stop(STOP_GRACE_S)
-        return read(json.loads(path.read_text()), customers, duration_s)
+        return read(json.loads(path.read_text()), customers, scenario.load.duration)
 
 
 def without_plugin(
@@ -253,8 +267,3 @@ def requests_in(program: str, said: str) -> int:
     if program == "hey":
         return sum(int(line.split()[1]) for line in said.splitlines() if line.strip().startswith("[200]"))
     return int(next(line.split()[0] for line in said.splitlines() if " requests in " in line))
-
-
-if __name__ == "__main__":
-    for row in run(*sys.argv[1:]):
-        print(row.name, "|", row.measured, "|", row.bound, "|", row.ok)

@@ -1,9 +1,9 @@
-"""What one master takes with two hundred workers; `ARGS=master:1000,600`: with 1,000, for ten minutes.
+"""What one master takes with two hundred workers; `ARGS=master:200,600`: for ten minutes.
 
 The master is a real Locust with the recorder. A few processes speak for the workers: each has a socket of
 its own, joins, answers, sends a heartbeat and a report each second, and Locust's statistics every three. A
 report has 40 endpoints with 5 outcomes each. In the middle one worker falls silent. What was sent is compared
-with what requests.jsonl holds.
+with what requests.jsonl holds. Memory is read each second, and its growth is the slope of that.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,12 @@ from typing import Final
 
 import psutil
 
+from benchmarks.arguments import number, split, whole
+from benchmarks.growth import Slope, slope
 from benchmarks.table import Row
 from benchmarks.workers import ROOT
 from rushhour.load.locust import STOP_GRACE_S, start_load
+from rushhour.load.machine import machine_problems, this_machine
 from rushhour.load.master_address import MasterAddress
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
@@ -38,7 +42,12 @@ ENDS_WITHIN_S: Final = 60.0
 SETTLED_S: Final = 35.0  # measured from here: Locust keeps figures of the last half minute
 EDGE_S: Final = 3.0  # before the end of the load
 CPU_BOUND: Final = 0.5
-GROWTH_BOUND_MB: Final = 20.0
+TEN_MINUTES_S: Final = 600.0
+# Locust keeps a count of each second for each endpoint: some megabytes in ten minutes.
+GROWTH_BOUND_MB: Final = 20.0  # in ten minutes
+LEAST_S, MOST_S = 60.0, 86_400.0  # of a load: a slope needs some samples
+MOST_WORKERS: Final = 100_000
+SAMPLE_S: Final = 1.0
 NOTICED_BOUND_S: Final = 10.0
 
 
@@ -48,7 +57,7 @@ class Measured:
 
     cpu_cores: float
     memory_mb: float
-    grown_mb: float
+    memory_mb_per_s: Slope
     sent: int  # requests
     wrong: int  # requests that were lost or counted twice
     rows: int
@@ -57,11 +66,19 @@ class Measured:
     others_lost: int  # workers that were taken for lost, but spoke
 
 
-def run(argument: str = "") -> list[Row]:
-    """Measure for about a minute and a half, or for the seconds behind the comma."""
-    number, _, lasting = argument.partition(",")
-    workers, seconds = int(number or WORKERS), float(lasting or SECONDS)
+def arguments(text: str) -> tuple[int, float]:
+    """Read the workers and, behind a comma, the seconds of the load. Raises ValueError."""
+    workers, *seconds = split(text, 2)
+    asked = whole(workers, 2, MOST_WORKERS), number(seconds[0], LEAST_S, MOST_S) if seconds else SECONDS
+    if problems := machine_problems(_scenario(*asked), this_machine(), workers_here=False):
+        raise ValueError(problems[0])
+    return asked
+
+
+def run(workers: int = WORKERS, seconds: float = SECONDS) -> list[Row]:
+    """Measure for the seconds of the load and about a quarter of a minute more."""
     found, what = measure(workers, seconds), f"{workers:,} workers at one master"
+    grown, measured_s = found.memory_mb_per_s.times(TEN_MINUTES_S), seconds - SETTLED_S - EDGE_S
     noticed = "not noticed" if found.noticed_s is None else f"noticed after {found.noticed_s:.1f} s"
     return [
         Row(
@@ -72,9 +89,10 @@ def run(argument: str = "") -> list[Row]:
         ),
         Row(
             f"{what}: memory",
-            f"grew by {found.grown_mb:.1f} MB in {seconds - SETTLED_S - EDGE_S:.0f} s",
+            f"{grown.value:+.1f} MB in ten minutes ({grown.low:+.1f} to {grown.high:+.1f}) by the slope of "
+            f"{measured_s:.0f} s",
             f"<= {GROWTH_BOUND_MB:g} MB",
-            found.grown_mb <= GROWTH_BOUND_MB,
+            grown.at_most(GROWTH_BOUND_MB),
         ),
         Row(
             f"{what}: requests lost or counted twice",
@@ -151,6 +169,7 @@ def _scenario(workers: int, seconds: float) -> Scenario:
 def _speaker(stack: ExitStack, port: int, number: int, workers: int, seconds: float) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.subjects.many_workers"]
     command += [str(port), str(number), str(SPEAKERS), str(workers), str(seconds / 2)]
+    command += [str(JOINED_S + seconds + ENDS_WITHIN_S)]
     speaker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def end() -> None:
@@ -163,18 +182,25 @@ def _speaker(stack: ExitStack, port: int, number: int, workers: int, seconds: fl
 
 def _watch(
     meter: psutil.Process, run_dir: RunDir, seconds: float, settled_s: float
-) -> tuple[float, float, float]:
-    """Return the master's CPU in cores, its memory in MB, and its growth, once the load is settled."""
+) -> tuple[float, float, Slope]:
+    """Return the master's CPU in cores, its memory in MB and the slope of that, once the load is settled."""
     deadline_s = time.monotonic() + JOINED_S
     while f.LOAD_STARTED not in _text(run_dir.file("events.jsonl")):
         if time.monotonic() > deadline_s:
             raise RuntimeError(f"the load did not start: {_text(run_dir.logs / 'locust.log')[-2000:]}")
         time.sleep(0.2)
     time.sleep(settled_s)
-    began_s, cpu_s, early_mb = time.monotonic(), _cpu_s(meter), meter.memory_info().rss / 1e6
-    time.sleep(seconds - settled_s - EDGE_S)
-    late_mb = meter.memory_info().rss / 1e6
-    return (_cpu_s(meter) - cpu_s) / (time.monotonic() - began_s), late_mb, late_mb - early_mb
+    began_s, cpu_s = time.monotonic(), _cpu_s(meter)
+    samples = list(_memory_mb(meter, began_s + seconds - settled_s - EDGE_S))
+    cores = (_cpu_s(meter) - cpu_s) / (time.monotonic() - began_s)
+    return cores, samples[-1][1], slope(samples)
+
+
+def _memory_mb(meter: psutil.Process, until_s: float) -> Iterator[tuple[float, float]]:
+    """Yield when the memory was read, and how much it was."""
+    while (now_s := time.monotonic()) < until_s:
+        yield now_s, meter.memory_info().rss / 1e6
+        time.sleep(SAMPLE_S)
 
 
 def _cpu_s(meter: psutil.Process) -> float:

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from benchmarks.arguments import number, split
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
 
 PART: Final = 0.1  # of the log, for the growth of memory
+LEAST_GB, MOST_GB = 0.01, 1_000.0
 BOUND_MB: Final = 500
 GROWTH: Final = 1.25  # of memory, for ten times the log
 BLOCK: Final = 2_000  # lines, which are those of one second
@@ -28,12 +30,16 @@ TIMEOUT_S: Final = 7_200
 WORDS: Final = ("orders", "customers", "items", "carts", "reviews", "invoices", "search", "login")
 
 
-def run(argument: str = "1,1") -> list[Row]:
+def arguments(text: str) -> list[float]:
+    """Read the gigabytes of both logs, or of each of them. Raises ValueError."""
+    return [number(part, LEAST_GB, MOST_GB) for part in split(text, 2)]
+
+
+def run(worst: float = 1.0, usual: float | None = None) -> list[Row]:
     """Each log twice, a tenth and the whole; a process for each, so that its peak is its own."""
-    worst, _, usual = argument.partition(",")
     return [
-        *rows("nothing repeats", unrepeated, float(worst)),
-        *rows("as services write it", usual_blocks, float(usual or worst)),
+        *rows("nothing repeats", unrepeated, worst),
+        *rows("as services write it", usual_blocks, worst if usual is None else usual),
     ]
 
 

@@ -1,9 +1,13 @@
 """For all tests."""
 
+import gc
 import os
 
 import pytest
 from hypothesis import settings
+
+# Garbage collection would look at all modules and tests again and again while they are collected and run.
+gc.disable()
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("tests", deadline=None)
@@ -38,3 +42,8 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()

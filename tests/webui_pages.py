@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 READY_S, GONE_S, SEEN_MS = 60.0, 30.0, 30_000
+expect.set_options(timeout=SEEN_MS)  # a page is as slow as what runs beside it
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium: install chromium or set CHROMIUM to its path"
@@ -111,9 +112,9 @@ def chromium() -> Iterator[Browser]:
 def start(page: Page, release: str) -> None:
     page.locator('select[name="release"]').select_option(release)
     page.get_by_role("button", name=re.compile("^start", re.IGNORECASE)).click()
-    expect(page.locator("#rushhour")).to_have_attribute("data-phase", "running", timeout=SEEN_MS)
+    expect(page.locator("#rushhour")).to_have_attribute("data-phase", "running")
 
 
 def stop(page: Page) -> None:
     page.get_by_role("button", name=re.compile("^stop$", re.IGNORECASE)).click()
-    expect(page.locator("#rushhour")).to_have_attribute("data-phase", "ready", timeout=SEEN_MS)
+    expect(page.locator("#rushhour")).to_have_attribute("data-phase", "ready")

@@ -1,6 +1,6 @@
 """Speaks for many workers of Locust, over one socket each; prints what they sent.
 
-python -m benchmarks.subjects.many_workers PORT NUMBER OF WORKERS SILENT_AFTER_S
+python -m benchmarks.subjects.many_workers PORT NUMBER OF WORKERS SILENT_AFTER_S GIVES_UP_S
 
 It speaks for the workers whose index leaves NUMBER when divided by OF. The first of NUMBER 0 falls silent, as
 if its machine were gone, SILENT_AFTER_S seconds after its first report.
@@ -38,7 +38,6 @@ OUTCOMES: Final = (
 VALUES: Final = {Outcome.OK: 40}  # requests of an endpoint in a second; of the other outcomes 1
 STATS_S: Final = 3.0
 POLL_MS: Final = 20
-GIVES_UP_S: Final = 300.0
 DICE: Final = Random(7)  # noqa: S311 - the same reports each time
 VARIANTS: Final = 20  # reports that workers take turns with
 
@@ -71,12 +70,12 @@ class Script:
     sent: Counter[str] = field(default_factory=Counter)
 
 
-def main(port: int, number: int, of: int, workers: int, silent_after_s: float) -> None:
-    """Speak until every worker was asked to quit, or the deadline has passed."""
+def main(port: int, indexes: range, silent_after_s: float, gives_up_s: float) -> None:
+    """Speak until every worker was asked to quit, at most for `gives_up_s` seconds."""
     context, poller = zmq.Context(), zmq.Poller()
-    context.set(zmq.MAX_SOCKETS, 4 * workers + 100)
+    context.set(zmq.MAX_SOCKETS, 4 * len(indexes) + 100)
     by_socket: dict[zmq.Socket[bytes], Worker] = {}
-    for index in range(number, workers, of):
+    for index in indexes:
         socket = context.socket(zmq.DEALER)
         worker = Worker(f"simulated-{index}", socket)
         socket.setsockopt(zmq.IDENTITY, worker.identity.encode())
@@ -87,8 +86,8 @@ def main(port: int, number: int, of: int, workers: int, silent_after_s: float) -
         worker.send("client_ready", __version__)
     script = Script([_report() for _ in range(VARIANTS)], _stats(), silent_after_s)
     silent: dict[str, float] = {}
-    victim = next(iter(by_socket.values())) if number == 0 else None
-    deadline_s = time.monotonic() + GIVES_UP_S
+    victim = next(iter(by_socket.values())) if indexes.start == 0 else None
+    deadline_s = time.monotonic() + gives_up_s
     while time.monotonic() < deadline_s and not all(each.done or each.silent for each in by_socket.values()):
         for ready, _ in poller.poll(POLL_MS):
             _answer(by_socket[ready], script)
@@ -188,4 +187,4 @@ def _stats() -> dict[str, Any]:
 
 if __name__ == "__main__":
     PORT, NUMBER, OF, WORKERS = map(int, sys.argv[1:5])
-    main(PORT, NUMBER, OF, WORKERS, float(sys.argv[5]))
+    main(PORT, range(NUMBER, WORKERS, OF), *map(float, sys.argv[5:7]))

@@ -99,9 +99,12 @@ def select(options: Options, names: Sequence[str], *, pinned_stay: bool = False)
         if scenario.target.url
         for problem in check_host(scenario.target.url, options.allow_host)
     ]
-    if options.workers_at is None:
-        machine = this_machine()
-        problems += [problem for scenario in chosen for problem in machine_problems(scenario, machine)]
+    machine, workers_here = this_machine(), options.workers_at is None
+    problems += [
+        problem
+        for scenario in chosen
+        for problem in machine_problems(scenario, machine, workers_here=workers_here)
+    ]
     if options.workers_at and (
         without := [scenario.name for scenario in chosen if not scenario.load.workers]
     ):

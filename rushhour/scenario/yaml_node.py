@@ -1,11 +1,13 @@
 """Reads a YAML file as plain data, with the line number of each key and item."""
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
@@ -18,7 +20,11 @@ from rushhour.process.regular import read_at_most
 
 MOST_BYTES: Final = 1_000_000  # a larger file takes longer to read than anybody waits
 MOST_VALUES: Final = 100_000
+# Texts that are kept as they were read: a command reads some files more than once, and parsing takes long.
+KEPT_TEXTS: Final = 8
+MOST_KEPT: Final = 100_000  # characters of one
 
+Read = TypeVar("Read")
 KeyPath = tuple[str | int, ...]
 
 
@@ -29,6 +35,10 @@ class Node:
     plain: Any
     lines: Mapping[KeyPath, int]
     _children: dict[str, "Node"] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def copy(self) -> "Node":
+        """Return a node whose data may be changed."""
+        return Node(deepcopy(self.plain), self.lines)
 
     def line(self, path: Sequence[str | int]) -> int:
         """Return the line of the longest prefix of the path that exists in the file."""
@@ -63,6 +73,17 @@ class Node:
         return Node(plain, lines)
 
 
+def kept_by_text(read: Callable[..., Read]) -> Callable[..., Read]:
+    """Keep what `read` made of the last texts, unless they are long."""
+    kept = lru_cache(KEPT_TEXTS)(read)
+
+    @wraps(read)
+    def read_or_kept(text: str, *more: Hashable) -> Read:
+        return read(text, *more) if len(text) > MOST_KEPT else kept(text, *more)
+
+    return read_or_kept
+
+
 def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
     """Read a mapping from a YAML file, which may use these `tags` of its own, to no effect here.
 
@@ -75,17 +96,23 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
     with yaml_errors(path, text):
-        loaded = YAML(typ="rt").load(text)
+        try:
+            return _mapping(text, tags).copy()
+        except _WrongError as error:
+            raise UsageError([f"{path}:{problem}" for problem in error.args]) from None
+
+
+@kept_by_text
+def _mapping(text: str, tags: frozenset[str]) -> Node:
+    """Return the mapping of a text. Raises _WrongError with problems ("12: ...")."""
+    loaded = YAML(typ="rt").load(text)
     if not isinstance(loaded, CommentedMap):
-        raise UsageError([f"{path}:1: {_kind(loaded)}; it must be a mapping"])
+        raise _WrongError(f"1: {_kind(loaded)}; it must be a mapping")
     lines: dict[KeyPath, int] = {(): 1}
     found: list[str] = []
-    try:
-        plain = _plain(loaded, (), lines, found, tags)
-    except _TooManyError:
-        raise UsageError([f"{path}:1: more than {MOST_VALUES:,} values, with those of its aliases"]) from None
+    plain = _plain(loaded, (), lines, found, tags)
     if found:
-        raise UsageError([f"{path}:{problem}" for problem in found])
+        raise _WrongError(*found)
     return Node(plain, lines)
 
 
@@ -112,8 +139,8 @@ def yaml_errors(path: Path, text: str) -> Iterator[None]:
         raise UsageError([f"{path}:{line}: cannot be read as {kind}{why}"]) from None
 
 
-class _TooManyError(Exception):
-    """A file has more values than anybody writes: aliases of aliases make a small file a large one."""
+class _WrongError(Exception):
+    """What is wrong with a text, each with its line in front: "12: ..."."""
 
 
 def _kind(loaded: object) -> str:
@@ -147,9 +174,12 @@ def _foreign_tag(value: Any) -> str | None:
 def _plain(
     value: Any, path: KeyPath, lines: dict[KeyPath, int], problems: list[str], tags: frozenset[str]
 ) -> Any:
-    """Return plain data, and add to `lines` and `problems` ("12: ..."). Raises _TooManyError."""
+    """Return plain data, and add to `lines` and `problems` ("12: ...").
+
+    Raises _WrongError for more values than anybody writes: aliases of aliases make a small file a large one.
+    """
     if len(lines) > MOST_VALUES:
-        raise _TooManyError
+        raise _WrongError(f"1: more than {MOST_VALUES:,} values, with those of its aliases")
     if (tag := _foreign_tag(value)) is not None and tag not in tags:
         where = ".".join(str(part) for part in path) or "the file"
         problems.append(

@@ -7,7 +7,7 @@ from docker import DockerClient
 from playwright.sync_api import expect
 
 from tests.docker.compose_subject import everything
-from tests.webui_pages import SEEN_MS, chromium, needs_chromium, serving, start, stop
+from tests.webui_pages import chromium, needs_chromium, serving, start, stop
 
 
 @needs_chromium
@@ -19,7 +19,7 @@ def test_runs_start_and_stop_on_containers(client: DockerClient, tmp_path: Path)
         page.goto(url)
         start(page, "1.1")
         page.get_by_role("tab", name="Pool", exact=True).click()
-        expect(page.locator("tr", has_text="replica")).to_contain_text("100 %", timeout=SEEN_MS)
+        expect(page.locator("tr", has_text="replica")).to_contain_text("100 %")
         stop(page)
         expect(page.locator("#rushhour-verdict")).to_contain_text("tiny (release 1.1)")
         page.get_by_role("button", name="New").click()

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rushhour.cli.main import _exit_of
 from tests.judged_runs import ROOT, TIMEOUT_S, Ended, asked_and_recorded, read, run, rushhour, told
 
 GONE_WITHIN_S = 10
@@ -130,7 +131,9 @@ def under_load(cache: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     )
     events = tmp_path / "latest/events.jsonl"
     try:
-        wait_until(lambda: events.exists() and "load_started" in events.read_text(), 60, "the load to start")
+        wait_until(
+            lambda: events.exists() and "load_started" in events.read_text(), TIMEOUT_S, "the load to start"
+        )
         yield harness
     finally:
         harness.kill()
@@ -178,19 +181,27 @@ def test_an_interrupted_run_stops_everything_and_keeps_what_it_saw(
     assert read(tmp_path / "latest/verdict.json")["verdict"] == "unknown"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("run", "rush-huor"), "did you mean rush-hour?"),
-        (("run", "gate", "--release", "9"), "referrals has no such release; known: 1.0, 1.1, 1.1.1"),
-        (("run", "gate", "--scenarios", "missing.yaml"), "missing.yaml: no such file"),
-        (("run", "gate", "--stack", "moon"), "'moon' is not one of"),
-        (("run",), "no scenario named"),
-        (("judge", "docs"), "no scenario.json; this is not a run directory"),
-    ],
+BAD_USAGE = (
+    (("run", "rush-huor"), "did you mean rush-hour?"),
+    (("run", "gate", "--release", "9"), "referrals has no such release; known: 1.0, 1.1, 1.1.1"),
+    (("run", "gate", "--scenarios", "missing.yaml"), "missing.yaml: no such file"),
+    (("run", "gate", "--stack", "moon"), "'moon' is not one of"),
+    (("run",), "no scenario named"),
+    (("judge", "docs"), "no scenario.json; this is not a run directory"),
 )
-def test_bad_usage_is_reported_without_a_traceback(arguments: tuple[str, ...], told: str) -> None:
+
+
+def test_bad_usage_is_reported_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for arguments, words in BAD_USAGE:
+        assert _exit_of(list(arguments)) == 64
+        said = capsys.readouterr().err
+        assert words in said
+        assert "Traceback" not in said
+    arguments, words = BAD_USAGE[0]
     ended = rushhour(*arguments)
     assert ended.returncode == 64
-    assert told in ended.stderr
+    assert words in ended.stderr
     assert "Traceback" not in ended.stderr

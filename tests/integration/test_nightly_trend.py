@@ -59,7 +59,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_charts_are_drawn_offline(browser: Browser, tmp_path: Path, scheme: str) -> None:
     path = tmp_path / "trend.html"
     path.write_text(render_trend([*nights()], {"20250110T030000Z", "20250110T030000Z/x-gate"}))

@@ -96,8 +96,11 @@ def hierarchy() -> Hierarchy | None:
 
 @pytest.mark.parametrize(
     ("mode", "how"),
-    [("up", signal.SIGKILL), ("up", signal.SIGTERM), ("seeding", signal.SIGKILL)],
-    ids=["killed", "terminated", "killed-while-seeding"],
+    [
+        pytest.param("up", signal.SIGKILL, id="killed"),
+        pytest.param("up", signal.SIGTERM, id="terminated", marks=pytest.mark.long),
+        pytest.param("seeding", signal.SIGKILL, id="killed-while-seeding"),
+    ],
 )
 def test_nothing_survives_the_harness(mode: str, how: signal.Signals, cache: Path, tmp_path: Path) -> None:
     harness = start_harness(mode, tmp_path, cache)

@@ -19,7 +19,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.webui_pages import (
     GONE_S,
     ROOT,
-    SEEN_MS,
     chromium,
     needs_chromium,
     serving,
@@ -126,16 +125,16 @@ def test_runs_start_and_stop_in_the_browser_and_each_is_judged(browser: Browser,
     expect(page.locator(".MuiModal-root")).to_have_count(0)
     page.get_by_role("tab", name="Pool", exact=True).click()
     replica = page.locator("tr", has_text="replica")
-    expect(replica).to_contain_text("100 %", timeout=SEEN_MS)
+    expect(replica).to_contain_text("100 %")
     live = browser.new_page()
     live.goto(f"{served.url}rushhour")
-    expect(live.locator("#charts .plot")).to_have_count(6, timeout=SEEN_MS)
-    expect(live.locator("#holders")).to_contain_text("list_referrals", timeout=SEEN_MS)
+    expect(live.locator("#charts .plot")).to_have_count(6)
+    expect(live.locator("#holders")).to_contain_text("list_referrals")
     page.get_by_role("tab", name="Verdicts", exact=True).click()
     stop(page)
     [run] = served.runs_of("tiny")
     row = page.locator("tr", has_text=run.name)
-    expect(row).to_contain_text(re.compile("pass|fail|unknown"), timeout=6000)
+    expect(row).to_contain_text(re.compile("pass|fail|unknown"))
     page.get_by_role("tab", name="Pool", exact=True).click()
     state = page.evaluate("fetch('/rushhour/state').then((answer) => answer.json())")
     for pool in state["state"]["pools"]:
@@ -153,7 +152,7 @@ def test_runs_start_and_stop_in_the_browser_and_each_is_judged(browser: Browser,
     expect(dialog).to_be_visible()
     start(page, "1.1.1")
     stop(page)
-    expect(live.locator("#runs tbody tr")).to_have_count(2, timeout=SEEN_MS)
+    expect(live.locator("#runs tbody tr")).to_have_count(2)
     assert len(loads) == 1  # the page was never loaded again
     for opened in (page, live, report):
         opened.close()
@@ -210,7 +209,7 @@ def test_a_broken_stack_is_started_again_and_nothing_survives_kill_9(
             one for one in family if "gunicorn" in " ".join(one.cmdline()) and one.ppid() == process.pid
         ]
         service.kill()
-        expect(page.locator("#rushhour")).to_contain_text("the stack broke", timeout=SEEN_MS)
+        expect(page.locator("#rushhour")).to_contain_text("the stack broke")
         start(page, "1.1.1")  # and in the middle of this run comes the kill
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 8

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.webui_pages import GONE_S, ROOT, SEEN_MS, chromium, free_port, listens, needs_chromium, wait_until
+from tests.webui_pages import GONE_S, ROOT, chromium, free_port, listens, needs_chromium, wait_until
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -55,7 +55,7 @@ def button(within: Page | Locator, name: str) -> Locator:
 
 
 def phase(page: Page, name: str) -> None:
-    expect(page.locator("#rushhour")).to_have_attribute("data-phase", name, timeout=SEEN_MS)
+    expect(page.locator("#rushhour")).to_have_attribute("data-phase", name)
 
 
 def tab(page: Page, name: str) -> None:
@@ -86,9 +86,9 @@ def test_the_tabs_are_right_after_each_run_without_a_reload(page: Page) -> None:
     for runs, opened in enumerate(("Pool", "Verdicts", "Statistics"), start=1):
         run_once(page, opened)
         tab(page, "Verdicts")
-        expect(page.locator("tr", has_text="it ran out")).to_have_count(runs, timeout=5000)
+        expect(page.locator("tr", has_text="it ran out")).to_have_count(runs)
         tab(page, "Pool")
-        expect(page.locator("tr", has_text="replica")).to_contain_text("20 %", timeout=5000)
+        expect(page.locator("tr", has_text="replica")).to_contain_text("20 %")
 
 
 def test_choosing_another_scenario_fills_the_open_dialog(page: Page) -> None:

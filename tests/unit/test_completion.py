@@ -86,9 +86,9 @@ def offered(shell: str, words: list[str], folder: Path, working: Path = ROOT) ->
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["rushhour", "ni"], ["nightly"]),
-        (["rushhour", "run", "--dur"], ["--duration"]),
         (["rushhour", "run", "smoke-l"], ["smoke-leak"]),
+        pytest.param(["rushhour", "ni"], ["nightly"], marks=pytest.mark.long),
+        pytest.param(["rushhour", "run", "--dur"], ["--duration"], marks=pytest.mark.long),
     ],
 )
 def test_a_shell_completes_commands_options_and_scenarios(

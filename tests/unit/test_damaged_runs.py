@@ -132,12 +132,12 @@ def test_damage_is_said_in_words(
 ) -> None:
     path = run.file(name)
     damage(next(path.iterdir()) if name == "manifest" else path)
-    began_s = time.monotonic()
+    began_s = time.process_time()
     for command in ("judge", "report", "alarms"):
         assert _exit_of([command, str(run.path)]) in (64, 2), capsys.readouterr().err
         said = capsys.readouterr().err
         assert name in said
-    assert time.monotonic() - began_s < 10
+    assert time.process_time() - began_s < 10
 
 
 @pytest.mark.parametrize("kind", sorted(IN_ROWS))

@@ -113,7 +113,17 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("kind", WRONG)
+# Each is imported in a process of its own, with Locust: `make test` has one of each rule.
+OTHERS = {
+    *("indentation", "name", "abstract only", "pytest functions", "session length of a task set"),
+    *("one of two without a task", "an empty list of tasks", "task of a task set"),
+    *(f"task {name}" for name in ("start", "wait", "client", "on_start", "environment", "context")),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind in OTHERS)) for kind in WRONG]
+)
 def test_what_is_wrong_with_a_locustfile_is_named_with_its_line(kind: str, tmp_path: Path) -> None:
     text, line, what = WRONG[kind]
     path = tmp_path / "customers.py"
@@ -147,18 +157,20 @@ def test_a_locustfile_may_print_start_threads_and_override_what_locust_offers(tm
     assert locustfile_problems(path, tmp_path, print) == []
 
 
+LATE_TASKS = (
+    "    def on_start(self):\n        self.tasks = [lambda user: None]\n",
+    (
+        "    class Walk(MarkovTaskSet):\n        @transition('home')\n        def home(self): pass\n"
+        "    tasks = [Walk]\n"
+    ),
+    "    def __init__(self, *given):\n        super().__init__(*given)\n        self.tasks = []\n",
+    "    pass\n@events.init.add_listener\ndef add(**_):\n    Customer.tasks = [print]\n",
+    "    class Walk(TaskSet):\n        def get_next_task(self): return print\n    tasks = [Walk]\n",
+)
+
+
 @pytest.mark.parametrize(
-    "text",
-    [
-        "    def on_start(self):\n        self.tasks = [lambda user: None]\n",
-        "    def __init__(self, *given):\n        super().__init__(*given)\n        self.tasks = []\n",
-        "    pass\n@events.init.add_listener\ndef add(**_):\n    Customer.tasks = [print]\n",
-        "    class Walk(TaskSet):\n        def get_next_task(self): return print\n    tasks = [Walk]\n",
-        (
-            "    class Walk(MarkovTaskSet):\n        @transition('home')\n        def home(self): pass\n"
-            "    tasks = [Walk]\n"
-        ),
-    ],
+    "text", [*LATE_TASKS[:2], *(pytest.param(text, marks=pytest.mark.long) for text in LATE_TASKS[2:])]
 )
 def test_tasks_may_be_added_as_a_customer_starts(text: str, tmp_path: Path) -> None:
     path = tmp_path / "customers.py"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.load import machine as machines
 from rushhour.load.machine import Machine, machine_problems, this_machine
 from tests.unit import histories as h
+from tests.unit.fake_proc import fake_proc
 
 ROOMY = Machine(open_files=1_000_000, ports=60_000, memory_mb=100_000)
 
@@ -61,6 +61,29 @@ def test_files_are_those_of_a_process_and_ports_those_of_all() -> None:
     assert problems(dataclasses.replace(ROOMY, ports=5_000), 6_000, workers=2)
 
 
+@pytest.mark.parametrize(("workers", "said"), [(824, 0), (825, 1)])
+@pytest.mark.parametrize("here", [True, False])
+def test_a_master_has_a_connection_to_each_worker(workers: int, said: int, here: bool) -> None:
+    scenario, machine = h.scenario(), dataclasses.replace(ROOMY, open_files=1_024)
+    load = dataclasses.replace(scenario.load, users=6_000, workers=workers)
+    found = machine_problems(dataclasses.replace(scenario, load=load), machine, workers_here=here)
+    assert len(found) == said
+    for problem in found:
+        assert (
+            "825 workers of one Locust master need 1,025 open files, and the hard limit is 1,024" in problem
+        )
+        assert "fewer workers" in problem
+
+
+def test_customers_of_workers_elsewhere_take_nothing_here() -> None:
+    scenario = h.scenario()
+    load = dataclasses.replace(scenario.load, users=1_000_000, workers=20)
+    machine = Machine(1_024, 28_232, 100)
+    wanted = dataclasses.replace(scenario, load=load)
+    assert machine_problems(wanted, machine, workers_here=False) == []
+    assert len(machine_problems(wanted, machine)) == 3
+
+
 def test_every_limit_is_said_at_once() -> None:
     assert len(problems(Machine(1_024, 28_232, 1_000), 1_000_000)) == 3
 
@@ -73,15 +96,68 @@ def test_this_machine_is_read() -> None:
     assert machine.memory_mb > 0
 
 
-def test_a_control_group_without_a_limit_leaves_what_the_machine_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def write(directory: Path, **files: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / f"memory.{name}").write_text(text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "left_mb"),
+    [
+        ({"current": "5000000"}, None),  # the root of the hierarchy has no limit
+        ({"current": "5000000", "max": "max", "high": "max"}, None),
+        ({"current": "5000000", "max": "8000000"}, 3),
+        ({"current": "5000000", "max": "8000000", "high": "7000000"}, 2),
+        # The kernel drops cached files when memory is asked for, but not those that lie in memory only.
+        (
+            {
+                "current": "7000000",
+                "max": "8000000",
+                "stat": "anon 1\nfile 5000000\nshmem 500000\n"
+                "inactive_file 3000000\nactive_file 1500000\nslab_reclaimable 10000",
+            },
+            5.51,
+        ),
+    ],
+)
+def test_memory_is_what_the_control_group_leaves(
+    tmp_path: Path, files: dict[str, str], left_mb: float | None
 ) -> None:
-    monkeypatch.setattr(machines, "_GROUP", tmp_path)
-    (tmp_path / "memory.current").write_text("5000000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert (this_machine().memory_mb or 0) > 5
-    (tmp_path / "memory.max").write_text("8000000\n")
-    assert this_machine().memory_mb == 3
+    mount = f"30 25 0:26 / {tmp_path} rw - cgroup2 cgroup2 rw"
+    write(tmp_path / "job", **files)
+    memory_mb = this_machine(fake_proc(tmp_path, [mount], ["0::/job"])).memory_mb or 0
+    assert memory_mb == left_mb if left_mb else memory_mb > 10
+
+
+def test_a_group_around_this_ones_group_limits_it_too(tmp_path: Path) -> None:
+    mount = f"30 25 0:26 / {tmp_path} rw - cgroup2 cgroup2 rw"
+    proc = fake_proc(tmp_path, [mount], ["0::/machine.slice/session.scope/shell"])
+    write(tmp_path / "machine.slice", current="6000000", max="8000000")
+    write(tmp_path / "machine.slice" / "session.scope", current="5000000", max="9000000")
+    write(tmp_path / "machine.slice" / "session.scope" / "shell", current="1000000", max="max")
+    assert this_machine(proc).memory_mb == 2
+
+
+@pytest.mark.parametrize("root", ["/", "/docker/abc"])  # of the machine, or what a container sees of it
+def test_version_1_of_control_groups_counts_its_memory_apart(tmp_path: Path, root: str) -> None:
+    mounts = [
+        f"30 25 0:26 {root} {tmp_path}/memory rw - cgroup cgroup rw,memory",
+        f"31 25 0:27 {root} {tmp_path}/cpu rw - cgroup cgroup rw,cpu",
+    ]
+    proc = fake_proc(tmp_path, mounts, ["4:memory:/docker/abc", "3:cpu:/docker/abc", "0::/"])
+    group = tmp_path / "memory" / ("docker/abc" if root == "/" else "")
+    stat = "inactive_file 9\ntotal_inactive_file 1000000\ntotal_active_file 500000"
+    write(group, limit_in_bytes="8000000", usage_in_bytes="6000000", stat=stat)
+    assert this_machine(proc).memory_mb == 3.5
+    write(group, limit_in_bytes="9223372036854771712")
+    assert (this_machine(proc).memory_mb or 0) > 10
+
+
+def test_a_machine_without_control_groups_has_what_the_system_says(tmp_path: Path) -> None:
+    machine = this_machine(tmp_path)
+    assert machine.ports is None
+    assert (machine.memory_mb or 0) > 10
 
 
 def test_a_process_may_open_as_many_files_as_the_hard_limit_says() -> None:
@@ -96,13 +172,24 @@ def test_a_process_may_open_as_many_files_as_the_hard_limit_says() -> None:
     assert done.stdout == "(512, 512)\n"
 
 
-@pytest.mark.parametrize(("users", "limit"), [(56, 256), (57, 4_096)])
-def test_the_service_inherits_a_limit_of_open_files_that_holds_its_customers(users: int, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("customers", "limit"),
+    [
+        ("users=56", 256),
+        ("users=57", 4_096),
+        # How many are there at once depends on the service.
+        ("users=None, arrivals=(RatePoint(0.0, 1.0),)", 4_096),
+    ],
+)
+def test_the_service_inherits_a_limit_of_open_files_that_holds_its_customers(
+    customers: str, limit: int
+) -> None:
     program = (
         "import dataclasses, resource, subprocess; from rushhour.load.machine import make_room\n"
+        "from rushhour.scenario.arrivals import RatePoint\n"
         "from tests.unit import histories as h\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))\n"
-        f"load = dataclasses.replace(h.scenario().load, users={users})\n"
+        f"load = dataclasses.replace(h.scenario().load, {customers})\n"
         "make_room([dataclasses.replace(h.scenario(), load=load)])\n"
         "print(subprocess.run(['sh', '-c', 'ulimit -n'], capture_output=True, text=True).stdout)"
     )

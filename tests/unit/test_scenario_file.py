@@ -10,6 +10,7 @@ from rushhour.errors import UsageError
 from rushhour.rundir import RunDir
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import SCENARIO, SHAPES
+from rushhour.scenario.yaml_node import read_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -279,3 +280,22 @@ def test_merged_mappings_are_read(folder: Path) -> None:
     )
     broken = load_scenarios(write(folder, text)).scenarios["broken"]
     assert (broken.load.users, broken.load.duration) == (40, 90.0)
+
+
+def test_what_a_reader_changes_is_not_read_again(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    for file in (path, other):
+        file.write_text("load: { users: 3, faults: [1] }\n", encoding="utf-8")
+    first = read_yaml(path)
+    first.plain["load"]["faults"].append(2)
+    first.plain["more"] = 1
+    assert read_yaml(other).plain == {"load": {"users": 3, "faults": [1]}}
+    path.write_text("load: 4\n", encoding="utf-8")
+    assert read_yaml(path).plain == {"load": 4}
+
+
+def test_each_file_is_named_that_has_the_same_wrong_text(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("- 1\n", encoding="utf-8")
+        with pytest.raises(UsageError, match=rf"{name}:1: holds a list"):
+            read_yaml(tmp_path / name)

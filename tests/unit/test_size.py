@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rushhour.cli.main import cli
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.queueing import measured_setting
 from rushhour.forecast.recorded import read_demand
-from rushhour.jobs.size.advice import size_pools
+from rushhour.jobs.size.advice import _at_one_server, size_pools
 from rushhour.jobs.size.reading import read_for_sizing
 from rushhour.jobs.size.sizes import PoolSize
 from rushhour.rundir import History
@@ -94,7 +95,7 @@ def test_a_pooler_gets_no_more_connections_than_the_server_has() -> None:
     assert f"use {found.together} connections at once at most, more than the server allows, too" in words
     assert "with a pool of at most 17, in which check-outs wait for each other" in words
     assert f"a pool of {found.together}" not in words
-    many = " ".join(sized(customers=960, instances=24, max_connections=20).reasons)
+    many = " ".join(sized(customers=240, instances=24, max_connections=20).reasons)
     assert "not even 1 fits in each" in many
 
 
@@ -110,11 +111,16 @@ def test_pools_of_one_server_are_held_against_its_limit_together() -> None:
     )
     two = dataclasses.replace(demand, pools=(pool, again), endpoints=endpoints)
     setting = measured_setting(two)
-    alone = size_pools(two, setting, max_connections=1000).pools
-    most = [(size.pool_size or 0) + (size.max_overflow or 0) for size in alone]
-    for limit, exceeded in ((sum(most) + 3, False), (sum(most) + 2, True)):
-        for size in size_pools(two, setting, max_connections=limit).pools:
-            assert any("together they may open" in reason for reason in size.reasons) == exceeded
+
+    def said(sizes: Sequence[PoolSize]) -> set[bool]:
+        return {any("together they may open" in reason for reason in size.reasons) for size in sizes}
+
+    sizes = size_pools(two, setting, max_connections=20).pools  # one pool fits, two do not
+    assert said(sizes) == {True}
+    most = sum((size.pool_size or 0) + (size.max_overflow or 0) for size in sizes)
+    alone = [dataclasses.replace(size, reasons=()) for size in sizes]
+    assert said(_at_one_server(two, setting, alone, most + 3)) == {False}
+    assert said(_at_one_server(two, setting, alone, most + 2)) == {True}
 
 
 def test_the_server_s_limit_is_that_of_the_run() -> None:

@@ -7,6 +7,7 @@ import pytest
 from rushhour.errors import StackError
 from rushhour.stack.processes.cgroups import GroupV1, GroupV2, quota, spread, weight
 from rushhour.stack.processes.hierarchy import Hierarchy, candidates, find_hierarchy
+from tests.unit.fake_proc import fake_proc
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,6 @@ def test_group_of_version_2(tmp_path: Path) -> None:
     assert (group.cpu_s(), group.throttled_s()) == (2.5, 1.5)
     (tmp_path / "cpu.stat").write_text("usage_usec 1\n")  # no quota can be set here
     assert group.throttled_s() == 0
-
-
-def fake_proc(root: Path, mountinfo: list[str], own: list[str]) -> Path:
-    (root / "proc" / "self").mkdir(parents=True)
-    (root / "proc" / "self" / "mountinfo").write_text("".join(line + "\n" for line in mountinfo))
-    (root / "proc" / "self" / "cgroup").write_text("".join(line + "\n" for line in own))
-    return root / "proc"
 
 
 def test_version_1_is_found_where_this_process_is(tmp_path: Path) -> None:

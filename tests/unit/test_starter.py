@@ -177,7 +177,9 @@ def test_a_task_has_the_parameters_without_which_it_is_refused(
     _, customers = initialised(tmp_path, document)
     assert f"self.client.get({call})" in customers
     assert ("use values that exist" in customers) == ("name=" in call)
-    assert locustfile_problems(tmp_path / "customers.py", tmp_path, print) == []
+    compile(customers, "customers.py", "exec")
+    if "headers=" in call:  # a process with Locust takes long
+        assert locustfile_problems(tmp_path / "customers.py", tmp_path, print) == []
 
 
 BREAK = "x\nimport os\nos._exit(7)\r#: {y"

@@ -68,6 +68,20 @@ def test_every_problem_of_a_form_is_reported_at_once() -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["user_count", "spawn_rate"])
+def test_the_form_refuses_more_customers_than_a_scenario_may_have(field: str) -> None:
+    assert read_ask({field: "1000000000", "host": ""}, WELCOME, {""})
+    with pytest.raises(FormError, match="'1e10' is not a number above 0, and at most 1,000,000,000"):
+        read_ask({field: "1e10", "host": ""}, WELCOME, {""})
+
+
+def test_the_form_may_not_ask_for_more_than_the_machine_can_carry() -> None:
+    gate = load_scenarios(ROOT / "scenarios.yaml").scenarios["gate"]
+    assert run_problems(asked_for(gate, Ask("gate", "1.1", 800, 40.0, None))) == []
+    problems = run_problems(asked_for(gate, Ask("gate", "1.1", 900_000_000, 40.0, None)))
+    assert any("900,000,000 customers" in problem and "MB are available" in problem for problem in problems)
+
+
 def test_messages_come_back_as_they_were() -> None:
     for message in (WELCOME, RUNNING, Ask("gate", "1.1", 1, 2.0, None)):
         assert decode(encode(message)) == message

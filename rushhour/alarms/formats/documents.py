@@ -13,7 +13,7 @@ from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
 from rushhour.process.regular import read_at_most
-from rushhour.scenario.yaml_node import KeyPath, Node, yaml_errors
+from rushhour.scenario.yaml_node import KeyPath, Node, kept_by_text, yaml_errors
 
 MAX_BYTES: Final = 20_000_000
 MAX_YAML: Final = 2_000_000  # characters: YAML is read some hundred times slower than JSON
@@ -107,17 +107,29 @@ class _JsonLines(dict[KeyPath, int]):
 def _yaml(path: Path, text: str) -> list[Node]:
     if len(text) > MAX_YAML:
         raise UsageError([f"{path}: {len(text):,} characters of YAML; {MAX_YAML:,} are the most"])
-    found = []
     with yaml_errors(path, text):
-        for node in YAML(typ="safe", pure=True).compose_all(text):
-            lines: dict[KeyPath, int] = {}
-            reader = _Reader()
+        nodes, problems = _nodes(text)
+        if problems:
+            raise UsageError([f"{path}:{problem}" for problem in problems])
+        return [node.copy() for node in nodes]
+
+
+@kept_by_text
+def _nodes(text: str) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    """Return the documents of a text, or the problems of the first that has any ("12: ...")."""
+    found: list[Node] = []
+    for node in YAML(typ="safe", pure=True).compose_all(text):
+        lines: dict[KeyPath, int] = {}
+        reader = _Reader()
+        try:
             plain = reader.plain(node, (), lines)
-            if reader.problems:
-                raise UsageError([f"{path}:{problem}" for problem in reader.problems])
-            if plain is not None:
-                found.append(Node(plain, lines))
-    return found
+        except UsageError as error:  # too many values to go on
+            return (), tuple(error.problems)
+        if reader.problems:
+            return (), tuple(reader.problems)
+        if plain is not None:
+            found.append(Node(plain, lines))
+    return tuple(found), ()
 
 
 class _Reader:

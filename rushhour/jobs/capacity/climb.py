@@ -14,6 +14,7 @@ from rushhour.jobs.capacity.measured import step_of
 from rushhour.jobs.capacity.search import Next, Plan, knee_of, next_step, steps_left
 from rushhour.jobs.capacity.sure import PERCENTILES
 from rushhour.judging.judge import judge_run
+from rushhour.load.machine import make_room
 from rushhour.load.placement import place_load
 from rushhour.observe.environment import describe_environment
 from rushhour.report.settings import uses_think_time
@@ -190,6 +191,7 @@ class Ladder:
         return step_of(run)
 
     def _serve(self, scenario: Scenario, run: RunDir, screen: Screen) -> Running:
+        make_room([scenario])
         standing = self._running
         if standing is not None and isinstance(standing, ServesAgain):
             standing.serve_again(scenario, run)

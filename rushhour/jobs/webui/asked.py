@@ -5,6 +5,7 @@ from dataclasses import replace
 from rushhour.errors import UsageError
 from rushhour.jobs.webui.messages import Ask, Choice, Go
 from rushhour.load.locust import in_flight_s, locust_environment
+from rushhour.load.machine import machine_problems, this_machine
 from rushhour.rundir import RunDir
 from rushhour.scenario.arrivals import peak, stretched, with_peak
 from rushhour.scenario.model import Scenario
@@ -37,7 +38,7 @@ def choice(scenario: Scenario) -> Choice:
 def run_problems(scenario: Scenario) -> list[str]:
     """Return what contradicts itself in what the form asks for, or is more than this machine can do."""
     found = [f"{'.'.join(map(str, where))}: {what}" for where, what in contradictions(scenario)]
-    return found + list(check_capacity(scenario))
+    return [*found, *check_capacity(scenario), *machine_problems(scenario, this_machine())]
 
 
 def same_databases(standing: Scenario, wanted: Scenario) -> bool:

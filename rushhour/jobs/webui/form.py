@@ -6,6 +6,7 @@ from typing import Any
 
 from rushhour.jobs.webui.messages import Ask, Choice, Welcome
 from rushhour.scenario.durations import seconds_of
+from rushhour.scenario.model import MOST_CUSTOMERS
 
 
 class FormError(ValueError):
@@ -110,8 +111,8 @@ def _number(text: str | None, default: float, what: str, problems: list[str]) ->
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        problems.append(f"{what}: {text!r} is not a number above 0")
+    if not 0 < number <= MOST_CUSTOMERS:
+        problems.append(f"{what}: {text!r} is not a number above 0, and at most {MOST_CUSTOMERS:,}")
         return default
     return number
 

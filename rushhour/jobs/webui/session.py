@@ -13,6 +13,7 @@ from rushhour.jobs.webui.asked import asked_for, go_of, run_problems, same_datab
 from rushhour.jobs.webui.locust import BrowserLoad, WebLocust
 from rushhour.jobs.webui.messages import Ask, Judged, Phase, Refused, View
 from rushhour.judging.judge import judge_run
+from rushhour.load.machine import make_room
 from rushhour.observe.environment import describe_environment
 from rushhour.observe.live_state import LiveState
 from rushhour.observe.watch import Watcher
@@ -190,6 +191,7 @@ class Session:
 
     def _serving(self, scenario: Scenario, recorder: Recorder) -> Running:
         """Return the service, anew for this run; the databases too where they stand for other settings."""
+        make_room([scenario])
         standing = self._standing
         if (
             standing is not None

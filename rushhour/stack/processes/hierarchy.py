@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from rushhour.errors import StackError
+from rushhour.process.own_groups import PROC, own_groups
 from rushhour.stack.processes.cgroups import CpuGroup, GroupV1, GroupV2
 
 
@@ -46,7 +47,7 @@ class Hierarchy:
                         left.rmdir()
 
 
-def find_hierarchy(proc: Path = Path("/proc")) -> Hierarchy:
+def find_hierarchy(proc: Path = PROC) -> Hierarchy:
     """Find the first place where a group can be made, limited and removed. Raises StackError with why not."""
     why: list[str] = []
     for candidate in candidates(proc):
@@ -72,27 +73,16 @@ def _try_out(hierarchy: Hierarchy) -> None:
 
 def candidates(proc: Path) -> Iterator[Hierarchy]:
     """Yield hierarchies with a CPU controller, nearest first, whether they can be written or not."""
-    mounts = list(_mounts(proc))
-    own = _own_groups(proc)
-    v1 = {
-        controller: _inside(mount, root, own.get(controller, "/"))
-        for mount, root, kind, controllers in mounts
-        if kind == "cgroup"
-        for controller in controllers
-    }
+    groups = list(own_groups(proc))
+    v1 = {name: each.directories[0] for each in groups for name in each.controllers}
     if "cpu" in v1 and "cpuacct" in v1:
         yield Hierarchy(1, v1["cpu"], v1["cpuacct"])
-    for mount, root, kind, _ in mounts:
-        if kind != "cgroup2":
-            continue
+    for each in groups:
         # A group that has processes of its own cannot give controllers to groups below it, except the root:
         # so look beside us, further and further up.
-        place = _inside(mount, root, own.get("", "/"))
-        for directory in [place, *place.parents]:
+        for directory in each.directories if each.version == 2 else ():
             if _gives_cpu(directory):
                 yield Hierarchy(2, directory, directory)
-            if directory == mount:
-                break
 
 
 def _gives_cpu(directory: Path) -> bool:
@@ -106,36 +96,3 @@ def _gives_cpu(directory: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _mounts(proc: Path) -> Iterator[tuple[Path, str, str, tuple[str, ...]]]:
-    """Mount point, root within the file system, type and controllers of every mounted hierarchy."""
-    try:
-        lines = (proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return  # no such file: not Linux
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        if kind[0] in {"cgroup", "cgroup2"}:
-            yield Path(fields[4]), fields[3], kind[0], tuple(kind[-1].split(","))
-
-
-def _own_groups(proc: Path) -> dict[str, str]:
-    """Map each controller to the group this process is in; "" is the unified hierarchy."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    own: dict[str, str] = {}
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        own |= dict.fromkeys(controllers.split(","), path)
-    return own
-
-
-def _inside(mount: Path, root: str, group: str) -> Path:
-    """Return a group's directory under its mount, which in a container shows a part of the hierarchy only."""
-    relative = os.path.relpath(group, root)
-    inside = mount / relative
-    return inside if not relative.startswith("..") and inside.is_dir() else mount

@@ -1,0 +1,120 @@
+"""The command of the benchmarks: its arguments, its table, and the slope of memory. Nothing is measured."""
+
+import importlib
+import random
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks.__main__ import KNOWN, main
+from benchmarks.growth import BLOCKS, slope
+from benchmarks.table import Row
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def test_every_benchmark_has_its_module() -> None:
+    for name in KNOWN:
+        assert (BENCHMARKS / f"{name.replace('-', '_')}.py").is_file()
+
+
+def test_every_wrong_name_and_argument_is_named_with_the_known_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wrong = {
+        "nosuch": "no benchmark 'nosuch'",
+        "": "no benchmark ''",
+        "--help": "no benchmark '--help'",
+        "stack:5": "stack takes no argument",
+        "stack:": "stack takes no argument",
+        "generator:": "'' is no whole number from 1 to 1,000,000,000",
+        "generator:many": "'many' is no whole number from 1 to 1,000,000,000",
+        "generator:1000,0": "'0' is no whole number from 1 to 1,000,000,000",
+        "generator:900000000": "900,000,000 customers",
+        "master:1": "'1' is no whole number from 2 to 100,000",
+        "master:200,10": "'10' is no number from 60 to 86,400",
+        "master:200,nan": "'nan' is no number from 60 to 86,400",
+        "master:200,600,1": "3 values, and at most 2 have a meaning",
+        "generator:1e3": "'1e3' is no whole number",
+        "generator:9999999999": "'9999999999' is no whole number",
+        "traffic-memory:1,inf": "'inf' is no number from 0.01 to 1,000",
+        f"forecast:{__file__}": "is no folder",
+    }
+    assert main(["alarms", *wrong]) == 64
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    for word, said in wrong.items():
+        assert [line for line in printed.err.splitlines() if said in line and word in line], word
+    assert "generator[:CUSTOMERS[,...]]" in printed.err.splitlines()[-1]
+    assert "measuring" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("word", "given"),
+    [
+        ("generator:1000,20", (1000, 20)),
+        ("master:200", (200, 75.0)),
+        ("master:200,600", (200, 600.0)),
+        ("traffic-memory:1,10", (1.0, 10.0)),
+        ("traffic_memory:0.5", (0.5,)),
+        ("forecast:runs/kept", ("runs/kept",)),
+        ("live_checkouts", ()),
+    ],
+)
+def test_arguments_reach_the_benchmark(word: str, given: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+
+    def run(*arguments: object) -> list[Row]:
+        called.append(arguments)
+        return []
+
+    module = importlib.import_module(f"benchmarks.{word.partition(':')[0].replace('-', '_')}")
+    monkeypatch.setattr(module, "run", run)
+    assert main([word]) == 0
+    assert called == [given]
+
+
+def test_a_benchmark_that_breaks_is_missed_and_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks() -> list[Row]:
+        raise RuntimeError("the round recorded no load")
+
+    rows = [Row("seen", "3 s", "<= 5 s", True), Row("beside it", "not measured", "", None)]
+    monkeypatch.setitem(sys.modules, "benchmarks.stack", SimpleNamespace(run=breaks))
+    monkeypatch.setitem(sys.modules, "benchmarks.check", SimpleNamespace(run=lambda: rows))
+    assert main(["stack", "check"]) == 1
+    printed = capsys.readouterr()
+    assert [line.split("  ")[0] for line in printed.out.splitlines()] == ["MISSED", "met", "-"]
+    assert "the round recorded no load" in printed.err
+    assert printed.err.splitlines()[-1] == "missed: stack"
+    assert main(["check"]) == 0
+
+
+def memory(mb_per_s: float, noise_mb: float, seconds: int = 540) -> list[tuple[float, float]]:
+    dice = random.Random(1)  # noqa: S311  # the same noise each time
+    return [(float(t), 100 + mb_per_s * t + dice.gauss(0, noise_mb)) for t in range(seconds)]
+
+
+@pytest.mark.parametrize("per_minute_mb", [0.0, 0.5, 5.0])
+def test_the_slope_of_memory_is_found_in_noise(per_minute_mb: float) -> None:
+    found = slope(memory(per_minute_mb / 60, noise_mb=1.0)).times(60)
+    assert found.low <= per_minute_mb <= found.high
+    assert found.value == pytest.approx(per_minute_mb, abs=0.05)
+
+
+def test_a_spike_is_no_growth() -> None:
+    samples = [(t, mb + 50 if 200 <= t < 210 else mb) for t, mb in memory(0.0, 0.5)]
+    assert slope(samples).times(600).at_most(2.0)
+
+
+def test_a_bound_within_the_noise_is_not_decided() -> None:
+    for growing, answer in ((0.0, True), (0.5, None), (1.0, False)):  # MB a second, of which 0.5 are allowed
+        assert slope(memory(growing, 4.0, seconds=60)).at_most(0.5) is answer
+
+
+def test_a_slope_needs_samples() -> None:
+    with pytest.raises(ValueError, match="11 samples"):
+        slope(memory(0.0, 0.0, seconds=BLOCKS - 1))
