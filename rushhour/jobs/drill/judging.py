@@ -9,13 +9,14 @@ from pydantic import TypeAdapter
 
 from rushhour.errors import NotWrittenError, RunDataError
 from rushhour.jobs.drill.facts import Drill
-from rushhour.jobs.drill.judge import SERVICES, judge_history
+from rushhour.jobs.drill.judge import judge_history
 from rushhour.jobs.drill.page import drill_files
 from rushhour.judging.judge import read_scenario
 from rushhour.rundir import History, RunDir, load_history
 from rushhour.rundir import facts as f
 from rushhour.rundir.directory import json_text, write_whole
 from rushhour.rundir.reading import read_object
+from rushhour.verdict.lost import SERVICES
 
 FILE: Final = "drill.json"
 _DRILL: Final = TypeAdapter(Drill)
