@@ -36,7 +36,7 @@ class RunDataError(RushhourError):
 
 
 class NotWrittenError(RunDataError):
-    """A file of a run directory cannot be written: the directory or its file system is read-only."""
+    """Files of a run directory cannot be written (read-only, disk full): the OSError is its cause."""
 
 
 class InsufficientDataError(RushhourError):

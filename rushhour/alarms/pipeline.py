@@ -92,11 +92,11 @@ class Pipeline:
         try:
             evaluated = self._firing(unknown, timeline)
         except promtool.PromtoolError as error:
-            bad = self._refused(unknown)
-            if not bad:
-                return Outcome(unknown, (), (), str(error))
-            unknown = unknown_rules(self.rules, {**unknown, **bad})
             try:
+                bad = self._refused(unknown)
+                if not bad:
+                    return Outcome(unknown, (), (), str(error))
+                unknown = unknown_rules(self.rules, {**unknown, **bad})
                 evaluated = self._firing(unknown, timeline)
             except promtool.PromtoolError as again:
                 return Outcome(unknown, (), (), str(again))

@@ -9,7 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,8 +86,8 @@ def check_rules(path: Path) -> list[str]:
 
 def refused(text: str) -> str:
     """Return what promtool says is wrong with a rule file's text; "" for nothing, or without promtool."""
-    with tempfile.TemporaryDirectory(prefix="rushhour-promtool-") as name:
-        file = Path(name) / "rules.yml"
+    with _folder() as folder:
+        file = folder / "rules.yml"
         file.write_text(text, encoding="utf-8")
         found = [problem.rpartition(f"{file}:")[2].strip() for problem in check_rules(file)]
     return "; ".join(found)
@@ -112,14 +113,26 @@ def firing(question: Question) -> tuple[tuple[int, frozenset[Labels]], ...]:
 
 @lru_cache(maxsize=32)  # an audit, its advice and a gate ask the same
 def _evaluated(tool: str, question: Question) -> tuple[tuple[int, frozenset[Labels]], ...]:
-    with tempfile.TemporaryDirectory(prefix="rushhour-promtool-") as name:
-        folder = Path(name)
+    with _folder() as folder:
         for number, text in enumerate(question.rules):
             (folder / f"rules-{number}.yml").write_text(text, encoding="utf-8")
         test = folder / "test.json"  # JSON is YAML
         test.write_text(json.dumps(_document(question)), encoding="utf-8")
         done = _run([tool, "test", "rules", str(test)], TIMEOUT_S)
     return _parsed(done)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Yield a folder for promtool's files. Raises PromtoolError where they cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="rushhour-promtool-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise PromtoolError(
+            f"files for promtool cannot be written below {tempfile.gettempdir()}: {error.strerror}; free "
+            "space there, or name another folder in TMPDIR"
+        ) from None
 
 
 def _document(question: Question) -> dict[str, object]:

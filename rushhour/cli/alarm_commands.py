@@ -17,10 +17,11 @@ from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import RUN_PATH, Exit, path_option, with_broken
 from rushhour.cli.param_types import Duration, Moment, Number
 from rushhour.errors import NotWrittenError, RunDataError
-from rushhour.judging.alarms import audit_run, save_audit
+from rushhour.judging.alarms import audit_files, audit_run
 from rushhour.judging.judge import read_scenario
 from rushhour.report.alarms import terminal_alarms
 from rushhour.rundir import load_history, run_at
+from rushhour.rundir.directory import write_whole
 from rushhour.verdict.lost import lost_everything, lost_of
 
 
@@ -175,7 +176,7 @@ def _alarms_of(path: Path, policies: Sequence[Policy], scale: Scale, attention_s
     if studied is None:
         return _Audited(str(path), run_dir.path.name)
     try:
-        save_audit(run_dir, studied)
+        write_whole(audit_files(run_dir, studied))
     except NotWrittenError as error:
         say_aside(f"rushhour: {error}; the audit is only printed")
     lost = (*lost_everything(history), *lost_of(history, ("requests", "pools")))

@@ -8,10 +8,11 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from io import TextIOWrapper
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
@@ -28,7 +29,12 @@ from rushhour.errors import (
 from rushhour.process.printable import clean, shortened, without_commands
 from rushhour.rundir.masking import mask_text
 
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+MACHINE_LACKS: Final = {  # what the machine has not, so that nothing is known; with what to do
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space and run again"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit (ulimit -n) and run again"),
+    **dict.fromkeys((errno.EROFS, errno.EIO, errno.ESTALE), "run again once its file system can be written"),
+    errno.ENOMEM: "free memory and run again",
+}
 NOT_FOR_US: Final = {  # a path that was given leads nowhere, or not for this user
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENXIO),
 }
@@ -61,6 +67,13 @@ class Commands(click.Group):
         """Complete a command's name without importing every command for its help."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         return [*map(CompletionItem, names), *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a pipe that breaks is reported, where click would end with 1, a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise UnavailableError("a pipe was closed at its other end before all was written") from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
@@ -104,7 +117,8 @@ def _exit_of(arguments: Sequence[str] | None) -> int:
     try:
         return int(cli.main(args=arguments, standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return Exit.USAGE
     except (KeyboardInterrupt, click.Abort):
         return _tell("interrupted; what was started has been stopped", Exit.INTERRUPTED)
@@ -114,26 +128,35 @@ def _exit_of(arguments: Sequence[str] | None) -> int:
 
 def _failed(error: Exception) -> Exit:
     match error:
-        case (
-            StackError()
-            | UnavailableError()
-            | InsufficientDataError()
-            | NotWrittenError(__cause__=OSError(errno=errno.EROFS))  # the disk went read-only under the run
-        ):
+        case StackError() | UnavailableError() | InsufficientDataError():
             return _tell(error, Exit.UNKNOWN)
+        case OSError() | NotWrittenError() if lacking := _lacking(error):
+            return _tell(lacking, Exit.UNKNOWN)
         case UsageError() | RunDataError():
             return _tell(error, Exit.USAGE)
         case OSError() | RuntimeError() if wrong := _wrong_path(error):
             return _tell(wrong, Exit.USAGE)
         case ModuleNotFoundError() if _not_installed():
             return _tell(_small_installation(error), Exit.USAGE)
-        case OSError() if error.errno in DISK_FULL:
-            what = error.filename or "a file of the run"
-            return _tell(f"{error.strerror}: {what}; free space and run again", Exit.UNKNOWN)
-    with tempfile.NamedTemporaryFile("w", prefix="rushhour-fault-", suffix=".txt", delete=False) as file:
-        file.write(mask_text("".join(traceback.format_exception(error))))
-    words = f"{type(error).__name__}: {error}\n  traceback in {file.name}"
+    told = mask_text("".join(traceback.format_exception(error)))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="rushhour-fault-", suffix=".txt", delete=False) as file:
+            file.write(told)
+        where = f"  traceback in {file.name}"
+    except OSError:  # no room for it
+        where = told
+    words = f"{type(error).__name__}: {error}\n{where}"
     return _tell(f"a fault of rushhour itself, please report it: {words}", Exit.FAULT)
+
+
+def _lacking(error: OSError | NotWrittenError) -> str:
+    """Say what the machine lacks, and what helps; empty for an error that says no such thing."""
+    if isinstance(error, NotWrittenError):
+        what, cause = str(error), error.__cause__
+    else:
+        what, cause = f"{error.strerror}: {error.filename or 'a file of the run, or the output'}", error
+    number = cause.errno if isinstance(cause, OSError) else None
+    return f"{what}; {MACHINE_LACKS[number]}" if number in MACHINE_LACKS else ""
 
 
 def _wrong_path(error: OSError | RuntimeError) -> str:
@@ -175,5 +198,6 @@ def _not_installed() -> list[str]:
 
 
 def _tell(what: object, code: Exit) -> Exit:
-    click.echo(without_commands(clean(mask_text(f"rushhour: {what}"))), err=True)
+    with suppress(OSError):  # stderr on a full disk, or closed: the exit code is all that is left
+        click.echo(without_commands(clean(mask_text(f"rushhour: {what}"))), err=True)
     return code

@@ -1,4 +1,4 @@
-"""Audits the team's alarms over a run and writes alarms.json."""
+"""Audits the team's alarms over a run, and makes alarms.json."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,8 +16,8 @@ from rushhour.alarms.sources import of_run
 from rushhour.alarms.study import Scale, Study, as_json, study
 from rushhour.errors import UsageError
 from rushhour.report.alarms import AlarmSection, section
-from rushhour.report.files import write
 from rushhour.rundir import History, RunDir
+from rushhour.rundir.directory import json_text
 from rushhour.scenario.model import Scenario
 
 ALERTS: Final = Path("infra/alerts")  # relative to the root of the service
@@ -41,11 +41,10 @@ def audit_run(
     return replace(audited, real=beside_real(policies, history))
 
 
-def save_audit(run: RunDir, audited: Study) -> None:
-    """Write alarms.json and the rule files of the advice into the run directory."""
-    run.write_json("alarms.json", as_json(audited))
-    for name, text in rule_files(audited.advice).items():
-        write(run.file(name), text)
+def audit_files(run: RunDir, audited: Study) -> dict[Path, str]:
+    """Return path and text of alarms.json and of the rule files of the advice."""
+    rules = {run.file(name): text for name, text in rule_files(audited.advice).items()}
+    return {run.file("alarms.json"): json_text(as_json(audited)), **rules}
 
 
 def silent_alarms(expected: Sequence[str], audited: Study | None) -> tuple[str, ...]:

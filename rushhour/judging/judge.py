@@ -6,12 +6,13 @@ from pathlib import Path
 from rushhour.alarms.real_pages import BesideReal
 from rushhour.errors import InsufficientDataError, NotWrittenError, RunDataError
 from rushhour.forecast.answer import forecast
-from rushhour.judging.alarms import alarm_section, alarms_not_replayed, save_audit, silent_alarms
+from rushhour.judging.alarms import alarm_section, alarms_not_replayed, audit_files, silent_alarms
 from rushhour.judging.saved import read_real, traffic_section
 from rushhour.report.alarms import AlarmSection
-from rushhour.report.files import write_reports
+from rushhour.report.files import report_files
 from rushhour.report.source import trusted_root
 from rushhour.rundir import History, RunDir, load_history
+from rushhour.rundir.directory import json_text, write_whole
 from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
 from rushhour.verdict.judge import Verdict, judge, verdict_json, with_alarms
@@ -58,7 +59,7 @@ def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
 
 
 def judge_again(run: RunDir, source_root: Path | None = None) -> Rejudged:
-    """Judge a saved run as `judge_run` does; where its directory is read-only, nothing is saved."""
+    """Judge a saved run as `judge_run` does; where its files cannot be written, nothing is saved."""
     judged = _judged(run)
     study = judged[3].study if judged[3] else None
     result = Rejudged(judged[2], study.real if study else read_real(run))
@@ -71,26 +72,27 @@ def judge_again(run: RunDir, source_root: Path | None = None) -> Rejudged:
 
 def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run again, but not verdict.json; return the written files."""
-    judged = _judged(run)
-    _save_alarms(run, judged)
-    return _write_reports(run, judged, source_root)
+    return _save_with_reports(run, _judged(run), source_root, {})
 
 
 def _save(run: RunDir, judged: _Judged, source_root: Path | None) -> None:
-    _save_alarms(run, judged)
-    run.write_json("verdict.json", verdict_json(judged[2]))
-    _write_reports(run, judged, source_root)
+    verdict = {run.file("verdict.json"): json_text(verdict_json(judged[2]))}
+    _save_with_reports(run, judged, source_root, verdict)
 
 
-def _save_alarms(run: RunDir, judged: _Judged) -> None:
-    if (alarms := judged[3]) and alarms.study:
-        save_audit(run, alarms.study)
-
-
-def _write_reports(run: RunDir, judged: _Judged, source_root: Path | None) -> list[Path]:
+def _save_with_reports(
+    run: RunDir, judged: _Judged, source_root: Path | None, others: dict[Path, str]
+) -> list[Path]:
     scenario, history, verdict, alarms = judged
     source, traffic = source_of(scenario, source_root), traffic_section(run, verdict)
-    return write_reports(run, scenario, history, verdict, source, alarms=alarms, traffic=traffic)
+    if alarms and alarms.study:
+        others = {**others, **audit_files(run, alarms.study)}
+    beside = [path.name for path in others]
+    reports = report_files(
+        run, scenario, history, verdict, source, alarms=alarms, traffic=traffic, beside=beside
+    )
+    write_whole({**others, **reports})
+    return [*reports]
 
 
 def with_forecast(name: str, scenario: Scenario, history: History, verdict: Verdict) -> Verdict:

@@ -18,6 +18,11 @@ class Console(rich.console.Console):
         """Print as rich does; a text loses its passwords before colours cut it into pieces."""
         super().print(*(mask_urls(text) if isinstance(text, str) else text for text in objects), **given)
 
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError; rich itself would exit with 1, which is a verdict here."""
+        self.quiet = True
+        raise BrokenPipeError
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             if segment.control or (segment.text.isprintable() and "://" not in segment.text):

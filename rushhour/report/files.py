@@ -1,6 +1,6 @@
-"""Writes the reports of a judged run into its directory."""
+"""Renders the reports of a judged run, and writes those of a suite."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,7 @@ RAW: Final = (
 BESIDE: Final = ("locust.html", "junit.xml", "summary.md", *RAW)
 
 
-def write_reports(
+def report_files(
     run: RunDir,
     scenario: Scenario,
     history: History,
@@ -41,20 +41,23 @@ def write_reports(
     *,
     alarms: AlarmSection | None = None,
     traffic: TrafficSection | None = None,
-) -> list[Path]:
-    """Write junit.xml, summary.md and report.html of a run, each atomically; return their paths.
+    beside: Collection[str] = (),
+) -> dict[Path, str]:
+    """Render report.html, junit.xml and summary.md of a run: the path and the text of each.
 
-    `source_root` is the folder that source excerpts are read from.
+    `source_root` is the folder that source excerpts are read from, `beside` are files that are written with
+    the reports, which the page links as it does those that are there.
     """
-    written = [
-        write(run.file("junit.xml"), render_junit([verdict])),
-        write(run.file("summary.md"), render_markdown(scenario, verdict, source_root, traffic)),
-    ]
-    beside = [name for name in BESIDE if run.file(name).exists()]
+    new = {"junit.xml", "summary.md", *beside}
+    links = [name for name in BESIDE if name in new or run.file(name).exists()]
     if run.logs.is_dir():
-        beside += [f"logs/{path.name}" for path in sorted(run.logs.iterdir()) if path.is_file()]
-    page = render_html(scenario, history, verdict, source_root, beside, alarms=alarms, compared=traffic)
-    return [write(run.file("report.html"), page), *written]
+        links += [f"logs/{path.name}" for path in sorted(run.logs.iterdir()) if path.is_file()]
+    page = render_html(scenario, history, verdict, source_root, links, alarms=alarms, compared=traffic)
+    return {
+        run.file("report.html"): page,
+        run.file("junit.xml"): render_junit([verdict]),
+        run.file("summary.md"): render_markdown(scenario, verdict, source_root, traffic),
+    }
 
 
 def write_suite(folder: Path, results: Sequence[tuple[Scenario, Verdict]]) -> list[Path]:
@@ -63,13 +66,9 @@ def write_suite(folder: Path, results: Sequence[tuple[Scenario, Verdict]]) -> li
         render_comparison(results),
         *(render_markdown(scenario, verdict) for scenario, verdict in results),
     ]
-    return [
-        write(folder / "junit.xml", render_junit([verdict for _, verdict in results])),
-        write(folder / "summary.md", "\n".join(summaries)),
-    ]
-
-
-def write(path: Path, text: str) -> Path:
-    """Write a file atomically, and return its path."""
-    write_whole(path, text)
-    return path
+    files = {
+        folder / "junit.xml": render_junit([verdict for _, verdict in results]),
+        folder / "summary.md": "\n".join(summaries),
+    }
+    write_whole(files)
+    return [*files]

@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,25 +19,29 @@ from rushhour.rundir.losses import NOTIFICATIONS
 from rushhour.rundir.masking import mask_urls
 from rushhour.rundir.reading import parse_json, read_text
 
-READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 OWNER_ONLY: Final = 0o700  # logs of the service may hold its customers' data
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file atomically.
+def write_whole(texts: Mapping[Path, str]) -> None:
+    """Write files so that each is new, or each is as it was: all are written beside their places first.
 
-    Raises NotWrittenError where nothing may be written, RunDataError if the path is a folder.
+    Raises NotWrittenError, with the system's error as its cause.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = {path: path.with_name(f".{path.name}.tmp") for path in texts}
+    path = Path()
     try:
-        write_new(temporary, text.encode())  # the directory may be a stranger's, with a link of that name
-        temporary.replace(path)
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise RunDataError(f"{path}: cannot be written: {error.strerror}") from None
+        for path, text in texts.items():
+            if path.is_dir() and not path.is_symlink():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            write_new(temporary[path], text.encode())  # a stranger's directory may hold a link of that name
+        for path in texts:
+            temporary[path].replace(path)
     except OSError as error:
-        if error.errno not in READ_ONLY:
-            raise
         raise NotWrittenError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            for left in temporary.values():
+                left.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,12 +68,9 @@ class RunDir:
         return self.path / name
 
     def write_json(self, name: str, content: Any) -> str:
-        """Write a JSON file atomically, dataclasses as objects and tuples as arrays; returns its text."""
-        text = json.dumps(content, indent=2, default=plain)
-        if "\\ud" in text:  # perhaps half a sign, which what reads JSON refuses
-            text = _of_whole_signs(json.dumps(content, indent=2, default=plain, ensure_ascii=False))
-        text = mask_urls(text) + "\n"
-        write_whole(self.file(name), text)
+        """Write a JSON file atomically; returns its text."""
+        text = json_text(content)
+        write_whole({self.file(name): text})
         return text
 
     def read_json(self, name: str) -> Any:
@@ -76,6 +79,14 @@ class RunDir:
         if text is None:
             raise RunDataError(f"{self.file(name)}: missing; {self.path} is not a run directory")
         return parse_json(self.file(name), text)
+
+
+def json_text(content: Any) -> str:
+    """Return the text of a JSON file: dataclasses as objects, tuples as arrays, passwords in URLs masked."""
+    text = json.dumps(content, indent=2, default=plain)
+    if "\\ud" in text:  # perhaps half a sign, which what reads JSON refuses
+        text = _of_whole_signs(json.dumps(content, indent=2, default=plain, ensure_ascii=False))
+    return mask_urls(text) + "\n"
 
 
 def _of_whole_signs(text: str) -> str:

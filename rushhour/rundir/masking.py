@@ -11,20 +11,27 @@ MASK: Final = "***"
 
 _WORDS: Final = (
     r"(?:passw(?:or)?d|passphrase|passcode|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|signing[_-]?key"
-    r"|encryption[_-]?key|credential|authorization)"
+    r"|encryption[_-]?key|account[_-]?key|credential|authorization)"
 )
 # A whole part of a name, as KEY of SIGNING_KEY, and PWD of DB_PWD; PWD alone is the working directory.
 _PARTS: Final = frozenset({"KEY", "KEYS", "PASS", "AUTH", "SALT", "DSN", "COOKIE", "PAT", "PASSWD"})
 _HARMLESS: Final = frozenset({"PUBLIC_KEY", "PRIMARY_KEY", "FOREIGN_KEY"})
 _SECRET_NAME: Final = re.compile(_WORDS, re.IGNORECASE)
-# The user may be missing (redis://:password@host), and a password may hold an @: the last one ends it.
-_IN_URL: Final = re.compile(r"(?<=://)([^\s/?#\"'<>@:\\]{0,256}):([^\s\"'<>/\\]{1,1024})@")
+# The user may be missing (redis://:password@host), and a password may hold an @: the last one ends it. A
+# password with a slash, as SQLAlchemy takes it, does not begin as a port does.
+_IN_URL: Final = re.compile(
+    r"(?<=://)([^\s/?#\"'<>@:\\]{0,256}):"
+    r"(?:[^\s\"'<>/\\]{1,1024}|(?!\{|\d{1,5}/)[^\s\"'<>\\]{1,1024})@"
+)
 _QUOTE: Final = r"(?:\\{0,2}[\"'])?"
 _SCHEME: Final = r"(?:(?:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256)\s+)?"
-# `password=x`, `dbPassword: x`, `"api_key": "x"`, `Authorization: Bearer x`; not within base64.
+# `password=x`, `secretKey: x`, `"api_key": "x y"`, `Authorization: Bearer x`; not within base64. What begins
+# with a quote ends with the same one.
 _ASSIGNED: Final = re.compile(
-    rf"((?<![A-Za-z0-9+/_-])[A-Za-z0-9_-]{{0,80}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}"
-    rf"{_QUOTE}\s{{0,3}}(?:=>|=|:)\s{{0,3}}{_QUOTE}{_SCHEME})(?!\{{)([^\s\"'&;,<>(){{}}\\]+)",
+    rf"((?<![A-Za-z0-9+/_-])[A-Za-z0-9_-]{{0,80}}{_WORDS}(?-i:[A-Z][a-z0-9][A-Za-z0-9]{{0,40}})?"
+    rf"(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}{_QUOTE}\s{{0,3}}(?:=>|=|:)\s{{0,3}})"
+    rf"(?:(?P<quote>\\{{0,2}}[\"'])(?P<scheme>{_SCHEME})(?!\{{|(?P=quote))(?:\\.|[^\\\n]){{1,8192}}?(?P=quote)"
+    rf"|(?P<bare>{_QUOTE}{_SCHEME})(?!\{{)[^\s\"'&;,<>(){{}}\\]+)",
     re.IGNORECASE,
 )
 _BEARER: Final = re.compile(r"(\bbearer\s+)([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
@@ -62,9 +69,17 @@ def mask_urls(text: str) -> str:
 def mask_text(text: str) -> str:
     """Return text without passwords in URLs and headers, nor values after `password=`, `--token` and such."""
     text = mask_urls(text)
-    for pattern in (_COOKIES, _ASSIGNED, _BEARER, _OPTION, _USER, _PWD):
+    text = _ASSIGNED.sub(_masked_assignment, _COOKIES.sub(rf"\1{MASK}", text))
+    for pattern in (_BEARER, _OPTION, _USER, _PWD):
         text = pattern.sub(rf"\1{MASK}", text)
     return _VARIABLE.sub(_masked_variable, text) if "=" in text else text
+
+
+def _masked_assignment(found: re.Match[str]) -> str:
+    quote = found["quote"]
+    if quote is None:
+        return f"{found[1]}{found['bare']}{MASK}"
+    return f"{found[1]}{quote}{found['scheme']}{MASK}{quote}"
 
 
 def _masked_variable(found: re.Match[str]) -> str:

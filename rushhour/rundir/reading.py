@@ -1,6 +1,7 @@
 """Reads a run's files, which may be damaged: a RunDataError names the file and line."""
 
 import json
+import os
 import stat
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -55,7 +56,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     if not _is_there(path):
         return
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             number = 0
             while line := file.readline(LINE_BYTES + 1):
                 number += 1
@@ -79,8 +80,8 @@ def read_bytes(path: Path) -> bytes | None:
     if not _is_there(path):
         return None
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES + 1)
+        with open(path, "rb", opener=_without_waiting) as file:
+            content = file.read(FILE_BYTES + 1) or b""
     except OSError as error:
         raise RunDataError(f"{path}: {error.strerror}") from None
     if len(content) > FILE_BYTES:
@@ -171,6 +172,11 @@ class Names:
                     f"{self._path}:{number}: more than {MOST_NAMES:,} different names of {field}s; where ids "
                     "are a part of them, give requests a name: client.get(path, name='/orders/:id')"
                 )
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file so that reading never waits, as it would behind a link to /proc/kmsg."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _is_there(path: Path) -> bool:

@@ -19,7 +19,7 @@ from rushhour.scenario.thresholds import Threshold, parse_threshold
 from rushhour.verdict.forecast import Forecast
 from rushhour.verdict.headline import headline
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
-from rushhour.verdict.lost import EVENTS, POOLS, has_foreign, losses_behind, stays_violated
+from rushhour.verdict.lost import EVENTS, POOLS, has_foreign, less_sure, losses_behind, stays_violated
 from rushhour.verdict.missing import missing_data, missing_pools
 from rushhour.verdict.notes import notes
 from rushhour.verdict.start import exhausted_at_start
@@ -73,7 +73,7 @@ def judge(scenario: Scenario, history: History, stack: str) -> Verdict:
     RunDataError when a row of requests.jsonl holds no latency histogram.
     """
     metrics = measure(scenario, history)
-    diagnosis = diagnose(history, metrics)
+    diagnosis = less_sure(diagnose(history, metrics), history)
     judged = judged_thresholds(scenario)
     results = tuple(_result(threshold, metrics, history) for threshold in judged)
     void = void_reasons(scenario, history, metrics)

@@ -1,8 +1,10 @@
 """Says what is unknown when rows of a saved run are lost (pure)."""
 
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
+from rushhour.diagnosis import Diagnosis, Evidence
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from rushhour.rundir.losses import EVERYTHING, NOTIFICATIONS
@@ -18,6 +20,7 @@ FILE_OF: Final[dict[Source, str]] = {
 ENVIRONMENT: Final = "environment.json"
 EVENTS: Final = "events.jsonl"
 POOLS: Final = "pool.jsonl"
+SERVICES: Final = "services.jsonl"
 # Without these files a run cannot be judged: they hold its scenario and the times of its phases and faults.
 RESTS_ALL: Final = frozenset({EVERYTHING, "events.jsonl", "scenario.json"})
 # These files show whether the load generator or other work on the machine made the run slow.
@@ -42,12 +45,13 @@ _RESTS: Final = {
     "requests.jsonl": "every figure of requests",
     "generator.jsonl": "whether the generator kept its schedule",
     "pool.jsonl": "every figure of the pools, and the diagnosis",
-    "postgres.jsonl": "the replica's lag",
+    "postgres.jsonl": "the replica's lag, and the diagnosis",
     "host.jsonl": "whether the machine was busy with other work, and every figure of CPU",
     NOTIFICATIONS: "who was paged",
     ENVIRONMENT: "where the run took place: its stack, its limits, its versions",
-    "services.jsonl": "whether any other service was touched",
+    SERVICES: "whether any other service was touched",
 }
+_NO_WITNESSES: Final = frozenset({NOTIFICATIONS, SERVICES})  # every other file may contradict a cause
 
 
 def rests_on(file: str) -> str:
@@ -117,6 +121,16 @@ def stays_violated(history: History, threshold: Threshold, value: float) -> bool
         and value > threshold.bound
         and all(loss.file in own and not loss.foreign for loss in losses)
     )
+
+
+def less_sure(diagnosis: Diagnosis, history: History) -> Diagnosis:
+    """Return the diagnosis, which is possible at most if rows were lost that could have contradicted it."""
+    files = {loss.file for loss in history.losses} - _NO_WITNESSES
+    if not files:
+        return diagnosis
+    meaning = f"the lost rows may speak against {diagnosis.cause}"
+    lost = Evidence("not as it was written", ", ".join(sorted(files)), meaning=meaning)
+    return replace(diagnosis, confidence="possible", evidence=(*diagnosis.evidence, lost))
 
 
 def lost_in_words(loss: f.Loss) -> str:

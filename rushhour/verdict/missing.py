@@ -39,7 +39,8 @@ def missing_data(
     window = metrics.window
     if window is None:
         return ()
-    found: list[str] = [*lost_parts(history, needed), *_never_ok(scenario, history, metrics, window)]
+    witnesses: set[Source] = {"postgres"} if scenario.cause else set()  # may contradict the expected cause
+    found = [*lost_parts(history, needed | witnesses), *_never_ok(scenario, history, metrics, window)]
     if "pools" in needed:
         found += _agent(history, window)
     if "postgres" in needed:

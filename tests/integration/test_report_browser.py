@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
-from rushhour.report.files import write_reports
 from rushhour.rundir import load_history
 from tests.unit import sample_run
 
@@ -87,7 +86,7 @@ def browser() -> Iterator[Browser]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sample = sample_run.build(tmp_path_factory.mktemp("browser"))
     history = load_history(sample.run)
-    return write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)[0]
+    return sample_run.page_of(sample, history)
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +271,7 @@ def test_quoted_markup_is_shown_as_text(browser: Browser, tmp_path: Path) -> Non
         pools=tuple(replace(pool, pool=EVIL) if pool.pool == "replica" else pool for pool in history.pools),
     )
     verdict = replace(sample.verdict, headline=EVIL, reasons=(EVIL,))
-    page = write_reports(sample.run, sample.scenario, history, verdict, sample.source_root)[0]
+    page = sample_run.page_of(replace(sample, verdict=verdict), history)
     for opened in opening(browser, page):
         expect(opened.page.locator("h1")).to_have_text(EVIL)
         expect(opened.page.locator(".ptitle", has_text="Pool <img")).to_have_count(1)
@@ -282,7 +281,7 @@ def test_quoted_markup_is_shown_as_text(browser: Browser, tmp_path: Path) -> Non
 def test_the_time_axis_of_a_long_run_is_in_minutes(browser: Browser, tmp_path: Path) -> None:
     sample = sample_run.build(tmp_path, load_s=400.0)
     history = load_history(sample.run)
-    page = write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)[0]
+    page = sample_run.page_of(sample, history)
     for opened in opening(browser, page):
         expect(opened.page.locator("#chart .xtitle")).to_have_text("time since the load started (min:s)")
         flag = opened.page.locator(".flag", has_text="load ended")
@@ -297,7 +296,7 @@ def test_no_line_of_a_long_run_leaves_its_time(browser: Browser, tmp_path: Path)
     """The axis of a long run is one of dates, on which a number such as 1500 would be a year."""
     sample = sample_run.build(tmp_path, load_s=400.0)
     history = load_history(sample.run)
-    page = write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)[0]
+    page = sample_run.page_of(sample, history)
     for opened in opening(browser, page):
         widest = opened.page.evaluate(
             "Math.max(...[...document.querySelectorAll('#chart .scatterlayer .js-line')].map("

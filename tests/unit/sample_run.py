@@ -10,8 +10,10 @@ from rushhour.diagnosis import Diagnosis, Evidence, HeldSite
 from rushhour.metrics.latencies import new_histogram
 from rushhour.metrics.requests import request_metrics
 from rushhour.metrics.window import find_window
-from rushhour.rundir import Recorder, RunDir, load_history
+from rushhour.report.files import report_files
+from rushhour.rundir import History, Recorder, RunDir, load_history
 from rushhour.rundir import facts as f
+from rushhour.rundir.directory import write_whole
 from rushhour.scenario.model import Load, Scenario, Target
 from rushhour.scenario.thresholds import parse_threshold
 from rushhour.verdict.judge import ThresholdResult, Verdict
@@ -82,6 +84,18 @@ def build(folder: Path, *, load_s: float = LOAD_S) -> SampleRun:
         for name in {row.endpoint for row in rows}
     }
     return SampleRun(run, scenario, replace(sample_verdict(), endpoints=endpoints), root)
+
+
+def written(sample: SampleRun, history: History) -> list[Path]:
+    """Write the reports of the run, and return their paths, the page first."""
+    files = report_files(sample.run, sample.scenario, history, sample.verdict, sample.source_root)
+    write_whole(files)
+    return [*files]
+
+
+def page_of(sample: SampleRun, history: History) -> Path:
+    """Write the reports of the run, and return the page."""
+    return written(sample, history)[0]
 
 
 def sample_scenario(root: Path, load_s: float = LOAD_S) -> Scenario:

@@ -12,6 +12,7 @@ import pytest
 
 from rushhour.alarms.audit import Audit, audit
 from rushhour.alarms.composite import RuleError, parsed_rule
+from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.maths import MathsError, parsed
 from rushhour.alarms.policies import load, load_policies
 from rushhour.alarms.rule_file import rule_files
@@ -240,3 +241,16 @@ def test_metric_maths_in_a_file_of_ours(tmp_path: Path) -> None:
         load_policies([file])
     for line, words in ((4, "needs `metric`, or `expression`"), (5, "reads x"), (6, "not both")):
         assert any(f"ours.yaml:{line}: " in item and words in item for item in caught.value.problems), line
+
+
+@pytest.mark.parametrize("own", ["<<: *base, y: 2", "y: 2, <<: *base", "<<: [*base, { y: 3 }], y: 2"])
+def test_a_mappings_own_key_counts_before_one_that_is_merged_in(own: str) -> None:
+    [document] = documents(Path("a.yaml"), f"base: &base {{ x: 1, y: 1 }}\nown: {{ {own} }}\n")
+    assert document.plain["own"] == {"x": 1, "y": 2}
+
+
+def test_the_first_of_several_mappings_that_are_merged_in_counts() -> None:
+    [document] = documents(
+        Path("a.yaml"), "a: &a { x: 1 }\nb: &b { <<: *a, x: 2, y: 2 }\nc: { <<: [*b, *a] }\n"
+    )
+    assert document.plain["c"] == {"x": 2, "y": 2}

@@ -177,6 +177,20 @@ def test_an_alarm_that_asks_for_another_unit_than_its_metric_has_gets_no_data(
         assert pages is not None or f"unit {unit}" in item.unknown
 
 
+@pytest.mark.parametrize(("period", "pages"), [(60, 1), ("60", 1), (30, None), (10, None)])
+def test_an_alarm_that_looks_more_often_than_aws_publishes_is_unknown(
+    period: Any, pages: int | None, tmp_path: Path
+) -> None:
+    metric = {key: ALARM[key] for key in ("Namespace", "MetricName")}
+    stat = {"Metric": metric, "Period": period, "Stat": "Sum"}
+    plain = {key: item for key, item in ALARM.items() if key not in (*metric, "Statistic", "Period")}
+    maths = plain | {"AlarmName": "b", "Metrics": [{"Id": "e", "MetricStat": stat}]}
+    found = audited(tmp_path, d__json={"MetricAlarms": [ALARM | {"Period": period}, maths]})
+    for item in found.values():
+        assert (None if item.unknown else len(item.pages)) == pages
+        assert pages is not None or "publishes it once a minute" in item.unknown
+
+
 @pytest.mark.parametrize(
     ("expression", "named"),
     [("FILL(e, REPEAT)", "REPEAT"), ("SUM([e, e])", "SUM()"), ("SEARCH('{X} y', 'Sum', 60)", "SEARCH()")],

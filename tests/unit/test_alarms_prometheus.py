@@ -1,7 +1,11 @@
 """Rule files as policies: what is refused, what promtool gets to see, and what is unknown without it."""
 
+import errno
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +75,24 @@ def test_without_promtool_it_is_unknown_and_never_passes(
     )
     assert alarms_not_replayed(["another"], studied) == ()
     assert not studied.advice
+
+
+def test_without_room_for_promtools_files_it_is_unknown_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "promtool"
+    tool.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    policies = load_policies([ROOT / "infra/alerts/prometheus.yaml"])
+
+    def full(**_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    studied = study(policies, timeline({75: 4}, 105), Scale())
+    assert all("No space left on device; free space there" in each.unknown for each in studied.audits)
+    assert studied.announced is None
 
 
 def test_a_pass_is_unknown_where_the_expected_alarm_is(

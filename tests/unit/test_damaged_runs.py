@@ -140,6 +140,14 @@ def test_damage_is_said_in_words(
     assert time.process_time() - began_s < 10
 
 
+@pytest.mark.parametrize("name", [*ROWS, "scenario.json", "environment.json"])
+def test_a_link_to_a_file_that_makes_its_reader_wait_does_not_pass(name: str, run: RunDir) -> None:
+    run.file(name).unlink()
+    run.file(name).symlink_to("/proc/kmsg")  # regular, and what reads it waits for the kernel's next line
+
+    assert _exit_of(["judge", str(run.path)]) in {2, 64}
+
+
 @pytest.mark.parametrize("kind", sorted(IN_ROWS))
 def test_a_line_that_is_wrong_is_named(kind: str, run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     IN_ROWS[kind](run.file("host.jsonl"))

@@ -233,3 +233,18 @@ def test_a_long_name_of_a_policy_stays_whole_in_a_pipe(runs: list[RunDir], tmp_p
     assert any(LONG in path.read_text(encoding="utf-8") for path in policies.glob("*.yaml"))
     lines = piped(["alarms", str(runs[1].path), "--policies", str(policies)]).splitlines()
     assert sum(line.startswith(LONG) for line in lines) >= 2  # in the table, and before its lane
+
+
+def test_output_that_nobody_takes_is_no_failure_of_a_run(tmp_path: Path) -> None:
+    read, closed = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "rushhour"]
+    with Path("/dev/full").open("wb") as full:
+        no_reader = subprocess.run([*command, "doctor"], stdout=closed, stderr=subprocess.PIPE, check=False)
+        no_room = subprocess.run([*command, "doctor"], stdout=full, stderr=subprocess.PIPE, check=False)
+        no_words = subprocess.run([*command, "verify", str(tmp_path)], stderr=full, check=False)
+    os.close(closed)
+
+    assert (no_reader.returncode, no_room.returncode, no_words.returncode) == (2, 2, 64)
+    assert b"a pipe was closed at its other end" in no_reader.stderr
+    assert b"No space left on device" in no_room.stderr

@@ -1,4 +1,4 @@
-"""Saved runs whose directory may not be written: they are judged, and what could not be saved is said."""
+"""Saved runs whose files cannot be written: they are judged, and what could not be saved is said."""
 
 import errno
 import os
@@ -10,11 +10,13 @@ import pytest
 from rushhour.cli.main import _exit_of
 from rushhour.process import regular
 from rushhour.rundir import RunDir, directory
+from rushhour.rundir.encoding import FACT_FILES
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 from tests.unit.test_drill_losses import drill_at
 
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
+REFUSALS = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE)
+FACTS = {"scenario.json", "environment.json", *FACT_FILES}
 VERDICTS = {0: h.healthy, 1: h.incident}
 
 
@@ -55,6 +57,32 @@ def test_a_read_only_run_is_judged_and_not_saved(
     assert ("PASS" if code == 0 else "FAIL") in printed.out
     assert f"cannot be written: {refused}; the verdict is only printed" in printed.err
     assert "\nReport  " not in printed.out
+    assert contents(run.path) == before
+
+
+@pytest.mark.parametrize("room", range(1, 6))
+def test_a_disk_that_fills_up_between_two_files_keeps_all_as_they_were(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = save(tmp_path / "run", h.incident(), judged=False)
+    assert _exit_of(["judge", str(run.path)]) == 1
+    for path in run.path.glob("*.*"):
+        if path.name not in FACTS:
+            path.write_text("of an earlier time", encoding="utf-8")
+    before, written = contents(run.path), []
+
+    def fill(path: Path, content: bytes) -> None:
+        written.append(path.name)
+        if len(written) <= room:
+            return regular.write_new(path, content)
+        path.write_bytes(content[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(directory, "write_new", fill)
+    assert _exit_of(["judge", str(run.path)]) == 1
+
+    assert len(written) == room + 1
+    assert "No space left on device; the verdict is only printed" in capsys.readouterr().err
     assert contents(run.path) == before
 
 

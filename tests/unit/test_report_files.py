@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from rushhour.diagnosis import Diagnosis, HeldSite
 from rushhour.report.embed import prose as html_prose
 from rushhour.report.embed import script_json
-from rushhour.report.files import write_reports, write_suite
+from rushhour.report.files import write_suite
 from rushhour.report.holders import suspects
 from rushhour.report.html import render_html
 from rushhour.report.junit import render_junit
@@ -70,8 +70,8 @@ def page(sample: SampleRun, history: History) -> str:
     return render_html(sample.scenario, history, sample.verdict, sample.source_root, ["locust.html"])
 
 
-def test_write_reports_writes_all_files_and_links_them(sample: SampleRun, history: History) -> None:
-    written = write_reports(sample.run, sample.scenario, history, sample.verdict, sample.source_root)
+def test_reports_are_written_and_link_each_other(sample: SampleRun, history: History) -> None:
+    written = sample_run.written(sample, history)
     assert [path.name for path in written] == ["report.html", "junit.xml", "summary.md"]
     assert all(path.stat().st_size > 500 for path in written)
     assert not list(sample.run.path.glob(".*"))

@@ -413,3 +413,26 @@ def test_seconds_that_are_gone_from_the_requests_and_from_the_generator_are_unkn
     assert judged(healthy).verdict == "unknown"
     assert _exit_of(["alarms", str(healthy.path)]) == 2
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_no_expected_cause_is_found_where_a_witness_lost_rows(name: str, tmp_path: Path) -> None:
+    scenario = h.scenario(expect="exhausted", cause="scope-never-removed")
+    run = save(tmp_path / "run", h.incident(), scenario)
+    assert judged(run).verdict == "pass"
+
+    mutate(run, name, cut)
+
+    verdict = judged(run)
+    assert verdict.verdict == "unknown"
+    assert verdict.diagnosis.confidence == "possible"
+    assert any(evidence.value == name for evidence in verdict.diagnosis.evidence)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_failure_beside_lost_rows_has_no_certain_cause(name: str, leaking: RunDir) -> None:
+    assert judged(leaking).diagnosis.confidence == "certain"
+
+    mutate(leaking, name, cut)
+
+    assert judged(leaking).diagnosis.confidence == "possible"

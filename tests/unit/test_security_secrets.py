@@ -71,6 +71,7 @@ URLS = (
     f"https://user:{SECRET}@sentry.internal/4",
     f"mongodb+srv://u:{SECRET}@a,b.example/x",
     f"postgresql://app:p@ss{SECRET}@[::1]:5432/shop",
+    f"postgresql://app:pa/ss{SECRET}@db:5432/shop",
 )
 TEXTS = (
     f"env DB_PASSWORD={SECRET} gunicorn app:app",
@@ -99,6 +100,14 @@ TEXTS = (
     f"PGPASSWORD={SECRET} psql",
     f"env SENTRY_DSN=https://{SECRET}@o1.example/1 COOKIE_SALT={SECRET} gunicorn",
     f"Server=db;User Id=app;Pwd={SECRET};",
+    f"secretKey={SECRET}",
+    f'{{"accessKeyId": "{SECRET}"}}',
+    f"AccountName=shop;AccountKey={SECRET};",
+    f'password: "correct horse {SECRET} staple"',
+    f"PGPASSWORD='a b {SECRET}' psql",
+    f'{{"private_key": "-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n-----END", "x": 1}}',
+    f'{{\\"password\\": \\"a b {SECRET}\\"}}',
+    f"{{'password': 'a \\' b {SECRET}'}}",
     f"curl -u app:{SECRET} http://127.0.0.1/",
 )
 
@@ -144,6 +153,10 @@ def test_a_value_after_a_secret_name_is_masked_in_text(text: str) -> None:
         "tokens: 5 of 30",
         "PATH=/usr/bin PWD=/srv/app WORKERS=4 pwd=/srv",
         "cookies are off",
+        'token: "", user: "app"',
+        "TOKENIZER: on",
+        "GET http://web:8080/users/@me",
+        "http://{host}:{port}/@me",
         "p95 < 400ms: 512 ms; key: value",
         "-u unbuffered, --user app",
         "DB_PASSWORD={password} {python} -m app --password {password}",

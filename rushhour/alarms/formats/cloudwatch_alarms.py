@@ -43,6 +43,7 @@ STATISTICS: Final = {
     "SampleCount": "sample_count",
 }
 MISSING: Final = ("missing", "ignore", "breaching", "notBreaching")
+AWS_PERIOD_S: Final = 60.0  # how often AWS publishes a metric of its own at best
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(\.\d{1,10})?|100)$")
 _OTHER_STATISTIC: Final = re.compile(r"(tm|wm|tc|ts|pr|TM|WM|TC|TS|PR)[\d(:.%)]*$|IQM$")
 # Names, descriptions and who is notified do not decide when an alarm goes off.
@@ -154,7 +155,8 @@ def _maths(raw: RawAlarm, names: Names) -> dict[str, Any]:
             raise WrongAlarmError(f"query {name} has neither Expression nor MetricStat")
         periods.add(as_number(stat.get("Period"), f"Period of {name}"))
         try:
-            metrics[name] = _stat({**metric, "Stat": stat.get("Stat"), "Unit": stat.get("Unit")}, names)
+            of_query = {key: stat.get(key) for key in ("Stat", "Unit", "Period")}
+            metrics[name] = _stat({**metric, **of_query}, names)
         except OpenAlarmError as error:
             unknown[name] = str(error)
     if any("ANOMALY_DETECTION_BAND" in text for text in expressions.values()):
@@ -194,7 +196,7 @@ def _watched(
 
 
 def _stat(metric: Mapping[str, Any], names: Names) -> MetricStat:
-    """Read a mapping with Namespace, MetricName, Dimensions and Stat."""
+    """Read a mapping with Namespace, MetricName, Dimensions, Stat, Unit and Period."""
     text = as_text(metric["Stat"], "Statistic")
     ours = STATISTICS.get(text, text)
     if ours not in PLAIN and not _PERCENTILE.match(ours):
@@ -212,6 +214,12 @@ def _stat(metric: Mapping[str, Any], names: Names) -> MetricStat:
         raise OpenAlarmError(
             f"reads data points of {name} with unit {unit} alone, and AWS publishes them as Count: it gets "
             "no data; leave Unit out"
+        )
+    period_s = as_number(metric.get("Period"), "Period")
+    if period_s < AWS_PERIOD_S and namespace.startswith("AWS/"):
+        raise OpenAlarmError(
+            f"looks at {name} every {period_s:g} s, and AWS publishes it once a minute: most periods have no "
+            "data; a Period of 60 can be replayed"
         )
     return found
 

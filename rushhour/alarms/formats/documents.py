@@ -166,7 +166,7 @@ class _Reader:
             mapping: dict[str, Any] = {}
             for key, child in self._pairs(node, 0):
                 name = str(key.value)
-                if isinstance(key, ScalarNode) and (name not in mapping or key in node.value):
+                if isinstance(key, ScalarNode) and name not in mapping:
                     lines[*path, name] = key.start_mark.line + 1
                     mapping[name] = self.plain(child, (*path, name), lines)
             return mapping
@@ -182,17 +182,14 @@ class _Reader:
         return value if isinstance(value, str | bool | int | float) or value is None else str(node.value)
 
     def _pairs(self, node: MappingNode, depth: int) -> Iterator[tuple[YamlNode, YamlNode]]:
-        """Yield keys and values, those that `<<` merges in first, so that the mapping's own count."""
+        """Yield keys and values: its own, then those that `<<` merges in; the first of a key counts."""
         if depth > 10:
             return
         seen: set[str] = set()
+        merges: list[YamlNode] = []
         for key, child in node.value:
             if str(key.tag) == _MERGE:
-                for part in child.value if isinstance(child, SequenceNode) else [child]:
-                    if isinstance(part, MappingNode):
-                        yield from self._pairs(part, depth + 1)
-        for key, child in node.value:
-            if str(key.tag) == _MERGE:
+                merges += child.value if isinstance(child, SequenceNode) else [child]
                 continue
             if not isinstance(key, ScalarNode):
                 self.problems.append(f"{key.start_mark.line + 1}: a key must be a word or a number")
@@ -200,6 +197,9 @@ class _Reader:
                 self.problems.append(f"{key.start_mark.line + 1}: key {key.value!r} stands there twice")
             seen.add(str(key.value))
             yield key, child
+        for part in merges:
+            if isinstance(part, MappingNode):
+                yield from self._pairs(part, depth + 1)
 
 
 def _long_form(tag: str, value: Any) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from rushhour.jobs.capacity.again import knee_again
 from rushhour.jobs.capacity.facts import SEARCHES, Search
 from rushhour.jobs.capacity.page import render_search
 from rushhour.jobs.capacity.words import HEADS, Verdict, first_limit, meaning, rows, sentence
-from rushhour.report.files import write
 from rushhour.report.junit import junit_document, set_result
 from rushhour.report.markdown import SIGN, text
 from rushhour.report.words import clean
 from rushhour.rundir import RunDir
+from rushhour.rundir.directory import json_text, write_whole
 
 PAGE: Final = "capacity.html"
 STEPS: Final = "steps"  # the folder of the steps' run directories
@@ -26,17 +26,20 @@ Judged = tuple[Search, Verdict, str]  # a search, its verdict and the reason
 def write_all(folder: RunDir, judged: Sequence[Judged]) -> Path:
     """Write every form of the searches, and return the page."""
     searches = [search for search, _, _ in judged]
-    folder.write_json(SEARCH_FILE, as_objects(judged))
-    page = folder.file(PAGE)
-    write(page, render_search(searches, [(verdict, why) for _, verdict, why in judged]))
-    write(folder.file("summary.md"), _markdown(judged))
     cases = []
     for search, verdict, why in judged:
         case = TestCase(f"{clean(search.scenario)} (release {clean(search.release)})")
         case.classname = "rushhour.capacity"
         set_result(case, verdict, why, search.knee.kind, "\n".join([sentence(search), *_paragraphs(search)]))
         cases.append(case)
-    write(folder.file("junit.xml"), junit_document("rushhour capacity", cases))
+    page = folder.file(PAGE)
+    files = {
+        folder.file(SEARCH_FILE): json_text(as_objects(judged)),
+        page: render_search(searches, [(verdict, why) for _, verdict, why in judged]),
+        folder.file("summary.md"): _markdown(judged),
+        folder.file("junit.xml"): junit_document("rushhour capacity", cases),
+    }
+    write_whole(files)
     return page
 
 

@@ -14,8 +14,8 @@ from rushhour.jobs.drill.run import drill_scenario, run_drill
 from rushhour.load.check import check_locustfiles
 from rushhour.load.machine import check_machine, make_room
 from rushhour.process.guard import Guard
-from rushhour.report.files import write
 from rushhour.run import RunContext
+from rushhour.rundir.directory import write_whole
 from rushhour.rundir.facts import BYS, By
 from rushhour.scenario.file import load_scenarios
 from rushhour.scenario.model import Scenario
@@ -100,11 +100,15 @@ def hotfix(options: DrillOptions) -> list[str]:
             drills.append(drill)
             reports.append((run.path / "report.html").relative_to(options.runs))
     if len(drills) > 1:
-        page = write(options.runs / together.PAGE, together.page(drills, reports))
+        page = options.runs / together.PAGE
+        files = {
+            page: together.page(drills, reports),
+            options.runs / "junit.xml": junit(drills),
+            options.runs / "summary.md": "\n".join(markdown(drill) for drill in drills),
+        }
+        write_whole(files)
         console.print(together.side_by_side(drills))
         console.print(f"report  {page}", soft_wrap=True, markup=False)
-        write(options.runs / "junit.xml", junit(drills))
-        write(options.runs / "summary.md", "\n".join(markdown(drill) for drill in drills))
     return [VERDICT_OF[drill.outcome] for drill in drills]
 
 

@@ -16,7 +16,7 @@ from rushhour.rundir import facts as f
 from rushhour.rundir.facts import Rollout, ServiceState
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judged import RAISED_NOTHING, judged_thresholds, raised_words, violated_words
-from rushhour.verdict.lost import RESTS_ALL, lost_in_words
+from rushhour.verdict.lost import RESTS_ALL, SERVICES, lost_in_words
 from rushhour.verdict.trust import log_lines
 
 QUIET_S: Final = 5.0  # less than this without a 5xx proves nothing
@@ -27,7 +27,6 @@ REQUESTS: Final = "requests.jsonl"
 POOL: Final = "pool.jsonl"
 EVENTS: Final = "events.jsonl"
 HOST: Final = "host.jsonl"
-SERVICES: Final = "services.jsonl"
 
 _ROLLOUT: Final = TypeAdapter(Rollout)
 

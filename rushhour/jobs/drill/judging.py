@@ -9,12 +9,14 @@ from pydantic import TypeAdapter
 
 from rushhour.errors import NotWrittenError, RunDataError
 from rushhour.jobs.drill.facts import Drill
-from rushhour.jobs.drill.judge import SERVICES, judge_history
-from rushhour.jobs.drill.page import write_drill
+from rushhour.jobs.drill.judge import judge_history
+from rushhour.jobs.drill.page import drill_files
 from rushhour.judging.judge import read_scenario
 from rushhour.rundir import History, RunDir, load_history
 from rushhour.rundir import facts as f
+from rushhour.rundir.directory import json_text, write_whole
 from rushhour.rundir.reading import read_object
+from rushhour.verdict.lost import SERVICES
 
 FILE: Final = "drill.json"
 _DRILL: Final = TypeAdapter(Drill)
@@ -45,12 +47,13 @@ def judge_drill_again(run: RunDir) -> tuple[Drill, str]:
 def render_drill(run: RunDir) -> list[Path]:
     """Write the reports of a saved drill anew, and leave drill.json as it is; the files written."""
     drill, history = _judged(run)
-    return write_drill(run, drill, history)
+    files = drill_files(run, drill, history)
+    write_whole(files)
+    return [*files]
 
 
 def _save(run: RunDir, drill: Drill, history: History) -> None:
-    run.write_json(FILE, drill)
-    write_drill(run, drill, history)
+    write_whole({run.file(FILE): json_text(drill), **drill_files(run, drill, history)})
 
 
 def _judged(run: RunDir) -> tuple[Drill, History]:

@@ -11,7 +11,6 @@ from rich.text import Text
 from rushhour.jobs.drill.facts import VERDICT_OF, Drill, Figures
 from rushhour.jobs.drill.judge import EVENTS, HOST, POOL, REQUESTS
 from rushhour.report import words
-from rushhour.report.files import write
 from rushhour.report.junit import junit_document, set_result
 from rushhour.report.markdown import code, text
 from rushhour.report.page import render_page, timeline_chart
@@ -164,10 +163,10 @@ def page(drill: Drill, history: History) -> str:
     return render_page("drill.html.j2", content, package=__package__, chart=timeline_chart(picture))
 
 
-def write_drill(run: RunDir, drill: Drill, history: History) -> list[Path]:
-    """Write report.html, summary.md and junit.xml; their paths."""
-    return [
-        write(run.file("report.html"), page(drill, history)),
-        write(run.file("summary.md"), markdown(drill)),
-        write(run.file("junit.xml"), junit([drill])),
-    ]
+def drill_files(run: RunDir, drill: Drill, history: History) -> dict[Path, str]:
+    """Return path and text of report.html, summary.md and junit.xml."""
+    return {
+        run.file("report.html"): page(drill, history),
+        run.file("summary.md"): markdown(drill),
+        run.file("junit.xml"): junit([drill]),
+    }

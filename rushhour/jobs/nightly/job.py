@@ -16,9 +16,9 @@ from rushhour.jobs.nightly.since import since
 from rushhour.jobs.nightly.summary import render_night
 from rushhour.jobs.nightly.trend import render_trend
 from rushhour.metrics.wording import counted
-from rushhour.report.files import write
 from rushhour.report.junit import render_junit
 from rushhour.rundir import RunDir
+from rushhour.rundir.directory import write_whole
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 
@@ -87,8 +87,11 @@ def _report(runs: Path, night: Night, results: Sequence[Result]) -> Night:
     good = last_good_night(runs, before=night.night)
     changes = [*since(runs, good, night)] if good else []
     judged = [(scenario, verdict) for scenario, _, verdict in results]
-    write(folder / "summary.md", render_night(night, judged, good, changes))
-    write(folder / "junit.xml", render_junit([verdict for _, verdict in judged]))
+    reports = {
+        folder / "summary.md": render_night(night, judged, good, changes),
+        folder / "junit.xml": render_junit([verdict for _, verdict in judged]),
+    }
+    write_whole(reports)
     return night
 
 
@@ -107,7 +110,7 @@ def _trend(runs: Path, say: Say) -> None:
     except UnavailableError as error:
         say(f"no trend page: {error}")
     else:
-        write(runs / NIGHTLY / TREND, render_trend(rows, kept(runs)))
+        write_whole({runs / NIGHTLY / TREND: render_trend(rows, kept(runs))})
 
 
 def _now() -> datetime:
