@@ -47,12 +47,13 @@ class Collector:
             monkey = sys.modules.get("gevent.monkey")
             if not getattr(monkey, "saved", None):
                 _start_thread(self._collect, ())
-        done, self._done = self._done, []
+        done = self._done[:]
+        del self._done[: len(done)]  # the thread may add to it meanwhile
         return done
 
     def _collect(self) -> None:
         gc.collect()
         at = round(monotonic(), 6)
         collected: records.Collected = {"k": "collected", "t": at}
-        self._done = [collected]
+        self._done.append(collected)
         os.close(open_new(os.path.join(self._directory, f"{os.getpid()}.collected")))
