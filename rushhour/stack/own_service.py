@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+import psycopg2
+
+from rushhour.errors import StackError
 from rushhour.process.child import start
 from rushhour.process.guard import Guard
 from rushhour.process.waiting import wait_until
 from rushhour.scenario.model import Data, Scenario
 from rushhour.stack import Progress
-from rushhour.stack.postgres.server import ask, connected
+from rushhour.stack.postgres.server import ask, connected, last_line
 
 REPLAY_TIMEOUT_S: Final = 60.0
 SETUP_STOP_S: Final = 2.0
@@ -70,20 +73,23 @@ class _Admitting(Protocol):
 def wait_for_replay(primary: _Admitting, replica: _Admitting) -> None:
     """Wait until the replica has all that the primary has now, so that the service finds it on both.
 
-    Raises StackError at the deadline.
+    Raises StackError at the deadline, and where a server does not answer.
     """
-    with connected(primary.admin_dsn) as on_primary, connected(replica.admin_dsn) as on_replica:
-        target = ask(on_primary, "SELECT pg_current_wal_lsn()::text")
+    what = "the replica to replay what target.setup wrote"
+    try:
+        with connected(primary.admin_dsn) as on_primary, connected(replica.admin_dsn) as on_replica:
+            target = ask(on_primary, "SELECT pg_current_wal_lsn()::text")
 
-        def behind() -> str | None:
-            query = "SELECT (pg_last_wal_replay_lsn() >= %s::pg_lsn)::text"
-            if ask(on_replica, query, target) == "true":
-                return None
-            seen = ask(on_replica, "SELECT pg_last_wal_replay_lsn()::text")
-            return f"it is at {seen}, the primary at {target}"
+            def behind() -> str | None:
+                query = "SELECT (pg_last_wal_replay_lsn() >= %s::pg_lsn)::text"
+                if ask(on_replica, query, target) == "true":
+                    return None
+                seen = ask(on_replica, "SELECT pg_last_wal_replay_lsn()::text")
+                return f"it is at {seen}, the primary at {target}"
 
-        what = "the replica to replay what target.setup wrote"
-        wait_until(what, behind, REPLAY_TIMEOUT_S, "see the replica's log")
+            wait_until(what, behind, REPLAY_TIMEOUT_S, "see the replica's log")
+    except psycopg2.Error as error:
+        raise StackError(f"while waiting for {what}: {last_line(error)}; see the servers' logs") from error
 
 
 def interpreter(scenario: Scenario, default: str) -> str:

@@ -6,7 +6,7 @@ import signal
 import socket
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rushhour.process.tools import Account
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.locks import locked
+from rushhour.stack.own_service import wait_for_replay
 from rushhour.stack.owner import MACHINE_LABEL, WORK_LABEL, has_ended, owner_labels
 from rushhour.stack.paths import ROOTS_CACHE, cache_dir, configuration_dir, first_closed, open_cache
 from rushhour.stack.postgres.programs import find_binaries
@@ -280,3 +281,16 @@ def test_a_harness_of_an_older_rushhour_has_ended_when_its_lock_is_there_and_fre
     with locked(tmp_path / "lock", timeout_s=1):
         assert not has_ended(labels)
     assert has_ended(labels)
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A server that has ended."""
+
+    admin_dsn: str
+
+
+def test_a_server_that_ends_after_the_set_up_is_a_broken_stack() -> None:
+    gone = Gone(f"host={HOST} port={free_port()} connect_timeout=5")
+    with pytest.raises(StackError, match="while waiting for the replica to replay what target.setup wrote: "):
+        wait_for_replay(gone, gone)
