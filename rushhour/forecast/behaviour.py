@@ -21,6 +21,7 @@ from rushhour.scenario.model import Scenario
 
 FEWEST_REQUESTS: Final = 50
 FEWEST_TO_PACE: Final = 3  # requests of a second, below which it says nothing about how fast the machine was
+QUIET: Final = 0.25  # of the mean requests of a second
 FIRST_S: Final = 1.0  # of the load, in which customers come and have not yet thought
 FEWEST_FIRST: Final = 5
 PACES: Final = (0.5, 10.0)  # a second is taken to be at most this much faster or slower than the mean
@@ -275,13 +276,19 @@ def _reuses(leak: Leak | None, endpoint: Endpoint) -> TypeGuard[Leak]:
 def _busy_s(history: History, component: str, seconds: frozenset[int]) -> float | None:
     """Return the CPU seconds beyond what the component uses when nothing is asked of it; None: not measured.
 
-    That is the least that it used at any time of the run: before the load, in a quiet second, or after it.
+    That is the least that it used in a quiet second of the load, or, where each was busy, at any time of the
+    run: before the load, or after it.
     """
-    samples = [sample for sample in history.host if sample.component == component]
-    cores = [sample.cpu_cores for sample in samples if math.floor(sample.t_s) in seconds]
+    used = [(math.floor(own.t_s), own.cpu_cores) for own in history.host if own.component == component]
+    cores = [share for second, share in used if second in seconds]
     if not cores:
         return None
-    idle = min(sample.cpu_cores for sample in samples)
+    asked = Counter[int]()
+    for row in history.requests:
+        asked[row.t_s] += row.count
+    few = QUIET * sum(asked[second] for second in seconds) / len(seconds)
+    quiet = [share for second, share in used if second in seconds and asked[second] <= few]
+    idle = min(quiet or [share for _, share in used])
     return (math.fsum(cores) / len(cores) - idle) * len(seconds)
 
 
