@@ -14,7 +14,7 @@ from rushhour.cli.param_types import Duration, Rate
 from rushhour.cli.run_commands import settings_of
 from rushhour.errors import UsageError
 from rushhour.jobs.capacity.climb import BUDGET_S, STEP_S, WARM_UP_S, Times
-from rushhour.jobs.capacity.command import Wanted, find_capacity, problems_of
+from rushhour.jobs.capacity.command import Wanted, find_capacity, one_service_only, problems_of
 from rushhour.jobs.capacity.page import comparison, summary
 from rushhour.jobs.capacity.search import Plan
 from rushhour.jobs.capacity.store import Judged, as_objects
@@ -102,6 +102,7 @@ def _search(
     scenarios = _scenarios(options, name, releases)
     wanted = _wanted(given)
     problems = [problem for scenario in scenarios for problem in problems_of(scenario, wanted)]
+    problems += one_service_only(scenarios, options.image)
     if options.workers_at:
         problems.append("--workers-at: a search starts its own workers; write --workers N")
     if problems:

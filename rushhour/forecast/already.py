@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from rushhour.forecast.leaks import NOT_FROM_CUSTOMERS, Leak
 from rushhour.forecast.place import Place
+from rushhour.forecast.processes import processes_of
 from rushhour.forecast.words import headline_of
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
@@ -45,7 +46,7 @@ def exhausted_already(
     timeouts = int(get("queuepool_timeouts") or 0)
     newest = max(history.pools, key=lambda sample: (sample.checked_out, sample.t_s))
     rules = place.pools.get(newest.pool)
-    processes = len({sample.pid for sample in history.pools if sample.pool == newest.pool})
+    processes = processes_of(history, history.pools)[newest.pool]
     threads = scenario.service.threads
     harder = (
         (lost or timeouts)

@@ -17,7 +17,14 @@ from rushhour.forecast.customers import PUSH_WITHIN_S, windows
 from rushhour.forecast.interval import Estimate, estimate
 from rushhour.forecast.leaks import LEAKS, NOT_FROM_CUSTOMERS, Leak, hazard_per_s, leak_of
 from rushhour.forecast.place import Place, place_of
-from rushhour.forecast.words import assumptions, demand_words, fit_words, headline_of, leak_words
+from rushhour.forecast.words import (
+    assumptions,
+    demand_words,
+    fit_words,
+    headline_of,
+    leak_words,
+    overload_words,
+)
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History
 from rushhour.rundir.facts import CallSite, server_of
@@ -34,6 +41,7 @@ SEED: Final = 1
 TIME_ERROR: Final = 0.05
 TIME_KNOWN_S: Final = 0.5  # a load has no exact start, and pools are sampled
 IN_USE_ERROR: Final = 0.25
+WAIT_ERROR: Final = 0.25
 BUSY: Final = 0.9  # share of a process's CPU, from which the model is held to be wrong
 FEWEST_EAGER: Final = 5  # threads; fewer are used at once by chance, as when a run begins
 NEVER: Final = 1e-3  # times in a run
@@ -196,6 +204,9 @@ def _limits(behaviour: Behaviour, place: Place, courses: Sequence[Course]) -> tu
         for server, count in needed.items()
         if count > behaviour.max_connections.get(server, math.inf)
     ]
+    most = [course for course in courses if course.full_wait_s or course.threads_needed]
+    if 2 * len(most) > len(courses):
+        found += overload_words(place, most)
     cpu = _range([course.cpu for course in courses if course.cpu is not None])
     if cpu is not None and cpu.expected >= BUSY:
         found.append(f"a process would need {cpu.expected:.0%} of the CPU that its threads can use")
@@ -267,7 +278,9 @@ def _pools(place: Place, courses: Sequence[Course]) -> tuple[PoolForecast, ...]:
         in_use = _range([float(course.in_use_max[name]) for course in courses], IN_USE_ERROR)
         if in_use is not None and rules.capacity is not None:
             in_use = replace(in_use, high=min(in_use.high, float(rules.capacity)))
-        waits = _range([course.wait_p99_s[name] * 1000 for course in courses if name in course.wait_p99_s])
+        waits = _range(
+            [course.wait_p99_s[name] * 1000 for course in courses if name in course.wait_p99_s], WAIT_ERROR
+        )
         if in_use is not None:
             found.append(PoolForecast(name, rules.capacity, in_use, waits))
     return tuple(found)

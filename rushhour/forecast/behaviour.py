@@ -8,8 +8,10 @@ from typing import Final, TypeGuard
 
 from rushhour.diagnosis.sites import plain_endpoint
 from rushhour.errors import InsufficientDataError
+from rushhour.forecast.durations import Durations, from_buckets
 from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
+from rushhour.forecast.processes import processes_of
 from rushhour.forecast.replayed import PoolRules
 from rushhour.metrics.latency_counts import bucket_counts, bucket_ms
 from rushhour.metrics.wording import counted
@@ -19,6 +21,7 @@ from rushhour.scenario.model import Scenario
 
 FEWEST_REQUESTS: Final = 50
 FEWEST_TO_PACE: Final = 3  # requests of a second, below which it says nothing about how fast the machine was
+QUIET: Final = 0.25  # of the mean requests of a second
 FIRST_S: Final = 1.0  # of the load, in which customers come and have not yet thought
 FEWEST_FIRST: Final = 5
 PACES: Final = (0.5, 10.0)  # a second is taken to be at most this much faster or slower than the mean
@@ -27,12 +30,14 @@ OVERLAP: Final = 1.05  # connections held for longer than their request took are
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """How a request of an endpoint uses a pool: `per_request` check-outs, each held for `hold_s`."""
+    """How a request of an endpoint uses a pool: `per_request` check-outs, held for `hold_s` on average."""
 
     pool: str
     per_request: float
     hold_s: float
+    holds: Durations | None = None  # None: the agent counted no histogram
     sites: int = 1  # call sites that check out
+    joined: bool = True  # False: of no request that the load generator saw end, as jobs and downloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Endpoint:
     @property
     def held_s(self) -> float:
         """Mean connection-seconds of a request."""
-        return math.fsum(visit.per_request * visit.hold_s for visit in self.visits)
+        return math.fsum(visit.per_request * visit.hold_s for visit in self.visits if visit.joined)
 
     @property
     def overlaps(self) -> bool:
@@ -135,9 +140,7 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         first=_first(history, endpoints),
         setup=setup_of(scenario, history),
         cpu_share=_cpu_share(history, seconds, endpoints, counts, server_s=server_s, leak=leak),
-        cpu_s=_busy_s(cores, len(seconds)) / total
-        if (cores := _cores(history, "service", seconds))
-        else None,
+        cpu_s=None if (busy_s := _busy_s(history, "service", seconds)) is None else busy_s / total,
         server_s=server_s,
         server_cores=_server_cores(history),
         max_connections={
@@ -154,7 +157,7 @@ def setup_of(scenario: Scenario, history: History) -> Setup:
             sample.pool: PoolRules(sample.capacity, sample.timeout_s)
             for sample in sorted(newest.values(), key=lambda sample: sample.t_s)
         },
-        processes=max(Counter(pool for _, pool in newest).values(), default=1),
+        processes=max(processes_of(history, history.pools).values(), default=1),
         threads=threads_of(scenario),
         think_s=scenario.load.think_time,
         push_share=scenario.load.push_share,
@@ -230,12 +233,13 @@ def _seconds(
 def _visits(
     history: History, first_s: float, last_s: float, counts: Mapping[str, int]
 ) -> dict[str, tuple[Visit, ...]]:
-    """Check-outs by endpoint and pool; those of no known endpoint are spread evenly over all requests."""
+    """Return the check-outs by endpoint and pool; those of no known endpoint are spread over all requests."""
     by_plain = {plain_endpoint(endpoint): endpoint for endpoint in counts}
     totals: dict[tuple[int, str, f.CallSite, str | None], list[f.SiteTotal]] = defaultdict(list)
     for row in history.sites:
         totals[row.pid, row.pool, row.site, row.endpoint].append(row)
     found: dict[tuple[str | None, str], list[tuple[int, float]]] = defaultdict(list)
+    holds_us: dict[tuple[str | None, str], Counter[int]] = defaultdict(Counter)
     for (_, pool, _, endpoint), rows in totals.items():
         ordered = sorted(rows, key=lambda row: row.t_s)
         before = [row for row in ordered if row.t_s < first_s][-1:]
@@ -245,16 +249,22 @@ def _visits(
         if taken > 0:
             name = by_plain.get(plain_endpoint(endpoint)) if endpoint is not None else None
             found[name, pool].append((taken, max(0.0, held_s)))
+            for row in ordered:
+                if first_s < row.t_s <= last_s + 1.0:
+                    holds_us[name, pool].update(row.hold_us)
     requests = sum(counts.values())
+    named = any(name is not None for name, _ in found)  # else nothing says which are of requests: all are
     visits: dict[str, list[Visit]] = {endpoint: [] for endpoint in counts}
     for (name, pool), parts in found.items():
         taken = sum(part for part, _ in parts)
         hold_s = math.fsum(held for _, held in parts) / taken
+        counted_us = holds_us[name, pool]
+        holds = from_buckets(counted_us, hold_s) if counted_us.total() and hold_s > 0 else None
         if name is not None:
-            visits[name].append(Visit(pool, taken / counts[name], hold_s, len(parts)))
+            visits[name].append(Visit(pool, taken / counts[name], hold_s, holds, len(parts)))
         else:
             for own in visits.values():
-                own.append(Visit(pool, taken / requests, hold_s))
+                own.append(Visit(pool, taken / requests, hold_s, holds, joined=not named))
     return {endpoint: tuple(own) for endpoint, own in visits.items()}
 
 
@@ -263,17 +273,23 @@ def _reuses(leak: Leak | None, endpoint: Endpoint) -> TypeGuard[Leak]:
     return leak is not None and "thread" in leak.kinds and leak.is_of(endpoint.name)
 
 
-def _cores(history: History, component: str, seconds: frozenset[int]) -> list[float]:
-    return [
-        sample.cpu_cores
-        for sample in history.host
-        if sample.component == component and math.floor(sample.t_s) in seconds
-    ]
+def _busy_s(history: History, component: str, seconds: frozenset[int]) -> float | None:
+    """Return the CPU seconds beyond what the component uses when nothing is asked of it; None: not measured.
 
-
-def _busy_s(cores: list[float], seconds: int) -> float:
-    """CPU seconds beyond what the component uses when nothing is asked of it."""
-    return max(0.0, math.fsum(cores) / len(cores) - min(cores)) * seconds
+    That is the least that it used in a quiet second of the load, or, where each was busy, at any time of the
+    run: before the load, or after it.
+    """
+    used = [(math.floor(own.t_s), own.cpu_cores) for own in history.host if own.component == component]
+    cores = [share for second, share in used if second in seconds]
+    if not cores:
+        return None
+    asked = Counter[int]()
+    for row in history.requests:
+        asked[row.t_s] += row.count
+    few = QUIET * sum(asked[second] for second in seconds) / len(seconds)
+    quiet = [share for second, share in used if second in seconds and asked[second] <= few]
+    idle = min(quiet or [share for _, share in used])
+    return (math.fsum(cores) / len(cores) - idle) * len(seconds)
 
 
 def _server_cpu_s(
@@ -292,8 +308,8 @@ def _server_cpu_s(
             taken[f.server_of(leak.pool)] += counts[endpoint.name]
     found = {}
     for server, checkouts in taken.items():
-        if (cores := _cores(history, server, seconds)) and checkouts:
-            found[server] = _busy_s(cores, len(seconds)) / checkouts
+        if checkouts and (busy_s := _busy_s(history, server, seconds)) is not None:
+            found[server] = busy_s / checkouts
     return found
 
 
@@ -307,8 +323,8 @@ def _cpu_share(
     leak: Leak | None,
 ) -> float | None:
     """The share of the time which requests spend in the process that is CPU time there."""
-    cores = _cores(history, "service", seconds)
-    if not cores:
+    busy_s = _busy_s(history, "service", seconds)
+    if busy_s is None:
         return None
     spent_s = 0.0
     for endpoint in endpoints.values():
@@ -318,8 +334,11 @@ def _cpu_share(
         )
         if _reuses(leak, endpoint):
             at_servers_s += server_s.get(f.server_of(leak.pool), 0.0)
-        spent_s += max(0.0, endpoint.latency_s - at_servers_s) * counts[endpoint.name]
-    return min(1.0, max(0.001, _busy_s(cores, len(seconds)) / spent_s)) if spent_s else None
+        beside_s = math.fsum(
+            visit.per_request * visit.hold_s for visit in endpoint.visits if not visit.joined
+        )
+        spent_s += max(0.0, endpoint.latency_s + beside_s - at_servers_s) * counts[endpoint.name]
+    return min(1.0, max(0.001, busy_s / spent_s)) if spent_s else None
 
 
 def _server_cores(history: History) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import fsum
 
+from rushhour.diagnosis.sites import plain_endpoint
 from rushhour.forecast.durations import Durations, from_buckets
 from rushhour.forecast.healthy import HealthySeconds
 from rushhour.rundir import History
@@ -78,13 +79,18 @@ class CheckOuts:
 
 
 def count_checkouts(history: History, healthy: HealthySeconds) -> CheckOuts:
-    """Count the check-outs of the healthy seconds."""
+    """Count the check-outs of the healthy seconds; endpoints are spelled as the customers' requests are."""
+    asked = {row.endpoint for row in history.requests}
+    spelled = {plain_endpoint(name): name for name in sorted(asked)}
     newest: dict[tuple[int, SiteKey], tuple[int, float]] = {}
     by_site: dict[SiteKey, Total] = defaultdict(Total)
     counts: Counter[int] = Counter()
     held_s: dict[int, list[float]] = defaultdict(list)
     for row in sorted(history.sites, key=lambda row: row.t_s):
-        key = SiteKey(row.pool, row.site, row.endpoint)
+        endpoint = row.endpoint
+        if endpoint is not None and endpoint not in asked:
+            endpoint = spelled.get(plain_endpoint(endpoint), endpoint)
+        key = SiteKey(row.pool, row.site, endpoint)
         before, held_before_s = newest.get((row.pid, key), (0, 0.0))
         newest[row.pid, key] = row.checkouts, row.held_s
         if row.checkouts < before:  # another process has the pid, and counts from zero

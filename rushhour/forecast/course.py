@@ -7,6 +7,7 @@ request leaks.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
@@ -16,11 +17,21 @@ from rushhour.forecast.behaviour import Behaviour
 from rushhour.forecast.customers import MOST_PROCESSES, Drawn, Maker, arrivals, peak, whole_day, windows
 from rushhour.forecast.interval import resampled_seconds
 from rushhour.forecast.leaks import Leak, first_reached_s, hazard_per_s
+from rushhour.forecast.overload import (
+    Load,
+    Step,
+    lasting_since,
+    lasts,
+    loads_of,
+    pool_wait_s,
+    steps_of,
+    threads_needed,
+    times_out_after_s,
+)
 from rushhour.forecast.place import Place
 from rushhour.forecast.replay import Replay
 from rushhour.forecast.replayed import Site
 
-STEP_SHARE: Final = 1 / 200  # of a day, for the steady part
 CORES: Final = (0.5, 1.1)  # that the threads of a process get: one computes at a time, and handing over costs
 PAUSE_SHARE: Final = (0.8, 1.0)  # of the time between two requests of a customer, that it thinks
 PACES: Final = 4  # of a draw, and its slowest, that the formulas use
@@ -37,8 +48,11 @@ class Course:
     first_timeout_s: float | None = None
     in_use_max: Counter[str] = field(default_factory=Counter)
     wait_p99_s: dict[str, float] = field(default_factory=dict)
+    full_s: dict[str, float] = field(default_factory=dict)  # pools that handed out all, for the first time
     lost_max: int = 0
     threads_max: int = 0
+    full_wait_s: dict[str, float] = field(default_factory=dict)  # pools full for long -> wait of a check-out
+    threads_needed: float | None = None  # of a process at the peak; None: requests do not wait long for them
     requests_per_s: float = 0.0  # at the peak
     cpu: float | None = None  # of a process at the peak, as a share
 
@@ -61,8 +75,10 @@ def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
     paces = tuple(second.pace for second in chosen if second.pace is not None) or (1.0,)
     share = dice.uniform(*UNKNOWN_CPU_SHARE) if behaviour.cpu_share is None else behaviour.cpu_share
     names = tuple(sorted(counts))
+    per_customer_s = 1.0 / (between_s * (pause * scale + 1.0 - pause))
+    rate = per_customer_s * place.customers * peak(place) / place.processes
     return Drawn(
-        per_customer_s=1.0 / (between_s * (pause * scale + 1.0 - pause)),
+        per_customer_s=per_customer_s,
         names=names,
         cumulative=tuple(accumulate(float(counts[name]) for name in names)),
         latency_factor=math.fsum(paces) / len(paces),
@@ -72,7 +88,13 @@ def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         leaks=leak.chance(dice) if leak is not None else 0.0,
         kind=None if leak is None else dice.choice(leak.kinds),
         nested=dice.random() < 0.5,
+        others=dice.choice((1.0, min(1.0, _run_rate(behaviour) / max(rate, 1e-9)))),
     )
+
+
+def _run_rate(behaviour: Behaviour) -> float:
+    """Return the requests a second of a process of the run."""
+    return behaviour.requests / len(behaviour.seconds) / behaviour.setup.processes
 
 
 def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) -> Course:
@@ -81,7 +103,7 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
     leaky = frozenset(name for name in drawn.names if leak is not None and leak.is_of(name))
     maker = Maker(behaviour, drawn, leak, leaky, dice)
     course = Course(requests_per_s=drawn.per_customer_s * place.customers * peak(place))
-    busy_s = _mean_s(behaviour, drawn)
+    busy_s = maker.mean_s()
     if behaviour.cpu_s is not None:
         course.cpu = course.requests_per_s / place.processes * behaviour.cpu_s / drawn.cores
     for start_s, length_s in windows(place, drawn.per_customer_s):
@@ -90,21 +112,21 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         _outside_requests(course, place, leak, dice)
     elif not whole_day(place, drawn.per_customer_s):
         _steady(course, place, maker, busy_s)
+    steps = steps_of(place)
+    for name, load in loads_of(place, maker).items():
+        _overload(course, steps, name, load)
     return course
 
 
-def _mean_s(behaviour: Behaviour, drawn: Drawn) -> float:
-    weights = [
-        after - before for before, after in zip((0.0, *drawn.cumulative), drawn.cumulative, strict=False)
-    ]
-    total = math.fsum(weights)
-    return (
-        math.fsum(
-            weight * behaviour.endpoints[name].latency_s
-            for name, weight in zip(drawn.names, weights, strict=True)
-        )
-        / total
-    )
+def _overload(course: Course, steps: Sequence[Step], name: str, load: Load) -> None:
+    """Add what a demand does to a pool that lasts longer than the replayed windows, by formulas."""
+    if too_long := lasting_since(steps, lambda customers: times_out_after_s(load, customers)):
+        _exhausted(course, name, course.full_s.get(name, too_long.start_s))
+    most = max(step.customers for step in steps)
+    if lasts(steps, lambda customers: pool_wait_s(load, customers) > 0):
+        course.full_wait_s[name] = pool_wait_s(load, most)
+    if lasts(steps, lambda customers: threads_needed(load, customers) > load.threads):
+        course.threads_needed = threads_needed(load, most)
 
 
 def _replay(course: Course, place: Place, maker: Maker, start_s: float, length_s: float) -> None:
@@ -136,8 +158,10 @@ def _replay(course: Course, place: Place, maker: Maker, start_s: float, length_s
             course.wait_p99_s[name] = max(course.wait_p99_s.get(name, 0.0), p99_s)
         if pool.first_timeout_s is not None:
             course.first_timeout_s = min(course.first_timeout_s or math.inf, pool.first_timeout_s)
-        if pool.full_s is not None and (pool.gone_s is not None or pool.timeouts):
-            _exhausted(course, name, pool.full_s)
+        if pool.full_s is not None:
+            course.full_s[name] = min(pool.full_s, course.full_s.get(name, math.inf))
+            if pool.gone_s is not None or pool.timeouts:
+                _exhausted(course, name, pool.full_s)
 
 
 def _exhausted(course: Course, pool: str, at_s: float) -> None:
@@ -166,12 +190,8 @@ def _steady(course: Course, place: Place, maker: Maker, busy_s: float) -> None:
     rules = place.pools.get(leak.pool) if leak is not None else None
     if leak is None or rules is None or rules.capacity is None or drawn.kind == "dropped":
         return
-    day, step_s = place.day, place.day.length_s * STEP_SHARE
-    weights = [
-        after - before for before, after in zip((0.0, *drawn.cumulative), drawn.cumulative, strict=False)
-    ]
-    total = math.fsum(weights)
-    share = math.fsum(w for name, w in zip(drawn.names, weights, strict=True) if name in maker.leaky) / total
+    shares = drawn.shares()
+    share = math.fsum(shares[name] for name in maker.leaky)
     hazards = []
     known: dict[float, float] = {}
     ordered = sorted(drawn.paces)
@@ -180,14 +200,14 @@ def _steady(course: Course, place: Place, maker: Maker, busy_s: float) -> None:
     # A process that starts all its threads at once uses them in turn: each request there takes another one.
     in_turn = drawn.kind == "thread" and leak.eager and (place.threads or math.inf) >= rules.capacity
     chance = 1.0 if in_turn else drawn.leaks if drawn.kind == "path" else 0.0
-    needed = dice.gammavariate(rules.capacity, 1.0)
-    for number in range(round(1 / STEP_SHARE)):
-        start_s = number * step_s
-        rate = drawn.per_customer_s * place.customers * day.share_at(start_s + step_s / 2) / place.processes
+    # Of all processes the one that has lost its connections first.
+    needed = min(dice.gammavariate(rules.capacity, 1.0) for _ in range(place.processes))
+    for step in steps_of(place):
+        rate, step_s = drawn.per_customer_s * step.customers, step.end_s - step.start_s
         if chance:
             lost = rate * share * chance * step_s
             if lost and cumulated + lost >= needed:
-                _exhausted(course, leak.pool, start_s + step_s * (needed - cumulated) / lost)
+                _exhausted(course, leak.pool, step.start_s + step_s * (needed - cumulated) / lost)
                 _lose_all(course, leak.pool, rules.capacity)
                 return
             cumulated += lost
@@ -197,7 +217,7 @@ def _steady(course: Course, place: Place, maker: Maker, busy_s: float) -> None:
                     hazard_per_s(rate, busy_s * pace, drawn.cores, drawn.cpu_share, rules.capacity)
                     for pace in paces
                 ) / len(paces)
-            hazards.append((start_s, start_s + step_s, known[rate] * place.processes))
+            hazards.append((step.start_s, step.end_s, known[rate] * place.processes))
     at_s = first_reached_s(hazards, dice)
     if at_s is not None:
         _exhausted(course, leak.pool, at_s)

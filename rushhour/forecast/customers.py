@@ -3,12 +3,13 @@
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
 from typing import Final
 
-from rushhour.forecast.behaviour import Behaviour, Endpoint
+from rushhour.forecast.behaviour import Behaviour, Endpoint, Visit
+from rushhour.forecast.durations import Durations
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.place import Place
 from rushhour.forecast.replay import Replay
@@ -22,6 +23,7 @@ WINDOW_S: Final = 15.0
 BEFORE_PUSH_S: Final = 2.0
 PUSH_WITHIN_S: Final = 0.5  # customers who act on a push notification do so this soon
 SECOND_REQUEST_S: Final = (0.05, 0.5)  # after it, the app itself sends another
+MOST_HOLDS: Final = 1000  # of a resample
 NEWCOMER_S: Final = 1.0  # a newcomer's first request comes this soon
 
 
@@ -39,6 +41,15 @@ class Drawn:
     leaks: float  # chance
     kind: str | None
     nested: bool
+    others: float  # times as many check-outs of no request, beside each request, as in the run
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of each endpoint in the requests."""
+        before = (0.0, *self.cumulative)
+        return {
+            name: (upto - since) / self.cumulative[-1]
+            for name, since, upto in zip(self.names, before, self.cumulative, strict=False)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Maker:
     leak: Leak | None
     leaky: frozenset[str]  # endpoints that leak
     dice: Random
+    holds_s: dict[Durations, list[float]] = field(default_factory=dict)
 
     def request(self, *, newcomer: bool = False) -> tuple[Stage, ...]:
         first = self.behaviour.first
@@ -65,16 +77,15 @@ class Maker:
         held: list[tuple[str, float]] = []
         for visit in endpoint.visits:
             if visit.pool != kept:
-                held += [
-                    (visit.pool, self.dice.expovariate(1 / visit.hold_s) if visit.hold_s > 0 else 0.0)
-                    for _ in range(self._times(visit.per_request))
-                ]
+                held += [(visit.pool, self._hold_s(visit)) for _ in range(self._whole(self.times(visit)))]
         known_s = math.fsum(
-            visit.per_request * visit.hold_s for visit in endpoint.visits if visit.pool != kept
+            visit.per_request * visit.hold_s
+            for visit in endpoint.visits
+            if visit.pool != kept and visit.joined
         )
         together = endpoint.overlaps or (endpoint.may_nest and self.drawn.nested)
         if together:
-            known_s = max((visit.hold_s for visit in endpoint.visits), default=0.0)
+            known_s = max((visit.hold_s for visit in endpoint.visits if visit.joined), default=0.0)
         rest_s = max(0.0, endpoint.latency_s - known_s)
         rest_s = self.dice.expovariate(1 / rest_s) if rest_s > 0 else 0.0
         forgets = {leak.pool: self.drawn.leaks} if leak is not None and self.drawn.kind == "path" else {}
@@ -93,7 +104,26 @@ class Maker:
             *(self._stage((pool,), hold_s, forgets=forgets.get(pool, 0.0)) for pool, hold_s in held),
         )
 
-    def _times(self, mean: float) -> int:
+    def _hold_s(self, visit: Visit) -> float:
+        """Draw how long a connection is held: as measured, resampled once for the course."""
+        if visit.holds is None:
+            return self.dice.expovariate(1 / visit.hold_s) if visit.hold_s > 0 else 0.0
+        if visit.holds not in self.holds_s:
+            count = min(visit.holds.count, MOST_HOLDS)
+            self.holds_s[visit.holds] = [visit.holds.draw(self.dice) for _ in range(count)]
+        return self.dice.choice(self.holds_s[visit.holds])
+
+    def mean_s(self) -> float:
+        """Return the mean time of a request."""
+        shares = self.drawn.shares()
+        return math.fsum(share * self.behaviour.endpoints[name].latency_s for name, share in shares.items())
+
+    def times(self, visit: Visit) -> float:
+        """Return how often a request makes such a visit, on average."""
+        return visit.per_request if visit.joined else visit.per_request * self.drawn.others
+
+    def _whole(self, mean: float) -> int:
+        """Draw a whole number with that mean."""
         whole = math.floor(mean)
         return whole + (self.dice.random() < mean - whole)
 

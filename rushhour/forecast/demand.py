@@ -64,7 +64,7 @@ class PoolDemand:
     sites: tuple[SiteDemand, ...]  # most connection-seconds first
     beside: float = 1.0  # connections to its server, of all processes, out while one was: on average
     cpu_s: float | None = None  # of its server, for one check-out; None: unknown
-    waited_p99_s: float | None = None  # of the whole load: the upper bound of a bucket; None: unknown
+    waited_p99_s: tuple[float, float] | None = None  # of the whole load: its bucket's bounds; None: unknown
 
     @property
     def capacity(self) -> int | None:

@@ -11,7 +11,8 @@ from rushhour.forecast.activity import activity_of, mixes_of
 from rushhour.forecast.demand import Demand
 from rushhour.forecast.interval import Estimate, estimate, quantile
 from rushhour.forecast.setting import PoolSetting, Setting, measured_setting
-from rushhour.forecast.simulation import PoolTally, Tally, World, simulate
+from rushhour.forecast.simulated import PoolTally, Tally, World
+from rushhour.forecast.simulation import simulate
 from rushhour.forecast.world import (
     NEAR_ITS_CPU,
     busiest,

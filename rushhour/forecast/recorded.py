@@ -20,6 +20,7 @@ from rushhour.forecast.demand import (
 )
 from rushhour.forecast.durations import from_buckets
 from rushhour.forecast.healthy import HealthySeconds, healthy_seconds, without_crowded
+from rushhour.forecast.processes import processes_of
 from rushhour.metrics.latencies import merge
 from rushhour.metrics.requests import NO_WAIT
 from rushhour.metrics.waits import waits_p99_ms
@@ -64,7 +65,8 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
             f"{run}: no customer, no request or no histogram of holds in healthy seconds; run it again"
         )
     mean_s = fsum(latency_s[name] * count for name, count in requests.items()) / requests.total()
-    pools = tuple(_pool(name, checkouts, samples, seconds) for name in names)
+    counts = processes_of(history, samples)
+    pools = tuple(_pool(name, checkouts, samples, seconds, counts[name]) for name in names)
     processes = max(pool.processes for pool in pools)
     cores = _cores(history, healthy, processes)
     cpu = _cpu(history, healthy, cores)
@@ -81,7 +83,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         return replace(
             pool,
             cpu_s=used / asked[server] if used else None,
-            waited_p99_s=None if waited_ms is None else waited_ms / 1e3,
+            waited_p99_s=None if waited_ms is None else (waited_ms / 2e3, waited_ms / 1e3),
         )
 
     answered: dict[int, Counter[str]] = defaultdict(Counter)
@@ -187,7 +189,9 @@ def _endpoint(
     return EndpointDemand(name, share, tuple(uses), max(0.0, latency_s - inside_s), overlaps, latency_s)
 
 
-def _pool(name: str, checkouts: CheckOuts, samples: list[f.PoolSample], seconds: int) -> PoolDemand:
+def _pool(
+    name: str, checkouts: CheckOuts, samples: list[f.PoolSample], seconds: int, processes: int
+) -> PoolDemand:
     own = [sample for sample in samples if sample.pool == name]
     newest = max(own, key=lambda sample: sample.t_s)
     whole = checkouts.total(name)
@@ -210,7 +214,7 @@ def _pool(name: str, checkouts: CheckOuts, samples: list[f.PoolSample], seconds:
         size=newest.size,
         max_overflow=newest.max_overflow,
         timeout_s=newest.timeout_s,
-        processes=len({sample.pid for sample in own}),
+        processes=processes,
         checkouts=whole.count,
         hold=checkouts.holds(name, whole),
         create_s=from_buckets(created).mean_s if created.total() else None,

@@ -15,6 +15,7 @@ from rushhour.forecast.durations import Durations, from_bounds
 
 POOL: Final = "db_client_connection_pool_name"
 USE: Final = "db_client_connection_use_time_seconds"
+WAIT: Final = "db_client_connection_wait_time_seconds"
 CREATE: Final = "db_client_connection_create_time_seconds"
 TIMEOUTS: Final = "db_client_connection_timeouts_total"
 IDLE_MAX: Final = "db_client_connection_idle_max"
@@ -43,6 +44,7 @@ class Scrape:
     name: str
     use: Mapping[str, _Histogram]
     create: Mapping[str, _Histogram]
+    wait: Mapping[str, _Histogram]
     gauges: Mapping[tuple[str, str], float]  # metric and pool -> value; the pool of a process gauge is ""
 
 
@@ -51,10 +53,11 @@ def parse_scrape(name: str, text: str) -> Scrape:
     try:
         families = list(text_string_to_metric_families(text))
         found = {family.name: family for family in families}
-        use, create = _histograms(found.get(USE)), _histograms(found.get(CREATE))
+        use, create, wait = (_histograms(found.get(metric)) for metric in (USE, CREATE, WAIT))
         _check_whole(text, families, use)
-        for metric, histograms in ((USE, use), (CREATE, create)):
+        for metric, histograms in ((USE, use), (CREATE, create), (WAIT, wait)):
             for pool, histogram in histograms.items():
+                _check_buckets(metric, pool, histogram)
                 _check_sum(metric, pool, histogram)
         gauges = _gauges(families)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
@@ -66,7 +69,7 @@ def parse_scrape(name: str, text: str) -> Scrape:
             "does not say who waits; scrape the agent's own page (docs/agent.md), with its _bucket series"
         )
         raise UsageError([problem])
-    return Scrape(name, use, create, gauges)
+    return Scrape(name, use, create, wait, gauges)
 
 
 def _gauges(families: Sequence[Metric]) -> dict[tuple[str, str], float]:
@@ -105,6 +108,17 @@ def _check_sum(metric: str, pool: str, histogram: _Histogram) -> None:
         )
 
 
+def _check_buckets(metric: str, pool: str, histogram: _Histogram) -> None:
+    """Check that a histogram is whole. Raises ValueError."""
+    counts = [count for _, count in sorted(histogram.upto.items())]
+    if math.inf not in histogram.upto or counts[-1] != histogram.total:
+        raise ValueError(
+            f"{metric} of {pool} has {histogram.total:g} check-outs and not as many in its buckets"
+        )
+    if counts != sorted(counts):
+        raise ValueError(f"{metric} of {pool} counts fewer check-outs up to a longer time")
+
+
 def _check_whole(text: str, families: Sequence[Metric], use: Mapping[str, _Histogram]) -> None:
     """Check that no part of the text is gone. Raises ValueError."""
     series = Counter(
@@ -112,14 +126,6 @@ def _check_whole(text: str, families: Sequence[Metric], use: Mapping[str, _Histo
     )
     if twice := next((key for key, count in series.items() if count > 1), None):
         raise ValueError(f"{twice[0]} stands there twice with the same labels")
-    for pool, histogram in use.items():
-        counts = [count for _, count in sorted(histogram.upto.items())]
-        if math.inf not in histogram.upto or counts[-1] != histogram.total:
-            raise ValueError(
-                f"{USE} of {pool} has {histogram.total:g} check-outs and not as many in its buckets"
-            )
-        if counts != sorted(counts):
-            raise ValueError(f"{USE} of {pool} counts fewer check-outs up to a longer time")
     gauges = {(sample.name, sample.labels.get(POOL)) for family in families for sample in family.samples}
     if not any(name.startswith("rushhour_") for name, _ in gauges):
         return  # not the agent's own page, whose last line is the number of processes
@@ -200,6 +206,7 @@ def scraped_demand(newer: Scrape, over_s: float, older: Scrape | None = None) ->
                 create_s=create_s,
                 in_use_max=0,
                 sites=(),
+                waited_p99_s=_waited_p99_s(newer, older, name, own.total),
             )
         )
         uses.append((name, own.total, hold))
@@ -264,6 +271,27 @@ def _check_timeouts(newer: Scrape, older: Scrape | None, pool: str, checkouts: f
             "came back: holds and arrivals of an exhausted pool do not say what a larger pool would show; "
             "name two texts of an hour without time-outs, or size a run"
         )
+
+
+def _waited_p99_s(
+    newer: Scrape, older: Scrape | None, pool: str, checkouts: float
+) -> tuple[float, float] | None:
+    """Return the bounds of the bucket in which the 99th percentile of the waits lies; None: not measured.
+
+    A check-out that the histogram lacks did not wait; one that timed out is not in it, and waited longest.
+    """
+    if pool not in newer.wait or (older is not None and pool not in older.wait):
+        return None
+    waits = _since(newer.name, newer.wait[pool], older.wait[pool] if older else None)
+    timed_out = newer.gauges.get((TIMEOUTS, pool), 0.0)
+    timed_out -= older.gauges.get((TIMEOUTS, pool), 0.0) if older else 0.0
+    longer = 0.01 * (max(waits.total, checkouts) + timed_out) - timed_out  # than the percentile
+    below_s = 0.0
+    for bound_s, upto in sorted(waits.upto.items()):
+        if waits.total - upto <= longer:
+            return below_s, bound_s if bound_s < math.inf else 2 * below_s
+        below_s = bound_s
+    return below_s, DEFAULT_TIMEOUT_S
 
 
 def _went_back(name: str) -> InsufficientDataError:

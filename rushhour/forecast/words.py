@@ -1,9 +1,10 @@
 """Says in sentences what a forecast found (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rushhour.diagnosis.sites import at
 from rushhour.forecast.behaviour import Behaviour
+from rushhour.forecast.course import Course
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.place import Place
 from rushhour.metrics.wording import counted
@@ -100,6 +101,23 @@ def demand_words(behaviour: Behaviour, place: Place, pool: str, per_customer_s: 
     )
 
 
+def overload_words(place: Place, courses: Sequence[Course]) -> Iterator[str]:
+    """Say which pools and threads are all in use for a minute or longer, though no check-out times out."""
+    for name in sorted(place.pools):
+        waits_s = sorted(course.full_wait_s[name] for course in courses if name in course.full_wait_s)
+        if waits_s:
+            yield (
+                f"pool {name} would be full for long, and a check-out would wait for about "
+                f"{duration_words(waits_s[len(waits_s) // 2])} (time-out {place.pools[name].timeout_s:g} s)"
+            )
+    busy = sorted(course.threads_needed for course in courses if course.threads_needed)
+    if busy and not any(course.full_wait_s for course in courses):
+        yield (
+            f"requests would wait for a thread, longer and longer: {busy[len(busy) // 2]:,.0f} of a process "
+            f"are at work at the peak, and it has {place.threads} threads"
+        )
+
+
 def fit_words(pools: Sequence[PoolForecast]) -> str:
     """Say how full the fullest pool is."""
     fullest = max(
@@ -124,6 +142,11 @@ def assumptions(behaviour: Behaviour, place: Place) -> tuple[str, ...]:
     ]
     if place.steady:
         found.append("all customers are there for a day, and no push notification goes out")
+    if any(not visit.joined for own in behaviour.endpoints.values() for visit in own.visits):
+        found.append(
+            "check-outs of no request that the load generator saw end, such as those of jobs, grow with the "
+            "customers in half of the courses, and are as many as in the run in the others"
+        )
     if behaviour.cpu_share is None:
         found.append("the CPU of the process was not measured, so a wide range of shares was tried")
     return tuple(found)

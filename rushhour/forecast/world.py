@@ -11,7 +11,7 @@ from rushhour.forecast.activity import QUARTERS, gathered
 from rushhour.forecast.demand import Demand, PoolDemand, Second
 from rushhour.forecast.interval import resampled_seconds
 from rushhour.forecast.setting import Setting
-from rushhour.forecast.simulation import Asked, Bounds, Kind, World, slowed
+from rushhour.forecast.simulated import Asked, Bounds, Kind, World, slowed
 from rushhour.rundir.facts import server_of
 
 NEAR_ITS_CPU: Final = 0.75  # beyond this share, holds grow in a way that a run far below it does not show

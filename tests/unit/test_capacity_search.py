@@ -237,7 +237,13 @@ def test_an_interrupt_keeps_what_was_found() -> None:
 
 
 def ended(knee: Knee) -> Search:
-    return Search("gate", "1.1.1", "embedded", (), knee, 1.0, 10.0, 20.0)
+    """A search that ended with this knee, after the steps that are its votes."""
+    sides: list[tuple[float | None, int, Outcome]] = [
+        (knee.low, knee.low_votes[0], "holds"),
+        (knee.high, knee.high_votes[0], "gives"),
+    ]
+    steps = [made(rate, outcome) for rate, count, outcome in sides for _ in range(count) if rate is not None]
+    return Search("gate", "1.1.1", "embedded", tuple(steps), knee, 1.0, 10.0, 20.0)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +254,9 @@ def ended(knee: Knee) -> Search:
         (Knee("knee", 57, 63, (2, 2), (2, 2)), "unknown"),
         (Knee("knee", 54, 60, (2, 2), (2, 2)), "fail"),
         (Knee("knee", 54, 60, (2, 2), (1, 1)), "unknown"),
-        (Knee("at least", 70), "pass"),
+        (Knee("at least", 70, None, (1, 1)), "pass"),
+        (Knee("at least", 70, None, (1, 1), cut_short=True), "unknown"),
+        (Knee("at least", 70, None, (2, 2), cut_short=True), "pass"),
         (Knee("at least", 50), "unknown"),
         (Knee("below", None, 20, (0, 0), (1, 1)), "fail"),
         (Knee("leak", None, 5), "fail"),
@@ -258,6 +266,15 @@ def ended(knee: Knee) -> Search:
 def test_an_expected_capacity_gates(knee: Knee, verdict: str) -> None:
     bound = parse_capacity(">= 60/s")
     assert judged(ended(knee), bound)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("rates", "verdict"), [((60, 66), "pass"), ((52, 66), "unknown"), ((52, 57), "unknown")]
+)
+def test_two_steps_at_the_expected_rate_or_above_are_enough(rates: tuple[float, ...], verdict: str) -> None:
+    steps = [*(made(rate, "holds") for rate in rates), made(70, "gives")]
+    found = Search("gate", "1.1.1", "embedded", tuple(steps), knee_of(steps, Plan()), 1.0, 10.0, 20.0)
+    assert judged(found, parse_capacity(">= 60/s"))[0] == verdict
 
 
 @pytest.mark.parametrize(

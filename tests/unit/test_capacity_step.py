@@ -9,6 +9,7 @@ import pytest
 
 from rushhour.jobs.capacity.again import knee_again
 from rushhour.jobs.capacity.climb import Times, step_scenario, step_seconds, think_time_of
+from rushhour.jobs.capacity.command import one_service_only
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step
 from rushhour.jobs.capacity.measured import make_step
 from rushhour.jobs.capacity.page import beside, render_search
@@ -305,6 +306,29 @@ def test_the_worse_of_a_run_and_a_search_counts() -> None:
 def test_a_capacity_that_nothing_could_meet_is_a_contradiction(changes: dict[str, Any], problem: str) -> None:
     found = [what for where, what in contradictions(h.scenario(**changes)) if where == ("expect_capacity",)]
     assert [problem in what for what in found] == [True]
+
+
+TARGET = {"name": "shop", "health": "/health", "releases": ["1.0", "1.1"]}
+
+
+@pytest.mark.parametrize(
+    ("target", "image", "words"),
+    [
+        ({"url": "http://127.0.0.1:9"}, None, "answers with whatever runs there"),
+        ({"command": "serve {port}"}, None, "neither command nor environment of shop has {release}"),
+        ({"command": "serve {release} {port}"}, "shop:1", "would be the same image"),
+        ({"command": "serve {release} {port}"}, None, ""),
+        ({"command": "serve {port}", "environment": {"SHOP": "{release}"}}, None, ""),
+        ({"compose": ["compose.yaml"], "service": "shop"}, None, ""),
+    ],
+)
+def test_two_releases_that_would_be_one_service_are_refused(
+    target: dict[str, Any], image: str | None, words: str
+) -> None:
+    both = [h.scenario(target=TARGET | target, release=release) for release in ("1.0", "1.1")]
+    found = list(one_service_only(both, image))
+    assert [words in problem for problem in found] == [True] * bool(words)
+    assert list(one_service_only(both[:1], image)) == []
 
 
 def test_an_expected_capacity_survives_its_file() -> None:

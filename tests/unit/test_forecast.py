@@ -13,6 +13,7 @@ from rich.console import Console
 
 from rushhour.errors import InsufficientDataError, UsageError
 from rushhour.forecast.answer import forecast
+from rushhour.forecast.processes import processes_of
 from rushhour.forecast.replay import Replay
 from rushhour.forecast.replayed import PoolRules, Seen, Site, Stage
 from rushhour.judging.judge import with_forecast
@@ -26,6 +27,7 @@ from rushhour.scenario.model import Pool, Production, Scenario
 from rushhour.verdict.forecast import Forecast
 from rushhour.verdict.judge import Verdict, judge, verdict_json
 from tests.unit import histories
+from tests.unit.forecast_runs import measured
 from tests.unit.histories import LIST, OTHER_SITE, SITE, SUMMARY, Level, Story
 
 RUSH_HOUR = "rush-hour over 75s"
@@ -187,6 +189,112 @@ def test_twice_the_instances_lose_the_connections_of_a_path_later() -> None:
     assert one is not None
     assert four is not None
     assert four.expected > 2 * one.expected
+
+
+@pytest.mark.parametrize("workers", [16, 48])
+def test_the_first_of_many_processes_loses_its_connections_earlier(workers: int) -> None:
+    one, many = (
+        made(few_testers("path"), Production(customers=20 * count, workers=count), repeats=20)
+        for count in (1, workers)
+    )
+    assert one.exhausted_after_s is not None
+    assert many.exhausted_after_s is not None
+    assert many.exhausted_after_s.expected < 0.85 * one.exhausted_after_s.expected
+
+
+# 200 testers keep 18 of 40 connections out for a second each, so that 30 answer at most 30 requests a second.
+SLOW = measured(per_s=18, hold_s=1.0, users=200, replica_cores=0.001, service_cores=0.001)
+
+
+def slow_answers(customers: int, threads: int | None, **changes: Any) -> Forecast:
+    """A release whose only fault is that each answer takes a second, under so many customers all day."""
+    command = "gunicorn --threads {threads}" if threads else "gunicorn"
+    target = {"name": "referrals", "command": command, "health": "/health", "releases": ("1.1.1",)}
+    given = scenario(
+        target=target,
+        release="1.1.1",
+        thresholds=("http_5xx_rate < 1%",),
+        load={"users": 200, "duration": 40.0, "warm_up": 5.0, "think_time": 10.0},
+    )
+    return made(SLOW, Production(customers=customers, threads=threads, **changes), given, repeats=5)
+
+
+def test_a_queue_that_grows_for_minutes_exhausts_the_pool() -> None:
+    """30 connections answer 30 a second; 600 customers ask for 54, and are seen to wait for up to 10 s."""
+    assert slow_answers(300, None).exhausts == "no"
+    long = slow_answers(600, None)
+    assert long.exhausts == "unsure"
+    assert "pool replica would be full for long, and a check-out would wait for about" in long.reasons[0]
+    longer = slow_answers(1400, None)
+    assert (longer.exhausts, longer.cause, longer.pool) == ("yes", "saturation", "replica")
+    assert longer.exhausted_after_s is not None
+    burst = "0s 1%, 10m 1%, 11m 100%, 671s 100%, 12m 1%, 24h 1%"  # too short a time
+    assert slow_answers(1400, None, day=burst).exhausts != "yes"
+
+
+def test_requests_that_wait_for_threads_all_day_are_no_release_that_holds() -> None:
+    found = slow_answers(900, 20)
+    assert found.exhausts == "unsure"
+    assert any("wait for a thread, longer and longer" in reason for reason in found.reasons)
+    assert slow_answers(150, 20).exhausts == "no"
+
+
+def test_cpu_that_is_used_at_the_same_rate_all_the_time_counts() -> None:
+    busy = few_testers("none")
+    steady = [
+        dataclasses.replace(row, cpu_cores=0.3 if row.component == "service" else 0.01)
+        for row in busy.host
+        if row.cpu_cores > 0.005
+    ]
+    idle = dataclasses.replace(steady[0], t_s=1.0, component="service", cpu_cores=0.002)
+    history = dataclasses.replace(busy, host=(idle, *steady))
+    found = made(history, Production(customers=40), scenario(release="1.1.1"))
+    assert found.exhausts == "unsure"
+    assert any("of the CPU that its threads can use" in reason for reason in found.reasons)
+    assert made(history, Production(customers=10), scenario(release="1.1.1")).exhausts == "no"
+
+
+def test_workers_that_follow_each_other_and_a_parent_are_no_further_processes() -> None:
+    history = few_testers("none")
+    half = histories.STARTED_S + 15
+    pools = tuple(
+        dataclasses.replace(row, pid=histories.PID + (row.t_s >= half), checkouts=1) for row in history.pools
+    )
+    parent = [dataclasses.replace(row, pid=1, checked_out=0, checkouts=0) for row in pools]
+    again = dataclasses.replace(history, pools=(*pools, *parent))
+    assert processes_of(again, again.pools) == {"primary": 1, "replica": 1}
+    at_once = [dataclasses.replace(row, pid=7) for row in pools]
+    assert processes_of(again, (*pools, *at_once)) == {"primary": 2, "replica": 2}
+    found = made(again, Production(customers=20), scenario(release="1.1.1"), repeats=1)
+    assert "1 instance with 1 process" in found.place
+
+
+def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
+    """A job holds two of six connections all the time; whether production has more such jobs is not known."""
+    story = few_testers("none")
+    job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60, held_s=60.0)
+    history = dataclasses.replace(story, sites=(*story.sites, job))
+    small = Pool(size=4, max_overflow=2, timeout=1.0)
+    found = made(history, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
+    assert found.exhausts == "unsure"
+    assert 0.2 < found.chance < 0.8
+    few = made(history, Production(customers=10, pool=small), scenario(release="1.1.1"), repeats=5)
+    assert few.exhausts == "no"
+
+
+def test_waits_follow_from_the_measured_holds_and_not_from_their_mean() -> None:
+    pool, day = Pool(size=6, max_overflow=0, timeout=30.0), "steady over 60s"
+    given = scenario(
+        release="1.1.1", load={"users": 100, "duration": 40.0, "warm_up": 5.0, "think_time": 2.0}
+    )
+    waits = []
+    for hold_us in ({1 << 17: 1}, {1 << 15: 19, 1 << 21: 1}):
+        history = measured(per_s=40, hold_s=0.1, hold_us=hold_us, replica_cores=0.001, service_cores=0.001)
+        found = made(history, Production(customers=100, pool=pool, day=day), given, repeats=10)
+        [replica] = found.pools
+        assert replica.wait_p99_ms is not None
+        waits.append(replica.wait_p99_ms)
+    assert waits[1].expected > 2 * waits[0].high
 
 
 def test_a_leak_of_jobs_does_not_depend_on_the_customers() -> None:

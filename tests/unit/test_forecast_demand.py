@@ -64,6 +64,20 @@ def test_runs_of_older_agents_have_the_histogram_of_the_pool() -> None:
     assert found.pool("replica").hold.mean_s == pytest.approx(0.1, rel=0.01)
 
 
+@pytest.mark.parametrize("spelled", ["<int:customer_id>", "{customer_id}", ":customer"])
+def test_endpoints_are_joined_however_the_framework_spells_them(spelled: str) -> None:
+    history = measured()
+    sites = tuple(
+        dataclasses.replace(row, endpoint=f"GET /customers/{spelled}/referrals") for row in history.sites
+    )
+    found = read_demand("runs/x", scenario(), dataclasses.replace(history, sites=sites))
+    assert {endpoint.name: bool(endpoint.uses) for endpoint in found.endpoints} == {
+        LIST: True,
+        SUMMARY: False,
+    }
+    assert {site.endpoint for site in found.pools[0].sites} == {LIST}
+
+
 def test_check_outs_whose_endpoints_no_customer_knows_belong_to_any_request() -> None:
     history = measured()
     renamed = tuple(dataclasses.replace(row, endpoint="GET /x") for row in history.sites)

@@ -17,7 +17,7 @@ from rushhour.forecast.queueing import (
     together,
 )
 from rushhour.forecast.recorded import read_demand
-from rushhour.forecast.simulation import PoolTally, Tally
+from rushhour.forecast.simulated import PoolTally, Tally
 from rushhour.forecast.world import MOST_PROCESSES, spread_customers
 from tests.unit.forecast_runs import measured, scenario
 

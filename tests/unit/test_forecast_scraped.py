@@ -8,7 +8,10 @@ from rushhour.agent.metrics import render
 from rushhour.cli.main import cli
 from rushhour.errors import InsufficientDataError, UsageError
 from rushhour.forecast.scraped import parse_scrape, scraped_demand
+from rushhour.forecast.setting import measured_setting
+from rushhour.jobs.size.advice import size_pools
 from rushhour.jobs.size.reading import read_for_sizing
+from rushhour.jobs.size.sizes import PoolSize
 
 BUCKETS = 28
 
@@ -240,6 +243,58 @@ def test_check_outs_that_timed_out_leave_the_size_open() -> None:
     assert scraped_demand(parse_scrape("b", text(36_000, timeouts=903)), 3600, earlier).pools
     with pytest.raises(InsufficientDataError, match="its counters are below those of the earlier text"):
         scraped_demand(parse_scrape("b", text(36_000, timeouts=3)), 3600, earlier)
+
+
+def sized(*texts: str, over_s: float = 3600) -> PoolSize:
+    scrapes = [parse_scrape(f"{number}.prom", each) for number, each in enumerate(texts)]
+    demand = scraped_demand(scrapes[-1], over_s, scrapes[0] if len(scrapes) > 1 else None)
+    (found,) = size_pools(demand, measured_setting(demand), max_connections=None).pools
+    return found
+
+
+@pytest.mark.parametrize(
+    ("waits", "bounds_s"),
+    [
+        ({"b0": 36_000}, (0.0, 64e-6)),
+        ({"b0": 35_500, "b19": 500}, (2**18 / 1e6, 2**19 / 1e6)),
+        ({"b0": 35_700, "b19": 300}, (0.0, 64e-6)),
+        ({"b19": 361}, (2**18 / 1e6, 2**19 / 1e6)),  # of those alone that waited
+    ],
+)
+def test_the_slowest_hundredth_of_the_waits_is_read(
+    waits: dict[str, int], bounds_s: tuple[float, float]
+) -> None:
+    (pool,) = scraped_demand(parse_scrape("now.prom", text(36_000, wait=histogram(**waits))), 3600).pools
+    assert pool.waited_p99_s == pytest.approx(bounds_s)
+
+
+def test_waits_that_contradict_the_model_leave_the_size_open() -> None:
+    long = sized(text(36_000, wait=histogram(b0=35_000, b20=1000)))
+    assert long.pool_size is None
+    assert "the slowest hundredth of production's check-outs waited for 524 to 1049 ms" in long.reasons[0]
+    assert "bursts, or hours with more traffic than the mean" in long.reasons[0]
+    none = sized(text(36_000), over_s=120)  # and not an hour: the pool would be full
+    assert none.pool_size is None
+    assert "or --over is another time" in none.reasons[0]
+
+
+def test_waits_of_two_texts_are_subtracted_and_may_be_missing() -> None:
+    before = text(30_000, wait=histogram(b0=20_000, b20=10_000))
+    after = text(36_000, wait=histogram(b0=26_000, b20=10_000))
+    scrapes = [parse_scrape(name, page) for name, page in (("a", before), ("b", after))]
+    (pool,) = scraped_demand(scrapes[1], 600, scrapes[0]).pools
+    assert pool.waited_p99_s == pytest.approx((0.0, 64e-6))
+    without = "".join(line for line in after.splitlines(keepends=True) if "wait_time" not in line)
+    (pool,) = scraped_demand(parse_scrape("b", without), 600, scrapes[0]).pools
+    assert pool.waited_p99_s is None
+    with pytest.raises(UsageError, match=r"wait_time_seconds of .* has 36000 check-outs and not as many"):
+        parse_scrape(
+            "b",
+            after.replace(
+                "} 36000\ndb_client_connection_wait_time_seconds_sum",
+                "} 9\ndb_client_connection_wait_time_seconds_sum",
+            ),
+        )
 
 
 def test_a_time_in_which_the_pool_could_not_have_held_so_much_is_refused() -> None:

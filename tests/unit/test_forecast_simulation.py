@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from rushhour.forecast.simulation import Asked, Bounds, Kind, Tally, World, simulate
+from rushhour.forecast.simulated import Asked, Bounds, Kind, Tally, World
+from rushhour.forecast.simulation import simulate
 
 EXPONENTIAL = [-math.log(1 - (at + 0.5) / 4000) for at in range(4000)]  # mean 1
 

@@ -14,7 +14,7 @@ from rushhour.cli.main import cli
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.queueing import measured_setting
 from rushhour.forecast.recorded import read_demand
-from rushhour.jobs.size.advice import _at_one_server, size_pools
+from rushhour.jobs.size.advice import _at_one_server, size_pools, usable_connections
 from rushhour.jobs.size.reading import read_for_sizing
 from rushhour.jobs.size.sizes import PoolSize
 from rushhour.rundir import History
@@ -127,8 +127,27 @@ def test_the_server_s_limit_is_that_of_the_run() -> None:
     assert any("of the 97 connections of replica" in why for why in sized().reasons)
 
 
-def test_more_connections_than_threads_are_never_opened() -> None:
-    assert any("a process of 6 threads uses at most 6" in why for why in sized(threads=6).reasons)
+@pytest.mark.parametrize("instances", [1, pytest.param(12, marks=pytest.mark.long)])
+def test_more_connections_than_threads_are_never_opened(instances: int) -> None:
+    found = sized(threads=6, instances=instances, customers=100 * instances, max_connections=100)
+    assert (found.usable, found.pool_size, found.max_overflow) == (6, found.enough, 6 - (found.enough or 0))
+    assert any("a process of 6 threads uses at most 6" in why for why in found.reasons)
+    assert max(row.server_connections for row in found.rows) == 6 * instances
+
+
+def test_connections_that_no_request_takes_are_not_bounded_by_threads() -> None:
+    demand = read_demand("runs/x", scenario(), measured(hold_s=0.1, **QUIET))
+    (pool,) = demand.pools
+    setting = dataclasses.replace(measured_setting(demand), threads=6)
+    assert usable_connections(demand, setting, pool) == 6
+    (site,) = pool.sites
+    of_jobs = dataclasses.replace(pool, sites=(site, dataclasses.replace(site, endpoint=None)))
+    assert usable_connections(demand, setting, of_jobs) is None
+    twice = [
+        dataclasses.replace(own, uses=tuple(dataclasses.replace(use, per_request=2.0) for use in own.uses))
+        for own in demand.endpoints
+    ]
+    assert usable_connections(dataclasses.replace(demand, endpoints=tuple(twice)), setting, pool) == 12
 
 
 def test_more_customers_than_a_process_can_answer_are_refused() -> None:
@@ -191,8 +210,18 @@ def test_waits_that_the_model_does_not_show_leave_the_size_open() -> None:
     demand = read_demand("runs/x", scenario(), measured(waiting={1: 38, 1 << 19: 2}, **QUIET))
     (found,) = size_pools(demand, measured_setting(demand), max_connections=None).pools
     assert found.pool_size is None
-    assert "check-outs waited for 262 to 524 ms, and by its holds and requests" in found.reasons[0]
+    assert "check-outs waited for 262 to 524 ms, and by their holds and requests" in found.reasons[0]
     assert found.rows == ()
+
+
+def test_waits_that_the_model_shows_and_the_run_had_not_leave_the_size_open() -> None:
+    demand = read_demand("runs/x", scenario(), measured(hold_s=0.1, **QUIET))
+    (pool,) = demand.pools
+    small = dataclasses.replace(demand, pools=(dataclasses.replace(pool, size=4, max_overflow=0),))
+    (found,) = size_pools(small, measured_setting(small), max_connections=None).pools
+    assert found.pool_size is None
+    assert "waited for less than 1 ms, and by their holds and requests they would have" in found.reasons[0]
+    assert "the model does not fit" in found.reasons[0]
 
 
 def test_a_leak_is_not_sized_away(tmp_path: Path) -> None:

@@ -67,6 +67,27 @@ def problems_of(scenario: Scenario, wanted: Wanted) -> list[str]:
     return [f"{'.'.join(map(str, where))}: {what}" for where, what in contradictions(first)]
 
 
+def one_service_only(scenarios: Sequence[Scenario], image: str | None) -> Iterator[str]:
+    """Yield why a search of several releases would measure the same service each time."""
+    if len(scenarios) < 2:
+        return
+    target = scenarios[0].target
+    releases = " and ".join(scenario.release for scenario in scenarios)
+    if target.url:
+        yield (
+            f"--release {releases}: {target.url} answers with whatever runs there; search one after the other"
+        )
+    elif image:
+        yield f"--image {image}: releases {releases} would be the same image; search one after the other"
+    elif not target.compose:
+        used = (target.command, scenarios[0].service.arguments, *target.environment.values())
+        if not any("{release}" in text for text in used):
+            yield (
+                f"--release {releases}: neither command nor environment of {target.name} has {{release}}, so "
+                "that both would be the same service"
+            )
+
+
 def find_capacity(
     scenarios: Sequence[Scenario],
     wanted: Wanted,

@@ -19,13 +19,13 @@ from rushhour.forecast.queueing import (
     predict,
 )
 from rushhour.jobs.size.sizes import PoolSize, Row, Sizing
-from rushhour.jobs.size.words import reasons_of, shared_server
+from rushhour.jobs.size.words import reasons_of, shared_server, unlike_words
 from rushhour.rundir.facts import server_of
 
 WAIT_S: Final = 0.01  # of the slowest hundredth of the check-outs: below that, nobody notices the pool
 RESERVE_SHARE: Final = 0.5  # of the connections that are enough, as overflow for what the run did not show
 MOST: Final = 2000  # connections of a pool: no table is made for more
-UNLIKE: Final = 2.0  # times the model's longest waits, from which the run's have another reason
+UNLIKE: Final = 2.0  # times as long as the model's waits, or as those measured: then the two contradict
 LATER: Final = 1.1  # times as long as without a limit, from asking to giving back, in a burst
 
 
@@ -94,7 +94,7 @@ def _size_pool(
     free = _predict(demand, setting, pool.name, None)
     if free.beyond:  # a table would hold numbers out of nothing
         return PoolSize(pool.name, pool, (), None, None, None, None, free.beyond, free.beyond)
-    if unlike := tuple(_unlike_the_run(pool, wait_s, as_run)):
+    if unlike := tuple(_unlike_the_run(demand, pool, wait_s, as_run)):
         return PoolSize(pool.name, pool, (), None, None, None, None, unlike, unlike)
     bursts = acts_together(demand)
     calm: dict[int, PoolPrediction] = {}
@@ -111,13 +111,15 @@ def _size_pool(
             whole[capacity] = _predict(demand, setting, pool.name, capacity).pools[pool.name]
         return not bursts or in_time(whole[capacity], free.pools[pool.name], wait_s)
 
+    usable = usable_connections(demand, setting, pool)
     # The smallest that is enough lies within; `most` never waits in the simulations.
     most = min(MOST, max(1, math.ceil(free.pools[pool.name].in_use_max.high)))
     least = _smallest(suffices, 1, most)
     if not survives(least):
         least = _smallest(survives, least + 1, most)
     current = pool.capacity
-    shown = {max(1, least // 2), max(1, least - 1), least, least + 1, least + _reserve(least)}
+    overflow = _reserve(least, usable)
+    shown = {max(1, least // 2), max(1, least - 1), least, least + 1, least + overflow}
     if current is not None and current <= MOST:
         shown.add(current)
     processes = setting.processes * setting.instances
@@ -127,7 +129,7 @@ def _size_pool(
             enough=all((suffices(capacity), survives(capacity))),
             figures=whole[capacity],
             calm=calm[capacity],
-            server_connections=capacity * processes,
+            server_connections=(capacity if usable is None else min(capacity, usable)) * processes,
         )
         for capacity in sorted(shown)
     )
@@ -138,10 +140,11 @@ def _size_pool(
         rows=rows,
         enough=least,
         pool_size=least,
-        max_overflow=_reserve(least),
+        max_overflow=overflow,
         together=together,
         reasons=(),
         beyond=(),
+        usable=usable,
     )
     return replace(
         size,
@@ -151,19 +154,20 @@ def _size_pool(
     )
 
 
-def _unlike_the_run(pool: PoolDemand, wait_s: float, as_run: Mapping[str, PoolPrediction]) -> Iterator[str]:
-    """Yield a reason not to believe the model: it does not show the waits that the run itself had."""
+def _unlike_the_run(
+    demand: Demand, pool: PoolDemand, wait_s: float, as_run: Mapping[str, PoolPrediction]
+) -> Iterator[str]:
+    """Yield a reason not to believe the model: it does not show the waits that were measured.
+
+    How close together the requests of a burst come is a guess, so that it may show longer waits there.
+    """
     if pool.waited_p99_s is None:
         return
-    least_s = pool.waited_p99_s / 2  # the bucket's lower bound
-    figures = as_run[pool.name]
-    if least_s > wait_s + UNLIKE * figures.wait_p99_s.high:
-        yield (
-            f"the slowest hundredth of the run's check-outs waited for {least_s * 1e3:.0f} to "
-            f"{pool.waited_p99_s * 1e3:.0f} ms, and by its holds and requests they would have waited for at "
-            f"most {figures.wait_p99_s.high * 1e3:.0f} ms: something else made them wait, such as a machine "
-            "without CPU to spare; run it again, alone on the machine"
-        )
+    least_s, most_s = pool.waited_p99_s
+    expected = as_run[pool.name].wait_p99_s
+    longer = not acts_together(demand) and expected.low > wait_s + UNLIKE * most_s
+    if longer or least_s > wait_s + UNLIKE * expected.high:
+        yield unlike_words(demand, pool.waited_p99_s, expected)
 
 
 def _smallest(holds: Callable[[int], bool], low: int, high: int) -> int:
@@ -190,8 +194,26 @@ def is_enough(figures: PoolPrediction, wait_s: float) -> bool:
     return figures.timeout_share.high == 0 and figures.wait_p99_s.high <= wait_s
 
 
-def _reserve(least: int) -> int:
-    return max(1, math.ceil(RESERVE_SHARE * least))
+def usable_connections(demand: Demand, setting: Setting, pool: PoolDemand) -> int | None:
+    """Return how many connections of a pool the threads of a process can have out; None: not bounded.
+
+    A thread serves one request at a time, and a request has as many at once as it takes in all, at most. Who
+    takes connections outside of requests, as jobs do, is no thread of the server's.
+    """
+    names = {endpoint.name for endpoint in demand.endpoints}
+    if setting.threads is None or any(site.endpoint not in names for site in pool.sites):
+        return None
+    each = [
+        math.fsum(use.per_request for use in endpoint.uses if use.pool == pool.name)
+        for endpoint in demand.endpoints
+    ]
+    return setting.threads * max(1, math.ceil(max(each, default=1.0)))
+
+
+def _reserve(least: int, usable: int | None) -> int:
+    """Return the overflow beyond what is enough: no more than threads can use."""
+    reserve = max(1, math.ceil(RESERVE_SHARE * least))
+    return reserve if usable is None else max(0, min(reserve, usable - least))
 
 
 def _predict(

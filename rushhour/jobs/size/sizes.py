@@ -30,6 +30,11 @@ class PoolSize:
     together: int | None  # connections that all processes use at once at most, as a pooler would see it
     reasons: tuple[str, ...]
     beyond: tuple[str, ...]  # why the figures may not hold
+    usable: int | None = None  # connections that the threads of a process can have out; None: not bounded
+
+    def opened(self, capacity: int) -> int:
+        """Return how many connections of such a pool a process opens at most."""
+        return capacity if self.usable is None else min(capacity, self.usable)
 
     @property
     def in_words(self) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 
 from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import Demand
+from rushhour.forecast.interval import Estimate
 from rushhour.forecast.queueing import PoolPrediction, Setting
 from rushhour.jobs.size.sizes import PoolSize
 from rushhour.metrics.wording import counted
@@ -38,10 +39,11 @@ def reasons_of(
         found.append(f"the {current} it has are {current / least:.1f} times what it needs")
     elif current < least:
         found.append(f"the {current} it has are too few by {least - current}")
-    if setting.threads is not None and least + size.max_overflow > setting.threads:
+    most = max(least + size.max_overflow, current or 0)
+    if size.usable is not None and size.usable <= most:
         found.append(
-            f"a process of {setting.threads} threads uses at most {setting.threads} connections, unless a "
-            "request takes several: more of them are never opened"
+            f"a process of {setting.threads} threads uses at most {size.usable} connections: more of them "
+            "are never opened"
         )
     if limit is not None:
         found += _server_reasons(size, setting, limit, least + size.max_overflow)
@@ -74,15 +76,41 @@ def _together_words(size: PoolSize, demand: Demand, least: int) -> str:
         f"for {_span(by_capacity[least])} with {least}"
     )
     waited_s = size.demand.waited_p99_s
-    if waited_s and waited_s >= SHOWN_S:
-        text += (
-            f" (in the run, with {size.demand.capacity}, for {waited_s * 500:.0f} to {waited_s * 1e3:.0f} ms)"
-        )
+    if waited_s and waited_s[1] >= SHOWN_S:
+        text += f" (in the run, with {size.demand.capacity}, for {waits_in_words(waited_s)})"
     text += "; a pool without a limit would serve them hardly earlier"
     server = server_of(size.pool)
     if size.demand.cpu_s and server in demand.cores:
         text += f", for the {server}'s {demand.cores[server]:.3g} cores are what they wait for"
     return text
+
+
+def waits_in_words(bounds_s: tuple[float, float]) -> str:
+    """Say the bounds of a wait: `262 to 524 ms`."""
+    if bounds_s[1] < SHOWN_S:
+        return "less than 1 ms"
+    return f"{bounds_s[0] * 1e3:.0f} to {bounds_s[1] * 1e3:.0f} ms"
+
+
+def unlike_words(demand: Demand, waited_s: tuple[float, float], expected: Estimate) -> str:
+    """Say that the measured waits and those of the model contradict each other, and what to do."""
+    whose = "the run's" if demand.seconds else "production's"
+    measured = f"the slowest hundredth of {whose} check-outs waited for {waits_in_words(waited_s)}"
+    why = "as when a request holds several connections" if demand.seconds else "or --over is another time"
+    if waited_s[0] < expected.low:
+        return (
+            f"{measured}, and by their holds and requests they would have waited for at least "
+            f"{expected.low * 1e3:.0f} ms: the model does not fit, {why}; no size follows from it"
+        )
+    others, what = (
+        ("a machine without CPU to spare", "run it again, alone on the machine")
+        if demand.seconds
+        else ("bursts, or hours with more traffic than the mean", "name two texts of one hour, or size a run")
+    )
+    return (
+        f"{measured}, and by their holds and requests they would have waited for at most "
+        f"{expected.high * 1e3:.0f} ms: something else made them wait, such as {others}; {what}"
+    )
 
 
 def _span(figures: PoolPrediction) -> str:
@@ -97,10 +125,11 @@ def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int)
     who = processes_in_words(setting)
     found = []
     current = size.demand.capacity
-    if current is not None and current * processes > usable:
+    if current is not None and size.opened(current) * processes > usable:
         found.append(
-            f"{who} with the {current} connections of now would open {current * processes:,}, more than the "
-            f"{usable} that max_connections {limit} of {server} leaves (it keeps {RESERVED} for superusers)"
+            f"{who} with the {current} connections of now would open {size.opened(current) * processes:,}, "
+            f"more than the {usable} that max_connections {limit} of {server} leaves (it keeps {RESERVED} "
+            "for superusers)"
         )
     if capacity * processes > usable:
         fit = (
