@@ -16,9 +16,6 @@ override PYTEST := $(BIN)/python -m pytest --ignore tests/docker --ignore tests/
 # under load run one at a time.
 override FOUR := -n 4 --dist loadfile --no-loadscope-reorder
 override TOGETHER := $(PYTEST) $(FOUR) -m 'not alone and not long'
-# Once: four processes that start at the same time would each compile all that the tests import.
-override COMPILE := { test -e $(VENV)/.compiled || { for part in unit integration; do \
-  $(PYTEST) --collect-only -qq tests/$$part >/dev/null 2>&1 & done; wait; touch $(VENV)/.compiled; }; }
 # Only their files: pytest would import all others for nothing.
 override ALONE := $(PYTEST) $$(grep -rl --include='test_*.py' 'mark\.alone' tests) -m 'alone and not long'
 override LONG_TOGETHER := $(PYTEST) tests/unit tests/integration $(FOUR) -m 'long and not alone'
@@ -54,7 +51,7 @@ ui: $(STAMP) ## serve Locust's web UI over a running stack (ARGS="smoke-leak --p
 	@$(RUN) ui
 
 test: $(STAMP) ## run the unit and integration tests (ARGS="-k name" for a part)
-	@if [ -n "$$ARGS" ]; then exec $(WITH_ARGS) $(PYTEST); else $(COMPILE) && $(TOGETHER) && $(ALONE); fi
+	@if [ -n "$$ARGS" ]; then exec $(WITH_ARGS) $(PYTEST); else $(TOGETHER) && $(ALONE); fi
 
 coverage: $(STAMP) ## run the same tests with branch coverage of every process, which takes twice as long
 	@$(BIN)/coverage erase
