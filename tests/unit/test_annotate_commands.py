@@ -190,7 +190,7 @@ def test_a_stack_that_does_not_start_is_a_warning(
 
     commands = import_module("rushhour.cli.run_commands")
     monkeypatch.setattr(commands, "open_for", open_for)
-    monkeypatch.setattr(commands, "check_locustfiles", lambda _: None)
+    monkeypatch.setattr(commands, "check_locustfiles", lambda *_: None)
     assert _exit_of([*command, "--runs", str(tmp_path), "--annotate", "github"]) == 2
     (found,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
     assert found.startswith(f"::warning title=rushhour {command[0]}%3A unknown::")
@@ -222,7 +222,7 @@ def test_each_failed_run_of_a_suite_is_annotated(
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(commands, "run_one", run_one)
     monkeypatch.setattr(commands, "open_for", lambda *_: None)
-    monkeypatch.setattr(commands, "check_locustfiles", lambda _: None)
+    monkeypatch.setattr(commands, "check_locustfiles", lambda *_: None)
     assert _exit_of([*command, "--runs", str(tmp_path), "--annotate", "github"]) == 1
     found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
     titles = [unescaped(line)[1]["title"].partition(": ")[0] for line in found]

@@ -50,7 +50,7 @@ class Nightly:
         self.interrupted = False
         monkeypatch.chdir(folder)
         for name, stands_for in (
-            ("check_locustfiles", lambda _: None),
+            ("check_locustfiles", lambda *_: None),
             ("open_for", lambda *_: None),
             ("stack_of", lambda *_, **__: None),
             ("run_one", self._run_one),
