@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rushhour.observe.pool_process import PROCESS_ENDED
 from rushhour.rundir import facts as f
 from tests.integration.agent_subject import Subject, line_of
 
@@ -64,14 +65,14 @@ agent_wrote("out")
 until(lambda: time.monotonic() - records()[-1]["t"] < 1 and any(
     one["k"] == "sample" and one["t"] - out["taken"] > 1
     for out in records() if out["k"] == "out" for one in records()))
-os._exit(0)  # as a killed worker would: with the connection still out
+os._exit(0)  # with the connection still out
 """)
     [checkout] = observed.checkouts.values()
     line = line_of(subject.folder / "service.py", "leak")
     assert checkout.site == f.CallSite("service.py", line, "list_referrals")
     assert [frame.split()[1] for frame in checkout.stack] == ["list_referrals", "handler", "worker"]
     assert (checkout.thread, checkout.server_pid, checkout.endpoint) == ("worker-1", None, None)
-    assert (checkout.returned_s, checkout.request_ended_s) == (None, None)
+    assert (checkout.returned_by, checkout.request_ended_s) == (PROCESS_ENDED, None)
     last = observed.last_samples["service.db"]
     assert (last.live, last.checked_out, last.checkouts, last.checkins) == (1, 1, 1, 0)
 
