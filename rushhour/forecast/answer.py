@@ -120,7 +120,12 @@ def _answer(
         )
     if (limits := _limits(behaviour, place, courses)) and answer == "no":
         answer = "unsure"
-    if not exhausted and answer == "no":
+    if answer == "no" and exhausted:
+        limits = (
+            *limits,
+            f"a pool was exhausted in only {len(exhausted)} of {len(courses)} replayed courses",
+        )
+    elif answer == "no":
         limits = (*limits, fit_words(_pools(place, courses)))
     pool = _exhausted_pool(leak, courses)
     own = leak if leak is not None and pool in (None, leak.pool) else None  # what the leak itself does
@@ -204,6 +209,13 @@ def _limits(behaviour: Behaviour, place: Place, courses: Sequence[Course]) -> tu
         for server, count in needed.items()
         if count > behaviour.max_connections.get(server, math.inf)
     ]
+    if not any(course.exhausted for course in courses):
+        found += [
+            f"check-outs of pool {pool.pool} may wait for as long as its time-out ({timeout_s:g} s)"
+            for pool in _pools(place, courses)
+            if pool.wait_p99_ms is not None
+            and 0 < 1000 * (timeout_s := place.pools[pool.pool].timeout_s) <= pool.wait_p99_ms.high
+        ]
     most = [course for course in courses if course.full_wait_s or course.threads_needed]
     if 2 * len(most) > len(courses):
         found += overload_words(place, most)
@@ -281,6 +293,9 @@ def _pools(place: Place, courses: Sequence[Course]) -> tuple[PoolForecast, ...]:
         waits = _range(
             [course.wait_p99_s[name] * 1000 for course in courses if name in course.wait_p99_s], WAIT_ERROR
         )
+        if waits is not None:
+            most_ms = rules.timeout_s * 1000
+            waits = Range(*(min(wait_ms, most_ms) for wait_ms in (waits.expected, waits.low, waits.high)))
         if in_use is not None:
             found.append(PoolForecast(name, rules.capacity, in_use, waits))
     return tuple(found)

@@ -276,8 +276,8 @@ def _reuses(leak: Leak | None, endpoint: Endpoint) -> TypeGuard[Leak]:
 def _busy_s(history: History, component: str, seconds: frozenset[int]) -> float | None:
     """Return the CPU seconds beyond what the component uses when nothing is asked of it; None: not measured.
 
-    That is the least that it used in a quiet second of the load, or, where each was busy, at any time of the
-    run: before the load, or after it.
+    That is the least that it used during the load, if a second of that was quiet, and else at any time of the
+    run: before the load, or after it. A second of a long computation, in which few requests end, looks quiet.
     """
     used = [(math.floor(own.t_s), own.cpu_cores) for own in history.host if own.component == component]
     cores = [share for second, share in used if second in seconds]
@@ -287,8 +287,8 @@ def _busy_s(history: History, component: str, seconds: frozenset[int]) -> float 
     for row in history.requests:
         asked[row.t_s] += row.count
     few = QUIET * sum(asked[second] for second in seconds) / len(seconds)
-    quiet = [share for second, share in used if second in seconds and asked[second] <= few]
-    idle = min(quiet or [share for _, share in used])
+    quiet = any(second in seconds and asked[second] <= few for second, _ in used)
+    idle = min(cores if quiet else [share for _, share in used])
     return (math.fsum(cores) / len(cores) - idle) * len(seconds)
 
 

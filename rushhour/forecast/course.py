@@ -18,6 +18,7 @@ from rushhour.forecast.customers import MOST_PROCESSES, Drawn, Maker, arrivals, 
 from rushhour.forecast.interval import resampled_seconds
 from rushhour.forecast.leaks import Leak, first_reached_s, hazard_per_s
 from rushhour.forecast.overload import (
+    LASTING_S,
     Load,
     Step,
     lasting_since,
@@ -36,6 +37,7 @@ CORES: Final = (0.5, 1.1)  # that the threads of a process get: one computes at 
 PAUSE_SHARE: Final = (0.8, 1.0)  # of the time between two requests of a customer, that it thinks
 PACES: Final = 4  # of a draw, and its slowest, that the formulas use
 UNKNOWN_CPU_SHARE: Final = (0.3, 1.0)
+MOST_OTHERS: Final = 20.0  # times as many check-outs of no request, beside each request, as in the run
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         leaks=leak.chance(dice) if leak is not None else 0.0,
         kind=None if leak is None else dice.choice(leak.kinds),
         nested=dice.random() < 0.5,
-        others=dice.choice((1.0, min(1.0, _run_rate(behaviour) / max(rate, 1e-9)))),
+        others=dice.choice((1.0, min(MOST_OTHERS, _run_rate(behaviour) / rate))),
     )
 
 
@@ -121,10 +123,12 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
 def _overload(course: Course, steps: Sequence[Step], name: str, load: Load) -> None:
     """Add what a demand does to a pool that lasts longer than the replayed windows, by formulas."""
     if too_long := lasting_since(steps, lambda customers: times_out_after_s(load, customers)):
-        _exhausted(course, name, course.full_s.get(name, too_long.start_s))
+        full_s = course.full_s.get(name, math.inf)  # perhaps of a push at another time of the day
+        soon = 0 <= full_s - too_long.start_s <= LASTING_S
+        _exhausted(course, name, full_s if soon else too_long.start_s)
     most = max(step.customers for step in steps)
     if lasts(steps, lambda customers: pool_wait_s(load, customers) > 0):
-        course.full_wait_s[name] = pool_wait_s(load, most)
+        course.full_wait_s[name] = min(load.timeout_s, pool_wait_s(load, most))
     if lasts(steps, lambda customers: threads_needed(load, customers) > load.threads):
         course.threads_needed = threads_needed(load, most)
 

@@ -9,6 +9,7 @@ its customers who do not think then wait there.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from rushhour.forecast.customers import Maker
@@ -16,6 +17,7 @@ from rushhour.forecast.place import Place
 from rushhour.rundir.facts import server_of
 
 STEP_SHARE: Final = 1 / 200  # of a day
+STEPS_OF_A_SLOPE: Final = 5  # at least: a peak may rise and fall in minutes
 LASTING_S: Final = 60.0  # an overload that is more than a burst
 
 
@@ -43,13 +45,17 @@ class Step:
 
 
 def steps_of(place: Place) -> list[Step]:
-    """Return successive times of the day."""
-    day, step_s = place.day, place.day.length_s * STEP_SHARE
+    """Return successive times of the day; none of them has a part of two slopes."""
+    most_s = place.day.length_s * STEP_SHARE
     each = place.customers / place.processes
-    return [
-        Step(number * step_s, (number + 1) * step_s, each * day.share_at((number + 0.5) * step_s))
-        for number in range(round(1 / STEP_SHARE))
-    ]
+    steps = []
+    for (from_s, before), (to_s, after) in pairwise(place.day.points):
+        count = max(1 if before == after else STEPS_OF_A_SLOPE, math.ceil((to_s - from_s) / most_s))
+        step_s = (to_s - from_s) / count
+        for number in range(count):
+            share = before + (after - before) * (number + 0.5) / count
+            steps.append(Step(from_s + number * step_s, from_s + (number + 1) * step_s, each * share))
+    return steps
 
 
 def loads_of(place: Place, maker: Maker) -> dict[str, Load]:

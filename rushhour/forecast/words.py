@@ -113,8 +113,8 @@ def overload_words(place: Place, courses: Sequence[Course]) -> Iterator[str]:
     busy = sorted(course.threads_needed for course in courses if course.threads_needed)
     if busy and not any(course.full_wait_s for course in courses):
         yield (
-            f"requests would wait for a thread, longer and longer: {busy[len(busy) // 2]:,.0f} of a process "
-            f"are at work at the peak, and it has {place.threads} threads"
+            f"requests would wait for a thread for long: {busy[len(busy) // 2]:,.0f} of a process would be "
+            f"at work at the peak, and it has {place.threads} threads"
         )
 
 
@@ -145,7 +145,7 @@ def assumptions(behaviour: Behaviour, place: Place) -> tuple[str, ...]:
     if any(not visit.joined for own in behaviour.endpoints.values() for visit in own.visits):
         found.append(
             "check-outs of no request that the load generator saw end, such as those of jobs, grow with the "
-            "customers in half of the courses, and are as many as in the run in the others"
+            "customers in half of the courses, and are as many of a process as in the run in the others"
         )
     if behaviour.cpu_share is None:
         found.append("the CPU of the process was not measured, so a wide range of shares was tried")

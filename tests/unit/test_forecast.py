@@ -13,6 +13,7 @@ from rich.console import Console
 
 from rushhour.errors import InsufficientDataError, UsageError
 from rushhour.forecast.answer import forecast
+from rushhour.forecast.behaviour import read_behaviour
 from rushhour.forecast.processes import processes_of
 from rushhour.forecast.replay import Replay
 from rushhour.forecast.replayed import PoolRules, Seen, Site, Stage
@@ -232,10 +233,40 @@ def test_a_queue_that_grows_for_minutes_exhausts_the_pool() -> None:
     assert slow_answers(1400, None, day=burst).exhausts != "yes"
 
 
+@pytest.mark.parametrize("at_s", [64_850, 65_050])
+def test_a_peak_of_minutes_counts_wherever_it_lies_in_a_day(at_s: int) -> None:
+    """1400 customers exhaust the pool in 51 s; a step of the day is 432 s long."""
+
+    def peak_of(seconds: int) -> Forecast:
+        end_s = at_s + 10 + seconds
+        day = f"0s 1%, {at_s}s 1%, {at_s + 10}s 100%, {end_s}s 100%, {end_s + 10}s 1%, 24h 1%"
+        return slow_answers(1400, None, day=day)
+
+    assert peak_of(340).exhausts == "yes"
+    assert peak_of(30).exhausts != "yes"
+
+
+def test_a_push_that_filled_the_pool_for_a_moment_is_not_when_it_is_exhausted() -> None:
+    day = "00:00 10%, 08:00 push 40%, 17:00 10%, 18:00 100%, 21:00 100%, 22:00 10%, 24:00 10%"
+    found = slow_answers(1400, None, day=day)
+    assert found.exhausts == "yes"
+    assert "17:30" < found.exhausted_at[0] <= "18:01"
+
+
+def test_no_wait_is_longer_than_its_time_out_and_one_that_may_be_as_long_is_unsure() -> None:
+    day = "0s 1%, 10m 1%, 610s 100%, 640s 100%, 650s 1%, 24h 1%"  # too short for a time-out, by 25 %
+    found = slow_answers(1400, None, day=day)
+    [replica] = found.pools
+    assert replica.wait_p99_ms is not None
+    assert replica.wait_p99_ms.expected < replica.wait_p99_ms.high == 30_000
+    assert found.exhausts == "unsure"
+    assert "may wait for as long as its time-out (30 s)" in found.reasons[0]
+
+
 def test_requests_that_wait_for_threads_all_day_are_no_release_that_holds() -> None:
     found = slow_answers(900, 20)
     assert found.exhausts == "unsure"
-    assert any("wait for a thread, longer and longer" in reason for reason in found.reasons)
+    assert any("wait for a thread for long" in reason for reason in found.reasons)
     assert slow_answers(150, 20).exhausts == "no"
 
 
@@ -252,6 +283,27 @@ def test_cpu_that_is_used_at_the_same_rate_all_the_time_counts() -> None:
     assert found.exhausts == "unsure"
     assert any("of the CPU that its threads can use" in reason for reason in found.reasons)
     assert made(history, Production(customers=10), scenario(release="1.1.1")).exhausts == "no"
+
+
+def test_a_second_of_a_long_computation_is_not_idle() -> None:
+    """Few requests end in it, and the CPU is busier than in any other."""
+    busy = few_testers("none")
+    stalled = int(histories.STARTED_S) + 20
+    history = dataclasses.replace(
+        busy,
+        requests=tuple(
+            row if row.t_s != stalled else dataclasses.replace(row, count=0) for row in busy.requests
+        ),
+        host=tuple(
+            dataclasses.replace(row, cpu_cores=1.0 if int(row.t_s) == stalled else 0.3)
+            if row.component == "service" and row.cpu_cores > 0.005
+            else row
+            for row in busy.host
+        ),
+    )
+    behaviour = read_behaviour("runs/x", scenario(release="1.1.1"), history)
+    assert behaviour.cpu_s is not None
+    assert 0.3 / 5 < behaviour.cpu_s < 0.4 / 5  # five requests a second
 
 
 def test_workers_that_follow_each_other_and_a_parent_are_no_further_processes() -> None:
@@ -280,6 +332,27 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
     assert 0.2 < found.chance < 0.8
     few = made(history, Production(customers=10, pool=small), scenario(release="1.1.1"), repeats=5)
     assert few.exhausts == "no"
+
+
+@pytest.mark.parametrize(("size", "exhausts"), [(2, "unsure"), (4, "no")])
+def test_check_outs_of_no_request_may_be_as_many_in_each_process(size: int, exhausts: str) -> None:
+    """A job holds two connections of a process, and four processes share the ten customers of the run."""
+    story = few_testers("none")
+    job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60, held_s=60.0)
+    history = dataclasses.replace(story, sites=(*story.sites, job))
+    pool = Pool(size=size, max_overflow=0, timeout=1.0)
+    many = Production(customers=10, workers=4, pool=pool)
+    found = made(history, many, scenario(release="1.1.1"), repeats=20)
+    assert found.exhausts == exhausts
+
+
+def test_a_pool_that_few_courses_exhaust_is_said() -> None:
+    story = few_testers("none", hold_ms=400)
+    small = Pool(size=3, max_overflow=0, timeout=1.0)
+    found = made(story, Production(customers=10, pool=small), scenario(release="1.1.1"), repeats=20)
+    assert 0 < found.chance <= 0.2
+    assert found.exhausts == "no"
+    assert f"a pool was exhausted in only {found.chance * 20:.0f} of 20 replayed courses" in found.headline
 
 
 def test_waits_follow_from_the_measured_holds_and_not_from_their_mean() -> None:
