@@ -7,8 +7,8 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from io import TextIOWrapper
 from types import FrameType
@@ -56,6 +56,15 @@ COMMANDS: Final = {
 }  # module of this package that holds each
 
 
+@contextmanager
+def _pipe_reported() -> Iterator[None]:
+    """Report a pipe that breaks, where click would end with 1, a failure."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise UnavailableError("a pipe was closed at its other end before all was written") from error
+
+
 class Commands(click.Group):
     """Imports a command's module when it is called: no command waits for what another needs."""
 
@@ -68,12 +77,15 @@ class Commands(click.Group):
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         return [*map(CompletionItem, names), *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def make_context(self, *given: Any, **more: Any) -> click.Context:
+        """Read the arguments; `--help` and `--version` print here."""
+        with _pipe_reported():
+            return super().make_context(*given, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a pipe that breaks is reported, where click would end with 1, a failure."""
-        try:
+        """Run the command."""
+        with _pipe_reported():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            raise UnavailableError("a pipe was closed at its other end before all was written") from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx

@@ -241,10 +241,12 @@ def test_output_that_nobody_takes_is_no_failure_of_a_run(tmp_path: Path) -> None
     command = [sys.executable, "-m", "rushhour"]
     with Path("/dev/full").open("wb") as full:
         no_reader = subprocess.run([*command, "doctor"], stdout=closed, stderr=subprocess.PIPE, check=False)
+        no_help = subprocess.run([*command, "--help"], stdout=closed, stderr=subprocess.PIPE, check=False)
         no_room = subprocess.run([*command, "doctor"], stdout=full, stderr=subprocess.PIPE, check=False)
         no_words = subprocess.run([*command, "verify", str(tmp_path)], stderr=full, check=False)
     os.close(closed)
 
     assert (no_reader.returncode, no_room.returncode, no_words.returncode) == (2, 2, 64)
     assert b"a pipe was closed at its other end" in no_reader.stderr
+    assert (no_help.returncode, no_help.stderr) == (2, no_reader.stderr)
     assert b"No space left on device" in no_room.stderr
