@@ -1,5 +1,6 @@
 """Reads from a run what its customers ask of the pools of a process (pure)."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +8,7 @@ from math import fsum
 from typing import Final
 
 from rushhour.errors import InsufficientDataError
+from rushhour.forecast.behaviour import threads_of
 from rushhour.forecast.checkouts import CheckOuts, count_checkouts
 from rushhour.forecast.demand import (
     ANY,
@@ -95,6 +97,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         count, held_s = checkouts.per_second.get(at_s, (0, 0.0))
         return Second(at_s, customers.get(at_s, 0), sent.get(at_s, 0), count, held_s, answered[at_s])
 
+    endpoints = _endpoints(names, checkouts, requests, latency_s)
     return Demand(
         run=run,
         service=scenario.target.name,
@@ -103,10 +106,10 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         customers=max(present),
         think_s=max(0.0, sum(present) / seconds / per_s - mean_s),
         requests_per_s=per_s,
-        endpoints=_endpoints(names, checkouts, requests, latency_s),
+        endpoints=endpoints,
         pools=tuple(map(known, pools)),
         processes=processes,
-        threads=_threads(scenario),
+        threads=_threads(scenario, endpoints, pools),
         instances=1,
         seconds=tuple(map(second, sorted(healthy.seconds))),
         full=tuple(map(second, sorted(healthy.full))),
@@ -233,11 +236,34 @@ def _beside(samples: Sequence[f.PoolSample]) -> float:
     return sum(count * count for count in out.values()) / total if total else 1.0
 
 
-def _threads(scenario: Scenario) -> int | None:
-    """Return the threads of a process, if the scenario says them to the service."""
-    target, service = scenario.target, scenario.service
-    said = "{threads}" in f"{target.command} {service.arguments} {' '.join(target.environment.values())}"
-    return service.threads if said or target.app else None
+def _threads(
+    scenario: Scenario, endpoints: Sequence[EndpointDemand], pools: Sequence[PoolDemand]
+) -> int | None:
+    """Return the threads of a process, if the scenario says them to the service.
+
+    Where its requests had more connections out at once than so many threads can have, as coroutines have,
+    these bound nothing.
+    """
+    threads = threads_of(scenario)
+    if threads is None:
+        return None
+    for pool in pools:
+        each = most_each(endpoints, pool)
+        if each is not None and pool.in_use_max > threads * each:
+            return None
+    return threads
+
+
+def most_each(endpoints: Sequence[EndpointDemand], pool: PoolDemand) -> int | None:
+    """Return how many connections of a pool a request has at once, at most: as many as it takes in all.
+
+    None: not only requests take them, but also jobs or threads of the service's own.
+    """
+    names = {endpoint.name for endpoint in endpoints}
+    if any(site.endpoint not in names for site in pool.sites):
+        return None
+    each = [fsum(use.per_request for use in endpoint.uses if use.pool == pool.name) for endpoint in endpoints]
+    return max(1, math.ceil(max(each, default=1.0)))
 
 
 def _cores(history: History, healthy: HealthySeconds, processes: int) -> dict[str, float]:

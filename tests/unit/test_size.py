@@ -135,6 +135,20 @@ def test_more_connections_than_threads_are_never_opened(instances: int) -> None:
     assert max(row.server_connections for row in found.rows) == 6 * instances
 
 
+@pytest.mark.parametrize(("threads", "known"), [(3, None), (4, 4)])
+def test_threads_that_had_more_connections_than_they_can_have_bound_nothing(
+    threads: int, known: int | None
+) -> None:
+    """The run had four connections out at once."""
+    given = scenario(service={"threads": threads})
+    demand = read_demand("runs/x", given, measured(hold_s=0.1, **QUIET))
+    assert (demand.pools[0].in_use_max, demand.threads) == (4, known)
+    (found,) = size_pools(demand, measured_setting(demand), max_connections=None).pools
+    assert found.usable == known
+    assert found.enough is not None
+    assert found.enough >= 4
+
+
 def test_connections_that_no_request_takes_are_not_bounded_by_threads() -> None:
     demand = read_demand("runs/x", scenario(), measured(hold_s=0.1, **QUIET))
     (pool,) = demand.pools

@@ -18,6 +18,7 @@ from rushhour.forecast.queueing import (
     measured_setting,
     predict,
 )
+from rushhour.forecast.recorded import most_each
 from rushhour.jobs.size.sizes import PoolSize, Row, Sizing
 from rushhour.jobs.size.words import reasons_of, shared_server, unlike_words
 from rushhour.rundir.facts import server_of
@@ -200,14 +201,8 @@ def usable_connections(demand: Demand, setting: Setting, pool: PoolDemand) -> in
     A thread serves one request at a time, and a request has as many at once as it takes in all, at most. Who
     takes connections outside of requests, as jobs do, is no thread of the server's.
     """
-    names = {endpoint.name for endpoint in demand.endpoints}
-    if setting.threads is None or any(site.endpoint not in names for site in pool.sites):
-        return None
-    each = [
-        math.fsum(use.per_request for use in endpoint.uses if use.pool == pool.name)
-        for endpoint in demand.endpoints
-    ]
-    return setting.threads * max(1, math.ceil(max(each, default=1.0)))
+    each = most_each(demand.endpoints, pool)
+    return None if setting.threads is None or each is None else setting.threads * each
 
 
 def _reserve(least: int, usable: int | None) -> int:
