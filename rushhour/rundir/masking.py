@@ -39,12 +39,21 @@ _COOKIES: Final = re.compile(
     rf"((?<![A-Za-z0-9_-])(?:set-)?cookie{_QUOTE}\s{{0,3}}:\s{{0,3}}{_QUOTE})([^\s\"'<>\\][^\"'<>\\\n]*)",
     re.IGNORECASE,
 )
-_USER: Final = re.compile(r"((?<!\S)(?:-u|--user)[\s=]+[^\s:\"'/]{1,80}:)([^\s\"']+)")
+_QUOTED: Final = r"(?P<quote>\\{0,2}[\"'])(?!\{|(?P=quote))(?:\\.|[^\\\n]){1,8192}?(?P=quote)"
+_USER: Final = re.compile(
+    r"((?<!\S)(?:-u|--user)[\s=]+(?:[^\s:\"'/]{1,80}:|(?P<around>[\"'])[^:\"'/\n]{1,80}:))"
+    rf"(?:(?(around)[^\"'\n]+|(?:{_QUOTED}|[^\s\"']+)))"
+)
 # KEY=VALUE is how our own messages write a pair.
-_VARIABLE: Final = re.compile(r"\b([A-Z][A-Z0-9_]{1,80})(=[\"']?)(?!\{|VALUE\b)([^\s\"'&;,<>(){}\\]+)")
-_PWD: Final = re.compile(r"((?<![A-Za-z0-9_])pwd=)(?![/{.~])([^\s\"'&;,]+)", re.IGNORECASE)
+_VARIABLE: Final = re.compile(
+    rf"\b([A-Z][A-Z0-9_]{{1,80}}=)(?:{_QUOTED}|(?P<open>[\"']?)(?!\{{|VALUE\b)[^\s\"'&;,<>(){{}}\\]+)"
+)
+_PWD: Final = re.compile(
+    rf"((?<![A-Za-z0-9_])pwd=)(?![\"']?[/{{.~])(?:{_QUOTED}|[^\s\"'&;,]+)", re.IGNORECASE
+)
 _OPTION: Final = re.compile(
-    rf"(--?(?:[A-Za-z0-9]{{1,40}}[_-]){{0,6}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}\s+)(?![-{{])([^\s\"'&;\\]+)",
+    rf"(--?(?:[A-Za-z0-9]{{1,40}}[_-]){{0,6}}{_WORDS}(?:[_-][A-Za-z0-9]{{1,40}}){{0,6}}\s+)"
+    rf"(?:{_QUOTED}|(?![-{{])[^\s\"'&;\\]+)",
     re.IGNORECASE,
 )
 _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
@@ -70,9 +79,10 @@ def mask_text(text: str) -> str:
     """Return text without passwords in URLs and headers, nor values after `password=`, `--token` and such."""
     text = mask_urls(text)
     text = _ASSIGNED.sub(_masked_assignment, _COOKIES.sub(rf"\1{MASK}", text))
-    for pattern in (_BEARER, _OPTION, _USER, _PWD):
-        text = pattern.sub(rf"\1{MASK}", text)
-    return _VARIABLE.sub(_masked_variable, text) if "=" in text else text
+    text = _BEARER.sub(rf"\1{MASK}", text)
+    for pattern in (_OPTION, _USER, _PWD):
+        text = pattern.sub(_masked_value, text)
+    return _masked_variables(text)
 
 
 def _masked_assignment(found: re.Match[str]) -> str:
@@ -82,8 +92,21 @@ def _masked_assignment(found: re.Match[str]) -> str:
     return f"{found[1]}{quote}{found['scheme']}{MASK}{quote}"
 
 
+def _masked_value(found: re.Match[str]) -> str:
+    quote = found["quote"] or ""
+    return f"{found[1]}{quote}{MASK}{quote}"
+
+
+def _masked_variables(text: str) -> str:
+    return _VARIABLE.sub(_masked_variable, text) if "=" in text else text
+
+
 def _masked_variable(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]}{MASK}" if is_secret_name(found[1]) else found[0]
+    if is_secret_name(found[1].removesuffix("=")):
+        return _masked_value(found) if found["quote"] else f"{found[1]}{found['open']}{MASK}"
+    if found["quote"]:
+        return found[1] + _masked_variables(found[0].removeprefix(found[1]))  # `CMD="API_SALT=x app"`
+    return found[0]
 
 
 def mask_value(name: str, value: str) -> str:

@@ -109,6 +109,14 @@ TEXTS = (
     f'{{\\"password\\": \\"a b {SECRET}\\"}}',
     f"{{'password': 'a \\' b {SECRET}'}}",
     f"curl -u app:{SECRET} http://127.0.0.1/",
+    f"curl -u 'app:a b {SECRET}' http://127.0.0.1/",
+    f'curl --user="app:{SECRET}" http://127.0.0.1/',
+    f"curl -u app:'a b {SECRET}' http://127.0.0.1/",
+    f"app.py --password '{SECRET}' --workers 4",
+    f'app.py --db-password "a \\" b {SECRET}" --workers 4',
+    f'PGPASS="a b {SECRET}" psql',
+    f'COMMAND="env COOKIE_SALT={SECRET} app.py" ls',
+    f'Server=db;Pwd="a b {SECRET}";',
 )
 
 
@@ -160,6 +168,8 @@ def test_a_value_after_a_secret_name_is_masked_in_text(text: str) -> None:
         "p95 < 400ms: 512 ms; key: value",
         "-u unbuffered, --user app",
         "DB_PASSWORD={password} {python} -m app --password {password}",
+        "app.py --password '{password}' COMMAND=\"env WORKERS=4 app\" PWD='/srv/my app'",
+        "-u 'python -m app' --user \"app\"",
     ],
 )
 def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
