@@ -139,6 +139,15 @@ class ServesAgain(Protocol):
         ...
 
 
+def set_up_alike(standing: Scenario, wanted: Scenario) -> bool:
+    """Return whether what a stack runs once, `setup` and `partner`, is as another scenario needs it.
+
+    Both may be of a release, also by a variable of the service's environment.
+    """
+    runs_once = bool(wanted.target.setup or wanted.service.partner)
+    return not runs_once or standing.release == wanted.release
+
+
 @runtime_checkable
 class WritesPerTask(Protocol):
     """A running stack whose tasks each have a folder below the agent's directory.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rushhour.jobs.capacity.again import knee_again
-from rushhour.jobs.capacity.climb import Times, step_scenario, step_seconds, think_time_of
+from rushhour.jobs.capacity.climb import Ladder, Times, step_scenario, step_seconds, think_time_of
 from rushhour.jobs.capacity.command import one_service_only
 from rushhour.jobs.capacity.facts import Knee, Resource, Search, Step
 from rushhour.jobs.capacity.measured import make_step
@@ -17,6 +17,8 @@ from rushhour.jobs.capacity.picture import panels
 from rushhour.jobs.capacity.resources import THREADS, gives_first, next_limit
 from rushhour.jobs.capacity.store import as_objects, write_all
 from rushhour.jobs.capacity.words import first_limit, meaning, rows, sentence, with_capacity
+from rushhour.process.guard import Guard
+from rushhour.run import RunContext, Screen
 from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
 from rushhour.scenario.arrivals import RatePoint
@@ -27,6 +29,7 @@ from rushhour.verdict.judge import judge
 from tests.unit import histories as h
 from tests.unit.arrivals_run import arriving, open_gate
 from tests.unit.test_verdict_trust import with_other_work
+from tests.unit.test_webui_session import FakeStack
 
 
 def step(history: History, per_s: float = 10.0, **changes: Any) -> Step:
@@ -315,10 +318,11 @@ TARGET = {"name": "shop", "health": "/health", "releases": ["1.0", "1.1"]}
     ("target", "image", "words"),
     [
         ({"url": "http://127.0.0.1:9"}, None, "answers with whatever runs there"),
-        ({"command": "serve {port}"}, None, "neither command nor environment of shop has {release}"),
+        ({"command": "serve {port}"}, None, "neither command, setup nor environment of shop has {release}"),
         ({"command": "serve {release} {port}"}, "shop:1", "would be the same image"),
         ({"command": "serve {release} {port}"}, None, ""),
         ({"command": "serve {port}", "environment": {"SHOP": "{release}"}}, None, ""),
+        ({"command": "serve {port}", "setup": "install {release}"}, None, ""),
         ({"compose": ["compose.yaml"], "service": "shop"}, None, ""),
     ],
 )
@@ -329,6 +333,23 @@ def test_two_releases_that_would_be_one_service_are_refused(
     found = list(one_service_only(both, image))
     assert [words in problem for problem in found] == [True] * bool(words)
     assert list(one_service_only(both[:1], image)) == []
+
+
+def test_two_releases_may_differ_by_the_scenario_s_own_environment() -> None:
+    target, service = TARGET | {"command": "serve {port}"}, {"environment": {"SHOP": "{release}"}}
+    both = [h.scenario(target=target, service=service, release=release) for release in ("1.0", "1.1")]
+    assert list(one_service_only(both, None)) == []
+
+
+@pytest.mark.parametrize(("setup", "came_up"), [("", 1), ("migrate", 2)])
+def test_another_release_has_its_own_set_up(setup: str, came_up: int, tmp_path: Path) -> None:
+    target = TARGET | {"command": "serve {release} {port}", "setup": setup}
+    stack, screen = FakeStack(tmp_path), Screen(lambda *_, **__: None, lambda _: None, lambda: None)
+    ladder = Ladder(stack, RunContext(Guard(), tmp_path, screen), tmp_path, lambda _: screen)
+    with ladder.standing():
+        for release in ("1.0", "1.0", "1.1"):
+            ladder._serve(h.scenario(target=target, release=release), RunDir(tmp_path / "run"), screen)
+    assert [text.partition(" ")[0] for text in stack.seen] == ["up", "down"] * came_up
 
 
 def test_an_expected_capacity_survives_its_file() -> None:

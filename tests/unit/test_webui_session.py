@@ -109,6 +109,9 @@ def test_after_a_run_that_fails_the_next_one_has_a_new_stack(scenario: Scenario,
 
 def test_servers_that_a_fault_may_have_left_paused_or_locked_are_not_used_again() -> None:
     assert same_databases(PLAIN, replace(PLAIN, name="another"))
+    migrated = replace(PLAIN, target=replace(PLAIN.target, setup="migrate"))
+    assert same_databases(migrated, replace(migrated, name="another"))
+    assert not same_databases(migrated, replace(migrated, release="1.0"))
     assert not same_databases(FAULTY, PLAIN)
     assert not same_databases(PLAIN, FAULTY)
 

@@ -23,7 +23,7 @@ from rushhour.rundir import RunDir, create_run_dir, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.arrivals import RatePoint
 from rushhour.scenario.model import Scenario
-from rushhour.stack import Running, ServesAgain, Stack
+from rushhour.stack import Running, ServesAgain, Stack, set_up_alike
 
 THINK_TIME_S: Final = 1.0  # shorter sessions reach their steady state sooner, at the same rate of requests
 STEP_S: Final = 20.0
@@ -142,7 +142,10 @@ def think_time_of(scenario: Scenario, asked_s: float | None) -> float | None:
 
 
 class Ladder:
-    """Runs steps. The stack stays up from step to step, and its service is started again for each."""
+    """Runs steps. The stack stays up from step to step, and its service is started again for each.
+
+    Another release has its own stack where the target has a `setup` or a partner.
+    """
 
     def __init__(self, stack: Stack, context: RunContext, folder: Path, make_screen: ScreenOf) -> None:
         self._stack = stack
@@ -150,6 +153,7 @@ class Ladder:
         self._folder = folder
         self._make_screen = make_screen
         self._running: Running | None = None
+        self._stands_for: Scenario | None = None
         self._exits = ExitStack()
 
     @contextmanager
@@ -192,11 +196,13 @@ class Ladder:
 
     def _serve(self, scenario: Scenario, run: RunDir, screen: Screen) -> Running:
         make_room([scenario])
-        standing = self._running
-        if standing is not None and isinstance(standing, ServesAgain):
+        standing, stands_for = self._running, self._stands_for
+        alike = stands_for is not None and set_up_alike(stands_for, scenario)
+        if standing is not None and alike and isinstance(standing, ServesAgain):
             standing.serve_again(scenario, run)
             return standing
         self._take_down()
+        self._stands_for = scenario
         self._running = self._exits.enter_context(self._stack.up(scenario, run, screen.progress))
         return self._running
 

@@ -80,11 +80,13 @@ def one_service_only(scenarios: Sequence[Scenario], image: str | None) -> Iterat
     elif image:
         yield f"--image {image}: releases {releases} would be the same image; search one after the other"
     elif not target.compose:
-        used = (target.command, scenarios[0].service.arguments, *target.environment.values())
-        if not any("{release}" in text for text in used):
+        service = scenarios[0].service
+        used = (target.command, service.arguments, target.setup, service.partner)
+        variables = (*target.environment.values(), *service.environment.values())
+        if not any("{release}" in text for text in (*used, *variables)):
             yield (
-                f"--release {releases}: neither command nor environment of {target.name} has {{release}}, so "
-                "that both would be the same service"
+                f"--release {releases}: neither command, setup nor environment of {target.name} has "
+                "{release}, so that both would be the same service"
             )
 
 

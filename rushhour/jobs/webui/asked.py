@@ -10,6 +10,7 @@ from rushhour.rundir import RunDir
 from rushhour.scenario.arrivals import peak, stretched, with_peak
 from rushhour.scenario.model import Scenario
 from rushhour.scenario.rules import contradictions
+from rushhour.stack import set_up_alike
 from rushhour.stack.capacity import check_capacity
 
 
@@ -48,6 +49,7 @@ def same_databases(standing: Scenario, wanted: Scenario) -> bool:
         and standing.data == wanted.data
         and standing.postgres == wanted.postgres
         and standing.service.partner == wanted.service.partner
+        and set_up_alike(standing, wanted)
         and not wanted.faults  # nor do servers stand behind what a fault works on
         and not standing.faults  # which may have left them paused or locked
     )
