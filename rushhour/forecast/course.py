@@ -164,8 +164,8 @@ def _replay(course: Course, place: Place, maker: Maker, start_s: float, length_s
             course.first_timeout_s = min(course.first_timeout_s or math.inf, pool.first_timeout_s)
         if pool.full_s is not None:
             course.full_s[name] = min(pool.full_s, course.full_s.get(name, math.inf))
-            if pool.gone_s is not None or pool.timeouts:
-                _exhausted(course, name, pool.full_s)
+        if pool.exhausted_s is not None:
+            _exhausted(course, name, pool.exhausted_s)
 
 
 def _exhausted(course: Course, pool: str, at_s: float) -> None:

@@ -54,15 +54,21 @@ class _Thread:
 
 
 class _Pool:
-    __slots__ = ("capacity", "in_use", "lost", "queue", "seen", "timeout_s")
+    __slots__ = ("capacity", "full_since_s", "in_use", "lost", "queue", "seen", "timeout_s")
 
     def __init__(self, rules: PoolRules, seen: PoolSeen) -> None:
         self.capacity = math.inf if rules.capacity is None else rules.capacity
         self.timeout_s = rules.timeout_s
         self.in_use = 0
+        self.full_since_s: float | None = None
         self.lost = 0
         self.queue: deque[tuple[_Request, float, int]] = deque()
         self.seen = seen
+
+    def exhausted(self) -> None:
+        """Note that a check-out timed out, or that all connections are lost."""
+        if self.seen.exhausted_s is None:
+            self.seen.exhausted_s = self.full_since_s
 
 
 class _Process:
@@ -270,8 +276,9 @@ class Replay:
         seen.checkouts += 1
         if len(seen.waits_s) < MOST_WAITS:
             seen.waits_s.append(waited_s)
-        if pool.in_use >= pool.capacity and seen.full_s is None:
-            seen.full_s = self._now_s
+        if pool.in_use >= pool.capacity and pool.full_since_s is None:
+            pool.full_since_s = self._now_s
+            seen.full_s = self._now_s if seen.full_s is None else seen.full_s
         if stage.keeps and request.thread is not None:
             request.thread.kept.add(name)
             self._count_lost(pool)
@@ -281,8 +288,8 @@ class Replay:
     def _count_lost(self, pool: _Pool) -> None:
         pool.lost += 1
         pool.seen.lost_max = max(pool.seen.lost_max, pool.lost)
-        if pool.lost >= pool.capacity and pool.seen.gone_s is None:
-            pool.seen.gone_s = self._now_s
+        if pool.lost >= pool.capacity:
+            pool.exhausted()
 
     def _lose(self, pool: _Pool) -> None:
         self._count_lost(pool)
@@ -295,12 +302,15 @@ class Replay:
             self._take(request, pool, stage.pools[request.asked], stage, self._now_s - since_s)
             request.asked += 1
             self._enter(request)
+        elif pool.in_use < pool.capacity:
+            pool.full_since_s = None
 
     def _time_out(self, pool: _Pool, number: int) -> None:
         for place, (request, since_s, waiting) in enumerate(pool.queue):
             if waiting == number:
                 del pool.queue[place]
                 seen = pool.seen
+                pool.exhausted()
                 seen.timeouts += 1
                 seen.checkouts += 1
                 if seen.first_timeout_s is None:

@@ -50,7 +50,7 @@ class PoolSeen:
 
     in_use_max: int = 0  # sampled
     full_s: float | None = None  # when it had handed out all connections for the first time
-    gone_s: float | None = None  # when it had lost all of them for good
+    exhausted_s: float | None = None  # since when it was full as a check-out timed out, or all were lost
     timeouts: int = 0
     first_timeout_s: float | None = None
     checkouts: int = 0

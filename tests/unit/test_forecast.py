@@ -253,6 +253,17 @@ def test_a_push_that_filled_the_pool_for_a_moment_is_not_when_it_is_exhausted() 
     assert "17:30" < found.exhausted_at[0] <= "18:01"
 
 
+def test_a_pool_that_was_full_for_a_moment_is_exhausted_from_when_check_outs_time_out() -> None:
+    """A day that is short enough to be replayed as a whole; the push is over after a second."""
+    day = "0s 5%, 10s push 100%, 200s 5%, 210s 100%, 300s 100%"
+    small = Pool(size=2, max_overflow=0, timeout=3.0)
+    customers = Production(customers=40, think_time=2.0, pool=small, day=day)
+    found = made(few_testers("none", hold_ms=400), customers, scenario(release="1.1.1"), repeats=6)
+    assert (found.exhausts, found.cause) == ("yes", "saturation")
+    assert found.exhausted_after_s is not None
+    assert found.exhausted_after_s.low > 180
+
+
 def test_no_wait_is_longer_than_its_time_out_and_one_that_may_be_as_long_is_unsure() -> None:
     day = "0s 1%, 10m 1%, 610s 100%, 640s 100%, 650s 1%, 24h 1%"  # too short for a time-out, by 25 %
     found = slow_answers(1400, None, day=day)
@@ -565,13 +576,13 @@ def test_a_kept_connection_is_used_again_by_its_thread() -> None:
     one_by_one = replayed(site(), [(float(at), keep) for at in range(20)])
     assert one_by_one.pools["replica"].lost_max == 1
     together = replayed(site(), [(0.01 * at, keep) for at in range(3)])
-    assert together.pools["replica"].gone_s == pytest.approx(0.02)
+    assert together.pools["replica"].exhausted_s == pytest.approx(0.02)
 
 
 def test_a_forgotten_connection_never_comes_back() -> None:
     forget = (Stage(("replica",), idle_s=0.1, forgets=1.0),)
     seen = replayed(site(), [(float(at), forget) for at in range(5)])
-    assert seen.pools["replica"].gone_s == pytest.approx(2.1)
+    assert seen.pools["replica"].exhausted_s == pytest.approx(2.0)
     assert seen.pools["replica"].timeouts == 2
 
 
