@@ -21,6 +21,7 @@ from rushhour.jobs.check.result import CheckResult
 from rushhour.jobs.check.summary import check_summary
 from rushhour.jobs.drill.page import terminal as terminal_drill
 from rushhour.jobs.drill.side_by_side import side_by_side
+from rushhour.jobs.traffic.lines import COLOURS
 from rushhour.report.lists import title
 from rushhour.rundir import RunDir
 from tests.unit import histories as h
@@ -174,7 +175,7 @@ def test_nothing_is_wrapped_in_a_pipe(environment: dict[str, str], runs: list[Ru
         if name in ("compare", "history"):
             assert all(any(run.path.name in line for line in lines) for run in runs), name
         assert "…" not in "".join(lines)
-    lines = judged.splitlines()
+    lines = COLOURS.sub("", judged).splitlines()
     for run in runs:
         assert any(str(run.path / "report.html") in line for line in lines)
     table = lines[max(at for at, line in enumerate(lines) if line.startswith("scenario")) :]
