@@ -421,7 +421,7 @@ def called_back(
         callback()
         done.set()
 
-    loop.call_soon_threadsafe(*((loop.call_later, 0.001) if timed else ()), run)
+    loop.call_soon_threadsafe((lambda: loop.call_later(0.001, run)) if timed else run)
     assert done.wait(DEADLINE_S)
     deadline = time.monotonic() + DEADLINE_S
     while not is_between_callbacks(sys._current_frames()[thread]):
