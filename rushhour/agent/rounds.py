@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 MAX_LOOKS = 8  # owners whose stacks are looked at in a tick: of more each has its turn
 _MAX_FRAMES = 40  # further in than the service's own
+_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _QUEUES = (
     f"{os.sep}queue.py",  # of the standard library, gevent and eventlet
     os.path.join("asyncio", "queues.py"),
@@ -163,6 +164,8 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
         code = frame.f_code
         file = code.co_filename
         kind = classifier.kinds.get(file) or classifier.kind(file)
+        if _SQLALCHEMY in file:
+            break  # it waits in a pool's queue for a connection
         if kind == APPLICATION:
             at = frame.f_lasti  # read once: a thread may go on
             gets = gets or (not number and called_at(code, at) == "get")

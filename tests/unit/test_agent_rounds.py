@@ -185,6 +185,14 @@ def asks_another_for_an_answer(items: Any, take: Take) -> None:
         take()
 
 
+def waits_for_a_connection_of_a_pool(items: Any, take: Take) -> None:
+    file = "/srv/venv/lib/python3.11/site-packages/sqlalchemy/util/queue.py"
+    ask = compiled("def get(items):\n    return items.get()\n", file, "get")
+    while True:
+        ask(items)
+        take()
+
+
 LEFT = (
     leaves_it,
     leaves_it_further_in,
@@ -204,6 +212,7 @@ KEPT = (
     waits_within_a_round,
     waits_for_results,
     asks_another_for_an_answer,
+    waits_for_a_connection_of_a_pool,
 )
 
 
