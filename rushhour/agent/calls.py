@@ -11,7 +11,7 @@ from .frames import attributes_of, local_of, variables_of
 
 if TYPE_CHECKING:
     import dis
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from types import CodeType, FrameType
 
 ITERATES = "for"  # at the head of a loop
@@ -131,33 +131,42 @@ def _methods_ahead(code: CodeType, lasti: int, verbs: frozenset[str]) -> tuple[_
     return tuple(dict.fromkeys(path for offset, path in methods if offset in ahead))
 
 
-def _offsets_ahead(
-    code: CodeType, lasti: int, ends: Callable[[dis.Instruction], bool] | None = None
-) -> set[int]:
-    """Where a function may come to from an instruction if nothing is raised.
-
-    `ends`: the instructions after which it is not followed any further.
-    """
+def _offsets_ahead(code: CodeType, lasti: int) -> set[int]:
+    """Where a function may come to from an instruction if nothing is raised."""
     import dis  # noqa: PLC0415  # as below
 
     items = list(dis.get_instructions(code))
+    further = _further(items)
+    seen, ahead = set[int](), [_number_at(items, lasti)]
+    while ahead:
+        at = ahead.pop()
+        for number in further[at] if at >= 0 else [0]:
+            if number not in seen:
+                seen.add(number)
+                ahead.append(number)
+    return {items[number].offset for number in seen}
+
+
+def _number_at(items: Sequence[dis.Instruction], lasti: int) -> int:
+    return bisect_right([item.offset for item in items], lasti) - 1
+
+
+def _further(items: Sequence[dis.Instruction]) -> list[list[int]]:
+    """The numbers of the instructions that may follow each one if nothing is raised."""
+    import dis  # noqa: PLC0415  # as below
+
     numbers = {item.offset: number for number, item in enumerate(items)}
     looped = [number for number, item in enumerate(items) if item.opname == "END_ASYNC_FOR"]
     jumps = {*dis.hasjrel, *dis.hasjabs}
-    seen, ahead = set[int](), [bisect_right([item.offset for item in items], lasti) - 1]
-    while ahead:
-        at = ahead.pop()
-        further = [] if at >= 0 and items[at].opname.startswith(_ENDS) else [at + 1]
-        if at >= 0 and items[at].opcode in jumps:
-            further.append(numbers.get(items[at].argval, len(items)))
-        elif at >= 0 and items[at].opname == "GET_ANEXT":
+    found = []
+    for number, item in enumerate(items):
+        further = [] if item.opname.startswith(_ENDS) else [number + 1]
+        if item.opcode in jumps:
+            further.append(numbers.get(item.argval, len(items)))
+        elif item.opname == "GET_ANEXT":
             further += looped  # an exception ends such a loop
-        for number in further:
-            if number < len(items) and items[number].offset not in seen:
-                seen.add(items[number].offset)
-                if ends is None or not ends(items[number]):
-                    ahead.append(number)
-    return seen
+        found.append([other for other in further if other < len(items)])
+    return found
 
 
 @lru_cache(maxsize=_MAX_PLACES)
@@ -168,13 +177,21 @@ def variables_read(code: CodeType, lasti: int) -> frozenset[str]:
     """
     import dis  # noqa: PLC0415  # as below
 
-    items = {item.offset: item for item in dis.get_instructions(code)}
-    read = {*code.co_cellvars, *code.co_freevars}
-    for name in code.co_varnames:
-        ahead = _offsets_ahead(code, lasti, lambda item, name=name: name in _set_by(item))  # type: ignore[misc]
-        if any(name in _read_by(items[offset]) for offset in ahead if name not in _set_by(items[offset])):
-            read.add(name)
-    return frozenset(read)
+    items = list(dis.get_instructions(code))
+    further = _further(items)
+    uses = [(frozenset(_read_by(item)), frozenset(_set_by(item))) for item in items]
+    read: list[frozenset[str]] = [frozenset()] * len(items)  # from there on
+    known = False
+    while not known:
+        known = True
+        for number in reversed(range(len(items))):
+            here, anew = uses[number]
+            after = here.union(*(read[other] for other in further[number])) - anew
+            if after != read[number]:
+                read[number], known = after, False
+    at = _number_at(items, lasti)
+    ahead = further[at] if at >= 0 else [0]
+    return frozenset((*code.co_cellvars, *code.co_freevars)).union(*(read[other] for other in ahead))
 
 
 def _names_in(item: dis.Instruction) -> tuple[str, ...]:

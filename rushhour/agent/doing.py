@@ -14,7 +14,7 @@ from .asked import serves_a_request
 from .book import of_earlier_item
 from .calls import computes
 from .coroutines import MAX_GENERATIONS, Chain, chain_of
-from .frames import Uninterrupted, stack_of
+from .frames import COROUTINE, Uninterrupted, stack_of
 from .hands import awaited_things
 from .helpers import Helpers
 from .inside import waits_inside
@@ -34,9 +34,10 @@ from .looks import (
     LookTally,
 )
 from .loops import LoopWatch
-from .owners import GREENLET, TASK, THREAD, frame_of
+from .owners import CALLBACKS, GREENLET, TASK, THREAD, TIMERS, frame_of
 from .pollers import begins_in, find_pollers, note_polls
 from .readings import unit_ended
+from .rounds import is_between_callbacks
 from .standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from .uses import GIVEN, USER
 from .workers import waits_for_a_thread
@@ -191,6 +192,8 @@ class Doing:
             return self._helped(stack, owner)
         if owner.kind == GREENLET:
             return self._helped(stack_of(frame_of(owner, frames)), owner)
+        if owner.kind in (CALLBACKS, TIMERS) and task is None:
+            return self._helped(_stack_of_callback(owner, frames), owner)
         # What a thread took for a request of an event loop is in its task's hands, until that asks a thread.
         working = owner.ref() if owner.kind == TASK else task
         if task is not None and owner.kind == TASK and (working is None or owner.ended is not None):
@@ -320,6 +323,15 @@ def _worker_of(hold: Hold) -> Owner:
         return given
     gone = owner.ended is not None or (owner.kind != THREAD and owner.ref() is None)
     return user if gone and user is not None and user.ended is None else owner
+
+
+def _stack_of_callback(owner: Owner, frames: dict[int, FrameType]) -> list[FrameType]:
+    """Return the stack of what a loop calls back; empty while it waits for events, or runs a task."""
+    frame = frames.get(owner.thread)
+    if owner.ended is not None or is_between_callbacks(frame):
+        return []
+    stack = stack_of(frame)
+    return [] if any(one.f_code.co_flags & COROUTINE for one in stack) else stack
 
 
 def _works_for(newest: Hold, hold: Hold) -> bool:

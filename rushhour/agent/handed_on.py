@@ -13,6 +13,7 @@ from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from .coroutines import task_types
 from .frames import local_of, nothing
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ _MIXINS = frozenset({"ConnectionEventsTarget", "_SessionClassMethods"})  # of an
 def carries(*roots: object, near: int = NEAR) -> bool:
     """Return whether one of these is or refers to a connection, session or result of SQLAlchemy.
 
-    `near`: in how many steps a generator or coroutine, which may hold one, counts as well.
+    `near`: in how many steps a generator or coroutine, which may hold one, counts as well; with NOT_NEAR no
+    work that goes on counts, nor what it has.
     """
     seen: set[int] = set()
     waiting = deque((root, 0) for root in roots)
@@ -59,6 +61,8 @@ def carries(*roots: object, near: int = NEAR) -> bool:
         if is_carrier(kind) or (steps <= near and kind in _RUNNING):
             return True
         seen.add(id(found))
+        if near == NOT_NEAR and issubclass(kind, (*_RUNNING, *task_types())):
+            continue
         waiting.extend((other, steps + 1) for other in _referents(found, kind))
     return False
 

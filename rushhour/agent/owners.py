@@ -15,16 +15,18 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import task_types
-from .frames import nothing
+from .frames import local_of, nothing
 from .handed_on import returned_nothing, watch_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from .book import Hold
 
 THREAD, GREENLET, TASK = "thread", "greenlet", "task"
-CALLBACKS = "callbacks"  # all those of a thread's event loop: none of them waits, and no task runs them
+# All those of a thread's event loop that no task runs: none of them waits. Timers are those of `call_later`.
+CALLBACKS, TIMERS = "callbacks", "timers"
 
 # Their tasks call the application, and return nothing to anybody who would go on with a connection.
 _SERVERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("uvicorn", "hypercorn", "daphne", "sanic"))
@@ -114,10 +116,12 @@ def owner_finder() -> Callable[[], Owner]:
         return life.owner
 
     def of_callbacks() -> Owner:
+        kind = TIMERS if _in_a_timer() else CALLBACKS
         try:
-            life: _Life = local.callbacks
+            life: _Life = getattr(local, kind)
         except AttributeError:
-            life = local.callbacks = _Life(Owner(CALLBACKS, _get_ident()))
+            life = _Life(Owner(kind, _get_ident()))
+            setattr(local, kind, life)
         return life.owner
 
     def known_as(found: Any, kind: str) -> Owner:
@@ -130,6 +134,16 @@ def owner_finder() -> Callable[[], Owner]:
             return of_thread()
 
     return current
+
+
+def _in_a_timer() -> bool:
+    """Whether an event loop calls back what `call_later` or `call_at` has scheduled; False where unknown."""
+    run = getattr(getattr(sys.modules.get("asyncio.events"), "Handle", None), "_run", None)
+    code = getattr(run, "__code__", None)
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None and type(local_of(frame, "self")).__name__ == "TimerHandle"
 
 
 def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:

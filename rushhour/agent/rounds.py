@@ -2,8 +2,10 @@
 
 A thread, greenlet or task of the service's own may take its items from a queue, in a loop. No library says
 when such an item is over, but the instructions do: where the loop waits for its next item, ahead of the line
-from which it took a connection, it has gone round since. What it may yet use of an earlier round it keeps in
-a variable that it will read before it sets it anew: then it is kept on purpose, and no leak.
+from which it took a connection, it has gone round since. What it may yet use of an earlier round it keeps: in
+a variable that it will read before it sets it anew, or anywhere else (a global variable, a block around the
+loop). So nothing has leaked before a second round has taken another one at the same place, and nothing that a
+later round uses.
 """
 
 # pathlib would slow the start of every process of the service.
@@ -14,22 +16,23 @@ from __future__ import annotations
 import os
 import sys
 from itertools import islice
-from types import CellType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+from .book import GC
 from .call_sites import APPLICATION, LIBRARY
 from .calls import called_at, comes_round, iterates, variables_read
 from .coroutines import chain_of
-from .frames import attributes_of, named_variables_of, stack_of
-from .handed_on import is_carrier
-from .owners import CALLBACKS, TASK, frame_of
+from .frames import named_variables_of, stack_of
+from .handed_on import NOT_NEAR, carries
+from .owners import CALLBACKS, TASK, TIMERS, frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
     from .book import Hold
-    from .call_sites import Classifier
+    from .call_sites import Classifier, Stack
     from .owners import Owner
 
     Place = tuple[FrameType, int]  # and the offset of the instruction
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 MAX_LOOKS = 8  # owners whose stacks are looked at in a tick: of more each has its turn
 _MAX_FRAMES = 40  # further in than the service's own
-_MAX_MEMBERS = 20  # of an object or a list
+_SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _QUEUES = (
     f"{os.sep}queue.py",  # of the standard library, gevent and eventlet
     os.path.join("asyncio", "queues.py"),
@@ -50,6 +53,9 @@ class Rounds:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._since: dict[Hold, float] = {}  # -> when its owner was first seen to wait in a loop
+        # Where a loop takes connections -> whether it is known to leave them out; False: it is known not to.
+        self._places: WeakKeyDictionary[Owner, dict[Stack, bool]] = WeakKeyDictionary()
+        self._left: set[Hold] = set()  # what was left, and no registry has
         self._turn = 0
 
     def left(
@@ -67,32 +73,68 @@ class Rounds:
         have used one. `final`: nobody looks again.
         """
         frames = sys._current_frames() if holds else {}
-        # Each round of a chain of callbacks takes one: then the one before left out what it took.
-        newest = {(hold.owner, hold.stack): hold.taken for hold in live if hold.owner.kind == CALLBACKS}
+        newest = {(hold.owner, hold.stack): hold.taken for hold in live}
         found: dict[Hold, float] = {}
+        self._learn_from_returned()
         since = {hold: self._since[hold] for hold in holds if hold in self._since}
+        self._left = {hold for hold in self._left if hold.returned is None}
         for hold in self._in_turn([hold for hold in holds if not hold.others], final):
             owner = hold.owner
-            if owner.kind == CALLBACKS:
+            places: list[Place] = []
+            if owner.kind in (CALLBACKS, TIMERS):
                 waits = is_between_callbacks(frames.get(owner.thread))
-                again = max(newest[owner, hold.stack], hold.used if hold.scoped else 0.0)
             else:
-                places = self._places(owner, frames)
-                if not hold.scoped:
-                    if now - hold.used >= patience(hold) and is_left(hold, places):
-                        found[hold] = now
-                    continue
+                places = self._waits_at(owner, frames)
                 # Of a session that a registry keeps for its thread, a wait says nothing: it may be for the
                 # results of others. One that was used in the next round was kept from one to the next.
                 waits = any(frame.f_code in hold.stack.codes for frame, _ in places)
-                again = hold.used
-            if waits:
+            if not waits:
+                continue
+            if hold.scoped:
                 since.setdefault(hold, now)
-                if again > since[hold]:
+                if hold.used > since[hold]:
                     found[hold] = since[hold]
+            elif owner.kind == CALLBACKS:
+                continue  # of the objects that a loop calls back, as of its clients, each may have its own
+            elif owner.kind == TIMERS or (now - hold.used >= patience(hold) and comes_back(hold, places)):
+                since.setdefault(hold, now)
+                if hold.used > since[hold]:
+                    self.keeps(hold)
+                elif self._leaves(hold, newest[owner, hold.stack]) and not any(
+                    _keeps(frame, at) for frame, at in places
+                ):
+                    found[hold] = since[hold]
+                    self._left.add(hold)
+                    self._note(hold, leaves=True)
         frames.clear()
         self._since = since
         return found
+
+    def was_left(self, hold: Hold) -> bool:
+        """Whether it was found here to be left out, so that a later use contradicts that."""
+        return hold in self._left
+
+    def keeps(self, hold: Hold) -> None:
+        """Remember that what is taken at this place is used, or given back, in later rounds."""
+        self._left.discard(hold)
+        self._note(hold, leaves=False)
+
+    def _note(self, hold: Hold, *, leaves: bool) -> None:
+        self._places.setdefault(hold.owner, {})[hold.stack] = leaves
+
+    def _learn_from_returned(self) -> None:
+        """What came back since its loop was seen to wait: in a later round, or as garbage."""
+        for hold in self._since:
+            how = getattr(hold, "how", None)  # set right after `returned`
+            if hold.returned is not None and how is not None and not hold.scoped:
+                self._note(hold, leaves=how is GC)
+
+    def _leaves(self, hold: Hold, newest: float) -> bool:
+        """Whether a loop leaves out what it takes at this place, as far as is known.
+
+        Where it has taken another one since, it has not kept this one to use it again.
+        """
+        return self._places.get(hold.owner, {}).get(hold.stack, newest > hold.taken)
 
     def _in_turn(self, holds: list[Hold], final: bool) -> list[Hold]:
         if final or len(holds) <= MAX_LOOKS:
@@ -101,7 +143,7 @@ class Rounds:
         self._turn = start + MAX_LOOKS
         return (holds + holds[:MAX_LOOKS])[start : start + MAX_LOOKS]
 
-    def _places(self, owner: Owner, frames: dict[int, FrameType]) -> list[Place]:
+    def _waits_at(self, owner: Owner, frames: dict[int, FrameType]) -> list[Place]:
         """Where in the service's own code an owner waits for its next item; empty: it does not."""
         if owner.ended is not None:  # its number may be another thread's by now
             return []
@@ -122,6 +164,8 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
         code = frame.f_code
         file = code.co_filename
         kind = classifier.kinds.get(file) or classifier.kind(file)
+        if _SQLALCHEMY in file:
+            break  # it waits in a pool's queue for a connection
         if kind == APPLICATION:
             at = frame.f_lasti  # read once: a thread may go on
             gets = gets or (not number and called_at(code, at) == "get")
@@ -138,45 +182,28 @@ def is_between_callbacks(frame: FrameType | None) -> bool:
     return frame is not None and frame.f_code.co_filename.endswith(_SELECTS)
 
 
-def is_left(hold: Hold, waits: list[Place]) -> bool:
-    """Whether a loop that waits has taken a hold in an earlier round, and not kept it. Never raises."""
+def comes_back(hold: Hold, waits: list[Place]) -> bool:
+    """Whether a loop that waits has taken a hold in an earlier round. Never raises."""
     taken_at = {code: site.line for site, code in zip(hold.stack.sites, hold.stack.codes, strict=False)}
     try:
         return any(
             frame.f_code in taken_at and comes_round(frame.f_code, at, taken_at[frame.f_code])
             for frame, at in waits
-        ) and not any(_keeps(frame, at) for frame, at in waits)
+        )
     except Exception:  # what changes while it is read is not seen
         return False
 
 
 def _keeps(frame: FrameType, at: int) -> bool:
-    """Whether a variable that the function will read is a session or connection, or has one.
+    """Whether a variable that the function will read is a session or connection, or has one. Never raises.
 
     True where its variables cannot be read.
     """
-    read = variables_read(frame.f_code, at)
-    if not read:
-        return False
-    named = named_variables_of(frame)
-    if not named:
-        return True
-    return any(_has_carrier(thing) for name, thing in named.items() if name in read)
-
-
-def _has_carrier(thing: Any, steps: int = 2) -> bool:
-    """Whether it is a session or connection, or has one among its attributes, or in a list that it has."""
-    if type(thing) is CellType:
-        try:
-            thing = thing.cell_contents
-        except ValueError:  # empty
+    try:
+        read = variables_read(frame.f_code, at)
+        if not read:
             return False
-    if is_carrier(type(thing)):
+        named = named_variables_of(frame)
+        return not named or carries(*(named[name] for name in named.keys() & read), near=NOT_NEAR)
+    except Exception:  # as above
         return True
-    if not steps or issubclass(type(thing), (type, ModuleType)):
-        return False
-    if type(thing) in (list, tuple, set, frozenset):
-        members = list(thing)
-    else:
-        members = list((thing if type(thing) is dict else attributes_of(thing)).values())
-    return any(_has_carrier(member, steps - 1) for member in members[:_MAX_MEMBERS])

@@ -84,8 +84,10 @@ def _finish_before_os_exit(finish: Callable[[], None]) -> None:
     end = os._exit
 
     def _exit(status: int) -> NoReturn:
-        finish()
-        end(status)
+        try:
+            finish()
+        finally:  # a handler of a signal may raise meanwhile
+            end(status)
 
     os._exit = _exit
 

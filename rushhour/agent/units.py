@@ -148,15 +148,17 @@ class Units:
         self._idle, self._left = idle, left
 
     def resumed(self, holds: list[Hold]) -> list[Hold]:
-        """Those that seemed lost and that another owner has used since: they were handed on after all."""
+        """Those that seemed lost and were used since: handed on after all, or kept for a later round."""
         found = []
         for hold in holds:
             if hold.lost is None and unit_ended(hold) is None:  # to a task that its request started
                 found.append(hold)
                 continue
             others = hold.others or {}
-            if hold.lost is not None and hold.used > hold.lost_s and USER in others:
+            used = hold.lost is not None and hold.used > hold.lost_s
+            if used and (USER in others or self._rounds.was_left(hold)):
                 hold.lost = None
+                self._rounds.keeps(hold)
                 self._again[hold] = self._again.get(hold, 0) + 1
                 found.append(hold)
         return found

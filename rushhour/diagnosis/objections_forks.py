@@ -42,7 +42,10 @@ def not_together(signals: Signals, history: History) -> Iterator[Objection]:
 
 
 def without_backend(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict that the inherited connections were used: their backends had ended before the load."""
+    """Contradict that the inherited connections were used: their backends had ended before the load.
+
+    Only where the server knows any pid that the service names: a pooler makes up its own.
+    """
     window = signals.metrics.window
     shared = {
         (f.server_of(item.pool), pid) for item in history.inherited if item.uses for pid in item.server_pids
@@ -54,7 +57,11 @@ def without_backend(signals: Signals, history: History) -> Iterator[Objection]:
         for backend in sample.backends
     }
     observed = {server for server, _ in shared} & {server for server, _ in seen}
-    if observed and not shared & seen:
+    named = shared | {(f.server_of(out.pool), out.server_pid) for out in history.checkouts if out.server_pid}
+    known = any(
+        (sample.server, backend.pid) in named for sample in history.servers for backend in sample.backends
+    )
+    if observed and known and not shared & seen:
         says = f"none of the {len(shared)} backends of these connections was there under load"
         yield Objection("the servers", says, "postgres.jsonl backends, pool.jsonl inherited.server_pids")
 

@@ -75,13 +75,16 @@ def not_at_work(signals: Signals, history: History) -> Iterator[Objection]:
         for backend in sample.backends
         if backend.state != "idle"
     ]
+    idle = sum(backend.state.startswith("idle") for backend in backends)
     waits = Counter(
         backend.wait
         for backend in backends
         if backend.state == "active" and backend.wait is not None and backend.wait.startswith(_NOT_AT_WORK)
     )
-    if backends and waits.total() >= MOST * len(backends):
+    if waits and waits.total() + idle >= MOST * len(backends):
         [(most, _)] = waits.most_common(1)
         what = "for a lock" if most.startswith("Lock:") else f"mostly at {most}"
         says = f"{waits.total()} of {len(backends)} backends in a transaction waited {what}"
+        if idle:
+            says += f", and {idle} idled"
         yield Objection("the servers", says, "postgres.jsonl backends")

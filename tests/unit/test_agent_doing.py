@@ -1,5 +1,6 @@
 """Where threads stand, what a fork passes on, who held what: the agent's figures of holders."""
 
+import asyncio
 import inspect
 import os
 import sys
@@ -23,7 +24,7 @@ from rushhour.agent.collector import LOOK_EVERY, Collector
 from rushhour.agent.doing import Doing
 from rushhour.agent.flask_requests import current_request
 from rushhour.agent.frames import stack_of
-from rushhour.agent.owners import THREAD, Owner
+from rushhour.agent.owners import CALLBACKS, THREAD, TIMERS, Owner
 from rushhour.agent.standing import DRIVER, ELSEWHERE, QUEUE, Reader, Standing
 from rushhour.agent.tally import Tally
 from rushhour.agent.units import OWNER_IDLE
@@ -206,6 +207,28 @@ def test_a_query_of_a_streamed_response_is_the_drivers_wait() -> None:
         doing.tick([hold], {hold: 1})
     total, _ = doing.take(2.0)
     assert (total["streaming"], total["driver"]) == (0, 1)
+
+
+def runs_a_task(wait: Callable[[], None]) -> None:
+    async def task() -> None:
+        asks_the_server(wait)
+
+    asyncio.run(task())
+
+
+@pytest.mark.parametrize(("through", "what"), [(asks_the_server, "driver"), (runs_a_task, "unseen")])
+@pytest.mark.parametrize("kind", [CALLBACKS, TIMERS])
+def test_what_a_callback_of_a_loop_holds_is_looked_at_where_the_loop_runs_one(
+    kind: str, through: Callable[[Callable[[], None]], None], what: str
+) -> None:
+    book, pool = Book(), FakePool()
+    with a_waiting_thread(through) as ident:
+        hold = a_hold(book, pool, None, ident, 1.0)
+        hold.owner = Owner(kind, ident)
+        doing = Doing(Classifier(), Catalog())
+        doing.tick([hold], {hold: 1})
+    total = next(iter(doing.take(2.0)))
+    assert total[what] == 1
 
 
 def test_a_timeout_records_the_connections_that_its_request_held() -> None:

@@ -154,9 +154,10 @@ class Worker:
         self.session: OwnSession | None = None
 
     async def job(self, proceed: asyncio.Event, *, keeps: bool = False) -> None:
+        session = OwnSession(ENGINE)
         await proceed.wait()
         if keeps:
-            self.session = OwnSession(ENGINE)
+            self.session = session
 
 
 @pytest.mark.parametrize("keeps", [False, True])

@@ -7,16 +7,18 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
 
-from rushhour.agent.book import Hold
+from rushhour.agent.book import CLOSE, GC, Hold
 from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.calls import comes_round, variables_read
 from rushhour.agent.frames import stack_of
-from rushhour.agent.owners import CALLBACKS, owner_finder
+from rushhour.agent.owners import CALLBACKS, TIMERS, owner_finder
 from rushhour.agent.rounds import MAX_LOOKS, is_between_callbacks
 from rushhour.agent.units import OWNER_IDLE, Units
 from tests.unit.standing_subject import compiled
@@ -24,6 +26,14 @@ from tests.unit.standing_subject import compiled
 DEADLINE_S = 10
 Take = Callable[[], Session]
 ALL_KEPT: list[Session] = []  # by nobody who would use them again
+KEPT_BY_THREAD: dict[int, Session] = {}
+CURRENT: ContextVar[list[Session]] = ContextVar("CURRENT")
+
+
+@contextmanager
+def in_a_scope() -> Iterator[None]:
+    CURRENT.set([])
+    yield
 
 
 def leaves_it(items: Any, take: Take) -> None:
@@ -77,6 +87,77 @@ def keeps_it_in_an_object(items: Any, take: Take) -> None:
             own.sessions[number] = take()
 
 
+class Slotted:
+    __slots__ = ("session",)
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def use(self) -> None:
+        self.session.info["used"] = True
+
+
+def keeps_each_in_an_object_in_a_list(items: Any, take: Take) -> None:
+    batch: list[tuple[int, dict[str, Slotted]]] = []
+    while True:
+        batch.append((items.get(), {"own": Slotted(take())}))
+
+
+def keeps_each_in_a_method(items: Any, take: Take) -> None:
+    uses: list[Callable[[], None]] = []
+    while True:
+        items.get()
+        uses.append(Slotted(take()).use)
+
+
+def keeps_each_in_a_function(items: Any, take: Take) -> None:
+    uses: list[Callable[[], bool]] = []
+
+    def using(session: Session) -> Callable[[], bool]:
+        return lambda: session.info["used"]
+
+    while True:
+        items.get()
+        uses.append(using(take()))
+
+
+def keeps_it_in_a_global_variable(items: Any, take: Take) -> None:
+    def handle(thread: int) -> None:
+        if thread not in KEPT_BY_THREAD:
+            KEPT_BY_THREAD[thread] = take()
+        KEPT_BY_THREAD[thread].info["used"] = True
+
+    while True:
+        items.get()
+        handle(threading.get_ident())
+
+
+def keeps_it_in_a_block_around_its_loop(items: Any, take: Take) -> None:
+    def handle() -> None:
+        scope = CURRENT.get()
+        if not scope:
+            scope.append(take())
+        scope[0].info["used"] = True
+
+    with in_a_scope():
+        for _ in iter(items.get, None):
+            handle()
+
+
+def keeps_it_in_a_generator(items: Any, take: Take) -> None:
+    def steps() -> Iterator[None]:
+        session = take()
+        while True:
+            session.info["used"] = True
+            yield
+
+    own = None
+    while True:
+        items.get()
+        own = own or steps()
+        next(own)
+
+
 def took_it_before_its_loop(items: Any, take: Take) -> None:
     take()
     while True:
@@ -104,6 +185,14 @@ def asks_another_for_an_answer(items: Any, take: Take) -> None:
         take()
 
 
+def waits_for_a_connection_of_a_pool(items: Any, take: Take) -> None:
+    file = "/srv/venv/lib/python3.11/site-packages/sqlalchemy/util/queue.py"
+    ask = compiled("def get(items):\n    return items.get()\n", file, "get")
+    while True:
+        ask(items)
+        take()
+
+
 LEFT = (
     leaves_it,
     leaves_it_further_in,
@@ -113,10 +202,17 @@ LEFT = (
 KEPT = (
     keeps_it_in_a_variable,
     keeps_it_in_an_object,
+    keeps_each_in_an_object_in_a_list,
+    keeps_each_in_a_method,
+    keeps_each_in_a_function,
+    keeps_it_in_a_global_variable,
+    keeps_it_in_a_block_around_its_loop,
+    keeps_it_in_a_generator,
     took_it_before_its_loop,
     waits_within_a_round,
     waits_for_results,
     asks_another_for_an_answer,
+    waits_for_a_connection_of_a_pool,
 )
 
 
@@ -167,11 +263,13 @@ class Taking:
         self.holds: list[Hold] = []
         self._stacks: dict[object, Stack] = {}  # one for each place, as in the agent
         self._owner_of = owner_finder()
+        self.units = Units(Classifier())
 
     def __call__(self) -> Session:
         frames = stack_of(sys._getframe(1))[:3]
         hold = Hold()
-        hold.owner, hold.taken, hold.used = self._owner_of(), 1.0, 1.0
+        hold.owner, hold.taken = self._owner_of(), float(len(self.holds))
+        hold.used = hold.taken
         hold.request = hold.lost = hold.others = hold.scoped = hold.returned = None
         codes, lines = tuple(frame.f_code for frame in frames), tuple(frame.f_lineno for frame in frames)
         sites = (Site(code.co_filename, line, code.co_name) for code, line in zip(codes, lines, strict=True))
@@ -180,31 +278,75 @@ class Taking:
         ALL_KEPT.append(Session())
         return ALL_KEPT[-1]
 
-    def lost(self) -> list[str | None]:
-        Units(Classifier()).look(self.holds, 3.0)
+    def lost(self, now: float = 9.0) -> list[str | None]:
+        self.units.look(self.holds, now)
         return [hold.lost for hold in self.holds]
 
 
-def of_a_thread(work: Any) -> list[str | None]:
-    """What is said of the holds of a thread that waits again after its first item."""
-    items, taking = queue.Queue[int](), Taking()
-    threading.Thread(target=work, args=(items, taking), daemon=True).start()
-    items.put(1)
-    deadline = time.monotonic() + DEADLINE_S
-    while not (taking.holds and not items.queue and items.not_empty._waiters):  # type: ignore[attr-defined]  # not in its stubs
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return taking.lost()
+class Loop:
+    """A thread that runs a loop, and waits for its next item after each step."""
+
+    def __init__(self, work: Any) -> None:
+        self.items, self.taking = queue.Queue[int](), Taking()
+        threading.Thread(target=work, args=(self.items, self.taking), daemon=True).start()
+
+    def step(self, item: int = 1) -> None:
+        self.items.put(item)
+        deadline = time.monotonic() + DEADLINE_S
+        while self.items.queue or not self.items.not_empty._waiters:  # type: ignore[attr-defined]  # not in its stubs
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("work", LEFT)
-def test_what_an_earlier_round_left_out_has_leaked(work: Any) -> None:
-    assert of_a_thread(work) == [OWNER_IDLE]
+def test_what_an_earlier_round_left_out_has_leaked_once_a_second_one_has_taken_another(work: Any) -> None:
+    loop = Loop(work)
+    loop.step()
+    assert loop.taking.lost() == [None]
+    loop.step()
+    assert loop.taking.lost() == [OWNER_IDLE, OWNER_IDLE]
 
 
 @pytest.mark.parametrize("work", KEPT)
 def test_what_a_loop_may_yet_use_has_not(work: Any) -> None:
-    assert set(of_a_thread(work)) == {None}
+    loop = Loop(work)
+    for _ in range(2):
+        loop.step()
+        assert set(loop.taking.lost()) == {None}
+
+
+@pytest.mark.parametrize(("how", "lost"), [(GC, OWNER_IDLE), (CLOSE, None)])
+def test_the_next_one_is_left_out_where_the_last_one_came_back_as_garbage(how: str, lost: str | None) -> None:
+    loop = Loop(leaves_it)
+    loop.step()
+    loop.taking.lost()
+    [first] = loop.taking.holds
+    first.how, first.returned = how, 9.5
+    loop.taking.holds.clear()
+    loop.step()
+    assert loop.taking.lost() == [lost]
+
+
+def test_what_a_later_round_uses_was_kept_and_so_is_all_that_is_taken_there() -> None:
+    loop = Loop(leaves_it)
+    loop.step()
+    loop.step()
+    assert loop.taking.lost(9.0) == [OWNER_IDLE, OWNER_IDLE]
+    first = loop.taking.holds[0]
+    first.used = 10.0
+    assert loop.taking.units.resumed(loop.taking.holds) == [first]
+    loop.step()
+    assert loop.taking.lost(12.0) == [None, OWNER_IDLE, None]
+
+
+def test_one_that_the_second_round_uses_was_not_left_out() -> None:
+    loop = Loop(leaves_it)
+    loop.step()
+    loop.taking.lost(3.0)
+    loop.taking.holds[0].used = 4.0
+    loop.taking.lost(5.0)
+    loop.step()
+    assert loop.taking.lost(9.0) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -221,48 +363,50 @@ def test_the_loop_of_a_task(work: Any, lost: str | None) -> None:
     async def main() -> list[str | None]:
         items, taking = asyncio.Queue[int](), Taking()
         task = asyncio.create_task(work(items, taking))
-        items.put_nowait(1)
-        for _ in range(5):
-            await asyncio.sleep(0)
         try:
-            return taking.lost()
+            for _ in range(2):
+                items.put_nowait(1)
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                said = taking.lost()
+            return said
         finally:
             task.cancel()
 
-    assert asyncio.run(main()) == [lost]
+    assert set(asyncio.run(main())) == {lost}
 
 
 def test_many_loops_take_turns_until_the_process_ends() -> None:
     many = 2 * MAX_LOOKS + 1
 
     async def main(final: bool) -> list[int]:
-        items, taking, units = asyncio.Queue[int](), Taking(), Units(Classifier())
-        tasks = [asyncio.create_task(task_leaves_it(items, taking)) for _ in range(many)]
-        for _ in range(many):
+        taking, queues = Taking(), [asyncio.Queue[int]() for _ in range(many)]
+        tasks = [asyncio.create_task(task_leaves_it(items, taking)) for items in queues]
+        for items in [*queues, *queues]:
             items.put_nowait(1)
-            await asyncio.sleep(0)
         for _ in range(5):
             await asyncio.sleep(0)
         lost = []
-        for number in range(3):
-            units.look(taking.holds, 3.0 + number, final)
+        for number in range(2 * many):
+            taking.units.look(taking.holds, 99.0 + number, final)
             lost.append(sum(hold.lost == OWNER_IDLE for hold in taking.holds))
         for task in tasks:
             task.cancel()
         return lost
 
-    assert asyncio.run(main(final=False)) == [MAX_LOOKS, 2 * MAX_LOOKS, many]
-    assert asyncio.run(main(final=True))[0] == many
+    lost = [0, *asyncio.run(main(final=False))]
+    assert max(later - before for before, later in pairwise(lost)) == MAX_LOOKS
+    assert lost[-1] == 2 * many
+    assert asyncio.run(main(final=True))[0] == 2 * many
 
 
 def test_a_connection_that_was_used_a_moment_ago_is_not_lost_yet() -> None:
-    items, taking = queue.Queue[int](), Taking()
-    threading.Thread(target=leaves_it, args=(items, taking), daemon=True).start()
-    items.put(1)
-    while not (taking.holds and items.not_empty._waiters):  # type: ignore[attr-defined]  # as above
-        time.sleep(0.01)
-    taking.holds[0].used = 2.9
-    assert taking.lost() == [None]
+    loop = Loop(leaves_it)
+    loop.step()
+    loop.step()
+    loop.taking.holds[0].used = 8.9
+    assert loop.taking.lost(9.0) == [None, None]
+    assert loop.taking.lost(9.5) == [OWNER_IDLE, OWNER_IDLE]
 
 
 @contextmanager
@@ -276,11 +420,17 @@ def loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-def called_back(loop: asyncio.AbstractEventLoop, callback: Callable[[], object], thread: int) -> None:
-    """Run a callback, and wait until its loop waits for events again."""
+def called_back(
+    loop: asyncio.AbstractEventLoop, callback: Callable[[], object], thread: int, *, timed: bool = True
+) -> None:
+    """Run a callback, by a timer where that is said, and wait until its loop waits for events again."""
     done = threading.Event()
-    loop.call_soon_threadsafe(callback)
-    loop.call_soon_threadsafe(done.set)
+
+    def run() -> None:
+        callback()
+        done.set()
+
+    loop.call_soon_threadsafe((lambda: loop.call_later(0.001, run)) if timed else run)
     assert done.wait(DEADLINE_S)
     deadline = time.monotonic() + DEADLINE_S
     while not is_between_callbacks(sys._current_frames()[thread]):
@@ -288,10 +438,12 @@ def called_back(loop: asyncio.AbstractEventLoop, callback: Callable[[], object],
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("what", ["a chain", "a registry's session", "one that is kept"])
+@pytest.mark.parametrize(
+    "what", ["a chain", "a registry's session", "one that is kept", "one for each client"]
+)
 def test_callbacks_leave_out_what_the_next_one_does_not_use(what: str) -> None:
     taking, threads = Taking(), list[int]()
-    units = Units(Classifier())
+    timed = what != "one for each client"
 
     def tick() -> None:
         taking()
@@ -300,21 +452,21 @@ def test_callbacks_leave_out_what_the_next_one_does_not_use(what: str) -> None:
         loop.call_soon_threadsafe(lambda: threads.append(threading.get_ident()))
         while not threads:
             time.sleep(0.01)
-        called_back(loop, tick, threads[0])
+        called_back(loop, tick, threads[0], timed=timed)
         first = taking.holds[0]
         first.scoped = True if what == "a registry's session" else None
-        units.look(taking.holds, 3.0)
+        taking.lost(3.0)
         assert first.lost is None  # it may be kept for the next one
-        if what == "a chain":
-            called_back(loop, tick, threads[0])
-            taking.holds[1].taken = taking.holds[1].used = 4.0
+        if what in ("a chain", "one for each client"):
+            called_back(loop, tick, threads[0], timed=timed)
+            taking.holds[1].taken = taking.holds[1].used = 5.9
         else:
-            called_back(loop, lambda: None, threads[0])
+            called_back(loop, lambda: None, threads[0], timed=timed)
             first.used = 4.0
-        units.look(taking.holds, 6.0)
-    assert first.owner.kind == CALLBACKS
+        taking.lost(6.0)
+    assert first.owner.kind == (TIMERS if timed else CALLBACKS)
     assert (first.lost, first.lost_s if first.lost else None) == (
-        (None, None) if what == "one that is kept" else (OWNER_IDLE, 3.0)
+        (OWNER_IDLE, 3.0) if what in ("a chain", "a registry's session") else (None, None)
     )
     assert [hold.lost for hold in taking.holds[1:]] in ([], [None])
 

@@ -44,6 +44,13 @@ def with_backends(history: History, *pids: int) -> History:
     return dataclasses.replace(history, servers=servers)
 
 
+def with_a_new_connection(history: History, server_pid: int) -> History:
+    """One that a child opened itself."""
+    pool, site = history.inherited[0].pool, h.SITE
+    out = f.CheckOut(LATER_S, h.PID, 1, pool, site, (), None, "1", server_pid, h.STARTED_S, None, LATER_S)
+    return dataclasses.replace(history, checkouts=(*history.checkouts, out))
+
+
 def inherited_from(history: History, t_s: float) -> History:
     return dataclasses.replace(
         history, inherited=tuple(dataclasses.replace(one, t_s=t_s) for one in history.inherited)
@@ -58,7 +65,7 @@ CONTRADICTS: dict[str, Callable[[History], History]] = {
     "ran one after the other": one_after_the_other,
     "no answer of the server was of another question": not_garbled,
     "none of the 2 backends of these connections was there": lambda history: with_backends(
-        history, 8001, 8002
+        with_a_new_connection(history, 8001), 8001, 8002
     ),
     "came while no process lived that had inherited": lambda history: inherited_from(
         lived(history, (h.PID, LATER_S + 4, LATER_S + 9), (h.PID + 1, LATER_S + 4, LATER_S + 9)), LATER_S + 4
@@ -77,7 +84,8 @@ def test_a_connection_that_a_witness_says_is_not_shared_is_only_possibly_so(says
 
 def test_processes_that_ran_beside_each_other_and_backends_that_were_there_are_no_objection() -> None:
     together = lived(zoo.forked(), (h.PID, h.STARTED_S, LATER_S), (h.PID + 1, h.STARTED_S + 5, LATER_S))
-    for history in (together, with_backends(zoo.forked(), 9002)):
+    behind_a_pooler = with_backends(zoo.forked(), 8001, 8002)
+    for history in (together, with_backends(zoo.forked(), 9002), behind_a_pooler):
         assert zoo.diagnosed(history).confidence == "certain"
 
 

@@ -489,14 +489,24 @@ def test_tasks_of_one_request_claim_its_connection_once() -> None:
     assert with_time_outs(lambda number: number).confidence == "possible"
 
 
-def test_connections_of_which_most_wait_for_a_lock_are_not_certain_to_be_at_work() -> None:
+@pytest.mark.parametrize(
+    ("working", "locked", "idle", "confidence"),
+    [(6, 0, 0, "certain"), (0, 6, 0, "possible"), (4, 3, 3, "possible"), (8, 1, 1, "certain")],
+)
+def test_connections_of_which_most_wait_are_not_certain_to_be_at_work(
+    working: int, locked: int, idle: int, confidence: str
+) -> None:
+    backends = (
+        *(f.Backend(9000 + number, "active", None, 0.1) for number in range(working)),
+        *(f.Backend(9100 + number, "active", "Lock:transactionid", 1.0) for number in range(locked)),
+        *(f.Backend(9200 + number, "idle in transaction", None, 0.1) for number in range(idle)),
+    )
+    states = {"active": working + locked, "idle in transaction": idle}
     history = h.saturated()
-    assert diagnose(history, measure(h.scenario(), history)).confidence == "certain"
-    locked = tuple(f.Backend(9000 + number, "active", "Lock:transactionid", 1.0) for number in range(6))
-    pressed = tuple(dataclasses.replace(one, backends=locked) for one in history.servers)
+    pressed = tuple(dataclasses.replace(one, backends=backends, states=states) for one in history.servers)
     history = dataclasses.replace(history, servers=pressed)
     found = diagnose(history, measure(h.scenario(), history))
-    assert (found.cause, found.confidence) == ("saturation", "possible")
+    assert (found.cause, found.confidence) == ("saturation", confidence)
 
 
 def test_a_process_that_stands_still_itself_says_nothing_for_certain_of_its_server() -> None:
