@@ -129,18 +129,19 @@ def _answer(
         limits = (*limits, fit_words(_pools(place, courses)))
     pool = _exhausted_pool(leak, courses)
     own = leak if leak is not None and pool in (None, leak.pool) else None  # what the leak itself does
+    demand: tuple[str, ...] = ()
     if answer != "no" and own is None and pool is not None:
-        reasons = (*reasons, demand_words(behaviour, place, pool, _rate(place, courses)))
+        demand = (demand_words(behaviour, place, pool, _rate(place, courses)),)
     when = _when(courses, pool)
     made = Forecast(
         exhausts=answer,
         headline="",
-        reasons=(*reasons, *limits),
+        reasons=(*reasons, *demand, *limits) if answer == "yes" else (*reasons, *limits, *demand),
         place=place.in_words(),
         customers=place.customers,
         chance=chance,
         pool=pool if own is None else own.pool,
-        cause=_cause(own, diagnosis, exhausted=bool(exhausted)),
+        cause=_cause(own, diagnosis, exhausted=bool(exhausted) and answer != "no"),
         site=own.site if own is not None else _site_of(diagnosis, pool),
         endpoint=own.endpoint if own is not None else None,
         exhausted_after_s=when if answer != "no" else None,
@@ -209,7 +210,7 @@ def _limits(behaviour: Behaviour, place: Place, courses: Sequence[Course]) -> tu
         for server, count in needed.items()
         if count > behaviour.max_connections.get(server, math.inf)
     ]
-    if not any(course.exhausted for course in courses):
+    if sum(bool(course.exhausted) for course in courses) < SURE * len(courses):
         found += [
             f"check-outs of pool {pool.pool} may wait for as long as its time-out ({timeout_s:g} s)"
             for pool in _pools(place, courses)

@@ -358,12 +358,24 @@ def test_check_outs_of_no_request_may_be_as_many_in_each_process(size: int, exha
 
 
 def test_a_pool_that_few_courses_exhaust_is_said() -> None:
-    story = few_testers("none", hold_ms=400)
-    small = Pool(size=3, max_overflow=0, timeout=1.0)
-    found = made(story, Production(customers=10, pool=small), scenario(release="1.1.1"), repeats=20)
+    found = with_three_connections(1.0)
     assert 0 < found.chance <= 0.2
-    assert found.exhausts == "no"
+    assert (found.exhausts, found.cause) == ("no", None)
     assert f"a pool was exhausted in only {found.chance * 20:.0f} of 20 replayed courses" in found.headline
+    assert "leaks" not in found.headline
+
+
+def test_few_exhausted_courses_are_unsure_where_waits_may_be_as_long_as_the_time_out() -> None:
+    found = with_three_connections(0.8)
+    assert 0 < found.chance <= 0.2
+    assert (found.exhausts, found.cause) == ("unsure", "saturation")
+    assert "may wait for as long as its time-out (0.8 s)" in found.headline
+
+
+def with_three_connections(timeout_s: float) -> Forecast:
+    pool = Pool(size=3, max_overflow=0, timeout=timeout_s)
+    customers = Production(customers=10, pool=pool)
+    return made(few_testers("none", hold_ms=400), customers, scenario(release="1.1.1"), repeats=20)
 
 
 def test_waits_follow_from_the_measured_holds_and_not_from_their_mean() -> None:
