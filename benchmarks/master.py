@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Final
 import psutil
 
 from benchmarks.arguments import number, split, whole
-from benchmarks.growth import Slope, slope
+from benchmarks.growth import slope
 from benchmarks.table import Row
 from benchmarks.workers import ROOT
 from rushhour.load.locust import STOP_GRACE_S, start_load
@@ -56,8 +56,7 @@ class Measured:
     """What a master took, and what it wrote of what its workers sent."""
 
     cpu_cores: float
-    memory_mb: float
-    memory_mb_per_s: Slope
+    memory: Sequence[tuple[float, float]]  # when it was read, and the MB then
     sent: int  # requests
     wrong: int  # requests that were lost or counted twice
     rows: int
@@ -78,12 +77,12 @@ def arguments(text: str) -> tuple[int, float]:
 def run(workers: int = WORKERS, seconds: float = SECONDS) -> list[Row]:
     """Measure for the seconds of the load and about a quarter of a minute more."""
     found, what = measure(workers, seconds), f"{workers:,} workers at one master"
-    grown, measured_s = found.memory_mb_per_s.times(TEN_MINUTES_S), seconds - SETTLED_S - EDGE_S
+    grown, measured_s = slope(found.memory).times(TEN_MINUTES_S), seconds - SETTLED_S - EDGE_S
     noticed = "not noticed" if found.noticed_s is None else f"noticed after {found.noticed_s:.1f} s"
     return [
         Row(
             f"{what}: CPU",
-            f"{found.cpu_cores:.2f} cores, {found.memory_mb:.0f} MB",
+            f"{found.cpu_cores:.2f} cores, {found.memory[-1][1]:.0f} MB",
             f"<= {CPU_BOUND:g} cores",
             found.cpu_cores <= CPU_BOUND,
         ),
@@ -182,8 +181,8 @@ def _speaker(stack: ExitStack, port: int, number: int, workers: int, seconds: fl
 
 def _watch(
     meter: psutil.Process, run_dir: RunDir, seconds: float, settled_s: float
-) -> tuple[float, float, Slope]:
-    """Return the master's CPU in cores, its memory in MB and the slope of that, once the load is settled."""
+) -> tuple[float, list[tuple[float, float]]]:
+    """Return the master's CPU in cores, and readings of its memory in MB, once the load is settled."""
     deadline_s = time.monotonic() + JOINED_S
     while f.LOAD_STARTED not in _text(run_dir.file("events.jsonl")):
         if time.monotonic() > deadline_s:
@@ -193,7 +192,7 @@ def _watch(
     began_s, cpu_s = time.monotonic(), _cpu_s(meter)
     samples = list(_memory_mb(meter, began_s + seconds - settled_s - EDGE_S))
     cores = (_cpu_s(meter) - cpu_s) / (time.monotonic() - began_s)
-    return cores, samples[-1][1], slope(samples)
+    return cores, samples
 
 
 def _memory_mb(meter: psutil.Process, until_s: float) -> Iterator[tuple[float, float]]:
