@@ -58,7 +58,7 @@ def carries(*roots: object, near: int = NEAR) -> bool:
         kind = type(found)  # not isinstance(), which asks the object itself: a proxy may raise
         if issubclass(kind, _PLAIN) or id(found) in seen:
             continue
-        if is_carrier(kind) or (steps <= near and kind in _RUNNING):
+        if _is_carrier(kind) or (steps <= near and kind in _RUNNING):
             return True
         seen.add(id(found))
         if near == NOT_NEAR and issubclass(kind, (*_RUNNING, *task_types())):
@@ -67,7 +67,7 @@ def carries(*roots: object, near: int = NEAR) -> bool:
     return False
 
 
-def is_carrier(kind: type) -> bool:
+def _is_carrier(kind: type) -> bool:
     """Return whether a class, or one of its bases, is such a class of SQLAlchemy, by its name."""
     return any(
         _is_of_sqlalchemy(base)

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from rushhour.diagnosis.findings import Evidence
 from rushhour.diagnosis.following import Following, followings
-from rushhour.diagnosis.pressure import PressureSignals
+from rushhour.diagnosis.pressure import PressureSignals, server_samples
 from rushhour.diagnosis.sites import at
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -265,9 +265,7 @@ def _joined(history: History, pressure: PressureSignals) -> list[Pair]:
         if (checkout.pid, checkout.pool) == (pressure.pid, pressure.pool) and checkout.server_pid is not None
     ]
     pairs: list[Pair] = []
-    for sample in history.servers:
-        if sample.server != f.server_of(pressure.pool) or not _during(sample.t_s, pressure):
-            continue
+    for sample in server_samples(history, pressure.pool, pressure.from_s, pressure.to_s):
         backends = {backend.pid: backend for backend in sample.backends}
         for out in held:
             ends = [moment for moment in (out.request_ended_s, out.returned_s) if moment is not None]

@@ -1,11 +1,12 @@
 """Objections from where the holders of a full pool were seen, and from what their backends did (pure)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.held_across_external_wait import WHATS as ELSEWHERE
 from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
+from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
@@ -211,18 +212,23 @@ def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
     capacities = {
         sample.pid: sample.capacity or 0 for sample in history.pools if sample.pool == pressure.pool
     }
-    active = [
-        sample.states.get("active", 0)
-        for sample in history.servers
-        if sample.server == f.server_of(pressure.pool)
-        and sample.error is None
-        and pressure.from_s <= sample.t_s <= pressure.to_s
-    ]
+    active = [states.get("active", 0) for states in _states_while_full(history, pressure)]
     total = sum(capacities.values())
     share = sum(active) / len(active) / total if active and total else 0.0
     if share >= MOST:
         says = f"{sum(active) / len(active):.1f} backends ran a query, on average, of {total} connections"
         yield Objection("the servers", says, "postgres.jsonl states", refutes=share >= NEARLY_ALL)
+
+
+def _states_while_full(history: History, pressure: PressureSignals) -> list[Mapping[str, int]]:
+    """Return how many backends of the pool's server were in each state, in each sample that it answered."""
+    return [
+        sample.states
+        for sample in history.servers
+        if sample.server == f.server_of(pressure.pool)
+        and sample.error is None
+        and pressure.from_s <= sample.t_s <= pressure.to_s
+    ]
 
 
 def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
@@ -242,14 +248,7 @@ def few_backends(signals: Signals, history: History) -> Iterator[Objection]:
     holds, pressure = signals.holds, signals.pressure
     if holds is None or pressure is None or holds.looks < ENOUGH_LOOKS or holds.driver < MOST:
         return
-    seen = [
-        sample.states
-        for sample in history.servers
-        if sample.server == f.server_of(pressure.pool)
-        and sample.error is None
-        and pressure.from_s <= sample.t_s <= pressure.to_s
-        and sample.states
-    ]
+    seen = [states for states in _states_while_full(history, pressure) if states]
     if not seen:
         return
     work = sum(count for states in seen for state, count in states.items() if state != "idle") / len(seen)

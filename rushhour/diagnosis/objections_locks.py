@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
+from rushhour.diagnosis.pressure import server_samples
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.diagnosis.slow_backend import signs_of
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
-from rushhour.rundir import facts as f
 
 MANY_SILENT: Final = 3  # samples without an answer: the server is in trouble of its own
 
@@ -89,15 +89,14 @@ def at_work(signals: Signals, history: History) -> Iterator[Objection]:
     if pressure is None:
         return
     running = locked = total = silent = 0
-    for sample in history.servers:
-        if sample.server == f.server_of(pressure.pool) and pressure.from_s <= sample.t_s <= pressure.to_s + 1:
-            silent += sample.error is not None
-            for backend in sample.backends:
-                if backend.state != "idle":
-                    waits = (backend.wait or "").startswith("Lock:")
-                    total += 1
-                    locked += waits
-                    running += backend.state == "active" and not waits
+    for sample in server_samples(history, pressure.pool, pressure.from_s, pressure.to_s):
+        silent += sample.error is not None
+        for backend in sample.backends:
+            if backend.state != "idle":
+                waits = (backend.wait or "").startswith("Lock:")
+                total += 1
+                locked += waits
+                running += backend.state == "active" and not waits
     # In a cycle each that waits has another one that idles, waited for: half of them wait.
     if total and locked < (MOST - HARDLY_ANY) * total:
         says = f"{locked} of {total} backends in a transaction waited for a lock; {running} ran a query"

@@ -8,6 +8,7 @@ from typing import Final
 from rushhour.diagnosis.backend import BackendSignals
 from rushhour.diagnosis.objection import MOST, Objection
 from rushhour.diagnosis.outside import BUSY_CORES, STARVED_SHARE
+from rushhour.diagnosis.pressure import server_samples
 from rushhour.diagnosis.signals import LOCKED_S, Signals
 from rushhour.diagnosis.slow_backend import STUCK_S, UNANSWERED_S, signs_of
 from rushhour.rundir import History
@@ -70,8 +71,7 @@ def not_at_work(signals: Signals, history: History) -> Iterator[Objection]:
         return
     backends = [
         backend
-        for sample in history.servers
-        if sample.server == f.server_of(pressure.pool) and pressure.from_s <= sample.t_s <= pressure.to_s + 1
+        for sample in server_samples(history, pressure.pool, pressure.from_s, pressure.to_s)
         for backend in sample.backends
         if backend.state != "idle"
     ]

@@ -107,17 +107,23 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         arrivals_per_s=_arrivals_per_s(samples[0], samples[-1]),
         hold_mean_s=_hold_mean_s(history, pid, pool, from_s, to_s),
         left_out=_left_out(history, pid, pool, window.end_s),
-        active_share=_active_share(history, f.server_of(pool), from_s, to_s),
+        active_share=_active_share(history, pool, from_s, to_s),
         server_cpu_share=_cpu_share(history, f.server_of(pool), from_s, to_s),
         waited_share=_waited_share(history, pid, pool, window),
         short_share=_short_share(history, samples, from_s, to_s),
-        observed=any(
-            sample.server == f.server_of(pool) and sample.error is None and from_s <= sample.t_s <= to_s + 1
-            for sample in history.servers
-        ),
+        observed=any(sample.error is None for sample in server_samples(history, pool, from_s, to_s)),
         outer=path[0][1] if len(path) > 1 else None,
         crossed=len(path) > 1 and _wait_for_others(history, path[-1], samples),
     )
+
+
+def server_samples(history: History, pool: str, from_s: float, to_s: float) -> list[f.ServerSample]:
+    """Return the samples of a pool's server while the pool was full; the last one may be a second later."""
+    return [
+        sample
+        for sample in history.servers
+        if sample.server == f.server_of(pool) and from_s <= sample.t_s <= to_s + 1
+    ]
 
 
 def _waited_share(history: History, pid: int, pool: str, window: Window) -> float | None:
@@ -211,12 +217,11 @@ def _left_out(history: History, pid: int, pool: str, end_s: float) -> int:
     )
 
 
-def _active_share(history: History, server: str, from_s: float, to_s: float) -> float | None:
+def _active_share(history: History, pool: str, from_s: float, to_s: float) -> float | None:
     active = idle = 0
-    for sample in history.servers:
-        if sample.server == server and from_s <= sample.t_s <= to_s + 1:
-            active += sample.states.get("active", 0)
-            idle += sample.states.get("idle in transaction", 0)
+    for sample in server_samples(history, pool, from_s, to_s):
+        active += sample.states.get("active", 0)
+        idle += sample.states.get("idle in transaction", 0)
     return active / (active + idle) if active + idle else None
 
 

@@ -188,7 +188,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         *(holders.elsewhere, locks.own_locks, locks.locks_alike),
         *(servers.on_the_way, servers.without_cpu, _stood_still),
     ),
-    "own-lock-chain": (*(locks.at_work, locks.not_at_locks, locks.locks_of_others, locks.through_others),),
+    "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others, locks.through_others),
     "blocked-worker": (_idle_loop_server, _quick_answers),
     "fork-shared": (
         *(forks.not_garbled, forks.not_together, forks.without_backend),

@@ -9,7 +9,6 @@ from random import Random
 from typing import Final
 
 from rushhour.forecast.behaviour import Behaviour, Endpoint, Visit
-from rushhour.forecast.durations import Durations
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.place import Place
 from rushhour.forecast.replay import Replay
@@ -61,7 +60,7 @@ class Maker:
     leak: Leak | None
     leaky: frozenset[str]  # endpoints that leak
     dice: Random
-    holds_s: dict[Durations, list[float]] = field(default_factory=dict)
+    holds_s: dict[int, list[float]] = field(default_factory=dict)  # by the id of what was measured
 
     def request(self, *, newcomer: bool = False) -> tuple[Stage, ...]:
         first = self.behaviour.first
@@ -108,10 +107,12 @@ class Maker:
         """Draw how long a connection is held: as measured, resampled once for the course."""
         if visit.holds is None:
             return self.dice.expovariate(1 / visit.hold_s) if visit.hold_s > 0 else 0.0
-        if visit.holds not in self.holds_s:
+        resampled_s = self.holds_s.get(id(visit.holds))
+        if resampled_s is None:
             count = min(visit.holds.count, MOST_HOLDS)
-            self.holds_s[visit.holds] = [visit.holds.draw(self.dice) for _ in range(count)]
-        return self.dice.choice(self.holds_s[visit.holds])
+            resampled_s = [visit.holds.draw(self.dice) for _ in range(count)]
+            self.holds_s[id(visit.holds)] = resampled_s
+        return self.dice.choice(resampled_s)
 
     def mean_s(self) -> float:
         """Return the mean time of a request."""

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from prometheus_client import Metric
@@ -285,13 +286,15 @@ def _waited_p99_s(
     waits = _since(newer.name, newer.wait[pool], older.wait[pool] if older else None)
     timed_out = newer.gauges.get((TIMEOUTS, pool), 0.0)
     timed_out -= older.gauges.get((TIMEOUTS, pool), 0.0) if older else 0.0
-    longer = 0.01 * (max(waits.total, checkouts) + timed_out) - timed_out  # than the percentile
-    below_s = 0.0
-    for bound_s, upto in sorted(waits.upto.items()):
-        if waits.total - upto <= longer:
-            return below_s, bound_s if bound_s < math.inf else 2 * below_s
-        below_s = bound_s
-    return below_s, DEFAULT_TIMEOUT_S
+    # Than the percentile; not below 0, since hardly a check-out timed out: so the last bucket is long enough.
+    longer = 0.01 * (max(waits.total, checkouts) + timed_out) - timed_out
+    edges = [(0.0, 0.0), *sorted(waits.upto.items())]
+    below_s, bound_s = next(
+        (below_s, bound_s)
+        for (below_s, _), (bound_s, upto) in pairwise(edges)
+        if waits.total - upto <= longer
+    )
+    return below_s, bound_s if bound_s < math.inf else 2 * below_s
 
 
 def _went_back(name: str) -> InsufficientDataError:
