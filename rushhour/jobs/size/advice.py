@@ -19,7 +19,7 @@ from rushhour.forecast.queueing import (
     predict,
 )
 from rushhour.forecast.recorded import most_each
-from rushhour.jobs.size.sizes import PoolSize, Row, Sizing
+from rushhour.jobs.size.sizes import PoolSize, Row, Sizing, opened_at_most
 from rushhour.jobs.size.words import reasons_of, shared_server, unlike_words
 from rushhour.rundir.facts import server_of
 
@@ -130,7 +130,7 @@ def _size_pool(
             enough=all((suffices(capacity), survives(capacity))),
             figures=whole[capacity],
             calm=calm[capacity],
-            server_connections=(capacity if usable is None else min(capacity, usable)) * processes,
+            server_connections=opened_at_most(capacity, usable) * processes,
         )
         for capacity in sorted(shown)
     )

@@ -17,6 +17,11 @@ class Row:
     enough: bool
 
 
+def opened_at_most(capacity: int, usable: int | None) -> int:
+    """Return how many connections a process opens of a pool, if its threads can have so many out."""
+    return capacity if usable is None else min(capacity, usable)
+
+
 @dataclass(frozen=True, slots=True)
 class PoolSize:
     """The recommendation for a pool, and the table behind it."""
@@ -34,7 +39,7 @@ class PoolSize:
 
     def opened(self, capacity: int) -> int:
         """Return how many connections of such a pool a process opens at most."""
-        return capacity if self.usable is None else min(capacity, self.usable)
+        return opened_at_most(capacity, self.usable)
 
     @property
     def in_words(self) -> str:
