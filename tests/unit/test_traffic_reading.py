@@ -251,7 +251,8 @@ def test_requests_come_in_the_order_in_which_they_began() -> None:
 
 
 def test_uvicorn_log_without_times_says_what_is_missing() -> None:
-    with pytest.raises(UsageError, match=r"the lines carry no time \(uvicorn's default") as error:
+    no_time = r"the lines carry no time \(uvicorn's default, logging\.basicConfig\(\)\)"
+    with pytest.raises(UsageError, match=no_time) as error:
         reading_of("uvicorn.log")
     assert "10 skipped: no time stamp" in str(error.value)
 
