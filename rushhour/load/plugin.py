@@ -87,6 +87,10 @@ class Shape(LoadTestShape):
         super().reset_time()
         self.finished, self._users, self._ticked_s = False, 0, -1.0
 
+    def begin(self) -> None:
+        """Start the load's time now: before it, Locust set up users and waited for workers to join."""
+        self.start_time, self._ticked_s = time.perf_counter(), 0.0
+
     def tick(self) -> tuple[int, float] | None:
         assert self.runner is not None  # noqa: S101  # Locust sets it before the first tick
         options: Any = self.runner.environment.parsed_options
@@ -127,6 +131,8 @@ def start_recording(environment: Environment, runner: Runner, **_: Any) -> None:
         raise RuntimeError(f"set {RUN_DIR} to the directory that the recorder shall write to")
     files = FactWriter(RunDir(Path(os.environ[RUN_DIR])))
     writer = Writer(environment, runner, files, clock, float(os.environ.get(WARM_UP_S) or 0))
+    if isinstance(environment.shape_class, Shape):  # after the writer, which notes the start of the load
+        environment.events.test_start.add_listener(lambda **_: environment.shape_class.begin())
     if not isinstance(runner, MasterRunner):
         tally = Tally(clock, "local", time.process_time)
         count_started(tally)
