@@ -78,7 +78,9 @@ def worked_on(thread: int, stack: Iterable[FrameType]) -> list[Any]:
         for frame in islice(stack, MAX_FRAMES):
             code = frame.f_code
             if code.co_name == "run" and code.co_filename.endswith(_ITEM):
-                found.append(id(local_of(frame, "self").future))
+                future = getattr(local_of(frame, "self"), "future", None)
+                if future is not None:  # from Python 3.14 on, the executor's context has a method `run`, too
+                    found.append(id(future))
             elif code.co_name == "worker" and code.co_filename.endswith(_POOL):
                 found.append((_POOL, local_of(frame, "job")))
             elif code.co_name == "_bootstrap_inner" and code.co_filename.endswith(_THREADS):

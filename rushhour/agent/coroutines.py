@@ -21,6 +21,7 @@ from types import (
     GeneratorType,
     GetSetDescriptorType,
     MemberDescriptorType,
+    MethodDescriptorType,
     MethodType,
 )
 from typing import Any
@@ -30,6 +31,7 @@ MAX_CHILDREN = 8  # tasks of one `gather` or task group that are followed
 MAX_GENERATIONS = 3  # of tasks that wait for tasks
 
 _ASYNCIO_GREENLET = "_AsyncIoGreenlet"  # SQLAlchemy's, in every version
+_METHODS = (MethodType, FunctionType, MethodDescriptorType)
 _IN_C = (GetSetDescriptorType, MemberDescriptorType)
 _FRAME_AND_NEXT = {
     CoroutineType: ("cr_frame", "cr_await"),
@@ -79,7 +81,8 @@ def chain_of(task: Any) -> Chain:
 def entered_by(task: Any) -> set[int]:
     """Return the addresses of what a waiting task has entered, in `async with` blocks it has not left.
 
-    The stack of a suspended coroutine keeps the `__aexit__` of each. Never raises.
+    The stack of a suspended coroutine keeps the `__aexit__` of each; from Python 3.14 on as a function, with
+    the object that it belongs to behind it. Never raises.
     """
     found: set[int] = set()
     try:
@@ -96,12 +99,20 @@ def entered_by(task: Any) -> set[int]:
 
 
 def _add_entered(awaited: Any, found: set[int], generations: int) -> None:
-    for item in gc.get_referents(awaited):
-        if type(item) is MethodType and item.__name__ in ("__aexit__", "__exit__"):
-            found.add(id(item.__self__))
-            inner = getattr(item.__self__, "gen", None)  # contextlib's: what its generator has entered
-            if inner is not None and generations:
-                _add_entered(inner, found, generations - 1)
+    items = gc.get_referents(awaited)
+    for item, behind in zip(items, [*items[1:], None], strict=True):
+        if type(item) not in _METHODS or item.__name__ not in ("__aexit__", "__exit__"):
+            continue
+        if type(item) is MethodType:
+            entered = item.__self__
+        elif any(vars(kind).get(item.__name__) is item for kind in type(behind).__mro__):
+            entered = behind
+        else:
+            continue
+        found.add(id(entered))
+        inner = getattr(entered, "gen", None)  # contextlib's: what its generator has entered
+        if inner is not None and generations:
+            _add_entered(inner, found, generations - 1)
 
 
 def tasks_beside(task: Any, most: int) -> list[Any]:

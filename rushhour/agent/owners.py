@@ -67,6 +67,11 @@ class _Life:
         self.owner.ended = _monotonic()
 
 
+def _current_tasks(tasks: Any) -> tuple[Any, Any]:
+    """Return the functions that know the running task: of C and, from Python 3.14 on apart, of Python."""
+    return tasks.current_task, getattr(tasks, "_py_current_task", tasks.current_task)
+
+
 def owner_finder() -> Callable[[], Owner]:
     """Return a function that returns the current owner; it is called at every check-out."""
     local = _Local()
@@ -74,19 +79,21 @@ def owner_finder() -> Callable[[], Owner]:
     modules = sys.modules
 
     running_loop: Any = None  # each is bound when its module is there
-    current_task: Any = None
+    current_task = current_py_task = None  # type: Any
     current_greenlet: Any = None
 
     def current() -> Owner:
-        nonlocal running_loop, current_task, current_greenlet
+        nonlocal running_loop, current_task, current_py_task, current_greenlet
         if running_loop is not None or "_asyncio" in modules:
             if running_loop is None:
                 running_loop = modules["_asyncio"]._get_running_loop
             loop = running_loop()
             if loop is not None:
                 if current_task is None:
-                    current_task = modules["asyncio"].current_task
+                    current_task, current_py_task = _current_tasks(modules["asyncio.tasks"])
                 task = current_task(loop)
+                if task is None:
+                    task = current_py_task(loop)
                 if task is not None:
                     owner = known.get(id(task))  # `known_as`, without its call
                     if owner is not None and owner.ref() is task:

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import os
 import re
 import signal
 import sys
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from io import TextIOWrapper
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -122,12 +123,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
-    sys.exit(int(_exit_of(arguments)))
+    code = int(_exit_of(arguments))
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    sys.exit(code)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Flush a stream; drop what nobody takes, or Python would flush again and exit with 120."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _exit_of(arguments: Sequence[str] | None) -> int:
     try:
-        return int(cli.main(args=arguments, standalone_mode=False) or 0)
+        with _pipe_reported():
+            code = int(cli.main(args=arguments, standalone_mode=False) or 0)
+            sys.stdout.flush()  # here, for an error to be told like that of any line before it
+        return code
     except click.ClickException as error:
         with suppress(OSError):
             error.show()

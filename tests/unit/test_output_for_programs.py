@@ -236,7 +236,11 @@ def test_a_long_name_of_a_policy_stays_whole_in_a_pipe(runs: list[RunDir], tmp_p
     assert sum(line.startswith(LONG) for line in lines) >= 2  # in the table, and before its lane
 
 
-def test_output_that_nobody_takes_is_no_failure_of_a_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_takes_is_no_failure_of_a_run(
+    unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     read, closed = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "rushhour"]
