@@ -22,7 +22,7 @@ from rushhour.cli.options import (
 from rushhour.cli.param_types import Duration
 from rushhour.cli.saved_run_commands import show_scenarios
 from rushhour.cli.scenario_completion import scenario_and_suite_names
-from rushhour.errors import UsageError
+from rushhour.errors import RushhourError, UsageError
 from rushhour.jobs.annotate.annotation import Outcome
 from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.of_runs import check_name, of_check
@@ -46,6 +46,7 @@ from rushhour.report import lists, terminal
 from rushhour.report.files import write_suite
 from rushhour.run import RunContext
 from rushhour.rundir import Recorder, RunDir, create_run_dir
+from rushhour.scenario.arrivals import CapacityBound
 from rushhour.scenario.model import Data, Scenario
 from rushhour.scenario.settings import Setting, parse_setting
 from rushhour.screen.make import make_screen
@@ -206,8 +207,9 @@ def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Ann
         def one_of_night(scenario: Scenario, folder: Path) -> tuple[RunDir, Verdict]:
             console.print(lists.title(scenario, len(results) + 1, len(chosen)))
             run_dir, verdict = run_one(scenario, stack, replace(context, runs=folder))
-            if scenario.expect_capacity is not None:
-                verdict = with_capacity(verdict, *_capacity(scenario, stack, replace(context, runs=folder)))
+            if (bound := scenario.expect_capacity) is not None:
+                found = _capacity(scenario, bound, stack, replace(context, runs=folder))
+                verdict = with_capacity(verdict, *found)
             add_run(annotations, run_dir, scenario, verdict, Path(scenario.target.root))
             results.append((scenario, verdict))
             return run_dir, verdict
@@ -220,12 +222,22 @@ def _nightly(options: Options, keep: int, soak_s: float | None, annotations: Ann
     return [row.verdict for row in night.runs]
 
 
-def _capacity(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunOutcome, str]:
-    """Search the capacity that a scenario expects, print it, and return its verdict and the reason."""
-    stack = stack_of(scenario, stack, context.guard, allow_host=context.allow_host, service_host=HOST)
-    page, judged = find_capacity(
-        [scenario], Wanted(), stack, context, make_screen=lambda step: make_screen(console, step), say=say
-    )
+def _capacity(
+    scenario: Scenario, bound: CapacityBound, stack: Stack, context: RunContext
+) -> tuple[RunOutcome, str]:
+    """Search the capacity that a scenario expects, print it, and return its verdict and the reason.
+
+    A search that could not be made is unknown, and the run before it stays in the night.
+    """
+    try:
+        stack = stack_of(scenario, stack, context.guard, allow_host=context.allow_host, service_host=HOST)
+        page, judged = find_capacity(
+            [scenario], Wanted(), stack, context, make_screen=lambda step: make_screen(console, step), say=say
+        )
+    except (RushhourError, OSError) as error:
+        say_aside(f"rushhour: the search for the capacity of {scenario.name}: {error}")
+        what = str(error).splitlines()[0]
+        return "unknown", f"expect_capacity {bound.expr} is undecided: {what}"
     [(search, verdict, why)] = judged
     console.print(summary(search, verdict, why, page))
     if search.interrupted:

@@ -8,7 +8,7 @@ import click
 from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.console import console
 from rushhour.cli.deployment_options import deployment_options
-from rushhour.cli.options import Exit
+from rushhour.cli.options import Exit, runs_argument
 from rushhour.cli.param_types import Duration
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.demand import Demand
@@ -19,7 +19,7 @@ from rushhour.jobs.size.render import sizing_objects, terminal_sizing
 
 
 @click.command(short_help="Say how large a service's pools must be, from saved runs.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@runs_argument
 @deployment_options
 @click.option(
     "--max-connections",

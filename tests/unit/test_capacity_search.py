@@ -110,8 +110,11 @@ def test_without_a_knee_the_search_climbs_to_what_may_be_tried() -> None:
     assert knee.kind == "at least"
     assert knee.low is not None
     assert knee.low == 100
-    assert [step.rate for step in steps] == [5, 8, 12.8, 20.5, 32.8, 52.5, 84, 100]
+    assert [step.rate for step in steps] == [5, 8, 12.8, 20.5, 32.8, 52.5, 84, 100, 100]
     assert knee.why == "no higher rate was to be tried"
+    assert knee.confirmed
+    assert steps_left(steps[:-1], plan) == 1
+    assert steps_left(steps, plan) == 0
 
 
 def test_a_generator_that_is_the_limit_makes_it_at_least() -> None:
@@ -121,6 +124,39 @@ def test_a_generator_that_is_the_limit_makes_it_at_least() -> None:
     assert knee.low is not None
     assert 45 < knee.low < 60
     assert "load generator" in knee.why
+    assert knee.confirmed
+
+
+def test_a_rate_below_the_generator_s_limit_that_held_once_by_chance_is_not_the_answer() -> None:
+    seen: list[float] = []
+
+    def behaves(rate: float) -> Outcome:
+        seen.append(rate)
+        if rate > 60:
+            return "generator"
+        return "holds" if rate < 40 or seen.count(rate) == 1 else "gives"
+
+    knee = knee_of(steps_of(behaves, Plan()), Plan())
+    assert knee.kind == "knee"
+    assert knee.high is not None
+    assert knee.high < 60
+
+
+def test_a_generator_that_keeps_a_rate_only_once_leaves_it_unconfirmed() -> None:
+    seen: list[float] = []
+
+    def behaves(rate: float) -> Outcome:
+        seen.append(rate)
+        return "holds" if rate < 60 and seen.count(rate) == 1 else "generator"
+
+    plan = Plan()
+    steps = steps_of(behaves, plan)
+    found = Search("gate", "1.1.1", "embedded", tuple(steps), knee_of(steps, plan), 1.0, 10.0, 20.0)
+    assert (found.knee.kind, found.knee.low_votes, found.knee.confirmed) == ("at least", (1, 1), False)
+    assert "; not confirmed: held in 1 of 1 step at" in sentence(found)
+    assert judged(found, None)[0] == "unknown"
+    assert judged(found, parse_capacity(f">= {found.knee.low}/s"))[0] == "unknown"
+    assert judged(found, parse_capacity(">= 5/s"))[0] == "pass"  # several steps held above that
 
 
 def test_a_generator_that_fails_once_is_asked_again() -> None:
@@ -254,7 +290,8 @@ def ended(knee: Knee) -> Search:
         (Knee("knee", 57, 63, (2, 2), (2, 2)), "unknown"),
         (Knee("knee", 54, 60, (2, 2), (2, 2)), "fail"),
         (Knee("knee", 54, 60, (2, 2), (1, 1)), "unknown"),
-        (Knee("at least", 70, None, (1, 1)), "pass"),
+        (Knee("at least", 70, None, (1, 1)), "unknown"),
+        (Knee("at least", 70, None, (2, 2)), "pass"),
         (Knee("at least", 70, None, (1, 1), cut_short=True), "unknown"),
         (Knee("at least", 70, None, (2, 2), cut_short=True), "pass"),
         (Knee("at least", 50), "unknown"),
@@ -282,8 +319,9 @@ def test_two_steps_at_the_expected_rate_or_above_are_enough(rates: tuple[float, 
     [
         (Knee("knee", 60, 66, (2, 2), (2, 2)), "pass"),
         (Knee("knee", 60, 66, (1, 1), (2, 2)), "unknown"),
-        (Knee("at least", 70), "pass"),
-        (Knee("at least", 70, cut_short=True), "unknown"),
+        (Knee("at least", 70, None, (2, 2)), "pass"),
+        (Knee("at least", 70, None, (1, 1)), "unknown"),
+        (Knee("at least", 70, None, (2, 2), cut_short=True), "unknown"),
         (Knee("below", None, 20, (0, 0), (1, 1)), "fail"),
         (Knee("leak", None, 5), "fail"),
     ],

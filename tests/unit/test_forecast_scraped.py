@@ -12,6 +12,8 @@ from rushhour.forecast.setting import measured_setting
 from rushhour.jobs.size.advice import size_pools
 from rushhour.jobs.size.reading import read_for_sizing
 from rushhour.jobs.size.sizes import PoolSize
+from tests.unit.forecast_runs import measured
+from tests.unit.saved_runs import save
 
 BUCKETS = 28
 
@@ -155,7 +157,7 @@ def test_the_command_sizes_production(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(UsageError, match="--customers"):
         cli.main(["size", str(path), "--over", "1h", "--customers", "10"], standalone_mode=False)
     with pytest.raises(UsageError, match="cannot be joined"):
-        read_for_sizing([path, tmp_path], 60.0)
+        read_for_sizing([path, save(tmp_path / "run", measured()).path], 60.0)
 
 
 SERIES = '{db_client_connection_pool_name="127.0.0.1:5432/shop"}'

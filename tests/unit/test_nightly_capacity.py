@@ -8,6 +8,7 @@ import pytest
 
 from rushhour.cli import run_commands
 from rushhour.cli.main import main
+from rushhour.errors import RunDataError, StackError, UnavailableError
 from rushhour.jobs.capacity.facts import Knee, Outcome, Search, Step
 from rushhour.jobs.capacity.search import Plan, knee_of
 from rushhour.jobs.capacity.words import judged
@@ -48,6 +49,7 @@ class Nightly:
         self.steps: Steps = []
         self.verdict = "pass"
         self.interrupted = False
+        self.error: Exception | None = None  # that ends the search
         monkeypatch.chdir(folder)
         for name, stands_for in (
             ("check_locustfiles", lambda *_: None),
@@ -71,6 +73,8 @@ class Nightly:
 
     def _find_capacity(self, scenarios: list[Scenario], *_: object, **__: object) -> tuple[Path, list[Any]]:
         [scenario] = scenarios
+        if self.error is not None:
+            raise self.error
         steps = tuple(Step(rate, outcome, "x", ("a reason",)) for rate, outcome in self.steps)
         ended = "the time was over" if self.steps == ONCE else ""
         knee = knee_of(steps, Plan(), ended=ended) if steps else Knee("unknown", why="no step said anything")
@@ -115,3 +119,34 @@ def test_the_worse_of_the_run_and_the_search_is_the_exit_code(
 def test_an_interrupted_search_interrupts_the_night(nightly: Nightly) -> None:
     nightly.steps, nightly.interrupted = HOLDS, True
     assert nightly.exit_code() == 130
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StackError("the replica did not come up within 30 s", ["FATAL: no space"]),
+        UnavailableError("the replica did not come up within 30 s"),
+        RunDataError("the replica did not come up within 30 s"),
+        OSError(28, "the replica did not come up within 30 s"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize(("run", "code"), [("pass", 2), ("fail", 1)])
+def test_a_search_that_cannot_be_made_leaves_its_run_in_the_night_and_is_unknown(
+    nightly: Nightly, run: str, code: int, error: Exception
+) -> None:
+    nightly.verdict, nightly.error = run, error
+    assert nightly.exit_code() == code
+    night = read_night(nightly.folder / "runs" / "nightly" / "latest")
+    [row] = night.runs
+    assert night.complete
+    assert not night.good
+    assert row.verdict == {1: "fail", 2: "unknown"}[code]
+    why = "expect_capacity >= 60/s is undecided: "
+    summary = (nightly.folder / "runs" / "nightly" / "latest" / "summary.md").read_text(encoding="utf-8")
+    if code == 2:
+        assert row.headline.startswith(f"candidate (release 1.1.1): {why}")
+        assert "the replica did not come up within 30 s" in row.headline
+        assert "the replica did not come up within 30 s" in summary
+    junit = (nightly.folder / "runs" / "nightly" / "latest" / "junit.xml").read_text(encoding="utf-8")
+    assert "the replica did not come up within 30 s" in junit

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rushhour.cli.main import cli
+from rushhour.cli.main import _exit_of, cli
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.queueing import measured_setting
 from rushhour.forecast.recorded import read_demand
@@ -288,7 +288,39 @@ def test_what_is_no_run_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(RunDataError):
         read_for_sizing([tmp_path], None)
     with pytest.raises(UsageError, match="leave it out"):
-        read_for_sizing([tmp_path], 60.0)
+        read_for_sizing([written(tmp_path / "x", measured(**QUIET))], 60.0)
+
+
+def test_all_paths_that_are_no_runs_are_named_at_once_and_before_a_run_that_holds_too_little(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.prom").touch()
+    leaking = save(tmp_path / "leaking", histories.incident(), histories.rush_hour()).path
+    whole = written(tmp_path / "whole", measured(**QUIET))
+    paths = [leaking, tmp_path / "typo", whole, tmp_path / "empty", tmp_path / "a.prom"]
+    assert _exit_of(["size", *map(str, paths)]) == 64
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert f"{tmp_path / 'typo'}: no such run or file" in printed.err
+    assert f"{tmp_path / 'empty'}: no scenario.json" in printed.err
+    assert "leak (" not in printed.err
+
+
+def test_all_runs_that_hold_too_little_are_named_at_once(tmp_path: Path) -> None:
+    leaking = save(tmp_path / "leaking", histories.incident(), histories.rush_hour()).path
+    whole = written(tmp_path / "whole", measured(**QUIET))
+    short = written(tmp_path / "short", measured(seconds=8, **QUIET))
+    first, second = refused(leaking, whole, short).splitlines()
+    assert first.startswith("leaking: connections leak")
+    assert second.startswith("short: ")
+
+
+def test_both_scraped_texts_that_are_none_are_named(tmp_path: Path) -> None:
+    for name in ("a.prom", "b.prom"):
+        (tmp_path / name).write_text("up 1\n", encoding="utf-8")
+    with pytest.raises(RunDataError, match=r"a\.prom: no histogram .*\nb\.prom: no histogram"):
+        read_for_sizing([tmp_path / "a.prom", tmp_path / "b.prom"], 3600.0)
 
 
 def test_the_command_prints_a_table_or_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

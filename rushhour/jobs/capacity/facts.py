@@ -62,7 +62,9 @@ class Knee:
 
     @property
     def confirmed(self) -> bool:
-        """Whether repeats on both sides agreed."""
+        """Whether repeats agreed: on both sides of a knee, and below a limit of something else."""
+        if self.kind == "at least":
+            return self.low_votes[0] >= CONFIRMED
         return self.kind == "knee" and min(self.low_votes[0], self.high_votes[0]) >= CONFIRMED
 
     @property

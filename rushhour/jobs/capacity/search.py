@@ -1,8 +1,8 @@
 """Chooses the next rate of the search from the steps so far (pure).
 
 The rate climbs by a factor until a step gives way, then the bracket is halved on a logarithmic scale, then
-both sides are repeated until they are confirmed. A repeat that disagrees is repeated again, and the majority
-counts.
+both sides are repeated until they are confirmed. So is the highest rate that held where nothing gives way up
+to the limit of the load generator. A repeat that disagrees is repeated again, and the majority counts.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rushhour.jobs.capacity.facts import CONFIRMED, Knee, Step, at
+from rushhour.jobs.capacity.facts import CONFIRMED, Knee, Outcome, Step, at
 
 MOST_VOTES: Final = 5  # steps at one rate
 MOST_UNKNOWN: Final = 2  # steps at one rate that say nothing
@@ -60,7 +60,9 @@ def next_step(steps: Sequence[Step], plan: Plan) -> Next | None:
     if low is None:
         lower = _rounded(min(step.rate for step in steps) / plan.growth)
         return Next(lower, "lower: no rate has held yet") if lower >= LOWEST else None
-    return _climb(steps, low, plan) if high is None else _close_in(steps, low, high, plan)
+    if high is None:
+        return _climb(steps, low, plan) or _repeat(steps, low, "holds", "below the limit")
+    return _close_in(steps, low, high, plan)
 
 
 def _climb(steps: Sequence[Step], low: float, plan: Plan) -> Next | None:
@@ -84,11 +86,14 @@ def _close_in(steps: Sequence[Step], low: float, high: float, plan: Plan) -> Nex
 
 
 def _confirm(steps: Sequence[Step], low: float, high: float) -> Next | None:
-    for rate, wanted, side in ((low, "holds", "below"), (high, "gives", "above")):
-        votes = _votes(steps, rate)
-        if votes.count(wanted) < CONFIRMED and len(at(steps, rate)) < MOST_VOTES:
-            return Next(rate, f"repeat {side} the knee")
-    return None
+    return _repeat(steps, low, "holds", "below the knee") or _repeat(steps, high, "gives", "above the knee")
+
+
+def _repeat(steps: Sequence[Step], rate: float, wanted: Outcome, where: str) -> Next | None:
+    """Repeat a rate until so many of its steps agree; None if they do, or will not."""
+    if _votes(steps, rate).count(wanted) >= CONFIRMED or len(at(steps, rate)) >= MOST_VOTES:
+        return None
+    return Next(rate, f"repeat {where}")
 
 
 def bracket(steps: Sequence[Step]) -> tuple[float | None, float | None]:
@@ -165,6 +170,8 @@ def steps_left(steps: Sequence[Step], plan: Plan) -> int:
     low, high = bracket(steps)
     confirms = 2 * CONFIRMED - 2
     halvings = math.ceil(math.log2(max(1.0, math.log(plan.growth) / math.log(1 + plan.precision))))
+    if high is None and low is not None and _climb(steps, low, plan) is None:
+        return max(0, CONFIRMED - _votes(steps, low).count("holds"))
     if high is None:
         return 3 + halvings + confirms  # how far it climbs is not known
     if low is None:

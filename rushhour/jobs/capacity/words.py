@@ -54,9 +54,9 @@ def sentence(search: Search) -> str:
             text += f" at {knee.high:g}"
             return text if knee.confirmed else f"{text}; not confirmed{_because(knee)}"
         case "at least":
-            return (
-                f"{who} carries at least {knee.low:g} customers a second: it never gave way{_because(knee)}"
-            )
+            text = f"{who} carries at least {knee.low:g} customers a second: it never gave way"
+            votes = "" if knee.confirmed else f"; not confirmed: held in {_of(knee.low_votes)} at {knee.low:g}"
+            return f"{text}{_because(knee)}{votes}"
         case "below":
             return f"{who} carries less than {knee.high:g} customers a second: no rate held{_because(knee)}"
         case "leak":
@@ -169,7 +169,7 @@ def _evidence(step: Step, part: Resource | None) -> Iterator[str]:
 def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
     """Judge a search against the scenario's `expect_capacity`, and say why.
 
-    Without one, a confirmed knee passes, and so does a rate that only the load generator limits.
+    Without one, a confirmed knee passes, and so does a confirmed rate that only the load generator limits.
     """
     knee = search.knee
     if knee.kind == "leak":
@@ -188,21 +188,16 @@ def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
 
 
 def _carried(search: Search, bound: CapacityBound) -> bool:
-    """Return whether steps enough held at the expected rate or above; one alone may have held by chance.
-
-    A search that has come to the highest rate that may be tried makes no further step.
-    """
-    knee = search.knee
-    held_there = [
-        s for s in search.steps if s.outcome == "holds" and bound.per_s <= s.rate <= (knee.low or 0)
-    ]
-    return len(held_there) >= CONFIRMED or (knee.kind == "at least" and not knee.cut_short)
+    """Return whether steps enough held at the expected rate or above; one alone may have held by chance."""
+    most = search.knee.low or 0.0
+    held_there = [step for step in search.steps if step.outcome == "holds" and bound.per_s <= step.rate <= most]
+    return len(held_there) >= CONFIRMED
 
 
 def _judged_alone(knee: Knee) -> Verdict:
     if knee.kind == "below":
         return "fail"
-    return "pass" if knee.confirmed or (knee.kind == "at least" and not knee.cut_short) else "unknown"
+    return "pass" if knee.confirmed and (knee.kind == "knee" or not knee.cut_short) else "unknown"
 
 
 def with_capacity(verdict: RunVerdict, outcome: Verdict, why: str) -> RunVerdict:

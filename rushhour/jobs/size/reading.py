@@ -1,14 +1,14 @@
 """Reads the runs, or the scraped metrics, that a size is computed from, and refuses those that have none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from rushhour.errors import InsufficientDataError, UsageError
+from rushhour.errors import InsufficientDataError, RunDataError, UsageError
 from rushhour.forecast.demand import Demand
 from rushhour.forecast.growth import joined
 from rushhour.forecast.recorded import read_demand
-from rushhour.forecast.scraped import parse_scrape, scraped_demand
+from rushhour.forecast.scraped import Scrape, parse_scrape, scraped_demand
 from rushhour.judging.judge import judge_history, read_scenario
 from rushhour.metrics.measure import Metrics, measure
 from rushhour.rundir import History, load_history, run_at
@@ -16,6 +16,8 @@ from rushhour.rundir.reading import read_text
 from rushhour.scenario.model import Scenario
 from rushhour.verdict.judge import Verdict
 from rushhour.verdict.lost import lost_figures
+
+R = TypeVar("R")
 
 LEAKS: Final = ("scope-never-removed", "unclosed-path", "abandoned-stream")
 NESTED: Final = "nested-checkout"
@@ -26,13 +28,16 @@ def read_for_sizing(paths: Sequence[Path], over_s: float | None) -> Demand:
     """Read runs of one service, or one or two scraped texts, as a demand.
 
     Raises UsageError or RunDataError for what is neither, and InsufficientDataError where no size can be
-    computed: for a leak, a nested check-out, an unknown verdict, no agent or too little data.
+    computed: for a leak, a nested check-out, an unknown verdict, no agent or too little data. Either names
+    all paths that it is true of.
     """
+    if problems := [*_not_read(paths)]:
+        raise RunDataError("\n".join(problems))
     files = [path for path in paths if path.is_file()]
     if not files:
         if over_s is not None:
             raise UsageError(["--over: a run says itself how long it lasted; leave it out"])
-        return joined([_of_run(path) for path in paths])
+        return joined(_each_of(_of_run, paths))
     if len(files) < len(paths):
         raise UsageError(["runs and scraped metrics cannot be joined: name runs, or texts"])
     if len(files) > 2:
@@ -43,8 +48,42 @@ def read_for_sizing(paths: Sequence[Path], over_s: float | None) -> Demand:
             "single one the time since the service started: --over 1h"
         )
         raise UsageError([problem])
-    scrapes = [parse_scrape(path.name, read_text(path) or "") for path in files]
+    scrapes = _each_of(_scrape, files)
     return scraped_demand(scrapes[-1], over_s, scrapes[0] if len(scrapes) == 2 else None)
+
+
+def _not_read(paths: Sequence[Path]) -> Iterator[str]:
+    """Yield for each path that is neither a run nor a file what is wrong with it."""
+    for path in paths:
+        try:
+            run = run_at(path)
+            if not run.path.exists():
+                yield f"{path}: no such run or file"
+            elif not run.path.is_file():
+                read_scenario(run)
+        except RunDataError as error:
+            yield str(error)
+
+
+def _each_of(read: Callable[[Path], R], paths: Sequence[Path]) -> list[R]:
+    """Read each path. Raises one error for all that cannot be read, and else for all that hold too little."""
+    found, unread, insufficient = list[R](), list[str](), list[str]()
+    for path in paths:
+        try:
+            found.append(read(path))
+        except (RunDataError, UsageError) as error:
+            unread.append(str(error))
+        except InsufficientDataError as error:
+            insufficient.append(str(error))
+    if unread:
+        raise RunDataError("\n".join(unread))
+    if insufficient:
+        raise InsufficientDataError("\n".join(insufficient))
+    return found
+
+
+def _scrape(path: Path) -> Scrape:
+    return parse_scrape(path.name, read_text(path) or "")
 
 
 def _of_run(path: Path) -> Demand:
