@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from rushhour.errors import ServiceDiedError, StackError
-from rushhour.judging.judge import judge_run
+from rushhour.judging.judge import JudgedRun, judge_run
 from rushhour.load.locust import in_flight_s
 from rushhour.load.master_address import GATHER_S
 from rushhour.load.placement import ByHand, place_load
@@ -24,7 +24,6 @@ from rushhour.rundir import facts as f
 from rushhour.scenario.model import Scenario
 from rushhour.stack import Alerting, BringsUp, Progress, Running, RunsAlerting, Stack
 from rushhour.stack.fault_plan import FaultPlan
-from rushhour.verdict.judge import Verdict
 
 R = TypeVar("R", bound=Running)
 
@@ -72,7 +71,7 @@ class Load(Protocol):
         ...
 
 
-def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunDir, Verdict]:
+def run_scenario(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunDir, JudgedRun]:
     """Run one scenario.
 
     1. Make the run directory. 2. Record into it, however the run ends. 3. Bring the stack up. 4. Observe it.

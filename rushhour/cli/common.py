@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rushhour.alarms.real_config import RealAlerting
-from rushhour.cli.console import console, errors, say, say_aside
+from rushhour.cli.console import console, errors, say, say_aside, warn_of_not_saved
 from rushhour.cli.options import Options
 from rushhour.errors import UsageError
 from rushhour.jobs.traffic.after_run import compare_with_source
 from rushhour.jobs.traffic.progress import ReadingProgress
 from rushhour.judging.alarms import unknown_alarms
-from rushhour.judging.saved import read_real
 from rushhour.load.machine import machine_problems, make_room, this_machine
 from rushhour.load.master_address import listening_address
 from rushhour.load.placement import ByHand, how_to_join
@@ -54,18 +53,21 @@ def by_hand_of(options: Options) -> ByHand | None:
 
 
 def run_one(scenario: Scenario, stack: Stack, context: RunContext) -> tuple[RunDir, Verdict]:
-    """Run one scenario, and print what came of it."""
+    """Run one scenario, and print what came of it, also where its report cannot be saved."""
     context = replace(context, screen=make_screen(console, scenario))
     host = context.by_hand.host if context.by_hand else HOST
     stack = stack_of(scenario, stack, context.guard, allow_host=context.allow_host, service_host=host)
     if context.by_hand is not None:
         say(how_to_join(scenario, context.by_hand))
-    run_dir, verdict = run_scenario(scenario, stack, context)
-    console.print(terminal.summary(verdict, scenario, run_dir.path))
-    say_traffic(run_dir, scenario)
-    if real := read_real(run_dir):
-        console.print(terminal_real(real))
-    return run_dir, verdict
+    run_dir, judged = run_scenario(scenario, stack, context)
+    warn_of_not_saved(judged.not_saved, "the verdict is only printed; rushhour judge saves it later")
+    written = not judged.not_saved
+    console.print(terminal.summary(judged.verdict, scenario, run_dir.path, written=written))
+    if written:
+        say_traffic(run_dir, scenario)
+    if judged.real:
+        console.print(terminal_real(judged.real))
+    return run_dir, judged.verdict
 
 
 def say_traffic(run_dir: RunDir, scenario: Scenario) -> None:

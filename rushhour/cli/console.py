@@ -14,3 +14,9 @@ def say_aside(line: str) -> None:
 
 def say(line: str) -> None:
     console.print(mask_text(line), soft_wrap=True, markup=False)
+
+
+def warn_of_not_saved(why: str, meaning: str) -> None:
+    """Say on stderr that files could not be written, and what that means; nothing if they were."""
+    if why:
+        say_aside(f"rushhour: {why}; {meaning}")

@@ -10,7 +10,7 @@ import click
 from rushhour.cli.annotated_runs import add_run, in_scenario_file
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.common import open_for, run_context, run_one, select
-from rushhour.cli.console import console, say, say_aside
+from rushhour.cli.console import console, say, say_aside, warn_of_not_saved
 from rushhour.cli.options import (
     Options,
     exit_code,
@@ -22,7 +22,7 @@ from rushhour.cli.options import (
 from rushhour.cli.param_types import Duration
 from rushhour.cli.saved_run_commands import show_scenarios
 from rushhour.cli.scenario_completion import scenario_and_suite_names
-from rushhour.errors import RushhourError, UsageError
+from rushhour.errors import NotWrittenError, RushhourError, UsageError
 from rushhour.jobs.annotate.annotation import Outcome
 from rushhour.jobs.annotate.collect import Annotations
 from rushhour.jobs.annotate.of_runs import check_name, of_check
@@ -185,7 +185,10 @@ def _run(
             add_run(annotations, run_dir, scenario, verdict, Path(scenario.target.root))
             results.append((scenario, verdict))
     if len(results) > 1:
-        write_suite(options.runs, results)
+        try:
+            write_suite(options.runs, results)
+        except NotWrittenError as error:
+            warn_of_not_saved(str(error), "the runs of the suite are compared only here")
         console.print(terminal.comparison(results))
         if any(scenario.cause for scenario, _ in results):
             console.print(lists.causes(results))

@@ -11,7 +11,7 @@ import click
 from rushhour.cli.annotated_runs import add_run
 from rushhour.cli.annotating import annotate_options
 from rushhour.cli.as_json import json_option, print_json
-from rushhour.cli.console import console, say, say_aside
+from rushhour.cli.console import console, say, say_aside, warn_of_not_saved
 from rushhour.cli.options import (
     RUN_PATH,
     Exit,
@@ -36,7 +36,7 @@ from rushhour.jobs.drill.facts import VERDICT_OF
 from rushhour.jobs.drill.judging import is_drill, judge_drill_again, render_drill
 from rushhour.jobs.drill.page import headline as drill_headline
 from rushhour.jobs.drill.page import terminal as terminal_drill
-from rushhour.judging.judge import judge_again, read_scenario, render_run, source_of
+from rushhour.judging.judge import judge_run, read_scenario, render_run, source_of
 from rushhour.report import lists, terminal
 from rushhour.report.real_pages import terminal_real
 from rushhour.rundir import load_history, run_at
@@ -180,6 +180,9 @@ def _history(
     return rows
 
 
+_ONLY_PRINTED = "the verdict is only printed, and files in the directory are of earlier ones"
+
+
 class Broken:
     """Counts runs among several that could not be read; reports each, and the others go on."""
 
@@ -205,15 +208,15 @@ def _judge(runs: Sequence[Path], source: Path | None, annotations: Annotations) 
             run_dir = run_at(path)
             if is_drill(run_dir):
                 drill, not_saved = judge_drill_again(run_dir)
-                _warn_of_not_saved(not_saved)
+                warn_of_not_saved(not_saved, _ONLY_PRINTED)
                 said = drill_headline(drill)
                 outcome = Outcome(f"drill {drill.target}", VERDICT_OF[drill.outcome], said)
                 annotations.add(outcome, of_drill(drill, said))
                 console.print(terminal_drill(drill, run_dir.path))
                 verdicts.append(VERDICT_OF[drill.outcome])
                 continue
-            scenario, verdict = read_scenario(run_dir), (judged := judge_again(run_dir, source)).verdict
-            _warn_of_not_saved(judged.not_saved)
+            scenario, verdict = read_scenario(run_dir), (judged := judge_run(run_dir, source)).verdict
+            warn_of_not_saved(judged.not_saved, _ONLY_PRINTED)
             if not judged.not_saved and RunHistory(runs_folder_of(run_dir)).path.exists():
                 for note in remember(run_dir, verdict):
                     say(note)
@@ -229,13 +232,6 @@ def _judge(runs: Sequence[Path], source: Path | None, annotations: Annotations) 
     if len(results) > 1:
         console.print(terminal.comparison(results))
     return verdicts, broken.count
-
-
-def _warn_of_not_saved(why: str) -> None:
-    if why:
-        say_aside(
-            f"rushhour: {why}; the verdict is only printed, and files in the directory are of earlier ones"
-        )
 
 
 def _verify(runs: Sequence[Path], *, as_json: bool) -> tuple[list[bool], int]:

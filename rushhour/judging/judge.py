@@ -21,8 +21,8 @@ _Judged = tuple[Scenario, History, Verdict, AlarmSection | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Rejudged:
-    """A saved run that was judged again; `not_saved` says why its directory has nothing of it, if so."""
+class JudgedRun:
+    """A run that was judged; `not_saved` says why its directory has no verdict and no report of it, if so."""
 
     verdict: Verdict
     real: tuple[BesideReal, ...]  # pages of a real Alertmanager, beside the replay's
@@ -47,24 +47,19 @@ def judge_history(run: RunDir, scenario: Scenario, history: History, stack: str)
         raise RunDataError(f"{run.file('requests.jsonl')}: {error}") from None
 
 
-def judge_run(run: RunDir, source_root: Path | None = None) -> Verdict:
+def judge_run(run: RunDir, source_root: Path | None = None) -> JudgedRun:
     """Judge a run directory, and write verdict.json, the reports and, where it has alarms, alarms.json.
 
+    Where these cannot be written, as on a full disk, nothing is saved, and the verdict stands all the same.
     Source lines are read below `source_root`; without one below the folder that the run itself names, if that
     lies in the working folder.
     """
     judged = _judged(run)
-    _save(run, judged, source_root)
-    return judged[2]
-
-
-def judge_again(run: RunDir, source_root: Path | None = None) -> Rejudged:
-    """Judge a saved run as `judge_run` does; where its files cannot be written, nothing is saved."""
-    judged = _judged(run)
     study = judged[3].study if judged[3] else None
-    result = Rejudged(judged[2], study.real if study else read_real(run))
+    result = JudgedRun(judged[2], study.real if study else read_real(run))
+    verdict = {run.file("verdict.json"): json_text(verdict_json(judged[2]))}
     try:
-        _save(run, judged, source_root)
+        _save_with_reports(run, judged, source_root, verdict)
     except NotWrittenError as error:
         return replace(result, not_saved=str(error))
     return result
@@ -73,11 +68,6 @@ def judge_again(run: RunDir, source_root: Path | None = None) -> Rejudged:
 def render_run(run: RunDir, source_root: Path | None = None) -> list[Path]:
     """Write the reports of a saved run again, but not verdict.json; return the written files."""
     return _save_with_reports(run, _judged(run), source_root, {})
-
-
-def _save(run: RunDir, judged: _Judged, source_root: Path | None) -> None:
-    verdict = {run.file("verdict.json"): json_text(verdict_json(judged[2]))}
-    _save_with_reports(run, judged, source_root, verdict)
 
 
 def _save_with_reports(

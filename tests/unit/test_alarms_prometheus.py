@@ -103,7 +103,7 @@ def test_a_pass_is_unknown_where_the_expected_alarm_is(
     scenario = read_scenario(run)
     target = replace(scenario.target, root=str(ROOT))
     run.write_json("scenario.json", replace(scenario, target=target, expect_alarms=("prom-pool",)))
-    judged = judge_run(run)
+    judged = judge_run(run).verdict
     assert judged.verdict == "unknown"
     assert "alarm prom-pool is unknown: promtool is not on PATH" in judged.reasons[0]
     assert "unknown: promtool is not on PATH" in run.file("report.html").read_text(encoding="utf-8")

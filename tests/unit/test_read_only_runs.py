@@ -2,18 +2,24 @@
 
 import errno
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rushhour.cli import common, run_commands
 from rushhour.cli.main import _exit_of
+from rushhour.judging.judge import JudgedRun, judge_run
 from rushhour.process import regular
+from rushhour.run import recording
 from rushhour.rundir import RunDir, directory
 from rushhour.rundir.encoding import FACT_FILES
+from rushhour.scenario.model import Scenario
 from tests.unit import histories as h
 from tests.unit.saved_runs import save
 from tests.unit.test_drill_losses import drill_at
+from tests.unit.test_recording import NO_SCREEN
 
 REFUSALS = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE)
 FACTS = {"scenario.json", "environment.json", *FACT_FILES}
@@ -84,6 +90,85 @@ def test_a_disk_that_fills_up_between_two_files_keeps_all_as_they_were(
     assert len(written) == room + 1
     assert "No space left on device; the verdict is only printed" in capsys.readouterr().err
     assert contents(run.path) == before
+
+
+SCENARIOS = """
+service:
+  { name: referrals, command: "gunicorn --bind {host}:{port}", health: /health, releases: ["1.0", "1.1"] }
+scenarios:
+  gate: &gate
+    load: { users: 800, duration: 75s, locustfile: own.py }
+    expect: healthy
+    thresholds: [queuepool_timeouts == 0, http_5xx == 0]
+  again: *gate
+suites:
+  all: [gate, again]
+  nightly: [gate]
+"""
+
+
+def fill_up(path: Path, content: bytes) -> None:
+    """Refuse what is written of a run once it has ended."""
+    if path.name.removeprefix(".").removesuffix(".tmp") not in FACTS:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    regular.write_new(path, content)
+
+
+class NewRuns:
+    """Stands for runs whose facts were recorded, and whose verdict and reports meet a full disk."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (folder / "scenarios.yaml").write_text(SCENARIOS, encoding="utf-8")
+        (folder / "own.py").touch()
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(run_commands, "check_locustfiles", lambda *_: None)
+        monkeypatch.setattr(run_commands, "open_for", lambda *_, **__: None)
+        monkeypatch.setattr(common, "stack_of", lambda *_, **__: None)
+        monkeypatch.setattr(common, "run_scenario", self._run)
+        self.history = h.healthy()
+        self._monkeypatch = monkeypatch
+        self._numbers = count()
+
+    def _run(self, scenario: Scenario, _: object, context: Any) -> tuple[RunDir, JudgedRun]:
+        run = save(context.runs / f"{next(self._numbers)}-gate", self.history, scenario, judged=False)
+        self._monkeypatch.setattr(directory, "write_new", fill_up)
+        return run, judge_run(run)
+
+
+@pytest.mark.parametrize("code", VERDICTS)
+@pytest.mark.parametrize("command", [["run", "gate"], ["run", "all"], ["nightly"]], ids=" ".join)
+def test_a_new_run_whose_report_cannot_be_written_ends_with_its_verdict(
+    code: int,
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runs = NewRuns(tmp_path, monkeypatch)
+    runs.history = VERDICTS[code]()
+    assert _exit_of([*command, "--runs", "runs"]) == code
+    printed = capsys.readouterr()
+    assert ("PASS" if code == 0 else "FAIL") in printed.out
+    why = "No space left on device; the verdict is only printed; rushhour judge saves it later"
+    assert why in printed.err
+    assert "\nReport  " not in printed.out
+    if command == ["run", "all"]:
+        assert "junit.xml: cannot be written: No space left on device; the runs of the suite" in printed.err
+    if command == ["nightly"]:
+        assert "the night was not saved: " in printed.out
+
+
+def test_an_interrupted_run_whose_report_cannot_be_written_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "write_new", fill_up)
+    judged: list[JudgedRun] = []
+    with (
+        pytest.raises(KeyboardInterrupt),
+        recording(h.scenario(), RunDir(tmp_path), NO_SCREEN, lambda run: judged.append(judge_run(run))),
+    ):
+        raise KeyboardInterrupt
+    assert "cannot be written: No space left on device" in judged[0].not_saved
 
 
 def test_a_read_only_run_does_not_keep_the_next_from_being_saved(

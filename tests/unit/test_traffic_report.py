@@ -137,7 +137,7 @@ def test_a_comparison_that_cannot_be_read_leaves_the_run_judged(tmp_path: Path, 
         run.file(TRAFFIC_FILE).mkdir()
     else:
         run.file(TRAFFIC_FILE).write_text(content, encoding="utf-8")
-    verdict = judge_run(run)
+    verdict = judge_run(run).verdict
     assert verdict.verdict != "unknown"
     section = traffic_section(run, verdict)
     assert section is not None
@@ -151,7 +151,7 @@ def test_a_comparison_that_cannot_be_read_leaves_the_run_judged(tmp_path: Path, 
 def test_an_unknown_verdict_makes_the_comparison_unknown(tmp_path: Path, model: TrafficModel) -> None:
     run = saved(tmp_path / "run")
     write_into_run(compare(model, model), run.path)
-    verdict = replace(judge_run(run), verdict="unknown", reasons=("the machine was busy",))
+    verdict = replace(judge_run(run).verdict, verdict="unknown", reasons=("the machine was busy",))
     section = traffic_section(run, verdict)
     assert section is not None
     assert section.found is not None

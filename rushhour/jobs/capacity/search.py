@@ -60,9 +60,11 @@ def next_step(steps: Sequence[Step], plan: Plan) -> Next | None:
     if low is None:
         lower = _rounded(min(step.rate for step in steps) / plan.growth)
         return Next(lower, "lower: no rate has held yet") if lower >= LOWEST else None
-    if high is None:
-        return _climb(steps, low, plan) or _repeat(steps, low, "holds", "below the limit")
-    return _close_in(steps, low, high, plan)
+    return (
+        _climb(steps, low, plan) or _repeat(steps, low, "holds", "below the limit")
+        if high is None
+        else _close_in(steps, low, high, plan)
+    )
 
 
 def _climb(steps: Sequence[Step], low: float, plan: Plan) -> Next | None:

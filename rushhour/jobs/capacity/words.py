@@ -55,7 +55,9 @@ def sentence(search: Search) -> str:
             return text if knee.confirmed else f"{text}; not confirmed{_because(knee)}"
         case "at least":
             text = f"{who} carries at least {knee.low:g} customers a second: it never gave way"
-            votes = "" if knee.confirmed else f"; not confirmed: held in {_of(knee.low_votes)} at {knee.low:g}"
+            votes = (
+                "" if knee.confirmed else f"; not confirmed: held in {_of(knee.low_votes)} at {knee.low:g}"
+            )
             return f"{text}{_because(knee)}{votes}"
         case "below":
             return f"{who} carries less than {knee.high:g} customers a second: no rate held{_because(knee)}"
@@ -190,7 +192,9 @@ def judged(search: Search, bound: CapacityBound | None) -> tuple[Verdict, str]:
 def _carried(search: Search, bound: CapacityBound) -> bool:
     """Return whether steps enough held at the expected rate or above; one alone may have held by chance."""
     most = search.knee.low or 0.0
-    held_there = [step for step in search.steps if step.outcome == "holds" and bound.per_s <= step.rate <= most]
+    held_there = [
+        step for step in search.steps if step.outcome == "holds" and bound.per_s <= step.rate <= most
+    ]
     return len(held_there) >= CONFIRMED
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from rushhour.errors import RunDataError, UnavailableError
+from rushhour.errors import NotWrittenError, RunDataError, UnavailableError
 from rushhour.jobs.archive import NIGHTLY, RunHistory, remember, row_of
 from rushhour.jobs.archive.directories import STAMP, kept, point_latest
 from rushhour.jobs.archive.lock import held
@@ -36,7 +36,8 @@ def run_night(
 ) -> Night:
     """Run the scenarios one after the other, and write what came of them; the night as it ended.
 
-    Raises UnavailableError when another nightly is under way. A night that is cut short keeps what it has.
+    Raises UnavailableError when another nightly is under way. A night that is cut short keeps what it has. A
+    summary that cannot be written, as on a full disk, changes no verdict: `say` gets the reason.
     """
     with held(runs / NIGHTLY / LOCK, "nightly"):
         night = _begin(runs, scenarios, release)
@@ -49,11 +50,11 @@ def run_night(
                     say(note)
         except BaseException as first:
             try:
-                _report(runs, night, results)
+                _report(runs, night, results, say)
             except Exception as second:  # noqa: BLE001 - must not mask the first
                 first.add_note(f"and the summary of the night could not be written: {second}")
             raise
-        night = _report(runs, replace(night, ended_at=_now().isoformat(timespec="seconds")), results)
+        night = _report(runs, replace(night, ended_at=_now().isoformat(timespec="seconds")), results, say)
         _prune(runs, keep, night, say)
         _trend(runs, say)
         return night
@@ -79,9 +80,17 @@ def _begin(runs: Path, scenarios: Sequence[Scenario], release: str) -> Night:
     raise RunDataError(f"{runs / NIGHTLY}: a hundred nights began in this second")
 
 
-def _report(runs: Path, night: Night, results: Sequence[Result]) -> Night:
+def _report(runs: Path, night: Night, results: Sequence[Result], say: Say) -> Night:
     """Write what is known of the night: night.json, summary.md, junit.xml."""
     night = replace(night, runs=tuple(row_of(run, verdict) for _, run, verdict in results))
+    try:
+        _write(runs, night, results)
+    except NotWrittenError as error:
+        say(f"the night was not saved: {error}; the verdicts of its runs stand")
+    return night
+
+
+def _write(runs: Path, night: Night, results: Sequence[Result]) -> None:
     write_night(runs, night)
     folder = folder_of(runs, night)
     good = last_good_night(runs, before=night.night)
@@ -92,7 +101,6 @@ def _report(runs: Path, night: Night, results: Sequence[Result]) -> Night:
         folder / "junit.xml": render_junit([verdict for _, verdict in judged]),
     }
     write_whole(reports)
-    return night
 
 
 def _prune(runs: Path, keep: int, night: Night, say: Say) -> None:
@@ -107,10 +115,9 @@ def _prune(runs: Path, keep: int, night: Night, say: Say) -> None:
 def _trend(runs: Path, say: Say) -> None:
     try:
         rows = RunHistory(runs).nights(TREND_NIGHTS)
-    except UnavailableError as error:
-        say(f"no trend page: {error}")
-    else:
         write_whole({runs / NIGHTLY / TREND: render_trend(rows, kept(runs))})
+    except (UnavailableError, NotWrittenError) as error:
+        say(f"no trend page: {error}")
 
 
 def _now() -> datetime:

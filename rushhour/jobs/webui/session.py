@@ -136,7 +136,10 @@ class Session:
                 if load.ended is not None and load.ended.by_hand:
                     _shorten(scenario, recorder, load.ended.lasted_s)
             self._show("judging", f"{self._view.scenario}, release {self._view.release}: the run is judged")
-            verdict = judge(run)
+            saved = judge(run)
+            verdict = saved.verdict
+            if saved.not_saved:
+                self._say(f"{saved.not_saved}; the verdict is only shown; rushhour judge saves it later")
         except (RushhourError, OSError) as error:
             self._say(str(error))
             if not started:
