@@ -13,7 +13,7 @@ from rushhour.errors import InsufficientDataError
 from rushhour.forecast.already import exhausted_already
 from rushhour.forecast.behaviour import Behaviour, read_behaviour, setup_of
 from rushhour.forecast.course import CORES, Course, play
-from rushhour.forecast.customers import PUSH_WITHIN_S, windows
+from rushhour.forecast.customers import PUSH_WITHIN_S
 from rushhour.forecast.interval import Estimate, estimate
 from rushhour.forecast.leaks import LEAKS, NOT_FROM_CUSTOMERS, Leak, hazard_per_s, leak_of
 from rushhour.forecast.place import Place, place_of
@@ -147,7 +147,7 @@ def _answer(
         exhausted_after_s=when if answer != "no" else None,
         exhausted_at=_clock(place.day, when) if answer != "no" else (),
         timeouts=_range([float(course.timeouts) for course in courses]),
-        replayed_s=math.fsum(length for _, length in windows(place, _rate(place, courses))),
+        replayed_s=sorted(course.replayed_s for course in courses)[len(courses) // 2],
         threads_max=_range([float(course.threads_max) for course in courses]),
         requests_per_s=_range([course.requests_per_s for course in courses]),
         pools=_pools(place, courses),

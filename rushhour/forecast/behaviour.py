@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
-from rushhour.diagnosis.sites import plain_endpoint
 from rushhour.errors import InsufficientDataError
-from rushhour.forecast.durations import Durations, from_buckets
 from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
-from rushhour.forecast.processes import processes_of
+from rushhour.forecast.processes import processes_of_service
 from rushhour.forecast.replayed import PoolRules
+from rushhour.forecast.visits import Job, Visit, read_visits
 from rushhour.metrics.latency_counts import bucket_counts, bucket_ms
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
@@ -29,18 +28,6 @@ OVERLAP: Final = 1.05  # connections held for longer than their request took are
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """How a request of an endpoint uses a pool: `per_request` check-outs, held for `hold_s` on average."""
-
-    pool: str
-    per_request: float
-    hold_s: float
-    holds: Durations | None = None  # None: the agent counted no histogram
-    sites: int = 1  # call sites that check out
-    joined: bool = True  # False: of no request that the load generator saw end, as jobs and downloads
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """An endpoint as its requests were answered: mean time, and visits to pools."""
 
@@ -51,7 +38,7 @@ class Endpoint:
     @property
     def held_s(self) -> float:
         """Mean connection-seconds of a request."""
-        return math.fsum(visit.per_request * visit.hold_s for visit in self.visits if visit.joined)
+        return math.fsum(visit.per_request * visit.hold_s for visit in self.visits)
 
     @property
     def overlaps(self) -> bool:
@@ -91,6 +78,7 @@ class Behaviour:
     customers: int  # the most at the same time
     seconds: tuple[HealthySecond, ...]
     endpoints: Mapping[str, Endpoint]
+    jobs: tuple[Job, ...]
     first: Mapping[str, int]  # requests of the first seconds of the load: what customers do when they come
     setup: Setup
     cpu_share: float | None  # of the time that a request spends in the process; None: unknown
@@ -128,18 +116,21 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
     for row in rows:
         counts[row.endpoint] += row.count
     first, last = min(seconds), max(seconds) + 1
-    visits = _visits(history, first, last, counts)
+    processes = processes_of_service(history)
+    visits, jobs = read_visits(history, first, last, counts, processes)
     endpoints = {
         endpoint: Endpoint(endpoint, latency_s[endpoint], visits[endpoint]) for endpoint in sorted(counts)
     }
-    server_s = _server_cpu_s(history, seconds, endpoints, counts, leak)
+    taken = {job: job.per_s * processes * len(seconds) for job in jobs}
+    server_s = _server_cpu_s(history, seconds, endpoints, counts, jobs=taken, leak=leak)
     return Behaviour(
         customers=max(users.get(second, 0) for second in seconds),
         seconds=_seconds(rows, seconds, users, latency_s),
         endpoints=endpoints,
+        jobs=jobs,
         first=_first(history, endpoints),
         setup=setup_of(scenario, history),
-        cpu_share=_cpu_share(history, seconds, endpoints, counts, server_s=server_s, leak=leak),
+        cpu_share=_cpu_share(history, seconds, endpoints, counts, jobs=taken, server_s=server_s, leak=leak),
         cpu_s=None if (busy_s := _busy_s(history, "service", seconds)) is None else busy_s / total,
         server_s=server_s,
         server_cores=_server_cores(history),
@@ -157,7 +148,7 @@ def setup_of(scenario: Scenario, history: History) -> Setup:
             sample.pool: PoolRules(sample.capacity, sample.timeout_s)
             for sample in sorted(newest.values(), key=lambda sample: sample.t_s)
         },
-        processes=max(processes_of(history, history.pools).values(), default=1),
+        processes=processes_of_service(history),
         threads=threads_of(scenario),
         think_s=scenario.load.think_time,
         push_share=scenario.load.push_share,
@@ -230,44 +221,6 @@ def _seconds(
     return tuple(found)
 
 
-def _visits(
-    history: History, first_s: float, last_s: float, counts: Mapping[str, int]
-) -> dict[str, tuple[Visit, ...]]:
-    """Return the check-outs by endpoint and pool; those of no known endpoint are spread over all requests."""
-    by_plain = {plain_endpoint(endpoint): endpoint for endpoint in counts}
-    totals: dict[tuple[int, str, f.CallSite, str | None], list[f.SiteTotal]] = defaultdict(list)
-    for row in history.sites:
-        totals[row.pid, row.pool, row.site, row.endpoint].append(row)
-    found: dict[tuple[str | None, str], list[tuple[int, float]]] = defaultdict(list)
-    holds_us: dict[tuple[str | None, str], Counter[int]] = defaultdict(Counter)
-    for (_, pool, _, endpoint), rows in totals.items():
-        ordered = sorted(rows, key=lambda row: row.t_s)
-        before = [row for row in ordered if row.t_s < first_s][-1:]
-        after = [row for row in ordered if row.t_s <= last_s + 1.0][-1:]
-        taken = sum(row.checkouts for row in after) - sum(row.checkouts for row in before)
-        held_s = sum(row.held_s for row in after) - sum(row.held_s for row in before)
-        if taken > 0:
-            name = by_plain.get(plain_endpoint(endpoint)) if endpoint is not None else None
-            found[name, pool].append((taken, max(0.0, held_s)))
-            for row in ordered:
-                if first_s < row.t_s <= last_s + 1.0:
-                    holds_us[name, pool].update(row.hold_us)
-    requests = sum(counts.values())
-    named = any(name is not None for name, _ in found)  # else nothing says which are of requests: all are
-    visits: dict[str, list[Visit]] = {endpoint: [] for endpoint in counts}
-    for (name, pool), parts in found.items():
-        taken = sum(part for part, _ in parts)
-        hold_s = math.fsum(held for _, held in parts) / taken
-        counted_us = holds_us[name, pool]
-        holds = from_buckets(counted_us, hold_s) if counted_us.total() and hold_s > 0 else None
-        if name is not None:
-            visits[name].append(Visit(pool, taken / counts[name], hold_s, holds, len(parts)))
-        else:
-            for own in visits.values():
-                own.append(Visit(pool, taken / requests, hold_s, holds, joined=not named))
-    return {endpoint: tuple(own) for endpoint, own in visits.items()}
-
-
 def _reuses(leak: Leak | None, endpoint: Endpoint) -> TypeGuard[Leak]:
     """Whether requests of this endpoint use a connection that an earlier one left with their thread."""
     return leak is not None and "thread" in leak.kinds and leak.is_of(endpoint.name)
@@ -297,10 +250,14 @@ def _server_cpu_s(
     seconds: frozenset[int],
     endpoints: Mapping[str, Endpoint],
     counts: Mapping[str, int],
+    *,
+    jobs: Mapping[Job, float],
     leak: Leak | None,
 ) -> dict[str, float]:
-    """Return the CPU seconds of each server for a check-out."""
+    """Return the CPU seconds of each server for a check-out; `jobs` says how many each took."""
     taken: dict[str, float] = defaultdict(float)
+    for job, checkouts in jobs.items():
+        taken[f.server_of(job.pool)] += checkouts
     for endpoint in endpoints.values():
         for visit in endpoint.visits:
             taken[f.server_of(visit.pool)] += visit.per_request * counts[endpoint.name]
@@ -319,14 +276,18 @@ def _cpu_share(
     endpoints: Mapping[str, Endpoint],
     counts: Mapping[str, int],
     *,
+    jobs: Mapping[Job, float],
     server_s: Mapping[str, float],
     leak: Leak | None,
 ) -> float | None:
-    """The share of the time which requests spend in the process that is CPU time there."""
+    """The share of the time which requests and jobs spend in the process that is CPU time there."""
     busy_s = _busy_s(history, "service", seconds)
     if busy_s is None:
         return None
-    spent_s = 0.0
+    spent_s = math.fsum(
+        checkouts * max(0.0, job.hold_s - server_s.get(f.server_of(job.pool), 0.0))
+        for job, checkouts in jobs.items()
+    )
     for endpoint in endpoints.values():
         at_servers_s = math.fsum(
             visit.per_request * min(visit.hold_s, server_s.get(f.server_of(visit.pool), 0.0))
@@ -334,10 +295,7 @@ def _cpu_share(
         )
         if _reuses(leak, endpoint):
             at_servers_s += server_s.get(f.server_of(leak.pool), 0.0)
-        beside_s = math.fsum(
-            visit.per_request * visit.hold_s for visit in endpoint.visits if not visit.joined
-        )
-        spent_s += max(0.0, endpoint.latency_s + beside_s - at_servers_s) * counts[endpoint.name]
+        spent_s += max(0.0, endpoint.latency_s - at_servers_s) * counts[endpoint.name]
     return min(1.0, max(0.001, busy_s / spent_s)) if spent_s else None
 
 

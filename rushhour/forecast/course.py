@@ -5,16 +5,26 @@ of a process can use, how much of the time between two requests is a pause of th
 request leaks.
 """
 
+import heapq
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 from typing import Final
 
 from rushhour.forecast.behaviour import Behaviour
-from rushhour.forecast.customers import MOST_PROCESSES, Drawn, Maker, arrivals, peak, whole_day, windows
+from rushhour.forecast.customers import (
+    MOST_PROCESSES,
+    Drawn,
+    Maker,
+    arrivals,
+    job_arrivals,
+    peak,
+    whole_day,
+    windows,
+)
 from rushhour.forecast.interval import resampled_seconds
 from rushhour.forecast.leaks import Leak, first_reached_s, hazard_per_s
 from rushhour.forecast.overload import (
@@ -32,12 +42,12 @@ from rushhour.forecast.overload import (
 from rushhour.forecast.place import Place
 from rushhour.forecast.replay import Replay
 from rushhour.forecast.replayed import Site
+from rushhour.forecast.visits import Job
 
 CORES: Final = (0.5, 1.1)  # that the threads of a process get: one computes at a time, and handing over costs
 PAUSE_SHARE: Final = (0.8, 1.0)  # of the time between two requests of a customer, that it thinks
 PACES: Final = 4  # of a draw, and its slowest, that the formulas use
 UNKNOWN_CPU_SHARE: Final = (0.3, 1.0)
-MOST_OTHERS: Final = 20.0  # times as many check-outs of no request, beside each request, as in the run
 
 
 @dataclass(slots=True)
@@ -57,6 +67,7 @@ class Course:
     threads_needed: float | None = None  # of a process at the peak; None: requests do not wait long for them
     requests_per_s: float = 0.0  # at the peak
     cpu: float | None = None  # of a process at the peak, as a share
+    replayed_s: float = 0.0  # replayed request by request
 
 
 def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) -> Drawn:
@@ -90,8 +101,18 @@ def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         leaks=leak.chance(dice) if leak is not None else 0.0,
         kind=None if leak is None else dice.choice(leak.kinds),
         nested=dice.random() < 0.5,
-        others=dice.choice((1.0, min(MOST_OTHERS, _run_rate(behaviour) / rate))),
+        jobs=tuple(_jobs(behaviour, rate / _run_rate(behaviour), dice)),
     )
+
+
+def _jobs(behaviour: Behaviour, more: float, dice: Random) -> Iterator[tuple[Job, float]]:
+    """Yield how many check-outs of each job a process has a second, at so many times the run's requests.
+
+    Those that depend on the customers are taken to be as many all day as at its peak.
+    """
+    for job in behaviour.jobs:
+        steady_per_s = job.steady_per_s(dice)
+        yield job, steady_per_s + more * (job.per_s - steady_per_s)
 
 
 def _run_rate(behaviour: Behaviour) -> float:
@@ -108,11 +129,12 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
     busy_s = maker.mean_s()
     if behaviour.cpu_s is not None:
         course.cpu = course.requests_per_s / place.processes * behaviour.cpu_s / drawn.cores
-    for start_s, length_s in windows(place, drawn.per_customer_s):
+    for start_s, length_s in windows(place, drawn):
+        course.replayed_s += length_s
         _replay(course, place, maker, start_s, length_s)
     if leak is not None and leak.per_s:
         _outside_requests(course, place, leak, dice)
-    elif not whole_day(place, drawn.per_customer_s):
+    elif not whole_day(place, drawn):
         _steady(course, place, maker, busy_s)
     steps = steps_of(place)
     for name, load in loads_of(place, maker).items():
@@ -150,7 +172,9 @@ def _replay(course: Course, place: Place, maker: Maker, start_s: float, length_s
         (start_s + second, dice.choice(drawn.paces) / drawn.latency_factor)
         for second in range(math.ceil(length_s))
     ]
-    seen = replay.run(arrivals(place, maker, replay, start_s, length_s), paces)
+    requests = arrivals(place, maker, replay, start_s, length_s)
+    jobs = job_arrivals(place, maker, start_s, length_s)
+    seen = replay.run(heapq.merge(requests, jobs, key=lambda arrival: arrival[0]), paces)
     course.threads_max = max(course.threads_max, seen.threads_max)
     for name, pool in seen.pools.items():
         course.in_use_max[name] = max(course.in_use_max[name], pool.in_use_max)

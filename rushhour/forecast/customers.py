@@ -3,16 +3,17 @@
 import heapq
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
 from typing import Final
 
-from rushhour.forecast.behaviour import Behaviour, Endpoint, Visit
+from rushhour.forecast.behaviour import Behaviour, Endpoint
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.place import Place
 from rushhour.forecast.replay import Replay
 from rushhour.forecast.replayed import Arrival, Stage
+from rushhour.forecast.visits import Job, Visit
 from rushhour.rundir.facts import server_of
 
 MOST_REQUESTS: Final = 8_000  # of one replay; a longer day is replayed in windows
@@ -40,7 +41,7 @@ class Drawn:
     leaks: float  # chance
     kind: str | None
     nested: bool
-    others: float  # times as many check-outs of no request, beside each request, as in the run
+    jobs: tuple[tuple[Job, float], ...] = ()  # how many check-outs of each a process has a second
 
     def shares(self) -> dict[str, float]:
         """Return the share of each endpoint in the requests."""
@@ -76,15 +77,13 @@ class Maker:
         held: list[tuple[str, float]] = []
         for visit in endpoint.visits:
             if visit.pool != kept:
-                held += [(visit.pool, self._hold_s(visit)) for _ in range(self._whole(self.times(visit)))]
+                held += [(visit.pool, self.hold_s(visit)) for _ in range(self._whole(visit.per_request))]
         known_s = math.fsum(
-            visit.per_request * visit.hold_s
-            for visit in endpoint.visits
-            if visit.pool != kept and visit.joined
+            visit.per_request * visit.hold_s for visit in endpoint.visits if visit.pool != kept
         )
         together = endpoint.overlaps or (endpoint.may_nest and self.drawn.nested)
         if together:
-            known_s = max((visit.hold_s for visit in endpoint.visits if visit.joined), default=0.0)
+            known_s = max((visit.hold_s for visit in endpoint.visits), default=0.0)
         rest_s = max(0.0, endpoint.latency_s - known_s)
         rest_s = self.dice.expovariate(1 / rest_s) if rest_s > 0 else 0.0
         forgets = {leak.pool: self.drawn.leaks} if leak is not None and self.drawn.kind == "path" else {}
@@ -103,7 +102,7 @@ class Maker:
             *(self._stage((pool,), hold_s, forgets=forgets.get(pool, 0.0)) for pool, hold_s in held),
         )
 
-    def _hold_s(self, visit: Visit) -> float:
+    def hold_s(self, visit: Visit | Job) -> float:
         """Draw how long a connection is held: as measured, resampled once for the course."""
         if visit.holds is None:
             return self.dice.expovariate(1 / visit.hold_s) if visit.hold_s > 0 else 0.0
@@ -119,9 +118,9 @@ class Maker:
         shares = self.drawn.shares()
         return math.fsum(share * self.behaviour.endpoints[name].latency_s for name, share in shares.items())
 
-    def times(self, visit: Visit) -> float:
-        """Return how often a request makes such a visit, on average."""
-        return visit.per_request if visit.joined else visit.per_request * self.drawn.others
+    def job(self, job: Job, hold_s: float, process: int) -> tuple[Stage, ...]:
+        """Return what a check-out of no request does."""
+        return (replace(self._stage((job.pool,), hold_s), aside=process),)
 
     def _whole(self, mean: float) -> int:
         """Draw a whole number with that mean."""
@@ -129,7 +128,12 @@ class Maker:
         return whole + (self.dice.random() < mean - whole)
 
     def _stage(
-        self, pools: tuple[str, ...], time_s: float, *, keeps: bool = False, forgets: float = 0.0
+        self,
+        pools: tuple[str, ...],
+        time_s: float,
+        *,
+        keeps: bool = False,
+        forgets: float = 0.0,
     ) -> Stage:
         at_server: list[tuple[str, float]] = []
         for pool in pools[:1]:
@@ -145,27 +149,54 @@ def peak(place: Place) -> float:
     return max(share for _, share in place.day.points)
 
 
-def whole_day(place: Place, per_customer_s: float) -> bool:
+def whole_day(place: Place, drawn: Drawn) -> bool:
     """Whether the day is short enough to be replayed as a whole."""
-    return _replayed_per_s(place, per_customer_s) * place.day.length_s <= MOST_REQUESTS
+    return _replayed_per_s(place, drawn) * place.day.length_s <= MOST_REQUESTS
 
 
-def _replayed_per_s(place: Place, per_customer_s: float) -> float:
-    """Return the requests a second of the processes that are replayed."""
-    return per_customer_s * place.customers * min(1.0, MOST_PROCESSES / place.processes)
+def _replayed_per_s(place: Place, drawn: Drawn) -> float:
+    """Return the requests and jobs a second of the processes that are replayed."""
+    processes = min(place.processes, MOST_PROCESSES)
+    jobs = math.fsum(per_s for _, per_s in drawn.jobs)
+    return processes * (drawn.per_customer_s * place.customers / place.processes + jobs)
 
 
-def windows(place: Place, per_customer_s: float) -> list[tuple[float, float]]:
+def windows(place: Place, drawn: Drawn) -> list[tuple[float, float]]:
     """Return (start, length) of the times of a day that are replayed request by request."""
     day = place.day
-    if whole_day(place, per_customer_s):
+    if whole_day(place, drawn):
         return [(0.0, day.length_s)]
     peak_s = max(day.points, key=lambda point: point[1])[0]
-    most_s = min(WINDOW_S, MOST_REQUESTS / _replayed_per_s(place, per_customer_s), day.length_s)
+    most_s = min(WINDOW_S, MOST_REQUESTS / _replayed_per_s(place, drawn), day.length_s)
     before_s = min(BEFORE_PUSH_S, most_s / 4)
     starts = [max(0.0, push.at_s - before_s) for push in day.pushes]
     starts.append(min(peak_s, day.length_s - most_s))
     return [(start_s, most_s) for start_s in sorted(set(starts))]
+
+
+def job_arrivals(place: Place, maker: Maker, start_s: float, length_s: float) -> Iterator[Arrival]:
+    """Yield jobs in order of time. Each process has loops that take a connection, give it back, and pause."""
+    dice = maker.dice
+    coming: list[tuple[float, int, int]] = []  # when, a loop of which process and job
+    pauses_s = []
+    for number, (job, per_s) in enumerate(maker.drawn.jobs):
+        loops = min(MOST_AT_ONCE, math.ceil(job.at_once * per_s / job.per_s))
+        pauses_s.append(max(0.0, loops / per_s - job.hold_s) if loops else math.inf)
+        for process in range(min(place.processes, MOST_PROCESSES)):
+            for _ in range(loops):
+                busy = dice.random() * loops < per_s * job.hold_s
+                coming.append((start_s + (0.0 if busy else _after(pauses_s[-1], dice)), process, number))
+    heapq.heapify(coming)
+    while coming and coming[0][0] < start_s + length_s:
+        at_s, process, number = coming[0]
+        job, _ = maker.drawn.jobs[number]
+        hold_s = maker.hold_s(job)
+        heapq.heapreplace(coming, (at_s + hold_s + _after(pauses_s[number], dice), process, number))
+        yield at_s, maker.job(job, hold_s, process)
+
+
+def _after(mean_s: float, dice: Random) -> float:
+    return dice.expovariate(1.0 / mean_s) if mean_s > 0 else 0.0
 
 
 def arrivals(

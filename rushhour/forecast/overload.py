@@ -18,6 +18,7 @@ from rushhour.rundir.facts import server_of
 
 STEP_SHARE: Final = 1 / 200  # of a day
 STEPS_OF_A_SLOPE: Final = 5  # at least: a peak may rise and fall in minutes
+LEFT: Final = 1e-3  # of a pool, and of a core, to requests beside jobs that need them all
 LASTING_S: Final = 60.0  # an overload that is more than a burst
 
 
@@ -59,10 +60,10 @@ def steps_of(place: Place) -> list[Step]:
 
 
 def loads_of(place: Place, maker: Maker) -> dict[str, Load]:
-    """Return the load of each pool of a process."""
+    """Return the load of each pool of a process; what jobs take of it and of its server is not there."""
     drawn, behaviour = maker.drawn, maker.behaviour
     visits = [
-        (share * maker.times(visit), visit)
+        (share * visit.per_request, visit)
         for name, share in drawn.shares().items()
         for visit in behaviour.endpoints[name].visits
     ]
@@ -72,16 +73,20 @@ def loads_of(place: Place, maker: Maker) -> dict[str, Load]:
         own = [(each, visit) for each, visit in visits if visit.pool == name]
         at_server = math.fsum(each for each, visit in visits if server_of(visit.pool) == server)
         cpu_s = behaviour.server_s.get(server, 0.0) * at_server
-        cores = behaviour.server_cores.get(server, math.inf)
+        cores = behaviour.server_cores.get(server, math.inf) / place.processes
+        jobs = [(job, per_s) for job, per_s in drawn.jobs if server_of(job.pool) == server]
+        cores -= math.fsum(per_s for _, per_s in jobs) * behaviour.server_s.get(server, 0.0)
+        taken = math.fsum(per_s * job.hold_s for job, per_s in jobs if job.pool == name)
+        capacity = math.inf if rules.capacity is None else rules.capacity
         found[name] = Load(
             think_s=1.0 / drawn.per_customer_s,
             latency_s=maker.mean_s(),
             threads=math.inf if place.threads is None else place.threads,
             checkouts=math.fsum(each for each, _ in own),
             hold_s=math.fsum(each * visit.hold_s for each, visit in own),
-            capacity=math.inf if rules.capacity is None else rules.capacity,
+            capacity=max(LEFT * capacity, capacity - taken),
             timeout_s=rules.timeout_s,
-            server_per_s=cores / place.processes / cpu_s if cpu_s else math.inf,
+            server_per_s=max(LEFT, cores) / cpu_s if cpu_s else math.inf,
         )
     return found
 

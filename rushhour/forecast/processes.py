@@ -24,3 +24,8 @@ def processes_of(history: History, samples: Iterable[f.PoolSample]) -> dict[str,
             seen[sample.pool][int(sample.t_s)].add(sample.pid)
     found = Counter(sample.pool for sample in own)
     return {pool: median_high(map(len, seen[pool].values())) if pool in seen else 1 for pool in found}
+
+
+def processes_of_service(history: History) -> int:
+    """Return how many processes the service of a run had at once, by the pool that most of them have."""
+    return max(processes_of(history, history.pools).values(), default=1)

@@ -87,11 +87,12 @@ class _Process:
 
 
 class _Request:
-    __slots__ = ("asked", "forgot", "held", "left", "process", "stage", "stages", "thread")
+    __slots__ = ("aside", "asked", "forgot", "held", "left", "process", "stage", "stages", "thread")
 
     def __init__(self, process: _Process, stages: tuple[Stage, ...]) -> None:
         self.process = process
         self.stages = stages
+        self.aside = bool(stages) and stages[0].aside is not None
         self.stage = 0
         self.asked = 0  # pools of the current stage that it has, or kept already
         self.left: list[tuple[str, str, float]] = []  # work of the current stage: where, server, seconds
@@ -185,6 +186,11 @@ class Replay:
             self._push(cpu.due_s(), "cpu", cpu, cpu.version)
 
     def _arrive(self, stages: tuple[Stage, ...]) -> None:
+        if stages and stages[0].aside is not None:
+            job = _Request(self._processes[stages[0].aside], stages)
+            job.thread = _Thread()
+            self._enter(job)
+            return
         process = self._processes[int(self.dice.random() * len(self._processes))]
         request = _Request(process, stages)
         self.seen.requests += 1
@@ -326,6 +332,8 @@ class Replay:
         for name in request.held:
             self._give(request.process.pools[name])
         request.held = []
+        if request.aside:
+            return
         self.outstanding -= 1
         process, thread = request.process, request.thread
         process.busy -= 1

@@ -18,7 +18,8 @@ class Stage:
 
     `cpu_s` is CPU time in the process, `server_s` CPU time of the servers, by name, and `idle_s` any other
     time. `keeps`: its thread keeps the connection for good, and uses it again. `forgets` is the chance that
-    the connection is not given back when the request ends.
+    the connection is not given back when the request ends. `aside` is the number of the process where it is
+    the work of no request, on no thread of the server's.
     """
 
     pools: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Stage:
     server_s: tuple[tuple[str, float], ...] = ()
     keeps: bool = False
     forgets: float = 0.0
+    aside: int | None = None
 
 
 Arrival = tuple[float, tuple[Stage, ...]]  # when, in seconds, and what the request does

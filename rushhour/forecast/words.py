@@ -94,6 +94,7 @@ def demand_words(behaviour: Behaviour, place: Place, pool: str, per_customer_s: 
         )
     peak = max(share for _, share in place.day.points)
     wanted = per_customer_s * place.customers * peak * held_s / place.processes
+    wanted += sum(job.per_s * job.hold_s for job in behaviour.jobs if job.pool == pool)
     rules = place.pools[pool]
     return (
         f"at the peak a process needs {wanted:.1f} connections of pool {pool} on average, at the hold times "
@@ -142,10 +143,11 @@ def assumptions(behaviour: Behaviour, place: Place) -> tuple[str, ...]:
     ]
     if place.steady:
         found.append("all customers are there for a day, and no push notification goes out")
-    if any(not visit.joined for own in behaviour.endpoints.values() for visit in own.visits):
+    if behaviour.jobs:
         found.append(
-            "check-outs of no request that the load generator saw end, such as those of jobs, grow with the "
-            "customers in half of the courses, and are as many of a process as in the run in the others"
+            "check-outs of no request that the load generator saw end, such as those of jobs, come by "
+            "themselves: as many of a process as in the run if they came before the load, too; whether "
+            "others grow with the customers is not known, so that they do in some of the courses"
         )
     if behaviour.cpu_share is None:
         found.append("the CPU of the process was not measured, so a wide range of shares was tried")

@@ -345,6 +345,35 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
     assert few.exhausts == "no"
 
 
+@pytest.mark.parametrize(("before", "exhausts"), [(9, "no"), (0, "yes")], ids=["a schedule", "a queue"])
+def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int, exhausts: str) -> None:
+    """Two check-outs a second, of a second each; the pool was there for 4.5 s before the load."""
+    story = few_testers("none")
+    job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60 + before)
+    job = dataclasses.replace(job, held_s=60.0 + before)
+    early = dataclasses.replace(job, t_s=4.5, checkouts=before, held_s=float(before))
+    pool = next(sample for sample in story.pools if sample.pool == "replica")
+    history = dataclasses.replace(
+        story,
+        sites=(*story.sites, early, job),
+        pools=(dataclasses.replace(pool, t_s=0.5, checked_out=0), *story.pools),
+    )
+    small = Pool(size=4, max_overflow=2, timeout=1.0)
+    found = made(history, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
+    assert found.exhausts == exhausts
+    assert any("come by themselves" in assumption for assumption in found.assumptions)
+
+
+def test_jobs_take_no_thread_from_requests_and_come_without_them() -> None:
+    job = (Stage(("replica",), idle_s=5.0, aside=0),)
+    seen = replayed(site(threads=1), [(0.0, job), (0.0, job), (0.1, HOLD), (1.0, HOLD), (2.0, HOLD)])
+    assert (seen.threads_max, seen.busy_max, seen.requests) == (1, 1, 3)
+    assert seen.pools["replica"].in_use_max == 3
+    assert seen.pools["replica"].timeouts == 0
+    crowded = replayed(site(threads=1), [(0.0, job), (0.0, job), (0.0, job), (0.1, HOLD)])
+    assert crowded.pools["replica"].timeouts == 1
+
+
 @pytest.mark.parametrize(("size", "exhausts"), [(2, "unsure"), (4, "no")])
 def test_check_outs_of_no_request_may_be_as_many_in_each_process(size: int, exhausts: str) -> None:
     """A job holds two connections of a process, and four processes share the ten customers of the run."""

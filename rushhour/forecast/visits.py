@@ -1,0 +1,158 @@
+"""Reads from a run how its requests use the pools, and who else does (pure)."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from rushhour.diagnosis.sites import plain_endpoint
+from rushhour.forecast.durations import Durations, from_buckets
+from rushhour.rundir import History
+from rushhour.rundir import facts as f
+
+WRITTEN_S: Final = 1.0  # totals are written once a second
+NEARLY_WHOLE: Final = 0.1
+# Of these nobody knows whether a connection was taken, or none was.
+NOT_COUNTED: Final = frozenset(
+    {f.Outcome.QUEUEPOOL_TIMEOUT, f.Outcome.CONNECT_ERROR, f.Outcome.CLIENT_TIMEOUT, f.Outcome.OTHER_ERROR}
+)
+_Taken = Mapping[tuple[str | None, str], "_Total"]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """How a request of an endpoint uses a pool: `per_request` check-outs, held for `hold_s` on average."""
+
+    pool: str
+    per_request: float
+    hold_s: float
+    holds: Durations | None = None  # None: the agent counted no histogram
+    sites: int = 1  # call sites that check out
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Check-outs of no request that the load generator saw end: of schedulers, consumers, long downloads."""
+
+    pool: str
+    per_s: float  # of a process
+    hold_s: float
+    at_once: int = 1  # at most, of a process: not more than the pool had out
+    holds: Durations | None = None  # None: the agent counted no histogram
+    calm: int = 0  # check-outs before the load began, of all processes
+    calm_s: float = 0.0  # process-seconds in which those were counted; 0: nothing is known of them
+
+    def steady_per_s(self, dice: Random) -> float:
+        """Draw how many of them a process has each second however many customers there are.
+
+        What came without customers does not depend on them (Gamma: Poisson counts). Where nothing came, it
+        is as likely that all do as that the next one was not due yet (even odds, times exp(-expected)).
+        """
+        if self.calm:
+            return min(self.per_s, dice.gammavariate(self.calm, 1.0) / self.calm_s)
+        not_due = 1.0 / (1.0 + math.exp(min(50.0, self.per_s * self.calm_s)))
+        return self.per_s if dice.random() < not_due else 0.0
+
+
+@dataclass(slots=True)
+class _Total:
+    """Check-outs of some call sites, over all processes."""
+
+    taken: int
+    held_s: float
+    calm: int
+    sites: int
+    hold_us: Counter[int]
+
+    @property
+    def hold_s(self) -> float:
+        return self.held_s / self.taken
+
+    @property
+    def holds(self) -> Durations | None:
+        return from_buckets(self.hold_us, self.hold_s) if self.hold_us.total() and self.hold_s > 0 else None
+
+
+def read_visits(
+    history: History, first: int, last: int, names: Iterable[str], processes: int
+) -> tuple[dict[str, tuple[Visit, ...]], tuple[Job, ...]]:
+    """Return the check-outs of each endpoint, and those of no request, from second `first` up to `last`.
+
+    Where no check-out has an endpoint of the customers' requests, nothing says which are of requests: all are
+    taken to be, and spread over them evenly.
+    """
+    requests = Counter[str]()
+    for row in history.requests:
+        if first <= row.t_s < last and row.outcome not in NOT_COUNTED:
+            requests[row.endpoint] += row.count
+    visits: dict[str, list[Visit]] = {name: [] for name in names}
+    taken = _taken(history, first, last, visits)
+    jobs = []
+    named = any(name is not None for name, _ in taken)
+    for (name, pool), total in taken.items():
+        if name is not None:
+            each = total.taken / max(1, requests[name])
+            visits[name].append(Visit(pool, each, total.hold_s, total.holds, total.sites))
+        elif named:
+            per_s = total.taken / (last - first) / processes
+            calm_s = _calm_s(history, pool)
+            at_once = max(math.ceil(per_s * total.hold_s), _most_out(history, pool, first, last), 1)
+            calm = total.calm if calm_s else 0
+            jobs.append(Job(pool, per_s, total.hold_s, at_once, total.holds, calm, calm_s))
+        else:
+            each = total.taken / max(1, requests.total())
+            for own in visits.values():
+                own.append(Visit(pool, each, total.hold_s, total.holds))
+    return {name: tuple(own) for name, own in visits.items()}, tuple(jobs)
+
+
+def _taken(history: History, first_s: float, last_s: float, names: Iterable[str]) -> _Taken:
+    """Sum up the check-outs by endpoint, as the customers spell it, and pool; None: of no such endpoint."""
+    by_plain = {plain_endpoint(name): name for name in names}
+    began_s = history.time_of(f.LOAD_STARTED) or 0.0
+    by_site: dict[tuple[int, str, f.CallSite, str | None], list[f.SiteTotal]] = defaultdict(list)
+    for row in history.sites:
+        by_site[row.pid, row.pool, row.site, row.endpoint].append(row)
+    found: dict[tuple[str | None, str], _Total] = {}
+    for (_, pool, _, endpoint), rows in by_site.items():
+        ordered = sorted(rows, key=lambda row: row.t_s)
+        before = [row for row in ordered if row.t_s < first_s][-1:]
+        after = [row for row in ordered if row.t_s <= last_s + WRITTEN_S][-1:]
+        taken = sum(row.checkouts for row in after) - sum(row.checkouts for row in before)
+        if taken <= 0:
+            continue
+        held_s = sum(row.held_s for row in after) - sum(row.held_s for row in before)
+        name = by_plain.get(plain_endpoint(endpoint)) if endpoint is not None else None
+        total = found.setdefault((name, pool), _Total(0, 0.0, 0, 0, Counter()))
+        total.taken += taken
+        total.held_s += max(0.0, held_s)
+        total.calm += max((row.checkouts for row in ordered if row.t_s <= began_s), default=0)
+        total.sites += 1
+        for row in ordered:
+            if first_s < row.t_s <= last_s + WRITTEN_S:
+                total.hold_us.update(row.hold_us)
+    return found
+
+
+def _most_out(history: History, pool: str, first_s: float, last_s: float) -> int:
+    """Return the most connections that a process had out, without those that it had lost."""
+    return max(
+        (
+            sample.checked_out - sample.leaked
+            for sample in history.pools
+            if sample.pool == pool and first_s <= sample.t_s < last_s
+        ),
+        default=0,
+    )
+
+
+def _calm_s(history: History, pool: str) -> float:
+    """Return for how long the processes had the pool before the load began, summed up."""
+    began_s = history.time_of(f.LOAD_STARTED) or 0.0
+    first_s: dict[int, float] = {}
+    for sample in history.pools:
+        if sample.pool == pool:
+            first_s[sample.pid] = min(sample.t_s, first_s.get(sample.pid, math.inf))
+    return math.fsum(max(0.0, began_s - at_s) for at_s in first_s.values())
