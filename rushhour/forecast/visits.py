@@ -47,13 +47,20 @@ class Job:
     def steady_per_s(self, dice: Random) -> float:
         """Draw how many of them a process has each second however many customers there are.
 
-        What came without customers does not depend on them (Gamma: Poisson counts). Where nothing came, it
-        is as likely that all do as that the next one was not due yet (even odds, times exp(-expected)).
+        If as many came without customers, that is all of them. If fewer did, all, none or a part of them may
+        be steady, each as likely as the count before the load then was (Poisson counts, equal priors).
         """
-        if self.calm:
-            return min(self.per_s, dice.gammavariate(self.calm, 1.0) / self.calm_s)
-        not_due = 1.0 / (1.0 + math.exp(min(50.0, self.per_s * self.calm_s)))
-        return self.per_s if dice.random() < not_due else 0.0
+        expected = self.per_s * self.calm_s
+        if self.calm and self.calm >= expected:
+            return self.per_s
+        log_chance = self.calm * math.log(expected) if self.calm else 0.0
+        all_steady = math.exp(log_chance - expected - math.lgamma(self.calm + 1))
+        none_steady = 0.0 if self.calm else 1.0
+        [share] = dice.choices((1.0, 0.0, None), (all_steady, none_steady, 1.0 / max(1.0, expected)))
+        if share is None:
+            steady = dice.gammavariate(self.calm + 1, 1.0)
+            share = steady / expected if steady < expected else dice.random()
+        return share * self.per_s
 
 
 @dataclass(slots=True)

@@ -349,13 +349,17 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
 def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int, exhausts: str) -> None:
     """Two check-outs a second, of a second each; the pool was there for 4.5 s before the load."""
     story = few_testers("none")
-    job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60 + before)
-    job = dataclasses.replace(job, held_s=60.0 + before)
-    early = dataclasses.replace(job, t_s=4.5, checkouts=before, held_s=float(before))
+    counted = {4.9: before, 9.9: before + 10, 35.0: before + 60}
+    job = [
+        dataclasses.replace(
+            story.sites[0], t_s=at_s, endpoint=None, site=OTHER_SITE, checkouts=count, held_s=float(count)
+        )
+        for at_s, count in counted.items()
+    ]
     pool = next(sample for sample in story.pools if sample.pool == "replica")
     history = dataclasses.replace(
         story,
-        sites=(*story.sites, early, job),
+        sites=(*story.sites, *job),
         pools=(dataclasses.replace(pool, t_s=0.5, checked_out=0), *story.pools),
     )
     small = Pool(size=4, max_overflow=2, timeout=1.0)
