@@ -24,6 +24,7 @@ from rushhour.forecast.words import (
     headline_of,
     leak_words,
     overload_words,
+    threads_words,
 )
 from rushhour.metrics.window import find_window
 from rushhour.rundir import History
@@ -73,7 +74,7 @@ def forecast(
     try:
         behaviour = read_behaviour(name, scenario, history, leak)
     except InsufficientDataError:
-        place = place_of(production, setup_of(scenario, history))
+        place = place_of(production, setup_of(scenario, history, leak))
         if (found := exhausted_already(scenario, history, verdict, leak, place)) is None:
             raise
         return found
@@ -118,6 +119,10 @@ def _answer(
                 "will do does not follow from the number of customers"
             ),
         )
+    pool = _exhausted_pool(leak, courses)
+    if answer == "yes" and (unknown := _threads_unknown(behaviour, place, leak, pool)):
+        answer = "unsure"
+        reasons = (unknown, *reasons)
     if (limits := _limits(behaviour, place, courses)) and answer == "no":
         answer = "unsure"
     if answer == "no" and exhausted:
@@ -127,7 +132,6 @@ def _answer(
         )
     elif answer == "no":
         limits = (*limits, fit_words(_pools(place, courses)))
-    pool = _exhausted_pool(leak, courses)
     own = leak if leak is not None and pool in (None, leak.pool) else None  # what the leak itself does
     demand: tuple[str, ...] = ()
     if answer != "no" and own is None and pool is not None:
@@ -168,7 +172,7 @@ def _of_leak(
     per_thread = "thread" in leak.kinds
     if leak.eager and place.threads is None:
         answer = "unsure"
-        reasons.append("how many threads a process has is not known; say it: --threads")
+        reasons.append(threads_words(behaviour.setup, leak.pool, capacity))
     elif leak.per_s and per_thread and answer != "no":
         answer = "unsure"
         reasons.append(
@@ -197,6 +201,22 @@ def _of_leak(
                 f"than pool {leak.pool} has connections"
             )
     return answer, tuple(reasons)
+
+
+def _threads_unknown(behaviour: Behaviour, place: Place, leak: Leak | None, pool: str | None) -> str:
+    """Say that threads may be too few to exhaust a pool, since nobody knows how many there are; else nothing.
+
+    A path that loses connections, and work outside of requests, need no threads.
+    """
+    capacity = None if pool is None else _capacity(place, pool)
+    if place.threads is not None or pool is None or capacity is None:
+        return ""
+    if leak is not None and leak.pool == pool and "thread" not in leak.kinds:
+        return ""
+    each = max((endpoint.at_once for endpoint in behaviour.endpoints.values()), default=1)
+    if behaviour.setup.threads_seen * each > capacity:
+        return ""
+    return threads_words(behaviour.setup, pool, capacity)
 
 
 def _limits(behaviour: Behaviour, place: Place, courses: Sequence[Course]) -> tuple[str, ...]:

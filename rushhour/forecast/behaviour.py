@@ -11,6 +11,7 @@ from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.processes import processes_of_service
 from rushhour.forecast.replayed import PoolRules
+from rushhour.forecast.threads import near_whole, threads_of, threads_seen
 from rushhour.forecast.visits import Job, Visit, read_visits
 from rushhour.metrics.latency_counts import bucket_counts, bucket_ms
 from rushhour.metrics.wording import counted
@@ -50,6 +51,20 @@ class Endpoint:
         """Whether a request takes several connections of one pool, at several lines."""
         return any(visit.sites > 1 and visit.per_request > 1.5 for visit in self.visits)
 
+    @property
+    def in_all(self) -> Mapping[str, int]:
+        """How many connections of each pool a request takes in all."""
+        found: dict[str, float] = defaultdict(float)
+        for visit in self.visits:
+            found[visit.pool] += visit.per_request
+        return {pool: math.ceil(near_whole(each)) for pool, each in found.items()}
+
+    @property
+    def at_once(self) -> int:
+        """How many connections of a pool a request may have at the same time."""
+        nested = self.overlaps or self.may_nest
+        return max(self.in_all.values(), default=1) if nested else 1
+
 
 @dataclass(frozen=True, slots=True)
 class HealthySecond:
@@ -66,7 +81,9 @@ class Setup:
 
     pools: Mapping[str, PoolRules]  # of each process
     processes: int
-    threads: int | None  # of a process; None: the scenario does not set them
+    threads: int | None  # of a process; None: the scenario does not set them, or the run had more
+    threads_said: int | None  # what the scenario says of them
+    threads_seen: int  # of a process, at least
     think_s: float  # the scenario's median pause
     push_share: float
 
@@ -129,7 +146,7 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         endpoints=endpoints,
         jobs=jobs,
         first=_first(history, endpoints),
-        setup=setup_of(scenario, history),
+        setup=setup_of(scenario, history, leak, _most_each(endpoints.values(), jobs)),
         cpu_share=_cpu_share(history, seconds, endpoints, counts, jobs=taken, server_s=server_s, leak=leak),
         cpu_s=None if (busy_s := _busy_s(history, "service", seconds)) is None else busy_s / total,
         server_s=server_s,
@@ -140,8 +157,15 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
     )
 
 
-def setup_of(scenario: Scenario, history: History) -> Setup:
-    """Return how the service of a run was set up; its pools are those that the agent saw."""
+def setup_of(
+    scenario: Scenario, history: History, leak: Leak | None, each: Mapping[str, int] | None = None
+) -> Setup:
+    """Return how the service of a run was set up; its pools are those that the agent saw.
+
+    `each` is how many connections of a pool a request has at once, at most, if that is known. Where the run
+    had more at work than the scenario's threads can be, as coroutines are, these bound nothing.
+    """
+    said, seen = threads_of(scenario), threads_seen(history, each or {}, leak)
     newest = {(sample.pid, sample.pool): sample for sample in history.pools}
     return Setup(
         pools={
@@ -149,17 +173,23 @@ def setup_of(scenario: Scenario, history: History) -> Setup:
             for sample in sorted(newest.values(), key=lambda sample: sample.t_s)
         },
         processes=processes_of_service(history),
-        threads=threads_of(scenario),
+        threads=None if said is not None and seen > said else said,
+        threads_said=said,
+        threads_seen=seen,
         think_s=scenario.load.think_time,
         push_share=scenario.load.push_share,
     )
 
 
-def threads_of(scenario: Scenario) -> int | None:
-    """Return the threads of a process, if the scenario passes them to the service."""
-    target, service = scenario.target, scenario.service
-    given = f"{target.command} {service.arguments} {' '.join(target.environment.values())}"
-    return service.threads if "{threads}" in given or target.app else None
+def _most_each(endpoints: Iterable[Endpoint], jobs: Iterable[Job]) -> dict[str, int]:
+    """Return how many connections of each pool a request takes in all, at most, if only requests do."""
+    found = Counter[str]()
+    for endpoint in endpoints:
+        for pool, each in endpoint.in_all.items():
+            found[pool] = max(found[pool], each)
+    for job in jobs:
+        found.pop(job.pool, None)
+    return found
 
 
 def _first(history: History, endpoints: Mapping[str, Endpoint]) -> Counter[str]:

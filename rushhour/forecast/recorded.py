@@ -8,7 +8,6 @@ from math import fsum
 from typing import Final
 
 from rushhour.errors import InsufficientDataError
-from rushhour.forecast.behaviour import threads_of
 from rushhour.forecast.checkouts import CheckOuts, count_checkouts
 from rushhour.forecast.demand import (
     ANY,
@@ -23,6 +22,7 @@ from rushhour.forecast.demand import (
 from rushhour.forecast.durations import from_buckets
 from rushhour.forecast.healthy import HealthySeconds, healthy_seconds, without_crowded
 from rushhour.forecast.processes import processes_of
+from rushhour.forecast.threads import near_whole, threads_of, threads_seen
 from rushhour.metrics.latencies import merge
 from rushhour.metrics.requests import NO_WAIT
 from rushhour.metrics.waits import waits_p99_ms
@@ -35,7 +35,6 @@ from rushhour.scenario.model import Scenario
 
 LEAST_JOINED: Final = 0.8  # of the check-outs have an endpoint that the customers' requests have too
 _OVERLAP: Final = 0.8  # a request that is shorter than this share of its holds held them at the same time
-_NEARLY_WHOLE: Final = 0.1
 _NOT_OF_THE_SERVICE: Final = frozenset({"generator", "harness"})
 
 
@@ -109,7 +108,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         endpoints=endpoints,
         pools=tuple(map(known, pools)),
         processes=processes,
-        threads=_threads(scenario, endpoints, pools),
+        threads=_threads(scenario, history, endpoints, pools),
         instances=1,
         seconds=tuple(map(second, sorted(healthy.seconds))),
         full=tuple(map(second, sorted(healthy.full))),
@@ -171,16 +170,8 @@ def _uses(
     for pool in pools:
         total = checkouts.total(pool, endpoints)
         if total.count and total.held_s > 0:
-            found.append(Use(pool, _whole(total.count / requests), checkouts.holds(pool, total)))
+            found.append(Use(pool, near_whole(total.count / requests), checkouts.holds(pool, total)))
     return found
-
-
-def _whole(per_request: float) -> float:
-    """Round to a whole number that is near: check-outs and requests are not counted at the same moments."""
-    nearest = round(per_request)
-    return (
-        float(nearest) if nearest and abs(per_request - nearest) <= _NEARLY_WHOLE * nearest else per_request
-    )
 
 
 def _endpoint(
@@ -237,7 +228,10 @@ def _beside(samples: Sequence[f.PoolSample]) -> float:
 
 
 def _threads(
-    scenario: Scenario, endpoints: Sequence[EndpointDemand], pools: Sequence[PoolDemand]
+    scenario: Scenario,
+    history: History,
+    endpoints: Sequence[EndpointDemand],
+    pools: Sequence[PoolDemand],
 ) -> int | None:
     """Return the threads of a process, if the scenario says them to the service.
 
@@ -245,13 +239,9 @@ def _threads(
     these bound nothing.
     """
     threads = threads_of(scenario)
-    if threads is None:
-        return None
-    for pool in pools:
-        each = most_each(endpoints, pool)
-        if each is not None and pool.in_use_max > threads * each:
-            return None
-    return threads
+    each = {pool.name: most_each(endpoints, pool) for pool in pools}
+    seen = threads_seen(history, {name: most for name, most in each.items() if most is not None})
+    return None if threads is not None and seen > threads else threads
 
 
 def most_each(endpoints: Sequence[EndpointDemand], pool: PoolDemand) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from rushhour.diagnosis.sites import at
-from rushhour.forecast.behaviour import Behaviour
+from rushhour.forecast.behaviour import Behaviour, Setup
 from rushhour.forecast.course import Course
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.place import Place
@@ -78,6 +78,23 @@ def leak_words(leak: Leak, capacity: int | None) -> str:
         return f"{seen}, all of which came back by garbage collection alone"
     return (
         f"{seen}; so few requests cannot tell a connection for each thread from a path that forgets to close"
+    )
+
+
+def threads_words(setup: Setup, pool: str, capacity: int | None) -> str:
+    """Say that nobody knows how many threads a process has, and what that means for a pool."""
+    shown = (
+        f"the run had {setup.threads_seen} at work at once" if setup.threads_seen else "the run shows none"
+    )
+    said = (
+        "its scenario does not say it"
+        if setup.threads_said is None
+        else f"its scenario says {setup.threads_said}, and the run had more at work"
+    )
+    has = "no limit" if capacity is None else f"{capacity} connections, which fewer threads cannot exhaust"
+    return (
+        f"how many threads a process has is not known ({said}; {shown}), and pool {pool} has {has}; say it: "
+        "--threads"
     )
 
 

@@ -36,15 +36,17 @@ PUSHED = Production(customers=800, think_time=10.0, day=RUSH_HOUR)
 HOLDS = 4  # testers' threads that keep a connection
 
 
+TARGET: dict[str, Any] = {
+    "name": "referrals",
+    "command": "gunicorn --threads {threads}",
+    "health": "/health",
+    "releases": ("1.1", "1.1.1"),
+}
+
+
 def scenario(**changes: Any) -> Scenario:
-    target = {
-        "name": "referrals",
-        "command": "gunicorn --threads {threads}",
-        "health": "/health",
-        "releases": ("1.1", "1.1.1"),
-    }
     load = {"users": 10, "duration": 30.0, "warm_up": 5.0, "think_time": 2.0}
-    return histories.testers(**{"target": target, "load": load, "release": "1.1"} | changes)
+    return histories.testers(**{"target": TARGET, "load": load, "release": "1.1"} | changes)
 
 
 @cache
@@ -204,12 +206,14 @@ def test_the_first_of_many_processes_loses_its_connections_earlier(workers: int)
 
 
 # 200 testers keep 18 of 40 connections out for a second each, so that 30 answer at most 30 requests a second.
+MANY = 5000  # threads: as good as without a limit
 SLOW = measured(per_s=18, hold_s=1.0, users=200, replica_cores=0.001, service_cores=0.001)
 
 
-def slow_answers(customers: int, threads: int | None, **changes: Any) -> Forecast:
+def slow_answers(
+    customers: int, threads: int | None, command: str = "gunicorn --threads {threads}", **changes: Any
+) -> Forecast:
     """A release whose only fault is that each answer takes a second, under so many customers all day."""
-    command = "gunicorn --threads {threads}" if threads else "gunicorn"
     target = {"name": "referrals", "command": command, "health": "/health", "releases": ("1.1.1",)}
     given = scenario(
         target=target,
@@ -222,15 +226,15 @@ def slow_answers(customers: int, threads: int | None, **changes: Any) -> Forecas
 
 def test_a_queue_that_grows_for_minutes_exhausts_the_pool() -> None:
     """30 connections answer 30 a second; 600 customers ask for 54, and are seen to wait for up to 10 s."""
-    assert slow_answers(300, None).exhausts == "no"
-    long = slow_answers(600, None)
+    assert slow_answers(300, MANY).exhausts == "no"
+    long = slow_answers(600, MANY)
     assert long.exhausts == "unsure"
     assert "pool replica would be full for long, and a check-out would wait for about" in long.reasons[0]
-    longer = slow_answers(1400, None)
+    longer = slow_answers(1400, MANY)
     assert (longer.exhausts, longer.cause, longer.pool) == ("yes", "saturation", "replica")
     assert longer.exhausted_after_s is not None
     burst = "0s 1%, 10m 1%, 11m 100%, 671s 100%, 12m 1%, 24h 1%"  # too short a time
-    assert slow_answers(1400, None, day=burst).exhausts != "yes"
+    assert slow_answers(1400, MANY, day=burst).exhausts != "yes"
 
 
 @pytest.mark.parametrize("at_s", [64_850, 65_050])
@@ -240,7 +244,7 @@ def test_a_peak_of_minutes_counts_wherever_it_lies_in_a_day(at_s: int) -> None:
     def peak_of(seconds: int) -> Forecast:
         end_s = at_s + 10 + seconds
         day = f"0s 1%, {at_s}s 1%, {at_s + 10}s 100%, {end_s}s 100%, {end_s + 10}s 1%, 24h 1%"
-        return slow_answers(1400, None, day=day)
+        return slow_answers(1400, MANY, day=day)
 
     assert peak_of(340).exhausts == "yes"
     assert peak_of(30).exhausts != "yes"
@@ -248,7 +252,7 @@ def test_a_peak_of_minutes_counts_wherever_it_lies_in_a_day(at_s: int) -> None:
 
 def test_a_push_that_filled_the_pool_for_a_moment_is_not_when_it_is_exhausted() -> None:
     day = "00:00 10%, 08:00 push 40%, 17:00 10%, 18:00 100%, 21:00 100%, 22:00 10%, 24:00 10%"
-    found = slow_answers(1400, None, day=day)
+    found = slow_answers(1400, MANY, day=day)
     assert found.exhausts == "yes"
     assert "17:30" < found.exhausted_at[0] <= "18:01"
 
@@ -266,7 +270,7 @@ def test_a_pool_that_was_full_for_a_moment_is_exhausted_from_when_check_outs_tim
 
 def test_no_wait_is_longer_than_its_time_out_and_one_that_may_be_as_long_is_unsure() -> None:
     day = "0s 1%, 10m 1%, 610s 100%, 640s 100%, 650s 1%, 24h 1%"  # too short for a time-out, by 25 %
-    found = slow_answers(1400, None, day=day)
+    found = slow_answers(1400, MANY, day=day)
     [replica] = found.pools
     assert replica.wait_p99_ms is not None
     assert replica.wait_p99_ms.expected < replica.wait_p99_ms.high == 30_000
@@ -279,6 +283,32 @@ def test_requests_that_wait_for_threads_all_day_are_no_release_that_holds() -> N
     assert found.exhausts == "unsure"
     assert any("wait for a thread for long" in reason for reason in found.reasons)
     assert slow_answers(150, 20).exhausts == "no"
+
+
+def test_fewer_threads_than_the_run_had_at_work_are_not_believed() -> None:
+    """Twelve threads keep a connection, and the scenario says 8; or it says nothing."""
+    history = few_testers(threads=12)
+    eight = scenario(service={"threads": 8})
+    silent = scenario(target={**TARGET, "command": "gunicorn"})
+    for given, words in ((eight, "its scenario says 8"), (silent, "its scenario does not say it")):
+        found = made(history, PUSHED, given)
+        assert found.exhausts == "unsure"
+        assert any(f"is not known ({words}" in reason for reason in found.reasons)
+        assert any("; the run had 12 at work at once)" in reason for reason in found.reasons)
+        assert made(history, dataclasses.replace(PUSHED, threads=64), given).exhausts == "yes"
+
+
+def test_threads_that_nobody_knows_may_be_too_few_to_exhaust_a_pool_without_a_leak() -> None:
+    """18 connections were out at once, so that there are as many threads or more."""
+    assert slow_answers(1400, None, "gunicorn --threads 8").exhausts == "unsure"
+    assert slow_answers(150, None, "gunicorn --threads 8").exhausts == "no"
+    small = Pool(size=12, max_overflow=2, timeout=30.0)
+    assert slow_answers(1400, None, "gunicorn --threads 8", pool=small).exhausts == "yes"
+
+
+def test_a_path_that_leaks_needs_no_threads() -> None:
+    given = scenario(target={**TARGET, "command": "gunicorn"})
+    assert made(few_testers("path"), Production(customers=20), given).exhausts == "yes"
 
 
 def test_cpu_that_is_used_at_the_same_rate_all_the_time_counts() -> None:
