@@ -184,7 +184,7 @@ def _of_leak(
             "garbage collection brought the connections back in the run; how soon it does so in production "
             "is not known"
         )
-    elif per_thread and not _threads_suffice(leak, place):
+    elif per_thread and not _threads_suffice(behaviour, leak, place):
         reasons.append(
             f"a process has {place.threads} threads and {capacity} connections, so a connection for each "
             "thread does not empty the pool"
@@ -214,7 +214,7 @@ def _threads_unknown(behaviour: Behaviour, place: Place, leak: Leak | None, pool
     if leak is not None and leak.pool == pool and "thread" not in leak.kinds:
         return ""
     each = max((endpoint.at_once for endpoint in behaviour.endpoints.values()), default=1)
-    if behaviour.setup.threads_seen * each > capacity:
+    if behaviour.setup.threads_seen * each + behaviour.standing.get(pool, 0) > capacity:
         return ""
     return threads_words(behaviour.setup, pool, capacity)
 
@@ -326,10 +326,10 @@ def _capacity(place: Place, pool: str) -> int | None:
     return place.pools[pool].capacity if pool in place.pools else None
 
 
-def _threads_suffice(leak: Leak, place: Place) -> bool:
-    """Whether a process can have as many threads as its pool has connections."""
-    capacity = _capacity(place, leak.pool)
-    return capacity is not None and (place.threads is None or place.threads >= capacity)
+def _threads_suffice(behaviour: Behaviour, leak: Leak, place: Place) -> bool:
+    """Whether a process can have as many threads as its pool has connections for them."""
+    capacity, standing = _capacity(place, leak.pool), behaviour.standing.get(leak.pool, 0)
+    return capacity is not None and (place.threads is None or place.threads + standing >= capacity)
 
 
 def _site_of(diagnosis: Diagnosis, pool: str | None) -> CallSite | None:

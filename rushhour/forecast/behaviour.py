@@ -11,6 +11,7 @@ from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.processes import processes_of_service
 from rushhour.forecast.replayed import PoolRules
+from rushhour.forecast.standing import standing_of
 from rushhour.forecast.threads import near_whole, threads_of, threads_seen
 from rushhour.forecast.visits import Job, Visit, read_visits
 from rushhour.metrics.latency_counts import bucket_counts, bucket_ms
@@ -96,6 +97,7 @@ class Behaviour:
     seconds: tuple[HealthySecond, ...]
     endpoints: Mapping[str, Endpoint]
     jobs: tuple[Job, ...]
+    standing: Mapping[str, int]  # pool -> connections of a process that are out all the time
     first: Mapping[str, int]  # requests of the first seconds of the load: what customers do when they come
     setup: Setup
     cpu_share: float | None  # of the time that a request spends in the process; None: unknown
@@ -145,6 +147,7 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         seconds=_seconds(rows, seconds, users, latency_s),
         endpoints=endpoints,
         jobs=jobs,
+        standing=standing_of(history, first, last),
         first=_first(history, endpoints),
         setup=setup_of(scenario, history, leak, _most_each(endpoints.values(), jobs)),
         cpu_share=_cpu_share(history, seconds, endpoints, counts, jobs=taken, server_s=server_s, leak=leak),

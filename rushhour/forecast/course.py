@@ -133,7 +133,7 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         course.replayed_s += length_s
         _replay(course, place, maker, start_s, length_s)
     if leak is not None and leak.per_s:
-        _outside_requests(course, place, leak, dice)
+        _outside_requests(course, place, leak, dice, behaviour.standing.get(leak.pool, 0))
     elif not whole_day(place, drawn):
         _steady(course, place, maker, busy_s)
     steps = steps_of(place)
@@ -196,12 +196,12 @@ def _exhausted(course: Course, pool: str, at_s: float) -> None:
     course.exhausted[pool] = min(at_s, course.exhausted.get(pool, math.inf))
 
 
-def _outside_requests(course: Course, place: Place, leak: Leak, dice: Random) -> None:
-    """Add a leak of jobs, which does not depend on the customers."""
+def _outside_requests(course: Course, place: Place, leak: Leak, dice: Random, standing: int) -> None:
+    """Add a leak of jobs, which does not depend on the customers; `standing` connections are out anyway."""
     rules = place.pools.get(leak.pool)
     if rules is None or rules.capacity is None or "dropped" in leak.kinds:
         return
-    at_s = min(leak.lost_after_s(rules.capacity, dice) for _ in range(place.processes))
+    at_s = min(leak.lost_after_s(max(1, rules.capacity - standing), dice) for _ in range(place.processes))
     if at_s <= place.day.length_s:
         _exhausted(course, leak.pool, at_s)
         _lose_all(course, leak.pool, rules.capacity)
@@ -218,6 +218,7 @@ def _steady(course: Course, place: Place, maker: Maker, busy_s: float) -> None:
     rules = place.pools.get(leak.pool) if leak is not None else None
     if leak is None or rules is None or rules.capacity is None or drawn.kind == "dropped":
         return
+    free = max(1, rules.capacity - maker.behaviour.standing.get(leak.pool, 0))
     shares = drawn.shares()
     share = math.fsum(shares[name] for name in maker.leaky)
     hazards = []
@@ -226,10 +227,10 @@ def _steady(course: Course, place: Place, maker: Maker, busy_s: float) -> None:
     paces = [ordered[len(ordered) * at // PACES] for at in range(PACES)] + ordered[-1:]
     cumulated = 0.0
     # A process that starts all its threads at once uses them in turn: each request there takes another one.
-    in_turn = drawn.kind == "thread" and leak.eager and (place.threads or math.inf) >= rules.capacity
+    in_turn = drawn.kind == "thread" and leak.eager and (place.threads or math.inf) >= free
     chance = 1.0 if in_turn else drawn.leaks if drawn.kind == "path" else 0.0
     # Of all processes the one that has lost its connections first.
-    needed = min(dice.gammavariate(rules.capacity, 1.0) for _ in range(place.processes))
+    needed = min(dice.gammavariate(free, 1.0) for _ in range(place.processes))
     for step in steps_of(place):
         rate, step_s = drawn.per_customer_s * step.customers, step.end_s - step.start_s
         if chance:
@@ -239,11 +240,10 @@ def _steady(course: Course, place: Place, maker: Maker, busy_s: float) -> None:
                 _lose_all(course, leak.pool, rules.capacity)
                 return
             cumulated += lost
-        elif place.threads is None or place.threads >= rules.capacity:
+        elif place.threads is None or place.threads >= free:
             if rate not in known:
                 known[rate] = math.fsum(
-                    hazard_per_s(rate, busy_s * pace, drawn.cores, drawn.cpu_share, rules.capacity)
-                    for pace in paces
+                    hazard_per_s(rate, busy_s * pace, drawn.cores, drawn.cpu_share, free) for pace in paces
                 ) / len(paces)
             hazards.append((step.start_s, step.end_s, known[rate] * place.processes))
     at_s = first_reached_s(hazards, dice)

@@ -175,7 +175,10 @@ def windows(place: Place, drawn: Drawn) -> list[tuple[float, float]]:
 
 
 def job_arrivals(place: Place, maker: Maker, start_s: float, length_s: float) -> Iterator[Arrival]:
-    """Yield jobs in order of time. Each process has loops that take a connection, give it back, and pause."""
+    """Yield jobs in order of time. Each process has loops that take a connection, give it back, and pause.
+
+    First come those that have a connection out all the time.
+    """
     dice = maker.dice
     coming: list[tuple[float, int, int]] = []  # when, a loop of which process and job
     pauses_s = []
@@ -186,6 +189,9 @@ def job_arrivals(place: Place, maker: Maker, start_s: float, length_s: float) ->
             for _ in range(loops):
                 busy = dice.random() * loops < per_s * job.hold_s
                 coming.append((start_s + (0.0 if busy else _after(pauses_s[-1], dice)), process, number))
+    for process in range(min(place.processes, MOST_PROCESSES)):
+        for pool, count in maker.behaviour.standing.items():
+            yield from [(start_s, (Stage((pool,), idle_s=math.inf, aside=process),))] * count
     heapq.heapify(coming)
     while coming and coming[0][0] < start_s + length_s:
         at_s, process, number = coming[0]

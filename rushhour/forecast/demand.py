@@ -62,6 +62,7 @@ class PoolDemand:
     create_s: float | None  # mean time to open a connection; None: none was opened
     in_use_max: int  # of a process, sampled
     sites: tuple[SiteDemand, ...]  # most connection-seconds first
+    standing: int = 0  # connections of a process that are out all the time, of no request
     beside: float = 1.0  # connections to its server, of all processes, out while one was: on average
     cpu_s: float | None = None  # of its server, for one check-out; None: unknown
     waited_p99_s: tuple[float, float] | None = None  # of the whole load: its bucket's bounds; None: unknown

@@ -77,6 +77,7 @@ def loads_of(place: Place, maker: Maker) -> dict[str, Load]:
         jobs = [(job, per_s) for job, per_s in drawn.jobs if server_of(job.pool) == server]
         cores -= math.fsum(per_s for _, per_s in jobs) * behaviour.server_s.get(server, 0.0)
         taken = math.fsum(per_s * job.hold_s for job, per_s in jobs if job.pool == name)
+        taken += behaviour.standing.get(name, 0)
         capacity = math.inf if rules.capacity is None else rules.capacity
         found[name] = Load(
             think_s=1.0 / drawn.per_customer_s,

@@ -22,6 +22,7 @@ from rushhour.forecast.demand import (
 from rushhour.forecast.durations import from_buckets
 from rushhour.forecast.healthy import HealthySeconds, healthy_seconds, without_crowded
 from rushhour.forecast.processes import processes_of
+from rushhour.forecast.standing import standing_of
 from rushhour.forecast.threads import near_whole, threads_of, threads_seen
 from rushhour.metrics.latencies import merge
 from rushhour.metrics.requests import NO_WAIT
@@ -67,7 +68,11 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         )
     mean_s = fsum(latency_s[name] * count for name, count in requests.items()) / requests.total()
     counts = processes_of(history, samples)
-    pools = tuple(_pool(name, checkouts, samples, seconds, counts[name]) for name in names)
+    standing = standing_of(history, min(healthy.seconds), max(healthy.seconds) + 1)
+    pools = tuple(
+        replace(_pool(name, checkouts, samples, seconds, counts[name]), standing=standing.get(name, 0))
+        for name in names
+    )
     processes = max(pool.processes for pool in pools)
     cores = _cores(history, healthy, processes)
     cpu = _cpu(history, healthy, cores)

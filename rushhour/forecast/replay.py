@@ -54,7 +54,7 @@ class _Thread:
 
 
 class _Pool:
-    __slots__ = ("capacity", "full_since_s", "in_use", "lost", "queue", "seen", "timeout_s")
+    __slots__ = ("capacity", "full_since_s", "in_use", "lost", "queue", "seen", "standing", "timeout_s")
 
     def __init__(self, rules: PoolRules, seen: PoolSeen) -> None:
         self.capacity = math.inf if rules.capacity is None else rules.capacity
@@ -62,6 +62,7 @@ class _Pool:
         self.in_use = 0
         self.full_since_s: float | None = None
         self.lost = 0
+        self.standing = 0  # out for ever, and by no leak
         self.queue: deque[tuple[_Request, float, int]] = deque()
         self.seen = seen
 
@@ -278,6 +279,7 @@ class Replay:
 
     def _take(self, request: _Request, pool: _Pool, name: str, stage: Stage, waited_s: float) -> None:
         pool.in_use += 1
+        pool.standing += request.aside and math.isinf(stage.idle_s)
         seen = pool.seen
         seen.checkouts += 1
         if len(seen.waits_s) < MOST_WAITS:
@@ -294,7 +296,7 @@ class Replay:
     def _count_lost(self, pool: _Pool) -> None:
         pool.lost += 1
         pool.seen.lost_max = max(pool.seen.lost_max, pool.lost)
-        if pool.lost >= pool.capacity:
+        if pool.lost + pool.standing >= pool.capacity:
             pool.exhausted()
 
     def _lose(self, pool: _Pool) -> None:

@@ -37,6 +37,7 @@ class Bounds:
     capacity: float
     timeout_s: float
     create_s: float
+    standing: int = 0  # connections that are out all the time
     server: str = ""
     cores: float = math.inf
     beside: float = 1.0

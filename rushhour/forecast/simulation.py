@@ -34,7 +34,7 @@ class _Pool:
         self.bounds = bounds
         self.tally = PoolTally()
         self.queue: deque[tuple[int, int]] = deque()  # customer, its turn
-        self.out = 0
+        self.out = bounds.standing
         self.idle = 0
         self.changed_s = 0.0
         self.of_server: list[_Pool] = [self]
@@ -44,7 +44,7 @@ class _Pool:
         bounds = self.bounds
         if not bounds.on_cpu:
             return 1.0
-        out = self.out if len(self.of_server) == 1 else sum(pool.out for pool in self.of_server)
+        out = sum(pool.out - pool.bounds.standing for pool in self.of_server)
         slower = slowed(out, bounds.cores) / slowed(bounds.beside, bounds.cores)
         return 1.0 - bounds.on_cpu + bounds.on_cpu * slower
 

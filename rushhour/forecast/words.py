@@ -111,6 +111,7 @@ def demand_words(behaviour: Behaviour, place: Place, pool: str, per_customer_s: 
         )
     peak = max(share for _, share in place.day.points)
     wanted = per_customer_s * place.customers * peak * held_s / place.processes
+    wanted += behaviour.standing.get(pool, 0)
     wanted += sum(job.per_s * job.hold_s for job in behaviour.jobs if job.pool == pool)
     rules = place.pools[pool]
     return (
@@ -166,6 +167,8 @@ def assumptions(behaviour: Behaviour, place: Place) -> tuple[str, ...]:
             "themselves: as many of a process as in the run if they came before the load, too; whether "
             "others grow with the customers is not known, so that they do in some of the courses"
         )
+    for pool, count in sorted(behaviour.standing.items()):
+        found.append(f"{counted(count, 'connection')} of pool {pool} are out all the time in each process")
     if behaviour.cpu_share is None:
         found.append("the CPU of the process was not measured, so a wide range of shares was tried")
     return tuple(found)

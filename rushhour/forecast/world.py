@@ -84,7 +84,7 @@ def resampled_worlds(
     for pool in demand.pools:
         own = setting.pools[pool.name]
         capacity = math.inf if own.capacity is None else own.capacity
-        bounded = Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0)
+        bounded = Bounds(own.size, capacity, own.timeout_s, pool.create_s or 0.0, pool.standing)
         bounds.append(_shared(bounded, demand, setting, pool))
     each, think_s = spread_customers(setting, dice), demand.think_s / (oftener * setting.activity)
     if demand.open_arrivals:

@@ -206,6 +206,24 @@ class Story:
         return History(environment=None, **series | {"events": tuple(events), "processes": (process,)})
 
 
+def listening(history: History, pool: str, count: int) -> History:
+    """The same run beside consumers, each of which listens over a connection from before the load on."""
+    story = Story()
+    for number in range(count):
+        changes = {"id": -1 - number, "pool": pool, "endpoint": None, "request_ended_s": None}
+        story.checkout(number, -3.0, f"consumer-{number}", site=OTHER_SITE, **changes)
+    return dataclasses.replace(
+        history,
+        checkouts=(*history.checkouts, *story.facts["checkouts"]),
+        pools=tuple(
+            dataclasses.replace(sample, checked_out=sample.checked_out + count)
+            if sample.pool == pool
+            else sample
+            for sample in history.pools
+        ),
+    )
+
+
 def request_row(t_s: int, endpoint: str, count: int, ms: float, outcome: f.Outcome) -> f.RequestCount:
     """A row of requests.jsonl whose requests all took `ms`; `t_s` since the run's anchor."""
     return f.RequestCount(t_s, endpoint, outcome, count, _latencies(int(ms * 1000), count))

@@ -398,6 +398,18 @@ def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int,
     assert any("come by themselves" in assumption for assumption in found.assumptions)
 
 
+@pytest.mark.parametrize(("size", "exhausts"), [(2, "yes"), (3, "no")])
+def test_connections_that_are_out_all_the_time_are_not_there_for_requests(size: int, exhausts: str) -> None:
+    """Two consumers listen, each over a connection that it took before the load; requests need a fifth of one."""
+    plain = few_testers("none")
+    pool = Pool(size=size, max_overflow=0, timeout=5.0)
+    busy = Production(customers=100, think_time=2.0, pool=pool, day="steady over 20s")
+    found = made(histories.listening(plain, "replica", 2), busy, scenario(release="1.1.1"), repeats=4)
+    assert found.exhausts == exhausts
+    assert "2 connections of pool replica are out all the time in each process" in found.assumptions
+    assert made(plain, busy, scenario(release="1.1.1"), repeats=4).exhausts == "no"
+
+
 def test_jobs_take_no_thread_from_requests_and_come_without_them() -> None:
     job = (Stage(("replica",), idle_s=5.0, aside=0),)
     seen = replayed(site(threads=1), [(0.0, job), (0.0, job), (0.1, HOLD), (1.0, HOLD), (2.0, HOLD)])

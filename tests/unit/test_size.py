@@ -164,6 +164,19 @@ def test_connections_that_no_request_takes_are_not_bounded_by_threads() -> None:
     assert usable_connections(dataclasses.replace(demand, endpoints=tuple(twice)), setting, pool) == 12
 
 
+def test_connections_that_are_out_all_the_time_are_needed_beside_those_of_requests() -> None:
+    history = histories.listening(measured(hold_s=0.1, **QUIET), "replica", 3)
+    demand = read_demand("runs/x", scenario(), history)
+    (found,) = size_pools(demand, measured_setting(demand), max_connections=None).pools
+    plain = sized()
+    assert plain.enough is not None
+    assert plain.together is not None
+    assert (found.enough, found.together) == (plain.enough + 3, plain.together + 3)
+    assert any("; 3 of them are out all the time, for no request" in why for why in found.reasons)
+    setting = dataclasses.replace(measured_setting(demand), threads=6)
+    assert usable_connections(demand, setting, demand.pools[0]) == 9
+
+
 def test_more_customers_than_a_process_can_answer_are_refused() -> None:
     with pytest.raises(UsageError, match="no Python process answers more than 5,000"):
         sized(customers=100_000)

@@ -202,7 +202,7 @@ def usable_connections(demand: Demand, setting: Setting, pool: PoolDemand) -> in
     takes connections outside of requests, as jobs do, is no thread of the server's.
     """
     each = most_each(demand.endpoints, pool)
-    return None if setting.threads is None or each is None else setting.threads * each
+    return None if setting.threads is None or each is None else setting.threads * each + pool.standing
 
 
 def _reserve(least: int, usable: int | None) -> int:
@@ -233,4 +233,5 @@ def _together(demand: Demand, setting: Setting, pool: str) -> int:
     threads = None if setting.threads is None else setting.threads * setting.processes * setting.instances
     customers = max(1, setting.customers // parts)
     whole = replace(setting, pools=pools, threads=threads, customers=customers, processes=1, instances=1)
-    return max(1, math.ceil(predict(demand, whole).pools[pool].in_use_max.high * parts))
+    others = demand.pool(pool).standing * (setting.processes * setting.instances - parts)
+    return max(1, math.ceil(predict(demand, whole).pools[pool].in_use_max.high * parts) + others)

@@ -64,6 +64,8 @@ def _why(size: PoolSize, least: int) -> str:
         less, shown = fewer[-1].capacity, fewer[-1].calm
         share = f"{shown.waits_share.value:.0%}"
         text += f"; with {less}, {share} would wait, the slowest hundredth for {_span(shown)}"
+    if size.demand.standing:
+        text += f"; {size.demand.standing} of them are out all the time, for no request"
     return f"{text}; the overflow is a reserve for what the run did not show"
 
 
