@@ -44,15 +44,20 @@ class Job:
     calm: int = 0  # check-outs before the load began, of all processes
     calm_s: float = 0.0  # process-seconds in which those were counted; 0: nothing is known of them
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether as many came before the load as during it."""
+        return 0 < self.per_s * self.calm_s <= self.calm
+
     def steady_per_s(self, dice: Random) -> float:
         """Draw how many of them a process has each second however many customers there are.
 
         If as many came without customers, that is all of them. If fewer did, all, none or a part of them may
         be steady, each as likely as the count before the load then was (Poisson counts, equal priors).
         """
-        expected = self.per_s * self.calm_s
-        if self.calm and self.calm >= expected:
+        if self.is_steady:
             return self.per_s
+        expected = self.per_s * self.calm_s
         log_chance = self.calm * math.log(expected) if self.calm else 0.0
         all_steady = math.exp(log_chance - expected - math.lgamma(self.calm + 1))
         none_steady = 0.0 if self.calm else 1.0
@@ -88,7 +93,7 @@ def read_visits(
     """Return the check-outs of each endpoint, and those of no request, from second `first` up to `last`.
 
     Where no check-out has an endpoint of the customers' requests, nothing says which are of requests: all are
-    taken to be, and spread over them evenly.
+    taken to be, and spread over them evenly, unless as many came before the load.
     """
     requests = Counter[str]()
     for row in history.requests:
@@ -102,17 +107,22 @@ def read_visits(
         if name is not None:
             each = total.taken / max(1, requests[name])
             visits[name].append(Visit(pool, each, total.hold_s, total.holds, total.sites))
-        elif named:
-            per_s = total.taken / (last - first) / processes
-            calm_s = _calm_s(history, pool)
-            at_once = max(math.ceil(per_s * total.hold_s), _most_out(history, pool, first, last), 1)
-            calm = total.calm if calm_s else 0
-            jobs.append(Job(pool, per_s, total.hold_s, at_once, total.holds, calm, calm_s))
+            continue
+        job = _job(history, pool, total, first, last, processes=processes)
+        if named or job.is_steady:
+            jobs.append(job)
         else:
             each = total.taken / max(1, requests.total())
             for own in visits.values():
                 own.append(Visit(pool, each, total.hold_s, total.holds))
     return {name: tuple(own) for name, own in visits.items()}, tuple(jobs)
+
+
+def _job(history: History, pool: str, total: _Total, first: int, last: int, *, processes: int) -> Job:
+    per_s = total.taken / (last - first) / processes
+    at_once = max(math.ceil(per_s * total.hold_s), _most_out(history, pool, first, last), 1)
+    calm_s = _calm_s(history, pool)
+    return Job(pool, per_s, total.hold_s, at_once, total.holds, total.calm if calm_s else 0, calm_s)
 
 
 def _taken(history: History, first_s: float, last_s: float, names: Iterable[str]) -> _Taken:

@@ -91,7 +91,10 @@ def parse_day(text: str) -> Day:
         at_s, clock = _time_of(found[1])
         clocks.add(clock)
         if at_s < last_s or (at_s == last_s and not found[2]):
-            raise ValueError(f"{part!r} does not come after the point before it; write them in order of time")
+            over = "; past midnight, write times since the start: 0s 10%, 4h 100%" if clock else ""
+            raise ValueError(
+                f"{part!r} does not come after the point before it; write them in order of time{over}"
+            )
         last_s = at_s
         if float(share[1]) > 100:
             raise ValueError(f"{part!r}: a share is at most 100%")

@@ -377,30 +377,37 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
 
 @pytest.mark.parametrize(("before", "exhausts"), [(9, "no"), (0, "yes")], ids=["a schedule", "a queue"])
 def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int, exhausts: str) -> None:
-    """Two check-outs a second, of a second each; the pool was there for 4.5 s before the load."""
-    story = few_testers("none")
-    counted = {4.9: before, 9.9: before + 10, 35.0: before + 60}
-    job = [
-        dataclasses.replace(
-            story.sites[0], t_s=at_s, endpoint=None, site=OTHER_SITE, checkouts=count, held_s=float(count)
-        )
-        for at_s, count in counted.items()
-    ]
-    pool = next(sample for sample in story.pools if sample.pool == "replica")
-    history = dataclasses.replace(
-        story,
-        sites=(*story.sites, *job),
-        pools=(dataclasses.replace(pool, t_s=0.5, checked_out=0), *story.pools),
-    )
+    story = with_job(few_testers("none"), before)
     small = Pool(size=4, max_overflow=2, timeout=1.0)
-    found = made(history, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
+    found = made(story, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == exhausts
     assert any("come by themselves" in assumption for assumption in found.assumptions)
 
 
+@pytest.mark.parametrize("before", [9, 0])
+def test_check_outs_of_no_known_request_are_of_jobs_only_if_they_came_before_the_load(before: int) -> None:
+    """No check-out has an endpoint, as where the agent knows no request of the framework."""
+    jobs_only = with_job(dataclasses.replace(few_testers("none"), sites=()), before)
+    behaviour = read_behaviour("x", scenario(release="1.1.1"), jobs_only)
+    assert len(behaviour.jobs) == (1 if before else 0)
+    assert [len(endpoint.visits) for endpoint in behaviour.endpoints.values()] == [0 if before else 1] * 2
+
+
+def with_job(history: History, before: int) -> History:
+    """Two check-outs a second, of a second each; the pool was there for 4.5 s before the load."""
+    counted = {4.9: before, 9.9: before + 10, 35.0: before + 60}
+    job = [
+        f.SiteTotal(at_s, histories.PID, "replica", OTHER_SITE, None, count, float(count), 1.0)
+        for at_s, count in counted.items()
+    ]
+    pool = next(sample for sample in history.pools if sample.pool == "replica")
+    early = dataclasses.replace(pool, t_s=0.5, checked_out=0)
+    return dataclasses.replace(history, sites=(*history.sites, *job), pools=(early, *history.pools))
+
+
 @pytest.mark.parametrize(("size", "exhausts"), [(2, "yes"), (3, "no")])
 def test_connections_that_are_out_all_the_time_are_not_there_for_requests(size: int, exhausts: str) -> None:
-    """Two consumers listen, each over a connection that it took before the load; requests need a fifth of one."""
+    """Two consumers listen, each over a connection of its own; requests need a fifth of one."""
     plain = few_testers("none")
     pool = Pool(size=size, max_overflow=0, timeout=5.0)
     busy = Production(customers=100, think_time=2.0, pool=pool, day="steady over 20s")
