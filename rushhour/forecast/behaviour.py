@@ -26,6 +26,7 @@ QUIET: Final = 0.25  # of the mean requests of a second
 FIRST_S: Final = 1.0  # of the load, in which customers come and have not yet thought
 FEWEST_FIRST: Final = 5
 PACES: Final = (0.5, 10.0)  # a second is taken to be at most this much faster or slower than the mean
+MEAN_THINK: Final = 1.5  # times the median, at most: log-normal think times of the locustfiles have 1.2
 OVERLAP: Final = 1.05  # connections held for longer than their request took are held at the same time
 
 
@@ -109,6 +110,17 @@ class Behaviour:
     @property
     def requests(self) -> int:
         return sum(sum(second.requests.values()) for second in self.seconds)
+
+    @property
+    def pauses_more(self) -> bool:
+        """Whether customers let pass more time between two requests than the scenario's think time can be."""
+        customer_s = sum(second.customers for second in self.seconds)
+        latency_s = math.fsum(
+            self.endpoints[name].latency_s * count
+            for second in self.seconds
+            for name, count in second.requests.items()
+        )
+        return customer_s - latency_s > MEAN_THINK * self.setup.think_s * self.requests
 
 
 def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak | None = None) -> Behaviour:

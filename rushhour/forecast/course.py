@@ -14,7 +14,7 @@ from itertools import accumulate
 from random import Random
 from typing import Final
 
-from rushhour.forecast.behaviour import Behaviour
+from rushhour.forecast.behaviour import MEAN_THINK, Behaviour
 from rushhour.forecast.customers import (
     MOST_PROCESSES,
     Drawn,
@@ -83,12 +83,14 @@ def draw(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
         for second in chosen:
             counts.update(second.requests)
     between_s = customers / counts.total()
-    pause = dice.uniform(*PAUSE_SHARE)
+    pause_s = dice.uniform(*PAUSE_SHARE) * between_s
+    if behaviour.pauses_more:  # by its own, which may or may not change with the think time
+        pause_s = dice.choice((pause_s, min(pause_s, MEAN_THINK * behaviour.setup.think_s)))
     scale = place.think_s / behaviour.setup.think_s
     paces = tuple(second.pace for second in chosen if second.pace is not None) or (1.0,)
     share = dice.uniform(*UNKNOWN_CPU_SHARE) if behaviour.cpu_share is None else behaviour.cpu_share
     names = tuple(sorted(counts))
-    per_customer_s = 1.0 / (between_s * (pause * scale + 1.0 - pause))
+    per_customer_s = 1.0 / (pause_s * scale + between_s - pause_s)
     rate = per_customer_s * place.customers * peak(place) / place.processes
     return Drawn(
         per_customer_s=per_customer_s,

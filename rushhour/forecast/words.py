@@ -159,6 +159,11 @@ def assumptions(behaviour: Behaviour, place: Place) -> tuple[str, ...]:
         else "each customer asks as often as in the run",
         "production's servers are as fast as those of the run, and the query plans are the same",
     ]
+    if place.think_s != behaviour.setup.think_s and behaviour.pauses_more:
+        found.append(
+            f"customers paused for longer in the run than its think time of {behaviour.setup.think_s:g} s; "
+            "those pauses change with it in some of the courses, and stay in the others"
+        )
     if place.steady:
         found.append("all customers are there for a day, and no push notification goes out")
     if behaviour.jobs:

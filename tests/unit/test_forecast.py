@@ -125,6 +125,18 @@ def test_fewer_threads_than_connections_cannot_lose_them_all() -> None:
     assert any("16 threads and 30 connections" in reason for reason in found.reasons)
 
 
+@pytest.mark.parametrize(("run_s", "least"), [(2.0, 50), (0.01, 400)])
+def test_pauses_that_are_no_think_time_may_stay_when_it_changes(run_s: float, least: float) -> None:
+    """Two seconds between two requests: of a think time of 10 ms hardly any is thought."""
+    load = {"users": 10, "duration": 30.0, "warm_up": 5.0, "think_time": run_s}
+    production = Production(customers=1000, think_time=10 * run_s, day="steady over 10s")
+    found = made(few_testers("none"), production, scenario(release="1.1.1", load=load), repeats=12)
+    assert found.requests_per_s is not None
+    assert 50 < found.requests_per_s.low < 125
+    assert least < found.requests_per_s.high < 501
+    assert any("paused for longer" in words for words in found.assumptions) == (run_s < 1)
+
+
 def test_a_pool_of_fewer_connections_is_exhausted_earlier() -> None:
     small = made(few_testers(), dataclasses.replace(PUSHED, pool=Pool(size=3, max_overflow=1, timeout=30.0)))
     assert small.exhausts == "yes"

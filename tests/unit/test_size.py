@@ -329,6 +329,13 @@ def test_all_runs_that_hold_too_little_are_named_at_once(tmp_path: Path) -> None
     assert second.startswith("short: ")
 
 
+def test_a_run_is_not_a_second_one_of_itself(tmp_path: Path) -> None:
+    whole = written(tmp_path / "whole", measured(**QUIET))
+    (tmp_path / "latest").symlink_to(whole)
+    with pytest.raises(RunDataError, match="latest: named twice"):
+        read_for_sizing([whole, tmp_path / "latest"], None)
+
+
 def test_both_scraped_texts_that_are_none_are_named(tmp_path: Path) -> None:
     for name in ("a.prom", "b.prom"):
         (tmp_path / name).write_text("up 1\n", encoding="utf-8")

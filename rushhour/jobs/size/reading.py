@@ -53,10 +53,14 @@ def read_for_sizing(paths: Sequence[Path], over_s: float | None) -> Demand:
 
 
 def _not_read(paths: Sequence[Path]) -> Iterator[str]:
-    """Yield for each path that is neither a run nor a file what is wrong with it."""
+    """Yield what is wrong with each path that is neither a run nor a file, or is named twice."""
+    seen: set[Path] = set()
     for path in paths:
         try:
             run = run_at(path)
+            if run.path in seen:
+                yield f"{path}: named twice"
+            seen.add(run.path)
             if not run.path.exists():
                 yield f"{path}: no such run or file"
             elif not run.path.is_file():
