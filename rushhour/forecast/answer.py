@@ -17,6 +17,7 @@ from rushhour.forecast.customers import PUSH_WITHIN_S
 from rushhour.forecast.interval import Estimate, estimate
 from rushhour.forecast.leaks import LEAKS, NOT_FROM_CUSTOMERS, Leak, hazard_per_s, leak_of
 from rushhour.forecast.place import Place, place_of
+from rushhour.forecast.threads import threads_keeping
 from rushhour.forecast.words import (
     assumptions,
     demand_words,
@@ -85,7 +86,7 @@ def forecast(
     ):
         per_s = leak.leaked / (window.load_ended_s - window.load_started_s) / behaviour.setup.processes
         leak = replace(leak, per_s=per_s)
-    elif leak is not None and _starts_all_threads(behaviour, leak):
+    elif leak is not None and _starts_all_threads(behaviour, leak, threads_keeping(history, leak)):
         leak = replace(leak, eager=True)
     place = place_of(production, behaviour.setup)
     dice = Random(SEED)  # noqa: S311 - no secret
@@ -254,17 +255,17 @@ def _cause(leak: Leak | None, diagnosis: Diagnosis, *, exhausted: bool) -> str |
     return "saturation" if diagnosis.cause in (*LEAKS, "none") else diagnosis.cause
 
 
-def _starts_all_threads(behaviour: Behaviour, leak: Leak) -> bool:
-    """Return whether more threads kept a connection than requests can have been at work at the same time.
+def _starts_all_threads(behaviour: Behaviour, leak: Leak, threads: int) -> bool:
+    """Return whether more threads of a process kept a connection than requests can have been at work there.
 
     Then the server starts its threads beforehand, as waitress does, and not when none is idle.
     """
-    if "thread" not in leak.kinds or leak.leaked < FEWEST_EAGER:
+    if "thread" not in leak.kinds or threads < FEWEST_EAGER:
         return False
-    busiest = max(sum(second.requests.values()) for second in behaviour.seconds)
+    busiest = max(sum(second.requests.values()) for second in behaviour.seconds) / behaviour.setup.processes
     slowest = max((second.pace for second in behaviour.seconds if second.pace is not None), default=1.0)
     busy_s = slowest * max(endpoint.latency_s for endpoint in behaviour.endpoints.values())
-    often = hazard_per_s(busiest, busy_s, CORES[0], behaviour.cpu_share or 1.0, leak.leaked)
+    often = hazard_per_s(busiest, busy_s, CORES[0], behaviour.cpu_share or 1.0, threads)
     return often * len(behaviour.seconds) < NEVER
 
 

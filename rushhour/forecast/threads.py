@@ -37,16 +37,15 @@ def threads_seen(history: History, each: Mapping[str, int], leak: Leak | None = 
         if sample.pool in each:
             out[sample.pid, sample.pool].append(sample.checked_out - sample.leaked + sample.waiting)
     at_work = [math.ceil((max(own) - min(own)) / each[pool]) for (_, pool), own in out.items()]
-    return max([*at_work, *_keeping(history, leak)], default=0)
+    kept = 0 if leak is None or leak.kinds != ("thread",) else threads_keeping(history, leak)
+    return max([*at_work, kept])
 
 
-def _keeping(history: History, leak: Leak | None) -> list[int]:
-    """Return how many threads of each process kept a connection until the end."""
-    if leak is None or leak.kinds != ("thread",):
-        return []
+def threads_keeping(history: History, leak: Leak) -> int:
+    """Return how many threads of a process kept a connection of the leak until the end, at most."""
     keeping: dict[int, set[str]] = defaultdict(set)
     for own in history.checkouts:
         alive = own.returned_s is None and own.lost != "owner-ended"
         if alive and own.endpoint is not None and (own.pool, own.site) == (leak.pool, leak.site):
             keeping[own.pid].add(own.thread)
-    return [len(threads) for threads in keeping.values()]
+    return max(map(len, keeping.values()), default=0)

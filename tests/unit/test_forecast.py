@@ -158,6 +158,29 @@ def test_a_server_that_starts_its_threads_beforehand_needs_no_burst() -> None:
     assert found.exhausted_after_s.high < 120
 
 
+def test_threads_of_several_processes_are_not_those_of_one_that_starts_them_beforehand() -> None:
+    """Eight threads keep a connection, two in each of four processes."""
+    one = few_testers(threads=8)
+    pids = [histories.PID + number for number in range(4)]
+    pools = [
+        dataclasses.replace(
+            sample,
+            pid=pid,
+            leaked=(sample.leaked + 3 - at) // 4,
+            checked_out=(sample.leaked + 3 - at) // 4,
+            checkouts=1,
+        )
+        for sample in one.pools
+        for at, pid in enumerate(pids)
+    ]
+    kept = [dataclasses.replace(own, pid=pids[at % 4]) for at, own in enumerate(one.checkouts)]
+    history = dataclasses.replace(one, pools=tuple(pools), checkouts=tuple(kept))
+    found = made(history, Production(customers=10))
+    assert "4 processes" in found.place
+    assert found.exhausts == "unsure"
+    assert not any("starts its threads beforehand" in reason for reason in found.reasons)
+
+
 @pytest.mark.parametrize("customers", [20, 800, 4000])
 def test_a_leak_that_garbage_collection_undid_is_unsure_for_any_customers(customers: int) -> None:
     kept = few_testers("path")
