@@ -177,6 +177,29 @@ def test_connections_that_are_out_all_the_time_are_needed_beside_those_of_reques
     assert usable_connections(demand, setting, demand.pools[0]) == 9
 
 
+@pytest.mark.parametrize(
+    ("instances", "words"), [(4, "0.25 times the requests of the run they are taken to be 0.5"), (1, None)]
+)
+def test_jobs_that_may_not_depend_on_the_customers_are_said(instances: int, words: str | None) -> None:
+    """A job holds two connections of a process for 0.2 s each, ten times a second."""
+    history = measured(hold_s=0.1, **QUIET)
+    jobs = [
+        dataclasses.replace(
+            row, endpoint=None, checkouts=row.checkouts // 4, held_s=row.held_s / 2, hold_us={1 << 18: 10}
+        )
+        for row in history.sites
+    ]
+    demand = read_demand("runs/x", scenario(), dataclasses.replace(history, sites=(*history.sites, *jobs)))
+    setting = dataclasses.replace(measured_setting(demand), instances=instances)
+    (found,) = size_pools(demand, setting, max_connections=None).pools
+    said = [why for why in found.reasons if "for no request on average" in why]
+    if words is None:
+        assert not said
+    else:
+        assert words in said[0]
+        assert "If they do not depend on the customers, 2 more connections are needed" in said[0]
+
+
 def test_more_customers_than_a_process_can_answer_are_refused() -> None:
     with pytest.raises(UsageError, match="no Python process answers more than 5,000"):
         sized(customers=100_000)

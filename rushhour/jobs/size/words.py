@@ -1,16 +1,19 @@
 """Says why a size is recommended (pure)."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from rushhour.forecast.activity import activity_of
-from rushhour.forecast.demand import Demand
+from rushhour.forecast.demand import ANY, Demand, PoolDemand
 from rushhour.forecast.interval import Estimate
-from rushhour.forecast.queueing import PoolPrediction, Setting
+from rushhour.forecast.queueing import PoolPrediction, Setting, expected_requests_per_s
 from rushhour.jobs.size.sizes import PoolSize
 from rushhour.metrics.wording import counted
 from rushhour.rundir.facts import server_of
 
+JOBS_SHOWN: Final = 0.05  # connections of jobs that are told
+SAME_REQUESTS: Final = 0.1  # a process has as many as in the run
 RESERVED: Final = 3  # superuser_reserved_connections, PostgreSQL's default
 MUCH_TOO_LARGE: Final = 2.0  # times what is enough
 SHOWN_S: Final = 0.001  # waits of the run that are told
@@ -32,6 +35,7 @@ def reasons_of(
     found = [_why(size, least)]
     if waits_in_bursts:
         found.append(_together_words(size, demand, least))
+    found += _jobs_words(pool, demand, setting)
     current = pool.capacity
     if current is None:
         found.append(f"it has no limit now: up to {least} connections are needed, and nothing bounds a leak")
@@ -67,6 +71,26 @@ def _why(size: PoolSize, least: int) -> str:
     if size.demand.standing:
         text += f"; {size.demand.standing} of them are out all the time, for no request"
     return f"{text}; the overflow is a reserve for what the run did not show"
+
+
+def _jobs_words(pool: PoolDemand, demand: Demand, setting: Setting) -> list[str]:
+    """Say what is assumed of check-outs of no request where a process gets more or fewer requests."""
+    names = {endpoint.name for endpoint in demand.endpoints}
+    if names == {ANY}:  # nothing says which are of requests
+        return []
+    ran = demand.processes * demand.instances
+    out = sum(site.checkouts_per_s * site.hold_s for site in pool.sites if site.endpoint not in names) / ran
+    per_s = expected_requests_per_s(demand, setting) / (setting.processes * setting.instances)
+    share = per_s / (demand.requests_per_s / ran)
+    if out < JOBS_SHOWN or abs(share - 1.0) < SAME_REQUESTS:
+        return []
+    differ = math.ceil(out * abs(1.0 - share))
+    text = (
+        f"{out:.1f} connections of a process were out for no request on average, as those of jobs; with "
+        f"{share:.2g} times the requests of the run they are taken to be {out * share:.1f}. If they do not "
+        f"depend on the customers, {differ} {'more' if share < 1 else 'fewer'} connections are needed"
+    )
+    return [text]
 
 
 def _together_words(size: PoolSize, demand: Demand, least: int) -> str:
