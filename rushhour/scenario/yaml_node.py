@@ -30,15 +30,19 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A part of a YAML file as plain data, with the line number of each key and item by its path."""
+    """A part of a YAML file as plain data, with the line number of each key and item by its path.
+
+    `texts` are the spellings of values that are no texts (1e3, True), where the reader keeps them.
+    """
 
     plain: Any
     lines: Mapping[KeyPath, int]
+    texts: Mapping[KeyPath, str] = field(default_factory=dict)
     _children: dict[str, "Node"] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def copy(self) -> "Node":
         """Return a node whose data may be changed."""
-        return Node(deepcopy(self.plain), self.lines)
+        return Node(deepcopy(self.plain), self.lines, self.texts)
 
     def line(self, path: Sequence[str | int]) -> int:
         """Return the line of the longest prefix of the path that exists in the file."""

@@ -135,6 +135,38 @@ def test_what_only_a_deployment_says_makes_an_alarm_of_a_template_unknown(
     assert "leaves open" in item.unknown or "Systems Manager" in item.unknown
 
 
+@pytest.mark.parametrize("word", ["no", "Off", "FALSE", "'false'"])
+def test_a_flag_is_read_as_yaml_1_1_has_it(word: str, tmp_path: Path) -> None:
+    """So do the programs whose files these are: an alarm whose actions are off notifies nobody."""
+    properties = "\n".join(
+        f"      {key}: {json.dumps(value)}" for key, value in ALARM.items() if key != "AlarmName"
+    )
+    text = f"Resources:\n  A:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n{properties}\n"
+    [item] = audited(tmp_path, on__yaml=text + "      ActionsEnabled: yes\n").values()
+    assert item.pages
+    [item] = audited(tmp_path, off__yaml=text + f"      ActionsEnabled: {word}\n").values()
+    assert (item.unknown, item.pages) == ("", ())
+
+
+def test_an_alarm_by_promql_is_unknown_and_the_others_are_replayed(tmp_path: Path) -> None:
+    criteria = {"PromQLCriteria": {"Query": "up == 0", "PendingPeriod": 60}}
+    by_promql = {"AlarmName": "p", "EvaluationCriteria": criteria, "EvaluationInterval": 60}
+    found = audited(tmp_path, all__json={"MetricAlarms": [by_promql, ALARM]})
+    assert "is evaluated by EvaluationCriteria" in found["p"].unknown
+    assert found["a"].pages
+
+
+def test_returned_data_may_be_said_in_text(tmp_path: Path) -> None:
+    metric = {"Namespace": ALARM["Namespace"], "MetricName": ALARM["MetricName"]}
+    queries = [
+        {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}, "ReturnData": "false"},
+        {"Id": "e", "Expression": "m * 1", "ReturnData": "true"},
+    ]
+    plain = {key: ALARM[key] for key in ALARM.keys() - {"Namespace", "MetricName", "Statistic", "Period"}}
+    [item] = audited(tmp_path, maths__json={"MetricAlarms": [{**plain, "Metrics": queries}]}).values()
+    assert item.pages
+
+
 def test_what_brings_alarms_from_elsewhere_is_named(tmp_path: Path) -> None:
     content = template({})
     content["Transform"] = ["AWS::LanguageExtensions", "Company::Alarms"]

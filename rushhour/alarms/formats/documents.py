@@ -1,7 +1,7 @@
 """A file as documents of plain data with the line of each key: YAML, with CloudFormation's tags, or JSON."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,17 @@ MAX_YAML: Final = 2_000_000  # characters: YAML is read some hundred times slowe
 MAX_DEPTH: Final = 100  # what reads a document follows it call by call
 MAX_NODES: Final = 1_000_000  # aliases of aliases make a small file a large one
 _MERGE: Final = "tag:yaml.org,2002:merge"
+# What YAML 1.1 calls true and false, as the programs read it whose files these are; YAML 1.2 has two words.
+_FLAGS: Final = {
+    "y": True,
+    "yes": True,
+    "on": True,
+    "true": True,
+    "n": False,
+    "no": False,
+    "off": False,
+    "false": False,
+}
 
 
 def read_text(path: Path) -> str:
@@ -40,6 +51,18 @@ def listed(given: Any) -> list[Any]:
 def mapped(given: Any) -> Mapping[str, Any]:
     """Return a mapping as it is; anything else holds nothing."""
     return given if isinstance(given, Mapping) else {}
+
+
+def flag(given: Any) -> Any:
+    """Return True or False for what YAML 1.1 calls so (`yes`, `Off`); anything else as it is."""
+    return _FLAGS.get(given.lower(), given) if isinstance(given, str) else given
+
+
+def spelled(node: Node, path: Sequence[str | int], value: Any) -> str:
+    """Return a value where a text is wanted (a label's) as the file spells it: `true`, not `True`."""
+    if (text := node.texts.get(tuple(path))) is not None:
+        return text
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def documents(path: Path, text: str) -> list[Node]:
@@ -128,7 +151,7 @@ def _nodes(text: str) -> tuple[tuple[Node, ...], tuple[str, ...]]:
         if reader.problems:
             return (), tuple(reader.problems)
         if plain is not None:
-            found.append(Node(plain, lines))
+            found.append(Node(plain, lines, reader.texts))
     return tuple(found), ()
 
 
@@ -137,6 +160,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.texts: dict[KeyPath, str] = {}
         self._scalars = YAML(typ="safe", pure=True).constructor
         self._count = 0
         self._above: list[YamlNode] = []
@@ -179,6 +203,8 @@ class _Reader:
         except Exception as error:  # noqa: BLE001 - ruamel passes on what int() and date() raise
             self.problems.append(f"{node.start_mark.line + 1}: {node.value!r} cannot be read: {error}")
             return None
+        if isinstance(value, bool | int | float):
+            self.texts[path] = str(node.value)
         return value if isinstance(value, str | bool | int | float) or value is None else str(node.value)
 
     def _pairs(self, node: MappingNode, depth: int) -> Iterator[tuple[YamlNode, YamlNode]]:

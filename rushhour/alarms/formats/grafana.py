@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import listed, mapped
+from rushhour.alarms.formats.documents import flag, listed, mapped, spelled
 from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.rules import LONGEST_INTERVAL_S, Rule
 from rushhour.alarms.selectors import MOST_CHARACTERS, aggregated_by, selectors
@@ -87,7 +87,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
         labels = plain.get("labels") or {}
         if wrong or not isinstance(labels, Mapping):
             continue
-        if plain.get("isPaused") is True:
+        if flag(plain.get("isPaused")) is True:
             unknown.append(Unreplayed(title, "grafana", title, "is paused: it is not evaluated at all"))
             continue
         try:
@@ -109,7 +109,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
                 reads=reads,
                 wait=str(durations["for"] or ""),
                 keep=str(durations["keep_firing_for"] or ""),
-                labels=tuple(sorted(_labels(labels, group).items())),
+                labels=tuple(sorted(_labels(node, at, labels, group).items())),
                 group=f"{path} {group.get('name')}",
                 every_s=every_s,
                 place=line,
@@ -118,8 +118,11 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
     return rules, unknown, problems
 
 
-def _labels(labels: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, str]:
-    return {"grafana_folder": str(group.get("folder") or "")} | {str(k): str(v) for k, v in labels.items()}
+def _labels(
+    node: Node, at: tuple[str | int, ...], labels: Mapping[str, Any], group: Mapping[str, Any]
+) -> dict[str, str]:
+    own = {label: spelled(node, (*at, "labels", label), value) for label, value in labels.items()}
+    return {"grafana_folder": str(group.get("folder") or "")} | own
 
 
 class _Query:
@@ -213,7 +216,7 @@ class _Query:
         function = _REDUCERS.get(reducer)
         if function is None:
             raise _OpenError(f"its reducer {reducer!r} is not replayed; {', '.join(_REDUCERS)} are")
-        if self._kind(part, model) != "query" or model.get("instant") is True or reducer == "last":
+        if self._kind(part, model) != "query" or flag(model.get("instant")) is True or reducer == "last":
             return inner if reducer != "count" else f"count({inner})"
         span = mapped(part.get("relativeTimeRange"))
         seconds = _whole(span.get("from"), 600) - _whole(span.get("to"), 0)  # the query itself ends at `to`

@@ -1,11 +1,11 @@
 """Prometheus's rule files, bare or as `PrometheusRule` objects -> rules (pure)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import documents, listed, mapped, read_text
+from rushhour.alarms.formats.documents import documents, listed, mapped, read_text, spelled
 from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.rules import LONGEST_INTERVAL_S, Rule
@@ -45,7 +45,7 @@ def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
             problems.append(f"{path}:{node.line(('global', key))}: {what}")
         found[key] = seconds
     top = mapped(node.plain.get("global"))
-    external = tuple(sorted((str(k), str(v)) for k, v in mapped(top.get("external_labels")).items()))
+    external = tuple(sorted(_labels(node, ("global", "external_labels"), top.get("external_labels")).items()))
     alerting = mapped(node.plain.get("alerting"))
     relabelled = bool(alerting.get("alert_relabel_configs"))
     return (
@@ -93,7 +93,8 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
                 name = f"{path} {group.get('name', number)}"
                 found = _rule(rule, Place(path, node, (*here, "rules", each)), name, every_s)
                 if isinstance(found, Rule):
-                    rules.append(_of_group(found, group))
+                    shared = _labels(node, (*here, "labels"), group.get("labels"))
+                    rules.append(_of_group(found, group, shared))
                 else:
                     problems += found
     return rules, problems
@@ -116,9 +117,13 @@ def _groups(plain: Any, at: tuple[str | int, ...]) -> Iterator[tuple[Any, tuple[
         yield plain.get("groups"), (*at, "groups")
 
 
-def _of_group(rule: Rule, group: Mapping[str, Any]) -> Rule:
+def _labels(node: Node, at: Sequence[str | int], given: Any) -> dict[str, str]:
+    """Return labels with their values as the file spells them."""
+    return {label: spelled(node, (*at, label), value) for label, value in mapped(given).items()}
+
+
+def _of_group(rule: Rule, group: Mapping[str, Any], shared: Mapping[str, str]) -> Rule:
     """Return a rule with its group's labels, which its own count before, and its group's delay."""
-    shared = {str(label): str(value) for label, value in mapped(group.get("labels")).items()}
     later = next((str(group[key]) for key in ("query_offset", "evaluation_delay") if group.get(key)), "")
     delay = later if not is_duration(later) or milliseconds(later) else ""
     return replace(rule, labels=tuple(sorted({**shared, **dict(rule.labels)}.items())), later=delay)
@@ -170,7 +175,7 @@ def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule |
         reads=read_series,
         wait=waits["for"],
         keep=waits["keep_firing_for"],
-        labels=tuple(sorted((str(label), str(value)) for label, value in labels.items())),
+        labels=tuple(sorted(_labels(place.node, (*place.at, "labels"), labels).items())),
         group=group,
         every_s=every_s,
         place=line,
