@@ -11,6 +11,7 @@ import pytest
 
 from rushhour.alarms import promtool
 from rushhour.alarms.audit import Audit, audit
+from rushhour.alarms.events import Policy
 from rushhour.alarms.policies import load
 from rushhour.alarms.promql_times import (
     all_look_back_s,
@@ -18,6 +19,7 @@ from rushhour.alarms.promql_times import (
     looks_back_s,
     with_offsets_of_at_most,
 )
+from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.errors import UsageError
 from tests.unit.test_alarms_formats_cloudwatch import evening
 
@@ -64,6 +66,12 @@ def audited(folder: Path, **files: object) -> dict[str, Audit]:
         place.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
         places.append(place)
     return {item.policy.name: item for item in audit(list(load(places).policies), evening())}
+
+
+def load_policies_of(folder: Path, content: object) -> list[Policy]:
+    place = folder / "policies.json"
+    place.write_text(json.dumps(content), encoding="utf-8")
+    return list(load([place]).policies)
 
 
 def notes_of(folder: Path, name: str, content: object) -> str:
@@ -474,6 +482,37 @@ def test_what_grafana_does_and_promql_does_not_is_unknown(
 ) -> None:
     [item] = audited(tmp_path, g__json=content).values()
     assert named in item.unknown
+
+
+@pytest.mark.parametrize("mode", ["dropNN", "replaceNN"])
+def test_a_reduction_that_takes_nan_for_something_is_unknown_where_there_may_be_any(
+    mode: str, tmp_path: Path
+) -> None:
+    settings = {"mode": mode, "replaceWithValue": 9}
+    reduced = {"type": "reduce", "expression": "A", "reducer": "last", "settings": settings}
+    last = {"refId": "B", "datasourceUid": "__expr__", "model": reduced}
+    content = grafana(query("A", f"{ALL} / {ALL}"), last, maths("C", "$B > 0"))
+    [item] = audited(tmp_path, g__json=content).values()
+    assert f"in mode {mode}" in item.unknown
+    content = grafana(query("A", ALL), last, maths("C", "$B > 0"))
+    [policy] = load_policies_of(tmp_path, content)
+    assert not isinstance(policy, Unreplayed)
+
+
+def test_rules_that_record_stand_beside_those_that_alert(tmp_path: Path) -> None:
+    content = grafana(query("A", ALL), threshold())
+    content["groups"][0]["rules"].append(
+        {"title": "R", "data": [query("A", ALL)], "record": {"metric": "m", "from": "A"}}
+    )
+    assert "alert rules (1); left out: 1 that record a series" in notes_of(tmp_path, "g.json", content)
+
+
+def test_a_prometheus_without_an_alertmanager_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(
+        "groups: [{ name: g, rules: [{ alert: A, expr: up == 0 }] }]\n", encoding="utf-8"
+    )
+    (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
+    assert any("it names no Alertmanager" in note for note in load([tmp_path]).notes)
 
 
 @pytest.mark.parametrize(
