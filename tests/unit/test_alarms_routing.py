@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from rushhour.alarms.formats import prometheus_rules
 from rushhour.alarms.formats.alertmanager_yml import read
 from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.formats.names import Names, StandsFor
 from rushhour.alarms.formats.prom_names import resolve
-from rushhour.alarms.formats.prometheus_rules import rules_of
 from rushhour.alarms.policies import load_policies
 from rushhour.alarms.routing import Configuration
 from rushhour.alarms.selectors import selectors
@@ -114,6 +114,31 @@ def test_what_alertmanager_refuses_is_refused(text: str, why: str) -> None:
     assert why in problem
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ("rules: []\ngroups: []\n", 1, "unknown key 'rules'"),
+        ("groups:\n- name: g\n  intervall: 1m\n  rules:\n", 3, "unknown key 'intervall'"),
+        ("groups:\n- rules: [{alert: A, expr: up}]\n", 2, "a group has no name"),
+        ("groups:\n- name: g\n- name: g\n", 3, "group g stands there twice"),
+        ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, annotation: {}}\n", 4, "key 'annotation'"),
+        ("groups:\n- name: g\n  rules:\n  - {record: a, expr: up, for: 5m}\n", 4, "only an alert has for"),
+        ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, for: 1m1h}\n", 4, "is not a duration"),
+        ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, labels: {a: [1]}}\n", 4, "'a' is no label"),
+        (
+            "kind: PrometheusRule\nspec:\n  groups: [{name: g, rules: [{alert: A, expr: up, fors: 5m}]}]\n",
+            3,
+            "unknown key 'fors'",
+        ),
+    ],
+)
+def test_what_prometheus_refuses_is_refused(text: str, line: int, why: str) -> None:
+    [document] = documents(Path("rules.yml"), text)
+    [problem] = prometheus_rules.read(document, "rules.yml")[1]
+    assert problem.startswith(f"rules.yml:{line}: ")
+    assert why in problem
+
+
 @pytest.mark.parametrize("word", ["yes", "on", "Yes", "TRUE"])
 def test_flags_are_read_as_alertmanager_reads_them(word: str) -> None:
     found = configuration(
@@ -133,7 +158,7 @@ def test_labels_are_compared_as_they_are_spelled(value: str, tmp_path: Path) -> 
     rules = tmp_path / "rules.yml"
     rule_text = f"{{alert: A, expr: up, labels: {{page: {value}}}}}"
     rules.write_text(f"groups: [{{name: g, labels: {{of: {value}}}, rules: [{rule_text}]}}]\n")
-    [rule] = rules_of(rules)
+    [rule] = prometheus_rules.rules_of(rules)
     assert rule.labels == (("of", value), ("page", value))
 
 
