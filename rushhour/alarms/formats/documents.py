@@ -13,7 +13,7 @@ from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
 from rushhour.process.regular import read_at_most
-from rushhour.scenario.yaml_node import KeyPath, Node, kept_by_text, yaml_errors
+from rushhour.scenario.yaml_node import KeyPath, Node, kept_by_text, not_utf_8, yaml_errors
 
 MAX_BYTES: Final = 20_000_000
 MAX_YAML: Final = 2_000_000  # characters: YAML is read some hundred times slower than JSON
@@ -39,7 +39,9 @@ def read_text(path: Path) -> str:
         return read_at_most(path, MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError([f"{path}: no such file"]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError([f"{path}:{not_utf_8(error)}"]) from None
+    except OSError as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
 
 
