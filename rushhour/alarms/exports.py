@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from rushhour.alarms.formats.names import CLOUDWATCH, Names, StandsFor
 from rushhour.alarms.moments import epoch_of
@@ -203,6 +203,11 @@ def _row(
             values[column.metric] = column.value(cells[column.index])
         except ValueError:
             wrong.append(f"{column.metric} {cells[column.index]!r} is not a number of 0 or more")
+    if (values.get("pool_in_use") or 0.0) > 1:
+        wrong.append(
+            f"pool_in_use {values['pool_in_use']:g} is more than 1, the whole pool; map a percentage by "
+            "`names: { NAME: { metric: pool_in_use, times: 100 } }`"
+        )
     return Row(t_s, line, values), wrong
 
 
@@ -220,7 +225,10 @@ def _moment(text: str, wall: bool) -> float | str:
 def _metric_data(path: Path, text: str, names: Names) -> tuple[list[Row], bool, list[str]]:
     """Read `aws cloudwatch get-metric-data`: a list of results with timestamps and values."""
     try:
-        results = json.loads(text)["MetricDataResults"]
+        answer = json.loads(text)
+        results = answer["MetricDataResults"]
+        if problems := _parts(path, answer):
+            return [], True, problems
         series = {str(item.get("Label") or item["Id"]): item for item in results}
         cells = {
             name: list(zip(item["Timestamps"], item["Values"], strict=True)) for name, item in series.items()
@@ -239,6 +247,20 @@ def _metric_data(path: Path, text: str, names: Names) -> tuple[list[Row], bool, 
         for at_s in moments
     ]
     return rows, True, problems
+
+
+def _parts(path: Path, answer: Mapping[str, Any]) -> list[str]:
+    """Return why the answer is a part of what was asked, or two series of it are one here."""
+    problems = []
+    if answer.get("NextToken"):
+        problems.append(f"{path}:1: is a part of an answer: its NextToken asks for the rest")
+    names = [str(item.get("Label") or item["Id"]) for item in answer["MetricDataResults"]]
+    for at, item in enumerate(answer["MetricDataResults"]):
+        if item.get("StatusCode", "Complete") != "Complete":
+            problems.append(f"{path}:1: {names[at]} is not complete: its StatusCode is {item['StatusCode']}")
+        if names[at] in names[:at]:
+            problems.append(f"{path}:1: two results are called {names[at]}; give each a Label of its own")
+    return problems
 
 
 def _timeline(path: Path, rows: Sequence[Row], wall: bool) -> Timeline:

@@ -29,7 +29,11 @@ _UNITS_MS: Final = {
     "y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1,
 }  # fmt: skip
 _DURATION: Final = re.compile(r"([0-9]{1,18})(ms|[ywdhms])")
-_WHOLE_DURATION: Final = re.compile(r"([0-9]{1,12}(ms|[ywdhms])){1,7}$|0$")
+_WHOLE_DURATION: Final = re.compile(
+    "".join(
+        ["(?=[0-9])", *(f"([0-9]{{1,12}}{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")), "$|0$"]
+    )
+)
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _SAMPLE: Final = re.compile(r'\{(?:[A-Za-z_]\w*="(?:[^"\\]|\\.)*"(?:, ?)?)+\} ')
 _TIME: Final = re.compile(r'^\s*expr: "(?:[^"\\]|\\.)*", time: (\S+),')

@@ -1,5 +1,6 @@
 """Which series a PromQL expression reads (pure)."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ MOST_NESTED: Final = 200
 MOST_DIGITS: Final = 12  # of a duration: it panics beyond what 64 bits hold
 _TEXT: Final = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|#[^\n]*", re.DOTALL)
 _LOGQL: Final = re.compile(r"\}\s*(\|[=~]|!=|!~|\|\s*(json|logfmt|unwrap|line_format|pattern)\b)")
+_POSIX_CLASS: Final = re.compile(r"\[:\^?[a-z]+:\]")  # Python reads it as a set of letters
 _LABELS: Final = re.compile(r"\{[^{}]*\}")
 _OPERATOR: Final = re.compile(r"[-+*/%^<>=!@,]|\b(?:and|or|unless|atan2|offset)\b", re.IGNORECASE)
 _LONG_DURATION: Final = re.compile(
@@ -126,9 +128,27 @@ def _selector(node: Any) -> Selector:
 
 
 def check_regex(text: str, op: str) -> None:
-    """Raise ValueError for a regular expression that cannot be read, where the operator takes any."""
-    if "~" in op:
-        try:
-            re.compile(text)
-        except re.error as error:
-            raise ValueError(f"the regular expression {text!r} cannot be read: {error}") from None
+    """Raise ValueError for a regular expression that cannot be matched here, where the operator takes any."""
+    if "~" not in op:
+        return
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"the regular expression {text!r} cannot be read: {error}") from None
+    if _POSIX_CLASS.search(text):
+        raise ValueError(f"the regular expression {text!r} cannot be read: it has a class as [:alpha:]")
+
+
+def check_matcher(text: str, op: str) -> None:
+    """Raise ValueError as `check_regex` does, and for what Go does not know: lookaheads, references back."""
+    check_regex(text, op)
+    if "~" in op and not _is_promql(f"up{{a=~{json.dumps(text)}}}"):
+        raise ValueError(f"the regular expression {text!r} is none that Alertmanager reads (RE2)")
+
+
+def _is_promql(expression: str) -> bool:
+    try:
+        selectors(expression)
+    except ValueError:
+        return False
+    return True

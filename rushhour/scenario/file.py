@@ -21,6 +21,7 @@ from rushhour.scenario.yaml_node import Node, read_yaml
 
 MOST_SCENARIOS: Final = 1000
 MOST_EXTENDED: Final = 20
+LONGEST_NAME: Final = 200  # bytes; a file's name has 255 at most, and a run's begins with its time
 TOP_KEYS: Final = ("service", "defaults", "scenarios", "suites")
 NEWEST: Final = "newest"
 
@@ -117,6 +118,14 @@ def _frame(path: Path, root: Node) -> list[str]:
         if (key == "scenarios" or key in root.plain or not _all_have_targets(root.plain))
         and (not isinstance(root.plain.get(key), dict) or not root.plain[key])
     ]
+    for key in ("scenarios", "suites"):
+        names = root.plain.get(key)
+        problems += [
+            f"{path}:{root.line((key, name))}: {name[:40]!r} cannot be a name, which run directories have in "
+            f"theirs: 1 to {LONGEST_NAME} bytes, no slash, no control character, no dash or dot in front"
+            for name in (names if isinstance(names, dict) else ())
+            if not _is_name(name)
+        ]
     scenarios = root.plain.get("scenarios")
     if isinstance(scenarios, dict) and len(scenarios) > MOST_SCENARIOS:
         where = f"{path}:{root.line(('scenarios',))}"
@@ -125,6 +134,13 @@ def _frame(path: Path, root: Node) -> list[str]:
         problems.append(f"{path}:{root.line(('defaults',))}: `defaults:` must be a mapping")
         root.plain["defaults"] = {}
     return problems
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a scenario may be called so: it is a part of its run directories' names."""
+    if not text.isprintable() or "/" in text or text.startswith(("-", ".")):
+        return False
+    return 0 < len(text.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
 
 
 def _all_have_targets(plain: Mapping[str, Any]) -> bool:
@@ -158,13 +174,16 @@ def _scenario(path: Path, root: Node, name: str, service: Any) -> Scenario:
     if scenario.target.url:
         scenario = replace(scenario, agent=False)
     if found := [*contradictions(scenario), *besides_arrivals(node.plain["load"], scenario.load.arrivals)]:
-        raise UsageError(
-            [
-                f"{path}:{node.line(where)}: scenarios.{name}.{'.'.join(map(str, where))}: {what}"
-                for where, what in found
-            ]
-        )
+        raise UsageError([f"{_place(path, root, node, name, where)}: {what}" for where, what in found])
     return scenario
+
+
+def _place(path: Path, root: Node, node: Node, name: str, where: Sequence[str | int]) -> str:
+    """Return the line and the key of a scenario's problem; in `service:` where the scenario has no target."""
+    if where[0] == "target" and "target" not in node.plain and "service" in root.plain:
+        inside = ("service", *where[1:])
+        return f"{path}:{root.line(inside)}: {'.'.join(map(str, inside))}"
+    return f"{path}:{node.line(where)}: scenarios.{name}.{'.'.join(map(str, where))}"
 
 
 def _root(path: Path, service: Mapping[str, Any]) -> Any:

@@ -48,9 +48,11 @@ def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
     if not settings:
         return scenario
     plain: dict[str, Any] = SCENARIO.dump_python(scenario, mode="json")
-    problems = [problem for setting in settings for problem in _unknown(plain, setting)]
-    if problems:
-        raise UsageError(problems)
+    unknown = {setting: list(_unknown(plain, setting)) for setting in settings}
+    problems = [problem for found in unknown.values() for problem in found]
+    settings = [
+        setting for setting in settings if not unknown[setting]
+    ]  # the values of the others are checked too
     keys = {setting.key for setting in settings}
     if "load.arrivals" in keys and "load.users" not in keys:
         plain["load"]["users"] = None
@@ -59,14 +61,16 @@ def with_settings(scenario: Scenario, settings: Sequence[Setting]) -> Scenario:
     for setting in settings:
         _check_owner(plain, setting, settings)
         value = _value(plain, setting)
-        problems += _unknown_inside(_at(plain, setting.path), value, setting.path, setting.given)
-        _put(plain, setting.path, value)
-    if problems:
-        raise UsageError(problems)
+        inside = list(_unknown_inside(_at(plain, setting.path), value, setting.path, setting.given))
+        problems += inside
+        if not inside:
+            _put(plain, setting.path, value)
     try:
         changed: Scenario = SCENARIO.validate_json(json.dumps(plain))
     except ValidationError as error:
-        raise UsageError(list(_invalid(error, settings))) from None
+        raise UsageError([*problems, *_invalid(error, settings)]) from None
+    if problems:
+        raise UsageError(problems)
     given = " ".join(setting.given for setting in settings)
     set_here = {setting.path[1]: setting.text for setting in settings if setting.path[:-1] == ("load",)}
     if found := [*contradictions(changed), *besides_arrivals(set_here, changed.load.arrivals)]:

@@ -1,6 +1,7 @@
 """Finds contradictions in a `service:` or `target:` block (pure)."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -14,6 +15,11 @@ WAYS: Final = ("command", "app", "compose", "url")
 # Keys that mean nothing for a service that already runs, because rushhour does not start it.
 _OF_STARTED: Final = ("setup", "schema", "python", "environment")
 _OF_COMPOSE: Final = ("service", "port")
+# What a command and the values of `environment` may hold in braces.
+PLACEHOLDERS: Final = (
+    *("python", "host", "port", "workers", "threads", "release", "primary_url", "replica_url"),
+    *("pool_size", "max_overflow", "pool_timeout", "logs", "partner_url"),
+)
 _PORT: Final = re.compile(r"\{port[}!:]")
 
 
@@ -47,6 +53,7 @@ def target_problems(scenario: Scenario) -> Iterator[Problem]:
                 "{port} where the command, service.arguments or a value of `environment` says where to listen"
             ),
         )
+    yield from _unreadable(scenario)
     if target.schema and target.setup:
         yield (
             ("target", "setup"),
@@ -66,6 +73,32 @@ def target_problems(scenario: Scenario) -> Iterator[Problem]:
                 ),
             )
         yield from _black_box(scenario, target)
+
+
+def _unreadable(scenario: Scenario) -> Iterator[Problem]:
+    """Yield the commands that cannot be split, and what stands in braces and is not known."""
+    target, service = scenario.target, scenario.service
+    commands: dict[tuple[str | int, ...], str] = {
+        ("target", "command"): target.command,
+        ("target", "setup"): target.setup,
+        ("service", "arguments"): service.arguments,
+        ("service", "partner"): service.partner,
+    }
+    for where, text in commands.items():
+        try:
+            shlex.split(text)
+        except ValueError as error:
+            yield where, f"cannot be split into words as a shell would: {str(error).lower()}"
+    texts = dict(commands)
+    if not (target.compose or target.url):
+        texts |= {("target", "environment", name): text for name, text in target.environment.items()}
+        texts |= {("service", "environment", name): text for name, text in service.environment.items()}
+    for where, text in texts.items():
+        try:
+            text.format_map(dict.fromkeys(PLACEHOLDERS, ""))
+        except (KeyError, IndexError, ValueError, AttributeError):  # not shown: it may be part of a secret
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            yield where, f"holds braces that stand for nothing here; known: {known}; {{{{ is a brace itself"
 
 
 def _gets_port(scenario: Scenario) -> bool:

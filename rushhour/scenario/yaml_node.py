@@ -30,15 +30,19 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A part of a YAML file as plain data, with the line number of each key and item by its path."""
+    """A part of a YAML file as plain data, with the line number of each key and item by its path.
+
+    `texts` are the spellings of values that are no texts (1e3, True), where the reader keeps them.
+    """
 
     plain: Any
     lines: Mapping[KeyPath, int]
+    texts: Mapping[KeyPath, str] = field(default_factory=dict)
     _children: dict[str, "Node"] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def copy(self) -> "Node":
         """Return a node whose data may be changed."""
-        return Node(deepcopy(self.plain), self.lines)
+        return Node(deepcopy(self.plain), self.lines, self.texts)
 
     def line(self, path: Sequence[str | int]) -> int:
         """Return the line of the longest prefix of the path that exists in the file."""
@@ -93,13 +97,21 @@ def read_yaml(path: Path, tags: frozenset[str] = frozenset()) -> Node:
         text = read_at_most(path, MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError([f"{path}: no such file; run rushhour where scenarios.yaml is"]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError([f"{path}:{not_utf_8(error)}"]) from None
+    except OSError as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
     with yaml_errors(path, text):
         try:
             return _mapping(text, tags).copy()
         except _WrongError as error:
             raise UsageError([f"{path}:{problem}" for problem in error.args]) from None
+
+
+def not_utf_8(error: UnicodeDecodeError) -> str:
+    """Return in which line a file is no UTF-8, and what is wrong with it ("12: ...")."""
+    line = error.object.count(b"\n", 0, error.start) + 1
+    return f"{line}: cannot be read: byte 0x{error.object[error.start]:02x} is no UTF-8 ({error.reason})"
 
 
 @kept_by_text

@@ -197,7 +197,10 @@ def test_an_alert_that_fires_in_healthy_traffic_is_unknown(tmp_path: Path) -> No
 
 def test_a_folder_of_prometheus_and_of_kubernetes_is_read_as_it_lies_there(tmp_path: Path) -> None:
     expr = "sum(increase(http_requests_total{code=~'5..'}[5m])) > 1"
-    (tmp_path / "prometheus.yml").write_text("global: { evaluation_interval: 2m }\nscrape_configs: []\n")
+    (tmp_path / "prometheus.yml").write_text(
+        "global: { evaluation_interval: 2m }\nscrape_configs: []\n"
+        "alerting: { alertmanagers: [{ static_configs: [{ targets: [am:9093] }] }] }\n"
+    )
     rules = f'groups: [{{ name: g, rules: [{{ alert: E, expr: "{expr}" }}] }}]'
     (tmp_path / "k8s.yaml").write_text(
         "apiVersion: apps/v1\nkind: Deployment\nspec: {}\n---\n"

@@ -164,3 +164,32 @@ def test_a_count_beyond_all_bounds_is_refused_with_its_line(value: str, tmp_path
     path.write_text(f"t_s,requests,http_5xx\n0,10,0\n60,10,{value}\n120,10,0\n", encoding="utf-8")
     with pytest.raises(UsageError, match=f"{path}:3: http_5xx "):
         of_export(path)
+
+
+def test_a_share_of_the_pool_above_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text("t_s,http_5xx,pool_in_use\n0,0,0.5\n60,0,80\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"export\.csv:3: pool_in_use 80 is more than 1"):
+        of_export(path)
+
+
+@pytest.mark.parametrize(
+    ("more", "result", "why"),
+    [
+        ({"NextToken": "x"}, {}, "its NextToken asks for the rest"),
+        ({}, {"StatusCode": "PartialData"}, "its StatusCode is PartialData"),
+        ({}, {"StatusCode": "Complete", "Label": "HTTPCode_Target_5XX_Count"}, "two results are called"),
+    ],
+)
+def test_a_part_of_an_answer_of_cloudwatch_is_refused(
+    more: dict[str, str], result: dict[str, str], why: str, tmp_path: Path
+) -> None:
+    series = {"Timestamps": ["2026-11-24T18:00:00Z", "2026-11-24T18:01:00Z"], "Values": [5, 6]}
+    failures = {"Id": "e", "Label": "HTTPCode_Target_5XX_Count", **series}
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps({"MetricDataResults": [failures]}), encoding="utf-8")
+    assert of_export(path).series["http_5xx"]
+    others = [failures, {"Id": "r", "Label": "RequestCount", **series} | result]
+    path.write_text(json.dumps({"MetricDataResults": others, **more}), encoding="utf-8")
+    with pytest.raises(UsageError, match=why):
+        of_export(path)

@@ -242,3 +242,36 @@ def test_blocks_of_a_wrong_shape_hold_nothing(shape: dict[str, Any], tmp_path: P
     write(tmp_path / "x.tf.json", shape)
     write(tmp_path / "y.tf.json", module(x=alarm()))
     assert set(audited(tmp_path)) == {"errors"}
+
+
+def test_override_files_change_the_alarms_of_the_others(tmp_path: Path) -> None:
+    write(tmp_path / "a_override.tf.json", module(x={"threshold": 10_000}, y={"threshold": "${var.least}"}))
+    write(tmp_path / "alarms.tf.json", module(x=alarm(), y=alarm(alarm_name="y")))
+    write(tmp_path / "limits.tf.json", {"variable": {"least": {"default": 1}}})
+    write(tmp_path / "override.tf.json", {"variable": {"least": {"default": 20_000}}})
+    policies = {policy.name: policy for policy in load_policies([tmp_path])}
+    assert {name: getattr(policy, "threshold", None) for name, policy in policies.items()} == {
+        "errors": 10_000,
+        "y": 20_000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("b.tf.json", "aws_cloudwatch_metric_alarm.x is at"), ("b_override.tf.json", "which no other file has")],
+)
+def test_a_resource_that_terraform_refuses_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    write(tmp_path / "alarms.tf.json", module(**({"x": alarm()} if name == "b.tf.json" else {"z": alarm()})))
+    write(tmp_path / name, module(x=alarm(alarm_name="other")))
+    with pytest.raises(UsageError, match=why):
+        load_policies([tmp_path])
+
+
+def test_a_unit_counts_in_terraform_too(tmp_path: Path) -> None:
+    metric = {"namespace": ALARM["namespace"], "metric_name": ALARM["metric_name"], "period": 60}
+    query = {"id": "e", "return_data": True, "metric": metric | {"stat": "Sum", "unit": "Seconds"}}
+    of_maths = alarm(alarm_name="y", metric_name=None, namespace=None, statistic=None, period=None)
+    write(tmp_path / "x.tf.json", module(x=alarm(unit="Seconds"), y=of_maths | {"metric_query": query}))
+    found = audited(tmp_path)
+    assert "with unit Seconds alone" in found["errors"].unknown
+    assert "with unit Seconds alone" in found["y"].unknown

@@ -11,6 +11,7 @@ import pytest
 
 from rushhour.alarms import promtool
 from rushhour.alarms.audit import Audit, audit
+from rushhour.alarms.events import Policy
 from rushhour.alarms.policies import load
 from rushhour.alarms.promql_times import (
     all_look_back_s,
@@ -18,6 +19,7 @@ from rushhour.alarms.promql_times import (
     looks_back_s,
     with_offsets_of_at_most,
 )
+from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.errors import UsageError
 from tests.unit.test_alarms_formats_cloudwatch import evening
 
@@ -64,6 +66,12 @@ def audited(folder: Path, **files: object) -> dict[str, Audit]:
         place.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
         places.append(place)
     return {item.policy.name: item for item in audit(list(load(places).policies), evening())}
+
+
+def load_policies_of(folder: Path, content: object) -> list[Policy]:
+    place = folder / "policies.json"
+    place.write_text(json.dumps(content), encoding="utf-8")
+    return list(load([place]).policies)
 
 
 def notes_of(folder: Path, name: str, content: object) -> str:
@@ -133,6 +141,38 @@ def test_what_only_a_deployment_says_makes_an_alarm_of_a_template_unknown(
 ) -> None:
     [item] = audited(tmp_path, template__json=content).values()
     assert "leaves open" in item.unknown or "Systems Manager" in item.unknown
+
+
+@pytest.mark.parametrize("word", ["no", "Off", "FALSE", "'false'"])
+def test_a_flag_is_read_as_yaml_1_1_has_it(word: str, tmp_path: Path) -> None:
+    """So do the programs whose files these are: an alarm whose actions are off notifies nobody."""
+    properties = "\n".join(
+        f"      {key}: {json.dumps(value)}" for key, value in ALARM.items() if key != "AlarmName"
+    )
+    text = f"Resources:\n  A:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n{properties}\n"
+    [item] = audited(tmp_path, on__yaml=text + "      ActionsEnabled: yes\n").values()
+    assert item.pages
+    [item] = audited(tmp_path, off__yaml=text + f"      ActionsEnabled: {word}\n").values()
+    assert (item.unknown, item.pages) == ("", ())
+
+
+def test_an_alarm_by_promql_is_unknown_and_the_others_are_replayed(tmp_path: Path) -> None:
+    criteria = {"PromQLCriteria": {"Query": "up == 0", "PendingPeriod": 60}}
+    by_promql = {"AlarmName": "p", "EvaluationCriteria": criteria, "EvaluationInterval": 60}
+    found = audited(tmp_path, all__json={"MetricAlarms": [by_promql, ALARM]})
+    assert "is evaluated by EvaluationCriteria" in found["p"].unknown
+    assert found["a"].pages
+
+
+def test_returned_data_may_be_said_in_text(tmp_path: Path) -> None:
+    metric = {"Namespace": ALARM["Namespace"], "MetricName": ALARM["MetricName"]}
+    queries = [
+        {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}, "ReturnData": "false"},
+        {"Id": "e", "Expression": "m * 1", "ReturnData": "true"},
+    ]
+    plain = {key: ALARM[key] for key in ALARM.keys() - {"Namespace", "MetricName", "Statistic", "Period"}}
+    [item] = audited(tmp_path, maths__json={"MetricAlarms": [{**plain, "Metrics": queries}]}).values()
+    assert item.pages
 
 
 def test_what_brings_alarms_from_elsewhere_is_named(tmp_path: Path) -> None:
@@ -442,6 +482,37 @@ def test_what_grafana_does_and_promql_does_not_is_unknown(
 ) -> None:
     [item] = audited(tmp_path, g__json=content).values()
     assert named in item.unknown
+
+
+@pytest.mark.parametrize("mode", ["dropNN", "replaceNN"])
+def test_a_reduction_that_takes_nan_for_something_is_unknown_where_there_may_be_any(
+    mode: str, tmp_path: Path
+) -> None:
+    settings = {"mode": mode, "replaceWithValue": 9}
+    reduced = {"type": "reduce", "expression": "A", "reducer": "last", "settings": settings}
+    last = {"refId": "B", "datasourceUid": "__expr__", "model": reduced}
+    content = grafana(query("A", f"{ALL} / {ALL}"), last, maths("C", "$B > 0"))
+    [item] = audited(tmp_path, g__json=content).values()
+    assert f"in mode {mode}" in item.unknown
+    content = grafana(query("A", ALL), last, maths("C", "$B > 0"))
+    [policy] = load_policies_of(tmp_path, content)
+    assert not isinstance(policy, Unreplayed)
+
+
+def test_rules_that_record_stand_beside_those_that_alert(tmp_path: Path) -> None:
+    content = grafana(query("A", ALL), threshold())
+    content["groups"][0]["rules"].append(
+        {"title": "R", "data": [query("A", ALL)], "record": {"metric": "m", "from": "A"}}
+    )
+    assert "alert rules (1); left out: 1 that record a series" in notes_of(tmp_path, "g.json", content)
+
+
+def test_a_prometheus_without_an_alertmanager_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(
+        "groups: [{ name: g, rules: [{ alert: A, expr: up == 0 }] }]\n", encoding="utf-8"
+    )
+    (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
+    assert any("it names no Alertmanager" in note for note in load([tmp_path]).notes)
 
 
 @pytest.mark.parametrize(

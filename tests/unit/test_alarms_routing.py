@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rushhour.alarms.formats import prometheus_rules
 from rushhour.alarms.formats.alertmanager_yml import read
 from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.formats.names import Names, StandsFor
@@ -44,12 +45,121 @@ def test_a_route_inherits_what_it_does_not_say() -> None:
         "time_intervals: [{name: n, time_intervals: [{weekdays: [saturday]}]}]\n"
     )
     [deep] = found.root.matched({"team": "db", "deep": "yes"})
-    assert (deep.receiver, deep.timing.group_by, deep.timing.group_wait_s) == ("b", (), 90.0)
+    assert (deep.receiver, deep.timing.group_by, deep.timing.group_wait_s) == (
+        "b",
+        ("x",),
+        90.0,
+    )  # an empty list says nothing
     assert (deep.timing.repeat_interval_s, deep.muted) == (7200.0, ())  # muted times are not inherited
     assert not deep.timing.send_resolved  # as e-mail has it
     [middle] = found.root.matched({"team": "db"})
     assert (middle.receiver, middle.muted, middle.timing.group_by) == ("a", ("n",), ("x",))
     assert found.receivers == {"a": False, "b": True}
+
+
+REFUSED = {  # what a real Alertmanager does not load, so that nobody is notified by it
+    "receiver: a, matchers: [x=y]": "the first route takes every alert",
+    "receiver: a, match_re: {x: y}": "the first route takes every alert",
+    "receiver: a, continue: yes": "the first route takes every alert",
+    "receiver: a, mute_time_intervals: [n]": "the first route takes every alert",
+    "receiver: a, active_time_intervals: [n]": "the first route takes every alert",
+    "receiver: a, repeat_intervall: 1h": "unknown key 'repeat_intervall'",
+    "receiver: a, routes: [{matcher: [x=y]}]": "unknown key 'matcher'",
+    "receiver: a, group_by: [x, '...']": "group_by holds",
+    "receiver: a, group_by: [x, x]": "group_by holds",
+    "receiver: a, group_wait: 1m1h": "is not a duration",
+    "receiver: a, routes: [{matchers: 'x=y'}]": "matchers must be a list",
+    "receiver: a, routes: [{matchers: ['x=~\"(?!y).*\"']}]": "Alertmanager reads (RE2)",
+    "receiver: a, routes: [{match_re: {x: '(y)\\1'}}]": "Alertmanager reads (RE2)",
+}
+REFUSED_INTERVALS = {
+    "weekdays: ['friday:monday']": "ends before it begins",
+    "weekdays: ['1:5']": "neither a value nor a range",
+    "days_of_month: ['0']": "neither a value nor a range",
+    "days_of_month: ['32']": "neither a value nor a range",
+    "days_of_month: ['-32']": "neither a value nor a range",
+    "days_of_month: ['5:1']": "ends before it begins",
+    "days_of_month: ['-1:5']": "ends before it begins",
+    "days_of_month: ['-1:-5']": "ends before it begins",
+    "days_of_month: ['31:-31']": "ends before it begins",
+    "months: ['december:january']": "ends before it begins",
+    "years: ['2030:2020']": "ends before it begins",
+    "times: [{start_time: '09:00', end_time: '10:00', zone: x}]": "nothing else",
+    "time_zone: Europe/Berlin": "unknown key 'time_zone'",
+}
+REFUSED_BESIDE = {
+    "inhibit_rule: []": "unknown key 'inhibit_rule'",
+    "inhibit_rules: [{source_matcher: [a=b], target_matchers: [a=c]}]": "unknown key 'source_matcher'",
+    "inhibit_rules: [{sources: [{matchers: [a=b]}], target_matchers: [a=c]}]": "unknown key 'sources'",
+    "time_intervals: [{time_intervals: [{months: ['1']}]}]": "has no name",
+    "time_intervals: [{name: n}]\nmute_time_intervals: [{name: n}]": "stands there twice",
+}
+TREE = "route: {{ {} }}\nreceivers: [{{ name: a }}]\n{}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        *((TREE.format(text, "time_intervals: [{name: n}]"), why) for text, why in REFUSED.items()),
+        *(
+            (TREE.format("receiver: a", f"time_intervals: [{{name: n, time_intervals: [{{{text}}}]}}]"), why)
+            for text, why in REFUSED_INTERVALS.items()
+        ),
+        *((TREE.format("receiver: a", text), why) for text, why in REFUSED_BESIDE.items()),
+        ("route: {receiver: a}\nreceivers: [{name: a, webhooks_configs: []}]\n", "key 'webhooks_configs'"),
+    ],
+)
+def test_what_alertmanager_refuses_is_refused(text: str, why: str) -> None:
+    [problem] = problems_of(text)
+    assert why in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ("rules: []\ngroups: []\n", 1, "unknown key 'rules'"),
+        ("groups:\n- name: g\n  intervall: 1m\n  rules:\n", 3, "unknown key 'intervall'"),
+        ("groups:\n- rules: [{alert: A, expr: up}]\n", 2, "a group has no name"),
+        ("groups:\n- name: g\n- name: g\n", 3, "group g stands there twice"),
+        ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, annotation: {}}\n", 4, "key 'annotation'"),
+        ("groups:\n- name: g\n  rules:\n  - {record: a, expr: up, for: 5m}\n", 4, "only an alert has for"),
+        ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, for: 1m1h}\n", 4, "is not a duration"),
+        ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, labels: {a: [1]}}\n", 4, "'a' is no label"),
+        (
+            "kind: PrometheusRule\nspec:\n  groups: [{name: g, rules: [{alert: A, expr: up, fors: 5m}]}]\n",
+            3,
+            "unknown key 'fors'",
+        ),
+    ],
+)
+def test_what_prometheus_refuses_is_refused(text: str, line: int, why: str) -> None:
+    [document] = documents(Path("rules.yml"), text)
+    [problem] = prometheus_rules.read(document, "rules.yml")[1]
+    assert problem.startswith(f"rules.yml:{line}: ")
+    assert why in problem
+
+
+@pytest.mark.parametrize("word", ["yes", "on", "Yes", "TRUE"])
+def test_flags_are_read_as_alertmanager_reads_them(word: str) -> None:
+    found = configuration(
+        f"route: {{receiver: a, routes: [{{receiver: b, continue: {word}}}, {{receiver: c}}]}}\n"
+        "receivers: [{name: a}, {name: b}, {name: c}]\n"
+    )
+    assert [node.receiver for node in found.root.matched({})] == ["b", "c"]
+
+
+@pytest.mark.parametrize("value", ["true", "True", "yes", "1e3", "010", "1.0", "7"])
+def test_labels_are_compared_as_they_are_spelled(value: str, tmp_path: Path) -> None:
+    found = configuration(
+        f"route: {{receiver: a, routes: [{{receiver: b, match: {{page: {value}}}}}]}}\n"
+        "receivers: [{name: a}, {name: b}]\n"
+    )
+    assert found.root.matched({"page": value})[0].receiver == "b"
+    rules = tmp_path / "rules.yml"
+    rule_text = f"{{alert: A, expr: up, labels: {{page: {value}}}}}"
+    rules.write_text(f"groups: [{{name: g, labels: {{of: {value}}}, rules: [{rule_text}]}}]\n")
+    [rule] = prometheus_rules.rules_of(rules)
+    assert rule.labels == (("of", value), ("page", value))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +174,8 @@ def test_a_route_inherits_what_it_does_not_say() -> None:
         ('severity=""', {}, True),
         ('{a="1", b=~"2|3"}', {"a": "1", "b": "3"}, True),
         ('{a="1", b="x,y"}', {"a": "1", "b": "x,y"}, True),
+        ("a = b c", {"a": "b c"}, True),
+        ("a=b{c},d=e", {"a": "b{c}", "d": "e"}, True),
     ],
 )
 def test_matchers(text: str, labels: dict[str, str], matches: bool) -> None:

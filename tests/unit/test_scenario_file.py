@@ -299,3 +299,62 @@ def test_each_file_is_named_that_has_the_same_wrong_text(tmp_path: Path) -> None
         (tmp_path / name).write_text("- 1\n", encoding="utf-8")
         with pytest.raises(UsageError, match=rf"{name}:1: holds a list"):
             read_yaml(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["../base", "a/b", "-x", ".x", "a\tb", "x" * 201, "é" * 101, ""])
+@pytest.mark.parametrize("key", ["base", "both"])
+def test_a_name_that_no_run_directory_can_have_is_refused(folder: Path, key: str, name: str) -> None:
+    text = GOOD.replace(f"  {key}:", f"  {json.dumps(name)}:").replace(
+        "extends: base", f"extends: {json.dumps(name)}"
+    )
+    line = next(number for number, line in enumerate(GOOD.splitlines(), 1) if line.startswith(f"  {key}:"))
+    found = [item for item in problems(folder, text) if "cannot be a name" in item]
+    assert [item.partition(": ")[0] for item in found] == [f"scenarios.yaml:{line}"]
+
+
+@pytest.mark.parametrize("name", ["évening peak", "a.b-c_d", "5", "x" * 200])
+def test_other_names_are_taken(folder: Path, name: str) -> None:
+    text = GOOD.replace("  broken:", f"  {json.dumps(name)}:").replace("broken]", f"{json.dumps(name)}]")
+    assert name in load_scenarios(write(folder, text)).scenarios
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "why"),
+    [
+        ("{python} -m shop {port}", "serve 'x {port}", "service.command", "cannot be split"),
+        ("{python} -m shop {port}", "serve {port} {prot}", "service.command", "stand for nothing"),
+        ("{python} -m shop {port}", "serve {port} {", "service.command", "stand for nothing"),
+        (
+            "expect: healthy",
+            'expect: healthy\n    service: { arguments: "\'x" }',
+            "scenarios.base.service.arguments",
+            "be split",
+        ),
+        (
+            "expect: healthy",
+            "expect: healthy\n    service: { partner: 'x {no}' }",
+            "scenarios.base.service.partner",
+            "nothing",
+        ),
+        (
+            "expect: healthy",
+            "expect: healthy\n    service: { environment: { A_PASSWORD: 'x{hush}' } }",
+            "scenarios.base.service.environment.A_PASSWORD",
+            "stand for nothing",
+        ),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_reported_before_anything_starts(
+    folder: Path, old: str, new: str, key: str, why: str
+) -> None:
+    [problem] = problems(folder, GOOD.replace(old, new, 1))
+    assert re.match(rf"scenarios\.yaml:\d+: {re.escape(key)}: ", problem)
+    assert why in problem
+    assert "hush" not in problem
+
+
+def test_the_line_that_is_no_utf_8_is_named(folder: Path) -> None:
+    path = write(folder, GOOD)
+    path.write_bytes(path.read_bytes().replace(b"  base:", b"  # caf\xe9\n  base:"))
+    with pytest.raises(UsageError, match=r"scenarios\.yaml:11: cannot be read: byte 0xe9 is no UTF-8"):
+        load_scenarios(path)

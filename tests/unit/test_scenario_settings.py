@@ -103,6 +103,14 @@ def test_a_key_of_what_an_earlier_setting_made_no_mapping_is_refused(whole: str,
         changed(whole, part)
 
 
+def test_every_setting_that_is_wrong_is_reported_at_once() -> None:
+    texts = ("nope=1", "load.users=abc", "pool.sise=3", "pool.size=x", "data={sise: tiny}")
+    with pytest.raises(UsageError) as caught:
+        changed(*texts)
+    for text in texts:
+        assert any(problem.startswith(f"--set {text}: ") for problem in caught.value.problems), text
+
+
 def test_a_variable_may_have_dots_in_its_name_and_quotes_around_its_value() -> None:
     scenario = changed(
         "release='1.0'", "service.environment.a.b=1", 'target.environment.C="d e"', "target.environment.F='g"

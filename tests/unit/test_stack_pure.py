@@ -20,6 +20,7 @@ from rushhour.process.ports import HOST, free_port, lost_race
 from rushhour.process.reaper import CleanupList, group_pids, remove, remove_all
 from rushhour.process.tools import Account
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
+from rushhour.scenario.target_rules import PLACEHOLDERS
 from rushhour.stack.capacity import check_capacity
 from rushhour.stack.locks import locked
 from rushhour.stack.own_service import wait_for_replay
@@ -105,6 +106,10 @@ def test_unknown_placeholder_names_those_that_are_known() -> None:
     odd = replace(SCENARIO, target=replace(SCENARIO.target, command="serve {prot}"))
     with pytest.raises(UsageError, match=r"service.command: '\{prot\}'.*known: \{python\}, \{host\}"):
         service_command(odd, placeholders(SCENARIO, 1, "p", "r", Path("/logs")))
+
+
+def test_a_scenario_file_is_checked_for_the_same_placeholders() -> None:
+    assert set(PLACEHOLDERS) == placeholders(SCENARIO, 1, "p", "r", Path("/logs")).keys()
 
 
 def test_an_open_quote_is_an_error() -> None:

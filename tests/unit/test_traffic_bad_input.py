@@ -244,6 +244,25 @@ def test_rotated_logs_are_merged_by_time(tmp_path: Path) -> None:
     assert (len(requests), reading.report.late) == (210, 0)
 
 
+def test_a_file_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "access.log").write_text(line(1))
+    (tmp_path / "today.log").symlink_to("access.log")
+    with pytest.raises(UsageError, match=r"today\.log: is the same file as .*access\.log; name it once"):
+        read([str(tmp_path / name) for name in ("access.log", "today.log")])
+
+
+def test_a_copy_of_a_log_is_noted(tmp_path: Path) -> None:
+    text = "".join(line(second) for second in range(50))
+    (tmp_path / "access.log.1").write_text(text)
+    (tmp_path / "access.log.1.gz").write_bytes(gzip.compress((text + line(55)).encode()))
+    (tmp_path / "access.log").write_text("".join(line(second, minute=50) for second in range(50)))
+    reading = read([str(tmp_path / name) for name in ("access.log", "access.log.1", "access.log.1.gz")])
+    counted(reading)
+    [problem] = reading.report.problems
+    assert "access.log.1.gz: begins as " in problem
+    assert "counted twice" in problem
+
+
 def test_many_files_that_overlap_keep_within_their_share_of_memory(tmp_path: Path) -> None:
     for node in range(30):
         (tmp_path / f"node{node}.log").write_text(

@@ -48,6 +48,7 @@ def saved_run(path: Path, requests: Iterable[Logged], given: Scenario, *, timed:
         ]
     )
     writer.close()
+    run.write_json("verdict.json", verdict_json(judge(histories.scenario(), histories.healthy(), "embedded")))
     run.logs.mkdir()
     write_log(run.logs / "access.log", requests, timed=timed)
     return path
@@ -124,6 +125,14 @@ def test_a_run_whose_verdict_is_unknown_says_nothing(tmp_path: Path, model: Path
     RunDir(run).write_json("verdict.json", verdict_json(judged))
     assert compared(model, run, "--out", tmp_path / "out")[0] == 2
     assert judged.reasons[0][:20] in (tmp_path / "out" / "comparison.json").read_text(encoding="utf-8")
+
+
+def test_a_run_whose_verdict_is_gone_says_nothing(tmp_path: Path) -> None:
+    run = saved_run(tmp_path / "run", shop_visits(lasts_s=60, per_s=3), scenario())
+    assert run_log(run).doubts == ()
+    (run / "verdict.json").unlink()
+    [doubt] = run_log(run).doubts
+    assert "no verdict.json" in doubt
 
 
 def test_a_run_whose_access_log_lost_a_part_says_nothing(tmp_path: Path, model: Path) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from rushhour.alarms.alertmanager import Route
+from rushhour.alarms.formats.documents import flag, spelled
 from rushhour.alarms.formats.time_intervals_yml import Places, read_intervals
 from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.routing import Configuration, Inhibition, Matcher, Node
-from rushhour.alarms.selectors import check_regex
+from rushhour.alarms.selectors import check_matcher
 from rushhour.alarms.time_intervals import TimeInterval
 from rushhour.scenario.yaml_node import Node as Document
 
@@ -16,7 +17,35 @@ MAX_DEPTH: Final = 50
 SHORTEST_S: Final = 1.0
 _MATCHER: Final = re.compile(
     r"\s*(?P<name>\"(?:[^\"\\]|\\.)*\"|[^\s=!~{},\"]+)\s*(?P<op>=~|!~|!=|=)\s*"
-    r"(?P<value>\"(?:[^\"\\]|\\.)*\"|[^\s,\"{}]*)\s*(?:,|$)"
+    r"(?P<value>\"(?:[^\"\\]|\\.)*\"|[^,\"]*?)\s*(?:,|$)"
+)
+# Its keys, as of Alertmanager 0.31. It refuses a file with any other one, and goes on with the one before.
+_TOP: Final = frozenset(
+    {"global", "templates", "route", "receivers", "inhibit_rules", "time_intervals", "mute_time_intervals"}
+    | {"tracing", "limits"}
+)
+_ROUTE: Final = frozenset(
+    {"receiver", "group_by", "group_wait", "group_interval", "repeat_interval", "continue", "routes"}
+    | {"match", "match_re", "matchers", "mute_time_intervals", "active_time_intervals"}
+)
+_INHIBITION: Final = frozenset(
+    {"name", "equal"}
+    | {f"{side}_{key}" for side in ("source", "target") for key in ("match", "match_re", "matchers")}
+)
+_RECEIVER: Final = frozenset(
+    {"name"}
+    | {
+        f"{kind}_configs"
+        for kind in (
+            *("discord", "email", "incidentio", "jira", "mattermost", "msteams", "msteamsv2", "opsgenie"),
+            *("pagerduty", "pushover", "rocketchat", "slack", "sns", "telegram", "victorops", "webex"),
+            *("webhook", "wechat"),
+        )
+    }
+)
+_OF_NO_FIRST: Final = (
+    *("match", "match_re", "matchers", "object_matchers", "continue"),
+    *("mute_time_intervals", "active_time_intervals"),
 )
 # Integrations whose `send_resolved` is false unless it is set.
 _NO_ENDS: Final = ("email_configs", "slack_configs", "wechat_configs")
@@ -36,14 +65,16 @@ def recognises_grafana(plain: Any) -> bool:
 
 def read(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
     """Return the configuration, and its problems with their lines."""
-    reader, plain = _Reader(document, path), document.plain
+    reader, plain = _Reader(document, path, _ROUTE), document.plain
+    reader.check_keys(plain, (), _TOP)
     intervals: dict[str, tuple[TimeInterval, ...]] = {}
     for key in ("time_intervals", "mute_time_intervals"):
-        intervals |= read_intervals(reader, plain.get(key), (key,), "time_intervals")
+        read_intervals(reader, plain.get(key), (key,), "time_intervals", intervals)
     receivers: dict[str, bool] = {}
     ends: dict[str, bool] = {}
     for at, receiver in reader.mappings(plain.get("receivers"), ("receivers",)):
         name = str(receiver.get("name"))
+        reader.check_keys(receiver, ("receivers", at), _RECEIVER)
         integrations = [
             (key, item)
             for key, given in receiver.items()
@@ -54,7 +85,7 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
             reader.wrong(("receivers", at), f"receiver {name} stands there twice")
         receivers[name] = bool(integrations)
         ends[name] = any(
-            (item.get("send_resolved") if isinstance(item, Mapping) else None)
+            (flag(item.get("send_resolved")) if isinstance(item, Mapping) else None)
             in (True, None if key not in _NO_ENDS else True)
             for key, item in integrations
         )
@@ -67,6 +98,8 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
         )
         for at, rule in reader.mappings(plain.get("inhibit_rules"), ("inhibit_rules",))
     ]
+    for at, rule in reader.mappings(plain.get("inhibit_rules"), ("inhibit_rules",)):
+        reader.check_keys(rule, ("inhibit_rules", at), _INHIBITION)
     reader.check(root, receivers, intervals)
     found = Configuration(root, tuple(inhibitions), intervals, receivers, path)
     return (None if reader.problems else found), reader.problems
@@ -75,7 +108,8 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
 def read_grafana(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
     """Read Grafana's first notification policy; contact points without a file are taken to notify."""
     reader, plain = _Reader(document, path), document.plain
-    intervals = read_intervals(reader, plain.get("muteTimes"), ("muteTimes",), "time_intervals")
+    intervals: dict[str, tuple[TimeInterval, ...]] = {}
+    read_intervals(reader, plain.get("muteTimes"), ("muteTimes",), "time_intervals", intervals)
     policies = reader.mappings(plain["policies"], ("policies",))
     if len(policies) != 1:
         reader.wrong(("policies",), f"holds {len(policies)} policies; one organisation's is replayed")
@@ -89,7 +123,19 @@ def read_grafana(document: Document, path: str) -> tuple[Configuration | None, l
 
 
 class _Reader(Places):
-    """Reads the parts of a document and gathers what is wrong with them."""
+    """Reads the parts of a document and gathers what is wrong with them.
+
+    `known` are the keys of a route, where any other one makes the whole file invalid.
+    """
+
+    def __init__(self, document: Document, path: str, known: frozenset[str] | None = None) -> None:
+        super().__init__(document, path)
+        self._known = known
+
+    def check_keys(self, plain: Mapping[str, Any], at: tuple[str | int, ...], known: frozenset[str]) -> None:
+        """Name the keys that Alertmanager does not know."""
+        for key in plain.keys() - known:
+            self.wrong((*at, key), f"unknown key {key!r}; known: {', '.join(sorted(known))}")
 
     def route(
         self,
@@ -104,12 +150,13 @@ class _Reader(Places):
         receiver = str(plain.get("receiver") or (above.receiver if above else ""))
         if not receiver:
             self.wrong(at, "the first route has no receiver")
-        group_by = plain.get("group_by")
-        if group_by is not None and not isinstance(group_by, list):
-            self.wrong((*at, "group_by"), "group_by must be a list of labels")
-            group_by = None
+        if self._known is not None:
+            self.check_keys(plain, at, self._known)
+        for key in _OF_NO_FIRST if above is None else ():
+            if plain.get(key):
+                self.wrong((*at, key), f"the first route takes every alert at any time, so it has no {key}")
         timing = Route(
-            before.group_by if group_by is None else tuple(map(str, group_by)),
+            self._group_by(plain, at) or before.group_by,  # an empty list is inherited too
             self._seconds(plain, "group_wait", at, before.group_wait_s),
             self._interval(plain, "group_interval", at, before.group_interval_s),
             self._interval(plain, "repeat_interval", at, before.repeat_interval_s),
@@ -120,7 +167,7 @@ class _Reader(Places):
             receiver=receiver,
             timing=timing,
             matchers=self.matchers(plain, at, ""),
-            goes_on=plain.get("continue") is True,
+            goes_on=flag(plain.get("continue")) is True,
             muted=self.texts(plain, "mute_time_intervals", at),
             active=self.texts(plain, "active_time_intervals", at),
         )
@@ -144,7 +191,10 @@ class _Reader(Places):
             if not isinstance(given, Mapping):
                 self.wrong((*at, key), f"{key} must be a mapping of labels")
                 continue
-            found += [Matcher(str(name), op, str(value)) for name, value in given.items()]  # type: ignore[arg-type]
+            found += [
+                Matcher(name, op, spelled(self._document, (*at, key, name), value))  # type: ignore[arg-type]
+                for name, value in given.items()
+            ]
         for text in self._listed(plain.get(f"{side}matchers"), (*at, f"{side}matchers")):
             found += self._parsed(text, (*at, f"{side}matchers"))
         for given in self.items(plain, "object_matchers", at):
@@ -156,7 +206,7 @@ class _Reader(Places):
                 )
         for item in found:
             try:
-                check_regex(item.value, item.op)
+                check_matcher(item.value, item.op)
             except ValueError as error:
                 self.wrong(at, str(error))
         return tuple(found)
@@ -174,8 +224,6 @@ class _Reader(Places):
     def _listed(self, given: Any, at: tuple[str | int, ...]) -> list[str]:
         if given is None:
             return []
-        if isinstance(given, str):
-            return [given]
         if isinstance(given, list) and all(isinstance(item, str) for item in given):
             return given
         self.wrong(at, 'matchers must be a list of texts as `severity="page"`')
@@ -193,6 +241,16 @@ class _Reader(Places):
             found.append(Matcher(_bare(match["name"]), match["op"], _bare(match["value"])))  # type: ignore[arg-type]
             position = match.end()
         return found
+
+    def _group_by(self, plain: Mapping[str, Any], at: tuple[str | int, ...]) -> tuple[str, ...]:
+        given = plain.get("group_by")
+        if given is not None and not isinstance(given, list):
+            self.wrong((*at, "group_by"), "group_by must be a list of labels")
+            return ()
+        labels = tuple(map(str, given or ()))
+        if len(set(labels)) < len(labels) or ("..." in labels and len(labels) > 1):
+            self.wrong((*at, "group_by"), "group_by holds a label twice, or another one beside '...'")
+        return labels
 
     def _interval(self, plain: Mapping[str, Any], key: str, at: tuple[str | int, ...], usual: float) -> float:
         """Alertmanager refuses an interval of 0, and replays go by the second."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from rushhour.alarms.cloudwatch import CloudWatchAlarm, looks_back_too_far, wrong_period
 from rushhour.alarms.events import Policy
+from rushhour.alarms.formats.documents import flag
 from rushhour.alarms.formats.names import Names, cloudwatch_stat
 from rushhour.alarms.formats.raw_alarms import (
     OpenAlarmError,
@@ -78,6 +79,11 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
     for key in sorted(plain.keys() - _NOT_DECISIVE):
         if (found := unresolved_in(plain[key])) is not None:
             raise OpenAlarmError(f"{key} is {found}, {found.why}")
+    for key in ("EvaluationCriteria", "EvaluationInterval"):
+        if plain.get(key):
+            raise OpenAlarmError(
+                f"is evaluated by {key}, which is not replayed; metric alarms and metric maths are"
+            )
     periods = whole_of(raw, "EvaluationPeriods")
     comparison = choice_of(raw, "ComparisonOperator")
     if comparison in BANDS or plain.get("ThresholdMetricId"):
@@ -86,11 +92,6 @@ def _metric_alarm(raw: RawAlarm, names: Names) -> CloudWatchAlarm:
         raise WrongAlarmError(
             f"ComparisonOperator {comparison!r} is none of {', '.join((*COMPARISONS, *BANDS))}"
         )
-    for key in ("EvaluationCriteria", "EvaluationInterval"):
-        if plain.get(key):
-            raise OpenAlarmError(
-                f"is evaluated by {key}, which is not replayed; metric alarms and metric maths are"
-            )
     if plain.get("EvaluateLowSampleCountPercentile") == "ignore":
         raise OpenAlarmError("EvaluateLowSampleCountPercentile `ignore` depends on AWS's count of samples")
     needed = plain.get("DatapointsToAlarm")
@@ -144,7 +145,7 @@ def _maths(raw: RawAlarm, names: Names) -> dict[str, Any]:
     expressions: dict[str, str] = {}
     periods: set[float] = set()
     unknown: dict[str, str] = {}
-    returned = [str(query.get("Id")) for query in queries if query.get("ReturnData", True)]
+    returned = [str(query.get("Id")) for query in queries if flag(query.get("ReturnData", True))]
     for query in queries:
         name = str(query.get("Id"))
         if query.get("Expression"):

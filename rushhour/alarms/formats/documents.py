@@ -1,7 +1,7 @@
 """A file as documents of plain data with the line of each key: YAML, with CloudFormation's tags, or JSON."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +13,24 @@ from ruamel.yaml.reader import ReaderError
 
 from rushhour.errors import UsageError
 from rushhour.process.regular import read_at_most
-from rushhour.scenario.yaml_node import KeyPath, Node, kept_by_text, yaml_errors
+from rushhour.scenario.yaml_node import KeyPath, Node, kept_by_text, not_utf_8, yaml_errors
 
 MAX_BYTES: Final = 20_000_000
 MAX_YAML: Final = 2_000_000  # characters: YAML is read some hundred times slower than JSON
 MAX_DEPTH: Final = 100  # what reads a document follows it call by call
 MAX_NODES: Final = 1_000_000  # aliases of aliases make a small file a large one
 _MERGE: Final = "tag:yaml.org,2002:merge"
+# What YAML 1.1 calls true and false, as the programs read it whose files these are; YAML 1.2 has two words.
+_FLAGS: Final = {
+    "y": True,
+    "yes": True,
+    "on": True,
+    "true": True,
+    "n": False,
+    "no": False,
+    "off": False,
+    "false": False,
+}
 
 
 def read_text(path: Path) -> str:
@@ -28,7 +39,9 @@ def read_text(path: Path) -> str:
         return read_at_most(path, MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError([f"{path}: no such file"]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError([f"{path}:{not_utf_8(error)}"]) from None
+    except OSError as error:
         raise UsageError([f"{path}: cannot be read: {error}"]) from None
 
 
@@ -40,6 +53,18 @@ def listed(given: Any) -> list[Any]:
 def mapped(given: Any) -> Mapping[str, Any]:
     """Return a mapping as it is; anything else holds nothing."""
     return given if isinstance(given, Mapping) else {}
+
+
+def flag(given: Any) -> Any:
+    """Return True or False for what YAML 1.1 calls so (`yes`, `Off`); anything else as it is."""
+    return _FLAGS.get(given.lower(), given) if isinstance(given, str) else given
+
+
+def spelled(node: Node, path: Sequence[str | int], value: Any) -> str:
+    """Return a value where a text is wanted (a label's) as the file spells it: `true`, not `True`."""
+    if (text := node.texts.get(tuple(path))) is not None:
+        return text
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def documents(path: Path, text: str) -> list[Node]:
@@ -128,7 +153,7 @@ def _nodes(text: str) -> tuple[tuple[Node, ...], tuple[str, ...]]:
         if reader.problems:
             return (), tuple(reader.problems)
         if plain is not None:
-            found.append(Node(plain, lines))
+            found.append(Node(plain, lines, reader.texts))
     return tuple(found), ()
 
 
@@ -137,6 +162,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.texts: dict[KeyPath, str] = {}
         self._scalars = YAML(typ="safe", pure=True).constructor
         self._count = 0
         self._above: list[YamlNode] = []
@@ -179,6 +205,8 @@ class _Reader:
         except Exception as error:  # noqa: BLE001 - ruamel passes on what int() and date() raise
             self.problems.append(f"{node.start_mark.line + 1}: {node.value!r} cannot be read: {error}")
             return None
+        if isinstance(value, bool | int | float):
+            self.texts[path] = str(node.value)
         return value if isinstance(value, str | bool | int | float) or value is None else str(node.value)
 
     def _pairs(self, node: MappingNode, depth: int) -> Iterator[tuple[YamlNode, YamlNode]]:

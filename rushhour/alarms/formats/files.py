@@ -26,6 +26,7 @@ from rushhour.errors import UsageError
 from rushhour.scenario.yaml_node import Node
 
 SUFFIXES: Final = (".yaml", ".yml", ".json", ".tf", ".tfvars", ".template")
+NOWHERE: Final = "; it names no Alertmanager, so it sends its alerts nowhere: replayed as if it did"
 LOOKED_FOR: Final = (
     "`system:` and `alarms:` (rushhour's own), `names:` (what stands for what), `MetricAlarms` or "
     "`CompositeAlarms` (aws cloudwatch describe-alarms), `Resources` (CloudFormation), Terraform's blocks or "
@@ -148,7 +149,8 @@ def _take_rules(path: str, node: Node, found: Found) -> bool:
         found.grafana += rules
         found.unknown += unknown
         found.problems += problems
-        found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)})")
+        left_out = f"; left out: {many} that record a series" if (many := grafana.recording(plain)) else ""
+        found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)}){left_out}")
     elif grafana.recognises_other(plain):
         kinds = ", ".join(sorted(key for key in plain if key != "apiVersion"))
         found.notes.append(f"{path}: Grafana's {kinds}, left out: every contact point is taken to notify")
@@ -170,7 +172,11 @@ def _take_rules(path: str, node: Node, found: Found) -> bool:
     elif prometheus_rules.recognises_server(plain):
         found.intervals, problems = prometheus_rules.read_server(node, path)
         found.problems += problems
-        found.notes.append(f"{path}: prometheus.yml (evaluates every {found.intervals.evaluation_s:g} s)")
+        alerting = plain.get("alerting")
+        nowhere = "" if isinstance(alerting, Mapping) and alerting.get("alertmanagers") else NOWHERE
+        found.notes.append(
+            f"{path}: prometheus.yml (evaluates every {found.intervals.evaluation_s:g} s){nowhere}"
+        )
     else:
         return False
     return True

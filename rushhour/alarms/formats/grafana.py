@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import listed, mapped
+from rushhour.alarms.formats.documents import flag, listed, mapped, spelled
 from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.rules import LONGEST_INTERVAL_S, Rule
 from rushhour.alarms.selectors import MOST_CHARACTERS, aggregated_by, selectors
@@ -31,14 +31,29 @@ _REDUCERS: Final = {
     "mean": "avg_over_time", "avg": "avg_over_time", "max": "max_over_time", "min": "min_over_time",
     "sum": "sum_over_time", "count": "count_over_time", "last": "last_over_time",
 }  # fmt: skip
+_STRICT: Final = "strict"
+_GIVES_NAN: Final = re.compile(
+    r"[/%]|\b(quantile\w*|histogram_quantile|sqrt|ln|log\w*)\b|\b(nan|inf)\b", re.IGNORECASE
+)
 _OF_LABELS: Final = re.compile(r"\{[^{}]*\}|\"[^\"]*\"")
 _COMPARE: Final = {"gt": ">", "lt": "<", "gte": ">=", "lte": "<=", "eq": "==", "ne": "!="}
 
 
 def recognises(plain: Any) -> bool:
-    """Return whether these are Grafana's rules: each has a `title`, a `condition` and `data`."""
+    """Return whether these are Grafana's rules: each has `data`, and a `condition` or what it records."""
     rules = list(_rules(plain))
-    return bool(rules) and all("data" in rule and "condition" in rule for rule, _, _ in rules)
+    return bool(rules) and all(
+        "data" in rule and ("condition" in rule or _records(rule)) for rule, _, _ in rules
+    )
+
+
+def recording(plain: Any) -> int:
+    """Return how many of its rules record a series, which are left out."""
+    return sum(_records(rule) for rule, _, _ in _rules(plain))
+
+
+def _records(rule: Mapping[str, Any]) -> bool:
+    return isinstance(rule.get("record"), Mapping)
 
 
 def recognises_other(plain: Any) -> bool:
@@ -73,6 +88,8 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
     unknown: list[Unreplayed] = []
     problems: list[str] = []
     for plain, group, at in _rules(node.plain):
+        if _records(plain):
+            continue
         line = f"{path}:{node.line(at)}"
         title = str(plain.get("title") or "")
         if not title:
@@ -87,7 +104,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
         labels = plain.get("labels") or {}
         if wrong or not isinstance(labels, Mapping):
             continue
-        if plain.get("isPaused") is True:
+        if flag(plain.get("isPaused")) is True:
             unknown.append(Unreplayed(title, "grafana", title, "is paused: it is not evaluated at all"))
             continue
         try:
@@ -109,7 +126,7 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
                 reads=reads,
                 wait=str(durations["for"] or ""),
                 keep=str(durations["keep_firing_for"] or ""),
-                labels=tuple(sorted(_labels(labels, group).items())),
+                labels=tuple(sorted(_labels(node, at, labels, group).items())),
                 group=f"{path} {group.get('name')}",
                 every_s=every_s,
                 place=line,
@@ -118,8 +135,11 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[Unreplayed], list[str]
     return rules, unknown, problems
 
 
-def _labels(labels: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, str]:
-    return {"grafana_folder": str(group.get("folder") or "")} | {str(k): str(v) for k, v in labels.items()}
+def _labels(
+    node: Node, at: tuple[str | int, ...], labels: Mapping[str, Any], group: Mapping[str, Any]
+) -> dict[str, str]:
+    own = {label: spelled(node, (*at, "labels", label), value) for label, value in labels.items()}
+    return {"grafana_folder": str(group.get("folder") or "")} | own
 
 
 class _Query:
@@ -172,7 +192,9 @@ class _Query:
             case "query":
                 return self._query(name, part)
             case "reduce":
-                return self._reduced(str(model.get("expression")), str(model.get("reducer") or "last"), depth)
+                mode = str(mapped(model.get("settings")).get("mode") or _STRICT)
+                reducer = str(model.get("reducer") or "last")
+                return self._reduced(str(model.get("expression")), reducer, depth, mode)
             case "threshold":
                 if _first(model.get("conditions")).get("unloadEvaluator"):
                     raise _OpenError(
@@ -206,14 +228,16 @@ class _Query:
         ago = _whole(mapped(part.get("relativeTimeRange")).get("to"), 0)
         return f"last_over_time(({text})[{every}s:{every}s] offset {ago}s)" if ago > 0 else text
 
-    def _reduced(self, reference: str, reducer: str, depth: int) -> str:
+    def _reduced(self, reference: str, reducer: str, depth: int, mode: str = _STRICT) -> str:
         name = _bare(reference)
         inner = self._value(name, depth + 1)
+        if mode != _STRICT and _GIVES_NAN.search(_OF_LABELS.sub("", inner)):
+            raise _OpenError(f"reduces {name} in mode {mode}, and it may give NaN, which is not replayed")
         part, model = self._part(name)
         function = _REDUCERS.get(reducer)
         if function is None:
             raise _OpenError(f"its reducer {reducer!r} is not replayed; {', '.join(_REDUCERS)} are")
-        if self._kind(part, model) != "query" or model.get("instant") is True or reducer == "last":
+        if self._kind(part, model) != "query" or flag(model.get("instant")) is True or reducer == "last":
             return inner if reducer != "count" else f"count({inner})"
         span = mapped(part.get("relativeTimeRange"))
         seconds = _whole(span.get("from"), 600) - _whole(span.get("to"), 0)  # the query itself ends at `to`

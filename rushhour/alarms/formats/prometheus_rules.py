@@ -1,17 +1,25 @@
 """Prometheus's rule files, bare or as `PrometheusRule` objects -> rules (pure)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from rushhour.alarms.formats.documents import documents, listed, mapped, read_text
+from rushhour.alarms.formats.documents import documents, listed, mapped, read_text, spelled
 from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.promtool import is_duration, milliseconds
 from rushhour.alarms.rules import LONGEST_INTERVAL_S, Rule
 from rushhour.alarms.selectors import selectors
 from rushhour.scenario.yaml_node import Node
 
+# Prometheus refuses a rule file with any other key, and so does Kubernetes; Thanos and Mimir have some more.
+_FILE: Final = ("groups", "namespace")
+_GROUP: Final = (
+    *("name", "interval", "rules", "labels", "limit", "query_offset"),
+    *("evaluation_delay", "partial_response_strategy", "source_tenants", "align_evaluation_time_on_interval"),
+)
+_RULE: Final = ("alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations")
+_OF_ALERTS: Final = ("for", "keep_firing_for", "annotations")
 KINDS: Final = ("PrometheusRule", "PrometheusRuleList", "List")
 
 
@@ -45,7 +53,7 @@ def read_server(node: Node, path: str) -> tuple[Intervals, list[str]]:
             problems.append(f"{path}:{node.line(('global', key))}: {what}")
         found[key] = seconds
     top = mapped(node.plain.get("global"))
-    external = tuple(sorted((str(k), str(v)) for k, v in mapped(top.get("external_labels")).items()))
+    external = tuple(sorted(_labels(node, ("global", "external_labels"), top.get("external_labels")).items()))
     alerting = mapped(node.plain.get("alerting"))
     relabelled = bool(alerting.get("alert_relabel_configs"))
     return (
@@ -69,15 +77,24 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
     """Return the rules of one document, and its problems with their lines."""
     rules: list[Rule] = []
     problems: list[str] = []
+    if "kind" not in node.plain:
+        problems += _unknown(node, path, (), node.plain, _FILE)
     for groups, at in _groups(node.plain, ()):
+        names: set[str] = set()
         if not isinstance(groups, list):
             problems.append(f"{path}:{node.line(at)}: a rule file has a list `groups:`")
             continue
         for number, group in enumerate(groups):
             here = (*at, number)
-            if not isinstance(group, Mapping) or not isinstance(group.get("rules", []), list):
+            if not isinstance(group, Mapping) or not isinstance(group.get("rules") or [], list):
                 problems.append(f"{path}:{node.line(here)}: a group is a mapping with a list `rules:`")
                 continue
+            problems += _unknown(node, path, here, group, _GROUP)
+            title = str(group.get("name") or "")
+            if not title or title in names:
+                what = f"group {title} stands there twice" if title else "a group has no name"
+                problems.append(f"{path}:{node.line(here)}: {what}")
+            names.add(title)
             interval = group.get("interval")
             if interval is not None and not is_duration(interval):
                 problems.append(
@@ -93,10 +110,22 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
                 name = f"{path} {group.get('name', number)}"
                 found = _rule(rule, Place(path, node, (*here, "rules", each)), name, every_s)
                 if isinstance(found, Rule):
-                    rules.append(_of_group(found, group))
+                    shared = _labels(node, (*here, "labels"), group.get("labels"))
+                    rules.append(_of_group(found, group, shared))
                 else:
                     problems += found
     return rules, problems
+
+
+def _unknown(
+    node: Node, path: str, at: Sequence[str | int], plain: Mapping[str, Any], known: Sequence[str]
+) -> list[str]:
+    """Return the keys that Prometheus does not know, with their lines."""
+    return [
+        f"{path}:{node.line((*at, key))}: unknown key {key!r}; known: {', '.join(known)}"
+        for key in plain
+        if key not in known
+    ]
 
 
 def rules_of(path: Path) -> list[Rule]:
@@ -116,9 +145,13 @@ def _groups(plain: Any, at: tuple[str | int, ...]) -> Iterator[tuple[Any, tuple[
         yield plain.get("groups"), (*at, "groups")
 
 
-def _of_group(rule: Rule, group: Mapping[str, Any]) -> Rule:
+def _labels(node: Node, at: Sequence[str | int], given: Any) -> dict[str, str]:
+    """Return labels with their values as the file spells them."""
+    return {label: spelled(node, (*at, label), value) for label, value in mapped(given).items()}
+
+
+def _of_group(rule: Rule, group: Mapping[str, Any], shared: Mapping[str, str]) -> Rule:
     """Return a rule with its group's labels, which its own count before, and its group's delay."""
-    shared = {str(label): str(value) for label, value in mapped(group.get("labels")).items()}
     later = next((str(group[key]) for key in ("query_offset", "evaluation_delay") if group.get(key)), "")
     delay = later if not is_duration(later) or milliseconds(later) else ""
     return replace(rule, labels=tuple(sorted({**shared, **dict(rule.labels)}.items())), later=delay)
@@ -142,9 +175,13 @@ def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule |
     if not isinstance(plain, Mapping):
         return [f"{line}: a rule must be a mapping"]
     alert, record = str(plain.get("alert") or ""), str(plain.get("record") or "")
-    name, problems = alert or record, []
+    name, problems = alert or record, _unknown(place.node, place.path, place.at, plain, _RULE)
     if bool(alert) == bool(record):
         problems.append(f"{line}: a rule has `alert:` or `record:`")
+    if not alert:
+        problems += [
+            f"{place.line(key)}: {name}: only an alert has {key}" for key in _OF_ALERTS if key in plain
+        ]
     expression = str(plain.get("expr") if plain.get("expr") is not None else "")
     try:
         read_series = selectors(expression)
@@ -161,6 +198,9 @@ def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule |
     if not isinstance(labels, Mapping):
         problems.append(f"{place.line('labels')}: {name}: labels must be a mapping")
         labels = {}
+    for label, value in labels.items():
+        if label == "__name__" or isinstance(value, Mapping | list):
+            problems.append(f"{place.line('labels', label)}: {name}: {label!r} is no label with a text")
     if problems:
         return problems
     return Rule(
@@ -170,7 +210,7 @@ def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule |
         reads=read_series,
         wait=waits["for"],
         keep=waits["keep_firing_for"],
-        labels=tuple(sorted((str(label), str(value)) for label, value in labels.items())),
+        labels=tuple(sorted(_labels(place.node, (*place.at, "labels"), labels).items())),
         group=group,
         every_s=every_s,
         place=line,

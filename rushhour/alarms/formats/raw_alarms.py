@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rushhour.alarms.cloudwatch import Actions
+from rushhour.alarms.formats.documents import flag
 
 _SCALES: Final = re.compile(
-    r"arn:[^:]*:(autoscaling|swf|automate|ec2)[:.]|(?!arn:).*scaling_?policy", re.IGNORECASE
+    r"arn:[^:]*:(autoscaling|swf|automate|ec2|aiops)[:.]|(?!arn:).*scaling_?policy", re.IGNORECASE
 )
 # What only a deployment fills in: a part of a text, or a dynamic reference.
 _OPEN: Final = re.compile(r"\$\{|\{\{resolve:")
@@ -117,7 +118,7 @@ def actions_of(raw: RawAlarm) -> Actions:
     enabled = raw.plain.get("ActionsEnabled")
     if isinstance(enabled, Unresolved):
         raise OpenAlarmError(f"ActionsEnabled is {enabled}, {enabled.why}")
-    if raw.plain.get("ActionsEnabled") in (False, "false"):
+    if flag(enabled) is False:
         return Actions()
     notified = []
     for key in ("AlarmActions", "OKActions", "InsufficientDataActions"):

@@ -19,6 +19,7 @@ from rushhour.alarms.formats.terraform_syntax import (
     labelled,
     line_of,
     named,
+    overrides,
     parsed,
 )
 from rushhour.alarms.formats.terraform_values import COMPOSITE, HINT, METRIC, Module
@@ -41,7 +42,8 @@ _NAMES: Final = {
     "insufficient_data_actions": "InsufficientDataActions", "metric_name": "MetricName",
     "statistic": "Statistic", "extended_statistic": "ExtendedStatistic", "dimensions": "Dimensions",
     "evaluation_periods": "EvaluationPeriods", "datapoints_to_alarm": "DatapointsToAlarm",
-    "threshold": "Threshold", "comparison_operator": "ComparisonOperator", "alarm_rule": "AlarmRule",
+    "unit": "Unit", "threshold": "Threshold",
+    "comparison_operator": "ComparisonOperator", "alarm_rule": "AlarmRule",
     "treat_missing_data": "TreatMissingData", "threshold_metric_id": "ThresholdMetricId",
     "evaluate_low_sample_count_percentiles": "EvaluateLowSampleCountPercentile",
     "evaluation_criteria": "EvaluationCriteria", "evaluation_interval": "EvaluationInterval",
@@ -156,19 +158,33 @@ def read_files(
             contents[path] = content
     # Terraform's own order: terraform.tfvars, *.auto.tfvars by name, and what -var-file names.
     values = sorted(filter(is_variables, contents), key=lambda path: (path in given, ".auto." in path, path))
-    blocks = {path: content for path, content in contents.items() if path not in values}
+    # Files that override come last, by name: each of their arguments and blocks takes the place of the first.
+    paths = sorted(contents.keys() - set(values), key=lambda path: (overrides(path), path))
+    blocks = {path: contents[path] for path in paths}
     module, found = Module(blocks.values(), [contents[path] for path in values]), []
+    bodies: dict[tuple[str, str], Mapping[str, Any]] = {}
+    places: dict[tuple[str, str], str] = {}
     for path, content in blocks.items():
         for kind, name, body in labelled(content, "resource"):
-            notes += _left_out(f"{path}:{line_of(files[path], kind, name)}", kind, name)
-            if kind in (METRIC, COMPOSITE) and module.value(body.get("count", 1)) not in (0, "0"):
-                found.append(
-                    RawAlarm(_alarm(module, kind, name, body), f"{path}:{line_of(files[path], kind, name)}")
-                )
+            place = f"{path}:{line_of(files[path], kind, name)}"
+            notes += _left_out(place, kind, name)
+            if kind not in (METRIC, COMPOSITE):
+                continue
+            if overrides(path) and (kind, name) not in bodies:
+                problems.append(f"{place}: overrides {kind}.{name}, which no other file has")
+                continue
+            if (kind, name) in bodies and not overrides(path):
+                problems.append(f"{place}: {kind}.{name} is at {places[kind, name]} already")
+                continue
+            bodies[kind, name] = {**bodies.get((kind, name), {}), **body}
+            places.setdefault((kind, name), place)
         notes += [
             f"{path}: module {name} is not followed: `terraform show -json PLAN` holds its alarms"
             for name, _ in named(content, "module")
         ]
+    for (kind, name), body in bodies.items():
+        if module.value(body.get("count", 1)) not in (0, "0"):
+            found.append(RawAlarm(_alarm(module, kind, name, body), places[kind, name]))
     return found, problems, notes
 
 
@@ -215,6 +231,7 @@ def _query(query: Mapping[str, Any]) -> dict[str, Any]:
         plain["MetricStat"] = {
             "Stat": metric.get("stat"),
             "Period": metric.get("period"),
+            "Unit": metric.get("unit") or None,
             "Metric": {
                 "Namespace": metric.get("namespace"),
                 "MetricName": metric.get("metric_name"),

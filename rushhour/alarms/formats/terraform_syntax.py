@@ -58,6 +58,12 @@ def is_loaded_alone(path: str) -> bool:
     return name == "terraform.tfvars" or name.endswith(".auto.tfvars")
 
 
+def overrides(path: str) -> bool:
+    """Return whether a file changes the blocks of the others: `override.tf`, `prod_override.tf.json`."""
+    stem = PurePath(path).name.removesuffix(".json").removesuffix(".tf")
+    return stem == "override" or stem.endswith("_override")
+
+
 def parsed(path: str, text: str) -> Content | str:
     """Return the blocks of a file, or what is wrong with it, with file and line."""
     if path.endswith(".json") or text.lstrip()[:1] == "{":

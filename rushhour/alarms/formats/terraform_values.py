@@ -31,7 +31,7 @@ _LONG: Final = 60
 class Module:
     """What the files of a folder say of variables, locals and resources.
 
-    `set_variables` are the contents of files of variables, of which later ones count more.
+    Later `contents` override earlier ones, and so do later `set_variables`, the files of variables.
     """
 
     def __init__(self, contents: Iterable[Content], set_variables: Iterable[Content]) -> None:
@@ -41,12 +41,15 @@ class Module:
         self._resources: dict[tuple[str, str], Mapping[str, Any]] = {}
         for content in contents:
             for name, body in named(content, "variable"):
-                self._variables[name] = body.get("default", Unresolved(f"var.{name}", _without_value(name)))
+                if "default" in body or name not in self._variables:
+                    self._variables[name] = body.get(
+                        "default", Unresolved(f"var.{name}", _without_value(name))
+                    )
             for block in content.get("locals") or []:
                 if isinstance(block, Mapping):
                     self._locals |= {key: item for key, item in block.items() if not is_comment(key)}
             for kind, name, body in labelled(content, "resource"):
-                self._resources[kind, name] = body
+                self._resources[kind, name] = {**self._resources.get((kind, name), {}), **body}
         for values in set_variables:
             self._variables |= {key: item for key, item in values.items() if key in self._variables}
 

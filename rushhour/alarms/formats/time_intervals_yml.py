@@ -14,8 +14,9 @@ MONTHS: Final = (
     *("", "january", "february", "march", "april", "may", "june", "july", "august"),
     *("september", "october", "november", "december"),
 )
+LONGEST_MONTH: Final = 31
 _TIME: Final = re.compile(r"(?:([01]\d|2[0-3]):([0-5]\d)|24:00)$")
-_KNOWN: Final = ("times", "weekdays", "days_of_month", "months", "years", "location", "time_zone")
+_KNOWN: Final = ("times", "weekdays", "days_of_month", "months", "years", "location")
 
 
 class Places:
@@ -55,23 +56,28 @@ class Places:
 
 
 def read_intervals(
-    places: Places, given: Any, at: tuple[str | int, ...], inner: str
-) -> dict[str, tuple[TimeInterval, ...]]:
-    """Return the intervals by name."""
-    found: dict[str, tuple[TimeInterval, ...]] = {}
+    places: Places,
+    given: Any,
+    at: tuple[str | int, ...],
+    inner: str,
+    found: dict[str, tuple[TimeInterval, ...]],
+) -> None:
+    """Add the intervals by name."""
     for number, named in places.mappings(given, at):
-        here = (*at, number, inner)
-        found[str(named.get("name"))] = tuple(
+        here, name = (*at, number, inner), str(named.get("name") or "")
+        if not name or name in found:
+            what = f"time interval {name} stands there twice" if name else "a time interval has no name"
+            places.wrong((*at, number), what)
+        found[name] = tuple(
             _interval(places, plain, (*here, each)) for each, plain in places.mappings(named.get(inner), here)
         )
-    return found
 
 
 def _interval(places: Places, plain: Mapping[str, Any], at: tuple[str | int, ...]) -> TimeInterval:
     for key in plain:
         if key not in _KNOWN:
             places.wrong((*at, key), f"unknown key {key!r}; known: {', '.join(_KNOWN)}")
-    zone_name = plain.get("location") or plain.get("time_zone")
+    zone_name = plain.get("location")
     zone: Any = UTC
     if zone_name:
         try:
@@ -81,7 +87,9 @@ def _interval(places: Places, plain: Mapping[str, Any], at: tuple[str | int, ...
     times: list[Range] = []
     for number, span in places.mappings(plain.get("times"), (*at, "times")):
         ends = [_minutes(str(span.get(key))) for key in ("start_time", "end_time")]
-        if None in ends or ends[0] >= ends[1]:  # type: ignore[operator]  # neither is None then
+        if span.keys() - {"start_time", "end_time"}:
+            places.wrong((*at, "times", number), "has start_time and end_time, and nothing else")
+        elif None in ends or ends[0] >= ends[1]:  # type: ignore[operator]  # neither is None then
             places.wrong((*at, "times", number), "needs start_time and a later end_time, as 09:00 and 17:00")
         else:
             times.append((ends[0], ends[1]))  # type: ignore[arg-type]  # as above
@@ -107,15 +115,32 @@ def _ranges(
 ) -> tuple[Range, ...]:
     found: list[Range] = []
     for text in places.texts(plain, key, at):
-        parts = [_member(part, words) for part in text.lower().split(":")]
+        parts = [_member(part, key, words) for part in text.lower().split(":")]
         if None in parts or len(parts) > 2:
             places.wrong((*at, key), f"{key} {text!r} is neither a value nor a range as 1:5 or monday:friday")
+            continue
+        start, end = parts[0] or 0, parts[-1] or 0
+        if _is_backwards(start, end, days=key == "days_of_month"):
+            places.wrong((*at, key), f"{key} {text!r} ends before it begins: write two ranges")
         else:
-            found.append((parts[0], parts[-1]))  # type: ignore[arg-type]  # None was sorted out
+            found.append((start, end))
     return tuple(found)
 
 
-def _member(text: str, words: Sequence[str]) -> int | None:
+def _is_backwards(start: int, end: int, *, days: bool) -> bool:
+    """Return whether a range never holds; days below 0 count from the end of the month."""
+    if not days:
+        return end < start
+    if start < 0 < end:
+        return True  # whether it holds depends on the month, which Alertmanager refuses
+    from_start = [day if day > 0 else LONGEST_MONTH + 1 + day for day in (start, end)]
+    return from_start[1] < from_start[0]
+
+
+def _member(text: str, key: str, words: Sequence[str]) -> int | None:
     if text and text in words:
         return words.index(text)
-    return int(text) if re.fullmatch(r"-?\d{1,4}", text) else None
+    number = int(text) if re.fullmatch(r"-?\d{1,4}", text) and key != "weekdays" else None
+    if key == "days_of_month" and number is not None and not 1 <= abs(number) <= LONGEST_MONTH:
+        return None
+    return number

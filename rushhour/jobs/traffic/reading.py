@@ -25,6 +25,8 @@ _IN_ORDER_PER_FILE: Final = 500
 _HELD_CHARACTERS: Final = 16 << 20  # of their paths, which bots make very long
 _AHEAD_S: Final = 120.0  # a file is opened so long before its first request: that of its first line
 _FIRST: Final = 5
+_BEGINNING: Final = 1000  # requests of a file that are compared with the beginnings of others
+_ALIKE: Final = 20  # fewer that are the same may be a probe of two servers
 _t: Final = itemgetter(0)
 
 
@@ -88,6 +90,8 @@ class Reading:
         self._last_t: float | None = None
         self._late = 0
         self._late_first: list[int] = []
+        self._beginnings: dict[str, list[Logged]] = {}
+        self._copies: list[str] = []
 
     def __iter__(self) -> Iterator[Logged]:
         if self._logs:
@@ -134,8 +138,17 @@ class Reading:
                 continue
             trial = Log(LogFile(path), self._rules, Tally())
             first = next(trial.blocks(), None)
+            self._note_copy(path, first or [])
             waiting.append((first[0].t if first else 0.0, path))
         return sorted(waiting, reverse=True)
+
+    def _note_copy(self, path: str, first: list[Logged]) -> None:
+        """Note a log that begins as another one does: access.log.1 beside its own access.log.1.gz, say."""
+        for other, known in self._beginnings.items():
+            alike = min(len(first), len(known))
+            if alike >= _ALIKE and first[:alike] == known[:alike]:
+                self._copies.append(f"{path}: begins as {other} does: what stands in both is counted twice")
+        self._beginnings[path] = first[:_BEGINNING]
 
     def _open(self, path: str) -> None:
         log = Log(LogFile(path), self._rules, self._tally)
@@ -214,6 +227,7 @@ class Reading:
         return tuple(Skipped(reason, lines, tuple(self._tally.first[reason])) for reason, lines in counts)
 
     def _problems(self) -> Iterator[str]:
+        yield from self._copies
         for log in self._logs:
             if log.file.problem:
                 yield f"{log.file.path}: {log.file.problem}"
@@ -251,6 +265,7 @@ class Reading:
 def _size_of(paths: Sequence[str]) -> int | None:
     """Bytes of all files; None if one is a pipe. UsageError for a file that cannot be read, all at once."""
     total, piped, problems = 0, False, []
+    seen: dict[tuple[int, int], str] = {}
     for path in paths:
         if path == STDIN:
             piped = True
@@ -262,6 +277,11 @@ def _size_of(paths: Sequence[str]) -> int | None:
             continue
         if stat.S_ISDIR(status.st_mode):
             problems.append(f"{path}: is a directory; name the logs in it")
+        if stat.S_ISREG(status.st_mode):
+            identity = (status.st_dev, status.st_ino)
+            if identity in seen:
+                problems.append(f"{path}: is the same file as {seen[identity]}; name it once")
+            seen.setdefault(identity, path)
         piped = piped or not stat.S_ISREG(status.st_mode)
         total += status.st_size
     if not paths:

@@ -13,6 +13,7 @@ from rushhour.rundir import facts as f
 from rushhour.rundir.loading import load_history
 from rushhour.rundir.reading import read_object
 from rushhour.scenario.model import SCENARIO, Scenario
+from rushhour.verdict.judge import Verdict
 from rushhour.verdict.lost import lost_everything, lost_of
 
 _FORMAT = "--access-logformat"
@@ -66,12 +67,19 @@ def run_log(path: Path) -> RunLog:
         wall_s + window.load_ended_s,
         scenario,
         (
-            *(verdict.reasons if verdict is not None and verdict.verdict == "unknown" else ()),
+            *_doubts_of(verdict),
             *lost_everything(history),
             *lost_of(history, ("requests",)),
             *_lines_missing(log, history),
         ),
     )
+
+
+def _doubts_of(verdict: Verdict | None) -> tuple[str, ...]:
+    """Return why the run says nothing; one without verdict.json may be unknown (its machine busy, say)."""
+    if verdict is None:
+        return ("the run has no verdict.json: `rushhour judge` writes it",)
+    return tuple(verdict.reasons) if verdict.verdict == "unknown" else ()
 
 
 def _lines_missing(log: Path, history: f.History) -> Iterator[str]:
