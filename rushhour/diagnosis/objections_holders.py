@@ -6,7 +6,7 @@ from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.held_across_external_wait import WHATS as ELSEWHERE
 from rushhour.diagnosis.holds import HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
-from rushhour.diagnosis.pressure import PressureSignals
+from rushhour.diagnosis.pressure import PressureSignals, without_other_pools
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
@@ -222,13 +222,14 @@ def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
 
 def _states_while_full(history: History, pressure: PressureSignals) -> list[Mapping[str, int]]:
     """Return how many backends of the pool's server were in each state, in each sample that it answered."""
-    return [
-        sample.states
+    samples = [
+        sample
         for sample in history.servers
         if sample.server == f.server_of(pressure.pool)
         and sample.error is None
         and pressure.from_s <= sample.t_s <= pressure.to_s
     ]
+    return [sample.states for sample in without_other_pools(history, pressure.pool, samples)]
 
 
 def idle_server(signals: Signals, history: History) -> Iterator[Objection]:

@@ -8,7 +8,7 @@ from typing import Final
 from rushhour.diagnosis.backend import BackendSignals
 from rushhour.diagnosis.objection import MOST, Objection
 from rushhour.diagnosis.outside import BUSY_CORES, STARVED_SHARE
-from rushhour.diagnosis.pressure import server_samples
+from rushhour.diagnosis.pressure import server_samples, without_other_pools
 from rushhour.diagnosis.signals import LOCKED_S, Signals
 from rushhour.diagnosis.slow_backend import STUCK_S, UNANSWERED_S, signs_of
 from rushhour.rundir import History
@@ -69,9 +69,10 @@ def not_at_work(signals: Signals, history: History) -> Iterator[Objection]:
     pressure = signals.pressure
     if pressure is None:
         return
+    samples = server_samples(history, pressure.pool, pressure.from_s, pressure.to_s)
     backends = [
         backend
-        for sample in server_samples(history, pressure.pool, pressure.from_s, pressure.to_s)
+        for sample in without_other_pools(history, pressure.pool, samples)
         for backend in sample.backends
         if backend.state != "idle"
     ]

@@ -1,6 +1,8 @@
 """Computes the signals of a pool that was asked for more connections than it has (pure)."""
 
+import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,7 +41,7 @@ class PressureSignals:
     arrivals_per_s: float | None  # check-outs, time-outs and growth of the queue
     hold_mean_s: float | None
     left_out: int  # still out when the watch ended, leaked ones not counted
-    active_share: float | None  # of the server's backends in a transaction, those that ran a query
+    active_share: float | None  # of its server's backends in a transaction, those that ran a query
     server_cpu_share: float | None  # of what the server may use
     waited_share: float | None = None  # of its check-outs while it was measured, those that waited for long
     short_share: float | None = None  # of the connection-seconds, those of holds too short to be looked at
@@ -124,6 +126,34 @@ def server_samples(history: History, pool: str, from_s: float, to_s: float) -> l
         for sample in history.servers
         if sample.server == f.server_of(pool) and from_s <= sample.t_s <= to_s + 1
     ]
+
+
+def without_other_pools(
+    history: History, pool: str, samples: Iterable[f.ServerSample]
+) -> list[f.ServerSample]:
+    """Return samples of a pool's server without the backends that other pools of the service had out.
+
+    The waits of a sample stay those of all backends.
+    """
+    others = [
+        out
+        for out in history.checkouts
+        if out.server_pid is not None and out.pool != pool and f.server_of(out.pool) == f.server_of(pool)
+    ]
+    if not others:
+        return list(samples)
+    found = []
+    for sample in samples:
+        theirs = {
+            out.server_pid
+            for out in others
+            if out.taken_s <= sample.t_s and (out.returned_s is None or sample.t_s < out.returned_s)
+        }
+        less = Counter(backend.state for backend in sample.backends if backend.pid in theirs)
+        states = {state: max(0, count - less[state]) for state, count in sample.states.items()}
+        backends = tuple(backend for backend in sample.backends if backend.pid not in theirs)
+        found.append(dataclasses.replace(sample, states=states, backends=backends))
+    return found
 
 
 def _waited_share(history: History, pid: int, pool: str, window: Window) -> float | None:
@@ -219,7 +249,7 @@ def _left_out(history: History, pid: int, pool: str, end_s: float) -> int:
 
 def _active_share(history: History, pool: str, from_s: float, to_s: float) -> float | None:
     active = idle = 0
-    for sample in server_samples(history, pool, from_s, to_s):
+    for sample in without_other_pools(history, pool, server_samples(history, pool, from_s, to_s)):
         active += sample.states.get("active", 0)
         idle += sample.states.get("idle in transaction", 0)
     return active / (active + idle) if active + idle else None

@@ -1,6 +1,7 @@
 """Pools that wait for each other, owners that take a whole pool, leaks that look like other causes."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,44 @@ def test_two_pools_whose_holders_wait_for_each_other_are_a_nested_check_out() ->
     assert found.cause == "nested-checkout"
     assert "of pool primary, whose holders wait for this one in turn" in found.summary
     assert "app/audit.py:7 audit" in found.summary
+
+
+@pytest.mark.parametrize(
+    ("working", "others", "seen", "confidence"),
+    [
+        (29, "idle in transaction", True, "certain"),
+        (29, "idle in transaction", False, "possible"),  # whose they are is not known
+        (12, "active", True, "possible"),
+    ],
+)
+def test_backends_of_another_engine_to_the_server_say_nothing_of_a_pool(
+    working: int, others: str, seen: bool, confidence: str
+) -> None:
+    """A report's small engine is saturated, while its requests keep connections of a larger one."""
+    history = h.saturated()
+    own = Counter({"active": working, "idle in transaction": h.CAPACITY - working})
+    theirs = tuple(f.Backend(7000 + number, others, None, 0.3) for number in range(40))
+    servers = tuple(
+        dataclasses.replace(sample, states=own + Counter({others: 40}), backends=theirs)
+        if sample.server == "replica"
+        else sample
+        for sample in history.servers
+    )
+    story = h.Story()
+    for number in range(40 if seen else 0):
+        story.checkout(
+            number,
+            0.0,
+            f"t{number}",
+            pool="replica#2",
+            server_pid=7000 + number,
+            request_ended_s=None,
+            returned_s=h.STARTED_S + 74,
+        )
+    checkouts = tuple(story.facts.get("checkouts", ()))
+    history = dataclasses.replace(history, servers=servers, checkouts=checkouts)
+    found = diagnose(history, measure(h.scenario(), history))
+    assert (found.cause, found.confidence) == ("saturation", confidence)
 
 
 def takes_again(*, owners: int, each: int, lines: int = 1) -> History:
