@@ -75,7 +75,7 @@ def install(directory: str) -> None:
         after_in_child=ignore_errors(book, "after fork in the child", sampler.resume_in_child),
     )
     atexit.register(ignore_errors(book, "exit", sampler.finish))
-    _finish_before_os_exit(ignore_errors(book, "exit", partial(sampler.finish, cut_short=True)))
+    _finish_before_os_exit(_cut_short(book, sampler))
     _installed.append(book)
 
 
@@ -90,6 +90,23 @@ def _finish_before_os_exit(finish: Callable[[], None]) -> None:
             end(status)
 
     os._exit = _exit
+
+
+def _finish_before_own_signal(finish: Callable[[], None], signals: ModuleType) -> None:
+    """uvicorn ends in order, and then by the signal that asked it to, so that no hook of `atexit` runs."""
+    end = signals.raise_signal
+    ending = (signals.SIGTERM, signals.SIGINT, signals.SIGHUP, signals.SIGQUIT)
+
+    def raise_signal(number: int) -> None:
+        if number in ending and signals.getsignal(number) == signals.SIG_DFL:
+            finish()
+        end(number)
+
+    signals.raise_signal = raise_signal  # type: ignore[attr-defined]  # of the module `signal`
+
+
+def _cut_short(book: Book, sampler: Sampler) -> Callable[[], None]:
+    return ignore_errors(book, "exit", partial(sampler.finish, cut_short=True))
 
 
 def watch_in_process() -> Book:
@@ -168,6 +185,8 @@ def _patch(
         **dict.fromkeys(ITEMS, items.apply),
         **dict.fromkeys(WORKERS, boots.apply),
     }
+    if sampler is not None:
+        actions["signal"] = partial(_finish_before_own_signal, _cut_short(book, sampler))
     AfterImport(actions, book.fault).install()
 
 

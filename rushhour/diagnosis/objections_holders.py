@@ -57,6 +57,18 @@ def too_short(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl times.hold_us", refutes=share >= NEARLY_ALL)
 
 
+def mostly_connecting(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a cause that rests on where the holders were: nobody had most of the connections yet."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and pressure.connecting_share >= MOST:
+        share = pressure.connecting_share
+        says = (
+            f"{share:.0%} of the connections out were still being opened, or tested, while the pool was full"
+        )
+        yield Objection("the agent", says, "pool.jsonl sample.checked_out, live")
+
+
 def not_streaming(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a cause in which the holders were sending their responses."""
     del history

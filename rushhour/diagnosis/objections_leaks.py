@@ -5,7 +5,7 @@ from typing import Final
 
 from rushhour.diagnosis.objection import Objection
 from rushhour.diagnosis.signals import Signals
-from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, leaked_at_end
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, killed, leaked_at_end
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -75,6 +75,16 @@ def left_open(signals: Signals, history: History) -> Iterator[Objection]:
         if idle and (item.oldest_idle_in_xact_s or 0.0) >= OPEN_S:
             says = f"{counted(idle, 'transaction')} idled on the {item.server} after the load"
             yield Objection("the servers", says, "postgres.jsonl states, oldest_idle_in_xact_s")
+
+
+def killed_unseen(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that every connection came back: a killed process may have taken one that was not seen."""
+    window = signals.metrics.window
+    ended = killed(history, window.end_s - LAST_SAMPLE_WITHIN_S) if window is not None else frozenset()
+    if ended:
+        were = "1 process was" if len(ended) == 1 else f"{len(ended)} processes were"
+        says = f"{were} killed, and the last tenth of a second of each was not seen"
+        yield Objection("the agent", says, "pool.jsonl process.exited_s, sample", "likely")
 
 
 def silent_agent(signals: Signals, history: History) -> Iterator[Objection]:

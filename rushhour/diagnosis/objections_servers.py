@@ -24,18 +24,27 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
     Whatever lies between the service and the server makes them slow as well.
     """
     del history
-    signed = [backend for backend in signals.backends if signs_of(backend, locked=True)]
-    if not signed or any(_is_seen_slow(backend) for backend in signed):
+    if any(_is_seen_slow(backend) for backend in signals.backends):
         return
-    if any(backend.unanswered_s >= UNANSWERED_S for backend in signed):
+    if any(backend.unanswered_s >= UNANSWERED_S for backend in signals.backends):
         says = "it answered the observer all the while: what is lost may be lost on the way to it"
         yield Objection("the servers", says, "postgres.jsonl error", "likely")
+        return
+    if not slow_to_open_alone(signals):
         return
     says = (
         "only opening a connection was slow, and no silence of the server was seen: a name that is resolved "
         "slowly, TLS, a pooler, a proxy, a hook that fetches a password, or a lack of CPU is as slow"
     )
     yield Objection("the servers", says, "postgres.jsonl error, pool.jsonl times.create_us")
+
+
+def slow_to_open_alone(signals: Signals) -> bool:
+    """Return whether servers show no other sign of trouble than connections that are slow to open."""
+    signed = [backend for backend in signals.backends if signs_of(backend, locked=True)]
+    return bool(signed) and not any(
+        _is_seen_slow(backend) or backend.unanswered_s >= UNANSWERED_S for backend in signed
+    )
 
 
 def without_cpu(signals: Signals, history: History) -> Iterator[Objection]:

@@ -109,7 +109,9 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
         site = signals.processes.loop_site
         where = f"; its event loop was at {at_line(site)} then" if site is not None else ""
         says = f"for {stood_s:.0f} of {of_s:.0f} s its thread did not run in the service's process{where}"
-        yield Objection("the agent", says, "pool.jsonl sample.t_s")
+        # Who seldom runs opens connections slowly, whatever the server does; nothing else was seen of it.
+        refutes = stood_s >= MOST * of_s and servers.slow_to_open_alone(signals)
+        yield Objection("the agent", says, "pool.jsonl sample.t_s", refutes=refutes)
 
 
 def _gaps(moments: list[float]) -> tuple[float, float]:
@@ -167,18 +169,21 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen),
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
     "held-across-external-wait": (
-        *(holders.busy_server, holders.not_seen, holders.too_short),
+        *(holders.busy_server, holders.not_seen, holders.too_short, holders.mostly_connecting),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
         *(holders.comes_back_after, holders.asks_again),
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
-        holders.too_short,
+        *(holders.too_short, holders.mostly_connecting),
     ),
-    "abandoned-stream": (holders.busy_server, holders.not_seen, holders.too_short),
+    "abandoned-stream": (
+        *(holders.busy_server, holders.not_seen),
+        *(holders.too_short, holders.mostly_connecting),
+    ),
     "nested-checkout": (
         *(holders.not_in_queue, holders.busy_server, holders.not_seen),
-        *(holders.too_short, holders.kept_to_the_end),
+        *(holders.too_short, holders.kept_to_the_end, holders.mostly_connecting),
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
@@ -195,5 +200,8 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         forks.garbled_without_children,
     ),
     "server-limit": (_full_pools,),
-    "none": (leaks.left_open, leaks.silent_agent, _no_load, _failed_answers, _slow_answers),
+    "none": (
+        *(leaks.left_open, leaks.silent_agent, leaks.killed_unseen),
+        *(_no_load, _failed_answers, _slow_answers),
+    ),
 }

@@ -128,6 +128,18 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
     )
 
 
+def killed(history: History, ended_s: float) -> frozenset[int]:
+    """Return the processes that took connections, and fell silent before `ended_s` without an orderly end.
+
+    Nothing is known of the last tenth of a second of such a process.
+    """
+    newest = {process.pid: process for process in history.processes}
+    exited = {pid for pid, process in newest.items() if process.exited_s is not None}
+    took = {sample.pid for sample in history.pools if sample.checkouts}
+    last_s = {sample.pid: sample.t_s for sample in history.pools}
+    return frozenset(pid for pid in took - exited if last_s[pid] < ended_s)
+
+
 def _series(history: History) -> dict[Key, list[f.PoolSample]]:
     by_pool: dict[Key, list[f.PoolSample]] = {}
     for sample in history.pools:

@@ -110,6 +110,7 @@ class PoolProcess:
         """Handle an orderly end: what is out was never closed, however new."""
         self._notable |= self._out.keys()
         yield from self._end_all(record["t"])
+        yield self._renew(record, exited_s=self._around.t_s(record["t"]))
         self._forget()
         self.heard_s = float("inf")
 

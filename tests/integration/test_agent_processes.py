@@ -121,6 +121,33 @@ os.waitpid(child, 0)
     [checkout] = observed.of(f.CheckOut)
     assert checkout.site.function == "<module>"
     assert checkout.returned_s is None
+    assert all(process.exited_s is None for process in observed.of(f.AgentProcess))
+
+
+def test_a_process_that_ends_by_a_signal_of_its_own_says_what_is_out(subject: Subject) -> None:
+    """uvicorn ends so, when it was asked to by a signal."""
+    observed = subject.run("""
+import signal
+child = os.fork()
+if child == 0:
+    db = engine()
+    with db.connect():
+        next_sample()
+    held = db.connect()
+    signal.raise_signal(signal.SIGTERM)
+assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.raise_signal(signal.SIGTERM)
+db = engine()
+db.connect().close()
+next_sample()
+print(child)
+""")
+    child = int(observed.stdout)
+    [out] = [checkout for checkout in observed.of(f.CheckOut) if checkout.returned_by == "process-ended"]
+    assert out.pid == child
+    newest = {process.pid: process for process in observed.of(f.AgentProcess)}
+    assert all(process.exited_s is not None for process in newest.values())
 
 
 def test_the_last_sample_is_written_at_exit(subject: Subject) -> None:

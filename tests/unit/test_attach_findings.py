@@ -6,6 +6,7 @@ import pytest
 
 from rushhour.diagnosis.sites import held_sites
 from rushhour.jobs.attach.findings import Findings
+from rushhour.jobs.attach.run import Attached
 from rushhour.jobs.attach.words import News, summary
 from rushhour.metrics.window import Window
 from rushhour.rundir import facts as f
@@ -70,10 +71,25 @@ def test_a_connection_that_outlived_its_job_or_its_thread_is_a_leak_and_says_whi
 
 
 def test_a_check_out_that_came_back_in_time_is_no_leak() -> None:
-    findings = fed(SEEN, replace(OUT, t_s=3.0, returned_s=3.0, returned_by="close"), sample(4.0))
+    back = replace(OUT, t_s=3.0, returned_s=3.0, returned_by="close")
+    findings = fed(SEEN, back, sample(4.0), replace(SEEN, t_s=4.1, exited_s=4.1))
     assert findings.leaks == 0
     assert findings.held() == []
     assert summary(findings)[0] == "every connection came back"
+    assert Attached(0, findings).leak_code == 0
+
+
+@pytest.mark.parametrize(("code", "leak_code"), [(0, 2), (137, 137)])
+def test_of_a_killed_process_the_end_was_not_seen(code: int, leak_code: int) -> None:
+    """It may have left a connection out in its last tenth of a second."""
+    findings = fed(SEEN, replace(OUT, t_s=3.0, returned_s=3.0, returned_by="close"), sample(4.0))
+    findings.command_ended()
+    unseen = "1 process was killed, and the last tenth of a second of each was not seen"
+    assert summary(findings)[0] == f"no leak was seen, but {unseen}"
+    attached = Attached(code, findings)
+    assert (attached.doubt, attached.leak_code) == (unseen, leak_code)
+    never_took = fed(SEEN, sample(4.0, checked_out=0, checkouts=0))
+    assert never_took.killed == 0
 
 
 def test_only_garbage_collection_brought_it_back() -> None:

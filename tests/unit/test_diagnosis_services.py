@@ -185,6 +185,39 @@ def test_only_a_silent_server_is_certainly_why_connections_are_slow_to_open() ->
     assert "a name that is resolved slowly" in said_against(slow_to_open(silent=False), found.cause)[0]
 
 
+@pytest.mark.parametrize(("every", "cause"), [(1, "slow-or-dead-backend"), (5, "none")])
+def test_a_process_that_seldom_runs_opens_connections_slowly_whatever_the_server_does(
+    every: int, cause: str
+) -> None:
+    history = slow_to_open(silent=False)
+    seen = tuple(one for one in history.pools if int(one.t_s) % every == 0)
+    found = zoo.diagnosed(dataclasses.replace(history, pools=seen))
+    assert (found.cause, found.confidence) == (cause, "possible")
+    silent = dataclasses.replace(slow_to_open(silent=True), pools=seen)
+    assert zoo.diagnosed(silent).cause == "slow-or-dead-backend"
+
+
+@pytest.mark.parametrize(
+    ("told", "cause"),
+    [
+        (zoo.external, "held-across-external-wait"),
+        (zoo.stream, "abandoned-stream"),
+        (zoo.nested, "nested-checkout"),
+    ],
+)
+@pytest.mark.parametrize(("held", "confidence"), [(20, "certain"), (10, "possible")])
+def test_what_a_few_holders_do_is_not_certain_where_most_connections_are_still_opening(
+    told: Callable[[], History], cause: str, held: int, confidence: str
+) -> None:
+    """In a process that seldom runs, so that its server is not why they are slow to open."""
+    history = told()
+    seen = tuple(
+        dataclasses.replace(one, live=min(one.live, held)) for one in history.pools if int(one.t_s) % 5 == 0
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, pools=seen))
+    assert (found.cause, found.confidence) == (cause, confidence)
+
+
 def test_commits_that_wait_for_a_standby_are_the_servers_trouble() -> None:
     wait = "IPC:SyncRep"
     servers = tuple(

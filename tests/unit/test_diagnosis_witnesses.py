@@ -463,6 +463,21 @@ def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
     assert (diagnosed(slow.history()).cause, diagnosed(slow.history()).confidence) == ("none", "likely")
 
 
+@pytest.mark.parametrize(("exited", "confidence"), [(True, "certain"), (False, "likely")])
+def test_of_a_worker_that_was_killed_not_all_is_known(exited: bool, confidence: str) -> None:
+    history = h.healthy()
+    ended_s = h.STARTED_S + 30
+    gone = tuple(dataclasses.replace(one, pid=77) for one in history.pools if one.t_s < ended_s)
+    process = f.AgentProcess(1.0, 77, 1, "3.13.1", None, None)
+    ended = (dataclasses.replace(process, t_s=ended_s, exited_s=ended_s),) if exited else ()
+    history = dataclasses.replace(
+        history, pools=(*history.pools, *gone), processes=(*history.processes, process, *ended)
+    )
+    found = diagnose(history, measure(h.scenario(), history))
+    assert (found.cause, found.confidence) == ("none", confidence)
+    assert any("the last tenth of a second" in str(item.value) for item in found.evidence) is not exited
+
+
 def test_a_service_that_got_no_request_shows_nothing_for_certain() -> None:
     without = dataclasses.replace(h.healthy(), requests=())
     found = diagnose(without, measure(h.scenario(), without))

@@ -1,5 +1,6 @@
 """Folds the agents' facts into a history, and judges it by the same rules as a run (pure)."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,7 @@ from typing import Final
 
 from rushhour.diagnosis.sites import HeldCheckout, held_checkouts
 from rushhour.diagnosis.units import unit_of
-from rushhour.metrics.pools import PoolUse, pool_uses
+from rushhour.metrics.pools import PoolUse, killed, pool_uses
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -187,6 +188,11 @@ class Findings:
             _ended_with_process(held) and not held.out.own and not self._has_leaked(held)
             for held in held_checkouts(self.history(), self.window())
         )
+
+    @property
+    def killed(self) -> int:
+        """How many processes that took connections were killed; of use once the command has ended."""
+        return len(killed(self.history(), math.inf))
 
     def left_at_exit(self) -> dict[Place, int]:
         """Count by place the short check-outs that were out, and had not leaked, when their process ended."""

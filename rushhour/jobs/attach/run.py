@@ -17,7 +17,7 @@ from typing import Final
 from rushhour.agent.environment import agent_environment
 from rushhour.errors import UnavailableError, UsageError
 from rushhour.jobs.attach.findings import Findings, Held
-from rushhour.jobs.attach.words import News, prefixed, summary
+from rushhour.jobs.attach.words import News, prefixed, summary, unseen_end
 from rushhour.observe.pools import PoolWatcher
 from rushhour.process.guard import Guard
 
@@ -59,7 +59,7 @@ class Attached:
             return (
                 f"{were} out when the process ended, so it is unknown whether anything would have closed it"
             )
-        return None
+        return None if self.findings.leaks else unseen_end(self.findings) or None
 
 
 def run_attached(

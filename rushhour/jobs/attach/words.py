@@ -77,13 +77,22 @@ def _verdict(findings: Findings) -> str:
         return "no connection was taken from a pool, so nothing is known about leaks: was the service used?"
     if not leaks and not timeouts:
         out = findings.out_at_end
-        if not out:
-            return "every connection came back"
-        were = "1 connection was" if out == 1 else f"{out} connections were"
-        return f"no leak was seen, but {were} still out when the process ended: it may have been at work"
+        if out:
+            were = "1 connection was" if out == 1 else f"{out} connections were"
+            return f"no leak was seen, but {were} still out when the process ended: it may have been at work"
+        unseen = unseen_end(findings)
+        return f"no leak was seen, but {unseen}" if unseen else "every connection came back"
     parts = [f"{leaks} connection{'s' * (leaks != 1)} leaked"] if leaks else []
     parts += [f"{timeouts} pool time-out{'s' * (timeouts != 1)}"] if timeouts else []
     return ", ".join(parts)
+
+
+def unseen_end(findings: Findings) -> str:
+    """Return what was not seen of processes that were killed; empty where none was."""
+    if not findings.killed:
+        return ""
+    were = "1 process was" if findings.killed == 1 else f"{findings.killed} processes were"
+    return f"{were} killed, and the last tenth of a second of each was not seen"
 
 
 def _no_pool(findings: Findings) -> str:

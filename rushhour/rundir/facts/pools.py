@@ -20,6 +20,7 @@ class AgentProcess:
     fastapi: str | None = None
     routes: tuple[str, ...] = ()  # "GET /customers/<int:customer_id>/referrals", where the framework tells
     flask_sqlalchemy: str | None = None
+    exited_s: float | None = None  # when it ended in order; None: it runs, or was killed, or the run is older
 
 
 @dataclass(frozen=True, slots=True)
