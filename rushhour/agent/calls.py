@@ -216,7 +216,8 @@ def _set_by(item: dis.Instruction) -> tuple[str, ...]:
 def comes_round(code: CodeType, lasti: int, line: int) -> bool:
     """Whether a function at this instruction has gone round a loop since it last was at a line of that loop.
 
-    It is so where the line comes later in the loop, or is the same.
+    It is so where the line comes later in the loop. Of one line, either may come first: what was taken in
+    `work(engine.connect(), items.get())` is in use while it waits.
     """
     import dis  # noqa: PLC0415  # as below
 
@@ -224,7 +225,7 @@ def comes_round(code: CodeType, lasti: int, line: int) -> bool:
     lines = {item.offset: item.positions.lineno for item in items if item.positions is not None}
     # A call is left at the end of what the interpreter caches for it.
     here = next((lines.get(item.offset) for item in reversed(items) if item.offset <= lasti), None)
-    if here is None or line < here:
+    if here is None or line <= here:
         return False
     there = [offset for offset, number in lines.items() if number == line]
     return any(

@@ -170,6 +170,14 @@ def waits_within_a_round(items: Any, take: Take) -> None:
         items.get()
 
 
+def waits_with_one_in_hands(items: Any, take: Take) -> None:
+    def work(session: Session, item: int) -> None:
+        session.info["item"] = item
+
+    while True:
+        work(take(), items.get())
+
+
 def waits_for_results(items: Any, take: Take) -> None:
     take()
     for _ in range(3):
@@ -210,6 +218,7 @@ KEPT = (
     keeps_it_in_a_generator,
     took_it_before_its_loop,
     waits_within_a_round,
+    waits_with_one_in_hands,
     waits_for_results,
     asks_another_for_an_answer,
     waits_for_a_connection_of_a_pool,
