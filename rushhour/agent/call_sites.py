@@ -37,14 +37,17 @@ class Site:
 class Stack:
     """Application frames, innermost first; it keeps their code alive, so that its key stays unique."""
 
-    __slots__ = ("codes", "sites")
+    __slots__ = ("codes", "offsets", "sites")
 
-    def __init__(self, sites: tuple[Site, ...], codes: tuple[CodeType, ...]) -> None:
+    def __init__(
+        self, sites: tuple[Site, ...], codes: tuple[CodeType, ...], offsets: tuple[int, ...]
+    ) -> None:
         self.sites = sites
         self.codes = codes
+        self.offsets = offsets  # of the instruction in each code
 
 
-UNKNOWN = Stack((Site("<unknown>", 0, "?"),), ())
+UNKNOWN = Stack((Site("<unknown>", 0, "?"),), (), ())
 
 
 class Classifier:

@@ -68,11 +68,12 @@ def _takes_turns(code: CodeType, lasti: int) -> bool:
 
 
 @lru_cache(maxsize=_MAX_PLACES)
-def in_a_loop(code: CodeType, lasti: int) -> bool:
-    """Whether an instruction lies in a loop of its function."""
+def loops_around(code: CodeType, lasti: int) -> int:
+    """Return in how many loops of its function, one inside another, an instruction lies."""
     import dis  # noqa: PLC0415  # as below
 
-    return any(begin <= lasti <= end for begin, end in _loops_of(dis.get_instructions(code)))
+    loops = _loops_of(dis.get_instructions(code))
+    return len({begin for begin, end in loops if begin <= lasti <= end})
 
 
 def receiver_of(frame: FrameType) -> Any:
@@ -213,11 +214,12 @@ def _set_by(item: dis.Instruction) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=_MAX_PLACES)
-def comes_round(code: CodeType, lasti: int, line: int) -> bool:
-    """Whether a function at this instruction has gone round a loop since it last was at a line of that loop.
+def comes_round(code: CodeType, lasti: int, line: int, offset: int) -> bool:
+    """Whether a function at this instruction has gone round a loop since it was at another place in that loop.
 
-    It is so where the line comes later in the loop. Of one line, either may come first: what was taken in
-    `work(engine.connect(), items.get())` is in use while it waits.
+    It is so where that one's line comes later in the loop, or is the same and its instruction comes later:
+    what `work(engine.connect(), items.get())` has taken is in use while it waits. Lines come first, for the
+    condition of a loop may be compiled twice, before and after what it repeats.
     """
     import dis  # noqa: PLC0415  # as below
 
@@ -225,7 +227,7 @@ def comes_round(code: CodeType, lasti: int, line: int) -> bool:
     lines = {item.offset: item.positions.lineno for item in items if item.positions is not None}
     # A call is left at the end of what the interpreter caches for it.
     here = next((lines.get(item.offset) for item in reversed(items) if item.offset <= lasti), None)
-    if here is None or line <= here:
+    if here is None or (line, offset) <= (here, lasti):
         return False
     there = [offset for offset, number in lines.items() if number == line]
     return any(

@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .call_sites import AGENT, APPLICATION
-from .calls import in_a_loop
+from .calls import loops_around
 from .frames import attributes_of, local_of
 from .inside import behind_the_wait, waits_in_a_library
 from .locks import add_furthest, instructions_of, sleeps
@@ -39,7 +39,7 @@ def note_polls(look: Look, stack: list[FrameType], classifier: Classifier) -> No
         own = [frame.f_code for frame in stack if classifier.kind(frame.f_code.co_filename) == APPLICATION]
         look.polls = instructions_of(stack, tuple(own[:MAX_OWN]))
         at = next((frame for frame in stack if frame.f_code.co_name != "sleep"), stack[0])
-        look.repeats = at.f_code in own and in_a_loop(at.f_code, at.f_lasti)
+        look.repeats = at.f_code in own and loops_around(at.f_code, at.f_lasti) > 0
     elif waits_in_a_library(stack):  # as one that caches, and lets equal questions wait for the first
         look.polls = instructions_of(stack, behind_the_wait(stack, MAX_OWN))
 

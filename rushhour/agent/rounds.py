@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from .book import GC
 from .call_sites import APPLICATION, LIBRARY
-from .calls import called_at, comes_round, iterates, variables_read
+from .calls import called_at, comes_round, iterates, loops_around, variables_read
 from .coroutines import chain_of
 from .frames import named_variables_of, stack_of
 from .handed_on import NOT_NEAR, carries
@@ -81,16 +81,20 @@ class Rounds:
         for hold in self._in_turn([hold for hold in holds if not hold.others], final):
             owner = hold.owner
             places: list[Place] = []
+            outermost = True
             if owner.kind in (CALLBACKS, TIMERS):
                 waits = is_between_callbacks(frames.get(owner.thread))
             else:
-                places = self._waits_at(owner, frames)
-                # Of a session that a registry keeps for its thread, a wait says nothing: it may be for the
-                # results of others. One that was used in the next round was kept from one to the next.
+                places, outermost = self._waits_at(owner, frames)
                 waits = any(frame.f_code in hold.stack.codes for frame, _ in places)
             if not waits:
                 continue
             if hold.scoped:
+                # Of a session that a registry keeps for its thread, a wait says nothing: it may be for the
+                # results of others. One that was used in the next round was kept from one to the next, unless
+                # these are the rounds of a single job.
+                if places and not (outermost and comes_back(hold, places)):
+                    continue
                 since.setdefault(hold, now)
                 if hold.used > since[hold]:
                     found[hold] = since[hold]
@@ -143,12 +147,16 @@ class Rounds:
         self._turn = start + MAX_LOOKS
         return (holds + holds[:MAX_LOOKS])[start : start + MAX_LOOKS]
 
-    def _waits_at(self, owner: Owner, frames: dict[int, FrameType]) -> list[Place]:
-        """Where in the service's own code an owner waits for its next item; empty: it does not."""
+    def _waits_at(self, owner: Owner, frames: dict[int, FrameType]) -> tuple[list[Place], bool]:
+        """Where in the service's own code an owner waits for its next item; empty: it does not.
+
+        And whether no loop is around the one that waits.
+        """
         if owner.ended is not None:  # its number may be another thread's by now
-            return []
+            return [], False
         stack = chain_of(owner.ref()).frames if owner.kind == TASK else stack_of(frame_of(owner, frames))
-        return waits_for_items(stack, self._classifier)
+        places = waits_for_items(stack, self._classifier)
+        return places, bool(places) and _is_outermost(stack, places)
 
 
 def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[Place]:
@@ -177,6 +185,18 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
     return places
 
 
+def _is_outermost(stack: list[FrameType], places: list[Place]) -> bool:
+    """Whether the loop that waits at these places is in no other one, which may run a job of many rounds."""
+    frame, at = places[-1]
+    outer = stack[stack.index(frame) + 1 :]
+    try:
+        return loops_around(frame.f_code, at) == 1 and not any(
+            loops_around(other.f_code, other.f_lasti) for other in outer
+        )
+    except Exception:  # what changes while it is read is not seen
+        return False
+
+
 def is_between_callbacks(frame: FrameType | None) -> bool:
     """Whether the thread of an event loop waits for events: no callback runs."""
     return frame is not None and frame.f_code.co_filename.endswith(_SELECTS)
@@ -184,10 +204,14 @@ def is_between_callbacks(frame: FrameType | None) -> bool:
 
 def comes_back(hold: Hold, waits: list[Place]) -> bool:
     """Whether a loop that waits has taken a hold in an earlier round. Never raises."""
-    taken_at = {code: site.line for site, code in zip(hold.stack.sites, hold.stack.codes, strict=False)}
+    stack = hold.stack
+    taken_at = {
+        code: (site.line, offset)
+        for site, code, offset in zip(stack.sites, stack.codes, stack.offsets, strict=False)
+    }
     try:
         return any(
-            frame.f_code in taken_at and comes_round(frame.f_code, at, taken_at[frame.f_code])
+            frame.f_code in taken_at and comes_round(frame.f_code, at, *taken_at[frame.f_code])
             for frame, at in waits
         )
     except Exception:  # what changes while it is read is not seen

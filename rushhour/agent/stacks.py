@@ -179,7 +179,8 @@ class StackFinder:
             Site(absolute(frame.f_code.co_filename), frame.f_lineno or 0, _name(frame.f_code))
             for frame in frames
         )
-        return Stack(tuple(sites), tuple(frame.f_code for frame in frames))
+        codes = tuple(frame.f_code for frame in frames)
+        return Stack(tuple(sites), codes, tuple(frame.f_lasti for frame in frames))
 
     def _learn(
         self,

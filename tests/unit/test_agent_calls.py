@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rushhour.agent.calls import ENTERS, ITERATES, called_at, computes, in_a_loop, receiver_of
+from rushhour.agent.calls import ENTERS, ITERATES, called_at, computes, loops_around, receiver_of
 
 DEADLINE_S = 10.0
 
@@ -202,6 +202,6 @@ def test_to_await_something_is_no_loop(loops: bool) -> None:
         await asyncio.sleep(0.01)
         frame = coroutine.cr_frame
         task.cancel()
-        return in_a_loop(frame.f_code, frame.f_lasti)
+        return loops_around(frame.f_code, frame.f_lasti) > 0
 
     assert asyncio.run(main()) == loops

@@ -10,8 +10,8 @@ from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.creation import SEPARATE, SEPARATE_ADDRESSES, is_merged, made_at
 from rushhour.agent.tally import MAX_POOLS, Tally
 
-MORE = Stack((Site("/app/views.py", 70, "more"),), ())
-OTHER = Stack((Site("/app/db.py", 3, "<module>"),), ())
+MORE = Stack((Site("/app/views.py", 70, "more"),), (), ())
+OTHER = Stack((Site("/app/db.py", 3, "<module>"),), (), ())
 HERE = ("db", 5432, "shop")
 
 

@@ -43,6 +43,14 @@ def leaves_it(items: Any, take: Take) -> None:
         session.info["used"] = True
 
 
+def leaves_it_with_what_it_waits_for_in_the_same_line(items: Any, take: Take) -> None:
+    def handle(_: int) -> None:
+        take()
+
+    while True:
+        handle(items.get())
+
+
 def leaves_it_further_in(items: Any, take: Take) -> None:
     def handle() -> None:
         take()
@@ -203,6 +211,7 @@ def waits_for_a_connection_of_a_pool(items: Any, take: Take) -> None:
 
 LEFT = (
     leaves_it,
+    leaves_it_with_what_it_waits_for_in_the_same_line,
     leaves_it_further_in,
     leaves_it_while_it_names_its_items,
     leaves_it_over_a_generator,
@@ -282,7 +291,8 @@ class Taking:
         hold.request = hold.lost = hold.others = hold.scoped = hold.returned = None
         codes, lines = tuple(frame.f_code for frame in frames), tuple(frame.f_lineno for frame in frames)
         sites = (Site(code.co_filename, line, code.co_name) for code, line in zip(codes, lines, strict=True))
-        hold.stack = self._stacks.setdefault((codes, lines), Stack(tuple(sites), codes))
+        offsets = tuple(frame.f_lasti for frame in frames)
+        hold.stack = self._stacks.setdefault((codes, lines), Stack(tuple(sites), codes, offsets))
         self.holds.append(hold)
         ALL_KEPT.append(Session())
         return ALL_KEPT[-1]
@@ -322,6 +332,46 @@ def test_what_a_loop_may_yet_use_has_not(work: Any) -> None:
     for _ in range(2):
         loop.step()
         assert set(loop.taking.lost()) == {None}
+
+
+def works_in_rounds(items: Any, take: Take) -> None:
+    while True:
+        for _ in range(9):
+            items.get()
+            take()
+
+
+def runs_jobs_that_work_in_rounds(items: Any, take: Take) -> None:
+    def job() -> None:
+        for _ in range(9):
+            items.get()
+            take()
+
+    while True:
+        job()
+
+
+@pytest.mark.parametrize(
+    ("work", "lost"),
+    [
+        (leaves_it, OWNER_IDLE),
+        (leaves_it_further_in, OWNER_IDLE),
+        (leaves_it_over_a_generator, OWNER_IDLE),
+        (waits_within_a_round, None),
+        (works_in_rounds, None),
+        (runs_jobs_that_work_in_rounds, None),
+    ],
+)
+def test_a_threads_session_is_left_out_if_the_next_round_uses_it_unless_a_job_may_have_many_rounds(
+    work: Any, lost: str | None
+) -> None:
+    loop = Loop(work)
+    loop.step()
+    first = loop.taking.holds[0]
+    first.scoped = True
+    assert loop.taking.lost(3.0)[0] is None
+    first.used = 4.0
+    assert loop.taking.lost(6.0)[0] == lost
 
 
 @pytest.mark.parametrize(("how", "lost"), [(GC, OWNER_IDLE), (CLOSE, None)])
@@ -501,5 +551,5 @@ def test_a_variable_that_is_set_before_it_is_read_is_not_read() -> None:
 def test_a_line_before_a_loop_is_in_no_round_of_it() -> None:
     [at] = places_of(took_it_before_its_loop)
     line = took_it_before_its_loop.__code__.co_firstlineno
-    assert not comes_round(took_it_before_its_loop.__code__, at, line + 1)
-    assert not comes_round(took_it_before_its_loop.__code__, at, line + 99)
+    assert not comes_round(took_it_before_its_loop.__code__, at, line + 1, at)
+    assert not comes_round(took_it_before_its_loop.__code__, at, line + 99, at)

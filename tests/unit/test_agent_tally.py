@@ -10,8 +10,8 @@ from rushhour.agent.call_sites import Classifier, Site, Stack
 from rushhour.agent.owners import GREENLET, TASK, THREAD, Owner
 from rushhour.agent.tally import MAX_POOLS, Tally
 
-ROWS = Stack((Site("/app/db.py", 12, "rows"), Site("/app/views.py", 40, "view")), ())
-OTHER = Stack((Site("/app/db.py", 12, "rows"), Site("/app/jobs.py", 7, "job")), ())
+ROWS = Stack((Site("/app/db.py", 12, "rows"), Site("/app/views.py", 40, "view")), (), ())
+OTHER = Stack((Site("/app/db.py", 12, "rows"), Site("/app/jobs.py", 7, "job")), (), ())
 NAMES = ("size", "overflow", "timeout", "checked_out", "live", "waiting", "leaked")
 COUNTERS = ("timeouts", "connects", "checkouts", "checkins")
 
