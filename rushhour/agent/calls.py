@@ -215,7 +215,7 @@ def _set_by(item: dis.Instruction) -> tuple[str, ...]:
 
 @lru_cache(maxsize=_MAX_PLACES)
 def comes_round(code: CodeType, lasti: int, line: int, offset: int) -> bool:
-    """Whether a function at this instruction has gone round a loop since it was at another place in that loop.
+    """Whether a function at this instruction has gone round a loop since it was at another place there.
 
     It is so where that one's line comes later in the loop, or is the same and its instruction comes later:
     what `work(engine.connect(), items.get())` has taken is in use while it waits. Lines come first, for the

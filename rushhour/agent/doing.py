@@ -17,7 +17,7 @@ from .coroutines import MAX_GENERATIONS, Chain, chain_of
 from .frames import COROUTINE, Uninterrupted, stack_of
 from .hands import awaited_things
 from .helpers import Helpers
-from .inside import waits_inside
+from .inside import receives, waits_inside
 from .lock_owners import find_lock_owners
 from .locks import LockPlaces, instructions_of, locks_of
 from .looks import (
@@ -28,6 +28,7 @@ from .looks import (
     OTHER_POOL,
     OTHER_QUERY,
     SENDING,
+    SOCKET,
     STREAMING,
     UNSEEN,
     Look,
@@ -170,6 +171,8 @@ class Doing:
             look.place = COMPUTES
         elif waits_inside(stack, self._classifier) or self._locks.may_be_tried(stack):
             look.place = INSIDE
+        elif receives(stack):
+            look.place = SOCKET
         else:
             note_polls(look, stack, self._classifier)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .call_sites import APPLICATION
+from .calls import called_at
 from .frames import COROUTINE
 from .green import is_for_a_greenlet
 
@@ -22,6 +23,8 @@ _INSIDE = (
     *("gevent/greenlet.py", "eventlet/event.py", "eventlet/queue.py", "eventlet/semaphore.py"),
     *("eventlet/greenthread.py", "eventlet/greenpool.py", "eventlet/hubs/hub.py"),
 )
+_RECEIVES = frozenset({"recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "do_handshake"})
+_SOCKETS = ("socket.py", "_socket3.py", "ssl.py", "_ssl3.py")  # of gevent and eventlet, too
 _INSIDE_TOO = ("anyio/_backends/_asyncio.py", "wait")  # of an event; its sockets wait there as well
 
 
@@ -40,6 +43,17 @@ def waits_inside(stack: list[FrameType], classifier: Classifier) -> bool:
         if not event and (not file.endswith(_INSIDE) or function == "sleep"):
             return False
     return False
+
+
+def receives(stack: list[FrameType]) -> bool:
+    """Return whether a thread or greenlet waits for what a socket receives: that is not of its process.
+
+    A task waits for the event loop alone, so that its socket is not seen.
+    """
+    if not stack:
+        return False
+    code, called = stack[0].f_code, called_at(stack[0].f_code, stack[0].f_lasti)
+    return called in _RECEIVES or (code.co_name in _RECEIVES and code.co_filename.endswith(_SOCKETS))
 
 
 def waits_in_a_library(stack: list[FrameType]) -> bool:

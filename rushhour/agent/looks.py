@@ -24,6 +24,7 @@ SENDING = "sending"  # what was made of its response is not taken by the client
 UNSEEN = "unseen"
 OTHER_QUERY = "other_query"  # of a place: elsewhere, in a query over another connection of its owner
 INSIDE = "inside"  # of a place: elsewhere, waiting for another thread or task of the process
+SOCKET = "socket"  # of a place: elsewhere, waiting for what a socket receives
 COMPUTES = "computes"  # of a place: elsewhere, in Python code that runs
 KINDS = (DRIVER, QUEUE, OTHER_POOL, LOCK, BEHIND, STREAMING, SENDING, ELSEWHERE, UNSEEN)
 

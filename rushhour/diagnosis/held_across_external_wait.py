@@ -1,7 +1,7 @@
 """Rule: requests hold connections while they wait for something else than the database."""
 
 from rushhour.diagnosis.findings import Confidence, Finding
-from rushhour.diagnosis.holds import HoldSignals, hold_evidence, or_tried_again
+from rushhour.diagnosis.holds import ELSEWHERE, HoldSignals, hold_evidence, or_tried_again
 from rushhour.diagnosis.objection import HARDLY_ANY
 from rushhour.diagnosis.outside import BUSY_CORES
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
@@ -25,7 +25,6 @@ FIX_COMPUTING = (
     "process."
 )
 
-WHATS = ("elsewhere", "lock", "other_query", "computes", "inside")
 MOST = 0.5  # of the looks at holders
 COMPUTES = 0.3  # of those elsewhere: who calls a function in C to compute is not told from who waits in one
 ONE_LINE = 0.5  # of them: who lacks CPU is seen anywhere, who waits is seen at one line
@@ -56,16 +55,16 @@ def _confidence(signals: Signals, holds: HoldSignals) -> Confidence:
 
 def _computes(signals: Signals, holds: HoldSignals) -> bool:
     cores = signals.metrics.service_cpu_cores_mean or 0.0
-    return cores >= BUSY_CORES and holds.share_of_places("computes", among=WHATS) >= COMPUTES
+    return cores >= BUSY_CORES and holds.share_of_places("computes", among=ELSEWHERE) >= COMPUTES
 
 
 def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) -> str:
     cores = signals.metrics.service_cpu_cores_mean or 0.0
-    line, taken = holds.seen(*WHATS) or holds.line, holds.taken(*WHATS)
+    line, taken = holds.seen(*ELSEWHERE) or holds.line, holds.taken(*ELSEWHERE)
     what = "waiting for something else than the database"
     if holds.lock > holds.elsewhere / 2:
         what = "waiting for a lock of the service's own"
-    elif holds.share_of_places("other_query", among=WHATS) > MOST:
+    elif holds.share_of_places("other_query", among=ELSEWHERE) > MOST:
         what = "waiting for a query over another connection of theirs"
     elif _computes(signals, holds):
         what = f"computing (the service used {cores:.1f} cores)"
@@ -87,7 +86,7 @@ def _summary(pressure: PressureSignals, holds: HoldSignals, signals: Signals) ->
 
 def _or_nested(holds: HoldSignals, taken: f.CallSite | None) -> str:
     """Name the other candidate, where what the holders wait for is done in their own process."""
-    if holds.share_of_places("inside", among=WHATS) < MOST:
+    if holds.share_of_places("inside", among=ELSEWHERE) < MOST:
         who, site = "Work of no request waits", holds.unasked_at if holds.unasked >= MOST else None
         if holds.beside >= HARDLY_ANY:
             who, site = "Tasks that their requests started wait", holds.beside_at

@@ -21,6 +21,8 @@ LOOKS: Final = (
     *("driver", "queue", "behind", "lock", "other_pool"),
     *("streaming", "sending", "elsewhere", "unseen"),
 )
+ELSEWHERE: Final = ("elsewhere", "socket", "lock", "other_query", "computes", "inside")  # kinds of places
+NEARLY_ALL: Final = 0.9  # of the looks at those elsewhere
 T = TypeVar("T")
 MANY_AT_ONE_LINE: Final = 3  # connections of an owner
 FEW: Final = 0.1  # of the looks at those who are not at the server
@@ -67,6 +69,15 @@ class HoldSignals:
     unasked: float = 0.0  # tasks and threads of no request that waited in vain, on average
     unasked_at: f.CallSite | None = None  # where most of them asked
     asked_again: float = 0.0  # of the idle backends of connections out for a while: asked again, lately
+
+    @property
+    def may_try_again(self) -> bool:
+        """Whether holders may try again and again for what another request has on the server.
+
+        Not if nearly all of those elsewhere wait for what a socket receives: in a pause nothing is received.
+        """
+        received = self.share_of_places("socket", among=ELSEWHERE)
+        return self.asked_again >= MOST and received < NEARLY_ALL
 
     @property
     def waiting_for_another(self) -> float:
@@ -294,7 +305,7 @@ def _during(t_s: float, pressure: PressureSignals) -> bool:
 
 def or_tried_again(holds: HoldSignals) -> str:
     """Name the other candidate, where the holders ask the server again and again; empty where they do not."""
-    if holds.asked_again < MOST:
+    if not holds.may_try_again:
         return ""
     return (
         " They ask the server again and again in between. If they wait for what another request has there (a "

@@ -50,7 +50,7 @@ def find(signals: Signals) -> Finding | None:
 
 def _unseen(pressure: PressureSignals, holds: HoldSignals, following: Following) -> Finding:
     """Holders that wait for what somebody does who is in the queue, in a way that is not seen."""
-    first, second, line = holds.taken("elsewhere", "inside", "computes"), following.site, holds.line
+    first, second, line = holds.taken("elsewhere", "socket", "inside", "computes"), following.site, holds.line
     taken = f" The first one was taken at {at(first)}." if first is not None else ""
     seen = f" They were seen at {at(line)}." if line is not None else ""
     return Finding(

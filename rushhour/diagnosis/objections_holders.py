@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from rushhour.diagnosis.findings import Confidence
-from rushhour.diagnosis.held_across_external_wait import WHATS as ELSEWHERE
-from rushhour.diagnosis.holds import HoldSignals
+from rushhour.diagnosis.holds import ELSEWHERE, HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
 from rushhour.diagnosis.pressure import PressureSignals, without_other_pools
 from rushhour.diagnosis.signals import Signals
@@ -202,7 +201,7 @@ def asks_again(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a wait for the world outside: holders may try again and again for a lock on the server."""
     del history
     holds = signals.holds
-    if holds is not None and holds.asked_again >= MOST:
+    if holds is not None and holds.may_try_again:
         says = (
             f"{holds.asked_again:.0%} of the backends that idled had been asked again lately: holders may "
             "wait for what another request has there, as a lock that they try with NOWAIT"

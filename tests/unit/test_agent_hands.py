@@ -1,7 +1,9 @@
 """A holder that waits for an event, a future or a queue which another thread or task has in hands."""
 
 import asyncio
+import http.client
 import queue
+import socket
 import sys
 import threading
 import time
@@ -26,7 +28,7 @@ from rushhour.agent.doing import Doing
 from rushhour.agent.frames import stack_of, variables_of
 from rushhour.agent.hands import Hands
 from rushhour.agent.helpers import MAX_AHEAD, Helpers
-from rushhour.agent.looks import INSIDE
+from rushhour.agent.looks import INSIDE, SOCKET
 from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.pollers import begins_in
 from rushhour.agent.standing import ELSEWHERE, QUEUE
@@ -491,6 +493,39 @@ def test_who_asks_again_and_again_may_wait_for_a_thread_of_the_services_own_in_t
             done.set()
     [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
     assert [place[0] for place in seen["places"]] == ["inside" if loops and not server else ELSEWHERE]
+
+
+def asks_over_http(partner: socket.socket) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", partner.getsockname()[1])
+    connection.request("GET", "/")
+    with suppress(http.client.HTTPException, OSError):
+        connection.getresponse()
+
+
+def asks_over_a_socket(partner: socket.socket) -> None:
+    with socket.create_connection(partner.getsockname()) as asked:
+        asked.recv(1)
+
+
+def sleeps_instead(_: socket.socket) -> None:
+    time.sleep(0.4)
+
+
+@pytest.mark.parametrize(
+    ("asks", "place"),
+    [(asks_over_http, SOCKET), (asks_over_a_socket, SOCKET), (sleeps_instead, ELSEWHERE)],
+)
+def test_who_waits_for_what_a_socket_receives_pauses_for_nobody_else(
+    asks: Callable[[socket.socket], None], place: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as partner, running(partial(asks, partner)) as holder:
+        time.sleep(0.1)
+        doing, hold = Doing(Classifier(), Catalog()), a_hold(Book(), POOL, None, holder.ident or 0, 1.0)
+        doing.tick([hold], {hold: 1})
+        if asks is not sleeps_instead:
+            partner.accept()[0].close()
+    [seen] = [record for record in doing.take(2.0) if record["k"] == "doing"]
+    assert (seen[ELSEWHERE], [kept[0] for kept in seen["places"]]) == (1, [place])
 
 
 def by_the_service(work: Work) -> None:

@@ -134,6 +134,19 @@ def test_a_lock_that_is_tried_again_and_again_is_no_certain_wait_for_the_world_o
     assert "it is an own-lock-chain: who has it sets the pace" in found.summary
 
 
+@pytest.mark.parametrize(("receiving", "confidence"), [(60, "certain"), (40, "possible"), (0, "possible")])
+def test_who_asks_a_partner_again_and_again_tries_no_lock(receiving: int, confidence: str) -> None:
+    """What a socket receives comes from outside, however often the server is asked in between."""
+    history = asking_again(zoo.story(), 0.03)
+    counts = (("socket", receiving), ("elsewhere", 60 - receiving))
+    places = tuple(f.Place(what, h.SITE, zoo.WAIT_SITE, n) for what, n in counts if n)
+    doing = tuple(dataclasses.replace(look, places=places) for look in history.doing)
+    found = zoo.diagnosed(dataclasses.replace(history, doing=doing))
+    assert (found.cause, found.confidence) == ("held-across-external-wait", confidence)
+    assert ("own-lock-chain" in found.summary) is (confidence == "possible")
+    assert "app/rewards.py:12" in found.summary
+
+
 def test_tries_that_lack_cpu_are_no_certain_saturation() -> None:
     """Without CPU most of a try is spent in the driver, while the backend idles."""
     found = zoo.diagnosed(asking_again(zoo.story(), 0.03, driver=40))

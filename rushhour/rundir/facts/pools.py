@@ -171,8 +171,8 @@ class PoolDoing:
     pool: str
     driver: int  # waiting for the server
     queue: int  # waiting for another connection, in a queue or for it to open
-    # Places tell apart "other_query", a query over another connection of its owner, "computes", and "inside",
-    # a wait for another thread or task of the process.
+    # Places tell apart "other_query", a query over another connection of its owner, "computes", "socket", a
+    # wait for what one receives, and "inside", a wait for another thread or task of the process.
     elsewhere: int
     streaming: int  # making a response while it is sent; without `sending`: or sending it
     lines: tuple[tuple[CallSite, int], ...] = ()  # their lines outside of the driver, most frequent first
