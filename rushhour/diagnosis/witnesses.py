@@ -20,6 +20,7 @@ from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
+from rushhour.diagnosis.slow_backend import STUCK_S
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -109,8 +110,10 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
         site = signals.processes.loop_site
         where = f"; its event loop was at {at_line(site)} then" if site is not None else ""
         says = f"for {stood_s:.0f} of {of_s:.0f} s its thread did not run in the service's process{where}"
-        # Who seldom runs opens connections slowly, whatever the server does; nothing else was seen of it.
-        refutes = stood_s >= MOST * of_s and servers.slow_to_open_alone(signals)
+        # Who seldom runs opens connections slowly, whatever the server does: the time that it ran counts.
+        slow_s = max((backend.connecting_s for backend in signals.backends), default=0.0)
+        explains = slow_s * (1 - stood_s / of_s) < STUCK_S and servers.slow_to_open_alone(signals)
+        refutes = stood_s >= MOST * of_s and explains
         yield Objection("the agent", says, "pool.jsonl sample.t_s", refutes=refutes)
 
 

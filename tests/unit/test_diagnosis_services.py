@@ -198,7 +198,9 @@ def test_only_a_silent_server_is_certainly_why_connections_are_slow_to_open() ->
     assert "a name that is resolved slowly" in said_against(slow_to_open(silent=False), found.cause)[0]
 
 
-@pytest.mark.parametrize(("every", "cause"), [(1, "slow-or-dead-backend"), (5, "none")])
+@pytest.mark.parametrize(
+    ("every", "cause"), [(1, "slow-or-dead-backend"), (2, "slow-or-dead-backend"), (5, "none")]
+)
 def test_a_process_that_seldom_runs_opens_connections_slowly_whatever_the_server_does(
     every: int, cause: str
 ) -> None:
