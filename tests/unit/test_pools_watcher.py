@@ -298,7 +298,10 @@ def test_finish_returns_all_that_is_still_out(file: AgentFile) -> None:
 def test_what_a_process_held_at_its_end(file: AgentFile) -> None:
     file.add(START, POOL, *LINES, out(), out(2, taken=1001.9), sample(1002.0, row(live=2)))
     ended = replace(TAKEN, t_s=2.2, returned_s=2.2, returned_by="process-ended")
-    assert file.add({"k": "exit", "t": 1002.2}) == [ended, replace(ended, id=2, taken_s=1.9)]
+    [*checkouts, process] = file.add({"k": "exit", "t": 1002.2})
+    assert checkouts == [ended, replace(ended, id=2, taken_s=1.9)]
+    assert isinstance(process, f.AgentProcess)
+    assert process.exited_s == 2.2
     file.clock.now_s += 100
     assert file.watcher.finish() == []
 
