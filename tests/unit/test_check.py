@@ -59,6 +59,7 @@ def test_routes_that_no_request_reaches() -> None:
         (CheckResult((LIST,), (LEAK,), (), 30), "fail", None),
         (CheckResult((LIST,), (), ("GET /new",), 30), "unknown", "GET /new was not requested"),
         (CheckResult((LIST,), (), (), 0), "unknown", "the agent reported no pool"),
+        (CheckResult((LIST,), (), (), 30, unseen=1), "unknown", "1 process was killed, or stood still"),
         (CheckResult((Answer(LIST.request, 404, 1.0),), (), (), 30), "unknown", "answered 404"),
         (
             CheckResult((Answer(LIST.request, None, 1.0, "refused"),), (), (), 30),

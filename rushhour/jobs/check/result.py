@@ -37,6 +37,7 @@ class CheckResult:
     leaked: tuple[f.CheckOut, ...]
     unrequested: tuple[str, ...]
     samples: int
+    unseen: int = 0  # processes that took connections, and of which nothing was seen after the last response
 
     @property
     def verdict(self) -> Literal["pass", "fail", "unknown"]:
@@ -57,6 +58,9 @@ class CheckResult:
         doubts += [
             f"{route} was not requested; add a line for it to service.check" for route in self.unrequested
         ]
+        if self.unseen:
+            were = "1 process was" if self.unseen == 1 else f"{self.unseen} processes were"
+            doubts.append(f"{were} killed, or stood still: what it had out at the end was not seen")
         if not self.samples:
             doubts.append("the agent reported no pool: does the service use SQLAlchemy's QueuePool?")
         return tuple(doubts)

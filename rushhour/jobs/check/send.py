@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from rushhour.errors import StackError
 from rushhour.jobs.check.result import Answer, CheckResult, Request, parse_request, unrequested
+from rushhour.metrics.pools import killed
 from rushhour.observe.watch import PoolReader
 from rushhour.process.waiting import came_true
 from rushhour.rundir import Recorder
@@ -46,14 +47,17 @@ def run_check(lines: Sequence[str], running: Running, watcher: PoolReader, recor
     recorder.write(last)
     seen += last
     checkouts = {(fact.pid, fact.id): fact for fact in seen if isinstance(fact, f.CheckOut)}
-    routes = {route for fact in seen if isinstance(fact, f.AgentProcess) for route in fact.routes}
+    processes = tuple(fact for fact in seen if isinstance(fact, f.AgentProcess))
+    samples = tuple(fact for fact in seen if isinstance(fact, f.PoolSample))
+    routes = {route for process in processes for route in process.routes}
     return CheckResult(
         answers=tuple(answers),
         leaked=tuple(
             out for out in checkouts.values() if out.request_ended_s is not None and out.returned_s is None
         ),
         unrequested=tuple(sorted(unrequested(routes, requests))),
-        samples=sum(isinstance(fact, f.PoolSample) for fact in seen),
+        samples=len(samples),
+        unseen=len(killed(f.History(environment=None, processes=processes, pools=samples), ended_s)),
     )
 
 
