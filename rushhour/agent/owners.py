@@ -67,9 +67,9 @@ class _Life:
         self.owner.ended = _monotonic()
 
 
-def _current_tasks(tasks: Any) -> tuple[Any, Any]:
+def _current_tasks(asyncio: Any) -> tuple[Any, Any]:
     """Return the functions that know the running task: of C and, from Python 3.14 on apart, of Python."""
-    return tasks.current_task, getattr(tasks, "_py_current_task", tasks.current_task)
+    return asyncio.current_task, getattr(asyncio.tasks, "_py_current_task", asyncio.current_task)
 
 
 def owner_finder() -> Callable[[], Owner]:
@@ -90,7 +90,7 @@ def owner_finder() -> Callable[[], Owner]:
             loop = running_loop()
             if loop is not None:
                 if current_task is None:
-                    current_task, current_py_task = _current_tasks(modules["asyncio.tasks"])
+                    current_task, current_py_task = _current_tasks(modules["asyncio"])
                 task = current_task(loop)
                 if task is None:
                     task = current_py_task(loop)
