@@ -121,6 +121,29 @@ def _gaps(moments: list[float]) -> tuple[float, float]:
     return sum(step for step in steps if step >= long_s), moments[-1] - moments[0]
 
 
+def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that there are too few connections: processes end under load, and others take their place.
+
+    Whoever waited for the next process then asks for its connections at once.
+    """
+    window, pressure = signals.metrics.window, signals.pressure
+    if window is None or pressure is None:
+        return
+    lives: dict[int, list[float]] = {}
+    for sample in history.pools:
+        if sample.pool == pressure.pool and window.measures(sample.t_s):
+            lives.setdefault(sample.pid, []).append(sample.t_s)
+    its = lives.get(pressure.pid, [])
+    before_or_after = [one for one in lives.values() if its and (one[-1] < its[0] or its[-1] < one[0])]
+    measured_s = window.load_ended_s - window.measured_from_s
+    if before_or_after and its[-1] - its[0] < MOST * measured_s:
+        says = (
+            f"the process with this pool was there for {its[-1] - its[0]:.1f} of {measured_s:.1f} s, and "
+            "others before or after it: who waits for the next process asks for its connections at once"
+        )
+        yield Objection("the service", says, "pool.jsonl sample.pid, t_s")
+
+
 def _full_pools(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a server that refuses connections: most who got none waited for a full pool."""
     del history
@@ -182,7 +205,8 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        *(holders.left_out, holders.few_backends, servers.not_at_work),
+        *(holders.left_out, holders.few_backends, holders.being_opened),
+        *(servers.not_at_work, _short_lived),
     ),
     "slow-or-dead-backend": (
         *(holders.elsewhere, locks.own_locks, locks.locks_alike),
