@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Final
 
-from rushhour.diagnosis.backend import BackendSignals
 from rushhour.diagnosis.objection import MOST, Objection
 from rushhour.diagnosis.outside import BUSY_CORES, STARVED_SHARE
 from rushhour.diagnosis.pressure import server_samples
-from rushhour.diagnosis.signals import LOCKED_S, Signals
-from rushhour.diagnosis.slow_backend import STUCK_S, UNANSWERED_S, signs_of
+from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.slow_backend import opening_alone, seen_slow, signs_of
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -25,9 +24,9 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
     """
     del history
     signed = [backend for backend in signals.backends if signs_of(backend, locked=True)]
-    if not signed or any(_is_seen_slow(backend) for backend in signed):
+    if not signed or any(seen_slow(backend) for backend in signed):
         return
-    if any(backend.unanswered_s >= UNANSWERED_S for backend in signed):
+    if not all(opening_alone(backend) for backend in signed):
         says = "it answered the observer all the while: what is lost may be lost on the way to it"
         yield Objection("the servers", says, "postgres.jsonl error", "likely")
         return
@@ -58,10 +57,6 @@ def without_cpu(signals: Signals, history: History) -> Iterator[Objection]:
     else:
         return
     yield Objection("the service", f"{says}: answers may be read late", "host.jsonl cpu_cores, limit_cores")
-
-
-def _is_seen_slow(backend: BackendSignals) -> bool:
-    return backend.silent_s >= STUCK_S or backend.lock_waits_s >= LOCKED_S or backend.standby_s >= LOCKED_S
 
 
 def not_at_work(signals: Signals, history: History) -> Iterator[Objection]:

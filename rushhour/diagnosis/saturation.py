@@ -5,6 +5,7 @@ from rushhour.diagnosis.holds import HoldSignals, hold_evidence, or_tried_again
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.slow_backend import FIX_OPENING
 
 CAUSE = "saturation"
 FIX = (
@@ -12,11 +13,6 @@ FIX = (
     "none. Then size pool and threads together (threads beyond the pool only queue), within the server's "
     "max_connections. Shed load early where demand can exceed both."
 )
-FIX_OPENING = (
-    "Find out why connections are opened, tested or reset so often, and how long that takes: the server or "
-    "something on the way ends them, `pool_recycle` is short, or the name of the server is resolved slowly."
-)
-
 MOST = 0.5  # of the looks at holders
 BUSY = 0.25  # of the connections out; below half it only makes another cause worse
 FEW = 10  # connections; fewer are told with a decimal

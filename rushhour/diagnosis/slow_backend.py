@@ -11,6 +11,11 @@ FIX = (
     "`connect_timeout`, TCP keepalives (`keepalives_idle`, `tcp_user_timeout`), `statement_timeout` and "
     "`lock_timeout`, so that requests fail at once and give their connections back, and other routes live on."
 )
+FIX_OPENING = (
+    "Find out what opening a connection waits for, and why connections are opened so often: the server or "
+    "something on the way ends them, `pool_recycle` is short, its name is resolved slowly, or a pooler, "
+    "TLS or a hook that fetches a password takes its time."
+)
 
 STUCK_S = 3.0  # a spell from here on is no hiccup
 UNANSWERED_S = 1.5  # samples come once a second, so a spell is known to within one at each end
@@ -45,8 +50,8 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence="certain" if len(signs) > 1 else "likely",
         share=1 - pressure.leaked_share if pressure is not None and on_pool else 1.0,
-        summary=f"The {backend.server} was slow or did not answer: {', '.join(signs)}.",
-        fix=FIX,
+        summary=f"The {backend.server} was slow or did not answer: {', '.join(signs)}.{_or_the_way(backend)}",
+        fix=f"{FIX_OPENING} {FIX}" if opening_alone(backend) else FIX,
         evidence=(
             *backend_evidence(backend),
             *(
@@ -99,6 +104,26 @@ def signs_of(backend: BackendSignals, locked: bool, whose: str = "") -> tuple[st
             + (f", and that for the transaction of {whose}" if whose else "")
         )
     return tuple(signs)
+
+
+def opening_alone(backend: BackendSignals) -> bool:
+    """Return whether nothing was seen of a server with a sign but that connections to it are slow to open."""
+    return not seen_slow(backend) and backend.unanswered_s < UNANSWERED_S
+
+
+def seen_slow(backend: BackendSignals) -> bool:
+    """Return whether it was seen at the server itself."""
+    return backend.silent_s >= STUCK_S or backend.lock_waits_s >= LOCKED_S or backend.standby_s >= LOCKED_S
+
+
+def _or_the_way(backend: BackendSignals) -> str:
+    """Name the other candidate, where only opening a connection was slow."""
+    if not opening_alone(backend):
+        return ""
+    return (
+        " Nothing else of it was seen to be slow: what opens a connection may be, as the resolution of its "
+        "name, TLS, a pooler, a proxy, or a hook that fetches a password."
+    )
 
 
 def _felt(signals: Signals, backend: BackendSignals) -> bool:

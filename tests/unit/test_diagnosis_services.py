@@ -180,8 +180,11 @@ def test_only_a_silent_server_is_certainly_why_connections_are_slow_to_open() ->
     """The resolution of its name, TLS, a pooler or a hook that fetches a password is as slow."""
     found = zoo.diagnosed(slow_to_open(silent=True))
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "certain")
+    assert "the resolution of its name" not in found.summary
     found = zoo.diagnosed(slow_to_open(silent=False))
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+    assert "the resolution of its name" in found.summary
+    assert found.fix.startswith("Find out what opening a connection waits for")
     assert "a name that is resolved slowly" in said_against(slow_to_open(silent=False), found.cause)[0]
 
 
