@@ -2,6 +2,7 @@
 
 from rushhour.diagnosis.backend import BackendSignals, backend_evidence
 from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.signals import LOCKED_S, Signals
 from rushhour.rundir import facts as f
 
@@ -49,7 +50,7 @@ def find(signals: Signals) -> Finding | None:
     return Finding(
         cause=CAUSE,
         confidence="certain" if len(signs) > 1 else "likely",
-        share=1 - pressure.leaked_share if pressure is not None and on_pool else 1.0,
+        share=_share(pressure, backend) if pressure is not None and on_pool else 1.0,
         summary=f"The {backend.server} was slow or did not answer: {', '.join(signs)}.{_or_the_way(backend)}",
         fix=f"{FIX_OPENING} {FIX}" if opening_alone(backend) else FIX,
         evidence=(
@@ -67,6 +68,14 @@ def find(signals: Signals) -> Finding | None:
             for pool, count in backend.dragged.items()
         ),
     )
+
+
+def _share(pressure: PressureSignals, backend: BackendSignals) -> float:
+    """Return the share of the connections out that wait for the server.
+
+    Where it is only slow to open them, those that are open do not.
+    """
+    return pressure.connecting_share if opening_alone(backend) else 1 - pressure.leaked_share
 
 
 def _may_be_own(signals: Signals, server: str) -> bool:

@@ -188,6 +188,15 @@ def test_only_a_silent_server_is_certainly_why_connections_are_slow_to_open() ->
     assert "a name that is resolved slowly" in said_against(slow_to_open(silent=False), found.cause)[0]
 
 
+def test_connections_that_were_slow_to_open_and_are_at_work_since_are_not_slow_to_open() -> None:
+    """Five that a starved machine opened as the load began, for instance."""
+    slow = f.PoolTimes(h.STARTED_S + 3, h.PID, "replica", create_us={1 << 22: 20})
+    history = zoo.saturated()
+    found = zoo.diagnosed(dataclasses.replace(history, times=(*history.times, slow)))
+    assert found.cause == "saturation"
+    assert any("took over 1 s to open" in text for text in found.amplifiers)
+
+
 def test_commits_that_wait_for_a_standby_are_the_servers_trouble() -> None:
     wait = "IPC:SyncRep"
     servers = tuple(
