@@ -31,8 +31,9 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the servers", says, "postgres.jsonl error", "likely")
         return
     says = (
-        "only opening a connection was slow, and no silence of the server was seen: a name that is resolved "
-        "slowly, TLS, a pooler, a proxy, a hook that fetches a password, or a lack of CPU is as slow"
+        "only opening or testing a connection was slow, and no silence of the server was seen: a name that "
+        "is resolved slowly, TLS, a pooler, a proxy, a firewall, a hook that fetches a password, or a lack "
+        "of CPU is as slow"
     )
     yield Objection("the servers", says, "postgres.jsonl error, pool.jsonl times.create_us")
 

@@ -13,9 +13,9 @@ FIX = (
     "`lock_timeout`, so that requests fail at once and give their connections back, and other routes live on."
 )
 FIX_OPENING = (
-    "Find out what opening a connection waits for, and why connections are opened so often: the server or "
-    "something on the way ends them, `pool_recycle` is short, its name is resolved slowly, or a pooler, "
-    "TLS or a hook that fetches a password takes its time."
+    "Find out what opening or testing a connection waits for, and why that is needed so often: something "
+    "ends or drops connections that idle (then `pool_recycle` below its time, and TCP keepalives), "
+    "`pool_recycle` is too short, or the resolution of a name, TLS, a pooler or a hook takes its time."
 )
 
 STUCK_S = 3.0  # a spell from here on is no hiccup
@@ -130,8 +130,9 @@ def _or_the_way(backend: BackendSignals) -> str:
     if not opening_alone(backend):
         return ""
     return (
-        " Nothing else of it was seen to be slow: what opens a connection may be, as the resolution of its "
-        "name, TLS, a pooler, a proxy, or a hook that fetches a password."
+        " Only opening or testing connections was seen to be slow. The server need not be why: so is what "
+        "lies on the way (the resolution of its name, TLS, a pooler, a proxy, a firewall that drops "
+        "connections which idled), or a hook that fetches a password."
     )
 
 

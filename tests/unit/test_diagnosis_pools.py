@@ -290,7 +290,7 @@ def test_connections_that_are_being_opened_are_not_at_work() -> None:
     )
     found = zoo.diagnosed(dataclasses.replace(history, pools=opening))
     assert "of them being opened, tested or reset" in found.summary
-    assert found.fix.startswith("Find out what opening a connection waits for")
+    assert found.fix.startswith("Find out what opening or testing a connection waits for")
     assert found.confidence == "possible"
 
 

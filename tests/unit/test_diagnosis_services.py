@@ -184,7 +184,7 @@ def test_only_a_silent_server_is_certainly_why_connections_are_slow_to_open() ->
     found = zoo.diagnosed(slow_to_open(silent=False))
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
     assert "the resolution of its name" in found.summary
-    assert found.fix.startswith("Find out what opening a connection waits for")
+    assert found.fix.startswith("Find out what opening or testing a connection waits for")
     assert "a name that is resolved slowly" in said_against(slow_to_open(silent=False), found.cause)[0]
 
 
