@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from rushhour.diagnosis import shared_session
 from rushhour.diagnosis.objection import Objection
 from rushhour.diagnosis.signals import Signals
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, leaked_at_end
@@ -60,6 +61,13 @@ def leak_unseen(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl sample.checked_out")
 
 
+def session_shared(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a path that does not close what it took: who shares a session fails while it is closed."""
+    del history
+    if shared_session.may_explain(signals):
+        yield Objection("the service", shared_session.says(signals), shared_session.SOURCE)
+
+
 def left_open(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that every connection came back: a transaction idles on a server after the load."""
     window = signals.metrics.window
@@ -75,6 +83,27 @@ def left_open(signals: Signals, history: History) -> Iterator[Objection]:
         if idle and (item.oldest_idle_in_xact_s or 0.0) >= OPEN_S:
             says = f"{counted(idle, 'transaction')} idled on the {item.server} after the load"
             yield Objection("the servers", says, "postgres.jsonl states, oldest_idle_in_xact_s")
+
+
+def ended_holding(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that every connection came back: some went with their process, under load."""
+    window = signals.metrics.window
+    if window is None:
+        return
+    last = {
+        (sample.pid, sample.pool): sample
+        for sample in history.pools
+        if window.load_started_s <= sample.t_s <= window.end_s
+    }
+    lost = [
+        sample
+        for sample in last.values()
+        if sample.checked_out and sample.t_s < window.load_ended_s - LAST_SAMPLE_WITHIN_S
+    ]
+    if lost:
+        out, pids = sum(sample.checked_out for sample in lost), {sample.pid for sample in lost}
+        says = f"{counted(out, 'connection')} were out when their processes ended under load: {len(pids)} did"
+        yield Objection("the service", says, "pool.jsonl sample.checked_out, t_s")
 
 
 def silent_agent(signals: Signals, history: History) -> Iterator[Objection]:

@@ -1,5 +1,6 @@
 """Rule: a thread-local (scoped) session is never removed, so each thread keeps its first connection."""
 
+from rushhour.diagnosis import shared_session
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.leak_evidence import leak_evidence
 from rushhour.diagnosis.leaks import LeakSignals
@@ -41,7 +42,7 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(leak),
         share=signals.leak_share,
-        summary=_summary(leak),
+        summary=_summary(leak) + shared_session.or_shared(signals),
         fix=SHARED_FIX if leak.shared_by_tasks else JOB_FIX if leak.mostly_idle else FIX,
         evidence=leak_evidence(leak),
     )

@@ -16,10 +16,12 @@ from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
 from rushhour.diagnosis import objections_servers as servers
+from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
+from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -86,8 +88,7 @@ def _quick_answers(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict an event loop that keeps requests waiting: nobody waited for long, and nothing failed."""
     del history
     everything = signals.metrics.all
-    failed = everything.http_5xx + everything.client_timeouts
-    if everything.p95_ms is not None and everything.p95_ms < QUICK_MS and not failed:
+    if everything.p95_ms is not None and everything.p95_ms < QUICK_MS and not _failed(everything):
         says = f"all requests were answered, 95% of them within {everything.p95_ms:.0f} ms"
         yield Objection("the answers", says, "requests.jsonl")
 
@@ -158,12 +159,18 @@ def _full_pools(signals: Signals, history: History) -> Iterator[Objection]:
 
 
 def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: requests failed, if not all, so that nothing was shown."""
     del history
     everything = signals.metrics.all
-    failed = everything.http_5xx + everything.client_timeouts
-    if failed:
-        says = f"{failed:,} of {everything.requests:,} requests were answered 5xx, or not in time"
-        yield Objection("the answers", says, "requests.jsonl", "likely")
+    if failed := _failed(everything):
+        says = f"{failed:,} of {everything.requests:,} requests were answered 5xx, not in time, or not at all"
+        at_most: Confidence = "possible" if failed == everything.requests else "likely"
+        yield Objection("the answers", says, "requests.jsonl", at_most)
+
+
+def _failed(everything: RequestMetrics) -> int:
+    """Return the requests that were not answered, or 5xx."""
+    return everything.requests - (everything.answered_ok or 0) - everything.http_4xx
 
 
 def _no_load(signals: Signals, history: History) -> Iterator[Objection]:
@@ -187,8 +194,8 @@ def _slow_answers(signals: Signals, history: History) -> Iterator[Objection]:
 _Ask = Callable[[Signals, History], Iterator[Objection]]
 _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
-    "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen),
-    "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
+    "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen, leaks.session_shared),
+    "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen, leaks.session_shared),
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
@@ -219,5 +226,12 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         forks.garbled_without_children,
     ),
     "server-limit": (_full_pools,),
-    "none": (leaks.left_open, leaks.silent_agent, _no_load, _failed_answers, _slow_answers),
+    "none": (
+        leaks.left_open,
+        leaks.ended_holding,
+        leaks.silent_agent,
+        _no_load,
+        _failed_answers,
+        _slow_answers,
+    ),
 }

@@ -1,13 +1,16 @@
 """A session per thread that nobody removes, against a path that does not close: how they are told apart."""
 
 import dataclasses
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.metrics.measure import measure
 from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from tests.unit import histories as h
 
 
@@ -70,6 +73,34 @@ def test_two_leaks_of_a_thread_show_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=4, requests=4, checkouts=4, threads=2))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
     assert "one thread alone left 2" in found.summary
+
+
+@pytest.mark.parametrize("told", [h.unclosed, h.incident])
+def test_a_session_that_several_use_at_once_may_lose_its_connections_without_an_unclosed_path(
+    told: Callable[[], History],
+) -> None:
+    """Its `close()` fails while another thread takes a connection for it."""
+    history = told()
+    assert diagnosed(history).confidence == "certain"
+    leaked = sum(out.returned_s is None for out in history.checkouts)
+
+    def with_errors(count: int) -> Diagnosis:
+        detail = {
+            "source": "service",
+            "queuepool_timeouts": 0,
+            "errors": 1,
+            "kinds": {"shared_session": count},
+        }
+        event = f.Event(h.STARTED_S + 20, f.LOG_ERRORS, detail)
+        events = tuple(sorted((*history.events, event), key=lambda one: one.t_s))
+        return diagnosed(dataclasses.replace(history, events=events))
+
+    few, many = with_errors(1), with_errors(leaked)
+    assert few.confidence == "certain"
+    assert any("use one session at once" in text for text in few.amplifiers)
+    assert (many.cause, many.confidence) == (diagnosed(history).cause, "possible")
+    assert "use one session at once" in many.summary
+    assert many.fix.startswith("Give each request, thread or task a session of its own")
 
 
 def test_two_sessions_kept_per_thread_are_still_kept_sessions() -> None:

@@ -463,6 +463,33 @@ def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
     assert (diagnosed(slow.history()).cause, diagnosed(slow.history()).confidence) == ("none", "likely")
 
 
+@pytest.mark.parametrize(("answered", "confidence"), [(0, "possible"), (20, "likely")])
+def test_requests_that_are_refused_leave_a_doubt(answered: int, confidence: str) -> None:
+    """Whoever is refused by the service itself gets no answer, so none that is 5xx."""
+    story = h.Story()
+    story.pool("replica", lambda t: h.Level(out=1, checkouts=int(t * 26)))
+    story.requests(h.LIST, answered, 20)
+    story.requests(h.LIST, 2, 1, f.Outcome.CONNECT_ERROR)
+    found = diagnosed(story.history())
+    assert (found.cause, found.confidence) == ("none", confidence)
+
+
+def test_a_process_that_ends_under_load_takes_its_connections_with_it() -> None:
+    story = h.Story()
+    story.requests(h.LIST, 20, 20)
+    story.pool("replica", lambda t: h.Level(out=2, checkouts=int(t * 26)))
+    history = story.history()
+    assert diagnosed(history).confidence == "certain"
+    ended = tuple(
+        dataclasses.replace(one, pid=h.PID + (one.t_s >= h.STARTED_S + 30)) for one in history.pools
+    )
+    found = diagnosed(dataclasses.replace(history, pools=ended))
+    assert (found.cause, found.confidence) == ("none", "possible")
+    assert any(
+        "2 connections were out when their processes ended" in str(one.value) for one in found.evidence
+    )
+
+
 def test_a_service_that_got_no_request_shows_nothing_for_certain() -> None:
     without = dataclasses.replace(h.healthy(), requests=())
     found = diagnose(without, measure(h.scenario(), without))
