@@ -53,6 +53,27 @@ def test_one_session_that_requests_of_a_loop_share_is_said_to_be_of_no_thread() 
     assert (found.cause, found.confidence) == ("scope-never-removed", "likely")
 
 
+@pytest.mark.parametrize("by_task", [False, True])
+def test_one_session_of_a_module_in_each_of_two_processes_is_not_certainly_one_per_thread(
+    by_task: bool,
+) -> None:
+    history = few(leaks=2, requests=20, checkouts=2)
+    assert diagnosed(history).confidence == "certain"
+    one_each = tuple(
+        dataclasses.replace(out, pid=h.PID + number, by_task=by_task)
+        for number, out in enumerate(history.checkouts)
+    )
+    pools = tuple(
+        dataclasses.replace(sample, pid=h.PID + number, checked_out=1, live=1, leaked=1)
+        for sample in history.pools
+        for number in range(2)
+    )
+    found = diagnosed(dataclasses.replace(history, checkouts=one_each, pools=pools))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "possible" if by_task else "likely")
+    assert "share (in a variable of a module, or of the application)" in found.summary
+    assert "its own" in found.fix or "of its own" in found.fix
+
+
 def test_a_check_out_for_every_request_shows_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=6, requests=6, checkouts=6))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
