@@ -218,9 +218,12 @@ def _none(
         summary = "No pool time-out was seen; of the pools themselves nothing was seen either."
     else:
         confidence = "certain"
+        fullest = f"the fullest pool, {pool.name}, had {pool.most_out()}"
+        denied = next((doubt.says for doubt in doubts if doubt.at_most == "possible"), None)
         summary = (
-            f"Every connection came back with its request; the fullest pool, {pool.name}, had "
-            f"{pool.most_out()}."
+            f"Every connection came back with its request; {fullest}."
+            if denied is None
+            else f"No pool time-out was seen, and {fullest}; but {denied}."
         )
     evidence = [
         Evidence(signal, value, source=source)

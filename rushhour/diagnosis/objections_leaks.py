@@ -102,7 +102,7 @@ def ended_holding(signals: Signals, history: History) -> Iterator[Objection]:
     ]
     if lost:
         out, pids = sum(sample.checked_out for sample in lost), {sample.pid for sample in lost}
-        says = f"{counted(out, 'connection')} were out when their processes ended under load: {len(pids)} did"
+        says = f"under load {len(pids)} of its processes ended with connections out ({out} in all)"
         yield Objection("the service", says, "pool.jsonl sample.checked_out, t_s")
 
 
