@@ -31,4 +31,10 @@ def says(signals: Signals) -> str:
 
 def or_shared(signals: Signals) -> str:
     """Name the other candidate for a leak; empty where the log has fewer such errors."""
-    return f" Or such a session loses its connections: {says(signals)}." if may_explain(signals) else ""
+    if not may_explain(signals):
+        return ""
+    errors = counted(collisions(signals), "error")
+    return (
+        " Or several threads or tasks use one session at once, which fails in the middle of taking or "
+        f"closing a connection: the service's log has {errors} about it."
+    )

@@ -168,6 +168,18 @@ def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the answers", says, "requests.jsonl", at_most)
 
 
+def _unexplained(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: a full pool had a queue, and no rule says why."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and pressure.hurt:
+        says = (
+            f"pool {pressure.pool} was full for {pressure.full_s:.1f} s, with up to {pressure.waiters_max} "
+            f"waiting and {pressure.connecting_share:.0%} of its connections being opened, tested or reset"
+        )
+        yield Objection("the agent", says, "pool.jsonl sample.checked_out, waiting, live")
+
+
 def _failed(everything: RequestMetrics) -> int:
     """Return the requests that were not answered, or 5xx."""
     return everything.requests - (everything.answered_ok or 0) - everything.http_4xx
@@ -227,6 +239,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "server-limit": (_full_pools,),
     "none": (
+        _unexplained,
         leaks.left_open,
         leaks.ended_holding,
         leaks.silent_agent,

@@ -488,6 +488,19 @@ def test_a_process_that_ends_under_load_takes_its_connections_with_it() -> None:
     assert found.summary.endswith("but under load 1 of its processes ended with connections out (2 in all).")
 
 
+def test_a_queue_that_no_rule_explains_leaves_a_doubt() -> None:
+    """All its connections are being opened, and whoever asks for one gives up before it is there."""
+    story = h.Story()
+    story.requests(h.LIST, 20, 400)
+    story.pool(
+        "replica",
+        lambda t: h.Level(out=h.CAPACITY, live=0, waiting=9) if int(t) % 3 else h.Level(out=0),
+    )
+    found = diagnosed(story.history())
+    assert (found.cause, found.confidence) == ("none", "possible")
+    assert "with up to 9 waiting and 100% of its connections being opened" in found.summary
+
+
 def test_a_service_that_got_no_request_shows_nothing_for_certain() -> None:
     without = dataclasses.replace(h.healthy(), requests=())
     found = diagnose(without, measure(h.scenario(), without))
