@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rushhour.diagnosis import scope_never_removed, unclosed_path
+from rushhour.diagnosis import scope_never_removed, shared_session, unclosed_path
 from rushhour.diagnosis.findings import Finding
 from rushhour.diagnosis.leaks import LeakSignals
 from rushhour.diagnosis.signals import Signals
@@ -23,6 +23,8 @@ def fix_of(finding: Finding, signals: Signals, history: History) -> str:
     leak = signals.leak
     if leak is None or finding.cause not in (scope_never_removed.CAUSE, unclosed_path.CAUSE):
         return finding.fix
+    if shared_session.may_explain(signals):
+        return f"{shared_session.FIX} {finding.fix}"
     framework = _framework(leak, history)
     scoped = finding.cause == scope_never_removed.CAUSE
     if leak.shared_by_tasks:

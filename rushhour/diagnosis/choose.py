@@ -16,6 +16,7 @@ from rushhour.diagnosis import (
     saturation,
     scope_never_removed,
     server_limit,
+    shared_session,
     slow_backend,
     unclosed_path,
 )
@@ -173,6 +174,8 @@ def _circumstances(signals: Signals) -> tuple[str, ...]:
             "open there: what wants a lock against them never gets it (on a replica, replay of a vacuum or "
             "of a change of the schema), and every later query of that table waits behind it"
         )
+    if shared_session.collisions(signals) and not shared_session.may_explain(signals):
+        found.append(shared_session.says(signals))
     if metrics.retries and metrics.all.requests and metrics.retries >= RETRY_SHARE * metrics.all.requests:
         found.append(
             f"retries: {metrics.retries:,} of {metrics.all.requests:,} requests were second attempts"
@@ -215,9 +218,12 @@ def _none(
         summary = "No pool time-out was seen; of the pools themselves nothing was seen either."
     else:
         confidence = "certain"
+        fullest = f"the fullest pool, {pool.name}, had {pool.most_out()}"
+        denied = next((doubt.says for doubt in doubts if doubt.at_most == "possible"), None)
         summary = (
-            f"Every connection came back with its request; the fullest pool, {pool.name}, had "
-            f"{pool.most_out()}."
+            f"Every connection came back with its request; {fullest}."
+            if denied is None
+            else f"No pool time-out was seen, and {fullest}; but {denied}."
         )
     evidence = [
         Evidence(signal, value, source=source)
@@ -232,6 +238,8 @@ def _none(
         )
         if value is not None
     ]
+    if shared_session.collisions(signals):
+        evidence.append(Evidence("sessions", shared_session.says(signals), source=shared_session.SOURCE))
     evidence += [*(doubt.as_evidence("none") for doubt in doubts), *ruled_out]
     return Diagnosis(
         "none", believed(confidence, doubts), summary, fix, evidence=tuple(evidence), call_sites=sites

@@ -77,14 +77,24 @@ class LeakSignals:
         return self.owner_idle * 2 > self.leaked
 
     @property
+    def one_per_process(self) -> bool:
+        """Whether no process leaked more than one, as where all its requests share a session."""
+        return self.leaked <= self.processes
+
+    @property
     def of_tasks(self) -> bool:
         """Whether tasks of an event loop took most of them: all tasks share a session per thread."""
-        return self.leaked > 1 and self.by_tasks * 2 > self.leaked
+        return not self.one_per_process and self.by_tasks * 2 > self.leaked
+
+    @property
+    def maybe_shared(self) -> bool:
+        """Whether later requests use one connection of a process, of a session in no `scoped_session`."""
+        return self.one_per_process and not self.scoped and bool(self.spans_requests)
 
     @property
     def shared_by_tasks(self) -> bool:
-        """Whether requests of an event loop use one connection, of a session that no `scoped_session` has."""
-        return self.leaked == self.by_tasks == 1 and not self.scoped and bool(self.spans_requests)
+        """Whether these are requests of an event loop."""
+        return self.maybe_shared and self.by_tasks == self.leaked
 
     @property
     def in_registry(self) -> bool:

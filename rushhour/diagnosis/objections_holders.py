@@ -272,6 +272,15 @@ def few_backends(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the servers", says, "postgres.jsonl states")
 
 
+def being_opened(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict connections at work: most of those that the pool counts are not in the service's hands."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and pressure.connecting_share >= MOST:
+        says = f"{pressure.connecting_share:.0%} of the connections out were being opened, tested or reset"
+        yield Objection("the agent", says, "pool.jsonl sample.checked_out, live")
+
+
 def unwitnessed(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict connections at work: neither the agent nor the server saw them work."""
     del history

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from rushhour.diagnosis import shared_session
 from rushhour.diagnosis.objection import Objection
 from rushhour.diagnosis.signals import Signals
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, killed, leaked_at_end
@@ -60,6 +61,13 @@ def leak_unseen(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl sample.checked_out")
 
 
+def session_shared(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a path that does not close what it took: who shares a session fails while it is closed."""
+    del history
+    if shared_session.may_explain(signals):
+        yield Objection("the service", shared_session.says(signals), shared_session.SOURCE)
+
+
 def left_open(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that every connection came back: a transaction idles on a server after the load."""
     window = signals.metrics.window
@@ -85,6 +93,24 @@ def killed_unseen(signals: Signals, history: History) -> Iterator[Objection]:
         were = "1 process was" if len(ended) == 1 else f"{len(ended)} processes were"
         says = f"{were} killed, and the last tenth of a second of each was not seen"
         yield Objection("the agent", says, "pool.jsonl process.exited_s, sample", "likely")
+
+
+def ended_holding(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that every connection came back: some went with their process, under load."""
+    window = signals.metrics.window
+    if window is None:
+        return
+    gone = killed(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S)
+    last = {
+        (sample.pid, sample.pool): sample
+        for sample in history.pools
+        if sample.pid in gone and window.load_started_s <= sample.t_s
+    }
+    lost = [sample for sample in last.values() if sample.checked_out]
+    if lost:
+        out, pids = sum(sample.checked_out for sample in lost), {sample.pid for sample in lost}
+        says = f"under load {len(pids)} of its processes ended with connections out ({out} in all)"
+        yield Objection("the service", says, "pool.jsonl sample.checked_out, t_s")
 
 
 def silent_agent(signals: Signals, history: History) -> Iterator[Objection]:

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Final
 
-from rushhour.diagnosis.backend import BackendSignals
 from rushhour.diagnosis.objection import MOST, Objection
 from rushhour.diagnosis.outside import BUSY_CORES, STARVED_SHARE
 from rushhour.diagnosis.pressure import server_samples, without_other_pools
-from rushhour.diagnosis.signals import LOCKED_S, Signals
-from rushhour.diagnosis.slow_backend import STUCK_S, UNANSWERED_S, signs_of
+from rushhour.diagnosis.signals import Signals
+from rushhour.diagnosis.slow_backend import opening_alone, seen_slow, signs_of
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -24,17 +23,17 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
     Whatever lies between the service and the server makes them slow as well.
     """
     del history
-    if any(_is_seen_slow(backend) for backend in signals.backends):
+    signed = [backend for backend in signals.backends if signs_of(backend, locked=True)]
+    if not signed or any(seen_slow(backend) for backend in signed):
         return
-    if any(backend.unanswered_s >= UNANSWERED_S for backend in signals.backends):
+    if not slow_to_open_alone(signals):
         says = "it answered the observer all the while: what is lost may be lost on the way to it"
         yield Objection("the servers", says, "postgres.jsonl error", "likely")
         return
-    if not slow_to_open_alone(signals):
-        return
     says = (
-        "only opening a connection was slow, and no silence of the server was seen: a name that is resolved "
-        "slowly, TLS, a pooler, a proxy, a hook that fetches a password, or a lack of CPU is as slow"
+        "only opening or testing a connection was slow, and no silence of the server was seen: a name that "
+        "is resolved slowly, TLS, a pooler, a proxy, a firewall, a hook that fetches a password, or a lack "
+        "of CPU is as slow"
     )
     yield Objection("the servers", says, "postgres.jsonl error, pool.jsonl times.create_us")
 
@@ -42,9 +41,7 @@ def on_the_way(signals: Signals, history: History) -> Iterator[Objection]:
 def slow_to_open_alone(signals: Signals) -> bool:
     """Return whether servers show no other sign of trouble than connections that are slow to open."""
     signed = [backend for backend in signals.backends if signs_of(backend, locked=True)]
-    return bool(signed) and not any(
-        _is_seen_slow(backend) or backend.unanswered_s >= UNANSWERED_S for backend in signed
-    )
+    return bool(signed) and all(opening_alone(backend) for backend in signed)
 
 
 def without_cpu(signals: Signals, history: History) -> Iterator[Objection]:
@@ -67,10 +64,6 @@ def without_cpu(signals: Signals, history: History) -> Iterator[Objection]:
     else:
         return
     yield Objection("the service", f"{says}: answers may be read late", "host.jsonl cpu_cores, limit_cores")
-
-
-def _is_seen_slow(backend: BackendSignals) -> bool:
-    return backend.silent_s >= STUCK_S or backend.lock_waits_s >= LOCKED_S or backend.standby_s >= LOCKED_S
 
 
 def not_at_work(signals: Signals, history: History) -> Iterator[Objection]:

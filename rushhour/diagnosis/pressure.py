@@ -30,7 +30,7 @@ class PressureSignals:
     pid: int
     capacity: int
     full_s: float  # in all, by the share of its samples that were full
-    full_share: float  # of the measured time
+    full_share: float  # of the measured time in which its process was seen
     from_s: float  # when it was full first and last, since the run's anchor
     to_s: float
     leaked_share: float  # means over the full samples, of the connections out
@@ -76,11 +76,11 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
     """
     if window is None:
         return None
-    seen: Counter[tuple[int, str]] = Counter()
+    seen: dict[tuple[int, str], list[float]] = {}
     full: dict[tuple[int, str], list[f.PoolSample]] = {}
     for sample in history.pools:
         if window.measured_from_s <= sample.t_s <= window.end_s:
-            seen[sample.pid, sample.pool] += 1
+            seen.setdefault((sample.pid, sample.pool), []).append(sample.t_s)
             if sample.capacity and sample.checked_out >= sample.capacity:
                 full.setdefault((sample.pid, sample.pool), []).append(sample)
     if not full:
@@ -89,7 +89,8 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
     pid, pool = path[-1]
     samples = full[pid, pool]
     from_s, to_s = samples[0].t_s, samples[-1].t_s
-    full_share = len(samples) / seen[pid, pool]
+    moments = seen[pid, pool]
+    full_share = len(samples) / len(moments)
     total = sum(sample.checked_out for sample in samples)
     leaked = sum(sample.leaked for sample in samples) / total
     connecting = sum(max(0, sample.checked_out - sample.live) for sample in samples) / total
@@ -97,7 +98,7 @@ def pressure_signals(history: History, window: Window | None) -> PressureSignals
         pool=pool,
         pid=pid,
         capacity=samples[0].capacity or 0,
-        full_s=full_share * (window.end_s - window.measured_from_s),
+        full_s=full_share * (moments[-1] - moments[0]),
         full_share=full_share,
         from_s=from_s,
         to_s=to_s,

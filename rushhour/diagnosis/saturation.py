@@ -5,6 +5,7 @@ from rushhour.diagnosis.holds import HoldSignals, hold_evidence, or_tried_again
 from rushhour.diagnosis.pressure import PressureSignals, pressure_evidence
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
+from rushhour.diagnosis.slow_backend import FIX_OPENING
 
 CAUSE = "saturation"
 FIX = (
@@ -12,7 +13,6 @@ FIX = (
     "none. Then size pool and threads together (threads beyond the pool only queue), within the server's "
     "max_connections. Shed load early where demand can exceed both."
 )
-
 MOST = 0.5  # of the looks at holders
 BUSY = 0.25  # of the connections out; below half it only makes another cause worse
 FEW = 10  # connections; fewer are told with a decimal
@@ -26,12 +26,13 @@ def find(signals: Signals) -> Finding | None:
         return None
     if signals.behind_leak is not None:
         return None  # those in use wait for what leaked
+    other = _tried_again(signals.holds, pressure)
     return Finding(
         cause=CAUSE,
-        confidence=_confidence(pressure),
+        confidence="possible" if other else _confidence(pressure),
         share=pressure.busy_share,
-        summary=_summary(pressure) + _query(signals.holds) + _tried_again(signals.holds),
-        fix=FIX,
+        summary=_summary(pressure) + _query(signals.holds) + other,
+        fix=FIX if pressure.connecting_share < MOST else f"{FIX_OPENING} {FIX}",
         evidence=(
             *(() if signals.holds is None else hold_evidence(signals.holds)),
             *pressure_evidence(pressure),
@@ -47,8 +48,13 @@ def _query(holds: HoldSignals | None) -> str:
     return f" {holds.driver:.0%} of the looks at holders found them in a query, mostly that of {at(line)}."
 
 
-def _tried_again(holds: HoldSignals | None) -> str:
-    return "" if holds is None or (holds.server_idle or 0.0) < MOST else or_tried_again(holds)
+def _tried_again(holds: HoldSignals | None, pressure: PressureSignals) -> str:
+    """Name the other candidate, where the backends idle: also as the server counts them.
+
+    Only holds of a second or longer are known one by one, so those alone do not speak for the others.
+    """
+    busy = pressure.active_share is not None and pressure.active_share >= MOST
+    return "" if holds is None or busy or (holds.server_idle or 0.0) < MOST else or_tried_again(holds)
 
 
 def _confidence(pressure: PressureSignals) -> Confidence:
@@ -60,8 +66,10 @@ def _confidence(pressure: PressureSignals) -> Confidence:
 def _summary(pressure: PressureSignals) -> str:
     text = (
         f"Pool {pressure.pool} was full for {pressure.full_s:.1f} s with {pressure.capacity} of "
-        f"{pressure.capacity} connections in use and up to {pressure.waiters_max} threads waiting"
+        f"{pressure.capacity} connections out and up to {pressure.waiters_max} threads waiting"
     )
+    if pressure.connecting_share >= MOST:
+        text += f", {pressure.connecting_share:.0%} of them being opened, tested or reset"
     if pressure.wanted is not None and pressure.arrivals_per_s and pressure.hold_mean_s:
         text += (
             f": {pressure.arrivals_per_s:.0f} arrivals a second, each holding one for "

@@ -1,5 +1,6 @@
 """Rule: a thread-local (scoped) session is never removed, so each thread keeps its first connection."""
 
+from rushhour.diagnosis import shared_session
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.leak_evidence import leak_evidence
 from rushhour.diagnosis.leaks import LeakSignals
@@ -24,6 +25,10 @@ SHARED_FIX = (
     "Give each request a session of its own, and close it with the request. A session is not made for "
     "several tasks at a time: they wait for each other's statements, and share one transaction."
 )
+SHARED_BY_THREADS_FIX = (
+    "If it is one session that all threads share, give each request its own: a session is not made for "
+    "several threads at a time."
+)
 
 
 def find(signals: Signals) -> Finding | None:
@@ -41,16 +46,26 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(leak),
         share=signals.leak_share,
-        summary=_summary(leak),
-        fix=SHARED_FIX if leak.shared_by_tasks else JOB_FIX if leak.mostly_idle else FIX,
+        summary=_summary(leak) + shared_session.or_shared(signals),
+        fix=_fix(leak),
         evidence=leak_evidence(leak),
     )
+
+
+def _fix(leak: LeakSignals) -> str:
+    if leak.shared_by_tasks:
+        return SHARED_FIX
+    if leak.mostly_idle:
+        return JOB_FIX
+    return f"{FIX} {SHARED_BY_THREADS_FIX}" if leak.maybe_shared else FIX
 
 
 def _confidence(leak: LeakSignals) -> Confidence:
     """Return how certain it is: a few connections on different threads may be chance, reused ones are not."""
     if leak.shared_by_tasks:
         return "possible"
+    if leak.maybe_shared:
+        return "likely"  # or one session of all threads, which is never removed either
     if leak.spans_requests or leak.in_registry:
         return "certain" if leak.leaked > 1 else "likely"
     return "likely" if leak.leaked >= 3 else "possible"
@@ -71,6 +86,12 @@ def _summary(leak: LeakSignals) -> str:
                 f"{text}; {seen}: later requests use what the first one took, so a session that all "
                 "requests share (in a variable of a module, or of the application), or one per thread, is "
                 "never closed."
+            )
+        if leak.maybe_shared:
+            return (
+                f"{text}; {seen}: later requests use what the first one took, so a thread-local session, or "
+                "one that all threads share (in a variable of a module, or of the application), is never "
+                "removed."
             )
         return (
             f"{text}; {seen}: later requests of a thread use what its first one took, so a thread-local "

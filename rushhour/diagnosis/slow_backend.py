@@ -2,6 +2,7 @@
 
 from rushhour.diagnosis.backend import BackendSignals, backend_evidence
 from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.signals import LOCKED_S, Signals
 from rushhour.rundir import facts as f
 
@@ -10,6 +11,11 @@ FIX = (
     "Find out what the server was doing: its log, locks and disk. In the service, bound every wait for it: "
     "`connect_timeout`, TCP keepalives (`keepalives_idle`, `tcp_user_timeout`), `statement_timeout` and "
     "`lock_timeout`, so that requests fail at once and give their connections back, and other routes live on."
+)
+FIX_OPENING = (
+    "Find out what opening or testing a connection waits for, and why that is needed so often: something "
+    "ends or drops connections that idle (then `pool_recycle` below its time, and TCP keepalives), "
+    "`pool_recycle` is too short, or the resolution of a name, TLS, a pooler or a hook takes its time."
 )
 
 STUCK_S = 3.0  # a spell from here on is no hiccup
@@ -44,9 +50,9 @@ def find(signals: Signals) -> Finding | None:
     return Finding(
         cause=CAUSE,
         confidence="certain" if len(signs) > 1 else "likely",
-        share=1 - pressure.leaked_share if pressure is not None and on_pool else 1.0,
-        summary=f"The {backend.server} was slow or did not answer: {', '.join(signs)}.",
-        fix=FIX,
+        share=_share(pressure, backend) if pressure is not None and on_pool else 1.0,
+        summary=f"The {backend.server} was slow or did not answer: {', '.join(signs)}.{_or_the_way(backend)}",
+        fix=f"{FIX_OPENING} {FIX}" if opening_alone(backend) else FIX,
         evidence=(
             *backend_evidence(backend),
             *(
@@ -62,6 +68,14 @@ def find(signals: Signals) -> Finding | None:
             for pool, count in backend.dragged.items()
         ),
     )
+
+
+def _share(pressure: PressureSignals, backend: BackendSignals) -> float:
+    """Return the share of the connections out that wait for the server.
+
+    Where it is only slow to open them, those that are open do not.
+    """
+    return pressure.connecting_share if opening_alone(backend) else 1 - pressure.leaked_share
 
 
 def _may_be_own(signals: Signals, server: str) -> bool:
@@ -99,6 +113,27 @@ def signs_of(backend: BackendSignals, locked: bool, whose: str = "") -> tuple[st
             + (f", and that for the transaction of {whose}" if whose else "")
         )
     return tuple(signs)
+
+
+def opening_alone(backend: BackendSignals) -> bool:
+    """Return whether nothing was seen of a server with a sign but that connections to it are slow to open."""
+    return not seen_slow(backend) and backend.unanswered_s < UNANSWERED_S
+
+
+def seen_slow(backend: BackendSignals) -> bool:
+    """Return whether it was seen at the server itself."""
+    return backend.silent_s >= STUCK_S or backend.lock_waits_s >= LOCKED_S or backend.standby_s >= LOCKED_S
+
+
+def _or_the_way(backend: BackendSignals) -> str:
+    """Name the other candidate, where only opening a connection was slow."""
+    if not opening_alone(backend):
+        return ""
+    return (
+        " Only opening or testing connections was seen to be slow. The server need not be why: so is what "
+        "lies on the way (the resolution of its name, TLS, a pooler, a proxy, a firewall that drops "
+        "connections which idled), or a hook that fetches a password."
+    )
 
 
 def _felt(signals: Signals, backend: BackendSignals) -> bool:

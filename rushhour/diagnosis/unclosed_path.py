@@ -1,5 +1,6 @@
 """Rule: a path through the code takes a connection and does not close it."""
 
+from rushhour.diagnosis import shared_session
 from rushhour.diagnosis.findings import Confidence, Finding
 from rushhour.diagnosis.holds import hold_evidence
 from rushhour.diagnosis.leak_evidence import leak_evidence
@@ -42,7 +43,7 @@ def find(signals: Signals) -> Finding | None:
         cause=CAUSE,
         confidence=_confidence(leak),
         share=signals.leak_share,
-        summary=_summary(leak),
+        summary=_summary(leak) + shared_session.or_shared(signals),
         fix=LOST_FIX if leak.mostly_ended else FIX,
         evidence=leak_evidence(leak),
     )

@@ -16,11 +16,13 @@ from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
 from rushhour.diagnosis import objections_servers as servers
+from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
 from rushhour.diagnosis.slow_backend import STUCK_S
+from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -87,8 +89,7 @@ def _quick_answers(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict an event loop that keeps requests waiting: nobody waited for long, and nothing failed."""
     del history
     everything = signals.metrics.all
-    failed = everything.http_5xx + everything.client_timeouts
-    if everything.p95_ms is not None and everything.p95_ms < QUICK_MS and not failed:
+    if everything.p95_ms is not None and everything.p95_ms < QUICK_MS and not _failed(everything):
         says = f"all requests were answered, 95% of them within {everything.p95_ms:.0f} ms"
         yield Objection("the answers", says, "requests.jsonl")
 
@@ -126,6 +127,29 @@ def _gaps(moments: list[float]) -> tuple[float, float]:
     return sum(step for step in steps if step >= long_s), moments[-1] - moments[0]
 
 
+def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that there are too few connections: processes end under load, and others take their place.
+
+    Whoever waited for the next process then asks for its connections at once.
+    """
+    window, pressure = signals.metrics.window, signals.pressure
+    if window is None or pressure is None:
+        return
+    lives: dict[int, list[float]] = {}
+    for sample in history.pools:
+        if sample.pool == pressure.pool and window.measures(sample.t_s):
+            lives.setdefault(sample.pid, []).append(sample.t_s)
+    its = lives.get(pressure.pid, [])
+    before_or_after = [one for one in lives.values() if its and (one[-1] < its[0] or its[-1] < one[0])]
+    measured_s = window.load_ended_s - window.measured_from_s
+    if before_or_after and its[-1] - its[0] < MOST * measured_s:
+        says = (
+            f"the process with this pool was there for {its[-1] - its[0]:.1f} of {measured_s:.1f} s, and "
+            "others before or after it: who waits for the next process asks for its connections at once"
+        )
+        yield Objection("the service", says, "pool.jsonl sample.pid, t_s")
+
+
 def _full_pools(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a server that refuses connections: most who got none waited for a full pool."""
     del history
@@ -140,12 +164,30 @@ def _full_pools(signals: Signals, history: History) -> Iterator[Objection]:
 
 
 def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: requests failed, if not all, so that nothing was shown."""
     del history
     everything = signals.metrics.all
-    failed = everything.http_5xx + everything.client_timeouts
-    if failed:
-        says = f"{failed:,} of {everything.requests:,} requests were answered 5xx, or not in time"
-        yield Objection("the answers", says, "requests.jsonl", "likely")
+    if failed := _failed(everything):
+        says = f"{failed:,} of {everything.requests:,} requests were answered 5xx, not in time, or not at all"
+        at_most: Confidence = "possible" if failed == everything.requests else "likely"
+        yield Objection("the answers", says, "requests.jsonl", at_most)
+
+
+def _unexplained(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: a full pool had a queue, and no rule says why."""
+    del history
+    pressure = signals.pressure
+    if pressure is not None and pressure.hurt:
+        says = (
+            f"pool {pressure.pool} was full for {pressure.full_s:.1f} s, with up to {pressure.waiters_max} "
+            f"waiting and {pressure.connecting_share:.0%} of its connections being opened, tested or reset"
+        )
+        yield Objection("the agent", says, "pool.jsonl sample.checked_out, waiting, live")
+
+
+def _failed(everything: RequestMetrics) -> int:
+    """Return the requests that were not answered, or 5xx."""
+    return everything.requests - (everything.answered_ok or 0) - everything.http_4xx
 
 
 def _no_load(signals: Signals, history: History) -> Iterator[Objection]:
@@ -169,8 +211,8 @@ def _slow_answers(signals: Signals, history: History) -> Iterator[Objection]:
 _Ask = Callable[[Signals, History], Iterator[Objection]]
 _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
-    "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen),
-    "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen),
+    "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen, leaks.session_shared),
+    "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen, leaks.session_shared),
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short, holders.mostly_connecting),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
@@ -190,7 +232,8 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        *(holders.left_out, holders.few_backends, servers.not_at_work),
+        *(holders.left_out, holders.few_backends, holders.being_opened),
+        *(servers.not_at_work, _short_lived),
     ),
     "slow-or-dead-backend": (
         *(holders.elsewhere, locks.own_locks, locks.locks_alike),
@@ -204,7 +247,7 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "server-limit": (_full_pools,),
     "none": (
-        *(leaks.left_open, leaks.silent_agent, leaks.killed_unseen),
+        *(_unexplained, leaks.left_open, leaks.ended_holding, leaks.killed_unseen, leaks.silent_agent),
         *(_no_load, _failed_answers, _slow_answers),
     ),
 }

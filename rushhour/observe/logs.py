@@ -30,6 +30,11 @@ KINDS: Final = {
         r"|sequence number wrong|out of sync|decryption failed|unexpected message",
         re.I,
     ),
+    # SQLAlchemy's own words, and those of asyncpg, libpq and psycopg for one connection that two use at once.
+    "shared_session": re.compile(
+        r"concurrent operations are not permitted|is already in progress|another operation is in progress",
+        re.I,
+    ),
     "backend_lost": re.compile(
         r"closed the connection unexpectedly|terminating connection|connection refused|connection reset"
         r"|timeout expired|could not receive data|not currently accepting connections|starting up|gone away",

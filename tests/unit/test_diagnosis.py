@@ -207,7 +207,8 @@ def test_lock_waits_point_at_the_server() -> None:
 def test_slow_connects_point_at_the_server() -> None:
     history = h.saturated()
     slow = f.PoolTimes(h.STARTED_S + 30, h.PID, "replica", create_us={4_194_304: 8, 16_384: 2})
-    found = diagnosed(dataclasses.replace(history, times=(*history.times, slow)))
+    opening = tuple(dataclasses.replace(sample, live=sample.checked_out // 3) for sample in history.pools)
+    found = diagnosed(dataclasses.replace(history, times=(*history.times, slow), pools=opening))
     assert found.cause == "slow-or-dead-backend"
     assert "8 of 10 connections took over 1 s to open" in found.summary
 

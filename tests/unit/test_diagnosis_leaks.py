@@ -1,13 +1,16 @@
 """A session per thread that nobody removes, against a path that does not close: how they are told apart."""
 
 import dataclasses
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushhour.diagnosis import Diagnosis, diagnose
 from rushhour.metrics.measure import measure
 from rushhour.rundir import History
+from rushhour.rundir import facts as f
 from tests.unit import histories as h
 
 
@@ -50,6 +53,27 @@ def test_one_session_that_requests_of_a_loop_share_is_said_to_be_of_no_thread() 
     assert (found.cause, found.confidence) == ("scope-never-removed", "likely")
 
 
+@pytest.mark.parametrize("by_task", [False, True])
+def test_one_session_of_a_module_in_each_of_two_processes_is_not_certainly_one_per_thread(
+    by_task: bool,
+) -> None:
+    history = few(leaks=2, requests=20, checkouts=2)
+    assert diagnosed(history).confidence == "certain"
+    one_each = tuple(
+        dataclasses.replace(out, pid=h.PID + number, by_task=by_task)
+        for number, out in enumerate(history.checkouts)
+    )
+    pools = tuple(
+        dataclasses.replace(sample, pid=h.PID + number, checked_out=1, live=1, leaked=1)
+        for sample in history.pools
+        for number in range(2)
+    )
+    found = diagnosed(dataclasses.replace(history, checkouts=one_each, pools=pools))
+    assert (found.cause, found.confidence) == ("scope-never-removed", "possible" if by_task else "likely")
+    assert "share (in a variable of a module, or of the application)" in found.summary
+    assert "its own" in found.fix or "of its own" in found.fix
+
+
 def test_a_check_out_for_every_request_shows_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=6, requests=6, checkouts=6))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
@@ -70,6 +94,34 @@ def test_two_leaks_of_a_thread_show_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=4, requests=4, checkouts=4, threads=2))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")
     assert "one thread alone left 2" in found.summary
+
+
+@pytest.mark.parametrize("told", [h.unclosed, h.incident])
+def test_a_session_that_several_use_at_once_may_lose_its_connections_without_an_unclosed_path(
+    told: Callable[[], History],
+) -> None:
+    """Its `close()` fails while another thread takes a connection for it."""
+    history = told()
+    assert diagnosed(history).confidence == "certain"
+    leaked = sum(out.returned_s is None for out in history.checkouts)
+
+    def with_errors(count: int) -> Diagnosis:
+        detail = {
+            "source": "service",
+            "queuepool_timeouts": 0,
+            "errors": 1,
+            "kinds": {"shared_session": count},
+        }
+        event = f.Event(h.STARTED_S + 20, f.LOG_ERRORS, detail)
+        events = tuple(sorted((*history.events, event), key=lambda one: one.t_s))
+        return diagnosed(dataclasses.replace(history, events=events))
+
+    few, many = with_errors(1), with_errors(leaked)
+    assert few.confidence == "certain"
+    assert any("use one session at once" in text for text in few.amplifiers)
+    assert (many.cause, many.confidence) == (diagnosed(history).cause, "possible")
+    assert "use one session at once" in many.summary
+    assert many.fix.startswith("Give each request, thread or task a session of its own")
 
 
 def test_two_sessions_kept_per_thread_are_still_kept_sessions() -> None:

@@ -297,3 +297,73 @@ def test_saturation_of_a_server_that_was_not_observed_is_only_possible() -> None
     )
     looked_at = dataclasses.replace(h.saturated(), servers=(), doing=looks)
     assert judged(looked_at).confidence == "possible"
+
+
+def test_a_pool_is_full_for_no_longer_than_its_process_lives() -> None:
+    """A worker that a supervisor starts anew, again and again: its queue is that of all who waited for it."""
+    history = zoo.saturated()
+    assert zoo.diagnosed(history).confidence == "likely"
+    lives = (h.STARTED_S + 5, h.STARTED_S + 9)
+    one_after_another = tuple(
+        dataclasses.replace(sample, pid=h.PID if lives[0] <= sample.t_s < lives[1] else other)
+        for sample in history.pools
+        for other in [h.PID + 1 if sample.t_s < lives[0] else h.PID + 2]
+        if sample.pid == h.PID
+    )
+    calm = tuple(
+        sample if sample.pid == h.PID else dataclasses.replace(sample, checked_out=1, live=1, waiting=0)
+        for sample in one_after_another
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, pools=calm))
+    assert (found.cause, found.confidence) == ("saturation", "possible")
+    assert "full for 3.8 s" in found.summary
+    assert any("before or after it" in str(item.value) for item in found.evidence)
+
+
+def test_connections_that_are_being_opened_are_not_at_work() -> None:
+    """The server, or something on the way, ends them again and again."""
+    history = zoo.saturated()
+    opening = tuple(
+        sample if int(sample.t_s) % 3 == 0 else dataclasses.replace(sample, live=sample.checked_out // 10)
+        for sample in history.pools
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, pools=opening))
+    assert "of them being opened, tested or reset" in found.summary
+    assert found.fix.startswith("Find out what opening or testing a connection waits for")
+    assert found.confidence == "possible"
+
+
+def test_a_few_long_holds_whose_backends_idle_make_no_second_candidate_beside_a_busy_server() -> None:
+    """Only holds of a second or longer are known one by one."""
+    history = zoo.saturated()
+    made = h.Story(duration_s=zoo.LOAD_S)
+    for second in range(3, 18):
+        for number in range(3):
+            made.checkout(
+                3 * second + number,
+                second - 0.6,
+                f"t{number}",
+                server_pid=9000 + number,
+                request_ended_s=None,
+                returned_s=h.STARTED_S + second + 0.52,
+            )
+    servers = tuple(
+        dataclasses.replace(
+            one,
+            backends=tuple(
+                dataclasses.replace(backend, state="idle in transaction", state_s=0.05)
+                if backend.pid < 9003
+                else backend
+                for backend in one.backends
+            ),
+        )
+        for one in history.servers
+    )
+    checkouts = tuple(made.facts["checkouts"])
+    found = zoo.diagnosed(dataclasses.replace(history, servers=servers, checkouts=checkouts))
+    assert (found.cause, found.confidence) == ("saturation", "likely")
+    assert "again and again" not in found.summary
+    idle = tuple(dataclasses.replace(one, states={"idle in transaction": 30}) for one in servers)
+    found = zoo.diagnosed(dataclasses.replace(history, servers=idle, checkouts=checkouts))
+    assert (found.cause, found.confidence) == ("saturation", "possible")
+    assert "again and again" in found.summary

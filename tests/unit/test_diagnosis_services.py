@@ -193,8 +193,11 @@ def test_only_a_silent_server_is_certainly_why_connections_are_slow_to_open() ->
     """The resolution of its name, TLS, a pooler or a hook that fetches a password is as slow."""
     found = zoo.diagnosed(slow_to_open(silent=True))
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "certain")
+    assert "the resolution of its name" not in found.summary
     found = zoo.diagnosed(slow_to_open(silent=False))
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+    assert "the resolution of its name" in found.summary
+    assert found.fix.startswith("Find out what opening or testing a connection waits for")
     assert "a name that is resolved slowly" in said_against(slow_to_open(silent=False), found.cause)[0]
 
 
@@ -231,6 +234,15 @@ def test_what_a_few_holders_do_is_not_certain_where_most_connections_are_still_o
     )
     found = zoo.diagnosed(dataclasses.replace(history, pools=seen))
     assert (found.cause, found.confidence) == (cause, confidence)
+
+
+def test_connections_that_were_slow_to_open_and_are_at_work_since_are_not_slow_to_open() -> None:
+    """Five that a starved machine opened as the load began, for instance."""
+    slow = f.PoolTimes(h.STARTED_S + 3, h.PID, "replica", create_us={1 << 22: 20})
+    history = zoo.saturated()
+    found = zoo.diagnosed(dataclasses.replace(history, times=(*history.times, slow)))
+    assert found.cause == "saturation"
+    assert any("took over 1 s to open" in text for text in found.amplifiers)
 
 
 def test_commits_that_wait_for_a_standby_are_the_servers_trouble() -> None:

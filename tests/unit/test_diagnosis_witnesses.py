@@ -467,7 +467,9 @@ def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
 def test_of_a_worker_that_was_killed_not_all_is_known(exited: bool, confidence: str) -> None:
     history = h.healthy()
     ended_s = h.STARTED_S + 30
-    gone = tuple(dataclasses.replace(one, pid=77) for one in history.pools if one.t_s < ended_s)
+    gone = tuple(
+        dataclasses.replace(one, pid=77, checked_out=0) for one in history.pools if one.t_s < ended_s
+    )
     process = f.AgentProcess(1.0, 77, 1, "3.13.1", None, None)
     ended = (dataclasses.replace(process, t_s=ended_s, exited_s=ended_s),) if exited else ()
     history = dataclasses.replace(
@@ -476,6 +478,44 @@ def test_of_a_worker_that_was_killed_not_all_is_known(exited: bool, confidence: 
     found = diagnose(history, measure(h.scenario(), history))
     assert (found.cause, found.confidence) == ("none", confidence)
     assert any("the last tenth of a second" in str(item.value) for item in found.evidence) is not exited
+
+
+@pytest.mark.parametrize(("answered", "confidence"), [(0, "possible"), (20, "likely")])
+def test_requests_that_are_refused_leave_a_doubt(answered: int, confidence: str) -> None:
+    """Whoever is refused by the service itself gets no answer, so none that is 5xx."""
+    story = h.Story()
+    story.pool("replica", lambda t: h.Level(out=1, checkouts=int(t * 26)))
+    story.requests(h.LIST, answered, 20)
+    story.requests(h.LIST, 2, 1, f.Outcome.CONNECT_ERROR)
+    found = diagnosed(story.history())
+    assert (found.cause, found.confidence) == ("none", confidence)
+
+
+def test_a_process_that_ends_under_load_takes_its_connections_with_it() -> None:
+    story = h.Story()
+    story.requests(h.LIST, 20, 20)
+    story.pool("replica", lambda t: h.Level(out=2, checkouts=int(t * 26)))
+    history = story.history()
+    assert diagnosed(history).confidence == "certain"
+    ended = tuple(
+        dataclasses.replace(one, pid=h.PID + (one.t_s >= h.STARTED_S + 30)) for one in history.pools
+    )
+    found = diagnosed(dataclasses.replace(history, pools=ended))
+    assert (found.cause, found.confidence) == ("none", "possible")
+    assert found.summary.endswith("but under load 1 of its processes ended with connections out (2 in all).")
+
+
+def test_a_queue_that_no_rule_explains_leaves_a_doubt() -> None:
+    """All its connections are being opened, and whoever asks for one gives up before it is there."""
+    story = h.Story()
+    story.requests(h.LIST, 20, 400)
+    story.pool(
+        "replica",
+        lambda t: h.Level(out=h.CAPACITY, live=0, waiting=9) if int(t) % 3 else h.Level(out=0),
+    )
+    found = diagnosed(story.history())
+    assert (found.cause, found.confidence) == ("none", "possible")
+    assert "with up to 9 waiting and 100% of its connections being opened" in found.summary
 
 
 def test_a_service_that_got_no_request_shows_nothing_for_certain() -> None:
