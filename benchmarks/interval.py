@@ -1,8 +1,8 @@
 """What turns of the same work, with the agent and without, say about its cost: an estimate and an interval.
 
-A turn scatters by more than the agent costs, so the interval is that of their middle, not of the turns: a
-percentile bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13) of starts, and of
-turns within each, as those of one process are alike (Davison & Hinkley, Bootstrap Methods, 1997, 3.8).
+A turn scatters by more than the agent costs, so the interval is that of their middle, not of the turns. It is
+a percentile bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13) of starts, and
+of turns within each, as those of one process are alike (Davison & Hinkley, Bootstrap Methods, 1997, 3.8).
 """
 
 import random
