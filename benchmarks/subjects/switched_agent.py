@@ -38,7 +38,8 @@ class Agent:
         self._modules = sqlalchemy, flask, starlette
 
     def go_in(self) -> None:
-        """From now on it observes."""
+        """From now on it observes; where it did already, it begins anew."""
+        self.go_out()
         sqlalchemy, flask, starlette = self._modules
         self._pools.apply(sqlalchemy)
         self._uses.apply(sqlalchemy)
