@@ -56,6 +56,7 @@ def main(words: list[str]) -> int:
         print(*problems, f"known: {', '.join(names)}", sep="\n", file=sys.stderr)
         return BAD_USAGE
     missed: list[str] = []
+    unsure: list[str] = []
     for name, module, arguments in asked:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         rows = measured(name, module, arguments)
@@ -64,6 +65,9 @@ def main(words: list[str]) -> int:
             line = "  ".join(text.ljust(width) for text, width in zip(cells(row), widths, strict=True))
             print(line.rstrip(), flush=True)
         missed += [row.name.strip() for row in rows if row.ok is False]
+        unsure += [row.name.strip() for row in rows if row.unsure]
+    if unsure:
+        print(f"unsure, the interval spans the bound: {'; '.join(unsure)}", file=sys.stderr)
     if missed:
         print(f"missed: {'; '.join(missed)}", file=sys.stderr)
     return MISSED if missed else MET
@@ -101,7 +105,8 @@ def measured(name: str, module: Any, arguments: Sequence[object]) -> list[Row]:
 
 def cells(row: Row) -> tuple[str, str, str, str]:
     """A row as text: verdict, name, figure, bound."""
-    return {True: "met", False: "MISSED", None: "-"}[row.ok], row.name, row.measured, row.bound
+    verdict = "unsure" if row.unsure else {True: "met", False: "MISSED", None: "-"}[row.ok]
+    return verdict, row.name, row.measured, row.bound
 
 
 if __name__ == "__main__":

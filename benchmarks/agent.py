@@ -20,7 +20,7 @@ from benchmarks.asyncio_cost import asyncio_rows
 from benchmarks.cycle_cost import cost_row
 from benchmarks.subject import ROOT, ask, environment, subject
 from benchmarks.table import Row
-from benchmarks.throughput import throughput_row
+from benchmarks.throughput import throughput_rows
 
 OTEL: Final = ROOT / ".cache" / "bench-otel"
 OTEL_PACKAGES: Final = ("opentelemetry-instrumentation-sqlalchemy", "sqlalchemy<2.1")
@@ -32,12 +32,12 @@ CYCLE_ROUNDS: Final = 3
 
 
 def run() -> list[Row]:
-    """Measure for about a minute; the first time, an environment for OpenTelemetry is made as well."""
+    """Measure for about five minutes; the first time, an environment for OpenTelemetry is made as well."""
     with tempfile.TemporaryDirectory(prefix="rushhour-bench-") as folder:
         out = Path(folder)
         rows = cycle_rows(out)
         rows += otel_rows(out)
-        rows.append(throughput_row(out))
+        rows += throughput_rows(out)
         rows += asyncio_rows(out)
     return rows
 

@@ -11,7 +11,7 @@ from typing import Final
 from benchmarks.cycle_cost import cost_row
 from benchmarks.subject import DEADLINE_S, ROOT, environment
 from benchmarks.table import Row
-from benchmarks.throughput import Server, share_row
+from benchmarks.throughput import Server, control_row, share_row
 from rushhour.process.guard import Guard
 from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import bare_server
@@ -25,9 +25,11 @@ def asyncio_rows(out: Path) -> list[Row]:
     python = environment_of(PACKAGES) / "python"
     with Guard() as guard, bare_server(guard) as database:
         url = "postgresql+asyncpg://" + database.url.partition("://")[2].partition("?")[0]
+        serve = partial(serving, python, url, out)
         return [
             cost_row("agent: asyncio, a bare cycle on asyncpg", python, url, "asyncio", out),
-            share_row("agent: throughput of FastAPI on asyncpg", partial(serving, python, url, out)),
+            share_row("agent: throughput of FastAPI on asyncpg", serve),
+            control_row(serve),
         ]
 
 

@@ -2,9 +2,10 @@
 
 from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Final
 
+from benchmarks.interval import interval_of
 from benchmarks.subject import ROOT, ask, environment, subject, tell, turns
 from benchmarks.table import Row
 
@@ -19,25 +20,25 @@ ASYNCIO_TURNS: Final = 30  # half of them scatter by as much as the agent costs
 
 def cost_row(name: str, python: Path, url: str, worker: str, out: Path) -> Row:
     """A check-out and check-in over a driver, in a worker of a kind (benchmarks/subjects/driver_cycle.py)."""
-    costs, plain = switched(python, url, worker, out)
-    cost, without = median(costs), median(plain)
-    low, _, high = quantiles(costs)
-    measured = f"{cost:.1f} us ({low:.1f} to {high:.1f}) added to {without:.1f} us"
-    if worker == "asyncio":  # in pairs, for another guest of the machine lengthens both of a pair
-        share = median(added / beside for added, beside in zip(costs, plain, strict=True))
-        return Row(name, f"{share:.1%}: {measured}", f"<= {MAX_ADDED_SHARE:.0%}", share <= MAX_ADDED_SHARE)
-    return Row(name, measured, f"<= {MAX_ADDED_US:g} us", cost <= MAX_ADDED_US)
+    starts = switched(python, url, worker, out)
+    without = median(plain for turns in starts for plain, _ in turns)
+    cost = interval_of([[observed - plain for plain, observed in turns] for turns in starts])
+    measured = f"{cost.middle:.1f} us ({cost.low:.1f} to {cost.high:.1f}) added to {without:.1f} us"
+    if worker != "asyncio":
+        return cost.row(name, measured, f"<= {MAX_ADDED_US:g} us", least=None, most=MAX_ADDED_US)
+    # In pairs, for another guest of the machine lengthens both of a pair.
+    share = interval_of([[observed / plain - 1 for plain, observed in turns] for turns in starts])
+    measured = f"{share.middle:.1%} ({share.low:.1%} to {share.high:.1%}): {measured}"
+    return share.row(name, measured, f"<= {MAX_ADDED_SHARE:.0%}", least=None, most=MAX_ADDED_SHARE)
 
 
-def switched(python: Path, url: str, worker: str, out: Path) -> tuple[list[float], list[float]]:
-    """What the agent added in each turn, and what a cycle took without it, in microseconds of CPU."""
+def switched(python: Path, url: str, worker: str, out: Path) -> list[list[tuple[float, float]]]:
+    """What a cycle took without the agent and with it, turn by turn of each start, in microseconds of CPU."""
     count = ASYNCIO_TURNS if worker == "asyncio" else TURNS
-    costs, plain = [], []
+    starts = []
     settings = environment(None) | {"PYTHONPATH": str(ROOT)}
     for _ in range(STARTS):  # no two processes are laid out alike in memory
         command: list[str | Path] = [python, "benchmarks/subjects/driver_cycle.py", url, worker, str(out)]
         with subject(command, settings) as process:
-            for without, observed in turns(count, partial(ask, process, CYCLES), partial(tell, process)):
-                costs.append(observed - without)
-                plain.append(without)
-    return costs, plain
+            starts.append(list(turns(count, partial(ask, process, CYCLES), partial(tell, process))))
+    return starts

@@ -1,6 +1,7 @@
 """A process that a benchmark asks: it answers a line with a line."""
 
 import os
+import random
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,15 +20,20 @@ def turns(
 ) -> Iterator[tuple[float, float]]:
     """What was measured without the agent and with it, twice a turn; each time next to each other.
 
-    `switch` is told "in" and "out".
+    `switch` is told "in" and "out". A coin says which comes first and last in a turn, so that whatever grows
+    or comes at regular times weighs on both alike.
     """
+    coin = random.Random(1)  # noqa: S311  # no secret
     for _ in range(count):
-        before = measure()
-        switch("in")
-        observed = measure(), measure()
-        switch("out")
-        yield before, observed[0]
-        yield measure(), observed[1]
+        outer, inner = coin.choice((("out", "in"), ("in", "out")))
+        switch(outer)
+        first = measure()
+        switch(inner)
+        between = measure(), measure()
+        switch(outer)
+        for beside, amid in zip((first, measure()), between, strict=True):
+            yield (beside, amid) if outer == "out" else (amid, beside)
+    switch("out")
 
 
 @contextmanager

@@ -1,55 +1,83 @@
 """How many requests a service answers with the agent in it: it goes in and out of one gunicorn worker."""
 
 import http.client
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Final
 
 import psutil
 
+from benchmarks.interval import Interval, interval_of
 from benchmarks.subject import DEADLINE_S, ROOT, environment, turns
 from benchmarks.table import Row
 
-STARTS: Final = 4
-TURNS: Final = 14
-ROUND_S: Final = 0.25
+STARTS: Final = 3
+TURNS: Final = 12
+ASKED_EACH: Final = 100  # by each customer while it is measured: a quarter of a second of CPU
+WARM_UP_EACH: Final = 40
 CUSTOMERS: Final = 2
 MIN_SHARE: Final = 0.98
+SWITCHES: Final = {"in": "in", "out": "out"}  # what a turn asks for -> what the service is told
+SWITCHES_NOTHING: Final = {"in": "out", "out": "out"}
 
 
-def throughput_row(out: Path) -> Row:
+def throughput_rows(out: Path) -> list[Row]:
     """A light endpoint under gunicorn gthread: requests per second of CPU, with the agent and without.
 
     The agent goes in and out of one process: two processes of the same code differ by more than it costs.
     """
-    return share_row("agent: throughput of a service", partial(serving, out))
+    serve = partial(serving, out)
+    return [share_row("agent: throughput of a service", serve), control_row(serve)]
 
 
 def share_row(name: str, serve: Callable[[], AbstractContextManager["Server"]]) -> Row:
     """The share of its requests per CPU second that a service keeps with the agent in it."""
-    shares, rates = [], []
-    for _ in range(STARTS):
+    kept, rate, busy = shares(serve, STARTS)
+    measured = f"{in_words(kept)} of {rate:.0f} requests per CPU second, at {busy:.0%} of a core"
+    return kept.row(name, measured, f">= {MIN_SHARE:.0%}", least=MIN_SHARE, most=None)
+
+
+def control_row(serve: Callable[[], AbstractContextManager["Server"]]) -> Row:
+    """The same with the agent on neither side: what the measure itself makes of nothing."""
+    kept, _, _ = shares(serve, 1, SWITCHES_NOTHING)
+    return Row("  the same, the agent on neither side", in_words(kept), "", None)
+
+
+def shares(
+    serve: Callable[[], AbstractContextManager["Server"]],
+    starts: int,
+    ways: Mapping[str, str] = SWITCHES,
+) -> tuple[Interval, float, float]:
+    """The share that is kept, requests per CPU second without the agent, and the share of a core it had.
+
+    The agent ticks ten times a second of the clock: the less of a core its service has, be it idle or beside
+    others, the more of its CPU are the ticks. `ways`: see SWITCHES.
+    """
+    logs: list[list[float]] = []
+    rates: list[float] = []
+    busy: list[float] = []
+    for _ in range(starts):
         with serve() as server:
             drive(server)  # warm up
-            for without, observed in turns(TURNS, partial(drive, server), partial(switch, server)):
-                shares.append(observed / without)
-                rates.append(without)
-    share = median(shares)
-    low, _, high = quantiles(shares)
-    return Row(
-        name=name,
-        measured=f"{share:.1%} ({low:.1%} to {high:.1%}) of {median(rates):.0f} requests per CPU second",
-        bound=f">= {MIN_SHARE:.0%}",
-        ok=share >= MIN_SHARE,
-    )
+            found = list(turns(TURNS, partial(drive, server), partial(switch, server, ways)))
+        busy += server.busy
+        logs.append([math.log(observed / without) for without, observed in found])
+        rates += [without for without, _ in found]
+    kept = interval_of(logs)
+    return Interval(*map(math.exp, (kept.middle, kept.low, kept.high))), median(rates), median(busy)
+
+
+def in_words(share: Interval) -> str:
+    return f"{share.middle:.1%} (95 % interval {share.low:.1%} to {share.high:.1%})"
 
 
 class Server:
@@ -57,6 +85,7 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.port = port
+        self.busy: list[float] = []  # of each drive: share of a core that it had
         self._master = psutil.Process(process.pid)
 
     def cpu_s(self) -> float:
@@ -99,42 +128,46 @@ def port_in(log: Path, process: subprocess.Popen[bytes]) -> int:
     raise RuntimeError(f"gunicorn did not start within {DEADLINE_S:g} s: {log.read_text()[-500:]}")
 
 
-def switch(server: Server, way: str) -> None:
-    """Put the agent into the service, or take it out; then warm up: both have new connections."""
+def switch(server: Server, ways: Mapping[str, str], way: str) -> None:
+    """Put the agent in, or take it out, as `ways` says; then warm up: both have new connections."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)
     try:
-        connection.request("GET", f"/agent/{way}")
+        connection.request("GET", f"/agent/{ways[way]}")
         if connection.getresponse().status != http.client.OK:
             raise RuntimeError(f"the service at port {server.port} did not let the agent {way}")
     finally:
         connection.close()
-    drive(server)
+    drive(server, WARM_UP_EACH)
 
 
-def drive(server: Server) -> float:
-    """Requests per second of CPU, from a few customers that ask one request after another."""
-    counts = [0] * CUSTOMERS
-    began_s = server.cpu_s()
-    until_s = time.monotonic() + ROUND_S
+def drive(server: Server, each: int = ASKED_EACH) -> float:
+    """Requests per second of CPU, from a few customers that ask one request after another.
+
+    It ends after so many requests of each, not after a time: beside others a time may be a few requests only.
+    """
+    answered = [0] * CUSTOMERS
+    began_s, used_s = time.monotonic(), server.cpu_s()
     threads = [
-        threading.Thread(target=customer, args=(server.port, until_s, counts, n)) for n in range(CUSTOMERS)
+        threading.Thread(target=customer, args=(server.port, each, answered, n)) for n in range(CUSTOMERS)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if 0 in counts:
+    if answered != [each] * CUSTOMERS:
         raise RuntimeError(f"a customer got no answer from the service at port {server.port}")
-    return sum(counts) / (server.cpu_s() - began_s)
+    used_s = server.cpu_s() - used_s
+    server.busy.append(used_s / (time.monotonic() - began_s))
+    return sum(answered) / used_s
 
 
-def customer(port: int, until_s: float, counts: list[int], number: int) -> None:
+def customer(port: int, each: int, answered: list[int], number: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-    while time.monotonic() < until_s:
+    for _ in range(each):
         connection.request("GET", f"/customers/{number}/referrals")
         answer = connection.getresponse()
         answer.read()
         if answer.status != http.client.OK:
             return
-        counts[number] += 1
+        answered[number] += 1
     connection.close()

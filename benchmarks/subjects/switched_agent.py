@@ -36,9 +36,13 @@ class Agent:
             renew  # makes the pool's connections anew: the agent knows those that it saw being opened
         )
         self._modules = sqlalchemy, flask, starlette
+        self._is_in = False
 
     def go_in(self) -> None:
-        """From now on it observes."""
+        """From now on it observes; where it did already, it begins anew."""
+        if self._is_in:
+            self.go_out()
+        self._is_in = True
         sqlalchemy, flask, starlette = self._modules
         self._pools.apply(sqlalchemy)
         self._uses.apply(sqlalchemy)
@@ -54,9 +58,11 @@ class Agent:
 
     def go_out(self) -> None:
         """From now on it does not, and has no thread."""
+        if self._is_in:
+            self._sampler.pause()
+        self._is_in = False
         self._pools.remove()
         self._uses.remove()
         self._requests.remove()
         self._requests_asgi.remove()
         self._renew()
-        self._sampler.pause()

@@ -71,8 +71,10 @@ class Classifier:
         return os.path.normpath(os.path.join(self._directory, filename))
 
     def kind(self, filename: str) -> int:
-        """Classify a code object's file, and remember it."""
-        found = self.kinds[filename] = self._classify(filename)
+        """Classify a code object's file, once: it takes some microseconds."""
+        found = self.kinds.get(filename)
+        if found is None:
+            found = self.kinds[filename] = self._classify(filename)
         return found
 
     def _classify(self, filename: str) -> int:

@@ -171,7 +171,7 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
     for number, frame in enumerate(islice(stack, _MAX_FRAMES)):
         code = frame.f_code
         file = code.co_filename
-        kind = classifier.kinds.get(file) or classifier.kind(file)
+        kind = classifier.kind(file)
         if _SQLALCHEMY in file:
             break  # it waits in a pool's queue for a connection
         if kind == APPLICATION:

@@ -207,7 +207,7 @@ class StackFinder:
             if frame is None or len(found) == MAX_FRAMES:
                 break
             filename = frame.f_code.co_filename
-            kind = self._classifier.kinds.get(filename) or self._classifier.kind(filename)
+            kind = self._classifier.kind(filename)
             if kind == wanted:
                 found.append(frame)
             elif kind == FRAMEWORK and found:

@@ -205,10 +205,7 @@ class Units:
             place = (_end_of(file), code.co_name)
             if place in _FETCHING or (only_waits and place in _LOOPS) or (has_jobs and place in _MAIN_LOOPS):
                 return True
-            if (
-                place in _IN_A_JOB
-                or (self._classifier.kinds.get(file) or self._classifier.kind(file)) == APPLICATION
-            ):
+            if place in _IN_A_JOB or self._classifier.kind(file) == APPLICATION:
                 break
             only_waits = only_waits and (
                 file.endswith(_WAITING)

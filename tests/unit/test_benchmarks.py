@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.__main__ import KNOWN, main
 from benchmarks.growth import BLOCKS, slope
+from benchmarks.interval import interval_of
+from benchmarks.subject import turns
 from benchmarks.table import Row
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -118,3 +120,61 @@ def test_a_bound_within_the_noise_is_not_decided() -> None:
 def test_a_slope_needs_samples() -> None:
     with pytest.raises(ValueError, match="11 samples"):
         slope(memory(0.0, 0.0, seconds=BLOCKS - 1))
+
+
+@pytest.mark.parametrize(
+    ("true", "scatter", "verdict"), [(0.995, 0.01, True), (0.96, 0.01, False), (0.98, 0.05, None)]
+)
+def test_a_bound_is_met_or_missed_only_by_the_whole_interval(
+    true: float, scatter: float, verdict: bool | None
+) -> None:
+    dice = random.Random(7)  # noqa: S311  # no secret
+    starts = [[dice.gauss(true, scatter) for _ in range(24)] for _ in range(3)]
+    row = interval_of(starts).row("share", "", ">= 98%", least=0.98, most=None)
+    assert (row.ok, row.unsure) == (verdict, verdict is None)
+
+
+def test_the_interval_holds_what_is_true_nearly_always_though_processes_differ() -> None:
+    dice, held = random.Random(7), 0  # noqa: S311  # no secret
+    for _ in range(40):
+        layouts = [dice.gauss(0, 0.005) for _ in range(3)]
+        found = interval_of([[dice.gauss(layout, 0.03) for _ in range(24)] for layout in layouts])
+        held += found.low <= 0 <= found.high
+    assert held >= 35
+
+
+def test_a_few_disturbed_turns_move_the_estimate_little() -> None:
+    found = interval_of([[1.0] * 20 + [5.0] * 3] * 3)
+    assert found.middle == 1.0
+
+
+def test_each_way_is_measured_as_often_on_the_outside_of_a_turn_as_it_falls() -> None:
+    state, told, measured = "out", [], []
+
+    def switch(way: str) -> None:
+        nonlocal state
+        state = way
+        told.append(way)
+
+    def measure() -> float:
+        measured.append(state)
+        return float(state == "in")
+
+    assert list(turns(20, measure, switch)) == [(0.0, 1.0)] * 40
+    assert {tuple(measured[at : at + 4]) for at in range(0, 80, 4)} == {
+        ("out", "in", "in", "out"),
+        ("in", "out", "out", "in"),
+    }
+    assert told[-1] == "out"
+
+
+def test_a_row_that_is_unsure_is_said_and_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = Row("share", "97.9% to 98.1%", ">= 98%", None, unsure=True)
+    module = SimpleNamespace(run=lambda: [row])
+    monkeypatch.setitem(sys.modules, "benchmarks.agent", module)
+    assert main(["agent"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("unsure")
+    assert "unsure, the interval spans the bound: share" in printed.err
