@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rushhour.alarms.alertmanager import Labels
-from rushhour.process.ports import free_port
+from tests.free_ports import free_port
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

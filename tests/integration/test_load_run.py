@@ -97,7 +97,7 @@ def tell(
     ):
         family: list[psutil.Process] = []
         meanwhile(process=process, run=run, server=subject, family=family)
-        code = process.wait(load.duration + 30)
+        code = process.wait(load.duration + 90)
         failure = ""
         try:
             process.check()
@@ -106,6 +106,11 @@ def tell(
         process.stop(STOP_GRACE_S)
         _, left = psutil.wait_procs(family, timeout=5)
         return Ended(load_history(run), code, subject.counts, subject, run.path, failure, tuple(left))
+
+
+def latest_users(history: History) -> list[int]:
+    """The customers of each worker, by its latest sample."""
+    return list({sample.worker: sample.users for sample in history.generator}.values())
 
 
 def own(users: int, duration: float, workers: int = 0) -> Load:
@@ -175,9 +180,10 @@ def killed(path: Path) -> Ended:
 def lost_worker(path: Path, signum: signal.Signals) -> Ended:
     def lose_one(process, run, **_):  # type: ignore[no-untyped-def]
         wait_for("both workers", lambda: len({row.worker for row in load_history(run).requests}) == 2)
+        wait_for("their customers", lambda: latest_users(load_history(run)) == [2, 2])
         psutil.Process(process.pid).children()[0].send_signal(signum)
 
-    return tell(path, own(4, 9.0, workers=2), text=EAGER, meanwhile=lose_one)
+    return tell(path, own(4, 12.0, workers=2), text=EAGER, meanwhile=lose_one)
 
 
 def raising(path: Path, workers: int) -> Ended:
@@ -216,7 +222,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     paths = {name: tmp_path_factory.mktemp(name) for name in STORIES}
     with ThreadPoolExecutor(4) as pool:
         told = {name: pool.submit(story, paths[name]) for name, story in STORIES.items()}
-        yield lambda name: told[name].result(timeout=120)
+        yield lambda name: told[name].result(timeout=300)
 
 
 def fault(run: Ended) -> str:

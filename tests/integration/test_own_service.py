@@ -38,7 +38,7 @@ scenarios:
   outside:
     target: { url: "http://127.0.0.1:PORT", health: /health }
     load: { shape: steady, users: 5, spawn_rate: 5, duration: 3s, warm_up: 1s, locustfile: c.py }
-    thresholds: [p95 < 2s, http_5xx_rate < 1%]
+    thresholds: [p95 < 20s, http_5xx_rate < 1%]
     expect: healthy
 """
 
