@@ -158,7 +158,8 @@ def test_each_kind_of_class_leaves_after_one_pass(tmp_path: Path) -> None:
     assert set(seen) == set(REQUESTS_EACH)
     sessions = sum(count / REQUESTS_EACH[path] for path, count in seen.items())
     arrived = sum(sample.arrived for sample in history.generator)
-    assert abs(sessions - arrived) <= 3  # the last may have been on their way when the load ended
+    # The last may have been on their way when the load ended.
+    assert abs(sessions - arrived) <= max(3, *present(history)[-3:])
     assert max(present(history)[1:-1]) < 40  # nobody stays: so many come in a second
 
 
