@@ -142,7 +142,7 @@ def running(binary: str, arguments: list[str], ready: str, log: Path) -> Iterato
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -28,7 +28,7 @@ def serve():
 
 class Customer:
     def __init__(self, port):
-        self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     def get(self, path, method="GET"):
         self.http.request(method, path)
         answer = self.http.getresponse()
@@ -275,7 +275,7 @@ def work(kind):
     kept.append(own)
     own.execute(ONE).all()  # taken
     taken.release()
-    proceed.wait(10)
+    proceed.wait(60)
     if kind == "closes":
         own.close()
 @app.get("/")

@@ -58,7 +58,7 @@ done = threading.Event()
 def worker():
     handler()
     handler()  # the second call reuses the first one's connection
-    done.wait(10)
+    done.wait(60)
 thread = threading.Thread(target=worker, name="worker-1")
 thread.start()
 agent_wrote("out")
@@ -242,7 +242,7 @@ def test_slots_that_are_still_connecting_are_out_but_not_live(subject: Subject) 
 import sqlite3
 go = threading.Event()
 def hanging_connect():
-    go.wait(10)
+    go.wait(60)
     return sqlite3.connect(DB, check_same_thread=False)
 db = engine(creator=hanging_connect)
 threads = [threading.Thread(target=lambda: db.connect().close()) for _ in range(2)]

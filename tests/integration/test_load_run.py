@@ -106,7 +106,7 @@ def tell(
         except Exception as error:  # noqa: BLE001  # a test looks at it
             failure = str(error)
         process.stop(STOP_GRACE_S)
-        _, left = psutil.wait_procs(family, timeout=5)
+        _, left = psutil.wait_procs(family, timeout=60)
         return Ended(load_history(run), code, subject.counts, subject, run.path, failure, tuple(left))
 
 
@@ -145,7 +145,9 @@ def whole(path: Path, workers: int) -> Ended:
             think_time=0.2,
             workers=workers,
         )
-        ended = tell(path / f"{duration:g}", load)
+        folder = path / f"{duration:g}"
+        folder.mkdir()
+        ended = tell(folder, load)
         if ended.code or (most_users(ended.history) >= CUSTOMERS and ended.counts.total() > MANY):
             break
     return ended
