@@ -196,7 +196,7 @@ print(raised[0])
     timeouts = observed.of(f.PoolTimeout)
     assert len(timeouts) == 4
     assert {timeout.site.line for timeout in timeouts} == {line_of(subject.folder / "service.py", "starved")}
-    assert all(timeout.waited_s >= 2.0 for timeout in timeouts)
+    assert all(timeout.waited_s > 1.9 for timeout in timeouts)  # SQLAlchemy waits by the wall clock
     samples = observed.of(f.PoolSample)
     assert max(sample.waiting for sample in samples) == 4
     assert max(sample.checked_out for sample in samples) == 3
