@@ -4,7 +4,7 @@ A port that the system calls free may be given to any other program before the s
 outside of the range that the system gives ports from, only another test could take it.
 """
 
-import random
+import secrets
 import socket
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def free_port() -> int:
     first, last = map(int, RANGE.read_text().split()) if RANGE.exists() else (49_152, HIGHEST)
     ports: list[int] = [*range(LOWEST, first), *range(last + 1, HIGHEST + 1)]
     while True:
-        port = random.choice(ports)  # noqa: S311  # no secret
+        port = secrets.choice(ports)  # never seeded, so that two processes do not draw alike
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
