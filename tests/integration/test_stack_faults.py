@@ -95,6 +95,8 @@ def test_a_server_that_dies_by_itself_is_still_noticed(running: EmbeddedRunning)
     until("its end", lambda: running.replica.child.poll() is not None)
     with pytest.raises(StackError, match="replica was ended by SIGKILL"):
         running.check_alive()
+    running.fault("replica", "start")  # as the other tests need it
+    until("the replica to stream", lambda: streaming(running))
 
 
 def test_unknown_servers_are_refused(running: EmbeddedRunning) -> None:
