@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.free_ports import free_port
+
 ROOT = Path(__file__).parents[1]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-READY_S, GONE_S, SEEN_MS = 60.0, 30.0, 30_000
+READY_S, GONE_S, SEEN_MS = 120.0, 60.0, 120_000
 expect.set_options(timeout=SEEN_MS)  # a page is as slow as what runs beside it
 
 needs_chromium = pytest.mark.skipif(
@@ -41,13 +43,6 @@ scenarios:
     extends: tiny
     load: { users: 7, spawn_rate: 3 }
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

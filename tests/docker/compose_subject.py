@@ -73,7 +73,7 @@ def quiet(step: str, done: float = 0, total: float | None = None, unit: str = ""
     """A progress that shows nothing."""
 
 
-def wait_until(what: str, probe: Callable[[], object], timeout_s: float = 20.0) -> None:
+def wait_until(what: str, probe: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Until the probe's answer is true; it may raise what the waiting is for to end."""
     deadline = time.monotonic() + timeout_s
     seen: object = None

@@ -20,7 +20,8 @@ from rushhour.stack.compose.project import PROJECT_LABEL
 from rushhour.stack.compose.running import ComposeRunning
 from rushhour.stack.compose.stack import ComposeStack
 from tests.docker.compose_subject import ROOT, quiet, wait_until
-from tests.judged_runs import read, rushhour, told
+from tests.judged_runs import read, told
+from tests.judged_runs import run as run_scenario
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -67,9 +68,7 @@ def team(tmp_path: Path) -> Path:
 @pytest.mark.skipif(find_promtool() is None, reason="no promtool to predict with: make alert-tools")
 def test_real_pages_are_shown_beside_predicted_pages(team: Path) -> None:
     options = ("--stack=compose", "--observability", "--await-pages=12s")
-    where = (f"--scenarios={team / 'scenarios.yaml'}", f"--runs={team / 'runs'}")
-    ended = rushhour("run", "alarmed", *where, *options)
-    folder = (team / "runs/latest").resolve()
+    ended, folder = run_scenario(team / "runs", "alarmed", f"--scenarios={team / 'scenarios.yaml'}", *options)
     told((ended, folder))  # a busy machine makes the run unknown, and its pages no less real
     lines = (folder / "notifications.jsonl").read_text().splitlines()
     assert {json.loads(line)["policy"] for line in lines} == {"prom-5xx", "prom-pool"}
@@ -105,14 +104,14 @@ def test_alerting_listens_on_loopback_and_its_end_is_reported(
         alerting = running.alerting
         assert alerting is not None
         for host, port in alerting.urls.values():
-            with urllib.request.urlopen(f"http://{host}:{port}/-/ready", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{host}:{port}/-/ready", timeout=60) as answer:
                 assert answer.status == 200
         # By this label the guard removes them after a kill -9, like the others.
         found = client.containers.list(filters={"label": f"{PROJECT_LABEL}={running.project}"})
         ports = [item for each in found for bound in each.ports.values() for item in bound or ()]
         assert (len(found), len(ports)) == (6, 6)
         assert {item["HostIp"] for item in ports} == {"127.0.0.1"}
-        wait_until("both targets", lambda: both_up(alerting.ended()), 40)
+        wait_until("both targets", lambda: both_up(alerting.ended()), 120)
         next(item for item in found if "alertmanager" in str(item.name)).kill()
         told = wait_for_error(running)
     assert "the container of alertmanager is exited" in str(told)

@@ -115,7 +115,7 @@ def test_ctrl_c_during_the_start_removes_the_project(
     read_until(harness, "start the containers")
     wait_until("the first container", lambda: ours(client))
     harness.send_signal(signal.SIGINT)
-    assert harness.wait(timeout=40) == -signal.SIGINT
+    assert harness.wait(timeout=120) == -signal.SIGINT
     assert ours(client) == 0
 
 
@@ -125,8 +125,8 @@ def test_containers_are_removed_after_kill_9_of_the_harness(
     read_until(harness, "up")
     assert ours(client) == 3
     harness.kill()
-    wait_until("the guard to remove everything", lambda: ours(client) == 0, timeout_s=10)
-    wait_until("the networks to go", lambda: not client.api.networks(filters={"label": PROJECT_LABEL}), 10)
+    wait_until("the guard to remove everything", lambda: ours(client) == 0, timeout_s=60)
+    wait_until("the networks to go", lambda: not client.api.networks(filters={"label": PROJECT_LABEL}))
 
 
 def test_an_image_that_does_not_exist(guard: Guard, scenario: Scenario, run: RunDir, cache: Path) -> None:

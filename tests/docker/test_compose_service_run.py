@@ -345,8 +345,8 @@ def test_nothing_is_left_after_ctrl_c_and_kill_9(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        wait_until("the service", lambda: any("-shop-" in part.name for part in ours(client, cache)), 60)
+        wait_until("the service", lambda: any("-shop-" in part.name for part in ours(client, cache)), 120)
         assert {"container", "volume", "network", "image"} == {part.kind for part in ours(client, cache)}
         process.send_signal(end)
-        process.wait(timeout=40)
-    wait_until("everything to go", lambda: not ours(client, cache), timeout_s=15)
+        process.wait(timeout=120)
+    wait_until("everything to go", lambda: not ours(client, cache))

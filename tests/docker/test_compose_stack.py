@@ -27,7 +27,7 @@ Standing = tuple[ComposeRunning, RunDir]
 def request(running: ComposeRunning, path: str, body: object = None) -> None:
     """Answered with success, or the test fails."""
     where = urlsplit(running.service_url)
-    connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=10)
+    connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=60)
     try:
         if body is None:
             connection.request("GET", path)
@@ -44,8 +44,9 @@ def server(running: ComposeRunning, name: str) -> Server:
     return next(item for item in running.servers if item.name == name)
 
 
-def query(running: ComposeRunning, name: str, text: str) -> str | None:
-    with connected(server(running, name).admin_dsn + " options='-c statement_timeout=3000'") as admin:
+def query(running: ComposeRunning, name: str, text: str, within_s: float = 60.0) -> str | None:
+    options = f" options='-c statement_timeout={within_s * 1000:.0f}'"
+    with connected(server(running, name).admin_dsn + options) as admin:
         return ask(admin, text)
 
 

@@ -108,7 +108,7 @@ def test_kill_9_leaves_no_swarm(client: DockerClient, tmp_path: Path) -> None:
     def gone() -> bool:
         return own_swarm.state(client.api) == "inactive" and everything(client) == before
 
-    wait_until("the guard to leave the Swarm and remove all of it", gone, timeout_s=15)
+    wait_until("the guard to leave the Swarm and remove all of it", gone)
 
 
 @pytest.mark.usefixtures("no_swarm")

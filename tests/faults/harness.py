@@ -23,7 +23,7 @@ LOAD = ("--duration", "6s", "--users", "30")  # shorter ones are unknown: too li
 DEADLINE_S = 90.0  # from what is done to the run to the harness's end
 GONE_WITHIN_S = 15.0
 FAULT = 70
-CONTROLS = 3
+CONTROLS = 6
 CONTROL = "no pass at all"  # where a run that nothing is done to does not pass, no pass can be a false one
 UNHARMED_S = 600.0  # the first run on an engine may have to build an image and to seed the data
 

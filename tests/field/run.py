@@ -14,7 +14,7 @@ from tests.matrix.environments import ROOT, environment_of
 Variant = Literal["broken", "cured", "no-agent"]
 VARIANTS: Final[tuple[Variant, ...]] = ("broken", "cured", "no-agent")
 CACHE: Final = ROOT / ".cache" / "field"
-RUN_S: Final = 110.0
+RUN_S: Final = 300.0
 ATTEMPTS: Final = 3  # a machine busy with other work makes a run unknown, as it should: then once more
 _BUSY: Final = ("busy with other work", "the load generator")
 _HEALTHY: Final = ["queuepool_timeouts == 0", "leaked_connections == 0", "http_5xx == 0", "p95 < 2500ms"]
@@ -57,12 +57,13 @@ def environment_for(case: Case) -> Path:
 def run_case(case: Case, variant: Variant, runs: Path) -> Said:
     """What one run said, which is kept for the table.
 
-    A twin that the machine was too busy to judge is run again; of a broken service only the name is asked.
+    What the machine was too busy for is run again: a twin without a verdict, and a broken service without a
+    name, which is all that is asked of it.
     """
     file = _write_scenario(case, variant)
-    for _ in range(ATTEMPTS if variant == "cured" else 1):
+    for _ in range(ATTEMPTS):
         said = _run_once(case, variant, file, runs)
-        if not said.busy:
+        if not said.busy or (variant != "cured" and said.cause is not None):
             break
     _seen(case, variant).parent.mkdir(parents=True, exist_ok=True)
     _seen(case, variant).write_text(json.dumps(asdict(said), indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from rushhour.agent.environment import agent_environment
 from rushhour.observe.pools import PoolWatcher
 from rushhour.rundir import facts as f
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 # What every program starts with. `seen` is what it has to say to the test; `agent_wrote` waits for the agent.
 PREAMBLE = """
@@ -39,7 +39,7 @@ def next_sample():
     before = sum(one["k"] == "sample" for one in records())
     agent_wrote("sample", before + 2)
 
-def until(condition, seconds=10):
+def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s; the agent wrote {records()[-5:]}"

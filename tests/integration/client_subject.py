@@ -107,7 +107,7 @@ def outcomes(settings: dict[str, Any]) -> dict[str, Any]:
     class Customer(fasthttp.FastHttpUser):
         host = server.url
         abstract = False
-        network_timeout = 0.2
+        network_timeout = 0.5
         max_redirects = 3
 
     for name, value in settings.items():
@@ -197,7 +197,7 @@ def main() -> None:
         {"default_headers": {"X-Own": "1", "Accept-Language": "en"}},
         {"default_headers": {"User-Agent": "mine"}},
         {"max_retries": 1},
-        {"client_pool": HTTPClientPool(network_timeout=0.2)},
+        {"client_pool": HTTPClientPool(network_timeout=0.5)},
     ]
     stock = [outcomes(each) for each in settings]
     install()

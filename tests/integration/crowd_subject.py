@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 from locust import User, task
@@ -21,6 +21,7 @@ class Customer(User):
 
     pause_s = 0.3
     busy_s = 0.0
+    waits_since: ClassVar[list[float]] = []
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -29,6 +30,7 @@ class Customer(User):
             pass
 
     def wait_time(self) -> float:
+        self.waits_since.append(time.monotonic())
         return self.pause_s
 
     @task
@@ -76,28 +78,38 @@ def stopped_while_starting() -> int:
     """How many customers are there after a stop that came while they were started."""
     runner = runner_of(sliced=True)
     runner.start(CUSTOMERS, CUSTOMERS)
-    gevent.sleep(0.2)
-    assert 0 < runner.user_count < CUSTOMERS
+    while not runner.user_count:
+        gevent.sleep(0)
+    assert runner.user_count < CUSTOMERS
     runner.stop()
     gevent.sleep(0.8)
     return int(runner.user_count)
 
 
-def due_of_a_second() -> list[int]:
-    """What is due in the seconds that follow, when some customers leave before their time."""
+def due_of_a_second() -> dict[str, Any]:
+    """What is due, when some customers leave before their time.
+
+    `due` has, of each sample, the first second that it covers, the second in which it was taken, and how many
+    were due; `ends` the seconds in which the waits of all customers were to end.
+    """
+    runner = runner_of(sliced=False)
     tally = Tally(Clock(time.monotonic()), "local", time.process_time)
     note_ends_of_waits()
     count_due(tally)
-    runner = runner_of(sliced=False)
     Customer.pause_s = 1.5
+    Customer.waits_since.clear()
     runner.spawn_users({"Customer": 30})
     gevent.sleep(0.1)
+    ends = sorted({int(began_s - tally.clock.zero_s + Customer.pause_s) for began_s in Customer.waits_since})
+    Customer.pause_s = 600.0  # of the waits after these
     runner.stop_users({"Customer": 10})
-    samples = []
-    for second in range(1, 4):
-        gevent.sleep(second + 0.01 - tally.clock.now_s())
-        samples.append(tally.sample(20).due)
-    return samples
+    samples, covered = [], 0
+    while covered <= max(ends) + 1:
+        gevent.sleep(max(0.0, covered + 1.01 - tally.clock.now_s()))
+        now = int(tally.clock.now_s())
+        samples.append((covered, now, tally.sample(20).due))
+        covered = now
+    return {"due": samples, "ends": ends}
 
 
 def counts() -> list[dict[str, int]]:
@@ -133,7 +145,7 @@ if __name__ == "__main__":
                 "slow": turns_while_starting(sliced=True, busy_s=0.006),
                 "left": stopped_while_starting(),
                 "counts": counts(),
-                "due": due_of_a_second(),
+                **due_of_a_second(),
             }
         )
     )

@@ -93,9 +93,9 @@ def serving(server: Server) -> Iterator[Server]:
     try:
         yield server
     finally:
-        asyncio.run_coroutine_threadsafe(_close(listener), loop).result(5)
+        asyncio.run_coroutine_threadsafe(_close(listener), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(30)
         loop.close()
 
 
@@ -142,7 +142,7 @@ def loading(
             process.stop(STOP_GRACE_S)
 
 
-def wait_for(what: str, seen: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_for(what: str, seen: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Poll until it is so."""
     deadline_s = time.monotonic() + timeout_s
     while not seen():

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rushhour.process.ports import free_port
+from tests.free_ports import free_port
 from tests.integration.agent_subject import line_of
 from tests.shop_service import SHOP
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 RUSHHOUR = [sys.executable, "-m", "rushhour"]
 ROOT = Path(__file__).parents[2]
 
@@ -146,8 +146,13 @@ engine = create_engine("sqlite:///shop.db")
 kept = [engine.connect() for _ in range(int(sys.argv[1]))]
 if sys.argv[2] == "close":
     [connection.close() for connection in kept]
+def described():
+    path = os.path.join(os.environ["RUSHHOUR_AGENT_DIR"], f"{os.getpid()}.jsonl")
+    return os.path.exists(path) and open(path).read().count('"k":"out"')
 if kept:
-    time.sleep(1.5)  # the agent describes what is out for a second
+    while sys.argv[2] == "leave" and described() < len(kept):
+        time.sleep(0.05)
+    time.sleep(1.5)  # long enough to have been held for long
 end = sys.argv[3]
 os.kill(os.getpid(), signal.SIGTERM) if end == "SIGTERM" else os._exit(int(end)) if end != "0" else None
 """
@@ -307,7 +312,7 @@ def soon_over(folder: Path, how: str) -> str:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ def serve():
 
 class Customer:
     def __init__(self, port):
-        self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     def get(self, path, method="GET"):
         self.http.request(method, path)
         answer = self.http.getresponse()
@@ -153,7 +153,7 @@ def test_a_stream_whose_connection_outlives_it_is_a_leak(subject: Subject) -> No
     observed = subject.run(
         SERVICE
         + """
-kept = []
+kept, sent = [], []
 @app.get("/export")
 def export():
     def lines():
@@ -162,12 +162,12 @@ def export():
         for _ in range(4):
             yield str(session.execute(ONE).scalar())  # stream
             time.sleep(0.1)
+            sent.append(time.monotonic())
     return Response(lines())
 assert Customer(serve()).get("/export") == (200, b"1111")
-sent = time.monotonic()
 agent_wrote("ended")
 [ended] = [one["t"] for one in records() if one["k"] == "ended"]
-assert abs(ended - sent) < 0.3, "ended with the stream, not with the view"
+assert ended >= round(sent[-1], 6), "ended with the stream, not with the view"
 os._exit(0)
 """
     )
@@ -275,7 +275,7 @@ def work(kind):
     kept.append(own)
     own.execute(ONE).all()  # taken
     taken.release()
-    proceed.wait(10)
+    proceed.wait(60)
     if kind == "closes":
         own.close()
 @app.get("/")

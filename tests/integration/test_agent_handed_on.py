@@ -221,7 +221,7 @@ pool.apply(keep)
 thread = threading.Thread(target=keep)
 thread.start()
 thread.join()
-time.sleep(1.5)
+agent_wrote("ended", count=3)
 next_sample()
 os._exit(0)
 """
@@ -242,7 +242,7 @@ async def main():
     await loop.run_in_executor(own, keep)
     await asyncio.create_task(work())
     await asyncio.gather(work())
-    await asyncio.sleep(1.5)
+    until(lambda: sum(one["k"] == "ended" for one in records()) == 4)
 
 asyncio.run(main())
 next_sample()

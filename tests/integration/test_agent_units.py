@@ -8,7 +8,7 @@ from rushhour.rundir import facts as f
 from tests.integration.agent_subject import Subject, line_of
 
 LEFT = """
-until(lambda: any(one["k"] == "ended" for one in records()), 3)
+agent_wrote("ended")
 next_sample()
 os._exit(0)
 """
@@ -124,7 +124,7 @@ for _ in range(3):
     thread.start()
     thread.join()
     time.sleep(0.05)
-until(lambda: sum(one["k"] == "ended" for one in records()) == 3, 3)
+agent_wrote("ended", count=3)
 """
         + LEFT,
     )
@@ -245,6 +245,8 @@ threading.Thread(target=work, daemon=True).start()
 for number in range(4):
     items.put(number)
     time.sleep(0.7)
+if not REMOVE:
+    agent_wrote("ended")
 next_sample()
 os._exit(0)
 """
@@ -411,11 +413,12 @@ import urllib.request
 from flask import Flask
 from werkzeug.serving import make_server
 app, sessions = Flask(__name__), sessionmaker(engine(connect_args={{"check_same_thread": False}}))
-kept = []
+kept, worked_until = [], []
 def finish(db):
     kept.append(db)
     time.sleep(1.5)
     {closes}
+    worked_until.append(time.monotonic())
 @app.get("/item")
 def item():
     db = sessions()
@@ -425,13 +428,15 @@ def item():
 server = make_server("127.0.0.1", 0, app, threaded=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 urllib.request.urlopen(f"http://127.0.0.1:{{server.server_port}}/item").read()
-time.sleep(2.5)
+until(lambda: worked_until)
+until(lambda: [row[7] for one in records() if one["k"] == "sample" for row in one["pools"]][-1] == {leaked})
 next_sample()
+print(worked_until[0], flush=True)
 os._exit(0)
 """)
-    seen = [sample.leaked for sample in observed.of(f.PoolSample)]
-    assert seen[-1] == leaked
-    assert sum(seen) <= 15  # ten a second, and the thread works for the first one and a half
+    samples = observed.of(f.PoolSample)
+    assert samples[-1].leaked == leaked
+    assert [sample for sample in samples if sample.leaked and sample.t_s < float(observed.stdout)] == []
 
 
 @pytest.mark.parametrize(("keeps", "lost"), [("self.session = session", {None}), ("pass", {"owner-ended"})])
@@ -451,6 +456,8 @@ async def main():
     unit = Unit()
     await asyncio.create_task(unit.start())
     await asyncio.sleep(1.8)
+    if {lost == {"owner-ended"}}:
+        agent_wrote("ended")
     kept[0].close()
 asyncio.run(main())
 next_sample()

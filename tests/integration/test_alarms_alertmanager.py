@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from rushhour.alarms.alertmanager import Change, Labels, Route, Sent, notifications
-from tests.integration.alertmanager_subject import Told, alertmanager, post, running, webhook
+from tests.integration.alertmanager_subject import (
+    Machine,
+    Told,
+    alertmanager,
+    post_at,
+    running,
+    told_in_time,
+    webhook,
+)
 
 pytestmark = [
     pytest.mark.long,
@@ -89,14 +97,18 @@ def in_short(sent: Sent | Told) -> tuple[frozenset[Labels], frozenset[Labels]]:
 
 def test_notifications_and_their_times_match_a_real_alertmanager(tmp_path: Path) -> None:
     loud, quiet = changes("loud"), changes("quiet")
-    with webhook() as hook:
-        address, arguments = alertmanager(tmp_path, config(hook.port))
-        ready = f"http://{address}/-/ready"
-        with running("prometheus-alertmanager", arguments, ready, tmp_path / "log"):
-            started_s = time.monotonic()
-            play(address, [*loud, *quiet], started_s)
-            time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
-            told = [item for item in hook.told if item.at_s - started_s <= SECONDS]
+
+    def tell(folder: Path, machine: Machine) -> tuple[float, list[Told]]:
+        with webhook() as hook:
+            address, arguments = alertmanager(folder, config(hook.port))
+            ready = f"http://{address}/-/ready"
+            with running("prometheus-alertmanager", arguments, ready, folder / "log"):
+                started_s = time.monotonic()
+                play(address, [*loud, *quiet], started_s, machine)
+                time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
+                return started_s, [item for item in hook.told if item.at_s - started_s <= SECONDS]
+
+    started_s, told = told_in_time(tell, tmp_path)
     margin_s = EVALUATION_S / 2
     predicted = notifications(loud, ROUTE, SECONDS) + notifications(quiet, QUIET, SECONDS)
     for kind in ("loud", "quiet"):
@@ -114,9 +126,9 @@ def test_notifications_and_their_times_match_a_real_alertmanager(tmp_path: Path)
     assert sum(item.timeline.startswith("loud") for item in told) > 30
 
 
-def play(address: str, everything: list[Change], started_s: float) -> None:
+def play(address: str, everything: list[Change], started_s: float, machine: Machine) -> None:
     """Each change at its time; those of one moment in one call, as Prometheus sends an evaluation's."""
     began: dict[Labels, str] = {}
     for t_s in sorted({item.t_s for item in everything}):
-        time.sleep(max(0.0, started_s + t_s - time.monotonic()))
-        post(address, {item.alert: item.firing for item in everything if item.t_s == t_s}, began)
+        alerts = {item.alert: item.firing for item in everything if item.t_s == t_s}
+        post_at(started_s + t_s, machine, address, alerts, began)

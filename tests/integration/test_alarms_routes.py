@@ -10,7 +10,15 @@ from rushhour.alarms.alertmanager import Change, Labels
 from rushhour.alarms.formats.alertmanager_yml import read
 from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.routing import deliveries
-from tests.integration.alertmanager_subject import alertmanager, post, running, webhook
+from tests.integration.alertmanager_subject import (
+    Machine,
+    Told,
+    alertmanager,
+    post_at,
+    running,
+    told_in_time,
+    webhook,
+)
 
 pytestmark = [
     pytest.mark.long,
@@ -101,21 +109,25 @@ def labels(plain: dict[str, str]) -> Labels:
 
 
 def test_it_delivers_what_the_real_one_delivers_and_to_whom(tmp_path: Path) -> None:
-    with webhook() as hook:
-        text = CONFIG.replace("URL", f"'http://127.0.0.1:{hook.port}/'")
-        [document] = documents(tmp_path / "alertmanager.yml", text)
-        configuration, problems = read(document, "alertmanager.yml")
-        assert problems == []
-        assert configuration is not None
-        address, arguments = alertmanager(tmp_path, text)
-        with running("prometheus-alertmanager", arguments, f"http://{address}/-/ready", tmp_path / "log"):
-            started_s, epoch_s = time.monotonic(), time.time()
-            began: dict[Labels, str] = {}
-            for t_s in sorted({at for at, _, _ in MOVES}):
-                time.sleep(max(0.0, started_s + t_s - time.monotonic()))
-                post(address, {labels(item): on for at, item, on in MOVES if at == t_s}, began)
-            time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
-            notified = list(hook.told)
+    [document] = documents(tmp_path / "alertmanager.yml", CONFIG.replace("URL", "'http://127.0.0.1:9/'"))
+    configuration, problems = read(document, "alertmanager.yml")
+    assert problems == []
+    assert configuration is not None
+
+    def tell(folder: Path, machine: Machine) -> tuple[float, float, list[Told]]:
+        with webhook() as hook:
+            text = CONFIG.replace("URL", f"'http://127.0.0.1:{hook.port}/'")
+            address, arguments = alertmanager(folder, text)
+            with running("prometheus-alertmanager", arguments, f"http://{address}/-/ready", folder / "log"):
+                started_s, epoch_s = time.monotonic(), time.time()
+                began: dict[Labels, str] = {}
+                for t_s in sorted({at for at, _, _ in MOVES}):
+                    alerts = {labels(item): on for at, item, on in MOVES if at == t_s}
+                    post_at(started_s + t_s, machine, address, alerts, began)
+                time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
+                return started_s, epoch_s, list(hook.told)
+
+    started_s, epoch_s, notified = told_in_time(tell, tmp_path)
     changes = [Change(at, labels(item), on) for at, item, on in MOVES]
     predicted = deliveries(changes, configuration, SECONDS, epoch_s)
     cut_s = SECONDS - OFF_S

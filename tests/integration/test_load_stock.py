@@ -27,7 +27,7 @@ def stock(locustfile: Path, url: str, *more: str) -> subprocess.CompletedProcess
         [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--host", url, *more],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         cwd="/",
         env={"PATH": ""},
         check=False,
@@ -49,16 +49,16 @@ def stock_process(locustfile: Path, url: str, *more: str) -> Iterator[subprocess
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("locustfile", LOCUSTFILES, ids=lambda path: path.stem)
 def test_a_locustfile_runs_with_stock_locust(locustfile: Path) -> None:
     options = ["--users", "20", "--spawn-rate", "20", "--run-time", "60s", "--think-time", "0.1"]
     with serving(Server()) as server, stock_process(locustfile, server.url, *options) as locust:
-        wait_for("the list of referrals", lambda: server.counts["GET /customers/:id/referrals"] > 0, 50)
+        wait_for("the list of referrals", lambda: server.counts["GET /customers/:id/referrals"] > 0, 120)
         locust.terminate()
-        _, told = locust.communicate(timeout=30)
+        _, told = locust.communicate(timeout=120)
     assert locust.returncode == 0, told
     assert "rushhour" not in locustfile.read_text().split("import ", 1)[1].split("\n\n\n", 1)[0]
 

@@ -13,15 +13,16 @@ import pytest
 
 from rushhour.load.master_address import MasterAddress
 from rushhour.process.child import Child
-from rushhour.process.ports import HOST, free_port
+from rushhour.process.ports import HOST
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load
+from tests.free_ports import free_port
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving
 
 pytestmark = pytest.mark.long
 
-ENDS_WITHIN_S = 30
+ENDS_WITHIN_S = 60
 LOCUSTFILE = """
 from locust import FastHttpUser, constant, task
 
@@ -93,13 +94,13 @@ class Ended:
 
 def joined(tmp_path: Path) -> Ended:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
-    master = MasterAddress(HOST, free_port(), wait_s=30)
+    master = MasterAddress(HOST, free_port(), wait_s=60)
     with (
         serving(Server()) as server,
         loading(server, load(2), tmp_path / "run", root=tmp_path, master=master) as (process, run),
         workers(master, tmp_path / "own.py", tmp_path / "own.py") as started,
     ):
-        code = process.wait(60)
+        code = process.wait(120)
         worker_codes = tuple(worker.wait(ENDS_WITHIN_S) for worker in started)
         return Ended(code, said(process), load_history(run), Counter(server.counts), worker_codes)
 
@@ -108,25 +109,25 @@ def other_code(tmp_path: Path) -> Ended:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "own.py").write_text(LOCUSTFILE.replace("0.05", "0.5"))
-    master = MasterAddress(HOST, free_port(), wait_s=30)
+    master = MasterAddress(HOST, free_port(), wait_s=60)
     with (
         serving(Server()) as server,
         loading(server, load(2), tmp_path / "run", root=tmp_path, master=master) as (process, run),
         workers(master, tmp_path / "own.py", tmp_path / "old" / "own.py"),
     ):
-        return Ended(process.wait(60), said(process), load_history(run), Counter(server.counts))
+        return Ended(process.wait(120), said(process), load_history(run), Counter(server.counts))
 
 
 def without_rushhour(tmp_path: Path) -> Ended:
     (tmp_path / "own.py").write_text(LOCUSTFILE)
-    master = MasterAddress(HOST, free_port(), wait_s=30)
+    master = MasterAddress(HOST, free_port(), wait_s=60)
     plain = ["locust", "--worker", "-f", str(tmp_path / "own.py")]
     with (
         serving(Server()) as server,
         loading(server, load(1), tmp_path / "run", root=tmp_path, master=master) as (process, run),
         running([*plain, "--master-host", master.host, "--master-port", str(master.port)]),
     ):
-        return Ended(process.wait(60), said(process), load_history(run), Counter(server.counts))
+        return Ended(process.wait(120), said(process), load_history(run), Counter(server.counts))
 
 
 STORIES: dict[str, Callable[[Path], Ended]] = {
@@ -142,7 +143,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
     paths = {name: tmp_path_factory.mktemp("workers") for name in STORIES}
     with ThreadPoolExecutor(len(STORIES)) as threads:
         runs = {name: threads.submit(story, paths[name]) for name, story in STORIES.items()}
-        yield lambda name: runs[name].result(timeout=120)
+        yield lambda name: runs[name].result(timeout=300)
 
 
 def test_workers_that_were_started_by_hand_count_as_forked_ones_do(ended: Callable[[str], Ended]) -> None:

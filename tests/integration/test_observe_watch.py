@@ -1,6 +1,7 @@
 """All observers together: on a real server and real processes, with facts that other processes write."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -180,7 +181,8 @@ def test_a_server_that_says_nothing_delays_neither_the_start_nor_the_end_for_lon
     assert took_s < ENDED_WITHIN_S * 3
     assert observers() == set()
     [only, *_] = load_history(recorder.run).servers
-    assert (only.server, only.error) == ("replica", "waited 2.0 s for the connection to open")
+    assert only.server == "replica"
+    assert re.fullmatch(r"waited \d+\.\d s for the connection to open", only.error or "")
 
 
 def test_facts_that_cannot_be_written_end_the_run_and_do_not_hide_an_earlier_error(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_another_user_reads_nothing_of_a_run_or_of_the_servers(up: Up) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     assert read.stdout == ""
 
@@ -143,7 +143,7 @@ def test_files_that_hold_a_password_are_their_owners_alone(up: Up) -> None:
 def test_the_servers_refuse_whoever_has_no_password(role: str, up: Up) -> None:
     for server in up.running.servers:
         with pytest.raises(psycopg2.OperationalError, match=r"password|no pg_hba"):
-            psycopg2.connect(host=HOST, port=server.port, user=role, dbname="postgres", connect_timeout=5)
+            psycopg2.connect(host=HOST, port=server.port, user=role, dbname="postgres", connect_timeout=60)
 
 
 def test_locust_and_its_master_bind_to_loopback(up: Up) -> None:

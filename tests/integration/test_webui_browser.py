@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.webui_pages import (
     GONE_S,
+    READY_S,
     ROOT,
     chromium,
     needs_chromium,
@@ -164,7 +165,7 @@ def test_runs_start_and_stop_in_the_browser_and_each_is_judged(browser: Browser,
 def asked(url: str, headers: dict[str, str]) -> int:
     """The status that a GET with these headers gets."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=READY_S)
     try:
         connection.request("GET", "/login", headers=headers)
         return connection.getresponse().status
@@ -224,7 +225,7 @@ def test_a_port_in_use_is_reported_before_anything_starts(cache: Path, tmp_path:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=READY_S,
             check=False,
         )
     assert ended.returncode in (2, 64)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.webui_pages import GONE_S, ROOT, chromium, free_port, listens, needs_chromium, wait_until
+from tests.free_ports import free_port
+from tests.webui_pages import GONE_S, READY_S, ROOT, chromium, listens, needs_chromium, wait_until
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -30,7 +31,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [*command, "--web-port", str(port)], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: listens(port) or process.poll() is not None, GONE_S, "Locust's page")
+        wait_until(lambda: listens(port) or process.poll() is not None, READY_S, "Locust's page")
         assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}/"
     finally:

@@ -51,7 +51,7 @@ def echo() -> Iterator[int]:
         thread.start()
         yield server.server_address[1]
         server.shutdown()
-        thread.join(5)
+        thread.join(60)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def relay(guard: Guard, echo: int, tmp_path: Path) -> Iterator[SideProcess]:
 
 
 def test_a_relay_passes_everything_until_it_is_a_black_hole(relay: SideProcess) -> None:
-    with socket.create_connection(("127.0.0.1", relay.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", relay.port), timeout=60) as connection:
         connection.sendall(b"one")
         assert connection.recv(10) == b"one"
         relay.cut()
@@ -71,9 +71,9 @@ def test_a_relay_passes_everything_until_it_is_a_black_hole(relay: SideProcess) 
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.recv(10)
-        socket.create_connection(("127.0.0.1", relay.port), timeout=5).close()  # opens, too
+        socket.create_connection(("127.0.0.1", relay.port), timeout=60).close()  # opens, too
         relay.restore()
-        connection.settimeout(5)
+        connection.settimeout(60)
         assert connection.recv(10) == b"two"
 
 
@@ -97,7 +97,7 @@ def test_a_locked_table_cannot_be_read_until_it_is_released(pg: BareServer) -> N
             with pytest.raises(psycopg2.errors.LockNotAvailable):
                 cursor.execute("SELECT * FROM locked_by_test")
             lock.release()
-            cursor.execute("SET lock_timeout = '5s'")  # the server sees the closed connection a moment later
+            cursor.execute("SET lock_timeout = '60s'")  # the server sees the closed connection a moment later
             cursor.execute("SELECT * FROM locked_by_test")
             cursor.execute("DROP TABLE locked_by_test")
     finally:

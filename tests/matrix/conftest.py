@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from rushhour.process.guard import Guard
-from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import BareServer, bare_server
+from tests.free_ports import free_port
 from tests.matrix.environments import ROOT
 
-UP_S = 20.0
+UP_S = 120.0
 
 
 @pytest.fixture(scope="session")

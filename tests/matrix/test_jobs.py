@@ -13,30 +13,50 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.process.ports import free_port
+from tests.free_ports import free_port
 from tests.matrix.environments import ROOT, environment_of
 from tests.matrix.jobs import ASYNC_SHOP, CLIENT, RUNNERS, SHOP, Runner
 
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 NAMED_WITHIN_S = 2.0
 QUIET_S = 2.0  # as long a cured runner is watched once its work is done
 JOBS = 3
+ATTEMPTS = 3  # a machine that stands still for a while delays the agent, and the test that looks for the name
 
 
 @pytest.mark.parametrize("cured", [False, True], ids=["leaks", "cured"])
 @pytest.mark.parametrize("runner", RUNNERS, ids=lambda runner: runner.name)
 def test_a_connection_that_a_job_leaves_out_is_named(runner: Runner, cured: bool, tmp_path: Path) -> None:
-    programs = environment_of(runner.packages)
     sources = {"shop.py": SHOP, "async_shop.py": ASYNC_SHOP, "client.py": CLIENT, "jobs.py": runner.source}
-    for name, source in sources.items():
-        (tmp_path / name).write_text(source)
-    log, done = tmp_path / "log", tmp_path / "done"
+    for attempt in range(1 if cured else ATTEMPTS):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        for name, source in sources.items():
+            (folder / name).write_text(source)
+        named_s, text = run_jobs(runner, folder, cured=cured)
+        found = json.loads((folder / "found.json").read_text())
+        assert found["agent_faults"] == [], text
+        if cured:
+            assert (named_s, found["leaks"]) == (None, 0), text
+            return
+        assert named_s is not None, text
+        lines = {line for held in found["held"] if held["leaked"] for line in [place_of(held)]}
+        assert lines == {marked(sources, runner.marker)}, text
+        if named_s <= NAMED_WITHIN_S:
+            return
+    pytest.fail(f"named only {named_s:.1f} s after the work, in the last of {ATTEMPTS} attempts: {text}")
+
+
+def run_jobs(runner: Runner, folder: Path, *, cured: bool) -> tuple[float | None, str]:
+    """How long after the work the leak was named, and the log."""
+    programs = environment_of(runner.packages)
+    log, done = folder / "log", folder / "done"
     command = runner.command.format(bin=programs, port=free_port()).split()
     settings = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "rushhour", "agent", "exec", "--json", "found.json", "--", *command],
-            cwd=tmp_path,
+            cwd=folder,
             env=settings | ({"CURED": "1"} if cured else {}),
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -52,16 +72,7 @@ def test_a_connection_that_a_job_leaves_out_is_named(runner: Runner, cured: bool
     finally:
         process.kill()
         process.wait()
-    text = log.read_text()
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert found["agent_faults"] == [], text
-    if cured:
-        assert (named_s, found["leaks"]) == (None, 0), text
-        return
-    assert named_s is not None, text
-    assert named_s <= NAMED_WITHIN_S, text
-    lines = {line for held in found["held"] if held["leaked"] for line in [place_of(held)]}
-    assert lines == {marked(sources, runner.marker)}, text
+    return named_s, log.read_text()
 
 
 def work_done(process: subprocess.Popen[bytes], done: Path, log: Path) -> float:

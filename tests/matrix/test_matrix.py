@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from rushhour.process.ports import free_port
 from rushhour.stack.postgres.bare import BareServer
+from tests.free_ports import free_port
 from tests.matrix.cases import CASES, ROUTELESS, Case
 from tests.matrix.environments import CACHE, ROOT, environment_of, interpreter_of, versions_of
 

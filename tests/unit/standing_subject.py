@@ -1,11 +1,13 @@
 """Tasks, threads and holds for the tests of what the holder of a connection does."""
 
 import asyncio
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rushhour.agent.book import Hold
@@ -21,6 +23,7 @@ from tests.unit.test_agent_doing import (
 )
 
 DEADLINE_S = 10
+LOOK_S, LOOKS = 0.01, 100
 
 
 def an_owner(found: Any, kind: str = TASK) -> Owner:
@@ -74,11 +77,39 @@ def counts_of(holds: list[Hold], doing: Doing | None = None) -> dict[str, int]:
     return counts
 
 
+def until_they_wait(*threads: threading.Thread) -> None:
+    """Until each thread sleeps at one place in two looks after each other, or has ended.
+
+    A time would not do: on a machine that stands still it passes before a thread has had its turn.
+    """
+    before: list[Any] | None = None
+    for _ in range(LOOKS):  # one that wakes up more often is never seen asleep at one place
+        time.sleep(LOOK_S)
+        now = [_asleep_at(thread) for thread in threads]
+        if None not in now and now == before:
+            return
+        before = now
+
+
+def _asleep_at(thread: threading.Thread) -> object:
+    """Where it sleeps, and how often it has been woken; None if it runs, or waits for its turn."""
+    if not thread.is_alive():
+        return "ended"
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    frame = sys._current_frames().get(thread.ident or 0)
+    if not task.exists() or frame is None:
+        return None
+    status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+    if not status["State"].startswith("S"):
+        return None
+    return frame.f_code, frame.f_lasti, status["voluntary_ctxt_switches"]
+
+
 @contextmanager
 def thread_in(work: Callable[[], None]) -> Iterator[threading.Thread]:
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(0.05)
+    until_they_wait(thread)
     try:
         yield thread
     finally:

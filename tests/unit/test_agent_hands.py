@@ -32,7 +32,7 @@ from rushhour.agent.looks import INSIDE, SOCKET
 from rushhour.agent.owners import TASK, THREAD, Owner
 from rushhour.agent.pollers import begins_in
 from rushhour.agent.standing import ELSEWHERE, QUEUE
-from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of
+from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of, until_they_wait
 from tests.unit.test_agent_asked import in_queue, running, settled
 from tests.unit.test_agent_doing import SQLALCHEMY, FakePool, a_hold
 
@@ -487,7 +487,7 @@ def test_who_asks_again_and_again_may_wait_for_a_thread_of_the_services_own_in_t
     with running(lambda: work(lambda: in_queue(wait))):
         assert began.wait(DEADLINE_S)
         with running(partial(waits, done)) as holder:
-            time.sleep(0.1)
+            until_they_wait(holder)
             doing, hold = Doing(Classifier(), Catalog()), a_hold(Book(), POOL, None, holder.ident or 0, 1.0)
             doing.tick([hold], {hold: 1})
             done.set()
@@ -604,7 +604,7 @@ def test_a_pause_that_a_global_event_would_end_is_not_held_for_who_sets_that_eve
     )
     with running(subject.sets_a_global), running(lambda: pauses(READY)) as holder:
         assert began.wait(DEADLINE_S)
-        time.sleep(0.05)
+        until_they_wait(holder)
         hold = a_hold(book, POOL, Request("GET", None), holder.ident or 0, 1.0)
         doing = Doing(Classifier(), Catalog())
         doing.tick([hold], {hold: 1})
@@ -654,7 +654,7 @@ def test_a_tick_looks_ahead_of_a_few_stacks_in_the_queue_and_they_take_turns() -
     threads = [threading.Thread(target=subject.sets_its_own) for subject in subjects]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    until_they_wait(*threads)
     frames = sys._current_frames()
     asking = [stack_of(frames[thread.ident or 0]) for thread in threads]
     looked_at = list[int]()
@@ -688,7 +688,7 @@ def test_a_stack_whose_functions_were_seen_to_end_a_wait_has_its_turn_each_time(
     threads = [threading.Thread(target=work) for work in works]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
+    until_they_wait(*threads)
     frames = sys._current_frames()
     asking = [stack_of(frames[thread.ident or 0]) for thread in threads]
     found = []

@@ -13,7 +13,7 @@ from rushhour.agent.call_sites import Classifier
 from rushhour.agent.catalog import Catalog
 from rushhour.agent.loops import LoopWatch
 from rushhour.agent.standing import Reader
-from tests.unit.standing_subject import DEADLINE_S, WAIT_IN_QUEUE, compiled
+from tests.unit.standing_subject import DEADLINE_S, WAIT_IN_QUEUE, compiled, until_they_wait
 from tests.unit.test_agent_doing import (
     asks_the_server,
 )
@@ -33,7 +33,7 @@ class LoopThread:
 
     def __enter__(self) -> int:
         self.thread.start()
-        time.sleep(0.1)
+        until_they_wait(self.thread)
         return self.thread.ident or 0
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +114,7 @@ def test_a_loop_within_a_request_is_not_blocked() -> None:
 
     thread = threading.Thread(target=run, args=(lambda: asyncio.run(view()),))
     thread.start()
-    time.sleep(0.1)
+    until_they_wait(thread)
     try:
         watch = LoopWatch(classifier, Reader(classifier), {thread.ident or 0})
         watch.threads()

@@ -27,6 +27,7 @@ from tests.unit.standing_subject import (
     counts_of,
     during,
     thread_in,
+    until_they_wait,
 )
 from tests.unit.test_agent_doing import (
     APP,
@@ -190,7 +191,7 @@ def test_a_thread_in_the_queue_before_a_lock_does_not_own_it() -> None:
         assert queued.is_alive()
         waiting = threading.Thread(target=lambda: item(lock, lambda: None))
         waiting.start()
-        time.sleep(0.05)
+        until_they_wait(waiting)
         counts = counts_of([a_hold(book, pool, None, waiting.ident or 0, 1.0)])
         release.set()
     waiting.join(DEADLINE_S)

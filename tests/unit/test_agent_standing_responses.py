@@ -5,7 +5,6 @@ import queue
 import sqlite3
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from contextvars import copy_context
@@ -21,7 +20,7 @@ from rushhour.agent.flask_requests import current_request
 from rushhour.agent.frames import stack_of
 from rushhour.agent.looks import SENDING, STREAMING, UNSEEN
 from rushhour.agent.standing import DRIVER, ELSEWHERE, Reader
-from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of, during, pauses
+from tests.unit.standing_subject import DEADLINE_S, compiled, counts_of, during, pauses, until_they_wait
 from tests.unit.test_agent_doing import (
     FakePool,
     a_hold,
@@ -111,8 +110,9 @@ def test_a_connection_that_a_worker_thread_took_is_seen_where_its_request_waits(
         assert (counts[ELSEWHERE], counts[UNSEEN]) == (1, 0)
 
     with ThreadPoolExecutor(1) as workers:
-        ident = workers.submit(threading.get_ident).result(DEADLINE_S)
-        time.sleep(0.05)
+        worker = workers.submit(threading.current_thread).result(DEADLINE_S)
+        ident = worker.ident or 0
+        until_they_wait(worker)
         during(pauses, look)
 
 
@@ -172,7 +172,7 @@ def test_a_worker_thread_is_read_for_the_request_that_it_works_for_and_keeps_not
         during(asks_a_thread, look)
     finally:
         go_on.set()
-        time.sleep(0.1)
+        until_they_wait(thread)
         assert seen[0]() is None  # the thread waits for its next job
         jobs.put(None)
         thread.join(DEADLINE_S)

@@ -75,11 +75,11 @@ def partner() -> Iterator[tuple[str, int]]:
             yield "127.0.0.1", server.server_address[1]
         finally:
             server.shutdown()
-            thread.join(5)
+            thread.join(60)
 
 
 def ask(address: tuple[str, int], path: str, body: str | None = None) -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPConnection(*address, timeout=5)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     try:
         connection.request("GET" if body is None else "PUT", path, body=body)
         answer = connection.getresponse()

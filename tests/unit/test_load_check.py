@@ -192,6 +192,7 @@ def test_an_import_that_does_not_end_is_a_problem(
 ) -> None:
     monkeypatch.setattr(check, "IMPORT_TIMEOUT_S", 3.0)
     monkeypatch.setattr(check, "SAID_AFTER_S", 0.1)
+    monkeypatch.setattr(check, "_SPARE_S", 120.0)
     path = tmp_path / "customers.py"
     path.write_text(f"x = 1\n{waits}\n")
     said: list[str] = []

@@ -167,7 +167,7 @@ def test_a_process_may_open_as_many_files_as_the_hard_limit_says() -> None:
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout == "(512, 512)\n"
 
@@ -194,7 +194,7 @@ def test_the_service_inherits_a_limit_of_open_files_that_holds_its_customers(
         "print(subprocess.run(['sh', '-c', 'ulimit -n'], capture_output=True, text=True).stdout)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
     assert int(done.stdout) == limit
 
@@ -202,7 +202,7 @@ def test_the_service_inherits_a_limit_of_open_files_that_holds_its_customers(
 def test_a_run_that_the_machine_cannot_carry_does_not_start() -> None:
     settings = ["--set", "load.users=900000000", "--set", "load.spawn_rate=900000000"]
     command = [sys.executable, "-m", "rushhour", "run", "gate", *settings]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 64
     assert "900,000,000 customers" in done.stderr
     assert "ulimit -n" in done.stderr

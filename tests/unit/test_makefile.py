@@ -45,7 +45,7 @@ def made(folder: Path, *words: str, **variables: str) -> tuple[int, list[str]]:
     stub.chmod(0o755)
     environment = {"PATH": os.environ["PATH"], **variables}
     done = subprocess.run(
-        ["make", *words], cwd=folder, env=environment, capture_output=True, timeout=30, check=False
+        ["make", *words], cwd=folder, env=environment, capture_output=True, timeout=120, check=False
     )
     calls = folder / "calls"
     return done.returncode, calls.read_text().split("\0")[:-1] if calls.exists() else []

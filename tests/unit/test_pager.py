@@ -110,7 +110,7 @@ def test_it_records_under_the_policys_path_and_says_what_is_wrong(tmp_path: Path
         try:
 
             def ask(method: str, path: str, body: bytes = b"") -> int:
-                connection = http.client.HTTPConnection("127.0.0.1", desk.server_address[1], timeout=5)
+                connection = http.client.HTTPConnection("127.0.0.1", desk.server_address[1], timeout=60)
                 try:
                     connection.request(method, path, body)
                     answer = connection.getresponse()

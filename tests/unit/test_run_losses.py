@@ -194,12 +194,17 @@ def test_nothing_is_predicted_from_a_failing_run_that_lost_rows(
     assert why.startswith(f"{name}: ")
 
 
+def manifests(run: RunDir) -> set[Path]:
+    return set((run.path / "manifest").iterdir())
+
+
 def test_a_worker_that_is_gone_with_its_rows_and_its_manifest_is_missed(tmp_path: Path) -> None:
     told, run = (
         h.healthy(),
         save(tmp_path / "run", dataclasses.replace(h.healthy(), requests=(), generator=())),
     )
     for worker in ("worker-1", "worker-2"):
+        before = manifests(run)
         writer = FactWriter(run)
         writer.write(
             dataclasses.replace(row, worker=worker, users=row.users // 2, started=row.started // 2)
@@ -208,7 +213,7 @@ def test_a_worker_that_is_gone_with_its_rows_and_its_manifest_is_missed(tmp_path
         writer.write(dataclasses.replace(row, worker=worker, count=row.count // 2) for row in told.requests)
         writer.close()
     assert load_history(run).losses == ()
-    *_, last = sorted((run.path / "manifest").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    [last] = manifests(run) - before
     last.unlink()
     assert {loss.file for loss in load_history(run).losses} == {"requests.jsonl", "generator.jsonl"}
     for name in ("requests.jsonl", "generator.jsonl"):

@@ -76,7 +76,7 @@ def test_a_second_run_waits_for_the_first_to_build(tmp_path: Path) -> None:
 
     def build(path: Path) -> None:
         building.set()
-        assert go.wait(5)
+        assert go.wait(60)
         (path / "rows").write_text("7")
 
     def first() -> None:
@@ -89,10 +89,10 @@ def test_a_second_run_waits_for_the_first_to_build(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert building.wait(5)
+    assert building.wait(60)
     with kept.held("small", lambda _: pytest.fail("built twice"), "small data", say) as path:
         assert (path / "rows").read_text() == "7"
-    thread.join(5)
+    thread.join(60)
     assert set(said) == {"another run builds the small data"}
 
 

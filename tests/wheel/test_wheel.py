@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from tests.judged_runs import ATTEMPTS, BUSY
 from tests.shop_service import CUSTOMERS, SHOP
 
 ROOT = Path(__file__).parents[2]
@@ -223,11 +224,13 @@ def test_the_help_of_the_small_installation_says_what_it_leaves_out(small: Path,
 
 def test_a_run_of_an_own_service_from_the_wheel(programs: Path, folder: Path) -> None:
     (folder / "scenarios.yaml").write_text(SCENARIOS)
-    done = run(folder, str(programs / "rushhour"), "run", "evening", "--stack", "embedded")
-    # The wheel is tested here, not the machine: other work on it may make the verdict unknown.
-    busy = done.returncode == 2 and "the machine was busy with other work" in done.stdout
+    for _ in range(ATTEMPTS):
+        done = run(folder, str(programs / "rushhour"), "run", "evening", "--stack", "embedded")
+        if done.returncode != 2:
+            break
+    # The wheel is tested here, not the machine: other work on it may make the verdict unknown each time.
+    busy = done.returncode == 2 and any(why in " ".join(done.stdout.split()) for why in BUSY)
     assert done.returncode == 0 or busy, done.stdout + done.stderr
     assert "scope-never-removed (certain)" in done.stdout
     assert LEAK in done.stdout
-    (report,) = (folder / "runs").glob("*evening/report.html")
-    assert report.stat().st_size > 100_000
+    assert (folder / "runs/latest/report.html").stat().st_size > 100_000
