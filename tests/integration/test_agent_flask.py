@@ -287,7 +287,7 @@ def start():
 app.test_client().get("/")
 for _ in range(3):
     next_sample()
-print([one["k"] for one in records() if one["k"] == "ended"])
+print([one["k"] for one in records() if one["k"] == "ended"], flush=True)  # nothing is, by os._exit
 proceed.set()
 agent_wrote("ended")
 next_sample()
