@@ -11,6 +11,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 SLOW_CREATE_US: Final = 1_000_000
+STUCK_S: Final = 3.0  # a spell from here on is no hiccup
 UNANSWERED_AFTER_S: Final = 0.5  # on both sides: neither moves
 SAMPLED_EVERY_S: Final = 1.0
 LOCK: Final = "Lock:"  # waits, as pg_stat_activity names them
@@ -23,7 +24,7 @@ class BackendSignals:
     """The signals of a server and of the pools of its name; `*_s` are the longest spells, in seconds."""
 
     server: str
-    connecting_s: float  # the pool counted at least two connections that nobody held
+    connecting_s: float  # the pool of a process counted at least two connections that nobody held
     connecting_max: int
     creates: int
     slow_creates: int  # opening took over a second
@@ -41,6 +42,7 @@ class BackendSignals:
     standby_s: float  # at least half of the backends at work did
     full: bool  # its pool was
     other_full: bool  # the pool of another server was
+    slow_openers: frozenset[int]  # processes with a long spell of that; without any, those that opened slowly
 
 
 def backend_signals(history: History, window: Window | None) -> tuple[BackendSignals, ...]:
@@ -71,22 +73,20 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         for sample in history.servers
         if sample.server == name and window.load_started_s <= sample.t_s <= window.end_s
     ]
-    creates: dict[int, int] = {}
+    creates: Counter[int] = Counter()
+    slow: set[int] = set()
     for times in history.times:
         if f.server_of(times.pool) == name:
-            for bound, count in times.create_us.items():
-                creates[bound] = creates.get(bound, 0) + count
-    connecting_s = max(
-        (
-            _longest_s(
-                (sample.t_s, sample.checked_out - sample.live >= 2)
-                for sample in samples
-                if (sample.pid, sample.pool) == key
-            )
-            for key in {(sample.pid, sample.pool) for sample in samples}
-        ),
-        default=0.0,
-    )
+            creates.update(times.create_us)
+            slow |= {times.pid for bound in times.create_us if _is_slow(bound)}
+    connecting_s: dict[int, float] = {}
+    for pid, pool in {(sample.pid, sample.pool) for sample in samples}:
+        longest_s = _longest_s(
+            (sample.t_s, sample.checked_out - sample.live >= 2)
+            for sample in samples
+            if (sample.pid, sample.pool) == (pid, pool)
+        )
+        connecting_s[pid] = max(connecting_s.get(pid, 0.0), longest_s)
     errors = [sample.error for sample in servers if sample.error]
     waiting = [
         out
@@ -98,10 +98,10 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
     unanswered = [(sample.t_s, _unanswered(waiting, sample)) for sample in servers if sample.error is None]
     return BackendSignals(
         server=name,
-        connecting_s=connecting_s,
+        connecting_s=max(connecting_s.values(), default=0.0),
         connecting_max=max((sample.checked_out - sample.live for sample in samples), default=0),
-        creates=sum(creates.values()),
-        slow_creates=sum(count for bound, count in creates.items() if bound > 2 * SLOW_CREATE_US),
+        creates=creates.total(),
+        slow_creates=sum(count for bound, count in creates.items() if _is_slow(bound)),
         silent_s=_silent_s(servers),
         last_error=errors[-1] if errors else "",
         unanswered_s=_longest_s((t_s, count >= 2) for t_s, count in unanswered),
@@ -114,7 +114,13 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         standby_s=_longest_s((sample.t_s, _mostly_wait(sample, STANDBY)) for sample in servers),
         full=name in full,
         other_full=bool(full - {name}),
+        slow_openers=frozenset(pid for pid, s in connecting_s.items() if s >= STUCK_S) or frozenset(slow),
     )
+
+
+def _is_slow(bound_us: int) -> bool:
+    """Return whether all of the times in a bucket with this upper bound are slow."""
+    return bound_us > 2 * SLOW_CREATE_US
 
 
 def _unanswered(waiting: list[f.CheckOut], sample: f.ServerSample) -> int:

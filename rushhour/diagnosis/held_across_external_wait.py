@@ -35,7 +35,7 @@ def find(signals: Signals) -> Finding | None:
     pressure, holds = signals.pressure, signals.holds
     if pressure is None or holds is None or not pressure.hurt:
         return None
-    if holds.elsewhere < MOST or (holds.server_idle is not None and holds.server_idle < MOST):
+    if not holds.mostly_elsewhere or (holds.server_idle is not None and holds.server_idle < MOST):
         return None
     return Finding(
         cause=CAUSE,

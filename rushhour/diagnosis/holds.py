@@ -28,7 +28,8 @@ MANY_AT_ONE_LINE: Final = 3  # connections of an owner
 FEW: Final = 0.1  # of the looks at those who are not at the server
 FOR_A_WHILE_S: Final = 0.5  # a connection that is out for less may have asked only once
 LATELY: Final = 0.25  # of the time that a connection is out: who asked once, or twice, seldom asked so lately
-MOST: Final = 0.5  # of the backends that idled
+MOST: Final = 0.5  # of the looks, or of the backends that idled
+SOME: Final = 0.25  # of the looks
 WAITED_SHARE: Final = 0.9  # of a wait that timed out: its last part, so that two in a row do not overlap
 
 
@@ -69,6 +70,7 @@ class HoldSignals:
     unasked: float = 0.0  # tasks and threads of no request that waited in vain, on average
     unasked_at: f.CallSite | None = None  # where most of them asked
     asked_again: float = 0.0  # of the idle backends of connections out for a while: asked again, lately
+    worked: float = 0.0  # of `driver`, what the server says it ran queries for; all, where it says nothing
 
     @property
     def may_try_again(self) -> bool:
@@ -78,6 +80,15 @@ class HoldSignals:
         """
         received = self.share_of_places("socket", among=ELSEWHERE)
         return self.asked_again >= MOST and received < NEARLY_ALL
+
+    @property
+    def mostly_elsewhere(self) -> bool:
+        """Whether most were elsewhere, of those of whom it is known what they waited for.
+
+        Who is in the driver while its backend idles reads its answer late: that says nothing.
+        """
+        known = 1 - (self.driver - self.worked)
+        return self.elsewhere >= MOST or (self.elsewhere >= SOME and self.elsewhere >= MOST * known)
 
     @property
     def waiting_for_another(self) -> float:
@@ -182,6 +193,7 @@ def hold_signals(history: History, pressure: PressureSignals | None) -> HoldSign
         unasked=waits_s[1] / full_s,
         unasked_at=_most_frequent(timeout.site for timeout in unasked),
         asked_again=_asked_again(pairs),
+        worked=_worked(shares["driver"], states["active"] / len(pairs) if pairs else None, pressure),
     )
 
 
@@ -226,6 +238,14 @@ def _claimed(late: list[f.PoolTimeout]) -> int:
         held += max(claim, default=0)
         most = max(most, held)
     return most
+
+
+def _worked(driver: float, active: float | None, pressure: PressureSignals) -> float:
+    """Return for how many of those in the driver the server ran a query.
+
+    Only long holds are joined with their backends one by one, so that all of its backends count as well.
+    """
+    return driver if active is None else min(driver, max(active, pressure.active_share or 0.0))
 
 
 Places = Counter[tuple[str, f.CallSite, f.CallSite | None]]

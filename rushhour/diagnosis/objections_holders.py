@@ -1,6 +1,7 @@
 """Objections from where the holders of a full pool were seen, and from what their backends did (pure)."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.holds import ELSEWHERE, HoldSignals
@@ -11,6 +12,8 @@ from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
+
+LATE: Final = 0.25  # of the looks: in the driver, and their backends did nothing
 
 
 def elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
@@ -54,18 +57,6 @@ def too_short(signals: Signals, history: History) -> Iterator[Objection]:
             f"{share:.0%} of the time that connections were out was in holds of a tenth of a second or less"
         )
         yield Objection("the agent", says, "pool.jsonl times.hold_us", refutes=share >= NEARLY_ALL)
-
-
-def mostly_connecting(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict a cause that rests on where the holders were: nobody had most of the connections yet."""
-    del history
-    pressure = signals.pressure
-    if pressure is not None and pressure.connecting_share >= MOST:
-        share = pressure.connecting_share
-        says = (
-            f"{share:.0%} of the connections out were still being opened, or tested, while the pool was full"
-        )
-        yield Objection("the agent", says, "pool.jsonl sample.checked_out, live")
 
 
 def not_streaming(signals: Signals, history: History) -> Iterator[Objection]:
@@ -209,6 +200,22 @@ def asks_again(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the servers", says, "postgres.jsonl backends.state_s, pool.jsonl checkout.taken_s")
 
 
+def late_answers(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait for the world outside: holders wait for the server far longer than it works.
+
+    They read its answers late, as without CPU, so that little is known of what they would wait for with it.
+    """
+    del history
+    holds = signals.holds
+    if holds is not None and holds.driver - holds.worked >= LATE:
+        says = (
+            f"{holds.driver:.0%} of the looks at holders found them waiting for the server, which ran their "
+            f"queries for {holds.worked:.0%} of the time: its answers were read late"
+        )
+        at_most: Confidence = "likely" if holds.elsewhere >= MOST else "possible"
+        yield Objection("the servers", says, "pool.jsonl doing.driver, postgres.jsonl states", at_most)
+
+
 def busy_server(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a cause in which the holders wait for anything but the server."""
     holds, pressure = signals.holds, signals.pressure
@@ -273,7 +280,7 @@ def few_backends(signals: Signals, history: History) -> Iterator[Objection]:
 
 
 def being_opened(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict connections at work: most of those that the pool counts are not in the service's hands."""
+    """Contradict a cause that rests on what holders do: nobody has most of the connections in hand."""
     del history
     pressure = signals.pressure
     if pressure is not None and pressure.connecting_share >= MOST:

@@ -6,7 +6,7 @@ from typing import Final
 from rushhour.diagnosis import shared_session
 from rushhour.diagnosis.objection import Objection
 from rushhour.diagnosis.signals import Signals
-from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, killed, leaked_at_end
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent, leaked_at_end
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -88,19 +88,19 @@ def left_open(signals: Signals, history: History) -> Iterator[Objection]:
 def killed_unseen(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that every connection came back: a killed process may have taken one that was not seen."""
     window = signals.metrics.window
-    ended = killed(history, window.end_s - LAST_SAMPLE_WITHIN_S) if window is not None else frozenset()
+    ended = fell_silent(history, window.end_s - LAST_SAMPLE_WITHIN_S) if window is not None else frozenset()
     if ended:
         were = "1 process was" if len(ended) == 1 else f"{len(ended)} processes were"
-        says = f"{were} killed, and the last tenth of a second of each was not seen"
+        says = f"{were} killed, or stood still to the end: what it took last was not seen"
         yield Objection("the agent", says, "pool.jsonl process.exited_s, sample", "likely")
 
 
 def ended_holding(signals: Signals, history: History) -> Iterator[Objection]:
-    """Contradict that every connection came back: some went with their process, under load."""
+    """Contradict that every connection came back: some went with their process, or are out in it."""
     window = signals.metrics.window
     if window is None:
         return
-    gone = killed(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S)
+    gone = fell_silent(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S)
     last = {
         (sample.pid, sample.pool): sample
         for sample in history.pools
@@ -109,7 +109,8 @@ def ended_holding(signals: Signals, history: History) -> Iterator[Objection]:
     lost = [sample for sample in last.values() if sample.checked_out]
     if lost:
         out, pids = sum(sample.checked_out for sample in lost), {sample.pid for sample in lost}
-        says = f"under load {len(pids)} of its processes ended with connections out ({out} in all)"
+        were = "1 of its processes was" if len(pids) == 1 else f"{len(pids)} of its processes were"
+        says = f"under load {were} killed, or stood still, with connections out ({out} in all)"
         yield Objection("the service", says, "pool.jsonl sample.checked_out, t_s")
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Final
 
+from rushhour.diagnosis.backend import STUCK_S
 from rushhour.diagnosis.objection import MOST, Objection
 from rushhour.diagnosis.outside import BUSY_CORES, STARVED_SHARE
 from rushhour.diagnosis.pressure import server_samples, without_other_pools
 from rushhour.diagnosis.signals import Signals
-from rushhour.diagnosis.slow_backend import opening_alone, seen_slow, signs_of
+from rushhour.diagnosis.slow_backend import UNANSWERED_S, opening_alone, seen_slow, signs_of
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -42,6 +43,16 @@ def slow_to_open_alone(signals: Signals) -> bool:
     """Return whether servers show no other sign of trouble than connections that are slow to open."""
     signed = [backend for backend in signals.backends if signs_of(backend, locked=True)]
     return bool(signed) and all(opening_alone(backend) for backend in signed)
+
+
+def slow_for(signals: Signals, share: float) -> bool:
+    """Return whether a server shows signs of trouble, if only this share of the spells of waiting counts."""
+    return any(
+        seen_slow(backend)
+        or backend.connecting_s * share >= STUCK_S
+        or backend.unanswered_s * share >= UNANSWERED_S
+        for backend in signals.backends
+    )
 
 
 def without_cpu(signals: Signals, history: History) -> Iterator[Objection]:

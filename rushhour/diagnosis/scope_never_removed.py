@@ -68,7 +68,7 @@ def _confidence(leak: LeakSignals) -> Confidence:
         return "likely"  # or one session of all threads, which is never removed either
     if leak.spans_requests or leak.in_registry:
         return "certain" if leak.leaked > 1 else "likely"
-    return "likely" if leak.leaked >= 3 else "possible"
+    return "likely" if leak.leaked >= 3 and not leak.by_tasks else "possible"
 
 
 def _summary(leak: LeakSignals) -> str:

@@ -1,6 +1,6 @@
 """Rule: a server is slow or does not answer; connections wait for it, and not for each other."""
 
-from rushhour.diagnosis.backend import BackendSignals, backend_evidence
+from rushhour.diagnosis.backend import STUCK_S, BackendSignals, backend_evidence
 from rushhour.diagnosis.findings import Evidence, Finding
 from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.signals import LOCKED_S, Signals
@@ -18,7 +18,7 @@ FIX_OPENING = (
     "`pool_recycle` is too short, or the resolution of a name, TLS, a pooler or a hook takes its time."
 )
 
-STUCK_S = 3.0  # a spell from here on is no hiccup
+MOST = 0.5  # of the time that its pool was full
 UNANSWERED_S = 1.5  # samples come once a second, so a spell is known to within one at each end
 QUEUED_S = 2.0  # a shorter queue in front of a full pool is nobody's trouble
 MANY_LOST = 3  # errors, besides a spell of silence that they explain
@@ -73,9 +73,11 @@ def find(signals: Signals) -> Finding | None:
 def _share(pressure: PressureSignals, backend: BackendSignals) -> float:
     """Return the share of the connections out that wait for the server.
 
-    Where it is only slow to open them, those that are open do not.
+    Where it is only slow to open them, those that are open do not. Where it was not observed, and opened none
+    for most of the time, they may.
     """
-    return pressure.connecting_share if opening_alone(backend) else 1 - pressure.leaked_share
+    dead = not pressure.observed and backend.connecting_s >= MOST * pressure.full_s
+    return pressure.connecting_share if opening_alone(backend) and not dead else 1 - pressure.leaked_share
 
 
 def _may_be_own(signals: Signals, server: str) -> bool:

@@ -21,7 +21,7 @@ from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
-from rushhour.diagnosis.slow_backend import STUCK_S
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
@@ -98,23 +98,28 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a server that is waited for: the service's process itself stood still.
 
     A call in C that keeps the interpreter's lock stops the agent's thread as well; so does a lack of CPU.
+    Only the processes in which the trouble was seen are asked: the others may do what they like.
     """
-    window = signals.metrics.window
+    window, pressure = signals.metrics.window, signals.pressure
     if window is None:
         return
     looked: dict[int, list[float]] = {}
     for sample in history.pools:
         if window.measures(sample.t_s):
             looked.setdefault(sample.pid, []).append(sample.t_s)
-    stood_s, of_s = max((_gaps(sorted(at)) for at in looked.values()), default=(0.0, 0.0))
-    if of_s and stood_s >= STOOD_SHARE * of_s:
+    opened = {pid for backend in signals.backends for pid in backend.slow_openers}
+    concerned = (opened if pressure is None else opened | {pressure.pid}) or looked.keys()
+    stood = [_gaps(sorted(looked.get(pid, []))) for pid in concerned]
+    shares = [stood_s / of_s if of_s else 0.0 for stood_s, of_s in stood]
+    if max(shares, default=0.0) >= STOOD_SHARE:
+        stood_s, of_s = stood[shares.index(max(shares))]
         site = signals.processes.loop_site
         where = f"; its event loop was at {at_line(site)} then" if site is not None else ""
         says = f"for {stood_s:.0f} of {of_s:.0f} s its thread did not run in the service's process{where}"
-        # Who seldom runs opens connections slowly, whatever the server does: the time that it ran counts.
-        slow_s = max((backend.connecting_s for backend in signals.backends), default=0.0)
-        explains = slow_s * (1 - stood_s / of_s) < STUCK_S and servers.slow_to_open_alone(signals)
-        refutes = stood_s >= MOST * of_s and explains
+        # Who seldom runs opens connections and reads answers late, whatever the server does: the time that it
+        # ran counts.
+        ran = 1 - min(shares)
+        refutes = ran <= MOST and not servers.slow_for(signals, ran)
         yield Objection("the agent", says, "pool.jsonl sample.t_s", refutes=refutes)
 
 
@@ -130,7 +135,8 @@ def _gaps(moments: list[float]) -> tuple[float, float]:
 def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that there are too few connections: processes end under load, and others take their place.
 
-    Whoever waited for the next process then asks for its connections at once.
+    Whoever waited for the next process then asks for its connections at once. Nobody has to wait for it where
+    others go on, as where each worker in turn is replaced in order after so many requests.
     """
     window, pressure = signals.metrics.window, signals.pressure
     if window is None or pressure is None:
@@ -142,7 +148,9 @@ def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
     its = lives.get(pressure.pid, [])
     before_or_after = [one for one in lives.values() if its and (one[-1] < its[0] or its[-1] < one[0])]
     measured_s = window.load_ended_s - window.measured_from_s
-    if before_or_after and its[-1] - its[0] < MOST * measured_s:
+    without_any_s, _ = _gaps(sorted(moment for one in lives.values() for moment in one))
+    waited = without_any_s or fell_silent(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S) & lives.keys()
+    if before_or_after and waited and its[-1] - its[0] < MOST * measured_s:
         says = (
             f"the process with this pool was there for {its[-1] - its[0]:.1f} of {measured_s:.1f} s, and "
             "others before or after it: who waits for the next process asks for its connections at once"
@@ -214,21 +222,21 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen, leaks.session_shared),
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen, leaks.session_shared),
     "held-across-external-wait": (
-        *(holders.busy_server, holders.not_seen, holders.too_short, holders.mostly_connecting),
+        *(holders.busy_server, holders.not_seen, holders.too_short, holders.being_opened),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
-        *(holders.comes_back_after, holders.asks_again),
+        *(holders.comes_back_after, holders.asks_again, holders.late_answers),
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
-        *(holders.too_short, holders.mostly_connecting),
+        *(holders.too_short, holders.being_opened),
     ),
     "abandoned-stream": (
         *(holders.busy_server, holders.not_seen),
-        *(holders.too_short, holders.mostly_connecting),
+        *(holders.too_short, holders.being_opened),
     ),
     "nested-checkout": (
         *(holders.not_in_queue, holders.busy_server, holders.not_seen),
-        *(holders.too_short, holders.kept_to_the_end, holders.mostly_connecting),
+        *(holders.too_short, holders.kept_to_the_end, holders.being_opened),
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),

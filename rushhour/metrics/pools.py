@@ -128,10 +128,10 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
     )
 
 
-def killed(history: History, ended_s: float) -> frozenset[int]:
+def fell_silent(history: History, ended_s: float) -> frozenset[int]:
     """Return the processes that took connections, and fell silent before `ended_s` without an orderly end.
 
-    Nothing is known of the last tenth of a second of such a process.
+    They were killed, or stand still. Nothing is known of the last tenth of a second of a killed one.
     """
     newest = {process.pid: process for process in history.processes}
     exited = {pid for pid, process in newest.items() if process.exited_s is not None}

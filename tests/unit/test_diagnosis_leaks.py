@@ -74,6 +74,19 @@ def test_one_session_of_a_module_in_each_of_two_processes_is_not_certainly_one_p
     assert "its own" in found.fix or "of its own" in found.fix
 
 
+@pytest.mark.parametrize(("by_task", "confidence"), [(False, "likely"), (True, "possible")])
+def test_one_leak_by_a_task_of_each_process_is_hardly_a_session_of_a_thread(
+    by_task: bool, confidence: str
+) -> None:
+    history = few(leaks=3, requests=3, checkouts=3)
+    one_each = tuple(
+        dataclasses.replace(out, pid=h.PID + number, by_task=by_task)
+        for number, out in enumerate(history.checkouts)
+    )
+    found = diagnosed(dataclasses.replace(history, checkouts=one_each))
+    assert (found.cause, found.confidence) == ("scope-never-removed", confidence)
+
+
 def test_a_check_out_for_every_request_shows_an_unclosed_path() -> None:
     found = diagnosed(few(leaks=6, requests=6, checkouts=6))
     assert (found.cause, found.confidence) == ("unclosed-path", "likely")

@@ -320,6 +320,35 @@ def test_a_pool_is_full_for_no_longer_than_its_process_lives() -> None:
     assert any("before or after it" in str(item.value) for item in found.evidence)
 
 
+@pytest.mark.parametrize(("in_order", "confidence"), [(True, "likely"), (False, "possible")])
+def test_workers_that_are_replaced_in_turn_keep_nobody_waiting_for_the_next(
+    in_order: bool, confidence: str
+) -> None:
+    """As after so many requests each (gunicorn's max_requests): the others go on."""
+
+    def worker(slot: int, t_s: float) -> int:
+        return 1000 * (slot + 1) + int(t_s + slot * 1.3) // 6
+
+    history = zoo.saturated()
+    pools = tuple(
+        dataclasses.replace(one, pid=worker(slot, one.t_s)) if one.pool == "replica" else one
+        for one in history.pools
+        for slot in range(4)
+    )
+    last_s = {one.pid: one.t_s for one in pools}
+    process = history.processes[0]
+    processes = tuple(
+        dataclasses.replace(process, pid=pid, t_s=t_s, exited_s=t_s if in_order else None)
+        for pid, t_s in last_s.items()
+    )
+    changed: dict[str, Any] = {
+        name: tuple(dataclasses.replace(one, pid=worker(0, one.t_s)) for one in getattr(history, name))
+        for name in ("doing", "pool_timeouts")
+    }
+    found = zoo.diagnosed(dataclasses.replace(history, pools=pools, processes=processes, **changed))
+    assert (found.cause, found.confidence) == ("saturation", confidence)
+
+
 def test_connections_that_are_being_opened_are_not_at_work() -> None:
     """The server, or something on the way, ends them again and again."""
     history = zoo.saturated()

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from rushhour.diagnosis import Diagnosis, diagnose
+from rushhour.metrics.measure import measure
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 from tests.unit import histories as h
@@ -147,10 +149,13 @@ def test_who_asks_a_partner_again_and_again_tries_no_lock(receiving: int, confid
     assert "app/rewards.py:12" in found.summary
 
 
-def test_tries_that_lack_cpu_are_no_certain_saturation() -> None:
-    """Without CPU most of a try is spent in the driver, while the backend idles."""
-    found = zoo.diagnosed(asking_again(zoo.story(), 0.03, driver=40))
-    assert (found.cause, found.confidence) == ("saturation", "possible")
+@pytest.mark.parametrize(
+    ("driver", "cause"), [(40, "held-across-external-wait"), (50, "saturation"), (59, "saturation")]
+)
+def test_who_is_in_the_driver_while_its_backend_idles_reads_its_answer_late(driver: int, cause: str) -> None:
+    """Without CPU most of a try is spent there; who inserts row after row is hardly ever elsewhere."""
+    found = zoo.diagnosed(asking_again(zoo.story(), 0.03, driver=driver))
+    assert (found.cause, found.confidence) == (cause, "possible")
     assert "it is an own-lock-chain: who has it sets the pace" in found.summary
 
 
@@ -234,6 +239,54 @@ def test_what_a_few_holders_do_is_not_certain_where_most_connections_are_still_o
     )
     found = zoo.diagnosed(dataclasses.replace(history, pools=seen))
     assert (found.cause, found.confidence) == (cause, confidence)
+
+
+@pytest.mark.parametrize(("told", "confidence"), [(zoo.black_hole, "likely"), (h.dead_backend, "certain")])
+def test_another_process_that_stands_still_does_not_clear_a_server(
+    told: Callable[[], History], confidence: str
+) -> None:
+    def beside(history: History) -> Diagnosis:
+        other = tuple(
+            dataclasses.replace(one, pid=77, checked_out=1, live=1, waiting=0, timeouts=0)
+            for one in history.pools
+            if one.pool == "replica" and int(one.t_s) % 5 == 0
+        )
+        history = dataclasses.replace(history, pools=(*history.pools, *other))
+        return diagnose(history, measure(h.scenario(), history))
+
+    found = beside(told())
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", confidence)
+    found = beside(slow_to_open(silent=False))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+
+
+@pytest.mark.parametrize("opening", [18, 5])
+def test_a_server_that_was_not_observed_may_keep_those_who_wait_for_an_answer_as_well(opening: int) -> None:
+    history = h.dead_backend()
+    pools = tuple(
+        dataclasses.replace(one, live=one.checked_out - opening) if one.checked_out == h.CAPACITY else one
+        for one in history.pools
+    )
+    history = dataclasses.replace(history, servers=(), pools=pools)
+    found = diagnose(history, measure(h.scenario(), history))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+
+
+def test_answers_that_are_read_late_leave_a_doubt_where_holders_are() -> None:
+    made = zoo.story()
+    zoo.full_pool(made)
+    zoo.doing(made, driver=22, elsewhere=38)
+    zoo.backends(made, "idle in transaction", lambda _: 0.9, count=h.CAPACITY)
+    for number in range(h.CAPACITY):
+        made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=h.STARTED_S + 4)
+    history = made.history()
+    found = zoo.diagnosed(history)
+    assert (found.cause, found.confidence) == ("held-across-external-wait", "likely")
+    assert any("read late" in str(item.value) for item in found.evidence)
+    half = dataclasses.replace(
+        history, servers=tuple(dataclasses.replace(one, states={"active": 3}) for one in history.servers)
+    )
+    assert zoo.diagnosed(half).confidence == "certain"
 
 
 def test_connections_that_were_slow_to_open_and_are_at_work_since_are_not_slow_to_open() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from rushhour.diagnosis.sites import HeldCheckout, held_checkouts
 from rushhour.diagnosis.units import unit_of
-from rushhour.metrics.pools import PoolUse, killed, pool_uses
+from rushhour.metrics.pools import PoolUse, fell_silent, pool_uses
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -192,7 +192,7 @@ class Findings:
     @property
     def killed(self) -> int:
         """How many processes that took connections were killed; of use once the command has ended."""
-        return len(killed(self.history(), math.inf))
+        return len(fell_silent(self.history(), math.inf))
 
     def left_at_exit(self) -> dict[Place, int]:
         """Count by place the short check-outs that were out, and had not leaked, when their process ended."""

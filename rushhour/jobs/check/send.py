@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from rushhour.errors import StackError
 from rushhour.jobs.check.result import Answer, CheckResult, Request, parse_request, unrequested
-from rushhour.metrics.pools import killed
+from rushhour.metrics.pools import fell_silent
 from rushhour.observe.watch import PoolReader
 from rushhour.process.waiting import came_true
 from rushhour.rundir import Recorder
@@ -57,7 +57,7 @@ def run_check(lines: Sequence[str], running: Running, watcher: PoolReader, recor
         ),
         unrequested=tuple(sorted(unrequested(routes, requests))),
         samples=len(samples),
-        unseen=len(killed(f.History(environment=None, processes=processes, pools=samples), ended_s)),
+        unseen=len(fell_silent(f.History(environment=None, processes=processes, pools=samples), ended_s)),
     )
 
 
