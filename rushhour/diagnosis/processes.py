@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -23,7 +24,7 @@ class ProcessSignals:
     sharers: frozenset[int]  # processes that used one, the one that opened it included
     shared_uses: int  # check-outs of them
     shared_pools: tuple[str, ...]
-    loop_samples: int
+    loop_samples: int  # of the process whose pool was in trouble, or of all
     loop_blocked: int  # looks that found a whole event loop waiting for a server
     loop_site: f.CallSite | None
     limits: Mapping[str, tuple[int, int]]  # server -> most connections, max_connections
@@ -46,7 +47,9 @@ class ProcessSignals:
         return self.loop_blocked / self.loop_samples if self.loop_samples else 0.0
 
 
-def process_signals(history: History, window: Window | None) -> ProcessSignals:
+def process_signals(
+    history: History, window: Window | None, pressure: PressureSignals | None
+) -> ProcessSignals:
     """Compute the signals."""
     kinds: Counter[str] = Counter()
     for event in history.events:
@@ -58,7 +61,7 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
     brief = [item for item in inherited if last_s.get(item.pid, item.t_s) <= item.t_s + BRIEF_S]
     holders = Counter((item.pool, pid) for item in inherited for pid in item.server_pids)
     by_opener, shared_site = _shared_checkouts(history, inherited)
-    loops = [loop for loop in history.loops if window is not None and window.after_warm_up(loop.t_s)]
+    loops = _loops(history, window, pressure)
     sites: Counter[f.CallSite] = Counter()
     for loop in loops:
         if loop.blocked and loop.site is not None:
@@ -93,6 +96,17 @@ def process_signals(history: History, window: Window | None) -> ProcessSignals:
         shared_briefly=len({(item.pool, pid) for item in brief for pid in item.server_pids}),
         shared_site=shared_site,
     )
+
+
+def _loops(history: History, window: Window | None, pressure: PressureSignals | None) -> list[f.LoopSample]:
+    """Return the looks at the event loop of the process whose pool was in trouble; of all, if none was.
+
+    One loop of four that is blocked makes the others neither slow nor its own any better.
+    """
+    loops = [loop for loop in history.loops if window is not None and window.after_warm_up(loop.t_s)]
+    if pressure is None or not pressure.hurt:
+        return loops
+    return [loop for loop in loops if loop.pid == pressure.pid] or loops
 
 
 def numbers_of(version: str) -> tuple[int, ...]:

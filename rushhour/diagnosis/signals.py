@@ -72,7 +72,7 @@ def read_signals(history: History, metrics: Metrics) -> Signals:
         pressure=pressure,
         holds=hold_signals(history, pressure),
         backends=backend_signals(history, window),
-        processes=process_signals(history, window),
+        processes=process_signals(history, window, pressure),
         outside=outside_signals(history, window),
         locks=lock_signals(history, window, pressure),
     )

@@ -11,13 +11,14 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
+from rushhour.diagnosis import blocked_worker
 from rushhour.diagnosis import objections_forks as forks
 from rushhour.diagnosis import objections_holders as holders
 from rushhour.diagnosis import objections_leaks as leaks
 from rushhour.diagnosis import objections_locks as locks
 from rushhour.diagnosis import objections_servers as servers
 from rushhour.diagnosis.findings import Confidence
-from rushhour.diagnosis.objection import HARDLY_ANY, MOST, Objection
+from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, Objection
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
@@ -123,6 +124,22 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl sample.t_s", refutes=refutes)
 
 
+def _blocked_loop(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict what holders are seen at: they wait for an event loop that is blocked, at many lines.
+
+    At a single line it is a cause of its own.
+    """
+    del history
+    processes = signals.processes
+    blocked = processes.loop_samples >= ENOUGH_LOOKS and processes.loop_share >= MOST
+    if blocked and blocked_worker.find(signals) is None:
+        says = (
+            f"{processes.loop_share:.0%} of the looks at the event loop found all of it blocked, at many "
+            "lines: who waits goes on late, whatever it is for"
+        )
+        yield Objection("the agent", says, "pool.jsonl loop")
+
+
 def _gaps(moments: list[float]) -> tuple[float, float]:
     """Return the seconds in gaps between samples, and in all."""
     steps = [later - earlier for earlier, later in pairwise(moments)]
@@ -225,10 +242,11 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
         *(holders.busy_server, holders.not_seen, holders.too_short, holders.being_opened),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
         *(holders.comes_back_after, holders.asks_again, holders.late_answers),
+        _blocked_loop,
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
-        *(holders.too_short, holders.being_opened),
+        *(holders.too_short, holders.being_opened, _blocked_loop),
     ),
     "abandoned-stream": (
         *(holders.busy_server, holders.not_seen),
@@ -241,11 +259,11 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
         *(holders.left_out, holders.few_backends, holders.being_opened),
-        *(servers.not_at_work, _short_lived),
+        *(servers.not_at_work, _short_lived, _blocked_loop),
     ),
     "slow-or-dead-backend": (
         *(holders.elsewhere, locks.own_locks, locks.locks_alike),
-        *(servers.on_the_way, servers.without_cpu, _stood_still),
+        *(servers.on_the_way, servers.without_cpu, _stood_still, _blocked_loop),
     ),
     "own-lock-chain": (locks.at_work, locks.not_at_locks, locks.locks_of_others, locks.through_others),
     "blocked-worker": (_idle_loop_server, _quick_answers),

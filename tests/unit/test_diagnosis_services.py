@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -258,6 +259,39 @@ def test_another_process_that_stands_still_does_not_clear_a_server(
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", confidence)
     found = beside(slow_to_open(silent=False))
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
+
+
+BLOCKED = ("blocked-worker", "certain")
+
+
+@pytest.mark.parametrize(
+    ("lines", "loops", "driver", "elsewhere"),
+    [
+        (1, 4, BLOCKED, BLOCKED),  # one of four loops
+        (1, 1, BLOCKED, BLOCKED),
+        (5, 4, ("slow-or-dead-backend", "possible"), ("held-across-external-wait", "possible")),
+    ],
+)
+def test_who_waits_for_a_blocked_loop_says_nothing_of_what_it_waits_for(
+    lines: int, loops: int, driver: tuple[str, str], elsewhere: tuple[str, str]
+) -> None:
+    for what, answer in (("driver", driver), ("elsewhere", elsewhere)):
+        made = zoo.story()
+        zoo.full_pool(made)
+        zoo.doing(made, **{what: 60})
+        zoo.backends(made, "idle in transaction", lambda _: 0.9, count=h.CAPACITY)
+        for number in range(h.CAPACITY):
+            seen: dict[str, Any] = {f"in_{what}" if what == "driver" else what: 60}
+            ended_s = h.STARTED_S + 8
+            made.checkout(number, 3.0, f"t{number}", request_ended_s=None, returned_s=ended_s, **seen)
+        for second in range(zoo.LOAD_S):
+            site = dataclasses.replace(zoo.WAIT_SITE, line=second % lines)
+            counts: dict[str, Any] = {"driver": 0, "waits": 9, "at_site": 9}
+            made.add("loops", f.LoopSample(h.STARTED_S + second, h.PID, 10, 9, site, **counts))
+            others = range(1, loops)
+            made.add("loops", *(f.LoopSample(h.STARTED_S + second, pid, 10, 0, None) for pid in others))
+        found = zoo.diagnosed(made.history())
+        assert (found.cause, found.confidence) == answer
 
 
 @pytest.mark.parametrize("opening", [18, 5])
