@@ -2,6 +2,8 @@
 
 from rushhour.diagnosis.backend import STUCK_S, BackendSignals, backend_evidence
 from rushhour.diagnosis.findings import Evidence, Finding
+from rushhour.diagnosis.holds import HoldSignals
+from rushhour.diagnosis.objection import ENOUGH_LOOKS
 from rushhour.diagnosis.pressure import PressureSignals
 from rushhour.diagnosis.signals import LOCKED_S, Signals
 from rushhour.rundir import facts as f
@@ -50,7 +52,7 @@ def find(signals: Signals) -> Finding | None:
     return Finding(
         cause=CAUSE,
         confidence="certain" if len(signs) > 1 else "likely",
-        share=_share(pressure, backend) if pressure is not None and on_pool else 1.0,
+        share=_share(pressure, signals.holds, backend) if pressure is not None and on_pool else 1.0,
         summary=f"The {backend.server} was slow or did not answer: {', '.join(signs)}.{_or_the_way(backend)}",
         fix=f"{FIX_OPENING} {FIX}" if opening_alone(backend) else FIX,
         evidence=(
@@ -70,14 +72,17 @@ def find(signals: Signals) -> Finding | None:
     )
 
 
-def _share(pressure: PressureSignals, backend: BackendSignals) -> float:
-    """Return the share of the connections out that wait for the server.
+def _share(pressure: PressureSignals, holds: HoldSignals | None, backend: BackendSignals) -> float:
+    """Return the share of the connections out that wait for the server: to be opened, or for an answer.
 
     Where it is only slow to open them, those that are open do not. Where it was not observed, and opened none
     for most of the time, they may.
     """
     dead = not pressure.observed and backend.connecting_s >= MOST * pressure.full_s
-    return pressure.connecting_share if opening_alone(backend) and not dead else 1 - pressure.leaked_share
+    if opening_alone(backend) and not dead:
+        return pressure.connecting_share
+    in_driver = holds.driver if holds is not None and holds.looks >= ENOUGH_LOOKS else 1.0
+    return pressure.connecting_share + pressure.busy_share * in_driver
 
 
 def _may_be_own(signals: Signals, server: str) -> bool:

@@ -306,6 +306,36 @@ def test_a_server_that_was_not_observed_may_keep_those_who_wait_for_an_answer_as
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", "possible")
 
 
+@pytest.mark.parametrize("sign", ["two requests lost", "silent for a moment"])
+@pytest.mark.parametrize(("in_driver", "cause"), [(0, "held-across"), (20, "held-across"), (60, "slow-or")])
+def test_a_server_that_few_wait_for_did_not_fill_the_pool(sign: str, in_driver: int, cause: str) -> None:
+    """It shows a sign of trouble of its own, while nearly all who hold a connection wait for a partner."""
+    history, made = zoo.external(), h.Story()
+    doing = tuple(
+        dataclasses.replace(one, driver=in_driver, elsewhere=60 - in_driver, lines=((zoo.WAIT_SITE, 60),))
+        for one in history.doing
+    )
+    lost = sign == "two requests lost"
+    for number in (900, 901):
+        ended_s = h.STARTED_S + 12
+        made.checkout(number, 3.0, "x", in_driver=90, request_ended_s=None, returned_s=ended_s)
+    resting = tuple(f.Backend(9000 + number, "idle", None, 3.0) for number in (900, 901))
+    servers = tuple(
+        one
+        if one.server != "replica"
+        else dataclasses.replace(one, backends=one.backends + resting)
+        if lost
+        else dataclasses.replace(one, error="no answer", states={}, backends=())
+        if 8 <= one.t_s - h.STARTED_S <= 12
+        else one
+        for one in history.servers
+    )
+    checkouts = (*history.checkouts, *(made.facts["checkouts"] if lost else ()))
+    found = zoo.diagnosed(dataclasses.replace(history, servers=servers, doing=doing, checkouts=checkouts))
+    assert found.cause.startswith(cause)
+    assert found.cause.startswith("slow") or any(text.startswith("slow-or") for text in found.amplifiers)
+
+
 def test_answers_that_are_read_late_leave_a_doubt_where_holders_are() -> None:
     made = zoo.story()
     zoo.full_pool(made)
