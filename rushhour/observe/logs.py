@@ -35,8 +35,10 @@ KINDS: Final = {
         r"concurrent operations are not permitted|is already in progress|another operation is in progress",
         re.I,
     ),
+    # A session that the server ends because its client let it idle for too long says nothing of the server.
     "backend_lost": re.compile(
-        r"closed the connection unexpectedly|terminating connection|connection refused|connection reset"
+        r"closed the connection unexpectedly|terminating connection(?! due to (?:idle|transaction))"
+        r"|connection refused|connection reset"
         r"|timeout expired|could not receive data|not currently accepting connections|starting up|gone away",
         re.I,
     ),

@@ -204,6 +204,10 @@ def test_the_last_reading_of_a_log_counts_every_error_of_a_backlog(tmp_path: Pat
         ("IllegalStateChangeError: Method 'close()' ... method is already in progress", "shared_session"),
         ("InterfaceError: (a) cannot perform operation: another operation is in progress", "shared_session"),
         ("OperationalError: (a) server closed the connection unexpectedly", "backend_lost"),
+        ("OperationalError: (a) terminating connection due to administrator command", "backend_lost"),
+        ("OperationalError: (a) terminating connection due to conflict with recovery", "backend_lost"),
+        ("InternalError: (a) terminating connection due to idle-in-transaction timeout", None),
+        ("OperationalError: (a) terminating connection due to transaction timeout", None),
         ("TimeoutError: QueuePool limit of size 5 overflow 0 reached", None),
     ],
 )  # fmt: skip
