@@ -82,13 +82,15 @@ class HoldSignals:
         return self.asked_again >= MOST and received < NEARLY_ALL
 
     @property
-    def mostly_elsewhere(self) -> bool:
-        """Whether most were elsewhere, of those of whom it is known what they waited for.
+    def late(self) -> float:
+        """The share of those in the driver while their backends idle: they read answers late; 0 if few."""
+        late = self.driver - self.worked
+        return late if late >= SOME else 0.0
 
-        Who is in the driver while its backend idles reads its answer late: that says nothing.
-        """
-        known = 1 - (self.driver - self.worked)
-        return self.elsewhere >= MOST or (self.elsewhere >= SOME and self.elsewhere >= MOST * known)
+    @property
+    def mostly_elsewhere(self) -> bool:
+        """Whether most were elsewhere, of those of whom it is known what they wait for: all but the late."""
+        return self.elsewhere >= max(SOME, MOST * (1 - self.late))
 
     @property
     def waiting_for_another(self) -> float:

@@ -1,7 +1,6 @@
 """Objections from where the holders of a full pool were seen, and from what their backends did (pure)."""
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.holds import ELSEWHERE, HoldSignals
@@ -12,8 +11,6 @@ from rushhour.diagnosis.sites import at
 from rushhour.metrics.wording import counted
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
-
-LATE: Final = 0.25  # of the looks: in the driver, and their backends did nothing
 
 
 def elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
@@ -203,14 +200,14 @@ def asks_again(signals: Signals, history: History) -> Iterator[Objection]:
 def late_answers(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a wait for the world outside: holders wait for the server far longer than it works.
 
-    They read its answers late, as without CPU, so that little is known of what they would wait for with it.
+    Its answers come, or are read, late, as without CPU: little is known of what they would wait for with it.
     """
     del history
     holds = signals.holds
-    if holds is not None and holds.driver - holds.worked >= LATE:
+    if holds is not None and holds.late:
         says = (
             f"{holds.driver:.0%} of the looks at holders found them waiting for the server, which ran their "
-            f"queries for {holds.worked:.0%} of the time: its answers were read late"
+            f"queries for {holds.worked:.0%} of the time: answers came, or were read, late"
         )
         at_most: Confidence = "likely" if holds.elsewhere >= MOST else "possible"
         yield Objection("the servers", says, "pool.jsonl doing.driver, postgres.jsonl states", at_most)

@@ -346,11 +346,12 @@ def test_answers_that_are_read_late_leave_a_doubt_where_holders_are() -> None:
     history = made.history()
     found = zoo.diagnosed(history)
     assert (found.cause, found.confidence) == ("held-across-external-wait", "likely")
-    assert any("read late" in str(item.value) for item in found.evidence)
-    half = dataclasses.replace(
-        history, servers=tuple(dataclasses.replace(one, states={"active": 3}) for one in history.servers)
-    )
-    assert zoo.diagnosed(half).confidence == "certain"
+    assert any("were read, late" in str(item.value) for item in found.evidence)
+    busy = tuple(dataclasses.replace(one, states={"active": 3}) for one in history.servers)
+    assert zoo.diagnosed(dataclasses.replace(history, servers=busy)).confidence == "certain"
+    at_work = tuple(dataclasses.replace(one, driver=33, elsewhere=27) for one in history.doing)
+    found = zoo.diagnosed(dataclasses.replace(history, servers=busy, doing=at_work))
+    assert found.cause == "saturation"
 
 
 def test_connections_that_were_slow_to_open_and_are_at_work_since_are_not_slow_to_open() -> None:
