@@ -27,7 +27,9 @@ def elsewhere(signals: Signals, history: History) -> Iterator[Objection]:
 
 
 def _away(holds: HoldSignals) -> float:
-    return holds.elsewhere + holds.streaming + holds.sending
+    """Return the share that waits for no server: who waits for a query over another connection does."""
+    queries = holds.share_of_places("other_query", among=ELSEWHERE)
+    return holds.elsewhere * (1 - queries) + holds.streaming + holds.sending
 
 
 def not_seen(signals: Signals, history: History) -> Iterator[Objection]:

@@ -336,6 +336,22 @@ def test_a_server_that_few_wait_for_did_not_fill_the_pool(sign: str, in_driver: 
     assert found.cause.startswith("slow") or any(text.startswith("slow-or") for text in found.amplifiers)
 
 
+@pytest.mark.parametrize(("what", "confidence"), [("other_query", "likely"), ("elsewhere", "possible")])
+def test_who_waits_for_a_query_over_another_connection_waits_for_its_server(
+    what: str, confidence: str
+) -> None:
+    """The full pool is that of the replica, and each of its holders asks the primary, which is silent."""
+    history = zoo.external()
+    places = (f.Place(what, h.SITE, zoo.WAIT_SITE, 60),)
+    doing = tuple(dataclasses.replace(one, places=places) for one in history.doing)
+    servers = tuple(
+        dataclasses.replace(one, error="no answer", states={}) if one.server == "primary" else one
+        for one in history.servers
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, doing=doing, servers=servers))
+    assert (found.cause, found.confidence) == ("slow-or-dead-backend", confidence)
+
+
 def test_answers_that_are_read_late_leave_a_doubt_where_holders_are() -> None:
     made = zoo.story()
     zoo.full_pool(made)
