@@ -56,7 +56,7 @@ class LockSignals:
     own_samples: int  # with a wait for a running transaction of the service
     spell_s: float  # the longest spell of those
     waiting_max: int  # backends that waited for those, at once
-    share: float  # of the connections that were out, those that waited for one, or were waited for
+    share: float  # of the connections of the full pool, those that waited for one, or were waited for
 
     @property
     def own(self) -> tuple[Chain, ...]:
@@ -111,25 +111,35 @@ def lock_signals(
     found = []
     for server in sorted({sample.server for sample in history.servers if sample.lock_waits}):
         from_s, to_s = window.measured_from_s, window.load_ended_s
-        if pressure is not None and f.server_of(pressure.pool) == server:
-            from_s, to_s = pressure.from_s, min(pressure.to_s + 1, max(window.load_ended_s, pressure.to_s))
+        full = pressure if pressure is not None and f.server_of(pressure.pool) == server else None
+        if full is not None:
+            from_s, to_s = full.from_s, min(full.to_s + 1, max(window.load_ended_s, full.to_s))
         samples = [
             sample
             for sample in history.servers
             if sample.server == server and sample.error is None and from_s <= sample.t_s <= to_s
         ]
         if any(sample.lock_waits for sample in samples):
-            found.append(_of_server(history, server, samples))
+            found.append(_of_server(history, server, samples, full))
     return tuple(found)
 
 
-def _of_server(history: History, server: str, samples: Sequence[f.ServerSample]) -> LockSignals:
+def _of_server(
+    history: History, server: str, samples: Sequence[f.ServerSample], full: PressureSignals | None
+) -> LockSignals:
+    """Compute the signals of a server; the share is that of the full pool, or of all pools without one."""
     checkouts = [
         checkout
         for checkout in history.checkouts
         if f.server_of(checkout.pool) == server and checkout.server_pid
     ]
-    pools = [sample for sample in history.pools if f.server_of(sample.pool) == server]
+    pools = [
+        sample
+        for sample in history.pools
+        if f.server_of(sample.pool) == server
+        and (full is None or (sample.pid, sample.pool) == (full.pid, full.pool))
+    ]
+    beside = [one for one in checkouts if full is not None and (one.pid, one.pool) != (full.pid, full.pool)]
     known = {checkout.server_pid for checkout in checkouts}
     chains: list[Chain] = []
     own_at: list[float] = []
@@ -146,6 +156,7 @@ def _of_server(history: History, server: str, samples: Sequence[f.ServerSample])
             spell_s = max(spell_s, sample.t_s - since_s)
         else:
             since_s = None
+        at_locks -= {one.server_pid for one in beside if _is_out(one, sample.t_s)}
         out_now = _out_at(pools, sample.t_s)
         involved += min(len(at_locks), out_now) if pools else len(at_locks)
         out += out_now
@@ -158,6 +169,10 @@ def _of_server(history: History, server: str, samples: Sequence[f.ServerSample])
         waiting_max=waiting_max,
         share=involved / out if out else 0.0,
     )
+
+
+def _is_out(checkout: f.CheckOut, t_s: float) -> bool:
+    return checkout.taken_s <= t_s and (checkout.returned_s is None or t_s < checkout.returned_s)
 
 
 def _out_at(pools: Iterable[f.PoolSample], t_s: float) -> int:
@@ -177,12 +192,7 @@ def _chains(
         waits.setdefault(wait.pid, []).append(wait)
     if not waits:
         return
-    held = {
-        checkout.server_pid: checkout
-        for checkout in checkouts
-        if checkout.taken_s <= sample.t_s
-        and (checkout.returned_s is None or sample.t_s < checkout.returned_s)
-    }
+    held = {checkout.server_pid: checkout for checkout in checkouts if _is_out(checkout, sample.t_s)}
     ends = {pid: _ends_of(pid, waits) for pid in waits}
     idle_ends = {
         pid: tuple(last for last in found if last.blocked_by not in waits) for pid, found in ends.items()

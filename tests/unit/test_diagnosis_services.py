@@ -352,6 +352,21 @@ def test_who_waits_for_a_query_over_another_connection_waits_for_its_server(
     assert (found.cause, found.confidence) == ("slow-or-dead-backend", confidence)
 
 
+@pytest.mark.parametrize("told", [zoo.hot_row, zoo.deadlocked, zoo.own_second_session])
+def test_waits_for_locks_count_of_the_pool_that_they_fill(told: Callable[[], History]) -> None:
+    """Three other processes have most of the connections out, and are well."""
+    history = told()
+    pools = tuple(dataclasses.replace(one, live=one.checked_out) for one in history.pools)
+    others = tuple(
+        dataclasses.replace(one, pid=100 + number, checked_out=5, live=5, waiting=0, timeouts=0)
+        for one in pools
+        for number in range(3)
+        if one.pool == "replica"
+    )
+    found = zoo.diagnosed(dataclasses.replace(history, pools=(*pools, *others)))
+    assert (found.cause, found.confidence) == ("own-lock-chain", "certain")
+
+
 def test_answers_that_are_read_late_leave_a_doubt_where_holders_are() -> None:
     made = zoo.story()
     zoo.full_pool(made)
