@@ -131,10 +131,10 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
 def killed(history: History, ended_s: float) -> frozenset[int]:
     """Return the processes that took connections, and fell silent before `ended_s` without an orderly end.
 
-    Nothing is known of the last tenth of a second of such a process.
+    Nothing is known of the last tenth of a second of such a process. Not those that had nothing out then.
     """
     newest = {process.pid: process for process in history.processes}
-    exited = {pid for pid, process in newest.items() if process.exited_s is not None}
+    exited = {pid for pid, process in newest.items() if process.exited_s is not None or process.none_out}
     took = {sample.pid for sample in history.pools if sample.checkouts}
     last_s = {sample.pid: sample.t_s for sample in history.pools}
     return frozenset(pid for pid in took - exited if last_s[pid] < ended_s)
