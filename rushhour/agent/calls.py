@@ -243,11 +243,7 @@ def _loops_of(code: CodeType) -> list[tuple[int, frozenset[int]]]:
 
     items = list(dis.get_instructions(code))
     numbers = {item.offset: number for number, item in enumerate(items)}
-    further = _further(items)
-    for block in getattr(dis.Bytecode(code), "exception_entries", ()):  # not documented
-        for number, item in enumerate(items):
-            if block.start <= item.offset < block.end:
-                further[number].append(numbers[block.target])
+    further = _further_or_raised(code, items)
     before: list[list[int]] = [[] for _ in items]
     for number, others in enumerate(further):
         for other in others:
@@ -261,6 +257,29 @@ def _loops_of(code: CodeType) -> list[tuple[int, frozenset[int]]]:
             bodies.append((target, {target, *_reached(before, [number], past=target)}))
             heads[target] = min(_head(items, number, target), heads.get(target, target))
     return [(heads[target], frozenset(items[number].offset for number in body)) for target, body in bodies]
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def never_returns(code: CodeType, lasti: int) -> bool:
+    """Whether a function can only be left by an exception, from an instruction on."""
+    import dis  # noqa: PLC0415  # as below
+
+    items = list(dis.get_instructions(code))
+    ahead = _reached(_further_or_raised(code, items), [_number_at(items, lasti)])
+    return not any(items[number].opname.startswith("RETURN_") for number in ahead)
+
+
+def _further_or_raised(code: CodeType, items: Sequence[dis.Instruction]) -> list[list[int]]:
+    """The numbers of the instructions that may follow each one, those that handle its exceptions included."""
+    import dis  # noqa: PLC0415  # as below
+
+    further = _further(items)
+    numbers = {item.offset: number for number, item in enumerate(items)}
+    for block in getattr(dis.Bytecode(code), "exception_entries", ()):  # not documented
+        for number, item in enumerate(items):
+            if block.start <= item.offset < block.end:
+                further[number].append(numbers[block.target])
+    return further
 
 
 def _head(items: Sequence[dis.Instruction], jump: int, target: int) -> int:

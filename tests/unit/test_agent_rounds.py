@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -382,10 +382,57 @@ def runs_jobs_that_work_in_rounds(items: Any, take: Take) -> None:
         job()
 
 
+def leaves_it_in_an_executor(items: Any, take: Take) -> None:
+    for work in (leaves_it, leaves_it):
+        work(items, take)
+
+
+class Registry:
+    """Stands in for a `scoped_session`."""
+
+    def __init__(self) -> None:
+        self.registry = threading.local()
+
+    def commit(self) -> None:
+        """Nothing to commit."""
+
+    remove = commit
+
+
+REGISTRY = Registry()
+
+
+def commits_in_batches(items: Any, take: Take) -> None:
+    for number in count():
+        items.get()
+        take()
+        if number % 9 == 8:
+            REGISTRY.commit()
+
+
+def removes_it_after_its_rounds(items: Any, take: Take) -> None:
+    for _ in iter(items.get, None):
+        take()
+    REGISTRY.remove()
+
+
+def removes_it_if_it_fails(items: Any, take: Take) -> None:
+    try:
+        while True:
+            items.get()
+            take()
+    except ValueError:
+        REGISTRY.remove()
+
+
 @pytest.mark.parametrize(
     ("work", "lost"),
     [
         (leaves_it, OWNER_IDLE),
+        (leaves_it_in_an_executor, OWNER_IDLE),
+        (removes_it_if_it_fails, OWNER_IDLE),
+        (commits_in_batches, None),
+        (removes_it_after_its_rounds, None),
         (leaves_it_and_asks_again_after_a_while, OWNER_IDLE),
         (leaves_it_and_passes_items_over, OWNER_IDLE),
         (leaves_it_further_in, OWNER_IDLE),
