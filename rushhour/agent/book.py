@@ -225,6 +225,7 @@ class Book:
     def __init__(self) -> None:
         self.pools: list[PoolState] = []
         self.live: dict[Hold, Hold] = {}
+        self.mark: Any = bytearray(1)  # whether nothing is live: see marks.py
         self.ended: deque[Hold] = deque(maxlen=MAX_PENDING)
         self.opened: deque[tuple[PoolState, float]] = deque(
             maxlen=MAX_PENDING
@@ -305,10 +306,17 @@ class Book:
         if key in self.faults or len(self.faults) < 50:
             self.faults[key] = self.faults.get(key, 0) + 1
 
+    def set_mark(self, mark: Any) -> None:
+        """Store from now on in this byte whether nothing is out; the one before is left at "unknown"."""
+        before, self.mark = self.mark, mark
+        before[0] = 0
+        mark[0] = not self.live  # here and elsewhere no other thread runs between the two
+
     def start_over(self) -> None:
         """Reset the state in a forked child; the pools are kept, because the child has them too."""
         held = [hold.slot for hold in self.live]
         self.forked = monotonic()
+        self.mark = bytearray(1)  # the other one is the parent's
         self.live.clear()
         for events in (self.ended, self.opened, self.timeouts):
             events.clear()

@@ -70,10 +70,7 @@ def _takes_turns(code: CodeType, lasti: int) -> bool:
 @lru_cache(maxsize=_MAX_PLACES)
 def loops_around(code: CodeType, lasti: int) -> int:
     """Return in how many loops of its function, one inside another, an instruction lies."""
-    import dis  # noqa: PLC0415  # as below
-
-    loops = _loops_of(dis.get_instructions(code))
-    return len({begin for begin, end in loops if begin <= lasti <= end})
+    return len({head for head, body in _loops_of(code) if _offset_at(code, lasti) in body})
 
 
 def receiver_of(frame: FrameType) -> Any:
@@ -137,15 +134,20 @@ def _offsets_ahead(code: CodeType, lasti: int) -> set[int]:
     import dis  # noqa: PLC0415  # as below
 
     items = list(dis.get_instructions(code))
+    at = _number_at(items, lasti)
     further = _further(items)
-    seen, ahead = set[int](), [_number_at(items, lasti)]
+    return {items[number].offset for number in _reached(further, further[at] if at >= 0 else [0])}
+
+
+def _reached(further: Sequence[Sequence[int]], begin: Iterable[int], past: int = -1) -> set[int]:
+    """The numbers of these instructions and of all that may follow, but `past` and what only it leads to."""
+    seen, ahead = set[int](), [*begin]
     while ahead:
-        at = ahead.pop()
-        for number in further[at] if at >= 0 else [0]:
-            if number not in seen:
-                seen.add(number)
-                ahead.append(number)
-    return {items[number].offset for number in seen}
+        number = ahead.pop()
+        if number not in seen and number != past:
+            seen.add(number)
+            ahead += further[number]
+    return seen
 
 
 def _number_at(items: Sequence[dis.Instruction], lasti: int) -> int:
@@ -223,29 +225,84 @@ def comes_round(code: CodeType, lasti: int, line: int, offset: int) -> bool:
     """
     import dis  # noqa: PLC0415  # as below
 
-    items = list(dis.get_instructions(code))
-    lines = {item.offset: item.positions.lineno for item in items if item.positions is not None}
-    # A call is left at the end of what the interpreter caches for it.
-    here = next((lines.get(item.offset) for item in reversed(items) if item.offset <= lasti), None)
-    if here is None or (line, offset) <= (here, lasti):
+    here, there = _offset_at(code, lasti), _offset_at(code, offset)
+    now = next((_line_of(item) for item in dis.get_instructions(code) if item.offset == here), None)
+    if now is None or (line, offset) <= (now, lasti):
         return False
-    there = [offset for offset, number in lines.items() if number == line]
-    return any(
-        begin <= lasti <= end and all(begin <= offset <= end for offset in there)
-        for begin, end in _loops_of(items)
-    ) and bool(there)
+    return any(here in body and there in body for _, body in _loops_of(code))
 
 
-def _loops_of(items: Iterable[dis.Instruction]) -> list[tuple[int, int]]:
-    """Where each loop begins and ends."""
-    return [
-        (item.argval, item.offset)
-        for item in items
-        if "JUMP" in item.opname
-        and not item.opname.endswith("NO_INTERRUPT")  # every `await` has one
-        and type(item.argval) is int
-        and item.argval <= item.offset
-    ]
+@lru_cache(maxsize=_MAX_PLACES)
+def _loops_of(code: CodeType) -> list[tuple[int, frozenset[int]]]:
+    """Where each loop begins, and its instructions; a loop is there as often as it is jumped back in.
+
+    An instruction that is also reached past the one to which it jumps back makes no loop: the handler of an
+    exception may stand at the end of a function, and jump back to what follows its block.
+    """
+    import dis  # noqa: PLC0415  # as below
+
+    items = list(dis.get_instructions(code))
+    numbers = {item.offset: number for number, item in enumerate(items)}
+    further = _further_or_raised(code, items)
+    before: list[list[int]] = [[] for _ in items]
+    for number, others in enumerate(further):
+        for other in others:
+            before[other].append(number)
+    heads, bodies = dict[int, int](), list[tuple[int, set[int]]]()
+    for number, item in enumerate(items):
+        if "JUMP" not in item.opname or item.opname.endswith("NO_INTERRUPT"):  # every `await` has one
+            continue
+        target = numbers.get(item.argval, len(items)) if type(item.argval) is int else len(items)
+        if target <= number and number not in _reached(further, [0], past=target):
+            bodies.append((target, {target, *_reached(before, [number], past=target)}))
+            heads[target] = min(_head(items, number, target), heads.get(target, target))
+    return [(heads[target], frozenset(items[number].offset for number in body)) for target, body in bodies]
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def never_returns(code: CodeType, lasti: int) -> bool:
+    """Whether a function can only be left by an exception, from an instruction on."""
+    import dis  # noqa: PLC0415  # as below
+
+    items = list(dis.get_instructions(code))
+    ahead = _reached(_further_or_raised(code, items), [_number_at(items, lasti)])
+    return not any(items[number].opname.startswith("RETURN_") for number in ahead)
+
+
+def _further_or_raised(code: CodeType, items: Sequence[dis.Instruction]) -> list[list[int]]:
+    """The numbers of the instructions that may follow each one, those that handle its exceptions included."""
+    import dis  # noqa: PLC0415  # as below
+
+    further = _further(items)
+    numbers = {item.offset: number for number, item in enumerate(items)}
+    for block in getattr(dis.Bytecode(code), "exception_entries", ()):  # not documented
+        for number, item in enumerate(items):
+            if block.start <= item.offset < block.end:
+                further[number].append(numbers[block.target])
+    return further
+
+
+def _head(items: Sequence[dis.Instruction], jump: int, target: int) -> int:
+    """The number of the instruction with which a loop begins.
+
+    The condition of `while` may be compiled twice: `continue` jumps to the first, and the second, at the
+    end, jumps behind the first.
+    """
+    line = _line_of(items[jump])
+    if line is None or line == _line_of(items[target]):
+        return target
+    return min(target, next(number for number, item in enumerate(items) if _line_of(item) == line))
+
+
+def _line_of(item: dis.Instruction) -> int | None:
+    return item.positions.lineno if item.positions is not None else None
+
+
+def _offset_at(code: CodeType, lasti: int) -> int | None:
+    """Where an instruction begins: a call is left at the end of what the interpreter caches for it."""
+    import dis  # noqa: PLC0415  # as below
+
+    return max((item.offset for item in dis.get_instructions(code) if item.offset <= lasti), default=None)
 
 
 @lru_cache(maxsize=_MAX_PLACES)

@@ -28,7 +28,7 @@ def open_to_append(path: str) -> int:
 
 def open_new(path: str) -> int:
     """A descriptor of a new file, in the place of whatever has that name. Raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _COMMON
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _COMMON
     with suppress(FileExistsError):
         return os.open(path, flags, MODE)
     os.unlink(path)

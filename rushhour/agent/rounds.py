@@ -21,9 +21,17 @@ from weakref import WeakKeyDictionary
 
 from .book import GC
 from .call_sites import APPLICATION, LIBRARY
-from .calls import called_at, comes_round, iterates, loops_around, variables_read
+from .calls import (
+    called_at,
+    comes_round,
+    iterates,
+    loops_around,
+    methods_named,
+    never_returns,
+    variables_read,
+)
 from .coroutines import chain_of
-from .frames import named_variables_of, stack_of
+from .frames import attributes_of, named_variables_of, stack_of
 from .handed_on import NOT_NEAR, carries
 from .owners import CALLBACKS, TASK, TIMERS, frame_of
 
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
 _SELECTS = ("selectors.py", os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
 MAX_LOOKS = 8  # owners whose stacks are looked at in a tick: of more each has its turn
 _MAX_FRAMES = 40  # further in than the service's own
+_ENDS = frozenset({"commit", "rollback", "close", "remove"})
 _SQLALCHEMY = f"{os.sep}sqlalchemy{os.sep}"
 _QUEUES = (
     f"{os.sep}queue.py",  # of the standard library, gevent and eventlet
@@ -92,8 +101,11 @@ class Rounds:
             if hold.scoped:
                 # Of a session that a registry keeps for its thread, a wait says nothing: it may be for the
                 # results of others. One that was used in the next round was kept from one to the next, unless
-                # these are the rounds of a single job.
-                if places and not (outermost and comes_back(hold, places)):
+                # these are the rounds of a single job, or of one that says itself when its session is over.
+                if places and (
+                    not (outermost and comes_back(hold, places))
+                    or any(_gives_back(frame) for frame, _ in places)
+                ):
                     continue
                 since.setdefault(hold, now)
                 if hold.used > since[hold]:
@@ -186,12 +198,16 @@ def waits_for_items(stack: Iterable[FrameType], classifier: Classifier) -> list[
 
 
 def _is_outermost(stack: list[FrameType], places: list[Place]) -> bool:
-    """Whether the loop that waits at these places is in no other one, which may run a job of many rounds."""
+    """Whether the loop that waits at these places is in no other one, which may run a job of many rounds.
+
+    One that goes on for ever is none of a job, whoever has called it, as an executor.
+    """
     frame, at = places[-1]
     outer = stack[stack.index(frame) + 1 :]
     try:
-        return loops_around(frame.f_code, at) == 1 and not any(
-            loops_around(other.f_code, other.f_lasti) for other in outer
+        return loops_around(frame.f_code, at) == 1 and (
+            never_returns(frame.f_code, at)
+            or not any(loops_around(other.f_code, other.f_lasti) for other in outer)
         )
     except Exception:  # what changes while it is read is not seen
         return False
@@ -216,6 +232,20 @@ def comes_back(hold: Hold, waits: list[Place]) -> bool:
         )
     except Exception:  # what changes while it is read is not seen
         return False
+
+
+def _gives_back(frame: FrameType) -> bool:
+    """Whether a function may yet end a session's transaction itself, in its loop or after it. Never raises.
+
+    True where its variables cannot be read.
+    """
+    try:
+        return any(
+            attributes_of(found).get("registry") is not None or carries(found)
+            for found, _, _ in methods_named(frame, _ENDS)
+        )
+    except Exception:  # as above
+        return True
 
 
 def _keeps(frame: FrameType, at: int) -> bool:

@@ -13,6 +13,7 @@ import _thread
 import os
 import platform
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import records
@@ -21,6 +22,7 @@ from .book import Book, monotonic
 from .collector import Collector
 from .frames import collect_again
 from .journal import Journal, NoJournal, say
+from .marks import mapped
 from .tally import Tally
 
 if TYPE_CHECKING:
@@ -79,7 +81,11 @@ class Sampler:
 
     def announce(self) -> None:
         """Open the file and describe this process. Raises OSError if that fails."""
-        self._journal = Journal(self._directory, self.pid) if self._keeps_journal else NoJournal()
+        self._journal = NoJournal()
+        if self._keeps_journal:
+            self._journal = Journal(self._directory, self.pid)
+            with suppress(OSError):  # no memory can be mapped there: what a kill cuts off stays unknown
+                self._book.set_mark(mapped(self._directory, self.pid))
         start: records.Start = {
             "k": "start",
             "v": records.VERSION,
@@ -158,6 +164,7 @@ class Sampler:
             self._off = True
             say(f"process {os.getpid()} is no longer observed: {reason}")
             self._give_up()
+            self._book.set_mark(bytearray(1))  # nobody would say what is taken from now on
 
     def hold_back(self) -> None:
         """Start no thread in this process before `release`."""

@@ -155,6 +155,7 @@ class PoolPatch:
                 hold.used = 0.0
                 hold.taken = monotonic()
                 slot.hold = live[hold] = hold.owner.newest = hold
+                book.mark[0] = 0
             except Exception as error:
                 fault("check-out", error)
             return proxy
@@ -180,7 +181,7 @@ class PoolPatch:
 
     def _return_conn(self, original: Any) -> Any:
         """Pool._return_conn: a proxy was closed, invalidated or collected; its record is still ours alone."""
-        ended, live, fault = self._book.ended, self._book.live, self._book.fault
+        book, ended, live, fault = self._book, self._book.ended, self._book.live, self._book.fault
 
         def _return_conn(pool: Any, record: Any) -> Any:
             try:
@@ -195,6 +196,7 @@ class PoolPatch:
                     hold.proxy = _returned
                     if live.pop(hold, None) is not None:  # else: taken by the parent of this process
                         ended.append(hold)
+                    book.mark[0] = not live
             except Exception as error:
                 fault("check-in", error)
             return original(pool, record)
@@ -317,6 +319,7 @@ def _end(book: Book, hold: Hold, how: str) -> None:
     hold.how = how
     if book.live.pop(hold, None) is not None:
         book.ended.append(hold)
+    book.mark[0] = not book.live
 
 
 def _subclasses(base: type[Any]) -> list[type[Any]]:

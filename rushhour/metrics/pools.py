@@ -131,10 +131,11 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
 def fell_silent(history: History, ended_s: float) -> frozenset[int]:
     """Return the processes that took connections, and fell silent before `ended_s` without an orderly end.
 
-    They were killed, or stand still. Nothing is known of the last tenth of a second of a killed one.
+    They were killed, or stand still. Nothing is known of the last tenth of a second of a killed one, unless it
+    is known that it had nothing out then.
     """
     newest = {process.pid: process for process in history.processes}
-    exited = {pid for pid, process in newest.items() if process.exited_s is not None}
+    exited = {pid for pid, process in newest.items() if process.exited_s is not None or process.none_out}
     took = {sample.pid for sample in history.pools if sample.checkouts}
     last_s = {sample.pid: sample.t_s for sample in history.pools}
     return frozenset(pid for pid in took - exited if last_s[pid] < ended_s)

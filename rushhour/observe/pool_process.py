@@ -56,6 +56,12 @@ class PoolProcess:
             self._lost = True
             yield from self._end_all(self.heard_s)
 
+    def had_none_out(self) -> Iterator[f.PoolFact]:
+        """Say of a process with pools that nothing was out when it was looked at last; it may be dead."""
+        if self._names and self._process is not None and self._process.exited_s is None:
+            self._process = replace(self._process, none_out=True)
+            yield self._process
+
     def still_out(self) -> list[f.PoolFact]:
         """Return every open check-out, unless the process has ended."""
         if self._lost:

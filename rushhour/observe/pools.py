@@ -5,9 +5,11 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from rushhour.agent.marks import none_out
 from rushhour.observe.pool_process import PoolProcess
 from rushhour.observe.pool_surroundings import Surroundings
 from rushhour.observe.tail import Tail
@@ -91,8 +93,11 @@ class PoolWatcher:
                 late = TimeoutError(f"{left} bytes were not read within {within_s:g} s")
                 facts.append(self._fault(pid, f"reading {file.name}", late))
         facts += self.poll()
-        for file in self._files.values():
+        for pid, file in self._files.items():
             facts += file.process.still_out()
+            with suppress(OSError, ValueError):  # then it is not known
+                if none_out(str(self._agent_dir), pid):
+                    facts += file.process.had_none_out()
         return facts
 
     def _look(self) -> None:

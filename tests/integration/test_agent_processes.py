@@ -121,7 +121,38 @@ os.waitpid(child, 0)
     [checkout] = observed.of(f.CheckOut)
     assert checkout.site.function == "<module>"
     assert checkout.returned_s is None
-    assert all(process.exited_s is None for process in observed.of(f.AgentProcess))
+    children = [process for process in observed.of(f.AgentProcess) if process.forked]
+    assert {(process.exited_s, process.none_out) for process in children} == {(None, False)}
+
+
+@pytest.mark.parametrize(("leaves_it", "none_out"), [(False, True), (True, False)])
+def test_of_a_killed_process_it_is_known_whether_anything_was_out(
+    subject: Subject, leaves_it: bool, none_out: bool
+) -> None:
+    """However short before; and its parent's connections are not its own."""
+    observed = subject.run(f"""
+held = engine().connect()
+reads, writes = os.pipe()
+child = os.fork()
+if child == 0:
+    db = engine()
+    with db.connect():
+        next_sample()
+    held = db.connect()
+    if not {leaves_it}:
+        held.close()
+    os.write(writes, b"1")
+    time.sleep(60)
+os.read(reads, 1)
+os.kill(child, 9)
+os.waitpid(child, 0)
+with open(os.path.join(os.environ["RUSHHOUR_AGENT_DIR"], str(os.getpid()) + ".out"), "rb") as mark:
+    print(child, mark.read())
+""")
+    pid, mark = observed.stdout.split()
+    newest = {process.pid: process for process in observed.of(f.AgentProcess)}
+    assert (newest[int(pid)].exited_s, newest[int(pid)].none_out) == (None, none_out)
+    assert mark == r"b'\x00'"  # the parent's own is out
 
 
 def test_a_process_that_ends_by_a_signal_of_its_own_says_what_is_out(subject: Subject) -> None:
@@ -315,7 +346,7 @@ agent_wrote("fault", where="check-in")
 
 def test_every_line_is_json_and_explained_before_it_is_used(subject: Subject) -> None:
     subject.run('held = engine().connect()\nagent_wrote("out")')
-    [file] = subject.agent_dir.iterdir()
+    [file] = subject.agent_dir.glob("*.jsonl")
     kinds = [json.loads(line)["k"] for line in file.read_text().splitlines()]
     assert kinds[0] == "start"
     assert kinds[-1] == "exit"

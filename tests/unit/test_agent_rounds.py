@@ -6,9 +6,9 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -41,6 +41,26 @@ def leaves_it(items: Any, take: Take) -> None:
         items.get()
         session = take()
         session.info["used"] = True
+
+
+def leaves_it_and_asks_again_after_a_while(items: Any, take: Take) -> None:
+    running = True
+    while running:
+        try:
+            items.get(timeout=DEADLINE_S)
+        except queue.Empty:
+            continue
+        take()
+
+
+def leaves_it_and_passes_items_over(items: Any, take: Take) -> None:
+    with suppress(ValueError):
+        int("none")
+    running = True
+    while running:
+        if items.get() is None:
+            continue
+        take()
 
 
 def leaves_it_with_what_it_waits_for_in_the_same_line(items: Any, take: Take) -> None:
@@ -211,6 +231,8 @@ def waits_for_a_connection_of_a_pool(items: Any, take: Take) -> None:
 
 LEFT = (
     leaves_it,
+    leaves_it_and_asks_again_after_a_while,
+    leaves_it_and_passes_items_over,
     leaves_it_with_what_it_waits_for_in_the_same_line,
     leaves_it_further_in,
     leaves_it_while_it_names_its_items,
@@ -341,6 +363,15 @@ def works_in_rounds(items: Any, take: Take) -> None:
             take()
 
 
+def works_in_rounds_while_it_may(items: Any, take: Take) -> None:
+    running = True
+    while running:
+        while running:
+            if items.get() is None:
+                continue
+            take()
+
+
 def runs_jobs_that_work_in_rounds(items: Any, take: Take) -> None:
     def job() -> None:
         for _ in range(9):
@@ -351,14 +382,64 @@ def runs_jobs_that_work_in_rounds(items: Any, take: Take) -> None:
         job()
 
 
+def leaves_it_in_an_executor(items: Any, take: Take) -> None:
+    for work in (leaves_it, leaves_it):
+        work(items, take)
+
+
+class Registry:
+    """Stands in for a `scoped_session`."""
+
+    def __init__(self) -> None:
+        self.registry = threading.local()
+
+    def commit(self) -> None:
+        """Nothing to commit."""
+
+    remove = commit
+
+
+REGISTRY = Registry()
+
+
+def commits_in_batches(items: Any, take: Take) -> None:
+    for number in count():
+        items.get()
+        take()
+        if number % 9 == 8:
+            REGISTRY.commit()
+
+
+def removes_it_after_its_rounds(items: Any, take: Take) -> None:
+    for _ in iter(items.get, None):
+        take()
+    REGISTRY.remove()
+
+
+def removes_it_if_it_fails(items: Any, take: Take) -> None:
+    try:
+        while True:
+            items.get()
+            take()
+    except ValueError:
+        REGISTRY.remove()
+
+
 @pytest.mark.parametrize(
     ("work", "lost"),
     [
         (leaves_it, OWNER_IDLE),
+        (leaves_it_in_an_executor, OWNER_IDLE),
+        (removes_it_if_it_fails, OWNER_IDLE),
+        (commits_in_batches, None),
+        (removes_it_after_its_rounds, None),
+        (leaves_it_and_asks_again_after_a_while, OWNER_IDLE),
+        (leaves_it_and_passes_items_over, OWNER_IDLE),
         (leaves_it_further_in, OWNER_IDLE),
         (leaves_it_over_a_generator, OWNER_IDLE),
         (waits_within_a_round, None),
         (works_in_rounds, None),
+        (works_in_rounds_while_it_may, None),
         (runs_jobs_that_work_in_rounds, None),
     ],
 )
@@ -530,12 +611,12 @@ def test_callbacks_leave_out_what_the_next_one_does_not_use(what: str) -> None:
     assert [hold.lost for hold in taking.holds[1:]] in ([], [None])
 
 
-def places_of(function: Any) -> list[int]:
-    """The offsets at which a function calls `get`."""
+def places_of(function: Any, name: str = "get") -> list[int]:
+    """The offsets at which a function calls what has this name."""
     import dis  # noqa: PLC0415  # for this alone
 
     items = list(dis.get_instructions(function))
-    named = [number for number, item in enumerate(items) if item.argval == "get"]
+    named = [number for number, item in enumerate(items) if item.argval == name]
     return [
         next(item.offset for item in items[number:] if item.opname.startswith("CALL")) for number in named
     ]
@@ -549,7 +630,7 @@ def test_a_variable_that_is_set_before_it_is_read_is_not_read() -> None:
 
 
 def test_a_line_before_a_loop_is_in_no_round_of_it() -> None:
-    [at] = places_of(took_it_before_its_loop)
+    [at], [taken_at] = places_of(took_it_before_its_loop), places_of(took_it_before_its_loop, "take")
     line = took_it_before_its_loop.__code__.co_firstlineno
-    assert not comes_round(took_it_before_its_loop.__code__, at, line + 1, at)
-    assert not comes_round(took_it_before_its_loop.__code__, at, line + 99, at)
+    assert not comes_round(took_it_before_its_loop.__code__, at, line + 1, taken_at)
+    assert not comes_round(took_it_before_its_loop.__code__, at, line + 99, taken_at)

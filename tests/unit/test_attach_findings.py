@@ -79,6 +79,14 @@ def test_a_check_out_that_came_back_in_time_is_no_leak() -> None:
     assert Attached(0, findings).leak_code == 0
 
 
+def test_every_connection_came_back_from_a_killed_process_that_had_none_out() -> None:
+    back = replace(OUT, t_s=3.0, returned_s=3.0, returned_by="close")
+    findings = fed(SEEN, back, sample(4.0), replace(SEEN, t_s=4.1, none_out=True))
+    findings.command_ended()
+    assert summary(findings)[0] == "every connection came back"
+    assert Attached(0, findings).leak_code == 0
+
+
 @pytest.mark.parametrize(("code", "leak_code"), [(0, 2), (137, 137)])
 def test_of_a_killed_process_the_end_was_not_seen(code: int, leak_code: int) -> None:
     """It may have left a connection out in its last tenth of a second."""

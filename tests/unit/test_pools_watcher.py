@@ -306,6 +306,18 @@ def test_what_a_process_held_at_its_end(file: AgentFile) -> None:
     assert file.watcher.finish() == []
 
 
+@pytest.mark.parametrize(
+    ("content", "none_out"), [(b"\1", [True]), (b"\0", []), (b"", []), (b"\xff", []), (None, [])]
+)
+def test_what_a_killed_process_said_last_is_read_at_the_end(
+    file: AgentFile, content: bytes | None, none_out: list[bool]
+) -> None:
+    file.add(START, POOL, sample(1002.0, row()))
+    if content is not None:
+        file.path.with_suffix(".out").write_bytes(content)
+    assert [fact.none_out for fact in file.watcher.finish() if isinstance(fact, f.AgentProcess)] == none_out
+
+
 def test_a_silent_process_counts_as_dead_until_its_next_record(file: AgentFile) -> None:
     file.add(START, POOL, *LINES, out(), sample(1002.0, row(live=1)))
     file.clock.now_s = 1007.0

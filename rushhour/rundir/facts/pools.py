@@ -20,6 +20,8 @@ class AgentProcess:
     fastapi: str | None = None
     routes: tuple[str, ...] = ()  # "GET /customers/<int:customer_id>/referrals", where the framework tells
     flask_sqlalchemy: str | None = None
+    # Nothing was out at its end, however that came, or when it was looked at last; False: unknown, or it was.
+    none_out: bool = False
     exited_s: float | None = None  # when it ended in order; None: it runs, or was killed, or the run is older
 
 
