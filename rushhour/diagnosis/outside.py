@@ -28,7 +28,9 @@ class Trouble:
     locked: int  # of them, those that waited for a lock
     idle: int  # backends that idled in a transaction, over all samples
     oldest_idle_s: float  # in any sample
-    oldest_at_end_s: float  # in the last sample that had one
+    oldest_at_end_s: (
+        float  # in the last sample of the load: 0 if what idled had gone on before the customers went
+    )
     in_step: float  # mean, over the samples, of the youngest such age over the oldest
 
 
@@ -90,7 +92,7 @@ def outside_signals(history: History, window: Window | None) -> Outside:
         answered_between=answered,
         timeouts_between=sum(row.count for row in late),
         given_up=sum(row.count for row in history.requests if row.outcome is f.Outcome.CLIENT_TIMEOUT),
-        troubled=_troubled(history, span),
+        troubled=_troubled(history, span, window),
         goes_on=_goes_on(history, window),
         machine_share=_cpu_mean(history, f.MACHINE, span, of_limit=True),
         service_cores=_cpu_mean(history, "service", span),
@@ -147,29 +149,32 @@ def _cpu_mean(
     return sum(used) / len(used) if used else None
 
 
-def _troubled(history: History, span: tuple[float, float] | None) -> Trouble | None:
-    if span is None:
+def _troubled(history: History, span: tuple[float, float] | None, window: Window | None) -> Trouble | None:
+    if span is None or window is None:
         return None
     from_s, to_s = span
-    found = [
-        _trouble(
-            name,
-            [sample for sample in history.servers if sample.server == name and from_s <= sample.t_s <= to_s],
-        )
-        for name in sorted({sample.server for sample in history.servers})
-    ]
+    found = []
+    for name in sorted({sample.server for sample in history.servers}):
+        under_load = [
+            sample
+            for sample in history.servers
+            if sample.server == name and from_s <= sample.t_s <= max(to_s, window.load_ended_s)
+        ]
+        found.append(_trouble(name, [sample for sample in under_load if sample.t_s <= to_s], under_load))
     seen = [item for item in found if item is not None]
     return max(seen, key=lambda item: item.idle + item.active, default=None)
 
 
-def _trouble(server: str, samples: list[f.ServerSample]) -> Trouble | None:
+def _idle_ages(sample: f.ServerSample) -> list[float]:
+    return [backend.state_s for backend in sample.backends if backend.state.startswith(IDLE)]
+
+
+def _trouble(server: str, samples: list[f.ServerSample], under_load: list[f.ServerSample]) -> Trouble | None:
     answered = [sample for sample in samples if sample.error is None]
     if not answered:
         return None
-    ages = [
-        [backend.state_s for backend in sample.backends if backend.state.startswith(IDLE)]
-        for sample in answered
-    ]
+    ages = [_idle_ages(sample) for sample in answered]
+    last = next(sample for sample in reversed(under_load) if sample.error is None)
     several = [each for each in ages if len(each) > 1 and max(each) > 0]
     return Trouble(
         server=server,
@@ -182,7 +187,7 @@ def _trouble(server: str, samples: list[f.ServerSample]) -> Trouble | None:
         ),
         idle=sum(item.states.get(IDLE, 0) for item in answered),
         oldest_idle_s=max((max(each) for each in ages if each), default=0.0),
-        oldest_at_end_s=next((max(each) for each in reversed(ages) if each), 0.0),
+        oldest_at_end_s=max(_idle_ages(last), default=0.0),
         in_step=sum(min(each) / max(each) for each in several) / len(several) if several else 0.0,
     )
 

@@ -131,8 +131,8 @@ def pool_metrics(history: History, window: Window | None, timeouts_http: int | N
 def fell_silent(history: History, ended_s: float) -> frozenset[int]:
     """Return the processes that took connections, and fell silent before `ended_s` without an orderly end.
 
-    They were killed, or stand still. Nothing is known of the last tenth of a second of a killed one, unless it
-    is known that it had nothing out then.
+    They were killed, or stand still. Nothing is known of the last tenth of a second of a killed one, but for
+    one that is known to have had nothing out.
     """
     newest = {process.pid: process for process in history.processes}
     exited = {pid for pid, process in newest.items() if process.exited_s is not None or process.none_out}
