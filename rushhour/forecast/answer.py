@@ -136,7 +136,7 @@ def _answer(
     own = leak if leak is not None and pool in (None, leak.pool) else None  # what the leak itself does
     demand: tuple[str, ...] = ()
     if answer != "no" and own is None and pool is not None:
-        demand = (demand_words(behaviour, place, pool, _rate(place, courses)),)
+        demand = (demand_words(behaviour, place, pool, courses),)
     when = _when(courses, pool)
     made = Forecast(
         exhausts=answer,
@@ -300,10 +300,6 @@ def _clock(day: Day, when: Range | None) -> tuple[str, ...]:
         return ()
     times = [day.clock_at(at_s) for at_s in (when.expected, when.low, when.high)]
     return tuple(time for time in times if time is not None)
-
-
-def _rate(place: Place, courses: Sequence[Course]) -> float:
-    return sorted(course.requests_per_s for course in courses)[len(courses) // 2] / place.customers
 
 
 def _pools(place: Place, courses: Sequence[Course]) -> tuple[PoolForecast, ...]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.unit.forecast_runs import measured
 from tests.unit.histories import LIST, OTHER_SITE, SITE, SUMMARY, Level, Story
 
 RUSH_HOUR = "rush-hour over 75s"
+DEMAND = re.compile(r"at the peak a process needs ([0-9.]+) connections")
 PUSHED = Production(customers=800, think_time=10.0, day=RUSH_HOUR)
 HOLDS = 4  # testers' threads that keep a connection
 
@@ -417,6 +419,16 @@ def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int,
     found = made(story, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == exhausts
     assert any("come by themselves" in assumption for assumption in found.assumptions)
+
+
+@pytest.mark.parametrize(("customers", "peak"), [(100, 100), (200, 50)])
+def test_the_demand_that_is_said_is_of_the_peak_with_the_jobs_that_grow(customers: int, peak: int) -> None:
+    """Two connections for ten customers, so twenty for a hundred, and a fraction of one for requests."""
+    day = f"0s {peak / 10:g}%, 30s {peak}%, 60s {peak}%"
+    place = Production(customers=customers, pool=Pool(size=4, max_overflow=2, timeout=1.0), day=day)
+    found = made(with_job(few_testers("none"), 0), place, scenario(release="1.1.1"), repeats=5)
+    [needed] = [said[1] for said in map(DEMAND.match, found.reasons) if said]
+    assert 15 < float(needed) < 25
 
 
 @pytest.mark.parametrize("before", [9, 0])
