@@ -207,10 +207,10 @@ def _of_leak(
 def _threads_unknown(behaviour: Behaviour, place: Place, leak: Leak | None, pool: str | None) -> str:
     """Say that threads may be too few to exhaust a pool, since nobody knows how many there are; else nothing.
 
-    A path that loses connections, and work outside of requests, need no threads.
+    A path that loses connections, work outside of requests, and asyncio tasks need no threads.
     """
     capacity = None if pool is None else _capacity(place, pool)
-    if place.threads is not None or pool is None or capacity is None:
+    if place.threads is not None or pool is None or capacity is None or pool in behaviour.setup.of_tasks:
         return ""
     if leak is not None and leak.pool == pool and "thread" not in leak.kinds:
         return ""

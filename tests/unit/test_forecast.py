@@ -248,7 +248,11 @@ SLOW = measured(per_s=18, hold_s=1.0, users=200, replica_cores=0.001, service_co
 
 
 def slow_answers(
-    customers: int, threads: int | None, command: str = "gunicorn --threads {threads}", **changes: Any
+    customers: int,
+    threads: int | None,
+    command: str = "gunicorn --threads {threads}",
+    kind: str = "QueuePool",
+    **changes: Any,
 ) -> Forecast:
     """A release whose only fault is that each answer takes a second, under so many customers all day."""
     target = {"name": "referrals", "command": command, "health": "/health", "releases": ("1.1.1",)}
@@ -258,7 +262,9 @@ def slow_answers(
         thresholds=("http_5xx_rate < 1%",),
         load={"users": 200, "duration": 40.0, "warm_up": 5.0, "think_time": 10.0},
     )
-    return made(SLOW, Production(customers=customers, threads=threads, **changes), given, repeats=5)
+    pools = tuple(dataclasses.replace(sample, kind=kind) for sample in SLOW.pools)
+    history = dataclasses.replace(SLOW, pools=pools)
+    return made(history, Production(customers=customers, threads=threads, **changes), given, repeats=5)
 
 
 def test_a_queue_that_grows_for_minutes_exhausts_the_pool() -> None:
@@ -341,6 +347,12 @@ def test_threads_that_nobody_knows_may_be_too_few_to_exhaust_a_pool_without_a_le
     assert slow_answers(150, None, "gunicorn --threads 8").exhausts == "no"
     small = Pool(size=12, max_overflow=2, timeout=30.0)
     assert slow_answers(1400, None, "gunicorn --threads 8", pool=small).exhausts == "yes"
+
+
+def test_no_threads_bound_what_asyncio_tasks_take() -> None:
+    pool = "AsyncAdaptedQueuePool"
+    assert slow_answers(1400, None, "uvicorn shop:app", pool).exhausts == "yes"
+    assert slow_answers(150, None, "uvicorn shop:app", pool).exhausts == "no"
 
 
 def test_a_path_that_leaks_needs_no_threads() -> None:
