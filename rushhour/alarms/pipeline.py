@@ -173,7 +173,11 @@ def _labelled(alert: Labels, external: Labels) -> Labels:
 
 def _text(rules: Sequence[Rule]) -> str:
     """Return a rule file; JSON is YAML."""
-    groups: dict[str, list[dict[str, object]]] = {}
+    groups: dict[tuple[str, int], list[dict[str, object]]] = {}
     for rule in rules:
-        groups.setdefault(rule.group, []).append(rule.plain())
-    return json.dumps({"groups": [{"name": name, "rules": of} for name, of in groups.items()]})
+        groups.setdefault((rule.group, rule.limit), []).append(rule.plain())
+    plain = [
+        {"name": f"{name} {number}", "limit": limit, "rules": of}
+        for number, ((name, limit), of) in enumerate(groups.items())
+    ]
+    return json.dumps({"groups": plain})

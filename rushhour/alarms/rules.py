@@ -35,6 +35,9 @@ class Rule:
     every_s: float | None = None
     place: str = ""
     later: str = ""  # its group's query_offset
+    limit: int = (
+        0  # its group's: a rule that gives more alerts or series fails, and gives none; 0: any number
+    )
 
     @property
     def fixed(self) -> Labels:

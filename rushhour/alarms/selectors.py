@@ -131,12 +131,12 @@ def check_regex(text: str, op: str) -> None:
     """Raise ValueError for a regular expression that cannot be matched here, where the operator takes any."""
     if "~" not in op:
         return
+    if _POSIX_CLASS.search(text):
+        raise ValueError(f"the regular expression {text!r} cannot be read: it has a class as [:alpha:]")
     try:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"the regular expression {text!r} cannot be read: {error}") from None
-    if _POSIX_CLASS.search(text):
-        raise ValueError(f"the regular expression {text!r} cannot be read: it has a class as [:alpha:]")
 
 
 def check_matcher(text: str, op: str) -> None:

@@ -1,5 +1,7 @@
 """Where commands print."""
 
+from contextlib import suppress
+
 from rushhour.rundir.masking import mask_text
 from rushhour.screen.console import make_console
 
@@ -8,8 +10,9 @@ errors = make_console(stderr=True)
 
 
 def say_aside(line: str) -> None:
-    """Print on stderr, beside the output of a command that goes on."""
-    errors.print(mask_text(line), soft_wrap=True, markup=False, highlight=False)
+    """Print on stderr, beside the output of a command that goes on, also where nobody takes that."""
+    with suppress(OSError):
+        errors.print(mask_text(line), soft_wrap=True, markup=False, highlight=False)
 
 
 def say(line: str) -> None:

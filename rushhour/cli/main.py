@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO
 
@@ -39,6 +40,7 @@ MACHINE_LACKS: Final = {  # what the machine has not, so that nothing is known; 
 NOT_FOR_US: Final = {  # a path that was given leads nowhere, or not for this user
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENXIO),
 }
+FIRST_FILE: Final = 3  # after stdin, stdout and stderr
 INSTALL_ALL: Final = "for everything: pip install 'rushhour[run]'"
 
 
@@ -118,6 +120,7 @@ def _interrupt(signum: int, _frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command as the console script does, and exit with its code."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a locale of one byte has no sign for some of what is printed
             stream.reconfigure(errors="replace")
@@ -129,11 +132,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _open_closed() -> None:
+    """Open what the caller closed (`>&-`), as if /dev/null were given: nobody wants that output.
+
+    The next file to be opened would have its number, and commands that are started would write into it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < FIRST_FILE:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # Python's own sign of a closed one
+            nothing = Path(os.devnull).open("r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, nothing)
+
+
 def _let_go(stream: TextIO) -> None:
     """Flush a stream; drop what nobody takes, or Python would flush again and exit with 120."""
     try:
         stream.flush()
-    except OSError:
+    except (OSError, KeyboardInterrupt):  # a reader that does not read keeps a flush waiting
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -150,7 +167,20 @@ def _exit_of(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _tell("interrupted; what was started has been stopped", Exit.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: everything is reported in words
-        return _failed(error)
+        code = _failed(error)
+        return Exit.INTERRUPTED if _by_interrupt(error) else code
+
+
+def _by_interrupt(error: BaseException) -> bool:
+    """Return whether an error came while an interrupt was dealt with: Ctrl-C ends a pipe's reader too."""
+    seen: set[int] = set()
+    now: BaseException | None = error
+    while now is not None and id(now) not in seen:
+        if isinstance(now, KeyboardInterrupt):
+            return True
+        seen.add(id(now))
+        now = now.__cause__ or now.__context__
+    return False
 
 
 def _failed(error: Exception) -> Exit:

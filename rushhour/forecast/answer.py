@@ -136,7 +136,7 @@ def _answer(
     own = leak if leak is not None and pool in (None, leak.pool) else None  # what the leak itself does
     demand: tuple[str, ...] = ()
     if answer != "no" and own is None and pool is not None:
-        demand = (demand_words(behaviour, place, pool, _rate(place, courses)),)
+        demand = (demand_words(behaviour, place, pool, courses),)
     when = _when(courses, pool)
     made = Forecast(
         exhausts=answer,
@@ -207,10 +207,10 @@ def _of_leak(
 def _threads_unknown(behaviour: Behaviour, place: Place, leak: Leak | None, pool: str | None) -> str:
     """Say that threads may be too few to exhaust a pool, since nobody knows how many there are; else nothing.
 
-    A path that loses connections, and work outside of requests, need no threads.
+    A path that loses connections, work outside of requests, and asyncio tasks need no threads.
     """
     capacity = None if pool is None else _capacity(place, pool)
-    if place.threads is not None or pool is None or capacity is None:
+    if place.threads is not None or pool is None or capacity is None or pool in behaviour.setup.of_tasks:
         return ""
     if leak is not None and leak.pool == pool and "thread" not in leak.kinds:
         return ""
@@ -300,10 +300,6 @@ def _clock(day: Day, when: Range | None) -> tuple[str, ...]:
         return ()
     times = [day.clock_at(at_s) for at_s in (when.expected, when.low, when.high)]
     return tuple(time for time in times if time is not None)
-
-
-def _rate(place: Place, courses: Sequence[Course]) -> float:
-    return sorted(course.requests_per_s for course in courses)[len(courses) // 2] / place.customers
 
 
 def _pools(place: Place, courses: Sequence[Course]) -> tuple[PoolForecast, ...]:

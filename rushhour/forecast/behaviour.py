@@ -27,6 +27,7 @@ FIRST_S: Final = 1.0  # of the load, in which customers come and have not yet th
 FEWEST_FIRST: Final = 5
 PACES: Final = (0.5, 10.0)  # a second is taken to be at most this much faster or slower than the mean
 MEAN_THINK: Final = 1.5  # times the median, at most: log-normal think times of the locustfiles have 1.2
+ASYNCIO_POOL: Final = "AsyncAdaptedQueuePool"  # of SQLAlchemy's create_async_engine
 OVERLAP: Final = 1.05  # connections held for longer than their request took are held at the same time
 
 
@@ -86,6 +87,7 @@ class Setup:
     threads: int | None  # of a process; None: the scenario does not set them, or the run had more
     threads_said: int | None  # what the scenario says of them
     threads_seen: int  # of a process, at least
+    of_tasks: frozenset[str]  # pools that only asyncio tasks take from, which no threads bound
     think_s: float  # the scenario's median pause
     push_share: float
 
@@ -191,6 +193,7 @@ def setup_of(
         threads=None if said is not None and seen > said else said,
         threads_said=said,
         threads_seen=seen,
+        of_tasks=frozenset(sample.pool for sample in newest.values() if sample.kind.endswith(ASYNCIO_POOL)),
         think_s=scenario.load.think_time,
         push_share=scenario.load.push_share,
     )

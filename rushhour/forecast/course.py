@@ -7,7 +7,7 @@ request leaks.
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -67,6 +67,9 @@ class Course:
     threads_needed: float | None = None  # of a process at the peak; None: requests do not wait long for them
     requests_per_s: float = 0.0  # at the peak
     cpu: float | None = None  # of a process at the peak, as a share
+    jobs_out: dict[str, float] = field(
+        default_factory=lambda: defaultdict(float)
+    )  # connections of a process, on average, by pool
     replayed_s: float = 0.0  # replayed request by request
 
 
@@ -128,6 +131,8 @@ def play(behaviour: Behaviour, place: Place, leak: Leak | None, dice: Random) ->
     leaky = frozenset(name for name in drawn.names if leak is not None and leak.is_of(name))
     maker = Maker(behaviour, drawn, leak, leaky, dice)
     course = Course(requests_per_s=drawn.per_customer_s * place.customers * peak(place))
+    for job, per_s in drawn.jobs:
+        course.jobs_out[job.pool] += per_s * job.hold_s
     busy_s = maker.mean_s()
     if behaviour.cpu_s is not None:
         course.cpu = course.requests_per_s / place.processes * behaviour.cpu_s / drawn.cores

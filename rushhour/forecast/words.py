@@ -1,6 +1,7 @@
 """Says in sentences what a forecast found (pure)."""
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from rushhour.diagnosis.sites import at
 from rushhour.forecast.behaviour import Behaviour, Setup
@@ -98,8 +99,11 @@ def threads_words(setup: Setup, pool: str, capacity: int | None) -> str:
     )
 
 
-def demand_words(behaviour: Behaviour, place: Place, pool: str, per_customer_s: float) -> str:
-    """Say how many connections of a pool are asked for at the peak, at the hold times of the run."""
+def demand_words(behaviour: Behaviour, place: Place, pool: str, courses: Sequence[Course]) -> str:
+    """Say how many connections of a pool are asked for at the peak, at the hold times of the run.
+
+    Of requests and of jobs it is what the middle one of the courses has.
+    """
     requests = sum(sum(second.requests.values()) for second in behaviour.seconds)
     held_s = 0.0
     for endpoint in behaviour.endpoints.values():
@@ -109,10 +113,11 @@ def demand_words(behaviour: Behaviour, place: Place, pool: str, per_customer_s: 
             for visit in endpoint.visits
             if visit.pool == pool
         )
-    peak = max(share for _, share in place.day.points)
-    wanted = per_customer_s * place.customers * peak * held_s / place.processes
+    wanted = median(
+        course.requests_per_s * held_s / place.processes + course.jobs_out.get(pool, 0.0)
+        for course in courses
+    )
     wanted += behaviour.standing.get(pool, 0)
-    wanted += sum(job.per_s * job.hold_s for job in behaviour.jobs if job.pool == pool)
     rules = place.pools[pool]
     return (
         f"at the peak a process needs {wanted:.1f} connections of pool {pool} on average, at the hold times "

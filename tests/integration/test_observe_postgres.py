@@ -193,7 +193,7 @@ def test_a_paused_server_costs_one_deadline_and_its_connection_is_kept(
         sample = sampler.sample()
         took_s = time.monotonic() - began_s
         assert sample.error is not None
-        assert re.match(r"waited \d+\.\d s for the server's answer", sample.error)
+        assert re.match(r"waited ([2-9]|\d\d+)\.\d s for the server's answer", sample.error)
         assert (sample.server, sample.connections, sample.states) == ("primary", None, {})
         assert took_s < DEADLINE_S * 5  # its own deadline, with room for a machine that is busy
     assert until(sampler, lambda sample: sample.error is None).max_connections == MAX_CONNECTIONS
@@ -229,7 +229,7 @@ def test_a_server_that_accepts_and_says_nothing_costs_one_deadline() -> None:
         port = silent.getsockname()[1]
         with closing(sampler_of(f"host=127.0.0.1 port={port} user=postgres")) as sampler:
             error = sampler.sample().error
-    assert re.fullmatch(r"waited \d+\.\d s for the connection to open", error or "")
+    assert re.fullmatch(r"waited ([2-9]|\d\d+)\.\d s for the connection to open", error or "")
 
 
 def test_a_replica_streams_falls_behind_and_catches_up(guard: Guard, cache: Path, tmp_path: Path) -> None:

@@ -411,6 +411,9 @@ def test_what_a_group_says_counts_for_its_rules(monkeypatch: pytest.MonkeyPatch,
     content["groups"][0]["labels"] = {"severity": "page"}
     audited(tmp_path, r__yml=content)
     assert '"severity": "page"' in evaluated.asked[0].rules[0]
+    content["groups"][0]["limit"] = 1  # a rule that gives more alerts gives none: promtool evaluates that
+    audited(tmp_path, r__yml=content)
+    assert '"limit": 1' in evaluated.asked[1].rules[0]
     content["groups"][0]["query_offset"] = "2m"
     [item] = audited(tmp_path, r__yml=content).values()
     assert "query_offset" in item.unknown
@@ -439,6 +442,36 @@ def test_what_is_provisioned_beside_alert_rules_is_left_out_and_named(tmp_path: 
     loaded = load([tmp_path])
     assert [policy.name for policy in loaded.policies] == ["A"]
     assert any("contactPoints, left out" in note for note in loaded.notes)
+
+
+MUTED = {
+    "policies": [
+        {
+            "receiver": "chat",
+            "routes": [
+                {"receiver": "oncall", "matchers": ["team = db"], "mute_time_intervals": ["always"]},
+                {"receiver": "shop", "matchers": ["team = shop"]},
+            ],
+        }
+    ],
+    "muteTimes": [{"name": "always", "time_intervals": [{"years": ["1970:9999"]}]}],
+    "contactPoints": [{"name": "oncall"}],
+}
+
+
+@pytest.mark.parametrize("together", [(), ("policies", "muteTimes"), ("groups", "policies", "muteTimes")])
+@pytest.mark.parametrize("team", ["db", "shop"])
+def test_grafana_provisions_rules_policies_and_mute_times_from_one_file_or_several(
+    together: tuple[str, ...], team: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(promtool, "firing", Evaluated(alertname="A", grafana_folder="f", team=team))
+    parts = grafana(query("A", ALL), threshold(), labels={"team": team}) | MUTED
+    del parts["apiVersion"]
+    joint = {key: parts.pop(key) for key in together}
+    files = {f"{key}__json": {"apiVersion": 1, key: part} for key, part in parts.items()}
+    [item] = audited(tmp_path, **files, joint__json={"apiVersion": 1, "templates": [], **joint}).values()
+    assert bool(item.pages) is (team == "shop")
+    assert ("time of day" in item.unknown) is (team == "db")  # its receiver is muted at times
 
 
 BY_JOB = 'sum by (job) (rate(http_requests_total{code=~"5.."}[5m]))'

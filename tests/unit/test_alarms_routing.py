@@ -89,6 +89,7 @@ REFUSED_INTERVALS = {
 }
 REFUSED_BESIDE = {
     "inhibit_rule: []": "unknown key 'inhibit_rule'",
+    "time_intervals: [{name: n, times: []}]": "unknown key 'times'",
     "inhibit_rules: [{source_matcher: [a=b], target_matchers: [a=c]}]": "unknown key 'source_matcher'",
     "inhibit_rules: [{sources: [{matchers: [a=b]}], target_matchers: [a=c]}]": "unknown key 'sources'",
     "time_intervals: [{time_intervals: [{months: ['1']}]}]": "has no name",
@@ -107,6 +108,8 @@ TREE = "route: {{ {} }}\nreceivers: [{{ name: a }}]\n{}\n"
         ),
         *((TREE.format("receiver: a", text), why) for text, why in REFUSED_BESIDE.items()),
         ("route: {receiver: a}\nreceivers: [{name: a, webhooks_configs: []}]\n", "key 'webhooks_configs'"),
+        ("route: {receiver: a}\nreceivers: [{name: a, webhook_configs: {url: x}}]\n", "must be a list"),
+        ("route: {receiver: a}\nreceivers: [{name: a}, {webhook_configs: []}]\n", "has no name"),
     ],
 )
 def test_what_alertmanager_refuses_is_refused(text: str, why: str) -> None:
@@ -123,6 +126,7 @@ def test_what_alertmanager_refuses_is_refused(text: str, why: str) -> None:
         ("groups:\n- name: g\n- name: g\n", 3, "group g stands there twice"),
         ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, annotation: {}}\n", 4, "key 'annotation'"),
         ("groups:\n- name: g\n  rules:\n  - {record: a, expr: up, for: 5m}\n", 4, "only an alert has for"),
+        ("groups:\n- name: g\n  limit: a\n  rules:\n  - {alert: A, expr: up}\n", 3, "is no whole number"),
         ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, for: 1m1h}\n", 4, "is not a duration"),
         ("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, labels: {a: [1]}}\n", 4, "'a' is no label"),
         (
@@ -137,6 +141,18 @@ def test_what_prometheus_refuses_is_refused(text: str, line: int, why: str) -> N
     [problem] = prometheus_rules.read(document, "rules.yml")[1]
     assert problem.startswith(f"rules.yml:{line}: ")
     assert why in problem
+
+
+@pytest.mark.parametrize("key", ["for: 0s", "keep_firing_for: 0", "for: ", "annotations: {}"])
+def test_a_recording_rule_may_have_an_alerts_keys_that_say_nothing(key: str) -> None:
+    text = f"groups: [{{name: g, rules: [{{record: a, expr: up, {key}}}]}}]"
+    [document] = documents(Path("rules.yml"), text)
+    assert prometheus_rules.read(document, "rules.yml")[1] == []
+
+
+@pytest.mark.parametrize("key", ["continue: no", "continue: off", "continue: false", "matchers: []"])
+def test_the_first_route_may_say_that_it_takes_everything(key: str) -> None:
+    assert problems_of(f"route: {{receiver: a, {key}}}\nreceivers: [{{name: a}}]\n") == []
 
 
 @pytest.mark.parametrize("word", ["yes", "on", "Yes", "TRUE"])
@@ -176,6 +192,15 @@ def test_labels_are_compared_as_they_are_spelled(value: str, tmp_path: Path) -> 
         ('{a="1", b="x,y"}', {"a": "1", "b": "x,y"}, True),
         ("a = b c", {"a": "b c"}, True),
         ("a=b{c},d=e", {"a": "b{c}", "d": "e"}, True),
+        (r'host=~"web\d+"', {"host": "web1"}, True),  # no escape of a text: it stays in the expression
+        (r'host=~"web\\d+"', {"host": "web1"}, True),
+        (r"host=~web\d+", {"host": "web1"}, True),
+        (r'host=~"a\.b"', {"host": "axb"}, False),
+        (r'path="C:\data"', {"path": r"C:\data"}, True),
+        (r'a="x\ty", b="\\"', {"a": "x\ty", "b": "\\"}, True),
+        (r'a="x\ty", b="\d"', {"a": r"x\ty", "b": r"\d"}, True),  # the older parser reads the whole text
+        (r"a=x\ny", {"a": "x\ny"}, True),
+        (r'a="say \"hi\""', {"a": 'say "hi"'}, True),
     ],
 )
 def test_matchers(text: str, labels: dict[str, str], matches: bool) -> None:

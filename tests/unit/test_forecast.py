@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.unit.forecast_runs import measured
 from tests.unit.histories import LIST, OTHER_SITE, SITE, SUMMARY, Level, Story
 
 RUSH_HOUR = "rush-hour over 75s"
+DEMAND = re.compile(r"at the peak a process needs ([0-9.]+) connections")
 PUSHED = Production(customers=800, think_time=10.0, day=RUSH_HOUR)
 HOLDS = 4  # testers' threads that keep a connection
 
@@ -246,7 +248,11 @@ SLOW = measured(per_s=18, hold_s=1.0, users=200, replica_cores=0.001, service_co
 
 
 def slow_answers(
-    customers: int, threads: int | None, command: str = "gunicorn --threads {threads}", **changes: Any
+    customers: int,
+    threads: int | None,
+    command: str = "gunicorn --threads {threads}",
+    kind: str = "QueuePool",
+    **changes: Any,
 ) -> Forecast:
     """A release whose only fault is that each answer takes a second, under so many customers all day."""
     target = {"name": "referrals", "command": command, "health": "/health", "releases": ("1.1.1",)}
@@ -256,7 +262,9 @@ def slow_answers(
         thresholds=("http_5xx_rate < 1%",),
         load={"users": 200, "duration": 40.0, "warm_up": 5.0, "think_time": 10.0},
     )
-    return made(SLOW, Production(customers=customers, threads=threads, **changes), given, repeats=5)
+    pools = tuple(dataclasses.replace(sample, kind=kind) for sample in SLOW.pools)
+    history = dataclasses.replace(SLOW, pools=pools)
+    return made(history, Production(customers=customers, threads=threads, **changes), given, repeats=5)
 
 
 def test_a_queue_that_grows_for_minutes_exhausts_the_pool() -> None:
@@ -341,6 +349,12 @@ def test_threads_that_nobody_knows_may_be_too_few_to_exhaust_a_pool_without_a_le
     assert slow_answers(1400, None, "gunicorn --threads 8", pool=small).exhausts == "yes"
 
 
+def test_no_threads_bound_what_asyncio_tasks_take() -> None:
+    pool = "AsyncAdaptedQueuePool"
+    assert slow_answers(1400, None, "uvicorn shop:app", pool).exhausts == "yes"
+    assert slow_answers(150, None, "uvicorn shop:app", pool).exhausts == "no"
+
+
 def test_a_path_that_leaks_needs_no_threads() -> None:
     given = scenario(target={**TARGET, "command": "gunicorn"})
     assert made(few_testers("path"), Production(customers=20), given).exhausts == "yes"
@@ -417,6 +431,16 @@ def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int,
     found = made(story, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == exhausts
     assert any("come by themselves" in assumption for assumption in found.assumptions)
+
+
+@pytest.mark.parametrize(("customers", "peak"), [(100, 100), (200, 50)])
+def test_the_demand_that_is_said_is_of_the_peak_with_the_jobs_that_grow(customers: int, peak: int) -> None:
+    """Two connections for ten customers, so twenty for a hundred, and a fraction of one for requests."""
+    day = f"0s {peak / 10:g}%, 30s {peak}%, 60s {peak}%"
+    place = Production(customers=customers, pool=Pool(size=4, max_overflow=2, timeout=1.0), day=day)
+    found = made(with_job(few_testers("none"), 0), place, scenario(release="1.1.1"), repeats=5)
+    [needed] = [said[1] for said in map(DEMAND.match, found.reasons) if said]
+    assert 15 < float(needed) < 25
 
 
 @pytest.mark.parametrize("before", [9, 0])

@@ -16,7 +16,7 @@ import pytest
 from rich.console import RenderableType
 
 from rushhour.cli.console import console
-from rushhour.cli.main import _exit_of
+from rushhour.cli.main import _exit_of, cli
 from rushhour.jobs.check.result import CheckResult
 from rushhour.jobs.check.summary import check_summary
 from rushhour.jobs.drill.page import terminal as terminal_drill
@@ -129,7 +129,7 @@ def test_a_history_of_no_folder_is_refused_and_makes_none(
 SEPARATOR = "---- the next command ----"
 CALL_EACH = f"""
 import json, sys
-from rushhour.cli.main import _exit_of
+from rushhour.cli.main import _exit_of, cli
 for arguments in json.loads(sys.argv[1]):
     _exit_of(arguments)
     print({SEPARATOR!r}, flush=True)
@@ -236,6 +236,33 @@ def test_a_long_name_of_a_policy_stays_whole_in_a_pipe(runs: list[RunDir], tmp_p
     assert sum(line.startswith(LONG) for line in lines) >= 2  # in the table, and before its lane
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_output_that_was_closed_beforehand_is_not_wanted(closed: str, tmp_path: Path) -> None:
+    """As with /dev/null, the exit code is that of the command; what it starts writes into no file of ours."""
+    python = [sys.executable, "-m", "rushhour"]
+    child = ["agent", "exec", "--json", str(tmp_path / "found.json"), "--", "sh", "-c", "echo words; exit 7"]
+    for arguments, code in ((["--help"], 0), (["verify", str(tmp_path)], 64), (child, 7)):
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", *python, *arguments]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
+    assert json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["exit_code"] == 7
+
+
+def test_a_reader_that_is_gone_does_not_hide_that_a_command_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C in a terminal ends both sides of `rushhour run ... | tee log`."""
+
+    def interrupted(**_: object) -> int:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert _exit_of([]) == 130
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_nobody_takes_is_no_failure_of_a_run(
     unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -249,9 +276,13 @@ def test_output_that_nobody_takes_is_no_failure_of_a_run(
         no_help = subprocess.run([*command, "--help"], stdout=closed, stderr=subprocess.PIPE, check=False)
         no_room = subprocess.run([*command, "doctor"], stdout=full, stderr=subprocess.PIPE, check=False)
         no_words = subprocess.run([*command, "verify", str(tmp_path)], stderr=full, check=False)
+        child = ["agent", "exec", "--", "sh", "-c", "exit 7"]
+        no_findings = subprocess.run([*command, *child], stderr=full, check=False)
+        no_listener = subprocess.run([*command, *child], stderr=closed, check=False)
     os.close(closed)
 
     assert (no_reader.returncode, no_room.returncode, no_words.returncode) == (2, 2, 64)
+    assert (no_findings.returncode, no_listener.returncode) == (7, 7)
     assert b"a pipe was closed at its other end" in no_reader.stderr
     assert (no_help.returncode, no_help.stderr) == (2, no_reader.stderr)
     assert b"No space left on device" in no_room.stderr

@@ -1,7 +1,8 @@
 """`alertmanager.yml`, and Grafana's notification policies, which have the same routes (pure)."""
 
+import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rushhour.alarms.alertmanager import Route
@@ -19,6 +20,10 @@ _MATCHER: Final = re.compile(
     r"\s*(?P<name>\"(?:[^\"\\]|\\.)*\"|[^\s=!~{},\"]+)\s*(?P<op>=~|!~|!=|=)\s*"
     r"(?P<value>\"(?:[^\"\\]|\\.)*\"|[^,\"]*?)\s*(?:,|$)"
 )
+# What its parser since 0.27 reads of a name or value: quoted with Go's escapes, or bare without these signs.
+_MODERN: Final = re.compile(
+    r"\"(?:[^\"\\\n]|\\(?:[abfnrtv\\\"]|x[0-7][0-9a-fA-F]|[01][0-7]{2}|u[0-9a-fA-F]{4}))*\"|[^\s{}!=~,\\\"'`]*"
+)
 # Its keys, as of Alertmanager 0.31. It refuses a file with any other one, and goes on with the one before.
 _TOP: Final = frozenset(
     {"global", "templates", "route", "receivers", "inhibit_rules", "time_intervals", "mute_time_intervals"}
@@ -32,6 +37,7 @@ _INHIBITION: Final = frozenset(
     {"name", "equal"}
     | {f"{side}_{key}" for side in ("source", "target") for key in ("match", "match_re", "matchers")}
 )
+_INTERVAL: Final = frozenset({"name", "time_intervals"})
 _RECEIVER: Final = frozenset(
     {"name"}
     | {
@@ -70,6 +76,8 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
     intervals: dict[str, tuple[TimeInterval, ...]] = {}
     for key in ("time_intervals", "mute_time_intervals"):
         read_intervals(reader, plain.get(key), (key,), "time_intervals", intervals)
+        for at, interval in reader.mappings(plain.get(key), (key,)):
+            reader.check_keys(interval, (key, at), _INTERVAL)
     receivers: dict[str, bool] = {}
     ends: dict[str, bool] = {}
     for at, receiver in reader.mappings(plain.get("receivers"), ("receivers",)):
@@ -77,10 +85,12 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
         reader.check_keys(receiver, ("receivers", at), _RECEIVER)
         integrations = [
             (key, item)
-            for key, given in receiver.items()
-            if str(key).endswith("_configs") and isinstance(given, list)
-            for item in given
+            for key in receiver
+            if key in _RECEIVER - {"name"}
+            for item in reader.items(receiver, key, ("receivers", at))
         ]
+        if not receiver.get("name"):
+            reader.wrong(("receivers", at), "a receiver has no name")
         if name in receivers:
             reader.wrong(("receivers", at), f"receiver {name} stands there twice")
         receivers[name] = bool(integrations)
@@ -105,12 +115,24 @@ def read(document: Document, path: str) -> tuple[Configuration | None, list[str]
     return (None if reader.problems else found), reader.problems
 
 
-def read_grafana(document: Document, path: str) -> tuple[Configuration | None, list[str]]:
-    """Read Grafana's first notification policy; contact points without a file are taken to notify."""
-    reader, plain = _Reader(document, path), document.plain
-    intervals: dict[str, tuple[TimeInterval, ...]] = {}
-    read_intervals(reader, plain.get("muteTimes"), ("muteTimes",), "time_intervals", intervals)
-    policies = reader.mappings(plain["policies"], ("policies",))
+def read_mute_times(
+    document: Document, path: str, intervals: dict[str, tuple[TimeInterval, ...]]
+) -> list[str]:
+    """Add what Grafana calls `muteTimes` by name, and return the problems."""
+    reader = _Reader(document, path)
+    read_intervals(reader, document.plain.get("muteTimes"), ("muteTimes",), "time_intervals", intervals)
+    return reader.problems
+
+
+def read_grafana(
+    document: Document, path: str, intervals: Mapping[str, tuple[TimeInterval, ...]]
+) -> tuple[Configuration | None, list[str]]:
+    """Read Grafana's first notification policy; contact points without a file are taken to notify.
+
+    `intervals` are the mute times of all its files: each may be in a file of its own.
+    """
+    reader = _Reader(document, path)
+    policies = reader.mappings(document.plain["policies"], ("policies",))
     if len(policies) != 1:
         reader.wrong(("policies",), f"holds {len(policies)} policies; one organisation's is replayed")
         return None, reader.problems
@@ -153,7 +175,7 @@ class _Reader(Places):
         if self._known is not None:
             self.check_keys(plain, at, self._known)
         for key in _OF_NO_FIRST if above is None else ():
-            if plain.get(key):
+            if flag(plain.get(key)):
                 self.wrong((*at, key), f"the first route takes every alert at any time, so it has no {key}")
         timing = Route(
             self._group_by(plain, at) or before.group_by,  # an empty list is inherited too
@@ -238,9 +260,9 @@ class _Reader(Places):
             if match is None:
                 self.wrong(at, f"the matcher {text!r} cannot be read")
                 return []
-            found.append(Matcher(_bare(match["name"]), match["op"], _bare(match["value"])))  # type: ignore[arg-type]
+            found.append((match["name"], match["op"], match["value"]))
             position = match.end()
-        return found
+        return _unescaped(found)
 
     def _group_by(self, plain: Mapping[str, Any], at: tuple[str | int, ...]) -> tuple[str, ...]:
         given = plain.get("group_by")
@@ -270,7 +292,18 @@ class _Reader(Places):
         return milliseconds(str(given)) / 1000
 
 
-def _bare(text: str) -> str:
-    if not text.startswith('"'):
-        return text
-    return re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), text[1:-1])
+def _unescaped(parts: Sequence[tuple[str, str, str]]) -> list[Matcher]:
+    """Return matchers as Alertmanager reads a text: by its newer parser, or else by the older one."""
+    modern = all(_MODERN.fullmatch(text) for name, _, value in parts for text in (name, value))
+    read = _go_text if modern else _classic_text
+    return [Matcher(read(name), op, read(value)) for name, op, value in parts]  # type: ignore[arg-type]
+
+
+def _go_text(text: str) -> str:
+    return str(ast.literal_eval(text)) if text.startswith('"') else text
+
+
+def _classic_text(text: str) -> str:
+    """Only three escapes are any: the backslash of `web\\d+` stays."""
+    inner = text[1:-1] if text.startswith('"') else text
+    return re.sub(r"\\([n\"\\])", lambda match: "\n" if match[1] == "n" else match[1], inner)

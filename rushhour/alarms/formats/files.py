@@ -21,6 +21,7 @@ from rushhour.alarms.formats.terraform_syntax import is_terraform
 from rushhour.alarms.pipeline import Intervals
 from rushhour.alarms.routing import Configuration
 from rushhour.alarms.rules import Rule
+from rushhour.alarms.time_intervals import TimeInterval
 from rushhour.alarms.unreplayed import Unreplayed
 from rushhour.errors import UsageError
 from rushhour.scenario.yaml_node import Node
@@ -45,6 +46,7 @@ class Found:
     rules: list[Rule] = field(default_factory=list)
     routes: list[Configuration] = field(default_factory=list)
     grafana: list[Rule] = field(default_factory=list)
+    grafana_files: list[tuple[Node, str]] = field(default_factory=list)  # with policies or mute times
     grafana_routes: list[Configuration] = field(default_factory=list)
     unknown: list[Unreplayed] = field(default_factory=list)
     intervals: Intervals | None = None
@@ -82,6 +84,7 @@ def find(places: Sequence[Path]) -> Found:
     for folder, texts in terraforms.items():
         _add(found, terraform.read_files(texts, given), str(folder), "Terraform")
     found.own = list(dict.fromkeys(found.own))
+    _join_grafana(found)
     found.names = merged(names)
     for routes in (found.routes, found.grafana_routes):
         if len(routes) > 1:
@@ -144,22 +147,12 @@ def _take_rules(path: str, node: Node, found: Found) -> bool:
         kind = plain.get("kind", "a Prometheus rule file")
         alerting = sum(bool(rule.alert) for rule in rules)
         found.notes.append(f"{path}: {kind} (alerting rules: {alerting}, recording: {len(rules) - alerting})")
-    elif grafana.recognises(plain):
-        rules, unknown, problems = grafana.read(node, path)
-        found.grafana += rules
-        found.unknown += unknown
-        found.problems += problems
-        left_out = f"; left out: {many} that record a series" if (many := grafana.recording(plain)) else ""
-        found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)}){left_out}")
-    elif grafana.recognises_other(plain):
-        kinds = ", ".join(sorted(key for key in plain if key != "apiVersion"))
-        found.notes.append(f"{path}: Grafana's {kinds}, left out: every contact point is taken to notify")
-    elif alertmanager_yml.recognises_grafana(plain):
-        configuration, problems = alertmanager_yml.read_grafana(node, path)
-        found.problems += problems
-        if configuration is not None:
-            found.grafana_routes.append(configuration)
-            found.notes.append(f"{path}: Grafana's notification policies")
+    elif (
+        grafana.recognises(plain)
+        or grafana.recognises_other(plain)
+        or alertmanager_yml.recognises_grafana(plain)
+    ):
+        _take_grafana(path, node, found)
     elif alertmanager_yml.recognises(plain):
         configuration, problems = alertmanager_yml.read(node, path)
         found.problems += problems
@@ -180,6 +173,39 @@ def _take_rules(path: str, node: Node, found: Found) -> bool:
     else:
         return False
     return True
+
+
+def _take_grafana(path: str, node: Node, found: Found) -> None:
+    """Take what Grafana provisions; a file may hold all kinds of it."""
+    plain = node.plain
+    if grafana.recognises(plain):
+        rules, unknown, problems = grafana.read(node, path)
+        found.grafana += rules
+        found.unknown += unknown
+        found.problems += problems
+        left_out = f"; left out: {many} that record a series" if (many := grafana.recording(plain)) else ""
+        found.notes.append(f"{path}: Grafana's alert rules ({len(rules) + len(unknown)}){left_out}")
+    if isinstance(plain, Mapping) and plain.keys() & {"policies", "muteTimes"}:
+        found.grafana_files.append((node, path))
+    if kinds := ", ".join(grafana.left_out(plain)):
+        found.notes.append(f"{path}: Grafana's {kinds}, left out: every contact point is taken to notify")
+
+
+def _join_grafana(found: Found) -> None:
+    """Read Grafana's policies, which name mute times of any of its files."""
+    intervals: dict[str, tuple[TimeInterval, ...]] = {}
+    for node, path in found.grafana_files:
+        found.problems += alertmanager_yml.read_mute_times(node, path, intervals)
+        if "muteTimes" in node.plain:
+            found.notes.append(f"{path}: Grafana's mute times")
+    for node, path in found.grafana_files:
+        if not alertmanager_yml.recognises_grafana(node.plain):
+            continue
+        configuration, problems = alertmanager_yml.read_grafana(node, path, intervals)
+        found.problems += problems
+        if configuration is not None:
+            found.grafana_routes.append(configuration)
+            found.notes.append(f"{path}: Grafana's notification policies")
 
 
 def _add(found: Found, read: tuple[list[RawAlarm], list[str], list[str]], path: str, kind: str) -> None:

@@ -20,7 +20,7 @@ EXPRESSION: Final = ("__expr__", "-100")
 MAX_DEPTH: Final = 20
 _BESIDE: Final = frozenset(
     {
-        *("contactPoints", "templates", "deleteRules", "deleteContactPoints", "deleteTemplates"),
+        *("muteTimes", "contactPoints", "templates", "deleteRules", "deleteContactPoints", "deleteTemplates"),
         *("deleteMuteTimes", "resetPolicies"),
     }
 )
@@ -57,12 +57,17 @@ def _records(rule: Mapping[str, Any]) -> bool:
 
 
 def recognises_other(plain: Any) -> bool:
-    """Return whether this is provisioned beside alert rules, and holds none: contact points, templates."""
+    """Return whether this is provisioned beside alert rules, and holds none: contact points, mute times."""
     return (
         isinstance(plain, Mapping)
         and bool(plain.keys() & _BESIDE)
         and plain.keys() <= {*_BESIDE, "apiVersion"}
     )
+
+
+def left_out(plain: Any) -> list[str]:
+    """Return which parts of such a file are not read."""
+    return sorted((mapped(plain).keys() & _BESIDE) - {"muteTimes"})
 
 
 def _rules(plain: Any) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str | int, ...]]]:

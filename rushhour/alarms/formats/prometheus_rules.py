@@ -101,6 +101,9 @@ def read(node: Node, path: str) -> tuple[list[Rule], list[str]]:
                     f"{path}:{node.line((*here, 'interval'))}: interval {interval!r} is no duration"
                 )
                 interval = None
+            limit = group.get("limit") or 0
+            if not isinstance(limit, int):
+                problems.append(f"{path}:{node.line((*here, 'limit'))}: limit {limit!r} is no whole number")
             every_s = milliseconds(str(interval)) / 1000 if interval is not None else None
             if every_s is not None and every_s > LONGEST_INTERVAL_S:
                 problems.append(
@@ -151,10 +154,11 @@ def _labels(node: Node, at: Sequence[str | int], given: Any) -> dict[str, str]:
 
 
 def _of_group(rule: Rule, group: Mapping[str, Any], shared: Mapping[str, str]) -> Rule:
-    """Return a rule with its group's labels, which its own count before, and its group's delay."""
+    """Return a rule with its group's labels, which its own count before, and its group's delay and limit."""
     later = next((str(group[key]) for key in ("query_offset", "evaluation_delay") if group.get(key)), "")
     delay = later if not is_duration(later) or milliseconds(later) else ""
-    return replace(rule, labels=tuple(sorted({**shared, **dict(rule.labels)}.items())), later=delay)
+    labels = tuple(sorted({**shared, **dict(rule.labels)}.items()))
+    return replace(rule, labels=labels, later=delay, limit=group.get("limit") or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,9 @@ def _rule(plain: Any, place: Place, group: str, every_s: float | None) -> Rule |
         problems.append(f"{line}: a rule has `alert:` or `record:`")
     if not alert:
         problems += [
-            f"{place.line(key)}: {name}: only an alert has {key}" for key in _OF_ALERTS if key in plain
+            f"{place.line(key)}: {name}: only an alert has {key}"
+            for key in _OF_ALERTS
+            if (given := plain.get(key)) and not (is_duration(given) and not milliseconds(str(given)))
         ]
     expression = str(plain.get("expr") if plain.get("expr") is not None else "")
     try:
