@@ -179,6 +179,27 @@ def test_a_black_box_without_cpu_waits_for_nobody_that_is_known(
     assert diagnosed(dataclasses.replace(history, host=used)).cause == "none"
 
 
+@pytest.mark.parametrize(("calm_s", "cause"), [(0, "abandoned-stream"), (3, "none")])
+def test_sessions_that_go_on_before_the_customers_go_wait_for_no_customer(calm_s: int, cause: str) -> None:
+    """As those of a network that carries packets again."""
+    history = histories.without_agent(stream())
+    over_s = STARTED_S + LOAD_S - calm_s
+    resting = (f.Backend(9000, "idle", None, 0.2),)
+    changed = dataclasses.replace(
+        history,
+        servers=tuple(
+            one if one.t_s < over_s else dataclasses.replace(one, states={"idle": 1}, backends=resting)
+            for one in history.servers
+        ),
+        requests=tuple(
+            one
+            for one in history.requests
+            if one.t_s < over_s - 1 or one.outcome is not f.Outcome.QUEUEPOOL_TIMEOUT
+        ),
+    )
+    assert diagnosed(changed).cause == cause
+
+
 def test_a_request_that_waits_after_the_load_is_no_leak_of_a_black_box() -> None:
     history = histories.without_agent(nested())
     waiting = tuple(
