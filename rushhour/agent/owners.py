@@ -65,6 +65,7 @@ class _Life:
 
     def __del__(self) -> None:
         self.owner.ended = _monotonic()
+        self.owner.newest = None  # see `_remember`
 
 
 def _current_tasks(asyncio: Any) -> tuple[Any, Any]:
@@ -160,6 +161,7 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
     def forget(_: object) -> None:
         if owner.ended is None:
             owner.ended = _monotonic()
+        owner.newest = None  # it refers to its owner: only a collection of garbage would free the two
         if known.get(key) is owner:
             del known[key]
 

@@ -1,10 +1,12 @@
 """Threads and tasks as owners: an owner is never used again, and what is its unit of work's end."""
 
 import asyncio
+import gc
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +75,42 @@ def test_each_task_has_an_owner_that_does_not_keep_it_alive() -> None:
     assert {owner.kind for owner in owners} == {TASK}
     assert all(has_ended(owner, 1.0) for owner in owners)
     assert {owner.ref() for owner in owners} == {None}
+
+
+def in_a_task(work: Callable[[], None]) -> None:
+    async def main() -> None:
+        await asyncio.create_task(coroutine())
+
+    async def coroutine() -> None:
+        work()
+
+    asyncio.run(main())
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(DEADLINE_S)
+
+
+@pytest.mark.parametrize("run", [in_a_task, in_a_thread])
+def test_what_an_owner_that_is_gone_took_last_is_freed_without_a_collection(
+    run: Callable[[Callable[[], None]], None],
+) -> None:
+    """Each request may have a task of its own: they would leave garbage at the rate of the requests."""
+    current, owners = owner_finder(), list[weakref.ref[Owner]]()
+
+    def work() -> None:
+        owner = current()
+        owner.newest = a_hold(owner, 0.0)
+        owners.append(weakref.ref(owner))
+
+    gc.disable()
+    try:
+        run(work)
+        assert owners[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_task_that_is_kept_has_ended_when_it_is_done() -> None:
