@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import weakref
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .coroutines import task_types
@@ -168,10 +169,15 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
     owner.ref = weakref.ref(found, forget)
     if kind == TASK:
         owner.file = _file_of(found)
-    if owner.file is None or not any(mark in owner.file for mark in _SERVERS):
+    if owner.file is None or not _is_of_a_server(owner.file):
         watch_result(found, owner)
     known[key] = owner
     return owner
+
+
+@cache
+def _is_of_a_server(file: str) -> bool:
+    return any(mark in file for mark in _SERVERS)
 
 
 def has_ended(owner: Owner, now: float) -> bool:
