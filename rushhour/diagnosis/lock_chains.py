@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.pressure import PressureSignals
+from rushhour.metrics.pools import is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -156,7 +157,7 @@ def _of_server(
             spell_s = max(spell_s, sample.t_s - since_s)
         else:
             since_s = None
-        at_locks -= {one.server_pid for one in beside if _is_out(one, sample.t_s)}
+        at_locks -= {one.server_pid for one in beside if is_out(one, sample.t_s)}
         out_now = _out_at(pools, sample.t_s)
         involved += min(len(at_locks), out_now) if pools else len(at_locks)
         out += out_now
@@ -169,10 +170,6 @@ def _of_server(
         waiting_max=waiting_max,
         share=involved / out if out else 0.0,
     )
-
-
-def _is_out(checkout: f.CheckOut, t_s: float) -> bool:
-    return checkout.taken_s <= t_s and (checkout.returned_s is None or t_s < checkout.returned_s)
 
 
 def _out_at(pools: Iterable[f.PoolSample], t_s: float) -> int:
@@ -192,7 +189,7 @@ def _chains(
         waits.setdefault(wait.pid, []).append(wait)
     if not waits:
         return
-    held = {checkout.server_pid: checkout for checkout in checkouts if _is_out(checkout, sample.t_s)}
+    held = {checkout.server_pid: checkout for checkout in checkouts if is_out(checkout, sample.t_s)}
     ends = {pid: _ends_of(pid, waits) for pid in waits}
     idle_ends = {
         pid: tuple(last for last in found if last.blocked_by not in waits) for pid, found in ends.items()

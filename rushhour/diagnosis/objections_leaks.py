@@ -7,7 +7,7 @@ from rushhour.diagnosis import shared_session
 from rushhour.diagnosis.objection import Objection
 from rushhour.diagnosis.signals import Signals
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent, leaked_at_end
-from rushhour.metrics.wording import counted
+from rushhour.metrics.wording import counted, counted_were
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -90,7 +90,7 @@ def killed_unseen(signals: Signals, history: History) -> Iterator[Objection]:
     window = signals.metrics.window
     ended = fell_silent(history, window.end_s - LAST_SAMPLE_WITHIN_S) if window is not None else frozenset()
     if ended:
-        were = "1 process was" if len(ended) == 1 else f"{len(ended)} processes were"
+        were = counted_were(len(ended), "process")
         says = f"{were} killed, or stood still to the end: what it took last was not seen"
         yield Objection("the agent", says, "pool.jsonl process.exited_s, sample", "likely")
 

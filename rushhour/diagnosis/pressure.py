@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
-from rushhour.metrics.pools import in_running_request
+from rushhour.metrics.pools import in_running_request, is_out
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -145,11 +145,7 @@ def without_other_pools(
         return list(samples)
     found = []
     for sample in samples:
-        theirs = {
-            out.server_pid
-            for out in others
-            if out.taken_s <= sample.t_s and (out.returned_s is None or sample.t_s < out.returned_s)
-        }
+        theirs = {out.server_pid for out in others if is_out(out, sample.t_s)}
         less = Counter(backend.state for backend in sample.backends if backend.pid in theirs)
         states = {state: max(0, count - less[state]) for state, count in sample.states.items()}
         backends = tuple(backend for backend in sample.backends if backend.pid not in theirs)

@@ -13,7 +13,6 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 WRITTEN_S: Final = 1.0  # totals are written once a second
-NEARLY_WHOLE: Final = 0.1
 # Of these nobody knows whether a connection was taken, or none was.
 NOT_COUNTED: Final = frozenset(
     {f.Outcome.QUEUEPOOL_TIMEOUT, f.Outcome.CONNECT_ERROR, f.Outcome.CLIENT_TIMEOUT, f.Outcome.OTHER_ERROR}

@@ -6,6 +6,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def counted_were(count: int, noun: str) -> str:
+    """Begin a sentence of what was: `1 process was`, `2 processes were`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"1 {noun} was" if count == 1 else f"{count} {plural} were"
+
+
 def most_out(count: int, capacity: int | None, processes: int = 1) -> str:
     """Format the highest sampled number of check-outs: `at most 12 of 30 connections out (sampled)`.
 

@@ -16,9 +16,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from rushhour.alarms.alertmanager import Labels
+from rushhour.alarms.alertmanager import Change, Labels
 from tests.free_ports import free_port
 
+BINARY = "prometheus-alertmanager"
+NEEDED = [
+    pytest.mark.long,
+    pytest.mark.skipif(shutil.which(BINARY) is None, reason=f"no {BINARY}: make alert-tools"),
+]
 START_TIMEOUT_S = 60.0
 ATTEMPTS = 3  # of a story that the machine was too busy to tell in time
 LATE_S = 0.2  # no change of a story is nearer to a tick of Alertmanager's than twice this
@@ -161,13 +166,34 @@ def alertmanager(folder: Path, config: str) -> tuple[str, list[str]]:
     ]
 
 
-def post_at(
-    due_s: float, machine: Machine, address: str, alerts: dict[Labels, bool], began: dict[Labels, str]
-) -> None:
-    """Tell Alertmanager at this time of the monotonic clock."""
-    time.sleep(max(0.0, due_s - time.monotonic()))
-    post(address, alerts, began)
-    machine.was_late(due_s)
+def told_of(
+    changes: list[Change], seconds: float, config: Callable[[int], str], folder: Path
+) -> tuple[float, float, list[Told]]:
+    """When these changes began, by the monotonic clock and the wall's, and what a real Alertmanager told.
+
+    `config` is for the port of a webhook. Skips the test where the machine was too late each time.
+    """
+
+    def tell(own: Path, machine: Machine) -> tuple[float, float, list[Told]]:
+        with webhook() as hook:
+            address, arguments = alertmanager(own, config(hook.port))
+            with running(BINARY, arguments, f"http://{address}/-/ready", own / "log"):
+                started_s, epoch_s = time.monotonic(), time.time()
+                _play(address, changes, started_s, machine)
+                time.sleep(max(0.0, started_s + seconds - time.monotonic()))
+                return started_s, epoch_s, list(hook.told)
+
+    return told_in_time(tell, folder)
+
+
+def _play(address: str, changes: list[Change], started_s: float, machine: Machine) -> None:
+    """Each change at its time; those of one moment in one call, as Prometheus sends an evaluation's."""
+    began: dict[Labels, str] = {}
+    for t_s in sorted({item.t_s for item in changes}):
+        due_s = started_s + t_s
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        post(address, {item.alert: item.firing for item in changes if item.t_s == t_s}, began)
+        machine.was_late(due_s)
 
 
 def post(address: str, alerts: dict[Labels, bool], began: dict[Labels, str]) -> None:

@@ -1,28 +1,11 @@
 """The modelled pipeline against a real Alertmanager: a dozen timelines at once, an hour scaled to seconds."""
 
-import shutil
-import time
 from pathlib import Path
 
-import pytest
-
 from rushhour.alarms.alertmanager import Change, Labels, Route, Sent, notifications
-from tests.integration.alertmanager_subject import (
-    Machine,
-    Told,
-    alertmanager,
-    post_at,
-    running,
-    told_in_time,
-    webhook,
-)
+from tests.integration.alertmanager_subject import NEEDED, Told, told_of
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        shutil.which("prometheus-alertmanager") is None, reason="no prometheus-alertmanager: make alert-tools"
-    ),
-]
+pytestmark = NEEDED
 
 EVALUATION_S = 1.0  # scaled: the model may be wrong by this much
 SECONDS = 15.0
@@ -97,18 +80,8 @@ def in_short(sent: Sent | Told) -> tuple[frozenset[Labels], frozenset[Labels]]:
 
 def test_notifications_and_their_times_match_a_real_alertmanager(tmp_path: Path) -> None:
     loud, quiet = changes("loud"), changes("quiet")
-
-    def tell(folder: Path, machine: Machine) -> tuple[float, list[Told]]:
-        with webhook() as hook:
-            address, arguments = alertmanager(folder, config(hook.port))
-            ready = f"http://{address}/-/ready"
-            with running("prometheus-alertmanager", arguments, ready, folder / "log"):
-                started_s = time.monotonic()
-                play(address, [*loud, *quiet], started_s, machine)
-                time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
-                return started_s, [item for item in hook.told if item.at_s - started_s <= SECONDS]
-
-    started_s, told = told_in_time(tell, tmp_path)
+    started_s, _, notified = told_of([*loud, *quiet], SECONDS, config, tmp_path)
+    told = [item for item in notified if item.at_s - started_s <= SECONDS]
     margin_s = EVALUATION_S / 2
     predicted = notifications(loud, ROUTE, SECONDS) + notifications(quiet, QUIET, SECONDS)
     for kind in ("loud", "quiet"):
@@ -124,11 +97,3 @@ def test_notifications_and_their_times_match_a_real_alertmanager(tmp_path: Path)
             off_s = [item.at_s - started_s - two.t_s for item, two in zip(real, mine, strict=True)]
             assert all(abs(off) < EVALUATION_S for off in off_s), (name, off_s)
     assert sum(item.timeline.startswith("loud") for item in told) > 30
-
-
-def play(address: str, everything: list[Change], started_s: float, machine: Machine) -> None:
-    """Each change at its time; those of one moment in one call, as Prometheus sends an evaluation's."""
-    began: dict[Labels, str] = {}
-    for t_s in sorted({item.t_s for item in everything}):
-        alerts = {item.alert: item.firing for item in everything if item.t_s == t_s}
-        post_at(started_s + t_s, machine, address, alerts, began)

@@ -1,31 +1,14 @@
 """Routes, `continue`, inhibitions and time intervals of an alertmanager.yml, against a real Alertmanager."""
 
-import shutil
-import time
 from pathlib import Path
-
-import pytest
 
 from rushhour.alarms.alertmanager import Change, Labels
 from rushhour.alarms.formats.alertmanager_yml import read
 from rushhour.alarms.formats.documents import documents
 from rushhour.alarms.routing import deliveries
-from tests.integration.alertmanager_subject import (
-    Machine,
-    Told,
-    alertmanager,
-    post_at,
-    running,
-    told_in_time,
-    webhook,
-)
+from tests.integration.alertmanager_subject import NEEDED, told_of
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        shutil.which("prometheus-alertmanager") is None, reason="no prometheus-alertmanager: make alert-tools"
-    ),
-]
+pytestmark = NEEDED
 
 SECONDS = 14.0
 OFF_S = 0.9  # scaled: the model may be wrong by this much
@@ -113,22 +96,10 @@ def test_it_delivers_what_the_real_one_delivers_and_to_whom(tmp_path: Path) -> N
     configuration, problems = read(document, "alertmanager.yml")
     assert problems == []
     assert configuration is not None
-
-    def tell(folder: Path, machine: Machine) -> tuple[float, float, list[Told]]:
-        with webhook() as hook:
-            text = CONFIG.replace("URL", f"'http://127.0.0.1:{hook.port}/'")
-            address, arguments = alertmanager(folder, text)
-            with running("prometheus-alertmanager", arguments, f"http://{address}/-/ready", folder / "log"):
-                started_s, epoch_s = time.monotonic(), time.time()
-                began: dict[Labels, str] = {}
-                for t_s in sorted({at for at, _, _ in MOVES}):
-                    alerts = {labels(item): on for at, item, on in MOVES if at == t_s}
-                    post_at(started_s + t_s, machine, address, alerts, began)
-                time.sleep(max(0.0, started_s + SECONDS - time.monotonic()))
-                return started_s, epoch_s, list(hook.told)
-
-    started_s, epoch_s, notified = told_in_time(tell, tmp_path)
     changes = [Change(at, labels(item), on) for at, item, on in MOVES]
+    started_s, epoch_s, notified = told_of(
+        changes, SECONDS, lambda port: CONFIG.replace("URL", f"'http://127.0.0.1:{port}/'"), tmp_path
+    )
     predicted = deliveries(changes, configuration, SECONDS, epoch_s)
     cut_s = SECONDS - OFF_S
     receivers = {item.node.receiver for item in predicted}

@@ -18,6 +18,7 @@ from rushhour.agent.environment import agent_environment
 from rushhour.errors import UnavailableError, UsageError
 from rushhour.jobs.attach.findings import Findings, Held
 from rushhour.jobs.attach.words import News, prefixed, summary, unseen_end
+from rushhour.metrics.wording import counted_were
 from rushhour.observe.pools import PoolWatcher
 from rushhour.process.guard import Guard
 
@@ -55,7 +56,7 @@ class Attached:
             return "no check-out was seen, so leaks are unknown"
         out = self.findings.cut_off
         if out and not self.findings.leaks:
-            were = "1 connection was" if out == 1 else f"{out} connections were"
+            were = counted_were(out, "connection")
             return (
                 f"{were} out when the process ended, so it is unknown whether anything would have closed it"
             )

@@ -7,7 +7,7 @@ from rushhour.diagnosis.units import JOB, after_what, most_of
 from rushhour.diagnosis.unlimited import what_it_means
 from rushhour.jobs.attach.findings import Findings, Held, Place, Waits
 from rushhour.metrics.pools import PoolUse
-from rushhour.metrics.wording import counted, most_out
+from rushhour.metrics.wording import counted, counted_were, most_out
 
 _HOW: Final[Mapping[str, str]] = {
     "close": "closed",
@@ -78,7 +78,7 @@ def _verdict(findings: Findings) -> str:
     if not leaks and not timeouts:
         out = findings.out_at_end
         if out:
-            were = "1 connection was" if out == 1 else f"{out} connections were"
+            were = counted_were(out, "connection")
             return f"no leak was seen, but {were} still out when the process ended: it may have been at work"
         unseen = unseen_end(findings)
         return f"no leak was seen, but {unseen}" if unseen else "every connection came back"
@@ -91,7 +91,7 @@ def unseen_end(findings: Findings) -> str:
     """Return what was not seen of processes that were killed; empty where none was."""
     if not findings.killed:
         return ""
-    were = "1 process was" if findings.killed == 1 else f"{findings.killed} processes were"
+    were = counted_were(findings.killed, "process")
     return f"{were} killed, and the last tenth of a second of each was not seen"
 
 

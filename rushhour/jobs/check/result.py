@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rushhour.metrics.wording import counted_were
 from rushhour.rundir import facts as f
 
 _LINE = re.compile(r"(?P<method>GET|POST|PUT|PATCH|DELETE) (?P<path>/\S*)(?: (?P<body>.+))?")
@@ -59,7 +60,7 @@ class CheckResult:
             f"{route} was not requested; add a line for it to service.check" for route in self.unrequested
         ]
         if self.unseen:
-            were = "1 process was" if self.unseen == 1 else f"{self.unseen} processes were"
+            were = counted_were(self.unseen, "process")
             doubts.append(f"{were} killed, or stood still: what it had out at the end was not seen")
         if not self.samples:
             doubts.append("the agent reported no pool: does the service use SQLAlchemy's QueuePool?")
