@@ -201,7 +201,11 @@ def is_out(checkout: f.CheckOut, at_s: float) -> bool:
 def has_outlived(checkout: f.CheckOut, by_s: float = math.inf) -> bool:
     """Return whether the request (or other unit of work) ended by `by_s`, before the connection came back."""
     ended_s, returned_s = checkout.request_ended_s, checkout.returned_s
-    return ended_s is not None and ended_s <= by_s and (returned_s is None or ended_s < returned_s)
+    if ended_s is None or ended_s > by_s:
+        return False
+    # The end of a unit may be the last that was seen of a process that was killed.
+    never_returned = returned_s is None or checkout.returned_by == f.PROCESS_ENDED
+    return never_returned or ended_s < returned_s
 
 
 def in_running_request(checkout: f.CheckOut, at_s: float) -> bool:

@@ -11,7 +11,6 @@ from rushhour.rundir import facts as f
 
 NOTABLE_AFTER_S: Final = 1.0  # a check-out that is out this long gets a line of its own
 RECENT_S: Final = 2.0  # shorter check-outs are remembered this long, in case a lock wait names their backend
-PROCESS_ENDED: Final = "process-ended"
 
 
 class PoolProcess:
@@ -85,7 +84,7 @@ class PoolProcess:
     def _end_all(self, at_s: float) -> Iterator[f.CheckOut]:
         at = self._around.t_s(at_s)
         for checkout in self._notable_out():
-            yield replace(checkout, t_s=at, returned_s=at, returned_by=PROCESS_ENDED)
+            yield replace(checkout, t_s=at, returned_s=at, returned_by=f.PROCESS_ENDED)
 
     def _on_start(self, record: r.Start) -> Iterator[f.PoolFact]:
         try:

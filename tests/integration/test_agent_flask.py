@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.observe.pool_process import PROCESS_ENDED
 from rushhour.rundir import facts as f
 from tests.integration.agent_subject import Subject, line_of
 
@@ -72,7 +71,7 @@ os._exit(0)
         assert checkout.stack == (f"service.py:{line} list_referrals",)  # up to Flask's dispatcher
         assert checkout.request_ended_s is not None
         assert checkout.request_ended_s >= checkout.taken_s
-        assert checkout.returned_by == PROCESS_ENDED
+        assert checkout.returned_by == f.PROCESS_ENDED
         assert checkout.thread.startswith("worker-")
     last = observed.last_samples["service.db"]
     assert (last.leaked, last.live, last.checkouts) == (2, 2, 2)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from rushhour.observe.pool_process import PROCESS_ENDED
 from rushhour.rundir import facts as f
 from tests.integration.agent_subject import Subject, line_of
 
@@ -72,7 +71,7 @@ os._exit(0)  # with the connection still out
     assert checkout.site == f.CallSite("service.py", line, "list_referrals")
     assert [frame.split()[1] for frame in checkout.stack] == ["list_referrals", "handler", "worker"]
     assert (checkout.thread, checkout.server_pid, checkout.endpoint) == ("worker-1", None, None)
-    assert (checkout.returned_by, checkout.request_ended_s) == (PROCESS_ENDED, None)
+    assert (checkout.returned_by, checkout.request_ended_s) == (f.PROCESS_ENDED, None)
     last = observed.last_samples["service.db"]
     assert (last.live, last.checked_out, last.checkouts, last.checkins) == (1, 1, 1, 0)
 

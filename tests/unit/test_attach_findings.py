@@ -126,6 +126,10 @@ def test_what_a_killed_process_had_out_is_judged_as_what_an_ended_process_had_ou
         assert findings.leaks == 0
         findings.command_ended()
         assert findings.leaks == leaks
+    ended_at_last = fed(SEEN, replace(OUT, t_s=9.0, endpoint=None, request_ended_s=9.0, lost="owner-idle"))
+    assert ended_at_last.leaks == 1
+    ended_at_last.command_ended()
+    assert ended_at_last.leaks == 1
     in_request = fed(SEEN, OUT, sample(9.0))
     in_request.command_ended()
     assert in_request.leaks == 0

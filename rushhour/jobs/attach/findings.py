@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from rushhour.diagnosis.sites import HeldCheckout, held_checkouts
 from rushhour.diagnosis.units import unit_of
@@ -12,8 +11,6 @@ from rushhour.metrics.pools import PoolUse, fell_silent, pool_uses
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
-
-PROCESS_ENDED: Final = "process-ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ class Findings:
         for key, out in self._checkouts.items():
             if out.returned_s is None:
                 at_s = self._newest_s[out.pid]
-                self._checkouts[key] = replace(out, t_s=at_s, returned_s=at_s, returned_by=PROCESS_ENDED)
+                self._checkouts[key] = replace(out, t_s=at_s, returned_s=at_s, returned_by=f.PROCESS_ENDED)
 
     def history(self) -> History:
         """Return what was seen so far as the history of a run without a load."""
@@ -176,7 +173,7 @@ class Findings:
     @property
     def out_at_end(self) -> int:
         """How many check-outs were out when their process ended, leaked or not."""
-        return sum(out.returned_by == PROCESS_ENDED for out in self._checkouts.values())
+        return sum(out.returned_by == f.PROCESS_ENDED for out in self._checkouts.values())
 
     @property
     def cut_off(self) -> int:
@@ -234,4 +231,4 @@ def _place(out: f.CheckOut) -> Place:
 
 
 def _ended_with_process(held: HeldCheckout) -> bool:
-    return held.out.returned_by == PROCESS_ENDED
+    return held.out.returned_by == f.PROCESS_ENDED

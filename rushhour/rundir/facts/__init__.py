@@ -56,6 +56,7 @@ from rushhour.rundir.facts.moments import (
     NotifiedAlert,
 )
 from rushhour.rundir.facts.pools import (
+    PROCESS_ENDED,
     AgentFault,
     AgentProcess,
     CallSite,
@@ -113,6 +114,7 @@ __all__ = [
     "OBSERVER_FAULT",
     "OWN",
     "POOL_FULL",
+    "PROCESS_ENDED",
     "ROLLOUT",
     "RUN_ENDED",
     "SAME_LATENCY",

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+PROCESS_ENDED: Final = "process-ended"  # how a check-out came back that never did
 
 
 @dataclass(frozen=True, slots=True)
