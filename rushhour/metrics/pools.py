@@ -203,9 +203,9 @@ def has_outlived(checkout: f.CheckOut, by_s: float = math.inf) -> bool:
     ended_s, returned_s = checkout.request_ended_s, checkout.returned_s
     if ended_s is None or ended_s > by_s:
         return False
-    # The end of a unit may be the last that was seen of a process that was killed.
-    never_returned = returned_s is None or checkout.returned_by == f.PROCESS_ENDED
-    return never_returned or ended_s < returned_s
+    if returned_s is None or checkout.returned_by == f.PROCESS_ENDED:
+        return True  # it never came back; the end of its unit may be the last that a killed process wrote
+    return ended_s < returned_s
 
 
 def in_running_request(checkout: f.CheckOut, at_s: float) -> bool:
