@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.harness import rushhour
+from benchmarks.harness import UNKNOWN, rushhour
 from benchmarks.table import Row
 
 SCENARIO: Final = ("gate", "--release", "1.1.1")
@@ -40,17 +40,17 @@ def run() -> list[Row]:
     off = middle / swept_middle - 1
     figures = (
         f"{knee['low']:g} to {knee['high']:g} customers/s in {len(search['steps'])} steps, sweep "
-        f"{swept[0]:g} to {swept[1]:g}: {off:+.1%}"
+        f"{swept[0]:g} to {swept[1]:g}: {off:+.1%}{'' if search['confirmed'] else ' (not confirmed)'}"
     )
     return [Row(name, figures, f"within {BOUND:.0%}", abs(off) <= BOUND)]
 
 
 def _holds(rate: float, folder: Path) -> bool | None:
     """Return whether a run at a rate passed; None when it is unknown."""
-    code = rushhour(
-        "run", *SCENARIO, "--set", f"load.arrivals={rate:g}/s", *STEP, "--runs", str(folder)
-    ).returncode
-    return {PASSED: True, FAILED: False}.get(code)
+    ended = rushhour("run", *SCENARIO, "--set", f"load.arrivals={rate:g}/s", *STEP, "--runs", str(folder))
+    if ended.returncode > UNKNOWN:
+        raise RuntimeError(f"a run at {rate:g} a second: exit {ended.returncode}\n{ended.stderr}")
+    return {PASSED: True, FAILED: False}.get(ended.returncode)
 
 
 def knee_of_sweep(rates: list[float], held: list[tuple[bool | None, ...]]) -> tuple[float, float] | None:

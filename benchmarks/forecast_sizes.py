@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import forecast_pool
-from benchmarks.forecast_cases import Case, Compared, Found, inside, setting_of, words
-from benchmarks.harness import kept_run
+from benchmarks.forecast_cases import Case, Compared, Found, inside, not_measured, setting_of, words
+from benchmarks.harness import NotMeasuredError, kept_run
 from benchmarks.table import Row
 from rushhour.forecast.demand import Demand
 from rushhour.forecast.queueing import predict
@@ -85,7 +85,13 @@ def run(folder: Path) -> list[Row]:
     for group in GROUPS:
         demand = demand_of(_run(folder, group, group.measured))
         for case in group.cases:
-            compare(found, group, case, demand, _run(folder, group, case))
+            try:
+                run_dir = _run(folder, group, case)
+            except NotMeasuredError as error:
+                found.missing += 1
+                found.rows.append(not_measured(f"{group.name}: {case}", error))
+            else:
+                compare(found, group, case, demand, run_dir)
         table = _cpu_of_a_table(demand)
     return [*pool_rows, *found.rows, inside("runs", found), table]
 

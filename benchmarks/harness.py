@@ -16,6 +16,10 @@ ATTEMPTS = 3
 UNKNOWN = 2  # the exit code of a run that is unknown
 
 
+class NotMeasuredError(Exception):
+    """A run that a benchmark needs is unknown, however often it is repeated."""
+
+
 def rushhour(*arguments: str) -> subprocess.CompletedProcess[str]:
     """One command, its output kept."""
     return subprocess.run(
@@ -53,19 +57,20 @@ def folder_of_runs(kept: str | None) -> Iterator[Path]:
 def kept_run(folder: Path, *arguments: str) -> RunDir:
     """`rushhour run`, unless the folder holds a run of the same arguments.
 
-    A run that is unknown, as on a machine that is busy with other work, is repeated. Raises RuntimeError on
-    exit 64 or above.
+    A run that is unknown, as on a machine that is busy with other work, is repeated. Raises NotMeasuredError
+    where it stays unknown, and RuntimeError on exit 64 or above.
     """
     of_these = folder / hashlib.sha256(" ".join(arguments).encode()).hexdigest()[:12]
     for _ in range(ATTEMPTS):
         if (of_these / "latest").exists():
-            break
+            return RunDir((of_these / "latest").resolve())
         ended = rushhour("run", *arguments, "--runs", str(of_these))
         if ended.returncode > UNKNOWN:
             raise RuntimeError(
                 f"rushhour run {' '.join(arguments)}: exit {ended.returncode}\n{ended.stdout}{ended.stderr}"
             )
-        if ended.returncode < UNKNOWN:
-            break
-        (of_these / "latest").unlink()
-    return RunDir(max(path for path in of_these.iterdir() if path.is_dir() and not path.is_symlink()))
+        if ended.returncode == UNKNOWN:
+            (of_these / "latest").unlink()
+    if not (of_these / "latest").exists():
+        raise NotMeasuredError(f"rushhour run {' '.join(arguments)}: unknown in {ATTEMPTS} runs")
+    return RunDir((of_these / "latest").resolve())
