@@ -53,8 +53,9 @@ class Tally:
         """
         settled = final and not cut_short
         records: list[Record] = []
-        live = [hold for hold in self._book.live.copy() if hold.returned is None]
         self._take_ended(records)
+        # Not before: what comes back between the two would be counted, and written, as both.
+        live = [hold for hold in self._book.live.copy() if hold.returned is None]
         self._take_opened()
         self._take_timeouts(records)
         for hold in self._units.resumed(list(self._ended)) if self._ended else ():

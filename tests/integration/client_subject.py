@@ -17,6 +17,8 @@ from locust.env import Environment
 from rushhour.load.client import install
 
 CUSTOMERS = 1_100  # more than select() can look at
+PATIENT_S = 60.0  # a machine that stands still for a while must not end a request
+HURRIED_S = 0.5  # of who asks for what never comes in time
 
 ANSWERS = {
     "/ok": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -100,29 +102,33 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-def outcomes(settings: dict[str, Any]) -> dict[str, Any]:
-    """What a customer sees of each request, and what the server saw."""
-    server = Server()
+def client_of(url: str, settings: dict[str, Any], timeout_s: float) -> Any:
+    """The client of a customer with this time-out."""
 
     class Customer(fasthttp.FastHttpUser):
-        host = server.url
+        host = url
         abstract = False
-        network_timeout = 0.5
+        network_timeout = timeout_s
         max_redirects = 3
 
     for name, value in settings.items():
-        setattr(Customer, name, value)
-    seen: list[dict[str, Any]] = []
-    environment = Environment(user_classes=[Customer])
-    customer = Customer(environment)
-    for method, path, options in REQUESTS:
-        seen.append(outcome(customer.client, method, path, options))
-    customer.client.client.default_headers["X-Later"] = "1"
+        setattr(Customer, name, value[timeout_s] if name == "client_pool" else value)
+    return Customer(Environment(user_classes=[Customer])).client
+
+
+def outcomes(settings: dict[str, Any]) -> dict[str, Any]:
+    """What customers see of each request, and what the server saw."""
+    server = Server()
+    patient, hurried = (client_of(server.url, settings, timeout_s) for timeout_s in (PATIENT_S, HURRIED_S))
+
+    def ask(method: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
+        return outcome(hurried if path == "/hangs" else patient, method, path, options)
+
+    seen = [ask(method, path, options) for method, path, options in REQUESTS]
+    patient.client.default_headers["X-Later"] = "1"
     for headers in ({}, {"x-LATER": "2"}):
-        outcome(customer.client, "GET", "/ok", {"headers": headers})
-    parallel = [
-        gevent.spawn(outcome, customer.client, "GET", path, {}) for path in ("/ok", "/large", "/hangs") * 4
-    ]
+        ask("GET", "/ok", {"headers": headers})
+    parallel = [gevent.spawn(ask, "GET", path, {}) for path in ("/ok", "/large", "/hangs") * 6]
     gevent.joinall(parallel, raise_error=True)
     return {
         "seen": json.loads(json.dumps(seen).replace(server.url[17:], "PORT")),
@@ -197,7 +203,7 @@ def main() -> None:
         {"default_headers": {"X-Own": "1", "Accept-Language": "en"}},
         {"default_headers": {"User-Agent": "mine"}},
         {"max_retries": 1},
-        {"client_pool": HTTPClientPool(network_timeout=0.5)},
+        {"client_pool": {each: HTTPClientPool(network_timeout=each) for each in (PATIENT_S, HURRIED_S)}},
     ]
     stock = [outcomes(each) for each in settings]
     install()

@@ -1,5 +1,6 @@
 """Virtual environments of the matrix: built once by uv, for as long as what was asked for is the same."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -48,11 +50,22 @@ def environment_of(packages: tuple[str, ...], interpreter: tuple[Path, str] | No
     key = hashlib.sha256("\n".join((version, *packages)).encode()).hexdigest()[:16]
     folder = CACHE / key
     if not (folder / "whole").exists():
-        python = str(folder / "bin/python")
-        _uv("venv", "--quiet", "--clear", "--python", str(program), str(folder))
-        _uv("pip", "install", "--quiet", "--python", python, *packages)
-        (folder / "whole").touch()
+        with _alone(CACHE / f"{key}.lock"):
+            if not (folder / "whole").exists():  # another worker of pytest has built it meanwhile
+                python = str(folder / "bin/python")
+                _uv("venv", "--quiet", "--clear", "--python", str(program), str(folder))
+                _uv("pip", "install", "--quiet", "--python", python, *packages)
+                (folder / "whole").touch()
     return folder / "bin"
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process at a time in; the others wait for as long as that takes."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def versions_of(programs: Path) -> dict[str, str]:

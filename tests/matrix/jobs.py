@@ -106,7 +106,8 @@ from shop import work
 def begin(scheduler, job):
     scheduler.start()
     for n in range(3):
-        scheduler.add_job(job, "date", run_date=datetime.now() + timedelta(seconds=n / 10))
+        due = datetime.now() + timedelta(seconds=n / 10)
+        scheduler.add_job(job, "date", run_date=due, misfire_grace_time=None)  # late is not too late
 
 async def main(job):
     begin(AsyncIOScheduler(), job)
@@ -224,7 +225,7 @@ import sys, time
 import socketio
 
 client = socketio.Client()
-client.connect(f"http://127.0.0.1:{sys.argv[1]}", wait_timeout=10)
+client.connect(f"http://127.0.0.1:{sys.argv[1]}", wait_timeout=60, retry=True)  # the server may not listen yet
 for _ in range(3):
     client.emit("order", {"number": 1})
     time.sleep(0.1)
@@ -293,8 +294,17 @@ from async_shop import async_work
 kind, port = sys.argv[1], sys.argv[2]
 kept = []
 
+async def listening():
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
 async def call():
-    await asyncio.sleep(0.5)
+    while not await listening():
+        await asyncio.sleep(0.05)
     for _ in range(3):
         if kind.startswith("websocket"):
             async with websockets.connect(f"ws://127.0.0.1:{port}/{kind}") as socket:

@@ -1,6 +1,8 @@
 """From a hand-written book to records, tick by tick."""
 
 import queue
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -112,6 +114,41 @@ def test_only_check_outs_that_last_are_written_and_each_once(story: Story) -> No
     assert story.tick(10.2, "out", "back") == []
     story.give_back(long, 10.25)
     assert story.tick(10.3, "out", "back") == [{"k": "back", "id": 1, "t": 10.25, "how": "close"}]
+
+
+class Busy(deque[Any]):
+    """Events, of which a thread of the service adds one as the sampler begins to take them."""
+
+    def __init__(self, before: deque[Any], act: Callable[[], None]) -> None:
+        super().__init__(before, before.maxlen)
+        self._acts = [act]
+
+    def __len__(self) -> int:
+        while self._acts:
+            self._acts.pop()()
+        return super().__len__()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("taken_from", ["ended", "opened", "timeouts"])
+def test_what_comes_back_during_a_tick_is_counted_once_and_does_not_stay_out(
+    story: Story, taken_from: str, *, ended: bool
+) -> None:
+    request = Request("GET", None)
+    hold = story.take(10.0, request=request)
+    request.ended = 10.01 if ended else None
+    before = getattr(story.book, taken_from)
+    setattr(story.book, taken_from, Busy(before, lambda: story.give_back(hold, 10.19)))
+    records = [*story.tick(10.2), *story.tick(10.3)]
+    counts = [
+        dict(zip(("pool", *NAMES, *COUNTERS), record["pools"][0], strict=True))
+        for record in records
+        if record["k"] == "sample"
+    ]
+    assert max(count["checkouts"] for count in counts) == counts[-1]["checkouts"] == 1
+    assert (counts[-1]["live"], counts[-1]["leaked"]) == (0, 0)
+    out, back = ([record["id"] for record in records if record["k"] == kind] for kind in ("out", "back"))
+    assert out == back
 
 
 def test_a_check_out_of_a_task_is_written_as_such() -> None:
