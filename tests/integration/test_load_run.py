@@ -1,6 +1,7 @@
 """Real Locust against a server that counts: nothing is lost, nothing is made up.
 
-The runs mostly wait, so they take place at the same time; each test then looks at one of them.
+The runs mostly wait, so they take place at the same time; each test then looks at one of them. A run
+that no selected test looks at does not take place.
 """
 
 import os
@@ -237,16 +238,32 @@ STORIES: dict[str, Callable[[Path], Ended]] = {
     "unreadable": unreadable,
 }
 
-Runs = Callable[[str], Ended]
+
+def of(*stories: object) -> pytest.MarkDecorator:
+    """Marks a test of the runs with these names."""
+    return pytest.mark.parametrize("run", stories, indirect=True)
+
+
+def rare(story: str) -> object:
+    return pytest.param(story, marks=pytest.mark.long)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """All runs, four at a time; a call waits for the one that it names."""
-    paths = {name: tmp_path_factory.mktemp(name) for name in STORIES}
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Ended]]:
+    """The runs that the selected tests look at, four at a time; a call waits for the one that it names."""
+    selected = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    wanted = {item.callspec.params["run"] for item in selected if item.path == request.path}
+    paths = {name: tmp_path_factory.mktemp(name) for name in STORIES if name in wanted}
     with ThreadPoolExecutor(4) as pool:
-        told = {name: pool.submit(story, paths[name]) for name, story in STORIES.items()}
+        told = {name: pool.submit(STORIES[name], path) for name, path in paths.items()}
         yield lambda name: told[name].result(timeout=300)
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest, runs: Callable[[str], Ended]) -> Ended:
+    return runs(request.param)
 
 
 def fault(run: Ended) -> str:
@@ -255,9 +272,15 @@ def fault(run: Ended) -> str:
     return str(event.detail["error"])
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
-def test_what_is_recorded_is_what_the_server_saw(workers: int, runs: Runs) -> None:
-    run = runs(f"whole-{workers}")
+@pytest.mark.parametrize(
+    ("run", "names"),
+    [
+        ("whole-0", {"local"}),
+        pytest.param("whole-2", {"worker-0", "worker-1"}, marks=pytest.mark.long),
+    ],
+    indirect=["run"],
+)
+def test_what_is_recorded_is_what_the_server_saw(run: Ended, names: set[str]) -> None:
     history = run.history
     assert run.code == 0, run.failure
     assert recorded(history) == run.counts
@@ -267,7 +290,6 @@ def test_what_is_recorded_is_what_the_server_saw(workers: int, runs: Runs) -> No
     for row in history.requests:
         assert HdrHistogram.decode(row.latency).get_total_count() == row.count
 
-    names = {"local"} if not workers else {"worker-0", "worker-1"}
     assert (
         {row.worker for row in history.requests} == {sample.worker for sample in history.generator} == names
     )
@@ -283,9 +305,8 @@ def test_what_is_recorded_is_what_the_server_saw(workers: int, runs: Runs) -> No
     assert (run.path / "locust.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
-def test_requests_in_flight_at_the_end_are_awaited(workers: int, runs: Runs) -> None:
-    run = runs(f"in-flight-{workers}")
+@of("in-flight-0", rare("in-flight-2"))
+def test_requests_in_flight_at_the_end_are_awaited(run: Ended) -> None:
     assert run.code == 0, run.failure
     assert recorded(run.history) == run.counts
     ended_s = run.history.time_of(f.LOAD_ENDED)
@@ -293,8 +314,8 @@ def test_requests_in_flight_at_the_end_are_awaited(workers: int, runs: Runs) -> 
     assert max(row.t_s for row in run.history.requests) > ended_s
 
 
-def test_every_outcome_has_its_class(runs: Runs) -> None:
-    run = runs("outcomes")
+@of("outcomes")
+def test_every_outcome_has_its_class(run: Ended) -> None:
     seen = {row.endpoint: row.outcome for row in run.history.requests}
     expected = {
         "ok": f.Outcome.OK,
@@ -318,8 +339,8 @@ def test_every_outcome_has_its_class(runs: Runs) -> None:
     assert sum(sample.redirected for sample in run.history.generator) == 2
 
 
-def test_the_app_tries_again_twice_and_then_gives_up(runs: Runs) -> None:
-    run = runs("no-log-in")
+@of("no-log-in")
+def test_the_app_tries_again_twice_and_then_gives_up(run: Ended) -> None:
     assert set(run.counts) == {"POST /login"}  # without a log-in there is nothing to see
     assert recorded(run.history) == run.counts
     retries = sum(sample.retries for sample in run.history.generator)
@@ -328,8 +349,8 @@ def test_the_app_tries_again_twice_and_then_gives_up(runs: Runs) -> None:
     assert retries >= 2 * (first - 5)  # only the five customers' last attempts may be missing
 
 
-def test_a_push_notification_brings_waiting_customers_at_once(runs: Runs) -> None:
-    run = runs("pushed")
+@of("pushed")
+def test_a_push_notification_brings_waiting_customers_at_once(run: Ended) -> None:
     assert recorded(run.history) == run.counts
     lists = [at_s for at_s, endpoint in run.server.times if endpoint == "GET /customers/:id/referrals"]
     assert 3 <= len(lists) <= 40  # a fifth of them, by chance more or fewer
@@ -338,40 +359,37 @@ def test_a_push_notification_brings_waiting_customers_at_once(runs: Runs) -> Non
     assert 60 <= run.counts["POST /login"] <= 60 + len(lists)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
-def test_a_run_that_is_stopped_keeps_what_it_saw(workers: int, runs: Runs) -> None:
-    run = runs(f"stopped-{workers}")
+@of("stopped-0", rare("stopped-2"))
+def test_a_run_that_is_stopped_keeps_what_it_saw(run: Ended) -> None:
     assert recorded(run.history) == run.counts  # the last second's as well
     assert run.code == 3
     assert "the load did not run to its end" in fault(run)
 
 
-def test_stopping_does_not_wait_for_a_server_that_hangs(runs: Runs) -> None:
-    run = runs("hanging")
+@of("hanging")
+def test_stopping_does_not_wait_for_a_server_that_hangs(run: Ended) -> None:
     assert run.counts == {"GET /hang": 4}
     assert not run.left
 
 
-def test_a_run_that_is_killed_keeps_what_it_saw(runs: Runs) -> None:
-    run = runs("killed")
+@of("killed")
+def test_a_run_that_is_killed_keeps_what_it_saw(run: Ended) -> None:
     assert run.code == -signal.SIGKILL
     assert len({row.t_s for row in run.history.requests}) >= 2
     assert recorded(run.history) <= run.counts
     assert "SIGKILL" in run.failure
 
 
-@pytest.mark.parametrize("how", [pytest.param("killed", marks=pytest.mark.long), "hung"])
-def test_a_lost_worker_is_reported(how: str, runs: Runs) -> None:
-    run = runs(f"{how}-worker")
+@of(rare("killed-worker"), "hung-worker")
+def test_a_lost_worker_is_reported(run: Ended) -> None:
     assert run.code == 3
     assert re.search(r"worker worker-\d was lost \d+ s into the run, 2 customers", fault(run))
     [lost] = [event for event in run.history.events if event.name == f.WORKER_LOST]
     assert lost.detail["users"] == 2
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_locustfile_that_fails_is_reported(workers: int, runs: Runs) -> None:
-    run = runs(f"raising-{workers}")
+@of("raising-0", "raising-2")
+def test_a_locustfile_that_fails_is_reported(run: Ended) -> None:
     assert run.code == 0
     errors = [event.detail for event in run.history.events if event.name == f.LOCUSTFILE_ERROR]
     assert {error["error"] for error in errors} == {"AttributeError"}
@@ -381,8 +399,8 @@ def test_a_locustfile_that_fails_is_reported(workers: int, runs: Runs) -> None:
     assert sum(error["count"] for error in errors) == recorded(run.history).total()
 
 
-def test_a_locustfile_that_cannot_be_read_ends_at_once_with_its_reason(runs: Runs) -> None:
-    run = runs("unreadable")
+@of("unreadable")
+def test_a_locustfile_that_cannot_be_read_ends_at_once_with_its_reason(run: Ended) -> None:
     assert run.code == 1
     assert "exit code 1" in run.failure
     assert "no_such_module" in run.failure
