@@ -225,7 +225,7 @@ import sys, time
 import socketio
 
 client = socketio.Client()
-client.connect(f"http://127.0.0.1:{sys.argv[1]}", wait_timeout=60, retry=True)  # the server may not listen yet
+client.connect(f"http://127.0.0.1:{sys.argv[1]}", wait_timeout=60, retry=True)  # it may not listen yet
 for _ in range(3):
     client.emit("order", {"number": 1})
     time.sleep(0.1)
