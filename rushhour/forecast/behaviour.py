@@ -47,7 +47,8 @@ class Endpoint:
     @property
     def overlaps(self) -> bool:
         """Whether a request holds several connections at the same time, as far as its time says."""
-        return self.held_s > OVERLAP * self.latency_s
+        held_s = math.fsum(visit.least_per_request * visit.hold_s for visit in self.visits)
+        return held_s > OVERLAP * self.latency_s
 
     @property
     def may_nest(self) -> bool:

@@ -13,6 +13,7 @@ from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 WRITTEN_S: Final = 1.0  # totals are written once a second
+NEAR_S: Final = 1.5  # what is written so near to the start or end of the counted time may bound it
 # Of these nobody knows whether a connection was taken, or none was.
 NOT_COUNTED: Final = frozenset(
     {f.Outcome.QUEUEPOOL_TIMEOUT, f.Outcome.CONNECT_ERROR, f.Outcome.CLIENT_TIMEOUT, f.Outcome.OTHER_ERROR}
@@ -29,6 +30,11 @@ class Visit:
     hold_s: float
     holds: Durations | None = None  # None: the agent counted no histogram
     sites: int = 1  # call sites that check out
+    surely: float | None = None  # the least that it is, if the edges of the counted time hid requests
+
+    @property
+    def least_per_request(self) -> float:
+        return self.per_request if self.surely is None else self.surely
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,37 +100,77 @@ def read_visits(
     Where no check-out has an endpoint of the customers' requests, nothing says which are of requests: all are
     taken to be, and spread over them evenly, unless as many came before the load.
     """
-    requests = Counter[str]()
-    for row in history.requests:
-        if first <= row.t_s < last and row.outcome not in NOT_COUNTED:
-            requests[row.endpoint] += row.count
     visits: dict[str, list[Visit]] = {name: [] for name in names}
-    taken = _taken(history, first, last, visits)
+    spans = _spans(history, first, last)
+    taken = _taken(history, spans, visits)
+    requests = _requests(history, spans)
+    touched = Counter[str]()
+    for row in history.requests:
+        if any(start_s < row.t_s + 1 and row.t_s < end_s for start_s, end_s in spans.values()):
+            touched[row.endpoint] += row.count
     jobs = []
     named = any(name is not None for name, _ in taken)
     for (name, pool), total in taken.items():
         if name is not None:
-            each = total.taken / max(1, requests[name])
-            visits[name].append(Visit(pool, each, total.hold_s, total.holds, total.sites))
+            each, surely = (total.taken / max(1.0, count[name]) for count in (requests, touched))
+            visits[name].append(Visit(pool, each, total.hold_s, total.holds, total.sites, surely))
             continue
-        job = _job(history, pool, total, first, last, processes=processes)
+        job = _job(history, pool, total, first, last, counted_s=_mean_s(spans), processes=processes)
         if named or job.is_steady:
             jobs.append(job)
         else:
-            each = total.taken / max(1, requests.total())
+            each = total.taken / max(1.0, math.fsum(requests.values()))
             for own in visits.values():
                 own.append(Visit(pool, each, total.hold_s, total.holds))
     return {name: tuple(own) for name, own in visits.items()}, tuple(jobs)
 
 
-def _job(history: History, pool: str, total: _Total, first: int, last: int, *, processes: int) -> Job:
-    per_s = total.taken / (last - first) / processes
+def _spans(history: History, first_s: float, last_s: float) -> dict[int, tuple[float, float]]:
+    """Return the time in which each process's check-outs are counted.
+
+    Its totals are known when they were written, and stay what they are while nothing is written. A moment of
+    customers who all come at once would count for one side only, if that began or ended another time.
+    """
+    written: dict[int, set[float]] = defaultdict(set)
+    for site in history.sites:
+        written[site.pid].add(site.t_s)
+    for times in history.times:
+        written[times.pid].add(times.t_s)
+    spans = {}
+    for pid, moments in written.items():
+        start_s = min((t_s for t_s in moments if first_s <= t_s <= first_s + NEAR_S), default=first_s)
+        near = [t_s for t_s in moments if last_s - NEAR_S <= t_s <= last_s + WRITTEN_S]
+        end_s = min(near, key=lambda t_s: abs(t_s - last_s), default=last_s)
+        spans[pid] = (start_s, end_s) if end_s > start_s else (first_s, last_s)
+    return spans
+
+
+def _mean_s(spans: Mapping[int, tuple[float, float]]) -> float:
+    return math.fsum(end_s - start_s for start_s, end_s in spans.values()) / len(spans)
+
+
+def _requests(history: History, spans: Mapping[int, tuple[float, float]]) -> Mapping[str, float]:
+    """Return the requests of the counted time by endpoint; of a second that is in it in part, that part."""
+    found: dict[str, float] = defaultdict(float)
+    for row in history.requests if spans else ():
+        if row.outcome not in NOT_COUNTED:
+            inside_s = math.fsum(
+                max(0.0, min(end_s, row.t_s + 1) - max(start_s, row.t_s)) for start_s, end_s in spans.values()
+            )
+            found[row.endpoint] += row.count * inside_s / len(spans)
+    return found
+
+
+def _job(
+    history: History, pool: str, total: _Total, first: int, last: int, *, counted_s: float, processes: int
+) -> Job:
+    per_s = total.taken / counted_s / processes
     at_once = max(math.ceil(per_s * total.hold_s), _most_out(history, pool, first, last), 1)
     calm_s = _calm_s(history, pool)
     return Job(pool, per_s, total.hold_s, at_once, total.holds, total.calm if calm_s else 0, calm_s)
 
 
-def _taken(history: History, first_s: float, last_s: float, names: Iterable[str]) -> _Taken:
+def _taken(history: History, spans: Mapping[int, tuple[float, float]], names: Iterable[str]) -> _Taken:
     """Sum up the check-outs by endpoint, as the customers spell it, and pool; None: of no such endpoint."""
     by_plain = {plain_endpoint(name): name for name in names}
     began_s = history.time_of(f.LOAD_STARTED) or 0.0
@@ -132,10 +178,11 @@ def _taken(history: History, first_s: float, last_s: float, names: Iterable[str]
     for row in history.sites:
         by_site[row.pid, row.pool, row.site, row.endpoint].append(row)
     found: dict[tuple[str | None, str], _Total] = {}
-    for (_, pool, _, endpoint), rows in by_site.items():
+    for (pid, pool, _, endpoint), rows in by_site.items():
+        start_s, end_s = spans[pid]
         ordered = sorted(rows, key=lambda row: row.t_s)
-        before = [row for row in ordered if row.t_s < first_s][-1:]
-        after = [row for row in ordered if row.t_s <= last_s + WRITTEN_S][-1:]
+        before = [row for row in ordered if row.t_s <= start_s][-1:]
+        after = [row for row in ordered if row.t_s <= end_s][-1:]
         taken = sum(row.checkouts for row in after) - sum(row.checkouts for row in before)
         if taken <= 0:
             continue
@@ -147,7 +194,7 @@ def _taken(history: History, first_s: float, last_s: float, names: Iterable[str]
         total.calm += max((row.checkouts for row in ordered if row.t_s <= began_s), default=0)
         total.sites += 1
         for row in ordered:
-            if first_s < row.t_s <= last_s + WRITTEN_S:
+            if start_s < row.t_s <= end_s:
                 total.hold_us.update(row.hold_us)
     return found
 
