@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from benchmarks import forecast_runs, forecast_sizes
+from benchmarks.forecast_cases import all_inside
 from benchmarks.harness import folder_of_runs
 from benchmarks.table import Row
 
@@ -18,6 +19,8 @@ def arguments(text: str) -> tuple[str]:
 
 
 def run(kept: str | None = None) -> list[Row]:
-    """The rows of each part."""
+    """The rows of each part, and one for all figures."""
     with folder_of_runs(kept) as folder:
-        return [*forecast_sizes.run(folder), *forecast_runs.run(folder)]
+        sizes, of_sizes = forecast_sizes.run(folder)
+        forecasts, of_forecasts = forecast_runs.run(folder)
+    return [*sizes, *forecasts, all_inside([*of_sizes, of_forecasts])]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import fsum
 from typing import Any, Final
 
-from benchmarks.forecast_cases import Case, Compared, Found, inside, setting_of, words
+from benchmarks.forecast_cases import Case, Compared, Found, Inside, inside, setting_of, words
 from benchmarks.harness import ROOT
 from benchmarks.table import Row
 from rushhour.forecast.demand import Demand, EndpointDemand, PoolDemand, Use
@@ -34,7 +34,7 @@ CASES: Final = (
 )
 
 
-def run() -> list[Row]:
+def run() -> tuple[list[Row], Inside]:
     """A row for each configuration, and how many measured figures lie in their intervals."""
     running = [_start(case) for case in (MEASURED, *CASES)]
     try:
@@ -53,7 +53,8 @@ def run() -> list[Row]:
         timed_out = Compared(figures.timeout_share, measured["timeouts"] / asked)
         found.figures += [wait, timed_out]
         found.rows.append(words(f"SQLAlchemy's pool: {case}", wait, timed_out))
-    return [*found.rows, inside("SQLAlchemy's pool", found)]
+    of_pool = inside("SQLAlchemy's pool", found)
+    return [*found.rows, of_pool.row()], of_pool
 
 
 def _start(case: Case) -> subprocess.Popen[str]:

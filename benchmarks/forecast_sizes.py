@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import forecast_pool
-from benchmarks.forecast_cases import Case, Compared, Found, inside, not_measured, setting_of, words
+from benchmarks.forecast_cases import Case, Compared, Found, Inside, inside, not_measured, setting_of, words
 from benchmarks.harness import NotMeasuredError, kept_run
 from benchmarks.table import Row
 from rushhour.forecast.demand import Demand
@@ -78,9 +78,9 @@ GROUPS: Final = (
 )
 
 
-def run(folder: Path) -> list[Row]:
+def run(folder: Path) -> tuple[list[Row], list[Inside]]:
     """The model beside SQLAlchemy's pool; then a row for each configuration of a service."""
-    pool_rows = forecast_pool.run()
+    pool_rows, of_pool = forecast_pool.run()
     found = Found()
     for group in GROUPS:
         demand = demand_of(_run(folder, group, group.measured))
@@ -93,7 +93,8 @@ def run(folder: Path) -> list[Row]:
             else:
                 compare(found, group, case, demand, run_dir)
         table = _cpu_of_a_table(demand)
-    return [*pool_rows, *found.rows, inside("runs", found), table]
+    of_runs = inside("runs", found)
+    return [*pool_rows, *found.rows, of_runs.row(), table], [of_pool, of_runs]
 
 
 def _run(folder: Path, group: Group, case: Case) -> RunDir:

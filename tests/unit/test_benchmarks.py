@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import forecast_runs, harness
 from benchmarks.__main__ import KNOWN, main
+from benchmarks.forecast_cases import Inside, all_inside
 from benchmarks.forecast_runs import exhausted_pools, full_after_s, most_in_use
 from benchmarks.growth import BLOCKS, slope
 from benchmarks.interval import interval_of
@@ -211,9 +212,19 @@ def test_a_run_that_stays_unknown_is_no_measurement(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(harness, "rushhour", unknown)
     monkeypatch.setattr(forecast_runs, "CASES", forecast_runs.CASES[:1])
-    case, *totals = forecast_runs.run(tmp_path)
+    (case, *totals), _ = forecast_runs.run(tmp_path)
     assert len(tried) == harness.ATTEMPTS
     assert case.measured.startswith("not measured: rushhour run staging")
     assert case.ok is None
     assert totals[0].measured == "0 right, 0 unsure, 0 wrong, 1 not measured"
     assert [row.ok for row in totals] == [None, None, None]
+
+
+def test_eighty_percent_bind_all_figures_together_and_a_part_what_chance_explains() -> None:
+    parts = [Inside("pool", 20, 20), Inside("runs", 19, 24), Inside("forecasts", 13, 16)]
+    assert [part.row().ok for part in parts] == [True, True, True]
+    assert parts[1].chance == pytest.approx(0.54, abs=0.01)  # the binomial distribution of 24 with 0.8
+    assert Inside("runs", 15, 24).row().ok is False
+    assert all_inside(parts).ok is True
+    assert all_inside([Inside("pool", 16, 20), Inside("runs", 15, 20)]).ok is False
+    assert all_inside([Inside("pool", 20, 20), Inside("runs", 20, 20, missing=1)]).ok is None
