@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PERIOD_S = 0.1
 PAUSE_DEADLINE_S = 0.2  # how long a fork waits for a write in progress
+LAST_DEADLINE_S = 5.0  # the same of the last sample: without it, what was out at the end is not known
 MAX_FAILED_TICKS = 50
 
 _start_thread, _new_lock = _thread.start_new_thread, _thread.allocate_lock
@@ -73,6 +74,7 @@ class Sampler:
 
     def _start_over(self) -> None:
         self.pid = os.getpid()
+        self._finishing = False
         self._journal: Journal | NoJournal | None = None
         self._tally = Tally(self._book, self._classifier)
         self._collector = Collector(self._directory)
@@ -135,7 +137,7 @@ class Sampler:
             run.done.release()
 
     def _tick(self, final: bool = False, *, cut_short: bool = False) -> bool:
-        if not self._ticking.acquire(True, PAUSE_DEADLINE_S):
+        if not self._ticking.acquire(True, LAST_DEADLINE_S if final else PAUSE_DEADLINE_S):
             return False
         try:
             if self._journal is None:
@@ -211,6 +213,9 @@ class Sampler:
 
         `cut_short`: by `os._exit`, which waits for no thread and lets nothing clean up.
         """
+        if self._finishing:  # a handler of a signal ends the process meanwhile: it must not wait for itself
+            return
+        self._finishing = True
         self.pause()
         if self._run is not None and not self._off:
             self._tick(final=True, cut_short=cut_short)
