@@ -27,7 +27,7 @@ from tests.free_ports import free_port
 from tests.matrix.cases import CASES, ROUTELESS, Case
 from tests.matrix.environments import CACHE, ROOT, environment_of, interpreter_of, versions_of
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 LEAKS = 3  # before a reload, and after it
 TOGETHER = 4  # requests at once, until every process has answered one
 
