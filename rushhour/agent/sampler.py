@@ -36,7 +36,7 @@ PAUSE_DEADLINE_S = 0.2  # how long a fork waits for a write in progress
 LAST_DEADLINE_S = 5.0  # the same of the last sample: without it, what was out at the end is not known
 MAX_FAILED_TICKS = 50
 
-_start_thread, _new_lock = _thread.start_new_thread, _thread.allocate_lock
+_start_thread, _new_lock, _get_ident = _thread.start_new_thread, _thread.allocate_lock, _thread.get_ident
 
 
 class _Run:
@@ -74,7 +74,7 @@ class Sampler:
 
     def _start_over(self) -> None:
         self.pid = os.getpid()
-        self._finishing = False
+        self._finisher: int | None = None  # the thread that writes the last sample
         self._journal: Journal | NoJournal | None = None
         self._tally = Tally(self._book, self._classifier)
         self._collector = Collector(self._directory)
@@ -213,13 +213,16 @@ class Sampler:
 
         `cut_short`: by `os._exit`, which waits for no thread and lets nothing clean up.
         """
-        if self._finishing:  # a handler of a signal ends the process meanwhile: it must not wait for itself
+        if self._finisher == _get_ident():  # a signal's handler ends the process: it cannot wait for itself
             return
-        self._finishing = True
-        self.pause()
-        if self._run is not None and not self._off:
-            self._tick(final=True, cut_short=cut_short)
-        self._off = True
+        self._finisher = _get_ident()
+        try:
+            self.pause()
+            if self._run is not None and not self._off:
+                self._tick(final=True, cut_short=cut_short)
+            self._off = True
+        finally:
+            self._finisher = None
 
 
 def ignore_errors(book: Book, where: str, action: Callable[[], None]) -> Callable[[], None]:

@@ -39,3 +39,22 @@ def test_the_last_sample_waits_for_a_write_that_takes_long(
     assert (kinds[-1], kinds.count("exit")) == ("exit", 1)
     sampler.finish()
     assert file.read_text().count('"exit"') == 1
+
+
+def test_a_signal_during_the_last_sample_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handler runs in the thread that writes: `os._exit` there finishes once more."""
+    sampler = Sampler(Book(), Classifier(), str(tmp_path), lambda: None)
+    sampler.ensure_running()
+    kinds: list[object] = []
+
+    def interrupted_write(_: Journal, records: list[dict[str, object]]) -> None:
+        if any(record["k"] == "exit" for record in records):
+            sampler.finish()
+        kinds.extend(record["k"] for record in records)
+
+    monkeypatch.setattr(Journal, "write", interrupted_write)
+    monkeypatch.setattr("rushhour.agent.sampler.LAST_DEADLINE_S", threading.TIMEOUT_MAX)  # it would never end
+    sampler.finish()
+    assert kinds.count("exit") == 1
