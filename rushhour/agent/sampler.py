@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 PERIOD_S = 0.1
 PAUSE_DEADLINE_S = 0.2  # how long a fork waits for a write in progress
+LAST_DEADLINE_S = 5.0  # the same of the last sample: without it, what was out at the end is not known
 MAX_FAILED_TICKS = 50
 
-_start_thread, _new_lock = _thread.start_new_thread, _thread.allocate_lock
+_start_thread, _new_lock, _get_ident = _thread.start_new_thread, _thread.allocate_lock, _thread.get_ident
 
 
 class _Run:
@@ -73,6 +74,7 @@ class Sampler:
 
     def _start_over(self) -> None:
         self.pid = os.getpid()
+        self._finisher: int | None = None  # the thread that writes the last sample
         self._journal: Journal | NoJournal | None = None
         self._tally = Tally(self._book, self._classifier)
         self._collector = Collector(self._directory)
@@ -135,7 +137,7 @@ class Sampler:
             run.done.release()
 
     def _tick(self, final: bool = False, *, cut_short: bool = False) -> bool:
-        if not self._ticking.acquire(True, PAUSE_DEADLINE_S):
+        if not self._ticking.acquire(True, LAST_DEADLINE_S if final else PAUSE_DEADLINE_S):
             return False
         try:
             if self._journal is None:
@@ -211,10 +213,16 @@ class Sampler:
 
         `cut_short`: by `os._exit`, which waits for no thread and lets nothing clean up.
         """
-        self.pause()
-        if self._run is not None and not self._off:
-            self._tick(final=True, cut_short=cut_short)
-        self._off = True
+        if self._finisher == _get_ident():  # a signal's handler ends the process: it cannot wait for itself
+            return
+        self._finisher = _get_ident()
+        try:
+            self.pause()
+            if self._run is not None and not self._off:
+                self._tick(final=True, cut_short=cut_short)
+            self._off = True
+        finally:
+            self._finisher = None
 
 
 def ignore_errors(book: Book, where: str, action: Callable[[], None]) -> Callable[[], None]:

@@ -62,7 +62,7 @@ def run_case(case: Case, variant: Variant, runs: Path) -> Said:
     """
     file = _write_scenario(case, variant)
     for _ in range(ATTEMPTS):
-        said = _run_once(case, variant, file, runs)
+        said = _run_once(case, variant, file, runs / case.name)
         if not said.busy or (variant != "cured" and said.cause is not None):
             break
     _seen(case, variant).parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def _run_once(case: Case, variant: Variant, file: Path, runs: Path) -> Said:
     if variant == "no-agent":
         command.append("--no-agent")
     runs.mkdir(parents=True, exist_ok=True)
-    pattern = f"*-{case.name}/verdict.json"
+    pattern = f"*-{case.name}/verdict.json"  # alone in its folder: runs of `self-lock` end with `-lock`, too
     before = set(runs.glob(pattern))
     try:
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False)

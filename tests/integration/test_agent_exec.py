@@ -146,13 +146,15 @@ engine = create_engine("sqlite:///shop.db")
 kept = [engine.connect() for _ in range(int(sys.argv[1]))]
 if sys.argv[2] == "close":
     [connection.close() for connection in kept]
-def described():
+def wrote(kind):
     path = os.path.join(os.environ["RUSHHOUR_AGENT_DIR"], f"{os.getpid()}.jsonl")
-    return os.path.exists(path) and open(path).read().count('"k":"out"')
+    return os.path.exists(path) and open(path).read().count(f'"k":"{kind}"')
 if kept:
-    while sys.argv[2] == "leave" and described() < len(kept):
+    while sys.argv[2] == "leave" and wrote("out") < len(kept):
         time.sleep(0.05)
-    time.sleep(1.5)  # long enough to have been held for long
+    samples = wrote("sample") + 10  # of which the last ones see what was closed, and a hold that is long
+    while wrote("sample") < samples:
+        time.sleep(0.05)
 end = sys.argv[3]
 os.kill(os.getpid(), signal.SIGTERM) if end == "SIGTERM" else os._exit(int(end)) if end != "0" else None
 """

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +44,25 @@ class Shop:
             connection.close()
 
     def figures(self) -> dict[str, float]:
-        text = self.get("/metrics", self.metrics_port)
-        return {name: float(value) for name, value in re.findall(r"^(\w.*) (\S+)$", text or "", re.MULTILINE)}
+        return figures_in(self.get("/metrics", self.metrics_port))
 
-    def until(self, name: str, wanted: float) -> dict[str, float]:
+    def written(self) -> dict[str, float]:
+        """What outlives a kill: each process writes its figures once a second."""
+        file = self.agent_dir / "pools.prom"
+        return figures_in(file.read_text() if file.exists() else None)
+
+    def until(
+        self, name: str, wanted: float, seen: Callable[[], dict[str, float]] | None = None
+    ) -> dict[str, float]:
         deadline = time.monotonic() + DEADLINE_S
-        while (figures := self.figures()).get(name) != wanted:
+        while (figures := (seen or self.figures)()).get(name) != wanted:
             assert time.monotonic() < deadline, f"{name} is {figures.get(name)}, not {wanted}"
             time.sleep(0.05)
         return figures
+
+
+def figures_in(text: str | None) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"^(\w.*) (\S+)$", text or "", re.MULTILINE)}
 
 
 @pytest.fixture
@@ -97,6 +107,7 @@ def test_one_address_serves_the_metrics_of_all_workers(shop: Shop) -> None:
     assert shop.get("/report/2026") == "1\n"
     shop.until(f"rushhour_pool_leaked_connections{{{POOL}}}", 1)
     assert shop.figures()[USED] == 1
+    shop.until(TAKEN, 20, shop.written)
     for worker in psutil.Process(shop.process.pid).children():  # whoever serves is among them
         worker.send_signal(signal.SIGKILL)
     shop.until("rushhour_agent_processes", 2)
