@@ -57,5 +57,5 @@ def test_an_answer_that_came_while_this_process_stood_still_is_read(
 def test_a_server_that_says_nothing_costs_no_more_than_the_deadline(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
-    with pytest.raises(TimeoutError, match="waited .* s for"):
+    with pytest.raises(TimeoutError, match=r"waited .* s for"):
         wait(Connection(ends[0]), time.monotonic() - 1)
