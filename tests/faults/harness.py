@@ -129,7 +129,7 @@ def control(
 ) -> float:
     """Run without harm until one passes, and return how long that took; blame the campaign if none does.
 
-    One that other work on the machine made unknown says nothing: it is tried again until the machine is quiet.
+    One that other work on the machine made unknown says nothing: it is tried again until that is over.
     """
     deadline_s, failed, at = time.monotonic() + QUIET_WITHIN_S, 0, 0
     while True:

@@ -81,7 +81,7 @@ def test_the_form_refuses_what_is_no_number_above_0(browser: Browser, served: Se
     page.locator('select[name="scenario"]').select_option("other")
     expect(users).to_have_value("7")
     expect(page.locator('input[name="spawnRate"]')).to_have_value("3")
-    expect(page.locator('input[name="runTime"]')).to_have_value("60s")
+    expect(page.locator('input[name="runTime"]')).to_have_value("600s")
     page.close()
     assert not served.runs_of("tiny", "other")
 
