@@ -35,7 +35,7 @@ scenarios:
     pool: { size: 2, max_overflow: 1, timeout: 1s }
     service: { threads: 12 }
     load:
-      { shape: steady, users: 60, spawn_rate: 60, duration: 60s, warm_up: 1s, think_time: 500ms,
+      { shape: steady, users: 60, spawn_rate: 60, duration: 600s, warm_up: 1s, think_time: 500ms,
         client_timeout: 5s, drain: 500ms }
     expect: exhausted
     cause: scope-never-removed

@@ -95,7 +95,8 @@ class Link:
             left_s = deadline_s - time.monotonic()
             descriptor = connection.fileno()
             poller.register(descriptor, select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN)
-            if left_s <= 0 or not poller.poll(left_s * 1000):
+            # Looked at also when the time is over: the answer may have come while this process stood still.
+            if not poller.poll(max(0.0, left_s) * 1000):
                 waited_s = time.monotonic() - self._asked_at_s
                 raise TimeoutError(f"waited {waited_s:.1f} s for {self._waiting_for}")
             poller.unregister(descriptor)

@@ -17,8 +17,8 @@ import psutil
 from rushhour.errors import StackError
 
 OWNER: Final = "RUSHHOUR_OWNER"
-SWEEP_S: Final = 8.0  # the guard is done this long after the harness's death
-CLOSE_TIMEOUT_S: Final = SWEEP_S + 4
+SWEEP_S: Final = 8.0  # the processes have ended this long after the harness's death
+CLOSE_TIMEOUT_S: Final = SWEEP_S + 20.0  # commands may still run then
 
 
 class Guard:
@@ -55,7 +55,7 @@ class Guard:
         self._send(do="remove", path=str(path))
 
     def run_at_death(self, command: Sequence[str]) -> None:
-        """Register a command that the reaper runs once the processes have ended; it has a few seconds.
+        """Register a command that the reaper runs once the processes have ended; it has a dozen seconds.
 
         This is for containers and the like, which are children of their engine and get no signal from us.
         """

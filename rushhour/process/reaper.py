@@ -21,6 +21,8 @@ from rushhour.process.guard import OWNER
 from rushhour.process.waiting import came_true
 
 GRACE_S: Final = 2.5  # from the first, gentle signal to SIGKILL
+KILLED_S: Final = 1.0  # what got SIGKILL has so long to end, also when the time was over before
+COMMANDS_S: Final = 12.0  # the commands have so long, however long the processes took
 POLL_S: Final = 0.05
 CLOCK_SLACK_S: Final = 5.0  # start times derive from the wall clock, which may be set in between
 
@@ -98,18 +100,23 @@ def group_pids(path: Path) -> list[int]:
 
 
 def end_all(cleanup: CleanupList, deadline_s: float) -> set[psutil.Process]:
-    """Send the stop signal to the topmost processes, later SIGKILL to all; return those still alive."""
+    """Send the stop signal to the topmost processes, later SIGKILL to all; return those still alive.
+
+    SIGKILL is sent even if the machine stood still until the deadline was over.
+    """
     known = find_living(cleanup)
     for process in known:
         if _parent(process) not in known:
             _, gentle = cleanup.adopted.get(process.pid, (0.0, signal.SIGTERM))
             _send(process, gentle)
-    grace_ends_s = time.monotonic() + GRACE_S
+    kill_at_s, killed = min(time.monotonic() + GRACE_S, deadline_s), False
     while known := {process for process in known | find_living(cleanup) if is_alive(process)}:
         now_s = time.monotonic()
-        if now_s > deadline_s:
-            break
-        if now_s > grace_ends_s:
+        if now_s > kill_at_s:
+            if not killed:
+                killed, deadline_s = True, max(deadline_s, now_s + KILLED_S)
+            if now_s > deadline_s:
+                break
             for process in known:
                 _send(process, signal.SIGKILL)
         time.sleep(POLL_S)
@@ -182,8 +189,9 @@ def main() -> int:
     cleanup = read_messages(owner, sys.stdin)
     deadline_s = time.monotonic() + sweep_s
     left = end_all(cleanup, deadline_s - 1)
-    failed = run_all(cleanup.commands, deadline_s)
-    return 1 if remove_all(cleanup.paths, deadline_s) or left or failed else 0
+    failed = run_all(cleanup.commands, time.monotonic() + COMMANDS_S)
+    unremoved = remove_all(cleanup.paths, max(deadline_s, time.monotonic() + KILLED_S))
+    return 1 if unremoved or left or failed else 0
 
 
 if __name__ == "__main__":

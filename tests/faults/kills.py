@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from rushhour.process.reaper import is_alive
 from tests.faults.caller import Caller
 from tests.faults.counts import Counts
 from tests.faults.engine import engine_seen
@@ -32,10 +33,14 @@ BREAKS_A_RUN = ("load", "service", "primary", "replica")  # without these nothin
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What was killed, how and when (wall clock, to be laid over the run's own moments)."""
+    """What was killed, how and when (wall clock, to be laid over the run's own moments).
+
+    Without a `hit` it had ended before, by itself, and the run may pass.
+    """
 
     victim: str
     how: signal.Signals
+    hit: bool
     wall_s: float
 
 
@@ -81,7 +86,7 @@ def _try(  # noqa: PLR0917
     runs.mkdir()
     harness = start(runs, cache, stack, left_elsewhere=ground.left)
     shot = _shoot(harness.process, dice, latest_s, ground)
-    counts.note(f"{shot.victim} by {shot.how.name}")
+    counts.note(f"{shot.victim} by {shot.how.name}" if shot.hit else "nobody, it had ended by itself")
     told = f"try {at}: {shot.victim} by {shot.how.name}"
     code, _ = harness.ended(counts, told)
     for run in sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()):
@@ -91,7 +96,8 @@ def _try(  # noqa: PLR0917
         if answer.code not in CODES or (answer.code == 64 and (run / "events.jsonl").is_file()):
             counts.blame("cannot be judged", f"{told}: exit code {answer.code}: {answer.output[-400:]}")
         passed = answer.code == 0 or (code == 0 and shot.victim != "harness")
-        if passed and shot.victim in (*BREAKS_A_RUN, "harness") and _while_it_measured(run, shot.wall_s):
+        breaks = shot.hit and shot.victim in (*BREAKS_A_RUN, "harness")
+        if passed and breaks and _while_it_measured(run, shot.wall_s):
             counts.blame("false pass", f"{told}: run {code}, judged {answer.code}: {answer.output[-300:]}")
     shutil.rmtree(runs)
 
@@ -106,9 +112,18 @@ def _shoot(harness: subprocess.Popen[bytes], dice: random.Random, latest_s: floa
                 living.setdefault(_role(process), []).append(process)
     victim = dice.choice(sorted(living))
     how = dice.choice(ASKED.get(victim, (signal.SIGKILL,)))
-    with suppress(psutil.Error):
-        dice.choice(living[victim]).send_signal(how)
-    return Shot(victim, how, time.time())
+    return Shot(victim, how, hit(dice.choice(living[victim]), how), time.time())
+
+
+def hit(process: psutil.Process, how: signal.Signals) -> bool:
+    """Send a signal; whether it met a process that still ran."""
+    try:
+        if not is_alive(process):
+            return False
+        process.send_signal(how)
+    except psutil.Error:
+        return False
+    return True
 
 
 def _role(process: psutil.Process) -> str:

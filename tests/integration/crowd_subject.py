@@ -96,7 +96,7 @@ def due_of_a_second() -> dict[str, Any]:
     tally = Tally(Clock(time.monotonic()), "local", time.process_time)
     note_ends_of_waits()
     count_due(tally)
-    Customer.pause_s = 1.5
+    Customer.pause_s = 5.0  # longer than the machine stands still before some of them leave
     Customer.waits_since.clear()
     runner.spawn_users({"Customer": 30})
     while len(Customer.waits_since) < 30:

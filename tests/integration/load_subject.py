@@ -23,12 +23,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Server:
-    """Answers by path; `counts` and `times` are of whole requests that arrived, by "METHOD /path/:id"."""
+    """Answers by path; `counts` and `times` are of whole requests that arrived, by "METHOD /path/:id".
+
+    While it `holds`, no answer leaves.
+    """
 
     def __init__(self, slow_s: float = 0.0) -> None:
         self.counts: Counter[str] = Counter()
         self.times: list[tuple[float, str]] = []
         self.slow_s = slow_s
+        self.holds = False
         self.fails: set[str] = set()  # endpoints that answer 500
         self.url = ""
 
@@ -76,6 +80,8 @@ class Server:
             status = 500
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
+        while self.holds:
+            await asyncio.sleep(0.02)
         where = "Location: /login-page\r\n" if status == 302 else ""
         writer.write(f"HTTP/1.1 {status} X\r\n{where}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         await writer.drain()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     not all(shutil.which(tool) for tool in TOOLS), reason=f"not all of {', '.join(TOOLS)}: make alert-tools"
 )
 
-EVALUATION_S = 1.0
+EVALUATION_S = SCRAPE_S = 1.0
 SCRAPE_DEADLINE_S = 60.0
 WAITERS = range(1, 7)  # seconds with threads in the queue
 SECONDS = 14
@@ -40,10 +40,14 @@ RULES = """groups:
 
 @dataclass(slots=True)
 class Exporter:
-    """What Prometheus scrapes: waiters during WAITERS, counted from `started_s` on."""
+    """What Prometheus scrapes: waiters during WAITERS, counted from `started_s` on.
+
+    That lies between two scrapes: at a scrape's own moment chance would decide which value it gets.
+    """
 
     port: int = 0
     scrapes: int = 0
+    scraped_s: float = 0.0
     started_s: float | None = None
 
     def text(self) -> str:
@@ -57,6 +61,7 @@ def exporting() -> Iterator[Exporter]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            exporter.scraped_s = time.monotonic()
             exporter.scrapes += 1
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
@@ -112,7 +117,7 @@ def test_a_real_prometheus_and_alertmanager_notify_as_predicted(tmp_path: Path) 
                 while exporter.scrapes < 2:
                     assert time.monotonic() < deadline, f"{exporter.scrapes} scrapes in {SCRAPE_DEADLINE_S} s"
                     time.sleep(0.05)
-                started_s = exporter.started_s = time.monotonic()
+                started_s = exporter.started_s = exporter.scraped_s + SCRAPE_S / 2
                 time.sleep(SECONDS + 2)
                 return started_s, list(hook.told)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.free_ports import free_port
+
 SCRIPT = Path(__file__).parents[2] / "infra/docker/service-health.sh"
 
 
@@ -46,8 +48,7 @@ def test_the_probe_requests_the_health_path_until_the_first_200_and_then_only_co
 
 
 def test_a_closed_port_is_unhealthy_for_ever(mark: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+    port = free_port()
     mark.touch()
     script = SCRIPT.read_text(encoding="utf-8").replace("/tmp/answered-200", str(mark))
     done = subprocess.run(

@@ -1,8 +1,6 @@
 """Real Locust with open arrivals, against a server that counts: who comes, and when they leave."""
 
-import itertools
 import json
-import resource
 import subprocess
 import sys
 from collections import Counter
@@ -97,6 +95,11 @@ scenarios:
     agent: false
     thresholds: [p95_due < 20s, "p99_due{{GET /ok}} < 20s", http_5xx == 0]
 """
+FEW_FILES = """
+import resource
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+"""
 ASKS = """
 from locust import FastHttpUser, constant, task
 
@@ -153,7 +156,7 @@ def test_each_kind_of_class_leaves_after_one_pass(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(CLASSES)
     with (
         serving(Server()) as server,
-        loading(server, arriving(40.0, 3.0, "own.py"), tmp_path / "run", root=tmp_path) as (process, run),
+        loading(server, arriving(12.0, 8.0, "own.py"), tmp_path / "run", root=tmp_path) as (process, run),
     ):
         assert process.wait(120) == 0, process.tail()
         history = load_history(run)
@@ -166,9 +169,7 @@ def test_each_kind_of_class_leaves_after_one_pass(tmp_path: Path) -> None:
     arrived = sum(sample.arrived for sample in history.generator)
     # The last may have been on their way when the load ended.
     assert abs(sessions - arrived) <= max(3, *present(history)[-3:])
-    # Nobody stays: who is there came since the sample before the last. After a stall, many come at once.
-    recent = map(sum, itertools.pairwise(by_second(history, "arrived")))
-    assert all(there <= came for there, came in zip(present(history)[1:], recent, strict=True))
+    assert max(present(history)) < arrived / 2  # nobody stays; three seconds' arrivals at once are fewer
 
 
 def test_a_run_with_arrivals_by_the_public_command(tmp_path: Path) -> None:
@@ -198,15 +199,13 @@ def test_a_run_with_arrivals_by_the_public_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits another process, as Linux can")
 def test_customers_beyond_the_open_files_are_turned_away(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(ASKS)
+    (tmp_path / "own.py").write_text(FEW_FILES + ASKS)
     load = arriving(40.0, 3.0, "own.py")
     with (
-        serving(Server(slow_s=5.0)) as server,
+        serving(Server(slow_s=10.0)) as server,
         loading(server, load, tmp_path / "run", root=tmp_path) as (process, run),
     ):
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (300, 300))  # before Locust has been imported
         assert process.wait(120) == 0, process.tail()
         history = load_history(run)
     assert max(present(history)) == 300 - OWN_FILES

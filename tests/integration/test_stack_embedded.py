@@ -16,6 +16,7 @@ import pytest
 from rushhour.errors import StackError
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port
+from rushhour.process.reaper import is_alive
 from rushhour.rundir import RunDir
 from rushhour.scenario.model import Scenario
 from rushhour.stack.processes.running import EmbeddedRunning
@@ -101,7 +102,9 @@ def test_both_servers_share_their_settings(running: EmbeddedRunning) -> None:
 
 def test_observers_get_in_when_the_service_took_every_connection(running: EmbeddedRunning) -> None:
     replica = running.replica
-    taken = []
+    clients = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    until("earlier tests' backends to end", lambda: ask(replica.admin_dsn, clients) == 1)
+    taken: list[psycopg2.extensions.connection] = []
     try:
         # 30 less the 5 reserved; the walsender and the replica's receiver take none of them.
         taken += [psycopg2.connect(replica.role_dsn) for _ in range(25)]
@@ -156,7 +159,7 @@ def test_second_start_clones_and_leaves_nothing(
         sweep(cache / "work")  # what another start does: it must touch neither of the two stacks
         assert ask(second.replica.admin_dsn, "SELECT count(*) FROM kept") == ROWS
     assert seeder.fills == fills
-    assert not [process for process in family if process.is_running()]
+    assert not [process for process in family if is_alive(process)]
     assert set((cache / "work").iterdir()) == before
     assert {"primary.log", "replica.log", "service.log"} <= {
         log.name for log in (tmp_path / "logs").iterdir()

@@ -2,6 +2,8 @@
 
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,8 @@ from rushhour.stack.compose.project import PROJECT_LABEL
 from tests.faults.counts import Counts
 from tests.faults.damage import EVERY, LARGE
 from tests.faults.engine import SERVICE_LABEL, EngineSeen
-from tests.faults.harness import _is_free
+from tests.faults.harness import _is_free, locks_below
+from tests.faults.kills import hit
 
 ROWS = "".join(f'{{"t_s": {at}, "name": "row", "count": {at * 7}}}\n' for at in range(40))
 
@@ -125,3 +128,31 @@ def test_counts_say_how_calls_ended() -> None:
     assert "false pass 1, hung 0" in lines[0]
     assert "  exit codes: 0 1, 2 2, 64 1" in lines
     assert counts.bad == 1
+
+
+def test_a_process_that_has_ended_is_not_hit() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        victim = psutil.Process(process.pid)
+        assert hit(victim, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not hit(victim, signal.SIGKILL)  # nobody has asked for its end yet
+        process.wait()
+        assert not hit(victim, signal.SIGKILL)
+
+
+def test_locks_are_found_while_directories_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work.lock").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "lock").touch()
+    (tmp_path / "removed" / "base").mkdir(parents=True)
+    scandir = os.scandir
+
+    def removing(path: Any) -> Any:
+        if isinstance(path, str) and path.endswith("removed"):
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", removing)
+    assert sorted(locks_below(tmp_path)) == [tmp_path / "kept" / "lock", tmp_path / "work.lock"]

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -17,7 +19,7 @@ from rushhour.errors import StackError, UsageError
 from rushhour.process.child import start, tail
 from rushhour.process.guard import Guard
 from rushhour.process.ports import HOST, free_port, lost_race
-from rushhour.process.reaper import CleanupList, group_pids, remove, remove_all
+from rushhour.process.reaper import CleanupList, end_all, group_pids, remove, remove_all
 from rushhour.process.tools import Account
 from rushhour.scenario.model import Load, Postgres, Scenario, Service, Target
 from rushhour.scenario.target_rules import PLACEHOLDERS
@@ -193,6 +195,20 @@ def test_removing_a_missing_path_succeeds(tmp_path: Path) -> None:
     assert remove_all([tmp_path / "full", tmp_path / "gone"], deadline_s=0) == []
     assert remove(tmp_path / "full")
     assert group_pids(tmp_path) == []
+
+
+def test_what_ignores_its_signal_is_killed_although_the_machine_stood_still_until_the_deadline() -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-uc", stubborn], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            created = psutil.Process(process.pid).create_time()
+            cleanup = CleanupList("nobody", {process.pid: (created, signal.SIGTERM)})
+            assert end_all(cleanup, deadline_s=time.monotonic() - 1) == set()
+            assert process.wait(60) == -signal.SIGKILL
+        finally:
+            process.kill()
 
 
 def test_tail_starts_where_this_process_did(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def stop(server: PostgresServer) -> None:
 
 def kill(server: PostgresServer) -> None:
     """End every process of the server at once, as a power cut does: the kernel closes its connections."""
+    server.child.process.send_signal(signal.SIGSTOP)  # first, as above: none may be started and overlooked
     backends = _backends(server)
     server.child.process.kill()
     for process in backends:

@@ -33,7 +33,7 @@ STACK_LABEL: Final = "com.docker.stack.namespace"
 STACK: Final = "rushhour-drill"
 BRIDGE: Final = "docker_gwbridge"
 LEAVE_S: Final = 30.0
-DEATH_S: Final = 6.0
+DEATH_S: Final = 10.0
 POLL_S: Final = 0.1
 
 
