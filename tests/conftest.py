@@ -24,17 +24,25 @@ for name in (
 ):
     os.environ.pop(name, None)
 
-# Files go to the workers whole: one that takes long and comes late would be waited for alone.
+# Files go to the workers whole: one that takes long and comes late would be waited for alone. Files that wait
+# and files that compute take turns here, so that both cores have work from the start.
 LONGEST_FIRST = (
     "test_webui_browser.py",
     "test_main_job.py",
+    "test_forecast.py",
     "test_webui_tabs.py",
+    "test_output_for_programs.py",
     "test_own_service.py",
+    "test_load_check.py",
     "test_agent_exec.py",
+    "test_read_only_runs.py",
     "test_load_run.py",
+    "test_damaged_runs.py",
     "test_load_workers.py",
     "test_report_browser.py",
+    "test_drill_losses.py",
     "test_stack_embedded.py",
+    "test_nightly_job.py",
     "test_stack_guard.py",
 )
 
