@@ -1,4 +1,4 @@
-"""Commands that bring a stack up, take it down, or say what there is."""
+"""Commands that bring a stack up or take it down."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from rushhour.cli.as_json import json_option, print_json
 from rushhour.cli.common import open_for, say_traffic, select
 from rushhour.cli.console import console, say, say_aside
 from rushhour.cli.options import (
@@ -15,13 +14,11 @@ from rushhour.cli.options import (
     Options,
     observability_option,
     path_option,
-    postgres_bin_option,
     run_options,
     scenario_option,
 )
 from rushhour.errors import UsageError
 from rushhour.jobs.archive import remember
-from rushhour.jobs.doctor import examine, render_findings
 from rushhour.jobs.webui.asked import choice, require_one_locustfile
 from rushhour.jobs.webui.locust import Address, require_free, web_locust
 from rushhour.jobs.webui.login import address_problems, take_login
@@ -124,14 +121,6 @@ def down(templates: bool) -> int:
     return Exit.MET
 
 
-@click.command(short_help="Say which stacks this machine can run.")
-@postgres_bin_option
-@json_option
-def doctor(postgres_bin: Path | None, *, as_json: bool) -> int:
-    """Say which stacks this machine can run, and what is missing for the others."""
-    return Exit.MET if _doctor(postgres_bin, as_json=as_json) else Exit.UNKNOWN
-
-
 def _worker(master: str, locustfile: Path, processes: int) -> bool:
     """Run customers for the master at `HOST:PORT` until it says that the load is over; whether it did."""
     try:
@@ -224,13 +213,3 @@ def _down(templates: bool) -> None:
             say(line)
     for line in leave_dead_swarm():
         say(line)
-
-
-def _doctor(postgres_bin: Path | None, *, as_json: bool) -> bool:
-    """Print what was found; whether the embedded stack can run."""
-    findings = examine(postgres_bin)
-    if as_json:
-        print_json(findings)
-    else:
-        console.print(render_findings(findings))
-    return all(finding.ok for finding in findings)
