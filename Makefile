@@ -132,6 +132,9 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "python3 -m venv failed: on Debian and Ubuntu, install the package python3-venv."; exit 64; }
 	@# The lock lists every package, so pip must not resolve: some of its releases would look for newer versions.
 	@# Most of the installed modules are never imported, so Python compiles those that are.
-	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --no-compile --require-hashes -r requirements.lock
+	@# pip works on one core, so two of them install half of the packages each.
+	@awk '/^[^ ]/ { half = 1 - half } { print > ("$(VENV)/requirements." half) }' requirements.lock
+	@printf '%s\n' $(VENV)/requirements.0 $(VENV)/requirements.1 | xargs -n 1 -P 2 $(BIN)/python -m pip install \
+	  -qq --root-user-action=ignore --no-deps --no-compile --require-hashes -r
 	@$(BIN)/python -m pip install -qq --root-user-action=ignore --no-deps --no-index --no-build-isolation --editable .
 	@touch $(STAMP)
