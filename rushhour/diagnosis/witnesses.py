@@ -7,8 +7,6 @@ table.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
-from statistics import median
 from typing import Final
 
 from rushhour.diagnosis import blocked_worker
@@ -22,6 +20,7 @@ from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, Objecti
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
+from rushhour.diagnosis.standstills import late_spans, standstills
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
@@ -30,8 +29,7 @@ from rushhour.rundir import facts as f
 
 SLOW_MS: Final = 1000.0
 QUICK_MS: Final = 200.0  # a loop that runs on a busy core blocks nobody for longer
-GAP_S: Final = 0.5  # between samples that are taken ten times a second
-GAP_STEPS: Final = 5  # where samples are rarer
+GAP_S: Final = 0.5  # without any process
 STOOD_SHARE: Final = 0.25
 
 
@@ -104,24 +102,20 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
     window, pressure = signals.metrics.window, signals.pressure
     if window is None:
         return
-    looked: dict[int, list[float]] = {}
-    for sample in history.pools:
-        if window.measures(sample.t_s):
-            looked.setdefault(sample.pid, []).append(sample.t_s)
+    spans = standstills(history)
     opened = {pid for backend in signals.backends for pid in backend.slow_openers}
-    concerned = (opened if pressure is None else opened | {pressure.pid}) or looked.keys()
-    stood = [_gaps(sorted(looked.get(pid, []))) for pid in concerned]
-    shares = [stood_s / of_s if of_s else 0.0 for stood_s, of_s in stood]
-    if max(shares, default=0.0) >= STOOD_SHARE:
-        stood_s, of_s = stood[shares.index(max(shares))]
+    concerned = (opened if pressure is None else opened | {pressure.pid}) or spans.keys()
+    from_s, to_s = window.measured_from_s, window.load_ended_s
+    stood = [spans[pid] for pid in concerned if pid in spans]
+    stood_s = max((one.stood_s(from_s, to_s) for one in stood), default=0.0)
+    # Who seldom runs opens connections and reads answers late, whatever the server does.
+    refutes = not servers.slow_while_it_ran(signals) and signals.agent
+    if refutes or stood_s >= STOOD_SHARE * (to_s - from_s) > 0:
         site = signals.processes.loop_site
-        where = f"; its event loop was at {at_line(site)} then" if site is not None else ""
+        where = f", or its event loop was blocked, mostly at {at_line(site)}" if site is not None else ""
+        of_s = to_s - from_s
         says = f"for {stood_s:.0f} of {of_s:.0f} s its thread did not run in the service's process{where}"
-        # Who seldom runs opens connections and reads answers late, whatever the server does: the time that it
-        # ran counts.
-        ran = 1 - min(shares)
-        refutes = ran <= MOST and not servers.slow_for(signals, ran)
-        yield Objection("the agent", says, "pool.jsonl sample.t_s", refutes=refutes)
+        yield Objection("the agent", says, "pool.jsonl sample.t_s, loop", refutes=refutes)
 
 
 def _blocked_loop(signals: Signals, history: History) -> Iterator[Objection]:
@@ -140,15 +134,6 @@ def _blocked_loop(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl loop")
 
 
-def _gaps(moments: list[float]) -> tuple[float, float]:
-    """Return the seconds in gaps between samples, and in all."""
-    steps = [later - earlier for earlier, later in pairwise(moments)]
-    if not steps:
-        return 0.0, 0.0
-    long_s = max(GAP_S, GAP_STEPS * median(steps))
-    return sum(step for step in steps if step >= long_s), moments[-1] - moments[0]
-
-
 def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that there are too few connections: processes end under load, and others take their place.
 
@@ -165,8 +150,11 @@ def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
     its = lives.get(pressure.pid, [])
     before_or_after = [one for one in lives.values() if its and (one[-1] < its[0] or its[-1] < one[0])]
     measured_s = window.load_ended_s - window.measured_from_s
-    without_any_s, _ = _gaps(sorted(moment for one in lives.values() for moment in one))
-    waited = without_any_s or fell_silent(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S) & lives.keys()
+    nobody = late_spans(moment for one in lives.values() for moment in one)
+    waited = (
+        any(to_s - from_s >= GAP_S for from_s, to_s in nobody)
+        or fell_silent(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S) & lives.keys()
+    )
     if before_or_after and waited and its[-1] - its[0] < MOST * measured_s:
         says = (
             f"the process with this pool was there for {its[-1] - its[0]:.1f} of {measured_s:.1f} s, and "

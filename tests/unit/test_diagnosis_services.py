@@ -269,7 +269,7 @@ BLOCKED = ("blocked-worker", "certain")
     [
         (1, 4, BLOCKED, BLOCKED),  # one of four loops
         (1, 1, BLOCKED, BLOCKED),
-        (5, 4, ("slow-or-dead-backend", "possible"), ("held-across-external-wait", "possible")),
+        (5, 4, ("saturation", "possible"), ("held-across-external-wait", "possible")),
     ],
 )
 def test_who_waits_for_a_blocked_loop_says_nothing_of_what_it_waits_for(
