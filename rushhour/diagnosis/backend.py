@@ -107,7 +107,7 @@ def _of_server(
         connecting_s[pid] = max(connecting_s.get(pid, 0.0), _longest_s(marks))
         connecting_ran_s = max(connecting_ran_s, _longest_s(marks, stood.get(pid, NONE).ran_s))
     errors = [sample.error for sample in servers if sample.error]
-    lost_answers = unanswered(history, name, servers, stood)
+    lost_answers = unanswered(history, name, servers)
     return BackendSignals(
         server=name,
         connecting_s=max(connecting_s.values(), default=0.0),
@@ -129,7 +129,16 @@ def _of_server(
         slow_openers=frozenset(pid for pid, s in connecting_s.items() if s >= STUCK_S) or frozenset(slow),
         connecting_ran_s=connecting_ran_s,
         slow_creates_ran=slow_ran,
-        unanswered_ran_s=_longest_s((one.t_s, one.running >= 2) for one in lost_answers),
+        unanswered_ran_s=max(
+            (
+                _longest_s(
+                    ((one.t_s, one.count >= 2 and pid in one.pids) for one in lost_answers),
+                    stood.get(pid, NONE).ran_s,
+                )
+                for pid in frozenset[int]().union(*(one.pids for one in lost_answers))
+            ),
+            default=0.0,
+        ),
     )
 
 

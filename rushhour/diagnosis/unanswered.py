@@ -2,11 +2,10 @@
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rushhour.diagnosis.standstills import NONE, Standstills
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -23,7 +22,7 @@ class Unanswered:
 
     t_s: float
     count: int
-    running: int  # of `count`, those of processes that ran just then: the others may have an answer
+    pids: frozenset[int]  # the processes of these requests
 
 
 @dataclass(slots=True)
@@ -39,7 +38,6 @@ def unanswered(
     history: History,
     server: str,
     samples: Sequence[f.ServerSample],
-    stood: Mapping[int, Standstills],
 ) -> list[Unanswered]:
     """Count, at each sample of a server, the requests that wait for it while their backends idle or are gone.
 
@@ -71,12 +69,8 @@ def unanswered(
     for number, sample in enumerate(samples):
         waiting = {key: each[number].waiting for key, each in counts.items() if each[number].waiting}
         waiting = {key: count for key, count in waiting.items() if not served(key, number)}
-        running = [
-            count
-            for (pid, _), count in waiting.items()
-            if not stood.get(pid, NONE).stood(sample.t_s - 1, sample.t_s)
-        ]
-        found.append(Unanswered(sample.t_s, sum(waiting.values()), sum(running)))
+        pids = frozenset(pid for pid, _ in waiting)
+        found.append(Unanswered(sample.t_s, sum(waiting.values()), pids))
     return found
 
 
