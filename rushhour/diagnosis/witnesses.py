@@ -20,7 +20,8 @@ from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, Objecti
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
-from rushhour.diagnosis.standstills import late_spans, standstills
+from rushhour.diagnosis.slow_backend import MANY_LOST
+from rushhour.diagnosis.standstills import NONE, late_spans, standstills
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
@@ -118,6 +119,20 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl sample.t_s, loop", refutes=refutes)
 
 
+def _seldom_ran(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict what holders are seen at: their process stood still, so that all of it took longer."""
+    pressure = signals.pressure
+    if pressure is None:
+        return
+    stood = standstills(history).get(pressure.pid, NONE)
+    if stood.stood(pressure.from_s, pressure.to_s):
+        stood_s, of_s = stood.stood_s(pressure.from_s, pressure.to_s), pressure.to_s - pressure.from_s
+        says = (
+            f"for {stood_s:.0f} of {of_s:.0f} s their process stood still: whatever it waits for comes late"
+        )
+        yield Objection("the agent", says, "pool.jsonl sample.t_s, loop", "likely")
+
+
 def _blocked_loop(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict what holders are seen at: they wait for an event loop that is blocked, at many lines.
 
@@ -186,6 +201,15 @@ def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the answers", says, "requests.jsonl", at_most)
 
 
+def _logged(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: the service logged that connections were lost, refused or shared."""
+    del history
+    errors = sum(signals.processes.log_kinds.values())
+    if errors >= MANY_LOST:
+        says = f"the service logged {counted(errors, 'error')} of the database or its driver"
+        yield Objection("the service", says, "events.jsonl log_errors.kinds", "likely")
+
+
 def _unexplained(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that nothing is wrong: a full pool had a queue, and no rule says why."""
     del history
@@ -224,21 +248,23 @@ def _slow_answers(signals: Signals, history: History) -> Iterator[Objection]:
 _Ask = Callable[[Signals, History], Iterator[Objection]]
 _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
-    "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen, leaks.session_shared),
+    "scope-never-removed": (
+        *(leaks.kept_in_use, leaks.leak_unseen, leaks.session_shared, leaks.took_their_own),
+    ),
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen, leaks.session_shared),
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short, holders.being_opened),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
         *(holders.comes_back_after, holders.asks_again, holders.late_answers),
-        _blocked_loop,
+        *(holders.late_holders, holders.runs_code, _blocked_loop, _seldom_ran),
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
-        *(holders.too_short, holders.being_opened, _blocked_loop),
+        *(holders.too_short, holders.being_opened, holders.late_holders, _blocked_loop, _seldom_ran),
     ),
     "abandoned-stream": (
         *(holders.busy_server, holders.not_seen),
-        *(holders.too_short, holders.being_opened),
+        *(holders.too_short, holders.being_opened, holders.late_holders, _blocked_loop, _seldom_ran),
     ),
     "nested-checkout": (
         *(holders.not_in_queue, holders.busy_server, holders.not_seen),
@@ -246,8 +272,9 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        *(holders.left_out, holders.few_backends, holders.being_opened),
-        *(servers.not_at_work, _short_lived, _blocked_loop),
+        *(holders.left_out, holders.few_backends, holders.being_opened, holders.late_holders),
+        *(servers.not_at_work, leaks.killed_unseen, leaks.silent_agent),
+        *(_short_lived, _blocked_loop, _seldom_ran),
     ),
     "slow-or-dead-backend": (
         *(holders.elsewhere, locks.own_locks, locks.locks_alike),
@@ -261,7 +288,8 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "server-limit": (_full_pools,),
     "none": (
-        *(_unexplained, leaks.left_open, leaks.ended_holding, leaks.killed_unseen, leaks.silent_agent),
+        *(_unexplained, _logged, leaks.counted_leaked),
+        *(leaks.left_open, leaks.ended_holding, leaks.killed_unseen, leaks.silent_agent),
         *(_no_load, _failed_answers, _slow_answers),
     ),
 }
