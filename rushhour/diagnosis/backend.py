@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
-from rushhour.diagnosis.standstills import NONE, Standstills, standstills
+from rushhour.diagnosis.standstills import NONE, Standstills
 from rushhour.diagnosis.unanswered import unanswered
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
@@ -51,7 +51,9 @@ class BackendSignals:
     unanswered_ran_s: float
 
 
-def backend_signals(history: History, window: Window | None) -> tuple[BackendSignals, ...]:
+def backend_signals(
+    history: History, window: Window | None, stood: Mapping[int, Standstills]
+) -> tuple[BackendSignals, ...]:
     """Compute the signals of each server that was observed or has a pool."""
     if window is None:
         return ()
@@ -67,7 +69,6 @@ def backend_signals(history: History, window: Window | None) -> tuple[BackendSig
         for sample in history.pools
         if sample.capacity and sample.checked_out >= sample.capacity
     }
-    stood = standstills(history)
     return tuple(_of_server(history, window, name, full=full, lost=lost, stood=stood) for name in names)
 
 
@@ -108,6 +109,7 @@ def _of_server(
         connecting_ran_s = max(connecting_ran_s, _longest_s(marks, stood.get(pid, NONE).ran_s))
     errors = [sample.error for sample in servers if sample.error]
     lost_answers = unanswered(history, name, servers)
+    waited = frozenset[int]().union(*(one.pids for one in lost_answers))
     return BackendSignals(
         server=name,
         connecting_s=max(connecting_s.values(), default=0.0),
@@ -129,15 +131,9 @@ def _of_server(
         slow_openers=frozenset(pid for pid, s in connecting_s.items() if s >= STUCK_S) or frozenset(slow),
         connecting_ran_s=connecting_ran_s,
         slow_creates_ran=slow_ran,
-        unanswered_ran_s=max(
-            (
-                _longest_s(
-                    ((one.t_s, one.count >= 2 and pid in one.pids) for one in lost_answers),
-                    stood.get(pid, NONE).ran_s,
-                )
-                for pid in frozenset[int]().union(*(one.pids for one in lost_answers))
-            ),
-            default=0.0,
+        unanswered_ran_s=_longest_s(
+            ((one.t_s, one.count >= 2) for one in lost_answers),
+            lambda from_s, to_s: max(stood.get(pid, NONE).ran_s(from_s, to_s) for pid in waited),
         ),
     )
 

@@ -21,7 +21,7 @@ from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
 from rushhour.diagnosis.slow_backend import MANY_LOST
-from rushhour.diagnosis.standstills import NONE, late_spans, standstills
+from rushhour.diagnosis.standstills import NONE, late_spans
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
@@ -100,10 +100,11 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
     A call in C that keeps the interpreter's lock stops the agent's thread as well; so does a lack of CPU.
     Only the processes in which the trouble was seen are asked: the others may do what they like.
     """
+    del history
     window, pressure = signals.metrics.window, signals.pressure
     if window is None:
         return
-    spans = standstills(history)
+    spans = signals.stood
     opened = {pid for backend in signals.backends for pid in backend.slow_openers}
     concerned = (opened if pressure is None else opened | {pressure.pid}) or spans.keys()
     from_s, to_s = window.measured_from_s, window.load_ended_s
@@ -121,10 +122,11 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
 
 def _seldom_ran(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict what holders are seen at: their process stood still, so that all of it took longer."""
+    del history
     pressure = signals.pressure
     if pressure is None:
         return
-    stood = standstills(history).get(pressure.pid, NONE)
+    stood = signals.stood.get(pressure.pid, NONE)
     if stood.stood(pressure.from_s, pressure.to_s):
         stood_s, of_s = stood.stood_s(pressure.from_s, pressure.to_s), pressure.to_s - pressure.from_s
         says = (
