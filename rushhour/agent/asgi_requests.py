@@ -115,11 +115,15 @@ class StarlettePatch(Patches):
         return __call__
 
     def _path(self, mounts: str, path: str) -> str:
-        """`/items/{item_id:int}` as Flask writes it, `/items/<item_id>`: one spelling for all readers."""
         found = self._labels.get((mounts, path))
         if found is None:
-            found = self._labels[mounts, path] = _PARAMETER.sub(r"<\1>", mounts + path)
+            found = self._labels[mounts, path] = as_flask_writes(mounts + path)
         return found
+
+
+def as_flask_writes(path: str) -> str:
+    """Spell `/items/{item_id:int}` as Flask does, `/items/<item_id>`: one spelling for all readers."""
+    return _PARAMETER.sub(r"<\1>", path)
 
 
 def running_task() -> Callable[[], Any]:

@@ -1,19 +1,21 @@
 """Computes signals of servers that are slow or do not answer (pure)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from rushhour.diagnosis.findings import Evidence
+from rushhour.diagnosis.standstills import NONE, Standstills
+from rushhour.diagnosis.unanswered import unanswered
 from rushhour.metrics.window import Window
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
 SLOW_CREATE_US: Final = 1_000_000
 STUCK_S: Final = 3.0  # a spell from here on is no hiccup
-UNANSWERED_AFTER_S: Final = 0.5  # on both sides: neither moves
 SAMPLED_EVERY_S: Final = 1.0
+WRITTEN_EVERY_S: Final = 1.0  # histograms of times
 LOCK: Final = "Lock:"  # waits, as pg_stat_activity names them
 STANDBY: Final = "IPC:SyncRep"
 _GAP_S: Final = 3.0  # a spell is not known to have gone on over a longer gap between two samples
@@ -43,9 +45,15 @@ class BackendSignals:
     full: bool  # its pool was
     other_full: bool  # the pool of another server was
     slow_openers: frozenset[int]  # processes with a long spell of that; without any, those that opened slowly
+    # The same, of the time in which the service's processes ran: standing still makes any server look slow.
+    connecting_ran_s: float
+    slow_creates_ran: int
+    unanswered_ran_s: float
 
 
-def backend_signals(history: History, window: Window | None) -> tuple[BackendSignals, ...]:
+def backend_signals(
+    history: History, window: Window | None, stood: Mapping[int, Standstills]
+) -> tuple[BackendSignals, ...]:
     """Compute the signals of each server that was observed or has a pool."""
     if window is None:
         return ()
@@ -61,10 +69,18 @@ def backend_signals(history: History, window: Window | None) -> tuple[BackendSig
         for sample in history.pools
         if sample.capacity and sample.checked_out >= sample.capacity
     }
-    return tuple(_of_server(history, window, name, full, lost) for name in names)
+    return tuple(_of_server(history, window, name, full=full, lost=lost, stood=stood) for name in names)
 
 
-def _of_server(history: History, window: Window, name: str, full: set[str], lost: int) -> BackendSignals:
+def _of_server(
+    history: History,
+    window: Window,
+    name: str,
+    *,
+    full: set[str],
+    lost: int,
+    stood: Mapping[int, Standstills],
+) -> BackendSignals:
     samples = [
         sample for sample in history.pools if f.server_of(sample.pool) == name and sample.t_s <= window.end_s
     ]
@@ -75,27 +91,25 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
     ]
     creates: Counter[int] = Counter()
     slow: set[int] = set()
+    slow_ran = 0
     for times in history.times:
         if f.server_of(times.pool) == name:
             creates.update(times.create_us)
             slow |= {times.pid for bound in times.create_us if _is_slow(bound)}
+            slow_ran += _slow_while_it_ran(times, stood.get(times.pid, NONE))
     connecting_s: dict[int, float] = {}
+    connecting_ran_s = 0.0
     for pid, pool in {(sample.pid, sample.pool) for sample in samples}:
-        longest_s = _longest_s(
+        marks = [
             (sample.t_s, sample.checked_out - sample.live >= 2)
             for sample in samples
             if (sample.pid, sample.pool) == (pid, pool)
-        )
-        connecting_s[pid] = max(connecting_s.get(pid, 0.0), longest_s)
+        ]
+        connecting_s[pid] = max(connecting_s.get(pid, 0.0), _longest_s(marks))
+        connecting_ran_s = max(connecting_ran_s, _longest_s(marks, stood.get(pid, NONE).ran_s))
     errors = [sample.error for sample in servers if sample.error]
-    waiting = [
-        out
-        for out in history.checkouts
-        if f.server_of(out.pool) == name and out.in_driver > out.in_queue + out.elsewhere
-    ]
-    known = {backend.pid for sample in servers for backend in sample.backends}  # a pooler makes up its own
-    waiting = [out for out in waiting if out.server_pid in known]
-    unanswered = [(sample.t_s, _unanswered(waiting, sample)) for sample in servers if sample.error is None]
+    lost_answers = unanswered(history, name, servers)
+    waited = frozenset[int]().union(*(one.pids for one in lost_answers))
     return BackendSignals(
         server=name,
         connecting_s=max(connecting_s.values(), default=0.0),
@@ -104,8 +118,8 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         slow_creates=sum(count for bound, count in creates.items() if _is_slow(bound)),
         silent_s=_silent_s(servers),
         last_error=errors[-1] if errors else "",
-        unanswered_s=_longest_s((t_s, count >= 2) for t_s, count in unanswered),
-        unanswered_max=max((count for _, count in unanswered), default=0),
+        unanswered_s=_longest_s((one.t_s, one.count >= 2) for one in lost_answers),
+        unanswered_max=max((one.count for one in lost_answers), default=0),
         lost=lost,
         dragged=_dragged(history, name),
         lock_waits_max=max((_waits(sample, LOCK) for sample in servers), default=0),
@@ -115,6 +129,12 @@ def _of_server(history: History, window: Window, name: str, full: set[str], lost
         full=name in full,
         other_full=bool(full - {name}),
         slow_openers=frozenset(pid for pid, s in connecting_s.items() if s >= STUCK_S) or frozenset(slow),
+        connecting_ran_s=connecting_ran_s,
+        slow_creates_ran=slow_ran,
+        unanswered_ran_s=_longest_s(
+            ((one.t_s, one.count >= 2) for one in lost_answers),
+            lambda from_s, to_s: max(stood.get(pid, NONE).ran_s(from_s, to_s) for pid in waited),
+        ),
     )
 
 
@@ -123,20 +143,13 @@ def _is_slow(bound_us: int) -> bool:
     return bound_us > 2 * SLOW_CREATE_US
 
 
-def _unanswered(waiting: list[f.CheckOut], sample: f.ServerSample) -> int:
-    """Count requests that have waited for the server for a while, with backends that are idle or gone."""
-    backends = {backend.pid: backend for backend in sample.backends}
-    count = 0
-    for out in waiting:
-        ends = [moment for moment in (out.request_ended_s, out.returned_s) if moment is not None]
-        if not out.taken_s + UNANSWERED_AFTER_S <= sample.t_s < min(ends, default=sample.t_s + 1):
-            continue
-        backend = backends.get(out.server_pid or 0)
-        rests = backend is None or (
-            backend.state.startswith("idle") and backend.state_s >= UNANSWERED_AFTER_S
-        )
-        count += rests
-    return count
+def _slow_while_it_ran(times: f.PoolTimes, stood: Standstills) -> int:
+    """Count connections that were slow to open, while the process that opened them ran."""
+    return sum(
+        count
+        for bound, count in times.create_us.items()
+        if _is_slow(bound) and not stood.stood(times.t_s - bound / 1_000_000 - WRITTEN_EVERY_S, times.t_s)
+    )
 
 
 def _dragged(history: History, server: str) -> dict[str, int]:
@@ -178,7 +191,10 @@ def _silent_s(samples: list[f.ServerSample]) -> float:
     return longest_s
 
 
-def _longest_s(marks: Iterable[tuple[float, bool]]) -> float:
+def _longest_s(
+    marks: Iterable[tuple[float, bool]],
+    length_s: Callable[[float, float], float] = lambda from_s, to_s: to_s - from_s,
+) -> float:
     """Return the longest time over which every sample was marked."""
     longest_s, since_s, last_s = 0.0, None, None
     for t_s, marked in marks:
@@ -186,7 +202,7 @@ def _longest_s(marks: Iterable[tuple[float, bool]]) -> float:
             since_s = None
         if marked:
             since_s = t_s if since_s is None else since_s
-            longest_s = max(longest_s, t_s - since_s)
+            longest_s = max(longest_s, length_s(since_s, t_s))
         last_s = t_s
     return longest_s
 

@@ -117,11 +117,8 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
     said = _SAID.get(primary.cause, frozenset[str]())
     doubts = against[primary.cause]
     # A cause that a witness contradicts is one candidate, and the next that fits as well is the second.
-    second = (
-        next((finding for finding in major if finding is not primary and not against[finding.cause]), None)
-        if doubts
-        else None
-    )
+    second = next((one for one in major if one is not primary and _fits(against[one.cause])), None)
+    second = second if doubts else None
     others = [
         f"{finding.cause}: {finding.summary}"
         for finding in found
@@ -141,6 +138,11 @@ def diagnose(history: History, metrics: Metrics) -> Diagnosis:
         call_sites=sites,
         page=f"{PAGES}/{primary.cause}.md",
     )
+
+
+def _fits(doubts: tuple[Objection, ...]) -> bool:
+    """Return whether a cause may be likely, for all that speaks against it."""
+    return all(doubt.at_most != "possible" for doubt in doubts)
 
 
 def _either(first: Finding, second: Finding) -> str:

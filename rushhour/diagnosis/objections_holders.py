@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from rushhour.diagnosis.findings import Confidence
 from rushhour.diagnosis.holds import ELSEWHERE, HoldSignals
 from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, NEARLY_ALL, Objection
+from rushhour.diagnosis.outside import BUSY_CORES
 from rushhour.diagnosis.pressure import PressureSignals, without_other_pools
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at
@@ -199,6 +200,26 @@ def asks_again(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the servers", says, "postgres.jsonl backends.state_s, pool.jsonl checkout.taken_s")
 
 
+def late_holders(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nobody waits for a second connection: most of those turned away held one."""
+    del history
+    holds = signals.holds
+    if holds is not None and holds.timeouts and holds.holding >= MOST * holds.timeouts:
+        says = f"{holds.holding} of {counted(holds.timeouts, 'time-out')} hit requests that held a connection"
+        yield Objection("the agent", says, "pool.jsonl timeout.holding", "likely")
+
+
+def runs_code(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict a wait: most of those elsewhere run Python code, and the service has no CPU for it."""
+    del history
+    holds, cores = signals.holds, signals.metrics.service_cpu_cores_mean
+    share = 0.0 if holds is None else holds.share_of_places("computes", among=ELSEWHERE)
+    if share >= MOST and (cores is None or cores < BUSY_CORES):
+        used = "how much CPU the service used is not known" if cores is None else f"with {cores:.1f} cores"
+        says = f"{share:.0%} of those elsewhere ran Python code, {used}: they may wait for CPU"
+        yield Objection("the agent", says, "pool.jsonl doing.places, host.jsonl cpu_cores", "likely")
+
+
 def late_answers(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a wait for the world outside: holders wait for the server far longer than it works.
 
@@ -261,21 +282,31 @@ def idle_server(signals: Signals, history: History) -> Iterator[Objection]:
 def few_backends(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict connections at work: holders wait for the server, which has far fewer at work.
 
-    The others wait on the way to it: in a pooler such as pgbouncer, a proxy, or the network.
+    The others wait on the way to it: in a pooler such as pgbouncer, a proxy, or the network. Where too few
+    holders were looked at, all that are out should be at work.
     """
     holds, pressure = signals.holds, signals.pressure
-    if holds is None or pressure is None or holds.looks < ENOUGH_LOOKS or holds.driver < MOST:
+    if pressure is None:
         return
+    looked = holds is not None and holds.looks >= ENOUGH_LOOKS
+    if holds is not None and looked and holds.driver < MOST:
+        return
+    driver = holds.driver if holds is not None and looked else pressure.busy_share
     seen = [states for states in _states_while_full(history, pressure) if states]
     if not seen:
         return
     work = sum(count for states in seen for state, count in states.items() if state != "idle") / len(seen)
-    if work < MOST * holds.driver * pressure.capacity:
-        says = (
-            f"{work:.1f} of its backends were at work, on average, while {holds.driver:.0%} of "
-            f"{pressure.capacity} holders waited for it: the others waited on the way, as in a pooler"
+    if work >= MOST * driver * pressure.capacity:
+        return
+    says = f"{work:.1f} of its backends were at work, on average, while "
+    if looked:
+        says += (
+            f"{driver:.0%} of {pressure.capacity} holders waited for it: the others waited on the way, as in "
+            "a pooler"
         )
-        yield Objection("the servers", says, "postgres.jsonl states")
+    else:
+        says += f"{driver * pressure.capacity:.0f} connections were held"
+    yield Objection("the servers", says, "postgres.jsonl states", "possible" if looked else "likely")
 
 
 def being_opened(signals: Signals, history: History) -> Iterator[Objection]:

@@ -1,16 +1,19 @@
 """Objections from what was still out, or seen at all, when the watch ended (pure)."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from rushhour.diagnosis import shared_session
-from rushhour.diagnosis.objection import Objection
+from rushhour.diagnosis.leaks import NOT_REUSED
+from rushhour.diagnosis.objection import MOST, Objection
 from rushhour.diagnosis.signals import Signals
-from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent, leaked_at_end
+from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent, is_out, leaked_at_end
 from rushhour.metrics.wording import counted, counted_were
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
+LAST_SECOND_S: Final = 1.0  # of the watch: what is out all through it was not taken just then
 OPEN_S: Final = 1.0  # a transaction that idles for less, after the load, is about to end
 
 
@@ -61,11 +64,48 @@ def leak_unseen(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl sample.checked_out")
 
 
+def took_their_own(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict connections that later requests use: nearly every answer took one, and gave it back."""
+    del history
+    leak = signals.leak
+    if leak is None or leak.checkouts is None or leak.answered_per_checkout is None:
+        return
+    if leak.answered_per_checkout <= NOT_REUSED and leak.outlived < MOST * leak.checkouts:
+        says = (
+            f"{leak.answered:,} requests were answered with {counted(leak.checkouts, 'check-out')}, of which "
+            f"{leak.checkouts - leak.outlived:,} came back in time"
+        )
+        yield Objection("the agent", says, "pool.jsonl site.checkouts, requests.jsonl count")
+
+
 def session_shared(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict a path that does not close what it took: who shares a session fails while it is closed."""
     del history
     if shared_session.may_explain(signals):
         yield Objection("the service", shared_session.says(signals), shared_session.SOURCE)
+
+
+def counted_leaked(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that every connection came back: the pools count some as leaked, or as out, to the end."""
+    window, leaked = signals.metrics.window, signals.metrics.pool.leaked
+    if leaked:
+        says = f"the pools counted {counted(leaked, 'connection')} whose request had ended"
+        yield Objection("the agent", says, "pool.jsonl sample.leaked")
+    if window is None or window.end_s - LAST_SECOND_S < window.load_ended_s:
+        return
+    least: dict[tuple[int, str], int] = {}
+    for sample in history.pools:
+        if window.end_s - LAST_SECOND_S <= sample.t_s <= window.end_s:
+            key = (sample.pid, sample.pool)
+            least[key] = min(sample.checked_out, least.get(key, sample.checked_out))
+    known = Counter((one.pid, one.pool) for one in history.checkouts if is_out(one, window.end_s))
+    unknown = sum(max(0, count - known[key]) for key, count in least.items())
+    if unknown:
+        says = (
+            f"the pools counted {counted(unknown, 'connection')} out at the end of the watch that no "
+            "check-out accounts for"
+        )
+        yield Objection("the agent", says, "pool.jsonl sample.checked_out, checkout", "likely")
 
 
 def left_open(signals: Signals, history: History) -> Iterator[Objection]:

@@ -10,7 +10,7 @@ from rushhour.diagnosis.objection import MOST, Objection
 from rushhour.diagnosis.outside import BUSY_CORES, STARVED_SHARE
 from rushhour.diagnosis.pressure import server_samples, without_other_pools
 from rushhour.diagnosis.signals import Signals
-from rushhour.diagnosis.slow_backend import UNANSWERED_S, opening_alone, seen_slow, signs_of
+from rushhour.diagnosis.slow_backend import UNANSWERED_S, opening_alone, seen_slow, signs_of, slow_to_open
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
 
@@ -45,12 +45,13 @@ def slow_to_open_alone(signals: Signals) -> bool:
     return bool(signed) and all(opening_alone(backend) for backend in signed)
 
 
-def slow_for(signals: Signals, share: float) -> bool:
-    """Return whether a server shows signs of trouble, if only this share of the spells of waiting counts."""
+def slow_while_it_ran(signals: Signals) -> bool:
+    """Return whether a server shows signs of trouble that do not come from processes that stood still."""
     return any(
         seen_slow(backend)
-        or backend.connecting_s * share >= STUCK_S
-        or backend.unanswered_s * share >= UNANSWERED_S
+        or backend.connecting_ran_s >= STUCK_S
+        or backend.unanswered_ran_s >= UNANSWERED_S
+        or slow_to_open(backend.slow_creates_ran, backend.creates)
         for backend in signals.backends
     )
 

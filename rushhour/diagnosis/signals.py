@@ -1,6 +1,7 @@
 """Computes all signals of a run once, for all rules (pure)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from rushhour.diagnosis.backend import BackendSignals, backend_signals
@@ -10,6 +11,7 @@ from rushhour.diagnosis.lock_chains import LockSignals, lock_signals
 from rushhour.diagnosis.outside import Outside, outside_signals
 from rushhour.diagnosis.pressure import PressureSignals, pressure_signals
 from rushhour.diagnosis.processes import ProcessSignals, process_signals
+from rushhour.diagnosis.standstills import Standstills, standstills
 from rushhour.metrics.measure import Metrics
 from rushhour.rundir import History
 from rushhour.rundir import facts as f
@@ -30,6 +32,7 @@ class Signals:
     processes: ProcessSignals
     outside: Outside
     locks: tuple[LockSignals, ...] = ()
+    stood: Mapping[int, Standstills] = field(default_factory=dict)  # by process
 
     @property
     def behind_leak(self) -> BackendSignals | None:
@@ -65,14 +68,16 @@ def read_signals(history: History, metrics: Metrics) -> Signals:
     """Compute all signals."""
     window = metrics.window
     pressure = pressure_signals(history, window)
+    stood = standstills(history)
     return Signals(
         metrics=metrics,
         agent=bool(history.pools),
         leak=leak_signals(history, window),
         pressure=pressure,
         holds=hold_signals(history, pressure),
-        backends=backend_signals(history, window),
+        backends=backend_signals(history, window, stood),
         processes=process_signals(history, window, pressure),
         outside=outside_signals(history, window),
         locks=lock_signals(history, window, pressure),
+        stood=stood,
     )

@@ -100,7 +100,7 @@ def signs_of(backend: BackendSignals, locked: bool, whose: str = "") -> tuple[st
             f"up to {backend.connecting_max} connections were stuck in connect, ping or reset "
             f"for {backend.connecting_s:.0f} s"
         )
-    if backend.slow_creates >= MANY_SLOW_CREATES and backend.slow_creates * 2 >= backend.creates:
+    if slow_to_open(backend.slow_creates, backend.creates):
         signs.append(f"{backend.slow_creates} of {backend.creates} connections took over 1 s to open")
     if backend.unanswered_s >= UNANSWERED_S:
         signs.append(
@@ -120,6 +120,11 @@ def signs_of(backend: BackendSignals, locked: bool, whose: str = "") -> tuple[st
             + (f", and that for the transaction of {whose}" if whose else "")
         )
     return tuple(signs)
+
+
+def slow_to_open(slow: int, creates: int) -> bool:
+    """Return whether so many of the connections that were opened took over a second that it is a sign."""
+    return slow >= MANY_SLOW_CREATES and slow * 2 >= creates
 
 
 def opening_alone(backend: BackendSignals) -> bool:

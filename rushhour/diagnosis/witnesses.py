@@ -7,8 +7,6 @@ table.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
-from statistics import median
 from typing import Final
 
 from rushhour.diagnosis import blocked_worker
@@ -22,6 +20,8 @@ from rushhour.diagnosis.objection import ENOUGH_LOOKS, HARDLY_ANY, MOST, Objecti
 from rushhour.diagnosis.server_limit import turned_away_by_server
 from rushhour.diagnosis.signals import Signals
 from rushhour.diagnosis.sites import at as at_line
+from rushhour.diagnosis.slow_backend import MANY_LOST
+from rushhour.diagnosis.standstills import NONE, late_spans
 from rushhour.metrics.pools import LAST_SAMPLE_WITHIN_S, fell_silent
 from rushhour.metrics.requests import RequestMetrics
 from rushhour.metrics.wording import counted
@@ -30,8 +30,7 @@ from rushhour.rundir import facts as f
 
 SLOW_MS: Final = 1000.0
 QUICK_MS: Final = 200.0  # a loop that runs on a busy core blocks nobody for longer
-GAP_S: Final = 0.5  # between samples that are taken ten times a second
-GAP_STEPS: Final = 5  # where samples are rarer
+GAP_S: Final = 0.5  # without any process
 STOOD_SHARE: Final = 0.25
 
 
@@ -101,27 +100,39 @@ def _stood_still(signals: Signals, history: History) -> Iterator[Objection]:
     A call in C that keeps the interpreter's lock stops the agent's thread as well; so does a lack of CPU.
     Only the processes in which the trouble was seen are asked: the others may do what they like.
     """
+    del history
     window, pressure = signals.metrics.window, signals.pressure
     if window is None:
         return
-    looked: dict[int, list[float]] = {}
-    for sample in history.pools:
-        if window.measures(sample.t_s):
-            looked.setdefault(sample.pid, []).append(sample.t_s)
+    spans = signals.stood
     opened = {pid for backend in signals.backends for pid in backend.slow_openers}
-    concerned = (opened if pressure is None else opened | {pressure.pid}) or looked.keys()
-    stood = [_gaps(sorted(looked.get(pid, []))) for pid in concerned]
-    shares = [stood_s / of_s if of_s else 0.0 for stood_s, of_s in stood]
-    if max(shares, default=0.0) >= STOOD_SHARE:
-        stood_s, of_s = stood[shares.index(max(shares))]
+    concerned = (opened if pressure is None else opened | {pressure.pid}) or spans.keys()
+    from_s, to_s = window.measured_from_s, window.load_ended_s
+    stood = [spans[pid] for pid in concerned if pid in spans]
+    stood_s = max((one.stood_s(from_s, to_s) for one in stood), default=0.0)
+    # Who seldom runs opens connections and reads answers late, whatever the server does.
+    refutes = not servers.slow_while_it_ran(signals) and signals.agent
+    if refutes or stood_s >= STOOD_SHARE * (to_s - from_s) > 0:
         site = signals.processes.loop_site
-        where = f"; its event loop was at {at_line(site)} then" if site is not None else ""
+        where = f", or its event loop was blocked, mostly at {at_line(site)}" if site is not None else ""
+        of_s = to_s - from_s
         says = f"for {stood_s:.0f} of {of_s:.0f} s its thread did not run in the service's process{where}"
-        # Who seldom runs opens connections and reads answers late, whatever the server does: the time that it
-        # ran counts.
-        ran = 1 - min(shares)
-        refutes = ran <= MOST and not servers.slow_for(signals, ran)
-        yield Objection("the agent", says, "pool.jsonl sample.t_s", refutes=refutes)
+        yield Objection("the agent", says, "pool.jsonl sample.t_s, loop", refutes=refutes)
+
+
+def _seldom_ran(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict what holders are seen at: their process stood still, so that all of it took longer."""
+    del history
+    pressure = signals.pressure
+    if pressure is None:
+        return
+    stood = signals.stood.get(pressure.pid, NONE)
+    if stood.stood(pressure.from_s, pressure.to_s):
+        stood_s, of_s = stood.stood_s(pressure.from_s, pressure.to_s), pressure.to_s - pressure.from_s
+        says = (
+            f"for {stood_s:.0f} of {of_s:.0f} s their process stood still: whatever it waits for comes late"
+        )
+        yield Objection("the agent", says, "pool.jsonl sample.t_s, loop", "likely")
 
 
 def _blocked_loop(signals: Signals, history: History) -> Iterator[Objection]:
@@ -140,15 +151,6 @@ def _blocked_loop(signals: Signals, history: History) -> Iterator[Objection]:
         yield Objection("the agent", says, "pool.jsonl loop")
 
 
-def _gaps(moments: list[float]) -> tuple[float, float]:
-    """Return the seconds in gaps between samples, and in all."""
-    steps = [later - earlier for earlier, later in pairwise(moments)]
-    if not steps:
-        return 0.0, 0.0
-    long_s = max(GAP_S, GAP_STEPS * median(steps))
-    return sum(step for step in steps if step >= long_s), moments[-1] - moments[0]
-
-
 def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
     """Contradict that there are too few connections: processes end under load, and others take their place.
 
@@ -165,8 +167,11 @@ def _short_lived(signals: Signals, history: History) -> Iterator[Objection]:
     its = lives.get(pressure.pid, [])
     before_or_after = [one for one in lives.values() if its and (one[-1] < its[0] or its[-1] < one[0])]
     measured_s = window.load_ended_s - window.measured_from_s
-    without_any_s, _ = _gaps(sorted(moment for one in lives.values() for moment in one))
-    waited = without_any_s or fell_silent(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S) & lives.keys()
+    nobody = late_spans(moment for one in lives.values() for moment in one)
+    waited = (
+        any(to_s - from_s >= GAP_S for from_s, to_s in nobody)
+        or fell_silent(history, window.load_ended_s - LAST_SAMPLE_WITHIN_S) & lives.keys()
+    )
     if before_or_after and waited and its[-1] - its[0] < MOST * measured_s:
         says = (
             f"the process with this pool was there for {its[-1] - its[0]:.1f} of {measured_s:.1f} s, and "
@@ -196,6 +201,15 @@ def _failed_answers(signals: Signals, history: History) -> Iterator[Objection]:
         says = f"{failed:,} of {everything.requests:,} requests were answered 5xx, not in time, or not at all"
         at_most: Confidence = "possible" if failed == everything.requests else "likely"
         yield Objection("the answers", says, "requests.jsonl", at_most)
+
+
+def _logged(signals: Signals, history: History) -> Iterator[Objection]:
+    """Contradict that nothing is wrong: the service logged that connections were lost, refused or shared."""
+    del history
+    errors = sum(signals.processes.log_kinds.values())
+    if errors >= MANY_LOST:
+        says = f"the service logged {counted(errors, 'error')} of the database or its driver"
+        yield Objection("the service", says, "events.jsonl log_errors.kinds", "likely")
 
 
 def _unexplained(signals: Signals, history: History) -> Iterator[Objection]:
@@ -236,21 +250,23 @@ def _slow_answers(signals: Signals, history: History) -> Iterator[Objection]:
 _Ask = Callable[[Signals, History], Iterator[Objection]]
 _ALWAYS: Final[tuple[_Ask, ...]] = (_service_died, _agent_failed)
 _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
-    "scope-never-removed": (leaks.kept_in_use, leaks.leak_unseen, leaks.session_shared),
+    "scope-never-removed": (
+        *(leaks.kept_in_use, leaks.leak_unseen, leaks.session_shared, leaks.took_their_own),
+    ),
     "unclosed-path": (leaks.leak_in_use, leaks.leak_unseen, leaks.session_shared),
     "held-across-external-wait": (
         *(holders.busy_server, holders.not_seen, holders.too_short, holders.being_opened),
         *(holders.some_in_queue, holders.waits_inside, holders.tasks_in_queue, holders.no_request),
         *(holders.comes_back_after, holders.asks_again, holders.late_answers),
-        _blocked_loop,
+        *(holders.late_holders, holders.runs_code, _blocked_loop, _seldom_ran),
     ),
     "held-while-streaming": (
         *(holders.busy_server, holders.not_seen, holders.not_streaming),
-        *(holders.too_short, holders.being_opened, _blocked_loop),
+        *(holders.too_short, holders.being_opened, holders.late_holders, _blocked_loop, _seldom_ran),
     ),
     "abandoned-stream": (
         *(holders.busy_server, holders.not_seen),
-        *(holders.too_short, holders.being_opened),
+        *(holders.too_short, holders.being_opened, holders.late_holders, _blocked_loop, _seldom_ran),
     ),
     "nested-checkout": (
         *(holders.not_in_queue, holders.busy_server, holders.not_seen),
@@ -258,8 +274,9 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "saturation": (
         *(holders.idle_server, holders.not_in_driver, holders.unwitnessed),
-        *(holders.left_out, holders.few_backends, holders.being_opened),
-        *(servers.not_at_work, _short_lived, _blocked_loop),
+        *(holders.left_out, holders.few_backends, holders.being_opened, holders.late_holders),
+        *(servers.not_at_work, leaks.killed_unseen, leaks.silent_agent),
+        *(_short_lived, _blocked_loop, _seldom_ran),
     ),
     "slow-or-dead-backend": (
         *(holders.elsewhere, locks.own_locks, locks.locks_alike),
@@ -273,7 +290,8 @@ _ASKED: Final[dict[str, tuple[_Ask, ...]]] = {
     ),
     "server-limit": (_full_pools,),
     "none": (
-        *(_unexplained, leaks.left_open, leaks.ended_holding, leaks.killed_unseen, leaks.silent_agent),
+        *(_unexplained, _logged, leaks.counted_leaked),
+        *(leaks.left_open, leaks.ended_holding, leaks.killed_unseen, leaks.silent_agent),
         *(_no_load, _failed_answers, _slow_answers),
     ),
 }

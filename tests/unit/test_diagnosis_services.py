@@ -222,16 +222,16 @@ def test_a_process_that_seldom_runs_opens_connections_slowly_whatever_the_server
 
 
 @pytest.mark.parametrize(
-    ("told", "cause"),
+    ("told", "cause", "at_most"),
     [
-        (zoo.external, "held-across-external-wait"),
-        (zoo.stream, "abandoned-stream"),
-        (zoo.nested, "nested-checkout"),
+        (zoo.external, "held-across-external-wait", "likely"),
+        (zoo.stream, "abandoned-stream", "likely"),
+        (zoo.nested, "nested-checkout", "certain"),  # by what the time-outs say
     ],
 )
-@pytest.mark.parametrize(("held", "confidence"), [(20, "certain"), (10, "possible")])
+@pytest.mark.parametrize("held", [20, 10])
 def test_what_a_few_holders_do_is_not_certain_where_most_connections_are_still_opening(
-    told: Callable[[], History], cause: str, held: int, confidence: str
+    told: Callable[[], History], cause: str, at_most: str, held: int
 ) -> None:
     """In a process that seldom runs, so that its server is not why they are slow to open."""
     history = told()
@@ -239,7 +239,7 @@ def test_what_a_few_holders_do_is_not_certain_where_most_connections_are_still_o
         dataclasses.replace(one, live=min(one.live, held)) for one in history.pools if int(one.t_s) % 5 == 0
     )
     found = zoo.diagnosed(dataclasses.replace(history, pools=seen))
-    assert (found.cause, found.confidence) == (cause, confidence)
+    assert (found.cause, found.confidence) == (cause, at_most if held == 20 else "possible")
 
 
 @pytest.mark.parametrize(("told", "confidence"), [(zoo.black_hole, "likely"), (h.dead_backend, "certain")])
@@ -269,7 +269,7 @@ BLOCKED = ("blocked-worker", "certain")
     [
         (1, 4, BLOCKED, BLOCKED),  # one of four loops
         (1, 1, BLOCKED, BLOCKED),
-        (5, 4, ("slow-or-dead-backend", "possible"), ("held-across-external-wait", "possible")),
+        (5, 4, ("saturation", "possible"), ("held-across-external-wait", "possible")),
     ],
 )
 def test_who_waits_for_a_blocked_loop_says_nothing_of_what_it_waits_for(

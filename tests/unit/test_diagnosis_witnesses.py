@@ -457,7 +457,7 @@ def test_connections_that_stay_out_to_the_end_are_none_that_wait_for_others() ->
 def test_slow_answers_that_nothing_explains_leave_a_doubt() -> None:
     quick, slow = h.Story(), h.Story()
     for story, took_ms in ((quick, 20), (slow, 2_300)):
-        story.pool("replica", lambda t: h.Level(out=1, checkouts=int(t * 26)))
+        story.pool("replica", lambda t: h.Level(out=int(t < 75), checkouts=int(t * 26)))
         story.requests(h.LIST, 20, took_ms)
     assert (diagnosed(quick.history()).cause, diagnosed(quick.history()).confidence) == ("none", "certain")
     assert (diagnosed(slow.history()).cause, diagnosed(slow.history()).confidence) == ("none", "likely")
@@ -495,7 +495,7 @@ def test_requests_that_are_refused_leave_a_doubt(answered: int, confidence: str)
 def test_a_process_that_ends_under_load_takes_its_connections_with_it() -> None:
     story = h.Story()
     story.requests(h.LIST, 20, 20)
-    story.pool("replica", lambda t: h.Level(out=2, checkouts=int(t * 26)))
+    story.pool("replica", lambda t: h.Level(out=2 * (t < 75), checkouts=int(t * 26)))
     history = story.history()
     assert diagnosed(history).confidence == "certain"
     ended = tuple(
@@ -548,7 +548,7 @@ def test_tasks_of_one_request_claim_its_connection_once() -> None:
 
 @pytest.mark.parametrize(
     ("working", "locked", "idle", "confidence"),
-    [(6, 0, 0, "certain"), (0, 6, 0, "possible"), (4, 3, 3, "possible"), (8, 1, 1, "certain")],
+    [(24, 0, 0, "certain"), (0, 24, 0, "possible"), (12, 9, 9, "possible"), (24, 3, 3, "certain")],
 )
 def test_connections_of_which_most_wait_are_not_certain_to_be_at_work(
     working: int, locked: int, idle: int, confidence: str
