@@ -12,18 +12,20 @@ import asyncio
 import os
 import re
 import weakref
-from _thread import get_ident
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from .book import Book, Request, monotonic
 from .call_sites import Classifier
 from .flask_requests import current_request, version_of
+from .owners import TASK
 from .patches import Patches
 
 METHODS = {"http": None, "websocket": "WEBSOCKET"}  # None: as the request says
 START, BODY = "http.response.start", "http.response.body"
+MAX_LABELS = 10_000  # kept: a client may ask with methods that nobody has
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
@@ -34,7 +36,7 @@ class StarlettePatch(Patches):
         self._book = book
         self._classifier = classifier
         super().__init__()
-        self._labels: dict[tuple[str, str], str] = {}
+        self._labels: dict[tuple[str, str, str], str] = {}
 
     def apply(self, applications: ModuleType) -> None:
         """Patch `starlette.applications`, which was just imported."""
@@ -54,7 +56,7 @@ class StarlettePatch(Patches):
         self._wrap(BackgroundTask, "__call__", self._background)
 
     def _call(self, original: Any) -> Any:
-        fault, serving = self._book.fault, self._book.serving
+        fault, serving, owner_of = self._book.fault, self._book.serving, self._book.owner_of
 
         async def __call__(app: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807  # stands in for it
             if scope["type"] not in METHODS:  # start-up and shutdown: the task that runs them is the owner
@@ -64,9 +66,11 @@ class StarlettePatch(Patches):
             request = Request(METHODS[scope["type"]] or str(scope.get("method", "?")), outer)
             current_request.set(request)
             try:
-                request.task = running_task()
-                serving.add(get_ident())
-                send = sending(request, send)
+                owner = owner_of()
+                request.task = owner.ref if owner.kind is TASK else running_task()
+                if owner.thread not in serving:
+                    serving.add(owner.thread)
+                send = partial(watched, request, send)
             except Exception as error:
                 fault("request start", error)
             try:
@@ -79,18 +83,22 @@ class StarlettePatch(Patches):
         return __call__
 
     def _handle(self, original: Any) -> Any:
-        """Route.handle: from here on the route is known."""
-        fault = self._book.fault
+        """Route.handle: from here on the route is known.
 
-        async def handle(route: Any, scope: Any, receive: Any, send: Any) -> None:
+        A plain function: a coroutine around another is resumed each time that the inner one is.
+        """
+        fault, labels = self._book.fault, self._labels
+
+        def handle(route: Any, scope: Any, receive: Any, send: Any) -> Any:
             try:
                 request = current_request.get()
                 if request is not None:
                     mounts = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))
-                    request.label = f"{request.method} {self._path(mounts, route.path)}"
+                    place = (request.method, mounts, route.path)
+                    request.label = labels.get(place) or self._label(place)
             except Exception as error:
                 fault("request route", error)
-            await original(route, scope, receive, send)
+            return original(route, scope, receive, send)
 
         return handle
 
@@ -114,11 +122,12 @@ class StarlettePatch(Patches):
 
         return __call__
 
-    def _path(self, mounts: str, path: str) -> str:
-        found = self._labels.get((mounts, path))
-        if found is None:
-            found = self._labels[mounts, path] = as_flask_writes(mounts + path)
-        return found
+    def _label(self, place: tuple[str, str, str]) -> str:
+        method, mounts, path = place
+        label = f"{method} {as_flask_writes(mounts + path)}"
+        if len(self._labels) < MAX_LABELS:
+            self._labels[place] = label
+        return label
 
 
 def as_flask_writes(path: str) -> str:
@@ -131,26 +140,23 @@ def running_task() -> Callable[[], Any]:
     return weakref.ref(asyncio.current_task() or running_task)
 
 
-def sending(request: Request, send: Any) -> Any:
+def watched(request: Request, send: Any, message: Any) -> Any:
     """The ASGI callable `send`, which notes for its request whether a response is on its way.
 
     From its start to its last part a response streams. While `send` waits, the client does not take what
     was sent before.
     """
+    if message.get("type") != START:
+        return _part(request, send, message)
+    request.returned = request.streams = True
+    return send(message)  # headers alone fill no buffer: nothing waits here
 
-    async def part(message: Any) -> None:
-        request.sending = True
-        try:
-            await send(message)
-        finally:
-            request.sending = False
-            if message.get("type") == BODY and not message.get("more_body"):
-                request.streams = False
 
-    def watched(message: Any) -> Any:
-        if message.get("type") != START:
-            return part(message)
-        request.returned = request.streams = True
-        return send(message)  # headers alone fill no buffer: nothing waits here
-
-    return watched
+async def _part(request: Request, send: Any, message: Any) -> None:
+    request.sending = True
+    try:
+        await send(message)
+    finally:
+        request.sending = False
+        if message.get("type") == BODY and not message.get("more_body"):
+            request.streams = False

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .creation import CreationSite
     from .owners import Owner
 
+    Place = tuple["PoolState", Stack, str | None]  # and the endpoint
+
 monotonic = time.monotonic  # bound before anything can patch it
 
 CLOSE, GC, DETACH, INVALIDATE = "close", "gc", "detach", "invalidate"
@@ -75,6 +77,7 @@ class Hold:
         "thread",
         "used",
         "waited",
+        "written",
     )
 
     slot: Slot
@@ -93,6 +96,7 @@ class Hold:
     taken: float  # has the connection
     returned: float | None
     how: str
+    written: bool  # the sampler follows it, and is to be told when it comes back
 
 
 def of_earlier_item(hold: Hold) -> bool:
@@ -226,7 +230,10 @@ class Book:
         self.pools: list[PoolState] = []
         self.live: dict[Hold, Hold] = {}
         self.mark: Any = bytearray(1)  # whether nothing is live: see marks.py
-        self.ended: deque[Hold] = deque(maxlen=MAX_PENDING)
+        self.ended: deque[Hold] = deque(maxlen=MAX_PENDING)  # came back; but most are in `lasted`
+        # -> seconds that a check-out was held, and that it had waited, in turn. Of most there is no more to
+        # say: none of their objects waits for the sampler, so no garbage is collected because of them.
+        self.lasted: dict[Place, deque[float]] = {}
         self.opened: deque[tuple[PoolState, float]] = deque(
             maxlen=MAX_PENDING
         )  # seconds to open a connection
@@ -300,6 +307,30 @@ class Book:
             for hold in self.live.copy()
         )
 
+    def came_back(self, hold: Hold, returned: float, how: str) -> None:
+        """A check-out is over."""
+        hold.returned, hold.how = returned, how
+        if self.live.pop(hold, None) is not None:  # else: taken by the parent of this process
+            slot, request = hold.slot, hold.request
+            label = None if request is None else request.label
+            awaits_label = label is None and request is not None
+            # `written` is read after `returned` is set: see `Tally._check_outs`.
+            if how is GC or hold.written or slot.inherited or awaits_label:
+                self.ended.append(hold)
+            else:
+                place = (slot.pool, hold.stack, label)
+                (self.lasted.get(place) or self.times_of(place)).extend((returned - hold.taken, hold.waited))
+        self.mark[0] = not self.live
+
+    def times_of(self, place: Place) -> deque[float]:
+        """The times of the check-outs of a place that are not counted yet."""
+        return self.lasted.setdefault(place, deque(maxlen=2 * MAX_PENDING))
+
+    def forget_times(self, pool: PoolState) -> None:
+        """The service dropped this pool, and all that came back to it is counted."""
+        for place in [place for place in list(self.lasted) if place[0] is pool]:
+            del self.lasted[place]
+
     def fault(self, where: str, error: BaseException) -> None:
         """Count an internal error of the agent; the first fifty kinds are kept."""
         key = (where, f"{type(error).__name__}: {error}"[:300])
@@ -318,7 +349,7 @@ class Book:
         self.forked = monotonic()
         self.mark = bytearray(1)  # the other one is the parent's
         self.live.clear()
-        for events in (self.ended, self.opened, self.timeouts):
+        for events in (self.ended, self.lasted, self.opened, self.timeouts):
             events.clear()
         self.faults.clear()
         for state in self.pools:

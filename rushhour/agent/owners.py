@@ -56,6 +56,16 @@ class Owner:
         self.result_carries = False  # what it returned may be, or hold, the connection
 
 
+class _Ref(weakref.ref[Any]):
+    """A weak reference to a greenlet or task; what else it has is for the function called at the end."""
+
+    __slots__ = ("key", "known", "owner")
+
+    key: int  # the address
+    known: dict[int, Owner]  # in which it stands
+    owner: Owner
+
+
 class _Life:
     """A thread-local value, which is deleted when its thread ends."""
 
@@ -66,7 +76,7 @@ class _Life:
 
     def __del__(self) -> None:
         self.owner.ended = _monotonic()
-        self.owner.newest = None  # see `_remember`
+        self.owner.newest = None  # see `_forget`
 
 
 def _current_tasks(asyncio: Any) -> tuple[Any, Any]:
@@ -97,10 +107,10 @@ def owner_finder() -> Callable[[], Owner]:
                 if task is None:
                     task = current_py_task(loop)
                 if task is not None:
-                    owner = known.get(id(task))  # `known_as`, without its call
+                    owner = known.get(id(task))
                     if owner is not None and owner.ref() is task:
                         return owner
-                    return known_as(task, TASK)
+                    return _remember(known, task, TASK) or of_thread()
                 return of_callbacks()
         if current_greenlet is not None or "greenlet" in modules:
             if current_greenlet is None:
@@ -109,7 +119,7 @@ def owner_finder() -> Callable[[], Owner]:
             while running.parent is not None and type(running).__name__ == _ASYNCIO_GREENLET:
                 running = running.parent
             if running.parent is not None:  # else: the thread's own stack
-                return known_as(running, GREENLET)
+                return of_greenlet(running)
         try:
             life: _Life = local.life
         except AttributeError:
@@ -133,14 +143,11 @@ def owner_finder() -> Callable[[], Owner]:
             setattr(local, kind, life)
         return life.owner
 
-    def known_as(found: Any, kind: str) -> Owner:
-        owner = known.get(id(found))
-        if owner is not None and owner.ref() is found:
+    def of_greenlet(greenlet: Any) -> Owner:
+        owner = known.get(id(greenlet))
+        if owner is not None and owner.ref() is greenlet:
             return owner
-        try:
-            return _remember(known, found, kind)
-        except TypeError:  # nothing can refer to it weakly
-            return of_thread()
+        return _remember(known, greenlet, GREENLET) or of_thread()
 
     return current
 
@@ -155,24 +162,30 @@ def _in_a_timer() -> bool:
     return frame is not None and type(local_of(frame, "self")).__name__ == "TimerHandle"
 
 
-def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner:
-    """A new owner for a greenlet or task, until that is gone; TypeError where nothing can refer to it."""
-    owner, key = Owner(kind, _get_ident()), id(found)
-
-    def forget(_: object) -> None:
-        if owner.ended is None:
-            owner.ended = _monotonic()
-        owner.newest = None  # it refers to its owner: only a collection of garbage would free the two
-        if known.get(key) is owner:
-            del known[key]
-
-    owner.ref = weakref.ref(found, forget)
+def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner | None:
+    """A new owner for a greenlet or task, until that is gone; None where nothing can refer to it weakly."""
+    owner = Owner(kind, _get_ident())
+    try:
+        ref = owner.ref = _Ref(found, _forget)
+    except TypeError:
+        return None
+    ref.key, ref.known, ref.owner = id(found), known, owner
     if kind == TASK:
         owner.file = _file_of(found)
     if owner.file is None or not _is_of_a_server(owner.file):
         watch_result(found, owner)
-    known[key] = owner
+    known[ref.key] = owner
     return owner
+
+
+def _forget(ref: _Ref) -> None:
+    owner = ref.owner
+    del ref.owner  # the two refer to each other, and below: only a collection of garbage would free them
+    if owner.ended is None:
+        owner.ended = _monotonic()
+    owner.newest = None
+    if ref.known.get(ref.key) is owner:
+        del ref.known[ref.key]
 
 
 @cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -148,7 +149,7 @@ def _bracket_async(original: Any) -> Any:
 
 
 def _bracket_wrapper(original: Any) -> Any:
-    from .asgi_requests import running_task, sending  # noqa: PLC0415  # asyncio is imported here already
+    from .asgi_requests import running_task, watched  # noqa: PLC0415  # asyncio is imported here already
 
     async def __call__(wrapper: Any, scope: Any, receive: Any, send: Any, *rest: Any) -> None:  # noqa: N807
         if scope["type"] not in _SERVED:  # start-up and shutdown
@@ -157,9 +158,9 @@ def _bracket_wrapper(original: Any) -> Any:
         request = Request("?", None)
         request.task = running_task()
         current_request.set(request)
-        watched = send if STARLETTE in sys.modules else sending(request, send)
+        sends = send if STARLETTE in sys.modules else partial(watched, request, send)
         try:
-            await original(wrapper, scope, receive, watched, *rest)
+            await original(wrapper, scope, receive, sends, *rest)
         finally:
             end(request)
 
@@ -168,12 +169,12 @@ def _bracket_wrapper(original: Any) -> Any:
 
 def _watched(app: Any, request: Request) -> Any:
     """The application, with its `send` watched: no framework that is known here does so."""
-    from .asgi_requests import sending  # noqa: PLC0415  # as above
+    from .asgi_requests import watched  # noqa: PLC0415  # as above
 
     async def serve(*arguments: Any) -> None:
         if len(arguments) == _ASGI_ARGUMENTS:
             scope, receive, send = arguments
-            arguments = (scope, receive, sending(request, send))
+            arguments = (scope, receive, partial(watched, request, send))
         await app(*arguments)
 
     return serve

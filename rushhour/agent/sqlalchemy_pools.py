@@ -152,6 +152,7 @@ class PoolPatch:
                 hold.owner = owner_of()
                 hold.thread = get_ident()
                 hold.returned = hold.lost = hold.others = hold.scoped = None
+                hold.written = False
                 hold.used = 0.0
                 hold.taken = monotonic()
                 slot.hold = live[hold] = hold.owner.newest = hold
@@ -181,22 +182,20 @@ class PoolPatch:
 
     def _return_conn(self, original: Any) -> Any:
         """Pool._return_conn: a proxy was closed, invalidated or collected; its record is still ours alone."""
-        book, ended, live, fault = self._book, self._book.ended, self._book.live, self._book.fault
+        came_back, fault = self._book.came_back, self._book.fault
 
         def _return_conn(pool: Any, record: Any) -> Any:
             try:
                 slot = record._rushhour_slot
                 hold, slot.hold, slot.opening = slot.hold, None, 0.0
                 if hold is not None:  # else: a check-out that failed on its way to the caller
-                    hold.returned = monotonic()
+                    returned = monotonic()
                     if hold.proxy() is None:
-                        hold.how = GC
+                        how = GC
                     else:
-                        hold.how = INVALIDATE if record.dbapi_connection is None else CLOSE
+                        how = INVALIDATE if record.dbapi_connection is None else CLOSE
                     hold.proxy = _returned
-                    if live.pop(hold, None) is not None:  # else: taken by the parent of this process
-                        ended.append(hold)
-                    book.mark[0] = not live
+                    came_back(hold, returned, how)
             except Exception as error:
                 fault("check-in", error)
             return original(pool, record)
@@ -290,7 +289,7 @@ class PoolPatch:
                 proxy = hold.proxy()
                 if proxy is None or proxy._connection_record is None:
                     slot.hold, slot.opening = None, 0.0
-                    _end(self._book, hold, GC if proxy is None else DETACH)
+                    self._book.came_back(hold, monotonic(), GC if proxy is None else DETACH)
         except Exception as error:
             self._book.fault("detach", error)
 
@@ -310,16 +309,8 @@ def _superseded(book: Book, hold: Hold, proxy: Any) -> bool:
     before = hold.proxy()
     if before is proxy:
         return True
-    _end(book, hold, GC if before is None else DETACH)
+    book.came_back(hold, monotonic(), GC if before is None else DETACH)
     return False
-
-
-def _end(book: Book, hold: Hold, how: str) -> None:
-    hold.returned = monotonic()
-    hold.how = how
-    if book.live.pop(hold, None) is not None:
-        book.ended.append(hold)
-    book.mark[0] = not book.live
 
 
 def _subclasses(base: type[Any]) -> list[type[Any]]:

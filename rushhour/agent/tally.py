@@ -54,7 +54,8 @@ class Tally:
         settled = final and not cut_short
         records: list[Record] = []
         self._take_ended(records)
-        # Not before: what comes back between the two would be counted, and written, as both.
+        self._take_lasted()
+        # Not before: what comes back between the two would be counted as both.
         live = [hold for hold in self._book.live.copy() if hold.returned is None]
         self._take_opened()
         self._take_timeouts(records)
@@ -88,57 +89,54 @@ class Tally:
         """Close the files that it reads."""
         self._doing.close()
 
+    def _take_lasted(self) -> None:
+        """The one loop that runs for nearly every check-out of the service."""
+        totals = self._summary.totals
+        for key, times in list(self._book.lasted.items()):
+            count = len(times) // 2
+            if not count:
+                continue
+            pool, take = key[0], times.popleft
+            total = totals.get(key) or totals.setdefault(key, Total())
+            holds, waits, recent = pool.holds, pool.waits, total.recent
+            held_s = waited_s = longest_s = 0.0
+            for _ in range(count):
+                held, waited = take(), take()
+                place = int(held * 1e6).bit_length()
+                holds[place] += 1
+                recent[place] = recent.get(place, 0) + 1
+                held_s += held
+                if held > longest_s:  # noqa: PLR1730  # a call of max() would cost more than the rest
+                    longest_s = held
+                if waited > 0:
+                    waited_s += waited
+                    waits[int(waited * 1e6).bit_length()] += 1
+                else:
+                    waits[0] += 1
+            total.add(count, held_s, longest_s)
+            pool.held_s += held_s
+            pool.waited_s += waited_s
+
     def _take_ended(self, records: list[Record]) -> None:
-        """The one loop that runs for every check-out of the service."""
-        take, written, totals = self._book.ended.popleft, self._written, self._summary.totals
-        last_pool = last_stack = last_label = None
-        total, holds, waits, recent = Total(), list[int](), list[int](), dict[int, int]()
-        count, held_s, waited_s, longest_s = 0, 0.0, 0.0, 0.0  # since pool, stack or endpoint changed
+        """Those of which there is more to say, or which have an endpoint only now."""
+        take, written, times_of = self._book.ended.popleft, self._written, self._book.times_of
         for _ in range(len(self._book.ended)):
             hold = take()
-            slot, stack, request = hold.slot, hold.stack, hold.request
-            pool = slot.pool
-            label = None if request is None else request.label
-            if stack is not last_stack or label is not last_label or pool is not last_pool:  # mostly the same
-                if last_pool is not None:
-                    total.add(count, held_s, longest_s)
-                    last_pool.held_s += held_s
-                    last_pool.waited_s += waited_s
-                count, held_s, waited_s, longest_s = 0, 0.0, 0.0, 0.0
-                last_pool, last_stack, last_label = pool, stack, label
-                holds, waits = pool.holds, pool.waits
-                key = (pool, stack, label)
-                total = totals.get(key) or totals.setdefault(key, Total())
-                recent = total.recent
-            held, waited = hold.returned - hold.taken, hold.waited  # type: ignore[operator]  # it is set before it gets here
-            place = int(held * 1e6).bit_length()
-            holds[place] += 1
-            recent[place] = recent.get(place, 0) + 1
-            count += 1
-            held_s += held
-            if held > longest_s:  # noqa: PLR1730  # a call of max() would cost more than the rest
-                longest_s = held
-            if waited > 0:
-                waited_s += waited
-                waits[int(waited * 1e6).bit_length()] += 1
-            else:
-                waits[0] += 1
-            if slot.inherited:
-                pool.inherited_uses += 1
-            if hold.how is GC and hold not in written and outlived(hold, hold.returned):  # type: ignore[arg-type]  # as above
+            assert hold.returned is not None  # noqa: S101  # for the type checker: it is set before it gets here
+            place = (hold.slot.pool, hold.stack, label_of(hold.request))
+            times_of(place).extend((hold.returned - hold.taken, hold.waited))
+            if hold.slot.inherited:
+                hold.slot.pool.inherited_uses += 1
+            if hold.how is GC and hold not in written and outlived(hold, hold.returned):
                 self._write(hold, records)  # a leak, however soon it was found
                 self._write_end(hold, records)
-            if written and hold in written:
+            if hold in written:
                 self._ended.discard(hold)
                 number = written.pop(hold)
-                at = rounded(hold.returned)  # type: ignore[arg-type]  # as above
+                at = rounded(hold.returned)
                 records += self._doing.forget(hold, number, at)
                 back: r.Back = {"k": "back", "id": number, "t": at, "how": hold.how}
                 records.append(back)
-        if last_pool is not None:
-            total.add(count, held_s, longest_s)
-            last_pool.held_s += held_s
-            last_pool.waited_s += waited_s
 
     def _take_opened(self) -> None:
         opened = self._book.opened
@@ -178,6 +176,9 @@ class Tally:
         for hold in live:
             ended = unit_ended(hold) is not None if settled else outlived(hold, now)
             if hold not in self._written and (ended or final or now - hold.taken >= SEEN_AFTER_S):
+                hold.written = True
+                if hold.returned is not None:
+                    continue  # meanwhile, and whoever gave it back may not have seen that it is written
                 self._write(hold, records)
             if ended and hold not in self._ended:
                 self._write_end(hold, records)
@@ -256,6 +257,7 @@ class Tally:
         self._summary.sites([], now, records, only=state)
         row = self._row(state, 0, 0, 0, 0)
         self._book.pools.remove(state)
+        self._book.forget_times(state)
         self._catalog.forget_pool(state)
         self._summary.forget(state)
         self._dead.remove(state)

@@ -26,8 +26,8 @@ _MAKER_FRAMES = 6  # of sessionmaker, of a class of the service's own, of the re
 USER, MAKER, ASKER = "user", "maker", "asker"
 HELPER = "helper"  # a user in the same request
 GIVEN = "given"  # a thread that was started with it among its arguments
-# A lock for each module that some thread imports at the moment; None: this Python keeps them elsewhere.
-_IMPORTING: Any = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", None)
+# A lock for each module that some thread imports at the moment; where Python keeps them elsewhere, one may.
+_IMPORTING: Any = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", ("unknown",))
 
 
 class UsePatch(Patches):
@@ -68,8 +68,8 @@ class UsePatch(Patches):
                     owner = owner_of()
                     owner.newest = hold
                     hold.used = monotonic()
-                    if hold.slot.inherited and hold.taken < book.forked:
-                        hold.slot.pool.kept_uses += 1
+                    if slot.inherited and hold.taken < book.forked:
+                        slot.pool.kept_uses += 1
                     if owner is not hold.owner:
                         add_holder(hold, USER, owner)
                         if hold.request is not None and request.get() is hold.request:
@@ -98,7 +98,7 @@ class UsePatch(Patches):
             try:
                 # An attribute, not an entry of `__dict__`: to ask an object for that makes CPython keep its
                 # attributes in a dictionary from then on, and each later access slower.
-                if not _at_import():
+                if not _IMPORTING or not _at_import():  # to look at frames would cost ten times the rest
                     session._rushhour_maker = owner_of()
                 if self._has_registry and _in_registry():
                     session._rushhour_scoped = True
@@ -111,7 +111,7 @@ class UsePatch(Patches):
     def _after_begin(self, session: Any, _transaction: Any, connection: Any) -> None:
         try:
             maker = getattr(session, "_rushhour_maker", None)
-            scoped = getattr(session, "_rushhour_scoped", None) is True or None
+            scoped = (self._has_registry and getattr(session, "_rushhour_scoped", None) is True) or None
             if type(maker) is not Owner and not scoped:
                 return
             record = getattr(connection._dbapi_connection, "_connection_record", None)
@@ -150,8 +150,6 @@ def _in_registry() -> bool:
 
 def _at_import() -> bool:
     """Made while a module is imported: by nobody who would close it. A script's own lines are no import."""
-    if _IMPORTING is not None and not _IMPORTING:
-        return False  # nothing is: to look at frames would cost ten times as much as the rest
     frame = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").startswith("sqlalchemy."):
         frame = frame.f_back  # type: ignore[assignment]  # sessionmaker, AsyncSession

@@ -120,7 +120,7 @@ def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, tak
     hold.slot = Slot(book.pool_state(pool))
     hold.slot.server_pid = 77
     hold.stack = UNKNOWN
-    hold.request = request
+    hold.request, hold.written = request, False
     hold.thread = thread
     hold.waited, hold.taken = 0.0, taken
     hold.returned = hold.lost = hold.others = hold.scoped = None
@@ -279,9 +279,7 @@ def test_a_child_knows_which_connections_it_shares_and_how_often_it_used_them() 
     assert (told["pids"], told["uses"]) == ((41, 42), 0)
     hold = a_hold(book, pool, None, 1, 2.0)
     hold.slot.inherited = True
-    hold.returned, hold.how = 2.1, "close"
-    del book.live[hold]
-    book.ended.append(hold)
+    book.came_back(hold, 2.1, "close")
     [told] = [record for record in tally.tick(3.0) if record["k"] == "inherited"]
     assert told["uses"] == 1
 
@@ -307,9 +305,7 @@ def test_what_is_collected_between_two_samples_is_a_leak_all_the_same(returned: 
     tally = Tally(book, Classifier())
     hold = a_hold(book, pool, request, 1, 1.99)
     request.ended = 2.0
-    hold.returned, hold.how = returned, GC
-    del book.live[hold]
-    book.ended.append(hold)
+    book.came_back(hold, returned, GC)
     kinds = [record["k"] for record in tally.tick(3.0) if record["k"] in ("out", "ended", "back")]
     assert kinds == (["out", "ended", "back"] if leaks else [])
 

@@ -40,16 +40,14 @@ class Service:
         hold.slot, hold.stack, hold.request, hold.thread = Slot(self.state), UNKNOWN, request, 0
         hold.waited, hold.taken = waited, at
         hold.returned = hold.lost = hold.others = hold.scoped = None
-        hold.used = 1.0
+        hold.used, hold.written = 1.0, False
         hold.owner = Owner(THREAD, 0)
         self.book.live[hold] = hold
         self.pool._overflow += 1
         return hold
 
     def give_back(self, hold: Hold, at: float) -> None:
-        hold.returned, hold.how = at, CLOSE
-        del self.book.live[hold]
-        self.book.ended.append(hold)
+        self.book.came_back(hold, at, CLOSE)
         self.pool._pool.put(object())
 
     def snapshot(self, now: float) -> Snapshot:

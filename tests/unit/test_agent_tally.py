@@ -46,7 +46,7 @@ class Story:
         owner: Owner | None = None,
     ) -> Hold:
         hold = Hold()
-        hold.scoped = None
+        hold.scoped, hold.written = None, False
         hold.slot = Slot(self.state)
         hold.waited, hold.taken = waited, at
         hold.proxy = _must_not_be_followed
@@ -58,9 +58,7 @@ class Story:
         return hold
 
     def give_back(self, hold: Hold, at: float) -> None:
-        hold.returned, hold.how = at, CLOSE
-        del self.book.live[hold]
-        self.book.ended.append(hold)
+        self.book.came_back(hold, at, CLOSE)
         self.pool._overflow -= 1
 
     def tick(self, now: float, *kinds: str) -> list[dict[str, Any]]:
