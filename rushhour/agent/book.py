@@ -61,6 +61,7 @@ class Hold:
     """A check-out, in monotonic seconds. It has no constructor, because it is created in the hot path."""
 
     __slots__ = (
+        "followed",
         "how",
         "lost",
         "lost_s",
@@ -77,7 +78,6 @@ class Hold:
         "thread",
         "used",
         "waited",
-        "written",
     )
 
     slot: Slot
@@ -96,7 +96,7 @@ class Hold:
     taken: float  # has the connection
     returned: float | None
     how: str
-    written: bool  # the sampler follows it, and is to be told when it comes back
+    followed: bool  # the sampler counts it by itself, and so needs it when it is over
 
 
 def of_earlier_item(hold: Hold) -> bool:
@@ -311,14 +311,13 @@ class Book:
         """A check-out is over."""
         hold.returned, hold.how = returned, how
         if self.live.pop(hold, None) is not None:  # else: taken by the parent of this process
-            slot, request = hold.slot, hold.request
+            request = hold.request
             label = None if request is None else request.label
-            awaits_label = label is None and request is not None
-            # `written` is read after `returned` is set: see `Tally._check_outs`.
-            if how is GC or hold.written or slot.inherited or awaits_label:
+            # `followed` is read after `returned` is set: see `Tally._check_outs`.
+            if hold.followed or how is GC or (label is None and request is not None):
                 self.ended.append(hold)
             else:
-                place = (slot.pool, hold.stack, label)
+                place = (hold.slot.pool, hold.stack, label)
                 (self.lasted.get(place) or self.times_of(place)).extend((returned - hold.taken, hold.waited))
         self.mark[0] = not self.live
 

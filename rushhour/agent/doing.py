@@ -102,19 +102,25 @@ class Doing:
     def _inspect(self, chosen: list[Hold], newest: dict[Owner, Hold]) -> None:
         frames = sys._current_frames()
         self._ticks += 1
-        pools = {hold.slot.pool for hold in newest.values()}
-        self._helpers = Helpers(frames, pools, self._in_queue, self._ticks, self._ending)
         try:
-            looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
-            find_pollers(looks, self._is_helper_in_queue)
-            find_lock_owners(looks, newest, frames, self._helpers, self._in_queue)
-            for look in looks:
-                look.stack.clear()
-                self._looks.count(look)
+            if chosen:
+                self._inspect_holds(chosen, newest, frames)
             self._loops.look(frames)
         finally:
             self._helpers = Helpers({}, ())
             frames.clear()
+
+    def _inspect_holds(
+        self, chosen: list[Hold], newest: dict[Owner, Hold], frames: dict[int, FrameType]
+    ) -> None:
+        pools = {hold.slot.pool for hold in newest.values()}
+        self._helpers = Helpers(frames, pools, self._in_queue, self._ticks, self._ending)
+        looks = [self._try_to_look(hold, newest[hold.owner], frames) for hold in chosen]
+        find_pollers(looks, self._is_helper_in_queue)
+        find_lock_owners(looks, newest, frames, self._helpers, self._in_queue)
+        for look in looks:
+            look.stack.clear()
+            self._looks.count(look)
 
     def _choose(self, running: list[Hold]) -> list[Hold]:
         if len(running) <= MAX_LOOKS:

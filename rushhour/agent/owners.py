@@ -89,29 +89,32 @@ def owner_finder() -> Callable[[], Owner]:
     local = _Local()
     known: dict[int, Owner] = {}  # by the address of a greenlet or task that lives
     modules = sys.modules
-
-    running_loop: Any = None  # each is bound when its module is there
-    current_task = current_py_task = None  # type: Any
     current_greenlet: Any = None
 
+    def first_loop() -> Any:
+        nonlocal running_loop
+        if "_asyncio" not in modules:
+            return None
+        running_loop = modules["_asyncio"]._get_running_loop
+        return running_loop()
+
+    def first_task(loop: Any) -> Any:
+        nonlocal current_task, current_py_task
+        current_task, current_py_task = _current_tasks(modules["asyncio"])
+        return current_task(loop)
+
+    # asyncio's own, once it is there.
+    running_loop, current_task, current_py_task = first_loop, first_task, first_task  # type: Any, Any, Any
+
     def current() -> Owner:
-        nonlocal running_loop, current_task, current_py_task, current_greenlet
-        if running_loop is not None or "_asyncio" in modules:
-            if running_loop is None:
-                running_loop = modules["_asyncio"]._get_running_loop
-            loop = running_loop()
-            if loop is not None:
-                if current_task is None:
-                    current_task, current_py_task = _current_tasks(modules["asyncio"])
-                task = current_task(loop)
-                if task is None:
-                    task = current_py_task(loop)
-                if task is not None:
-                    owner = known.get(id(task))
-                    if owner is not None and owner.ref() is task:
-                        return owner
-                    return _remember(known, task, TASK) or of_thread()
-                return of_callbacks()
+        nonlocal current_greenlet
+        loop = running_loop()
+        if loop is not None:
+            task = current_task(loop)
+            owner = known.get(id(task))
+            if owner is not None and owner.ref() is task:
+                return owner
+            return of_loop(loop, task)
         if current_greenlet is not None or "greenlet" in modules:
             if current_greenlet is None:
                 current_greenlet = modules["greenlet"].getcurrent
@@ -119,12 +122,17 @@ def owner_finder() -> Callable[[], Owner]:
             while running.parent is not None and type(running).__name__ == _ASYNCIO_GREENLET:
                 running = running.parent
             if running.parent is not None:  # else: the thread's own stack
-                return of_greenlet(running)
+                return known_as(running, GREENLET)
         try:
             life: _Life = local.life
         except AttributeError:
             return of_thread()
         return life.owner
+
+    def of_loop(loop: Any, task: Any) -> Owner:
+        if task is None:
+            task = current_py_task(loop)
+        return of_callbacks() if task is None else known_as(task, TASK)
 
     def of_thread() -> Owner:
         try:
@@ -143,11 +151,11 @@ def owner_finder() -> Callable[[], Owner]:
             setattr(local, kind, life)
         return life.owner
 
-    def of_greenlet(greenlet: Any) -> Owner:
-        owner = known.get(id(greenlet))
-        if owner is not None and owner.ref() is greenlet:
+    def known_as(found: Any, kind: str) -> Owner:
+        owner = known.get(id(found))
+        if owner is not None and owner.ref() is found:
             return owner
-        return _remember(known, greenlet, GREENLET) or of_thread()
+        return _remember(known, found, kind) or of_thread()
 
     return current
 
@@ -171,7 +179,10 @@ def _remember(known: dict[int, Owner], found: Any, kind: str) -> Owner | None:
         return None
     ref.key, ref.known, ref.owner = id(found), known, owner
     if kind == TASK:
-        owner.file = _file_of(found)
+        try:
+            owner.file = found.get_coro().cr_code.co_filename
+        except Exception:  # it has none
+            owner.file = None
     if owner.file is None or not _is_of_a_server(owner.file):
         watch_result(found, owner)
     known[ref.key] = owner
@@ -219,15 +230,6 @@ def _of_greenlet(name: str, found: Any) -> Any:
     """An attribute of a greenlet, as its base class has it; None where it is none."""
     base = getattr(sys.modules.get("greenlet"), "greenlet", None)
     return getattr(base, name).__get__(found) if base is not None and issubclass(type(found), base) else None
-
-
-def _file_of(task: Any) -> str | None:
-    """Return the source file of a task's coroutine; None if it has none."""
-    try:
-        file: str | None = task.get_coro().cr_code.co_filename
-    except Exception:  # not seen
-        return None
-    return file
 
 
 def frame_of(owner: Owner, frames: dict[int, Any]) -> Any:

@@ -152,7 +152,7 @@ class PoolPatch:
                 hold.owner = owner_of()
                 hold.thread = get_ident()
                 hold.returned = hold.lost = hold.others = hold.scoped = None
-                hold.written = False
+                hold.followed = slot.inherited
                 hold.used = 0.0
                 hold.taken = monotonic()
                 slot.hold = live[hold] = hold.owner.newest = hold

@@ -176,9 +176,9 @@ class Tally:
         for hold in live:
             ended = unit_ended(hold) is not None if settled else outlived(hold, now)
             if hold not in self._written and (ended or final or now - hold.taken >= SEEN_AFTER_S):
-                hold.written = True
+                hold.followed = True
                 if hold.returned is not None:
-                    continue  # meanwhile, and whoever gave it back may not have seen that it is written
+                    continue  # meanwhile; whoever gave it back may have seen that it is not followed
                 self._write(hold, records)
             if ended and hold not in self._ended:
                 self._write_end(hold, records)

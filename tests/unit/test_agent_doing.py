@@ -120,7 +120,7 @@ def a_hold(book: Book, pool: FakePool, request: Request | None, thread: int, tak
     hold.slot = Slot(book.pool_state(pool))
     hold.slot.server_pid = 77
     hold.stack = UNKNOWN
-    hold.request, hold.written = request, False
+    hold.request, hold.followed = request, False
     hold.thread = thread
     hold.waited, hold.taken = 0.0, taken
     hold.returned = hold.lost = hold.others = hold.scoped = None
@@ -278,7 +278,7 @@ def test_a_child_knows_which_connections_it_shares_and_how_often_it_used_them() 
     [told] = [record for record in tally.tick(1.0) if record["k"] == "inherited"]
     assert (told["pids"], told["uses"]) == ((41, 42), 0)
     hold = a_hold(book, pool, None, 1, 2.0)
-    hold.slot.inherited = True
+    hold.slot.inherited = hold.followed = True
     book.came_back(hold, 2.1, "close")
     [told] = [record for record in tally.tick(3.0) if record["k"] == "inherited"]
     assert told["uses"] == 1

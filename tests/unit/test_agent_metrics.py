@@ -40,7 +40,7 @@ class Service:
         hold.slot, hold.stack, hold.request, hold.thread = Slot(self.state), UNKNOWN, request, 0
         hold.waited, hold.taken = waited, at
         hold.returned = hold.lost = hold.others = hold.scoped = None
-        hold.used, hold.written = 1.0, False
+        hold.used, hold.followed = 1.0, False
         hold.owner = Owner(THREAD, 0)
         self.book.live[hold] = hold
         self.pool._overflow += 1

@@ -46,7 +46,7 @@ class Story:
         owner: Owner | None = None,
     ) -> Hold:
         hold = Hold()
-        hold.scoped, hold.written = None, False
+        hold.scoped, hold.followed = None, False
         hold.slot = Slot(self.state)
         hold.waited, hold.taken = waited, at
         hold.proxy = _must_not_be_followed

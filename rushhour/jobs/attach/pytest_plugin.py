@@ -88,6 +88,7 @@ class PoolLeaks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self) -> Generator[None, None, None]:
         self._book.ended.clear()
+        self._book.lasted.clear()
         self._before = set(self._book.live)
         yield
 
