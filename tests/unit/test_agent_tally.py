@@ -149,6 +149,37 @@ def test_what_comes_back_during_a_tick_is_counted_once_and_does_not_stay_out(
     assert out == back
 
 
+def test_of_a_check_out_that_came_back_between_two_samples_only_its_times_wait_for_the_next(
+    story: Story,
+) -> None:
+    request = Request("GET", None)
+    request.label = "GET /"
+    story.give_back(story.take(10.0, request=request), 10.01)
+    assert not story.book.ended
+    [site] = story.tick(11.0, "site")
+    assert (site["endpoint"], site["checkouts"], site["held"]) == ("GET /", 1, 0.01)
+
+
+def test_a_check_out_counts_for_the_endpoint_that_was_known_only_after_it_came_back(story: Story) -> None:
+    request = Request("GET", None)
+    story.give_back(story.take(10.0, request=request), 10.01)  # as by a middleware, before the route is known
+    request.label = "GET /"
+    [site] = story.tick(11.0, "site")
+    assert (site["endpoint"], site["checkouts"]) == ("GET /", 1)
+
+
+def test_what_comes_back_while_it_is_about_to_be_written_is_counted_once(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = story.take(10.0)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(story.tally._units, "look", lambda *_: story.give_back(hold, 10.2))
+        assert story.tick(10.2, "out", "back") == []
+    row = story.row(10.3)
+    assert (row["live"], row["checkouts"], row["checkins"]) == (0, 1, 1)
+    assert story.tick(10.4, "out", "back") == []
+
+
 def test_a_check_out_of_a_task_is_written_as_such() -> None:
     story = Story()
     story.take(10.0, owner=Owner(TASK, 0))
@@ -249,6 +280,7 @@ def test_a_dropped_pool_is_recorded_a_last_time(story: Story) -> None:
     assert (times["hold"], site["checkouts"]) == ({1 << 19: 1}, 1)
     assert sample["pools"] == [[1, 2, 1, 30.0, 0, 0, 0, 0, 0, 0, 1, 1]]
     assert gone == {"k": "gone", "pool": 1}
+    assert not story.book.lasted
     assert [record["k"] for record in story.tick(12.0)] == ["sample"]
     assert story.book.pools == []
 
