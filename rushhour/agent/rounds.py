@@ -81,12 +81,15 @@ class Rounds:
         `live`: all that are out, in the order in which they were taken. `patience`: how long nothing is to
         have used one. `final`: nobody looks again.
         """
-        frames = sys._current_frames() if holds else {}
+        self._learn_from_returned()
+        self._left = {hold for hold in self._left if hold.returned is None}
+        if not holds:
+            self._since = {}
+            return {}
+        frames = sys._current_frames()
         newest = {(hold.owner, hold.stack): hold.taken for hold in live}
         found: dict[Hold, float] = {}
-        self._learn_from_returned()
         since = {hold: self._since[hold] for hold in holds if hold in self._since}
-        self._left = {hold for hold in self._left if hold.returned is None}
         for hold in self._in_turn([hold for hold in holds if not hold.others], final):
             owner = hold.owner
             places: list[Place] = []
