@@ -90,6 +90,7 @@ def owner_finder() -> Callable[[], Owner]:
     known: dict[int, Owner] = {}  # by the address of a greenlet or task that lives
     modules = sys.modules
     current_greenlet: Any = None
+    running_loop = current_task = current_py_task = None  # type: Any  # asyncio's own, once they are there
 
     def first_loop() -> Any:
         nonlocal running_loop
@@ -103,8 +104,7 @@ def owner_finder() -> Callable[[], Owner]:
         current_task, current_py_task = _current_tasks(modules["asyncio"])
         return current_task(loop)
 
-    # asyncio's own, once it is there.
-    running_loop, current_task, current_py_task = first_loop, first_task, first_task  # type: Any, Any, Any
+    running_loop, current_task, current_py_task = first_loop, first_task, first_task
 
     def current() -> Owner:
         nonlocal current_greenlet

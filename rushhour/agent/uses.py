@@ -62,7 +62,7 @@ class UsePatch(Patches):
 
         def cursor(proxy: Any, *arguments: Any, **options: Any) -> Any:
             try:
-                slot = getattr(proxy._connection_record, "_rushhour_slot", None)  # None: detached
+                slot: Any = getattr(proxy._connection_record, "_rushhour_slot", None)  # None: detached
                 hold = None if slot is None else slot.hold
                 if hold is not None:
                     owner = owner_of()
