@@ -8,12 +8,13 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rushhour.agent.asgi_requests import sending
+from rushhour.agent.asgi_requests import watched
 from rushhour.agent.book import Book, Request
 from rushhour.agent.call_sites import Classifier
 from rushhour.agent.flask_requests import current_request
@@ -37,11 +38,11 @@ def test_a_response_streams_from_its_start_to_its_last_part_and_a_pending_part_w
         states.append((request.returned, request.streams, request.sending))
 
     async def main() -> None:
-        watched = sending(request, send)
-        await watched({"type": "http.response.start"})
+        sends = partial(watched, request, send)
+        await sends({"type": "http.response.start"})
         states.append((request.returned, request.streams, request.sending))
-        await watched({"type": "http.response.body", "more_body": True})
-        await watched({"type": "http.response.body"})
+        await sends({"type": "http.response.body", "more_body": True})
+        await sends({"type": "http.response.body"})
         states.append((request.returned, request.streams, request.sending))
 
     asyncio.run(main())
