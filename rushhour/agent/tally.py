@@ -92,7 +92,7 @@ class Tally:
     def _take_lasted(self) -> None:
         """The one loop that runs for nearly every check-out of the service."""
         totals = self._summary.totals
-        for key, times in list(self._book.lasted.items()):
+        for key, times in self._book.lasted.copy().items():
             count = len(times) // 2
             if not count:
                 continue
