@@ -66,6 +66,7 @@ class PoolDemand:
     beside: float = 1.0  # connections to its server, of all processes, out while one was: on average
     cpu_s: float | None = None  # of its server, for one check-out; None: unknown
     waited_p99_s: tuple[float, float] | None = None  # of the whole load: its bucket's bounds; None: unknown
+    shape_known: bool = True  # whether `size` and `max_overflow` were seen; else it is taken to have no limit
 
     @property
     def capacity(self) -> int | None:

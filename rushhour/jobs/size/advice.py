@@ -231,7 +231,10 @@ def _together(demand: Demand, setting: Setting, pool: str) -> int:
     parts = math.ceil(expected_requests_per_s(demand, setting) / MOST_PER_S)
     pools = {name: replace(own, max_overflow=-1) for name, own in setting.pools.items()}
     threads = None if setting.threads is None else setting.threads * setting.processes * setting.instances
-    customers = max(1, setting.customers // parts)
-    whole = replace(setting, pools=pools, threads=threads, customers=customers, processes=1, instances=1)
+    whole = replace(setting, pools=pools, threads=threads, processes=1, instances=1)
+    if demand.open_arrivals:
+        whole = replace(whole, activity=setting.activity / parts)
+    else:
+        whole = replace(whole, customers=max(1, setting.customers // parts))
     others = demand.pool(pool).standing * (setting.processes * setting.instances - parts)
     return max(1, math.ceil(predict(demand, whole).pools[pool].in_use_max.high * parts) + others)

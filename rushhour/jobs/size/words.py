@@ -32,12 +32,14 @@ def reasons_of(
     pool, least = size.demand, size.enough
     if least is None or size.max_overflow is None:
         return size.beyond
-    found = [_why(size, least)]
+    found = [_why(size, setting, least)]
     if waits_in_bursts:
         found.append(_together_words(size, demand, least))
     found += _jobs_words(pool, demand, setting)
     current = pool.capacity
-    if current is None:
+    if not pool.shape_known:
+        found.append("how large it is now in each process, the metrics do not say")
+    elif current is None:
         found.append(f"it has no limit now: up to {least} connections are needed, and nothing bounds a leak")
     elif current >= MUCH_TOO_LARGE * least:
         found.append(f"the {current} it has are {current / least:.1f} times what it needs")
@@ -54,13 +56,15 @@ def reasons_of(
     return found
 
 
-def _why(size: PoolSize, least: int) -> str:
+def _why(size: PoolSize, setting: Setting, least: int) -> str:
     by_capacity = {row.capacity: row for row in size.rows}
     figures = by_capacity[least].calm
-    enough = f"{counted(least, 'connection')} {'is' if least == 1 else 'are'} enough"
+    one = setting.processes * setting.instances == 1
+    here, there, all_of = ("", "", "") if one else (" in each process", " there", "all ")
     text = (
-        f"{enough}: {figures.in_use_mean.value:.1f} are in use on average, and the "
-        f"slowest hundredth of {figures.checkouts_per_s.value:.0f} check-outs a second waits for at most "
+        f"{counted(least, 'connection')} {'is' if least == 1 else 'are'} enough{here}: "
+        f"{figures.in_use_mean.value:.1f} are in use{there} on average, and the slowest hundredth of "
+        f"{all_of}{figures.checkouts_per_s.value:.0f} check-outs a second waits for at most "
         f"{figures.wait_p99_s.high * 1e3:.0f} ms"
     )
     fewer = [row for row in size.rows if row.capacity < least]
