@@ -9,6 +9,7 @@ from typing import Final, TypeGuard
 from rushhour.errors import InsufficientDataError
 from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
+from rushhour.forecast.limits import ServerLimit, limits_of
 from rushhour.forecast.processes import processes_of_service
 from rushhour.forecast.replayed import PoolRules
 from rushhour.forecast.standing import standing_of
@@ -108,7 +109,7 @@ class Behaviour:
     cpu_s: float | None  # CPU seconds of the process for a request
     server_s: Mapping[str, float]  # server -> its CPU seconds for a check-out
     server_cores: Mapping[str, float]  # server -> cores that it may use
-    max_connections: Mapping[str, int]
+    limits: Mapping[str, ServerLimit]
 
     @property
     def requests(self) -> int:
@@ -169,9 +170,7 @@ def read_behaviour(name: str, scenario: Scenario, history: History, leak: Leak |
         cpu_s=None if (busy_s := _busy_s(history, "service", seconds)) is None else busy_s / total,
         server_s=server_s,
         server_cores=_server_cores(history),
-        max_connections={
-            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
-        },
+        limits=limits_of(history),
     )
 
 

@@ -21,6 +21,7 @@ from rushhour.forecast.demand import (
 )
 from rushhour.forecast.durations import from_buckets
 from rushhour.forecast.healthy import HealthySeconds, healthy_seconds, without_crowded
+from rushhour.forecast.limits import limits_of
 from rushhour.forecast.processes import processes_of
 from rushhour.forecast.standing import standing_of
 from rushhour.forecast.threads import near_whole, threads_of, threads_seen
@@ -119,9 +120,7 @@ def read_demand(run: str, scenario: Scenario, history: History) -> Demand:
         full=tuple(map(second, sorted(healthy.full))),
         cpu=cpu,
         cores=cores,
-        max_connections={
-            sample.server: sample.max_connections for sample in history.servers if sample.max_connections
-        },
+        limits=limits_of(history),
         latency_s=mean_s,
         few=few,
         open_arrivals=bool(scenario.load.arrivals),

@@ -558,7 +558,10 @@ def test_more_connections_than_the_server_takes_are_unsure() -> None:
     many = Production(customers=800, instances=8, day="steady over 20s", think_time=4.0)
     found = made(history, many, scenario(release="1.1.1"), repeats=3)
     assert found.exhausts == "unsure"
-    assert any("server-limit" in reason and "takes 20" in reason for reason in found.reasons)
+    assert any("max_connections of 20 in the run leaves 17 (it keeps 3" in why for why in found.reasons)
+    known = tuple(dataclasses.replace(row, reserved=5) for row in story_servers)
+    found = made(dataclasses.replace(history, servers=known), many, scenario(release="1.1.1"), repeats=3)
+    assert any("max_connections of 20 in the run leaves 15 (it keeps 5" in why for why in found.reasons)
 
 
 @pytest.mark.parametrize("customers", [1, 100_000, 10_000_000])

@@ -12,6 +12,7 @@ import pytest
 
 from rushhour.cli.main import _exit_of, cli
 from rushhour.errors import InsufficientDataError, RunDataError, UsageError
+from rushhour.forecast.limits import limits_of
 from rushhour.forecast.queueing import measured_setting
 from rushhour.forecast.recorded import read_demand
 from rushhour.jobs.size.advice import _at_one_server, size_pools, usable_connections
@@ -125,6 +126,8 @@ def test_pools_of_one_server_are_held_against_its_limit_together() -> None:
 
 def test_the_server_s_limit_is_that_of_the_run() -> None:
     assert any("of the 97 connections of replica" in why for why in sized().reasons)
+    servers = [dataclasses.replace(row, reserved=5) for row in measured().servers]
+    assert limits_of(dataclasses.replace(measured(), servers=tuple(servers)))["replica"].usable == 95
 
 
 @pytest.mark.parametrize("instances", [1, pytest.param(12, marks=pytest.mark.long)])
@@ -286,8 +289,12 @@ def test_a_nested_check_out_gets_the_bound_without_a_deadlock(tmp_path: Path) ->
     timeouts = tuple(
         f.PoolTimeout(STARTED_S + 20 + at, PID, "replica", SITE, LIST, 30.0, holding=1) for at in range(3)
     )
-    words = refused(written(tmp_path / "x", dataclasses.replace(history, pool_timeouts=timeouts)))
-    assert "64 x (2 - 1) + 1 = 65 connections or more" in words
+    nested = dataclasses.replace(history, pool_timeouts=timeouts)
+    assert "64 x (2 - 1) + 1 = 65 connections or more" in refused(written(tmp_path / "x", nested))
+    unsaid = {"name": "referrals", "command": "uvicorn app:app --port {port}", "releases": ("1.1.1",)}
+    words = refused(written(tmp_path / "y", nested, target=unsaid))
+    assert "T x (2 - 1) + 1 connections or more; how many that may be" in words
+    assert "64" not in words
 
 
 def test_requests_that_hold_two_connections_at_once_are_nested_in_a_healthy_run_too(tmp_path: Path) -> None:

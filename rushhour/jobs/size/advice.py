@@ -8,6 +8,7 @@ from typing import Final
 
 from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import Demand, PoolDemand
+from rushhour.forecast.limits import ServerLimit
 from rushhour.forecast.queueing import (
     MOST_PER_S,
     PoolPrediction,
@@ -79,8 +80,8 @@ def _host(pool: str) -> str:
     return server_of(pool).partition("/")[0]
 
 
-def _limit(demand: Demand, pool: str, max_connections: int | None) -> int | None:
-    return max_connections or demand.max_connections.get(server_of(pool))
+def _limit(demand: Demand, pool: str, max_connections: int | None) -> ServerLimit | None:
+    return ServerLimit(max_connections) if max_connections else demand.limits.get(server_of(pool))
 
 
 def _size_pool(
@@ -90,7 +91,7 @@ def _size_pool(
     wait_s: float,
     *,
     as_run: Mapping[str, PoolPrediction],
-    limit: int | None,
+    limit: ServerLimit | None,
 ) -> PoolSize:
     free = _predict(demand, setting, pool.name, None)
     if free.beyond:  # a table would hold numbers out of nothing

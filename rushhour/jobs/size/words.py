@@ -7,6 +7,7 @@ from typing import Final
 from rushhour.forecast.activity import activity_of
 from rushhour.forecast.demand import ANY, Demand, PoolDemand
 from rushhour.forecast.interval import Estimate
+from rushhour.forecast.limits import ServerLimit
 from rushhour.forecast.queueing import PoolPrediction, Setting, expected_requests_per_s
 from rushhour.jobs.size.sizes import PoolSize
 from rushhour.metrics.wording import counted
@@ -14,7 +15,6 @@ from rushhour.rundir.facts import server_of
 
 JOBS_SHOWN: Final = 0.05  # connections of jobs that are told
 SAME_REQUESTS: Final = 0.1  # a process has as many as in the run
-RESERVED: Final = 3  # superuser_reserved_connections, PostgreSQL's default
 MUCH_TOO_LARGE: Final = 2.0  # times what is enough
 SHOWN_S: Final = 0.001  # waits of the run that are told
 
@@ -26,7 +26,7 @@ def processes_in_words(setting: Setting) -> str:
 
 
 def reasons_of(
-    size: PoolSize, demand: Demand, setting: Setting, limit: int | None, *, waits_in_bursts: bool
+    size: PoolSize, demand: Demand, setting: Setting, limit: ServerLimit | None, *, waits_in_bursts: bool
 ) -> Sequence[str]:
     """Return the reasons for a size, or those for none; `limit`: of the connections of its server."""
     pool, least = size.demand, size.enough
@@ -148,9 +148,9 @@ def _span(figures: PoolPrediction) -> str:
     return f"{high} ms" if low == high else f"{low} to {high} ms"
 
 
-def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int) -> list[str]:
+def _server_reasons(size: PoolSize, setting: Setting, limit: ServerLimit, capacity: int) -> list[str]:
     processes = setting.processes * setting.instances
-    usable = limit - RESERVED
+    usable = limit.usable
     server = server_of(size.pool)
     who = processes_in_words(setting)
     found = []
@@ -158,8 +158,8 @@ def _server_reasons(size: PoolSize, setting: Setting, limit: int, capacity: int)
     if current is not None and size.opened(current) * processes > usable:
         found.append(
             f"{who} with the {current} connections of now would open {size.opened(current) * processes:,}, "
-            f"more than the {usable} that max_connections {limit} of {server} leaves (it keeps {RESERVED} "
-            "for superusers)"
+            f"more than the {usable} that max_connections {limit.max_connections} of {server} leaves (it "
+            f"keeps {limit.reserved} for superusers)"
         )
     if capacity * processes > usable:
         fit = (
@@ -188,15 +188,16 @@ def _pooler(size: PoolSize, usable: int) -> str:
     )
 
 
-def shared_server(sizes: Sequence[PoolSize], setting: Setting, server: str, limit: int) -> str | None:
+def shared_server(sizes: Sequence[PoolSize], setting: Setting, server: str, limit: ServerLimit) -> str | None:
     """Return the words for pools that exceed the limit of their server together, but not each by itself."""
     processes = setting.processes * setting.instances
-    usable = limit - RESERVED
+    usable = limit.usable
     each = [(size.pool_size or 0) + (size.max_overflow or 0) for size in sizes]
     if len(sizes) < 2 or sum(each) * processes <= usable or max(each) * processes > usable:
         return None
     names = ", ".join(size.pool for size in sizes)
     return (
         f"the pools {names} share {server}: together they may open {sum(each) * processes:,} connections in "
-        f"{processes_in_words(setting)}, more than the {usable} that max_connections {limit} leaves"
+        f"{processes_in_words(setting)}, more than the {usable} that max_connections {limit.max_connections} "
+        "leaves"
     )
