@@ -11,7 +11,7 @@ from rushhour.forecast.healthy import healthy_seconds
 from rushhour.forecast.leaks import Leak
 from rushhour.forecast.limits import ServerLimit, limits_of
 from rushhour.forecast.processes import processes_of_service
-from rushhour.forecast.replayed import PoolRules
+from rushhour.forecast.setting import PoolSetting
 from rushhour.forecast.standing import standing_of
 from rushhour.forecast.threads import near_whole, threads_of, threads_seen
 from rushhour.forecast.visits import Job, Visit, read_visits
@@ -84,7 +84,7 @@ class HealthySecond:
 class Setup:
     """How the service of a run was set up, and the settings of its customers."""
 
-    pools: Mapping[str, PoolRules]  # of each process
+    pools: Mapping[str, PoolSetting]  # of each process
     processes: int
     threads: int | None  # of a process; None: the scenario does not set them, or the run had more
     threads_said: int | None  # what the scenario says of them
@@ -186,7 +186,7 @@ def setup_of(
     newest = {(sample.pid, sample.pool): sample for sample in history.pools}
     return Setup(
         pools={
-            sample.pool: PoolRules(sample.capacity, sample.timeout_s)
+            sample.pool: PoolSetting(sample.size, sample.max_overflow, sample.timeout_s)
             for sample in sorted(newest.values(), key=lambda sample: sample.t_s)
         },
         processes=processes_of_service(history),

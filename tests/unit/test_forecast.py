@@ -25,7 +25,7 @@ from rushhour.report.html import render_html
 from rushhour.report.markdown import render_markdown
 from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
-from rushhour.scenario.model import Pool, Production, Scenario
+from rushhour.scenario.model import Production, ProductionPool, Scenario
 from rushhour.verdict.forecast import Forecast
 from rushhour.verdict.judge import Verdict, judge, verdict_json
 from tests.unit import histories
@@ -140,7 +140,9 @@ def test_pauses_that_are_no_think_time_may_stay_when_it_changes(run_s: float, le
 
 
 def test_a_pool_of_fewer_connections_is_exhausted_earlier() -> None:
-    small = made(few_testers(), dataclasses.replace(PUSHED, pool=Pool(size=3, max_overflow=1, timeout=30.0)))
+    small = made(
+        few_testers(), dataclasses.replace(PUSHED, pool=ProductionPool(size=3, max_overflow=1, timeout=30.0))
+    )
     assert small.exhausts == "yes"
     assert small.exhausted_after_s is not None
     assert small.exhausted_after_s.expected < 39
@@ -215,7 +217,7 @@ def test_a_leak_per_path_says_the_time_of_day() -> None:
 
 
 def test_the_pool_of_the_leak_is_named_though_a_burst_exhausts_another_first() -> None:
-    small = Pool(size=2, max_overflow=1, timeout=0.2)
+    small = ProductionPool(size=2, max_overflow=1, timeout=0.2)
     burst = Production(customers=600, think_time=2.0, pool=small, day="0s 0%, 100ms 100%, 20s 100%")
     found = made(few_testers("path"), burst)
     assert (found.exhausts, found.pool, found.cause, found.site) == ("yes", "replica", "unclosed-path", SITE)
@@ -303,7 +305,7 @@ def test_a_push_that_filled_the_pool_for_a_moment_is_not_when_it_is_exhausted() 
 def test_a_pool_that_was_full_for_a_moment_is_exhausted_from_when_check_outs_time_out() -> None:
     """A day that is short enough to be replayed as a whole; the push is over after a second."""
     day = "0s 5%, 10s push 100%, 200s 5%, 210s 100%, 300s 100%"
-    small = Pool(size=2, max_overflow=0, timeout=3.0)
+    small = ProductionPool(size=2, max_overflow=0, timeout=3.0)
     customers = Production(customers=40, think_time=2.0, pool=small, day=day)
     found = made(few_testers("none", hold_ms=400), customers, scenario(release="1.1.1"), repeats=6)
     assert (found.exhausts, found.cause) == ("yes", "saturation")
@@ -345,7 +347,7 @@ def test_threads_that_nobody_knows_may_be_too_few_to_exhaust_a_pool_without_a_le
     """18 connections were out at once, so that there are as many threads or more."""
     assert slow_answers(1400, None, "gunicorn --threads 8").exhausts == "unsure"
     assert slow_answers(150, None, "gunicorn --threads 8").exhausts == "no"
-    small = Pool(size=12, max_overflow=2, timeout=30.0)
+    small = ProductionPool(size=12, max_overflow=2, timeout=30.0)
     assert slow_answers(1400, None, "gunicorn --threads 8", pool=small).exhausts == "yes"
 
 
@@ -416,7 +418,7 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
     story = few_testers("none")
     job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60, held_s=60.0)
     history = dataclasses.replace(story, sites=(*story.sites, job))
-    small = Pool(size=4, max_overflow=2, timeout=1.0)
+    small = ProductionPool(size=4, max_overflow=2, timeout=1.0)
     found = made(history, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == "unsure"
     assert 0.2 < found.chance < 0.8
@@ -427,7 +429,7 @@ def test_check_outs_of_no_request_may_not_grow_with_the_customers() -> None:
 @pytest.mark.parametrize(("before", "exhausts"), [(9, "no"), (0, "yes")], ids=["a schedule", "a queue"])
 def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int, exhausts: str) -> None:
     story = with_job(few_testers("none"), before)
-    small = Pool(size=4, max_overflow=2, timeout=1.0)
+    small = ProductionPool(size=4, max_overflow=2, timeout=1.0)
     found = made(story, Production(customers=100, pool=small), scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == exhausts
     assert any("come by themselves" in assumption for assumption in found.assumptions)
@@ -437,7 +439,7 @@ def test_jobs_grow_with_the_customers_unless_they_came_without_them(before: int,
 def test_the_demand_that_is_said_is_of_the_peak_with_the_jobs_that_grow(customers: int, peak: int) -> None:
     """Two connections for ten customers, so twenty for a hundred, and a fraction of one for requests."""
     day = f"0s {peak / 10:g}%, 30s {peak}%, 60s {peak}%"
-    place = Production(customers=customers, pool=Pool(size=4, max_overflow=2, timeout=1.0), day=day)
+    place = Production(customers=customers, pool=ProductionPool(size=4, max_overflow=2, timeout=1.0), day=day)
     found = made(with_job(few_testers("none"), 0), place, scenario(release="1.1.1"), repeats=5)
     [needed] = [said[1] for said in map(DEMAND.match, found.reasons) if said]
     assert 15 < float(needed) < 25
@@ -468,7 +470,7 @@ def with_job(history: History, before: int) -> History:
 def test_connections_that_are_out_all_the_time_are_not_there_for_requests(size: int, exhausts: str) -> None:
     """Two consumers listen, each over a connection of its own; requests need a fifth of one."""
     plain = few_testers("none")
-    pool = Pool(size=size, max_overflow=0, timeout=5.0)
+    pool = ProductionPool(size=size, max_overflow=0, timeout=5.0)
     busy = Production(customers=100, think_time=2.0, pool=pool, day="steady over 20s")
     found = made(histories.listening(plain, "replica", 2), busy, scenario(release="1.1.1"), repeats=4)
     assert found.exhausts == exhausts
@@ -492,7 +494,7 @@ def test_check_outs_of_no_request_may_be_as_many_in_each_process(size: int, exha
     story = few_testers("none")
     job = dataclasses.replace(story.sites[0], endpoint=None, site=OTHER_SITE, checkouts=60, held_s=60.0)
     history = dataclasses.replace(story, sites=(*story.sites, job))
-    pool = Pool(size=size, max_overflow=0, timeout=1.0)
+    pool = ProductionPool(size=size, max_overflow=0, timeout=1.0)
     many = Production(customers=10, workers=4, pool=pool)
     found = made(history, many, scenario(release="1.1.1"), repeats=20)
     assert found.exhausts == exhausts
@@ -514,13 +516,13 @@ def test_few_exhausted_courses_are_unsure_where_waits_may_be_as_long_as_the_time
 
 
 def with_three_connections(timeout_s: float) -> Forecast:
-    pool = Pool(size=3, max_overflow=0, timeout=timeout_s)
+    pool = ProductionPool(size=3, max_overflow=0, timeout=timeout_s)
     customers = Production(customers=10, pool=pool)
     return made(few_testers("none", hold_ms=400), customers, scenario(release="1.1.1"), repeats=20)
 
 
 def test_waits_follow_from_the_measured_holds_and_not_from_their_mean() -> None:
-    pool, day = Pool(size=6, max_overflow=0, timeout=30.0), "steady over 60s"
+    pool, day = ProductionPool(size=6, max_overflow=0, timeout=30.0), "steady over 60s"
     given = scenario(
         release="1.1.1", load={"users": 100, "duration": 40.0, "warm_up": 5.0, "think_time": 2.0}
     )
@@ -575,7 +577,10 @@ def test_any_number_of_customers_is_forecast(customers: int) -> None:
 def test_demand_beyond_the_pool_exhausts_it_without_a_leak() -> None:
     slow = few_testers("none", hold_ms=900)
     few = Production(
-        customers=800, think_time=2.0, pool=Pool(size=4, max_overflow=2, timeout=1.0), day="steady over 20s"
+        customers=800,
+        think_time=2.0,
+        pool=ProductionPool(size=4, max_overflow=2, timeout=1.0),
+        day="steady over 20s",
     )
     found = made(slow, few, scenario(release="1.1.1"), repeats=4)
     assert found.exhausts == "yes"
