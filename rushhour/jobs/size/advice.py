@@ -21,7 +21,7 @@ from rushhour.forecast.queueing import (
 )
 from rushhour.forecast.recorded import most_each
 from rushhour.jobs.size.sizes import PoolSize, Row, Sizing, opened_at_most
-from rushhour.jobs.size.words import reasons_of, shared_server, unlike_words
+from rushhour.jobs.size.words import reasons_of, shared_server, too_many_words, unlike_words
 from rushhour.rundir.facts import server_of
 
 WAIT_S: Final = 0.01  # of the slowest hundredth of the check-outs: below that, nobody notices the pool
@@ -115,7 +115,11 @@ def _size_pool(
 
     usable = usable_connections(demand, setting, pool)
     # The smallest that is enough lies within; `most` never waits in the simulations.
-    most = min(MOST, max(1, math.ceil(free.pools[pool.name].in_use_max.high)))
+    needed = max(1, math.ceil(free.pools[pool.name].in_use_max.high))
+    most = min(MOST, needed)
+    if most < needed and not (suffices(most) and survives(most)):
+        many = too_many_words(needed, most)
+        return PoolSize(pool.name, pool, (), None, None, None, None, (many,), (many,))
     least = _smallest(suffices, 1, most)
     if not survives(least):
         least = _smallest(survives, least + 1, most)

@@ -56,6 +56,15 @@ def reasons_of(
     return found
 
 
+def too_many_words(needed: int, most: int) -> str:
+    """Say that no pool of a process can be as large as it had to be."""
+    return (
+        f"a process would have up to {needed:,} connections out at once without a limit, and waits with "
+        f"{most:,}, the largest pool that is looked at: more processes or instances would make sense, or "
+        "shorter holds"
+    )
+
+
 def _why(size: PoolSize, setting: Setting, least: int) -> str:
     by_capacity = {row.capacity: row for row in size.rows}
     figures = by_capacity[least].calm
