@@ -18,15 +18,17 @@ from rushhour.forecast.behaviour import read_behaviour
 from rushhour.forecast.processes import processes_of
 from rushhour.forecast.replay import Replay
 from rushhour.forecast.replayed import PoolRules, Seen, Site, Stage
+from rushhour.forecast.words import fit_words
 from rushhour.judging.judge import with_forecast
 from rushhour.judging.saved import read_verdict
 from rushhour.report import terminal
+from rushhour.report.forecast import rows
 from rushhour.report.html import render_html
 from rushhour.report.markdown import render_markdown
 from rushhour.rundir import History, RunDir
 from rushhour.rundir import facts as f
 from rushhour.scenario.model import Production, ProductionPool, Scenario
-from rushhour.verdict.forecast import Forecast
+from rushhour.verdict.forecast import Forecast, PoolForecast, Range
 from rushhour.verdict.judge import Verdict, judge, verdict_json
 from tests.unit import histories
 from tests.unit.forecast_runs import measured
@@ -834,3 +836,16 @@ def test_customers_who_come_just_before_the_counted_time_make_no_request_seem_to
     [visit] = login.visits
     assert 0.8 < visit.per_request < 1.2
     assert not login.overlaps
+
+
+def test_words_are_no_surer_than_the_figures() -> None:
+    pools = tuple(
+        PoolForecast(name, 30, Range(most, most - 7, most + 7.5), None)
+        for name, most in (("a", 8), ("b", 15))
+    )
+    assert fit_words(pools) == (
+        "pool b, the fullest, is expected to have 15 of 30 connections out at the most (8 to 22)"
+    )
+    plain = Forecast("unsure", "", ("3 of 20 courses",), "", 1, 0.15, exhausted_after_s=Range(9, 8, 11))
+    assert rows(plain)[0][0] == "if at all, exhausted after"
+    assert rows(dataclasses.replace(plain, exhausts="yes"))[0][0] == "exhausted after"

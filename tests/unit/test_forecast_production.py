@@ -114,6 +114,12 @@ def test_a_day_has_shares_pushes_and_times_of_day() -> None:
     assert day.pushes == (Push(11.5 * 3600, 0.2),)
     assert day.clock_at(11.5 * 3600 + 65) == "18:31"
     assert parse_day("0s 0%\n10s 100%").clock_at(5) is None
+    for text in (
+        "07:00 1%, 08:00 push 5%, 08:00 9%, 09:00 1%",
+        "07:00 1%, 08:00 9%, 08:00 push 5%, 09:00 1%",
+    ):
+        assert parse_day(text).pushes == (Push(3600.0, 0.05),)
+        assert parse_day(text).share_at(3600.0) == pytest.approx(0.09)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +129,13 @@ def test_a_day_has_shares_pushes_and_times_of_day() -> None:
         ("25:00 1%, 26:00 2%", "is not a time of day"),
         ("07:61 1%, 08:00 2%", "is not a time of day"),
         ("08:00 1%, 07:00 2%", "does not come after"),
-        ("08:00 1%, 08:00 2%", "does not come after"),
+        ("08:00 1%, 08:00 2%", "for a jump, write it a moment later"),
+        ("0s 100%, 1ms 100%", "a day of 0.001 s is too short"),
         ("08:00 1%, 9h 2%", "mixes times of day and durations"),
         ("08:00 101%, 09:00 2%", "at most 100%"),
         ("08:00 0%, 09:00 0%", "no customers at any time"),
         ("08:00 1%, 09:00 2%, 10:00 push 3%", "before the first point or after the last"),
-        ("spike over 0s", "has no length"),
+        ("spike over 0s", "a day of 0 s is too short"),
         ("spike over soon", "is not a duration"),
     ],
 )
