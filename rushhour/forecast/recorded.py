@@ -251,10 +251,10 @@ def _threads(
 def most_each(endpoints: Sequence[EndpointDemand], pool: PoolDemand) -> int | None:
     """Return how many connections of a pool a request has at once, at most: as many as it takes in all.
 
-    None: not only requests take them, but also jobs or threads of the service's own.
+    None: not only requests take them, but jobs or threads of the service's own, or nothing says who does.
     """
     names = {endpoint.name for endpoint in endpoints}
-    if any(site.endpoint not in names for site in pool.sites):
+    if not pool.sites or any(site.endpoint not in names for site in pool.sites):
         return None
     each = [fsum(use.per_request for use in endpoint.uses if use.pool == pool.name) for endpoint in endpoints]
     return max(1, math.ceil(max(each, default=1.0)))

@@ -163,11 +163,18 @@ def test_connections_that_no_request_takes_are_not_bounded_by_threads() -> None:
     (site,) = pool.sites
     of_jobs = dataclasses.replace(pool, sites=(site, dataclasses.replace(site, endpoint=None)))
     assert usable_connections(demand, setting, of_jobs) is None
+    assert usable_connections(demand, setting, dataclasses.replace(pool, sites=())) is None  # as of metrics
     twice = [
         dataclasses.replace(own, uses=tuple(dataclasses.replace(use, per_request=2.0) for use in own.uses))
         for own in demand.endpoints
     ]
     assert usable_connections(dataclasses.replace(demand, endpoints=tuple(twice)), setting, pool) == 12
+
+
+def test_no_reserve_is_said_where_there_is_none() -> None:
+    found = sized(threads=1, customers=4)
+    assert found.in_words == "pool_size=1, max_overflow=0"
+    assert "reserve" not in " ".join(found.reasons)
 
 
 def test_connections_that_are_out_all_the_time_are_needed_beside_those_of_requests() -> None:

@@ -83,7 +83,7 @@ def _why(size: PoolSize, setting: Setting, least: int) -> str:
         text += f"; with {less}, {share} would wait, the slowest hundredth for {_span(shown)}"
     if size.demand.standing:
         text += f"; {size.demand.standing} of them are out all the time, for no request"
-    return f"{text}; the overflow is a reserve for what the run did not show"
+    return f"{text}; the overflow is a reserve for what was not measured" if size.max_overflow else text
 
 
 def _jobs_words(pool: PoolDemand, demand: Demand, setting: Setting) -> list[str]:
