@@ -112,7 +112,10 @@ def _check_number(sample: Sample) -> None:
 
 
 def _processes(samples: Sequence[Sample]) -> tuple[int, ...]:
-    """Return how many processes of each instance reported."""
+    """Return how many processes of each instance reported; none where the text does not say it of any."""
+    counted = {_instance(sample) for sample in samples if sample.name == PROCESSES}
+    if counted and {_instance(sample) for sample in samples if sample.name == f"{USE}_count"} - counted:
+        raise ValueError(f"{PROCESSES} of one of the instances is missing")
     found = [sample.value for sample in samples if sample.name == PROCESSES]
     for count in found:
         if not 1 <= count <= MOST_REPORTING or count != round(count):
@@ -129,6 +132,10 @@ def _timeouts(samples: Sequence[Sample]) -> dict[str, dict[_Series, float]]:
             _check_number(sample)
             found.setdefault(sample.labels.get(POOL, UNNAMED), {})[_series(sample)] = sample.value
     return found
+
+
+def _instance(sample: Sample) -> _Series:
+    return frozenset((name, value) for name, value in sample.labels.items() if name != POOL)
 
 
 def _series(sample: Sample) -> _Series:

@@ -365,6 +365,9 @@ def test_what_cannot_be_summed_is_refused() -> None:
         parse_scrape("now", of_instances(text(36_000), other))
     with pytest.raises(InsufficientDataError, match="other buckets than the earlier text"):
         scraped_demand(parse_scrape("b", other), 600, parse_scrape("a", text(30_000)))
+    page = of_instances(text(36_000), text(36_000))
+    with pytest.raises(UsageError, match="rushhour_agent_processes of one of the instances is missing"):
+        parse_scrape("now", page.replace('rushhour_agent_processes{instance="0"} 2\n', ""))
     unnamed = of_instances(text(36_000), text(36_000)).replace("db_client_connection_pool_name", "pool")
     with pytest.raises(UsageError, match=r"2 series of .*use_time_seconds have no label db_client"):
         parse_scrape("now", unnamed)
