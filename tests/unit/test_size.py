@@ -371,6 +371,7 @@ def test_more_connections_than_any_pool_has_are_said_and_not_recommended() -> No
         plain,
         endpoints=endpoints,
         think_s=0.0,
+        latency_s=60.0,
         pools=(dataclasses.replace(plain.pools[0], waited_p99_s=None, hold=Durations((60.0,), 500)),),
     )
     setting = dataclasses.replace(measured_setting(slow), customers=2500, threads=None)
