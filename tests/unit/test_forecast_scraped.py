@@ -397,5 +397,5 @@ def test_many_check_outs_of_many_processes_are_those_of_no_single_one() -> None:
     size = sized(render({"127.0.0.1:5432/shop": counts}, 20))
     assert size.pool_size == 1
     assert size.together is not None
-    assert per_s * 0.7e-3 < size.together < 2 * per_s * 0.7e-3  # more than are out on average
+    assert per_s * 0.7e-3 < size.together < 5 * per_s * 0.7e-3  # more than are out on average, of three parts
     assert "is enough in each process" in size.reasons[0]
