@@ -54,7 +54,7 @@ class Endpoint:
     @property
     def may_nest(self) -> bool:
         """Whether a request takes several connections of one pool, at several lines."""
-        return any(visit.sites > 1 and visit.per_request > 1.5 for visit in self.visits)
+        return any(visit.sites > 1 and visit.least_per_request > 1.5 for visit in self.visits)
 
     @property
     def in_all(self) -> Mapping[str, int]:

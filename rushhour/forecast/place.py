@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rushhour.errors import UsageError
+from rushhour.errors import InsufficientDataError, UsageError
 from rushhour.forecast.behaviour import Setup
 from rushhour.forecast.replayed import PoolRules
 from rushhour.forecast.setting import PoolSetting
@@ -58,7 +58,14 @@ def place_of(production: Production, setup: Setup) -> Place:
 
 
 def _rules(seen: PoolSetting, wanted: ProductionPool) -> PoolRules:
-    """Return a pool of a process: as it was seen, but for what is wanted otherwise."""
+    """Return a pool of a process: as it was seen, but for what is wanted otherwise.
+
+    Raises InsufficientDataError for a size without an overflow where the run had no limit.
+    """
+    if seen.max_overflow < 0 and wanted.size is not None and wanted.max_overflow is None:
+        raise InsufficientDataError(
+            "the run's pools have no limit, and a size alone sets none: name a max_overflow, as well"
+        )
     there = PoolSetting(
         seen.size if wanted.size is None else wanted.size,
         seen.max_overflow if wanted.max_overflow is None else wanted.max_overflow,

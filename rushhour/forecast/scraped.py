@@ -70,7 +70,7 @@ def parse_scrape(name: str, text: str) -> Scrape:
         parse = openmetrics_families if openmetrics else text_string_to_metric_families
         samples = [sample for family in parse(text) for sample in family.samples]
         use, create, wait = (_histograms(samples, metric) for metric in (USE, CREATE, WAIT))
-        _check_whole(text, samples, use)
+        _check_whole(text, samples)
         for metric, histograms in ((USE, use), (CREATE, create), (WAIT, wait)):
             for pool, series in histograms.items():
                 _check_bounds(metric, pool, series)
@@ -114,7 +114,9 @@ def _check_number(sample: Sample) -> None:
 def _processes(samples: Sequence[Sample]) -> tuple[int, ...]:
     """Return how many processes of each instance reported; none where the text does not say it of any."""
     counted = {_instance(sample) for sample in samples if sample.name == PROCESSES}
-    if counted and {_instance(sample) for sample in samples if sample.name == f"{USE}_count"} - counted:
+    used = [sample for sample in samples if sample.name == f"{USE}_count"]
+    several = max(Counter(sample.labels.get(POOL) for sample in used).values(), default=0) > 1
+    if (counted or several) and {_instance(sample) for sample in used} - counted:
         raise ValueError(f"{PROCESSES} of one of the instances is missing")
     found = [sample.value for sample in samples if sample.name == PROCESSES]
     for count in found:
@@ -180,21 +182,25 @@ def _check_buckets(metric: str, pool: str, histogram: _Histogram) -> None:
         raise ValueError(f"{metric} of {pool} has {broken:g} check-outs in a bucket: a rate, and no count")
 
 
-def _check_whole(text: str, samples: Sequence[Sample], use: Mapping[str, object]) -> None:
+def _check_whole(text: str, samples: Sequence[Sample]) -> None:
     """Check that no part of the text is gone. Raises ValueError."""
     series = Counter((sample.name, *sorted(sample.labels.items())) for sample in samples)
     if twice := next((key for key, count in series.items() if count > 1), None):
         raise ValueError(f"{twice[0]} stands there twice with the same labels")
+    if len(jobs := {sample.labels["job"] for sample in samples if "job" in sample.labels}) > 1:
+        raise ValueError(f"it holds several services (job {', '.join(sorted(jobs))}): select one")
     gauges = {(sample.name, sample.labels.get(POOL)) for sample in samples}
     if not any(name.startswith("rushhour_") for name, _ in gauges):
         return  # not the agent's own page, whose last line is the number of processes
-    if (PROCESSES, None) not in gauges or not text.endswith("\n"):
+    if (PROCESSES, None) not in gauges or not text.endswith(("\n", "# EOF")):
         raise ValueError(
             f"{PROCESSES}, the last line of the agent's page, is missing or not whole: the text is cut"
         )
-    for pool in use:
-        if (IDLE_MAX, pool) in gauges and (LEAKED, pool) not in gauges:
-            raise ValueError(f"{LEAKED} of {pool} is missing")
+    sized, told = (
+        {_series(sample) for sample in samples if sample.name == name} for name in (IDLE_MAX, LEAKED)
+    )
+    if gone := sized - told:
+        raise ValueError(f"{LEAKED} of {dict(min(gone, key=sorted)).get(POOL, UNNAMED)} is missing")
 
 
 def _histograms(samples: Sequence[Sample], metric: str) -> dict[str, dict[_Series, _Histogram]]:
@@ -395,6 +401,11 @@ def _since(name: str, newer: Mapping[_Series, _Histogram], older: Mapping[_Serie
     """
     if older.keys() - newer.keys():
         raise _went_back(name)
+    if older and newer.keys() - older.keys():
+        raise InsufficientDataError(
+            f"{name}: an instance that the earlier text lacks: what it had counted by then is not "
+            "known; name two texts of the same instances"
+        )
     found = _Histogram({})
     for key, own in newer.items():
         before = older.get(key, _Histogram(dict.fromkeys(own.upto, 0.0)))

@@ -200,7 +200,8 @@ def _carried(search: Search, bound: CapacityBound) -> bool:
 
 def _gave_way(search: Search, upto: float) -> bool:
     """Return whether steps enough gave way at this rate or below; one alone may have done so by chance."""
-    gave = [step for step in search.steps if step.outcome == "gives" and step.rate <= upto]
+    carried = search.knee.low or 0.0  # below that one gave way by chance
+    gave = [step for step in search.steps if step.outcome == "gives" and carried < step.rate <= upto]
     return search.knee.kind in {"knee", "below"} and len(gave) >= CONFIRMED
 
 
